@@ -1,0 +1,328 @@
+"""The ledger's rules: who may be asked across customers, addresses and accounts, and what is switched off.
+
+:class:`Caps` is the whole ledger in memory. A replay asks it instead of Redis, and the tests hold the Lua script of
+:mod:`referral_stream.ledger` against it, answer for answer. The rules (semantics §4 gates 2, 8 and 9, §9):
+
+1. A request past its own ``valid_until`` is ``unavailable``.
+2. One command id holds one reservation. As long as it holds, the same request is granted again; an unconfirmed
+   reservation moves to the later ``due`` of a repeated request. A request that is not newer than the release of its own
+   command is a redelivery nobody waits for: ``unavailable``.
+3. A request is denied, in this order, by a switch (*paused*), by an ask to the same customer or the same e-mail address
+   (*overasking*), by the asks to the same account (*account*). All waits are half-open: they end at from + N × 86 400 s.
+4. A reservation counts from ``due`` until it is released. A release is void against a confirmed reservation and against
+   one that was requested after it.
+5. A confirmation says that a person has been asked, so it always counts: it restores a released reservation, and one of
+   an unknown command counts from its own instant, by customer and account.
+6. Time comes from the records only and moves forward: what lies a full period behind a newly counted ask is forgotten.
+
+Nothing here identifies a person but opaque ids and HMACs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Literal, NamedTuple, TypeAlias
+
+from referral_stream.core.asks import (
+    LedgerRequest,
+    OpportunityOpened,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
+)
+from referral_stream.core.events import (
+    ControlPaused,
+    ControlResumed,
+    Event,
+    ReservationDenied,
+    ReservationGranted,
+    ReservationUnavailable,
+    Scope,
+)
+from referral_stream.core.instants import DAY, HOUR, rfc3339
+from referral_stream.core.policy import Caps as Limits
+from referral_stream.core.policy import Policy
+
+Answer: TypeAlias = ReservationGranted | ReservationDenied | ReservationUnavailable
+Operation: TypeAlias = LedgerRequest | Event
+"""What ``ledger-requests`` carries; the events are ``control.paused`` and ``control.resumed``."""
+Result: TypeAlias = Answer | ControlPaused | tuple[str, ...] | None
+"""An answer to a request; the automatic pause an opening caused; the customers a resumption concerns; else None."""
+
+BREAKER = "burst-breaker"
+"""Who paused a trigger when nobody did."""
+
+
+class Switch(NamedTuple):
+    """What can be paused: everything (``name`` is empty), one trigger or one segment."""
+
+    scope: Scope
+    name: str = ""
+
+
+def switches_of(trigger: str, segment: str | None) -> tuple[Switch, ...]:
+    """The switches that stop such a request, the widest first. An unknown segment is in no segment."""
+    switches = (Switch("all"), Switch("trigger", trigger))
+    return (*switches, Switch("segment", segment)) if segment is not None else switches
+
+
+def arbitrated(requests: Iterable[ReservationRequested]) -> list[ReservationRequested]:
+    """The order in which the requests of one instant are answered: raw score, then priority, then customer id."""
+    return sorted(requests, key=lambda each: (-each.raw_score, -each.priority, each.customer_id, each.command_id))
+
+
+def denied_paused(command_id: str, paused: Iterable[Switch]) -> ReservationDenied:
+    """Gate 2's answer; ``paused`` are all switches that stop the request."""
+    return ReservationDenied(
+        command_id=command_id,
+        gate="paused",
+        until_event=ControlResumed.type,
+        saw="paused: " + ", ".join(f"{scope} {name}".rstrip() for scope, name in paused),
+    )
+
+
+def denied_overasking(command_id: str, asked_at: int, limits: Limits) -> ReservationDenied:
+    """Gate 8's answer; ``asked_at`` is the newest ask to the customer or the address."""
+    until = asked_at + limits.customer_days * DAY
+    return ReservationDenied(command_id=command_id, gate="overasking", until=until, saw=f"asked {rfc3339(asked_at)}")
+
+
+def denied_account(command_id: str, asked: tuple[int | None, int | None], limits: Limits) -> ReservationDenied:
+    """Gate 9's answer; ``asked`` holds the newest ask if it is too near, and the ask that fills the quota if it is full."""
+    newest, quota = asked
+    opens, saw = [], []
+    if newest is not None:
+        opens.append(newest + limits.account_gap_days * DAY)
+        saw.append(f"account asked {rfc3339(newest)}")
+    if quota is not None:
+        opens.append(quota + limits.account_days * DAY)
+        saw.append(f"{limits.account_asks} asks to the account since {rfc3339(quota)}")
+    return ReservationDenied(command_id=command_id, gate="account", until=max(opens), saw="; ".join(saw))
+
+
+def paused_by_breaker(trigger: str, hour: int, count: int, limit: float) -> ControlPaused:
+    """The automatic pause: ``count`` openings since ``hour`` (hours since 1970) are more than ``limit``."""
+    why = f"{count} openings since {rfc3339(hour * HOUR)}, more than {limit:g}"
+    return ControlPaused(scope="trigger", name=trigger, by=BREAKER, why=why)
+
+
+@dataclass(slots=True)
+class _Reservation:
+    customer_id: str
+    account_id: str | None
+    email_hmac: str | None
+    asked_at: int
+    requested_at: int
+    state: Literal["reserved", "confirmed", "released"] = "reserved"
+    released_at: int = -1
+
+    @property
+    def asked(self) -> tuple[tuple[str, str], ...]:
+        """Whom the ask is counted for."""
+        whom = (("customer", self.customer_id), ("email", self.email_hmac), ("account", self.account_id))
+        return tuple((kind, name) for kind, name in whom if name is not None)
+
+
+@dataclass(slots=True)
+class _SwitchState:
+    paused: bool
+    changed_at: int
+    refused: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Openings:
+    """Opportunity ids per UTC hour of one trigger; ``forgiven`` of the hour ``forgiven_hour`` count no more."""
+
+    hours: dict[int, set[str]] = field(default_factory=dict)
+    newest: int = -1
+    forgiven_hour: int = -1
+    forgiven: int = 0
+
+
+class Caps:
+    """The ledger in memory, under one policy. Not shared between threads, never blocks, knows no clock."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._limits = policy.caps
+        self._breaker = policy.breaker
+        self._reservations: dict[str, _Reservation] = {}
+        self._asks: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+        self._switches: dict[Switch, _SwitchState] = {}
+        self._openings: defaultdict[str, _Openings] = defaultdict(_Openings)
+
+    def apply(self, operation: Operation) -> Result:
+        """One record of ``ledger-requests``. Raises TypeError for an event that is no switch."""
+        match operation:
+            case ReservationRequested():
+                return self.request(operation)
+            case ReservationConfirmed():
+                return self.confirm(operation)
+            case ReservationReleased():
+                return self.release(operation)
+            case OpportunityOpened():
+                return self.opened(operation)
+            case Event(data=ControlPaused(scope=scope, name=name), time=time):
+                return self.pause(scope, name, time)
+            case Event(data=ControlResumed(scope=scope, name=name), time=time):
+                return self.resume(scope, name, time)
+        raise TypeError(f"not a matter of the ledger: {operation.type}")
+
+    def request(self, request: ReservationRequested) -> Answer:
+        """Reserve an ask, or say why not."""
+        command = request.command_id
+        if request.now > request.valid_until:
+            return ReservationUnavailable(command_id=command)
+        held = self._reservations.get(command)
+        if held is not None and held.state != "released":
+            self._renew(command, held, request)
+            return ReservationGranted(command_id=command)
+        if held is not None and request.now <= held.released_at:
+            return ReservationUnavailable(command_id=command)
+        denial = self._paused(request) or self._overasked(request) or self._account_full(request)
+        if denial is not None:
+            return denial
+        self._count(
+            command,
+            _Reservation(request.customer_id, request.account_id, request.email_hmac, request.due, request.now),
+        )
+        return ReservationGranted(command_id=command)
+
+    def answer_round(self, requests: Iterable[ReservationRequested]) -> list[tuple[ReservationRequested, Answer]]:
+        """Answer the requests of one instant, best contact first; the result is in that order."""
+        return [(request, self.request(request)) for request in arbitrated(requests)]
+
+    def confirm(self, confirmed: ReservationConfirmed) -> None:
+        """The ask was sent: it counts for good."""
+        held = self._reservations.get(confirmed.command_id)
+        if held is None:
+            held = _Reservation(confirmed.customer_id, confirmed.account_id, None, confirmed.now, confirmed.now)
+        if held.state != "confirmed":
+            held.state = "confirmed"
+            self._count(confirmed.command_id, held)
+
+    def release(self, released: ReservationReleased) -> None:
+        """The ask was not and will not be sent: it never counted."""
+        held = self._reservations.get(released.command_id)
+        if held is None or held.state != "reserved" or held.requested_at > released.now:
+            return
+        held.state, held.released_at = "released", released.now
+        for whom in held.asked:
+            self._asks[whom].pop(released.command_id, None)
+
+    def opened(self, opened: OpportunityOpened) -> ControlPaused | None:
+        """Count an opening, once per opportunity; the pause, if this one was too many of its hour (semantics §9).
+
+        After a resumption the hour's count starts afresh, or the next opening would pause again. What is older than the
+        hours that are compared is not counted.
+        """
+        if not self._breaker.enabled:
+            return None
+        hour, openings = opened.now // HOUR, self._openings[opened.trigger]
+        if hour > openings.newest:
+            openings.newest = hour
+            for old in [each for each in openings.hours if each < hour - self._breaker.hours]:
+                del openings.hours[old]
+        if hour < openings.newest - self._breaker.hours:
+            return None
+        ids = openings.hours.setdefault(hour, set())
+        if opened.opportunity_id in ids:
+            return None
+        ids.add(opened.opportunity_id)
+        count = len(ids) - (openings.forgiven if openings.forgiven_hour == hour else 0)
+        before = [len(openings.hours.get(hour - back, ())) for back in range(1, self._breaker.hours + 1)]
+        limit = max(self._breaker.floor, self._breaker.factor * median(before))
+        if count > limit and self.pause("trigger", opened.trigger, opened.now):
+            return paused_by_breaker(opened.trigger, hour, count, limit)
+        return None
+
+    def pause(self, scope: Scope, name: str | None, now: int) -> bool:
+        """Throw a switch at ``now``; whether that changed it. The last change by ``now`` wins, a pause over a tie."""
+        switch = Switch(scope, name or "")
+        state = self._switches.get(switch)
+        if state is not None and now < state.changed_at:
+            return False
+        if state is not None and state.paused:
+            state.changed_at = now
+            return False
+        self._switches[switch] = _SwitchState(paused=True, changed_at=now)
+        return True
+
+    def resume(self, scope: Scope, name: str | None, now: int) -> tuple[str, ...]:
+        """Throw a switch back; the customers that were refused for it, sorted.
+
+        The same resumption again (a redelivery) names the same customers, until the next pause. One older than the last
+        pause, and one of what is not paused, names nobody.
+        """
+        switch = Switch(scope, name or "")
+        state = self._switches.get(switch)
+        if state is None or now < state.changed_at or (not state.paused and now != state.changed_at):
+            return ()
+        if state.paused:
+            state.paused, state.changed_at = False, now
+            if scope == "trigger":
+                openings = self._openings[switch.name]
+                openings.forgiven_hour = now // HOUR
+                openings.forgiven = len(openings.hours.get(openings.forgiven_hour, ()))
+        return tuple(sorted(state.refused))
+
+    def stopped(self, request: ReservationRequested) -> bool:
+        """Whether a switch would stop this request now."""
+        return bool(self._stopping(request))
+
+    def _stopping(self, request: ReservationRequested) -> list[Switch]:
+        switches = switches_of(request.trigger, request.segment)
+        return [each for each in switches if each in self._switches and self._switches[each].paused]
+
+    def _paused(self, request: ReservationRequested) -> ReservationDenied | None:
+        paused = self._stopping(request)
+        if not paused:
+            return None
+        self._switches[paused[0]].refused.add(request.customer_id)
+        return denied_paused(request.command_id, paused)
+
+    def _overasked(self, request: ReservationRequested) -> ReservationDenied | None:
+        asked = self._asked("customer", request.customer_id) + self._asked("email", request.email_hmac)
+        newest = max(asked, default=None)
+        if newest is None or request.due >= newest + self._limits.customer_days * DAY:
+            return None
+        return denied_overasking(request.command_id, newest, self._limits)
+
+    def _account_full(self, request: ReservationRequested) -> ReservationDenied | None:
+        limits = self._limits
+        asked = sorted(self._asked("account", request.account_id), reverse=True)
+        newest = asked[0] if asked else None
+        quota = asked[limits.account_asks - 1] if len(asked) >= limits.account_asks else None
+        if newest is not None and request.due >= newest + limits.account_gap_days * DAY:
+            newest = None
+        if quota is not None and request.due >= quota + limits.account_days * DAY:
+            quota = None
+        if newest is None and quota is None:
+            return None
+        return denied_account(request.command_id, (newest, quota), limits)
+
+    def _asked(self, kind: str, name: str | None) -> list[int]:
+        return [] if name is None else list(self._asks.get((kind, name), {}).values())
+
+    def _renew(self, command: str, held: _Reservation, request: ReservationRequested) -> None:
+        if held.state != "reserved" or request.due <= held.asked_at:
+            return
+        held.asked_at = request.due
+        held.requested_at = max(held.requested_at, request.now)
+        self._count(command, held)
+
+    def _count(self, command: str, held: _Reservation) -> None:
+        self._reservations[command] = held
+        for whom in held.asked:
+            asks = self._asks[whom]
+            period = self._period(whom[0])
+            for other in [each for each, asked_at in asks.items() if asked_at <= held.asked_at - period]:
+                del asks[other]
+            asks[command] = held.asked_at
+
+    def _period(self, kind: str) -> int:
+        limits = self._limits
+        return DAY * (max(limits.account_gap_days, limits.account_days) if kind == "account" else limits.customer_days)

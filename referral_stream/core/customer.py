@@ -1,0 +1,575 @@
+"""The customer's state, and the fold of one event into it.
+
+Every signal that can be contradicted keeps the stamp (time, source, id) of the event that wrote it, and the newest stamp
+wins, so any order of arrival ends in the same state. What can only ever become true, or only grows, needs no stamp.
+Containers inside a state are replaced, never changed in place: a shallow copy of a state is a snapshot of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from copy import copy
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from referral_stream.core import events as ev
+from referral_stream.core import zones
+from referral_stream.core.events import Event
+from referral_stream.core.instants import DAY, utc_day
+from referral_stream.core.opportunity import Ask, Awaiting, Opportunity
+from referral_stream.core.policy import Policy
+from referral_stream.core.usage import Drop, UsageDay
+
+T = TypeVar("T")
+
+
+class Stamp(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """When and by which event a signal was written; the order is that of last-writer-wins."""
+
+    time: int
+    source: str
+    id: str
+
+
+class Flag(msgspec.Struct, frozen=True, array_like=True):
+    at: Stamp
+    value: bool
+
+
+class Word(msgspec.Struct, frozen=True, array_like=True):
+    at: Stamp
+    value: str
+
+
+class Survey(msgspec.Struct, frozen=True, array_like=True):
+    """The newest revision of one response; ``promoter`` is a 9–10 (NPS) or the top box (CSAT)."""
+
+    at: Stamp
+    score: float
+    promoter: bool
+
+
+class Ticket(msgspec.Struct, frozen=True, array_like=True):
+    """``priority`` is that of the newest opening; the rating has its own stamp."""
+
+    at: Stamp | None = None
+    open: bool = False
+    opened: Stamp | None = None
+    priority: str | None = None
+    rated: Stamp | None = None
+    rating: str | None = None
+
+
+class Invoice(msgspec.Struct, frozen=True, array_like=True):
+    at: Stamp
+    failed: bool
+    ever_failed: bool
+
+
+class Dispute(msgspec.Struct, frozen=True, array_like=True):
+    at: Stamp
+    status: Literal["open", "won", "lost"]
+    disputed_at: int
+
+
+class Cancellation(msgspec.Struct, frozen=True, array_like=True):
+    at: Stamp
+    kind: Literal["considered", "scheduled", "reverted"]
+
+
+class Subscription(msgspec.Struct, frozen=True, array_like=True):
+    """``status`` by the newest event; ``started_at``/``ended_at`` are the newest of each kind."""
+
+    at: Stamp
+    status: Literal["trial", "active", "ended"]
+    started_at: int | None = None
+    ended_at: int | None = None
+    renewals: tuple[int, ...] = ()
+
+
+class Referral(msgspec.Struct, frozen=True, array_like=True):
+    at: Stamp | None = None
+    status: str | None = None
+    opens_at: int | None = None
+
+
+class Customer(msgspec.Struct, array_like=True):
+    """Everything a decision about one customer depends on. Instants are epoch ms; ``*_day`` are UTC days since 1970."""
+
+    id: str
+    now: int = 0
+    erased_at: int | None = None
+    quarantined: bool = False
+    # lifecycle
+    signed_up: int | None = None
+    signed_up_trial: bool = False
+    trial_over: int | None = None
+    onboarded: bool = False
+    initial_contract_at: int | None = None
+    subscriptions: dict[str, Subscription] = {}
+    # profile
+    time_zone: Word | None = None
+    event_zone: Word | None = None
+    locale: Word | None = None
+    segment: Word | None = None
+    account: Word | None = None
+    email_hmac: Word | None = None
+    champion: Flag | None = None
+    requires_approval: Flag | None = None
+    reachable: dict[str, Flag] = {}
+    consent: dict[str, Flag] = {}
+    suppressed: Flag | None = None
+    # value realised
+    first_success: bool = False
+    milestone: bool = False
+    goal: bool = False
+    saving: bool = False
+    above_average: Flag | None = None
+    usage: dict[int, UsageDay] = {}
+    first_use_day: int | None = None
+    used_for_long: bool = False
+    judged_day: int = 0
+    drop: Drop | None = None
+    first_activity: int | None = None
+    last_activity: int | None = None
+    # satisfaction and relationship
+    responses: dict[str, Survey] = {}
+    csats: dict[str, Survey] = {}
+    testimonial: bool = False
+    positive_feedback: bool = False
+    interactions: int = 0
+    advocacy: tuple[tuple[int, str], ...] = ()
+    # trouble
+    tickets: dict[str, Ticket] = {}
+    complained_at: int | None = None
+    invoices: dict[str, Invoice] = {}
+    refunded_at: int | None = None
+    disputes: dict[str, Dispute] = {}
+    cancellations: dict[str, Cancellation] = {}
+    # presence
+    tasks: dict[str, Flag] = {}
+    concerns: dict[str, Flag] = {}
+    calls_cut_short: tuple[str, ...] = ()
+    # the ask's life
+    seen: dict[int, int] = {}
+    keys: tuple[int, ...] = ()
+    live: tuple[Opportunity, ...] = ()
+    awaiting: Awaiting | None = None
+    asks: tuple[Ask, ...] = ()
+    answers: dict[str, int] = {}
+    approvals: dict[str, Flag] = {}
+    referrals: dict[str, Referral] = {}
+    wake_at: int | None = None
+
+    def copy(self) -> Customer:
+        """A state of its own that may be advanced without touching this one."""
+        return copy(self)
+
+    @property
+    def account_id(self) -> str | None:
+        return self.account.value if self.account else None
+
+
+def word(signal: Word | None) -> str | None:
+    """The value of a signal that may be unknown."""
+    return signal.value if signal else None
+
+
+def hash64(*parts: str) -> int:
+    """Stable unsigned 64-bit hash of the parts."""
+    return int.from_bytes(hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest(), "big")
+
+
+def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
+    """Whether this event id of this source arrived within the last days; remembers it if not. Forgets what is older."""
+    key, period = hash64(e.source, e.id), policy.dedup_days * DAY
+    arrived = c.seen.get(key)
+    if arrived is not None and now < arrived + period:
+        return True
+    seen = dict(c.seen)
+    seen.pop(key, None)
+    for old, at in c.seen.items():  # oldest first: arrival stamps of one customer never go back
+        if now < at + period:
+            break
+        seen.pop(old, None)
+    seen[key] = now
+    c.seen = seen
+    return False
+
+
+def fold(c: Customer, e: Event) -> bool:
+    """Fold one fact into the working copy ``c``. False if a newer event of the same object had come before it."""
+    stamp = Stamp(e.time, e.source, e.id)
+    if e.type in ev.ACTIVITY:
+        if c.last_activity is None or e.time > c.last_activity:
+            c.last_activity = e.time
+        if c.first_activity is None or e.time < c.first_activity:
+            c.first_activity = e.time
+    if e.timezone is not None:
+        c.event_zone = _newer(c.event_zone, stamp, Word(stamp, e.timezone))
+    if e.account is not None:
+        c.account = _newer(c.account, stamp, Word(stamp, e.account))
+    folding = _FOLDS.get(e.type)
+    return True if folding is None else folding(c, e.data, stamp) is not False
+
+
+# ------------------------------------------------------------------------------------------------------------ pieces
+
+
+def _newer(current: T | None, stamp: Stamp, value: T) -> T:
+    """The value, unless the current one was written by a newer event."""
+    return value if current is None or stamp > current.at else current  # type: ignore[attr-defined]  # T has ``at``
+
+
+def _put(table: dict[str, T], key: str, stamp: Stamp, value: T) -> dict[str, T] | None:
+    """The table with the value under the key, or None if what is there is newer."""
+    current = table.get(key)
+    if current is not None and stamp <= current.at:  # type: ignore[attr-defined]  # T has ``at``
+        return None
+    return {**table, key: value}
+
+
+def _latest(current: int | None, time: int) -> int:
+    return time if current is None or time > current else current
+
+
+# ------------------------------------------------------------------------------------------------------------ profile
+
+
+def _signed_up(c: Customer, d: ev.SignedUp, s: Stamp) -> None:
+    c.signed_up = s.time if c.signed_up is None else min(c.signed_up, s.time)
+    c.signed_up_trial = c.signed_up_trial or d.trial
+
+
+def _profile(c: Customer, d: ev.ProfileChanged, s: Stamp) -> None:
+    if d.time_zone is not None and zones.is_zone(d.time_zone):
+        c.time_zone = _newer(c.time_zone, s, Word(s, d.time_zone))
+    if d.locale is not None:
+        c.locale = _newer(c.locale, s, Word(s, d.locale))
+    if d.segment is not None:
+        c.segment = _newer(c.segment, s, Word(s, d.segment))
+    if d.account_id is not None:
+        c.account = _newer(c.account, s, Word(s, d.account_id))
+    if d.email_hmac is not None:
+        c.email_hmac = _newer(c.email_hmac, s, Word(s, d.email_hmac))
+    if d.champion is not None:
+        c.champion = _newer(c.champion, s, Flag(s, d.champion))
+    if d.requires_approval is not None:
+        c.requires_approval = _newer(c.requires_approval, s, Flag(s, d.requires_approval))
+    if d.channels is not None:
+        for channel in ev.CHANNELS:
+            value = getattr(d.channels, channel)
+            if value is not None:
+                c.reachable = _put(c.reachable, channel, s, Flag(s, value)) or c.reachable
+
+
+def _consent(c: Customer, d: ev.ConsentChanged, s: Stamp) -> None:
+    if d.purpose != "referral_ask":
+        return
+    for channel in ev.CHANNELS if d.channel == "all" else (d.channel,):
+        c.consent = _put(c.consent, channel, s, Flag(s, d.granted)) or c.consent
+
+
+def _suppressed(c: Customer, d: ev.Data, s: Stamp) -> None:
+    c.suppressed = _newer(c.suppressed, s, Flag(s, isinstance(d, ev.Suppressed)))
+
+
+def _erasure(c: Customer, _: ev.Data, s: Stamp) -> None:
+    c.erased_at = s.time
+
+
+def _champion(c: Customer, d: ev.ChampionChanged, s: Stamp) -> None:
+    c.champion = _newer(c.champion, s, Flag(s, d.champion))
+
+
+# -------------------------------------------------------------------------------------------------------------- value
+
+
+def _onboarded(c: Customer, _: ev.Data, __: Stamp) -> None:
+    c.onboarded = True
+
+
+def _milestone(c: Customer, d: ev.MilestoneReached, _: Stamp) -> None:
+    c.milestone = True
+    c.first_success = c.first_success or d.first_success
+
+
+def _goal(c: Customer, _: ev.Data, __: Stamp) -> None:
+    c.goal = True
+
+
+def _saving(c: Customer, _: ev.Data, __: Stamp) -> None:
+    c.saving = True
+
+
+def _usage(c: Customer, d: ev.UsageRecorded, s: Stamp) -> None:
+    day = utc_day(s.time)
+    known = c.usage.get(day)
+    c.usage = {**c.usage, day: UsageDay(d.count, s.time, s.time) if known is None else known.plus(d.count, s.time)}
+    if c.first_use_day is None or day < c.first_use_day:
+        c.first_use_day = day
+
+
+def _compared(c: Customer, d: ev.UsageCompared, s: Stamp) -> None:
+    c.above_average = _newer(c.above_average, s, Flag(s, d.above_average))
+
+
+# ------------------------------------------------------------------------------------------------------- satisfaction
+
+
+def _nps(c: Customer, d: ev.NpsResponded, s: Stamp) -> bool:
+    table = _put(c.responses, d.response_id, s, Survey(s, d.score, d.score >= 9))
+    c.responses = table or c.responses
+    return table is not None
+
+
+def _csat(c: Customer, d: ev.CsatResponded, s: Stamp) -> bool:
+    if d.top_box:
+        c.positive_feedback = True
+    table = _put(c.csats, d.response_id, s, Survey(s, d.score, d.top_box))
+    c.csats = table or c.csats
+    return table is not None
+
+
+def _positive(c: Customer, d: ev.Data, _: Stamp) -> None:
+    if isinstance(d, ev.FeedbackShared):
+        given = d.positive
+    elif isinstance(d, ev.ReviewPosted):
+        given = d.top_box
+    else:
+        given = True
+    c.positive_feedback = c.positive_feedback or given
+    c.testimonial = c.testimonial or isinstance(d, ev.TestimonialGiven)
+
+
+def _interaction(c: Customer, _: ev.Data, __: Stamp) -> None:
+    c.interactions += 1
+
+
+ADVOCACY_KEPT_DAYS = 60
+"""An advocacy ask blocks for 14 days and a window is at most 60 long: older ones can decide nothing."""
+
+
+def _advocacy(c: Customer, d: ev.AdvocacyAsked, s: Stamp) -> None:
+    known = sorted({*c.advocacy, (s.time, d.kind)})
+    newest = known[-1][0]
+    c.advocacy = tuple(a for a in known if a[0] >= newest - ADVOCACY_KEPT_DAYS * DAY)
+
+
+# ------------------------------------------------------------------------------------------------------------ trouble
+
+
+def _ticket(c: Customer, d: ev.Ticket, s: Stamp) -> bool:
+    t = c.tickets.get(d.ticket_id, Ticket())
+    newest = True
+    if not isinstance(d, ev.TicketRated):
+        newest = t.at is None or s > t.at
+        if newest:
+            t = msgspec.structs.replace(t, at=s, open=not isinstance(d, ev.TicketSolved))
+    if isinstance(d, ev.TicketOpened) and (t.opened is None or s > t.opened):
+        t = msgspec.structs.replace(t, opened=s, priority=d.priority)
+    rating = d.rating if isinstance(d, ev.TicketRated | ev.TicketSolved) else None
+    if rating is not None:
+        if rating == "positive":
+            c.positive_feedback = True
+        if t.rated is None or s > t.rated:
+            t = msgspec.structs.replace(t, rated=s, rating=rating)
+        else:
+            newest = False
+    c.tickets = {**c.tickets, d.ticket_id: t}
+    return newest
+
+
+def _complaint(c: Customer, _: ev.Data, s: Stamp) -> None:
+    c.complained_at = _latest(c.complained_at, s.time)
+
+
+def _invoice(c: Customer, d: ev.InvoicePaid | ev.InvoicePaymentFailed, s: Stamp) -> bool:
+    failed = isinstance(d, ev.InvoicePaymentFailed)
+    known = c.invoices.get(d.invoice_id)
+    ever = failed or (known is not None and known.ever_failed)
+    newest = known is None or s > known.at
+    invoice = Invoice(s, failed, ever) if newest or known is None else msgspec.structs.replace(known, ever_failed=ever)
+    c.invoices = {**c.invoices, d.invoice_id: invoice}
+    return newest
+
+
+def _refund(c: Customer, _: ev.Data, s: Stamp) -> None:
+    c.refunded_at = _latest(c.refunded_at, s.time)
+
+
+def _dispute(c: Customer, d: ev.ChargeDisputed | ev.DisputeClosed, s: Stamp) -> bool:
+    known = c.disputes.get(d.charge_id)
+    if isinstance(d, ev.ChargeDisputed):
+        status: Literal["open", "won", "lost"] = "open"
+        disputed_at = s.time
+    else:
+        status = "won" if d.won else "lost"
+        disputed_at = known.disputed_at if known else s.time
+    newest = known is None or s > known.at
+    if newest or known is None:
+        c.disputes = {**c.disputes, d.charge_id: Dispute(s, status, disputed_at)}
+    elif status == "open" and known.status != "open":  # the closing came first: now we learn since when it was disputed
+        c.disputes = {**c.disputes, d.charge_id: msgspec.structs.replace(known, disputed_at=disputed_at)}
+    return newest
+
+
+def _cancellation(c: Customer, d: ev.Cancelling, s: Stamp) -> bool:
+    kind = d.type.partition(".")[2]
+    table = _put(c.cancellations, d.subscription_id or "", s, Cancellation(s, kind))  # type: ignore[arg-type]
+    c.cancellations = table or c.cancellations
+    return table is not None
+
+
+# ------------------------------------------------------------------------------------------------------------ billing
+
+
+def _subscription(c: Customer, d: ev.Subscribed, s: Stamp) -> bool:
+    known = c.subscriptions.get(d.subscription_id)
+    started = ended = None
+    match d:
+        case ev.TrialStarted():
+            status: Literal["trial", "active", "ended"] = "trial"
+        case ev.TrialEnded():
+            c.trial_over = _latest(c.trial_over, s.time)
+            status = "active" if d.converted else "ended"
+            started, ended = (s.time, None) if d.converted else (None, s.time)
+        case ev.SubscriptionStarted():
+            c.trial_over = _latest(c.trial_over, s.time)
+            status, started = "active", s.time
+        case ev.SubscriptionEnded():
+            status, ended = "ended", s.time
+        case _:
+            status = "active"
+    newest = known is None or s > known.at
+    sub = known or Subscription(s, status)
+    if newest:
+        sub = msgspec.structs.replace(sub, at=s, status=status)
+    if started is not None:
+        sub = msgspec.structs.replace(sub, started_at=_latest(sub.started_at, started))
+    if ended is not None:
+        sub = msgspec.structs.replace(sub, ended_at=_latest(sub.ended_at, ended))
+    if isinstance(d, ev.SubscriptionRenewed):
+        sub = msgspec.structs.replace(sub, renewals=tuple(sorted({*sub.renewals, s.time})))
+    c.subscriptions = {**c.subscriptions, d.subscription_id: sub}
+    return newest
+
+
+def _contract(c: Customer, d: ev.ContractSigned, s: Stamp) -> None:
+    if d.initial:
+        c.initial_contract_at = _latest(c.initial_contract_at, s.time)
+
+
+# ----------------------------------------------------------------------------------------------------------- presence
+
+
+def _task(c: Customer, d: ev.TaskStarted | ev.TaskEnded, s: Stamp) -> bool:
+    current = {k: f for k, f in c.tasks.items() if f.at.time > s.time - DAY}  # a task lapses after two hours
+    table = _put(current, d.task_id, s, Flag(s, isinstance(d, ev.TaskStarted)))
+    c.tasks = table or c.tasks
+    return table is not None
+
+
+def _concern(c: Customer, d: ev.CallConcernRaised | ev.CallConcernAddressed, s: Stamp) -> bool:
+    table = _put(c.concerns, d.call_id, s, Flag(s, isinstance(d, ev.CallConcernRaised)))
+    c.concerns = table or c.concerns
+    return table is not None
+
+
+def _cut_short(c: Customer, d: ev.CallCutShort, _: Stamp) -> None:
+    if d.call_id not in c.calls_cut_short:
+        c.calls_cut_short = (*c.calls_cut_short, d.call_id)
+
+
+# ------------------------------------------------------------------------------------------------------ after the ask
+
+
+def _acknowledged(c: Customer, d: ev.AskAcknowledged, s: Stamp) -> None:
+    c.asks = tuple(a.acknowledged(d.status, s.time) if a.command_id == d.command_id else a for a in c.asks)
+
+
+def _answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
+    c.answers = {**c.answers, d.answer: _latest(c.answers.get(d.answer), s.time)}
+    c.asks = tuple(msgspec.structs.replace(a, answered=True) if a.command_id == d.command_id else a for a in c.asks)
+
+
+def _judged(c: Customer, d: ev.Judged, s: Stamp) -> bool:
+    table = _put(c.approvals, d.opportunity_id, s, Flag(s, isinstance(d, ev.AskApproved)))
+    c.approvals = table or c.approvals
+    return table is not None
+
+
+def _referral_given(c: Customer, d: ev.ReferralGiven, s: Stamp) -> None:
+    c.referrals = {**c.referrals, d.referral_id: c.referrals.get(d.referral_id, Referral())}
+    answers = [a for a in c.asks if a.command_id == d.command_id or (d.command_id is None and a.asked_at <= s.time)][
+        -1:
+    ]
+    c.asks = tuple(msgspec.structs.replace(a, answered=True) if a in answers else a for a in c.asks)
+
+
+def _referral_status(c: Customer, d: ev.ReferralStatusChanged, s: Stamp) -> bool:
+    known = c.referrals.get(d.referral_id, Referral())
+    newest = known.at is None or s > known.at
+    if newest:
+        opens = None if d.status == "refunded" else known.opens_at
+        c.referrals = {**c.referrals, d.referral_id: Referral(s, d.status, opens)}
+    return newest
+
+
+_FOLDS: dict[str, Callable[[Customer, Any, Stamp], bool | None]] = {
+    "customer.signed_up": _signed_up,
+    "customer.profile_changed": _profile,
+    "customer.consent_changed": _consent,
+    "customer.suppressed": _suppressed,
+    "customer.unsuppressed": _suppressed,
+    "customer.erasure_requested": _erasure,
+    "champion.changed": _champion,
+    "onboarding.completed": _onboarded,
+    "milestone.reached": _milestone,
+    "goal.achieved": _goal,
+    "saving.measured": _saving,
+    "usage.recorded": _usage,
+    "usage.compared": _compared,
+    "nps.responded": _nps,
+    "csat.responded": _csat,
+    "feedback.shared": _positive,
+    "compliment.given": _positive,
+    "testimonial.given": _positive,
+    "review.posted": _positive,
+    "interaction.recorded": _interaction,
+    "advocacy.asked": _advocacy,
+    "ticket.opened": _ticket,
+    "ticket.solved": _ticket,
+    "ticket.rated": _ticket,
+    "ticket.reopened": _ticket,
+    "complaint.made": _complaint,
+    "frustration.shown": _complaint,
+    "invoice.payment_failed": _invoice,
+    "invoice.paid": _invoice,
+    "charge.refunded": _refund,
+    "charge.disputed": _dispute,
+    "dispute.closed": _dispute,
+    "cancellation.considered": _cancellation,
+    "cancellation.scheduled": _cancellation,
+    "cancellation.reverted": _cancellation,
+    "trial.started": _subscription,
+    "trial.ended": _subscription,
+    "subscription.started": _subscription,
+    "subscription.ended": _subscription,
+    "subscription.renewed": _subscription,
+    "contract.signed": _contract,
+    "task.started": _task,
+    "task.ended": _task,
+    "call.concern_raised": _concern,
+    "call.concern_addressed": _concern,
+    "call.cut_short": _cut_short,
+    "ask.acknowledged": _acknowledged,
+    "ask.answered": _answered,
+    "ask.approved": _judged,
+    "ask.rejected": _judged,
+    "referral.given": _referral_given,
+    "referral.status_changed": _referral_status,
+}
+"""How each type changes the state; a type that is not here changes activity, zone and account only."""

@@ -1,0 +1,610 @@
+"""Canonical customer events: past-tense facts, one closed union, and the internal records of ``customer-events``.
+
+Field names and types are those of the contract (docs/contracts.md); a model ignores what it does not know, and refuses
+what it knows under a wrong type. ``comment`` and ``text`` exist on the way in only: ingest replaces them by a theme or an
+intent before anything is stored, so no free text ever reaches ``customer-events``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from referral_stream.core.instants import Instant
+
+Id: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+Text: TypeAlias = Annotated[str, StringConstraints(max_length=100_000)]
+Amount: TypeAlias = Annotated[int, Field(ge=-(2**53), le=2**53)]
+Channel: TypeAlias = Literal["email", "in_app", "phone"]
+Segment: TypeAlias = Literal["smb", "enterprise", "mission_driven"]
+Scope: TypeAlias = Literal["all", "trigger", "segment"]
+
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+
+
+class Data(BaseModel):
+    """The ``data`` of one event type; ``type`` is its name on the wire."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+    type: ClassVar[str]
+
+
+class Commented(Data):
+    """Something said in the customer's own words: the words stay outside, their theme travels."""
+
+    comment: Text | None = None
+    theme: str | None = None
+
+
+class Rated(Commented):
+    """A rating on a scale of its own; impossible ones are refused."""
+
+    @model_validator(mode="after")
+    def _within_scale(self) -> Rated:
+        score, scale = self.on_scale
+        if not 0 <= score <= scale or scale <= 0:
+            raise ValueError(f"{score} is impossible on a scale up to {scale}")
+        return self
+
+    @property
+    def on_scale(self) -> tuple[float, float]:
+        """(score, maximum)."""
+        raise NotImplementedError
+
+    @property
+    def top_box(self) -> bool:
+        """10 × score ≥ 8 × maximum (semantics §10, Surveys)."""
+        score, scale = self.on_scale
+        return 10 * score >= 8 * scale
+
+
+# ------------------------------------------------------------------------------------------------------------ profile
+
+
+class SignedUp(Data):
+    type: ClassVar[str] = "customer.signed_up"
+    trial: bool = False
+
+
+class ReachableChannels(Data):
+    type: ClassVar[str] = ""
+    email: bool | None = None
+    in_app: bool | None = None
+    phone: bool | None = None
+
+
+class ProfileChanged(Data):
+    type: ClassVar[str] = "customer.profile_changed"
+    time_zone: str | None = None
+    locale: Annotated[str, StringConstraints(max_length=64)] | None = None
+    segment: Segment | None = None
+    account_id: Id | None = None
+    channels: ReachableChannels | None = None
+    email_hmac: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    champion: bool | None = None
+    requires_approval: bool | None = None
+
+
+class ConsentChanged(Data):
+    type: ClassVar[str] = "customer.consent_changed"
+    purpose: str
+    channel: Literal["email", "in_app", "phone", "all"]
+    granted: bool
+
+
+class Suppressed(Data):
+    type: ClassVar[str] = "customer.suppressed"
+    reason: str | None = None
+
+
+class Unsuppressed(Data):
+    type: ClassVar[str] = "customer.unsuppressed"
+    reason: str | None = None
+
+
+class ErasureRequested(Data):
+    type: ClassVar[str] = "customer.erasure_requested"
+
+
+class Aliased(Data):
+    type: ClassVar[str] = "customer.aliased"
+    alias: Id
+
+
+# ------------------------------------------------------------------------------------------------------ product usage
+
+
+class OnboardingCompleted(Data):
+    type: ClassVar[str] = "onboarding.completed"
+
+
+class MilestoneReached(Data):
+    type: ClassVar[str] = "milestone.reached"
+    milestone: Id
+    first_success: bool = False
+
+
+class GoalAchieved(Data):
+    type: ClassVar[str] = "goal.achieved"
+    goal: str
+
+
+class SavingMeasured(Data):
+    type: ClassVar[str] = "saving.measured"
+    kind: Literal["time", "money"]
+    amount: float
+    unit: str
+
+
+class UsageRecorded(Data):
+    type: ClassVar[str] = "usage.recorded"
+    feature: str | None = None
+    count: Annotated[int, Field(ge=0, le=2**40)] = 1
+
+
+class UsageCompared(Data):
+    type: ClassVar[str] = "usage.compared"
+    above_average: bool
+
+
+class WorkflowCompleted(Data):
+    type: ClassVar[str] = "workflow.completed"
+    name: str | None = None
+
+
+class AchievementUnlocked(Data):
+    type: ClassVar[str] = "achievement.unlocked"
+    name: str | None = None
+
+
+class DashboardViewed(Data):
+    type: ClassVar[str] = "dashboard.viewed"
+    name: str | None = None
+    metrics_positive: bool
+
+
+class TaskStarted(Data):
+    type: ClassVar[str] = "task.started"
+    task_id: Id
+
+
+class TaskEnded(Data):
+    type: ClassVar[str] = "task.ended"
+    task_id: Id
+
+
+# ------------------------------------------------------------------------------------------------------------ surveys
+
+
+class NpsResponded(Commented):
+    type: ClassVar[str] = "nps.responded"
+    response_id: Id
+    score: Annotated[int, Field(ge=0, le=10)]
+
+
+class CsatResponded(Rated):
+    type: ClassVar[str] = "csat.responded"
+    response_id: Id
+    score: float
+    scale_max: float
+    ticket_id: Id | None = None
+
+    @property
+    def on_scale(self) -> tuple[float, float]:
+        return self.score, self.scale_max
+
+
+# ------------------------------------------------------------------------------------------------------------ billing
+
+
+class Subscribed(Data):
+    """Anything about one subscription."""
+
+    subscription_id: Id
+
+
+class TrialStarted(Subscribed):
+    type: ClassVar[str] = "trial.started"
+
+
+class TrialEnded(Subscribed):
+    type: ClassVar[str] = "trial.ended"
+    converted: bool
+
+
+class SubscriptionStarted(Subscribed):
+    type: ClassVar[str] = "subscription.started"
+
+
+class SubscriptionEnded(Subscribed):
+    type: ClassVar[str] = "subscription.ended"
+
+
+class SubscriptionRenewed(Subscribed):
+    type: ClassVar[str] = "subscription.renewed"
+    invoice_id: Id | None = None
+    contract_id: Id | None = None
+
+
+class SubscriptionExpanded(Data):
+    type: ClassVar[str] = "subscription.expanded"
+    deal_id: Id
+    amount_minor: Amount | None = None
+    currency: str | None = None
+
+
+class ContractSigned(Data):
+    type: ClassVar[str] = "contract.signed"
+    contract_id: Id
+    initial: bool
+
+
+class InvoicePaymentFailed(Data):
+    type: ClassVar[str] = "invoice.payment_failed"
+    invoice_id: Id
+
+
+class InvoicePaid(Data):
+    type: ClassVar[str] = "invoice.paid"
+    invoice_id: Id
+
+
+class ChargeRefunded(Data):
+    type: ClassVar[str] = "charge.refunded"
+    charge_id: Id
+
+
+class ChargeDisputed(Data):
+    type: ClassVar[str] = "charge.disputed"
+    charge_id: Id
+
+
+class DisputeClosed(Data):
+    type: ClassVar[str] = "dispute.closed"
+    charge_id: Id
+    won: bool
+
+
+class Cancelling(Data):
+    """A step towards or away from a cancellation; without ``subscription_id`` it is about the customer as a whole."""
+
+    subscription_id: Id | None = None
+
+
+class CancellationConsidered(Cancelling):
+    type: ClassVar[str] = "cancellation.considered"
+
+
+class CancellationScheduled(Cancelling):
+    type: ClassVar[str] = "cancellation.scheduled"
+
+
+class CancellationReverted(Cancelling):
+    type: ClassVar[str] = "cancellation.reverted"
+
+
+# ------------------------------------------------------------------------------------------------------------ support
+
+Rating: TypeAlias = Literal["positive", "negative"]
+
+
+class Ticket(Data):
+    """Anything about one support ticket."""
+
+    ticket_id: Id
+
+
+class TicketOpened(Ticket):
+    type: ClassVar[str] = "ticket.opened"
+    priority: Literal["low", "normal", "high", "urgent"] | None = None
+
+
+class TicketSolved(Ticket):
+    type: ClassVar[str] = "ticket.solved"
+    rating: Rating | None = None
+
+
+class TicketRated(Ticket):
+    type: ClassVar[str] = "ticket.rated"
+    rating: Rating
+
+
+class TicketReopened(Ticket):
+    type: ClassVar[str] = "ticket.reopened"
+
+
+class Referenced(Commented):
+    """Said somewhere: ``reference`` names the place."""
+
+    reference: Id | None = None
+
+
+class ComplaintMade(Referenced):
+    type: ClassVar[str] = "complaint.made"
+
+
+class FrustrationShown(Referenced):
+    type: ClassVar[str] = "frustration.shown"
+
+
+# ------------------------------------------------------------------------------------------------------- relationship
+
+
+class InteractionRecorded(Data):
+    type: ClassVar[str] = "interaction.recorded"
+    kind: Literal["call", "email", "meeting", "chat", "qbr", "event"]
+    positive: bool | None = None
+
+
+class AdviceAsked(Data):
+    type: ClassVar[str] = "advice.asked"
+    kind: str | None = None
+
+
+class CommunityEngaged(Data):
+    type: ClassVar[str] = "community.engaged"
+    kind: str | None = None
+
+
+class FeedbackShared(Commented):
+    type: ClassVar[str] = "feedback.shared"
+    positive: bool
+
+
+class ComplimentGiven(Referenced):
+    type: ClassVar[str] = "compliment.given"
+
+
+class TestimonialGiven(Referenced):
+    __test__: ClassVar[bool] = False  # pytest collects classes called Test…
+    type: ClassVar[str] = "testimonial.given"
+
+
+class CaseStudyJoined(Referenced):
+    type: ClassVar[str] = "case_study.joined"
+
+
+class ReviewPosted(Rated):
+    type: ClassVar[str] = "review.posted"
+    rating: float
+    scale_max: float
+    url: Id | None = None
+
+    @property
+    def on_scale(self) -> tuple[float, float]:
+        return self.rating, self.scale_max
+
+
+class ChampionChanged(Data):
+    type: ClassVar[str] = "champion.changed"
+    champion: bool
+
+
+class PeerMentioned(Data):
+    type: ClassVar[str] = "peer.mentioned"
+    peer_ref: Id
+    company: str | None = None
+    challenge: str | None = None
+
+
+class AdvocacyAsked(Data):
+    type: ClassVar[str] = "advocacy.asked"
+    kind: Literal["review", "survey", "case_study", "other"]
+    by: str
+
+
+class EmailOpened(Data):
+    type: ClassVar[str] = "email.opened"
+    message_id: str | None = None
+
+
+class EmailClicked(Data):
+    type: ClassVar[str] = "email.clicked"
+    message_id: str | None = None
+
+
+class CallMoment(Data):
+    type: ClassVar[str] = "call.moment"
+    kind: Literal["qbr_ended_well", "issue_resolved", "satisfaction_expressed", "check_in"]
+    call_id: Id | None = None
+
+
+class CallConcernRaised(Data):
+    type: ClassVar[str] = "call.concern_raised"
+    call_id: Id
+
+
+class CallConcernAddressed(Data):
+    type: ClassVar[str] = "call.concern_addressed"
+    call_id: Id
+
+
+class CallCutShort(Data):
+    type: ClassVar[str] = "call.cut_short"
+    call_id: Id
+
+
+# ---------------------------------------------------------------------------------------------------------- responses
+
+
+class AskAcknowledged(Data):
+    type: ClassVar[str] = "ask.acknowledged"
+    command_id: Id
+    status: Literal["accepted", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"]
+
+
+class AskAnswered(Data):
+    type: ClassVar[str] = "ask.answered"
+    command_id: Id
+    answer: Literal["yes", "maybe", "no", "stop"]
+    text: Text | None = None
+
+
+class Judged(Data):
+    """What a person said about one opportunity that needed approval."""
+
+    opportunity_id: Id
+    by: str
+
+
+class AskApproved(Judged):
+    type: ClassVar[str] = "ask.approved"
+
+
+class AskRejected(Judged):
+    type: ClassVar[str] = "ask.rejected"
+
+
+class Controlled(Data):
+    """A switch thrown by an operator: everything, one trigger or one segment (``name``)."""
+
+    scope: Scope
+    name: str | None = None
+    by: str
+    why: str
+
+    @model_validator(mode="after")
+    def _named(self) -> Controlled:
+        if self.scope != "all" and not self.name:
+            raise ValueError(f"scope {self.scope!r} needs a name")
+        return self
+
+
+class ControlPaused(Controlled):
+    type: ClassVar[str] = "control.paused"
+
+
+class ControlResumed(Controlled):
+    type: ClassVar[str] = "control.resumed"
+
+
+class Contact(Data):
+    type: ClassVar[str] = ""
+    ref: Id
+    name: str | None = None
+    company: str | None = None
+    consented: bool
+
+
+class ReferralGiven(Data):
+    type: ClassVar[str] = "referral.given"
+    referral_id: Id
+    command_id: Id | None = None
+    contact: Contact
+
+
+class ReferralStatusChanged(Data):
+    type: ClassVar[str] = "referral.status_changed"
+    referral_id: Id
+    status: Literal["contacted", "qualified", "converted", "rejected", "refunded"]
+    deal_value_minor: Amount | None = None
+    currency: str | None = None
+
+
+# ----------------------------------------------------------------------------------- internal, on customer-events only
+
+
+class WakeupDue(Data):
+    """Time has come: sent by the timer that watches the ``wakeups`` table."""
+
+    type: ClassVar[str] = "wakeup.due"
+    due: Instant
+
+
+class ReservationGranted(Data):
+    type: ClassVar[str] = "reservation.granted"
+    command_id: Id
+
+
+class ReservationDenied(Data):
+    """The ledger's no: ``gate`` answers until ``until`` or until an event of type ``until_event``."""
+
+    type: ClassVar[str] = "reservation.denied"
+    command_id: Id
+    gate: Literal["paused", "overasking", "account"]
+    until: Instant | None = None
+    until_event: str | None = None
+    saw: str
+
+    @model_validator(mode="after")
+    def _bounded(self) -> ReservationDenied:
+        if (self.until is None) == (self.until_event is None):
+            raise ValueError("exactly one of until and until_event")
+        return self
+
+
+class ReservationUnavailable(Data):
+    type: ClassVar[str] = "reservation.unavailable"
+    command_id: Id
+
+
+class DeadletterReplayed(Data):
+    """The events that had failed in our own code went through again: the quarantine ends."""
+
+    type: ClassVar[str] = "deadletter.replayed"
+
+
+FACTS: tuple[type[Data], ...] = (
+    SignedUp, ProfileChanged, ConsentChanged, Suppressed, Unsuppressed, ErasureRequested, Aliased,
+    OnboardingCompleted, MilestoneReached, GoalAchieved, SavingMeasured, UsageRecorded, UsageCompared,
+    WorkflowCompleted, AchievementUnlocked, DashboardViewed, TaskStarted, TaskEnded,
+    NpsResponded, CsatResponded,
+    TrialStarted, TrialEnded, SubscriptionStarted, SubscriptionEnded, SubscriptionRenewed, SubscriptionExpanded,
+    ContractSigned, InvoicePaymentFailed, InvoicePaid, ChargeRefunded, ChargeDisputed, DisputeClosed,
+    CancellationConsidered, CancellationScheduled, CancellationReverted,
+    TicketOpened, TicketSolved, TicketRated, TicketReopened, ComplaintMade, FrustrationShown,
+    InteractionRecorded, AdviceAsked, CommunityEngaged, FeedbackShared, ComplimentGiven, TestimonialGiven,
+    CaseStudyJoined, ReviewPosted, ChampionChanged, PeerMentioned, AdvocacyAsked, EmailOpened, EmailClicked,
+    CallMoment, CallConcernRaised, CallConcernAddressed, CallCutShort,
+    AskAcknowledged, AskAnswered, AskApproved, AskRejected, ControlPaused, ControlResumed,
+    ReferralGiven, ReferralStatusChanged,
+)  # fmt: skip
+"""Every type that producers may send (the contract's table, in its order)."""
+
+INTERNAL: tuple[type[Data], ...] = (
+    WakeupDue, ReservationGranted, ReservationDenied, ReservationUnavailable, DeadletterReplayed,
+)  # fmt: skip
+"""Types that only this system appends to ``customer-events``."""
+
+FACT_TYPES: dict[str, type[Data]] = {data.type: data for data in FACTS}
+TYPES: dict[str, type[Data]] = {data.type: data for data in (*FACTS, *INTERNAL)}
+
+WITHOUT_SUBJECT = frozenset({ControlPaused.type, ControlResumed.type})
+"""Types that are about no single customer; every other one needs a subject."""
+
+ACTIVITY = frozenset({
+    "onboarding.completed", "milestone.reached", "goal.achieved", "usage.recorded", "workflow.completed",
+    "achievement.unlocked", "dashboard.viewed", "task.started", "nps.responded", "csat.responded", "ticket.opened",
+    "ticket.rated", "ticket.reopened", "complaint.made", "frustration.shown", "interaction.recorded", "advice.asked",
+    "community.engaged", "feedback.shared", "compliment.given", "testimonial.given", "case_study.joined",
+    "review.posted", "peer.mentioned", "email.opened", "email.clicked", "ask.answered", "referral.given",
+})  # fmt: skip
+"""What counts as the customer being active (semantics §10, Activity)."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as the decision sees it.
+
+    ``time`` is event time after the clock rules; ``id`` and ``source`` identify it; ``subject`` is the customer id (empty
+    for control.*). ``flags`` says what ingest had to mend (``time_missing``, ``time_naive``, ``time_clamped``,
+    ``timezone_invalid``).
+    """
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: int
+    data: Any  # one of TYPES; a Struct field cannot name a pydantic union without msgspec trying to decode it
+    account: str | None = None
+    timezone: str | None = None
+    traceparent: str | None = None
+    historical: bool = False
+    flags: tuple[str, ...] = ()
+
+    @property
+    def stamp(self) -> tuple[int, str, str]:
+        """What last-writer-wins compares."""
+        return (self.time, self.source, self.id)

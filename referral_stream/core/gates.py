@@ -1,0 +1,418 @@
+"""Gates: everything that can hold an ask back, as rows of one ordered table (semantics §4).
+
+Each gate looks at the state at an instant and returns its causes; no cause means pass. All gates are always evaluated:
+an explanation lists every reason, not the first one found. A gate with several causes answers with the hardest: never,
+then an event, then the latest instant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from referral_stream.core import moments, propensity, usage, zones
+from referral_stream.core.asks import Answer, GateName, Reason, Score
+from referral_stream.core.customer import Customer, Subscription
+from referral_stream.core.events import CHANNELS
+from referral_stream.core.instants import DAY, rfc3339
+from referral_stream.core.opportunity import Denial, Opportunity
+from referral_stream.core.policy import Policy
+from referral_stream.core.windows import Zone
+
+
+class Cause(NamedTuple):
+    """Why a gate is closed: for ever (neither), until an instant, or until an event of a type."""
+
+    saw: str
+    until: int | None = None
+    until_event: str | None = None
+
+
+class Verdict(NamedTuple):
+    """One gate's answer with what it saw and its limit."""
+
+    gate: GateName
+    answer: Answer
+    until: int | None
+    until_event: str | None
+    saw: str
+    limit: str
+
+    @property
+    def blocks(self) -> bool:
+        return self.answer != "pass"
+
+    def closes(self, deadline: int) -> bool:
+        """Whether it can not open any more before the deadline."""
+        return self.answer == "never" or (self.answer == "until" and self.until is not None and self.until >= deadline)
+
+    def reason(self) -> Reason:
+        until = rfc3339(self.until) if self.until is not None else self.until_event
+        return Reason(gate=self.gate, answer=self.answer, until=until, saw=self.saw, limit=self.limit)
+
+
+class View(NamedTuple):
+    """What a gate may look at: one customer at one instant, about one opportunity."""
+
+    policy: Policy
+    customer: Customer
+    now: int
+    zone: Zone
+    score: Score
+    usable: tuple[str, ...]
+    opportunity: Opportunity
+
+
+class Gate(NamedTuple):
+    name: GateName
+    limit: Callable[[Policy], str]
+    causes: Callable[[View], list[Cause]]
+
+
+def verdict(gate: Gate, view: View) -> Verdict:
+    """The gate's one answer among its causes."""
+    causes = gate.causes(view)
+    limit = gate.limit(view.policy)
+    if not causes:
+        return Verdict(gate.name, "pass", None, None, "clear", limit)
+    saw = "; ".join(cause.saw for cause in causes)
+    events = [cause.until_event for cause in causes if cause.until_event is not None]
+    instants = [cause.until for cause in causes if cause.until is not None and cause.until_event is None]
+    if len(events) + len(instants) < len(causes):
+        return Verdict(gate.name, "never", None, None, saw, limit)
+    if events:
+        return Verdict(gate.name, "until_event", None, events[0], saw, limit)
+    return Verdict(gate.name, "until", max(instants), None, saw, limit)
+
+
+def _wait(now: int, since: int | None, days: int, saw: str) -> list[Cause]:
+    """A wait of ``days`` × 24 h from ``since``, over at exactly its end."""
+    if since is None or now >= since + days * DAY:
+        return []
+    return [Cause(f"{saw} at {rfc3339(since)}", until=since + days * DAY)]
+
+
+# ------------------------------------------------------------------------------------- 1 erased · 2 paused · 3 consent
+
+
+def _erased(v: View) -> list[Cause]:
+    return [] if v.customer.erased_at is None else [Cause("erasure requested")]
+
+
+def _paused(v: View) -> list[Cause]:
+    trigger = v.policy.triggers.get(v.opportunity.trigger)
+    if trigger is None or not trigger.enabled:
+        return [Cause(f"trigger {v.opportunity.trigger} is disabled by the policy")]
+    return _denied(v, "paused")
+
+
+def _denied(v: View, gate: str) -> list[Cause]:
+    denial: Denial | None = v.opportunity.denial
+    if denial is None or denial.gate != gate or not denial.stands(v.now):
+        return []
+    return [Cause(denial.saw, until=denial.until, until_event=denial.until_event)]
+
+
+def _consent(v: View) -> list[Cause]:
+    c = v.customer
+    causes = []
+    if c.suppressed is not None and c.suppressed.value:
+        causes.append(Cause("on the suppression list", until_event="customer.unsuppressed"))
+    if not any(moments.is_consented(c, channel, v.policy) for channel in CHANNELS):
+        unknown = not c.consent
+        saw = "consent unknown" if unknown else "consent withdrawn"
+        causes.append(Cause(saw, until_event="customer.consent_changed" if unknown else None))
+    return causes
+
+
+# ------------------------------------------------------------------------------------------------------- 4 too early
+
+
+def _too_early(v: View) -> list[Cause]:
+    c, now, rules = v.customer, v.now, v.policy.too_early
+    causes = []
+    if on_trial(c):
+        causes.append(Cause("on trial", until_event="trial.ended"))
+    if rules.require_onboarding and not c.onboarded:
+        causes.append(Cause("onboarding not completed", until_event="onboarding.completed"))
+    if c.signed_up is None:
+        causes.append(Cause("sign-up unknown", until_event="customer.signed_up"))
+    else:
+        days = (now - c.signed_up) // DAY
+        if now < c.signed_up + rules.tenure_days * DAY:
+            causes.append(Cause(f"customer for {days} days", until=c.signed_up + rules.tenure_days * DAY))
+    if not has_value(v):
+        causes.append(Cause("no value realised yet", until_event="milestone.reached"))
+    if activity_days(c, v.zone) < rules.activity_days:
+        causes.append(Cause("active on fewer than two local days", until_event="usage.recorded"))
+    return causes + _wait(now, c.initial_contract_at, rules.initial_contract_days, "initial contract signed")
+
+
+def on_trial(c: Customer) -> bool:
+    """An open trial, or a sign-up on trial that nothing has ended yet."""
+    return any(sub.status == "trial" for sub in c.subscriptions.values()) or (
+        c.signed_up_trial and c.trial_over is None
+    )
+
+
+def has_value(v: View) -> bool:
+    """Milestone, goal, saving, usage above average, or enough days of use."""
+    c = v.customer
+    return (
+        c.milestone
+        or c.goal
+        or c.saving
+        or (c.above_average is not None and c.above_average.value)
+        or c.used_for_long
+        or min(usage.days_of_use(c, name) for name in v.zone.names) >= v.policy.too_early.days_of_use
+    )
+
+
+def activity_days(c: Customer, zone: Zone) -> int:
+    """0, 1, or 2 for two and more local dates with activity; in several possible zones the fewest."""
+    if c.first_activity is None or c.last_activity is None:
+        return 0
+    return min(
+        1 + (zones.local_date(c.first_activity, name) != zones.local_date(c.last_activity, name)) for name in zone.names
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- 5 trouble
+
+
+def _trouble(v: View) -> list[Cause]:
+    c, now, rules = v.customer, v.now, v.policy.trouble
+    causes = [Cause("an event of this customer could not be applied", until_event="deadletter.replayed")]
+    causes = causes if c.quarantined else []
+    for name, ticket in sorted(c.tickets.items()):
+        if ticket.at is not None and ticket.open:
+            causes.append(Cause(f"ticket {name} is open", until_event="ticket.solved"))
+        elif ticket.at is not None and ticket.rating != "positive":
+            urgent = ticket.priority in ("urgent", "high")
+            days = rules.urgent_ticket_solved_days if urgent else rules.ticket_solved_days
+            causes += _wait(now, ticket.at.time, days, f"ticket {name} solved")
+        if ticket.rated is not None and ticket.rating == "negative":
+            causes += _wait(now, ticket.rated.time, rules.complaint_days, f"ticket {name} rated negative")
+    causes += _wait(now, c.complained_at, rules.complaint_days, "complaint or frustration")
+    causes += _detractor(v)
+    for name, invoice in sorted(c.invoices.items()):
+        if invoice.failed:
+            causes.append(Cause(f"payment of invoice {name} failed", until_event="invoice.paid"))
+        elif invoice.ever_failed:
+            causes += _wait(now, invoice.at.time, rules.payment_recovered_days, f"late invoice {name} paid")
+    causes += _wait(now, c.refunded_at, rules.refund_days, "refund")
+    for name, dispute in sorted(c.disputes.items()):
+        if dispute.status == "open":
+            causes.append(Cause(f"charge {name} is disputed", until_event="dispute.closed"))
+        elif dispute.status == "lost":
+            causes += _wait(now, dispute.disputed_at, rules.dispute_days, f"charge {name} disputed and lost")
+    return causes + _cancellation(v) + _ended(v) + _usage_drop(v)
+
+
+def _detractor(v: View) -> list[Cause]:
+    """The latest detractor that no later promoter overrides."""
+    c = v.customer
+    praise = max((r.at for r in c.responses.values() if r.promoter), default=None)
+    times = [r.at.time for r in c.responses.values() if r.score <= 6 and (praise is None or praise < r.at)]  # noqa: PLR2004 (NPS: 0-6 are detractors)
+    return _wait(v.now, max(times, default=None), v.policy.trouble.detractor_days, "detractor")
+
+
+def _cancellation(v: View) -> list[Cause]:
+    c, rules = v.customer, v.policy.trouble
+    causes = []
+    for name, cancellation in sorted(c.cancellations.items()):
+        since = cancellation.at.time
+        match cancellation.kind:
+            case "considered":
+                days = rules.cancellation_considered_days + rules.cancellation_reverted_days
+                causes += _wait(v.now, since, days, "cancellation considered")
+            case "reverted":
+                causes += _wait(v.now, since, rules.cancellation_reverted_days, "cancellation reverted")
+            case "scheduled":
+                about = c.subscriptions.values() if not name else filter(None, [c.subscriptions.get(name)])
+                renewed = min((at for sub in about for at in sub.renewals if at > since), default=None)
+                if renewed is None:
+                    causes.append(Cause("cancellation scheduled", until_event="cancellation.reverted"))
+                causes += _wait(v.now, renewed, rules.cancellation_reverted_days, "renewed despite a cancellation")
+    return causes
+
+
+def _ended(v: View) -> list[Cause]:
+    subs = list(v.customer.subscriptions.values())
+    active = [sub for sub in subs if sub.status == "active"]
+    if not active:
+        if any(sub.status == "ended" for sub in subs):
+            return [Cause("subscription ended", until_event="subscription.started")]
+        return []
+    back = max((sub.started_at for sub in active if sub.started_at and _came_back(sub.started_at, subs)), default=None)
+    return _wait(v.now, back, v.policy.trouble.resubscribed_days, "subscribed again")
+
+
+def _came_back(start: int, subs: list[Subscription]) -> bool:
+    """Whether one subscription had ended before ``start`` and none was active just before it."""
+    if not any(sub.ended_at is not None and sub.ended_at <= start for sub in subs):
+        return False
+    return not any(_active_before(start, sub) for sub in subs)
+
+
+def _active_before(instant: int, sub: Subscription) -> bool:
+    started = sub.started_at
+    if sub.status == "active":
+        return started is None or started < instant
+    return sub.status == "ended" and (started is None or started < instant) and (sub.ended_at or 0) >= instant
+
+
+def _usage_drop(v: View) -> list[Cause]:
+    drop = v.customer.drop
+    if drop is None:
+        return []
+    if drop.ended_day is None:
+        return [Cause("usage fell against its own baseline", until_event="usage.recorded")]
+    return _wait(v.now, drop.ended_day * DAY, v.policy.trouble.usage_recovered_days, "usage recovered")
+
+
+# ------------------------------------------------------------- 6 propensity · 7 answers · 8 overasking · 9 · 10 · 11
+
+
+def _propensity(v: View) -> list[Cause]:
+    if v.score.value >= v.policy.score.soft_at:
+        return []
+    saw = f"score {v.score.value}"
+    at = propensity.tenure_alone_suffices_at(v.customer, v.score, v.policy)
+    return [Cause(saw, until=at) if at is not None else Cause(saw, until_event="signal")]
+
+
+def _answers(v: View) -> list[Cause]:
+    c, now, rules = v.customer, v.now, v.policy.answers
+    causes = [Cause('answered "stop"')] if "stop" in c.answers else []
+    causes += _wait(now, c.answers.get("no"), rules.no_days, 'answered "no"')
+    causes += _wait(now, c.answers.get("maybe"), rules.maybe_days, 'answered "maybe"')
+    return causes + _wait(
+        now, second_silence(c, now, v.policy), rules.two_silences_days, "second ask without an answer"
+    )
+
+
+def second_silence(c: Customer, now: int, policy: Policy) -> int | None:
+    """When the later of the last two asks in a row that met silence was made."""
+    silence = policy.answers.silence_after_days * DAY
+    sent = sorted((a for a in c.asks if a.reached), key=lambda a: a.asked_at)
+    silent = [not a.answered and now >= a.asked_at + silence for a in sent]
+    pairs = (
+        later.asked_at for later, first, second in zip(sent[1:], silent, silent[1:], strict=False) if first and second
+    )
+    return max(pairs, default=None)
+
+
+def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
+    """The latest end of gate 7's waits, for ``next_eligible_at``."""
+    rules = policy.answers
+    silence = second_silence(c, now, policy)
+    ends = [
+        since + days * DAY
+        for since, days in (
+            (c.answers.get("no"), rules.no_days),
+            (c.answers.get("maybe"), rules.maybe_days),
+            (silence, rules.two_silences_days),
+        )
+        if since is not None
+    ]
+    return max(ends, default=None)
+
+
+def _overasking(v: View) -> list[Cause]:
+    asked = last_asked(v.customer, v.policy)
+    return _wait(v.now, asked, v.policy.caps.customer_days, "asked") + _denied(v, "overasking")
+
+
+def last_asked(c: Customer, policy: Policy) -> int | None:
+    """The last ask that counts; one that shadow mode withheld counts only while shadow mode lasts."""
+    return max((a.asked_at for a in c.asks if a.counts and (a.kind != "shadow" or policy.shadow)), default=None)
+
+
+def _account(v: View) -> list[Cause]:
+    return _denied(v, "account")
+
+
+def _advocacy(v: View) -> list[Cause]:
+    asks = v.customer.advocacy
+    if v.opportunity.survey:
+        own = max((a for a in asks if a[1] == "survey" and a[0] <= v.opportunity.t0), default=None)
+        asks = tuple(a for a in asks if a != own)
+    return _wait(v.now, max((at for at, _ in asks), default=None), v.policy.caps.advocacy_days, "another advocacy ask")
+
+
+def _channel(v: View) -> list[Cause]:
+    if v.usable or _consent(v):
+        return []
+    return [Cause("no usable channel", until_event="customer.profile_changed")]
+
+
+# ------------------------------------------------------------------------------------ 12 moment · 13 approval · 14 holdout
+
+
+def _moment(v: View) -> list[Cause]:
+    """By the clock alone; an event that is a moment is seen by the step when it arrives."""
+    start = max(v.opportunity.ready, v.now)
+    if "email" not in v.usable:
+        return [Cause("waits for a good moment", until_event="moment")]
+    at = moments.first_email_instant(start, v.opportunity.deadline, v.zone, v.policy.moments)
+    if at is None:
+        if len(v.usable) == 1:
+            return [Cause("no allowed instant is left in the window")]
+        return [Cause("waits for a good moment", until_event="moment")]
+    if at <= v.now:
+        return []
+    return [Cause("settling" if v.now < v.opportunity.settled else "waits for its slot", until=at)]
+
+
+def _approval(v: View) -> list[Cause]:
+    flag = v.customer.requires_approval
+    if flag is None or not flag.value:
+        return []
+    judged = v.customer.approvals.get(v.opportunity.id)
+    if judged is None:
+        return [Cause("needs approval", until_event="ask.approved")]
+    return [] if judged.value else [Cause("rejected by a person")]
+
+
+def _holdout(_: View) -> list[Cause]:
+    return []  # drawn last, at the moment, when all the others have passed: see is_held_out
+
+
+def is_held_out(c: Customer, policy: Policy) -> bool:
+    """Whether the customer's account (else the customer) belongs to the share that is never asked."""
+    digest = hashlib.sha256(f"{policy.holdout.salt}|{c.account_id or c.id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") * 100 < policy.holdout.percent * 2**64
+
+
+HELD_OUT = Verdict("holdout", "never", None, None, "in the holdout group", "never asked")
+
+GATES: tuple[Gate, ...] = (
+    Gate("erased", lambda _: "erasure is for good", _erased),
+    Gate("paused", lambda _: "not paused, trigger enabled", _paused),
+    Gate("consent", lambda _: "consent for referral asks on a channel, not suppressed", _consent),
+    Gate("too_early", lambda p: f"{p.too_early.tenure_days} days, onboarded, value realised", _too_early),
+    Gate("trouble", lambda _: "nothing is wrong", _trouble),
+    Gate("propensity", lambda p: f"score of {p.score.soft_at}", _propensity),
+    Gate(
+        "answers",
+        lambda p: f"no: {p.answers.no_days} days, maybe: {p.answers.maybe_days} days, stop: for ever",
+        _answers,
+    ),
+    Gate("overasking", lambda p: f"one ask in {p.caps.customer_days} days", _overasking),
+    Gate(
+        "account",
+        lambda p: f"one ask in {p.caps.account_gap_days} days, {p.caps.account_asks} in {p.caps.account_days}",
+        _account,
+    ),
+    Gate("advocacy", lambda p: f"no other advocacy ask in {p.caps.advocacy_days} days", _advocacy),
+    Gate("channel", lambda _: "a reachable, consented channel", _channel),
+    Gate("moment", lambda _: "slot, quiet hours or a good moment", _moment),
+    Gate("approval", lambda _: "a person's approval where the account needs it", _approval),
+    Gate("holdout", lambda p: f"{p.holdout.percent:g} % are never asked", _holdout),
+)
+"""All gates, in the order in which every decision lists them."""
+
+AFTER_EMISSION = ("erased", "consent", "trouble")
+"""The gates that take a command back while it can still be stopped."""

@@ -1,0 +1,82 @@
+"""Instants: whole milliseconds since 1970-01-01T00:00:00Z, the only notion of time inside the core.
+
+Integers compare and add exactly and cost nothing; local calendar arithmetic happens in :mod:`zones`, `windows` and
+`moments` only. On every boundary an instant is RFC 3339, UTC, milliseconds, ``Z``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+EARLIEST = 0
+LATEST = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last instant RFC 3339 can write
+
+
+def parse_instant(text: str) -> tuple[int, bool]:
+    """RFC 3339 (or ISO 8601) text → (instant, naive); naive text is read as UTC. Below a millisecond: cut off.
+
+    Raises ValueError for text that is no date and time, or outside 1970–9999.
+    """
+    if "T" not in text and " " not in text and "t" not in text:
+        raise ValueError(f"not a date and time: {text!r}")
+    moment = datetime.fromisoformat(text)
+    naive = moment.tzinfo is None
+    if naive:
+        moment = moment.replace(tzinfo=UTC)
+    return from_datetime(moment), naive
+
+
+def from_datetime(moment: datetime) -> int:
+    """An aware datetime → instant, exact (no float in between). Raises ValueError outside 1970–9999."""
+    delta = moment - _EPOCH
+    instant = delta.days * DAY + delta.seconds * SECOND + delta.microseconds // 1_000
+    if not EARLIEST <= instant <= LATEST:
+        raise ValueError(f"out of range: {moment.isoformat()}")
+    return instant
+
+
+def to_datetime(instant: int) -> datetime:
+    """Instant → aware UTC datetime, exact."""
+    seconds, millis = divmod(instant, SECOND)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=millis * 1_000)
+
+
+def rfc3339(instant: int) -> str:
+    """Instant → ``2026-06-16T08:00:00.000Z``."""
+    return to_datetime(instant).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant % SECOND:03d}Z"
+
+
+def utc_day(instant: int) -> int:
+    """Number of the UTC day the instant lies in, days since 1970-01-01."""
+    return instant // DAY
+
+
+def _instant(value: Any) -> int:
+    if isinstance(value, bool):
+        raise ValueError("an instant is RFC 3339 text or epoch milliseconds")  # noqa: TRY004 (pydantic wants ValueError)
+    if isinstance(value, int):
+        if not EARLIEST <= value <= LATEST:
+            raise ValueError(f"out of range: {value}")
+        return value
+    if isinstance(value, str):
+        return parse_instant(value)[0]
+    raise ValueError("an instant is RFC 3339 text or epoch milliseconds")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Instant: TypeAlias = Annotated[
+    int,
+    BeforeValidator(_instant),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""Field type of an instant in every message and in the policy: read from RFC 3339 or epoch ms, written as RFC 3339."""

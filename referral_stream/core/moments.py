@@ -1,0 +1,185 @@
+"""Moments: when each channel may speak (semantics §5).
+
+Local rules are evaluated afresh each time; no offset is ever stored. Everything here is half-open: quiet hours
+[20:00, 08:00), the slot [13:00, 16:00).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from referral_stream.core import events as ev
+from referral_stream.core import zones
+from referral_stream.core.customer import Customer
+from referral_stream.core.events import CHANNELS, Channel, Event
+from referral_stream.core.instants import SECOND
+from referral_stream.core.policy import Moments, Policy, minutes_of
+from referral_stream.core.windows import Zone
+
+Interval = tuple[int, int]
+
+LONGEST_SILENCE_DAYS = 14
+"""Six quiet weekdays in a row at the most, and room for a calendar day that a zone skipped."""
+
+
+def first_email_instant(start: int, end: int, zone: Zone, rules: Moments) -> int | None:
+    """The first instant in ``[start, end)`` at which e-mail may speak by the clock, None if there is none.
+
+    If a part of a slot lies in the interval, the slot is the only time; else the first instant outside quiet hours.
+    """
+    if start >= end:
+        return None
+    for low, high in _slots(start, end, zone, rules):
+        if low < end and start < high:
+            return max(low, start)
+    for low, high in _open_hours(start, end, zone, rules):
+        if low < end and start < high:
+            return max(low, start)
+    return None
+
+
+def quiet_from(now: int, zone: Zone, rules: Moments) -> int | None:
+    """The next start of quiet hours after ``now``, None if ``now`` lies in them."""
+    for low, high in _open_hours(now, now + 1, zone, rules):
+        if low <= now < high:
+            return high
+    return None
+
+
+def is_quiet(now: int, zone: Zone, rules: Moments) -> bool:
+    return quiet_from(now, zone, rules) is None
+
+
+def _slots(start: int, end: int, zone: Zone, rules: Moments) -> Iterator[Interval]:
+    if rules.slot_weekday is None:
+        return iter(())
+    low, high = minutes_of(rules.slot_from), minutes_of(rules.slot_until)
+    return _daily(start, end, zone, frozenset({rules.slot_weekday}), low, high)
+
+
+def _open_hours(start: int, end: int, zone: Zone, rules: Moments) -> Iterator[Interval]:
+    weekdays = frozenset(range(1, 8)) - set(rules.quiet_weekdays)
+    return _daily(start, end, zone, weekdays, minutes_of(rules.quiet_until), minutes_of(rules.quiet_from))
+
+
+def _daily(start: int, end: int, zone: Zone, weekdays: frozenset[int], low: int, high: int) -> Iterator[Interval]:
+    """The local hours ``[low, high)`` (minutes) of those weekdays around ``[start, end)``; in several zones: in all."""
+    per_zone = (
+        _in_zone(range(zones.local_date(start, name) - 1, zones.local_date(end, name) + 2), name, weekdays, low, high)
+        for name in zone.names
+    )
+    common = next(per_zone)
+    for other in per_zone:
+        common = _intersection(common, other)
+    return common
+
+
+def _in_zone(days: range, name: str, weekdays: frozenset[int], low: int, high: int) -> Iterator[Interval]:
+    for day in days:
+        if (day + 3) % 7 + 1 in weekdays:  # 1970-01-01 was a Thursday
+            # A wall time that comes twice: quiet hours end with the second, begin with the first.
+            opens, closes = zones.instant_at(day, low, name, repeated="second"), zones.instant_at(day, high, name)
+            if opens < closes:
+                yield opens, closes
+
+
+def _intersection(left: Iterable[Interval], right: Iterable[Interval]) -> Iterator[Interval]:
+    others = list(right)
+    for low, high in left:
+        for other_low, other_high in others:
+            if low < other_high and other_low < high:
+                yield max(low, other_low), min(high, other_high)
+
+
+# ----------------------------------------------------------------------------------------------------------- channels
+
+
+def usable_channels(c: Customer, policy: Policy) -> tuple[Channel, ...]:
+    """Reachable, consented, not suppressed, allowed by policy; in the order e-mail, in-app, phone."""
+    if c.suppressed is not None and c.suppressed.value:
+        return ()
+    return tuple(
+        channel
+        for channel in CHANNELS
+        if channel in policy.channels_allowed and _reachable(c, channel, policy) and is_consented(c, channel, policy)
+    )
+
+
+def _reachable(c: Customer, channel: Channel, policy: Policy) -> bool:
+    known = c.reachable.get(channel)
+    return channel in policy.channels_default if known is None else known.value
+
+
+def is_consented(c: Customer, channel: Channel, policy: Policy) -> bool:
+    known = c.consent.get(channel)
+    return policy.consent_default == "granted" if known is None else known.value
+
+
+def in_critical_task(c: Customer, now: int, policy: Policy) -> bool:
+    """Whether a task has been started and not ended; one without an end lapses."""
+    lapse = policy.moments.critical_task_seconds * SECOND
+    return any(task.value and task.at.time <= now < task.at.time + lapse for task in c.tasks.values())
+
+
+def has_open_concern(c: Customer) -> bool:
+    return any(concern.value for concern in c.concerns.values())
+
+
+def speaks_at(channel: Channel, c: Customer, now: int, zone: Zone, policy: Policy) -> bool:
+    """Whether the channel may carry the ask at ``now``, slots aside."""
+    match channel:
+        case "email":
+            return not is_quiet(now, zone, policy.moments)
+        case "in_app":
+            return not in_critical_task(c, now, policy)
+        case "phone":
+            return not has_open_concern(c)
+
+
+def command_channels(first: Channel, c: Customer, now: int, zone: Zone, policy: Policy) -> tuple[Channel, ...]:
+    """The moment's channel, then the others that are usable and may speak at ``now``."""
+    others = (ch for ch in usable_channels(c, policy) if ch != first and speaks_at(ch, c, now, zone, policy))
+    return (first, *others)
+
+
+def moment_channel(e: Event, c: Customer, now: int, zone: Zone, policy: Policy) -> Channel | None:
+    """The channel for which this event, arriving at ``now``, is a good moment; None if it is none.
+
+    The state ``c`` has the event folded in. Only fresh events count: a moment is over after ten minutes.
+    """
+    channel = _moment_of(e, c)
+    if (
+        channel is None
+        or now - e.time > policy.moments.moment_fresh_seconds * SECOND
+        or channel not in usable_channels(c, policy)
+        or not speaks_at(channel, c, now, zone, policy)
+    ):
+        return None
+    return channel
+
+
+_MOMENT_TYPES = frozenset(
+    data.type
+    for data in (
+        ev.EmailOpened, ev.EmailClicked, ev.WorkflowCompleted, ev.AchievementUnlocked, ev.DashboardViewed,
+        ev.TicketSolved, ev.TicketRated, ev.CallMoment,
+    )
+)  # fmt: skip
+
+
+def _moment_of(e: Event, c: Customer) -> Channel | None:
+    if e.type not in _MOMENT_TYPES:
+        return None
+    match e.data:
+        case ev.EmailOpened() | ev.EmailClicked():
+            return "email"
+        case ev.WorkflowCompleted() | ev.AchievementUnlocked():
+            return "in_app"
+        case ev.DashboardViewed(metrics_positive=True):
+            return "in_app"
+        case ev.TicketSolved(rating="positive") | ev.TicketRated(rating="positive"):
+            return "in_app"
+        case ev.CallMoment(call_id=call_id) if call_id is None or call_id not in c.calls_cut_short:
+            return "phone"
+        case _:
+            return None

@@ -1,0 +1,127 @@
+"""Opportunities and asks: what a customer's state keeps of each reason to ask, from its opening to its end."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from referral_stream.core.asks import derived_id
+from referral_stream.core.events import Channel
+
+
+class Denial(msgspec.Struct, frozen=True, array_like=True):
+    """The ledger's no, or its silence: it stands until an instant or an event, then a new request is made.
+
+    A silence has ``until_event`` ``ledger.answered`` and also ``until``: the instant of the next try.
+    """
+
+    gate: Literal["paused", "overasking", "account"]
+    saw: str
+    until: int | None = None
+    until_event: str | None = None
+
+    def stands(self, now: int) -> bool:
+        return self.until is None or now < self.until
+
+
+class Opportunity(msgspec.Struct, frozen=True, array_like=True):
+    """One reason to ask, with its window ``[t0, deadline)``.
+
+    ``ready``: the first instant at which it may speak, as far as known: settled, arrived, and the last blocking gate
+    passed. ``written``: how many decisions were written under its id; ``last``: hash of (outcome, blocking gates) of the
+    last one. ``survey``: the trigger is itself a survey answer; ``response``: that answer's id, for corrections.
+    ``tries``: how often the ledger kept silent.
+    """
+
+    id: str
+    trigger: str
+    subject: str
+    t0: int
+    deadline: int
+    settled: int
+    opened_at: int
+    ready: int
+    survey: bool = False
+    response: str | None = None
+    theme: str | None = None
+    variables: dict[str, str] = {}
+    flags: tuple[str, ...] = ()
+    traceparent: str | None = None
+    blocked: bool = False
+    denial: Denial | None = None
+    tries: int = 0
+    written: int = 0
+    last: int = 0
+
+
+class Awaiting(msgspec.Struct, frozen=True, array_like=True):
+    """A reservation that was requested and not answered yet.
+
+    ``moment`` is the instant asked for, ``channel`` the one that speaks first; ``rest`` are the other candidates of that
+    instant, best first, with their channels; ``give_up`` is when silence counts as an answer.
+    """
+
+    opportunity_id: str
+    command_id: str
+    moment: int
+    channel: Channel
+    give_up: int
+    rest: tuple[tuple[str, Channel], ...] = ()
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True):
+    """An emitted ask (or one withheld by holdout or shadow), as caps, answers and cancellation need it."""
+
+    opportunity: Opportunity
+    command_id: str
+    asked_at: int
+    expires_at: int
+    kind: Literal["asked", "soft", "holdout", "shadow"]
+    channel: Channel
+    sent_at: int | None = None
+    failed_at: int | None = None
+    cancelled: bool = False
+    answered: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether it uses up the customer's cap: all but an explicit failure of what was never sent."""
+        return self.failed_at is None or self.sent_at is not None
+
+    @property
+    def reached(self) -> bool:
+        """Whether a worker reported that it went out to the customer."""
+        return self.sent_at is not None
+
+    def may_be_cancelled(self, now: int) -> bool:
+        """A command that a worker may still send."""
+        return (
+            self.kind in ("asked", "soft")
+            and not self.cancelled
+            and self.sent_at is None
+            and self.failed_at is None
+            and now < self.expires_at
+        )
+
+    def acknowledged(self, status: str, time: int) -> Ask:
+        """With a worker's report folded in, whatever the order of the reports."""
+        if status in ("sent", "delivered", "opened"):
+            return msgspec.structs.replace(self, sent_at=time if self.sent_at is None else min(self.sent_at, time))
+        if status in ("failed", "dropped_expired", "cancelled"):
+            return msgspec.structs.replace(
+                self, failed_at=time if self.failed_at is None else min(self.failed_at, time)
+            )
+        return self
+
+
+def opportunity_id(customer: str, trigger: str, subject: str) -> str:
+    return derived_id("opportunity", customer, trigger, subject)
+
+
+def command_id(customer: str, trigger: str, subject: str) -> str:
+    return derived_id("command", customer, trigger, subject, 1)
+
+
+def decision_id(opportunity: str, n: int) -> str:
+    return derived_id("decision", opportunity, n)

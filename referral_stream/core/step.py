@@ -1,0 +1,652 @@
+"""The step: the one function that live stream, replay, tests and benchmarks call.
+
+``step(policy, customer, inputs, now)`` folds the records of one instant into a customer's state and says what follows.
+It is pure: same arguments, same result; the state passed in is not touched. Within an instant the order is that of
+semantics §10: the records in their order (after each, every live opportunity is judged again), then deadlines, then the
+dispatch; of several changes of a decision at one instant only the last is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from referral_stream.core import events as ev
+from referral_stream.core import gates, moments, propensity, triggers, usage, windows
+from referral_stream.core.asks import (
+    AskCancelled,
+    AskRequested,
+    Decision,
+    Effect,
+    GateName,
+    OpportunityOpened,
+    Outcome,
+    PolicyRef,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
+    Rival,
+    Score,
+    TimeZone,
+    Window,
+)
+from referral_stream.core.customer import Customer, fold, hash64, seen_before, word
+from referral_stream.core.events import Channel, Event
+from referral_stream.core.gates import Verdict, View
+from referral_stream.core.instants import DAY, SECOND, utc_day
+from referral_stream.core.opportunity import (
+    Ask,
+    Awaiting,
+    Denial,
+    Opportunity,
+    command_id,
+    decision_id,
+    opportunity_id,
+)
+from referral_stream.core.policy import Mode, Policy
+from referral_stream.core.triggers import Reason
+from referral_stream.core.windows import Zone
+
+ASKS_KEPT_DAYS = 400
+"""Asks are remembered as long as the logs are kept; every wait of semantics §4 is shorter."""
+
+
+class Advanced(NamedTuple):
+    """What a step returns: the new state, what to tell the world in this order, and when to be woken (None: never)."""
+
+    customer: Customer
+    effects: list[Effect]
+    wake_at: int | None
+
+
+def step(policy: Policy, customer: Customer, inputs: Iterable[Event], now: int) -> Advanced:
+    """Fold the records of one customer that arrived at the instant ``now`` (epoch ms), and decide.
+
+    ``now`` never goes back for a customer: an earlier one counts as the customer's last. No inputs: a wake-up.
+    """
+    turn = Turn(policy, customer, now)
+    for event in inputs:
+        turn.take(event)
+    return turn.finish()
+
+
+class Judged(NamedTuple):
+    """An opportunity with all gates' verdicts at this instant."""
+
+    opportunity: Opportunity
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a gate other than ``moment`` holds it back."""
+        return any(v.blocks and v.gate != "moment" for v in self.verdicts)
+
+    @property
+    def closed_by_gate(self) -> bool:
+        return any(v.closes(self.opportunity.deadline) for v in self.verdicts)
+
+    @property
+    def clock_allows(self) -> bool:
+        return not any(v.blocks and v.gate == "moment" for v in self.verdicts)
+
+
+class Turn:
+    """One customer's instant, in the making. Works on its own copy of the state."""
+
+    def __init__(self, policy: Policy, customer: Customer, now: int) -> None:
+        self.policy = policy
+        self.c = customer.copy()
+        self.now = self.c.now = max(now, customer.now)
+        self.effects: list[Effect] = []
+        self.zone: Zone = windows.zone_of(self.c, policy)
+        self.moment_channels: dict[
+            str, Channel
+        ] = {}  # opportunity id -> channel of the good moment it met at this instant
+        self.judged: dict[str, Judged] = {}
+        usage.judge(self.c, utc_day(self.now - 1), policy)
+
+    # ------------------------------------------------------------------------------------------------------- records
+
+    def take(self, event: Event) -> None:
+        """Apply one record, then judge the live opportunities again."""
+        if self.c.erased_at is not None:
+            return
+        match event.data:
+            case ev.WakeupDue():
+                pass
+            case ev.ReservationGranted():
+                self._granted(event.data)
+            case ev.ReservationDenied():
+                self._denied(event.data)
+            case ev.ReservationUnavailable():
+                self._silent(event.data.command_id)
+            case ev.DeadletterReplayed():
+                self.c.quarantined = False
+                self._judge_live()
+            case ev.ControlResumed():
+                self._resumed()
+            case _:
+                self._fact(event)
+
+    def _fact(self, event: Event) -> None:
+        if seen_before(self.c, event, self.now, self.policy):
+            return
+        asks_before = self.c.asks
+        newest = fold(self.c, event)
+        if event.timezone is not None or event.type == "customer.profile_changed":
+            self.zone = windows.zone_of(self.c, self.policy)
+        match event.data:
+            case ev.NpsResponded() | ev.CsatResponded():
+                self._corrected(event, newest=newest)
+            case ev.AskAcknowledged():
+                self._report(event.data, asks_before)
+            case ev.ReferralStatusChanged(status="converted") if newest and not event.historical:
+                self._converted(event)
+            case _:
+                pass
+        reason = triggers.reason_in(event, self.policy) if newest else None
+        if reason is not None:
+            self._open(reason, event, event.time)
+        if self.c.live:
+            self._judge_live()
+            self._meet_moment(event)
+
+    def _corrected(self, event: Event, *, newest: bool) -> None:
+        """A survey answer revised downwards takes back what the first revision opened; a comment may name a theme."""
+        data = event.data
+        if not newest:
+            return
+        good = data.score >= 9 if isinstance(data, ev.NpsResponded) else data.top_box  # noqa: PLR2004 (NPS promoter)
+        trigger = "nps_promoter" if isinstance(data, ev.NpsResponded) else "positive_feedback"
+        for opportunity in self.c.live:
+            if opportunity.trigger == trigger and opportunity.response == data.response_id:
+                if not good:
+                    self._close(opportunity, "cancelled", self._verdicts(opportunity))
+                elif data.theme is not None:
+                    self._keep(replace(opportunity, theme=data.theme))
+        if not good:
+            for ask in self.c.asks:
+                if ask.opportunity.trigger == trigger and ask.opportunity.response == data.response_id:
+                    self._cancel(ask, "trouble", "the survey answer was corrected")
+
+    def _report(self, data: ev.AskAcknowledged, asks_before: tuple[Ask, ...]) -> None:
+        """Tell the ledger when a report makes a reservation an ask, or takes it back."""
+        for before, after in zip(asks_before, self.c.asks, strict=True):
+            if before is after:
+                continue
+            whom = {"customer_id": self.c.id, "account_id": self.c.account_id, "now": self.now}
+            if after.reached and not before.reached:
+                self.effects.append(ReservationConfirmed(command_id=data.command_id, **whom))
+            elif before.counts and not after.counts:
+                self.effects.append(ReservationReleased(command_id=data.command_id, **whom))
+
+    def _converted(self, event: Event) -> None:
+        """A referral became a customer: if the referrer is happy enough, a new reason to ask opens later."""
+        rule = self.policy.triggers.get("referral_converted")
+        data: ev.ReferralStatusChanged = event.data
+        if rule is None or (rule.score_at_least or 0) > propensity.score(self.c, self.now, self.policy).value:
+            return
+        known = self.c.referrals[data.referral_id]
+        opens = event.time + rule.opens_after_days * DAY
+        self.c.referrals = {**self.c.referrals, data.referral_id: replace(known, opens_at=opens)}
+
+    # ----------------------------------------------------------------------------------------------- opportunities
+
+    def _open(self, reason: Reason, event: Event | None, t0: int) -> None:
+        """Open an opportunity, or record why not; the same business key never opens twice and writes nothing."""
+        rule = self.policy.triggers.get(reason.trigger)
+        key = hash64(reason.trigger, reason.subject)
+        if rule is None or key in self.c.keys:
+            return
+        self.c.keys = (*self.c.keys, key)
+        end = windows.deadline(rule, t0, self.zone)
+        settled = windows.settled(rule, t0, end, self.policy)
+        opportunity = Opportunity(
+            id=opportunity_id(self.c.id, reason.trigger, reason.subject),
+            trigger=reason.trigger,
+            subject=reason.subject,
+            t0=t0,
+            deadline=end,
+            settled=settled,
+            opened_at=self.now,
+            ready=max(settled, self.now),
+            survey=reason.survey,
+            response=reason.response,
+            theme=reason.theme,
+            variables=reason.variables,
+            flags=event.flags if event else (),
+            traceparent=event.traceparent if event else None,
+        )
+        occurred_at = t0 - rule.opens_after_days * DAY
+        if (event is not None and event.historical) or (rule.active_since or 0) > occurred_at:
+            self._write(opportunity, "historical", self._verdicts(opportunity))
+            return
+        if self.now >= end:
+            self._write(opportunity, "expired_on_arrival", self._verdicts(opportunity))
+            return
+        live = next((o for o in self.c.live if o.trigger == reason.trigger and self.now < o.deadline), None)
+        if live is not None:
+            score = propensity.score(self.c, self.now, self.policy)
+            told = self._decide(live, "duplicate", self._verdicts(live), score)
+            self._keep(replace(told, last=live.last))  # the comparison with the last decision skips it
+            return
+        self.c.live = (*self.c.live, opportunity)
+        self.effects.append(
+            OpportunityOpened(
+                opportunity_id=opportunity.id,
+                customer_id=self.c.id,
+                account_id=self.c.account_id,
+                trigger=reason.trigger,
+                segment=word(self.c.segment),
+                now=self.now,
+            )
+        )
+
+    def _open_converted(self) -> None:
+        """Open what a conversion announced for a time that has come."""
+        for referral_id, referral in sorted(self.c.referrals.items()):
+            if referral.opens_at is not None and referral.opens_at <= self.now:
+                self.c.referrals = {**self.c.referrals, referral_id: replace(referral, opens_at=None)}
+                self._open(Reason("referral_converted", referral_id, {}), None, referral.opens_at)
+
+    def _view(self, opportunity: Opportunity, now: int) -> View:
+        c, policy = self.c, self.policy
+        return View(
+            policy=policy,
+            customer=c,
+            now=now,
+            zone=self.zone,
+            score=propensity.score(c, now, policy),
+            usable=moments.usable_channels(c, policy),
+            opportunity=opportunity,
+        )
+
+    def _verdicts(self, opportunity: Opportunity) -> tuple[Verdict, ...]:
+        """All gates at this instant; for one whose window is over, as they stood at its deadline."""
+        view = self._view(opportunity, min(self.now, max(opportunity.deadline, opportunity.opened_at)))
+        return tuple(gates.verdict(gate, view) for gate in gates.GATES)
+
+    def _judge_live(self) -> None:
+        """Judge every live opportunity; close at once, for good, what can not open any more in its window."""
+        self.judged = {}
+        for known in self.c.live:
+            if self.now >= known.deadline:
+                continue  # deadlines come after the records of their instant
+            judged = self._judge(known)
+            if judged.closed_by_gate:
+                self._close(judged.opportunity, "suppressed", judged.verdicts)
+            else:
+                self._keep(judged.opportunity)
+                self.judged[known.id] = judged
+
+    def _judge(self, opportunity: Opportunity) -> Judged:
+        if opportunity.denial is not None and not opportunity.denial.stands(self.now):
+            opportunity = replace(opportunity, denial=None, blocked=True)
+        judged = Judged(opportunity, self._verdicts(opportunity))
+        if judged.blocked:
+            return judged._replace(opportunity=replace(opportunity, blocked=True))
+        if not opportunity.blocked:
+            return judged
+        ready = max(opportunity.settled, opportunity.opened_at, self.now)
+        opportunity = replace(opportunity, blocked=False, ready=ready)
+        return Judged(opportunity, self._verdicts(opportunity))
+
+    def _meet_moment(self, event: Event) -> None:
+        """An event that is a good moment lets everything speak that is ready and free at its arrival."""
+        channel = moments.moment_channel(event, self.c, self.now, self.zone, self.policy)
+        if channel is None:
+            return
+        for judged in self.judged.values():
+            if not judged.blocked and judged.opportunity.ready <= self.now:
+                self.moment_channels.setdefault(judged.opportunity.id, channel)
+
+    def _keep(self, opportunity: Opportunity) -> None:
+        self.c.live = tuple(opportunity if o.id == opportunity.id else o for o in self.c.live)
+
+    def _close(self, opportunity: Opportunity, outcome: Outcome, verdicts: tuple[Verdict, ...]) -> Opportunity:
+        self.c.live = tuple(o for o in self.c.live if o.id != opportunity.id)
+        self.judged.pop(opportunity.id, None)
+        return self._write(opportunity, outcome, verdicts)
+
+    # -------------------------------------------------------------------------------------------------- reservations
+
+    def _granted(self, data: ev.ReservationGranted) -> None:
+        awaiting = self.c.awaiting
+        if awaiting is None or awaiting.command_id != data.command_id:
+            if all(ask.command_id != data.command_id for ask in self.c.asks):
+                self._release(data.command_id)  # nobody awaits it any more
+            return
+        self.c.awaiting = None
+        opportunity = next((o for o in self.c.live if o.id == awaiting.opportunity_id), None)
+        if opportunity is None:
+            self._release(data.command_id)
+            return
+        self._judge_live()
+        judged = self.judged.get(opportunity.id)
+        if judged is None or judged.blocked:
+            self._release(data.command_id)
+            return
+        self._emit(judged, awaiting)
+
+    def _silent(self, command: str) -> None:
+        """The ledger can not answer: fail closed, try again later, each time a little later."""
+        awaiting = self.c.awaiting
+        if awaiting is None or awaiting.command_id != command:
+            return
+        self.c.awaiting = None
+        candidates = {
+            awaiting.opportunity_id,
+            *(id_ for id_, _ in awaiting.rest),
+        }  # the others would meet the same silence
+        for o in self.c.live:
+            if o.id in candidates:
+                wait = min(self.policy.ledger.retry_seconds * 2**o.tries, self.policy.ledger.retry_limit_seconds)
+                again = self.now + wait * SECOND
+                denial = Denial("overasking", "ledger_unavailable", until=again, until_event="ledger.answered")
+                self._keep(replace(o, tries=o.tries + 1, denial=denial))
+        self._judge_live()
+
+    def _denied(self, data: ev.ReservationDenied) -> None:
+        """A reservation was refused: that is the gate's answer; the next candidate of the same instant is tried."""
+        awaiting = self.c.awaiting
+        if awaiting is None or awaiting.command_id != data.command_id:
+            return
+        denial = Denial(gate=data.gate, saw=data.saw, until=data.until, until_event=data.until_event)
+        self.c.awaiting = None
+        opportunity = next((o for o in self.c.live if o.id == awaiting.opportunity_id), None)
+        if opportunity is not None:
+            self._keep(replace(opportunity, denial=denial))
+        self._judge_live()
+        candidates = [
+            (self.judged[id_], channel)
+            for id_, channel in awaiting.rest
+            if id_ in self.judged and not self.judged[id_].blocked
+        ]
+        if candidates:
+            self._request(candidates, awaiting.moment)
+
+    def _resumed(self) -> None:
+        """What a pause had refused may ask again."""
+        for opportunity in self.c.live:
+            if opportunity.denial is not None and opportunity.denial.until_event == ev.ControlResumed.type:
+                self._keep(replace(opportunity, denial=None))
+        self._judge_live()
+
+    def _release(self, command: str) -> None:
+        self.effects.append(
+            ReservationReleased(command_id=command, customer_id=self.c.id, account_id=self.c.account_id, now=self.now)
+        )
+
+    # ------------------------------------------------------------------------------------------ the end of the instant
+
+    def finish(self) -> Advanced:
+        """Deadlines, dispatch, the decisions that changed, and the next instant at which something is due."""
+        c = self.c
+        usage.judge(c, utc_day(self.now), self.policy)
+        if c.erased_at is not None:
+            return self._erase()
+        if c.awaiting is not None and self.now >= c.awaiting.give_up:
+            self._silent(c.awaiting.command_id)
+        self._open_converted()
+        for opportunity in c.live:
+            if self.now >= opportunity.deadline:
+                verdicts = self._verdicts(opportunity)
+                blocked = any(v.blocks and v.gate != "moment" for v in verdicts)
+                self._close(opportunity, "suppressed" if blocked else "expired", verdicts)
+        self._judge_live()
+        self._withdraw()
+        if c.awaiting is None:
+            self._dispatch()
+        if c.awaiting is None:
+            for judged in list(self.judged.values()):
+                outcome: Outcome = "deferred" if judged.blocked else "pending"
+                self._keep(self._write(judged.opportunity, outcome, judged.verdicts))
+        if c.asks and c.asks[0].asked_at < self.now - ASKS_KEPT_DAYS * DAY:
+            c.asks = tuple(a for a in c.asks if a.asked_at >= self.now - ASKS_KEPT_DAYS * DAY)
+        c.wake_at = self._next_due()
+        return Advanced(c, self.effects, c.wake_at)
+
+    def _erase(self) -> Advanced:
+        """Close everything and keep a stub for good."""
+        c = self.c
+        if c.awaiting is not None:
+            self._release(c.awaiting.command_id)
+        for opportunity in c.live:
+            self._close(opportunity, "suppressed", self._verdicts(opportunity))
+        self._withdraw()
+        stub = Customer(id=c.id, now=c.now, erased_at=c.erased_at, email_hmac=c.email_hmac)
+        return Advanced(stub, self.effects, None)
+
+    def _dispatch(self) -> None:
+        """Choose among what may speak now: by priority, then the earliest deadline, then t0, then id."""
+        candidates = [
+            (judged, self.moment_channels.get(id_, "email"))
+            for id_, judged in self.judged.items()
+            if not judged.blocked
+            and judged.opportunity.ready <= self.now
+            and (judged.clock_allows or id_ in self.moment_channels)
+        ]
+        candidates.sort(key=lambda candidate: self._rank(candidate[0].opportunity))
+        if not candidates:
+            return
+        if self.policy.shadow:
+            judged, channel = candidates[0]
+            o = judged.opportunity
+            self._emit(judged, Awaiting(o.id, command_id(self.c.id, o.trigger, o.subject), self.now, channel, self.now))
+        else:
+            self._request(candidates, self.now)
+
+    def _rank(self, opportunity: Opportunity) -> tuple[int, int, int, str]:
+        rule = self.policy.triggers.get(opportunity.trigger)
+        return (-(rule.priority if rule else 0), opportunity.deadline, opportunity.t0, opportunity.id)
+
+    def _request(self, candidates: list[tuple[Judged, Channel]], moment: int) -> None:
+        """Ask the ledger for the first candidate; until it answers, nothing is written about any of them."""
+        (judged, channel), *rest = candidates
+        c, o = self.c, judged.opportunity
+        answer_by = self.policy.ledger.answer_seconds * SECOND
+        command = command_id(c.id, o.trigger, o.subject)
+        c.awaiting = Awaiting(
+            opportunity_id=o.id,
+            command_id=command,
+            moment=moment,
+            channel=channel,
+            give_up=self.now + answer_by,
+            rest=tuple((other.opportunity.id, ch) for other, ch in rest),
+        )
+        rule = self.policy.triggers[o.trigger]
+        self.effects.append(
+            ReservationRequested(
+                command_id=command,
+                opportunity_id=o.id,
+                customer_id=c.id,
+                account_id=c.account_id,
+                email_hmac=word(c.email_hmac),
+                segment=word(c.segment),
+                trigger=o.trigger,
+                priority=rule.priority,
+                raw_score=propensity.score(c, self.now, self.policy).raw,
+                due=moment,
+                valid_until=moment + answer_by,
+                now=self.now,
+            )
+        )
+
+    def _emit(self, judged: Judged, awaiting: Awaiting) -> None:
+        """The ask goes out (or is withheld by holdout or shadow, and counts all the same); its rivals are superseded."""
+        c, policy, o = self.c, self.policy, judged.opportunity
+        score = propensity.score(c, self.now, policy)
+        verdicts = tuple(_passed(v) if v.gate == "moment" else v for v in judged.verdicts)
+        moment, first = awaiting.moment, awaiting.channel
+        soft = score.value < policy.score.direct_at
+        rule = policy.triggers[o.trigger]
+        mode: Mode = "soft" if soft else rule.mode or "direct"
+        outcome: Outcome = "soft" if soft else "asked"
+        if policy.shadow:
+            outcome = "shadow"
+        elif gates.is_held_out(c, policy):
+            outcome = "holdout"
+            verdicts = (*verdicts[:-1], gates.HELD_OUT)
+        expires = self._expires(o, moment, first)
+        rivals = tuple(
+            Rival(trigger=other.opportunity.trigger, opportunity_id=other.opportunity.id,
+                  priority=policy.triggers[other.opportunity.trigger].priority)
+            for other in sorted(self.judged.values(), key=lambda j: self._rank(j.opportunity))
+            if other.opportunity.id != o.id
+        )  # fmt: skip
+        ask = Ask(
+            opportunity=o,
+            command_id=awaiting.command_id,
+            asked_at=moment,
+            expires_at=expires,
+            kind=outcome,  # type: ignore[arg-type]  # one of the four by construction
+            channel=first,
+        )
+        c.live = tuple(other for other in c.live if other.id != o.id)
+        self.judged.pop(o.id)
+        c.asks = (*c.asks, ask)  # the decision's next_eligible_at includes this ask
+        written = self._decide(o, outcome, verdicts, score, Emission(mode, first, rivals, awaiting.command_id))
+        c.asks = (*c.asks[:-1], replace(ask, opportunity=written))
+        if outcome in ("asked", "soft"):
+            self.effects.append(
+                AskRequested(
+                    command_id=awaiting.command_id,
+                    decision_id=decision_id(o.id, written.written),
+                    opportunity_id=o.id,
+                    customer_id=c.id,
+                    account_id=c.account_id,
+                    trigger=o.trigger,
+                    subject=o.subject,
+                    mode=mode,
+                    template=rule.template,
+                    variables=o.variables,
+                    channels=moments.command_channels(first, c, moment, self.zone, policy),
+                    not_before=moment,
+                    expires_at=expires,
+                    reason_theme=o.theme,
+                    score=score,
+                    policy=PolicyRef(name=policy.name, hash=policy.hash),
+                )
+            )
+        for rival in list(self.c.live):
+            known = self.judged.get(rival.id)
+            self._close(rival, "superseded", known.verdicts if known else self._verdicts(rival))
+
+    def _expires(self, o: Opportunity, moment: int, channel: Channel) -> int:
+        rules = self.policy.moments
+        if channel != "email":
+            return min(o.deadline, moment + rules.present_expires_seconds * SECOND)
+        quiet = moments.quiet_from(moment, self.zone, rules)
+        return o.deadline if quiet is None else min(o.deadline, quiet)
+
+    def _withdraw(self) -> None:
+        """Take back commands that a worker may still send, if a gate closed that protects the customer."""
+        for ask in self.c.asks:
+            if ask.may_be_cancelled(self.now):
+                closed = next(
+                    (v for v in self._verdicts(ask.opportunity) if v.gate in gates.AFTER_EMISSION and v.blocks), None
+                )
+                if closed is not None:
+                    self._cancel(ask, closed.gate, closed.saw)
+
+    def _cancel(self, ask: Ask, gate: GateName, why: str) -> None:
+        if not ask.may_be_cancelled(self.now):
+            return
+        written = self._write(ask.opportunity, "cancelled", self._verdicts(ask.opportunity))
+        cancelled = replace(ask, cancelled=True, opportunity=written)
+        self.c.asks = tuple(cancelled if a.command_id == ask.command_id else a for a in self.c.asks)
+        self.effects.append(
+            AskCancelled(
+                command_id=ask.command_id,
+                decision_id=decision_id(written.id, written.written),
+                opportunity_id=written.id,
+                customer_id=self.c.id,
+                account_id=self.c.account_id,
+                trigger=written.trigger,
+                gate=gate,
+                reason=why,
+                cancelled_at=self.now,
+            )
+        )
+
+    def _next_due(self) -> int | None:
+        """The earliest instant after now at which something can change without an event."""
+        c, due = self.c, []
+        for judged in self.judged.values():
+            o = judged.opportunity
+            due += [o.settled, o.deadline, usage.midnight_after(self.now)]
+            due += [v.until for v in judged.verdicts if v.until is not None]
+            if o.denial is not None and o.denial.until is not None:
+                due.append(o.denial.until)
+        if c.awaiting is not None:
+            due.append(c.awaiting.give_up)
+        due += [r.opens_at for r in c.referrals.values() if r.opens_at is not None]
+        return min((at for at in due if at > self.now), default=None)
+
+    # ------------------------------------------------------------------------------------------------------ decisions
+
+    def _write(self, o: Opportunity, outcome: Outcome, verdicts: tuple[Verdict, ...]) -> Opportunity:
+        """Write a decision if (outcome, blocking gates with their answers) differ from the last one's."""
+        if _fingerprint(outcome, verdicts) == o.last:
+            return o
+        return self._decide(o, outcome, verdicts, propensity.score(self.c, self.now, self.policy))
+
+    def _decide(
+        self,
+        o: Opportunity,
+        outcome: Outcome,
+        verdicts: tuple[Verdict, ...],
+        score: Score,
+        emission: Emission | None = None,
+    ) -> Opportunity:
+        """Write the opportunity's next decision, and return the opportunity that knows it."""
+        n = o.written + 1
+        asked, waits_until = gates.last_asked(self.c, self.policy), gates.answers_end(self.c, self.now, self.policy)
+        eligible = None
+        if asked is not None:
+            eligible = max(asked + self.policy.caps.customer_days * DAY, waits_until or 0)
+        self.effects.append(
+            Decision(
+                decision_id=decision_id(o.id, n),
+                opportunity_id=o.id,
+                customer_id=self.c.id,
+                account_id=self.c.account_id,
+                trigger=o.trigger,
+                subject=o.subject,
+                outcome=outcome,
+                reasons=tuple(v.reason() for v in verdicts),
+                score=score,
+                mode=emission.mode if emission else None,
+                channel=emission.channel if emission else None,
+                window=Window(opens=o.t0, deadline=o.deadline),
+                settled=o.settled,
+                time_zone=TimeZone(name=self.zone.name, source=self.zone.source),
+                rivals=emission.rivals if emission else (),
+                command_id=emission.command_id if emission else None,
+                policy=PolicyRef(name=self.policy.name, hash=self.policy.hash),
+                decided_at=self.now,
+                next_eligible_at=eligible,
+                flags=o.flags,
+            )
+        )
+        return replace(o, written=n, last=_fingerprint(outcome, verdicts))
+
+
+class Emission(NamedTuple):
+    """What a decision that asks adds to the explanation."""
+
+    mode: Mode
+    channel: Channel
+    rivals: tuple[Rival, ...]
+    command_id: str
+
+
+def _fingerprint(outcome: Outcome, verdicts: tuple[Verdict, ...]) -> int:
+    blocking = (f"{v.gate}:{v.answer}:{v.until}:{v.until_event}" for v in verdicts if v.blocks)
+    return hash64(outcome, *blocking)
+
+
+def _passed(v: Verdict) -> Verdict:
+    return v._replace(answer="pass", until=None, until_event=None, saw="clear")

@@ -1,0 +1,95 @@
+"""Usage against a customer's own baseline, and days of use (semantics §10, Trouble and Activity)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from referral_stream.core import zones
+from referral_stream.core.instants import DAY, utc_day
+from referral_stream.core.policy import Policy
+
+if TYPE_CHECKING:
+    from referral_stream.core.customer import Customer
+
+RECENT_DAYS = 7
+HISTORY_DAYS = 35
+
+
+class UsageDay(msgspec.Struct, frozen=True, array_like=True):
+    """Usage of one UTC day. The first and last instant tell which local dates it touches, whatever the zone."""
+
+    count: int
+    first: int
+    last: int
+
+    def plus(self, count: int, time: int) -> UsageDay:
+        return UsageDay(self.count + count, min(self.first, time), max(self.last, time))
+
+
+class Drop(msgspec.Struct, frozen=True, array_like=True):
+    """Usage fell against the frozen base (sum over days); ``ended_day`` is the first day judged recovered."""
+
+    base_sum: int
+    base_days: int
+    ended_day: int | None = None
+
+
+def judge(c: Customer, through: int, policy: Policy) -> None:
+    """Judge every UTC day not judged yet up to and including day ``through``, in order, on what is known now.
+
+    Day D compares the daily mean of D−7…D−1 with that of D−35…D−8 (from the first day of use on). Afterwards, days that
+    can no longer be looked at are forgotten.
+    """
+    if through <= c.judged_day:
+        return
+    if c.judged_day and c.usage:
+        last_that_matters = max(c.usage) + HISTORY_DAYS + 1  # after it both means are zero and nothing changes any more
+        for day in range(c.judged_day + 1, min(through, last_that_matters) + 1):
+            _judge_day(c, day, policy)
+    c.judged_day = through
+    _forget(c, through, policy)
+
+
+def _judge_day(c: Customer, day: int, policy: Policy) -> None:
+    recent = sum(u.count for d, u in c.usage.items() if day - RECENT_DAYS <= d < day)
+    drop = c.drop
+    if drop is not None and drop.ended_day is None:
+        if 100 * recent * drop.base_days >= policy.trouble.usage_recovered_percent * RECENT_DAYS * drop.base_sum:
+            c.drop = msgspec.structs.replace(drop, ended_day=day)
+        return
+    first = c.first_use_day
+    if first is None or first > day - 2 * RECENT_DAYS:
+        return
+    start, end = max(day - HISTORY_DAYS, first), day - RECENT_DAYS
+    base = sum(u.count for d, u in c.usage.items() if start <= d < end)
+    lost = policy.trouble.usage_drop_percent
+    if base > 0 and 100 * recent * (end - start) <= (100 - lost) * RECENT_DAYS * base:
+        c.drop = Drop(base, end - start)
+
+
+def _forget(c: Customer, today: int, policy: Policy) -> None:
+    """Drop days that no baseline looks at, once it is certain that the customer has used the product for long enough."""
+    if not c.used_for_long:
+        # A local date touches at most two UTC days: twice as many UTC days are enough in every zone.
+        if len(c.usage) < 2 * policy.too_early.days_of_use:
+            return
+        c.used_for_long = True
+    oldest = today - HISTORY_DAYS
+    if any(day < oldest for day in c.usage):
+        c.usage = {day: u for day, u in c.usage.items() if day >= oldest}
+
+
+def days_of_use(c: Customer, zone: str) -> int:
+    """Distinct local dates with usage, in the zone given; at least that many if days have been forgotten."""
+    dates = set()
+    for used in c.usage.values():
+        dates.add(zones.local_date(used.first, zone))
+        dates.add(zones.local_date(used.last, zone))
+    return len(dates)
+
+
+def midnight_after(now: int) -> int:
+    """The next 00:00Z strictly after ``now``: when the next day is judged."""
+    return (utc_day(now) + 1) * DAY
