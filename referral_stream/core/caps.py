@@ -66,7 +66,7 @@ class Switch(NamedTuple):
 def switches_of(trigger: str, segment: str | None) -> tuple[Switch, ...]:
     """The switches that stop such a request, the widest first. An unknown segment is in no segment."""
     switches = (Switch("all"), Switch("trigger", trigger))
-    return (*switches, Switch("segment", segment)) if segment is not None else switches
+    return (*switches, Switch("segment", segment)) if segment else switches
 
 
 def arbitrated(requests: Iterable[ReservationRequested]) -> list[ReservationRequested]:
@@ -123,7 +123,7 @@ class _Reservation:
     def asked(self) -> tuple[tuple[str, str], ...]:
         """Whom the ask is counted for."""
         whom = (("customer", self.customer_id), ("email", self.email_hmac), ("account", self.account_id))
-        return tuple((kind, name) for kind, name in whom if name is not None)
+        return tuple((kind, name) for kind, name in whom if name)
 
 
 @dataclass(slots=True)
@@ -240,7 +240,7 @@ class Caps:
         return None
 
     def pause(self, scope: Scope, name: str | None, now: int) -> bool:
-        """Throw a switch at ``now``; whether that changed it. The last change by ``now`` wins, a pause over a tie."""
+        """Throw a switch at ``now``; whether that changed it. The change with the latest ``now`` wins."""
         switch = Switch(scope, name or "")
         state = self._switches.get(switch)
         if state is not None and now < state.changed_at:
@@ -305,14 +305,15 @@ class Caps:
         return denied_account(request.command_id, (newest, quota), limits)
 
     def _asked(self, kind: str, name: str | None) -> list[int]:
-        return [] if name is None else list(self._asks.get((kind, name), {}).values())
+        return list(self._asks.get((kind, name), {}).values()) if name else []
 
     def _renew(self, command: str, held: _Reservation, request: ReservationRequested) -> None:
-        if held.state != "reserved" or request.due <= held.asked_at:
+        if held.state != "reserved":
             return
-        held.asked_at = request.due
         held.requested_at = max(held.requested_at, request.now)
-        self._count(command, held)
+        if request.due > held.asked_at:
+            held.asked_at = request.due
+            self._count(command, held)
 
     def _count(self, command: str, held: _Reservation) -> None:
         self._reservations[command] = held

@@ -1,0 +1,30 @@
+FROM python:3.11.14-slim-bookworm AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /build
+RUN python -m venv /opt/referral-stream
+# The product is copied last, and built of what was fetched before it: a change of code fetches nothing.
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY referral_stream/__init__.py referral_stream/
+RUN /opt/referral-stream/bin/pip install --constraint constraints.txt '.[rocksdb,uvloop]'
+COPY referral_stream referral_stream
+RUN /opt/referral-stream/bin/pip install --no-deps --force-reinstall .
+
+FROM python:3.11.14-slim-bookworm
+LABEL org.opencontainers.image.title="referral-stream" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN groupadd --system --gid 10001 referral \
+    && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin referral \
+    && install --directory --owner 10001 --group 10001 /var/lib/referral-stream
+COPY --from=build /opt/referral-stream /opt/referral-stream
+ENV PATH=/opt/referral-stream/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    REFERRAL_STREAM_DATA_DIR=/var/lib/referral-stream \
+    REFERRAL_STREAM_HTTP_PORT=8080
+USER 10001:10001
+VOLUME /var/lib/referral-stream
+ENTRYPOINT ["referral-stream"]
+CMD ["run"]
+HEALTHCHECK --start-period=30s --interval=15s --timeout=5s --retries=4 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['REFERRAL_STREAM_HTTP_PORT'] + '/ready', timeout=4)"]

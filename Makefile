@@ -1,0 +1,67 @@
+# Everything a developer does with this project. Needs make, Python 3.11+ (with venv) and PyPI.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench constraints clean setup-demo setup-test setup-dev \
+	check-format check-lint check-types check-imports check-docker check-shell
+
+help: ## Show what there is to do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup-demo ## Watch a small world being asked, or left in peace: no services, no Docker
+	@$(BIN)/referral-stream demo $(ARGS)
+
+test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name")
+	@$(BIN)/pytest -q $(ARGS)
+
+check: check-format check-lint check-types check-imports check-docker check-shell ## Formatting, lint, types, import rules, Docker files
+
+bench: setup-dev ## Measure, and print one table
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+constraints: ## Write constraints.txt anew from the ranges of pyproject.toml
+	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+	@build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
+	@{ sed '/^[^#]/,$$d' constraints.txt; build/constraints/bin/python -m pip freeze --exclude referral-stream; } > build/constraints.txt
+	@mv build/constraints.txt constraints.txt && rm -rf build/constraints
+
+clean: ## Remove everything that was made here
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup-demo:
+	@$(PYTHON) tools/bootstrap.py demo
+
+setup-test:
+	@$(PYTHON) tools/bootstrap.py demo rocksdb test uvloop
+
+setup-dev:
+	@$(PYTHON) tools/bootstrap.py demo lint rocksdb test uvloop
+
+# A check prints one line when all is well, and everything it has to say when not.
+quietly = out=$$($(2) 2>&1) && echo "ok  $(1)" || { printf '%s\n' "$$out" "FAILED: $(1)"; exit 1; }
+
+check-format: setup-dev
+	@$(call quietly,format,$(BIN)/ruff format --check .)
+
+check-lint: setup-dev
+	@$(call quietly,lint,$(BIN)/ruff check .)
+
+check-types: setup-dev
+	@$(call quietly,types,$(BIN)/mypy)
+
+check-imports: setup-dev
+	@$(call quietly,imports,$(BIN)/lint-imports)
+
+# No Docker engine is needed; where the compose plugin is installed it has its say too.
+check-docker: setup-dev
+	@$(call quietly,Dockerfile,$(BIN)/hadolint Dockerfile)
+	@$(call quietly,docker-compose.yml,$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml)
+	@if docker compose version >/dev/null 2>&1; then \
+		$(call quietly,docker compose config,env REDIS_PASSWORD=any EMAIL_KEY=any docker compose config --quiet); fi
+
+check-shell: setup-dev
+	@$(call quietly,shell,$(BIN)/shellcheck .ci/run)

@@ -1,0 +1,151 @@
+"""Throughput of the batch transport on a real Kafka: one worker process, four partitions, trivial processors.
+
+    python -m benchmarks.transport [--brokers HOST:PORT] [--records 300000] [--customers 20000]
+
+Without `--brokers` it starts the Kafka of the test suite. A *hop* takes records of about 60 bytes and publishes one for
+each; a *step* adds to a counter per customer and publishes one record for every three.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import uvloop
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from referral_stream.stream.transport import (
+    BatchApp,
+    BatchResult,
+    Output,
+    Read,
+    Record,
+    WorkerConfig,
+    create_app,
+    running,
+)
+from tests.services.kafka import KafkaServer
+
+PARTITIONS = 4
+
+
+def create_topics(brokers: str, topics: dict[str, int], config: dict[str, str] | None = None) -> None:
+    admin = AdminClient({"bootstrap.servers": brokers})
+    for created in admin.create_topics([NewTopic(name, count, 1, config=config or {}) for name, count in topics.items()]).values():
+        created.result(20)
+
+
+def load(brokers: str, topic: str, records: int, customers: int) -> None:
+    producer = Producer(
+        {"bootstrap.servers": brokers, "linger.ms": 20, "partitioner": "murmur2_random", "queue.buffering.max.messages": 0}
+    )
+    keys = [b"customer-%06d" % number for number in range(customers)]
+    rng = random.Random(1)
+    for number in range(records):
+        producer.produce(topic, b'{"sequence": %9d, "amount": 4711, "kind": "usage"}' % number, rng.choice(keys))
+        if number % 1000 == 0:
+            producer.poll(0)
+    producer.flush()
+
+
+async def until(app: BatchApp, seen: list[int], records: int) -> tuple[float, float]:
+    """Seconds of wall and CPU from the first batch to the last."""
+    while not seen[0]:
+        await asyncio.sleep(0.001)
+    wall, cpu, before = time.perf_counter(), time.process_time(), seen[0]
+    while seen[0] < records:
+        await asyncio.sleep(0.005)
+        if app.failure is not None:
+            raise app.failure
+    await app.lanes.idle()
+    share = records / (records - before)
+    return (time.perf_counter() - wall) * share, (time.process_time() - cpu) * share
+
+
+async def hop(config: WorkerConfig, source: str, target: str, records: int) -> tuple[float, float]:
+    seen = [0]
+
+    def process(partition: int, batch: Sequence[Record], read: Read) -> BatchResult:
+        seen[0] += len(batch)
+        return BatchResult([Output(target, record.value, record.key) for record in batch])
+
+    app = create_app(config)
+    app.stateless([source], process)
+    async with running(app):
+        return await until(app, seen, records)
+
+
+async def step(config: WorkerConfig, source: str, target: str, records: int) -> tuple[float, float]:
+    seen = [0]
+
+    def process(partition: int, batch: Sequence[Record], read: Read) -> BatchResult:
+        seen[0] += len(batch)
+        counts: dict[bytes, int] = {}
+        outputs = []
+        for record in batch:
+            key = record.key or b""
+            count = counts.get(key)
+            if count is None:
+                count = int(read("counts", key) or 0)
+            counts[key] = count + 1
+            if count % 3 == 0:
+                outputs.append(Output(target, record.value, key))
+        return BatchResult(outputs, {"counts": {key: b"%d" % count for key, count in counts.items()}})
+
+    app = create_app(config)
+    app.stateful(source, process, ["counts"])
+    async with running(app):
+        return await until(app, seen, records)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--brokers")
+    parser.add_argument("--records", type=int, default=300_000)
+    parser.add_argument("--customers", type=int, default=20_000)
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    uvloop.install()
+    with ExitStack() as stack:
+        brokers = arguments.brokers or stack.enter_context(KafkaServer()).bootstrap
+        source = f"bench-{uuid4().hex[:8]}"
+        create_topics(brokers, {source: PARTITIONS})
+        load(brokers, source, arguments.records, arguments.customers)
+        print(f"{arguments.records} records, {arguments.customers} customers, {PARTITIONS} partitions; records/s")
+        print(f"{'case':<32}{'wall':>10}{'CPU':>10}")
+        cases = [("hop, stateless", "memory", "none")]
+        cases += [
+            (f"step, {store}, {fencing}", store, fencing)
+            for fencing in ("none", "transactions")
+            for store in ("memory", "rocksdb")
+        ]
+        for name, store, fencing in cases:
+            if arguments.only not in name:
+                continue
+            group = f"{source}-{uuid4().hex[:8]}"
+            create_topics(brokers, {f"{group}-out": PARTITIONS})
+            create_topics(brokers, {f"{group}-counts-changelog": PARTITIONS}, {"cleanup.policy": "compact"})
+            config = WorkerConfig(
+                id=group,
+                brokers=(brokers,),
+                partitions=PARTITIONS,
+                store="rocksdb" if store == "rocksdb" else "memory",
+                datadir=Path(stack.enter_context(tempfile.TemporaryDirectory())),
+                fencing="transactions" if fencing == "transactions" else "none",
+            )
+            run = hop if name.startswith("hop") else step
+            wall, cpu = asyncio.run(run(config, source, f"{group}-out", arguments.records))
+            print(f"{name:<32}{arguments.records / wall:>10,.0f}{arguments.records / cpu:>10,.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What becomes of one inbound record: events, a skip that is only counted, or a refusal for the dead letters."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from referral_stream.core.events import Event
+
+SkipReason: TypeAlias = Literal["unknown_type", "irrelevant", "no_customer", "test_mode", "tombstone"]
+Cause: TypeAlias = Literal[
+    "undecodable", "too_deep", "too_large", "not_an_object", "unrecognised", "unknown_adapter", "invalid", "no_subject",
+    "time_in_future",
+]  # fmt: skip
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """Canonical events, ready for ``customer-events``, in the order in which they are to be appended; never empty."""
+
+    events: tuple[Event, ...]
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """Nothing for us in it: counted by ``reason``, kept nowhere."""
+
+    reason: SkipReason
+    detail: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A dead letter: ``detail`` names fields and rules, never values."""
+
+    cause: Cause
+    detail: str
+
+
+Adapted: TypeAlias = Accepted | Skipped | Refused
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One thing a vendor's webhook says, not yet validated; ``time`` only where it differs from the webhook's own."""
+
+    type: str
+    data: dict[str, Any]
+    time: int | str | None = None
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """One vendor payload, read: who it is about, when it was (RFC 3339 text or epoch ms), which facts follow from it.
+
+    Without ``id`` or ``time`` the record's position and time stand in, as for every other event.
+    """
+
+    subject: str
+    facts: tuple[Fact, ...]
+    id: str | None
+    time: int | str | None
+    account: str | None = None
+    timezone: str | None = None

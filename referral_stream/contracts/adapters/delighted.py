@@ -1,0 +1,71 @@
+"""Delighted: survey responses and unsubscriptions.
+
+A response comes twice or more (first the bare score, then the comment, then corrections), each time with the same
+response id: revisions of one answer. Whether somebody is a promoter follows from the score.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from referral_stream.contracts.adapted import Fact, Skipped, Webhook
+from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading, about, at, epoch_millis, id_at
+
+_CSAT_MAX = 5
+
+
+def recognises(payload: Payload) -> bool:
+    """``survey_response.*`` or ``unsubscribe.*`` beside an ``event_data`` object."""
+    kind = payload.get("event_type")
+    return (
+        isinstance(kind, str)
+        and kind.startswith(("survey_response.", "unsubscribe."))
+        and isinstance(payload.get("event_data"), dict)
+    )
+
+
+def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
+    """One webhook."""
+    kind = str(payload.get("event_type"))
+    body = at(payload, "event_data")
+    response: Payload = body if isinstance(body, dict) else {}
+    facts: tuple[Fact, ...] = ()
+    if kind in {"survey_response.created", "survey_response.updated"}:
+        facts = _answered(response) + _address(response, reading)
+    elif kind == "unsubscribe.created":
+        facts = (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
+    return about(
+        payload,
+        reading,
+        facts,
+        kind=kind,
+        id=id_at(payload, "event_id"),
+        time=epoch_millis(response.get("updated_at") or response.get("unsubscribed_at") or response.get("created_at")),
+    )
+
+
+def _answered(response: Payload) -> tuple[Fact, ...]:
+    survey = response.get("survey_type") or "nps"
+    data: dict[str, Any] = {
+        "response_id": id_at(response, "id"),
+        "score": response.get("score"),
+        "comment": response.get("comment"),
+    }
+    if survey == "nps":
+        return (Fact("nps.responded", data),)
+    if survey == "csat":
+        return (Fact("csat.responded", data | {"scale_max": _CSAT_MAX}),)
+    return ()  # effort, employees, product-market fit: neither loyalty nor satisfaction
+
+
+def _address(response: Payload, reading: Reading) -> tuple[Fact, ...]:
+    hashed = reading.email_hmac(at(response, "person.email"))
+    return () if hashed is None else (Fact("customer.profile_changed", {"email_hmac": hashed}),)
+
+
+ADAPTER = Adapter(
+    name="delighted",
+    recognises=recognises,
+    customer_paths=("event_data.person_properties.customer_id", "event_data.person.id"),
+    read=read,
+)

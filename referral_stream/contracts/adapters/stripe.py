@@ -1,0 +1,243 @@
+"""Stripe: event envelopes, of old and current API versions.
+
+Amounts stay in minor units. Test mode never reaches a customer. What one webhook does not say is not guessed: a
+dispute names its customer only where the charge is expanded, so a deployment that wants disputes expands it or sets
+its own paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from referral_stream.contracts.adapted import Fact, Skipped, Webhook
+from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading, about, at, epoch_millis, id_at
+
+Facts: TypeAlias = tuple[Fact, ...]
+
+
+def recognises(payload: Payload) -> bool:
+    """An object that calls itself an event, with an id of Stripe's and a resource inside."""
+    return (
+        payload.get("object") == "event"
+        and isinstance(payload.get("type"), str)
+        and isinstance(at(payload, "data.object"), dict)
+    )
+
+
+def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
+    """One event."""
+    kind = str(payload.get("type"))
+    if payload.get("livemode") is False:
+        return Skipped("test_mode", kind)
+    facts = _FACTS[kind](payload, reading) if kind in _FACTS else ()
+    return about(
+        _with_customer(payload),
+        reading,
+        facts,
+        kind=kind,
+        id=id_at(payload, "id"),
+        time=epoch_millis(payload.get("created")),
+    )
+
+
+def _resource(payload: Payload) -> Payload:
+    resource = at(payload, "data.object")
+    return resource if isinstance(resource, dict) else {}
+
+
+def _with_customer(payload: Payload) -> Payload:
+    """The payload with the customer where every other resource names it: a customer is its own."""
+    resource = _resource(payload)
+    if resource.get("object") != "customer":
+        return payload
+    return payload | {"data": {"object": resource | {"customer": resource.get("id")}}}
+
+
+def _before(payload: Payload) -> Payload:
+    """The resource as it was: Stripe sends the old values of what changed."""
+    changed = at(payload, "data.previous_attributes")
+    return _resource(payload) | (changed if isinstance(changed, dict) else {})
+
+
+# ------------------------------------------------------------------------------------------------------------ invoices
+
+
+def _paid(payload: Payload, _: Reading) -> Facts:
+    """A paid invoice; that of a billing cycle renews. The first one does not, nor one over nothing (a free plan)."""
+    invoice = _resource(payload)
+    paid = Fact("invoice.paid", {"invoice_id": id_at(invoice, "id")})
+    if invoice.get("billing_reason") != "subscription_cycle" or invoice.get("total") == 0:
+        return (paid,)
+    subscription = id_at(invoice, "subscription", "parent.subscription_details.subscription")
+    renewed = Fact("subscription.renewed", {"subscription_id": subscription, "invoice_id": id_at(invoice, "id")})
+    return (renewed, paid)
+
+
+def _unpaid(payload: Payload, _: Reading) -> Facts:
+    return (Fact("invoice.payment_failed", {"invoice_id": id_at(_resource(payload), "id")}),)
+
+
+def _voided(payload: Payload, _: Reading) -> Facts:
+    """Nothing is owed any more: without this the failed payment would stay open for ever."""
+    return (Fact("invoice.paid", {"invoice_id": id_at(_resource(payload), "id")}),)
+
+
+# ------------------------------------------------------------------------------------------------------- subscriptions
+
+
+def _subscribed(payload: Payload, _: Reading) -> Facts:
+    subscription = {"subscription_id": id_at(_resource(payload), "id")}
+    match _resource(payload).get("status"):
+        case "trialing":
+            return (Fact("trial.started", subscription),)
+        case "active":
+            return (Fact("subscription.started", subscription),)
+        case _:  # incomplete: nothing has begun until the first payment, which comes as an update
+            return ()
+
+
+def _changed(payload: Payload, _: Reading) -> Facts:
+    """Status, scheduled end and size are three separate things that one update may change together."""
+    now, before = _resource(payload), _before(payload)
+    subscription = {"subscription_id": id_at(now, "id")}
+    return (
+        _status_changed(before.get("status"), now.get("status"), subscription)
+        + _end_changed(before, now, subscription)
+        + _size_changed(payload, before, now)
+    )
+
+
+def _status_changed(before: Any, now: Any, subscription: dict[str, Any]) -> Facts:
+    match before, now:
+        case _, _ if before == now:
+            return ()
+        case "trialing", "active" | "past_due" | "unpaid":  # the trial became a subscription, paid or owing
+            return (
+                Fact("trial.ended", subscription | {"converted": True}),
+                Fact("subscription.started", subscription),
+            )
+        case "trialing", _:
+            return (Fact("trial.ended", subscription | {"converted": False}),)
+        case "incomplete", "trialing":
+            return (Fact("trial.started", subscription),)
+        case "incomplete" | "paused", "active":
+            return (Fact("subscription.started", subscription),)
+        case _, "canceled":
+            return (Fact("subscription.ended", subscription),)
+        case _:  # past due and back: the invoices say so
+            return ()
+
+
+def _end_changed(before: Payload, now: Payload, subscription: dict[str, Any]) -> Facts:
+    was, is_ = _is_ending(before), _is_ending(now)
+    if was == is_ or now.get("status") == "canceled":
+        return ()
+    return (Fact("cancellation.scheduled" if is_ else "cancellation.reverted", subscription),)
+
+
+def _is_ending(subscription: Payload) -> bool:
+    return bool(subscription.get("cancel_at_period_end") or subscription.get("cancel_at"))
+
+
+def _size_changed(payload: Payload, before: Payload, now: Payload) -> Facts:
+    """More seats or a dearer plan, at the same rhythm and in the same currency: an expansion, worth the difference."""
+    old, new = _recurring(before), _recurring(now)
+    if old is None or new is None or old[1:] != new[1:] or new[0] <= old[0] or now.get("status") != "active":
+        return ()
+    deal = {"deal_id": id_at(payload, "id"), "amount_minor": new[0] - old[0], "currency": new[1]}
+    return (Fact("subscription.expanded", deal),)
+
+
+def _recurring(subscription: Payload) -> tuple[int, Any, Any, Any] | None:
+    """(minor units per period, currency, interval, count) over all items; None when it cannot be told."""
+    items = at(subscription, "items.data")
+    if not isinstance(items, list) or not items:
+        return None
+    total, terms = 0, set()
+    for item in items:
+        amount, quantity = at(item, "price.unit_amount"), at(item, "quantity")
+        if type(amount) is not int or type(quantity) is not int:
+            return None
+        total += amount * quantity
+        terms.add(tuple(map(str, (at(item, "price.currency"), *_rhythm(item)))))
+    if len(terms) != 1:
+        return None
+    currency, interval, count = terms.pop()
+    return total, currency, interval, count
+
+
+def _rhythm(item: Any) -> tuple[Any, Any]:
+    return at(item, "price.recurring.interval"), at(item, "price.recurring.interval_count")
+
+
+def _unsubscribed(payload: Payload, _: Reading) -> Facts:
+    """Ended; within its trial, the trial ended without becoming a subscription."""
+    gone = _resource(payload)
+    subscription = {"subscription_id": id_at(gone, "id")}
+    ended, trial_end = epoch_millis(gone.get("ended_at")), epoch_millis(gone.get("trial_end"))
+    if ended is not None and trial_end is not None and ended <= trial_end:
+        return (Fact("trial.ended", subscription | {"converted": False}),)
+    return (Fact("subscription.ended", subscription),)
+
+
+# ------------------------------------------------------------------------------------------------ charges and disputes
+
+
+def _refunded(payload: Payload, _: Reading) -> Facts:
+    return (Fact("charge.refunded", {"charge_id": id_at(_resource(payload), "id")}),)
+
+
+def _disputed(payload: Payload, _: Reading) -> Facts:
+    return (Fact("charge.disputed", {"charge_id": id_at(_resource(payload), "charge")}),)
+
+
+def _dispute_closed(payload: Payload, _: Reading) -> Facts:
+    """Won, or an inquiry that never became a dispute (``warning_closed``); everything else was lost."""
+    dispute = _resource(payload)
+    won = dispute.get("status") in {"won", "warning_closed"}
+    return (Fact("dispute.closed", {"charge_id": id_at(dispute, "charge"), "won": won}),)
+
+
+# ----------------------------------------------------------------------------------------------------------- customers
+
+
+def _customer_created(payload: Payload, reading: Reading) -> Facts:
+    # The earliest sign-up counts, so one that the product itself reported stands.
+    return (Fact("customer.signed_up", {}), *_address(_resource(payload), reading))
+
+
+def _customer_changed(payload: Payload, reading: Reading) -> Facts:
+    changed = at(payload, "data.previous_attributes")
+    return _address(_resource(payload), reading) if isinstance(changed, dict) and "email" in changed else ()
+
+
+def _address(customer: Payload, reading: Reading) -> Facts:
+    hashed = reading.email_hmac(customer.get("email"))
+    return () if hashed is None else (Fact("customer.profile_changed", {"email_hmac": hashed}),)
+
+
+_FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
+    "invoice.paid": _paid,
+    "invoice.payment_succeeded": _paid,
+    "invoice.payment_failed": _unpaid,
+    "invoice.marked_uncollectible": _unpaid,
+    "invoice.voided": _voided,
+    "customer.subscription.created": _subscribed,
+    "customer.subscription.updated": _changed,
+    "customer.subscription.deleted": _unsubscribed,
+    "charge.refunded": _refunded,
+    "charge.dispute.created": _disputed,
+    "charge.dispute.closed": _dispute_closed,
+    "customer.created": _customer_created,
+    "customer.updated": _customer_changed,
+}
+"""``invoice.paid`` and ``invoice.payment_succeeded`` come in pairs; an invoice renews once, whichever is first."""
+
+
+ADAPTER = Adapter(
+    name="stripe",
+    recognises=recognises,
+    customer_paths=("data.object.customer", "data.object.charge.customer", "data.object.payment_intent.customer"),
+    read=read,
+)

@@ -1,0 +1,13 @@
+"""E-mail addresses never travel: what stands for one is a keyed hash, the same for every spelling of the address."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import unicodedata
+
+
+def email_hmac(email: str, key: bytes) -> str:
+    """Hex HMAC-SHA256 of lower(strip(NFKC(e-mail))) under the deployment's key."""
+    normal = unicodedata.normalize("NFKC", email).strip().lower()
+    return hmac.new(key, normal.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

@@ -1,0 +1,43 @@
+"""Message bodies: from parsed JSON to the model of its type, and what is wrong with it without quoting it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from referral_stream.core.events import FACT_TYPES, TYPES, Data
+
+
+def validators(models: Mapping[str, type[BaseModel]]) -> dict[str, Callable[[Any], Any]]:
+    """Type name → what makes a body of a dict. The validator itself, since ``model_validate`` costs as much again."""
+    return {name: model.__pydantic_validator__.validate_python for name, model in models.items()}
+
+
+FACT_BODIES: dict[str, Callable[[Any], Data]] = validators(FACT_TYPES)
+EVENT_BODIES: dict[str, Callable[[Any], Data]] = validators(TYPES)
+
+
+def explain(error: ValidationError) -> str:
+    """Which fields break which rules. Never the values: they may be a person's."""
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc'])) or 'data'}: {_rule(problem['type'], problem['msg'])}"
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+
+
+def json_problem(error: orjson.JSONDecodeError) -> str:
+    """What is wrong with the JSON text, and where; ``error.doc`` stays unquoted."""
+    return f"{error.msg} at character {error.pos}"
+
+
+def is_too_deep(error: orjson.JSONDecodeError) -> bool:
+    """Whether the parser gave up on the nesting rather than on the text."""
+    return "depth" in error.msg
+
+
+def _rule(kind: str, message: str) -> str:
+    # A validator of our own may quote what it was given; pydantic's own messages never do.
+    return "the values do not go together" if kind == "value_error" else message

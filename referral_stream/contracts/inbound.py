@@ -1,0 +1,338 @@
+"""What producers send → canonical events: recognise the shape, validate the body, mend the clock, drop the free text.
+
+``adapt`` is total: whatever the bytes are, it answers with a value. A shape is recognised in this order: CloudEvents
+(structured, then binary), the header ``referral-source``, the topic's configured adapter, an unmistakable vendor shape.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from referral_stream.contracts.adapted import Accepted, Adapted, Refused, Skipped, Webhook
+from referral_stream.contracts.adapters import BY_NAME, REGISTRY, Adapter, Reading
+from referral_stream.contracts.bodies import FACT_BODIES, explain, is_too_deep, json_problem
+from referral_stream.contracts.records import CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
+from referral_stream.contracts.themes import THEMES, theme_of
+from referral_stream.core import zones
+from referral_stream.core.asks import derived_id
+from referral_stream.core.events import (
+    FACTS,
+    WITHOUT_SUBJECT,
+    AskAnswered,
+    Commented,
+    Data,
+    Event,
+    ProfileChanged,
+    ReferralGiven,
+)
+from referral_stream.core.instants import DAY, EARLIEST, LATEST, MINUTE, parse_instant
+
+CLOCK_TOLERANCE = 5 * MINUTE
+"""How far ahead of our clock an event may be before it is clamped."""
+CLOCK_LIMIT = DAY
+"""How far ahead of our clock an event may be before it is refused."""
+
+MAX_ID = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """How this deployment reads its source topics.
+
+    ``adapters`` names a vendor adapter per topic (without ``prefix``), ``customer_paths`` replaces, per adapter, where
+    the customer id is looked for; ``backfill_topics`` carry history only. Raises ValueError for an adapter nobody
+    wrote.
+    """
+
+    email_key: bytes = field(repr=False)
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    customer_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    backfill_topics: frozenset[str] = frozenset()
+    max_record_bytes: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        for name in (*self.adapters.values(), *self.customer_paths):
+            if name not in BY_NAME:
+                raise ValueError(f"no adapter {name!r}; there are {', '.join(BY_NAME)}")
+
+
+def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
+    """One record of a source topic, arrived at ``now`` (epoch ms) → its events, or why there are none. Never raises."""
+    value = record.value
+    if value is not None and len(value) > boundary.max_record_bytes:
+        return Refused("too_large", f"{len(value)} bytes, the limit is {boundary.max_record_bytes}")
+    structured = False
+    if record.headers:
+        structured = (record.header(CONTENT_TYPE_HEADER) or "").lower().startswith("application/cloudevents+json")
+        if not structured and (attributes := _binary_attributes(record)):
+            return _cloud_event(attributes, value, record, now, boundary)
+    if value is None:
+        return Skipped("tombstone")
+    payload = _parse(value)
+    if isinstance(payload, Refused):
+        return payload
+    if type(payload) is not dict:
+        return Refused("not_an_object", "the value is no JSON object")
+    if structured or "specversion" in payload:
+        return _cloud_event(payload, None, record, now, boundary)
+    return _vendor(payload, record, now, boundary)
+
+
+# --------------------------------------------------------------------------------------------------------- CloudEvents
+
+
+def _binary_attributes(record: RawRecord) -> dict[str, Any]:
+    """The ``ce_`` headers as attributes; empty when the record is no CloudEvent in binary mode."""
+    attributes = {
+        name[3:].lower(): value.decode("utf-8", "replace")
+        for name, value in record.headers
+        if name[:3].lower() == "ce_"
+    }
+    return attributes if "specversion" in attributes or "type" in attributes else {}
+
+
+def _cloud_event(
+    attributes: dict[str, Any], body: bytes | None, record: RawRecord, now: int, boundary: Boundary
+) -> Adapted:
+    """A CloudEvent; ``body`` is the record's value in binary mode, else the data is among the attributes.
+
+    Types are looked at first: whatever is wrong with an event of a type we do not know is none of our business.
+    """
+    kind = attributes.get("type")
+    if type(kind) is not str or not kind:
+        return Refused("invalid", "type: must be text")
+    if kind not in FACT_BODIES:
+        return Skipped("unknown_type", kind[:MAX_ID])
+    version = attributes.get("specversion")
+    if type(version) is not str or not version.startswith("1."):
+        return Refused("invalid", "specversion: must be 1.0")
+    data = _parse(body) if body else _structured_data(attributes)
+    if isinstance(data, Refused):
+        return data
+    for name in ("id", "source", "accountid"):
+        given = attributes.get(name)
+        if given is not None and (type(given) is not str or not 0 < len(given) <= MAX_ID):
+            return Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
+    event = _event(
+        kind,
+        {} if data is None else data,
+        record,
+        now,
+        boundary,
+        id=attributes.get("id"),
+        source=attributes.get("source") or record.topic.removeprefix(boundary.prefix),
+        subject=attributes.get("subject"),
+        time=attributes.get("time"),
+        account=attributes.get("accountid"),
+        timezone=attributes.get("timezone"),
+        traceparent=attributes.get("traceparent"),
+    )
+    return event if isinstance(event, Refused) else Accepted((event,))
+
+
+def _structured_data(attributes: dict[str, Any]) -> Any:
+    """The data of a structured event, parsed; Refused where it cannot be."""
+    encoded = attributes.get("data_base64")
+    if encoded is None:
+        return attributes.get("data")
+    if type(encoded) is not str:
+        return Refused("invalid", "data_base64: must be text")
+    try:
+        return _parse(base64.b64decode(encoded, validate=True))
+    except (binascii.Error, ValueError):
+        return Refused("undecodable", "data_base64: not base64")
+
+
+# ------------------------------------------------------------------------------------------------------------- vendors
+
+
+def _vendor(payload: dict[str, Any], record: RawRecord, now: int, boundary: Boundary) -> Adapted:
+    adapter = _adapter_for(payload, record, boundary)
+    if isinstance(adapter, Refused):
+        return adapter
+    reading = Reading(boundary.email_key, boundary.customer_paths.get(adapter.name, adapter.customer_paths))
+    webhook = adapter.read(payload, reading)
+    if isinstance(webhook, Skipped):
+        return webhook
+    return _webhook_events(webhook, adapter.name, record, now, boundary)
+
+
+def _adapter_for(payload: dict[str, Any], record: RawRecord, boundary: Boundary) -> Adapter | Refused:
+    name = record.header(SOURCE_HEADER) if record.headers else None
+    if name is not None:
+        named = BY_NAME.get(name.strip().lower())
+        if named is None:
+            return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter")
+        return named if named.recognises(payload) else Refused("unrecognised", f"not the shape of {named.name}")
+    configured = boundary.adapters.get(record.topic.removeprefix(boundary.prefix))
+    if configured is not None and BY_NAME[configured].recognises(payload):
+        return BY_NAME[configured]
+    for adapter in REGISTRY:
+        if adapter.recognises(payload):
+            return adapter
+    return Refused("unrecognised", "neither a CloudEvent nor a webhook of a vendor we know")
+
+
+def _webhook_events(webhook: Webhook, source: str, record: RawRecord, now: int, boundary: Boundary) -> Adapted:
+    """All facts of a webhook or none: a half-read webhook could never be completed without repeating its other half."""
+    base = webhook.id or _position_id(record)
+    events = []
+    for fact in webhook.facts:
+        event = _event(
+            fact.type,
+            fact.data,
+            record,
+            now,
+            boundary,
+            id=base if len(webhook.facts) == 1 else f"{base}#{fact.type}",
+            source=source,
+            subject=webhook.subject,
+            time=webhook.time if fact.time is None else fact.time,
+            account=webhook.account,
+            timezone=webhook.timezone,
+            traceparent=None,
+        )
+        if isinstance(event, Refused):
+            return event
+        events.append(event)
+    return Accepted(tuple(events))
+
+
+# ------------------------------------------------------------------------------------------------- the canonical event
+
+
+def _event(
+    kind: str,
+    data: Any,
+    record: RawRecord,
+    now: int,
+    boundary: Boundary,
+    *,
+    id: str | None,
+    source: str,
+    subject: Any,
+    time: Any,
+    account: str | None,
+    timezone: Any,
+    traceparent: Any,
+) -> Event | Refused:
+    """One event of a known type; attributes are what the producer gave, None where nothing was given."""
+    if kind in WITHOUT_SUBJECT:
+        subject = ""
+    elif subject is None or subject == "":
+        return Refused("no_subject", f"{kind} needs a subject, the customer id")
+    elif type(subject) is not str or len(subject) > MAX_ID:
+        return Refused("invalid", f"subject: must be text of 1 to {MAX_ID} characters")
+    elif subject.isspace():
+        return Refused("no_subject", f"{kind} needs a subject, the customer id")
+    if type(data) is not dict:
+        return Refused("invalid", "data: must be a JSON object")
+    try:
+        body = FACT_BODIES[kind](data)
+    except ValidationError as error:
+        return Refused("invalid", explain(error))
+    clock = _event_time(time, record, now)
+    if isinstance(clock, Refused):
+        return clock
+    instant, flags = clock
+    if timezone is not None and not (type(timezone) is str and zones.is_zone(timezone)):
+        timezone, flags = None, _flagged(flags, "timezone_invalid")
+    if kind in _MENDED:
+        body, flags = _mended(body, flags)
+    return Event(
+        id=id or _position_id(record),
+        source=source,
+        type=kind,
+        subject=subject,
+        time=instant,
+        data=body,
+        account=account,
+        timezone=timezone,
+        traceparent=_trace(traceparent, record),
+        historical=record.historical or record.topic.removeprefix(boundary.prefix) in boundary.backfill_topics,
+        flags=flags,
+    )
+
+
+def _event_time(given: Any, record: RawRecord, now: int) -> tuple[int, tuple[str, ...]] | Refused:
+    """The clock rules (semantics §3, §10): event time and what had to be mended."""
+    stamp = record.timestamp if record.timestamp >= 0 else now
+    flags: tuple[str, ...] = ()
+    if given is None:
+        instant, flags = stamp, ("time_missing",)
+    elif type(given) is str:
+        try:
+            # RFC 3339 allows a small z, which ISO 8601 parsers refuse.
+            instant, naive = parse_instant(given.upper() if given[-1:] == "z" else given)
+        except (ValueError, OverflowError):
+            return Refused("invalid", "time: must be RFC 3339")
+        if naive:
+            flags = ("time_naive",)
+    elif type(given) is int and EARLIEST <= given <= LATEST:
+        instant = given
+    else:
+        return Refused("invalid", "time: must be RFC 3339")
+    if instant > now + CLOCK_LIMIT:
+        return Refused("time_in_future", f"time: more than {CLOCK_LIMIT // MINUTE} minutes ahead of its arrival")
+    if instant > now + CLOCK_TOLERANCE:
+        return min(stamp, now), _flagged(flags, "time_clamped")
+    return instant, flags
+
+
+def _mended(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...]]:
+    """Free text and third parties' names stay outside; an unknown time zone is as good as none."""
+    match body:
+        case Commented():
+            # A theme of the producer's own would be a way in for free text.
+            own = body.theme if body.theme in THEMES else None
+            return body.model_copy(update={"comment": None, "theme": theme_of(body.comment or "") or own}), flags
+        case AskAnswered():
+            return body.model_copy(update={"text": None}), flags
+        case ReferralGiven():
+            contact = body.contact.model_copy(update={"name": None, "company": None})
+            return body.model_copy(update={"contact": contact}), flags
+        case ProfileChanged(time_zone=str(name)) if not zones.is_zone(name):
+            return body.model_copy(update={"time_zone": None}), _flagged(flags, "timezone_invalid")
+        case _:
+            return body, flags
+
+
+_MENDED = frozenset(
+    fact.type for fact in FACTS if issubclass(fact, (Commented, AskAnswered, ReferralGiven, ProfileChanged))
+)
+"""Types that :func:`_mended` may change."""
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def _trace(given: Any, record: RawRecord) -> str | None:
+    """The W3C trace context: the event's own, else the record's header (tracing libraries write that one)."""
+    if given is None and record.headers:
+        given = record.header("traceparent")
+    return given if type(given) is str and _TRACEPARENT.fullmatch(given) else None
+
+
+def _flagged(flags: tuple[str, ...], flag: str) -> tuple[str, ...]:
+    return flags if flag in flags else (*flags, flag)
+
+
+def _position_id(record: RawRecord) -> str:
+    """An id for an event without one: the same at every redelivery."""
+    return derived_id("event", record.topic, record.partition, record.offset)
+
+
+def _parse(value: bytes) -> Any:
+    """JSON → Python; Refused where it is none."""
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return Refused("too_deep" if is_too_deep(error) else "undecodable", json_problem(error))

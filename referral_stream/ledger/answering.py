@@ -1,0 +1,160 @@
+"""The pure part of the ledger agent: what to ask the ledger, in which order, and what to append for its results.
+
+The agent's way with the records of one partition of ``ledger-requests``, at ``now``::
+
+    for turn in turns(records, rounds, now):                # and turns((), rounds, now) when rounds.next_at comes
+        try:
+            outcome = answered(turn, await ledger.apply(turn.operations), now)
+        except LedgerUnavailable:
+            outcome = unanswered(turn, now)                 # and outcome.unapplied must be applied before anything else
+        append outcome.events to customer-events, and wait for it
+        stopped = await ledger.stopped(outcome.refused)     # a switch thrown back in between: see Answered.refused
+
+A turn's events are appended before the next turn is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from referral_stream.core.asks import ReservationConfirmed, ReservationReleased, ReservationRequested, derived_id
+from referral_stream.core.caps import Answer, Operation, Result, arbitrated
+from referral_stream.core.events import (
+    ControlPaused,
+    ControlResumed,
+    Event,
+    ReservationDenied,
+    ReservationUnavailable,
+)
+from referral_stream.core.instants import DAY
+
+SOURCE = "referral-stream/ledger"
+ROUND_MILLISECONDS = 100
+"""How long a request waits for its rivals. Wake-ups of one instant reach the ledger within some 10 ms of each other."""
+
+
+@dataclass(slots=True)
+class _Round:
+    closes_at: int
+    requests: list[ReservationRequested]
+
+
+class Rounds:
+    """Requests that wait for rivals of the same account and the same ``due``, so that the best contact wins.
+
+    A request without an account has no rival here and does not wait. Rounds close in the order in which they began.
+    """
+
+    def __init__(self, wait: int = ROUND_MILLISECONDS) -> None:
+        self._wait = wait
+        self._open: dict[tuple[str, int], _Round] = {}
+
+    @property
+    def next_at(self) -> int | None:
+        """When the next round closes; None when nobody waits."""
+        return min((each.closes_at for each in self._open.values()), default=None)
+
+    def add(self, request: ReservationRequested, now: int) -> list[ReservationRequested]:
+        """Let a request wait; what may be answered at once is returned."""
+        if request.account_id is None:
+            return [request]
+        key = (request.account_id, request.due)
+        self._open.setdefault(key, _Round(now + self._wait, [])).requests.append(request)
+        return []
+
+    def closed(self, now: int) -> list[ReservationRequested]:
+        """Take the requests of the rounds that are over at ``now``, in the order in which to answer them."""
+        return self._take(key for key, each in self._open.items() if each.closes_at <= now)
+
+    def close(self, account_id: str | None) -> list[ReservationRequested]:
+        """Take the requests of one account: something about it happened after them."""
+        return self._take(key for key in self._open if key[0] == account_id)
+
+    def close_all(self) -> list[ReservationRequested]:
+        """Take everything: the log ends, or the partition goes."""
+        return self._take(self._open)
+
+    def _take(self, keys: Iterable[tuple[str, int]]) -> list[ReservationRequested]:
+        return [request for key in list(keys) for request in arbitrated(self._open.pop(key).requests)]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the ledger must apply together, and the requests that came too late to be put to it."""
+
+    operations: tuple[Operation, ...]
+    expired: tuple[ReservationRequested, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The outcome of a turn.
+
+    ``events`` go to ``customer-events``, each keyed by its subject. ``pauses`` are the breaker's: alert. ``refused`` were
+    denied for a switch: once their denials are appended, ask ``RedisLedger.stopped`` again and append :func:`resumption`
+    for those that nothing stops any more. A resumption that ran before the denials were appended told these customers
+    too early, and nobody would tell them again. ``unapplied`` did not reach the ledger and must not be lost.
+    """
+
+    events: tuple[Event, ...]
+    pauses: tuple[ControlPaused, ...] = ()
+    refused: tuple[ReservationRequested, ...] = ()
+    unapplied: tuple[Operation, ...] = field(default=())
+
+
+def turns(records: Iterable[Operation], rounds: Rounds, now: int) -> list[Turn]:
+    """Put the records of one partition into the order of application.
+
+    Requests wait in ``rounds``. A confirmation or a release of an account first closes what waits for that account;
+    openings and switches overtake what waits. A switch has a turn of its own: what it set free must be told before a
+    later record can forget whom it concerned.
+    """
+    found: list[Turn] = []
+    pending: list[Operation] = rounds.closed(now)  # type: ignore[assignment]  # a list made for us, widened
+    for operation in records:
+        match operation:
+            case ReservationRequested():
+                pending.extend(rounds.add(operation, now))
+            case ReservationConfirmed() | ReservationReleased():
+                pending.extend((*rounds.close(operation.account_id), operation))
+            case Event():
+                found.extend((_turn(pending, now), Turn((operation,))))
+                pending = []
+            case _:
+                pending.append(operation)
+    found.append(_turn(pending, now))
+    return [each for each in found if each.operations or each.expired]
+
+
+async def in_rounds(records: AsyncIterable[Operation]) -> AsyncIterator[Operation]:
+    """The records in the order in which the agent had them applied, with their own instants as the clock."""
+    rounds, clock = Rounds(), 0
+    async for record in records:
+        clock = max(clock, record.time if isinstance(record, Event) else record.now)
+        for turn in turns((record,), rounds, clock):
+            for operation in (*turn.expired, *turn.operations):
+                yield operation
+    for request in rounds.close_all():
+        yield request
+
+
+def answered(turn: Turn, results: Sequence[Result], now: int) -> Answered:
+    """What to append for the ledger's results, one for each operation of the turn."""
+    events = [_unavailable(each, now) for each in turn.expired]
+    pauses, refused = [], []
+    for operation, result in zip(turn.operations, results, strict=True):
+        match operation, result:
+            case ReservationRequested(), ReservationDenied(gate="paused"):
+                refused.append(operation)
+                events.append(_answer(operation, result, now))
+            case ReservationRequested(), _:
+                events.append(_answer(operation, result, now))
+            case Event(data=ControlResumed() as data), tuple(customers):
+                events.extend(
+                    _event("resumed", (operation.id, each), customer=each, account=None, data=data, now=now)
+                    for each in customers
+                )
+            case _, ControlPaused():
+                pauses.append(result)
+    return Answered(tuple(events), tuple(pauses), tuple(refused))

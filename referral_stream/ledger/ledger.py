@@ -1,0 +1,362 @@
+"""The ledger in Redis: the rules of :mod:`referral_stream.core.caps`, shared by all workers, atomic, failing closed.
+
+Keys (``GEN`` is the generation: every rebuild makes one, and one is live):
+
+=====================================================  ======  =================================================
+``PREFIX:{ledger}:ready``                              string  live generation and the server's run id
+``PREFIX:{ledger}:generations``                        set     generations with keys of their own
+``PREFIX:{ledger}:GEN:building``                       string  run id of the server a rebuild writes to
+``PREFIX:{ledger}:GEN:reservation:COMMAND``            hash    state, instants, and whom it is counted for
+``PREFIX:{ledger}:GEN:customer|email|account:ID``      zset    commands counted, by the instant of the ask
+``PREFIX:{ledger}:GEN:switches:paused|changed``        hash    every switch ever thrown: state, instant
+``PREFIX:{ledger}:GEN:refused:SWITCH``                 set     customers refused while it was paused
+``PREFIX:{ledger}:GEN:openings:HOUR:TRIGGER``          set     opportunities opened in a UTC hour
+``PREFIX:{ledger}:GEN:breaker:TRIGGER``                hash    newest hour, and what a resumption forgave
+=====================================================  ======  =================================================
+
+The hash tag keeps them in one slot of a cluster. They hold ids and HMACs, nothing personal. Reservations, asks, refusals
+and openings carry a TTL; it runs in real time while the rules run on the records' time, so it is only an upper bound,
+more than twice the longest period. Switches and breaker marks stay: there are as many as names. Redis must run with
+``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Sequence
+from hashlib import sha1
+from importlib.resources import files
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias, cast
+from uuid import uuid4
+
+import orjson
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from referral_stream.core.asks import (
+    OpportunityOpened,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
+)
+from referral_stream.core.caps import (
+    Answer,
+    Operation,
+    Result,
+    Switch,
+    arbitrated,
+    denied_account,
+    denied_overasking,
+    denied_paused,
+    paused_by_breaker,
+)
+from referral_stream.core.events import (
+    ControlPaused,
+    ControlResumed,
+    Event,
+    ReservationGranted,
+    ReservationUnavailable,
+    Scope,
+)
+from referral_stream.core.instants import DAY, HOUR, SECOND
+from referral_stream.core.policy import Policy
+from referral_stream.ledger.answering import in_rounds
+
+# Enough that the round trip costs nothing, few enough that the script holds the server for some 10 ms only.
+OPERATIONS_PER_CALL: Final = 500
+_SPARE_DAYS: Final = 30
+_SPARE_HOURS: Final = 24
+
+_SCRIPT: Final = files(__package__).joinpath("script.lua").read_bytes()
+_DIGEST: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
+
+_log = logging.getLogger(__name__)
+
+_Reply: TypeAlias = list[Any]
+
+
+class LedgerError(Exception):
+    """Anything the ledger could not do."""
+
+
+class LedgerUnavailable(LedgerError):
+    """Redis did not answer in time, or refused. Whether the operations took effect is unknown; all may be repeated."""
+
+
+class LedgerNotReady(LedgerUnavailable):
+    """Redis answers, but what it holds is not the ledger: rebuild it. Nothing took effect."""
+
+
+class RedisLedger:
+    """The ledger of one deployment. Every call is bounded by ``timeout_seconds``; safe to use from many tasks.
+
+    ``client`` must decode responses. Answers to requests fail closed (``reservation.unavailable``); everything else
+    raises :class:`LedgerUnavailable`, for a confirmation or a pause must not be lost: repeat it until it is through.
+    """
+
+    def __init__(
+        self, client: Redis, policy: Policy, *, prefix: str = "referral-stream", timeout_seconds: float = 2.0
+    ) -> None:
+        self._client = client
+        self._policy = policy
+        self._root = f"{prefix}:{{ledger}}:"
+        self._timeout = timeout_seconds
+        self._limits = orjson.dumps(_limits(policy))
+
+    @classmethod
+    def connect(
+        cls, url: str, policy: Policy, *, prefix: str = "referral-stream", timeout_seconds: float = 2.0
+    ) -> Self:
+        """A ledger with a client of its own; nothing is sent yet. Close it, or use it as a context manager."""
+        client = Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            # Once, for the connection that the server closed while it was idle. All operations may be repeated.
+            retry=Retry(NoBackoff(), 1),
+        )
+        return cls(client, policy, prefix=prefix, timeout_seconds=timeout_seconds)
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def answer_batch(self, requests: Sequence[ReservationRequested]) -> list[Answer]:
+        """One answer for each request, in the order given, which is the order of judgement. Never raises for Redis."""
+        try:
+            return cast("list[Answer]", await self.apply(requests))
+        except LedgerUnavailable as cause:
+            _log.warning(
+                "ledger_unavailable", extra={"requests": len(requests), "cause": type(cause.__cause__ or cause).__name__}
+            )
+            return [ReservationUnavailable(command_id=each.command_id) for each in requests]
+
+    async def answer_round(
+        self, requests: Sequence[ReservationRequested]
+    ) -> list[tuple[ReservationRequested, Answer]]:
+        """Answer the requests of one instant, best contact first; the result is in that order."""
+        ordered = arbitrated(requests)
+        return list(zip(ordered, await self.answer_batch(ordered), strict=True))
+
+    async def request(self, request: ReservationRequested) -> Answer:
+        """Reserve an ask, or say why not."""
+        return (await self.answer_batch([request]))[0]
+
+    async def apply(self, operations: Sequence[Operation]) -> list[Result]:
+        """Apply records of ``ledger-requests`` in this order; one result each, as :meth:`Caps.apply` gives it.
+
+        Up to OPERATIONS_PER_CALL take one round trip and are atomic together. Raises LedgerUnavailable; then a longer
+        list may have been applied in part, from its start.
+        """
+        results: list[Result] = []
+        for start in range(0, len(operations), OPERATIONS_PER_CALL):
+            part = operations[start : start + OPERATIONS_PER_CALL]
+            replies = await self._call("", [_encoded(each) for each in part])
+            results.extend(map(self._result, part, replies))
+        return results
+
+    async def confirm(self, confirmed: ReservationConfirmed) -> None:
+        """The ask was sent: it counts for good."""
+        await self.apply([confirmed])
+
+    async def release(self, released: ReservationReleased) -> None:
+        """The ask was not and will not be sent: it never counted."""
+        await self.apply([released])
+
+    async def opened(self, opened: OpportunityOpened) -> ControlPaused | None:
+        """Count an opening; the pause, if it was too many of its hour."""
+        return cast("ControlPaused | None", (await self.apply([opened]))[0])
+
+    async def pause(self, scope: Scope, name: str | None, now: int) -> bool:
+        """Throw a switch at ``now``; whether that changed it."""
+        reply = await self._call("", [("pause", scope, name or "", now)])
+        return bool(reply[0][0] == "changed")
+
+    async def resume(self, scope: Scope, name: str | None, now: int) -> tuple[str, ...]:
+        """Throw a switch back; the customers that were refused for it, sorted."""
+        reply = await self._call("", [("resume", scope, name or "", now)])
+        return _resumed(reply[0])
+
+    async def stopped(self, requests: Sequence[ReservationRequested]) -> list[bool]:
+        """Which of the requests a switch would stop now."""
+        replies = await self._call("", [("stopped", each.trigger, each.segment or "") for each in requests])
+        return [reply[0] == "stopped" for reply in replies]
+
+    async def ready(self) -> bool:
+        """Whether Redis can be reached and holds the ledger."""
+        try:
+            await self._call("", [])
+        except LedgerUnavailable:
+            return False
+        return True
+
+    async def invalidate(self) -> None:
+        """Declare what Redis holds void: from now on every answer is ``unavailable`` until the ledger is rebuilt."""
+        await self._execute("DEL", self._ready_key)
+
+    async def rebuild(self, records: AsyncIterable[Operation]) -> bool:
+        """Build the ledger from the history of ``ledger-requests``, oldest record first, and make it live at once.
+
+        The records of several partitions must come merged by their instant, and reach to the end of the log as it was
+        when the rebuild began. Nobody sees what is being built before it is complete. Returns False, with nothing
+        changed, when a ledger is live already: of several rebuilds at a time the first to end wins. Raises
+        LedgerUnavailable when Redis fails or restarts meanwhile; then begin again.
+        """
+        generation = uuid4().hex
+        try:
+            await self._call(generation, [("begin",)])
+            part: list[tuple[object, ...]] = []
+            count = 0
+            async for operation in in_rounds(records):
+                part.append(_encoded(operation))
+                if len(part) == OPERATIONS_PER_CALL:
+                    count += len(part)
+                    await self._call(generation, part)
+                    part = []
+            replies = await self._call(generation, [*part, ("publish",)])
+        except _Superseded:
+            await self._sweep([generation])
+            return False
+        _log.info("ledger_rebuilt", extra={"records": count + len(part)})
+        await self._sweep(replies[-1][1])
+        return True
+
+    @property
+    def _ready_key(self) -> str:
+        return self._root + "ready"
+
+    async def _call(self, generation: str, operations: Sequence[tuple[object, ...]]) -> list[_Reply]:
+        arguments = (1, self._ready_key, generation, self._limits, orjson.dumps(operations))
+        try:
+            status, *replies = await self._execute("EVALSHA", _DIGEST, *arguments)
+        except _ScriptMissing:
+            status, *replies = await self._execute("EVAL", _SCRIPT, *arguments)
+        match status:
+            case "applied":
+                return replies
+            case "superseded":
+                raise _Superseded
+            case "lost":
+                raise LedgerUnavailable("Redis lost what had been rebuilt so far")
+            case _:
+                raise LedgerNotReady("the ledger must be rebuilt from ledger-requests")
+
+    async def _execute(self, *command: object) -> Any:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+        except NoScriptError as missing:
+            raise _ScriptMissing from missing
+        except (RedisError, OSError) as error:  # a timeout is an OSError
+            raise LedgerUnavailable(f"Redis failed: {type(error).__name__}") from error
+
+    async def _sweep(self, generations: Sequence[str]) -> None:
+        """Remove the keys of dead generations. What this leaves behind, for want of Redis, its TTL removes."""
+        dead = tuple(f"{self._root}{each}:" for each in generations)
+        if not dead:
+            return
+        try:
+            cursor = "0"
+            while True:
+                cursor, keys = await self._execute("SCAN", cursor, "MATCH", f"{self._root}*", "COUNT", 1000)
+                if doomed := [key for key in keys if key.startswith(dead)]:
+                    await self._execute("UNLINK", *doomed)
+                if str(cursor) == "0":
+                    return
+        except LedgerUnavailable as cause:
+            _log.warning("ledger_sweep_unfinished", extra={"cause": type(cause.__cause__ or cause).__name__})
+
+    def _result(self, operation: Operation, reply: _Reply) -> Result:
+        kind = reply[0]
+        match operation:
+            case ReservationRequested(command_id=command):
+                match kind:
+                    case "granted":
+                        return ReservationGranted(command_id=command)
+                    case "unavailable":
+                        return ReservationUnavailable(command_id=command)
+                    case "paused":
+                        return denied_paused(command, map(_switch, reply[1:]))
+                    case "overasking":
+                        return denied_overasking(command, reply[1], self._policy.caps)
+                    case _:
+                        newest, quota = (None if asked_at < 0 else asked_at for asked_at in reply[1:])
+                        return denied_account(command, (newest, quota), self._policy.caps)
+            case OpportunityOpened(trigger=trigger) if kind == "tripped":
+                hour, count, doubled_limit = reply[1:]
+                return paused_by_breaker(trigger, hour, count, doubled_limit / 2)
+            case Event(data=ControlPaused()):
+                return None
+            case Event(data=ControlResumed()):
+                return _resumed(reply)
+        return None
+
+
+class _Superseded(Exception):
+    """Another rebuild was faster."""
+
+
+class _ScriptMissing(Exception):
+    """The server has not seen the script yet, or was restarted."""
+
+
+def _encoded(operation: Operation) -> tuple[object, ...]:
+    """A record as the script reads it: its name and its arguments."""
+    match operation:
+        case ReservationRequested():
+            return (
+                "request", operation.command_id, operation.customer_id, operation.account_id or "",
+                operation.email_hmac or "", operation.segment or "", operation.trigger,
+                operation.due, operation.valid_until, operation.now,
+            )  # fmt: skip
+        case ReservationConfirmed():
+            return "confirm", operation.command_id, operation.customer_id, operation.account_id or "", operation.now
+        case ReservationReleased():
+            return "release", operation.command_id, operation.now
+        case OpportunityOpened():
+            return "opened", operation.opportunity_id, operation.trigger, operation.now
+        case Event(data=ControlPaused(scope=scope, name=name), time=time):
+            return "pause", scope, name or "", time
+        case Event(data=ControlResumed(scope=scope, name=name), time=time):
+            return "resume", scope, name or "", time
+    raise TypeError(f"not a matter of the ledger: {operation.type}")
+
+
+def _resumed(reply: _Reply) -> tuple[str, ...]:
+    return tuple(sorted(reply[1])) if len(reply) > 1 else ()
+
+
+def _switch(written: str) -> Switch:
+    scope, _, name = written.partition(" ")
+    return Switch(cast("Scope", scope), name)
+
+
+def _limits(policy: Policy) -> list[int]:
+    """The numbers of the policy in the script's order."""
+    caps, breaker = policy.caps, policy.breaker
+    longest = max(caps.customer_days, caps.account_gap_days, caps.account_days)
+    return [
+        caps.customer_days * DAY,
+        caps.account_gap_days * DAY,
+        caps.account_asks,
+        caps.account_days * DAY,
+        int(breaker.enabled),
+        breaker.floor,
+        breaker.factor,
+        breaker.hours,
+        (2 * longest + _SPARE_DAYS) * DAY // SECOND,
+        (2 * breaker.hours + _SPARE_HOURS) * HOUR // SECOND,
+    ]

@@ -1,0 +1,160 @@
+"""Fact replay: a log of facts under a virtual clock, with an in-memory ledger that answers at once.
+
+Time is the highest arrival instant so far; wake-ups fire at their exact instants. At one instant: records in their order,
+then the deadlines and dispatches by customer id, then the ledger's answers in rounds: all requests of a round are
+collected, the best contact is answered first, and the next candidates of those refused form the next round
+(semantics §10).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from referral_stream.core import events as ev
+from referral_stream.core.asks import (
+    Effect,
+    OpportunityOpened,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
+)
+from referral_stream.core.caps import Caps
+from referral_stream.core.customer import Customer
+from referral_stream.core.events import Event
+from referral_stream.core.policy import Policy
+from referral_stream.core.step import Turn
+
+
+class Arrival(NamedTuple):
+    """One event and the instant at which it arrived (epoch ms, never going back along a log)."""
+
+    now: int
+    event: Event
+
+
+class Happened(NamedTuple):
+    """One effect and the instant of the step that made it."""
+
+    now: int
+    effect: Effect
+
+
+class FactReplay:
+    """All customers of one log. ``customers`` may be looked at between two instants."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.caps = Caps(policy)
+        self.customers: dict[str, Customer] = {}
+        self._due: list[tuple[int, str]] = []
+
+    def run(self, arrivals: Iterable[Arrival], until: int | None = None) -> Iterator[list[Happened]]:
+        """The effects of each instant, in the order in which outputs are written.
+
+        Reads arrivals up to and including ``until``, then lets time go on to ``until``; without it, until nothing is
+        pending.
+        """
+        batch: list[Event] = []
+        instant = 0
+        for arrival in arrivals:
+            if until is not None and arrival.now > until:
+                break
+            if batch and arrival.now != instant:
+                yield from self._up_to(instant - 1)
+                yield self._at(instant, batch)
+                batch = []
+            instant = arrival.now
+            batch.append(arrival.event)
+        if batch:
+            yield from self._up_to(instant - 1)
+            yield self._at(instant, batch)
+        yield from self._up_to(until)
+
+    def _up_to(self, last: int | None) -> Iterator[list[Happened]]:
+        """Fire the wake-ups that are due up to and including ``last`` (None: all)."""
+        while (due := self._next_due()) is not None and (last is None or due <= last):
+            yield self._at(due, [])
+
+    def _next_due(self) -> int | None:
+        while self._due:
+            due, name = self._due[0]
+            if self.customers[name].wake_at == due:
+                return due
+            heapq.heappop(self._due)
+        return None
+
+    def _at(self, now: int, events: list[Event]) -> list[Happened]:
+        """One instant: these records, the wake-ups due, and the ledger's rounds."""
+        turns: dict[str, Turn] = {}
+        for event in events:
+            self._take(event, now, turns)
+        while self._next_due() == now:
+            name = heapq.heappop(self._due)[1]
+            if name not in turns:
+                turns[name] = Turn(self.policy, self.customers[name], now)
+        happened: list[Happened] = []
+        while turns:
+            turns = self._answer(self._finish(turns, now, happened), now)
+        happened.sort(key=_place)
+        return happened
+
+    def _take(self, event: Event, now: int, turns: dict[str, Turn]) -> None:
+        match event.data:
+            case ev.ControlPaused(scope=scope, name=name):
+                self.caps.pause(scope, name, now)
+            case ev.ControlResumed(scope=scope, name=name):
+                for customer in self.caps.resume(scope, name, now):
+                    self._turn(customer, now, turns).take(event)
+            case _:
+                self._turn(event.subject, now, turns).take(event)
+
+    def _turn(self, name: str, now: int, turns: dict[str, Turn]) -> Turn:
+        turn = turns.get(name)
+        if turn is None:
+            customer = self.customers.get(name) or Customer(id=name)
+            turn = turns[name] = Turn(self.policy, customer, now)
+        return turn
+
+    def _finish(self, turns: dict[str, Turn], now: int, happened: list[Happened]) -> list[ReservationRequested]:
+        requests = []
+        for name in sorted(turns):
+            customer, effects, wake_at = turns[name].finish()
+            self.customers[name] = customer
+            if wake_at is not None:
+                heapq.heappush(self._due, (wake_at, name))
+            for effect in effects:
+                match effect:
+                    case ReservationRequested():
+                        requests.append(effect)
+                    case ReservationConfirmed():
+                        self.caps.confirm(effect)
+                    case ReservationReleased():
+                        self.caps.release(effect)
+                    case OpportunityOpened():
+                        self.caps.opened(effect)
+                    case _:
+                        happened.append(Happened(now, effect))
+        return requests
+
+    def _answer(self, requests: list[ReservationRequested], now: int) -> dict[str, Turn]:
+        """The turns of those answered: what they request next is the next round."""
+        turns: dict[str, Turn] = {}
+        for request, answer in self.caps.answer_round(requests):
+            event = Event(
+                id=f"{answer.type}|{request.command_id}|{now}",
+                source="referral-stream/ledger",
+                type=answer.type,
+                subject=request.customer_id,
+                time=now,
+                data=answer,
+            )
+            self._turn(request.customer_id, now, turns).take(event)
+        return turns
+
+
+def _place(item: Happened) -> tuple[str, str, str]:
+    """The order of outputs at one instant: customer, opportunity; the sort is stable, so n follows."""
+    effect = item.effect
+    return (effect.customer_id, effect.opportunity_id if hasattr(effect, "opportunity_id") else "", "")

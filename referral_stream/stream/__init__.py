@@ -1,0 +1,1 @@
+"""The Faust apps: topics, agents, tables and timers around the core."""

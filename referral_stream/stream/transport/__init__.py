@@ -1,0 +1,52 @@
+"""Batches instead of events: a transport for Faust that is fast, loses nothing, and can make a batch one transaction.
+
+It knows nothing of referrals. An app declares processors, which are pure functions of batches; the transport consumes,
+keeps tables, publishes, fences former owners and recovers. It relies on private names of pinned releases of
+faust-streaming and aiokafka; `tests/stream/transport/test_faust_contract.py` holds them to it.
+"""
+
+from referral_stream.stream.transport.app import BatchApp, create_app
+from referral_stream.stream.transport.batch import (
+    BatchResult,
+    Changes,
+    Headers,
+    Output,
+    Processor,
+    Read,
+    Record,
+    Refusal,
+    Supersedes,
+    record_bytes,
+)
+from referral_stream.stream.transport.config import WorkerConfig
+from referral_stream.stream.transport.errors import (
+    RecordTooLarge,
+    TopicsMismatch,
+    TransportError,
+    WorkerFailed,
+)
+from referral_stream.stream.transport.partitioner import partition_of
+from referral_stream.stream.transport.run import run_worker, running
+
+__all__ = [
+    "BatchApp",
+    "BatchResult",
+    "Changes",
+    "Headers",
+    "Output",
+    "Processor",
+    "Read",
+    "Record",
+    "RecordTooLarge",
+    "Refusal",
+    "Supersedes",
+    "TopicsMismatch",
+    "TransportError",
+    "WorkerConfig",
+    "WorkerFailed",
+    "create_app",
+    "partition_of",
+    "record_bytes",
+    "run_worker",
+    "running",
+]

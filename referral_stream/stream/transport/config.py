@@ -1,0 +1,76 @@
+"""All settings of a worker, in one frozen value. Nothing here, or in Faust, is read from the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from ssl import SSLContext
+from typing import Literal
+
+from faust.types.auth import CredentialsT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """How one app joins its group, where it keeps state, and what it demands of the broker.
+
+    Durations are in seconds, sizes in bytes.
+    """
+
+    id: str
+    """The consumer group; also the prefix of changelogs (`{id}-{table}-changelog`) and transactional ids."""
+    brokers: tuple[str, ...]
+    """`host:port` of the brokers to begin with."""
+    partitions: int
+    """Of the source topic of the tables, and hence of their changelogs."""
+    store: Literal["memory", "rocksdb"] = "memory"
+    datadir: Path | None = None
+    """Where RocksDB lives; one folder per worker process. Needed for `store="rocksdb"` only."""
+    fencing: Literal["transactions", "none"] = "transactions"
+    """`transactions`: one fenced transaction per batch of a stateful app. `none`: awaited sends in the same order, for
+    brokers that lack transactions and for latencies below 10 ms; a crash may then repeat outputs."""
+    read_committed: bool = True
+    """Leave out records of open and aborted transactions; changelogs are always read like that when fencing."""
+
+    credentials: CredentialsT | None = field(default=None, repr=False)
+    ssl_context: SSLContext | None = field(default=None, repr=False)
+
+    static_member: str | None = None
+    """Name of this worker for static membership: a restart within the session timeout takes its partitions back without
+    a rebalance, and a graceful stop does not give them away. Unique within the group."""
+    session_timeout_seconds: float = 10.0
+    """A worker that is silent for so long loses its partitions: the time of a failover after a crash."""
+    rebalance_timeout_seconds: float = 30.0
+    request_timeout_seconds: float = 20.0
+    transaction_timeout_seconds: float = 15.0
+    """After this, the broker aborts the transaction that a dead worker left open and that nobody took over."""
+    commit_interval_seconds: float = 1.0
+    stop_timeout_seconds: float = 25.0
+    """A worker that has not stopped by then is ended by its watchdog. Longer than the longest batch."""
+
+    max_batch_records: int = 1000
+    """The unit of work and of durability: more only adds latency, fewer costs throughput."""
+    max_queued_records: int = 16_000
+    """Per partition; fetching pauses above it."""
+    max_record_bytes: int = 900_000
+    """The largest record to publish; below the broker's `message.max.bytes` (1,048,588 by default)."""
+    max_produce_batch_bytes: int = 200_000
+    max_fetch_bytes: int = 4 << 20
+    """Per partition and request: recovery of large tables is fastest with megabytes."""
+    fetch_wait_seconds: float = 0.25
+    linger_seconds: float = 0.0
+    """How long a lane waits for more records before it begins a small batch."""
+    rocksdb_block_cache_bytes: int = 64 << 20
+    """Shared by all partitions of a table."""
+
+    def __post_init__(self) -> None:
+        if not self.id or not self.brokers:
+            raise ValueError("a worker needs an id and at least one broker")
+        if self.partitions < 1:
+            raise ValueError("partitions must be at least 1")
+        if self.store == "rocksdb" and self.datadir is None:
+            raise ValueError('store="rocksdb" needs a datadir')
+        if self.request_timeout_seconds < self.session_timeout_seconds:
+            raise ValueError("request_timeout_seconds must not be below session_timeout_seconds")
+        if self.max_batch_records < 1 or self.max_queued_records < self.max_batch_records:
+            raise ValueError("max_queued_records must not be below max_batch_records, nor that below 1")

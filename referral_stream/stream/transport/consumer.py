@@ -1,0 +1,350 @@
+"""Faust's consumer, delivering whole fetches instead of records.
+
+Three rules keep it lossless (each has a test):
+
+1. *Contiguity.* Every fetch carries the offset where it began: the last seek, or the end of the fetch before it. A fetch
+   is delivered only if it begins at or below the wanted offset; else records are missing and we seek back. Offsets that
+   are missing *within* fetches are real (transaction markers, compaction, retention).
+2. *Nothing is delivered during a rebalance*: Faust clears its stream queues on the way out of one, and a later commit
+   would pass what was cleared. What is held back leaves a gap that rule 1 closes.
+3. *Acks count for their own assignment only.* Batches of a partition are acked in order, and the commit follows the
+   last one.
+
+Assignments are counted locally, and this count takes the place of Kafka's generation in all of Faust: a member that
+rejoins may be given the same generation again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+from mode.utils.futures import notify
+
+from referral_stream.stream.transport.batch import Record
+from referral_stream.stream.transport.errors import NotOwner
+
+if TYPE_CHECKING:
+    import aiokafka
+
+    from referral_stream.stream.transport.app import BatchApp
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS: Final = 0.25  # a partition that is un-paused meanwhile waits at most so long for its buffered records
+_RETRY_SECONDS: Final = 0.5
+_LEASE_SHARE: Final = 0.7  # of the session timeout: how old the last confirmed heartbeat may be
+_LEASE_CHECK_SECONDS: Final = 0.05
+
+
+class Fetched(NamedTuple):
+    """Records of one partition, and the offset from which they were read (`None`: unknown)."""
+
+    start: int | None
+    records: list[Record]
+
+
+def contiguous(fetched: Fetched, wanted: int) -> list[Record] | None:
+    """The records at or above `wanted`; `None` if records between `wanted` and the fetch may have been lost."""
+    start, records = fetched
+    if start is None or start > wanted:
+        return None
+    if records[0].offset >= wanted:
+        return records
+    return [record for record in records if record.offset >= wanted]
+
+
+class RebalanceListener(driver.ConsumerRebalanceListener):
+    """Runs in the consumer's thread, between aiokafka's coordinator and Faust."""
+
+    _thread: BatchConsumerThread
+
+    async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        thread = self._thread
+        thread.begin_assignment()
+        await thread.on_partitions_assigned(driver.ensure_TPset(assigned), thread.app.consumer_generation_id)
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that talks to the broker: notes where fetches begin and when the group last knew us."""
+
+    app: BatchApp
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.next_offsets: dict[TP, int] = {}
+        self.coordinator_generation = -1
+        self.lease = 0.0
+        """`monotonic()` when the last heartbeat that the broker confirmed was *sent*."""
+
+    def begin_assignment(self) -> None:
+        self.coordinator_generation = self._ensure_consumer()._coordinator.generation
+        self.lease = monotonic()
+        self.next_offsets.clear()  # positions are aiokafka's until somebody has seeked
+        self.app.begin_assignment()
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        config = self.app.config
+        consumer = super()._create_worker_consumer(transport)
+        # Faust offers no setting for these two (drivers/aiokafka.py, _create_worker_consumer).
+        consumer._isolation_level = "read_committed" if config.read_committed else "read_uncommitted"
+        consumer._fetch_max_wait_ms = int(config.fetch_wait_seconds * 1000)
+        return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        heartbeat = coordinator._do_heartbeat
+
+        async def confirmed_heartbeat() -> bool:
+            sent = monotonic()
+            confirmed: bool = await heartbeat()
+            if confirmed:
+                self.lease = sent
+            return confirmed
+
+        coordinator._do_heartbeat = confirmed_heartbeat
+
+    async def _seek_wait(self, consumer: aiokafka.AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
+        self.next_offsets.update(partitions)
+        await super()._seek_wait(consumer, partitions)
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> dict[TP, Fetched]:
+        fetched: dict[TP, Fetched] = {}
+        for tp, records in (await super()._fetch_records(*args, **kwargs)).items():
+            fetched[tp] = Fetched(self.next_offsets.get(tp), records)
+            self.next_offsets[tp] = records[-1].offset + 1
+        return fetched
+
+    async def _committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
+        consumer = self._ensure_consumer()
+        offsets = await asyncio.gather(*(consumer.committed(driver.ensure_aiokafka_TP(tp)) for tp in partitions))
+        return dict(zip(partitions, offsets, strict=True))
+
+    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
+        committed: dict[TP, int | None] = await self.call_thread(self._committed, partitions)
+        return committed
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; False when that has to be repeated, or has become pointless, because of a rebalance or an outage."""
+        try:
+            await self._ensure_consumer().commit({driver.ensure_aiokafka_TP(tp): at for tp, at in offsets.items()})
+        except (CommitFailedError, IllegalStateError) as exc:
+            logger.info("offsets not committed: %r", exc)
+            return False
+        except KafkaError as exc:
+            if not exc.retriable:
+                raise
+            logger.warning("offsets not committed, again later: %r", exc)
+            return False
+        return True
+
+    def request_rejoin(self) -> None:
+        """Ask for a new assignment; safe from any thread."""
+        self.thread_loop.call_soon_threadsafe(self._ensure_consumer()._coordinator.request_rejoin)
+
+
+class BatchConsumer(driver.Consumer):
+    """See the module's docstring."""
+
+    RebalanceListener = RebalanceListener
+
+    app: BatchApp
+    _thread: BatchConsumerThread
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- fetching --------------------------------------------------------------------------------------------------
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Fetch for ever, until `fetcher` (or this consumer) stops."""
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                if not self.flow_active:
+                    await self.wait(self.can_resume_flow)
+                    continue
+                active = self._get_active_partitions()
+                if not active:  # all paused or full: there is no waiting for a set, and aiokafka takes {} for "all"
+                    await self.sleep(_LEASE_CHECK_SECONDS)
+                    continue
+                await self._fetch(active)
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+        except Exception as exc:  # noqa: BLE001  (whatever ends the fetching ends the worker)
+            self.app.fail(exc)
+
+    async def _fetch(self, active: set[TP]) -> None:
+        assignment = self.app.consumer_generation_id
+        try:
+            fetched = await self._getmany(active, _POLL_SECONDS)
+        except KafkaError as exc:
+            if not exc.retriable:
+                raise
+            logger.warning("fetching failed, again in %s s: %r", _RETRY_SECONDS, exc)
+            await self.sleep(_RETRY_SECONDS)
+            return
+        recovery = self.app.tables.recovery
+        for tp, part in fetched.items():
+            # A stopped flow, a pause or another assignment: whoever caused it seeks before it goes on.
+            if not self.flow_active or assignment != self.app.consumer_generation_id:
+                return
+            if self._is_changelog_tp(tp):
+                if tp in self._get_active_partitions():
+                    await recovery.apply(tp, part)
+            elif not self.app.rebalancing:
+                await self._deliver(tp, part, assignment)
+            await asyncio.sleep(0)
+        if not fetched and recovery.in_recovery:
+            await recovery.skip_invisible_end()
+
+    async def _deliver(self, tp: TP, fetched: Fetched, assignment: int) -> None:
+        wanted = self._read_offset[tp]
+        if wanted is None:
+            return  # not seeked yet in this assignment
+        records = contiguous(fetched, wanted)
+        if records is None:
+            await self._seek_back(tp, wanted)
+            return
+        for begin in range(0, len(records), self.app.config.max_batch_records):
+            part = records[begin : begin + self.app.config.max_batch_records]
+            await self.wait_first(self.callback(self._batch_message(tp, part, assignment)), self.suspend_flow.wait())
+            if not self.flow_active or assignment != self.app.consumer_generation_id:
+                return  # the position is the next assignment's now
+            self._read_offset[tp] = part[-1].offset + 1
+
+    async def _seek_back(self, tp: TP, wanted: int) -> None:
+        logger.info("reading %s-%s again from %s", tp.topic, tp.partition, wanted)
+        try:
+            await self.seek_wait({tp: wanted})
+            self._read_offset[tp] = wanted
+        except (IllegalStateError, TimeoutError):
+            logger.info("%s-%s is not ours any more", tp.topic, tp.partition)
+
+    def _batch_message(self, tp: TP, records: list[Record], assignment: int) -> ConsumerMessage:
+        """A whole batch as one message at the offset of its last record: acking it commits them all."""
+        last = records[-1]
+        return ConsumerMessage(
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, [], None, records, None, 0, 0, tp,
+            generation_id=assignment,
+        )  # fmt: skip
+
+    async def perform_seek(self) -> None:
+        """Seek the source partitions to their committed offsets, or to their beginning, and remember the positions."""
+        sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
+        committed = await self._thread.committed(sources)
+        fresh = [tp for tp, offset in committed.items() if offset is None or offset < 0]
+        positions: dict[TP, int] = {tp: offset for tp, offset in committed.items() if offset is not None and offset >= 0}
+        if fresh:
+            beginnings = await self.earliest_offsets(*fresh)
+            positions |= {driver.ensure_TP(tp): offset for tp, offset in beginnings.items()}
+        await self.seek_wait(positions)
+        self._read_offset.update(positions)
+        self._committed_offset.update({tp: None if tp in fresh else offset for tp, offset in positions.items()})
+
+    def pause_fetching(self, tp: TP) -> None:
+        """Let a partition rest whose lane is full."""
+        self._buffered_partitions.add(tp)
+        self._get_active_partitions().discard(tp)
+
+    def resume_fetching(self, tp: TP) -> None:
+        if tp in self._buffered_partitions:
+            self._buffered_partitions.discard(tp)
+            if tp in self.assignment() and not self.app.rebalancing:
+                self._get_active_partitions().add(tp)
+
+    # -- acks and commits ------------------------------------------------------------------------------------------
+
+    def ack(self, message: ConsumerMessage) -> bool:
+        if message.generation_id != self.app.consumer_generation_id:
+            self.forget(message)
+            return False
+        return super().ack(message)
+
+    def forget(self, message: ConsumerMessage) -> None:
+        """Stop waiting for this batch without committing it: it will be delivered again, here or elsewhere."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """What to commit: the offset after the last acked batch. Lanes ack in order, so there is no gap below it."""
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        last = max(acked)
+        acked.clear()
+        self._acked_index[tp].clear()
+        return last + 1
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002  (Faust's signature)
+        """Nothing has to be flushed first: a batch is acked when all that it published is acknowledged."""
+        assignment = self.assignment()
+        owned = {tp: offset for tp, offset in offsets.items() if tp in assignment}
+        if not owned:
+            return False
+        try:
+            committed = await self._thread.commit(owned)
+        except KafkaError as exc:
+            self.app.fail(exc)
+            return False
+        if committed:
+            self._committed_offset.update(owned)
+        else:
+            for tp, offset in owned.items():
+                self._acked[tp].append(offset - 1)
+        return committed
+
+    # -- rebalances ------------------------------------------------------------------------------------------------
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self.app.lanes.drop_queued()
+        self._buffered_partitions.clear()
+        # Batches that have begun are finished. Faust would wait for them too, but forget their acks before it commits.
+        await self.app.lanes.idle()
+        await self.commit()
+        await super().on_partitions_revoked(revoked)
+        self.app.partitions_lost()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        try:
+            # Before recovery reads the ends of the changelogs: the former owner must not be able to extend them.
+            await self.app.take_over(assigned, generation_id)
+        except Exception as exc:  # noqa: BLE001  (whatever it is, we may not go on)
+            self.app.fail(exc)
+            return
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def check_owner(self, tp: TP, assignment: int) -> None:
+        """Return when the group is known to count us as owner of `tp`; wait while that is unsure.
+
+        This alone is no fence: a pause between this check and the broker is enough for a stale write.
+
+        Raises:
+            NotOwner: the assignment is over, or about to be.
+        """
+        thread = self._thread
+        while True:
+            coordinator = thread._ensure_consumer()._coordinator
+            if (
+                assignment != self.app.consumer_generation_id
+                or coordinator.generation != thread.coordinator_generation
+                or tp not in self.assignment()
+            ):
+                raise NotOwner(f"{tp.topic}-{tp.partition}")
+            if monotonic() - thread.lease < _LEASE_SHARE * self.app.config.session_timeout_seconds:
+                return
+            if self.app.rebalancing:  # the rebalance waits for this batch, and the heartbeat perhaps for the rebalance
+                raise NotOwner(f"{tp.topic}-{tp.partition}")
+            await asyncio.sleep(_LEASE_CHECK_SECONDS)

@@ -1,0 +1,39 @@
+"""What can go wrong in the transport. Everything here is a `TransportError`."""
+
+from __future__ import annotations
+
+
+class TransportError(Exception):
+    """Root of the tree."""
+
+
+class NotOwner(TransportError):
+    """The partition is not, or perhaps no longer, ours: the batch is dropped, its owner gets it again."""
+
+
+class Fenced(NotOwner):
+    """A newer owner has opened the partition's transactional producer: nothing of this batch is visible."""
+
+
+class ForeignWrite(TransportError):
+    """Somebody else wrote to a changelog partition of ours: stop; recovery sorts it out (`supersedes`)."""
+
+
+class RecordTooLarge(TransportError):
+    """A record exceeds what its topic takes."""
+
+    def __init__(self, topic: str, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"a record of {size_bytes} bytes for {topic}, which takes {limit_bytes}")
+        self.topic, self.size_bytes, self.limit_bytes = topic, size_bytes, limit_bytes
+
+
+class BatchRefused(TransportError):
+    """The broker's limit is smaller than ours: the publisher has learnt it, the batch has to be made again."""
+
+
+class TopicsMismatch(TransportError):
+    """Topics that the app needs are missing, or have another number of partitions."""
+
+
+class WorkerFailed(TransportError):
+    """The app stopped itself; `__cause__` says why."""

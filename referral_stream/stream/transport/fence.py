@@ -1,0 +1,141 @@
+"""Transactional producers: one per owned source partition, opened anew at every assignment.
+
+`transactional.id` is group, topic and partition. Opening it (InitProducerId) aborts what the former owner left open and
+refuses everything that it still sends, so whoever recovers after that sees all of the former owner's work, and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import aiokafka
+from aiokafka import errors as kafka
+from aiokafka.producer import sender
+from faust.types import TP
+
+from referral_stream.stream.transport.errors import BatchRefused, Fenced, NotOwner
+from referral_stream.stream.transport.publish import Publisher, Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from referral_stream.stream.transport.app import BatchApp
+
+logger = logging.getLogger(__name__)
+
+# After a commit, the coordinator answers CONCURRENT_TRANSACTIONS until its markers are written: 1 to 3 ms. aiokafka then
+# sleeps 20 ms, which would be most of a small batch's latency.
+_MARKER_BACKOFF_SECONDS: Final = 0.002
+_RETRY_BACKOFF_MS: Final = 20
+_DISCARD_SECONDS: Final = 5.0
+
+# A producer that was fenced once answers with its state machine's exceptions from then on.
+_FATAL: Final = (
+    kafka.ProducerFenced,
+    kafka.InvalidProducerEpoch,
+    kafka.InvalidProducerIdMapping,
+    kafka.InvalidTxnState,
+    kafka.OutOfOrderSequenceNumber,
+    kafka.UnknownProducerId,
+    kafka.IllegalOperation,
+    AssertionError,
+)
+
+
+class Fence:
+    """The producers of the current assignment."""
+
+    def __init__(self, app: BatchApp) -> None:
+        self._app = app
+        self._assignment = -1
+        self._producers: dict[TP, aiokafka.AIOKafkaProducer] = {}
+        self._discarding: set[asyncio.Task[None]] = set()
+
+    async def take(self, sources: Iterable[TP], assignment: int) -> None:
+        """Open the producers of `sources` for `assignment`: after this, no former owner can write.
+
+        Raises:
+            KafkaError: they could not be opened. TimeoutError: not in time.
+        """
+        sender.BACKOFF_OVERRIDE = _MARKER_BACKOFF_SECONDS
+        old, self._producers = self._producers, {}
+        new = {tp: self._create(tp) for tp in sources}
+        try:
+            async with asyncio.timeout(self._app.config.rebalance_timeout_seconds):
+                await asyncio.gather(*(producer.start() for producer in new.values()))
+        except BaseException:
+            self._discard(new.values())
+            raise
+        finally:
+            self._discard(old.values())
+        self._producers, self._assignment = new, assignment
+        logger.info("fenced %s partitions", len(new))
+
+    def _create(self, tp: TP) -> aiokafka.AIOKafkaProducer:
+        config = self._app.config
+        return aiokafka.AIOKafkaProducer(
+            **self._app.producer_settings()
+            | {
+                "transactional_id": f"{config.id}-{tp.topic}-{tp.partition}",
+                "transaction_timeout_ms": int(config.transaction_timeout_seconds * 1000),
+                "retry_backoff_ms": _RETRY_BACKOFF_MS,
+            }
+        )
+
+    def _discard(self, producers: Iterable[aiokafka.AIOKafkaProducer]) -> None:
+        for producer in producers:
+            task = asyncio.get_running_loop().create_task(_stop(producer))
+            self._discarding.add(task)
+            task.add_done_callback(self._discarding.discard)
+
+    async def close(self) -> None:
+        producers, self._producers = self._producers, {}
+        self._discard(producers.values())
+        await asyncio.gather(*self._discarding)
+
+    async def transact(
+        self, tp: TP, assignment: int, publisher: Publisher, send: Callable[[aiokafka.AIOKafkaProducer], Awaitable[Sequence[Sent]]]
+    ) -> Sequence[Sent]:
+        """One transaction with everything that `send` sends; returns when it is committed.
+
+        Raises:
+            NotOwner: the producer of `tp` is of another assignment (records of an old one may not be written by a new one).
+            Fenced: there is a newer owner, or this producer cannot go on. Nothing of this is visible, or ever will be.
+            KafkaError: the transaction was aborted; it can be tried again if the error says so.
+        """
+        producer = self._producers.get(tp)
+        if producer is None or assignment != self._assignment:
+            raise NotOwner(f"{tp.topic}-{tp.partition}")
+        try:
+            await producer.begin_transaction()
+            sent = await send(producer)
+            await publisher.acknowledged(sent)  # aiokafka commits even though a send has failed
+            await producer.commit_transaction()
+        except asyncio.CancelledError:
+            raise  # the next owner's InitProducerId aborts it
+        except Exception as exc:
+            if _is_fatal(producer, exc):
+                raise Fenced(f"{tp.topic}-{tp.partition}") from exc
+            try:
+                await producer.abort_transaction()
+            except Exception as abort:
+                raise Fenced(f"{tp.topic}-{tp.partition}") from abort
+            if isinstance(exc, BatchRefused):  # it broke the sequence of this producer: begin again with new ones
+                raise Fenced(f"{tp.topic}-{tp.partition}") from exc
+            raise
+        return sent
+
+
+def _is_fatal(producer: aiokafka.AIOKafkaProducer, exc: Exception) -> bool:
+    return isinstance(exc, _FATAL) or bool(producer._txn_manager.is_fatal_error())
+
+
+async def _stop(producer: aiokafka.AIOKafkaProducer) -> None:
+    try:
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            await producer.stop()
+    except Exception as exc:  # noqa: BLE001  (it is fenced or unconnected: nothing of it is needed any more)
+        logger.debug("discarded a producer: %r", exc)

@@ -1,0 +1,226 @@
+"""One lane per source partition: batches of a partition strictly in order, partitions side by side.
+
+What queues up while a batch is under way forms the next one. A lane that drops a batch drops everything after it, until
+the next assignment delivers it again: going on would let a later commit pass the dropped one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from referral_stream.stream.transport.batch import Record
+from referral_stream.stream.transport.errors import BatchRefused, NotOwner
+
+if TYPE_CHECKING:
+    from referral_stream.stream.transport.app import BatchApp
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition and one assignment, in offset order. Without records it only repairs (`Stateful`)."""
+
+    tp: TP
+    assignment: int
+    records: Sequence[Record]
+
+
+Step = Callable[[Batch], Awaitable[None]]
+"""Makes all effects of a batch durable, or raises. It is called again with the same batch after a retriable error."""
+
+
+class Lane:
+    """See the module's docstring."""
+
+    def __init__(self, app: BatchApp, tp: TP, step: Step) -> None:
+        self._app = app
+        self._tp = tp
+        self._step = step
+        self._queue: deque[ConsumerMessage] = deque()
+        self._queued_records = 0
+        self._arrived = asyncio.Event()
+        self._closed_for = -1  # the assignment in which a batch was dropped
+        self._repair_for: int | None = None  # the assignment that begins with a repair
+        self._full = False
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.task = asyncio.get_running_loop().create_task(self._run(), name=f"lane {tp.topic}-{tp.partition}")
+
+    def put(self, message: ConsumerMessage) -> None:
+        if message.generation_id == self._closed_for:
+            self._app.consumer.forget(message)
+            return
+        self._queue.append(message)
+        self._queued_records += len(message.value)
+        self._arrived.set()
+        if not self._full and self._queued_records >= self._app.config.max_queued_records:
+            self._full = True
+            self._app.consumer.pause_fetching(self._tp)
+
+    def repair(self, assignment: int) -> None:
+        """Begin with a batch without records."""
+        self._repair_for = assignment
+        self._arrived.set()
+
+    def drop_queued(self) -> None:
+        for message in self._queue:
+            self._app.consumer.forget(message)
+        self._queue.clear()
+        self._queued_records = 0
+        self._full = False
+
+    def _next(self) -> list[ConsumerMessage]:
+        """What has queued up of one assignment, as many messages as fit into a batch, but at least one."""
+        queue, limit = self._queue, self._app.config.max_batch_records
+        messages = [queue.popleft()]
+        records = len(messages[0].value)
+        while queue and queue[0].generation_id == messages[0].generation_id:
+            if records + len(queue[0].value) > limit:
+                break
+            messages.append(queue.popleft())
+            records += len(messages[-1].value)
+        self._queued_records -= records
+        if self._full and self._queued_records <= self._app.config.max_queued_records // 2:
+            self._full = False
+            self._app.consumer.resume_fetching(self._tp)
+        return messages
+
+    async def _run(self) -> None:
+        linger = self._app.config.linger_seconds
+        while True:
+            if self._repair_for is not None:
+                assignment, self._repair_for = self._repair_for, None
+                await self._work(Batch(self._tp, assignment, ()), [])
+            if not self._queue:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            if linger and self._queued_records < self._app.config.max_batch_records:
+                await asyncio.sleep(linger)
+                if not self._queue:
+                    continue
+            messages = self._next()
+            assignment = messages[0].generation_id
+            if assignment == self._closed_for:
+                self._forget(messages)
+                continue
+            records = messages[0].value if len(messages) == 1 else [r for m in messages for r in m.value]
+            await self._work(Batch(self._tp, assignment, records), messages)
+
+    async def _work(self, batch: Batch, messages: list[ConsumerMessage]) -> None:
+        self.idle.clear()
+        try:
+            await self._until_durable(batch)
+        except asyncio.CancelledError:
+            self._forget(messages)
+            raise
+        except NotOwner as exc:
+            logger.warning("dropped %s records of %s: %r", len(batch.records), _name(self._tp), exc)
+            self._close(batch.assignment, messages)
+            self._app.rejoin(batch.assignment)
+        except Exception as exc:  # noqa: BLE001  (whatever it is: neither ack nor go on; the worker stops in good order)
+            self._close(batch.assignment, messages)
+            self._app.fail(exc, f"batch {_span(batch)}")
+        else:
+            consumer = self._app.consumer
+            for message in messages:
+                message.ack(consumer)
+        finally:
+            self.idle.set()
+
+    async def _until_durable(self, batch: Batch) -> None:
+        while True:
+            try:
+                await self._step(batch)
+            except BatchRefused as exc:
+                logger.info("batch %s is made again: %s", _span(batch), exc)
+            except KafkaError as exc:
+                if not (exc.retriable or isinstance(exc, KafkaConnectionError | KafkaTimeoutError)):
+                    raise
+                logger.warning("batch %s again in %s s: %r", _span(batch), _RETRY_SECONDS, exc)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    def _close(self, assignment: int, messages: list[ConsumerMessage]) -> None:
+        self._closed_for = assignment
+        self._forget(messages)
+        self.drop_queued()
+
+    def _forget(self, messages: list[ConsumerMessage]) -> None:
+        for message in messages:
+            self._app.consumer.forget(message)
+
+
+class Lanes:
+    """The lanes of an app."""
+
+    def __init__(self, app: BatchApp) -> None:
+        self._app = app
+        self._steps: dict[str, Step] = {}
+        self._lanes: dict[TP, Lane] = {}
+
+    def add_topic(self, topic: str, step: Step) -> None:
+        if topic in self._steps:
+            raise ValueError(f"{topic} has a processor already")
+        self._steps[topic] = step
+
+    @property
+    def topics(self) -> frozenset[str]:
+        return frozenset(self._steps)
+
+    def feed(self, message: ConsumerMessage) -> None:
+        """Queue a batch message; what an assignment that is over delivered is forgotten."""
+        app = self._app
+        if app.rebalancing or app.should_stop or message.generation_id != app.consumer_generation_id:
+            app.consumer.forget(message)
+            return
+        self._lane(message.tp).put(message)
+
+    def repair(self, tp: TP, assignment: int) -> None:
+        self._lane(tp).repair(assignment)
+
+    def _lane(self, tp: TP) -> Lane:
+        lane = self._lanes.get(tp)
+        if lane is None:
+            lane = self._lanes[tp] = Lane(self._app, tp, self._steps[tp.topic])
+        return lane
+
+    def drop_queued(self) -> None:
+        for lane in self._lanes.values():
+            lane.drop_queued()
+
+    async def idle(self) -> None:
+        """Return when no batch is under way."""
+        for lane in list(self._lanes.values()):
+            await lane.idle.wait()
+
+    async def close(self) -> None:
+        """Drop everything, the batches under way too."""
+        lanes, self._lanes = list(self._lanes.values()), {}
+        for lane in lanes:
+            lane.drop_queued()
+            lane.task.cancel()
+        await asyncio.gather(*(lane.task for lane in lanes), return_exceptions=True)
+
+
+def _name(tp: TP) -> str:
+    return f"{tp.topic}-{tp.partition}"
+
+
+def _span(batch: Batch) -> str:
+    if not batch.records:
+        return f"{_name(batch.tp)} (repair)"
+    return f"{_name(batch.tp)}@{batch.records[0].offset}..{batch.records[-1].offset}"

@@ -1,0 +1,177 @@
+"""Publishing many records at once: one produce batch per target partition instead of a future per record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from faust.types import TP
+
+from referral_stream.stream.transport.batch import Output, Refusal, record_bytes
+from referral_stream.stream.transport.errors import BatchRefused, RecordTooLarge
+from referral_stream.stream.transport.partitioner import partition_of
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaProducer
+    from aiokafka.producer.message_accumulator import BatchBuilder
+
+logger = logging.getLogger(__name__)
+
+_HEADROOM_BYTES: Final = 2_000  # a record without headers that is smaller than the limit by this needs no exact measure
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A produce batch on its way. `future` gives aiokafka's RecordMetadata with the offset of the first record."""
+
+    tp: TP
+    records: int
+    size_bytes: int
+    future: asyncio.Future[Any]
+
+
+class Publisher:
+    """Sends records through any producer, and knows which records the topics take.
+
+    Limits start at `max_record_bytes`; when a broker refuses less, the topic's limit is learnt and the batch has to be
+    made again without the record (`admit`), through a new producer: a refused batch breaks the old one's sequence.
+    """
+
+    def __init__(self, max_record_bytes: int, on_refused: Callable[[], Refusal | None]) -> None:
+        self._max_record_bytes = max_record_bytes
+        self._on_refused = on_refused
+        self._limits: dict[str, int] = {}
+        self._alone: set[str] = set()
+        self._round_robin = count()
+        self.refused = 0
+
+    def limit(self, topic: str) -> int:
+        """The size in bytes of the largest record for `topic`, as `record_bytes` counts."""
+        return self._limits.get(topic, self._max_record_bytes)
+
+    def admit(self, outputs: Sequence[Output]) -> Sequence[Output]:
+        """`outputs` with those that are too large replaced by what `on_refused` makes of them, or left out.
+
+        So a single record can never stop the worker. Leaving out is an error in the log.
+        """
+        if all(map(self._fits, outputs)):
+            return outputs
+        admitted: list[Output] = []
+        for output in outputs:
+            if self._fits(output):
+                admitted.append(output)
+                continue
+            reason = RecordTooLarge(
+                output.topic, record_bytes(output.key, output.value, output.headers), self.limit(output.topic)
+            )
+            self.refused += 1
+            on_refused = self._on_refused()
+            substitutes = list(on_refused(output, reason)) if on_refused is not None else []
+            fitting = [substitute for substitute in substitutes if self._fits(substitute)]
+            if fitting:
+                logger.warning("refused, something else is published instead: %s", reason)
+            else:
+                logger.error("refused and lost: %s", reason)
+            admitted += fitting
+        return admitted
+
+    def _fits(self, output: Output) -> bool:
+        limit = self._limits.get(output.topic, self._max_record_bytes) if self._limits else self._max_record_bytes
+        size = len(output.value or b"") + len(output.key or b"")
+        if size < limit - _HEADROOM_BYTES and not output.headers:
+            return True
+        return record_bytes(output.key, output.value, output.headers) <= limit
+
+    async def send(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[Sent]:
+        """Hand `outputs` to `producer`, in their order per partition; returns before they are acknowledged."""
+        partitions: dict[str, int] = {}
+        for topic in {output.topic for output in outputs}:
+            partitions[topic] = len(await producer.partitions_for(topic))
+        groups: dict[tuple[str, int], list[BatchBuilder]] = {}
+        alone = self._alone
+        for output in outputs:
+            topic, key, partition = output.topic, output.key, output.partition
+            if partition is None:
+                if key is None:
+                    partition = next(self._round_robin) % partitions[topic]
+                else:
+                    partition = partition_of(key, partitions[topic])
+            builders = groups.get((topic, partition))
+            if builders is None:
+                builders = groups[topic, partition] = [producer.create_batch()]
+            if (topic in alone and builders[-1].record_count()) or (
+                builders[-1].append(timestamp=None, key=key, value=output.value, headers=output.headers) is None
+            ):
+                builders.append(producer.create_batch())
+                builders[-1].append(timestamp=None, key=key, value=output.value, headers=output.headers)
+        sent: list[Sent] = []
+        for (topic, partition), builders in groups.items():
+            sent += await self._enqueue(producer, TP(topic, partition), builders)
+        return sent
+
+    async def send_changes(
+        self, producer: AIOKafkaProducer, tp: TP, changes: Mapping[bytes, bytes | None]
+    ) -> list[Sent]:
+        """Hand the changelog records of `changes` to `producer`.
+
+        Raises:
+            RecordTooLarge: an entry exceeds the limit. State cannot be left out: the processor has to bound it.
+        """
+        builders: list[BatchBuilder] = [producer.create_batch()]
+        limit = self.limit(tp.topic)
+        for key, value in changes.items():
+            if value is not None and len(value) + len(key) > limit - _HEADROOM_BYTES:
+                raise RecordTooLarge(tp.topic, record_bytes(key, value), limit)
+            if (tp.topic in self._alone and builders[-1].record_count()) or (
+                builders[-1].append(timestamp=None, key=key, value=value) is None
+            ):
+                builders.append(producer.create_batch())
+                builders[-1].append(timestamp=None, key=key, value=value)
+        return await self._enqueue(producer, tp, builders) if changes else []
+
+    @staticmethod
+    async def _enqueue(producer: AIOKafkaProducer, tp: TP, builders: Iterable[BatchBuilder]) -> list[Sent]:
+        sent: list[Sent] = []
+        for builder in builders:
+            builder.close()
+            records, size = builder.record_count(), builder.size()
+            future = await producer.send_batch(builder, tp.topic, partition=tp.partition)
+            sent.append(Sent(tp, records, size, future))
+        return sent
+
+    async def acknowledged(self, sent: Sequence[Sent]) -> None:
+        """Wait until the broker has answered for everything in `sent`.
+
+        Raises:
+            BatchRefused: a limit was learnt.
+            KafkaError: the first failure, one that cannot be retried before one that can.
+        """
+        failures: list[BaseException] = []
+        results = await asyncio.gather(*(batch.future for batch in sent), return_exceptions=True)
+        for batch, result in zip(sent, results, strict=True):
+            if isinstance(result, MessageSizeTooLargeError):
+                self._learn(batch)
+                failures.insert(0, BatchRefused(f"{batch.tp.topic} refused {batch.size_bytes} bytes"))
+            elif isinstance(result, BaseException):
+                failures.append(result)
+        if failures:
+            failures.sort(key=_is_retriable)
+            raise failures[0]
+
+    def _learn(self, refused: Sent) -> None:
+        topic = refused.tp.topic
+        if refused.records > 1 and topic not in self._alone:
+            self._alone.add(topic)
+            logger.warning("%s refused a batch of %s bytes: one record per batch", topic, refused.size_bytes)
+        elif refused.records == 1:
+            self._limits[topic] = min(self.limit(topic), refused.size_bytes - 1)
+            logger.warning("%s refused a record: its limit is below %s bytes", topic, refused.size_bytes)
+
+
+def _is_retriable(failure: BaseException) -> bool:
+    return isinstance(failure, KafkaError) and bool(failure.retriable)

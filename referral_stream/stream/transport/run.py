@@ -1,0 +1,101 @@
+"""Running apps: in a test or another program (`running`), or as a worker process (`run_worker`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from referral_stream.stream.transport.app import BatchApp
+from referral_stream.stream.transport.errors import WorkerFailed
+
+logger = logging.getLogger(__name__)
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_STUCK: Final = 70
+
+
+async def _start(app: BatchApp) -> None:
+    app.finalize()
+    await app.start()
+
+
+async def _stop(apps: Iterable[BatchApp]) -> None:
+    for result in await asyncio.gather(*(app.stop() for app in apps), return_exceptions=True):
+        if isinstance(result, BaseException):
+            logger.error("while stopping", exc_info=result)
+
+
+@asynccontextmanager
+async def running(*apps: BatchApp) -> AsyncIterator[None]:
+    """Apps that run side by side in this event loop: started on entry, drained, committed and stopped on exit.
+
+    Raises:
+        WorkerFailed: on exit, if an app has failed meanwhile. TopicsMismatch, ConnectionError: on entry.
+    """
+    try:
+        await asyncio.gather(*(_start(app) for app in apps))
+        yield
+    finally:
+        timeout = max(app.config.stop_timeout_seconds for app in apps)
+        async with asyncio.timeout(timeout):
+            await _stop(apps)
+    for app in apps:
+        if app.failure is not None:
+            raise WorkerFailed(app.config.id) from app.failure
+
+
+async def _serve(apps: tuple[BatchApp, ...]) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stopping.set)
+    starts = asyncio.gather(*(_start(app) for app in apps))
+    failures = [asyncio.ensure_future(app.wait_failed()) for app in apps]
+    asked = asyncio.ensure_future(stopping.wait())
+    exit_code = EXIT_OK
+    try:
+        await asyncio.wait([starts, asked, *failures], return_when=asyncio.FIRST_COMPLETED)
+        if starts.done():
+            starts.result()
+            await asyncio.wait([asked, *failures], return_when=asyncio.FIRST_COMPLETED)
+    except Exception as exc:  # noqa: BLE001  (it becomes the exit code; its message is for a person)
+        logger.error("the worker cannot start: %s", exc, exc_info=exc)  # noqa: TRY400  (with the traceback of `exc`)
+        exit_code = EXIT_FAILED
+    if any(app.failure is not None for app in apps):
+        exit_code = EXIT_FAILED
+    _watch(max(app.config.stop_timeout_seconds for app in apps))
+    for pending in (starts, asked, *failures):
+        pending.cancel()
+    await asyncio.gather(starts, asked, *failures, return_exceptions=True)
+    await _stop(apps)
+    if any(app.failure is not None for app in apps):
+        exit_code = EXIT_FAILED
+    return exit_code
+
+
+def _watch(timeout_seconds: float) -> None:
+    """End the process if it has not ended by then: a stopping consumer may wait for a broker that is gone."""
+
+    def end() -> None:
+        logger.error("not stopped within %s s", timeout_seconds)
+        os._exit(EXIT_STUCK)
+
+    timer = threading.Timer(timeout_seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def run_worker(*apps: BatchApp) -> int:
+    """Run apps until SIGTERM, SIGINT or a failure; returns the exit code: 0 asked to stop, 1 failed.
+
+    On a signal, batches under way are finished, offsets are committed and the group is left; whatever stalls that
+    longer than `stop_timeout_seconds` ends the process with 70. Install uvloop before, if wanted.
+    """
+    return asyncio.run(_serve(apps))

@@ -1,0 +1,166 @@
+"""A batch with state. The order of its effects is the argument for its correctness:
+
+1. compute: the processor reads the stores and returns outputs and changes; nothing has happened yet;
+2. make sure that we still own the partition;
+3. publish the outputs and the changelog records of all tables, every acknowledgement awaited
+   - `transactions`: all of it in one transaction, fenced per partition, then commit;
+   - `none`: outputs first, the changelogs after them: state whose changelog record exists has its outputs out;
+4. write the local stores, each with its changelog position;
+5. tell `on_changes`;
+6. acknowledge the source offset (in the lane); it is committed later.
+
+A crash before the commit of 3: nothing has happened (`none`: outputs may be out; they are repeated, identical). A crash
+after it: recovery restores the changes, and the processor skips by its own mark what is delivered again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from referral_stream.stream.transport.batch import Changes, Output, Processor
+from referral_stream.stream.transport.errors import ForeignWrite
+from referral_stream.stream.transport.lanes import Batch
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaProducer
+
+    from referral_stream.stream.transport.app import BatchApp
+    from referral_stream.stream.transport.fence import Fence
+    from referral_stream.stream.transport.publish import Sent
+    from referral_stream.stream.transport.table import BatchTable
+
+
+class Stateful:
+    """See the module's docstring."""
+
+    def __init__(
+        self, app: BatchApp, processor: Processor, tables: dict[str, BatchTable], fence: Fence | None
+    ) -> None:
+        self._app = app
+        self._processor = processor
+        self._tables = tables
+        self._fence = fence
+        self._ends = ChangelogEnds()
+
+    def begin_assignment(self) -> None:
+        self._ends.clear()
+
+    def set_end(self, changelog: TP, next_offset: int) -> None:
+        """Recovery is complete: our next record in `changelog` lands at `next_offset`."""
+        self._ends.expect(changelog, next_offset)
+
+    async def __call__(self, batch: Batch) -> None:
+        partition = batch.tp.partition
+        outputs, changes = self._compute(batch)
+        if not (outputs or changes):
+            return
+        await self._app.consumer.check_owner(batch.tp, batch.assignment)
+        if self._fence is None:
+            positions = await self._publish_in_order(batch, outputs, changes)
+        else:
+            positions = await self._publish_fenced(self._fence, batch, outputs, changes)
+        for name, entries in changes.items():
+            table = self._tables[name]
+            position = positions.get(name, table.position(partition))
+            table.write(partition, entries, position)
+        if changes:
+            self._app.changed(partition, changes)
+
+    def _compute(self, batch: Batch) -> tuple[Sequence[Output], Changes]:
+        partition = batch.tp.partition
+        outputs: Sequence[Output] = ()
+        changes: Changes = {}
+        if batch.records:
+            tables = self._tables
+            result = self._processor(partition, batch.records, lambda table, key: tables[table].get(partition, key))
+            outputs = self._app.publisher.admit(result.outputs)
+            changes = {name: entries for name, entries in result.changes.items() if entries}
+        for name, table in self._tables.items():
+            if repairs := table.stale(partition):
+                changes[name] = repairs | changes.get(name, {})
+        return outputs, changes
+
+    async def _send_changes(self, producer: AIOKafkaProducer, partition: int, changes: Changes) -> dict[str, list[Sent]]:
+        publisher = self._app.publisher
+        return {
+            name: await publisher.send_changes(producer, self._tables[name].changelog(partition), entries)
+            for name, entries in changes.items()
+        }
+
+    async def _publish_fenced(
+        self, fence: Fence, batch: Batch, outputs: Sequence[Output], changes: Changes
+    ) -> dict[str, int]:
+        publisher = self._app.publisher
+        changelogs: dict[str, list[Sent]] = {}
+
+        async def send(producer: AIOKafkaProducer) -> Sequence[Sent]:
+            sent = await publisher.send(producer, outputs)
+            changelogs.update(await self._send_changes(producer, batch.tp.partition, changes))
+            for of_table in changelogs.values():
+                sent += of_table
+            return sent
+
+        await fence.transact(batch.tp, batch.assignment, publisher, send)
+        # The commit marker takes the offset after the last record: nobody else can have written there.
+        ends = {name: (of_table[-1].future.result().offset, of_table[-1].records) for name, of_table in changelogs.items()}
+        return {name: base + records for name, (base, records) in ends.items() if base >= 0}
+
+    async def _publish_in_order(self, batch: Batch, outputs: Sequence[Output], changes: Changes) -> dict[str, int]:
+        app = self._app
+        if outputs:
+            await app.send(outputs)
+            await app.consumer.check_owner(batch.tp, batch.assignment)
+        partition = batch.tp.partition
+        try:
+            changelogs = await self._send_changes(app.plain_producer, partition, changes)
+            await app.acknowledged([sent for of_table in changelogs.values() for sent in of_table])
+        except KafkaError:
+            for name, entries in changes.items():
+                self._ends.doubt(self._tables[name].changelog(partition), len(entries))
+            raise
+        for of_table in changelogs.values():
+            for sent in of_table:
+                self._ends.landed(sent.tp, sent.future.result().offset, sent.records)
+        return {name: self._ends.end(self._tables[name].changelog(partition)) - 1 for name in changes}
+
+
+class ChangelogEnds:
+    """Where our next changelog records must land; anything else is somebody else's write.
+
+    Records whose acknowledgement failed may have landed all the same: so many offsets of doubt are allowed, once.
+    """
+
+    def __init__(self) -> None:
+        self._expected: dict[TP, int] = {}
+        self._doubt: defaultdict[TP, int] = defaultdict(int)
+
+    def clear(self) -> None:
+        self._expected.clear()
+        self._doubt.clear()
+
+    def expect(self, changelog: TP, next_offset: int) -> None:
+        self._expected[changelog] = next_offset
+
+    def end(self, changelog: TP) -> int:
+        return self._expected[changelog]
+
+    def doubt(self, changelog: TP, records: int) -> None:
+        self._doubt[changelog] += records
+
+    def landed(self, changelog: TP, base: int, records: int) -> None:
+        """Account for `records` that were acknowledged at `base` (negative: the broker knows only that they landed).
+
+        Raises:
+            ForeignWrite: they are not where they ought to be.
+        """
+        expected, doubt = self._expected[changelog], self._doubt.pop(changelog, 0)
+        if base < 0:
+            base = expected
+        if not expected <= base <= expected + doubt:
+            raise ForeignWrite(f"{changelog.topic}-{changelog.partition}: wrote at {base}, expected {expected}")
+        self._expected[changelog] = base + records

@@ -1,0 +1,29 @@
+"""A batch without state: compute, publish, wait for the acknowledgements. The ack follows in the lane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from referral_stream.stream.transport.batch import Processor
+from referral_stream.stream.transport.lanes import Batch
+
+if TYPE_CHECKING:
+    from referral_stream.stream.transport.app import BatchApp
+
+
+class Stateless:
+    """At least once: after a crash or a rebalance, outputs of the last batches are published again."""
+
+    def __init__(self, app: BatchApp, processor: Processor) -> None:
+        self._app = app
+        self._processor = processor
+
+    async def __call__(self, batch: Batch) -> None:
+        result = self._processor(batch.tp.partition, batch.records, _no_tables)
+        if result.changes:
+            raise TypeError("a stateless processor has no tables to change")
+        await self._app.send(result.outputs)
+
+
+def _no_tables(table: str, key: bytes) -> NoReturn:  # noqa: ARG001  (the signature of `Read`)
+    raise LookupError(f"a stateless processor has no table {table!r} to read")

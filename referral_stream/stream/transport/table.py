@@ -1,0 +1,139 @@
+"""Faust tables that are written once per batch, and recovered one fetch at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from faust.stores import memory
+from faust.tables.table import Table
+from faust.types import TP
+
+from referral_stream.stream.transport.batch import Record, Supersedes
+from referral_stream.stream.transport.stores import MemoryStore, PartitionStore, RocksFolder
+
+if TYPE_CHECKING:
+    from referral_stream.stream.transport.app import BatchApp
+
+
+class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in name only
+    """Faust's view of the stores of one table: opens them at an assignment, drops them at a revocation."""
+
+    def __init__(self, app: BatchApp, table: BatchTable, **kwargs: Any) -> None:
+        super().__init__("memory://", app, table, **kwargs)
+        self.open: dict[int, PartitionStore] = {}
+        config = app.config
+        self._folder = (
+            RocksFolder(config.datadir / config.id / table.name, config.rocksdb_block_cache_bytes)
+            if config.store == "rocksdb" and config.datadir is not None
+            else None
+        )
+        self._open_timeout_seconds = config.session_timeout_seconds + config.stop_timeout_seconds
+        self._opening = asyncio.Lock()
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        store = self.open.get(tp.partition)
+        return None if store is None else store.position
+
+    def set_persisted_offset(self, tp: TP, offset: int) -> NoReturn:
+        raise NotImplementedError("the position is written together with the entries")
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        topic = self.table.changelog_topic_name
+        async with self._opening:  # a rebalance may overtake the one before it
+            owned = {tp.partition for tp in assigned if tp.topic == topic}
+            for partition in self.open.keys() - owned:
+                self.open.pop(partition).close()
+            for partition in owned - self.open.keys():
+                self.open[partition] = await self._open(partition)
+
+    async def _open(self, partition: int) -> PartitionStore:
+        if self._folder is None:
+            return MemoryStore()
+        return await self._folder.open(partition, timeout_seconds=self._open_timeout_seconds)
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Nothing to purge: the stores of foreign partitions were dropped in `on_rebalance`."""
+
+    async def on_stop(self) -> None:
+        while self.open:
+            self.open.popitem()[1].close()
+        await super().on_stop()
+
+
+class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
+    """bytes -> bytes. Read with `get` and `items`, written with `write` once its changelog records are durable."""
+
+    data: PartitionStores
+
+    def __init__(self, app: BatchApp, name: str, *, supersedes: Supersedes | None = None) -> None:
+        super().__init__(app, name=name, key_type=bytes, value_type=bytes, partitions=app.config.partitions)
+        self._supersedes = supersedes
+        self._stale: defaultdict[int, set[bytes]] = defaultdict(set)
+
+    def _new_store(self) -> PartitionStores:
+        return PartitionStores(
+            self.app, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop
+        )
+
+    def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]  # not Faust's mapping
+        return self.data.open[partition].get(key)
+
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:  # type: ignore[override]  # not Faust's mapping
+        return self.data.open[partition].items()
+
+    def changelog(self, partition: int) -> TP:
+        return TP(self.changelog_topic_name, partition)
+
+    def position(self, partition: int) -> int:
+        """Offset of the last changelog record that is applied; -1: none."""
+        position = self.data.open[partition].position
+        return -1 if position is None else position
+
+    def write(self, partition: int, changes: Mapping[bytes, bytes | None], position: int) -> None:
+        """Take over what the changelog holds up to the offset `position`, `changes` being the last of it."""
+        self.data.open[partition].write(changes, position)
+        self._stale[partition] -= changes.keys()
+
+    def stale(self, partition: int) -> dict[bytes, bytes | None]:
+        """Entries whose last changelog record is a zombie's: to be written again, as given here."""
+        return {key: self.get(partition, key) for key in self._stale[partition]}
+
+    def load(self, partition: int, records: Sequence[Record]) -> None:
+        """Recovery: take over fetched changelog records, in order. The last record of a key wins, unless its value may
+        not supersede an earlier one (a former owner wrote it late): then the earlier one stays, and is `stale`."""
+        store, stale, supersedes = self.data.open[partition], self._stale[partition], self._supersedes
+        changes: dict[bytes, bytes | None] = {}
+        for record in records:
+            key, value = record.key, record.value
+            if key is None:
+                raise ValueError(f"{self.changelog_topic_name}-{partition}@{record.offset} has no key")
+            if supersedes is not None and value is not None:
+                current = changes[key] if key in changes else store.get(key)
+                if current is not None and not supersedes(value, current):
+                    stale.add(key)
+                    continue
+            changes[key] = value
+            stale.discard(key)
+        store.write(changes, records[-1].offset)
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        kept = {tp.partition for tp in assigned if tp.topic == self.changelog_topic_name}
+        for partition in self._stale.keys() - kept:
+            del self._stale[partition]
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        """Nothing is ever buffered by Faust: recovery calls `load`."""
+
+    def on_key_set(self, key: bytes, value: bytes) -> NoReturn:
+        raise TypeError("a batch table is written by its app's processor only")
+
+    def on_key_del(self, key: bytes) -> NoReturn:
+        raise TypeError("a batch table is written by its app's processor only")

@@ -1,0 +1,49 @@
+"""The real services a test may ask for: a missing one skips it loudly, or fails it where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+
+from tests.services.kafka import KafkaServer
+from tests.services.process import ServiceUnavailable
+from tests.services.redis import RedisServer
+from tests.services.required import REQUIRE_SERVICES, services_are_required
+
+_missing: dict[str, str] = {}
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """One Apache Kafka for the whole run. Tests that stop, kill or secure a broker start their own."""
+    try:
+        server = KafkaServer()
+    except ServiceUnavailable as reason:
+        _absent("Apache Kafka", str(reason))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One Redis for the whole run; a test keeps to its own keys. Tests that stop or kill a Redis start their own."""
+    try:
+        server = RedisServer()
+    except ServiceUnavailable as reason:
+        _absent("Redis", str(reason))
+    with server:
+        yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for service, reason in _missing.items():
+        terminalreporter.write_line(f"NOT TESTED against {service}: {reason}", yellow=True, bold=True)
+
+
+def _absent(service: str, reason: str) -> NoReturn:
+    if services_are_required():
+        pytest.fail(f"{service} is required here ({REQUIRE_SERVICES}=1): {reason}", pytrace=False)
+    _missing[service] = reason
+    pytest.skip(f"no {service}: {reason}")

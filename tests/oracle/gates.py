@@ -1,0 +1,197 @@
+"""The fourteen gates, each as a function from the whole situation to its causes for not asking."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.oracle import signals
+from tests.oracle.policy import Policy
+from tests.oracle.records import Event
+from tests.oracle.signals import Cause, Known, of, waiting_until
+
+Reason = dict[str, Any]  # gate, answer, until (an instant, an event's type, or None), saw, limit
+
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Situation:
+    """What the gates look at: one opportunity of one customer at one instant."""
+
+    now: datetime
+    known: Known
+    usage: trouble.UsageJudgement
+    asks: list[dict[str, Any]]  # without the ask this opportunity itself became
+    opportunity_id: str
+    trigger: str
+    t0: datetime
+    opened_by: Event
+    denial: Reason | None
+    zones: list[str]
+    policy: Policy
+
+
+def erased(s: Situation) -> list[Cause]:
+    return [("never", None, "erasure requested")] if of(s.known, "customer.erasure_requested") else []
+
+
+def paused(s: Situation) -> list[Cause]:
+    if s.trigger in s.policy["disabled_triggers"]:
+        return [("never", None, "trigger disabled")]
+    return denied(s, "paused")
+
+
+def denied(s: Situation, gate: str) -> list[Cause]:
+    if s.denial and s.denial["gate"] == gate:
+        return [(s.denial["answer"], s.denial["until"], "denied by the ledger")]
+    return []
+
+
+def consent(s: Situation) -> list[Cause]:
+    said = signals.consents(s.known, s.policy)
+    causes: list[Cause] = []
+    if True not in said.values():
+        withdrawn = False in said.values()
+        causes.append(
+            ("never", None, "withdrawn") if withdrawn else ("until_event", "customer.consent_changed", "unknown")
+        )
+    if signals.suppressed(s.known):
+        causes.append(("until_event", "customer.unsuppressed", "suppressed"))
+    return causes
+
+
+def too_early(s: Situation) -> list[Cause]:
+    causes: list[Cause] = []
+    if signals.on_trial(s.known):
+        causes.append(("until_event", "trial.ended", "on trial"))
+    if s.policy["require_onboarding"] and not of(s.known, "onboarding.completed"):
+        causes.append(("until_event", "onboarding.completed", "onboarding not completed"))
+    signed_up = signals.signed_up_at(s.known)
+    if signed_up is None:
+        causes.append(("until_event", "customer.signed_up", "sign-up unknown"))
+    else:
+        causes += waiting_until(signed_up + 30 * DAY, s.now, "tenure")
+    if not all(signals.value_realised(s.known, name) for name in s.zones):
+        causes.append(("until_event", "milestone.reached", "no value realised yet"))
+    active = [event["time"] for event in of(s.known, *signals.ACTIVITY)]
+    for name in s.zones:
+        if not active or signals.local_date(min(active), name) == signals.local_date(max(active), name):
+            causes.append(("until_event", "interaction.recorded", "first interaction"))
+            break
+    for contract in signals.newest_of_each(of(s.known, "contract.signed"), "contract_id").values():
+        if contract["data"]["initial"]:
+            causes += waiting_until(contract["time"] + 30 * DAY, s.now, "initial contract")
+    return causes
+
+
+def trouble(s: Situation) -> list[Cause]:
+    return [
+        *trouble.ticket_causes(s.known, s.now),
+        *trouble.detractor_causes(s.known, s.now),
+        *trouble.money_causes(s.known, s.now),
+        *trouble.cancellation_causes(s.known, s.now),
+        *trouble.ended_causes(s.known, s.now),
+        *trouble.usage_causes(s.usage, s.now),
+    ]
+
+
+def propensity(s: Situation) -> list[Cause]:
+    found = signals.score(s.known, s.now)
+    if found["value"] >= s.policy["ask_from"]:
+        return []
+    signed_up = signals.signed_up_at(s.known)
+    if signed_up is not None and not found["parts"]["tenure"] and found["value"] + 10 >= s.policy["ask_from"]:
+        return [("until", signed_up + 30 * DAY, f"score {found['value']}")]
+    return [("until_event", "signal", f"score {found['value']}")]
+
+
+def answers(s: Situation) -> list[Cause]:
+    if asks.told_to_stop(s.known):
+        return [("never", None, "told to stop")]
+    return [
+        cause
+        for end in asks.answer_ends(s.known, s.asks, s.now)
+        for cause in waiting_until(end, s.now, "answer or silence")
+    ]
+
+
+def overasking(s: Situation) -> list[Cause]:
+    own = [
+        cause
+        for ask in asks.counted_asks(s.known, s.asks)
+        for cause in waiting_until(ask["asked_at"] + s.policy["customer_cap_days"] * DAY, s.now, "asked")
+    ]
+    return own + denied(s, "overasking")
+
+
+def account(s: Situation) -> list[Cause]:
+    return denied(s, "account")
+
+
+def advocacy(s: Situation) -> list[Cause]:
+    others = of(s.known, "advocacy.asked")
+    if s.opened_by["type"] in ("nps.responded", "csat.responded"):
+        survey = signals.newest(e for e in others if e["data"]["kind"] == "survey" and e["time"] <= s.t0)
+        others = [event for event in others if event is not survey]
+    gap = s.policy["advocacy_gap_days"] * DAY
+    return [cause for e in others for cause in waiting_until(e["time"] + gap, s.now, e["data"]["kind"])]
+
+
+def channel(s: Situation) -> list[Cause]:
+    if consent(s) or signals.usable_channels(s.known, s.policy):
+        return []
+    return [("until_event", "customer.profile_changed", "no usable channel")]
+
+
+def approval(s: Situation) -> list[Cause]:
+    if not signals.profile_value(s.known, "requires_approval"):
+        return []
+    said = [e for e in of(s.known, "ask.approved", "ask.rejected") if e["data"]["opportunity_id"] == s.opportunity_id]
+    last = signals.newest(said)
+    if last is None:
+        return [("until_event", "ask.approved", "not approved yet")]
+    return [("never", None, "rejected")] if last["type"] == "ask.rejected" else []
+
+
+def held_out(customer: str, account_id: str | None, policy: Policy) -> bool:
+    digest = hashlib.sha256(f"{policy['holdout_salt']}|{account_id or customer}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < policy["holdout_share"]
+
+
+# In the order of the page; `moment` is worked out last, from the answers of the others, and `holdout` is drawn at
+# the moment: until then it passes.
+GATES = {
+    "erased": (erased, "none"),
+    "paused": (paused, "none"),
+    "consent": (consent, "granted on a channel, not suppressed"),
+    "too_early": (too_early, "30 d, onboarded, value realised, 2 days of activity"),
+    "trouble": (trouble, "none"),
+    "propensity": (propensity, "score from 50"),
+    "answers": (answers, "no 180 d, maybe 90 d, two silences 180 d"),
+    "overasking": (overasking, "1 per 90 d"),
+    "account": (account, "1 per 14 d, 3 per 90 d"),
+    "advocacy": (advocacy, "none within 14 d"),
+    "channel": (channel, "one usable"),
+    "moment": (None, "a good moment inside the window"),
+    "approval": (approval, "approved where asked for"),
+    "holdout": (None, "5 %"),
+}
+
+
+def reason(gate: str, causes: list[Cause]) -> Reason:
+    """A gate's one answer: never, then the first until_event, then the latest until, else pass."""
+    saw, limit = [cause[2] for cause in causes], GATES[gate][1]
+    answer: str = "pass"
+    until: datetime | str | None = None
+    if any(kind == "never" for kind, _, _ in causes):
+        answer = "never"
+    elif events := [end for kind, end, _ in causes if kind == "until_event"]:
+        answer, until = "until_event", events[0]
+    elif instants := [end for _, end, _ in causes if isinstance(end, datetime)]:
+        answer, until = "until", max(instants)
+    return {"gate": gate, "answer": answer, "until": until, "saw": saw, "limit": limit}
+
+
+def answers_of_all_but_moment(s: Situation) -> dict[str, Reason]:
+    return {gate: reason(gate, judge(s) if judge else []) for gate, (judge, _) in GATES.items()}

@@ -1,0 +1,82 @@
+"""The numbers of the specification that tests change, under speaking names; the defaults are the page's."""
+
+from copy import deepcopy
+from typing import Any
+
+Policy = dict[str, Any]
+
+DEFAULTS: Policy = {
+    # windows: fixed seconds, or local calendar days at the same wall time; a milestone's ends at the next midnight
+    "window_seconds": {
+        "nps_promoter": 24 * 3600,
+        "positive_feedback": 48 * 3600,
+        "peer_mentioned": 48 * 3600,
+        "referral_converted": 7 * 86400,
+    },
+    "window_local_days": {"renewal": 7, "expansion": 7},
+    "settle_seconds": {
+        "nps_promoter": 15 * 60,
+        "positive_feedback": 15 * 60,
+        "milestone": 2 * 60,
+        "renewal": 24 * 3600,
+        "expansion": 24 * 3600,
+        "peer_mentioned": 15 * 60,
+        "referral_converted": 0,
+    },
+    "rivals_seconds": 300,
+    "settle_margin_seconds": 60,
+    "priority": {
+        "nps_promoter": 40,
+        "positive_feedback": 30,
+        "milestone": 20,
+        "renewal": 10,
+        "expansion": 15,
+        "peer_mentioned": 35,
+        "referral_converted": 5,
+    },
+    "named_milestones": [],
+    "disabled_triggers": [],
+    "active_since": {},
+    "backfill_topics": [],
+    # moments; `slot_weekday` None: no slot
+    "quiet_start": "20:00",
+    "quiet_end": "08:00",
+    "quiet_weekdays": [5, 6],
+    "slot_weekday": 4,
+    "slot_start": "13:00",
+    "slot_end": "16:00",
+    # channels, consent, zones; `strict_zones` empty: an unknown zone is the default zone
+    "channels_allowed": ["email", "in_app", "phone"],
+    "channels_default": ["email"],
+    "consent_default": None,
+    "require_onboarding": True,
+    "default_zone": "UTC",
+    "strict_zones": [],
+    # caps
+    "customer_cap_days": 90,
+    "account_gap_days": 14,
+    "account_cap": 3,
+    "account_cap_days": 90,
+    "advocacy_gap_days": 14,
+    "ask_from": 50,
+    "direct_from": 70,
+    "ask_again_from": 80,
+    "mutual_benefit_triggers": [],
+    "holdout_share": 0.05,
+    "holdout_salt": "referral-stream",
+    "burst_floor": 50,
+    "burst_factor": 5,
+}
+
+
+def policy_with(overrides: Policy | None) -> Policy:
+    """The defaults with these overrides; a dict in them (`window_seconds`) is merged key by key.
+
+    Raises `KeyError` for a name that is none.
+    """
+    policy = deepcopy(DEFAULTS)
+    for name, value in (overrides or {}).items():
+        if name not in policy:
+            raise KeyError(name)
+        policy[name] = {**policy[name], **value} if isinstance(value, dict) else value
+    return policy

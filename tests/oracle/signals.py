@@ -1,0 +1,193 @@
+"""What is true of a customer at an instant, worked out from the list of events known then, every time anew."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.oracle.local_time import local_date, zone
+from tests.oracle.policy import Policy
+from tests.oracle.records import CHANNELS, Event
+
+Known = dict[str, list[Event]]  # the events of one customer by type, in the order of their arrival
+
+DAY = timedelta(days=1)
+ACTIVITY = (
+    "onboarding.completed milestone.reached goal.achieved usage.recorded workflow.completed achievement.unlocked "
+    "dashboard.viewed task.started nps.responded csat.responded ticket.opened ticket.rated ticket.reopened "
+    "complaint.made frustration.shown interaction.recorded advice.asked community.engaged feedback.shared "
+    "compliment.given testimonial.given case_study.joined review.posted peer.mentioned email.opened email.clicked "
+    "ask.answered referral.given"
+).split()
+
+
+def nothing_known() -> Known:
+    return defaultdict(list)
+
+
+def of(known: Known, *types: str) -> list[Event]:
+    return [event for kind in types for event in known.get(kind, ())]
+
+
+def stamp(event: Event) -> tuple[datetime, str, str]:
+    """What last-writer-wins compares."""
+    return event["time"], event["source"], event["id"]
+
+
+def newest(events: Iterable[Event]) -> Event | None:
+    return max(events, key=stamp, default=None)
+
+
+def newest_of_each(events: Iterable[Event], field: str) -> dict[str, Event]:
+    """The newest event per object; events without the field are one object."""
+    found: dict[str, Event] = {}
+    for event in sorted(events, key=stamp):
+        found[event["data"].get(field, "")] = event
+    return found
+
+
+def said_last(events: Iterable[Event], field: str) -> Any:
+    """The newest value of a field of a body, None if none has it."""
+    found = newest(event for event in events if field in event["data"])
+    return found["data"][field] if found else None
+
+
+# Who the customer is
+
+
+def signed_up_at(known: Known) -> datetime | None:
+    return min((event["time"] for event in of(known, "customer.signed_up")), default=None)
+
+
+def time_zone(known: Known, policy: Policy) -> tuple[list[str], str]:
+    """The zones to honour (several only for an unknown zone under the strict policy) and where they come from."""
+
+    def valid(name: object) -> bool:
+        try:
+            return isinstance(name, str) and bool(zone(name))
+        except KeyError:
+            return False
+
+    told = [e for e in of(known, "customer.profile_changed") if valid(e["data"].get("time_zone"))]
+    if profile := newest(told):
+        return [profile["data"]["time_zone"]], "profile"
+    if event := newest(e for events in known.values() for e in events if valid(e["zone"])):
+        return [event["zone"]], "event"
+    return list(policy["strict_zones"]) or [policy["default_zone"]], "default"
+
+
+def account(known: Known) -> str | None:
+    told = said_last(of(known, "customer.profile_changed"), "account_id")
+    if told is not None:
+        return str(told)
+    event = newest(e for events in known.values() for e in events if isinstance(e["account"], str) and e["account"])
+    return event["account"] if event else None
+
+
+def profile_value(known: Known, field: str) -> Any:
+    return said_last(of(known, "customer.profile_changed"), field)
+
+
+def consents(known: Known, policy: Policy) -> dict[str, bool | None]:
+    """Per channel: granted, withdrawn, or None where nobody said."""
+    found = {}
+    for channel in CHANNELS:
+        said = [
+            event
+            for event in of(known, "customer.consent_changed")
+            if event["data"]["purpose"] == "referral_ask" and event["data"]["channel"] in (channel, "all")
+        ]
+        last = newest(said)
+        found[channel] = last["data"]["granted"] if last else policy["consent_default"]
+    return found
+
+
+def suppressed(known: Known) -> bool:
+    last = newest(of(known, "customer.suppressed", "customer.unsuppressed"))
+    return last is not None and last["type"] == "customer.suppressed"
+
+
+def usable_channels(known: Known, policy: Policy) -> list[str]:
+    """Reachable, consented, not suppressed, allowed by policy; in the order of the page."""
+    if suppressed(known):
+        return []
+    granted, usable = consents(known, policy), []
+    for channel in CHANNELS:
+        maps = [e for e in of(known, "customer.profile_changed") if channel in e["data"].get("channels", {})]
+        told = newest(maps)
+        reachable = told["data"]["channels"][channel] if told else channel in policy["channels_default"]
+        if reachable and granted[channel] and channel in policy["channels_allowed"]:
+            usable.append(channel)
+    return usable
+
+
+def in_critical_task(known: Known, now: datetime) -> bool:
+    tasks = newest_of_each(of(known, "task.started", "task.ended"), "task_id").values()
+    return any(e["type"] == "task.started" and now < e["time"] + timedelta(hours=2) for e in tasks)
+
+
+def concern_open(known: Known) -> bool:
+    calls = newest_of_each(of(known, "call.concern_raised", "call.concern_addressed"), "call_id").values()
+    return any(event["type"] == "call.concern_raised" for event in calls)
+
+
+# Value and satisfaction
+
+
+def top_box(event: Event) -> bool:
+    given = event["data"].get("score", event["data"].get("rating"))
+    return bool(10 * given >= 8 * event["data"]["scale_max"])
+
+
+def responses(known: Known, kind: str = "nps.responded") -> dict[str, Event]:
+    """Survey answers by response id, each in its newest revision."""
+    return newest_of_each(of(known, kind), "response_id")
+
+
+def above_average(known: Known) -> bool:
+    return bool(said_last(of(known, "usage.compared"), "above_average"))
+
+
+def days_of_use(known: Known, zone_name: str) -> int:
+    return len({local_date(event["time"], zone_name) for event in of(known, "usage.recorded")})
+
+
+def value_realised(known: Known, zone_name: str) -> bool:
+    return bool(
+        of(known, "milestone.reached", "goal.achieved", "saving.measured")
+        or above_average(known)
+        or days_of_use(known, zone_name) >= 30
+    )
+
+
+def positive_feedback_given(known: Known) -> bool:
+    return bool(
+        of(known, "compliment.given", "testimonial.given")
+        or [e for e in of(known, "feedback.shared") if e["data"]["positive"]]
+        or [e for e in responses(known, "csat.responded").values() if top_box(e)]
+        or [e for e in of(known, "review.posted") if top_box(e)]
+        or [e for e in of(known, "ticket.solved", "ticket.rated") if e["data"].get("rating") == "positive"]
+    )
+
+
+def score(known: Known, now: datetime) -> dict[str, Any]:
+    """`{value, raw, parts}`: what is good, never what is wrong."""
+    signed_up = signed_up_at(known)
+    milestones = newest_of_each(of(known, "milestone.reached"), "milestone").values()
+    survey = newest(responses(known).values())
+    nps = survey["data"]["score"] if survey else 0
+    champion = said_last(of(known, "customer.profile_changed", "champion.changed"), "champion")
+    active = max((event["time"] for event in of(known, *ACTIVITY)), default=None)
+    parts = {
+        "tenure": 10 if signed_up is not None and now >= signed_up + 30 * DAY else 0,
+        "first_success": 20 if any(event["data"]["first_success"] for event in milestones) else 0,
+        "usage_above_average": 15 if above_average(known) else 0,
+        "nps": 30 if nps >= 9 else 15 if nps >= 7 else 0,
+        "testimonial": 20 if of(known, "testimonial.given") else 0,
+        "interactions": 10 if len(of(known, "interaction.recorded")) >= 5 else 0,
+        "positive_feedback": 10 if positive_feedback_given(known) else 0,
+        "champion": 15 if champion else 0,
+        "engaged": 10 if active is not None and active >= now - 7 * DAY else 0,
+    }
+    raw = sum(parts.values())
+    return {"value": min(100, raw), "raw": raw, "parts": parts}

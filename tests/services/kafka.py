@@ -1,0 +1,359 @@
+"""A real Apache Kafka broker (KRaft, one node) on a JVM, from its Maven Central artefacts.
+
+    with KafkaServer() as kafka:
+        kafka.create_topics({"nps": 4, "customer-events": 8})
+        ... kafka.bootstrap ...
+
+The jars (54 MB) are fetched once by Maven into `~/.cache/referral-stream/kafka-VERSION`; a start takes a few seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from tests.services.certificates import Certificates, issue_certificates
+from tests.services.process import (
+    ServerProcess,
+    ServiceFailed,
+    ServiceUnavailable,
+    accepts_connections,
+    free_port,
+    wait_until,
+)
+
+KAFKA_VERSION = "4.3.0"
+_LOG4J_VERSION = "2.25.3"  # the artefacts of the broker bring no logger of their own
+_CLUSTER_ID = "cmVmZXJyYWwtc3RyZWFtMQ"  # any 16 bytes in URL-safe base64
+_NODE_ID = 1
+_FETCH_SECONDS = 600
+_FORMAT_SECONDS = 60
+_READY_SECONDS = 90
+_ADMIN = "admin"
+
+_POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>referral-stream</groupId>
+  <artifactId>kafka-for-tests</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{KAFKA_VERSION}</version></dependency>
+    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>{_LOG4J_VERSION}</version></dependency>
+  </dependencies>
+</project>
+"""
+
+_LOG4J = """rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d %p %c{1} %m%n
+"""
+
+
+def java_missing() -> str | None:
+    """Why Kafka cannot be started on this machine, with the remedy; None when it can."""
+    if shutil.which("java") is None:
+        return "Apache Kafka needs Java 17 or later: apt-get install openjdk-17-jre-headless"
+    if not _jar_folder().is_dir() and shutil.which("mvn") is None:
+        return "the jars of Apache Kafka are fetched by Maven once: apt-get install maven"
+    return None
+
+
+def kafka_jars() -> Path:
+    """The folder with the broker's jars, fetched when it is not there. Safe to call from several processes at once."""
+    if reason := java_missing():
+        raise ServiceUnavailable(reason)
+    jars = _jar_folder()
+    jars.parent.mkdir(parents=True, exist_ok=True)
+    # The lock is for Maven's own repository, which two Mavens must not fill at once;
+    # the rename is for a fetch that is interrupted.
+    with jars.with_name(f"{jars.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not jars.is_dir():
+            with tempfile.TemporaryDirectory(dir=jars.parent, prefix="fetching-") as scratch:
+                _fetch(Path(scratch)).rename(jars)
+    return jars
+
+
+def _jar_folder() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "referral-stream" / f"kafka-{KAFKA_VERSION}"
+
+
+def _fetch(scratch: Path) -> Path:
+    (scratch / "pom.xml").write_text(_POM)
+    jars = scratch / "jars"
+    command = [
+        "mvn",
+        "-q",
+        "-B",
+        "--strict-checksums",
+        "-f",
+        str(scratch / "pom.xml"),
+        "dependency:copy-dependencies",
+        f"-DoutputDirectory={jars}",
+    ]
+    fetched = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False)
+    if fetched.returncode != 0:
+        raise ServiceUnavailable(
+            f"Maven could not fetch Apache Kafka {KAFKA_VERSION}:\n{fetched.stdout[-2000:]}{fetched.stderr[-2000:]}"
+        )
+    return jars
+
+
+class KafkaServer:
+    """One broker with its own ports and data directory; topics are never created by merely being named.
+
+    `secured=True` makes the only client listener TLS with SASL/SCRAM-SHA-512 and an authorizer: user `admin` may do
+    all, each of `users` what `grant()` gave it; `ca_file`, `passwords` and `client_settings()` are for its clients.
+    `settings` are further lines for the broker's server.properties, and win over ours.
+    """
+
+    def __init__(
+        self,
+        *,
+        secured: bool = False,
+        users: tuple[str, ...] = ("app",),
+        settings: Mapping[str, str] | None = None,
+        heap: str = "512m",
+    ) -> None:
+        self._settings = dict(settings or {})
+        self._heap = heap
+        self._process: ServerProcess | None = None
+        self._port = free_port()
+        self._controller_port = free_port()
+        self.passwords = {user: secrets.token_hex(12) for user in (_ADMIN, *users)} if secured else {}
+        self._certificates: Certificates | None = None
+        self._secured = secured
+        self._jars = kafka_jars()
+        self.home = Path(tempfile.mkdtemp(prefix="kafka-for-tests-"))
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate to trust, PEM (secured brokers only)."""
+        if self._certificates is None:
+            raise ValueError("a broker without TLS, or not yet started, has no certificate")
+        return self._certificates.authority
+
+    @property
+    def log(self) -> Path:
+        return self.home / "broker.log"
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def client_settings(self, user: str = _ADMIN) -> dict[str, str | int | float | bool]:
+        """What a librdkafka client must be given to reach this broker as `user`."""
+        settings: dict[str, str | int | float | bool] = {"bootstrap.servers": self.bootstrap, "log_level": 0}
+        if self._secured:
+            settings |= {
+                "security.protocol": "SASL_SSL",
+                "ssl.ca.location": str(self.ca_file),
+                "sasl.mechanism": "SCRAM-SHA-512",
+                "sasl.username": user,
+                "sasl.password": self.passwords[user],
+            }
+        return settings
+
+    def start(self) -> Self:
+        """Start on the data that is there (or on none) and return when clients get answers."""
+        if not (self.home / "server.properties").exists():
+            self._prepare()
+        command = [
+            "java",
+            f"-Xmx{self._heap}",
+            f"-Dlog4j2.configurationFile={self.home / 'log4j2.properties'}",
+            "-cp",
+            f"{self._jars}/*",
+            "kafka.Kafka",
+            str(self.home / "server.properties"),
+        ]
+        self._process = ServerProcess("Apache Kafka", command, self.log)
+        self._process.await_ready(self._answers, seconds=_READY_SECONDS)
+        return self
+
+    def stop(self) -> None:
+        """An orderly shutdown; the data stays."""
+        if self._process is not None:
+            self._process.stop()
+
+    def kill9(self) -> None:
+        """The crash of a broker; the data stays as it lies on the disk."""
+        self._running().kill9()
+
+    def restart(self) -> Self:
+        """Stop if running, and start again on the same port and data."""
+        self.stop()
+        return self.start()
+
+    def pause(self) -> None:
+        """Freeze the broker: connections stay open, nothing answers."""
+        self._running().pause()
+
+    def resume(self) -> None:
+        self._running().resume()
+
+    def close(self) -> None:
+        """Stop and remove every trace."""
+        self.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def create_topics(self, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
+        """Create topics (name → partitions) with this config; return when clients see a leader of every partition."""
+        admin = AdminClient(self.client_settings())
+        created = admin.create_topics(
+            [NewTopic(name, count, 1, config=dict(config or {})) for name, count in topics.items()], request_timeout=30
+        )
+        for future in created.values():
+            future.result(30)
+
+        def all_led() -> bool:
+            known = admin.list_topics(timeout=5).topics
+            return all(
+                name in known
+                and len(known[name].partitions) == count
+                and all(p.leader == _NODE_ID for p in known[name].partitions.values())
+                for name, count in topics.items()
+            )
+
+        wait_until(all_led, f"the topics {', '.join(topics)} have leaders")
+
+    def grant(self, user: str, prefix: str) -> None:
+        """Let `user` do all with topics, groups and transactional ids named `prefix…` (secured brokers only)."""
+        kinds = (ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID)
+        bindings = [
+            AclBinding(
+                kind,
+                prefix,
+                ResourcePatternType.PREFIXED,
+                f"User:{user}",
+                "*",
+                AclOperation.ALL,
+                AclPermissionType.ALLOW,
+            )
+            for kind in kinds
+        ]
+        admin = AdminClient(self.client_settings())
+        for future in admin.create_acls(bindings).values():
+            future.result(30)
+
+    def _running(self) -> ServerProcess:
+        if self._process is None:
+            raise ValueError("the broker was never started")
+        return self._process
+
+    def _answers(self) -> bool:
+        if not accepts_connections(self._port):
+            return False
+        with contextlib.suppress(KafkaException):
+            return _NODE_ID in AdminClient(self.client_settings()).list_topics(timeout=2).brokers
+        return False
+
+    def _prepare(self) -> None:
+        if self._secured:
+            self._certificates = issue_certificates(self.home)
+        (self.home / "log4j2.properties").write_text(_LOG4J)
+        unformatted = self.home / "server.properties.unformatted"
+        unformatted.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
+        command = [
+            "java",
+            "-cp",
+            f"{self._jars}/*",
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            _CLUSTER_ID,
+            "-c",
+            str(unformatted),
+        ]
+        for user, password in self.passwords.items():
+            command += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
+        formatted = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_SECONDS, check=False)
+        if formatted.returncode != 0:
+            raise ServiceFailed(f"Kafka's storage could not be formatted:\n{formatted.stdout}{formatted.stderr}")
+        unformatted.rename(self.home / "server.properties")
+
+    def _properties(self) -> dict[str, str]:
+        clients = "SASL_SSL" if self._secured else "PLAINTEXT"
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": str(_NODE_ID),
+            "controller.quorum.voters": f"{_NODE_ID}@127.0.0.1:{self._controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"{clients}://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": f"{clients}://127.0.0.1:{self._port}",
+            "inter.broker.listener.name": clients,
+            "listener.security.protocol.map": f"{clients}:{clients},CONTROLLER:PLAINTEXT",
+            "log.dirs": str(self.home / "data"),
+            "auto.create.topics.enable": "false",
+            # One node: nothing to replicate to, no reason to wait for members, few internal partitions to create.
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            # After a crash the controller takes the broker back only when its old session has run out.
+            "broker.session.timeout.ms": "2000",
+            "broker.heartbeat.interval.ms": "500",
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
+        }
+        if self._certificates is not None:
+            module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+            login = f'{module} required username="{_ADMIN}" password="{self.passwords[_ADMIN]}";'
+            properties |= {
+                "ssl.keystore.type": "PEM",
+                "ssl.keystore.location": str(self._certificates.server),
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": str(self._certificates.authority),
+                "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+                "sasl.mechanism.inter.broker.protocol": "SCRAM-SHA-512",
+                "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": login,
+                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                # ANONYMOUS is the broker talking to its own controller over the plain listener; clients cannot be it.
+                "super.users": f"User:{_ADMIN};User:ANONYMOUS",
+            }
+        return properties | self._settings

@@ -1,0 +1,122 @@
+"""A real redis-server on a free loopback port, with its own directory.
+
+with RedisServer() as server:
+    client = redis.Redis.from_url(server.url)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from tests.services.process import ServerProcess, ServiceUnavailable, accepts_connections, free_port
+
+_READY_SECONDS = 15
+
+
+def redis_missing() -> str | None:
+    """Why Redis cannot be started on this machine, with the remedy; None when it can."""
+    if shutil.which("redis-server") is None:
+        return "redis-server is not installed: apt-get install redis-server"
+    return None
+
+
+class RedisServer:
+    """One redis-server. With `append_only=True` every acknowledged write survives `kill9()`; without it none does."""
+
+    def __init__(self, *, append_only: bool = False, password: str | None = None) -> None:
+        if reason := redis_missing():
+            raise ServiceUnavailable(reason)
+        self._append_only = append_only
+        self._password = password
+        self._port = free_port()
+        self._process: ServerProcess | None = None
+        self.home = Path(tempfile.mkdtemp(prefix="redis-for-tests-"))
+
+    @property
+    def url(self) -> str:
+        login = f":{self._password}@" if self._password else ""
+        return f"redis://{login}127.0.0.1:{self._port}/0"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "redis.log"
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def start(self) -> Self:
+        """Start on the data that is there (or on none) and return when it answers a PING."""
+        settings = {
+            "bind": "127.0.0.1",
+            "port": self._port,
+            "dir": self.home,
+            "save": '""',
+            "appendonly": "yes" if self._append_only else "no",
+            "appendfsync": "always",
+        }
+        if self._password:
+            settings["requirepass"] = self._password
+        config = self.home / "redis.conf"
+        config.touch(mode=0o600)
+        config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+        self._process = ServerProcess("redis-server", ["redis-server", str(config)], self.log)
+        self._process.await_ready(self._answers, seconds=_READY_SECONDS)
+        return self
+
+    def stop(self) -> None:
+        """An orderly shutdown; what was appended stays."""
+        if self._process is not None:
+            self._process.stop()
+
+    def kill9(self) -> None:
+        """The crash: no farewell, nothing flushed."""
+        self._running().kill9()
+
+    def restart(self) -> Self:
+        """Stop if running, and start again on the same port and directory."""
+        self.stop()
+        return self.start()
+
+    def pause(self) -> None:
+        """Freeze the server: connections stay open, nothing answers."""
+        self._running().pause()
+
+    def resume(self) -> None:
+        self._running().resume()
+
+    def close(self) -> None:
+        """Stop and remove every trace."""
+        self.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _running(self) -> ServerProcess:
+        if self._process is None:
+            raise ValueError("the server was never started")
+        return self._process
+
+    def _answers(self) -> bool:
+        if not accepts_connections(self._port):
+            return False
+        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url, socket_timeout=1) as client:
+            return bool(client.ping())
+        return False

@@ -1,0 +1,122 @@
+"""The files of the repository agree: versions, images, pins, and what is kept out of git and of the image."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from ruamel.yaml import YAML
+
+import referral_stream
+from tests.services.kafka import KAFKA_VERSION
+
+_ROOT = Path(__file__).parents[1]
+_PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text())
+_COMPOSE = YAML(typ="safe").load(_ROOT / "docker-compose.yml")
+_WORKERS = ("ingest", "decide", "ledger")
+
+
+def _requirements() -> list[Requirement]:
+    listed = [*_PROJECT["project"]["dependencies"]]
+    for extra in _PROJECT["project"]["optional-dependencies"].values():
+        listed += extra
+    return [requirement for requirement in map(Requirement, listed) if requirement.name != "referral-stream"]
+
+
+def _pins() -> dict[str, str]:
+    lines = (line for line in (_ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def test_one_version_is_told_everywhere() -> None:
+    version = referral_stream.__version__
+    assert _PROJECT["project"]["version"] == version
+    assert f'org.opencontainers.image.version="{version}"' in (_ROOT / "Dockerfile").read_text()
+    assert {_COMPOSE["services"][worker]["image"] for worker in _WORKERS} == {f"referral-stream:{version}"}
+
+
+@pytest.mark.parametrize("requirement", _requirements(), ids=str)
+def test_every_dependency_is_pinned_within_its_range(requirement: Requirement) -> None:
+    assert requirement.specifier.contains(_pins()[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("requirement", _requirements(), ids=str)
+def test_every_dependency_is_bounded_on_both_sides(requirement: Requirement) -> None:
+    operators = {specifier.operator for specifier in requirement.specifier}
+    if requirement.name == "tzdata":  # the world's clocks change by law: the newest is always the right one
+        assert operators == {">="}
+    else:
+        assert operators in ({"=="}, {">=", "<"})
+
+
+@pytest.mark.parametrize("name", ["aiokafka", "faust-streaming"])
+def test_the_libraries_whose_private_names_we_use_are_pinned_exactly(name: str) -> None:
+    (requirement,) = [requirement for requirement in _requirements() if requirement.name == name]
+    assert str(requirement.specifier) == f"=={_pins()[name]}"
+
+
+def test_constraints_name_versions_and_no_places() -> None:
+    text = (_ROOT / "constraints.txt").read_text()
+    assert not re.search(r"https?:|file:|git\+| @ |--", text)
+    assert "referral-stream" not in _pins()
+
+
+def test_the_broker_of_the_tests_is_the_broker_of_compose() -> None:
+    assert _COMPOSE["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+
+
+def test_every_image_is_pinned_to_a_full_version() -> None:
+    from_lines = re.findall(r"^FROM (\S+)", (_ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    images = [*from_lines, *(service["image"] for service in _COMPOSE["services"].values())]
+    assert [image for image in images if not re.search(r":\d+\.\d+\.\d+(-[a-z-]+)?$", image)] == []
+
+
+def test_the_image_runs_the_oldest_python_we_promise() -> None:
+    oldest = _PROJECT["project"]["requires-python"].removeprefix(">=")
+    assert (
+        re.findall(r"^FROM python:(\d+\.\d+)\.", (_ROOT / "Dockerfile").read_text(), flags=re.MULTILINE) == [oldest] * 2
+    )
+
+
+def test_compose_opens_ports_on_this_machine_only() -> None:
+    ports = [port for service in _COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_compose_has_no_password_of_its_own_and_says_which_are_missing() -> None:
+    example = dict(
+        line.split("=", 1)
+        for line in (_ROOT / ".env.example").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    text = (_ROOT / "docker-compose.yml").read_text()
+    required = set(re.findall(r"\$\{(\w+):\?", text))
+    assert example == dict.fromkeys(required, "")
+    assert {secret["environment"] for secret in _COMPOSE["secrets"].values()} <= required
+    assert set(re.findall(r"(?<!\$)\$\{(\w+)", text)) == required, "every variable is required, none has a default"
+
+
+def test_a_filled_in_env_file_reaches_neither_git_nor_the_image() -> None:
+    assert ".env" in (_ROOT / ".gitignore").read_text().split()
+    allowed = [line for line in (_ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert (_ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
+    assert not any("env" in line for line in allowed)
+
+
+def test_every_worker_waits_for_topics_and_redis_and_keeps_its_state_in_its_own_volume() -> None:
+    for worker in _WORKERS:
+        service = _COMPOSE["services"][worker]
+        assert service["command"] == ["run", worker]
+        assert service["depends_on"] == {
+            "topics": {"condition": "service_completed_successfully"},
+            "redis": {"condition": "service_healthy"},
+        }
+        (volume,) = service["volumes"]
+        name, path = volume.split(":")
+        assert name == worker
+        assert path == service["environment"]["REFERRAL_STREAM_DATA_DIR"]
