@@ -20,11 +20,10 @@ COPY --from=build /opt/referral-stream /opt/referral-stream
 ENV PATH=/opt/referral-stream/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    REFERRAL_STREAM_DATA_DIR=/var/lib/referral-stream \
-    REFERRAL_STREAM_HTTP_PORT=8080
+    REFERRAL_STREAM_STORE=rocksdb \
+    REFERRAL_STREAM_DATA_DIR=/var/lib/referral-stream
 USER 10001:10001
 VOLUME /var/lib/referral-stream
 ENTRYPOINT ["referral-stream"]
 CMD ["run"]
-HEALTHCHECK --start-period=30s --interval=15s --timeout=5s --retries=4 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['REFERRAL_STREAM_HTTP_PORT'] + '/ready', timeout=4)"]
+HEALTHCHECK --start-period=30s --interval=30s --timeout=10s --retries=3 CMD ["referral-stream", "doctor"]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -40,13 +39,20 @@ PARTITIONS = 4
 
 def create_topics(brokers: str, topics: dict[str, int], config: dict[str, str] | None = None) -> None:
     admin = AdminClient({"bootstrap.servers": brokers})
-    for created in admin.create_topics([NewTopic(name, count, 1, config=config or {}) for name, count in topics.items()]).values():
+    for created in admin.create_topics(
+        [NewTopic(name, count, 1, config=config or {}) for name, count in topics.items()]
+    ).values():
         created.result(20)
 
 
 def load(brokers: str, topic: str, records: int, customers: int) -> None:
     producer = Producer(
-        {"bootstrap.servers": brokers, "linger.ms": 20, "partitioner": "murmur2_random", "queue.buffering.max.messages": 0}
+        {
+            "bootstrap.servers": brokers,
+            "linger.ms": 20,
+            "partitioner": "murmur2_random",
+            "queue.buffering.max.messages": 0,
+        }
     )
     keys = [b"customer-%06d" % number for number in range(customers)]
     rng = random.Random(1)
@@ -57,38 +63,51 @@ def load(brokers: str, topic: str, records: int, customers: int) -> None:
     producer.flush()
 
 
-async def until(app: BatchApp, seen: list[int], records: int) -> tuple[float, float]:
-    """Seconds of wall and CPU from the first batch to the last."""
-    while not seen[0]:
-        await asyncio.sleep(0.001)
-    wall, cpu, before = time.perf_counter(), time.process_time(), seen[0]
-    while seen[0] < records:
-        await asyncio.sleep(0.005)
-        if app.failure is not None:
-            raise app.failure
-    await app.lanes.idle()
-    share = records / (records - before)
-    return (time.perf_counter() - wall) * share, (time.process_time() - cpu) * share
+class Progress:
+    """Counts records, and measures wall and CPU seconds from the end of the first batch to the last."""
+
+    def __init__(self, records: int) -> None:
+        self.records = records
+        self.seen = self.before = 0
+        self.begin = (0.0, 0.0)
+        self.done = asyncio.Event()
+
+    def add(self, records: int) -> None:
+        self.seen += records
+        if not self.before:
+            self.before, self.begin = self.seen, (time.perf_counter(), time.process_time())
+        if self.seen >= self.records:
+            self.done.set()
+
+    async def seconds(self, app: BatchApp) -> tuple[float, float]:
+        """Wait for the last record; its effects included."""
+        failed = asyncio.create_task(app.wait_failed())
+        done = asyncio.create_task(self.done.wait())
+        await asyncio.wait([failed, done], return_when=asyncio.FIRST_COMPLETED)
+        failed.cancel()
+        await app.lanes.idle()
+        share = self.records / (self.records - self.before)
+        return (time.perf_counter() - self.begin[0]) * share, (time.process_time() - self.begin[1]) * share
 
 
 async def hop(config: WorkerConfig, source: str, target: str, records: int) -> tuple[float, float]:
-    seen = [0]
+    progress = Progress(records)
 
-    def process(partition: int, batch: Sequence[Record], read: Read) -> BatchResult:
-        seen[0] += len(batch)
+    def process(_partition: int, batch: Sequence[Record], _read: Read) -> BatchResult:
+        progress.add(len(batch))
         return BatchResult([Output(target, record.value, record.key) for record in batch])
 
     app = create_app(config)
     app.stateless([source], process)
     async with running(app):
-        return await until(app, seen, records)
+        return await progress.seconds(app)
 
 
 async def step(config: WorkerConfig, source: str, target: str, records: int) -> tuple[float, float]:
-    seen = [0]
+    progress = Progress(records)
 
-    def process(partition: int, batch: Sequence[Record], read: Read) -> BatchResult:
-        seen[0] += len(batch)
+    def process(_partition: int, batch: Sequence[Record], read: Read) -> BatchResult:
+        progress.add(len(batch))
         counts: dict[bytes, int] = {}
         outputs = []
         for record in batch:
@@ -104,7 +123,7 @@ async def step(config: WorkerConfig, source: str, target: str, records: int) -> 
     app = create_app(config)
     app.stateful(source, process, ["counts"])
     async with running(app):
-        return await until(app, seen, records)
+        return await progress.seconds(app)
 
 
 def main() -> None:
@@ -148,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

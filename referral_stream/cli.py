@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from referral_stream import __version__
+
+if TYPE_CHECKING:
+    from referral_stream.core.policy import Policy
+    from referral_stream.stream.apps import Deployment
 
 TEST_EMAIL_KEY = "referral-stream-test-key"
 """``replay`` and ``demo`` hash addresses with this key unless one is given: equal in, equal out, on every machine."""
@@ -70,13 +75,67 @@ def replay(log: Path, policy_file: Path | None, until: str | None, output: Path,
     show_summary(summary, policy, output)
 
 
+@main.command()
+@click.argument("role", type=click.Choice(["all", "ingest", "decide", "ledger"]), default="all")
+def run(role: str) -> None:
+    """Run the workers of one ROLE, or of all in one process (default).
+
+    Settings come from the environment, REFERRAL_STREAM_KAFKA_BROKERS, REFERRAL_STREAM_REDIS_URL and
+    REFERRAL_STREAM_EMAIL_KEY first of all. Stops in good order on SIGTERM: exit code 0; 1 when it failed; 70 when it hung.
+    """
+    from referral_stream.stream.run import run_roles
+
+    deployment = _deployment()
+    raise SystemExit(run_roles(deployment, role))
+
+
+@main.group()
+def topics() -> None:
+    """Make the topics as the contract wants them, or check them."""
+
+
+@topics.command("create")
+def topics_create() -> None:
+    """Create the topics that are missing; those that exist stay as they are."""
+    import asyncio
+
+    from referral_stream.stream.admin import TopicsProblem, create_topics
+
+    try:
+        created = asyncio.run(create_topics(_deployment()))
+    except TopicsProblem as problem:
+        raise click.ClickException(str(problem)) from None
+    for name in created:
+        click.echo(f"created {name}")
+    if not created:
+        click.echo("nothing to do: all topics exist (referral-stream topics check looks closer)")
+
+
+@topics.command("check")
+def topics_check() -> None:
+    """Check partitions, retention and compaction of every topic; exit code 1 if something is wrong."""
+    import asyncio
+
+    from referral_stream.stream.admin import TopicsProblem, check_topics
+
+    try:
+        findings = asyncio.run(check_topics(_deployment()))
+    except TopicsProblem as problem:
+        raise click.ClickException(str(problem)) from None
+    for finding in findings:
+        click.echo(f"{finding.topic}: {finding.problem or 'ok'}")
+        if finding.remedy:
+            click.echo(f"    {finding.remedy}")
+    raise SystemExit(1 if any(finding.problem for finding in findings) else 0)
+
+
 class Unusable(click.ClickException):
     """Input that cannot be used: exit code 2."""
 
     exit_code = 2
 
 
-def _policy(file: Path | None):  # type: ignore[no-untyped-def]
+def _policy(file: Path | None) -> Policy:
     from referral_stream.core.policy import Policy
     from referral_stream.contracts.policy_file import PolicyProblem, read_policy
 
@@ -88,5 +147,17 @@ def _policy(file: Path | None):  # type: ignore[no-untyped-def]
         raise Unusable(str(problem)) from None
 
 
-if __name__ == "__main__":
-    main()
+def _deployment() -> Deployment:
+    """Settings, policy and clock of this process; what is wrong with them ends it with exit code 2."""
+    from referral_stream.clock import REAL, Clock
+    from referral_stream.settings import SettingsProblem, read_settings
+    from referral_stream.stream.apps import Deployment
+
+    try:
+        settings = read_settings()
+        clock = REAL
+        if settings.clock_start is not None and settings.clock_started_at is not None:
+            clock = Clock(settings.clock_start, settings.clock_started_at, settings.clock_speed)
+        return Deployment(settings, _policy(settings.policy_file), clock)
+    except SettingsProblem as problem:
+        raise Unusable(str(problem)) from None

@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 import referral_stream
+from referral_stream.settings import PREFIX, read_settings
 from tests.services.kafka import KAFKA_VERSION
 
 _ROOT = Path(__file__).parents[1]
@@ -99,6 +100,19 @@ def test_compose_has_no_password_of_its_own_and_says_which_are_missing() -> None
     assert example == dict.fromkeys(required, "")
     assert {secret["environment"] for secret in _COMPOSE["secrets"].values()} <= required
     assert set(re.findall(r"(?<!\$)\$\{(\w+)", text)) == required, "every variable is required, none has a default"
+
+
+@pytest.mark.parametrize("worker", ["topics", *_WORKERS])
+def test_the_settings_of_compose_and_of_the_image_are_settings_that_exist(worker: str) -> None:
+    in_image = dict(re.findall(rf"({PREFIX}\w+)=(\S+)", (_ROOT / "Dockerfile").read_text()))
+    in_compose = {
+        name: re.sub(r"\$\{\w+[^}]*\}", "filled-in-from-the-env-file", value)
+        for name, value in _COMPOSE["services"][worker]["environment"].items()
+    }
+    assert in_image
+    settings = read_settings(in_image | in_compose)
+    assert settings.kafka_brokers == ("kafka:19092",)
+    assert settings.store == "rocksdb"
 
 
 def test_a_filled_in_env_file_reaches_neither_git_nor_the_image() -> None:

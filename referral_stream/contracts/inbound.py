@@ -87,9 +87,6 @@ def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     return _vendor(payload, record, now, boundary)
 
 
-# --------------------------------------------------------------------------------------------------------- CloudEvents
-
-
 def _binary_attributes(record: RawRecord) -> dict[str, Any]:
     """The ``ce_`` headers as attributes; empty when the record is no CloudEvent in binary mode."""
     attributes = {
@@ -122,6 +119,9 @@ def _cloud_event(
         given = attributes.get(name)
         if given is not None and (type(given) is not str or not 0 < len(given) <= MAX_ID):
             return Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
+    time = attributes.get("time")
+    if time is not None and type(time) is not str:
+        return Refused("invalid", "time: must be RFC 3339")  # a bare number would leave seconds or milliseconds open
     event = _event(
         kind,
         {} if data is None else data,
@@ -131,7 +131,7 @@ def _cloud_event(
         id=attributes.get("id"),
         source=attributes.get("source") or record.topic.removeprefix(boundary.prefix),
         subject=attributes.get("subject"),
-        time=attributes.get("time"),
+        time=time,
         account=attributes.get("accountid"),
         timezone=attributes.get("timezone"),
         traceparent=attributes.get("traceparent"),
@@ -150,9 +150,6 @@ def _structured_data(attributes: dict[str, Any]) -> Any:
         return _parse(base64.b64decode(encoded, validate=True))
     except (binascii.Error, ValueError):
         return Refused("undecodable", "data_base64: not base64")
-
-
-# ------------------------------------------------------------------------------------------------------------- vendors
 
 
 def _vendor(payload: dict[str, Any], record: RawRecord, now: int, boundary: Boundary) -> Adapted:
@@ -184,6 +181,9 @@ def _adapter_for(payload: dict[str, Any], record: RawRecord, boundary: Boundary)
 
 def _webhook_events(webhook: Webhook, source: str, record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     """All facts of a webhook or none: a half-read webhook could never be completed without repeating its other half."""
+    for name, value in (("id", webhook.id), ("account", webhook.account)):
+        if value is not None and len(value) > MAX_ID:
+            return Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
     base = webhook.id or _position_id(record)
     events = []
     for fact in webhook.facts:
@@ -207,9 +207,6 @@ def _webhook_events(webhook: Webhook, source: str, record: RawRecord, now: int, 
     return Accepted(tuple(events))
 
 
-# ------------------------------------------------------------------------------------------------- the canonical event
-
-
 def _event(
     kind: str,
     data: Any,
@@ -220,12 +217,12 @@ def _event(
     id: str | None,
     source: str,
     subject: Any,
-    time: Any,
+    time: str | int | None,
     account: str | None,
     timezone: Any,
     traceparent: Any,
 ) -> Event | Refused:
-    """One event of a known type; attributes are what the producer gave, None where nothing was given."""
+    """One event of a known type. Attributes are what the producer gave, else None; a number as ``time`` is epoch ms."""
     if kind in WITHOUT_SUBJECT:
         subject = ""
     elif subject is None or subject == "":
@@ -263,13 +260,13 @@ def _event(
     )
 
 
-def _event_time(given: Any, record: RawRecord, now: int) -> tuple[int, tuple[str, ...]] | Refused:
+def _event_time(given: str | int | None, record: RawRecord, now: int) -> tuple[int, tuple[str, ...]] | Refused:
     """The clock rules (semantics §3, §10): event time and what had to be mended."""
     stamp = record.timestamp if record.timestamp >= 0 else now
     flags: tuple[str, ...] = ()
     if given is None:
         instant, flags = stamp, ("time_missing",)
-    elif type(given) is str:
+    elif isinstance(given, str):
         try:
             # RFC 3339 allows a small z, which ISO 8601 parsers refuse.
             instant, naive = parse_instant(given.upper() if given[-1:] == "z" else given)
@@ -277,10 +274,10 @@ def _event_time(given: Any, record: RawRecord, now: int) -> tuple[int, tuple[str
             return Refused("invalid", "time: must be RFC 3339")
         if naive:
             flags = ("time_naive",)
-    elif type(given) is int and EARLIEST <= given <= LATEST:
+    elif EARLIEST <= given <= LATEST:
         instant = given
     else:
-        return Refused("invalid", "time: must be RFC 3339")
+        return Refused("invalid", "time: out of range")
     if instant > now + CLOCK_LIMIT:
         return Refused("time_in_future", f"time: more than {CLOCK_LIMIT // MINUTE} minutes ahead of its arrival")
     if instant > now + CLOCK_TOLERANCE:

@@ -60,9 +60,6 @@ def render_line(record: RawRecord) -> bytes:
     return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
 
 
-# ------------------------------------------------------------------------------------------------------------- reading
-
-
 def _record(entry: Any, number: int) -> RawRecord:
     if not isinstance(entry, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 (one error for everything a line can be wrong about)
@@ -143,9 +140,6 @@ def _headers(value: Any) -> Headers:
             raise ValueError("headers: must be an object, or a list of [name, value]")
         headers.append((pair[0], _text_bytes(pair[1], f"header {pair[0]!r}")))
     return tuple(headers)
-
-
-# ------------------------------------------------------------------------------------------------------------- writing
 
 
 def _render_value(value: bytes | None) -> Any:

@@ -1,8 +1,8 @@
 """Our own topics: canonical bytes of events and effects, and their exact inverse.
 
 CloudEvents 1.0, structured mode, as canonical JSON (sorted keys, compact, UTF-8, absent instead of null): the same
-value is the same bytes on every machine. Extension attributes: ``accountid``, ``timezone``, ``traceparent``, ``historical``,
-``flags`` (comma-separated, since an attribute is no list).
+value is the same bytes on every machine. Extension attributes: ``accountid``, ``timezone``, ``traceparent``,
+``historical``, ``flags`` (comma-separated, since an attribute is no list).
 """
 
 from __future__ import annotations
@@ -42,8 +42,6 @@ LedgerMessage: TypeAlias = LedgerRequest | Event
 
 _SPECVERSION = "1.0"
 _CONTENT_TYPE = "application/json"
-
-# -------------------------------------------------------------------------------------------------------------- events
 
 
 def encode_event(event: Event) -> bytes:
@@ -94,9 +92,6 @@ def arrival(record: RawRecord) -> int:
     if text is None or not (text.isascii() and text.isdigit()) or not EARLIEST <= int(text) <= LATEST:
         raise Undecodable("invalid", "header now: must be epoch milliseconds")
     return int(text)
-
-
-# ------------------------------------------------------------------------------------------------------------- effects
 
 
 def encode_effect(effect: Effect, time: int, traceparent: str | None = None) -> bytes:
@@ -156,8 +151,6 @@ def effect_id(effect: Effect) -> str:
             return derived_id(EFFECT_TYPES[type(effect)], effect.command_id, effect.now)
 
 
-# ---------------------------------------------------------------------------------------------------------- both sides
-
 _EVENT_DUMPS = {name: model.__pydantic_serializer__.to_python for name, model in TYPES.items()}
 _EFFECT_DUMPS = {model: model.__pydantic_serializer__.to_python for model in EFFECT_TYPES}
 _EFFECT_BODIES = validators({name: model for model, name in EFFECT_TYPES.items()})
@@ -204,7 +197,7 @@ def _event(document: dict[str, Any]) -> Event:
 
 
 def _check_attributes(event: Event) -> None:
-    """msgspec checks no Struct built in Python, and a wrong attribute must not surface in the middle of a step."""
+    """A Struct built in Python checks no types, and a wrong attribute must not surface in the middle of a step."""
     if not (type(event.id) is type(event.source) is type(event.subject) is str and event.id):
         raise Undecodable("invalid", "id, source and subject: must be text")
     if not event.subject and event.type not in WITHOUT_SUBJECT:

@@ -54,7 +54,7 @@ def build_policy(given: dict[str, Any], name: str = "policy") -> Policy:
     try:
         policy = Policy.model_validate(given)
     except ValidationError as error:
-        faults += [_fault(item) for item in error.errors(include_url=False)]
+        raise PolicyProblem(name, faults + [_fault(item) for item in error.errors(include_url=False)]) from None
     if faults:
         raise PolicyProblem(name, faults)
     return policy

@@ -2,7 +2,7 @@
 
 The rules are data: per theme, words and phrases of five languages, all tried on every comment. Nobody says which
 language a comment is in, so a word that means something else in one of the others is left out, such as "fast", German
-for almost. A trailing ``*`` takes every ending. Deterministic: the theme with most hits, earlier rows first among equals.
+for almost. A trailing ``*`` takes every ending. Deterministic: the theme with most hits, the earlier row among equals.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
    reservation moves to the later ``due`` of a repeated request. A request that is not newer than the release of its own
    command is a redelivery nobody waits for: ``unavailable``.
 3. A request is denied, in this order, by a switch (*paused*), by an ask to the same customer or the same e-mail address
-   (*overasking*), by the asks to the same account (*account*). All waits are half-open: they end at from + N × 86 400 s.
+   (*overasking*), by the asks to the same account (*account*). Waits are half-open: they end at from + N × 86 400 s.
 4. A reservation counts from ``due`` until it is released. A release is void against a confirmed reservation and against
    one that was requested after it.
 5. A confirmation says that a person has been asked, so it always counts: it restores a released reservation, and one of
@@ -91,7 +91,7 @@ def denied_overasking(command_id: str, asked_at: int, limits: Limits) -> Reserva
 
 
 def denied_account(command_id: str, asked: tuple[int | None, int | None], limits: Limits) -> ReservationDenied:
-    """Gate 9's answer; ``asked`` holds the newest ask if it is too near, and the ask that fills the quota if it is full."""
+    """Gate 9's answer; ``asked`` holds the newest ask if it is too near, and the oldest of a quota that is full."""
     newest, quota = asked
     opens, saw = [], []
     if newest is not None:
@@ -160,16 +160,20 @@ class Caps:
             case ReservationRequested():
                 return self.request(operation)
             case ReservationConfirmed():
-                return self.confirm(operation)
+                self.confirm(operation)
+                return None
             case ReservationReleased():
-                return self.release(operation)
+                self.release(operation)
+                return None
             case OpportunityOpened():
                 return self.opened(operation)
             case Event(data=ControlPaused(scope=scope, name=name), time=time):
-                return self.pause(scope, name, time)
+                self.pause(scope, name, time)
+                return None
             case Event(data=ControlResumed(scope=scope, name=name), time=time):
                 return self.resume(scope, name, time)
-        raise TypeError(f"not a matter of the ledger: {operation.type}")
+            case _:
+                raise TypeError(f"not a matter of the ledger: {operation.type}")
 
     def request(self, request: ReservationRequested) -> Answer:
         """Reserve an ask, or say why not."""

@@ -15,8 +15,8 @@ A turn's events are appended before the next turn is applied.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from referral_stream.core.asks import ReservationConfirmed, ReservationReleased, ReservationRequested, derived_id
 from referral_stream.core.caps import Answer, Operation, Result, arbitrated
@@ -25,9 +25,9 @@ from referral_stream.core.events import (
     ControlResumed,
     Event,
     ReservationDenied,
+    ReservationGranted,
     ReservationUnavailable,
 )
-from referral_stream.core.instants import DAY
 
 SOURCE = "referral-stream/ledger"
 ROUND_MILLISECONDS = 100
@@ -57,7 +57,7 @@ class Rounds:
 
     def add(self, request: ReservationRequested, now: int) -> list[ReservationRequested]:
         """Let a request wait; what may be answered at once is returned."""
-        if request.account_id is None:
+        if not request.account_id:
             return [request]
         key = (request.account_id, request.due)
         self._open.setdefault(key, _Round(now + self._wait, [])).requests.append(request)
@@ -91,16 +91,17 @@ class Turn:
 class Answered:
     """The outcome of a turn.
 
-    ``events`` go to ``customer-events``, each keyed by its subject. ``pauses`` are the breaker's: alert. ``refused`` were
-    denied for a switch: once their denials are appended, ask ``RedisLedger.stopped`` again and append :func:`resumption`
-    for those that nothing stops any more. A resumption that ran before the denials were appended told these customers
-    too early, and nobody would tell them again. ``unapplied`` did not reach the ledger and must not be lost.
+    ``events`` go to ``customer-events``, each keyed by its subject. ``pauses`` are the breaker's: alert. ``refused``
+    were denied for a switch: once their denials are appended, ask ``RedisLedger.stopped`` again and append
+    :func:`resumption` for those that nothing stops any more. A resumption that ran before the denials were appended
+    told these customers too early, and nobody would tell them again. ``unapplied`` must reach the ledger before
+    anything else does.
     """
 
     events: tuple[Event, ...]
     pauses: tuple[ControlPaused, ...] = ()
     refused: tuple[ReservationRequested, ...] = ()
-    unapplied: tuple[Operation, ...] = field(default=())
+    unapplied: tuple[Operation, ...] = ()
 
 
 def turns(records: Iterable[Operation], rounds: Rounds, now: int) -> list[Turn]:
@@ -111,30 +112,28 @@ def turns(records: Iterable[Operation], rounds: Rounds, now: int) -> list[Turn]:
     later record can forget whom it concerned.
     """
     found: list[Turn] = []
-    pending: list[Operation] = rounds.closed(now)  # type: ignore[assignment]  # a list made for us, widened
-    for operation in records:
-        match operation:
-            case ReservationRequested():
-                pending.extend(rounds.add(operation, now))
-            case ReservationConfirmed() | ReservationReleased():
-                pending.extend((*rounds.close(operation.account_id), operation))
-            case Event():
-                found.extend((_turn(pending, now), Turn((operation,))))
-                pending = []
-            case _:
-                pending.append(operation)
+    pending: list[Operation] = []
+    for operation in _ordered(records, rounds, now):
+        if isinstance(operation, Event):
+            found.extend((_turn(pending, now), Turn((operation,))))
+            pending = []
+        else:
+            pending.append(operation)
     found.append(_turn(pending, now))
     return [each for each in found if each.operations or each.expired]
 
 
 async def in_rounds(records: AsyncIterable[Operation]) -> AsyncIterator[Operation]:
-    """The records in the order in which the agent had them applied, with their own instants as the clock."""
+    """The records in the order in which the agent had them applied, with their own instants as the clock.
+
+    Requests that had expired by then are among them: whether they had, only the agent's clock knew, and a reservation
+    too many is given back by the decide agent's release, one too few would be an ask too many.
+    """
     rounds, clock = Rounds(), 0
     async for record in records:
         clock = max(clock, record.time if isinstance(record, Event) else record.now)
-        for turn in turns((record,), rounds, clock):
-            for operation in (*turn.expired, *turn.operations):
-                yield operation
+        for operation in _ordered((record,), rounds, clock):
+            yield operation
     for request in rounds.close_all():
         yield request
 
@@ -145,16 +144,77 @@ def answered(turn: Turn, results: Sequence[Result], now: int) -> Answered:
     pauses, refused = [], []
     for operation, result in zip(turn.operations, results, strict=True):
         match operation, result:
-            case ReservationRequested(), ReservationDenied(gate="paused"):
-                refused.append(operation)
+            case ReservationRequested(), ReservationGranted() | ReservationDenied() | ReservationUnavailable():
                 events.append(_answer(operation, result, now))
-            case ReservationRequested(), _:
-                events.append(_answer(operation, result, now))
+                if isinstance(result, ReservationDenied) and result.gate == "paused":
+                    refused.append(operation)
             case Event(data=ControlResumed() as data), tuple(customers):
                 events.extend(
-                    _event("resumed", (operation.id, each), customer=each, account=None, data=data, now=now)
+                    _event("resumed", (operation.source, operation.id, each), each, None, data, now)
                     for each in customers
                 )
             case _, ControlPaused():
                 pauses.append(result)
+            case _:
+                pass  # nothing to tell
     return Answered(tuple(events), tuple(pauses), tuple(refused))
+
+
+def unanswered(turn: Turn, now: int) -> Answered:
+    """What to append when the ledger failed: it fails closed."""
+    requests = [each for each in turn.operations if isinstance(each, ReservationRequested)]
+    return Answered(
+        events=tuple(_unavailable(each, now) for each in (*turn.expired, *requests)),
+        unapplied=tuple(each for each in turn.operations if not isinstance(each, ReservationRequested)),
+    )
+
+
+def resumption(request: ReservationRequested, now: int) -> Event:
+    """Tells one customer that what stopped the request is over; see :class:`Answered`."""
+    data = ControlResumed(scope="trigger", name=request.trigger, by=SOURCE, why="resumed while it was being denied")
+    return _event("resumed", (request.command_id, request.now), request.customer_id, request.account_id, data, now)
+
+
+def _ordered(records: Iterable[Operation], rounds: Rounds, now: int) -> Iterator[Operation]:
+    yield from rounds.closed(now)
+    for record in records:
+        match record:
+            case ReservationRequested():
+                yield from rounds.add(record, now)
+            case ReservationConfirmed() | ReservationReleased():
+                yield from rounds.close(record.account_id)
+                yield record
+            case _:
+                yield record
+
+
+def _turn(operations: Iterable[Operation], now: int) -> Turn:
+    def late(operation: Operation) -> bool:
+        return isinstance(operation, ReservationRequested) and now > operation.valid_until
+
+    operations = tuple(operations)
+    expired = tuple(each for each in operations if isinstance(each, ReservationRequested) and late(each))
+    return Turn(tuple(each for each in operations if not late(each)), expired)
+
+
+def _unavailable(request: ReservationRequested, now: int) -> Event:
+    return _answer(request, ReservationUnavailable(command_id=request.command_id), now)
+
+
+def _answer(request: ReservationRequested, answer: Answer, now: int) -> Event:
+    # One id for one request: if a crash makes the ledger answer it twice, the first answer stands.
+    return _event("answer", (request.command_id, request.now), request.customer_id, request.account_id, answer, now)
+
+
+def _event(
+    kind: str, identity: tuple[object, ...], customer: str, account: str | None, data: Answer | ControlResumed, now: int
+) -> Event:
+    return Event(
+        id=derived_id(kind, *identity),
+        source=SOURCE,
+        type=data.type,
+        subject=customer,
+        account=account,
+        time=now,
+        data=data,
+    )

@@ -14,10 +14,10 @@ Keys (``GEN`` is the generation: every rebuild makes one, and one is live):
 ``PREFIX:{ledger}:GEN:breaker:TRIGGER``                hash    newest hour, and what a resumption forgave
 =====================================================  ======  =================================================
 
-The hash tag keeps them in one slot of a cluster. They hold ids and HMACs, nothing personal. Reservations, asks, refusals
-and openings carry a TTL; it runs in real time while the rules run on the records' time, so it is only an upper bound,
-more than twice the longest period. Switches and breaker marks stay: there are as many as names. Redis must run with
-``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
+The hash tag keeps them in one slot of a cluster. They hold ids and HMACs, nothing personal. Reservations, asks,
+refusals and openings carry a TTL; it runs in real time while the rules run on the records' time, so it is only an
+upper bound, more than twice the longest period. Switches and breaker marks stay: there are as many as names. Redis
+must run with ``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
 """
 
 from __future__ import annotations
@@ -140,13 +140,12 @@ class RedisLedger:
             return cast("list[Answer]", await self.apply(requests))
         except LedgerUnavailable as cause:
             _log.warning(
-                "ledger_unavailable", extra={"requests": len(requests), "cause": type(cause.__cause__ or cause).__name__}
+                "ledger_unavailable",
+                extra={"requests": len(requests), "cause": type(cause.__cause__ or cause).__name__},
             )
             return [ReservationUnavailable(command_id=each.command_id) for each in requests]
 
-    async def answer_round(
-        self, requests: Sequence[ReservationRequested]
-    ) -> list[tuple[ReservationRequested, Answer]]:
+    async def answer_round(self, requests: Sequence[ReservationRequested]) -> list[tuple[ReservationRequested, Answer]]:
         """Answer the requests of one instant, best contact first; the result is in that order."""
         ordered = arbitrated(requests)
         return list(zip(ordered, await self.answer_batch(ordered), strict=True))
@@ -241,12 +240,12 @@ class RedisLedger:
     async def _call(self, generation: str, operations: Sequence[tuple[object, ...]]) -> list[_Reply]:
         arguments = (1, self._ready_key, generation, self._limits, orjson.dumps(operations))
         try:
-            status, *replies = await self._execute("EVALSHA", _DIGEST, *arguments)
+            reply: list[Any] = await self._execute("EVALSHA", _DIGEST, *arguments)
         except _ScriptMissing:
-            status, *replies = await self._execute("EVAL", _SCRIPT, *arguments)
-        match status:
+            reply = await self._execute("EVAL", _SCRIPT, *arguments)
+        match reply[0]:
             case "applied":
-                return replies
+                return reply[1:]
             case "superseded":
                 raise _Superseded
             case "lost":
@@ -298,11 +297,10 @@ class RedisLedger:
             case OpportunityOpened(trigger=trigger) if kind == "tripped":
                 hour, count, doubled_limit = reply[1:]
                 return paused_by_breaker(trigger, hour, count, doubled_limit / 2)
-            case Event(data=ControlPaused()):
-                return None
             case Event(data=ControlResumed()):
                 return _resumed(reply)
-        return None
+            case _:
+                return None
 
 
 class _Superseded(Exception):
@@ -332,7 +330,8 @@ def _encoded(operation: Operation) -> tuple[object, ...]:
             return "pause", scope, name or "", time
         case Event(data=ControlResumed(scope=scope, name=name), time=time):
             return "resume", scope, name or "", time
-    raise TypeError(f"not a matter of the ledger: {operation.type}")
+        case _:
+            raise TypeError(f"not a matter of the ledger: {operation.type}")
 
 
 def _resumed(reply: _Reply) -> tuple[str, ...]:

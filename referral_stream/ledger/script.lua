@@ -124,7 +124,7 @@ function operation.request(command, customer, account, email, segment, trigger, 
   end
 
   local newest = math.max(asked('customer', customer, 1) or -1, asked('email', email, 1) or -1)
-  if newest >= 0 and due < newest + customer_period then return {'overasking', newest} end
+  if newest >= 0 and due <= newest + customer_period then return {'overasking', newest} end
 
   local near, quota = asked('account', account, 1), asked('account', account, account_quota)
   if near and due >= near + account_gap then near = nil end

@@ -119,7 +119,7 @@ class EmbeddedBroker:
         return tuple(sorted((PartitionUsage(*row) for row in rows), key=lambda row: -row.size_bytes))
 
     def require_room(self) -> None:
-        """Return if the broker may be given more; raise `BrokerFull`, naming the partition, while that is still safe."""
+        """Return if the broker may be given more; else raise `BrokerFull`, which names the partition."""
         fullest = next(iter(self.usage()), None)
         if fullest is not None and fullest.size_bytes >= ROOM_FRACTION * PARTITION_BYTES:
             raise BrokerFull(

@@ -97,7 +97,7 @@ class FactReplay:
         happened: list[Happened] = []
         while turns:
             turns = self._answer(self._finish(turns, now, happened), now)
-        happened.sort(key=_place)
+        happened.sort(key=lambda item: item.effect.customer_id)  # stable: an ask comes before what it supersedes
         return happened
 
     def _take(self, event: Event, now: int, turns: dict[str, Turn]) -> None:
@@ -152,9 +152,3 @@ class FactReplay:
             )
             self._turn(request.customer_id, now, turns).take(event)
         return turns
-
-
-def _place(item: Happened) -> tuple[str, str, str]:
-    """The order of outputs at one instant: customer, opportunity; the sort is stable, so n follows."""
-    effect = item.effect
-    return (effect.customer_id, effect.opportunity_id if hasattr(effect, "opportunity_id") else "", "")

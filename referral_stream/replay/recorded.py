@@ -8,7 +8,7 @@ runs on two machines write the same bytes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
@@ -118,7 +118,9 @@ class _Reader:
                 if not self.skip_bad:
                     raise
                 self.summary.bad_lines += 1
-                bad = RawRecord(topic=self.log.name, partition=0, offset=self.line - 1, timestamp=0, value=line)
+                bad = RawRecord(
+                    topic=self.log.name, partition=0, offset=self.line - 1, timestamp=0, key=None, value=line
+                )
                 self._refuse(bad, f"unreadable line: {error.problem}", now=0)
                 continue
             ours = _is_ours(record, self.boundary)
@@ -187,12 +189,11 @@ def _with_progress(source: BinaryIO, progress: Callable[[int], None] | None) -> 
     progress(read)
 
 
-def _output_order(item: Happened) -> tuple[int, str, str]:
-    effect = item.effect
-    return item.now, effect.customer_id, getattr(effect, "opportunity_id", "")
+def _output_order(item: Happened) -> tuple[int, str]:
+    return item.now, item.effect.customer_id
 
 
-def _write(items: Iterable[Happened], files: dict[str, BinaryIO], summary: Summary) -> None:
+def _write(items: Iterable[Happened], files: Mapping[str, BinaryIO], summary: Summary) -> None:
     for now, effect in items:
         match effect:
             case Decision(outcome=outcome):

@@ -14,7 +14,6 @@ from referral_stream.local.errors import BrokerFull, ServiceFailed
 from tests.local.orphans import lives, start_then_be_killed
 from tests.services.process import wait_until
 
-
 RECORD_BYTES = 100_000
 
 

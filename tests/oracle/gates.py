@@ -2,17 +2,27 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from tests.oracle import signals
+from tests.oracle import past_asks, signals
+from tests.oracle.local_time import local_date
 from tests.oracle.policy import Policy
 from tests.oracle.records import Event
-from tests.oracle.signals import Cause, Known, of, waiting_until
+from tests.oracle.signals import DAY, Known, of
+from tests.oracle.trouble import (
+    Cause,
+    UsageJudgement,
+    cancellation_causes,
+    detractor_causes,
+    ended_causes,
+    money_causes,
+    ticket_causes,
+    usage_causes,
+    waiting_until,
+)
 
 Reason = dict[str, Any]  # gate, answer, until (an instant, an event's type, or None), saw, limit
-
-DAY = timedelta(days=1)
 
 
 @dataclass
@@ -21,7 +31,7 @@ class Situation:
 
     now: datetime
     known: Known
-    usage: trouble.UsageJudgement
+    usage: UsageJudgement
     asks: list[dict[str, Any]]  # without the ask this opportunity itself became
     opportunity_id: str
     trigger: str
@@ -76,7 +86,7 @@ def too_early(s: Situation) -> list[Cause]:
         causes.append(("until_event", "milestone.reached", "no value realised yet"))
     active = [event["time"] for event in of(s.known, *signals.ACTIVITY)]
     for name in s.zones:
-        if not active or signals.local_date(min(active), name) == signals.local_date(max(active), name):
+        if not active or local_date(min(active), name) == local_date(max(active), name):
             causes.append(("until_event", "interaction.recorded", "first interaction"))
             break
     for contract in signals.newest_of_each(of(s.known, "contract.signed"), "contract_id").values():
@@ -87,12 +97,12 @@ def too_early(s: Situation) -> list[Cause]:
 
 def trouble(s: Situation) -> list[Cause]:
     return [
-        *trouble.ticket_causes(s.known, s.now),
-        *trouble.detractor_causes(s.known, s.now),
-        *trouble.money_causes(s.known, s.now),
-        *trouble.cancellation_causes(s.known, s.now),
-        *trouble.ended_causes(s.known, s.now),
-        *trouble.usage_causes(s.usage, s.now),
+        *ticket_causes(s.known, s.now),
+        *detractor_causes(s.known, s.now),
+        *money_causes(s.known, s.now),
+        *cancellation_causes(s.known, s.now),
+        *ended_causes(s.known, s.now),
+        *usage_causes(s.usage, s.now),
     ]
 
 
@@ -107,11 +117,11 @@ def propensity(s: Situation) -> list[Cause]:
 
 
 def answers(s: Situation) -> list[Cause]:
-    if asks.told_to_stop(s.known):
+    if past_asks.told_to_stop(s.known):
         return [("never", None, "told to stop")]
     return [
         cause
-        for end in asks.answer_ends(s.known, s.asks, s.now)
+        for end in past_asks.answer_ends(s.known, s.asks, s.now)
         for cause in waiting_until(end, s.now, "answer or silence")
     ]
 
@@ -119,7 +129,7 @@ def answers(s: Situation) -> list[Cause]:
 def overasking(s: Situation) -> list[Cause]:
     own = [
         cause
-        for ask in asks.counted_asks(s.known, s.asks)
+        for ask in past_asks.counted_asks(s.known, s.asks)
         for cause in waiting_until(ask["asked_at"] + s.policy["customer_cap_days"] * DAY, s.now, "asked")
     ]
     return own + denied(s, "overasking")
@@ -156,7 +166,7 @@ def approval(s: Situation) -> list[Cause]:
 
 def held_out(customer: str, account_id: str | None, policy: Policy) -> bool:
     digest = hashlib.sha256(f"{policy['holdout_salt']}|{account_id or customer}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 < policy["holdout_share"]
+    return bool(int.from_bytes(digest[:8], "big") / 2**64 < policy["holdout_share"])
 
 
 # In the order of the page; `moment` is worked out last, from the answers of the others, and `holdout` is drawn at

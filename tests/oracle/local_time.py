@@ -136,7 +136,7 @@ def first_loud(span: Span, names: list[str], policy: Policy) -> datetime | None:
 
 
 def email_instant(start: datetime, deadline: datetime, names: list[str], policy: Policy) -> datetime | None:
-    """The instant a clock picks for an e-mail in [start, deadline): in the slot if any of it is left, else not quiet."""
+    """The instant the clock picks for an e-mail in [start, deadline): in the slot if any is left, else not quiet."""
     if start >= deadline:
         return None
     slots = [first_loud(span, names, policy) for span in sorted(slot_spans(start, deadline, names, policy))]

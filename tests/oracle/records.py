@@ -32,10 +32,8 @@ def uid(*parts: object) -> str:
 def instant(value: str | float) -> datetime:
     """RFC 3339 or epoch milliseconds as UTC, cut to the millisecond; a naive time is UTC.
 
-    Raises `ValueError` for anything else.
+    Raises `ValueError` or `TypeError` for anything else.
     """
-    if isinstance(value, bool):
-        raise ValueError("a truth value is no time")
     if isinstance(value, int | float):
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=math.floor(value))
     found = datetime.fromisoformat(value)

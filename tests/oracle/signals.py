@@ -144,6 +144,14 @@ def responses(known: Known, kind: str = "nps.responded") -> dict[str, Event]:
     return newest_of_each(of(known, kind), "response_id")
 
 
+def survey_withdrawn(known: Known, opener: Event) -> bool:
+    """Whether what opened an opportunity was a survey answer since corrected to a lower one."""
+    if opener["type"] not in ("nps.responded", "csat.responded"):
+        return False
+    revision = responses(known, opener["type"])[opener["data"]["response_id"]]
+    return revision["data"]["score"] < 9 if opener["type"] == "nps.responded" else not top_box(revision)
+
+
 def above_average(known: Known) -> bool:
     return bool(said_last(of(known, "usage.compared"), "above_average"))
 
@@ -191,3 +199,12 @@ def score(known: Known, now: datetime) -> dict[str, Any]:
     }
     raw = sum(parts.values())
     return {"value": min(100, raw), "raw": raw, "parts": parts}
+
+
+def on_trial(known: Known) -> bool:
+    subscriptions = newest_of_each(of(known, "trial.started", "trial.ended", "subscription.started"), "subscription_id")
+    if any(event["type"] == "trial.started" for event in subscriptions.values()):
+        return True
+    signed_up = [event for event in of(known, "customer.signed_up") if "trial" in event["data"]]
+    last = newest([*signed_up, *of(known, "trial.ended", "subscription.started")])
+    return last is not None and bool(last["data"].get("trial"))

@@ -108,15 +108,6 @@ def ended_causes(known: Known, now: datetime) -> list[Cause]:
     return waiting_until(back + 30 * DAY, now, "had ended") if back else []
 
 
-def on_trial(known: Known) -> bool:
-    subscriptions = newest_of_each(of(known, "trial.started", "trial.ended", "subscription.started"), "subscription_id")
-    if any(event["type"] == "trial.started" for event in subscriptions.values()):
-        return True
-    signed_up = [event for event in of(known, "customer.signed_up") if "trial" in event["data"]]
-    last = newest([*signed_up, *of(known, "trial.ended", "subscription.started")])
-    return last is not None and bool(last["data"].get("trial"))
-
-
 @dataclass
 class UsageJudgement:
     """A history, because each day is judged once, on what was known at its 00:00Z."""

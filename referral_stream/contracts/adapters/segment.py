@@ -61,9 +61,6 @@ def _account(payload: Payload) -> str | None:
     return id_at(payload, "groupId", "context.groupId", "group_id", "context.group_id")
 
 
-# --------------------------------------------------------------------------------------------------------------- calls
-
-
 def _identified(payload: Payload, reading: Reading) -> Facts:
     """Who somebody is: the hash of the address, and since when they are a customer."""
     facts = _profile(email_hmac=reading.email_hmac(at(payload, "traits.email")))
@@ -78,9 +75,6 @@ def _joined(payload: Payload, _: Reading) -> Facts:
 def _profile(**known: str | None) -> Facts:
     data = {name: value for name, value in known.items() if value is not None}
     return (Fact("customer.profile_changed", data),) if data else ()
-
-
-# --------------------------------------------------------------------------------------------------------- track calls
 
 
 def _used(payload: Payload, _: Reading) -> Facts:

@@ -60,9 +60,6 @@ def _before(payload: Payload) -> Payload:
     return _resource(payload) | (changed if isinstance(changed, dict) else {})
 
 
-# ------------------------------------------------------------------------------------------------------------ invoices
-
-
 def _paid(payload: Payload, _: Reading) -> Facts:
     """A paid invoice; that of a billing cycle renews. The first one does not, nor one over nothing (a free plan)."""
     invoice = _resource(payload)
@@ -81,9 +78,6 @@ def _unpaid(payload: Payload, _: Reading) -> Facts:
 def _voided(payload: Payload, _: Reading) -> Facts:
     """Nothing is owed any more: without this the failed payment would stay open for ever."""
     return (Fact("invoice.paid", {"invoice_id": id_at(_resource(payload), "id")}),)
-
-
-# ------------------------------------------------------------------------------------------------------- subscriptions
 
 
 def _subscribed(payload: Payload, _: Reading) -> Facts:
@@ -181,9 +175,6 @@ def _unsubscribed(payload: Payload, _: Reading) -> Facts:
     return (Fact("subscription.ended", subscription),)
 
 
-# ------------------------------------------------------------------------------------------------ charges and disputes
-
-
 def _refunded(payload: Payload, _: Reading) -> Facts:
     return (Fact("charge.refunded", {"charge_id": id_at(_resource(payload), "id")}),)
 
@@ -197,9 +188,6 @@ def _dispute_closed(payload: Payload, _: Reading) -> Facts:
     dispute = _resource(payload)
     won = dispute.get("status") in {"won", "warning_closed"}
     return (Fact("dispute.closed", {"charge_id": id_at(dispute, "charge"), "won": won}),)
-
-
-# ----------------------------------------------------------------------------------------------------------- customers
 
 
 def _customer_created(payload: Payload, reading: Reading) -> Facts:

@@ -7,6 +7,7 @@ faust-streaming and aiokafka; `tests/stream/transport/test_faust_contract.py` ho
 
 from referral_stream.stream.transport.app import BatchApp, create_app
 from referral_stream.stream.transport.batch import (
+    AsyncProcessor,
     BatchResult,
     Changes,
     Headers,
@@ -29,6 +30,7 @@ from referral_stream.stream.transport.partitioner import partition_of
 from referral_stream.stream.transport.run import run_worker, running
 
 __all__ = [
+    "AsyncProcessor",
     "BatchApp",
     "BatchResult",
     "Changes",

@@ -1,4 +1,4 @@
-"""The Faust app of one role: its agents feed lanes, its tables are written per batch, its dangerous defaults are closed.
+"""The Faust app of one role: agents feed lanes, tables are written per batch, dangerous defaults are closed.
 
 Stock Faust acks an event whose processing failed, can commit past events in flight, lets the commit overtake the
 changelog, serves tables on all interfaces and reads 100 settings from the environment. None of that is left here.
@@ -18,14 +18,14 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 from yarl import URL
 
-from referral_stream.stream.transport.batch import Changes, Output, Processor, Refusal, Supersedes
+from referral_stream.stream.transport.batch import AsyncProcessor, Changes, Output, Processor, Refusal, Supersedes
 from referral_stream.stream.transport.config import WorkerConfig
-from referral_stream.stream.transport.consumer import BatchConsumer
+from referral_stream.stream.transport.consumer import BatchConsumer, BatchMessage
 from referral_stream.stream.transport.errors import BatchRefused, TransportError
 from referral_stream.stream.transport.fence import Fence
 from referral_stream.stream.transport.lanes import Lanes, Step
 from referral_stream.stream.transport.publish import Publisher, Sent
-from referral_stream.stream.transport.recovery import BatchTableManager
+from referral_stream.stream.transport.recovery import BatchRecovery, BatchTableManager
 from referral_stream.stream.transport.stateful import Stateful
 from referral_stream.stream.transport.stateless import Stateless
 from referral_stream.stream.transport.table import BatchTable
@@ -33,6 +33,7 @@ from referral_stream.stream.transport.topics import BatchTopic, check_topics
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
+    from faust.streams import Stream
     from faust.types import StreamT
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class BatchApp(faust.App):
 
     # -- declaring -------------------------------------------------------------------------------------------------
 
-    def stateless(self, topics: Iterable[str], processor: Processor) -> None:
+    def stateless(self, topics: Iterable[str], processor: Processor | AsyncProcessor) -> None:
         """Consume `topics`, one agent each, and publish what `processor` makes of them: at least once."""
         for topic in topics:
             self._consume(topic, Stateless(self, processor), partitions=None)
@@ -150,8 +151,8 @@ class BatchApp(faust.App):
         channel = BatchTopic(self, topics=[topic], partitions=partitions, key_type=bytes, value_type=bytes)
 
         async def feed(stream: StreamT[Any]) -> None:
-            async for event in stream.noack().events():
-                self.lanes.feed(event.message)
+            async for event in cast("Stream[Any]", stream).noack().events():
+                self.lanes.feed(cast("BatchMessage", event.message))
 
         self.agent(channel, name=topic, concurrency=1, supervisor_strategy=CrashingSupervisor)(feed)
 
@@ -189,7 +190,7 @@ class BatchApp(faust.App):
         """
         return self._role.tables[table].items(partition)
 
-    async def send(self, outputs: Sequence[Output]) -> None:
+    async def send(self, outputs: Sequence[Output]) -> None:  # type: ignore[override]  # nobody else calls Faust's
         """Publish outside of any transaction, idempotently; returns when all is acknowledged by the broker.
 
         Raises:
@@ -209,15 +210,27 @@ class BatchApp(faust.App):
         return self._stateful
 
     @property
+    def batch_consumer(self) -> BatchConsumer:
+        return cast("BatchConsumer", self.consumer)
+
+    @property
+    def batch_producer(self) -> BatchProducer:
+        return cast("BatchProducer", self.producer)
+
+    @property
+    def recovery(self) -> BatchRecovery:
+        return cast("BatchTableManager", self.tables).recovery
+
+    @property
     def plain_producer(self) -> AIOKafkaProducer:
-        return cast("BatchProducer", self.producer)._ensure_producer()
+        return self.batch_producer._ensure_producer()
 
     async def acknowledged(self, sent: Sequence[Sent]) -> None:
         """As `Publisher.acknowledged`, for what went through the plain producer."""
         try:
             await self.publisher.acknowledged(sent)
         except BatchRefused:
-            await cast("BatchProducer", self.producer).renew()
+            await self.batch_producer.renew()
             raise
 
     def changed(self, partition: int, changes: Changes) -> None:
@@ -226,7 +239,7 @@ class BatchApp(faust.App):
 
     def producer_settings(self) -> dict[str, Any]:
         """What every producer of this app is made with."""
-        producer = cast("BatchProducer", self.producer)
+        producer = self.batch_producer
         return {**producer._settings_default(), **producer._settings_auth(), **producer._settings_extra()}
 
     def fail(self, exc: BaseException, what: str = "") -> None:
@@ -251,7 +264,7 @@ class BatchApp(faust.App):
         if assignment != self.consumer_generation_id or assignment == self._rejoined_after or self.rebalancing:
             return
         self._rejoined_after = assignment
-        self.consumer._thread.request_rejoin()
+        self.batch_consumer.request_rejoin()
 
         def check() -> None:
             if assignment == self.consumer_generation_id and not self.rebalancing and not self.should_stop:
@@ -267,7 +280,7 @@ class BatchApp(faust.App):
         return self.rebalancing_count != self._settled_rebalances
 
     @rebalancing.setter
-    def rebalancing(self, flag: bool) -> None:  # type: ignore[override]
+    def rebalancing(self, flag: bool) -> None:
         """Faust's own flag is not kept."""
 
     def begin_assignment(self) -> None:
@@ -305,7 +318,7 @@ class BatchApp(faust.App):
         if role is None:
             return
         self._owned = frozenset(tp.partition for tp in self._assignment or () if tp.topic == role.topic)
-        for changelog, highwater in self.tables.recovery.active_highwaters.items():
+        for changelog, highwater in self.recovery.active_highwaters.items():
             role.step.set_end(changelog, highwater + 1)
         if self._owned and role.on_partitions_ready is not None:
             role.on_partitions_ready(self._owned)

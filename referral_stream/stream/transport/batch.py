@@ -67,7 +67,16 @@ class Processor(Protocol):
     is a fault of the program: it stops the worker, so what a record can provoke must become an output instead.
     """
 
-    def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult: ...
+    def __call__(self, partition: int, records: Sequence[Record], read: Read, /) -> BatchResult: ...
+
+
+class AsyncProcessor(Protocol):
+    """The step of an app that asks another service, and has no tables. What it awaits must have a timeout of its own.
+
+    Called like a `Processor`; its effects elsewhere must be idempotent, because a batch is computed again after any failure.
+    """
+
+    async def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult: ...
 
 
 Refusal: TypeAlias = Callable[[Output, Exception], Sequence[Output]]

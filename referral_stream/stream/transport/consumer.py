@@ -2,9 +2,9 @@
 
 Three rules keep it lossless (each has a test):
 
-1. *Contiguity.* Every fetch carries the offset where it began: the last seek, or the end of the fetch before it. A fetch
-   is delivered only if it begins at or below the wanted offset; else records are missing and we seek back. Offsets that
-   are missing *within* fetches are real (transaction markers, compaction, retention).
+1. *Contiguity.* Every fetch carries the offset where it began: the last seek, or the end of the fetch before it. It is
+   delivered only if it begins at or below the wanted offset; else records are missing and we seek back. Offsets that
+   are missing *within* a fetch are real (transaction markers, compaction, retention).
 2. *Nothing is delivered during a rebalance*: Faust clears its stream queues on the way out of one, and a later commit
    would pass what was cleared. What is held back leaves a gap that rule 1 closes.
 3. *Acks count for their own assignment only.* Batches of a partition are acked in order, and the commit follows the
@@ -18,14 +18,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage
+from faust.types.tuples import ConsumerMessage, Message
 from mode.utils.futures import notify
 
 from referral_stream.stream.transport.batch import Record
@@ -61,6 +62,19 @@ def contiguous(fetched: Fetched, wanted: int) -> list[Record] | None:
     return [record for record in records if record.offset >= wanted]
 
 
+class BatchMessage(ConsumerMessage):
+    """A whole batch as one message at the offset of its last record: acking it commits them all."""
+
+    def __init__(self, tp: TP, records: Sequence[Record], assignment: int) -> None:
+        last = records[-1]
+        super().__init__(
+            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, [], None, None, None, 0, 0, tp,
+            generation_id=assignment,
+        )  # fmt: skip
+        self.records = records
+        self.assignment = assignment
+
+
 class RebalanceListener(driver.ConsumerRebalanceListener):
     """Runs in the consumer's thread, between aiokafka's coordinator and Faust."""
 
@@ -69,7 +83,7 @@ class RebalanceListener(driver.ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         thread = self._thread
         thread.begin_assignment()
-        await thread.on_partitions_assigned(driver.ensure_TPset(assigned), thread.app.consumer_generation_id)
+        await thread.on_partitions_assigned(ensure_TPset(assigned), thread.app.consumer_generation_id)
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
@@ -116,9 +130,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self.next_offsets.update(partitions)
         await super()._seek_wait(consumer, partitions)
 
-    async def _fetch_records(self, *args: Any, **kwargs: Any) -> dict[TP, Fetched]:
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> dict[TP, Fetched]:  # type: ignore[override]  # `_fetch` knows
         fetched: dict[TP, Fetched] = {}
-        for tp, records in (await super()._fetch_records(*args, **kwargs)).items():
+        for partition, records in (await super()._fetch_records(*args, **kwargs)).items():
+            tp = TP(*partition)  # aiokafka's own type equals Faust's, but Faust insists on its own
             fetched[tp] = Fetched(self.next_offsets.get(tp), records)
             self.next_offsets[tp] = records[-1].offset + 1
         return fetched
@@ -169,7 +184,7 @@ class BatchConsumer(driver.Consumer):
         try:
             while not (self.should_stop or fetcher.should_stop):
                 if not self.flow_active:
-                    await self.wait(self.can_resume_flow)
+                    await self.wait(self.can_resume_flow.wait())
                     continue
                 active = self._get_active_partitions()
                 if not active:  # all paused or full: there is no waiting for a set, and aiokafka takes {} for "all"
@@ -188,14 +203,14 @@ class BatchConsumer(driver.Consumer):
     async def _fetch(self, active: set[TP]) -> None:
         assignment = self.app.consumer_generation_id
         try:
-            fetched = await self._getmany(active, _POLL_SECONDS)
+            fetched = cast("dict[TP, Fetched]", await self._getmany(active, _POLL_SECONDS))
         except KafkaError as exc:
             if not exc.retriable:
                 raise
             logger.warning("fetching failed, again in %s s: %r", _RETRY_SECONDS, exc)
             await self.sleep(_RETRY_SECONDS)
             return
-        recovery = self.app.tables.recovery
+        recovery = self.app.recovery
         for tp, part in fetched.items():
             # A stopped flow, a pause or another assignment: whoever caused it seeks before it goes on.
             if not self.flow_active or assignment != self.app.consumer_generation_id:
@@ -219,7 +234,7 @@ class BatchConsumer(driver.Consumer):
             return
         for begin in range(0, len(records), self.app.config.max_batch_records):
             part = records[begin : begin + self.app.config.max_batch_records]
-            await self.wait_first(self.callback(self._batch_message(tp, part, assignment)), self.suspend_flow.wait())
+            await self.wait_first(self.callback(BatchMessage(tp, part, assignment)), self.suspend_flow.wait())
             if not self.flow_active or assignment != self.app.consumer_generation_id:
                 return  # the position is the next assignment's now
             self._read_offset[tp] = part[-1].offset + 1
@@ -232,26 +247,21 @@ class BatchConsumer(driver.Consumer):
         except (IllegalStateError, TimeoutError):
             logger.info("%s-%s is not ours any more", tp.topic, tp.partition)
 
-    def _batch_message(self, tp: TP, records: list[Record], assignment: int) -> ConsumerMessage:
-        """A whole batch as one message at the offset of its last record: acking it commits them all."""
-        last = records[-1]
-        return ConsumerMessage(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, [], None, records, None, 0, 0, tp,
-            generation_id=assignment,
-        )  # fmt: skip
-
     async def perform_seek(self) -> None:
         """Seek the source partitions to their committed offsets, or to their beginning, and remember the positions."""
         sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
         committed = await self._thread.committed(sources)
         fresh = [tp for tp, offset in committed.items() if offset is None or offset < 0]
-        positions: dict[TP, int] = {tp: offset for tp, offset in committed.items() if offset is not None and offset >= 0}
+        positions = {tp: offset for tp, offset in committed.items() if offset is not None and offset >= 0}
         if fresh:
             beginnings = await self.earliest_offsets(*fresh)
-            positions |= {driver.ensure_TP(tp): offset for tp, offset in beginnings.items()}
+            positions |= {TP(*tp): offset for tp, offset in beginnings.items()}
         await self.seek_wait(positions)
         self._read_offset.update(positions)
         self._committed_offset.update({tp: None if tp in fresh else offset for tp, offset in positions.items()})
+
+    def request_rejoin(self) -> None:
+        self._thread.request_rejoin()
 
     def pause_fetching(self, tp: TP) -> None:
         """Let a partition rest whose lane is full."""
@@ -266,13 +276,13 @@ class BatchConsumer(driver.Consumer):
 
     # -- acks and commits ------------------------------------------------------------------------------------------
 
-    def ack(self, message: ConsumerMessage) -> bool:
+    def ack(self, message: Message) -> bool:
         if message.generation_id != self.app.consumer_generation_id:
             self.forget(message)
             return False
         return super().ack(message)
 
-    def forget(self, message: ConsumerMessage) -> None:
+    def forget(self, message: Message) -> None:
         """Stop waiting for this batch without committing it: it will be delivered again, here or elsewhere."""
         message.acked = True
         self._unacked_messages.discard(message)
@@ -288,7 +298,11 @@ class BatchConsumer(driver.Consumer):
         self._acked_index[tp].clear()
         return last + 1
 
-    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002  (Faust's signature)
+    async def _commit_offsets(
+        self,
+        offsets: Mapping[TP, int],
+        start_new_transaction: bool = True,  # noqa: ARG002, FBT001, FBT002  (Faust's signature)
+    ) -> bool:
         """Nothing has to be flushed first: a batch is acked when all that it published is acknowledged."""
         assignment = self.assignment()
         owned = {tp: offset for tp, offset in offsets.items() if tp in assignment}

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# After a commit, the coordinator answers CONCURRENT_TRANSACTIONS until its markers are written: 1 to 3 ms. aiokafka then
-# sleeps 20 ms, which would be most of a small batch's latency.
+# After a commit, the coordinator answers CONCURRENT_TRANSACTIONS until its markers are written: 1 to 3 ms. aiokafka
+# then sleeps 20 ms, which would be most of a small batch's latency.
 _MARKER_BACKOFF_SECONDS: Final = 0.002
 _RETRY_BACKOFF_MS: Final = 20
 _DISCARD_SECONDS: Final = 5.0
@@ -97,12 +97,16 @@ class Fence:
         await asyncio.gather(*self._discarding)
 
     async def transact(
-        self, tp: TP, assignment: int, publisher: Publisher, send: Callable[[aiokafka.AIOKafkaProducer], Awaitable[Sequence[Sent]]]
-    ) -> Sequence[Sent]:
+        self,
+        tp: TP,
+        assignment: int,
+        publisher: Publisher,
+        send: Callable[[aiokafka.AIOKafkaProducer], Awaitable[Sequence[Sent]]],
+    ) -> None:
         """One transaction with everything that `send` sends; returns when it is committed.
 
         Raises:
-            NotOwner: the producer of `tp` is of another assignment (records of an old one may not be written by a new one).
+            NotOwner: the producer of `tp` is of another assignment than the records.
             Fenced: there is a newer owner, or this producer cannot go on. Nothing of this is visible, or ever will be.
             KafkaError: the transaction was aborted; it can be tried again if the error says so.
         """
@@ -126,7 +130,6 @@ class Fence:
             if isinstance(exc, BatchRefused):  # it broke the sequence of this producer: begin again with new ones
                 raise Fenced(f"{tp.topic}-{tp.partition}") from exc
             raise
-        return sent
 
 
 def _is_fatal(producer: aiokafka.AIOKafkaProducer, exc: Exception) -> bool:

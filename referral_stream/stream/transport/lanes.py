@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage
 
 from referral_stream.stream.transport.batch import Record
 from referral_stream.stream.transport.errors import BatchRefused, NotOwner
 
 if TYPE_CHECKING:
     from referral_stream.stream.transport.app import BatchApp
+    from referral_stream.stream.transport.consumer import BatchMessage
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Lane:
         self._app = app
         self._tp = tp
         self._step = step
-        self._queue: deque[ConsumerMessage] = deque()
+        self._queue: deque[BatchMessage] = deque()
         self._queued_records = 0
         self._arrived = asyncio.Event()
         self._closed_for = -1  # the assignment in which a batch was dropped
@@ -58,16 +58,16 @@ class Lane:
         self.idle.set()
         self.task = asyncio.get_running_loop().create_task(self._run(), name=f"lane {tp.topic}-{tp.partition}")
 
-    def put(self, message: ConsumerMessage) -> None:
-        if message.generation_id == self._closed_for:
-            self._app.consumer.forget(message)
+    def put(self, message: BatchMessage) -> None:
+        if message.assignment == self._closed_for:
+            self._app.batch_consumer.forget(message)
             return
         self._queue.append(message)
-        self._queued_records += len(message.value)
+        self._queued_records += len(message.records)
         self._arrived.set()
         if not self._full and self._queued_records >= self._app.config.max_queued_records:
             self._full = True
-            self._app.consumer.pause_fetching(self._tp)
+            self._app.batch_consumer.pause_fetching(self._tp)
 
     def repair(self, assignment: int) -> None:
         """Begin with a batch without records."""
@@ -76,25 +76,25 @@ class Lane:
 
     def drop_queued(self) -> None:
         for message in self._queue:
-            self._app.consumer.forget(message)
+            self._app.batch_consumer.forget(message)
         self._queue.clear()
         self._queued_records = 0
         self._full = False
 
-    def _next(self) -> list[ConsumerMessage]:
+    def _next(self) -> list[BatchMessage]:
         """What has queued up of one assignment, as many messages as fit into a batch, but at least one."""
         queue, limit = self._queue, self._app.config.max_batch_records
         messages = [queue.popleft()]
-        records = len(messages[0].value)
-        while queue and queue[0].generation_id == messages[0].generation_id:
-            if records + len(queue[0].value) > limit:
+        records = len(messages[0].records)
+        while queue and queue[0].assignment == messages[0].assignment:
+            if records + len(queue[0].records) > limit:
                 break
             messages.append(queue.popleft())
-            records += len(messages[-1].value)
+            records += len(messages[-1].records)
         self._queued_records -= records
         if self._full and self._queued_records <= self._app.config.max_queued_records // 2:
             self._full = False
-            self._app.consumer.resume_fetching(self._tp)
+            self._app.batch_consumer.resume_fetching(self._tp)
         return messages
 
     async def _run(self) -> None:
@@ -112,14 +112,14 @@ class Lane:
                 if not self._queue:
                     continue
             messages = self._next()
-            assignment = messages[0].generation_id
+            assignment = messages[0].assignment
             if assignment == self._closed_for:
                 self._forget(messages)
                 continue
-            records = messages[0].value if len(messages) == 1 else [r for m in messages for r in m.value]
+            records = messages[0].records if len(messages) == 1 else [r for m in messages for r in m.records]
             await self._work(Batch(self._tp, assignment, records), messages)
 
-    async def _work(self, batch: Batch, messages: list[ConsumerMessage]) -> None:
+    async def _work(self, batch: Batch, messages: list[BatchMessage]) -> None:
         self.idle.clear()
         try:
             await self._until_durable(batch)
@@ -134,7 +134,7 @@ class Lane:
             self._close(batch.assignment, messages)
             self._app.fail(exc, f"batch {_span(batch)}")
         else:
-            consumer = self._app.consumer
+            consumer = self._app.batch_consumer
             for message in messages:
                 message.ack(consumer)
         finally:
@@ -154,14 +154,14 @@ class Lane:
             else:
                 return
 
-    def _close(self, assignment: int, messages: list[ConsumerMessage]) -> None:
+    def _close(self, assignment: int, messages: list[BatchMessage]) -> None:
         self._closed_for = assignment
         self._forget(messages)
         self.drop_queued()
 
-    def _forget(self, messages: list[ConsumerMessage]) -> None:
+    def _forget(self, messages: list[BatchMessage]) -> None:
         for message in messages:
-            self._app.consumer.forget(message)
+            self._app.batch_consumer.forget(message)
 
 
 class Lanes:
@@ -181,11 +181,11 @@ class Lanes:
     def topics(self) -> frozenset[str]:
         return frozenset(self._steps)
 
-    def feed(self, message: ConsumerMessage) -> None:
+    def feed(self, message: BatchMessage) -> None:
         """Queue a batch message; what an assignment that is over delivered is forgotten."""
         app = self._app
-        if app.rebalancing or app.should_stop or message.generation_id != app.consumer_generation_id:
-            app.consumer.forget(message)
+        if app.rebalancing or app.should_stop or message.assignment != app.consumer_generation_id:
+            app.batch_consumer.forget(message)
             return
         self._lane(message.tp).put(message)
 

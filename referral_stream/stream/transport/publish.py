@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.types import TP
 
-from referral_stream.stream.transport.batch import Output, Refusal, record_bytes
+from referral_stream.stream.transport.batch import Headers, Output, Refusal, record_bytes
 from referral_stream.stream.transport.errors import BatchRefused, RecordTooLarge
 from referral_stream.stream.transport.partitioner import partition_of
 
@@ -104,11 +104,7 @@ class Publisher:
             builders = groups.get((topic, partition))
             if builders is None:
                 builders = groups[topic, partition] = [producer.create_batch()]
-            if (topic in alone and builders[-1].record_count()) or (
-                builders[-1].append(timestamp=None, key=key, value=output.value, headers=output.headers) is None
-            ):
-                builders.append(producer.create_batch())
-                builders[-1].append(timestamp=None, key=key, value=output.value, headers=output.headers)
+            _append(producer, builders, key, output.value, output.headers, alone=topic in alone)
         sent: list[Sent] = []
         for (topic, partition), builders in groups.items():
             sent += await self._enqueue(producer, TP(topic, partition), builders)
@@ -127,11 +123,7 @@ class Publisher:
         for key, value in changes.items():
             if value is not None and len(value) + len(key) > limit - _HEADROOM_BYTES:
                 raise RecordTooLarge(tp.topic, record_bytes(key, value), limit)
-            if (tp.topic in self._alone and builders[-1].record_count()) or (
-                builders[-1].append(timestamp=None, key=key, value=value) is None
-            ):
-                builders.append(producer.create_batch())
-                builders[-1].append(timestamp=None, key=key, value=value)
+            _append(producer, builders, key, value, (), alone=tp.topic in self._alone)
         return await self._enqueue(producer, tp, builders) if changes else []
 
     @staticmethod
@@ -171,6 +163,27 @@ class Publisher:
         elif refused.records == 1:
             self._limits[topic] = min(self.limit(topic), refused.size_bytes - 1)
             logger.warning("%s refused a record: its limit is below %s bytes", topic, refused.size_bytes)
+
+
+def _append(
+    producer: AIOKafkaProducer,
+    builders: list[BatchBuilder],
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
+    *,
+    alone: bool,
+) -> None:
+    """Append a record to the last of `builders`, or to a new one when that is full."""
+    listed = list(headers)  # aiokafka takes nothing else
+    last = builders[-1]
+    if alone and last.record_count():
+        appended = None
+    else:
+        appended = last.append(timestamp=None, key=key, value=value, headers=listed)
+    if appended is None:
+        builders.append(producer.create_batch())
+        builders[-1].append(timestamp=None, key=key, value=value, headers=listed)
 
 
 def _is_retriable(failure: BaseException) -> bool:

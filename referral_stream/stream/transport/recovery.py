@@ -1,4 +1,4 @@
-"""Recovery of tables from their changelogs, one fetch at a time (Faust's own: one record at a time, and 30 times slower).
+"""Recovery of tables from their changelogs, a fetch at a time (Faust's own: a record at a time, and 30 times slower).
 
 Faust's assignor, seeks, highwaters and rebalance logic stay; what changes is how records arrive (`apply`) and that the
 stores, which know their positions, are asked for them. No standbys.
@@ -21,7 +21,6 @@ from referral_stream.stream.transport.table import BatchTable
 
 if TYPE_CHECKING:
     from referral_stream.stream.transport.app import BatchApp
-    from referral_stream.stream.transport.consumer import BatchConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +46,6 @@ class BatchRecovery(Recovery):
         super()._set_recovery_started()
         self.signal_recovery_end.clear()
 
-    @property
-    def _consumer(self) -> BatchConsumer:
-        return cast("BatchConsumer", self.app.consumer)
-
     async def apply(self, tp: TP, fetched: Fetched) -> None:
         """Load fetched changelog records, or seek again when records before them are missing.
 
@@ -75,11 +70,11 @@ class BatchRecovery(Recovery):
         wanted = self.active_offsets[tp] + 1
         logger.info("recovering %s-%s again from %s", tp.topic, tp.partition, wanted)
         with suppress(IllegalStateError):  # not assigned any more
-            await self._consumer.seek_wait({tp: wanted})
+            await self.app.batch_consumer.seek_wait({tp: wanted})
 
     async def skip_invisible_end(self) -> None:
         """Nothing came: a log that ends in transaction markers, or in records compacted away, shows no last record."""
-        consumer, offsets = self._consumer, self.active_offsets
+        consumer, offsets = self.app.batch_consumer, self.active_offsets
         for tp, end in list(self.active_highwaters.items()):
             seen, fetched_to = offsets.get(tp), consumer._thread.next_offsets.get(tp)
             if tp not in self.active_tps or seen is None or fetched_to is None or seen >= end:

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from referral_stream.stream.transport.app import BatchApp
 from referral_stream.stream.transport.errors import WorkerFailed
@@ -21,9 +21,10 @@ EXIT_FAILED: Final = 1
 EXIT_STUCK: Final = 70
 
 
-async def _start(app: BatchApp) -> None:
-    app.finalize()
-    await app.start()
+async def _start_all(apps: Iterable[BatchApp]) -> None:
+    for app in apps:
+        app.finalize()
+    await asyncio.gather(*(app.start() for app in apps))
 
 
 async def _stop(apps: Iterable[BatchApp]) -> None:
@@ -40,7 +41,7 @@ async def running(*apps: BatchApp) -> AsyncIterator[None]:
         WorkerFailed: on exit, if an app has failed meanwhile. TopicsMismatch, ConnectionError: on entry.
     """
     try:
-        await asyncio.gather(*(_start(app) for app in apps))
+        await _start_all(apps)
         yield
     finally:
         timeout = max(app.config.stop_timeout_seconds for app in apps)
@@ -56,24 +57,24 @@ async def _serve(apps: tuple[BatchApp, ...]) -> int:
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stopping.set)
-    starts = asyncio.gather(*(_start(app) for app in apps))
-    failures = [asyncio.ensure_future(app.wait_failed()) for app in apps]
-    asked = asyncio.ensure_future(stopping.wait())
+    started = asyncio.create_task(_start_all(apps))
+    ended: list[asyncio.Task[Any]] = [asyncio.create_task(app.wait_failed()) for app in apps]
+    ended.append(asyncio.create_task(stopping.wait()))
     exit_code = EXIT_OK
     try:
-        await asyncio.wait([starts, asked, *failures], return_when=asyncio.FIRST_COMPLETED)
-        if starts.done():
-            starts.result()
-            await asyncio.wait([asked, *failures], return_when=asyncio.FIRST_COMPLETED)
-    except Exception as exc:  # noqa: BLE001  (it becomes the exit code; its message is for a person)
+        await asyncio.wait([started, *ended], return_when=asyncio.FIRST_COMPLETED)
+        if started.done():
+            started.result()
+            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+    except Exception as exc:  # it becomes the exit code; its message is for a person
         logger.error("the worker cannot start: %s", exc, exc_info=exc)  # noqa: TRY400  (with the traceback of `exc`)
         exit_code = EXIT_FAILED
     if any(app.failure is not None for app in apps):
         exit_code = EXIT_FAILED
     _watch(max(app.config.stop_timeout_seconds for app in apps))
-    for pending in (starts, asked, *failures):
-        pending.cancel()
-    await asyncio.gather(starts, asked, *failures, return_exceptions=True)
+    for task in (started, *ended):
+        task.cancel()
+    await asyncio.gather(started, *ended, return_exceptions=True)
     await _stop(apps)
     if any(app.failure is not None for app in apps):
         exit_code = EXIT_FAILED

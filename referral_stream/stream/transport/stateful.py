@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 class Stateful:
     """See the module's docstring."""
 
-    def __init__(
-        self, app: BatchApp, processor: Processor, tables: dict[str, BatchTable], fence: Fence | None
-    ) -> None:
+    def __init__(self, app: BatchApp, processor: Processor, tables: dict[str, BatchTable], fence: Fence | None) -> None:
         self._app = app
         self._processor = processor
         self._tables = tables
@@ -59,7 +57,7 @@ class Stateful:
         outputs, changes = self._compute(batch)
         if not (outputs or changes):
             return
-        await self._app.consumer.check_owner(batch.tp, batch.assignment)
+        await self._app.batch_consumer.check_owner(batch.tp, batch.assignment)
         if self._fence is None:
             positions = await self._publish_in_order(batch, outputs, changes)
         else:
@@ -85,7 +83,9 @@ class Stateful:
                 changes[name] = repairs | changes.get(name, {})
         return outputs, changes
 
-    async def _send_changes(self, producer: AIOKafkaProducer, partition: int, changes: Changes) -> dict[str, list[Sent]]:
+    async def _send_changes(
+        self, producer: AIOKafkaProducer, partition: int, changes: Changes
+    ) -> dict[str, list[Sent]]:
         publisher = self._app.publisher
         return {
             name: await publisher.send_changes(producer, self._tables[name].changelog(partition), entries)
@@ -107,14 +107,15 @@ class Stateful:
 
         await fence.transact(batch.tp, batch.assignment, publisher, send)
         # The commit marker takes the offset after the last record: nobody else can have written there.
-        ends = {name: (of_table[-1].future.result().offset, of_table[-1].records) for name, of_table in changelogs.items()}
-        return {name: base + records for name, (base, records) in ends.items() if base >= 0}
+        last = {name: of_table[-1] for name, of_table in changelogs.items()}
+        bases = {name: sent.future.result().offset for name, sent in last.items()}
+        return {name: base + last[name].records for name, base in bases.items() if base >= 0}
 
     async def _publish_in_order(self, batch: Batch, outputs: Sequence[Output], changes: Changes) -> dict[str, int]:
         app = self._app
         if outputs:
             await app.send(outputs)
-            await app.consumer.check_owner(batch.tp, batch.assignment)
+            await app.batch_consumer.check_owner(batch.tp, batch.assignment)
         partition = batch.tp.partition
         try:
             changelogs = await self._send_changes(app.plain_producer, partition, changes)

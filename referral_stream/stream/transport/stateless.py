@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from referral_stream.stream.transport.batch import Processor
+from referral_stream.stream.transport.batch import AsyncProcessor, BatchResult, Processor
 from referral_stream.stream.transport.lanes import Batch
 
 if TYPE_CHECKING:
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 class Stateless:
     """At least once: after a crash or a rebalance, outputs of the last batches are published again."""
 
-    def __init__(self, app: BatchApp, processor: Processor) -> None:
+    def __init__(self, app: BatchApp, processor: Processor | AsyncProcessor) -> None:
         self._app = app
         self._processor = processor
 
     async def __call__(self, batch: Batch) -> None:
-        result = self._processor(batch.tp.partition, batch.records, _no_tables)
+        computed = self._processor(batch.tp.partition, batch.records, _no_tables)
+        result = computed if isinstance(computed, BatchResult) else await computed
         if result.changes:
             raise TypeError("a stateless processor has no tables to change")
         await self._app.send(result.outputs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
     import rocksdict
@@ -80,7 +80,8 @@ class RocksStore:
         self.position: int | None = None if stored is None else int(stored)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        return ((key, value) for key, value in self._db.items() if key != _POSITION_KEY)
+        entries = cast("Iterator[tuple[bytes, bytes]]", self._db.items())  # raw mode: nothing but bytes
+        return (entry for entry in entries if entry[0] != _POSITION_KEY)
 
     def write(self, changes: Mapping[bytes, bytes | None], position: int) -> None:
         batch = self._new_batch(raw_mode=True)

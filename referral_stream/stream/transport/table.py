@@ -24,6 +24,7 @@ class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in nam
     def __init__(self, app: BatchApp, table: BatchTable, **kwargs: Any) -> None:
         super().__init__("memory://", app, table, **kwargs)
         self.open: dict[int, PartitionStore] = {}
+        self._topic = table.changelog_topic_name
         config = app.config
         self._folder = (
             RocksFolder(config.datadir / config.id / table.name, config.rocksdb_block_cache_bytes)
@@ -41,11 +42,14 @@ class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in nam
         raise NotImplementedError("the position is written together with the entries")
 
     async def on_rebalance(
-        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+        self,
+        assigned: set[TP],
+        revoked: set[TP],  # noqa: ARG002  (Faust's signature)
+        newly_assigned: set[TP],  # noqa: ARG002
+        generation_id: int = 0,  # noqa: ARG002
     ) -> None:
-        topic = self.table.changelog_topic_name
         async with self._opening:  # a rebalance may overtake the one before it
-            owned = {tp.partition for tp in assigned if tp.topic == topic}
+            owned = {tp.partition for tp in assigned if tp.topic == self._topic}
             for partition in self.open.keys() - owned:
                 self.open.pop(partition).close()
             for partition in owned - self.open.keys():
@@ -68,6 +72,7 @@ class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in nam
 class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
     """bytes -> bytes. Read with `get` and `items`, written with `write` once its changelog records are durable."""
 
+    app: BatchApp
     data: PartitionStores
 
     def __init__(self, app: BatchApp, name: str, *, supersedes: Supersedes | None = None) -> None:
@@ -76,9 +81,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         self._stale: defaultdict[int, set[bytes]] = defaultdict(set)
 
     def _new_store(self) -> PartitionStores:
-        return PartitionStores(
-            self.app, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop
-        )
+        return PartitionStores(self.app, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop)
 
     def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]  # not Faust's mapping
         return self.data.open[partition].get(key)
@@ -104,8 +107,11 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         return {key: self.get(partition, key) for key in self._stale[partition]}
 
     def load(self, partition: int, records: Sequence[Record]) -> None:
-        """Recovery: take over fetched changelog records, in order. The last record of a key wins, unless its value may
-        not supersede an earlier one (a former owner wrote it late): then the earlier one stays, and is `stale`."""
+        """Recovery: take over fetched changelog records, in order.
+
+        The last record of a key wins, unless its value may not supersede an earlier one (a former owner wrote it late):
+        then the earlier one stays, and is `stale`.
+        """
         store, stale, supersedes = self.data.open[partition], self._stale[partition], self._supersedes
         changes: dict[bytes, bytes | None] = {}
         for record in records:
@@ -132,8 +138,8 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Nothing is ever buffered by Faust: recovery calls `load`."""
 
-    def on_key_set(self, key: bytes, value: bytes) -> NoReturn:
+    def on_key_set(self, key: bytes, value: bytes) -> NoReturn:  # noqa: ARG002  (Faust's signature)
         raise TypeError("a batch table is written by its app's processor only")
 
-    def on_key_del(self, key: bytes) -> NoReturn:
+    def on_key_del(self, key: bytes) -> NoReturn:  # noqa: ARG002  (Faust's signature)
         raise TypeError("a batch table is written by its app's processor only")

@@ -14,17 +14,18 @@ from referral_stream.stream.transport.errors import TopicsMismatch
 
 if TYPE_CHECKING:
     from faust.types import EventT
-    from faust.types.tuples import ConsumerMessage
+    from faust.types.tuples import Message
 
 
 class BatchTopic(Topic):
-    """Its events carry the list of consumed records, untouched."""
+    """Its messages are whole batches (`BatchMessage`); nothing is decoded."""
 
     def _compile_decode(self) -> None:
-        async def decode(message: ConsumerMessage, *, propagate: bool = False) -> EventT:  # type: ignore[type-arg]  # noqa: ARG001
-            return self._create_event(None, message.value, headers=None, message=message)
+        async def decode(message: Message, *, propagate: bool = False) -> EventT[Any]:  # noqa: ARG001
+            return self._create_event(None, None, headers=None, message=message)
 
-        self.decode = decode  # Faust sets this per instance: overriding the method would have no effect
+        # Faust sets this per instance: overriding the method would have no effect.
+        self.decode = decode  # type: ignore[method-assign]
 
 
 async def check_topics(

@@ -64,5 +64,5 @@ def next_eligible_at(known: Known, asks: list[dict[str, Any]], now: datetime, po
     counted = counted_asks(known, asks)
     if not counted or told_to_stop(known):
         return None
-    again = max(ask["asked_at"] for ask in counted) + policy["customer_cap_days"] * DAY
+    again: datetime = max(ask["asked_at"] for ask in counted) + policy["customer_cap_days"] * DAY
     return max([again, *answer_ends(known, asks, now)])

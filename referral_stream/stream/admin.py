@@ -1,0 +1,158 @@
+"""``topics create`` and ``topics check``: make the topics as the contract wants them, or say what is wrong and the remedy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import for_code
+
+from referral_stream.stream.apps import Deployment
+from referral_stream.stream.names import KEPT, Kept, changelogs
+
+
+class TopicsProblem(Exception):
+    """The broker refused, or can not be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One topic as it should be; ``partitions`` None: any number (source topics belong to their producers)."""
+
+    name: str
+    partitions: int | None
+    kept: Kept
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of ``topics check``: what is wrong with a topic, and what mends it. Empty ``problem``: all is well."""
+
+    topic: str
+    problem: str = ""
+    remedy: str = ""
+
+
+def wanted(deployment: Deployment) -> tuple[Wanted, ...]:
+    """Every topic of the deployment, changelogs included."""
+    s = deployment.settings
+    found = [
+        Wanted(f"{s.topic_prefix}{name}", s.partitions if kept.ours else None, kept) for name, kept in KEPT.items()
+    ]
+    changelog = Kept(compacted=True)
+    found += [Wanted(name, s.partitions, changelog) for name in changelogs(deployment.group("decide"))]
+    return tuple(found)
+
+
+async def create_topics(deployment: Deployment) -> list[str]:
+    """Create what is missing; the names created. Topics that exist stay as they are. Raises TopicsProblem."""
+    async with _Admin(deployment) as admin:
+        existing = set(await admin.list_topics())
+        s = deployment.settings
+        new = [
+            NewTopic(w.name, w.partitions or s.partitions, s.replication, topic_configs=w.kept.config())
+            for w in wanted(deployment)
+            if w.name not in existing
+        ]
+        if not new:
+            return []
+        response = await admin.create_topics(new)
+        for name, code, *message in response.topic_errors:
+            if code:
+                raise TopicsProblem(f"{name}: {message[0] if message and message[0] else for_code(code).__name__}")
+        await _until_led(admin, {topic.name for topic in new})
+        return [topic.name for topic in new]
+
+
+async def check_topics(deployment: Deployment) -> list[Finding]:
+    """One finding per topic, in the order of the contract. Raises TopicsProblem if the broker can not be asked."""
+    async with _Admin(deployment) as admin:
+        topics = wanted(deployment)
+        described = {entry["topic"]: entry for entry in await admin.describe_topics([w.name for w in topics])}
+        present = [w for w in topics if not described[w.name]["error_code"]]
+        configs = await _configs(admin, [w.name for w in present])
+        return [
+            _finding(w, len(described[w.name]["partitions"]), configs[w.name])
+            if w in present
+            else Finding(w.name, "does not exist", "referral-stream topics create")
+            for w in topics
+        ]
+
+
+def _finding(w: Wanted, partitions: int, config: dict[str, str]) -> Finding:
+    problems = list(_problems(w, partitions, config))
+    if not problems:
+        return Finding(w.name)
+    return Finding(w.name, "; ".join(problem for problem, _ in problems), "; ".join(remedy for _, remedy in problems))
+
+
+def _problems(w: Wanted, partitions: int, config: dict[str, str]) -> Iterator[tuple[str, str]]:
+    if w.partitions is not None and partitions != w.partitions:
+        yield (
+            f"has {partitions} partitions, the settings say {w.partitions}",
+            f"set REFERRAL_STREAM_PARTITIONS={partitions}; for another number take a new REFERRAL_STREAM_TOPIC_PREFIX and refill it by replay",
+        )
+    if not w.kept.ours:
+        return
+    for name, value in w.kept.config().items():
+        found = config.get(name)
+        enough = found is not None and name in ("retention.ms", "max.message.bytes") and _at_least(found, value)
+        if found != value and not enough:
+            yield (
+                f"{name} is {found}, should be {value}",
+                f"kafka-configs --alter --topic {w.name} --add-config {name}={value}",
+            )
+
+
+def _at_least(found: str, value: str) -> bool:
+    """Longer or larger does no harm; -1 is for ever."""
+    return found.lstrip("-").isdigit() and (int(found) == -1 or int(found) >= int(value))
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+    return {
+        resource[3]: {entry[0]: entry[1] for entry in resource[4]}
+        for response in responses
+        for resource in response.resources
+    }
+
+
+async def _until_led(admin: AIOKafkaAdminClient, names: set[str], seconds: float = 20.0) -> None:
+    """Until every partition has a leader: the first write to a topic just made would fail otherwise."""
+    async with asyncio.timeout(seconds):
+        while True:
+            described = await admin.describe_topics(sorted(names))
+            if all(
+                not entry["error_code"] and all(p["leader"] >= 0 for p in entry["partitions"]) for entry in described
+            ):
+                return
+            await asyncio.sleep(0.1)
+
+
+class _Admin:
+    """A connected admin client; what goes wrong with it is a TopicsProblem."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    async def __aenter__(self) -> Any:
+        self._client = AIOKafkaAdminClient(**self._deployment.client(), request_timeout_ms=20_000)
+        try:
+            await self._client.start()
+        except Exception as error:
+            brokers = ",".join(self._deployment.settings.kafka_brokers)
+            raise TopicsProblem(
+                f"no Kafka at {brokers} that accepts us ({error}); REFERRAL_STREAM_KAFKA_BROKERS, _SECURITY, _USERNAME and "
+                "_PASSWORD say where and who"
+            ) from error
+        return self._client
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        await self._client.close()

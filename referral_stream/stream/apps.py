@@ -1,0 +1,188 @@
+"""The roles as apps: ingest, decide, ledger. Building one connects to nothing and starts nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+
+from referral_stream.clock import Clock
+from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.records import RawRecord
+from referral_stream.core.policy import Policy
+from referral_stream.ledger.ledger import RedisLedger
+from referral_stream.settings import Settings
+from referral_stream.stream.codec import newer_customer, newer_wakeup
+from referral_stream.stream.decide import Decide
+from referral_stream.stream.history import ledger_history
+from referral_stream.stream.ingest import Ingest, dead_letter_output
+from referral_stream.stream.ledger_agent import LedgerAgent
+from referral_stream.stream.names import Topics
+from referral_stream.stream.transport import BatchApp, Changes, Output, WorkerConfig, create_app
+from referral_stream.stream.wakeups import Wakeups, wakeup_outputs
+
+logger = logging.getLogger(__name__)
+
+ROLES: Final = ("ingest", "decide", "ledger")
+
+TICK_SECONDS: Final = 0.1
+"""How often the timer looks: half of it is the mean delay that it adds to a wake-up."""
+
+MAX_EVENT_BYTES: Final = 256_000
+"""A larger record of a source topic is no event of ours: it becomes a dead letter."""
+
+MAX_LETTER_BYTES: Final = 1_500_000
+"""What a producer could write under the broker's default limit fits, untouched and with our headers."""
+
+RIVALS_SECONDS: Final = 0.1
+"""How long the ledger waits for requests of the same account and instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """All that the roles have in common."""
+
+    settings: Settings
+    policy: Policy
+    clock: Clock
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.settings.topic_prefix)
+
+    @property
+    def boundary(self) -> Boundary:
+        s = self.settings
+        return Boundary(
+            email_key=s.email_key.get_secret_value().encode(),
+            adapters=s.topic_adapters,
+            prefix=s.topic_prefix,
+            backfill_topics=frozenset(s.backfill_topics),
+            max_record_bytes=MAX_EVENT_BYTES,
+        )
+
+    def group(self, role: str) -> str:
+        """The consumer group of a role; also the prefix of its changelogs and transactional ids."""
+        return f"{self.settings.group_prefix}-{role}"
+
+    def client(self) -> dict[str, Any]:
+        """aiokafka's connection settings."""
+        s = self.settings
+        found: dict[str, Any] = {"bootstrap_servers": list(s.kafka_brokers), "security_protocol": s.kafka_security}
+        if s.kafka_security.endswith("SSL"):
+            found["ssl_context"] = s.ssl_context()
+        if s.kafka_security.startswith("SASL"):
+            found["sasl_mechanism"] = s.kafka_sasl_mechanism
+            found["sasl_plain_username"] = s.kafka_username
+            found["sasl_plain_password"] = s.kafka_password.get_secret_value() if s.kafka_password else None
+        return found
+
+    def worker(self, role: str, **more: Any) -> WorkerConfig:
+        """The transport's settings for a role."""
+        s = self.settings
+        return WorkerConfig(
+            id=self.group(role),
+            brokers=s.kafka_brokers,
+            partitions=s.partitions,
+            store=s.store if role == "decide" else "memory",
+            datadir=self._state_folder(role),
+            fencing=s.fencing,
+            credentials=_credentials(s),
+            ssl_context=s.ssl_context(),
+            static_member=f"{s.static_member}-{role}" if s.static_member else None,
+            session_timeout_seconds=s.session_timeout_seconds,
+            request_timeout_seconds=max(20.0, s.session_timeout_seconds),
+            **more,
+        )
+
+    def _state_folder(self, role: str) -> Path | None:
+        return self.settings.data_dir / role if self.settings.data_dir else None
+
+
+def _credentials(s: Settings) -> Any:
+    context = s.ssl_context()
+    if s.kafka_security.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=s.kafka_username,
+            password=s.kafka_password.get_secret_value() if s.kafka_password else None,
+            mechanism=s.kafka_sasl_mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
+
+
+def ingest_app(deployment: Deployment) -> BatchApp:
+    """Source topics → ``customer-events``."""
+    topics, clock = deployment.topics, deployment.clock
+    app = create_app(
+        deployment.worker("ingest", max_record_bytes=MAX_LETTER_BYTES), on_refused=_refusal(topics, clock, "ingest")
+    )
+    app.stateless(topics.sources, Ingest(topics, deployment.boundary, clock))
+    return app
+
+
+def decide_app(deployment: Deployment, wakeups: Wakeups | None = None) -> BatchApp:
+    """``customer-events`` → states, asks, decisions, requests; and the timer that wakes customers.
+
+    ``wakeups`` may be given by a caller who wants to look at what is pending.
+    """
+    topics, clock = deployment.topics, deployment.clock
+    wakeups = Wakeups() if wakeups is None else wakeups
+    app = create_app(deployment.worker("decide"), on_refused=_refusal(topics, clock, "decide"))
+
+    def ready(partitions: frozenset[int]) -> None:
+        wakeups.drop(partitions)
+        for partition in partitions:
+            wakeups.load(partition, app.table_items("wakeups", partition))
+
+    def changed(partition: int, changes: Changes) -> None:
+        wakeups.change(partition, changes.get("wakeups", {}))
+
+    async def tick() -> None:
+        now = clock.now()
+        await app.send(wakeup_outputs(wakeups.take(now), topics.customer_events, now))
+
+    app.stateful(
+        topics.customer_events,
+        Decide(topics, deployment.policy),
+        {"customers": newer_customer, "wakeups": newer_wakeup},
+        on_partitions_ready=ready,
+        on_partitions_lost=wakeups.drop,
+        on_changes=changed,
+    )
+    app.periodic(TICK_SECONDS, tick)
+    return app
+
+
+def ledger_app(deployment: Deployment, ledger: RedisLedger) -> BatchApp:
+    """``ledger-requests`` → Redis → answers on ``customer-events``. The caller closes ``ledger`` after the app."""
+    topics, clock = deployment.topics, deployment.clock
+    app = create_app(
+        deployment.worker("ledger", linger_seconds=RIVALS_SECONDS), on_refused=_refusal(topics, clock, "ledger")
+    )
+    agent = LedgerAgent(topics, ledger, clock, lambda: ledger_history(deployment.client(), topics.ledger_requests))
+    app.stateless([topics.ledger_requests], agent)
+    app.periodic(RIVALS_SECONDS * 10, agent.rebuild)
+    return app
+
+
+def _refusal(topics: Topics, clock: Clock, stage: Any) -> Any:
+    """Turns an output that no broker would take into a dead letter without its payload, which would be refused again."""
+
+    def refused(output: Output, error: Exception) -> Sequence[Output]:
+        if output.topic == topics.dead_letters:  # keep what the headers say, leave the payload where it came from
+            size = str(len(output.value or b"")).encode()
+            return [Output(output.topic, None, (output.key or b"")[:512], (*output.headers, ("payload-omitted", size)))]
+        logger.error(
+            "output_refused", extra={"topic": output.topic, "bytes": len(output.value or b""), "cause": str(error)}
+        )
+        stub = RawRecord(
+            topic=output.topic, partition=0, offset=0, timestamp=clock.now(), key=(output.key or b"")[:512], value=None
+        )
+        return [dead_letter_output(topics, stub, f"too_large: {error}", stage, clock.now())]
+
+    return refused

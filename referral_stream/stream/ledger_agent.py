@@ -1,0 +1,132 @@
+"""The ledger agent: requests in, one atomic script in Redis, answers appended to ``customer-events``.
+
+At least once: a batch that is repeated after a crash gets the same answers (the ledger is idempotent by command id) under
+the same event ids. While Redis is away every request is answered ``unavailable``, and what must not be lost (confirmations,
+releases, switches) is tried again before anything else. A ledger that lost its memory answers nothing until it has been
+rebuilt from ``ledger-requests``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Protocol
+
+from referral_stream.clock import Clock
+from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.outbound import decode_request, encode_event, event_headers, event_key
+from referral_stream.core.asks import ReservationRequested
+from referral_stream.core.caps import Operation, Result
+from referral_stream.core.events import Event
+from referral_stream.ledger.answering import Answered, Rounds, Turn, answered, resumption, turns, unanswered
+from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
+from referral_stream.stream.ingest import dead_letter_output, raw_record
+from referral_stream.stream.names import Topics
+from referral_stream.stream.transport import BatchResult, Output, Read, Record
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+class Ledger(Protocol):
+    """What the agent needs of a ledger: see :class:`referral_stream.ledger.ledger.RedisLedger`."""
+
+    async def apply(self, operations: Sequence[Operation]) -> list[Result]: ...
+
+    async def stopped(self, requests: Sequence[ReservationRequested]) -> list[bool]: ...
+
+    async def ready(self) -> bool: ...
+
+    async def rebuild(self, records: AsyncIterator[Operation]) -> bool: ...
+
+
+class LedgerAgent:
+    """The processor of the ledger agent.
+
+    ``history`` reads ``ledger-requests`` from its start to its present end, merged by instant. Rivals for one account and
+    instant meet because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting.
+    """
+
+    def __init__(
+        self, topics: Topics, ledger: Ledger, clock: Clock, history: Callable[[], AsyncIterator[Operation]]
+    ) -> None:
+        self.topics, self.ledger, self.clock, self.history = topics, ledger, clock, history
+        self.counts: Counter[str] = Counter()
+        self._rebuilding = asyncio.Lock()
+
+    async def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002
+        outputs: list[Output] = []
+        operations = self._decode(records, outputs)
+        rounds, now = Rounds(wait=0), self.clock.now()
+        found = turns(operations, rounds, now)
+        found += turns((), rounds, now)
+        for turn in found:
+            outputs += await self._take(turn)
+        return BatchResult(outputs)
+
+    def _decode(self, records: Iterable[Record], outputs: list[Output]) -> list[Operation]:
+        operations = []
+        for record in records:
+            raw = raw_record(record)
+            try:
+                operations.append(decode_request(raw.value or b""))
+            except Undecodable as error:
+                self.counts["undecodable"] += 1
+                outputs.append(dead_letter_output(self.topics, raw, str(error), "ledger", self.clock.now()))
+        return operations
+
+    async def _take(self, turn: Turn) -> list[Output]:
+        now = self.clock.now()
+        try:
+            outcome = answered(turn, await self.ledger.apply(turn.operations), now)
+        except LedgerUnavailable as cause:
+            outcome = unanswered(turn, now)
+            self.counts["unavailable"] += len(outcome.events)
+            logger.warning("ledger_unavailable", extra={"requests": len(outcome.events), "cause": str(cause)})
+            if isinstance(cause, LedgerNotReady):
+                await self.rebuild()
+            await self._apply_at_last(outcome.unapplied)
+        events = [*outcome.events, *await self._resumed_meanwhile(outcome)]
+        for pause in outcome.pauses:
+            logger.error("burst_breaker_paused", extra={"trigger": pause.name, "why": pause.why})
+        for event in events:
+            self.counts[event.type] += 1
+        now = self.clock.now()
+        return [
+            Output(self.topics.customer_events, encode_event(e), event_key(e), event_headers(e, now)) for e in events
+        ]
+
+    async def _apply_at_last(self, operations: Sequence[Operation]) -> None:
+        """What is no question, but a fact that the ledger must learn before it judges anything else."""
+        while operations:
+            try:
+                await self.ledger.apply(operations)
+            except LedgerNotReady:
+                await self.rebuild()  # they are in the log that it is rebuilt from
+                return
+            except LedgerUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def _resumed_meanwhile(self, outcome: Answered) -> list[Event]:
+        if not outcome.refused:
+            return []
+        try:
+            stopped = await self.ledger.stopped(outcome.refused)
+        except LedgerUnavailable:
+            return []
+        now = self.clock.now()
+        return [resumption(request, now) for request, still in zip(outcome.refused, stopped, strict=True) if not still]
+
+    async def rebuild(self) -> None:
+        """Rebuild the ledger from its log if it is not ready; several callers make one rebuild."""
+        async with self._rebuilding:
+            try:
+                if not await self.ledger.ready():
+                    await self.ledger.rebuild(self.history())
+            except LedgerUnavailable as cause:
+                logger.warning("ledger_rebuild_failed", extra={"cause": str(cause)})

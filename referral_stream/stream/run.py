@@ -1,0 +1,74 @@
+"""Running roles as a worker process: `referral-stream run`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextlib import suppress
+from typing import Any, Final
+
+from referral_stream.ledger.ledger import RedisLedger
+from referral_stream.stream.apps import ROLES, Deployment, decide_app, ingest_app, ledger_app
+from referral_stream.stream.transport import BatchApp, run_worker
+
+_OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+def run_roles(deployment: Deployment, role: str) -> int:
+    """Run one role, or ``all`` of them side by side in this process, until a signal; the exit code."""
+    configure_logging(deployment.settings.log_level, deployment.settings.log_format)
+    with suppress(ImportError):
+        import uvloop  # noqa: PLC0415 (optional: not on every platform)
+
+        uvloop.install()
+    return run_worker(*build(deployment, ROLES if role == "all" else (role,)))
+
+
+def build(deployment: Deployment, roles: tuple[str, ...]) -> list[BatchApp]:
+    """The apps of these roles, not started."""
+    apps = []
+    for role in roles:
+        match role:
+            case "ingest":
+                apps.append(ingest_app(deployment))
+            case "decide":
+                apps.append(decide_app(deployment))
+            case "ledger":
+                s = deployment.settings
+                ledger = RedisLedger.connect(s.redis_url.get_secret_value(), deployment.policy, prefix=s.group_prefix)
+                apps.append(ledger_app(deployment, ledger))
+            case _:
+                raise ValueError(f"no role {role!r}")
+    return apps
+
+
+def configure_logging(level: str, form: str) -> None:
+    """Events with fields on stderr. Faust's and aiokafka's chatter is left out below WARNING."""
+    sink = logging.StreamHandler(sys.stderr)
+    sink.setFormatter(_Json() if form == "json" else _Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[sink], force=True)
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    for name in ("faust", "mode"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if level != "DEBUG":
+        logging.disable(logging.DEBUG)  # Faust builds debug records for every message before it drops them
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
+
+
+class _Text(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        return f"{super().formatMessage(record)} {fields}".rstrip()
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {"at": self.formatTime(record), "level": record.levelname, "logger": record.name}
+        entry |= {"event": record.getMessage()} | _fields(record)
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)

@@ -1,0 +1,97 @@
+"""Dead letters keep the record as it came and say where it came from and why it is here."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from referral_stream.contracts.deadletters import DeadLetter, Failure, dead_letter, failure, original
+from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.records import RawRecord
+from tests.contracts.building import NOW, record
+
+SPOILT = record(
+    b"\xff not json",
+    topic="acme-nps",
+    key=None,
+    timestamp=NOW - 5,
+    headers=(("referral-source", b"stripe"), ("x", b"1"), ("x", b"\xfe")),
+)
+
+
+def stored(letter: DeadLetter, offset: int = 0) -> RawRecord:
+    """The letter as it lies on its topic."""
+    return RawRecord(
+        topic="dead-letters",
+        partition=0,
+        offset=offset,
+        timestamp=NOW + 9,
+        key=letter.key,
+        value=letter.value,
+        headers=letter.headers,
+    )
+
+
+def test_a_dead_letter_keeps_the_record_and_adds_its_headers() -> None:
+    letter = dead_letter(SPOILT, error="undecodable: at character 0", stage="ingest", occurred_at=NOW)
+    assert (letter.key, letter.value) == (None, b"\xff not json")
+    assert letter.headers[:3] == SPOILT.headers
+    assert dict(letter.headers[3:]) == {
+        "error": b"undecodable: at character 0",
+        "stage": b"ingest",
+        "source-topic": b"acme-nps",
+        "source-partition": b"3",
+        "source-offset": b"14",
+        "source-timestamp": b"1781596799995",
+        "occurred-at": b"2026-06-16T08:00:00.000Z",
+        "attempt": b"1",
+        "dead-letter-id": b"2b3ee834-6ca1-5f16-b75d-d16ab7f04bb1",
+    }
+
+
+def test_the_original_record_comes_back_exactly() -> None:
+    assert original(stored(dead_letter(SPOILT, error="e", stage="ingest", occurred_at=NOW))) == SPOILT
+
+
+def test_a_second_failure_replaces_the_headers_of_the_first() -> None:
+    first = dead_letter(SPOILT, error="first", stage="ingest", occurred_at=NOW)
+    again = dead_letter(stored(first, offset=8), error="second", stage="decide", occurred_at=NOW + 1, attempt=2)
+    assert [value for name, value in again.headers if name == "error"] == [b"second"]
+    assert [value for name, value in again.headers if name == "source-topic"] == [b"dead-letters"]
+
+
+def test_the_id_is_that_of_position_and_stage() -> None:
+    def id_of(spoilt: RawRecord, stage: str) -> str:
+        letter = dead_letter(spoilt, error="e", stage=stage, occurred_at=NOW)  # type: ignore[arg-type]  # any stage
+        return failure(stored(letter)).id
+
+    elsewhere = msgspec.structs.replace(SPOILT, offset=15)
+    assert id_of(SPOILT, "ingest") == id_of(SPOILT, "ingest")
+    assert len({id_of(SPOILT, "ingest"), id_of(SPOILT, "decide"), id_of(elsewhere, "ingest")}) == 3
+
+
+def test_a_letter_tells_its_failure() -> None:
+    letter = dead_letter(SPOILT, error="größe: " + "x" * 5_000, stage="decide", occurred_at=NOW, attempt=3)
+    told = failure(stored(letter))
+    assert told == Failure(id=told.id, error=told.error, stage="decide", occurred_at=NOW, attempt=3)
+    assert told.error.startswith("größe: x")
+    assert len(told.error) == 2_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("source-topic", None), ("source-offset", b"x"), ("source-partition", b""), ("source-timestamp", None)],
+)
+def test_a_letter_without_its_position_cannot_be_tried_again(name: str, value: bytes | None) -> None:
+    letter = stored(dead_letter(SPOILT, error="e", stage="ingest", occurred_at=NOW))
+    kept = tuple((header, found) for header, found in letter.headers if header != name)
+    broken = msgspec.structs.replace(letter, headers=kept if value is None else (*kept, (name, value)))
+    with pytest.raises(Undecodable, match=f"header {name}"):
+        original(broken)
+
+
+def test_a_letter_with_a_broken_time_does_not_tell_its_failure() -> None:
+    letter = stored(dead_letter(SPOILT, error="e", stage="ingest", occurred_at=NOW))
+    broken = msgspec.structs.replace(letter, headers=(*letter.headers, ("occurred-at", b"soon")))
+    with pytest.raises(Undecodable, match="header occurred-at"):
+        failure(broken)

@@ -1,0 +1,224 @@
+"""Our own records: canonical bytes, exact inverses, derived ids and keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.outbound import (
+    arrival,
+    decode_effect,
+    decode_event,
+    decode_request,
+    effect_id,
+    effect_key,
+    encode_effect,
+    encode_event,
+    event_headers,
+    event_key,
+)
+from referral_stream.core.asks import EFFECT_TYPES, Effect, LedgerRequest, derived_id
+from referral_stream.core.events import INTERNAL, TYPES, WITHOUT_SUBJECT, Event
+from referral_stream.core.instants import LATEST, rfc3339
+from tests.contracts.building import NOW, cloud_event, only, read, record
+from tests.contracts.examples import EFFECTS, FACT_DATA, INTERNAL_DATA
+
+ALL_DATA = FACT_DATA | INTERNAL_DATA
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def event(kind: str, **attributes: Any) -> Event:
+    """An event of that type with the example's data."""
+    known = {"id": "evt-1", "source": "shop", "subject": "" if kind in WITHOUT_SUBJECT else "cus-1", "time": NOW}
+    return Event(type=kind, data=TYPES[kind].model_validate(ALL_DATA[kind]), **{**known, **attributes})
+
+
+def test_examples_cover_every_internal_type_and_every_effect() -> None:
+    assert INTERNAL_DATA.keys() == {internal.type for internal in INTERNAL}
+    assert {type(effect) for effect in EFFECTS} == EFFECT_TYPES.keys()
+
+
+@pytest.mark.parametrize("kind", ALL_DATA)
+def test_decoding_an_event_gives_back_what_was_encoded(kind: str) -> None:
+    bare = event(kind)
+    full = event(
+        kind, account="acc-1", timezone="UTC", traceparent=TRACE, historical=True, flags=("time_naive", "time_clamped")
+    )
+    for original in (bare, full):
+        encoded = encode_event(original)
+        assert decode_event(encoded) == original
+        assert encode_event(decode_event(encoded)) == encoded
+
+
+@pytest.mark.parametrize("kind", FACT_DATA)
+def test_what_ingest_accepts_is_decoded_unchanged(kind: str) -> None:
+    accepted = only(read(cloud_event(kind, FACT_DATA[kind])))
+    assert decode_event(encode_event(accepted)) == accepted
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+
+
+@given(
+    id=texts,
+    source=texts,
+    subject=texts,
+    time=st.integers(0, LATEST),
+    account=st.none() | texts,
+    historical=st.booleans(),
+    flags=st.lists(st.sampled_from(["time_missing", "time_naive", "time_clamped", "timezone_invalid"]), unique=True),
+    score=st.floats(0, 10, allow_nan=False),
+)
+def test_every_event_survives_the_round_trip(score: float, flags: list[str], **attributes: Any) -> None:
+    original = event("csat.responded", flags=tuple(flags), **attributes)
+    data = original.data.model_copy(update={"score": score, "scale_max": 10.0})
+    original = Event(**{field: getattr(original, field) for field in original.__struct_fields__} | {"data": data})
+    assert decode_event(encode_event(original)) == original
+
+
+def test_an_encoded_event_is_canonical_json_without_nulls() -> None:
+    assert encode_event(event("usage.recorded")) == (
+        b'{"data":{"count":3,"feature":"reports"},"datacontenttype":"application/json","id":"evt-1","source":"shop",'
+        b'"specversion":"1.0","subject":"cus-1","time":"2026-06-16T08:00:00.000Z","type":"usage.recorded"}'
+    )
+
+
+@given(st.integers(0, LATEST))
+def test_the_time_is_written_as_the_core_writes_it(instant: int) -> None:
+    encoded = orjson.loads(encode_event(event("usage.recorded", time=instant)))
+    assert encoded["time"] == rfc3339(instant)
+
+
+SOUND: dict[str, Any] = orjson.loads(encode_event(event("nps.responded")))
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        (b"\xff", "undecodable"),
+        (b"[" * 5_000, "too_deep"),
+        (b"[]", "not_an_object"),
+        (SOUND | {"type": "shop.opened"}, "unknown_type"),
+        (SOUND | {"type": ["nps.responded"]}, "unknown_type"),
+        ({name: value for name, value in SOUND.items() if name != "id"}, "invalid"),
+        ({name: value for name, value in SOUND.items() if name != "data"}, "invalid"),
+        ({name: value for name, value in SOUND.items() if name != "subject"}, "no_subject"),
+        ({name: value for name, value in SOUND.items() if name != "time"}, "invalid"),
+        (SOUND | {"time": "soon"}, "invalid"),
+        (SOUND | {"time": NOW}, "invalid"),
+        (SOUND | {"id": 7}, "invalid"),
+        (SOUND | {"subject": 7}, "invalid"),
+        (SOUND | {"accountid": 7}, "invalid"),
+        (SOUND | {"historical": "yes"}, "invalid"),
+        (SOUND | {"flags": ["time_naive"]}, "invalid"),
+        (SOUND | {"data": {"response_id": "r", "score": 11}}, "invalid"),
+    ],
+)
+def test_a_broken_record_of_customer_events_raises(value: Any, cause: str) -> None:
+    with pytest.raises(Undecodable) as raised:
+        decode_event(value if isinstance(value, bytes) else orjson.dumps(value))
+    assert raised.value.cause == cause
+
+
+def test_an_event_is_keyed_by_customer_and_stamped_with_its_arrival() -> None:
+    fact = event("usage.recorded")
+    assert event_key(fact) == b"cus-1"
+    assert event_headers(fact, NOW) == (("now", b"1781596800000"),)
+    assert event_headers(event("usage.recorded", historical=True), NOW) == (
+        ("now", b"1781596800000"),
+        ("historical", b"true"),
+    )
+    assert arrival(record(b"", headers=event_headers(fact, NOW))) == NOW
+
+
+@pytest.mark.parametrize("stamp", [None, b"", b"-1", b"soon", b"1.5", "１２".encode(), b"9" * 30])
+def test_without_a_sound_arrival_stamp_nothing_stands_in(stamp: bytes | None) -> None:
+    with pytest.raises(Undecodable, match="header now"):
+        arrival(record(b"", headers=() if stamp is None else (("now", stamp),)))
+
+
+@pytest.mark.parametrize("effect", EFFECTS, ids=lambda effect: EFFECT_TYPES[type(effect)])
+def test_decoding_an_effect_gives_back_what_was_encoded(effect: Effect) -> None:
+    encoded = encode_effect(effect, NOW, TRACE)
+    assert decode_effect(encoded) == effect
+    assert encode_effect(decode_effect(encoded), NOW, TRACE) == encoded
+    assert b"null" not in encoded
+
+
+def test_a_command_is_a_canonical_cloud_event() -> None:
+    document = orjson.loads(encode_effect(EFFECTS[0], NOW, TRACE))
+    data = document.pop("data")
+    assert document == {
+        "datacontenttype": "application/json",
+        "id": "cmd-1",
+        "source": "referral-stream",
+        "specversion": "1.0",
+        "subject": "cus-1",
+        "time": "2026-06-16T08:00:00.000Z",
+        "traceparent": TRACE,
+        "type": "referral.ask.requested",
+    }
+    assert data["not_before"] == "2026-06-19T10:00:00.123Z"
+    assert data["channels"] == ["email", "in_app"]
+    assert list(data) == sorted(data)
+
+
+@pytest.mark.parametrize(
+    ("effect", "id", "key"),
+    zip(
+        EFFECTS,
+        (
+            "cmd-1",
+            derived_id("referral.ask.cancelled", "cmd-1"),
+            "dec-1",
+            derived_id("reservation.requested", "cmd-1", 1_781_863_200_123),
+            derived_id("reservation.confirmed", "cmd-1", 1_781_863_400_000),
+            derived_id("reservation.released", "cmd-1", 1_781_863_400_000),
+            derived_id("opportunity.opened", "opp-1"),
+        ),
+        (b"cus-1", b"cus-1", b"cus-1", b"acc-1", b"cus-1", b"acc-1", b"cus-1"),
+        strict=True,
+    ),
+)
+def test_ids_follow_from_content_and_requests_are_keyed_by_account(effect: Effect, id: str, key: bytes) -> None:
+    assert effect_id(effect) == orjson.loads(encode_effect(effect, NOW))["id"] == id
+    assert effect_key(effect) == key
+
+
+def test_the_ledger_reads_requests_and_switches_and_nothing_else() -> None:
+    for effect in EFFECTS:
+        if isinstance(effect, LedgerRequest):
+            assert decode_request(encode_effect(effect, NOW)) == effect
+        else:
+            with pytest.raises(Undecodable, match="unknown_type"):
+                decode_request(encode_effect(effect, NOW))
+    for kind in WITHOUT_SUBJECT:
+        assert decode_request(encode_event(event(kind))) == event(kind)
+    with pytest.raises(Undecodable, match="unknown_type"):
+        decode_request(encode_event(event("usage.recorded")))
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        (b"", "undecodable"),
+        (b"7", "not_an_object"),
+        (b'{"type": 7}', "unknown_type"),
+        (b'{"type": ["control.paused"]}', "unknown_type"),
+        (b'{"type": "reservation.requested"}', "invalid"),
+        (
+            b'{"type": "reservation.confirmed", "data": {"command_id": "c", "customer_id": "x", "now": "soon"}}',
+            "invalid",
+        ),
+    ],
+)
+def test_a_broken_record_of_ledger_requests_raises(value: bytes, cause: str) -> None:
+    with pytest.raises(Undecodable) as raised:
+        decode_request(value)
+    assert raised.value.cause == cause
+    assert "soon" not in raised.value.detail

@@ -1,0 +1,288 @@
+"""Workers are killed, stopped, frozen and restarted under load; what they leave behind must be exact.
+
+The check looks from outside: it replays the input topic and compares every customer's state, the second table, and
+every command with the changelogs and the output topic. `REFERRAL_STREAM_TORTURE_SECONDS=300` runs longer and mixes the
+faults at random; `REFERRAL_STREAM_TORTURE_SEED` repeats a run's faults and load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+from tests.integration.transport_worker import PARTITIONS, SESSION_SECONDS, command_id, is_pending, step
+from tests.services.kafka import KafkaServer
+from tests.services.process import wait_until
+
+LONG_SECONDS = float(os.environ.get("REFERRAL_STREAM_TORTURE_SECONDS", "0"))
+SEED = int(os.environ.get("REFERRAL_STREAM_TORTURE_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
+LOAD_SECONDS = LONG_SECONDS or 18
+EVENTS_PER_SECOND = 5_000
+CUSTOMERS = 5_000
+
+
+@dataclass
+class Setup:
+    run: str
+    brokers: str
+    store: str
+    fencing: str
+    home: Path
+
+
+@dataclass
+class Worker:
+    """A worker process that is restarted when it ends unasked, as any supervisor would do."""
+
+    setup: Setup
+    name: str
+    ended_unasked: list[int] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        setup = self.setup
+        with (setup.home / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "tests.integration.transport_worker", setup.run, self.name, setup.brokers),
+                    *(setup.store, setup.fencing, str(setup.home / self.name)),
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def send(self, sign: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(sign)
+
+    def end(self, sign: signal.Signals) -> int:
+        """Exit code after `sign`."""
+        assert self.process is not None
+        process, self.process = self.process, None
+        process.send_signal(sign)
+        return process.wait(40)
+
+    def keep_alive(self) -> None:
+        if self.process is not None and (code := self.process.poll()) is not None:
+            self.ended_unasked.append(code)
+            self.start()
+
+
+def read(setup: Setup, topic: str) -> list[list[Message]]:
+    """All records of a topic per partition, as a reader with read_committed sees them."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": setup.brokers,
+            "group.id": f"{setup.run}-check",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+        }
+    )
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
+    found: list[list[Message]] = [[] for _ in range(PARTITIONS)]
+    ended: set[int | None] = set()
+    deadline = time.monotonic() + 60
+    while len(ended) < PARTITIONS:
+        assert time.monotonic() < deadline, f"{topic} cannot be read to its end"
+        for message in consumer.consume(10_000, 0.5):
+            error = message.error()
+            if error is None:
+                found[message.partition() or 0].append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended.add(message.partition())
+    consumer.close()
+    return found
+
+
+def load(setup: Setup, rng: random.Random, until: float, failed: list[object]) -> None:
+    producer = Producer(
+        {
+            "bootstrap.servers": setup.brokers,
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "linger.ms": 5,
+            "log_level": 2,
+        }
+    )
+    sequences: Counter[int] = Counter()
+    begin = time.monotonic()
+    sent = 0
+    while (now := time.monotonic()) < until:
+        while sent < (now - begin) * EVENTS_PER_SECOND:
+            customer = int(CUSTOMERS * rng.random() ** 2)
+            sequences[customer] += 1
+            producer.produce(
+                f"{setup.run}-in",
+                json.dumps({"sequence": sequences[customer], "amount": rng.randrange(1000)}),
+                f"customer-{customer}",
+                on_delivery=lambda error, _message: failed.append(error) if error else None,
+            )
+            sent += 1
+        producer.poll(0.01)
+    producer.flush()
+
+
+def is_caught_up(setup: Setup) -> bool:
+    consumer = Consumer({"bootstrap.servers": setup.brokers, "group.id": setup.run})
+    try:
+        partitions = [TopicPartition(f"{setup.run}-in", partition) for partition in range(PARTITIONS)]
+        return all(
+            committed.offset == consumer.get_watermark_offsets(committed, timeout=10)[1]
+            for committed in consumer.committed(partitions, timeout=10)
+        )
+    finally:
+        consumer.close()
+
+
+def last_values(partitions: list[list[Message]]) -> dict[bytes, Any]:
+    values: dict[bytes, Any] = {}
+    for records in partitions:
+        for record in records:
+            key, value = record.key(), record.value()
+            assert isinstance(key, bytes)
+            if value is None:
+                values.pop(key, None)
+            else:
+                values[key] = json.loads(value)
+    return values
+
+
+def check(setup: Setup) -> dict[str, int]:
+    """What is wrong, counted; all zero is exact."""
+    states: dict[bytes, Any] = {}
+    commands: dict[str, Any] = {}
+    disorder = 0
+    for partition, records in enumerate(read(setup, f"{setup.run}-in")):
+        for record in records:
+            key, offset = record.key(), record.offset()
+            assert isinstance(key, bytes)
+            assert offset is not None
+            event = json.loads(record.value() or b"")
+            old = states.get(key, {})
+            disorder += event["sequence"] != old.get("sequence", 0) + 1
+            new, command = step(old, event, command_id(partition, offset))
+            states[key] = new | {"at": offset + 1}
+            if command is not None:
+                commands[command["id"]] = command
+    assert commands
+    assert not disorder, "the load itself is out of order"
+    accounts = last_values(read(setup, f"{setup.run}-accounts-changelog"))
+    pending = last_values(read(setup, f"{setup.run}-pending-changelog"))
+    seen: Counter[str] = Counter()
+    differing = 0
+    for records in read(setup, f"{setup.run}-out"):
+        for record in records:
+            command = json.loads(record.value() or b"")
+            seen[command["id"]] += 1
+            differing += command != commands.get(command["id"])
+    return {
+        "wrong states": sum(accounts.get(key) != state for key, state in states.items()) + len(accounts.keys() - states),
+        "wrong pending": sum((key in pending) != is_pending(state) for key, state in states.items()),
+        "missing commands": len(commands.keys() - seen.keys()),
+        "unexpected commands": len(seen.keys() - commands.keys()),
+        "differing commands": differing,
+        "repeated commands": sum(seen.values()) - len(seen),
+    }
+
+
+@contextmanager
+def kept_alive(*workers: Worker) -> Iterator[None]:
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.3):
+            for worker in workers:
+                worker.keep_alive()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        for worker in workers:
+            if worker.process is not None:
+                worker.process.send_signal(signal.SIGCONT)
+                worker.process.kill()
+                worker.process.wait()
+
+
+def faults(rng: random.Random) -> Iterator[str]:
+    """Each kind once, in any order; or for ever."""
+    kinds = ["kill -9", "SIGTERM", "SIGSTOP"]
+    while True:
+        rng.shuffle(kinds)
+        yield from kinds
+        if not LONG_SECONDS:
+            return
+
+
+def inflict(fault: str, worker: Worker, rng: random.Random) -> None:
+    pause = rng.uniform(0.2, 1.5)
+    if fault == "SIGSTOP":
+        worker.send(signal.SIGSTOP)
+        threading.Event().wait(SESSION_SECONDS + pause)  # others take over meanwhile
+        worker.send(signal.SIGCONT)
+        return
+    code = worker.end(signal.SIGKILL if fault == "kill -9" else signal.SIGTERM)
+    assert code == (-signal.SIGKILL if fault == "kill -9" else 0)
+    threading.Event().wait(pause)
+    worker.start()
+
+
+@pytest.mark.timeout(LONG_SECONDS + 180)
+@pytest.mark.parametrize(
+    ("store", "fencing"), [("memory", "transactions"), ("rocksdb", "transactions"), ("memory", "none")]
+)
+def test_what_workers_leave_behind_is_exact_whatever_happens_to_them(
+    kafka: KafkaServer, tmp_path: Path, store: str, fencing: str
+) -> None:
+    print(f"REFERRAL_STREAM_TORTURE_SEED={SEED}")
+    rng = random.Random(SEED)
+    setup = Setup(f"torture-{uuid4().hex[:8]}", kafka.bootstrap, store, fencing, tmp_path)
+    kafka.create_topics({f"{setup.run}-in": PARTITIONS, f"{setup.run}-out": PARTITIONS})
+    kafka.create_topics(
+        {f"{setup.run}-accounts-changelog": PARTITIONS, f"{setup.run}-pending-changelog": PARTITIONS},
+        {"cleanup.policy": "compact", "min.compaction.lag.ms": "86400000"},
+    )
+    workers = [Worker(setup, "one"), Worker(setup, "two")]
+    failed: list[object] = []
+    until = time.monotonic() + LOAD_SECONDS
+    loader = threading.Thread(target=load, args=(setup, random.Random(SEED), until, failed))
+    loader.start()
+    for worker in workers:
+        worker.start()
+    with kept_alive(*workers):
+        threading.Event().wait(4)  # both have joined and work
+        for number, fault in enumerate(faults(rng)):
+            inflict(fault, workers[number % len(workers)], rng)
+            threading.Event().wait(rng.uniform(1, SESSION_SECONDS))
+            if time.monotonic() > until:
+                break
+        loader.join()
+        assert not failed
+        wait_until(lambda: is_caught_up(setup), "all input is processed and committed", seconds=90, every=0.5)
+        assert [worker.end(signal.SIGTERM) for worker in workers] == [0, 0]
+    found = check(setup)
+    if fencing == "none":
+        del found["repeated commands"]  # allowed: same id, same body
+    assert found == dict.fromkeys(found, 0), f"seed {SEED}, unasked exits {[w.ended_unasked for w in workers]}"
+    assert all(not worker.ended_unasked for worker in workers)

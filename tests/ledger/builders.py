@@ -1,0 +1,83 @@
+"""Records of ``ledger-requests`` with everything defaulted but the point."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from referral_stream.core.asks import (
+    OpportunityOpened,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
+)
+from referral_stream.core.caps import Operation
+from referral_stream.core.events import ControlPaused, ControlResumed, Event, Scope, Segment
+from referral_stream.core.instants import SECOND, parse_instant
+
+T0 = parse_instant("2026-06-19T11:00:00Z")[0]  # a Friday, at the start of a UTC hour
+
+
+def a_request(
+    command_id: str = "command-1",
+    *,
+    customer: str = "ana",
+    account: str | None = None,
+    email: str | None = None,
+    segment: Segment | None = None,
+    trigger: str = "nps_promoter",
+    priority: int = 40,
+    score: int = 70,
+    due: int = T0,
+    now: int | None = None,
+) -> ReservationRequested:
+    now = due if now is None else now
+    return ReservationRequested(
+        command_id=command_id,
+        opportunity_id=f"opportunity of {command_id}",
+        customer_id=customer,
+        account_id=account,
+        email_hmac=email,
+        segment=segment,
+        trigger=trigger,
+        priority=priority,
+        raw_score=score,
+        due=due,
+        valid_until=max(due, now) + 30 * SECOND,
+        now=now,
+    )
+
+
+def a_confirmation(
+    command_id: str = "command-1", *, customer: str = "ana", account: str | None = None, now: int = T0
+) -> ReservationConfirmed:
+    return ReservationConfirmed(command_id=command_id, customer_id=customer, account_id=account, now=now)
+
+
+def a_release(
+    command_id: str = "command-1", *, customer: str = "ana", account: str | None = None, now: int = T0
+) -> ReservationReleased:
+    return ReservationReleased(command_id=command_id, customer_id=customer, account_id=account, now=now)
+
+
+def an_opening(
+    opportunity_id: str = "opportunity-1", *, trigger: str = "nps_promoter", now: int = T0
+) -> OpportunityOpened:
+    return OpportunityOpened(opportunity_id=opportunity_id, customer_id="ana", trigger=trigger, now=now)
+
+
+def a_pause(scope: Scope = "all", name: str | None = None, *, now: int = T0) -> Event:
+    return _thrown(ControlPaused(scope=scope, name=name, by="ops", why="test"), now)
+
+
+def a_resumption(scope: Scope = "all", name: str | None = None, *, now: int = T0) -> Event:
+    return _thrown(ControlResumed(scope=scope, name=name, by="ops", why="test"), now)
+
+
+def _thrown(data: ControlPaused | ControlResumed, now: int) -> Event:
+    return Event(id=f"{data.type} {now}", source="ops", type=data.type, subject="", time=now, data=data)
+
+
+async def history(*records: Operation) -> AsyncIterator[Operation]:
+    """The records of ``ledger-requests``, as a rebuild reads them."""
+    for record in records:
+        yield record
