@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,6 @@ from referral_stream import __version__
 if TYPE_CHECKING:
     from referral_stream.core.policy import Policy
     from referral_stream.stream.apps import Deployment
-
-TEST_EMAIL_KEY = "referral-stream-test-key"
-"""``replay`` and ``demo`` hash addresses with this key unless one is given: equal in, equal out, on every machine."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -54,6 +50,7 @@ def replay(log: Path, policy_file: Path | None, until: str | None, output: Path,
     from referral_stream.contracts.inbound import Boundary
     from referral_stream.core.instants import parse_instant
     from referral_stream.replay.recorded import replay_file
+    from referral_stream.settings import replay_email_key
     from referral_stream.replay.summary import show_summary, reading_progress
 
     try:
@@ -61,7 +58,7 @@ def replay(log: Path, policy_file: Path | None, until: str | None, output: Path,
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--until") from None
     policy = _policy(policy_file)
-    boundary = Boundary(email_key=os.environ.get("REFERRAL_STREAM_EMAIL_KEY", TEST_EMAIL_KEY).encode())
+    boundary = Boundary(email_key=replay_email_key())
     console = Console(stderr=True)
     try:
         with reading_progress(console, log) as progress:

@@ -30,6 +30,10 @@ from referral_stream.core.instants import Instant
 PREFIX = "REFERRAL_STREAM_"
 
 
+TEST_EMAIL_KEY = "referral-stream-test-key"
+"""``replay`` and ``demo`` hash addresses with this key unless one is given: equal in, equal out, on every machine."""
+
+
 class SettingsProblem(Exception):
     """One line per wrong setting, each naming the variable and what to do."""
 
@@ -46,6 +50,10 @@ def _pairs(value: Any) -> Any:
     if not all(name and sign and adapter for name, sign, adapter in pairs):
         raise ValueError("write topic=adapter, separated by commas, for example billing=stripe")
     return {name.strip(): adapter.strip() for name, _, adapter in pairs}
+
+
+def _millis(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
 def _has_port(brokers: tuple[str, ...]) -> tuple[str, ...]:
@@ -91,8 +99,8 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 
-    clock_start: Instant | None = None
-    clock_started_at: Instant | None = None
+    clock_start: Annotated[Instant, BeforeValidator(_millis)] | None = None
+    clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
     clock_speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
 
     @field_validator("email_key")
@@ -155,6 +163,12 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     if faults:
         raise SettingsProblem("\n".join(faults))
     return settings
+
+
+def replay_email_key(environment: Mapping[str, str] | None = None) -> bytes:
+    """The key for addresses in a replayed log: the deployment's if it is set, else the fixed test key."""
+    env = os.environ if environment is None else environment
+    return env.get(f"{PREFIX}EMAIL_KEY", TEST_EMAIL_KEY).encode()
 
 
 def _secret_in(file: str, variable: str) -> str:

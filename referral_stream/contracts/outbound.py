@@ -120,7 +120,7 @@ def decode_effect(value: bytes) -> Effect:
 def decode_request(value: bytes) -> LedgerMessage:
     """The value of a ``ledger-requests`` record → the request, or the switch somebody threw. Raises Undecodable."""
     document = _document(value)
-    if document.get("type") in WITHOUT_SUBJECT:
+    if _kind(document) in WITHOUT_SUBJECT:
         return _event(document)
     effect = _effect(document)
     if isinstance(effect, LedgerRequest):
@@ -166,10 +166,16 @@ def _document(value: bytes) -> dict[str, Any]:
     return document
 
 
+def _kind(document: dict[str, Any]) -> str:
+    """The message's type; empty when it has none."""
+    kind = document.get("type")
+    return kind if type(kind) is str else ""
+
+
 def _event(document: dict[str, Any]) -> Event:
     get = document.get
-    kind = get("type")
-    if type(kind) is not str or kind not in EVENT_BODIES:
+    kind = _kind(document)
+    if kind not in EVENT_BODIES:
         raise Undecodable("unknown_type", "not a type of customer-events")
     flags = get("flags")
     try:
@@ -210,8 +216,7 @@ def _check_attributes(event: Event) -> None:
 
 
 def _effect(document: dict[str, Any]) -> Effect:
-    kind = document.get("type")
-    body = _EFFECT_BODIES.get(kind) if type(kind) is str else None
+    body = _EFFECT_BODIES.get(_kind(document))
     if body is None:
         raise Undecodable("unknown_type", "not a type of ours")
     try:

@@ -124,7 +124,7 @@ function operation.request(command, customer, account, email, segment, trigger, 
   end
 
   local newest = math.max(asked('customer', customer, 1) or -1, asked('email', email, 1) or -1)
-  if newest >= 0 and due <= newest + customer_period then return {'overasking', newest} end
+  if newest >= 0 and due < newest + customer_period then return {'overasking', newest} end
 
   local near, quota = asked('account', account, 1), asked('account', account, account_quota)
   if near and due >= near + account_gap then near = nil end
@@ -205,7 +205,7 @@ function operation.resume(scope, name, now)
   local which = switch(scope, name)
   local at = tonumber(redis.call('HGET', key('switches', 'changed'), which) or '-1')
   local paused = redis.call('HGET', key('switches', 'paused'), which) == '1'
-  if at < 0 or now < at or (not paused and now ~= at) then return {'resumed'} end
+  if at < 0 or now < at or not paused then return {'resumed'} end
   if paused then
     redis.call('HSET', key('switches', 'paused'), which, '0')
     redis.call('HSET', key('switches', 'changed'), which, digits(now))

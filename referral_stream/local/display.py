@@ -62,7 +62,12 @@ _SEEN = {
     "settling": "lets it settle",
     "no allowed instant is left in the window": "quiet hours or the weekend outlast the window",
     "consent unknown": "no consent known",
-    "score": "score too low",
+}
+_GATES = {
+    "too_early": "too early: {saw}",
+    "propensity": "{saw}, an ask needs a {limit}",
+    "overasking": "{saw} ({limit})",
+    "account": "{saw} in this account ({limit})",
 }
 _AWAITED = {
     "ask.approved": "until somebody approves",
@@ -85,7 +90,7 @@ _AWAITED = {
     "trial.ended": "until it ends",
     "usage.recorded": "until they use it again",
 }
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_AT_INSTANT = re.compile(r"\bat (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
 
 
 def plain(reason: Mapping[str, Any], local: tzinfo) -> str:
@@ -93,22 +98,18 @@ def plain(reason: Mapping[str, Any], local: tzinfo) -> str:
 
     `reason` is an entry of a decision's `reasons`. Words this module does not know are shown as they are.
     """
-    seen = _SEEN.get(reason["saw"], reason["saw"])
-    seen = _INSTANT.sub(lambda found: _clock(found.group(), local), seen)
-    match reason["gate"]:
-        case "too_early":
-            seen = f"too early: {seen}"
-        case "propensity":
-            seen = f"{seen}, an ask needs a {reason['limit']}"
-        case "overasking":
-            seen = f"{seen} ({reason['limit']})"
-    match reason["answer"]:
-        case "until":
-            return f"{seen}, until {_clock(reason['until'], local)}"
-        case "until_event":
-            return f"{seen}, {_AWAITED.get(reason['until'], f'until {reason["until"]}')}"
+    seen = " and ".join(_SEEN.get(cause, cause) for cause in reason["saw"].split("; "))
+    seen = _AT_INSTANT.sub(lambda found: f"on {_clock(found.group(1), local)}", seen)
+    told = _GATES.get(reason["gate"], "{saw}").format(saw=seen, limit=reason["limit"])
+    match reason:
+        case {"answer": "until", "gate": "moment", "until": str(instant)}:
+            return f"{told}, planned for {_clock(instant, local)}"
+        case {"answer": "until", "until": str(instant)}:
+            return f"{told}, until {_clock(instant, local)}"
+        case {"answer": "until_event", "until": str(event)}:
+            return f"{told}, {_AWAITED.get(event, f'until {event}')}"
         case _:
-            return str(seen)
+            return told
 
 
 def why(decision: Mapping[str, Any]) -> str:
@@ -123,7 +124,10 @@ def why(decision: Mapping[str, Any]) -> str:
     blocking = [reason for reason in decision["reasons"] if reason["answer"] != "pass"]
     # The planned moment is beside the point where something else is in the way.
     telling = [reason for reason in blocking if reason["gate"] != "moment"] or blocking
-    return "; ".join(plain(reason, local) for reason in telling)
+    reasons = "; ".join(plain(reason, local) for reason in telling)
+    if outcome == "suppressed" and all(reason["answer"] != "never" for reason in telling):
+        return f"{reasons}; the window ends {_clock(decision['window']['deadline'], local)}"
+    return reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,7 @@ class Line:
     def as_text(self) -> str:
         """For a log file or a pipe: one line, no colours, columns that line up."""
         word, _ = _OUTCOMES.get(self.outcome, (self.outcome, ""))
-        return f"{_day_and_time(self.decided_at)}  {self.customer:<24} {self.happened:<24} {word:<15} {self.reason}"
+        return f"{_day_and_time(self.decided_at):<17} {self.customer:<24} {self.happened:<24} {word:<15} {self.reason}"
 
 
 class DecisionBoard:
@@ -167,7 +171,11 @@ class DecisionBoard:
         self._now = now
 
     def show(self, message: Message) -> Line | None:
-        """Take a decision in and return its line; None for what is no decision, or no news."""
+        """Take a decision in and return its line; None where nothing is new to see.
+
+        Nothing new: no decision, an outcome that is no news, or the same words again (a planned moment has moved behind
+        a ticket that is still open).
+        """
         decision = message["data"]
         if "outcome" not in decision or decision["outcome"] in UNSEEN:
             return None
@@ -179,7 +187,10 @@ class DecisionBoard:
             reason=why(decision),
         )
         opportunity = decision["opportunity_id"]
-        self._lines.pop(opportunity, None)
+        last = self._lines.get(opportunity)
+        if last is not None and (last.outcome, last.reason) == (line.outcome, line.reason):
+            return None
+        self._lines.pop(opportunity, None)  # so that it comes last
         self._lines[opportunity] = line
         gates = frozenset(reason["gate"] for reason in decision["reasons"] if reason["answer"] != "pass")
         self._gates[opportunity] = gates - {"moment"} or gates
@@ -198,7 +209,7 @@ class DecisionBoard:
             if self._lines[opportunity].outcome == "suppressed"
             for gate in gates
         )
-        told = Text(f"{asked} asks out of {len(self._lines)} opportunities.", style="bold")
+        told = Text(f"Asks: {asked}, out of {len(self._lines)} opportunities.", style="bold")
         if against:
             ranked = ", ".join(f"{gate.replace('_', ' ')} {number}" for gate, number in against.most_common())
             told.append(f"\nNot asked because of: {ranked}.", style="not bold")
@@ -210,13 +221,13 @@ class DecisionBoard:
     def _heading(self) -> Text:
         clock = "" if self._now is None else _day_and_time(self._now.astimezone(self._home))
         asked = sum(line.outcome in ASKED for line in self._lines.values())
-        return Text.assemble((clock, "bold"), f"   {len(self._lines)} opportunities, ", (f"{asked} asked", "green"))
+        return Text.assemble((clock, "bold"), f"   opportunities: {len(self._lines)}, ", (f"asked: {asked}", "green"))
 
     def _table(self) -> Table:
         table = Table(expand=True, pad_edge=False, box=None, header_style="dim")
         table.add_column("when", no_wrap=True)
-        table.add_column("customer", no_wrap=True)
-        table.add_column("what happened", no_wrap=True)
+        table.add_column("customer")
+        table.add_column("what happened")
         table.add_column("decision", no_wrap=True)
         table.add_column("why", ratio=1)
         for line in self.lines[-self._rows :]:
@@ -237,9 +248,14 @@ class Screen:
 
     def show(self, message: Message) -> None:
         line = self._board.show(message)
-        if line is not None and self._live is None:
-            # Not wrapped, not coloured: this goes to a file or to another program.
-            self._console.out(line.as_text(), highlight=False)
+        if line is None:
+            return
+        if self._live is None:
+            self._console.out(
+                line.as_text(), highlight=False
+            )  # neither wrapped nor coloured: it goes to a file or a pipe
+        else:
+            self._live.refresh()
 
     def tick(self, now: datetime) -> None:
         self._board.tick(now)
@@ -253,7 +269,8 @@ def on_screen(board: DecisionBoard, console: Console) -> Iterator[Screen]:
     if not console.is_terminal:
         yield Screen(board, console, None)
         return
-    with Live(board, console=console, refresh_per_second=8) as live:
+    # Refreshed by hand: rich's own thread would read the board while it changes.
+    with Live(board, console=console, auto_refresh=False) as live:
         yield Screen(board, console, live)
 
 
@@ -271,7 +288,7 @@ def _clock(text: str, local: tzinfo) -> str:
 
 
 def _day_and_time(moment: datetime) -> str:
-    """ "Fri 18 Sep 13:00", in English whatever the locale of the machine."""
+    """As in `Fri 18 Sep 13:00`, in English whatever the locale of the machine."""
     day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[moment.weekday()]
     months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-    return f"{day} {moment.day:2} {months[moment.month - 1]} {moment:%H:%M}"
+    return f"{day} {moment.day} {months[moment.month - 1]} {moment:%H:%M}"

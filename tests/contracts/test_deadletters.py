@@ -8,6 +8,7 @@ import pytest
 from referral_stream.contracts.deadletters import DeadLetter, Failure, dead_letter, failure, original
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
+from referral_stream.core.asks import derived_id
 from tests.contracts.building import NOW, record
 
 SPOILT = record(
@@ -45,7 +46,7 @@ def test_a_dead_letter_keeps_the_record_and_adds_its_headers() -> None:
         "source-timestamp": b"1781596799995",
         "occurred-at": b"2026-06-16T08:00:00.000Z",
         "attempt": b"1",
-        "dead-letter-id": b"2b3ee834-6ca1-5f16-b75d-d16ab7f04bb1",
+        "dead-letter-id": derived_id("dead-letter", "acme-nps", 3, 14, "ingest").encode(),
     }
 
 

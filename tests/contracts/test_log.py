@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from referral_stream.contracts.errors import UnreadableLog
@@ -130,6 +130,7 @@ def indented(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2)
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         RawRecord,

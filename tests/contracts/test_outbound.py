@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from referral_stream.contracts.errors import Undecodable
@@ -64,6 +64,7 @@ def test_what_ingest_accepts_is_decoded_unchanged(kind: str) -> None:
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(
     id=texts,
     source=texts,
@@ -88,6 +89,7 @@ def test_an_encoded_event_is_canonical_json_without_nulls() -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.integers(0, LATEST))
 def test_the_time_is_written_as_the_core_writes_it(instant: int) -> None:
     encoded = orjson.loads(encode_event(event("usage.recorded", time=instant)))
@@ -170,19 +172,21 @@ def test_a_command_is_a_canonical_cloud_event() -> None:
 
 @pytest.mark.parametrize(
     ("effect", "id", "key"),
-    zip(
-        EFFECTS,
-        (
-            "cmd-1",
-            derived_id("referral.ask.cancelled", "cmd-1"),
-            "dec-1",
-            derived_id("reservation.requested", "cmd-1", 1_781_863_200_123),
-            derived_id("reservation.confirmed", "cmd-1", 1_781_863_400_000),
-            derived_id("reservation.released", "cmd-1", 1_781_863_400_000),
-            derived_id("opportunity.opened", "opp-1"),
-        ),
-        (b"cus-1", b"cus-1", b"cus-1", b"acc-1", b"cus-1", b"acc-1", b"cus-1"),
-        strict=True,
+    list(
+        zip(
+            EFFECTS,
+            (
+                "cmd-1",
+                derived_id("referral.ask.cancelled", "cmd-1"),
+                "dec-1",
+                derived_id("reservation.requested", "cmd-1", 1_781_863_200_123),
+                derived_id("reservation.confirmed", "cmd-1", 1_781_863_400_000),
+                derived_id("reservation.released", "cmd-1", 1_781_863_400_000),
+                derived_id("opportunity.opened", "opp-1"),
+            ),
+            (b"cus-1", b"cus-1", b"cus-1", b"acc-1", b"cus-1", b"acc-1", b"cus-1"),
+            strict=True,
+        )
     ),
 )
 def test_ids_follow_from_content_and_requests_are_keyed_by_account(effect: Effect, id: str, key: bytes) -> None:

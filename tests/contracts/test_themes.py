@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from referral_stream.contracts.themes import THEMES, theme_of
@@ -69,6 +69,7 @@ def test_the_theme_spoken_of_most_wins_and_the_earlier_row_among_equals() -> Non
     assert theme_of("Easy and cheap") == "ease_of_use"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_every_text_has_one_of_our_themes_or_none(comment: str) -> None:
     assert theme_of(comment) in {None, *THEMES}

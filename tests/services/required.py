@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 # Continuous integration sets it to 1: there, a test that did not run is a failure.
-REQUIRE_SERVICES = "REFERRAL_STREAM_REQUIRE_SERVICES"
+REQUIRE_SERVICES = "TESTS_REQUIRE_SERVICES"
 
 
 def services_are_required() -> bool:

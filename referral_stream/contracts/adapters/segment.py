@@ -116,6 +116,13 @@ def _suppressed(reason: str) -> Callable[[Payload, Reading], Facts]:
     return lambda _, __: (Fact("customer.suppressed", {"reason": reason}),)
 
 
+def _dittofeed_choice(payload: Payload, _: Reading) -> Facts:
+    """Dittofeed speaks Segment's calls. Leaving one of its lists is no usage; coming back is left to consent events."""
+    if at(payload, "properties.action") == "Unsubscribe":
+        return (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
+    return ()
+
+
 def _mail(kind: str) -> Callable[[Payload, Reading], Facts]:
     return lambda payload, _: (Fact(kind, {"message_id": id_at(payload, "properties.email_id")}),)
 
@@ -149,6 +156,7 @@ _TRACKED: dict[str, Callable[[Payload, Reading], Facts]] = {
     "Email Bounced": _suppressed("bounce"),
     "Email Marked as Spam": _suppressed("spam_report"),
     "Unsubscribed": _suppressed("unsubscribe"),
+    "DFSubscriptionChange": _dittofeed_choice,
     "Live Chat Conversation Started": _chatted,
     "Live Chat Conversation Ended": _nothing,
     "Live Chat Message Sent": _nothing,

@@ -186,7 +186,7 @@ def _disputed(payload: Payload, _: Reading) -> Facts:
 def _dispute_closed(payload: Payload, _: Reading) -> Facts:
     """Won, or an inquiry that never became a dispute (``warning_closed``); everything else was lost."""
     dispute = _resource(payload)
-    won = dispute.get("status") in {"won", "warning_closed"}
+    won = dispute.get("status") in ("won", "warning_closed")
     return (Fact("dispute.closed", {"charge_id": id_at(dispute, "charge"), "won": won}),)
 
 

@@ -271,8 +271,7 @@ class BatchConsumer(driver.Consumer):
     def resume_fetching(self, tp: TP) -> None:
         if tp in self._buffered_partitions:
             self._buffered_partitions.discard(tp)
-            if tp in self.assignment() and not self.app.rebalancing:
-                self._get_active_partitions().add(tp)
+            self._get_active_partitions().add(tp)
 
     # -- acks and commits ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,530 @@
+"""What each vendor's webhook says, and what it does not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from referral_stream.contracts.adapters import BY_NAME, REGISTRY
+from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.inbound import Boundary
+from referral_stream.core.events import NpsResponded
+from tests.contracts.building import KEY, NOW, accepted, cloud_event, instant, only, read, refused, skipped
+
+SAMPLES = Path(__file__).parent / "samples"
+ANA = email_hmac("ana@customer.example", KEY)
+
+Said = list[tuple[str, dict[str, Any]]]
+
+
+def sample(name: str) -> dict[str, Any]:
+    """A committed webhook body."""
+    payload: dict[str, Any] = orjson.loads((SAMPLES / f"{name}.json").read_bytes())
+    return payload
+
+
+def said(payload: dict[str, Any]) -> Said:
+    """(type, data) of every event the payload becomes; nothing when it is skipped as irrelevant."""
+    adapted = read(payload)
+    if getattr(adapted, "reason", None) == "irrelevant":
+        return []
+    return [(event.type, event.data.model_dump(exclude_none=True)) for event in accepted(adapted)]
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "time", "expected"),
+    [
+        (
+            "stripe.invoice_paid.cycle",
+            "cus_SkAna",
+            "2026-06-16T07:30:00Z",
+            [
+                ("subscription.renewed", {"subscription_id": "sub_SkAna", "invoice_id": "in_1SkRenewal"}),
+                ("invoice.paid", {"invoice_id": "in_1SkRenewal"}),
+            ],
+        ),
+        (
+            "stripe.invoice_paid.current_api",
+            "cus_SkAna",
+            "2026-06-16T07:30:00Z",
+            [
+                ("subscription.renewed", {"subscription_id": "sub_SkAna", "invoice_id": "in_1SkCurrent"}),
+                ("invoice.paid", {"invoice_id": "in_1SkCurrent"}),
+            ],
+        ),
+        (
+            "stripe.subscription_updated.trial_converted",
+            "cus_SkAna",
+            "2026-06-16T07:30:00Z",
+            [
+                ("trial.ended", {"subscription_id": "sub_SkAna", "converted": True}),
+                ("subscription.started", {"subscription_id": "sub_SkAna"}),
+            ],
+        ),
+        (
+            "stripe.charge_dispute_created",
+            "cus_SkAna",
+            "2026-06-16T07:30:00Z",
+            [("charge.disputed", {"charge_id": "ch_SkAna"})],
+        ),
+        (
+            "delighted.survey_response_created",
+            "cus-ana",
+            "2026-06-16T07:28:20Z",
+            [
+                ("nps.responded", {"response_id": "8801", "score": 10}),
+                ("customer.profile_changed", {"email_hmac": ANA}),
+            ],
+        ),
+        (
+            "delighted.survey_response_updated",
+            "cus-ana",
+            "2026-06-16T07:38:20Z",
+            [
+                ("nps.responded", {"response_id": "8801", "score": 8, "theme": "support"}),
+                ("customer.profile_changed", {"email_hmac": ANA}),
+            ],
+        ),
+        (
+            "zendesk.ticket_created",
+            "7701",
+            "2026-06-16T07:40:00.123Z",
+            [("ticket.opened", {"ticket_id": "4711", "priority": "urgent"})],
+        ),
+        (
+            "zendesk.ticket_status_changed",
+            "7701",
+            "2026-06-16T07:55:00.500Z",
+            [("ticket.solved", {"ticket_id": "4711"})],
+        ),
+        (
+            "zendesk.ticket_csat_received",
+            "7701",
+            "2026-06-16T07:57:00Z",
+            [("ticket.rated", {"ticket_id": "4711", "rating": "positive"})],
+        ),
+        (
+            "segment.track",
+            "cus-ana",
+            "2026-06-16T07:58:04.800Z",
+            [("usage.recorded", {"feature": "Report Exported", "count": 1})],
+        ),
+        (
+            "segment.group",
+            "cus-ana",
+            "2026-06-16T07:58:04.800Z",
+            [("customer.profile_changed", {"account_id": "acc-initech"})],
+        ),
+    ],
+)
+def test_a_webhook_becomes_facts(name: str, subject: str, time: str, expected: Said) -> None:
+    events = accepted(read(sample(name)))
+    assert [(event.type, event.data.model_dump(exclude_none=True)) for event in events] == expected
+    vendor = name.partition(".")[0]
+    for event in events:
+        assert (event.source, event.subject, event.time, event.flags) == (vendor, subject, instant(time), ())
+
+
+def test_every_adapter_has_samples_that_only_it_recognises() -> None:
+    recognised = {
+        path.name: [adapter.name for adapter in REGISTRY if adapter.recognises(orjson.loads(path.read_bytes()))]
+        for path in SAMPLES.glob("*.json")
+    }
+    assert recognised == {name: [name.partition(".")[0]] for name in recognised}
+    assert {name.partition(".")[0] for name in recognised} == BY_NAME.keys()
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
+def test_no_name_address_or_free_text_of_a_webhook_gets_through(path: Path) -> None:
+    written = repr(read(path.read_bytes()))
+    for private in ("Ana Example", "ana@", "Ana@", "Milton", "call me"):
+        assert private not in written
+
+
+def test_one_webhook_names_its_events_apart_and_the_same_every_time() -> None:
+    ids = [event.id for event in accepted(read(sample("stripe.invoice_paid.cycle")))]
+    assert ids == ["evt_1SkRenewal#subscription.renewed", "evt_1SkRenewal#invoice.paid"]
+    assert ids == [event.id for event in accepted(read(sample("stripe.invoice_paid.cycle"), offset=99))]
+    assert only(read(sample("stripe.charge_dispute_created"))).id == "evt_1SkDispute"
+
+
+def test_a_deployment_may_say_where_its_customer_ids_are() -> None:
+    payload = sample("stripe.invoice_paid.cycle")
+    payload["data"]["object"]["metadata"] = {"tenant": 42}
+    boundary = Boundary(
+        email_key=KEY, customer_paths={"stripe": ("data.object.metadata.tenant", "data.object.customer")}
+    )
+    assert {event.subject for event in accepted(read(payload, boundary=boundary))} == {"42"}
+    assert {event.subject for event in accepted(read(sample("stripe.invoice_paid.cycle"), boundary=boundary))} == {
+        "cus_SkAna"
+    }
+
+
+def test_an_address_counts_however_it_is_written() -> None:
+    assert re.fullmatch("[0-9a-f]{64}", ANA)
+    assert email_hmac("  ANA@Customer.example\n", KEY) == ANA
+    assert email_hmac("ａｎａ@customer.example", KEY) == ANA
+    assert email_hmac("ana@customer.example", b"another key") != ANA
+
+
+def stripe(
+    kind: str, resource: dict[str, Any], before: dict[str, Any] | None = None, **envelope: Any
+) -> dict[str, Any]:
+    """A live Stripe event about customer cus_1."""
+    data: dict[str, Any] = {"object": {"customer": "cus_1", **resource}}
+    if before is not None:
+        data["previous_attributes"] = before
+    return {
+        "id": "evt_1",
+        "object": "event",
+        "type": kind,
+        "created": NOW // 1000,
+        "livemode": True,
+        "data": data,
+        **envelope,
+    }
+
+
+def subscription(**fields: Any) -> dict[str, Any]:
+    """A Stripe subscription, active unless said otherwise."""
+    return {"id": "sub_1", "object": "subscription", "status": "active", **fields}
+
+
+def items(amount: int, quantity: int, currency: str = "eur", interval: str = "month") -> dict[str, Any]:
+    """A subscription's items."""
+    price = {"unit_amount": amount, "currency": currency, "recurring": {"interval": interval, "interval_count": 1}}
+    return {"data": [{"price": price, "quantity": quantity}]}
+
+
+SUB = {"subscription_id": "sub_1"}
+INVOICE = {"invoice_id": "in_1"}
+UPDATED = "customer.subscription.updated"
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (
+            stripe("invoice.paid", {"id": "in_1", "billing_reason": "subscription_create", "subscription": "sub_1"}),
+            [("invoice.paid", INVOICE)],
+        ),
+        (stripe("invoice.paid", {"id": "in_1", "billing_reason": "manual"}), [("invoice.paid", INVOICE)]),
+        (
+            stripe(
+                "invoice.paid",
+                {"id": "in_1", "billing_reason": "subscription_cycle", "subscription": "sub_1", "total": 0},
+            ),
+            [("invoice.paid", INVOICE)],
+        ),
+        (
+            stripe(
+                "invoice.payment_succeeded",
+                {"id": "in_1", "billing_reason": "subscription_cycle", "subscription": {"id": "sub_1"}},
+            ),
+            [("subscription.renewed", SUB | INVOICE), ("invoice.paid", INVOICE)],
+        ),
+        (stripe("invoice.payment_failed", {"id": "in_1"}), [("invoice.payment_failed", INVOICE)]),
+        (stripe("invoice.marked_uncollectible", {"id": "in_1"}), [("invoice.payment_failed", INVOICE)]),
+        (stripe("invoice.voided", {"id": "in_1"}), [("invoice.paid", INVOICE)]),
+        (stripe("invoice.created", {"id": "in_1", "billing_reason": "subscription_cycle"}), []),
+        (stripe("customer.subscription.created", subscription()), [("subscription.started", SUB)]),
+        (stripe("customer.subscription.created", subscription(status="trialing")), [("trial.started", SUB)]),
+        (stripe("customer.subscription.created", subscription(status="incomplete")), []),
+        (stripe(UPDATED, subscription(), {"status": "incomplete"}), [("subscription.started", SUB)]),
+        (stripe(UPDATED, subscription(status="trialing"), {"status": "incomplete"}), [("trial.started", SUB)]),
+        (
+            stripe(UPDATED, subscription(status="past_due"), {"status": "trialing"}),
+            [("trial.ended", SUB | {"converted": True}), ("subscription.started", SUB)],
+        ),
+        (
+            stripe(UPDATED, subscription(status="paused"), {"status": "trialing"}),
+            [("trial.ended", SUB | {"converted": False})],
+        ),
+        (stripe(UPDATED, subscription(), {"status": "past_due"}), []),
+        (stripe(UPDATED, subscription(status="canceled"), {"status": "active"}), [("subscription.ended", SUB)]),
+        (stripe(UPDATED, subscription(), {"metadata": {}}), []),
+        (stripe(UPDATED, subscription()), []),
+        (
+            stripe(UPDATED, subscription(cancel_at_period_end=True), {"cancel_at_period_end": False}),
+            [("cancellation.scheduled", SUB)],
+        ),
+        (
+            stripe(UPDATED, subscription(cancel_at=NOW // 1000 + 9), {"cancel_at": None}),
+            [("cancellation.scheduled", SUB)],
+        ),
+        (
+            stripe(UPDATED, subscription(cancel_at_period_end=False), {"cancel_at_period_end": True}),
+            [("cancellation.reverted", SUB)],
+        ),
+        (
+            stripe(UPDATED, subscription(cancel_at_period_end=True, cancel_at=5), {"cancel_at": None}),
+            [],
+        ),
+        (
+            stripe(UPDATED, subscription(items=items(1000, 5)), {"items": items(1000, 3), "quantity": 3}),
+            [("subscription.expanded", {"deal_id": "evt_1", "amount_minor": 2000, "currency": "eur"})],
+        ),
+        (stripe(UPDATED, subscription(items=items(1000, 3)), {"items": items(1000, 5)}), []),
+        (stripe(UPDATED, subscription(items=items(1000, 5)), {"items": items(1000, 3, interval="year")}), []),
+        (stripe(UPDATED, subscription(items=items(1000, 5)), {"items": items(1000, 3, currency="usd")}), []),
+        (stripe(UPDATED, subscription(items=items(1000, 5)), {"items": {"data": [{"quantity": None}]}}), []),
+        (stripe("customer.subscription.deleted", subscription(status="canceled")), [("subscription.ended", SUB)]),
+        (
+            stripe("customer.subscription.deleted", subscription(ended_at=1_700_000_000, trial_end=1_700_000_000)),
+            [("trial.ended", SUB | {"converted": False})],
+        ),
+        (
+            stripe("customer.subscription.deleted", subscription(ended_at=1_700_000_001, trial_end=1_700_000_000)),
+            [("subscription.ended", SUB)],
+        ),
+        (stripe("charge.refunded", {"id": "ch_1", "amount_refunded": 1}), [("charge.refunded", {"charge_id": "ch_1"})]),
+        (stripe("charge.dispute.created", {"charge": "ch_1"}), [("charge.disputed", {"charge_id": "ch_1"})]),
+        *(
+            (
+                stripe("charge.dispute.closed", {"charge": "ch_1", "status": status}),
+                [("dispute.closed", {"charge_id": "ch_1", "won": won})],
+            )
+            for status, won in (("won", True), ("warning_closed", True), ("lost", False), (["won"], False))
+        ),
+        (
+            stripe("customer.created", {"object": "customer", "id": "cus_1", "email": "ana@customer.example"}),
+            [("customer.signed_up", {"trial": False}), ("customer.profile_changed", {"email_hmac": ANA})],
+        ),
+        (
+            stripe("customer.created", {"object": "customer", "id": "cus_1", "email": None}),
+            [("customer.signed_up", {"trial": False})],
+        ),
+        (
+            stripe(
+                "customer.updated",
+                {"object": "customer", "id": "cus_1", "email": "ana@customer.example"},
+                {"email": None},
+            ),
+            [("customer.profile_changed", {"email_hmac": ANA})],
+        ),
+        (stripe("customer.updated", {"object": "customer", "id": "cus_1", "email": "a@b"}, {"name": "x"}), []),
+        (stripe("customer.deleted", {"object": "customer", "id": "cus_1"}), []),
+    ],
+)
+def test_stripe(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+
+
+def test_a_stripe_customer_is_its_own_customer() -> None:
+    created = stripe("customer.created", {"object": "customer", "id": "cus_9", "customer": None})
+    assert only(read(created)).subject == "cus_9"
+
+
+def test_stripe_test_mode_never_reaches_a_customer() -> None:
+    assert skipped(read(sample("stripe.invoice_paid.cycle") | {"livemode": False})).reason == "test_mode"
+
+
+def test_a_stripe_dispute_without_its_charge_expanded_names_nobody() -> None:
+    assert skipped(read(stripe("charge.dispute.created", {"charge": "ch_1", "customer": None}))).reason == "no_customer"
+
+
+def test_a_renewal_without_its_subscription_is_refused_as_a_whole() -> None:
+    refusal = refused(read(stripe("invoice.paid", {"id": "in_1", "billing_reason": "subscription_cycle"})))
+    assert refusal.cause == "invalid"
+    assert refusal.detail.startswith("subscription_id: ")
+
+
+def delighted(kind: str = "survey_response.created", **response: Any) -> dict[str, Any]:
+    """A Delighted webhook about person 7."""
+    body = {"id": "1", "person": {"id": 7}, "score": 9, "created_at": NOW // 1000, **response}
+    return {"event_type": kind, "event_id": "e1", "event_data": body}
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (delighted(), [("nps.responded", {"response_id": "1", "score": 9})]),
+        (
+            delighted(survey_type="nps", nps_category="promoter", score=3),
+            [("nps.responded", {"response_id": "1", "score": 3})],
+        ),
+        (
+            delighted(survey_type="csat", score=4),
+            [("csat.responded", {"response_id": "1", "score": 4.0, "scale_max": 5.0})],
+        ),
+        (delighted(survey_type="ces"), []),
+        (delighted("unsubscribe.created"), [("customer.suppressed", {"reason": "unsubscribe"})]),
+        (delighted("survey_response.deleted"), []),
+    ],
+)
+def test_delighted(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+
+
+def test_a_corrected_score_is_a_newer_revision_of_the_same_response() -> None:
+    first = accepted(read(sample("delighted.survey_response_created")))[0]
+    second = accepted(read(sample("delighted.survey_response_updated")))[0]
+    assert isinstance(first.data, NpsResponded)
+    assert isinstance(second.data, NpsResponded)
+    assert first.data.response_id == second.data.response_id
+    assert first.stamp < second.stamp
+    assert first.id != second.id
+
+
+@pytest.mark.parametrize("score", [None, 11, "9", True])
+def test_an_impossible_delighted_score_is_refused(score: Any) -> None:
+    assert refused(read(delighted(score=score))).detail.startswith("score: ")
+
+
+def zendesk(kind: str, event: dict[str, Any], **detail: Any) -> dict[str, Any]:
+    """A Zendesk event about ticket 5 of requester 7."""
+    return {
+        "id": "z1",
+        "type": f"zen:event-type:{kind}",
+        "time": "2026-06-16T07:00:00Z",
+        "subject": "zen:ticket:5",
+        "detail": {"id": 5, "requester_id": 7, **detail},
+        "event": event,
+    }
+
+
+TICKET = {"ticket_id": "5"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (zendesk("ticket.created", {}, status="NEW", priority=None), [("ticket.opened", TICKET)]),
+        (zendesk("ticket.created", {}, status="NEW", priority="-"), [("ticket.opened", TICKET)]),
+        (zendesk("ticket.created", {}, priority="high"), [("ticket.opened", TICKET | {"priority": "high"})]),
+        (zendesk("ticket.created", {}, status="SOLVED"), []),
+        *(
+            (zendesk("ticket.status_changed", {"previous": previous, "current": current}), expected)
+            for previous, current, expected in (
+                ("OPEN", "SOLVED", [("ticket.solved", TICKET)]),
+                ("open", "closed", [("ticket.solved", TICKET)]),
+                ("SOLVED", "CLOSED", []),
+                ("SOLVED", "OPEN", [("ticket.reopened", TICKET)]),
+                ("CLOSED", "PENDING", [("ticket.reopened", TICKET)]),
+                ("NEW", "OPEN", []),
+                ("SOLVED", None, []),
+                (None, "SOLVED", [("ticket.solved", TICKET)]),
+            )
+        ),
+        *(
+            (zendesk("ticket.csat_received", {"satisfaction_score": {"score": score}}), expected)
+            for score, expected in (
+                ("GOOD", [("ticket.rated", TICKET | {"rating": "positive"})]),
+                ("bad", [("ticket.rated", TICKET | {"rating": "negative"})]),
+                ("OFFERED", []),
+                (None, []),
+            )
+        ),
+        *(
+            (zendesk(f"ticket.{gone}", {}), [("ticket.solved", TICKET)])
+            for gone in ("merged", "marked_as_spam", "soft_deleted", "permanently_deleted")
+        ),
+        (zendesk("ticket.undeleted", {}, status="OPEN"), [("ticket.reopened", TICKET)]),
+        (zendesk("ticket.undeleted", {}, status="CLOSED"), []),
+        (zendesk("ticket.comment_added", {"comment": {"body": "hello"}}), []),
+        (zendesk("user.created", {}), []),
+    ],
+)
+def test_zendesk(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+
+
+def test_a_ticket_of_nobody_is_skipped() -> None:
+    payload = zendesk("ticket.created", {}, requester_id=None)
+    assert skipped(read(payload)).reason == "no_customer"
+
+
+def track(name: Any, properties: dict[str, Any] | None = None, **call: Any) -> dict[str, Any]:
+    """A Segment track call of user u1 in account a1."""
+    whole = {"type": "track", "event": name, "userId": "u1", "context": {"groupId": "a1"}, "messageId": "m1", **call}
+    return whole | {"timestamp": "2026-06-16T07:00:00Z", "properties": properties or {}}
+
+
+A1 = {"subscription_id": "segment:a1"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (track("Signed In"), [("usage.recorded", {"feature": "Signed In", "count": 1})]),
+        (track("Signed Out"), []),
+        (
+            track("Signed Up", {"email": "ana@customer.example", "first_name": "Ana"}),
+            [
+                ("customer.signed_up", {"trial": False}),
+                ("customer.profile_changed", {"account_id": "a1", "email_hmac": ANA}),
+            ],
+        ),
+        (track("Signed Up", context={}), [("customer.signed_up", {"trial": False})]),
+        (track("Trial Started"), [("trial.started", A1)]),
+        (track("Trial Started", {"subscription_id": 9}), [("trial.started", {"subscription_id": "9"})]),
+        (track("Trial Started", context={}), [("trial.started", {"subscription_id": "segment:u1"})]),
+        (track("Trial Ended"), [("trial.ended", A1 | {"converted": False})]),
+        (track("Trial Ended", {"converted": True}), [("trial.ended", A1 | {"converted": True})]),
+        (track("Account Created", {"account_name": "Initech"}), [("customer.profile_changed", {"account_id": "a1"})]),
+        (track("Account Created", context={}), []),
+        (track("Account Added User"), [("customer.profile_changed", {"account_id": "a1"})]),
+        (track("Account Removed User"), []),
+        (track("Account Deleted"), [("subscription.ended", A1)]),
+        (track("Email Opened", {"email_id": "m7"}), [("email.opened", {"message_id": "m7"})]),
+        (track("Email Link Clicked", {"email_id": "m7"}), [("email.clicked", {"message_id": "m7"})]),
+        (track("Email Delivered", {"email_id": "m7"}), []),
+        (track("Email Bounced"), [("customer.suppressed", {"reason": "bounce"})]),
+        (track("Email Marked as Spam"), [("customer.suppressed", {"reason": "spam_report"})]),
+        (track("Unsubscribed"), [("customer.suppressed", {"reason": "unsubscribe"})]),
+        (
+            track("DFSubscriptionChange", {"action": "Unsubscribe"}),
+            [("customer.suppressed", {"reason": "unsubscribe"})],
+        ),
+        (track("DFSubscriptionChange", {"action": "Subscribe"}), []),
+        (track("Live Chat Conversation Started"), [("interaction.recorded", {"kind": "chat"})]),
+        (track("Live Chat Message Sent", {"message_body": "hello"}), []),
+        (track("Onboarding Completed"), [("onboarding.completed", {})]),
+        (
+            track("Milestone Reached", {"milestone": "first-report", "first_success": True, "other": 1}),
+            [("milestone.reached", {"milestone": "first-report", "first_success": True})],
+        ),
+        (track("Dashboard Viewed", {"metrics_positive": True}), [("dashboard.viewed", {"metrics_positive": True})]),
+        (
+            track("Report Exported" * 100),
+            [("usage.recorded", {"feature": ("Report Exported" * 100)[:200], "count": 1})],
+        ),
+        (track(None), []),
+        (track(["Report"]), []),
+        ({"type": "page", "userId": "u1", "name": "Pricing"}, []),
+        ({"type": "group", "userId": "u1", "groupId": 7}, [("customer.profile_changed", {"account_id": "7"})]),
+        ({"type": "identify", "userId": "u1", "traits": {"plan": "team"}}, []),
+    ],
+)
+def test_segment(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+
+
+def test_segment_identify_tells_the_address_and_since_when() -> None:
+    profile, signed_up = accepted(read(sample("segment.identify")))
+    assert profile.data.email_hmac == ANA
+    assert (signed_up.type, signed_up.time) == ("customer.signed_up", instant("2026-01-05T10:00:00Z"))
+    assert profile.time == instant("2026-06-16T07:58:04.800Z")
+
+
+def test_segment_tells_account_and_time_zone() -> None:
+    event = only(read(sample("segment.track")))
+    assert (event.account, event.timezone, event.id) == ("acc-initech", "Europe/Berlin", "ajs-0001")
+
+
+def test_the_email_specs_own_spelling_is_read() -> None:
+    event = only(read({"user_id": "u1", "action": "track", "event": "Email Opened", "properties": {"email_id": "m7"}}))
+    assert (event.type, event.subject, event.flags) == ("email.opened", "u1", ("time_missing",))
+
+
+def test_an_anonymous_visitor_is_nobody_we_know() -> None:
+    payload = {"type": "track", "event": "Report Exported", "anonymousId": "x"}
+    assert skipped(read(payload)).reason == "no_customer"
+
+
+def test_a_cloud_event_of_type_track_is_no_segment_call() -> None:
+    assert skipped(read(cloud_event("track", userId="u1"))).reason == "unknown_type"
