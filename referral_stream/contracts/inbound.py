@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from referral_stream.contracts.adapted import Accepted, Adapted, Refused, Skipped, Webhook
 from referral_stream.contracts.adapters import BY_NAME, REGISTRY, Adapter, Reading
 from referral_stream.contracts.bodies import FACT_BODIES, explain, is_too_deep, json_problem
-from referral_stream.contracts.records import CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
+from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.themes import THEMES, theme_of
 from referral_stream.core import zones
 from referral_stream.core.asks import derived_id
@@ -72,7 +72,7 @@ def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
         return Refused("too_large", f"{len(value)} bytes, the limit is {boundary.max_record_bytes}")
     structured = False
     if record.headers:
-        structured = (record.header(CONTENT_TYPE_HEADER) or "").lower().startswith("application/cloudevents+json")
+        structured = (record.header(CONTENT_TYPE_HEADER) or "").lower().startswith(CLOUD_EVENT)
         if not structured and (attributes := _binary_attributes(record)):
             return _cloud_event(attributes, value, record, now, boundary)
     if value is None:

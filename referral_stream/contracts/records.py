@@ -8,7 +8,7 @@ import msgspec
 
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 
-MEDIA_TYPE = b"application/cloudevents+json"
+CLOUD_EVENT = "application/cloudevents+json"
 CONTENT_TYPE_HEADER = "content-type"
 NOW_HEADER = "now"
 HISTORICAL_HEADER = "historical"

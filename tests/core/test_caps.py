@@ -47,13 +47,13 @@ def paused(command_id: str = "command-1", saw: str = "paused: all") -> Reservati
 @pytest.mark.parametrize(
     ("later", "granted"), [(0, False), (90 * DAY - 1, False), (90 * DAY, True), (90 * DAY + 1, True)]
 )
-@pytest.mark.parametrize("again", [{"customer": "ana"}, {"customer": "ben", "email": "same"}])
+@pytest.mark.parametrize(("customer", "email"), [("ana", None), ("ben", "same")])
 def test_a_person_is_asked_once_in_90_days_and_again_when_they_end(
-    caps: Caps, again: dict[str, str], later: int, granted: bool
+    caps: Caps, customer: str, email: str | None, later: int, granted: bool
 ) -> None:
     caps.request(a_request(customer="ana", email="same", due=T0))
 
-    answer = caps.request(a_request("command-2", due=T0 + later, **again))
+    answer = caps.request(a_request("command-2", customer=customer, email=email, due=T0 + later))
 
     assert answer == (GRANTED if granted else overasked(T0))
 

@@ -26,7 +26,9 @@ def recognises(payload: Payload) -> bool:
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One webhook."""
     kind = str(payload.get("type")).removeprefix(_PREFIX)
-    return about(payload, reading, _facts(kind, payload), kind=kind, id=id_at(payload, "id"), time=_time(payload))
+    return about(
+        payload, reading, _facts(kind, payload), kind=kind, id=id_at(payload, "id"), time=text_at(payload, "time")
+    )
 
 
 def _facts(kind: str, payload: Payload) -> tuple[Fact, ...]:
@@ -58,10 +60,6 @@ def _status_changed(previous: str, current: str, ticket: dict[str, Any]) -> tupl
 def _priority(payload: Payload) -> dict[str, str]:
     priority = _upper(payload, "detail.priority").lower()
     return {"priority": priority} if priority in _PRIORITIES else {}
-
-
-def _time(payload: Payload) -> str | None:
-    return text_at(payload, "time")
 
 
 def _upper(payload: Payload, path: str) -> str:

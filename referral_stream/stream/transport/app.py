@@ -340,11 +340,7 @@ class BatchApp(faust.App):
         if self._stateful is not None:
             expected |= {table.changelog_topic_name: self.config.partitions for table in self._stateful.tables.values()}
         settings = self.producer_settings()
-        await check_topics(
-            {name: settings[name] for name in settings if name in _CLIENT_SETTINGS},
-            expected,
-            timeout_seconds=self.config.request_timeout_seconds,
-        )
+        await check_topics({name: settings[name] for name in settings if name in _CLIENT_SETTINGS}, expected)
         await super().on_start()
 
     async def on_started_init_extra_tasks(self) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaConnectionError
 from faust.topics import Topic
 
 from referral_stream.stream.transport.errors import TopicsMismatch
 
 if TYPE_CHECKING:
+    from aiokafka.cluster import ClusterMetadata
     from faust.types import EventT
     from faust.types.tuples import Message
+
+_PATIENCE_SECONDS: Final = 3.0  # for topics that were, or are, created just now
+_AGAIN_SECONDS: Final = 0.2
 
 
 class BatchTopic(Topic):
@@ -28,9 +33,7 @@ class BatchTopic(Topic):
         self.decode = decode  # type: ignore[method-assign]
 
 
-async def check_topics(
-    settings: Mapping[str, Any], expected: Mapping[str, int | None], *, timeout_seconds: float
-) -> None:
+async def check_topics(settings: Mapping[str, Any], expected: Mapping[str, int | None]) -> None:
     """Make sure that topics exist, and have the number of partitions that is `expected` (`None`: any).
 
     A worker that starts without its topics would ignore them, and subscribe to them much later. A broker that creates
@@ -46,26 +49,29 @@ async def check_topics(
     except KafkaConnectionError as exc:
         raise ConnectionError(f"no Kafka broker at {settings['bootstrap_servers']} that accepts us: {exc}") from exc
     try:
-        problems = [
-            problem
-            for topic, partitions in sorted(expected.items())
-            if (problem := await _problem(client, topic, partitions, timeout_seconds))
-        ]
+        deadline = monotonic() + _PATIENCE_SECONDS
+        while True:
+            await client.set_topics(expected)
+            problems = [
+                problem
+                for topic, partitions in sorted(expected.items())
+                if (problem := _problem(client.cluster, topic, partitions))
+            ]
+            if not problems or monotonic() > deadline:
+                break
+            await asyncio.sleep(_AGAIN_SECONDS)
     finally:
         await client.close()
     if problems:
         raise TopicsMismatch("; ".join(problems))
 
 
-async def _problem(client: AIOKafkaClient, topic: str, partitions: int | None, timeout_seconds: float) -> str:
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            await client._wait_on_metadata(topic)
-    except UnknownTopicOrPartitionError:
+def _problem(cluster: ClusterMetadata, topic: str, partitions: int | None) -> str:
+    if topic in cluster.unauthorized_topics:
+        return f"{topic} may not be read by us"
+    found = cluster.partitions_for_topic(topic)
+    if found is None:
         return f"{topic} does not exist"
-    except (KafkaError, TimeoutError) as exc:
-        return f"{topic} cannot be read: {exc!r}"
-    found = len(client.cluster.partitions_for_topic(topic) or ())
-    if partitions is not None and found != partitions:
-        return f"{topic} has {found} partitions instead of {partitions}"
+    if partitions is not None and len(found) != partitions:
+        return f"{topic} has {len(found)} partitions instead of {partitions}"
     return ""
