@@ -27,6 +27,35 @@ def main() -> None:
 
 
 @main.command()
+@click.option("--keep", is_flag=True, help="Stay up afterwards, for playing with it.")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-output"), show_default=True
+)
+def demo(keep: bool, output: Path) -> None:
+    """Watch one week of twelve customers: who is asked for a referral, who is not, and why.
+
+    Needs no services: a broker and a Redis of its own are started in memory and ended with it. Takes about half a minute.
+    """
+    import asyncio
+    import logging
+
+    from rich.console import Console
+
+    try:
+        from referral_stream.local.demo import DemoFailed, play
+        from referral_stream.local.errors import EmbeddedServiceError
+    except ModuleNotFoundError as missing:
+        raise click.ClickException(f"{missing.name} is missing: pip install 'referral-stream[demo]'") from None
+
+    logging.basicConfig(level=logging.ERROR)
+    logging.disable(logging.INFO)
+    try:
+        asyncio.run(play(Console(), output, keep=keep))
+    except (DemoFailed, EmbeddedServiceError) as problem:
+        raise click.ClickException(str(problem)) from None
+
+
+@main.command()
 @click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--policy", "policy_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Policy file."
@@ -146,13 +175,13 @@ def _policy(file: Path | None) -> Policy:
 
 def _deployment() -> Deployment:
     """Settings, policy and clock of this process; what is wrong with them ends it with exit code 2."""
-    from referral_stream.clock import REAL, Clock
+    from referral_stream.clock import Clock
     from referral_stream.settings import SettingsProblem, read_settings
     from referral_stream.stream.apps import Deployment
 
     try:
         settings = read_settings()
-        clock = REAL
+        clock = Clock()
         if settings.clock_start is not None and settings.clock_started_at is not None:
             clock = Clock(settings.clock_start, settings.clock_started_at, settings.clock_speed)
         return Deployment(settings, _policy(settings.policy_file), clock)

@@ -1,41 +1,33 @@
 """The one clock seam: ingest, the wake-up timer and the ledger agent read time here, and nothing else does.
 
-Real time by default. A demo or a test may let time start elsewhere and run faster; then the timestamps that the broker
-put on source records are mapped the same way.
+Real time by default. A demo or a test may let time start elsewhere, run faster or jump; then the timestamps that the
+broker put on source records are mapped the same way.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-
-from referral_stream.core.instants import SECOND
 
 
-@dataclass(frozen=True, slots=True)
 class Clock:
-    """Shows ``start`` when real time is ``started_at`` (both epoch ms), and runs ``speed`` times as fast."""
+    """Shows ``start`` when real time is ``started_at`` (both epoch ms), and runs ``speed`` times as fast as that."""
 
-    start: int = 0
-    started_at: int = 0
-    speed: float = 1.0
+    def __init__(self, start: int = 0, started_at: int = 0, speed: float = 1.0) -> None:
+        self._start, self._started_at, self._speed = start, started_at, speed
 
     def now(self) -> int:
         """Epoch milliseconds."""
-        return self.at(time.time_ns() // 1_000_000)
+        return self.at(_real_now())
 
     def at(self, real: int) -> int:
         """What this clock shows when real time is ``real``, epoch ms."""
-        return self.start + round((real - self.started_at) * self.speed)
+        return self._start + round((real - self._started_at) * self._speed)
 
-    def real_seconds(self, virtual_seconds: float) -> float:
-        """How long the clock takes for so many of its seconds."""
-        return virtual_seconds / self.speed
-
-
-REAL = Clock()
+    def jump_to(self, instant: int) -> None:
+        """Show ``instant`` now and go on from there; never back. For the demo, which skips the hours without news."""
+        real = _real_now()
+        self._start, self._started_at = max(instant, self.at(real)), real
 
 
-def starting_now(start: int, speed: float) -> Clock:
-    """A clock that shows ``start`` at this moment."""
-    return Clock(start, time.time_ns() // (SECOND * 1_000), speed)
+def _real_now() -> int:
+    return time.time_ns() // 1_000_000

@@ -167,14 +167,16 @@ class Moments(Section):
     def _makes_sense(self) -> Moments:
         if self.quiet_from <= self.quiet_until:
             raise ValueError("the quiet hours must wrap midnight: quiet_from later than quiet_until")
+        if set(self.quiet_weekdays) == {1, 2, 3, 4, 5, 6, 7}:
+            raise ValueError("quiet_weekdays leaves no day to ask on")
+        if self.slot_weekday is None:
+            return self
         if self.slot_from >= self.slot_until:
             raise ValueError("slot_from must be before slot_until")
         if self.slot_from < self.quiet_until or self.slot_until > self.quiet_from:
             raise ValueError("the slot lies in the quiet hours")
         if self.slot_weekday in self.quiet_weekdays:
             raise ValueError("the slot lies on a quiet weekday")
-        if set(self.quiet_weekdays) == {1, 2, 3, 4, 5, 6, 7}:
-            raise ValueError("quiet_weekdays leaves no day to ask on")
         return self
 
 

@@ -131,7 +131,6 @@ function operation.request(command, customer, account, email, segment, trigger, 
   if quota and due >= quota + account_period then quota = nil end
   if near or quota then return {'account', near or -1, quota or -1} end
 
-  redis.call('DEL', reservation)
   redis.call('HSET', reservation, 'state', 'reserved', 'asked', digits(due), 'requested', digits(now),
     'customer', customer, 'email', email, 'account', account)
   redis.call('EXPIRE', reservation, asks_lapse)

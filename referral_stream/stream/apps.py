@@ -49,6 +49,8 @@ class Deployment:
     settings: Settings
     policy: Policy
     clock: Clock
+    fetch_wait_seconds: float = 0.25
+    """How long the broker may hold a fetch back until there is something to deliver."""
 
     @property
     def topics(self) -> Topics:
@@ -95,6 +97,7 @@ class Deployment:
             ssl_context=s.ssl_context(),
             static_member=f"{s.static_member}-{role}" if s.static_member else None,
             session_timeout_seconds=s.session_timeout_seconds,
+            fetch_wait_seconds=self.fetch_wait_seconds,
             request_timeout_seconds=max(20.0, s.session_timeout_seconds),
             **more,
         )

@@ -19,13 +19,17 @@ def day(text: str) -> int:
     return utc(f"{text} 00:00") // DAY
 
 
-@pytest.mark.parametrize("name", ["Europe/Berlin", "UTC", "Asia/Calcutta", "America/Argentina/Buenos_Aires", "Etc/GMT+5"])
+@pytest.mark.parametrize(
+    "name", ["Europe/Berlin", "UTC", "Asia/Calcutta", "America/Argentina/Buenos_Aires", "Etc/GMT+5"]
+)
 def test_names_of_the_database_are_zones(name: str) -> None:
     assert zones.is_zone(name)
     assert zones.zone(name).key == name
 
 
-@pytest.mark.parametrize("name", ["", "europe/berlin", "Europe/Atlantis", "CET+1", "../../etc/passwd", "+02:00", "Europe"])
+@pytest.mark.parametrize(
+    "name", ["", "europe/berlin", "Europe/Atlantis", "CET+1", "../../etc/passwd", "+02:00", "Europe"]
+)
 def test_anything_else_is_no_zone(name: str) -> None:
     assert not zones.is_zone(name)
     with pytest.raises(KeyError):
@@ -126,8 +130,9 @@ def test_the_next_midnight_is_the_first_start_of_a_local_day_strictly_after(
         ("2026-10-18 00:30", 7, "Europe/Berlin", "2026-10-25 00:30"),  # 02:30 comes twice: the first
         ("2026-10-25 01:30", 7, "Europe/Berlin", "2026-11-01 01:30"),  # from the second 02:30 on
         ("2026-10-25 01:30", 0, "Europe/Berlin", "2026-10-25 00:30"),
-        ("2026-10-25 06:00", 7, "America/New_York", "2026-11-01 06:00"),  # 02:00, an hour after the repeat began
-        ("2026-09-20 14:15", 7, "Pacific/Auckland", "2026-09-26 14:00"),
+        ("2026-10-25 05:30", 7, "America/New_York", "2026-11-01 05:30"),  # 01:30 comes twice
+        ("2026-10-25 06:00", 7, "America/New_York", "2026-11-01 07:00"),
+        ("2026-09-19 14:15", 7, "Pacific/Auckland", "2026-09-26 14:00"),
         ("2026-09-26 15:45", 7, "Australia/Lord_Howe", "2026-10-03 15:30"),
         ("2026-06-16 08:00", 7, "Asia/Kolkata", "2026-06-23 08:00"),
     ],

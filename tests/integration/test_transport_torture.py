@@ -78,6 +78,10 @@ class Worker:
         process.send_signal(sign)
         return process.wait(40)
 
+    def last_lines(self) -> str:
+        lines = (self.setup.home / f"{self.name}.log").read_text(errors="replace").splitlines()
+        return "\n".join([f"--- {self.name}, seed {SEED}", *lines[-60:]])
+
     def keep_alive(self) -> None:
         if self.process is not None and (code := self.process.poll()) is not None:
             self.ended_unasked.append(code)
@@ -193,7 +197,8 @@ def check(setup: Setup) -> dict[str, int]:
             seen[command["id"]] += 1
             differing += command != commands.get(command["id"])
     return {
-        "wrong states": sum(accounts.get(key) != state for key, state in states.items()) + len(accounts.keys() - states),
+        "wrong states": sum(accounts.get(key) != state for key, state in states.items())
+        + len(accounts.keys() - states),
         "wrong pending": sum((key in pending) != is_pending(state) for key, state in states.items()),
         "missing commands": len(commands.keys() - seen.keys()),
         "unexpected commands": len(seen.keys() - commands.keys()),
@@ -219,6 +224,7 @@ def kept_alive(*workers: Worker) -> Iterator[None]:
         over.set()
         watcher.join()
         for worker in workers:
+            print(worker.last_lines())  # noqa: T201  (shown when the test fails)
             if worker.process is not None:
                 worker.process.send_signal(signal.SIGCONT)
                 worker.process.kill()
@@ -255,7 +261,6 @@ def inflict(fault: str, worker: Worker, rng: random.Random) -> None:
 def test_what_workers_leave_behind_is_exact_whatever_happens_to_them(
     kafka: KafkaServer, tmp_path: Path, store: str, fencing: str
 ) -> None:
-    print(f"REFERRAL_STREAM_TORTURE_SEED={SEED}")
     rng = random.Random(SEED)
     setup = Setup(f"torture-{uuid4().hex[:8]}", kafka.bootstrap, store, fencing, tmp_path)
     kafka.create_topics({f"{setup.run}-in": PARTITIONS, f"{setup.run}-out": PARTITIONS})

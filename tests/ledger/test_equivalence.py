@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from random import Random
 from uuid import uuid4
 
@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from referral_stream.core.asks import OpportunityOpened, ReservationRequested
+from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Caps, Operation
 from referral_stream.core.events import Scope
 from referral_stream.core.instants import DAY, HOUR, SECOND
-from referral_stream.core.policy import Policy
+from referral_stream.core.policy import Breaker, Policy
 from referral_stream.ledger import RedisLedger
 from referral_stream.local.errors import ServiceMissing
 from referral_stream.local.redis_server import EmbeddedRedis
@@ -40,38 +40,44 @@ TIGHT = Policy.model_validate(
         "breaker": {"floor": 2, "factor": 1, "hours": 3},
     }
 )
-ODD = Policy.model_validate(
+WITHOUT_GAP = Policy.model_validate(
     {
-        "caps": {"customer_days": 0, "account_gap_days": 0, "account_asks": 1, "account_days": 1},
-        "breaker": {"enabled": False},
+        "caps": {"customer_days": 0, "account_gap_days": 0, "account_asks": 2, "account_days": 1},
+        "breaker": {"floor": 1, "factor": 2, "hours": 4},
     }
 )
-POLICIES = st.sampled_from([TIGHT, TIGHT, TIGHT, ODD, Policy()])
+WITHOUT_BREAKER = TIGHT.model_copy(update={"breaker": Breaker(enabled=False)})
+POLICIES = st.sampled_from([TIGHT, TIGHT, WITHOUT_GAP, WITHOUT_BREAKER, Policy()])
 
 # A few names, so that they meet, and steps that add up to the periods of TIGHT, a millisecond before and after.
 CUSTOMERS = ["ana", "ben", "cem", "çé ☂ %*[", "all trigger"]
 SWITCHES: list[tuple[Scope, str | None]] = [("all", None), ("trigger", "nps_promoter"), ("segment", "smb")]
 TRIGGERS = ["nps_promoter", "renewal of: two words"]
-STEPS = [0, 0, 0, 0, 0, 0, 1, HOUR, HOUR, HOUR, 2 * HOUR, DAY // 2, DAY - 1, DAY, 2 * DAY]
-KINDS = ["request"] * 12 + ["confirm", "release", "pause", "openings", "openings"] + ["resume"] * 5
+STEPS = [0, 0, 0, 0, 0, 0, 1, HOUR // 2, HOUR // 2, HOUR, HOUR, 2 * HOUR, DAY // 2, DAY - 1, DAY, 2 * DAY]
+LATENESS = [0, 0, 0, 0, 0, 0, 1, HOUR, 3 * HOUR, DAY]
+MIXES = [
+    ["request"] * 12 + ["confirm", "release", "pause", "opening", "opening"] + ["resume"] * 5,
+    ["request"] * 12 + ["confirm"] + ["release"] * 2,
+    ["opening"] * 9 + ["resume"],
+]
 
 
 def a_log(dice: Random, length: int) -> Iterator[Operation]:
     """What a ledger may be told: time moves on, but records come late, twice, and after the wrong ones."""
-    clock, seen = T0, list[Operation]()
+    clock, mix, seen = T0, dice.choice(MIXES), list[Operation]()
     for number in range(length):
         clock += dice.choice(STEPS)
-        now = clock - dice.choice([0, 0, 0, 0, 1, HOUR, 2 * HOUR, DAY])
-        some = [_an_operation(dice, number, now)] if dice.random() < 0.9 or not seen else [dice.choice(seen[-20:])]
-        if isinstance(some[0], OpportunityOpened):
-            some += [some[0].model_copy(update={"opportunity_id": f"{number} {n}"}) for n in range(dice.randrange(4))]
-        seen += some
-        yield from some
+        if seen and dice.random() < 0.1:
+            operation = dice.choice(seen[-20:])
+        else:
+            operation = _an_operation(dice, dice.choice(mix), number, clock - dice.choice(LATENESS))
+        seen.append(operation)
+        yield operation
 
 
-def _an_operation(dice: Random, number: int, now: int) -> Operation:
+def _an_operation(dice: Random, kind: str, number: int, now: int) -> Operation:
     command = f"command {dice.randint(number // 8, number // 8 + 3)}"
-    match dice.choice(KINDS):
+    match kind:
         case "request":
             request = a_request(
                 command,
@@ -86,9 +92,8 @@ def _an_operation(dice: Random, number: int, now: int) -> Operation:
             valid = dice.choice([30 * SECOND] * 8 + [0, -1])
             return request.model_copy(update={"valid_until": request.now + valid})
         case "confirm":
-            return a_confirmation(
-                command, customer=dice.choice(CUSTOMERS), account=dice.choice(["acme", None]), now=now
-            )
+            account = dice.choice(["acme", None])
+            return a_confirmation(command, customer=dice.choice(CUSTOMERS), account=account, now=now)
         case "release":
             return a_release(command, now=now + dice.choice([0, 1, HOUR]))
         case "pause":
@@ -116,19 +121,55 @@ def server(request: pytest.FixtureRequest) -> Iterator[str | None]:
                 yield None
 
 
-@settings(deadline=None, max_examples=100)
-@given(policy=POLICIES, dice=st.randoms(use_true_random=True), length=st.integers(1, 400), part=st.integers(1, 40))
-async def test_redis_answers_as_the_rules_in_memory_do(
-    server: str | None, policy: Policy, dice: Random, length: int, part: int
-) -> None:
+@asynccontextmanager
+async def a_ledger(server: str | None, policy: Policy) -> AsyncIterator[RedisLedger]:
+    """A ledger without a past, among others of the same server."""
     if server is None:
         client: Redis = fakeredis.FakeAsyncRedis(decode_responses=True)
     else:
         client = Redis.from_url(server, decode_responses=True)
-    log = list(a_log(dice, length))
-    caps, ledger = Caps(policy), RedisLedger(client, policy, prefix=uuid4().hex)
-    async with ledger:
+    async with RedisLedger(client, policy, prefix=uuid4().hex) as ledger:
         assert await ledger.rebuild(history())
+        yield ledger
+
+
+def asks_to_an_account(*instants: int) -> list[Operation]:
+    return [a_request(f"{n}", customer=f"{n}", account="acme", due=at) for n, at in enumerate(instants)]
+
+
+def openings(*hours: int) -> list[Operation]:
+    return [an_opening(f"{n}", now=T0 + hour * HOUR) for n, hour in enumerate(hours)]
+
+
+RARE = {
+    "the quota of an account ends": (TIGHT, asks_to_an_account(T0, T0 + 3 * DAY, T0 + 4 * DAY - 1, T0 + 4 * DAY)),
+    "an hour is forgiven and fills again": (
+        TIGHT,
+        [*openings(0, 0, 0), a_resumption("trigger", "nps_promoter", now=T0 + 1)]
+        + [an_opening(f"later {n}", now=T0 + 2) for n in range(3)],
+    ),
+    "the oldest hour that counts, and one older": (TIGHT, openings(9, 6, 6, 6, 5, 5, 5)),
+    "a late opening is not compared with hours too old": (TIGHT, openings(3, 3, 4, 4, 5, 5, 8, 6, 6, 6)),
+    "an odd number of hours has a middle one": (TIGHT, openings(*[0] * 3, *[1] * 4, *[2] * 5, *[3] * 9)),
+    "an even number of hours has two": (WITHOUT_GAP, openings(*[0] * 1, 1, 2, 2, 2, *[3] * 4, *[4] * 9)),
+}
+
+
+@pytest.mark.parametrize(("policy", "log"), RARE.values(), ids=RARE)
+async def test_redis_agrees_where_chance_rarely_leads(server: str | None, policy: Policy, log: list[Operation]) -> None:
+    caps = Caps(policy)
+    async with a_ledger(server, policy) as ledger:
+        assert await ledger.apply(log) == [caps.apply(each) for each in log]
+
+
+@settings(deadline=None, max_examples=150)
+@given(policy=POLICIES, dice=st.randoms(use_true_random=True), length=st.integers(1, 400), part=st.integers(1, 40))
+async def test_redis_answers_as_the_rules_in_memory_do(
+    server: str | None, policy: Policy, dice: Random, length: int, part: int
+) -> None:
+    log = list(a_log(dice, length))
+    caps = Caps(policy)
+    async with a_ledger(server, policy) as ledger:
         for start in range(0, len(log), part):
             some = log[start : start + part]
             assert list(zip(some, await ledger.apply(some), strict=True)) == [(each, caps.apply(each)) for each in some]

@@ -182,6 +182,10 @@ class BatchApp(faust.App):
         """Partitions of the stateful topic that this worker owns and has recovered; empty while not `ready`."""
         return self._owned if self.ready else frozenset()
 
+    def positions(self) -> dict[tuple[str, int], int]:
+        """Per source partition, the offset after the last batch that this process made durable; empty at the start."""
+        return {(tp.topic, tp.partition): offset for tp, offset in self.lanes.positions.items()}
+
     def table_items(self, table: str, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Local entries of an owned partition. Nothing may be awaited while iterating.
 

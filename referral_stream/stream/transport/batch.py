@@ -73,10 +73,10 @@ class Processor(Protocol):
 class AsyncProcessor(Protocol):
     """The step of an app that asks another service, and has no tables. What it awaits must have a timeout of its own.
 
-    Called like a `Processor`; its effects elsewhere must be idempotent, because a batch is computed again after any failure.
+    Called like a `Processor`; its effects elsewhere must be idempotent: a batch is computed again after any failure.
     """
 
-    async def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult: ...
+    async def __call__(self, partition: int, records: Sequence[Record], read: Read, /) -> BatchResult: ...
 
 
 Refusal: TypeAlias = Callable[[Output, Exception], Sequence[Output]]

@@ -137,6 +137,8 @@ class Lane:
             consumer = self._app.batch_consumer
             for message in messages:
                 message.ack(consumer)
+            if messages:
+                self._app.lanes.positions[self._tp] = messages[-1].offset + 1
         finally:
             self.idle.set()
 
@@ -170,6 +172,7 @@ class Lanes:
     def __init__(self, app: BatchApp) -> None:
         self._app = app
         self._steps: dict[str, Step] = {}
+        self.positions: dict[TP, int] = {}
         self._lanes: dict[TP, Lane] = {}
 
     def add_topic(self, topic: str, step: Step) -> None:

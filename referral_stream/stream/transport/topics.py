@@ -50,8 +50,8 @@ async def check_topics(settings: Mapping[str, Any], expected: Mapping[str, int |
         raise ConnectionError(f"no Kafka broker at {settings['bootstrap_servers']} that accepts us: {exc}") from exc
     try:
         deadline = monotonic() + _PATIENCE_SECONDS
+        await client.set_topics(expected)
         while True:
-            await client.set_topics(expected)
             problems = [
                 problem
                 for topic, partitions in sorted(expected.items())
@@ -60,6 +60,7 @@ async def check_topics(settings: Mapping[str, Any], expected: Mapping[str, int |
             if not problems or monotonic() > deadline:
                 break
             await asyncio.sleep(_AGAIN_SECONDS)
+            await client.force_metadata_update()
     finally:
         await client.close()
     if problems:

@@ -1,0 +1,161 @@
+"""The job of every benchmark: a day's mix of canonical events, the same for a seed, from customers of whom some get asked.
+
+90 % ``usage.recorded``, the rest over all types a customer can have. One customer in thirteen is eligible: signed up
+months ago, onboarded, consenting, with a first success; most of those answer an NPS survey with 9 or 10, so that
+opportunities open, reservations are made and asks go out.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from referral_stream.core.events import FACTS, WITHOUT_SUBJECT
+from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, rfc3339
+from tests.contracts.examples import FACT_DATA
+
+START = 1_781_596_800_000
+"""Tuesday 2026-06-16 08:00 UTC: no Friday slot ahead of a survey's window, nobody's quiet hours in the zones below."""
+
+EVENTS = 200_000
+CUSTOMERS = 20_000
+
+USAGE_PERCENT = 90
+ELIGIBLE_PER_MILLE = 75
+"""Of the customers; also bounded by the events, so that small runs are not made of histories alone."""
+
+_ZONES = ("Europe/Berlin", "Europe/Paris", "Europe/London", "Africa/Johannesburg", "Asia/Kolkata")
+_FEATURES = ("reports", "invoices", "search", "export", "dashboards", "reminders", "approvals")
+
+_TOPICS = {
+    "product-usage": "usage onboarding milestone goal saving workflow achievement dashboard task",
+    "nps": "nps csat",
+    "billing": "trial subscription contract invoice charge dispute cancellation",
+    "support": "ticket complaint frustration",
+    "relationship": (
+        "interaction advice community feedback compliment testimonial case_study review champion peer advocacy email call"
+    ),
+    "profile": "customer",
+    "responses": "ask referral",
+}
+_TOPIC_OF = {family: topic for topic, families in _TOPICS.items() for family in families.split()}
+_SOURCES = {
+    "product-usage": "https://app.example.com/tracking",
+    "nps": "https://surveys.example.com/nps",
+    "billing": "https://billing.example.com",
+    "support": "https://support.example.com/tickets",
+    "relationship": "https://crm.example.com/activity",
+    "profile": "https://accounts.example.com",
+    "responses": "https://outreach.example.com",
+}
+_OTHER_TYPES = tuple(sorted(fact.type for fact in FACTS if fact.type not in WITHOUT_SUBJECT | {"usage.recorded"}))
+"""Without the operator's switches: a pause would make the job about nothing."""
+
+_REFERENCES = ("reference", "peer_ref", "alias", "url")
+
+
+class Sourced(NamedTuple):
+    """A record for a source topic; ``topic`` is without prefix."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+def customer_id(number: int) -> str:
+    return f"cus_{number:08d}"
+
+
+def mix(events: int = EVENTS, customers: int = CUSTOMERS, seed: int = 1, start: int = START) -> Iterator[Sourced]:
+    """``events`` records in the order in which their producers send them; event times are near ``start`` (epoch ms)."""
+    rng = random.Random(seed)
+    eligible = min(customers * ELIGIBLE_PER_MILLE // 1000, events * (100 - USAGE_PERCENT) // 100 // 12)
+    histories = [_Planned(rng.random() / 4, *fact) for number in range(eligible) for fact in _history(rng, number)]
+    surveys = [
+        _Planned(0.3 + 0.7 * rng.random(), "nps.responded", number, _survey(rng, number), 30 * MINUTE)
+        for number in range(eligible)
+        if rng.random() < 0.8
+    ]
+    others = events * (100 - USAGE_PERCENT) // 100 - len(histories) - len(surveys)
+    anything = [_anything(rng, rng.randrange(customers)) for _ in range(others)]
+    usage = [
+        _Planned(rng.random(), "usage.recorded", rng.randrange(customers), None, 0)
+        for _ in range(events - len(histories) - len(surveys) - others)
+    ]
+    for planned in sorted(histories + surveys + anything + usage, key=lambda p: p.place):
+        yield _record(rng, planned, start)
+
+
+class _Planned(NamedTuple):
+    """``place`` orders the job, from 0 to 1; ``age`` is how long ago it happened, in ms before the start."""
+
+    place: float
+    type: str
+    customer: int
+    body: dict[str, Any] | None
+    age: int
+
+
+def _history(rng: random.Random, number: int) -> Iterator[tuple[str, int, dict[str, Any], int]]:
+    """What an eligible customer has behind them."""
+    since = rng.randrange(60, 700) * DAY
+    yield "customer.signed_up", number, {"trial": False}, since
+    yield "customer.profile_changed", number, _profile(rng, number), since - HOUR
+    yield "customer.consent_changed", number, {"purpose": "referral_ask", "channel": "all", "granted": True}, since - DAY
+    yield "onboarding.completed", number, {}, since - 2 * DAY
+    yield "milestone.reached", number, {"milestone": "first-report", "first_success": True}, since - 3 * DAY
+
+
+def _profile(rng: random.Random, number: int) -> dict[str, Any]:
+    return {
+        "time_zone": rng.choice(_ZONES),
+        "locale": "en-GB",
+        "segment": rng.choice(("smb", "smb", "enterprise", "mission_driven")),
+        "account_id": f"acct_{number // 2:08d}" if number % 4 < 2 else f"acct_{number:08d}s",
+        "email_hmac": f"{number:064x}",
+        "channels": {"email": True, "in_app": rng.random() < 0.5},
+    }
+
+
+def _survey(rng: random.Random, number: int) -> dict[str, Any]:
+    return {
+        "response_id": f"rsp_{number:08d}",
+        "score": rng.choice((9, 10)),
+        "comment": "It saves us hours every week, and the support team is quick to help.",
+    }
+
+
+def _anything(rng: random.Random, number: int) -> _Planned:
+    kind = rng.choice(_OTHER_TYPES)
+    body = {
+        name: f"{value}-{number}" if name.endswith("_id") or name in _REFERENCES else value
+        for name, value in FACT_DATA[kind].items()
+    }
+    if kind == "customer.profile_changed":
+        body = _profile(rng, number)
+    elif kind == "nps.responded":
+        body["score"] = rng.choice((3, 6, 7, 8, 9, 10))
+    return _Planned(rng.random(), kind, number, body, rng.randrange(48) * HOUR if rng.random() < 0.2 else 0)
+
+
+def _record(rng: random.Random, planned: _Planned, start: int) -> Sourced:
+    topic = _TOPIC_OF[planned.type.partition(".")[0]]
+    delay = round(rng.expovariate(1 / (20 * SECOND)))  # producers batch: most are seconds late, few are minutes
+    body = planned.body
+    if body is None:
+        body = {"feature": rng.choice(_FEATURES), "count": rng.randrange(1, 20)}
+    customer = customer_id(planned.customer)
+    event = {
+        "specversion": "1.0",
+        "id": f"evt_{rng.getrandbits(96):024x}",
+        "source": _SOURCES[topic],
+        "type": planned.type,
+        "subject": customer,
+        "time": rfc3339(start - planned.age - delay),
+        "datacontenttype": "application/json",
+        "data": body,
+    }
+    return Sourced(topic, customer.encode(), orjson.dumps(event))

@@ -1,0 +1,237 @@
+"""Usage against the customer's own baseline, day by day, and days of use."""
+
+from __future__ import annotations
+
+import pytest
+
+from referral_stream.core import events as ev
+from referral_stream.core import usage
+from referral_stream.core.customer import Customer, fold
+from referral_stream.core.events import Event
+from referral_stream.core.instants import DAY, HOUR, utc_day
+from referral_stream.core.policy import Policy
+from referral_stream.core.usage import Drop
+from tests.builders import POLICY, ByHand, a_customer, blocking, fact, nps, replay, state, utc
+
+START = utc("2026-04-01 00:00")
+FIRST = utc_day(START)
+
+
+def used(day: int, count: int = 1, *, hour: int = 12, n: int = 0) -> Event:
+    """Usage on the given day after START."""
+    when = START + day * DAY + hour * HOUR
+    return fact(ev.UsageRecorded(count=count), when, id=f"use {day} {hour} {count} {n}")
+
+
+def lived(daily: list[int], *, judged_to: int | None = None) -> Customer:
+    """A customer with that usage on the days from START on, judged at every 00:00Z, as if something lived."""
+    customer = Customer(id="ana")
+    usage.judge(customer, FIRST, POLICY)
+    for day, count in enumerate(daily):
+        if count:
+            fold(customer, used(day, count))
+        usage.judge(customer, FIRST + day + 1, POLICY)
+    if judged_to is not None:
+        usage.judge(customer, FIRST + judged_to, POLICY)
+    return customer
+
+
+@pytest.mark.parametrize(
+    ("recent", "drop"),
+    [(6, Drop(base_sum=28 * 10, base_days=28, ended_day=None)), (7, None)],
+    ids=["down by 40 %", "down by 30 %"],
+)
+def test_a_drop_is_forty_percent_below_the_mean_of_the_four_weeks_before_the_last(
+    recent: int, drop: Drop | None
+) -> None:
+    assert lived([10] * 28 + [recent] * 7).drop == drop
+
+
+@pytest.mark.parametrize(("last", "fell"), [(4 + 2, True), (4 + 3, False)])
+def test_one_use_decides_whether_it_is_exactly_forty_percent(last: int, fell: bool) -> None:
+    assert (lived([10] * 28 + [6, 6, 6, 6, 6, 6, last]).drop is not None) is fell
+
+
+@pytest.mark.parametrize(("history", "drop"), [(13, None), (14, Drop(base_sum=70, base_days=7))])
+def test_there_is_no_baseline_before_the_fourteenth_day(history: int, drop: Drop | None) -> None:
+    customer = Customer(id="ana")
+    usage.judge(customer, FIRST, POLICY)
+    for day in range(7):
+        fold(customer, used(day, 10))
+
+    usage.judge(customer, FIRST + history, POLICY)
+
+    assert customer.drop == drop
+
+
+def test_the_baseline_begins_with_the_first_day_of_use_and_counts_idle_days() -> None:
+    daily = [0] * 3 + [30, 0, 0, 30, 0, 0, 30] + [1] * 7  # the first use on day 3: 7 days with a sum of 90
+    assert lived(daily).drop == Drop(base_sum=90, base_days=7)
+
+
+def test_a_baseline_of_nothing_is_none() -> None:
+    """Long silence is no drop: there is nothing to fall below."""
+    assert lived([5] + [0] * 40).drop == Drop(base_sum=5, base_days=7)
+    assert lived([0] * 40).drop is None
+
+    idle_for_long = Customer(id="ana")
+    usage.judge(idle_for_long, FIRST + 60, POLICY)
+    fold(idle_for_long, used(0, 5))
+    usage.judge(idle_for_long, FIRST + 61, POLICY)
+    assert idle_for_long.drop is None
+
+
+@pytest.mark.parametrize("silent_days", [3, 4, 30])
+def test_the_base_is_frozen_when_the_drop_is_set(silent_days: int) -> None:
+    """After three silent days the week holds 40 of 70: a drop, against the 24 days before it."""
+    assert lived([10] * 28 + [0] * silent_days).drop == Drop(base_sum=240, base_days=24)
+
+
+@pytest.mark.parametrize(
+    ("then", "ended"),
+    [([8] * 6, None), ([8] * 7, 42), ([7] * 7, None), ([8, 8, 8, 8, 8, 8, 7, 9], 43), ([56], 36)],
+)
+def test_it_is_over_on_the_first_day_whose_week_is_back_at_eighty_percent(then: list[int], ended: int | None) -> None:
+    drop = lived([10] * 28 + [0] * 7 + then).drop
+
+    assert drop is not None
+    assert drop.ended_day == (None if ended is None else FIRST + ended)
+
+
+def test_a_new_drop_may_follow_a_recovery() -> None:
+    drop = lived([10] * 28 + [0] * 7 + [10] * 28 + [0] * 7).drop
+
+    assert drop is not None
+    assert drop.ended_day is None
+
+
+def test_missed_days_are_judged_in_order_as_if_they_had_not_been_missed() -> None:
+    daily = [10] * 28 + [0] * 7 + [9] * 7
+    stepwise = lived(daily)
+
+    at_once = Customer(id="ana")
+    usage.judge(at_once, FIRST, POLICY)
+    for day, count in enumerate(daily):
+        if count:
+            fold(at_once, used(day, count))
+    usage.judge(at_once, FIRST + len(daily), POLICY)
+
+    assert (at_once.drop, at_once.judged_day) == (stepwise.drop, stepwise.judged_day)
+
+
+def test_a_day_is_judged_once_on_what_was_known_then() -> None:
+    customer = lived([10] * 28 + [6] * 7)
+    known = customer.drop
+
+    fold(customer, used(30, 100, n=1))  # arrives too late
+    usage.judge(customer, FIRST + 35, POLICY)
+
+    assert customer.drop == known == Drop(base_sum=280, base_days=28)
+
+
+def test_a_long_absence_is_judged_only_as_long_as_something_can_change() -> None:
+    customer = lived([10] * 28)
+    usage.judge(customer, FIRST + 20_000, POLICY)
+
+    assert customer.judged_day == FIRST + 20_000
+    assert customer.drop is not None
+    assert customer.drop.ended_day is None
+
+
+def test_the_step_judges_at_midnight_in_utc_with_what_arrives_at_that_instant() -> None:
+    """Up to and including 00:00Z of day D, usage of the days before D counts for the judgement of D."""
+    weeks = [used(day, 10 if day < 28 else 6) for day in range(34)]
+    midnight = START + 35 * DAY
+
+    def drop_after(late: Event, arrives: int) -> Drop | None:
+        by_hand = ByHand(history=weeks)
+        by_hand.at(arrives, late)
+        by_hand.at(midnight + 1)
+        return by_hand.customer.drop
+
+    late = used(34, 7)  # 43 in seven days; 42 would be a drop
+    assert drop_after(late, midnight) is None
+    assert drop_after(late, midnight + 1) is not None
+
+
+@pytest.mark.parametrize(("recent", "fell"), [(50, True), (51, False)])
+def test_what_counts_as_a_drop_and_as_recovered_is_the_policys(recent: int, fell: bool) -> None:
+    policy = Policy.model_validate({"trouble": {"usage_drop_percent": 50, "usage_recovered_percent": 60}})
+    customer = Customer(id="ana")
+    usage.judge(customer, FIRST, policy)
+    for day in range(14):
+        fold(customer, used(day, 100 if day < 7 else recent))
+    usage.judge(customer, FIRST + 14, policy)
+    assert (customer.drop is not None) is fell
+
+    for day in range(14, 21):
+        fold(customer, used(day, 60))
+    usage.judge(customer, FIRST + 21, policy)
+    assert customer.drop == (Drop(base_sum=700, base_days=7, ended_day=FIRST + 21) if fell else None)
+
+
+def test_a_live_opportunity_is_held_back_from_the_midnight_that_judges_a_drop() -> None:
+    """00:00Z is a timer while something lives: no event is needed for the veto to begin."""
+    monday = utc("2026-06-15 00:00")
+    history = [
+        fact(ev.UsageRecorded(count=10), monday + (day - 30) * DAY + HOUR) for day in range(26)
+    ]  # stops on Wednesday of the week before
+    week = [fact(ev.UsageRecorded(count=7), monday + day * DAY + HOUR) for day in (-4, -3, -2, -1)]
+    # By Wednesday 00:00Z the last seven days hold 28 uses, the four weeks before them 10 a day.
+    renewal = fact(ev.SubscriptionRenewed(subscription_id="s", invoice_id="i"), "Mon 10:00")
+
+    story = replay(a_customer(), history, week, renewal, until="Fri 23:00")
+
+    held = [d for d in story.decisions("renewal") if "trouble" in blocking(d)]
+    assert held
+    assert held[0].decided_at % DAY == 0
+    assert blocking(held[0])["trouble"] == "usage.recorded"
+    assert story.asked == []
+
+
+# ---- days of use
+
+
+def test_days_of_use_are_distinct_local_dates() -> None:
+    customer = state(used(0, hour=12), used(0, hour=13), used(0, hour=23), used(2, hour=12))
+
+    assert usage.days_of_use(customer, "UTC") == 2
+    assert usage.days_of_use(customer, "Europe/Berlin") == 3  # 23:00Z is the next day there
+    assert usage.days_of_use(customer, "America/New_York") == 2
+
+
+@pytest.mark.parametrize(("days", "long"), [(29, False), (30, True), (31, True)])
+def test_thirty_days_of_use_are_value_also_with_gaps_between_them(days: int, long: bool) -> None:
+    customer = state(*(used(3 * n) for n in range(days)))
+    assert (usage.days_of_use(customer, "Europe/Berlin") >= POLICY.too_early.days_of_use) is long
+
+
+def test_days_are_forgotten_only_when_the_use_has_been_long_enough_for_every_zone() -> None:
+    sparse = lived([1] + [0] * 99)
+    steady = lived([1] * 100)
+
+    assert sorted(sparse.usage) == [FIRST]
+    assert not sparse.used_for_long
+    assert steady.used_for_long
+    assert min(steady.usage) == FIRST + 100 - usage.HISTORY_DAYS
+
+
+@pytest.mark.parametrize(("now", "midnight"), [(START - 1, START), (START, START + DAY), (START + 1, START + DAY)])
+def test_the_next_judgement_is_strictly_later(now: int, midnight: int) -> None:
+    assert usage.midnight_after(now) == midnight
+
+
+def test_usage_of_one_day_adds_up_whatever_the_order() -> None:
+    early, late = used(0, 3, hour=1), used(0, 4, hour=20)
+    assert state(early, late).usage == state(late, early).usage == {
+        FIRST: usage.UsageDay(7, START + HOUR, START + 20 * HOUR)
+    }
+
+
+def test_first_use_is_the_earliest_day_even_if_heard_of_late() -> None:
+    assert state(used(5), used(2)).first_use_day == FIRST + 2
+
+
+def test_nps_needs_no_usage_at_all() -> None:
+    """Nobody who sends no usage is kept waiting by the baseline."""
+    assert replay(a_customer(), nps(9)).asked == [("nps_promoter", "Thu 12:50")]

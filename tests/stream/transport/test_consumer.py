@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+from faust.types import TP
+
+from referral_stream.stream.transport.consumer import BatchConsumer, Fetched, contiguous
+from tests.stream.transport.builders import SOURCE, a_message, an_app, records_at, take_acks
+
+
+@pytest.mark.parametrize(
+    ("start", "offsets", "wanted", "delivered"),
+    [
+        (10, (10, 11, 12), 10, (10, 11, 12)),
+        (10, (10, 11, 12), 11, (11, 12)),  # a part of it was delivered before
+        (10, (10, 11, 12), 13, ()),  # all of it
+        (10, (12, 13), 10, (12, 13)),  # 10 and 11 do not exist: transaction markers, compaction
+        (10, (12, 13), 11, (12, 13)),
+        (10, (10, 14), 10, (10, 14)),
+        (11, (11, 12), 10, None),  # the fetch before this one was lost: 10 may exist
+        (13, (13,), 10, None),
+        (None, (10, 11), 10, None),  # nobody knows where it began
+    ],
+)
+def test_a_fetch_is_taken_only_if_nothing_can_be_missing_before_it(
+    start: int | None, offsets: tuple[int, ...], wanted: int, delivered: tuple[int, ...] | None
+) -> None:
+    taken = contiguous(Fetched(start, list(records_at(*offsets))), wanted)
+    assert (None if taken is None else tuple(record.offset for record in taken)) == delivered
+
+
+def a_consumer() -> BatchConsumer:
+    app = an_app()
+    app.stateless([SOURCE], lambda _partition, _records, _read: pytest.fail("not called"))
+    take_acks(app)
+    return app.batch_consumer
+
+
+TP0 = TP(SOURCE, 0)
+
+
+async def test_the_offset_to_commit_follows_the_last_acked_batch() -> None:
+    consumer = a_consumer()
+    assert consumer._new_offset(TP0) is None
+    for offsets in (range(10), range(10, 12), (15, 19)):  # what lies between 12 and 14 does not exist
+        message = a_message(offsets)
+        consumer.track_message(message)
+        assert message.ack(consumer)
+    assert consumer._new_offset(TP0) == 20
+    assert consumer._new_offset(TP0) is None
+    assert not consumer.unacked
+
+
+async def test_an_unacked_batch_keeps_its_predecessors_offset() -> None:
+    consumer = a_consumer()
+    first, second = a_message(range(10)), a_message(range(10, 20))
+    for message in (first, second):
+        consumer.track_message(message)
+    first.ack(consumer)
+    assert consumer._new_offset(TP0) == 10
+    assert list(consumer.unacked) == [second]
+
+
+async def test_an_ack_after_its_assignment_does_not_count() -> None:
+    consumer = a_consumer()
+    message = a_message(range(10), assignment=0)
+    consumer.track_message(message)
+    consumer.app.begin_assignment()
+    assert not message.ack(consumer)
+    assert consumer._new_offset(TP0) is None
+    assert not consumer.unacked
+
+
+async def test_a_forgotten_batch_is_neither_committed_nor_waited_for() -> None:
+    consumer = a_consumer()
+    message = a_message(range(10))
+    consumer.track_message(message)
+    consumer.forget(message)
+    assert not consumer.unacked
+    assert consumer._new_offset(TP0) is None
+
+
+async def test_a_resting_partition_is_not_fetched_until_it_is_resumed() -> None:
+    consumer = a_consumer()
+    consumer._set_active_tps({TP0, TP(SOURCE, 1)})
+    consumer.pause_fetching(TP0)
+    assert consumer._get_active_partitions() == {TP(SOURCE, 1)}
+    consumer.resume_fetching(TP0)
+    assert consumer._get_active_partitions() == {TP0, TP(SOURCE, 1)}
