@@ -73,7 +73,7 @@ def mix(events: int = EVENTS, customers: int = CUSTOMERS, seed: int = 1, start: 
     """``events`` records in the order in which their producers send them; event times are near ``start`` (epoch ms)."""
     rng = random.Random(seed)
     eligible = min(customers * ELIGIBLE_PER_MILLE // 1000, events * (100 - USAGE_PERCENT) // 100 // 12)
-    histories = [_Planned(rng.random() / 4, *fact) for number in range(eligible) for fact in _history(rng, number)]
+    histories = [_Planned(rng.random() / 4, *fact) for number in range(eligible) for fact in history(rng, number)]
     surveys = [
         _Planned(0.3 + 0.7 * rng.random(), "nps.responded", number, _survey(rng, number), 30 * MINUTE)
         for number in range(eligible)
@@ -99,8 +99,8 @@ class _Planned(NamedTuple):
     age: int
 
 
-def _history(rng: random.Random, number: int) -> Iterator[tuple[str, int, dict[str, Any], int]]:
-    """What an eligible customer has behind them."""
+def history(rng: random.Random, number: int) -> Iterator[tuple[str, int, dict[str, Any], int]]:
+    """What an eligible customer has behind them: type, customer, body, and how long ago (ms)."""
     since = rng.randrange(60, 700) * DAY
     yield "customer.signed_up", number, {"trial": False}, since
     yield "customer.profile_changed", number, _profile(rng, number), since - HOUR

@@ -3,7 +3,8 @@
     python -m benchmarks.transport [--brokers HOST:PORT] [--records 300000] [--customers 20000]
 
 Without `--brokers` it starts the Kafka of the test suite. A *hop* takes records of about 60 bytes and publishes one for
-each; a *step* adds to a counter per customer and publishes one record for every three.
+each; a *step* adds to a counter per customer and publishes one record for every three. *recovery* starts a second
+worker on the changelog of the step before it, from an empty store, and measures until its partitions are ready.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import uvloop
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from referral_stream.stream.transport import (
@@ -126,6 +128,36 @@ async def step(config: WorkerConfig, source: str, target: str, records: int) -> 
         return await progress.seconds(app)
 
 
+async def recovery(config: WorkerConfig, source: str) -> tuple[float, int]:
+    """Seconds from the assignment of the partitions until they are ready, and the entries that were recovered."""
+    ready = asyncio.Event()
+    entries = [0]
+
+    def count(partitions: frozenset[int]) -> None:
+        entries[0] = sum(1 for partition in partitions for _ in app.table_items("counts", partition))
+        ready.set()
+
+    app = create_app(config)
+    app.stateful(source, lambda _partition, _batch, _read: BatchResult(), ["counts"], on_partitions_ready=count)
+    begins: list[float] = []
+
+    def note(*_arguments: object, **_keywords: object) -> None:
+        begins.append(time.perf_counter())
+
+    app.on_partitions_assigned.connect(note, weak=False)
+    async with running(app):
+        await ready.wait()
+        return time.perf_counter() - begins[-1], entries[0]
+
+
+def end_offsets(brokers: str, topic: str) -> int:
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "none"})
+    try:
+        return sum(consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in range(PARTITIONS))
+    finally:
+        consumer.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--brokers")
@@ -164,6 +196,11 @@ def main() -> None:
             run = hop if name.startswith("hop") else step
             wall, cpu = asyncio.run(run(config, source, f"{group}-out", arguments.records))
             print(f"{name:<32}{arguments.records / wall:>10,.0f}{arguments.records / cpu:>10,.0f}", flush=True)
+            if run is step:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                seconds, entries = asyncio.run(recovery(replace(config, datadir=folder), source))
+                logged = end_offsets(brokers, f"{group}-counts-changelog")
+                print(f"{'  its recovery':<32}{logged / seconds:>10,.0f}    {entries:,} entries in {seconds:.2f} s")
 
 
 if __name__ == "__main__":

@@ -155,6 +155,29 @@ def topics_check() -> None:
     raise SystemExit(1 if any(finding.problem for finding in findings) else 0)
 
 
+@main.command()
+def doctor() -> None:
+    """Look whether Kafka, topics, Redis and state are as a worker needs them; exit code 1 if something is wrong.
+
+    Each line says ok, or what is wrong and what mends it. Secrets are never shown.
+    """
+    import asyncio
+
+    from referral_stream.stream.doctor import examine
+
+    async def look() -> bool:
+        well = True
+        async for line in examine(deployment):
+            well = well and not line.problem
+            click.echo(f"{'WRONG' if line.problem else 'ok   '}  {line.what}{': ' if line.problem else ''}{line.problem}")
+            if line.remedy:
+                click.echo(f"       {line.remedy}")
+        return well
+
+    deployment = _deployment()
+    raise SystemExit(0 if asyncio.run(look()) else 1)
+
+
 class Unusable(click.ClickException):
     """Input that cannot be used: exit code 2."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from copy import copy
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -20,12 +20,13 @@ from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, utc_day
 from referral_stream.core.opportunity import Ask, Awaiting, Opportunity
 from referral_stream.core.policy import Policy
-from referral_stream.core.usage import Drop, UsageDay
+from referral_stream.core.usage import Drop, UsageDay, used
 
 T = TypeVar("T")
+Life: TypeAlias = Literal["trial", "converted", "unconverted", "started", "renewed", "ended"]
 
 
-class Stamp(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Stamp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """When and by which event a signal was written; the order is that of last-writer-wins."""
 
     time: int
@@ -33,17 +34,17 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True, order=True):
     id: str
 
 
-class Flag(msgspec.Struct, frozen=True, array_like=True):
+class Flag(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at: Stamp
     value: bool
 
 
-class Word(msgspec.Struct, frozen=True, array_like=True):
+class Word(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at: Stamp
     value: str
 
 
-class Survey(msgspec.Struct, frozen=True, array_like=True):
+class Survey(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The newest revision of one response; ``promoter`` is a 9–10 (NPS) or the top box (CSAT)."""
 
     at: Stamp
@@ -51,51 +52,77 @@ class Survey(msgspec.Struct, frozen=True, array_like=True):
     promoter: bool
 
 
-class Ticket(msgspec.Struct, frozen=True, array_like=True):
-    """``priority`` is that of the newest opening; the rating has its own stamp."""
+class Ticket(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """``at`` is the newest opening, solution or reopening, ``opened`` the newest of the first and the last.
+
+    ``priority`` is that of the newest opening that named one (``prioritised``); the rating has its own stamp.
+    """
 
     at: Stamp | None = None
     open: bool = False
     opened: Stamp | None = None
+    prioritised: Stamp | None = None
     priority: str | None = None
     rated: Stamp | None = None
     rating: str | None = None
 
+    @property
+    def went_well(self) -> bool:
+        """Whether the customer is content with it: a rating given before it was opened again says nothing any more."""
+        return (
+            self.rating == "positive"
+            and self.rated is not None
+            and (self.opened is None or self.rated > self.opened)
+        )
 
-class Invoice(msgspec.Struct, frozen=True, array_like=True):
+
+class Invoice(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at: Stamp
     failed: bool
     ever_failed: bool
 
 
-class Dispute(msgspec.Struct, frozen=True, array_like=True):
+class Dispute(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """``status`` by the newest event; ``disputed_at`` is the newest dispute, unknown while only its closing arrived."""
+
     at: Stamp
     status: Literal["open", "won", "lost"]
-    disputed_at: int
+    disputed_at: int | None
 
 
-class Cancellation(msgspec.Struct, frozen=True, array_like=True):
+class Cancellation(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The newest event of each kind: considering is a signal of its own, it does not undo a scheduled cancellation."""
+
+    considered: Stamp | None = None
+    scheduled: Stamp | None = None
+    reverted: Stamp | None = None
+
+
+class SubscriptionEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One event of a subscription's life. All of them are kept, so that a late one finds its place in time."""
+
     at: Stamp
-    kind: Literal["considered", "scheduled", "reverted"]
+    subscription: str
+    kind: Life
 
 
-class Subscription(msgspec.Struct, frozen=True, array_like=True):
-    """``status`` by the newest event; ``started_at``/``ended_at`` are the newest of each kind."""
+class Conversion(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A referral became a customer while its referrer was happy: an opportunity opens at ``opens_at``."""
 
     at: Stamp
-    status: Literal["trial", "active", "ended"]
-    started_at: int | None = None
-    ended_at: int | None = None
-    renewals: tuple[int, ...] = ()
+    opens_at: int
+    historical: bool = False
 
 
-class Referral(msgspec.Struct, frozen=True, array_like=True):
+class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """``status`` by the newest event; ``conversion`` is what opens an opportunity later."""
+
     at: Stamp | None = None
     status: str | None = None
-    opens_at: int | None = None
+    conversion: Conversion | None = None
 
 
-class Customer(msgspec.Struct, array_like=True):
+class Customer(msgspec.Struct, array_like=True, gc=False):
     """Everything a decision about one customer depends on. Instants are epoch ms; ``*_day`` are UTC days since 1970."""
 
     id: str
@@ -104,11 +131,11 @@ class Customer(msgspec.Struct, array_like=True):
     quarantined: bool = False
     # lifecycle
     signed_up: int | None = None
-    signed_up_trial: bool = False
-    trial_over: int | None = None
+    trial_sign_up: Stamp | None = None
+    trial_over: Stamp | None = None
     onboarded: bool = False
     initial_contract_at: int | None = None
-    subscriptions: dict[str, Subscription] = {}
+    subscriptions: tuple[SubscriptionEvent, ...] = ()
     # profile
     time_zone: Word | None = None
     event_zone: Word | None = None
@@ -124,6 +151,7 @@ class Customer(msgspec.Struct, array_like=True):
     # value realised
     first_success: bool = False
     milestone: bool = False
+    repeated_milestones: dict[str, Stamp] = {}
     goal: bool = False
     saving: bool = False
     above_average: Flag | None = None
@@ -138,7 +166,8 @@ class Customer(msgspec.Struct, array_like=True):
     responses: dict[str, Survey] = {}
     csats: dict[str, Survey] = {}
     testimonial: bool = False
-    positive_feedback: bool = False
+    feedback: bool = False
+    reviews: dict[str, Stamp] = {}
     interactions: int = 0
     advocacy: tuple[tuple[int, str], ...] = ()
     # trouble
@@ -166,6 +195,11 @@ class Customer(msgspec.Struct, array_like=True):
     def copy(self) -> Customer:
         """A state of its own that may be advanced without touching this one."""
         return copy(self)
+
+    @property
+    def positive_feedback(self) -> bool:
+        """Whether positive feedback was ever given; of a survey answer that was corrected the newest revision counts."""
+        return self.feedback or any(csat.promoter for csat in self.csats.values())
 
     @property
     def account_id(self) -> str | None:
@@ -207,12 +241,13 @@ def fold(c: Customer, e: Event) -> bool:
             c.last_activity = e.time
         if c.first_activity is None or e.time < c.first_activity:
             c.first_activity = e.time
+    folding = _FOLDS.get(e.type)
+    newest = True if folding is None else folding(c, e.data, stamp) is not False
     if e.timezone is not None:
         c.event_zone = _newer(c.event_zone, stamp, Word(stamp, e.timezone))
-    if e.account is not None:
+    if e.account is not None:  # after the body, which knows better if it names an account too
         c.account = _newer(c.account, stamp, Word(stamp, e.account))
-    folding = _FOLDS.get(e.type)
-    return True if folding is None else folding(c, e.data, stamp) is not False
+    return newest
 
 
 # ------------------------------------------------------------------------------------------------------------ pieces
@@ -235,12 +270,17 @@ def _latest(current: int | None, time: int) -> int:
     return time if current is None or time > current else current
 
 
+def _latest_stamp(current: Stamp | None, stamp: Stamp) -> Stamp:
+    return stamp if current is None or stamp > current else current
+
+
 # ------------------------------------------------------------------------------------------------------------ profile
 
 
 def _signed_up(c: Customer, d: ev.SignedUp, s: Stamp) -> None:
     c.signed_up = s.time if c.signed_up is None else min(c.signed_up, s.time)
-    c.signed_up_trial = c.signed_up_trial or d.trial
+    if d.trial:
+        c.trial_sign_up = _latest_stamp(c.trial_sign_up, s)
 
 
 def _profile(c: Customer, d: ev.ProfileChanged, s: Stamp) -> None:
@@ -291,9 +331,14 @@ def _onboarded(c: Customer, _: ev.Data, __: Stamp) -> None:
     c.onboarded = True
 
 
-def _milestone(c: Customer, d: ev.MilestoneReached, _: Stamp) -> None:
+def _milestone(c: Customer, d: ev.MilestoneReached, s: Stamp) -> bool:
     c.milestone = True
     c.first_success = c.first_success or d.first_success
+    repeated = c.repeated_milestones.get(d.milestone)
+    newest = repeated is None or s > repeated
+    if newest and not d.first_success:
+        c.repeated_milestones = {**c.repeated_milestones, d.milestone: s}
+    return newest
 
 
 def _goal(c: Customer, _: ev.Data, __: Stamp) -> None:
@@ -307,7 +352,7 @@ def _saving(c: Customer, _: ev.Data, __: Stamp) -> None:
 def _usage(c: Customer, d: ev.UsageRecorded, s: Stamp) -> None:
     day = utc_day(s.time)
     known = c.usage.get(day)
-    c.usage = {**c.usage, day: UsageDay(d.count, s.time, s.time) if known is None else known.plus(d.count, s.time)}
+    c.usage = {**c.usage, day: used(known, d.count, s.time)}
     if c.first_use_day is None or day < c.first_use_day:
         c.first_use_day = day
 
@@ -326,22 +371,29 @@ def _nps(c: Customer, d: ev.NpsResponded, s: Stamp) -> bool:
 
 
 def _csat(c: Customer, d: ev.CsatResponded, s: Stamp) -> bool:
-    if d.top_box:
-        c.positive_feedback = True
     table = _put(c.csats, d.response_id, s, Survey(s, d.score, d.top_box))
     c.csats = table or c.csats
     return table is not None
 
 
-def _positive(c: Customer, d: ev.Data, _: Stamp) -> None:
-    if isinstance(d, ev.FeedbackShared):
-        given = d.positive
-    elif isinstance(d, ev.ReviewPosted):
-        given = d.top_box
-    else:
-        given = True
-    c.positive_feedback = c.positive_feedback or given
+def _feedback(c: Customer, d: ev.FeedbackShared, _: Stamp) -> None:
+    c.feedback = c.feedback or d.positive
+
+
+def _praise(c: Customer, d: ev.ComplimentGiven | ev.TestimonialGiven, _: Stamp) -> None:
+    c.feedback = True
     c.testimonial = c.testimonial or isinstance(d, ev.TestimonialGiven)
+
+
+def _review(c: Customer, d: ev.ReviewPosted, s: Stamp) -> bool:
+    c.feedback = c.feedback or d.top_box
+    if d.url is None:
+        return True
+    known = c.reviews.get(d.url)
+    newest = known is None or s > known
+    if newest:
+        c.reviews = {**c.reviews, d.url: s}
+    return newest
 
 
 def _interaction(c: Customer, _: ev.Data, __: Stamp) -> None:
@@ -362,24 +414,20 @@ def _advocacy(c: Customer, d: ev.AdvocacyAsked, s: Stamp) -> None:
 
 
 def _ticket(c: Customer, d: ev.Ticket, s: Stamp) -> bool:
-    t = c.tickets.get(d.ticket_id, Ticket())
-    newest = True
-    if not isinstance(d, ev.TicketRated):
-        newest = t.at is None or s > t.at
-        if newest:
-            t = msgspec.structs.replace(t, at=s, open=not isinstance(d, ev.TicketSolved))
-    if isinstance(d, ev.TicketOpened) and (t.opened is None or s > t.opened):
-        t = msgspec.structs.replace(t, opened=s, priority=d.priority)
+    known = t = c.tickets.get(d.ticket_id, Ticket())
+    if not isinstance(d, ev.TicketRated) and (t.at is None or s > t.at):
+        t = msgspec.structs.replace(t, at=s, open=not isinstance(d, ev.TicketSolved))
+    if isinstance(d, ev.TicketOpened | ev.TicketReopened) and (t.opened is None or s > t.opened):
+        t = msgspec.structs.replace(t, opened=s)
+    if isinstance(d, ev.TicketOpened) and d.priority is not None and (t.prioritised is None or s > t.prioritised):
+        t = msgspec.structs.replace(t, prioritised=s, priority=d.priority)
     rating = d.rating if isinstance(d, ev.TicketRated | ev.TicketSolved) else None
     if rating is not None:
-        if rating == "positive":
-            c.positive_feedback = True
+        c.feedback = c.feedback or rating == "positive"
         if t.rated is None or s > t.rated:
             t = msgspec.structs.replace(t, rated=s, rating=rating)
-        else:
-            newest = False
     c.tickets = {**c.tickets, d.ticket_id: t}
-    return newest
+    return all(other is None or s > other for other in (known.at, known.rated))
 
 
 def _complaint(c: Customer, _: ev.Data, s: Stamp) -> None:
@@ -402,59 +450,70 @@ def _refund(c: Customer, _: ev.Data, s: Stamp) -> None:
 
 def _dispute(c: Customer, d: ev.ChargeDisputed | ev.DisputeClosed, s: Stamp) -> bool:
     known = c.disputes.get(d.charge_id)
+    disputed_at = known.disputed_at if known else None
     if isinstance(d, ev.ChargeDisputed):
         status: Literal["open", "won", "lost"] = "open"
-        disputed_at = s.time
+        disputed_at = _latest(disputed_at, s.time)  # also when the closing came first
     else:
         status = "won" if d.won else "lost"
-        disputed_at = known.disputed_at if known else s.time
     newest = known is None or s > known.at
-    if newest or known is None:
-        c.disputes = {**c.disputes, d.charge_id: Dispute(s, status, disputed_at)}
-    elif status == "open" and known.status != "open":  # the closing came first: now we learn since when it was disputed
-        c.disputes = {**c.disputes, d.charge_id: msgspec.structs.replace(known, disputed_at=disputed_at)}
+    dispute = Dispute(s, status, disputed_at)
+    if known is not None and not newest:
+        dispute = msgspec.structs.replace(known, disputed_at=disputed_at)
+    c.disputes = {**c.disputes, d.charge_id: dispute}
     return newest
 
 
-def _cancellation(c: Customer, d: ev.Cancelling, s: Stamp) -> bool:
-    kind = d.type.partition(".")[2]
-    table = _put(c.cancellations, d.subscription_id or "", s, Cancellation(s, kind))  # type: ignore[arg-type]
-    c.cancellations = table or c.cancellations
-    return table is not None
+def _cancellation(c: Customer, d: ev.Cancelling, s: Stamp) -> None:
+    known = c.cancellations.get(d.subscription_id or "", Cancellation())
+    match d:
+        case ev.CancellationConsidered():
+            known = msgspec.structs.replace(known, considered=_latest_stamp(known.considered, s))
+        case ev.CancellationScheduled():
+            known = msgspec.structs.replace(known, scheduled=_latest_stamp(known.scheduled, s))
+        case ev.CancellationReverted():
+            known = msgspec.structs.replace(known, reverted=_latest_stamp(known.reverted, s))
+    c.cancellations = {**c.cancellations, d.subscription_id or "": known}
 
 
 # ------------------------------------------------------------------------------------------------------------ billing
 
 
+_LIFE: dict[str, Life] = {
+    "trial.started": "trial",
+    "trial.ended": "converted",
+    "subscription.started": "started",
+    "subscription.renewed": "renewed",
+    "subscription.ended": "ended",
+}
+
+
 def _subscription(c: Customer, d: ev.Subscribed, s: Stamp) -> bool:
-    known = c.subscriptions.get(d.subscription_id)
-    started = ended = None
-    match d:
-        case ev.TrialStarted():
-            status: Literal["trial", "active", "ended"] = "trial"
-        case ev.TrialEnded():
-            c.trial_over = _latest(c.trial_over, s.time)
-            status = "active" if d.converted else "ended"
-            started, ended = (s.time, None) if d.converted else (None, s.time)
-        case ev.SubscriptionStarted():
-            c.trial_over = _latest(c.trial_over, s.time)
-            status, started = "active", s.time
-        case ev.SubscriptionEnded():
-            status, ended = "ended", s.time
-        case _:
-            status = "active"
-    newest = known is None or s > known.at
-    sub = known or Subscription(s, status)
-    if newest:
-        sub = msgspec.structs.replace(sub, at=s, status=status)
-    if started is not None:
-        sub = msgspec.structs.replace(sub, started_at=_latest(sub.started_at, started))
-    if ended is not None:
-        sub = msgspec.structs.replace(sub, ended_at=_latest(sub.ended_at, ended))
-    if isinstance(d, ev.SubscriptionRenewed):
-        sub = msgspec.structs.replace(sub, renewals=tuple(sorted({*sub.renewals, s.time})))
-    c.subscriptions = {**c.subscriptions, d.subscription_id: sub}
+    kind = _LIFE[d.type]
+    if isinstance(d, ev.TrialEnded) and not d.converted:
+        kind = "unconverted"
+    if kind in ("converted", "unconverted", "started"):
+        c.trial_over = _latest_stamp(c.trial_over, s)
+    newest = all(s > other.at for other in c.subscriptions if other.subscription == d.subscription_id)
+    known = _without_old_renewals(c.subscriptions, s.time) if kind == "renewed" else c.subscriptions
+    c.subscriptions = tuple(sorted((*known, SubscriptionEvent(s, d.subscription_id, kind)), key=lambda e: e.at))
     return newest
+
+
+RENEWALS_KEPT_DAYS = 400
+"""As long as the logs: what could change an older renewal's meaning cannot arrive any more."""
+
+
+def _without_old_renewals(known: tuple[SubscriptionEvent, ...], now: int) -> tuple[SubscriptionEvent, ...]:
+    """Without the renewals that are long past, the newest event of each subscription excepted."""
+    newest = {event.subscription: event for event in known}
+    return tuple(
+        event
+        for event in known
+        if event.kind != "renewed"
+        or event.at.time >= now - RENEWALS_KEPT_DAYS * DAY
+        or event is newest[event.subscription]
+    )
 
 
 def _contract(c: Customer, d: ev.ContractSigned, s: Stamp) -> None:
@@ -511,10 +570,12 @@ def _referral_given(c: Customer, d: ev.ReferralGiven, s: Stamp) -> None:
 
 def _referral_status(c: Customer, d: ev.ReferralStatusChanged, s: Stamp) -> bool:
     known = c.referrals.get(d.referral_id, Referral())
+    conversion = known.conversion
+    if d.status == "refunded" and conversion is not None and s > conversion.at:
+        conversion = None
     newest = known.at is None or s > known.at
-    if newest:
-        opens = None if d.status == "refunded" else known.opens_at
-        c.referrals = {**c.referrals, d.referral_id: Referral(s, d.status, opens)}
+    at, status = (s, d.status) if newest else (known.at, known.status)
+    c.referrals = {**c.referrals, d.referral_id: Referral(at, status, conversion)}
     return newest
 
 
@@ -534,10 +595,10 @@ _FOLDS: dict[str, Callable[[Customer, Any, Stamp], bool | None]] = {
     "usage.compared": _compared,
     "nps.responded": _nps,
     "csat.responded": _csat,
-    "feedback.shared": _positive,
-    "compliment.given": _positive,
-    "testimonial.given": _positive,
-    "review.posted": _positive,
+    "feedback.shared": _feedback,
+    "compliment.given": _praise,
+    "testimonial.given": _praise,
+    "review.posted": _review,
     "interaction.recorded": _interaction,
     "advocacy.asked": _advocacy,
     "ticket.opened": _ticket,

@@ -584,7 +584,7 @@ ACTIVITY = frozenset({
 """What counts as the customer being active (semantics §10, Activity)."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as the decision sees it.
 
     ``time`` is event time after the clock rules; ``id`` and ``source`` identify it; ``subject`` is the customer id (empty

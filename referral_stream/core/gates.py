@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from referral_stream.core import moments, propensity, usage, zones
 from referral_stream.core.asks import Answer, GateName, Reason, Score
-from referral_stream.core.customer import Customer, Subscription
+from referral_stream.core.customer import Customer
 from referral_stream.core.events import CHANNELS
 from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.opportunity import Denial, Opportunity
@@ -151,9 +151,10 @@ def _too_early(v: View) -> list[Cause]:
 
 def on_trial(c: Customer) -> bool:
     """An open trial, or a sign-up on trial that nothing has ended yet."""
-    return any(sub.status == "trial" for sub in c.subscriptions.values()) or (
-        c.signed_up_trial and c.trial_over is None
-    )
+    if c.trial_sign_up is not None and (c.trial_over is None or c.trial_over < c.trial_sign_up):
+        return True
+    newest = {event.subscription: event.kind for event in c.subscriptions if event.kind not in ("renewed", "ended")}
+    return "trial" in newest.values()
 
 
 def has_value(v: View) -> bool:
@@ -188,7 +189,7 @@ def _trouble(v: View) -> list[Cause]:
     for name, ticket in sorted(c.tickets.items()):
         if ticket.at is not None and ticket.open:
             causes.append(Cause(f"ticket {name} is open", until_event="ticket.solved"))
-        elif ticket.at is not None and ticket.rating != "positive":
+        elif ticket.at is not None and not ticket.went_well:
             urgent = ticket.priority in ("urgent", "high")
             days = rules.urgent_ticket_solved_days if urgent else rules.ticket_solved_days
             causes += _wait(now, ticket.at.time, days, f"ticket {name} solved")
@@ -206,7 +207,8 @@ def _trouble(v: View) -> list[Cause]:
         if dispute.status == "open":
             causes.append(Cause(f"charge {name} is disputed", until_event="dispute.closed"))
         elif dispute.status == "lost":
-            causes += _wait(now, dispute.disputed_at, rules.dispute_days, f"charge {name} disputed and lost")
+            since = dispute.at.time if dispute.disputed_at is None else dispute.disputed_at
+            causes += _wait(now, since, rules.dispute_days, f"charge {name} disputed and lost")
     return causes + _cancellation(v) + _ended(v) + _usage_drop(v)
 
 
@@ -221,46 +223,48 @@ def _detractor(v: View) -> list[Cause]:
 def _cancellation(v: View) -> list[Cause]:
     c, rules = v.customer, v.policy.trouble
     causes = []
-    for name, cancellation in sorted(c.cancellations.items()):
-        since = cancellation.at.time
-        match cancellation.kind:
-            case "considered":
-                days = rules.cancellation_considered_days + rules.cancellation_reverted_days
-                causes += _wait(v.now, since, days, "cancellation considered")
-            case "reverted":
-                causes += _wait(v.now, since, rules.cancellation_reverted_days, "cancellation reverted")
-            case "scheduled":
-                about = c.subscriptions.values() if not name else filter(None, [c.subscriptions.get(name)])
-                renewed = min((at for sub in about for at in sub.renewals if at > since), default=None)
-                if renewed is None:
-                    causes.append(Cause("cancellation scheduled", until_event="cancellation.reverted"))
-                causes += _wait(v.now, renewed, rules.cancellation_reverted_days, "renewed despite a cancellation")
+    for name, known in sorted(c.cancellations.items()):
+        considered, scheduled, reverted = known.considered, known.scheduled, known.reverted
+        if considered is not None and (reverted is None or reverted < considered):
+            days = rules.cancellation_considered_days + rules.cancellation_reverted_days
+            causes += _wait(v.now, considered.time, days, "cancellation considered")
+        if scheduled is not None and (reverted is None or reverted < scheduled):
+            renewed = _renewed_after(scheduled.time, name, c)
+            if renewed is None:
+                causes.append(Cause("cancellation scheduled", until_event="cancellation.reverted"))
+            causes += _wait(v.now, renewed, rules.cancellation_reverted_days, "renewed despite a cancellation")
+        if reverted is not None:
+            causes += _wait(v.now, reverted.time, rules.cancellation_reverted_days, "cancellation reverted")
     return causes
 
 
+def _renewed_after(instant: int, subscription: str, c: Customer) -> int | None:
+    """The first renewal after the instant; where no subscription was named, of any."""
+    return next(
+        (
+            event.at.time
+            for event in c.subscriptions
+            if event.kind == "renewed" and event.at.time > instant and subscription in ("", event.subscription)
+        ),
+        None,
+    )
+
+
 def _ended(v: View) -> list[Cause]:
-    subs = list(v.customer.subscriptions.values())
-    active = [sub for sub in subs if sub.status == "active"]
-    if not active:
-        if any(sub.status == "ended" for sub in subs):
-            return [Cause("subscription ended", until_event="subscription.started")]
-        return []
-    back = max((sub.started_at for sub in active if sub.started_at and _came_back(sub.started_at, subs)), default=None)
+    """Plays the subscriptions' lives in the order of time: ended while no other is active, until one is again."""
+    active: set[str] = set()
+    ended, back = False, None
+    for event in v.customer.subscriptions:
+        if event.kind in ("ended", "unconverted"):
+            active.discard(event.subscription)
+            ended = not active
+        elif event.kind != "trial":
+            active.add(event.subscription)
+            if ended:
+                ended, back = False, event.at.time
+    if ended:
+        return [Cause("subscription ended", until_event="subscription.started")]
     return _wait(v.now, back, v.policy.trouble.resubscribed_days, "subscribed again")
-
-
-def _came_back(start: int, subs: list[Subscription]) -> bool:
-    """Whether one subscription had ended before ``start`` and none was active just before it."""
-    if not any(sub.ended_at is not None and sub.ended_at <= start for sub in subs):
-        return False
-    return not any(_active_before(start, sub) for sub in subs)
-
-
-def _active_before(instant: int, sub: Subscription) -> bool:
-    started = sub.started_at
-    if sub.status == "active":
-        return started is None or started < instant
-    return sub.status == "ended" and (started is None or started < instant) and (sub.ended_at or 0) >= instant
 
 
 def _usage_drop(v: View) -> list[Cause]:

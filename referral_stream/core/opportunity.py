@@ -10,7 +10,7 @@ from referral_stream.core.asks import derived_id
 from referral_stream.core.events import Channel
 
 
-class Denial(msgspec.Struct, frozen=True, array_like=True):
+class Denial(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The ledger's no, or its silence: it stands until an instant or an event, then a new request is made.
 
     A silence has ``until_event`` ``ledger.answered`` and also ``until``: the instant of the next try.
@@ -25,7 +25,7 @@ class Denial(msgspec.Struct, frozen=True, array_like=True):
         return self.until is None or now < self.until
 
 
-class Opportunity(msgspec.Struct, frozen=True, array_like=True):
+class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One reason to ask, with its window ``[t0, deadline)``.
 
     ``ready``: the first instant at which it may speak, as far as known: settled, arrived, and the last blocking gate
@@ -55,7 +55,7 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True):
     last: int = 0
 
 
-class Awaiting(msgspec.Struct, frozen=True, array_like=True):
+class Awaiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A reservation that was requested and not answered yet.
 
     ``moment`` is the instant asked for, ``channel`` the one that speaks first; ``rest`` are the other candidates of that
@@ -70,7 +70,7 @@ class Awaiting(msgspec.Struct, frozen=True, array_like=True):
     rest: tuple[tuple[str, Channel], ...] = ()
 
 
-class Ask(msgspec.Struct, frozen=True, array_like=True):
+class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An emitted ask (or one withheld by holdout or shadow), as caps, answers and cancellation need it."""
 
     opportunity: Opportunity

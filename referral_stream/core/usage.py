@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from referral_stream.core import zones
-from referral_stream.core.instants import DAY, utc_day
+from referral_stream.core.instants import DAY, MINUTE, utc_day
 from referral_stream.core.policy import Policy
 
 if TYPE_CHECKING:
@@ -17,18 +17,26 @@ RECENT_DAYS = 7
 HISTORY_DAYS = 35
 
 
-class UsageDay(msgspec.Struct, frozen=True, array_like=True):
-    """Usage of one UTC day. The first and last instant tell which local dates it touches, whatever the zone."""
+class UsageDay(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Usage of one UTC day. The first and last minute of it tell which local dates it touches, whatever the zone.
+
+    Minutes are enough, and small: no zone of our days differs from UTC by a broken minute.
+    """
 
     count: int
     first: int
     last: int
 
-    def plus(self, count: int, time: int) -> UsageDay:
-        return UsageDay(self.count + count, min(self.first, time), max(self.last, time))
+
+def used(known: UsageDay | None, count: int, time: int) -> UsageDay:
+    """That day with one more use of it at the instant ``time``."""
+    minute = time % DAY // MINUTE
+    if known is None:
+        return UsageDay(count, minute, minute)
+    return UsageDay(known.count + count, min(known.first, minute), max(known.last, minute))
 
 
-class Drop(msgspec.Struct, frozen=True, array_like=True):
+class Drop(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Usage fell against the frozen base (sum over days); ``ended_day`` is the first day judged recovered."""
 
     base_sum: int
@@ -78,15 +86,15 @@ def _forget(c: Customer, today: int, policy: Policy) -> None:
         c.used_for_long = True
     oldest = today - HISTORY_DAYS
     if any(day < oldest for day in c.usage):
-        c.usage = {day: u for day, u in c.usage.items() if day >= oldest}
+        c.usage = {day: UsageDay(u.count, 0, 0) for day, u in c.usage.items() if day >= oldest}
 
 
 def days_of_use(c: Customer, zone: str) -> int:
     """Distinct local dates with usage, in the zone given; at least that many if days have been forgotten."""
     dates = set()
-    for used in c.usage.values():
-        dates.add(zones.local_date(used.first, zone))
-        dates.add(zones.local_date(used.last, zone))
+    for day, use in c.usage.items():
+        dates.add(zones.local_date(day * DAY + use.first * MINUTE, zone))
+        dates.add(zones.local_date(day * DAY + use.last * MINUTE, zone))
     return len(dates)
 
 

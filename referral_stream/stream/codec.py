@@ -13,7 +13,7 @@ from referral_stream.core.customer import Customer
 VERSION = 1
 
 
-class Stored(msgspec.Struct, array_like=True, frozen=True):
+class Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """``mark``: the offset after the last record of ``customer-events`` that this state has seen."""
 
     version: int
@@ -21,7 +21,7 @@ class Stored(msgspec.Struct, array_like=True, frozen=True):
     customer: Customer
 
 
-class Wakeup(msgspec.Struct, array_like=True, frozen=True):
+class Wakeup(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """When a customer is due next (epoch ms); ``mark`` as in Stored."""
 
     due: int

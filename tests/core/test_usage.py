@@ -224,7 +224,7 @@ def test_the_next_judgement_is_strictly_later(now: int, midnight: int) -> None:
 def test_usage_of_one_day_adds_up_whatever_the_order() -> None:
     early, late = used(0, 3, hour=1), used(0, 4, hour=20)
     assert state(early, late).usage == state(late, early).usage == {
-        FIRST: usage.UsageDay(7, START + HOUR, START + 20 * HOUR)
+        FIRST: usage.UsageDay(7, 60, 20 * 60)
     }
 
 

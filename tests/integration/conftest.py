@@ -1,11 +1,19 @@
-"""Where services are required, an integration test that skips itself, for whatever reason, is a failure."""
+"""Where services are required, an integration test that skips itself, for whatever reason, is a failure.
+
+And the one performance of the script that several modules look at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 
+from tests.integration.live import Pipeline
+from tests.integration.performance import Performance, perform
+from tests.integration.scripted import POLICY
+from tests.services.kafka import KafkaServer
+from tests.services.redis import RedisServer
 from tests.services.required import REQUIRE_SERVICES, services_are_required
 
 
@@ -17,3 +25,20 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"{REQUIRE_SERVICES}=1, and this test did not run: {reason}"
     return report
+
+
+@pytest.fixture(scope="session")
+def performed(
+    kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pipeline]:
+    """The pipeline that has performed the script, undisturbed; its worker has stopped, its topics can be read."""
+    with Pipeline(kafka, redis_server.url, tmp_path_factory.mktemp("performance"), policy=POLICY) as pipeline:
+        pipeline.create_topics()
+        pipeline.start()
+        yield pipeline
+
+
+@pytest.fixture(scope="session")
+def performance(performed: Pipeline) -> Performance:
+    """What came of it, and what should have."""
+    return perform(performed)

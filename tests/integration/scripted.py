@@ -1,8 +1,8 @@
 """A script for 1,000 customers: what befalls them before, during and after half a minute of a Tuesday morning.
 
-Each kind of customer is one function that says what happens in four acts: long known facts, triggers, what follows at
-once (before anything has settled), and what comes late (after everything has settled). Whether they are asked is for
-the oracle to say.
+Each kind of customer is one function that says what happens in five acts: long known facts, triggers, what follows at
+once (before anything has settled), what workers report of the commands, and what comes late. Whether they are asked is
+for the oracle to say.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Act(Enum):
     BACKGROUND = "long known"
     TRIGGERS = "what happens"
     AT_ONCE = "before it has settled"
+    REPORTS = "what workers say of the commands"
     LATE = "after it has settled"
 
 
@@ -106,17 +107,22 @@ class Line:
 
 @dataclass
 class Story:
-    """What befalls one customer; number ``n`` of its kind."""
+    """What befalls one customer, number ``n`` of those cast alike."""
 
-    customer: str
+    cast_as: Callable[[Story], None]
     n: int
     acts: dict[Act, list[Line]] = field(default_factory=lambda: {act: [] for act in Act})
+
+    @property
+    def customer(self) -> str:
+        return f"{self.cast_as.__name__}-{self.n}"
 
     def tell(
         self,
         act: Act,
         kind: str,
         age: int = 0,
+        /,
         *,
         id: str = "",
         partitioner: Partitioner | None = None,
@@ -150,7 +156,7 @@ class Story:
         if onboarded:
             self.tell(act, "onboarding.completed", (tenure_days - 5) * DAY)
         self.tell(act, "goal.achieved", 5 * DAY, goal="first report")
-        self.tell(act, "interaction.recorded", 3 * DAY, kind_="call")
+        self.tell(act, "interaction.recorded", 3 * DAY, kind="call")
         if consent:
             self.tell(act, "customer.consent_changed", 4 * DAY, purpose="referral_ask", channel=channel, granted=True)
         if strong:
@@ -269,7 +275,7 @@ def too_early(s: Story) -> None:
 
 def asked_for_something_else_last_week(s: Story) -> None:
     s.is_known()
-    s.tell(Act.BACKGROUND, "advocacy.asked", 7 * DAY, kind_="review", by="marketing")
+    s.tell(Act.BACKGROUND, "advocacy.asked", 7 * DAY, kind="review", by="marketing")
     s.nps(9)
 
 
@@ -323,7 +329,7 @@ def corrected_late(s: Story) -> None:
     s.nps(9)
     if s.n % 2:
         command = s.command_id("nps_promoter", f"{s.customer}/r1")
-        s.tell(Act.AT_ONCE, "ask.acknowledged", command_id=command, status="sent")
+        s.tell(Act.REPORTS, "ask.acknowledged", command_id=command, status="sent")
     s.nps(4, act=Act.LATE)
 
 
@@ -376,7 +382,7 @@ def stories() -> list[Story]:
     found = []
     for tell, count in CAST.items():
         for n in range(count):
-            story = Story(f"{tell.__name__}-{n}", n)
+            story = Story(tell, n)
             tell(story)
             found.append(story)
     return found

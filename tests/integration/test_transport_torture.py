@@ -290,4 +290,5 @@ def test_what_workers_leave_behind_is_exact_whatever_happens_to_them(
     if fencing == "none":
         del found["repeated commands"]  # allowed: same id, same body
     assert found == dict.fromkeys(found, 0), f"seed {SEED}, unasked exits {[w.ended_unasked for w in workers]}"
-    assert all(not worker.ended_unasked for worker in workers)
+    if fencing == "transactions":  # else a write that a zombie got through stops both workers, in good order
+        assert [worker.ended_unasked for worker in workers] == [[], []]

@@ -214,6 +214,11 @@ class BatchApp(faust.App):
         return self._stateful
 
     @property
+    def reads_committed(self) -> bool:
+        """Of all topics at once: changelogs that are written in transactions leave no choice."""
+        return self.config.read_committed or self._fence is not None
+
+    @property
     def batch_consumer(self) -> BatchConsumer:
         return cast("BatchConsumer", self.consumer)
 

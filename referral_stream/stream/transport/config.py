@@ -30,7 +30,7 @@ class WorkerConfig:
     """`transactions`: one fenced transaction per batch of a stateful app. `none`: awaited sends in the same order, for
     brokers that lack transactions and for latencies below 10 ms; a crash may then repeat outputs."""
     read_committed: bool = True
-    """Leave out records of open and aborted transactions; changelogs are always read like that when fencing."""
+    """Leave out records of open and aborted transactions. A stateful app with transactions does so in any case."""
 
     credentials: CredentialsT | None = field(default=None, repr=False)
     ssl_context: SSLContext | None = field(default=None, repr=False)
@@ -50,7 +50,7 @@ class WorkerConfig:
 
     max_batch_records: int = 1000
     """The unit of work and of durability: more only adds latency, fewer costs throughput."""
-    max_queued_records: int = 16_000
+    max_queued_records: int = 8_000
     """Per partition; fetching pauses above it."""
     max_record_bytes: int = 900_000
     """The largest record to publish; below the broker's `message.max.bytes` (1,048,588 by default)."""

@@ -105,11 +105,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self.app.begin_assignment()
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        config = self.app.config
         consumer = super()._create_worker_consumer(transport)
         # Faust offers no setting for these two (drivers/aiokafka.py, _create_worker_consumer).
-        consumer._isolation_level = "read_committed" if config.read_committed else "read_uncommitted"
-        consumer._fetch_max_wait_ms = int(config.fetch_wait_seconds * 1000)
+        consumer._isolation_level = "read_committed" if self.app.reads_committed else "read_uncommitted"
+        consumer._fetch_max_wait_ms = int(self.app.config.fetch_wait_seconds * 1000)
         return consumer
 
     async def on_start(self) -> None:
@@ -125,6 +124,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             return confirmed
 
         coordinator._do_heartbeat = confirmed_heartbeat
+        coordinator._coordination_task.add_done_callback(self._coordination_ended)
+
+    def _coordination_ended(self, task: asyncio.Task[None]) -> None:
+        """Without this task there are no heartbeats and no rebalances, and aiokafka does not tell."""
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self.app.fail(exc, "the coordination with the group has broken")
 
     async def _seek_wait(self, consumer: aiokafka.AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
         self.next_offsets.update(partitions)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, ProducerClosed
 from faust.types import TP
 
 from referral_stream.stream.transport.batch import Record
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 0.5
+# aiokafka does not call these retriable. A closed producer is one that another lane has just had renewed.
+_RETRIABLE_TOO: Final = (KafkaConnectionError, KafkaTimeoutError, ProducerClosed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,12 @@ class Lane:
         self._full = False
         self.idle = asyncio.Event()
         self.idle.set()
-        self.task = asyncio.get_running_loop().create_task(self._run(), name=f"lane {tp.topic}-{tp.partition}")
+        self.task = asyncio.get_running_loop().create_task(self._run(), name=f"lane {_name(tp)}")
+        self.task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self._app.fail(exc, f"the lane of {_name(self._tp)} has broken")
 
     def put(self, message: BatchMessage) -> None:
         if message.assignment == self._closed_for:
@@ -149,7 +156,7 @@ class Lane:
             except BatchRefused as exc:
                 logger.info("batch %s is made again: %s", _span(batch), exc)
             except KafkaError as exc:
-                if not (exc.retriable or isinstance(exc, KafkaConnectionError | KafkaTimeoutError)):
+                if not (exc.retriable or isinstance(exc, _RETRIABLE_TOO)):
                     raise
                 logger.warning("batch %s again in %s s: %r", _span(batch), _RETRY_SECONDS, exc)
                 await asyncio.sleep(_RETRY_SECONDS)

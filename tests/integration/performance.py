@@ -1,0 +1,178 @@
+"""One performance of the script by a live pipeline, and what the naive oracle makes of the same facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from referral_stream.contracts.outbound import decode_event
+from referral_stream.contracts.policy_file import read_policy
+from referral_stream.contracts.records import RawRecord
+from referral_stream.core.asks import AskCancelled, AskRequested, Decision
+from referral_stream.core.instants import SECOND, parse_instant, to_datetime
+from referral_stream.replay.exact import ExactReplay
+from referral_stream.replay.facts import Arrival
+from referral_stream.stream.codec import decode_customer
+from tests.integration.live import Pipeline, Said, facts, parsed, requested
+from tests.integration.scripted import ORACLE_POLICY, SETTLED, Act, corrected_late, messages, same_person_twice, stories
+from tests.oracle.naive import decide
+from tests.oracle.world import Result
+from tests.services.process import wait_until
+
+GRACE_SECONDS = 4
+"""After everything has settled, before the next act: longer than any dispatch takes."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What an oracle that is exact to the millisecond and a live clock can agree on."""
+
+    customer: str
+    trigger: str
+    subject: str
+    command: str
+    opportunity: str
+    mode: str
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What was there when the worker had stopped, and what should have been."""
+
+    events: list[RawRecord]
+    asks: list[Said]
+    decisions: list[Said]
+    expected: Result
+
+    def asked(self) -> dict[Ask, int]:
+        """Every ask, with the instant at which it was decided."""
+        return {_live(each.effect): each.now for each in self.asks if isinstance(each.effect, AskRequested)}
+
+    def expected_asks(self) -> dict[Ask, int]:
+        """Every ask of the oracle, with the instant at which it was due."""
+        rows = [row for row in self.expected.asks if row["type"] == "referral.ask.requested"]
+        return {_oracles(row["data"]): _instant(row["time"]) for row in rows}
+
+    def cancelled(self) -> set[str]:
+        """The ids of the commands taken back."""
+        return {each.effect.command_id for each in self.asks if isinstance(each.effect, AskCancelled)}
+
+    def outcomes(self) -> dict[str, str]:
+        """Opportunity id → its last outcome."""
+        made = [each.effect for each in self.decisions if isinstance(each.effect, Decision)]
+        return _last((each.opportunity_id, each.outcome) for each in made)
+
+    def expected_outcomes(self) -> dict[str, str]:
+        return _last((row["data"]["opportunity_id"], row["data"]["outcome"]) for row in self.expected.decisions)
+
+
+def perform(pipeline: Pipeline, between: Callable[[Act], None] = lambda _: None) -> Performance:
+    """Play all acts to a pipeline that runs; ``between`` is called after each, once its facts have arrived."""
+    told = stories()
+    waited_for = {s.customer for s in told if s.acts[Act.TRIGGERS] and s.cast_as in _ASKED_BEFORE_LATE}
+    published = 0
+    for act in Act:
+        if act is Act.REPORTS:
+            pipeline.await_clock(pipeline.now() + SETTLED + GRACE_SECONDS * SECOND)
+            _await_all(pipeline, waited_for)
+        told_now = messages(told, act, pipeline.now())
+        pipeline.publish(told_now)
+        published += len(told_now)
+        pipeline.await_facts(published)
+        between(act)
+    pipeline.await_clock(pipeline.now() + GRACE_SECONDS * SECOND)
+    arrived = facts(pipeline.read("customer-events"))
+    expected = decide(recorded(arrived), to_datetime(pipeline.now()), ORACLE_POLICY)
+    count = sum(row["type"] == "referral.ask.requested" for row in expected.asks)
+    reader = pipeline.reader("referral-asks")
+    wait_until(lambda: sum(map(_is_request, reader.read())) >= count, f"{count} asks are out", seconds=60, every=0.2)
+    pipeline.stop()
+    return Performance(pipeline.read("customer-events"), pipeline.asks(), pipeline.decisions(), expected)
+
+
+def recorded(arrived: Iterable[RawRecord]) -> list[dict[str, Any]]:
+    """Facts as the oracle reads them: each at the instant at which the decide agent saw it, in that order."""
+    seen: dict[bytes, int] = {}
+    found = []
+    for record in arrived:
+        key = record.key or b""
+        now = seen[key] = max(int(record.header("now") or 0), seen.get(key, 0))
+        headers = {"historical": "true"} if record.historical else {}
+        found.append({"topic": "customer-events", "timestamp": now, "value": parsed(record), "headers": headers})
+    return sorted(found, key=lambda each: int(each["timestamp"]))
+
+
+def assert_same_asks(performance: Performance) -> None:
+    """Every ask the oracle computes and no other, each once, none before it was due, each decision explained."""
+    asked, expected = performance.asked(), performance.expected_asks()
+    assert len(requested(performance.asks)) == len(asked)
+    assert asked.keys() - expected.keys() == set()
+    assert expected.keys() - asked.keys() == set()
+    assert [ask for ask, due in expected.items() if asked[ask] < due] == []
+    explained = {
+        each.effect.decision_id: each.effect for each in performance.decisions if isinstance(each.effect, Decision)
+    }
+    for each in performance.asks:
+        if isinstance(each.effect, AskRequested):
+            why = explained[each.effect.decision_id]
+            assert (why.command_id, why.outcome) == (each.effect.command_id, _outcome(each.effect))
+            assert [(r.gate, r.answer) for r in why.reasons if r.answer != "pass"] == []
+
+
+def assert_state_is_exact(pipeline: Pipeline, performance: Performance) -> None:
+    """The changelog's last values are what a fold of the log gives, mark and all."""
+    replay = ExactReplay(read_policy(pipeline.policy_file))
+    for _ in replay.run(_arrivals(performance.events)):
+        pass
+    marks = {(record.key or b"").decode(): record.offset + 1 for record in performance.events}
+    stored = {key.decode(): decode_customer(value) for key, value in pipeline.changelog("customers").items()}
+    assert stored.keys() == replay.customers.keys()
+    assert {name: each.customer for name, each in stored.items()} == replay.customers
+    assert {name: each.mark for name, each in stored.items()} == marks
+
+
+_ASKED_BEFORE_LATE = {corrected_late, same_person_twice}
+
+
+def _await_all(pipeline: Pipeline, customers: set[str]) -> None:
+    """Until each of these has been asked, or held out."""
+    reader = pipeline.reader("referral-decisions")
+
+    def all_asked() -> bool:
+        bodies = (parsed(record)["data"] for record in reader.read())
+        return customers <= {body["customer_id"] for body in bodies if body["outcome"] in ("asked", "soft", "holdout")}
+
+    wait_until(all_asked, "those to be corrected or repeated later have been asked", seconds=90, every=0.2)
+
+
+def _arrivals(events: Iterable[RawRecord]) -> Iterable[Arrival]:
+    return (Arrival(int(record.header("now") or 0), decode_event(record.value or b"")) for record in events)
+
+
+def _live(ask: AskRequested) -> Ask:
+    return Ask(
+        ask.customer_id, ask.trigger, ask.subject, ask.command_id, ask.opportunity_id, ask.mode, tuple(ask.channels)
+    )  # fmt: skip
+
+
+def _oracles(ask: dict[str, Any]) -> Ask:
+    names = ("customer_id", "trigger", "subject", "command_id", "opportunity_id", "mode")
+    return Ask(*[ask[name] for name in names], channels=tuple(ask["channels"]))
+
+
+def _outcome(ask: AskRequested) -> str:
+    return "soft" if ask.mode == "soft" else "asked"
+
+
+def _is_request(record: RawRecord) -> bool:
+    return bool(parsed(record).get("type") == "referral.ask.requested")
+
+
+def _last(written: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {opportunity: outcome for opportunity, outcome in written if outcome != "duplicate"}
+
+
+def _instant(text: str) -> int:
+    return parse_instant(text)[0]

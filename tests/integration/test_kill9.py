@@ -1,0 +1,54 @@
+"""The only worker is killed twice in the middle of the scripted run: what comes of it is the same.
+
+A dispatch may be late by as long as nobody was there; it is neither lost, nor repeated, nor early.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from referral_stream.core.asks import AskRequested
+from tests.integration.live import Pipeline, requested
+from tests.integration.performance import assert_same_asks, assert_state_is_exact, perform
+from tests.integration.scripted import POLICY, SETTLED, Act
+from tests.services.kafka import KafkaServer
+from tests.services.redis import RedisServer
+
+STORES = {
+    # A worker without a name waits until its former self is given up; one with a name takes its partitions back at once.
+    "memory": {},
+    "rocksdb": {"store": "rocksdb", "static_member": "worker-1"},
+}
+
+
+@pytest.mark.parametrize(("store", "seed"), [("memory", 11), ("rocksdb", 12)])
+def test_a_killed_worker_loses_no_ask_repeats_none_and_its_state_is_exact(
+    kafka: KafkaServer, redis_server: RedisServer, tmp_path: Path, store: str, seed: int
+) -> None:
+    dice = random.Random(seed)
+    # Before anything is due, or when most of it is; and while what comes late is being dealt with.
+    kills = {Act.AT_ONCE: dice.uniform(0, SETTLED / 1000), Act.LATE: dice.uniform(0, 0.5)}
+    settings = STORES[store] | ({"data_dir": str(tmp_path / "state")} if store == "rocksdb" else {})
+    with Pipeline(kafka, redis_server.url, tmp_path, policy=POLICY, **settings) as pipeline:
+        pipeline.create_topics()
+        worker = pipeline.start()
+
+        def kill_and_restart(act: Act) -> None:
+            nonlocal worker
+            if act in kills:
+                time.sleep(kills[act])  # the instant of a crash is nothing to wait for
+                worker.kill9()
+                worker = pipeline.start()
+
+        performance = perform(pipeline, kill_and_restart)
+        assert_same_asks(performance)
+        assert performance.outcomes() == performance.expected_outcomes()
+        assert_state_is_exact(pipeline, performance)
+        assert len(requested(performance.asks)) > 500
+        seen_by_all = [each.effect for each in pipeline.asks("read_uncommitted")]
+        ids = {each.command_id for each in seen_by_all if isinstance(each, AskRequested)}
+        assert ids == set(requested(performance.asks))

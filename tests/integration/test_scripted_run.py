@@ -1,0 +1,74 @@
+"""A thousand customers, seven topics, two partitioners, half a minute: whom the rules choose is asked, and nobody else."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from referral_stream.contracts.outbound import decode_event
+from referral_stream.core.asks import Decision
+from referral_stream.core.instants import SECOND
+from tests.integration.live import UNEVEN, Pipeline, facts, requested
+from tests.integration.performance import Performance, assert_same_asks, assert_state_is_exact
+from tests.integration.scripted import CAST, Act, stories
+from tests.oracle.gates import GATES
+
+PUNCTUAL = 2 * SECOND
+
+
+def test_the_script_has_what_it_is_for() -> None:
+    told = stories()
+    assert len(told) == sum(CAST.values()) == 1_000
+    assert len(set(UNEVEN.values())) == len(UNEVEN) == 7
+    partitioners = Counter(line.partitioner for story in told for act in Act for line in story.acts[act])
+    assert min(partitioners.values()) > 1_000
+
+
+def test_every_ask_of_the_oracle_is_made_and_no_other(performance: Performance) -> None:
+    assert len(performance.expected_asks()) > 500
+    assert_same_asks(performance)
+
+
+def test_every_ask_is_made_within_two_seconds_of_its_due_instant(performance: Performance) -> None:
+    asked, expected = performance.asked(), performance.expected_asks()
+    late = {ask: asked[ask] - due for ask, due in expected.items()}
+    assert {ask: ms for ask, ms in late.items() if not 0 <= ms <= PUNCTUAL} == {}
+
+
+def test_every_opportunity_ends_as_the_oracle_says(performance: Performance) -> None:
+    assert performance.outcomes() == performance.expected_outcomes()
+
+
+def test_every_kind_of_outcome_occurs(performance: Performance) -> None:
+    wanted = {"asked", "soft", "holdout", "deferred", "suppressed", "superseded", "cancelled", "expired"}
+    assert wanted | {"expired_on_arrival", "historical"} <= set(performance.outcomes().values())
+
+
+def test_every_decision_is_explained_by_all_gates_and_the_parts_of_its_score(performance: Performance) -> None:
+    made = [each.effect for each in performance.decisions if isinstance(each.effect, Decision)]
+    assert {tuple(reason.gate for reason in each.reasons) for each in made} == {tuple(GATES)}
+    assert {len(each.score.parts) for each in made} == {9}
+    assert all(sum(each.score.parts.values()) == each.score.raw for each in made)
+    assert max(Counter(each.decision_id for each in made).values()) == 1
+
+
+def test_commands_are_taken_back_exactly_where_the_oracle_says(performance: Performance) -> None:
+    expected = {row["data"]["command_id"] for row in performance.expected.asks if row["type"].endswith("cancelled")}
+    assert performance.cancelled() == expected
+    assert expected
+
+
+def test_each_command_is_there_once_for_whoever_reads_the_committed(performance: Performance) -> None:
+    commands = requested(performance.asks)  # fails where an id comes twice
+    assert len({(each.customer_id, each.trigger, each.subject) for each in commands.values()}) == len(commands)
+
+
+def test_one_customer_is_on_one_partition_wherever_its_events_came_from(performance: Performance) -> None:
+    places: dict[str, set[int]] = {}
+    for record in facts(performance.events):
+        places.setdefault(decode_event(record.value or b"").subject, set()).add(record.partition)
+    assert len(places) == 1_000
+    assert {len(found) for found in places.values()} == {1}
+
+
+def test_the_changelog_holds_what_a_fold_of_the_log_gives(performed: Pipeline, performance: Performance) -> None:
+    assert_state_is_exact(performed, performance)

@@ -1,0 +1,184 @@
+"""The pure part of the ledger agent."""
+
+from __future__ import annotations
+
+import pytest
+
+from referral_stream.core.asks import ReservationRequested
+from referral_stream.core.caps import Caps, Operation
+from referral_stream.core.events import (
+    ControlPaused,
+    ReservationGranted,
+    ReservationUnavailable,
+)
+from referral_stream.core.instants import SECOND
+from referral_stream.core.policy import Breaker, Policy
+from referral_stream.ledger import Answered, Rounds, Turn, answered, in_rounds, resumption, turns, unanswered
+from tests.ledger.builders import (
+    T0,
+    a_confirmation,
+    a_pause,
+    a_release,
+    a_request,
+    a_resumption,
+    an_opening,
+    history,
+)
+
+ANA = a_request("ana's", customer="ana", account="acme", score=70)
+BEN = a_request("ben's", customer="ben", account="acme", score=90)
+CEM = a_request("cem's", customer="cem", account="other", score=80)
+DEE = a_request("dee's", customer="dee", score=60)
+
+
+def names(operations: list[Operation] | tuple[Operation, ...]) -> list[str]:
+    return [each.command_id if isinstance(each, ReservationRequested) else type(each).__name__ for each in operations]
+
+
+def order(found: list[Turn]) -> list[list[str]]:
+    return [names(turn.operations) for turn in found]
+
+
+def told(outcome: Answered) -> list[tuple[str, str]]:
+    return [(event.subject, event.type) for event in outcome.events]
+
+
+# ---- rounds
+
+
+def test_rivals_wait_for_each_other_and_the_best_is_first() -> None:
+    rounds = Rounds()
+
+    assert turns([ANA], rounds, T0) == []
+    assert turns([BEN], rounds, T0 + 99) == []
+    assert order(turns([], rounds, T0 + 100)) == [["ben's", "ana's"]]
+    assert rounds.next_at is None
+
+
+@pytest.mark.parametrize(("now", "closed"), [(99, False), (100, True), (101, True)])
+def test_a_round_ends_100_ms_after_its_first_request(now: int, closed: bool) -> None:
+    rounds = Rounds()
+    rounds.add(ANA, T0)
+    rounds.add(BEN, T0 + 50)
+
+    assert rounds.next_at == T0 + 100
+    assert bool(rounds.closed(T0 + now)) is closed
+
+
+def test_who_comes_after_the_round_is_alone() -> None:
+    rounds = Rounds()
+    turns([ANA], rounds, T0)
+
+    assert order(turns([BEN], rounds, T0 + 100)) == [["ana's"]]
+    assert order(turns([], rounds, T0 + 200)) == [["ben's"]]
+
+
+def test_a_customer_without_an_account_does_not_wait() -> None:
+    assert order(turns([ANA, DEE], Rounds(), T0)) == [["dee's"]]
+
+
+def test_another_due_instant_is_another_round() -> None:
+    rounds = Rounds()
+    turns([ANA, a_request("later", account="acme", score=99, due=T0 + 1)], rounds, T0)
+
+    assert names(tuple(rounds.close_all())) == ["ana's", "later"]
+
+
+@pytest.mark.parametrize("record", [a_confirmation(account="acme"), a_release(account="acme")])
+def test_what_happens_to_an_account_comes_after_its_waiting_requests(record: Operation) -> None:
+    assert order(turns([ANA, CEM, record, DEE], Rounds(), T0)) == [["ana's", type(record).__name__, "dee's"]]
+
+
+def test_openings_overtake_what_waits() -> None:
+    assert order(turns([ANA, an_opening()], Rounds(), T0)) == [["OpportunityOpened"]]
+
+
+def test_a_switch_has_a_turn_of_its_own() -> None:
+    records = [DEE, a_resumption(), a_pause(), a_confirmation()]
+
+    assert order(turns(records, Rounds(), T0)) == [["dee's"], ["Event"], ["Event"], ["ReservationConfirmed"]]
+
+
+async def test_a_history_is_put_into_the_same_rounds_by_its_own_instants() -> None:
+    late = a_request("late", customer="eve", account="acme", score=99, due=T0, now=T0 + 100)
+    log = [ANA, BEN.model_copy(update={"now": T0 + 99}), late, a_confirmation(account="other", now=T0 + 200)]
+
+    assert [each async for each in in_rounds(history(*log))] == [log[1], log[0], late, log[3]]
+
+
+# ---- what is appended
+
+
+def test_an_answer_goes_to_its_customer_and_is_the_same_event_when_given_again() -> None:
+    turn = Turn((BEN, ANA))
+    caps = Caps(Policy())
+
+    first, again = (answered(turn, [caps.apply(each) for each in turn.operations], T0 + at) for at in (100, 500))
+
+    assert told(first) == [("ben", "reservation.granted"), ("ana", "reservation.denied")]
+    assert [each.account for each in first.events] == ["acme", "acme"]
+    assert [each.time for each in first.events] == [T0 + 100] * 2
+    assert [each.id for each in first.events] == [each.id for each in again.events]
+    assert first.events[0].data == ReservationGranted(command_id="ben's")
+
+
+def test_a_later_request_of_the_same_command_has_another_answer_event() -> None:
+    ids = {
+        answered(Turn((request,)), [ReservationGranted(command_id="command-1")], T0).events[0].id
+        for request in (a_request(now=T0), a_request(now=T0 + 1))
+    }
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize(("late", "expired"), [(30 * SECOND, False), (30 * SECOND + 1, True)])
+def test_a_request_that_waited_too_long_is_not_put_to_the_ledger(late: int, expired: bool) -> None:
+    (turn,) = turns([DEE], Rounds(), T0 + late)
+
+    assert turn == (Turn((), (DEE,)) if expired else Turn((DEE,)))
+    if expired:
+        outcome = answered(turn, [], T0 + late)
+        assert [each.data for each in outcome.events] == [ReservationUnavailable(command_id="dee's")]
+
+
+def test_each_customer_refused_for_a_switch_is_told_of_the_resumption() -> None:
+    caps, resume = Caps(Policy()), a_resumption(now=T0 + 1)
+    caps.apply(a_pause(now=T0))
+    denials = answered(Turn((BEN, DEE)), [caps.apply(BEN), caps.apply(DEE)], T0)
+
+    outcome = answered(Turn((resume,)), [caps.apply(resume)], T0 + 1)
+
+    assert denials.refused == (BEN, DEE)
+    assert told(outcome) == [("ben", "control.resumed"), ("dee", "control.resumed")]
+    assert {each.data for each in outcome.events} == {resume.data}
+    assert len({each.id for each in outcome.events}) == 2
+
+
+def test_only_denials_for_a_switch_are_checked_again() -> None:
+    caps = Caps(Policy())
+
+    assert answered(Turn((BEN, ANA)), [caps.apply(BEN), caps.apply(ANA)], T0).refused == ()
+
+
+def test_a_resumption_that_overtook_its_denial_is_told_again() -> None:
+    event = resumption(BEN, T0)
+
+    assert (event.subject, event.account, event.type) == ("ben", "acme", "control.resumed")
+
+
+def test_the_breakers_pause_is_reported() -> None:
+    caps = Caps(Policy(breaker=Breaker(floor=1)))
+    openings = (an_opening("1"), an_opening("2"))
+
+    outcome = answered(Turn(openings), [caps.apply(each) for each in openings], T0)
+
+    assert [type(each) for each in outcome.pauses] == [ControlPaused]
+    assert outcome.events == ()
+
+
+def test_without_a_ledger_requests_are_unavailable_and_the_rest_is_kept() -> None:
+    turn = Turn((BEN, a_confirmation(), DEE, an_opening()), (ANA,))
+
+    outcome = unanswered(turn, T0)
+
+    assert told(outcome) == [(name, "reservation.unavailable") for name in ("ana", "ben", "dee")]
+    assert outcome.unapplied == (a_confirmation(), an_opening())
