@@ -194,6 +194,8 @@ def _policy(file: Path | None) -> Policy:
         return read_policy(file)
     except PolicyProblem as problem:
         raise Unusable(str(problem)) from None
+    except OSError as error:
+        raise Unusable(f"the policy file {error.filename} can not be read: {error.strerror}") from None
 
 
 def _deployment() -> Deployment:
@@ -207,6 +209,8 @@ def _deployment() -> Deployment:
         clock = Clock()
         if settings.clock_start is not None and settings.clock_started_at is not None:
             clock = Clock(settings.clock_start, settings.clock_started_at, settings.clock_speed)
-        return Deployment(settings, _policy(settings.policy_file), clock)
+        deployment = Deployment(settings, _policy(settings.policy_file), clock)
+        deployment.check()
     except SettingsProblem as problem:
         raise Unusable(str(problem)) from None
+    return deployment

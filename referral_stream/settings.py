@@ -103,6 +103,13 @@ class Settings(BaseModel):
     clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
     clock_speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("begins with redis://, rediss:// (TLS) or unix://, for example redis://127.0.0.1:6379/0")
+        return url
+
     @field_validator("email_key")
     @classmethod
     def _long_enough(cls, key: SecretStr) -> SecretStr:

@@ -106,11 +106,11 @@ class SubscriptionEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     kind: Life
 
 
-class Conversion(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Conversion(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """A referral became a customer while its referrer was happy: an opportunity opens at ``opens_at``."""
 
-    at: Stamp
     opens_at: int
+    at: Stamp
     historical: bool = False
 
 

@@ -53,7 +53,10 @@ class Verdict(NamedTuple):
 
 
 class View(NamedTuple):
-    """What a gate may look at: one customer at one instant, about one opportunity."""
+    """What a gate may look at: one customer at one instant, about one opportunity.
+
+    ``free_from``: when the last of the other gates passes, as far as an instant for it is known.
+    """
 
     policy: Policy
     customer: Customer
@@ -62,12 +65,27 @@ class View(NamedTuple):
     score: Score
     usable: tuple[str, ...]
     opportunity: Opportunity
+    free_from: int = 0
 
 
 class Gate(NamedTuple):
     name: GateName
     limit: Callable[[Policy], str]
     causes: Callable[[View], list[Cause]]
+
+
+def verdicts(view: View) -> tuple[Verdict, ...]:
+    """All gates' verdicts, in the order of the table.
+
+    Gate ``moment`` comes last, because the moment lies where the others let it: a gate that answers ``until`` an instant
+    inside the window moves it to the first allowed one from then on.
+    """
+    judged = {gate.name: verdict(gate, view) for gate in GATES if gate.name != "moment"}
+    deadline = view.opportunity.deadline
+    waits = [v.until for v in judged.values() if v.until is not None and v.until < deadline]
+    if waits:
+        view = view._replace(free_from=max(waits))
+    return tuple(judged[gate.name] if gate.name in judged else verdict(gate, view) for gate in GATES)
 
 
 def verdict(gate: Gate, view: View) -> Verdict:
@@ -117,12 +135,12 @@ def _denied(v: View, gate: str) -> list[Cause]:
 def _consent(v: View) -> list[Cause]:
     c = v.customer
     causes = []
-    if c.suppressed is not None and c.suppressed.value:
-        causes.append(Cause("on the suppression list", until_event="customer.unsuppressed"))
     if not any(moments.is_consented(c, channel, v.policy) for channel in CHANNELS):
         unknown = not c.consent
         saw = "consent unknown" if unknown else "consent withdrawn"
         causes.append(Cause(saw, until_event="customer.consent_changed" if unknown else None))
+    if c.suppressed is not None and c.suppressed.value:
+        causes.append(Cause("on the suppression list", until_event="customer.unsuppressed"))
     return causes
 
 
@@ -325,13 +343,23 @@ def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
 
 
 def _overasking(v: View) -> list[Cause]:
-    asked = last_asked(v.customer, v.policy)
+    asked = last_asked(v.customer, v.policy, but=v.opportunity.id)
     return _wait(v.now, asked, v.policy.caps.customer_days, "asked") + _denied(v, "overasking")
 
 
-def last_asked(c: Customer, policy: Policy) -> int | None:
-    """The last ask that counts; one that shadow mode withheld counts only while shadow mode lasts."""
-    return max((a.asked_at for a in c.asks if a.counts and (a.kind != "shadow" or policy.shadow)), default=None)
+def last_asked(c: Customer, policy: Policy, *, but: str | None = None) -> int | None:
+    """The last ask that counts; one that shadow mode withheld counts only while shadow mode lasts.
+
+    ``but``: an opportunity whose own ask is none that holds it back.
+    """
+    return max(
+        (
+            a.asked_at
+            for a in c.asks
+            if a.counts and (a.kind != "shadow" or policy.shadow) and a.opportunity.id != but
+        ),
+        default=None,
+    )
 
 
 def _account(v: View) -> list[Cause]:
@@ -357,7 +385,7 @@ def _channel(v: View) -> list[Cause]:
 
 def _moment(v: View) -> list[Cause]:
     """By the clock alone; an event that is a moment is seen by the step when it arrives."""
-    start = max(v.opportunity.ready, v.now)
+    start = max(v.opportunity.ready, v.now, v.free_from)
     if "email" not in v.usable:
         return [Cause("waits for a good moment", until_event="moment")]
     at = moments.first_email_instant(start, v.opportunity.deadline, v.zone, v.policy.moments)

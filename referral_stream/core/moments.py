@@ -145,9 +145,10 @@ def command_channels(first: Channel, c: Customer, now: int, zone: Zone, policy: 
 def moment_channel(e: Event, c: Customer, now: int, zone: Zone, policy: Policy) -> Channel | None:
     """The channel for which this event, arriving at ``now``, is a good moment; None if it is none.
 
-    The state ``c`` has the event folded in. Only fresh events count: a moment is over after ten minutes.
+    The state ``c`` has the event folded in. Only fresh events count: a moment is over after ten minutes, and what a
+    backfill tells is long over.
     """
-    channel = _moment_of(e, c)
+    channel = None if e.historical else _moment_of(e, c)
     if (
         channel is None
         or now - e.time > policy.moments.moment_fresh_seconds * SECOND

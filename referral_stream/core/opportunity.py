@@ -95,12 +95,11 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.sent_at is not None
 
     def may_be_cancelled(self, now: int) -> bool:
-        """A command that a worker may still send."""
+        """A command that a worker may still send, also after a failure: workers try again."""
         return (
             self.kind in ("asked", "soft")
             and not self.cancelled
             and self.sent_at is None
-            and self.failed_at is None
             and now < self.expires_at
         )
 

@@ -32,7 +32,7 @@ from referral_stream.core.asks import (
     TimeZone,
     Window,
 )
-from referral_stream.core.customer import Customer, fold, hash64, seen_before, word
+from referral_stream.core.customer import Conversion, Customer, Stamp, fold, hash64, seen_before, word
 from referral_stream.core.events import Channel, Event
 from referral_stream.core.gates import Verdict, View
 from referral_stream.core.instants import DAY, SECOND, utc_day
@@ -142,16 +142,18 @@ class Turn:
                 self._corrected(event, newest=newest)
             case ev.AskAcknowledged():
                 self._report(event.data, asks_before)
-            case ev.ReferralStatusChanged(status="converted") if newest and not event.historical:
+            case ev.ReferralStatusChanged(status="converted") if newest:
                 self._converted(event)
             case _:
                 pass
         reason = triggers.reason_in(event, self.policy) if newest else None
-        if reason is not None:
-            self._open(reason, event, event.time)
+        if reason is not None and self._is_first(reason.trigger, reason.subject):
+            self._open(reason, event.time, historical=event.historical, event=event)
         if self.c.live:
             self._judge_live()
             self._meet_moment(event)
+        if self.c.asks:
+            self._withdraw()
 
     def _corrected(self, event: Event, *, newest: bool) -> None:
         """A survey answer revised downwards takes back what the first revision opened; a comment may name a theme."""
@@ -186,21 +188,31 @@ class Turn:
         """A referral became a customer: if the referrer is happy enough, a new reason to ask opens later."""
         rule = self.policy.triggers.get("referral_converted")
         data: ev.ReferralStatusChanged = event.data
+        if not self._is_first("referral_converted", data.referral_id):
+            return
         if rule is None or (rule.score_at_least or 0) > propensity.score(self.c, self.now, self.policy).value:
             return
+        conversion = Conversion(
+            at=Stamp(event.time, event.source, event.id),
+            opens_at=event.time + rule.opens_after_days * DAY,
+            historical=event.historical,
+        )
         known = self.c.referrals[data.referral_id]
-        opens = event.time + rule.opens_after_days * DAY
-        self.c.referrals = {**self.c.referrals, data.referral_id: replace(known, opens_at=opens)}
+        self.c.referrals = {**self.c.referrals, data.referral_id: replace(known, conversion=conversion)}
 
     # ----------------------------------------------------------------------------------------------- opportunities
 
-    def _open(self, reason: Reason, event: Event | None, t0: int) -> None:
-        """Open an opportunity, or record why not; the same business key never opens twice and writes nothing."""
-        rule = self.policy.triggers.get(reason.trigger)
-        key = hash64(reason.trigger, reason.subject)
-        if rule is None or key in self.c.keys:
-            return
+    def _is_first(self, trigger: str, subject: str) -> bool:
+        """Whether nothing was a reason of this trigger about this subject before: a business key is used up for good."""
+        key = hash64(trigger, subject)
+        if trigger not in self.policy.triggers or key in self.c.keys:
+            return False
         self.c.keys = (*self.c.keys, key)
+        return True
+
+    def _open(self, reason: Reason, t0: int, *, historical: bool, event: Event | None = None) -> None:
+        """Open an opportunity, or record why not. ``event``: what opens it, unless that was long before ``t0``."""
+        rule = self.policy.triggers[reason.trigger]
         end = windows.deadline(rule, t0, self.zone)
         settled = windows.settled(rule, t0, end, self.policy)
         opportunity = Opportunity(
@@ -220,13 +232,14 @@ class Turn:
             traceparent=event.traceparent if event else None,
         )
         occurred_at = t0 - rule.opens_after_days * DAY
-        if (event is not None and event.historical) or (rule.active_since or 0) > occurred_at:
+        if historical or (rule.active_since or 0) > occurred_at:
             self._write(opportunity, "historical", self._verdicts(opportunity))
             return
         if self.now >= end:
             self._write(opportunity, "expired_on_arrival", self._verdicts(opportunity))
             return
-        live = next((o for o in self.c.live if o.trigger == reason.trigger and self.now < o.deadline), None)
+        # At the deadline itself the one that is live still is: records come before deadlines.
+        live = next((o for o in self.c.live if o.trigger == reason.trigger and self.now <= o.deadline), None)
         if live is not None:
             score = propensity.score(self.c, self.now, self.policy)
             told = self._decide(live, "duplicate", self._verdicts(live), score)
@@ -246,10 +259,15 @@ class Turn:
 
     def _open_converted(self) -> None:
         """Open what a conversion announced for a time that has come."""
-        for referral_id, referral in sorted(self.c.referrals.items()):
-            if referral.opens_at is not None and referral.opens_at <= self.now:
-                self.c.referrals = {**self.c.referrals, referral_id: replace(referral, opens_at=None)}
-                self._open(Reason("referral_converted", referral_id, {}), None, referral.opens_at)
+        due = [
+            (referral.conversion, referral_id)
+            for referral_id, referral in self.c.referrals.items()
+            if referral.conversion is not None and referral.conversion.opens_at <= self.now
+        ]
+        for conversion, referral_id in sorted(due):
+            self.c.referrals = {**self.c.referrals, referral_id: replace(self.c.referrals[referral_id], conversion=None)}
+            reason = Reason("referral_converted", referral_id, {})
+            self._open(reason, conversion.opens_at, historical=conversion.historical)
 
     def _view(self, opportunity: Opportunity, now: int) -> View:
         c, policy = self.c, self.policy
@@ -265,8 +283,7 @@ class Turn:
 
     def _verdicts(self, opportunity: Opportunity) -> tuple[Verdict, ...]:
         """All gates at this instant; for one whose window is over, as they stood at its deadline."""
-        view = self._view(opportunity, min(self.now, max(opportunity.deadline, opportunity.opened_at)))
-        return tuple(gates.verdict(gate, view) for gate in gates.GATES)
+        return gates.verdicts(self._view(opportunity, min(self.now, max(opportunity.deadline, opportunity.opened_at))))
 
     def _judge_live(self) -> None:
         """Judge every live opportunity; close at once, for good, what can not open any more in its window."""
@@ -275,6 +292,7 @@ class Turn:
             if self.now >= known.deadline:
                 continue  # deadlines come after the records of their instant
             judged = self._judge(known)
+            self._check_moment(judged)
             if judged.closed_by_gate:
                 self._close(judged.opportunity, "suppressed", judged.verdicts)
             else:
@@ -301,6 +319,15 @@ class Turn:
         for judged in self.judged.values():
             if not judged.blocked and judged.opportunity.ready <= self.now:
                 self.moment_channels.setdefault(judged.opportunity.id, channel)
+
+    def _check_moment(self, judged: Judged) -> None:
+        """A good moment is lost to a gate that blocks at its instant, and when its channel may not speak any more."""
+        channel = self.moment_channels.get(judged.opportunity.id)
+        if channel is None:
+            return
+        usable = channel in moments.usable_channels(self.c, self.policy)
+        if judged.blocked or not usable or not moments.speaks_at(channel, self.c, self.now, self.zone, self.policy):
+            del self.moment_channels[judged.opportunity.id]
 
     def _keep(self, opportunity: Opportunity) -> None:
         self.c.live = tuple(opportunity if o.id == opportunity.id else o for o in self.c.live)
@@ -530,9 +557,13 @@ class Turn:
                     policy=PolicyRef(name=policy.name, hash=policy.hash),
                 )
             )
+        might_speak = {id_ for id_, _ in awaiting.rest}
         for rival in list(self.c.live):
             known = self.judged.get(rival.id)
-            self._close(rival, "superseded", known.verdicts if known else self._verdicts(rival))
+            verdicts = known.verdicts if known else self._verdicts(rival)
+            if rival.id in might_speak:
+                verdicts = tuple(_passed(v) if v.gate == "moment" else v for v in verdicts)
+            self._close(rival, "superseded", verdicts)
 
     def _expires(self, o: Opportunity, moment: int, channel: Channel) -> int:
         rules = self.policy.moments
@@ -554,7 +585,8 @@ class Turn:
     def _cancel(self, ask: Ask, gate: GateName, why: str) -> None:
         if not ask.may_be_cancelled(self.now):
             return
-        written = self._write(ask.opportunity, "cancelled", self._verdicts(ask.opportunity))
+        verdicts = tuple(_passed(v) if v.gate == "moment" else v for v in self._verdicts(ask.opportunity))
+        written = self._write(ask.opportunity, "cancelled", verdicts)
         cancelled = replace(ask, cancelled=True, opportunity=written)
         self.c.asks = tuple(cancelled if a.command_id == ask.command_id else a for a in self.c.asks)
         self.effects.append(
@@ -582,7 +614,9 @@ class Turn:
                 due.append(o.denial.until)
         if c.awaiting is not None:
             due.append(c.awaiting.give_up)
-        due += [r.opens_at for r in c.referrals.values() if r.opens_at is not None]
+        if c.usage and any(ask.may_be_cancelled(self.now) for ask in c.asks):
+            due.append(usage.midnight_after(self.now))  # a drop in usage is seen at midnight, by no event
+        due += [referral.conversion.opens_at for referral in c.referrals.values() if referral.conversion is not None]
         return min((at for at in due if at > self.now), default=None)
 
     # ------------------------------------------------------------------------------------------------------ decisions
@@ -605,7 +639,7 @@ class Turn:
         n = o.written + 1
         asked, waits_until = gates.last_asked(self.c, self.policy), gates.answers_end(self.c, self.now, self.policy)
         eligible = None
-        if asked is not None:
+        if asked is not None and "stop" not in self.c.answers:
             eligible = max(asked + self.policy.caps.customer_days * DAY, waits_until or 0)
         self.effects.append(
             Decision(

@@ -15,8 +15,10 @@ A turn's events are appended before the next turn is applied.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from referral_stream.core.asks import ReservationConfirmed, ReservationReleased, ReservationRequested, derived_id
 from referral_stream.core.caps import Answer, Operation, Result, arbitrated
@@ -43,40 +45,52 @@ class _Round:
 class Rounds:
     """Requests that wait for rivals of the same account and the same ``due``, so that the best contact wins.
 
-    A request without an account has no rival here and does not wait. Rounds close in the order in which they began.
+    A request without an account has no rival here and does not wait. Rounds close in the order in which they began, and
+    a look at what may close costs nothing for the thousands that wait at the start of a slot.
     """
 
     def __init__(self, wait: int = ROUND_MILLISECONDS) -> None:
         self._wait = wait
         self._open: dict[tuple[str, int], _Round] = {}
+        self._dues: defaultdict[str, list[int]] = defaultdict(list)
 
     @property
     def next_at(self) -> int | None:
         """When the next round closes; None when nobody waits."""
-        return min((each.closes_at for each in self._open.values()), default=None)
+        return next((each.closes_at for each in self._open.values()), None)
 
     def add(self, request: ReservationRequested, now: int) -> list[ReservationRequested]:
         """Let a request wait; what may be answered at once is returned."""
         if not request.account_id:
             return [request]
         key = (request.account_id, request.due)
-        self._open.setdefault(key, _Round(now + self._wait, [])).requests.append(request)
+        if key not in self._open:
+            self._open[key] = _Round(now + self._wait, [])
+            self._dues[request.account_id].append(request.due)
+        self._open[key].requests.append(request)
         return []
 
     def closed(self, now: int) -> list[ReservationRequested]:
         """Take the requests of the rounds that are over at ``now``, in the order in which to answer them."""
-        return self._take(key for key, each in self._open.items() if each.closes_at <= now)
+        over = takewhile(lambda item: item[1].closes_at <= now, self._open.items())
+        return self._take([key for key, _ in over])
 
     def close(self, account_id: str | None) -> list[ReservationRequested]:
         """Take the requests of one account: something about it happened after them."""
-        return self._take(key for key in self._open if key[0] == account_id)
+        return self._take([(account_id, due) for due in self._dues.get(account_id, ())]) if account_id else []
 
     def close_all(self) -> list[ReservationRequested]:
         """Take everything: the log ends, or the partition goes."""
-        return self._take(self._open)
+        return self._take(list(self._open))
 
     def _take(self, keys: Iterable[tuple[str, int]]) -> list[ReservationRequested]:
-        return [request for key in list(keys) for request in arbitrated(self._open.pop(key).requests)]
+        taken: list[ReservationRequested] = []
+        for account_id, due in keys:
+            taken += arbitrated(self._open.pop((account_id, due)).requests)
+            self._dues[account_id].remove(due)
+            if not self._dues[account_id]:
+                del self._dues[account_id]
+        return taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ from referral_stream.core.instants import DAY, HOUR, SECOND
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.answering import in_rounds
 
-# Enough that the round trip costs nothing, few enough that the script holds the server for some 10 ms only.
+# Enough that the round trip costs nothing, few enough that the script holds the server for some 15 ms only.
 OPERATIONS_PER_CALL: Final = 500
 _SPARE_DAYS: Final = 30
 _SPARE_HOURS: Final = 24
@@ -214,7 +214,7 @@ class RedisLedger:
         changed, when a ledger is live already: of several rebuilds at a time the first to end wins. Raises
         LedgerUnavailable when Redis fails or restarts meanwhile; then begin again.
         """
-        generation = uuid4().hex
+        generation = uuid4().hex[:12]
         try:
             await self._call(generation, [("begin",)])
             part: list[tuple[object, ...]] = []

@@ -5,7 +5,6 @@ Everything shown is taken from the messages of `referral-decisions` and `referra
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from referral_stream.core.zones import is_zone, zone
+from referral_stream.contracts.wording import day_and_time, happening, outcome_words, why, zone_of
 
 Message: TypeAlias = Mapping[str, Any]
 """A CloudEvent of ours as parsed JSON: `type`, `time`, `subject`, `data`."""
@@ -28,106 +27,19 @@ ASKED = frozenset({"asked", "soft"})
 UNSEEN = frozenset({"historical", "duplicate"})
 """Outcomes that are no news: what a backfill would have triggered, and the same trigger again."""
 
-_TRIGGERS = {
-    "nps_promoter": "gave a top score",
-    "positive_feedback": "gave good feedback",
-    "milestone": "reached a milestone",
-    "renewal": "renewed",
-    "expansion": "bought more",
-    "peer_mentioned": "mentioned a peer",
-    "referral_converted": "their referral converted",
+_STYLES = {
+    "asked": "bold green",
+    "soft": "green",
+    "pending": "cyan",
+    "deferred": "yellow",
+    "suppressed": "red",
+    "expired": "red",
+    "expired_on_arrival": "red",
+    "cancelled": "magenta",
+    "superseded": "dim",
+    "holdout": "blue",
+    "shadow": "blue",
 }
-_OUTCOMES = {
-    "asked": ("asked", "bold green"),
-    "soft": ("asked softly", "green"),
-    "pending": ("waits", "cyan"),
-    "deferred": ("held back", "yellow"),
-    "suppressed": ("not asked", "red"),
-    "expired": ("window over", "red"),
-    "expired_on_arrival": ("came too late", "red"),
-    "cancelled": ("cancelled", "magenta"),
-    "superseded": ("asked otherwise", "dim"),
-    "holdout": ("held out", "blue"),
-    "shadow": ("would be asked", "blue"),
-}
-_CHANNELS = {"email": "by e-mail", "in_app": "in the app", "phone": "on the phone"}
-_MODES = {
-    "direct": "a direct ask",
-    "soft": "a soft mention",
-    "value_first": "with the peer's benefit first",
-    "same_company": "for the same company",
-    "mutual_benefit": "with a benefit for both",
-}
-_SEEN = {
-    "settling": "lets it settle",
-    "no allowed instant is left in the window": "quiet hours or the weekend outlast the window",
-    "consent unknown": "no consent known",
-}
-_GATES = {
-    "too_early": "too early: {saw}",
-    "propensity": "{saw}, an ask needs a {limit}",
-    "overasking": "{saw} ({limit})",
-    "account": "{saw} in this account ({limit})",
-}
-_AWAITED = {
-    "ask.approved": "until somebody approves",
-    "cancellation.reverted": "until that is reverted",
-    "control.resumed": "until resumed",
-    "customer.consent_changed": "until consent is given",
-    "customer.profile_changed": "until one is known",
-    "customer.signed_up": "until it is known",
-    "customer.unsuppressed": "until taken off it",
-    "deadletter.replayed": "until that is repaired",
-    "dispute.closed": "until that is closed",
-    "invoice.paid": "until it is paid",
-    "ledger.answered": "until the ledger answers",
-    "milestone.reached": "until there is some",
-    "moment": "until the customer is present",
-    "onboarding.completed": "until it is",
-    "signal": "until the next good signal",
-    "subscription.started": "until there is a new one",
-    "ticket.solved": "waits for it to be solved",
-    "trial.ended": "until it ends",
-    "usage.recorded": "until they use it again",
-}
-_AT_INSTANT = re.compile(r"\bat (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
-
-
-def plain(reason: Mapping[str, Any], local: tzinfo) -> str:
-    """One gate's answer in plain words, with instants in the `local` zone: "ticket 4711 is open, waits for …".
-
-    `reason` is an entry of a decision's `reasons`. Words this module does not know are shown as they are.
-    """
-    seen = " and ".join(_SEEN.get(cause, cause) for cause in reason["saw"].split("; "))
-    seen = _AT_INSTANT.sub(lambda found: f"on {_clock(found.group(1), local)}", seen)
-    told = _GATES.get(reason["gate"], "{saw}").format(saw=seen, limit=reason["limit"])
-    match reason:
-        case {"answer": "until", "gate": "moment", "until": str(instant)}:
-            return f"{told}, planned for {_clock(instant, local)}"
-        case {"answer": "until", "until": str(instant)}:
-            return f"{told}, until {_clock(instant, local)}"
-        case {"answer": "until_event", "until": str(event)}:
-            return f"{told}, {_AWAITED.get(event, f'until {event}')}"
-        case _:
-            return told
-
-
-def why(decision: Mapping[str, Any]) -> str:
-    """What speaks for or against the ask, in plain words and in the customer's own zone; `decision` is its data."""
-    local = _zone_of(decision)
-    outcome = decision["outcome"]
-    if outcome in ASKED:
-        ways = (_CHANNELS.get(decision.get("channel", "")), _MODES.get(decision.get("mode", "")))
-        return ", ".join([*filter(None, ways), f"score {decision['score']['value']}"])
-    if outcome == "superseded":
-        return "one ask at a time: another reason to ask came first"
-    blocking = [reason for reason in decision["reasons"] if reason["answer"] != "pass"]
-    # The planned moment is beside the point where something else is in the way.
-    telling = [reason for reason in blocking if reason["gate"] != "moment"] or blocking
-    reasons = "; ".join(plain(reason, local) for reason in telling)
-    if outcome == "suppressed" and all(reason["answer"] != "never" for reason in telling):
-        return f"{reasons}; the window ends {_clock(decision['window']['deadline'], local)}"
-    return reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +54,8 @@ class Line:
 
     def as_text(self) -> str:
         """For a log file or a pipe: one line, no colours, columns that line up."""
-        word, _ = _OUTCOMES.get(self.outcome, (self.outcome, ""))
-        return f"{_day_and_time(self.decided_at):<17} {self.customer:<24} {self.happened:<24} {word:<15} {self.reason}"
+        word = outcome_words(self.outcome)
+        return f"{day_and_time(self.decided_at):<17} {self.customer:<24} {self.happened:<24} {word:<15} {self.reason}"
 
 
 class DecisionBoard:
@@ -180,9 +92,9 @@ class DecisionBoard:
         if "outcome" not in decision or decision["outcome"] in UNSEEN:
             return None
         line = Line(
-            decided_at=_instant(decision["decided_at"]).astimezone(_zone_of(decision)),
+            decided_at=datetime.fromisoformat(decision["decided_at"]).astimezone(zone_of(decision)),
             customer=self._titles.get(decision["customer_id"], decision["customer_id"]),
-            happened=_TRIGGERS.get(decision["trigger"], decision["trigger"]),
+            happened=happening(decision["trigger"]),
             outcome=decision["outcome"],
             reason=why(decision),
         )
@@ -219,7 +131,7 @@ class DecisionBoard:
         return Group(told, Panel(steps, title="Where to look next", title_align="left", expand=False))
 
     def _heading(self) -> Text:
-        clock = "" if self._now is None else _day_and_time(self._now.astimezone(self._home))
+        clock = "" if self._now is None else day_and_time(self._now.astimezone(self._home))
         asked = sum(line.outcome in ASKED for line in self._lines.values())
         return Text.assemble((clock, "bold"), f"   opportunities: {len(self._lines)}, ", (f"asked: {asked}", "green"))
 
@@ -231,10 +143,8 @@ class DecisionBoard:
         table.add_column("decision", no_wrap=True)
         table.add_column("why", ratio=1)
         for line in self.lines[-self._rows :]:
-            word, style = _OUTCOMES.get(line.outcome, (line.outcome, ""))
-            table.add_row(
-                _day_and_time(line.decided_at), line.customer, line.happened, Text(word, style=style), line.reason
-            )
+            word = Text(outcome_words(line.outcome), style=_STYLES.get(line.outcome, ""))
+            table.add_row(day_and_time(line.decided_at), line.customer, line.happened, word, line.reason)
         return table
 
 
@@ -272,23 +182,3 @@ def on_screen(board: DecisionBoard, console: Console) -> Iterator[Screen]:
     # Refreshed by hand: rich's own thread would read the board while it changes.
     with Live(board, console=console, auto_refresh=False) as live:
         yield Screen(board, console, live)
-
-
-def _zone_of(decision: Mapping[str, Any]) -> tzinfo:
-    name = decision["time_zone"]["name"]
-    return zone(name) if is_zone(name) else UTC
-
-
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def _clock(text: str, local: tzinfo) -> str:
-    return _day_and_time(_instant(text).astimezone(local))
-
-
-def _day_and_time(moment: datetime) -> str:
-    """As in `Fri 18 Sep 13:00`, in English whatever the locale of the machine."""
-    day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[moment.weekday()]
-    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-    return f"{day} {moment.day} {months[moment.month - 1]} {moment:%H:%M}"

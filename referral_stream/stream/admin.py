@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 
 from referral_stream.stream.apps import Deployment
 from referral_stream.stream.names import KEPT, Kept, changelogs
@@ -83,6 +84,25 @@ async def check_topics(deployment: Deployment) -> list[Finding]:
         ]
 
 
+async def require_topics(deployment: Deployment) -> None:
+    """Raises TopicsProblem, in one line with the remedy, unless every topic is there with its number of partitions."""
+    async with _Admin(deployment) as admin:
+        topics = {w.name: w for w in wanted(deployment)}
+        missing, wrong, remedies = [], [], set()
+        for entry in await admin.describe_topics(list(topics)):
+            name = entry["topic"]
+            if entry["error_code"] == UnknownTopicOrPartitionError.errno:
+                missing.append(name)
+            elif not entry["error_code"]:
+                for problem, remedy in _miscounted(topics[name], len(entry["partitions"])):
+                    wrong.append(f"{name} {problem}")
+                    remedies.add(remedy)
+    if missing:
+        raise TopicsProblem(f"topics that do not exist: {', '.join(sorted(missing))}; run referral-stream topics create")
+    if wrong:
+        raise TopicsProblem(f"{', '.join(sorted(wrong))}; {'; '.join(remedies)}")
+
+
 def _finding(w: Wanted, partitions: int, config: dict[str, str]) -> Finding:
     problems = list(_problems(w, partitions, config))
     if not problems:
@@ -91,11 +111,7 @@ def _finding(w: Wanted, partitions: int, config: dict[str, str]) -> Finding:
 
 
 def _problems(w: Wanted, partitions: int, config: dict[str, str]) -> Iterator[tuple[str, str]]:
-    if w.partitions is not None and partitions != w.partitions:
-        yield (
-            f"has {partitions} partitions, the settings say {w.partitions}",
-            f"set REFERRAL_STREAM_PARTITIONS={partitions}; for another number take a new REFERRAL_STREAM_TOPIC_PREFIX and refill it by replay",
-        )
+    yield from _miscounted(w, partitions)
     if not w.kept.ours:
         return
     for name, value in w.kept.config().items():
@@ -106,6 +122,15 @@ def _problems(w: Wanted, partitions: int, config: dict[str, str]) -> Iterator[tu
                 f"{name} is {found}, should be {value}",
                 f"kafka-configs --alter --topic {w.name} --add-config {name}={value}",
             )
+
+
+def _miscounted(w: Wanted, partitions: int) -> Iterator[tuple[str, str]]:
+    if w.partitions is not None and partitions != w.partitions:
+        yield (
+            f"has {partitions} partitions, the settings say {w.partitions}",
+            f"set REFERRAL_STREAM_PARTITIONS={partitions}; for another number take a new REFERRAL_STREAM_TOPIC_PREFIX "
+            "and refill it by replay",
+        )
 
 
 def _at_least(found: str, value: str) -> bool:
@@ -144,6 +169,9 @@ class _Admin:
 
     async def __aenter__(self) -> Any:
         self._client = AIOKafkaAdminClient(**self._deployment.client(), request_timeout_ms=20_000)
+        chatter = logging.getLogger("aiokafka")
+        level = chatter.level
+        chatter.setLevel(logging.CRITICAL)  # what it would say for every broker and try, the problem says once
         try:
             await self._client.start()
         except Exception as error:
@@ -152,6 +180,8 @@ class _Admin:
                 f"no Kafka at {brokers} that accepts us ({error}); REFERRAL_STREAM_KAFKA_BROKERS, _SECURITY, _USERNAME and "
                 "_PASSWORD say where and who"
             ) from error
+        finally:
+            chatter.setLevel(level)
         return self._client
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:

@@ -15,7 +15,7 @@ from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.ledger import RedisLedger
-from referral_stream.settings import Settings
+from referral_stream.settings import PREFIX, Settings, SettingsProblem
 from referral_stream.stream.codec import newer_customer, newer_wakeup
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.history import ledger_history
@@ -66,6 +66,14 @@ class Deployment:
             backfill_topics=frozenset(s.backfill_topics),
             max_record_bytes=MAX_EVENT_BYTES,
         )
+
+    def check(self) -> None:
+        """Raises SettingsProblem where a setting names a file or an adapter that can not be used."""
+        self.settings.ssl_context()
+        try:
+            _ = self.boundary
+        except ValueError as error:
+            raise SettingsProblem(f"{PREFIX}TOPIC_ADAPTERS: {error}") from None
 
     def group(self, role: str) -> str:
         """The consumer group of a role; also the prefix of its changelogs and transactional ids."""

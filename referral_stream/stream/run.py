@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 from contextlib import suppress
 from typing import Any, Final
 
+from mode import Service
+
 from referral_stream.ledger.ledger import RedisLedger
+from referral_stream.stream.admin import TopicsProblem, require_topics
 from referral_stream.stream.apps import ROLES, Deployment, decide_app, ingest_app, ledger_app
 from referral_stream.stream.transport import BatchApp, run_worker
+
+logger = logging.getLogger(__name__)
+
+EXIT_FAILED: Final = 1
 
 _OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 def run_roles(deployment: Deployment, role: str) -> int:
-    """Run one role, or ``all`` of them side by side in this process, until a signal; the exit code."""
+    """Run one role, or ``all`` of them side by side in this process, until a signal; the exit code.
+
+    What keeps it from starting is logged as one line.
+    """
     configure_logging(deployment.settings.log_level, deployment.settings.log_format)
     with suppress(ImportError):
         import uvloop  # noqa: PLC0415 (optional: not on every platform)
 
         uvloop.install()
+    try:
+        asyncio.run(require_topics(deployment))
+    except TopicsProblem as problem:
+        logger.error("the worker cannot start: %s", problem)  # noqa: TRY400 (for an operator: no traceback)
+        return EXIT_FAILED
     return run_worker(*build(deployment, ROLES if role == "all" else (role,)))
 
 
@@ -49,6 +65,7 @@ def configure_logging(level: str, form: str) -> None:
     sink.setFormatter(_Json() if form == "json" else _Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[sink], force=True)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    Service.mundane_level = "debug"  # "Starting…" and "Stopping…" of each of an app's many parts
     for name in ("faust", "mode"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if level != "DEBUG":

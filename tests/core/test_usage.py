@@ -223,9 +223,7 @@ def test_the_next_judgement_is_strictly_later(now: int, midnight: int) -> None:
 
 def test_usage_of_one_day_adds_up_whatever_the_order() -> None:
     early, late = used(0, 3, hour=1), used(0, 4, hour=20)
-    assert state(early, late).usage == state(late, early).usage == {
-        FIRST: usage.UsageDay(7, 60, 20 * 60)
-    }
+    assert state(early, late).usage == state(late, early).usage == {FIRST: usage.UsageDay(7, 60, 20 * 60)}
 
 
 def test_first_use_is_the_earliest_day_even_if_heard_of_late() -> None:

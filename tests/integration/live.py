@@ -93,7 +93,7 @@ class Topic:
     def read(self) -> list[RawRecord]:
         """Everything up to an end of the topic that was reached since the call; by partition in order of offset."""
         while True:
-            messages = self._consumer.consume(5000, 0.1)
+            messages = self._consumer.consume(1000, 0.02)
             for message in messages:
                 error = message.error()
                 if error is None:

@@ -94,14 +94,19 @@ def test_openings_overtake_what_waits() -> None:
 
 
 def test_a_switch_has_a_turn_of_its_own() -> None:
-    records = [DEE, a_resumption(), a_pause(), a_confirmation()]
+    records: list[Operation] = [DEE, a_resumption(), a_pause(), a_confirmation()]
 
     assert order(turns(records, Rounds(), T0)) == [["dee's"], ["Event"], ["Event"], ["ReservationConfirmed"]]
 
 
 async def test_a_history_is_put_into_the_same_rounds_by_its_own_instants() -> None:
     late = a_request("late", customer="eve", account="acme", score=99, due=T0, now=T0 + 100)
-    log = [ANA, BEN.model_copy(update={"now": T0 + 99}), late, a_confirmation(account="other", now=T0 + 200)]
+    log: list[Operation] = [
+        ANA,
+        BEN.model_copy(update={"now": T0 + 99}),
+        late,
+        a_confirmation(account="other", now=T0 + 200),
+    ]
 
     assert [each async for each in in_rounds(history(*log))] == [log[1], log[0], late, log[3]]
 

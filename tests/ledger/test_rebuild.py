@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from random import Random
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Operation
-from referral_stream.core.events import ReservationDenied, ReservationGranted
+from referral_stream.core.events import Event, ReservationDenied, ReservationGranted
+from referral_stream.core.instants import SECOND
 from referral_stream.core.policy import Policy
-from referral_stream.ledger import LedgerUnavailable, RedisLedger, Rounds, turns
+from referral_stream.ledger import LedgerUnavailable, RedisLedger, Rounds, Turn, turns
 from referral_stream.ledger.ledger import OPERATIONS_PER_CALL
 from tests.ledger.builders import T0, a_pause, a_request, history
 from tests.ledger.test_equivalence import TIGHT, a_log
 from tests.services.redis import RedisServer
 
-_READERS = {"zset": "ZRANGE {} 0 -1 WITHSCORES", "hash": "HGETALL {}", "set": "SMEMBERS {}", "string": "GET {}"}
+_READERS = {"zset": ("ZRANGE", "0", "-1", "WITHSCORES"), "hash": ("HGETALL",), "set": ("SMEMBERS",), "string": ("GET",)}
 
 
 async def content(client: Redis, prefix: str) -> dict[str, Any]:
@@ -27,25 +29,43 @@ async def content(client: Redis, prefix: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     async for key in client.scan_iter(f"{prefix}:*"):
         if key.count(":") > 2:
-            name, *arguments = _READERS[await client.type(key)].split(" ")
-            value = await client.execute_command(name, key, *arguments[1:])  # type: ignore[no-untyped-call]
+            name, *arguments = _READERS[str(await client.type(key))]
+            value = await client.execute_command(name, key, *arguments)  # type: ignore[no-untyped-call]
             found[key.split(":", 3)[3]] = sorted(value) if isinstance(value, set) else value
     return found
 
 
-async def live(ledger: RedisLedger, log: list[Operation]) -> None:
-    """What the agent does, with the records' own instants for its clock."""
-    rounds, clock = Rounds(), 0
-    for record in log:
-        clock = max(clock, getattr(record, "now", 0) or getattr(record, "time", 0))
-        for turn in turns([record], rounds, clock):
-            await ledger.apply([*turn.operations, *turn.expired])
+def punctual(log: Iterable[Operation]) -> Iterator[tuple[int, Operation]]:
+    """The records that come in the order of their instants, with these; requests stay valid while they wait."""
+    clock = 0
+    for each in log:
+        record = each
+        if isinstance(each, ReservationRequested):
+            record = each.model_copy(update={"valid_until": each.now + 30 * SECOND})
+        instant = record.time if isinstance(record, Event) else record.now
+        if instant >= clock:
+            clock = instant
+            yield instant, record
+
+
+async def live(ledger: RedisLedger, log: Iterable[tuple[int, Operation]]) -> None:
+    """What the agent does when every record reaches it at its own instant."""
+    rounds = Rounds()
+    for now, record in log:
+        while (closing := rounds.next_at) is not None and closing <= now:
+            await work(ledger, turns([], rounds, closing))
+        await work(ledger, turns([record], rounds, now))
     await ledger.apply(rounds.close_all())
+
+
+async def work(ledger: RedisLedger, found: list[Turn]) -> None:
+    for turn in found:
+        await ledger.apply(turn.operations)
 
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_a_rebuilt_ledger_holds_what_the_lost_one_held(redis_server: RedisServer, seed: int) -> None:
-    log = list(a_log(Random(seed), 200))
+    log = list(punctual(a_log(Random(seed), 300)))
     async with (
         Redis.from_url(redis_server.url, decode_responses=True) as client,
         RedisLedger(client, TIGHT, prefix=f"live-{seed}") as lost,
@@ -53,7 +73,7 @@ async def test_a_rebuilt_ledger_holds_what_the_lost_one_held(redis_server: Redis
     ):
         assert await lost.rebuild(history())
         await live(lost, log)
-        assert await rebuilt.rebuild(history(*log))
+        assert await rebuilt.rebuild(history(*(record for _, record in log)))
 
         expected = await content(client, f"live-{seed}")
         assert expected

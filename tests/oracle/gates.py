@@ -87,9 +87,9 @@ def too_early(s: Situation) -> list[Cause]:
     active = [event["time"] for event in of(s.known, *signals.ACTIVITY)]
     for name in s.zones:
         if not active or local_date(min(active), name) == local_date(max(active), name):
-            causes.append(("until_event", "interaction.recorded", "first interaction"))
+            causes.append(("until_event", "usage.recorded", "first interaction"))
             break
-    for contract in signals.newest_of_each(of(s.known, "contract.signed"), "contract_id").values():
+    for contract in of(s.known, "contract.signed"):
         if contract["data"]["initial"]:
             causes += waiting_until(contract["time"] + 30 * DAY, s.now, "initial contract")
     return causes

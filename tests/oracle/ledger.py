@@ -36,7 +36,7 @@ def reserved(world: World, by: str, name: str | None) -> list[datetime]:
         for r in world.reservations
         if name is not None
         and r[by] == name
-        and not past_asks.was_released(world.customers[r["customer"]].known, r["id"])
+        and not past_asks.was_released(world.customers[r["customer"]].known, r["id"], r["at"])
     ]
 
 

@@ -17,7 +17,7 @@ from tests.oracle.records import DeadLetter, Event, Record, Skipped, event_of, i
 from tests.oracle.signals import DAY, Known, of, stamp
 from tests.oracle.triggers import opening_of, window
 from tests.oracle.trouble import judge_usage
-from tests.oracle.world import Customer, Opportunity, Result, World
+from tests.oracle.world import Customer, Opportunity, Result, Row, World
 from tests.oracle.written import cancelled, command_of, dead_letter, requested, write_changes
 
 
@@ -248,12 +248,12 @@ def evaluate_live(
         opportunity.cleared_at = now
     ready = max(opportunity.settled, opportunity.opened_at, opportunity.cleared_at or now)
     usable = signals.usable_channels(customer.known, world.policy)
-    if event is not None and not blocking and opportunity.moment is None and now >= ready:
+    if event is not None and not blocking and opportunity.moment is None and ready <= now < opportunity.deadline:
         channel = moment_channel(world, customer, event, now)
         opportunity.moment = (now, channel) if channel in usable else None
     judged["moment"] = moment_answer(world, customer, opportunity, now, usable, blocking)
-    opportunity.reasons = list(judged.values())
-    if opportunity.life != "live":
+    opportunity.reasons, opportunity.shown_with = list(judged.values()), shown_with(world, customer, now)
+    if opportunity.life != "live" or now >= opportunity.deadline:  # deadlines come after the records of their instant
         return
     for found in opportunity.reasons:
         unreachable = isinstance(found["until"], datetime) and found["until"] >= opportunity.deadline
@@ -264,6 +264,12 @@ def evaluate_live(
     opportunity.outcome = "deferred" if outside else "pending"
 
 
+def shown_with(world: World, customer: Customer, now: datetime) -> Row:
+    """What a decision shows beside its reasons, at the instant of the reasons."""
+    names, zone_source = signals.time_zone(customer.known, world.policy)
+    return {"score": signals.score(customer.known, now), "time_zone": {"name": names[0], "source": zone_source}}
+
+
 def close(opportunity: Opportunity, outcome: str) -> None:
     opportunity.life, opportunity.outcome = "closed", outcome
 
@@ -272,7 +278,7 @@ def may_be_cancelled(customer: Customer, opportunity: Opportunity, now: datetime
     command = opportunity.command
     if opportunity.life != "emitted" or command is None or now >= command["expires_at"]:
         return False
-    return not past_asks.was_sent(customer.known, command["command_id"])
+    return not past_asks.was_sent(customer.known, command["command_id"], command["not_before"])
 
 
 def evaluate_emitted(world: World, customer: Customer, opportunity: Opportunity, now: datetime) -> None:
@@ -282,7 +288,7 @@ def evaluate_emitted(world: World, customer: Customer, opportunity: Opportunity,
     vetoed = [gate for gate in ("erased", "consent", "trouble") if judged[gate]["answer"] != "pass"]
     if vetoed or signals.survey_withdrawn(customer.known, opportunity.opened_by):
         opportunity.life, opportunity.outcome = "cancelled", "cancelled"
-        opportunity.reasons = list(judged.values())
+        opportunity.reasons, opportunity.shown_with = list(judged.values()), shown_with(world, customer, now)
         world.result.asks.append(cancelled(customer, opportunity, now, vetoed or ["survey"]))
 
 

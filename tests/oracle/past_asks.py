@@ -12,39 +12,43 @@ RELEASED = ("failed", "dropped_expired", "cancelled")
 Ask = dict[str, Any]
 
 
-def statuses(known: Known, command_id: str) -> set[str]:
-    acks = of(known, "ask.acknowledged")
+def statuses(known: Known, command_id: str, asked_at: datetime) -> set[str]:
+    """What workers reported; a report that came before the command itself is none."""
+    acks = [event for event in of(known, "ask.acknowledged") if event["arrived"] > asked_at]
     return {event["data"]["status"] for event in acks if event["data"]["command_id"] == command_id}
 
 
-def was_sent(known: Known, command_id: str) -> bool:
-    return bool(statuses(known, command_id) & set(SENT))
+def was_sent(known: Known, command_id: str, asked_at: datetime) -> bool:
+    return bool(statuses(known, command_id, asked_at) & set(SENT))
 
 
-def was_released(known: Known, command_id: str) -> bool:
-    found = statuses(known, command_id)
+def was_released(known: Known, command_id: str, asked_at: datetime) -> bool:
+    found = statuses(known, command_id, asked_at)
     return bool(found & set(RELEASED)) and not found & set(SENT)
 
 
 def counted_asks(known: Known, asks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that hold their place in the caps, oldest first."""
-    return [ask for ask in asks if not was_released(known, ask["command_id"])]
+    return [ask for ask in asks if not was_released(known, ask["command_id"], ask["asked_at"])]
 
 
 def silence_ends(known: Known, asks: list[dict[str, Any]], now: datetime) -> list[datetime]:
-    sent = [ask for ask in asks if was_sent(known, ask["command_id"])]
-    answered = {event["data"]["command_id"] for event in of(known, "ask.answered")}
+    sent = [ask for ask in asks if was_sent(known, ask["command_id"], ask["asked_at"])]
     given = of(known, "referral.given")
     silent = []
     for ask, following in zip_longest(sent, sent[1:]):
         referred = any(
-            event["data"]["command_id"] == ask["command_id"]
+            event["data"]["command_id"] == ask["command_id"] and event["arrived"] > ask["asked_at"]
             if "command_id" in event["data"]
             else ask["asked_at"] <= event["time"] and (following is None or event["time"] < following["asked_at"])
             for event in given
         )
+        answered = any(
+            event["data"]["command_id"] == ask["command_id"] and event["arrived"] > ask["asked_at"]
+            for event in of(known, "ask.answered")
+        )
         over = now >= ask["asked_at"] + 14 * DAY
-        silent.append(over and not referred and ask["command_id"] not in answered)
+        silent.append(over and not referred and not answered)
     pairs = zip(pairwise(silent), sent[1:], strict=True)
     return [second["asked_at"] + 180 * DAY for both_silent, second in pairs if all(both_silent)]
 

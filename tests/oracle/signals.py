@@ -77,11 +77,10 @@ def time_zone(known: Known, policy: Policy) -> tuple[list[str], str]:
 
 
 def account(known: Known) -> str | None:
-    told = said_last(of(known, "customer.profile_changed"), "account_id")
-    if told is not None:
-        return str(told)
-    event = newest(e for events in known.values() for e in events if isinstance(e["account"], str) and e["account"])
-    return event["account"] if event else None
+    """The newest word on it: a profile's `account_id`, or the `accountid` of any event."""
+    told = [(stamp(e), True, e["data"]["account_id"]) for e in of(known, "customer.profile_changed") if "account_id" in e["data"]]
+    told += [(stamp(e), False, e["account"]) for events in known.values() for e in events if e["account"]]
+    return str(max(told)[2]) if told else None
 
 
 def profile_value(known: Known, field: str) -> Any:
@@ -181,14 +180,13 @@ def positive_feedback_given(known: Known) -> bool:
 def score(known: Known, now: datetime) -> dict[str, Any]:
     """`{value, raw, parts}`: what is good, never what is wrong."""
     signed_up = signed_up_at(known)
-    milestones = newest_of_each(of(known, "milestone.reached"), "milestone").values()
     survey = newest(responses(known).values())
     nps = survey["data"]["score"] if survey else 0
     champion = said_last(of(known, "customer.profile_changed", "champion.changed"), "champion")
     active = max((event["time"] for event in of(known, *ACTIVITY)), default=None)
     parts = {
         "tenure": 10 if signed_up is not None and now >= signed_up + 30 * DAY else 0,
-        "first_success": 20 if any(event["data"]["first_success"] for event in milestones) else 0,
+        "first_success": 20 if any(event["data"]["first_success"] for event in of(known, "milestone.reached")) else 0,
         "usage_above_average": 15 if above_average(known) else 0,
         "nps": 30 if nps >= 9 else 15 if nps >= 7 else 0,
         "testimonial": 20 if of(known, "testimonial.given") else 0,
@@ -205,6 +203,6 @@ def on_trial(known: Known) -> bool:
     subscriptions = newest_of_each(of(known, "trial.started", "trial.ended", "subscription.started"), "subscription_id")
     if any(event["type"] == "trial.started" for event in subscriptions.values()):
         return True
-    signed_up = [event for event in of(known, "customer.signed_up") if "trial" in event["data"]]
+    signed_up = [event for event in of(known, "customer.signed_up") if event["data"].get("trial")]
     last = newest([*signed_up, *of(known, "trial.ended", "subscription.started")])
     return last is not None and bool(last["data"].get("trial"))

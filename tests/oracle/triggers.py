@@ -32,8 +32,9 @@ def opening_of(event: Event, known: Known, policy: Policy) -> tuple[str, str, li
         case "milestone.reached" if body["first_success"] or body["milestone"] in policy["named_milestones"]:
             return "milestone", body["milestone"], about("milestone")
         case "subscription.renewed":
-            subject = next((name for name in ("invoice_id", "contract_id") if name in body), None)
-            return "renewal", body[subject] if subject else event["id"], about(subject) if subject else [event]
+            life = ("trial.started", "trial.ended", "subscription.started", "subscription.renewed", "subscription.ended")
+            subject = body.get("invoice_id") or body.get("contract_id") or event["id"]
+            return "renewal", subject, about("subscription_id", *life)
         case "subscription.expanded":
             return "expansion", body["deal_id"], about("deal_id")
         case "peer.mentioned":

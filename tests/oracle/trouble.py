@@ -73,19 +73,20 @@ def cancellation_causes(known: Known, now: datetime) -> list[Cause]:
     reverted = newest_of_each(of(known, "cancellation.reverted"), "subscription_id")
     considered = newest_of_each(of(known, "cancellation.considered"), "subscription_id")
     scheduled = newest_of_each(of(known, "cancellation.scheduled"), "subscription_id")
-    renewed = newest_of_each(of(known, "subscription.renewed"), "subscription_id")
     for event in reverted.values():
         causes += waiting_until(event["time"] + 30 * DAY, now, "cancellation reverted")
     for subscription, event in considered.items():
         if subscription not in reverted or stamp(reverted[subscription]) < stamp(event):
             causes += waiting_until(event["time"] + 120 * DAY, now, "cancellation considered")
     for subscription, event in scheduled.items():
-        ends = [e for e in (reverted.get(subscription), renewed.get(subscription)) if e and stamp(e) > stamp(event)]
-        last = newest(ends)
-        if last is None:
-            causes.append(("until_event", "cancellation.reverted", "cancellation scheduled"))
+        if subscription in reverted and stamp(reverted[subscription]) > stamp(event):
+            continue
+        about = [e for e in of(known, "subscription.renewed") if subscription in ("", e["data"]["subscription_id"])]
+        renewals = [e["time"] for e in about if e["time"] > event["time"]]
+        if renewals:
+            causes += waiting_until(min(renewals) + 30 * DAY, now, "cancellation was scheduled")
         else:
-            causes += waiting_until(last["time"] + 30 * DAY, now, "cancellation was scheduled")
+            causes.append(("until_event", "cancellation.reverted", "cancellation scheduled"))
     return causes
 
 

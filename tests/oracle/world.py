@@ -39,6 +39,7 @@ class Opportunity:
     denial: Reason | None = None
     outcome: str = ""
     reasons: list[Reason] = field(default_factory=list)
+    shown_with: Row = field(default_factory=dict)  # score and time zone as they were when the reasons were found
     written: tuple[str, list[Any]] | None = None
     decisions: int = 0
     repeats: int = 0  # merged at this very instant, not written yet

@@ -98,8 +98,6 @@ def write_changes(world: World, customer: Customer, now: datetime) -> None:
 def write(world: World, customer: Customer, opportunity: Opportunity, now: datetime, outcome: str) -> None:
     opportunity.decisions += 1
     decision_id = uid("decision", opportunity.id, opportunity.decisions)
-    names, zone_source = signals.time_zone(customer.known, world.policy)
-    score = signals.score(customer.known, now)
     eligible = past_asks.next_eligible_at(customer.known, customer.asks, now, world.policy)
     body: Row = {
         "decision_id": decision_id,
@@ -110,13 +108,12 @@ def write(world: World, customer: Customer, opportunity: Opportunity, now: datet
         "subject": opportunity.subject,
         "outcome": outcome,
         "reasons": [shown_reason(reason) for reason in opportunity.reasons],
-        "score": score,
+        **opportunity.shown_with,
         "window": {"opens": shown(opportunity.t0), "deadline": shown(opportunity.deadline)},
-        "time_zone": {"name": names[0], "source": zone_source},
         "decided_at": shown(now),
     }
     if outcome in ("asked", "soft"):
-        body["mode"] = mode_of(world, opportunity, score)
+        body["mode"] = mode_of(world, opportunity, opportunity.shown_with["score"])
     if opportunity.command:
         body["command_id"] = opportunity.command["command_id"]
     if eligible is not None:

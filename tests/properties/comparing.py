@@ -17,6 +17,7 @@ from referral_stream.replay.facts import Arrival, FactReplay
 from tests.oracle.naive import decide
 
 Record = dict[str, Any]
+ASKING = ("asked", "soft", "holdout")
 BOUNDARY = Boundary(email_key=b"a fixed key for tests")
 
 
@@ -24,7 +25,8 @@ class Account(NamedTuple):
     """What was decided about a world. Instants as on the wire; every list in a canonical order.
 
     ``histories``: per opportunity its decisions in order; repeats (``duplicate``) are listed apart, as their place among
-    the decisions of one instant is free.
+    the decisions of one instant is free. ``next_eligible_at`` is that of asks: a decision of an instant at which more
+    happened may state it as it was or as it became.
     """
 
     asks: list[Any]
@@ -57,7 +59,7 @@ def by_engine(records: Iterable[Record], policy: Policy) -> Account:
                     d.trigger, d.subject, d.outcome, rfc3339(d.decided_at), blocking,
                     (rfc3339(d.window.opens), rfc3339(d.window.deadline)), (d.time_zone.name, d.time_zone.source),
                     (d.score.value, d.score.raw, d.score.parts),
-                    None if d.next_eligible_at is None else rfc3339(d.next_eligible_at),
+                    rfc3339(d.next_eligible_at) if d.outcome in ASKING and d.next_eligible_at else None,
                 )
             )  # fmt: skip
     return Account(
@@ -94,7 +96,8 @@ def by_oracle(records: list[Record], overrides: dict[str, Any]) -> Account:
                 (
                     d["trigger"], d["subject"], d["outcome"], d["decided_at"], blocking,
                     (d["window"]["opens"], d["window"]["deadline"]), (d["time_zone"]["name"], d["time_zone"]["source"]),
-                    (d["score"]["value"], d["score"]["raw"], d["score"]["parts"]), d.get("next_eligible_at"),
+                    (d["score"]["value"], d["score"]["raw"], d["score"]["parts"]),
+                    d.get("next_eligible_at") if d["outcome"] in ASKING else None,
                 )
             )  # fmt: skip
     return Account(
@@ -116,8 +119,13 @@ def differences(engine: Account, oracle: Account) -> list[str]:
         ours, theirs = engine.histories.get(id, []), oracle.histories.get(id, [])
         for n in range(max(len(ours), len(theirs))):
             mine, other = (h[n] if n < len(h) else None for h in (ours, theirs))
+            if mine is None or other is None:
+                found.append(f"decision {n + 1} of {id}: engine {mine}, oracle {other}")
+            elif mine != other:
+                about = " ".join(mine[:4])
+                points = [f"engine {a}, oracle {b}" for a, b in zip(mine, other, strict=True) if a != b]
+                found.append(f"decision {n + 1} of {id} ({about}): {'; '.join(points)}")
             if mine != other:
-                found.append(f"decision {n + 1} of {id}:\n    engine {mine}\n    oracle {other}")
                 break
     return found
 

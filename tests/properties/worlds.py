@@ -392,10 +392,10 @@ class _Making:
         )  # fmt: skip
         who = None if bad.startswith("control.") else person
         if who is None:
-            more = {"delay": more["delay"] if more["delay"] > 0 else 0}
+            more = {}
         if bad == "customer.erasure_requested" and random.random() < 0.7:
             bad, body = "complaint.made", {}
-        over = time + random.choice((0, 1, MINUTE, HOUR, 6 * HOUR, DAY, 2 * DAY))
+        over = time + random.choice((1, MINUTE, HOUR, 6 * HOUR, DAY, 2 * DAY))
         self.edges += [over, *(over + wait for wait in random.sample(WAITS, 2)), *(time + wait for wait in random.sample(WAITS, 2))]
         self.add(bad, who, body, time, **more)
         if good and random.random() < 0.75:
@@ -417,11 +417,12 @@ class _Making:
         again = [
             (arrival + random.choice((0, 1, HOUR, 7 * DAY - 1, 7 * DAY, 8 * DAY)), record)
             for arrival, record in self.records
-            if random.random() < 0.04
+            if random.random() < 0.04 and "subject" in record["value"]
         ]
         self.records += [(arrival, record | {"timestamp": rfc3339(arrival)}) for arrival, record in again]
         self.records.sort(key=lambda item: item[0])
         for _ in range(len(self.records) // 25):
             here = random.randrange(len(self.records))
             there = min(len(self.records) - 1, here + random.randrange(4))
-            self.records[here], self.records[there] = self.records[there], self.records[here]
+            if all("subject" in self.records[place][1]["value"] for place in (here, there)):
+                self.records[here], self.records[there] = self.records[there], self.records[here]

@@ -6,7 +6,7 @@ Three rules keep it lossless (each has a test):
    delivered only if it begins at or below the wanted offset; else records are missing and we seek back. Offsets that
    are missing *within* a fetch are real (transaction markers, compaction, retention).
 2. *Nothing is delivered during a rebalance*: Faust clears its stream queues on the way out of one, and a later commit
-   would pass what was cleared. What is held back leaves a gap that rule 1 closes.
+   would pass what was cleared. What is held back is read again afterwards.
 3. *Acks count for their own assignment only.* Batches of a partition are acked in order, and the commit follows the
    last one.
 
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.25  # a partition that is un-paused meanwhile waits at most so long for its buffered records
 _RETRY_SECONDS: Final = 0.5
+_ALL_PAUSED_SECONDS: Final = 0.02
 _LEASE_SHARE: Final = 0.7  # of the session timeout: how old the last confirmed heartbeat may be
 _LEASE_CHECK_SECONDS: Final = 0.05
 
@@ -179,6 +180,10 @@ class BatchConsumer(driver.Consumer):
     app: BatchApp
     _thread: BatchConsumerThread
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._undelivered: set[TP] = set()
+        super().__init__(*args, **kwargs)
+
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -191,9 +196,11 @@ class BatchConsumer(driver.Consumer):
                 if not self.flow_active:
                     await self.wait(self.can_resume_flow.wait())
                     continue
+                if self._undelivered and not self.app.rebalancing:
+                    await self._read_again()
                 active = self._get_active_partitions()
                 if not active:  # all paused or full: there is no waiting for a set, and aiokafka takes {} for "all"
-                    await self.sleep(_LEASE_CHECK_SECONDS)
+                    await self.sleep(_ALL_PAUSED_SECONDS)
                     continue
                 await self._fetch(active)
         except self.consumer_stopped_errors:
@@ -206,7 +213,6 @@ class BatchConsumer(driver.Consumer):
             self.app.fail(exc)
 
     async def _fetch(self, active: set[TP]) -> None:
-        assignment = self.app.consumer_generation_id
         try:
             fetched = cast("dict[TP, Fetched]", await self._getmany(active, _POLL_SECONDS))
         except KafkaError as exc:
@@ -217,32 +223,43 @@ class BatchConsumer(driver.Consumer):
             return
         recovery = self.app.recovery
         for tp, part in fetched.items():
-            # A stopped flow, a pause or another assignment: whoever caused it seeks before it goes on.
-            if not self.flow_active or assignment != self.app.consumer_generation_id:
-                return
-            if self._is_changelog_tp(tp):
-                if tp in self._get_active_partitions():
-                    await recovery.apply(tp, part)
-            elif not self.app.rebalancing:
-                await self._deliver(tp, part, assignment)
+            if not self._is_changelog_tp(tp):
+                if not await self._deliver(tp, part):
+                    self._undelivered.add(tp)
+            elif self.flow_active and tp in self._get_active_partitions():
+                await recovery.apply(tp, part)  # what is left out here, recovery finds missing, and seeks
             await asyncio.sleep(0)
         if not fetched and recovery.in_recovery:
             await recovery.skip_invisible_end()
 
-    async def _deliver(self, tp: TP, fetched: Fetched, assignment: int) -> None:
-        wanted = self._read_offset[tp]
-        if wanted is None:
-            return  # not seeked yet in this assignment
+    async def _deliver(self, tp: TP, fetched: Fetched) -> bool:
+        """Hand a fetch to its agent; whether all of it is delivered, or is going to be fetched again."""
+        assignment, wanted = self.app.consumer_generation_id, self._read_offset[tp]
+        if not self._may_deliver(assignment) or wanted is None:
+            return False
         records = contiguous(fetched, wanted)
         if records is None:
             await self._seek_back(tp, wanted)
-            return
+            return True
         for begin in range(0, len(records), self.app.config.max_batch_records):
             part = records[begin : begin + self.app.config.max_batch_records]
             await self.wait_first(self.callback(BatchMessage(tp, part, assignment)), self.suspend_flow.wait())
-            if not self.flow_active or assignment != self.app.consumer_generation_id:
-                return  # the position is the next assignment's now
+            if not self._may_deliver(assignment):
+                return False  # the position is the next assignment's now
             self._read_offset[tp] = part[-1].offset + 1
+        return True
+
+    def _may_deliver(self, assignment: int) -> bool:
+        app = self.app
+        return self.flow_active and not app.rebalancing and assignment == app.consumer_generation_id
+
+    async def _read_again(self) -> None:
+        """Fetches were held back during a rebalance; if nothing followed them, nobody would miss them."""
+        undelivered, self._undelivered = self._undelivered, set()
+        for tp in undelivered:
+            wanted = self._read_offset[tp]
+            if wanted is not None:
+                await self._seek_back(tp, wanted)
 
     async def _seek_back(self, tp: TP, wanted: int) -> None:
         logger.info("reading %s-%s again from %s", tp.topic, tp.partition, wanted)

@@ -52,8 +52,8 @@ class BatchRecovery(Recovery):
         A fetch is never dropped for being of an older assignment: it can outlive a short rebalance and its seek, and
         dropping it would leave a hole. Contiguity is the only criterion.
         """
-        if tp not in self.active_tps:
-            return
+        if not self.in_recovery or tp not in self.active_tps:
+            return  # after recovery, these are our own writes: older than what the store holds by now
         seen = self.active_offsets[tp]
         if seen is None:
             return  # recovery has not looked where to start yet; it will seek

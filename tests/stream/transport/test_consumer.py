@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from faust.types import TP
 
-from referral_stream.stream.transport.consumer import BatchConsumer, Fetched, contiguous
+from referral_stream.stream.transport.consumer import BatchConsumer, BatchMessage, Fetched, contiguous
 from tests.stream.transport.builders import SOURCE, a_message, an_app, records_at, take_acks
 
 
@@ -86,3 +89,94 @@ async def test_a_resting_partition_is_not_fetched_until_it_is_resumed() -> None:
     assert consumer._get_active_partitions() == {TP(SOURCE, 1)}
     consumer.resume_fetching(TP0)
     assert consumer._get_active_partitions() == {TP0, TP(SOURCE, 1)}
+
+
+class FedConsumer(BatchConsumer):
+    """A consumer whose thread is replaced by a list of fetches; it notes what is delivered, and where it seeks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fetches: list[dict[TP, Fetched]] = []
+        self.delivered: list[list[int]] = []
+        self.seeks: list[Mapping[TP, int]] = []
+        self.callback = self.deliver  # type: ignore[assignment]  # of messages that are batches
+
+    async def deliver(self, message: BatchMessage) -> None:
+        self.delivered.append([record.offset for record in message.records])
+
+    async def _getmany(self, _active: object, _timeout: float) -> Any:
+        return self.fetches.pop(0)
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        self.seeks.append(partitions)
+
+    async def fetch(self, start: int | None, *offsets: int) -> None:
+        self.fetches.append({TP0: Fetched(start, list(records_at(*offsets)))})
+        await self._fetch({TP0})
+
+
+def a_fed_consumer(position: int | None, **settings: Any) -> FedConsumer:
+    app = an_app(**settings)
+    consumer = FedConsumer(
+        app.transport, callback=_unused, on_partitions_revoked=_unused, on_partitions_assigned=_unused
+    )
+    consumer._read_offset[TP0] = position
+    return consumer
+
+
+async def _unused(*_arguments: object) -> None:
+    pytest.fail("not called")
+
+
+async def test_fetches_are_delivered_in_batches_one_after_the_other() -> None:
+    consumer = a_fed_consumer(10, max_batch_records=2)
+    await consumer.fetch(10, 10, 11, 12)
+    await consumer.fetch(13, 13)
+    assert consumer.delivered == [[10, 11], [12], [13]]
+    assert consumer._read_offset[TP0] == 14
+    assert consumer.seeks == []
+
+
+async def test_a_lost_fetch_is_noticed_at_the_next_one() -> None:
+    consumer = a_fed_consumer(10)
+    await consumer.fetch(12, 12, 13)
+    assert (consumer.delivered, consumer.seeks) == ([], [{TP0: 10}])
+    await consumer.fetch(10, 10, 11, 12, 13)
+    assert consumer.delivered == [[10, 11, 12, 13]]
+
+
+async def test_what_is_held_back_in_a_rebalance_is_read_again_even_if_nothing_follows_it() -> None:
+    consumer = a_fed_consumer(10)
+    consumer.app.on_rebalance_start()
+    await consumer.fetch(10, 10, 11)
+    assert (consumer.delivered, consumer._read_offset[TP0]) == ([], 10)
+    consumer.app.begin_assignment()
+    consumer.app.on_rebalance_end()
+    await consumer._read_again()
+    assert consumer.seeks == [{TP0: 10}]
+    await consumer._read_again()
+    assert len(consumer.seeks) == 1
+
+
+async def test_nothing_is_delivered_before_the_first_seek_of_an_assignment() -> None:
+    consumer = a_fed_consumer(None)
+    await consumer.fetch(10, 10, 11)
+    assert consumer.delivered == []
+    consumer._read_offset[TP0] = 10
+    await consumer._read_again()
+    assert consumer.seeks == [{TP0: 10}]
+
+
+async def test_a_rebalance_that_begins_during_a_delivery_keeps_the_position() -> None:
+    consumer = a_fed_consumer(10, max_batch_records=2)
+
+    async def deliver_and_rebalance(message: BatchMessage) -> None:
+        await FedConsumer.deliver(consumer, message)
+        if len(consumer.delivered) == 2:
+            consumer.app.on_rebalance_start()
+
+    consumer.callback = deliver_and_rebalance  # type: ignore[assignment]  # of messages that are batches
+    await consumer.fetch(10, 10, 11, 12, 13, 14)
+    assert consumer.delivered == [[10, 11], [12, 13]]
+    assert consumer._read_offset[TP0] == 12
+    assert consumer._undelivered == {TP0}

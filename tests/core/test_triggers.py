@@ -1,0 +1,292 @@
+"""Which event is a reason to ask, about what, and with which words to use."""
+
+from __future__ import annotations
+
+import pytest
+
+from referral_stream.core import events as ev
+from referral_stream.core.asks import derived_id, namespace
+from referral_stream.core.events import Data, Event
+from referral_stream.core.instants import DAY
+from referral_stream.core.opportunity import command_id, decision_id, opportunity_id
+from referral_stream.core.policy import Policy
+from referral_stream.core.triggers import Reason, reason_in
+from tests.builders import (
+    AROUND, a_customer, a_policy, at, compliment, fact, first_success, nps, opportunity_of, renewed, replay, shown,
+)  # fmt: skip
+from tests.contracts.examples import FACT_DATA
+
+FEEDBACK = "positive_feedback"
+ID = "the event"
+
+
+def reason(data: Data, policy: Policy | None = None) -> Reason | None:
+    return reason_in(fact(data, "Thu 12:30", id=ID), policy or Policy())
+
+
+REASONS: dict[str, tuple[Data, Reason | None]] = {
+    "nps 10": (ev.NpsResponded(response_id="r", score=10), Reason("nps_promoter", "r", {}, survey=True, response="r")),
+    "nps 9": (ev.NpsResponded(response_id="r", score=9), Reason("nps_promoter", "r", {}, survey=True, response="r")),
+    "nps 8": (ev.NpsResponded(response_id="r", score=8), None),
+    "nps with a theme": (
+        ev.NpsResponded(response_id="r", score=9, theme="support"),
+        Reason("nps_promoter", "r", {}, survey=True, response="r", theme="support"),
+    ),
+    "csat 4 of 5": (
+        ev.CsatResponded(response_id="r", score=4, scale_max=5),
+        Reason(FEEDBACK, "r", {"kind": "csat"}, survey=True, response="r"),
+    ),
+    "csat 3.99 of 5": (ev.CsatResponded(response_id="r", score=3.99, scale_max=5), None),
+    "csat 8 of 10": (
+        ev.CsatResponded(response_id="r", score=8, scale_max=10),
+        Reason(FEEDBACK, "r", {"kind": "csat"}, survey=True, response="r"),
+    ),
+    "csat 7.9 of 10": (ev.CsatResponded(response_id="r", score=7.9, scale_max=10), None),
+    "csat 5 of 7": (ev.CsatResponded(response_id="r", score=5, scale_max=7), None),
+    "csat 6 of 7": (
+        ev.CsatResponded(response_id="r", score=6, scale_max=7),
+        Reason(FEEDBACK, "r", {"kind": "csat"}, survey=True, response="r"),
+    ),
+    "csat about a ticket": (
+        ev.CsatResponded(response_id="r", score=1, scale_max=1, ticket_id="t"),
+        Reason(FEEDBACK, "t", {"kind": "csat"}, survey=True, response="r"),
+    ),
+    "a compliment": (ev.ComplimentGiven(reference="post"), Reason(FEEDBACK, "post", {"kind": "compliment"})),
+    "a compliment said anywhere": (ev.ComplimentGiven(theme="results"), Reason(FEEDBACK, ID, {"kind": "compliment"}, theme="results")),
+    "a testimonial": (ev.TestimonialGiven(reference="page"), Reason(FEEDBACK, "page", {"kind": "testimonial"})),
+    "a review": (ev.ReviewPosted(rating=4, scale_max=5, url="u"), Reason(FEEDBACK, "u", {"kind": "review"})),
+    "a review without an address": (ev.ReviewPosted(rating=5, scale_max=5), Reason(FEEDBACK, ID, {"kind": "review"})),
+    "a poor review": (ev.ReviewPosted(rating=3, scale_max=5, url="u"), None),
+    "a ticket solved well": (ev.TicketSolved(ticket_id="t", rating="positive"), Reason(FEEDBACK, "t", {"kind": "ticket"}, theme="support")),
+    "a ticket rated well": (ev.TicketRated(ticket_id="t", rating="positive"), Reason(FEEDBACK, "t", {"kind": "ticket"}, theme="support")),
+    "a ticket solved": (ev.TicketSolved(ticket_id="t"), None),
+    "a ticket rated badly": (ev.TicketRated(ticket_id="t", rating="negative"), None),
+    "a first success": (ev.MilestoneReached(milestone="m", first_success=True), Reason("milestone", "m", {"milestone": "m"})),
+    "another milestone": (ev.MilestoneReached(milestone="m"), None),
+    "a renewal": (ev.SubscriptionRenewed(subscription_id="s", invoice_id="i", contract_id="c"), Reason("renewal", "i", {})),
+    "a renewal by contract": (ev.SubscriptionRenewed(subscription_id="s", contract_id="c"), Reason("renewal", "c", {})),
+    "a renewal by neither": (ev.SubscriptionRenewed(subscription_id="s"), Reason("renewal", ID, {})),
+    "an expansion": (ev.SubscriptionExpanded(deal_id="d"), Reason("expansion", "d", {"deal_id": "d"})),
+    "a peer": (
+        ev.PeerMentioned(peer_ref="p", company="Bolt", challenge="reporting"),
+        Reason("peer_mentioned", "p", {"peer_ref": "p", "company": "Bolt", "challenge": "reporting"}),
+    ),
+    "a peer of whom nothing is known": (ev.PeerMentioned(peer_ref="p"), Reason("peer_mentioned", "p", {"peer_ref": "p"})),
+    "feedback alone": (ev.FeedbackShared(positive=True), None),
+    "a case study": (ev.CaseStudyJoined(reference="r"), None),
+    "a paid invoice": (ev.InvoicePaid(invoice_id="i"), None),
+    "a new subscription": (ev.SubscriptionStarted(subscription_id="s"), None),
+    "a goal": (ev.GoalAchieved(goal="g"), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REASONS)
+def test_what_an_event_is_a_reason_for(what: str) -> None:
+    data, expected = REASONS[what]
+    assert reason(data) == expected
+
+
+def test_no_other_type_is_a_reason() -> None:
+    tried = {data.type for data, _ in REASONS.values()}
+    for kind, body in FACT_DATA.items():
+        if kind not in tried:
+            assert reason(ev.FACT_TYPES[kind].model_validate(body)) is None, kind
+
+
+def test_the_policy_names_milestones_that_count_beside_the_first_success() -> None:
+    policy = a_policy(milestones=["hundredth invoice"])
+    assert reason(ev.MilestoneReached(milestone="hundredth invoice"), policy) == Reason(
+        "milestone", "hundredth invoice", {"milestone": "hundredth invoice"}
+    )
+    assert reason(ev.MilestoneReached(milestone="another"), policy) is None
+
+
+# ---- ids
+
+
+def test_ids_are_made_of_content_and_nothing_else() -> None:
+    """The values are those of the definition: uuid5 in a namespace of the project's name."""
+    assert str(namespace()) == "6cc2ed11-7386-5893-8bc2-2a4c48b3b1ad"
+    assert opportunity_id("ana", "renewal", "in-1") == derived_id("opportunity", "ana", "renewal", "in-1")
+    assert command_id("ana", "renewal", "in-1") == derived_id("command", "ana", "renewal", "in-1", 1)
+    assert decision_id("o", 2) == derived_id("decision", "o", 2)
+
+
+def test_a_replay_gives_the_same_ids() -> None:
+    first, second = replay(a_customer(), nps(9)), replay(a_customer(), nps(9))
+
+    assert first.effects() == second.effects()
+    assert first.ask.command_id == command_id("ana", "nps_promoter", "r1")
+    assert first.ask.opportunity_id == opportunity_of()
+    assert [d.decision_id for d in first.decisions()] == [decision_id(opportunity_of(), n) for n in (1, 2)]
+    assert first.ask.decision_id == decision_id(opportunity_of(), 2)
+
+
+# ---- from the event to the opportunity
+
+
+@pytest.mark.parametrize("arrives", [at("Fri 12:30") + after for after in AROUND])
+def test_an_event_that_arrives_at_its_deadline_or_later_has_expired(arrives: int) -> None:
+    from referral_stream.replay.facts import Arrival
+
+    story = replay(a_customer(channels=("in_app",)), Arrival(arrives, nps(9, "Thu 12:30")))
+    first = story.decisions()[0]
+    assert first.outcome == ("pending" if arrives < at("Fri 12:30") else "expired_on_arrival")
+    assert story.customers["ana"].responses.keys() == {"r1"}
+
+
+def test_a_repeat_inside_the_window_moves_nothing_and_is_noted() -> None:
+    story = replay(a_customer(), compliment("Thu 12:30", "first"), compliment("Thu 12:40", "second"))
+
+    assert story.asked == [("positive_feedback", "Fri 13:00")]
+    assert story.ask.subject == "first"
+    opened, repeated, asked = story.decisions()
+    assert [d.outcome for d in (opened, repeated, asked)] == ["pending", "duplicate", "asked"]
+    assert {d.opportunity_id for d in (opened, repeated, asked)} == {story.ask.opportunity_id}
+    assert [d.decision_id for d in (opened, repeated, asked)] == [
+        decision_id(story.ask.opportunity_id, n) for n in (1, 2, 3)
+    ]
+    assert (repeated.subject, repeated.window) == ("first", opened.window)
+
+
+def test_a_repeat_after_the_first_has_closed_opens_its_own() -> None:
+    story = replay(a_customer(), nps(9, "Sat 10:00", "r1"), nps(9, "Sun 12:00", "r2"))
+    assert story.outcomes()[0] == ("suppressed", "Sat 10:00")
+    assert story.ask.subject == "r2"
+
+
+def test_a_repeat_after_an_ask_opens_its_own_and_the_cap_answers() -> None:
+    story = replay(a_customer(), nps(9, "Mon 12:00", "r1"), nps(9, "Mon 13:00", "r2"))
+    assert story.outcomes() == [("pending", "Mon 12:00"), ("asked", "Mon 12:20"), ("suppressed", "Mon 13:00")]
+    assert story.decisions()[-1].subject == "r2"
+
+
+def test_the_same_business_key_never_opens_twice_and_writes_nothing() -> None:
+    once = replay(a_customer(), first_success("Thu 12:30"))
+    again = replay(
+        a_customer(), first_success("Thu 12:30"), first_success("Fri 12:30"), first_success("2026-10-01 12:00")
+    )
+    assert again.decisions() == once.decisions()
+
+
+def test_another_milestone_is_another_key() -> None:
+    story = replay(a_customer(), first_success("Thu 21:00", "one"), first_success("Fri 12:30", "two"))
+    assert [(d.subject, d.outcome) for d in story.decisions()] == [
+        ("one", "suppressed"), ("two", "pending"), ("two", "asked"),
+    ]  # fmt: skip
+
+
+def test_the_best_reason_speaks_and_the_others_are_superseded() -> None:
+    """Larger priority first; the promoter has settled within the five minutes kept for rivals."""
+    peer = fact(ev.PeerMentioned(peer_ref="p"), "Mon 12:00")
+    story = replay(a_customer(), compliment("Mon 12:00"), nps(9, "Mon 12:00"), peer)
+
+    assert story.asked == [("nps_promoter", "Mon 12:20")]
+    asked = next(d for d in story.decisions() if d.outcome == "asked")
+    assert [(rival.trigger, rival.priority) for rival in asked.rivals] == [
+        ("peer_mentioned", 35),
+        ("positive_feedback", 30),
+    ]
+    assert story.outcomes()[-2:] == [("superseded", "Mon 12:20")] * 2
+
+
+def test_a_lower_priority_that_may_speak_now_does_not_wait_for_a_higher_one_that_may_not() -> None:
+    story = replay(a_customer(), first_success("Thu 14:00"), nps(9, "Thu 14:00"))
+    assert story.asked == [("milestone", "Thu 14:07")]
+    assert story.outcomes("nps_promoter")[-1] == ("superseded", "Thu 14:07")
+
+
+def test_a_blocked_reason_holds_nobody_up() -> None:
+    """The survey that led to the score is excepted for the promoter; for the compliment it is another advocacy ask."""
+    survey = fact(ev.AdvocacyAsked(kind="survey", by="us"), "Mon 10:00")
+    story = replay(a_customer(), survey, compliment("Mon 12:00"), nps(9, "Mon 12:01"))
+    assert story.asked == [("nps_promoter", "Mon 12:21")]
+
+
+@pytest.mark.parametrize(
+    ("events", "subject"),
+    [
+        ((renewed("Tue 10:00", "a"),), "a"),
+        ((fact(ev.SubscriptionExpanded(deal_id="deal"), "Tue 09:00"), renewed("Tue 10:00", "a")), "deal"),
+    ],
+)
+def test_within_one_slot_priority_decides(events: tuple[Event, ...], subject: str) -> None:
+    assert replay(a_customer(), events).ask.subject == subject
+
+
+def test_of_equal_priority_the_earliest_deadline_speaks() -> None:
+    equal = a_policy(triggers={"peer_mentioned": {"priority": 30, "window_hours": 30}})
+    peer = fact(ev.PeerMentioned(peer_ref="p"), "Mon 10:05")
+    story = replay(a_customer(), compliment("Mon 10:00"), peer, fact(ev.ComplaintMade(), "Mon 00:00"), policy=equal)
+    assert story.asks == []
+
+    held = fact(ev.TicketOpened(ticket_id="t"), "Mon 10:06")
+    free = fact(ev.TicketSolved(ticket_id="t"), "Mon 11:00")
+    quick = a_policy(
+        triggers={"peer_mentioned": {"priority": 30, "window_hours": 30}}, trouble={"ticket_solved_days": 0}
+    )
+    story = replay(a_customer(), compliment("Mon 10:00"), peer, held, free, policy=quick)
+    assert story.asked == [("peer_mentioned", "Mon 11:00")]
+
+
+# ---- a referral that became a customer
+
+
+def status(kind: str, when: int, referral: str = "f1") -> Event:
+    return fact(ev.ReferralStatusChanged(referral_id=referral, status=kind), when)
+
+
+CONVERTED = at("2026-05-20 12:00")
+T0 = CONVERTED + 30 * DAY
+HAPPY = [fact(ev.TestimonialGiven(), CONVERTED - 300 * DAY), fact(ev.AdviceAsked(), CONVERTED - DAY)]
+
+
+def happy_customer() -> list[Event]:
+    """Score 90 at the conversion and at 30 days later."""
+    historical = [
+        Event(**{**{name: getattr(event, name) for name in event.__struct_fields__}, "historical": True})
+        for event in HAPPY
+    ]
+    return [*a_customer(), *historical]
+
+
+def test_thirty_days_after_a_conversion_a_happy_referrer_is_asked_again() -> None:
+    story = replay(happy_customer(), status("converted", CONVERTED))
+
+    decisions = story.decisions("referral_converted")
+    assert decisions[0].decided_at == T0
+    assert (decisions[0].window.opens, decisions[0].window.deadline, decisions[0].settled) == (
+        T0, T0 + 7 * DAY, T0 + 5 * 60_000,
+    )  # fmt: skip
+    assert shown(T0) == "Fri 12:00"
+    assert story.asked == [("referral_converted", "Fri 13:00")]
+
+
+@pytest.mark.parametrize(("needed", "opens"), [(89, True), (90, True), (91, False)])
+def test_the_score_at_the_conversion_decides(needed: int, opens: bool) -> None:
+    policy = a_policy(triggers={"referral_converted": {"score_at_least": needed}})
+    story = replay(happy_customer(), status("converted", CONVERTED), policy=policy)
+    assert bool(story.decisions("referral_converted")) is opens
+
+
+def test_the_threshold_is_eighty() -> None:
+    assert Policy().triggers["referral_converted"].score_at_least == 80
+
+
+@pytest.mark.parametrize("after", AROUND)
+def test_a_refund_before_those_thirty_days_are_over_takes_the_reason_away(after: int) -> None:
+    story = replay(happy_customer(), status("converted", CONVERTED), status("refunded", T0 + after))
+    assert bool(story.decisions("referral_converted")) is (after > 0)
+
+
+@pytest.mark.parametrize("other", ["contacted", "qualified", "rejected"])
+def test_no_other_status_opens_anything_or_takes_it_away(other: str) -> None:
+    assert replay(happy_customer(), status(other, CONVERTED)).decisions("referral_converted") == []
+    story = replay(happy_customer(), status("converted", CONVERTED), status(other, CONVERTED + DAY))
+    assert story.asked == [("referral_converted", "Fri 13:00")]
+
+
+def test_a_conversion_opens_once() -> None:
+    story = replay(happy_customer(), status("converted", CONVERTED), status("converted", CONVERTED + DAY))
+    assert {decision.window.opens for decision in story.decisions("referral_converted")} <= {T0, T0 + DAY}
+    assert len({decision.opportunity_id for decision in story.decisions("referral_converted")}) == 1

@@ -1,0 +1,49 @@
+"""State as bytes: every value comes back, and a value of another version is refused."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from referral_stream.core.customer import Customer
+from referral_stream.stream import codec
+
+
+def test_a_customer_comes_back_equal() -> None:
+    customer = Customer(id="cus-ana", now=1_790_000_000_000, interactions=3, usage={}, seen={2**64 - 1: 5})
+
+    stored = codec.decode_customer(codec.encode_customer(customer, mark=42))
+
+    assert (stored.customer, stored.mark) == (customer, 42)
+
+
+def test_the_same_state_is_the_same_bytes() -> None:
+    assert codec.encode_customer(Customer(id="a"), 1) == codec.encode_customer(Customer(id="a"), 1)
+
+
+def test_a_value_of_another_version_is_refused() -> None:
+    newer = msgspec.msgpack.encode(codec.Stored(codec.VERSION + 1, 0, Customer(id="a")))
+    with pytest.raises(codec.UnreadableState, match=f"version {codec.VERSION + 1}"):
+        codec.decode_customer(newer)
+
+
+@pytest.mark.parametrize("value", [b"", b"\xff", b"{}", msgspec.msgpack.encode(["x"])])
+def test_damaged_bytes_are_refused(value: bytes) -> None:
+    with pytest.raises(codec.UnreadableState):
+        codec.decode_customer(value)
+    with pytest.raises(codec.UnreadableState):
+        codec.decode_wakeup(value)
+
+
+def test_a_state_of_fewer_fields_still_reads() -> None:
+    whole: list[object] = msgspec.msgpack.decode(codec.encode_customer(Customer(id="a", now=7), 3))
+    older = msgspec.msgpack.encode([*whole[:2], whole[2][:5]])  # type: ignore[index]  # the customer's own array
+
+    assert codec.decode_customer(older).customer == Customer(id="a", now=7)
+
+
+@pytest.mark.parametrize(("new", "old", "allowed"), [(5, 4, True), (5, 5, True), (4, 5, False)])
+def test_an_older_mark_never_follows_a_newer_one(new: int, old: int, *, allowed: bool) -> None:
+    customer = Customer(id="a")
+    assert codec.newer_customer(codec.encode_customer(customer, new), codec.encode_customer(customer, old)) is allowed
+    assert codec.newer_wakeup(codec.encode_wakeup(1, new), codec.encode_wakeup(2, old)) is allowed

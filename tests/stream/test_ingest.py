@@ -1,0 +1,82 @@
+"""The ingest step: canonical events keyed by customer, switches to the ledger, what is unusable to the dead letters."""
+
+from __future__ import annotations
+
+import json
+
+from referral_stream.clock import Clock
+from referral_stream.contracts.inbound import Boundary
+from referral_stream.stream.ingest import Ingest
+from referral_stream.stream.names import Topics
+from tests.stream.records import Consumed
+
+ARRIVAL = 1_781_596_800_000
+BOUNDARY = Boundary(email_key=b"k" * 16)
+
+
+class Stopped(Clock):
+    def __init__(self, now: int) -> None:
+        super().__init__()
+        self.stopped_at = now
+
+    def now(self) -> int:
+        return self.stopped_at
+
+
+def unread(table: str, key: bytes) -> None:
+    raise AssertionError(f"ingest has no table {table}, {key!r}")
+
+
+def cloud_event(kind: str, subject: str | None, **data: object) -> bytes:
+    event = {
+        "specversion": "1.0",
+        "id": "e1",
+        "source": "tests",
+        "type": kind,
+        "data": data,
+        "time": "2026-06-16T08:00:00Z",
+    }
+    return json.dumps(event | ({"subject": subject} if subject else {})).encode()
+
+
+def run(*values: bytes | None, topic: str = "nps") -> tuple[Ingest, list[tuple[str, bytes | None, dict[str, bytes]]]]:
+    ingest = Ingest(Topics(), BOUNDARY, Stopped(ARRIVAL))
+    records = [Consumed(topic, 2, 7 + n, ARRIVAL - 50, b"any key", value) for n, value in enumerate(values)]
+    result = ingest(2, records, unread)
+    return ingest, [(o.topic, o.key, dict(o.headers)) for o in result.outputs]
+
+
+def test_an_event_is_keyed_by_customer_whatever_its_source_key_and_stamped_with_its_arrival() -> None:
+    _, outputs = run(cloud_event("goal.achieved", "cus-ana", goal="x"))
+    assert outputs == [("customer-events", b"cus-ana", {"now": b"%d" % ARRIVAL})]
+
+
+def test_a_switch_goes_to_the_ledger() -> None:
+    _, outputs = run(cloud_event("control.paused", None, scope="all", by="zoe", why="incident"))
+    assert [topic for topic, _, _ in outputs] == ["ledger-requests"]
+
+
+def test_bad_records_become_dead_letters_between_good_ones() -> None:
+    good = cloud_event("goal.achieved", "cus-ana", goal="x")
+    ingest, outputs = run(good, b"\xff", cloud_event("goal.achieved", None, goal="x"), good)
+
+    assert [topic for topic, _, _ in outputs] == ["customer-events", "dead-letters", "dead-letters", "customer-events"]
+    assert [headers["source-offset"] for topic, _, headers in outputs if topic == "dead-letters"] == [b"8", b"9"]
+    assert ingest.counts == {"accepted": 2, "refused_undecodable": 1, "refused_no_subject": 1}
+
+
+def test_an_unknown_type_is_counted_and_skipped() -> None:
+    ingest, outputs = run(cloud_event("weather.changed", "cus-ana"))
+    assert outputs == []
+    assert ingest.counts == {"skipped_unknown_type": 1}
+
+
+def test_the_brokers_timestamps_follow_the_clock_seam() -> None:
+    started = 1_000_000
+    ingest = Ingest(Topics(), BOUNDARY, Clock(ARRIVAL, started))
+    without_time = json.dumps(
+        {"specversion": "1.0", "id": "e", "source": "s", "type": "goal.achieved", "subject": "a", "data": {"goal": "x"}}
+    ).encode()
+    result = ingest(0, [Consumed("nps", 0, 0, started + 5_000, None, without_time)], unread)
+
+    assert json.loads(result.outputs[0].value or b"")["time"] == "2026-06-16T08:00:05.000Z"
