@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -118,6 +118,10 @@ class Deployment:
         with self.process(command, self.environment(**settings)) as process:
             yield process
 
+    def stock(self, hops: str) -> AbstractContextManager[psutil.Process]:
+        """A worker of stock faust-streaming for the same job."""
+        return self.process([sys.executable, "-m", "benchmarks.stock_faust", hops], self.environment())
+
     @contextmanager
     def process(self, command: Sequence[str], environment: dict[str, str]) -> Iterator[psutil.Process]:
         """A program that is ended by SIGTERM. Raises RuntimeError with its words if it fails."""
@@ -180,6 +184,46 @@ class Deployment:
     @property
     def decided(self) -> list[tuple[str, str]]:
         return [(f"{self.group}-decide", self.topic("customer-events"))]
+
+
+def both_hops(services: Services, events: int, partitions: int = PARTITIONS, **settings: str) -> tuple[Rate, Counter[str]]:
+    """All roles in one process: from the source topics to the states; and what came out."""
+    deployment = Deployment(services, events, partitions=partitions)
+    with deployment.worker("all", **settings) as process:
+        rate = deployment.measure(
+            process, deployment.topic("customer-events"), deployment.changelog, deployment.ingested + deployment.decided
+        )
+    return rate, deployment.outcomes()
+
+
+def each_hop(services: Services, events: int, **settings: str) -> tuple[Rate, Rate]:
+    """The ingest hop, and after it the decide hop, alone: without a ledger, so no reservation is answered."""
+    deployment = Deployment(services, events)
+    target = deployment.topic("customer-events")
+    with deployment.worker("ingest") as process:
+        ingest = deployment.measure(process, target, target, deployment.ingested)
+    with deployment.worker("decide", **settings) as process:
+        decide = deployment.measure(process, deployment.changelog, deployment.changelog, deployment.decided)
+    return ingest, decide
+
+
+def stock_both_hops(services: Services, events: int) -> Rate:
+    """`both_hops` on stock Faust, without a ledger."""
+    deployment = Deployment(services, events)
+    group = f"{deployment.group}-decide"  # one app is one group
+    done = [(group, topic) for _, topic in deployment.ingested + deployment.decided]
+    with deployment.stock("both") as process:
+        return deployment.measure(process, deployment.topic("customer-events"), deployment.changelog, done)
+
+
+def stock_decide_hop(services: Services, events: int) -> Rate:
+    """The decide hop on stock Faust, of a topic that our ingest has filled."""
+    deployment = Deployment(services, events)
+    target = deployment.topic("customer-events")
+    with deployment.worker("ingest") as process:
+        deployment.measure(process, target, target, deployment.ingested)
+    with deployment.stock("decide") as process:
+        return deployment.measure(process, deployment.changelog, deployment.changelog, deployment.decided)
 
 
 class Watch:

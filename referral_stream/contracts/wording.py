@@ -1,6 +1,6 @@
 """Decisions in plain words: what the terminal, an explanation and a report say about an outcome and its reasons.
 
-The words are made of what a decision carries; nothing is worked out again. Instants are told in the customer's own zone.
+The words are made of what a decision carries; nothing is worked out again. Instants are told in the customer's zone.
 """
 
 from __future__ import annotations

@@ -135,12 +135,12 @@ def _denied(v: View, gate: str) -> list[Cause]:
 def _consent(v: View) -> list[Cause]:
     c = v.customer
     causes = []
+    if c.suppressed is not None and c.suppressed.value:
+        causes.append(Cause("on the suppression list", until_event="customer.unsuppressed"))
     if not any(moments.is_consented(c, channel, v.policy) for channel in CHANNELS):
         unknown = not c.consent
         saw = "consent unknown" if unknown else "consent withdrawn"
         causes.append(Cause(saw, until_event="customer.consent_changed" if unknown else None))
-    if c.suppressed is not None and c.suppressed.value:
-        causes.append(Cause("on the suppression list", until_event="customer.unsuppressed"))
     return causes
 
 

@@ -100,6 +100,8 @@ class Turn:
         self.c = customer.copy()
         self.now = self.c.now = max(now, customer.now)
         self.effects: list[Effect] = []
+        self.learned = False  # whether a record said something new at this instant
+        self.repeated = False  # whether one said nothing new
         self.zone: Zone = windows.zone_of(self.c, policy)
         self.moment_channels: dict[
             str, Channel
@@ -115,7 +117,8 @@ class Turn:
             return
         match event.data:
             case ev.WakeupDue():
-                pass
+                self.repeated = True
+                return
             case ev.ReservationGranted():
                 self._granted(event.data)
             case ev.ReservationDenied():
@@ -128,11 +131,13 @@ class Turn:
             case ev.ControlResumed():
                 self._resumed()
             case _:
+                if seen_before(self.c, event, self.now, self.policy):
+                    self.repeated = True
+                    return
                 self._fact(event)
+        self.learned = True
 
     def _fact(self, event: Event) -> None:
-        if seen_before(self.c, event, self.now, self.policy):
-            return
         asks_before = self.c.asks
         newest = fold(self.c, event)
         if event.timezone is not None or event.type == "customer.profile_changed":
@@ -268,6 +273,7 @@ class Turn:
             self.c.referrals = {**self.c.referrals, referral_id: replace(self.c.referrals[referral_id], conversion=None)}
             reason = Reason("referral_converted", referral_id, {})
             self._open(reason, conversion.opens_at, historical=conversion.historical)
+            self._judge_live()  # as after every record: what closes at once takes in no repeat
 
     def _view(self, opportunity: Opportunity, now: int) -> View:
         c, policy = self.c, self.policy
@@ -335,6 +341,8 @@ class Turn:
     def _close(self, opportunity: Opportunity, outcome: Outcome, verdicts: tuple[Verdict, ...]) -> Opportunity:
         self.c.live = tuple(o for o in self.c.live if o.id != opportunity.id)
         self.judged.pop(opportunity.id, None)
+        if opportunity.tries:  # behind the ledger's silence there may be a reservation that nobody will use
+            self._release(command_id(self.c.id, opportunity.trigger, opportunity.subject))
         return self._write(opportunity, outcome, verdicts)
 
     # -------------------------------------------------------------------------------------------------- reservations
@@ -409,8 +417,13 @@ class Turn:
     # ------------------------------------------------------------------------------------------ the end of the instant
 
     def finish(self) -> Advanced:
-        """Deadlines, dispatch, the decisions that changed, and the next instant at which something is due."""
+        """Deadlines, dispatch, the decisions that changed, and the next instant at which something is due.
+
+        What arrives again, and a wake-up that comes too early, changes nothing.
+        """
         c = self.c
+        if self.repeated and not self.learned and (c.wake_at is None or self.now < c.wake_at):
+            return Advanced(c, self.effects, c.wake_at)
         usage.judge(c, utc_day(self.now), self.policy)
         if c.erased_at is not None:
             return self._erase()

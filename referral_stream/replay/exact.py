@@ -11,22 +11,27 @@ from collections.abc import Iterable, Iterator
 from referral_stream.core.customer import Customer
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
-from referral_stream.replay.facts import Arrival, Happened
+from referral_stream.replay.facts import Arrival, Happened, Witness
 
 
 class ExactReplay:
-    """All customers of one ``customer-events`` log."""
+    """All customers of one ``customer-events`` log; ``now`` is the latest arrival."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, *, witness: Witness | None = None) -> None:
         self.policy = policy
         self.customers: dict[str, Customer] = {}
+        self.now = 0
+        self._witness = witness
 
     def run(self, arrivals: Iterable[Arrival], until: int | None = None) -> Iterator[list[Happened]]:
         """The effects of each record, in the log's order; records that arrived after ``until`` are left out."""
         for now, event in arrivals:
             if until is not None and now > until:
                 continue
+            self.now = max(self.now, now)
             known = self.customers.get(event.subject) or Customer(id=event.subject)
+            if self._witness is not None:
+                self._witness(known, event, now)
             customer, effects, _ = step(self.policy, known, [event], now)
             self.customers[event.subject] = customer
             yield [Happened(customer.now, effect) for effect in effects]

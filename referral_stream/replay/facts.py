@@ -9,8 +9,8 @@ collected, the best contact is answered first, and the next candidates of those 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
 from referral_stream.core import events as ev
 from referral_stream.core.asks import (
@@ -41,14 +41,31 @@ class Happened(NamedTuple):
     effect: Effect
 
 
-class FactReplay:
-    """All customers of one log. ``customers`` may be looked at between two instants."""
+Witness: TypeAlias = Callable[[Customer, Event, int], None]
+"""Is shown each event of a customer, with the state before it and the instant; must leave the state alone."""
 
-    def __init__(self, policy: Policy) -> None:
+
+class FactReplay:
+    """All customers of one log, from nothing or from the ``customers`` and the ledger (``caps``) given.
+
+    ``customers`` may be looked at between two instants, ``now`` is the latest one.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        caps: Caps | None = None,
+        customers: Mapping[str, Customer] | None = None,
+        witness: Witness | None = None,
+    ) -> None:
         self.policy = policy
-        self.caps = Caps(policy)
-        self.customers: dict[str, Customer] = {}
-        self._due: list[tuple[int, str]] = []
+        self.caps = caps or Caps(policy)
+        self.customers: dict[str, Customer] = dict(customers or {})
+        self.now = 0
+        self._witness = witness
+        self._due = [(c.wake_at, name) for name, c in self.customers.items() if c.wake_at is not None]
+        heapq.heapify(self._due)
 
     def run(self, arrivals: Iterable[Arrival], until: int | None = None) -> Iterator[list[Happened]]:
         """The effects of each instant, in the order in which outputs are written.
@@ -56,25 +73,29 @@ class FactReplay:
         Reads arrivals up to and including ``until``, then lets time go on to ``until``; without it, until nothing is
         pending.
         """
+        yield from self.read(arrivals, until)
+        yield from self.wait(until)
+
+    def read(self, arrivals: Iterable[Arrival], until: int | None = None) -> Iterator[list[Happened]]:
+        """As :meth:`run`, without letting time go on after the last arrival."""
         batch: list[Event] = []
         instant = 0
         for arrival in arrivals:
             if until is not None and arrival.now > until:
                 break
             if batch and arrival.now != instant:
-                yield from self._up_to(instant - 1)
+                yield from self.wait(instant - 1)
                 yield self._at(instant, batch)
                 batch = []
             instant = arrival.now
             batch.append(arrival.event)
         if batch:
-            yield from self._up_to(instant - 1)
+            yield from self.wait(instant - 1)
             yield self._at(instant, batch)
-        yield from self._up_to(until)
 
-    def _up_to(self, last: int | None) -> Iterator[list[Happened]]:
-        """Fire the wake-ups that are due up to and including ``last`` (None: all)."""
-        while (due := self._next_due()) is not None and (last is None or due <= last):
+    def wait(self, until: int | None = None) -> Iterator[list[Happened]]:
+        """Let time go on up to and including ``until`` (None: until nothing is pending); no record arrives."""
+        while (due := self._next_due()) is not None and (until is None or due <= until):
             yield self._at(due, [])
 
     def _next_due(self) -> int | None:
@@ -87,6 +108,7 @@ class FactReplay:
 
     def _at(self, now: int, events: list[Event]) -> list[Happened]:
         """One instant: these records, the wake-ups due, and the ledger's rounds."""
+        self.now = now
         turns: dict[str, Turn] = {}
         for event in events:
             self._take(event, now, turns)
@@ -103,9 +125,9 @@ class FactReplay:
     def _take(self, event: Event, now: int, turns: dict[str, Turn]) -> None:
         match event.data:
             case ev.ControlPaused(scope=scope, name=name):
-                self.caps.pause(scope, name, now)
+                self.caps.pause(scope, name, event.time)
             case ev.ControlResumed(scope=scope, name=name):
-                for customer in self.caps.resume(scope, name, now):
+                for customer in self.caps.resume(scope, name, event.time):
                     self._turn(customer, now, turns).take(event)
             case _:
                 self._turn(event.subject, now, turns).take(event)
@@ -121,8 +143,9 @@ class FactReplay:
         requests = []
         for name in sorted(turns):
             customer, effects, wake_at = turns[name].finish()
+            known = self.customers.get(name)
             self.customers[name] = customer
-            if wake_at is not None:
+            if wake_at is not None and (known is None or wake_at != known.wake_at):
                 heapq.heappush(self._due, (wake_at, name))
             for effect in effects:
                 match effect:

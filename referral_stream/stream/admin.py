@@ -98,7 +98,7 @@ async def require_topics(deployment: Deployment) -> None:
                     wrong.append(f"{name} {problem}")
                     remedies.add(remedy)
     if missing:
-        raise TopicsProblem(f"topics that do not exist: {', '.join(sorted(missing))}; run referral-stream topics create")
+        raise TopicsProblem(f"these topics do not exist: {', '.join(sorted(missing))}; referral-stream topics create")
     if wrong:
         raise TopicsProblem(f"{', '.join(sorted(wrong))}; {'; '.join(remedies)}")
 
@@ -126,11 +126,9 @@ def _problems(w: Wanted, partitions: int, config: dict[str, str]) -> Iterator[tu
 
 def _miscounted(w: Wanted, partitions: int) -> Iterator[tuple[str, str]]:
     if w.partitions is not None and partitions != w.partitions:
-        yield (
-            f"has {partitions} partitions, the settings say {w.partitions}",
-            f"set REFERRAL_STREAM_PARTITIONS={partitions}; for another number take a new REFERRAL_STREAM_TOPIC_PREFIX "
-            "and refill it by replay",
-        )
+        remedy = f"set REFERRAL_STREAM_PARTITIONS={partitions}; for another number take a new "
+        remedy += "REFERRAL_STREAM_TOPIC_PREFIX and refill it by replay"
+        yield f"has {partitions} partitions, the settings say {w.partitions}", remedy
 
 
 def _at_least(found: str, value: str) -> bool:

@@ -149,6 +149,7 @@ def decide_app(deployment: Deployment, wakeups: Wakeups | None = None) -> BatchA
         wakeups.drop(partitions)
         for partition in partitions:
             wakeups.load(partition, app.table_items("wakeups", partition))
+        logger.info("partitions_ready", extra={"partitions": len(partitions), "pending": wakeups.pending()})
 
     def changed(partition: int, changes: Changes) -> None:
         wakeups.change(partition, changes.get("wakeups", {}))
@@ -175,7 +176,13 @@ def ledger_app(deployment: Deployment, ledger: RedisLedger) -> BatchApp:
     app = create_app(
         deployment.worker("ledger", linger_seconds=RIVALS_SECONDS), on_refused=_refusal(topics, clock, "ledger")
     )
-    agent = LedgerAgent(topics, ledger, clock, lambda: ledger_history(deployment.client(), topics.ledger_requests))
+    agent = LedgerAgent(
+        topics,
+        ledger,
+        clock,
+        send=app.send,
+        history=lambda: ledger_history(deployment.client(), topics.ledger_requests),
+    )
     app.stateless([topics.ledger_requests], agent)
     app.periodic(RIVALS_SECONDS * 10, agent.rebuild)
     return app

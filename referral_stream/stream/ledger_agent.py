@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from referral_stream.clock import Clock
@@ -21,7 +21,7 @@ from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Operation, Result
 from referral_stream.core.events import Event
 from referral_stream.ledger.answering import Answered, Rounds, Turn, answered, resumption, turns, unanswered
-from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
+from referral_stream.ledger.ledger import LedgerUnavailable
 from referral_stream.stream.ingest import dead_letter_output, raw_record
 from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import BatchResult, Output, Read, Record
@@ -46,26 +46,33 @@ class Ledger(Protocol):
 class LedgerAgent:
     """The processor of the ledger agent.
 
-    ``history`` reads ``ledger-requests`` from its start to its present end, merged by instant. Rivals for one account and
-    instant meet because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting.
+    ``send`` appends records and returns when they are acknowledged: what one turn says must be durable before the next is
+    applied, or a crash between a resumption and a pause would leave customers waiting for ever. ``history`` reads
+    ``ledger-requests`` from its start to its present end, merged by instant. Rivals for one account and instant meet
+    because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting.
     """
 
     def __init__(
-        self, topics: Topics, ledger: Ledger, clock: Clock, history: Callable[[], AsyncIterator[Operation]]
+        self,
+        topics: Topics,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        send: Callable[[Sequence[Output]], Awaitable[None]],
+        history: Callable[[], AsyncIterator[Operation]],
     ) -> None:
-        self.topics, self.ledger, self.clock, self.history = topics, ledger, clock, history
+        self.topics, self.ledger, self.clock = topics, ledger, clock
+        self.send, self.history = send, history
         self.counts: Counter[str] = Counter()
         self._rebuilding = asyncio.Lock()
 
-    async def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002
-        outputs: list[Output] = []
-        operations = self._decode(records, outputs)
+    async def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (AsyncProcessor)
+        letters: list[Output] = []
         rounds, now = Rounds(wait=0), self.clock.now()
-        found = turns(operations, rounds, now)
-        found += turns((), rounds, now)
-        for turn in found:
-            outputs += await self._take(turn)
-        return BatchResult(outputs)
+        operations = self._decode(records, letters)
+        for turn in (*turns(operations, rounds, now), *turns((), rounds, now)):
+            await self._take(turn)
+        return BatchResult(letters)
 
     def _decode(self, records: Iterable[Record], outputs: list[Output]) -> list[Operation]:
         operations = []
@@ -78,49 +85,52 @@ class LedgerAgent:
                 outputs.append(dead_letter_output(self.topics, raw, str(error), "ledger", self.clock.now()))
         return operations
 
-    async def _take(self, turn: Turn) -> list[Output]:
-        now = self.clock.now()
+    async def _take(self, turn: Turn) -> None:
+        """Apply one turn and append what follows, before anything else is applied."""
         try:
-            outcome = answered(turn, await self.ledger.apply(turn.operations), now)
+            results = await self.ledger.apply(turn.operations)
         except LedgerUnavailable as cause:
-            outcome = unanswered(turn, now)
+            outcome = unanswered(turn, self.clock.now())
             self.counts["unavailable"] += len(outcome.events)
             logger.warning("ledger_unavailable", extra={"requests": len(outcome.events), "cause": str(cause)})
-            if isinstance(cause, LedgerNotReady):
-                await self.rebuild()
-            await self._apply_at_last(outcome.unapplied)
-        events = [*outcome.events, *await self._resumed_meanwhile(outcome)]
-        for pause in outcome.pauses:
-            logger.error("burst_breaker_paused", extra={"trigger": pause.name, "why": pause.why})
-        for event in events:
-            self.counts[event.type] += 1
-        now = self.clock.now()
-        return [
-            Output(self.topics.customer_events, encode_event(e), event_key(e), event_headers(e, now)) for e in events
-        ]
+            await self._append(outcome.events)
+            if outcome.unapplied:
+                await self._take_at_last(Turn(outcome.unapplied))
+            return
+        await self._tell(answered(turn, results, self.clock.now()))
 
-    async def _apply_at_last(self, operations: Sequence[Operation]) -> None:
-        """What is no question, but a fact that the ledger must learn before it judges anything else."""
-        while operations:
+    async def _take_at_last(self, turn: Turn) -> None:
+        """What is no question but a fact: the ledger must learn it before it judges anything else."""
+        while True:
+            await self.rebuild()
             try:
-                await self.ledger.apply(operations)
-            except LedgerNotReady:
-                await self.rebuild()  # they are in the log that it is rebuilt from
-                return
+                results = await self.ledger.apply(turn.operations)
             except LedgerUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
+                await self._tell(answered(turn, results, self.clock.now()))
                 return
 
-    async def _resumed_meanwhile(self, outcome: Answered) -> list[Event]:
-        if not outcome.refused:
-            return []
-        try:
-            stopped = await self.ledger.stopped(outcome.refused)
-        except LedgerUnavailable:
-            return []
+    async def _tell(self, outcome: Answered) -> None:
+        for pause in outcome.pauses:
+            logger.error("burst_breaker_paused", extra={"trigger": pause.name, "why": pause.why})
+        await self._append(outcome.events)
+        if outcome.refused:
+            # Resumed while it was being denied: only now, with the denial appended, can the customer be told.
+            try:
+                stopped = await self.ledger.stopped(outcome.refused)
+            except LedgerUnavailable:
+                return  # whoever resumes it later tells the customer
+            pairs = zip(outcome.refused, stopped, strict=True)
+            await self._append([resumption(request, self.clock.now()) for request, still in pairs if not still])
+
+    async def _append(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        self.counts.update(event.type for event in events)
         now = self.clock.now()
-        return [resumption(request, now) for request, still in zip(outcome.refused, stopped, strict=True) if not still]
+        topic = self.topics.customer_events
+        await self.send([Output(topic, encode_event(e), event_key(e), event_headers(e, now)) for e in events])
 
     async def rebuild(self) -> None:
         """Rebuild the ledger from its log if it is not ready; several callers make one rebuild."""

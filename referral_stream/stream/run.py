@@ -66,9 +66,10 @@ def configure_logging(level: str, form: str) -> None:
     logging.basicConfig(level=level, handlers=[sink], force=True)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     Service.mundane_level = "debug"  # "Starting…" and "Stopping…" of each of an app's many parts
-    for name in ("faust", "mode"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     if level != "DEBUG":
+        # Faust tells every step of every service under the module name of our subclasses.
+        for name in ("faust", "mode", "referral_stream.stream.transport"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         logging.disable(logging.DEBUG)  # Faust builds debug records for every message before it drops them
 
 

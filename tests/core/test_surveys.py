@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from referral_stream.core.events import Event
 from tests.builders import (
     Story, a_customer, acknowledged, arriving, at, blocking, command_of, csat, nps, opportunity_of, replay, shown,
 )  # fmt: skip
 
 
-def story_of(*events: Event) -> Story:
+def story_of(*events: Told) -> Story:
     return replay(a_customer(), *events)
 
 
@@ -46,8 +45,8 @@ def test_a_correction_upwards_opens_at_the_correction() -> None:
 
 
 def test_an_older_revision_that_arrives_late_opens_and_cancels_nothing() -> None:
-    opens_nothing = story_of(nps(8, "Thu 12:30"), arriving(nps(9, "Thu 12:00"), "Thu 12:40"))  # type: ignore[arg-type]
-    cancels_nothing = story_of(nps(9, "Thu 12:30"), arriving(nps(3, "Thu 12:00"), "Thu 12:40"))  # type: ignore[arg-type]
+    opens_nothing = story_of(nps(8, "Thu 12:30"), arriving(nps(9, "Thu 12:00"), "Thu 12:40"))
+    cancels_nothing = story_of(nps(9, "Thu 12:30"), arriving(nps(3, "Thu 12:00"), "Thu 12:40"))
 
     assert opens_nothing.decisions() == []
     assert cancels_nothing.asked == [("nps_promoter", "Thu 12:50")]

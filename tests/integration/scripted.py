@@ -111,11 +111,12 @@ class Story:
 
     cast_as: Callable[[Story], None]
     n: int
+    name: str = ""
     acts: dict[Act, list[Line]] = field(default_factory=lambda: {act: [] for act in Act})
 
     @property
     def customer(self) -> str:
-        return f"{self.cast_as.__name__}-{self.n}"
+        return self.name or f"{self.cast_as.__name__}-{self.n}"
 
     def tell(
         self,

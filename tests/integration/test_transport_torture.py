@@ -247,7 +247,9 @@ def tortured(kafka: KafkaServer, home: Path, store: str, fencing: str) -> Iterat
         {f"{setup.run}-accounts-changelog": PARTITIONS, f"{setup.run}-pending-changelog": PARTITIONS},
         {"cleanup.policy": "compact", "min.compaction.lag.ms": "86400000"},
     )
-    workers = [Worker(setup, "one"), Worker(setup, "two")]
+    # Workers that keep state on a disk come back to it: they are static members of their group.
+    names = ("static-one", "static-two") if store == "rocksdb" else ("one", "two")
+    workers = [Worker(setup, name) for name in names]
     failed: list[object] = []
     until = time.monotonic() + LOAD_SECONDS
     loader = threading.Thread(target=load, args=(setup, random.Random(SEED), until, failed))

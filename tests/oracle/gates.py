@@ -61,13 +61,13 @@ def denied(s: Situation, gate: str) -> list[Cause]:
 def consent(s: Situation) -> list[Cause]:
     said = signals.consents(s.known, s.policy)
     causes: list[Cause] = []
+    if signals.suppressed(s.known):
+        causes.append(("until_event", "customer.unsuppressed", "suppressed"))
     if True not in said.values():
         withdrawn = False in said.values()
         causes.append(
             ("never", None, "withdrawn") if withdrawn else ("until_event", "customer.consent_changed", "unknown")
         )
-    if signals.suppressed(s.known):
-        causes.append(("until_event", "customer.unsuppressed", "suppressed"))
     return causes
 
 

@@ -95,13 +95,15 @@ class _Making:
         people = []
         for number in range(size):
             own = random.choice(ZONES) if random.random() < 0.3 else zone
-            channels = random.choice((("email",),) * 4 + (("email", "in_app"), ("in_app",), ("email", "in_app", "phone"), ("phone",)))
+            channels = random.choice((("email",),) * 3 + (("email", "in_app"), ("in_app",), ("email", "in_app", "phone"), ("phone",)))
             people.append(Person(f"c{number}", own, channels))
         for person in people:
             self.history(person, size)
         count = random.choice((3, 6, 10, 16, 25, 40)) * (1 + size // 3)
         for _ in range(count):
             self.something(random.choice(people))
+        if size > 1 and random.random() < 0.4:
+            self.campaign(people)
         if random.random() < 0.05:
             self.burst(random.choice(people))
         self.disorder()
@@ -140,7 +142,7 @@ class _Making:
         near = random.choice(self.edges[-12:] if chance < 0.7 else self.edges)
         if chance > 0.9:
             near = self.local(person, near)
-        return near + random.choice((0, 0, 0, 0, -1, 1, MINUTE, 5 * MINUTE, 10 * MINUTE, HOUR))
+        return near + random.choice((0, 0, 0, 0, -1, 1, MINUTE, 5 * MINUTE, 10 * MINUTE, HOUR, 2 * HOUR))
 
     def local(self, person: Person, near: int) -> int:
         """A wall time of the rules on one of the local days after ``near``."""
@@ -194,7 +196,7 @@ class _Making:
             profile["email_hmac"] = random.choice(("aa" * 32, "bb" * 32))
         if random.random() < 0.06:
             profile["requires_approval"] = True
-        if random.random() < 0.4:
+        if random.random() < 0.6:
             profile["champion"] = True
         if random.random() < 0.3:
             profile["segment"] = random.choice(("smb", "enterprise"))
@@ -206,11 +208,11 @@ class _Making:
             past("customer.consent_changed", 28, {"purpose": "referral_ask", "channel": channel, "granted": True})
         if missing != "value":
             past("milestone.reached", 27, {"milestone": "first report", "first_success": True})
-        if random.random() < 0.5:
+        if random.random() < 0.75:
             past("usage.compared", 20, {"above_average": True})
-        for number in range(random.choice((0, 2, 5, 5))):
+        for number in range(random.choice((0, 5, 5, 5))):
             past("interaction.recorded", 26 - number, {"kind": "call"})
-        if random.random() < 0.4:
+        if random.random() < 0.6:
             past("feedback.shared", 15, {"positive": True})
         if random.random() < 0.3:
             past("testimonial.given", 26.5)
@@ -401,6 +403,13 @@ class _Making:
         if good and random.random() < 0.75:
             self.edges.append(over + 3 * DAY)
             self.add(good, who, body | more_body, over, **more)
+
+    def campaign(self, people: list[Person]) -> None:
+        """Everybody has the same reason at the same instant."""
+        time = self.instant(people[0])
+        for person in people:
+            self.remember(person, "nps_promoter", "campaign", time)
+            self.add("nps.responded", person, {"response_id": "campaign", "score": 10}, time)
 
     def burst(self, person: Person) -> None:
         """Many openings in one hour."""

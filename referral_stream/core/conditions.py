@@ -1,0 +1,204 @@
+"""Conditions of the triggers a team adds: CEL over one event and its customer (docs/decisions/0008-trigger-conditions.md).
+
+An expression sees the names of :func:`names_for` and nothing else. It is checked when the policy is read: unknown names and
+types that do not fit are refused there, as far as they can be known. When it runs it does no input or output, reads no
+clock, and ends within a fixed budget; what fails while it runs (a comparison with null, say) counts as not met.
+
+The library is loaded by the first condition: a policy without conditions neither needs nor pays for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+
+from referral_stream.core import events as ev
+from referral_stream.core.spelling import did_you_mean
+
+Kind: TypeAlias = Literal["string", "int", "double", "bool", "timestamp", "dyn"]
+
+
+class Name(NamedTuple):
+    """What an expression may use: its type, whether it may be null, and what it says."""
+
+    kind: Kind
+    nullable: bool
+    meaning: str
+
+
+EVENT: dict[str, Name] = {
+    "event.id": Name("string", False, "id of the event, unique within its source"),
+    "event.source": Name("string", False, "the system it came from"),
+    "event.type": Name("string", False, "one of the types in `on`"),
+    "event.time": Name("timestamp", False, "when it happened"),
+}
+"""Beside these: ``event.data.FIELD`` for the fields of the types in ``on``."""
+
+CUSTOMER: dict[str, Name] = {
+    "customer.score": Name("int", False, "propensity, 0 to 100"),
+    "customer.tenure_days": Name("int", True, "whole days since sign-up; null if unknown"),
+    "customer.onboarded": Name("bool", False, "has completed onboarding"),
+    "customer.first_success": Name("bool", False, "has reached the first success"),
+    "customer.usage_above_average": Name("bool", False, "uses the product more than the cohort"),
+    "customer.nps": Name("int", True, "newest NPS score; null if never given"),
+    "customer.testimonial": Name("bool", False, "has given a testimonial"),
+    "customer.positive_feedback": Name("bool", False, "has ever given positive feedback"),
+    "customer.interactions": Name("int", False, "interactions recorded so far"),
+    "customer.champion": Name("bool", False, "is flagged as a champion"),
+    "customer.segment": Name("string", True, "smb, enterprise or mission_driven; null if unknown"),
+    "customer.locale": Name("string", True, "locale of the profile; null if unknown"),
+    "customer.open_tickets": Name("int", False, "support tickets open now"),
+    "customer.times_asked": Name("int", False, "referral asks made so far"),
+    "customer.days_since_asked": Name("int", True, "whole days since the last ask; null if never asked"),
+    "customer.referrals": Name("int", False, "referrals given so far"),
+}
+"""The customer as it is with the event applied. A name once given keeps its meaning."""
+
+WITHHELD = frozenset({"by", "comment", "email_hmac", "text"})
+"""Fields that say, or stand for, who somebody is or what somebody wrote: no reason to ask hangs on them."""
+
+NOT_A_REASON = frozenset({ev.ErasureRequested, ev.Aliased, ev.ControlPaused, ev.ControlResumed})
+
+EVENT_TYPES: dict[str, type[ev.Data]] = {data.type: data for data in ev.FACTS if data not in NOT_A_REASON}
+"""What a trigger may be opened by."""
+
+LONGEST = 1_000
+"""Characters in an expression: far more than one can read, far less than what makes compiling slow."""
+
+# The calendar of a time zone would come from the machine the program runs on, and a replay elsewhere could differ.
+_NO_CALENDAR = "stdlib:\n  exclude_functions:\n" + "".join(
+    f"    - name: {name}\n"
+    for name in (
+        "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds",
+        "getMinutes", "getMonth", "getSeconds",
+    )
+)  # fmt: skip
+_WRAPPERS = {"string": "StringValue", "int": "Int64Value", "double": "DoubleValue", "bool": "BoolValue"}
+_FAULT = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+
+
+class Fault(NamedTuple):
+    """What is wrong with an expression; ``key`` is ``when`` or ``subject``."""
+
+    key: str
+    message: str
+
+
+class Condition:
+    """A compiled trigger: is this event a reason to ask, and about what?"""
+
+    def __init__(self, on: Iterable[str], when: str, subject: str) -> None:
+        _, running = _environments(tuple(sorted(on)))
+        self._when, self._subject = running.compile(when), running.compile(subject)
+
+    def subject_of(self, values: Mapping[str, Any]) -> str | None:
+        """The subject if the condition is met by these values (one for each name), None if not. Never raises."""
+        try:
+            if self._when.eval(data=values).plain_value() is not True:
+                return None
+            subject = self._subject.eval(data=values)
+            text = subject.plain_value() if subject.type().name() == "STRING" else None
+        except (RuntimeError, TypeError, ValueError):  # the library's words for: out of budget, a value it cannot take
+            return None
+        return text or None
+
+
+def faults(on: Iterable[str], when: str, subject: str) -> Iterator[Fault]:
+    """What is wrong with the expressions of a trigger that is opened by these (known) types."""
+    types = tuple(sorted(on))
+    names = names_for(types)
+    try:
+        checking, _ = _environments(types)
+    except ModuleNotFoundError:
+        yield Fault("when", "conditions need a library: pip install 'referral-stream[triggers]'")
+        return
+    for key, text, wanted in (("when", when, "bool"), ("subject", subject, "string")):
+        try:
+            found = checking.compile(text).return_type().name().lower().removesuffix("_wrapper")
+        except (RuntimeError, TypeError, ValueError) as error:
+            yield from (Fault(key, message) for message in _readable(str(error), names))
+        else:
+            if found != wanted:
+                meant = "true or false" if wanted == "bool" else "text (string(…) makes it so)"
+                yield Fault(key, f"must be {meant}, is {found}")
+
+
+def names_for(on: Iterable[str]) -> dict[str, Name]:
+    """Every name an expression may use if the trigger is opened by these types."""
+    types = sorted(on)
+    found: dict[str, list[tuple[str, Name]]] = {}
+    for type_ in types:
+        for field, name in _fields(EVENT_TYPES[type_]):
+            found.setdefault(f"event.data.{field}", []).append((type_, name))
+    data = {}
+    for path, names in sorted(found.items()):
+        kinds = {name.kind for _, name in names}
+        nullable = len(names) < len(types) or any(name.nullable for _, name in names)
+        data[path] = Name(kinds.pop() if len(kinds) == 1 else "dyn", nullable, f"of {', '.join(t for t, _ in names)}")
+    return {**EVENT, **data, **CUSTOMER}
+
+
+def data_fields(on: Iterable[str]) -> tuple[str, ...]:
+    """The fields of ``event.data`` among the names."""
+    prefix = "event.data."
+    return tuple(name.removeprefix(prefix) for name in names_for(on) if name.startswith(prefix))
+
+
+def _fields(data: type[ev.Data]) -> Iterator[tuple[str, Name]]:
+    for field, described in data.model_fields.items():
+        kind, nullable = _kind(described.annotation)
+        if kind is not None and field not in WITHHELD:
+            yield field, Name(kind, nullable, data.type)
+
+
+def _kind(annotation: Any) -> tuple[Kind | None, bool]:
+    """The CEL type of a field, None for one that has parts of its own; and whether it may be null."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kind(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        (inner,) = (part for part in get_args(annotation) if part is not type(None))
+        return _kind(inner)[0], True
+    if origin is Literal:
+        return "string", False
+    kinds: dict[Any, Kind] = {str: "string", int: "int", float: "double", bool: "bool"}
+    return kinds.get(annotation), False
+
+
+@lru_cache(maxsize=64)
+def _environments(on: tuple[str, ...]) -> tuple[Any, Any]:
+    """Two views of the same names: one to check types by, and one to run in.
+
+    To the checker what may be null is a type of its own, so that comparing it with the wrong type is found. At run time
+    the library takes no Python value for such a type, and the value comes as it is.
+    """
+    from cel_expr_python import cel  # type: ignore[import-untyped]  # noqa: PLC0415 (only who writes conditions needs it)
+
+    checked, run = {}, {}
+    for path, name in names_for(on).items():
+        plain = getattr(cel.Type, name.kind.upper())
+        wrapper = _WRAPPERS.get(name.kind) if name.nullable else None
+        checked[path] = cel.Type(f"google.protobuf.{wrapper}") if wrapper else plain
+        run[path] = cel.Type.DYN if name.nullable else plain
+    config = cel.NewEnvConfigFromYaml(_NO_CALENDAR)
+    return cel.NewEnv(variables=checked, config=config), cel.NewEnv(variables=run, config=config)
+
+
+def _readable(error: str, names: Mapping[str, Name]) -> Iterator[str]:
+    """The library's complaints, one line each, with the nearest name."""
+    found = _FAULT.findall(error)
+    if not found:
+        yield error.partition("\n")[0].partition(" [")[0] or "cannot be read"
+    for line, column, message in found:
+        where = f"line {line}, column {column}"
+        unknown = _UNDECLARED.match(message)
+        if unknown is None:
+            yield f"{where}: {message}"
+            continue
+        name = unknown.group(1)
+        near = [known for known in names if known.startswith(f"{name}.")] or names
+        yield f"{where}: unknown name {name!r}; {did_you_mean(name, near)}"

@@ -1,0 +1,198 @@
+"""Reading a recorded log as arrivals, the same for everything that replays one.
+
+What a log holds decides how it is read: the topic ``customer-events`` at its own arrival stamps, any other topics through
+the adapters, under a clock that is the highest record timestamp so far.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import orjson
+
+from referral_stream.contracts.adapted import Accepted, Refused, Skipped
+from referral_stream.contracts.errors import Undecodable, UnreadableLog
+from referral_stream.contracts.inbound import Boundary, adapt
+from referral_stream.contracts.log import parse_line
+from referral_stream.contracts.outbound import arrival, decode_event
+from referral_stream.contracts.records import RawRecord
+from referral_stream.core.events import FACT_TYPES
+from referral_stream.replay.facts import Arrival
+from referral_stream.replay.sorting import MEMORY_BYTES, Row, in_order
+
+CUSTOMER_EVENTS = "customer-events"
+
+Refuse: TypeAlias = Callable[[RawRecord, str, int], None]
+"""Is given each record that cannot be used, ``cause: detail``, and the instant (epoch ms)."""
+Progress: TypeAlias = Callable[[int], None]
+"""Is told how many bytes have been read."""
+
+
+class MixedLog(UnreadableLog):
+    """A log that holds ``customer-events`` and source topics: the same facts twice, in two orders."""
+
+
+class BadLine(UnreadableLog):
+    """A line that is no record; one may choose to leave such lines out."""
+
+
+class LogStartsLate(UnreadableLog):
+    """A log of ``customer-events`` without its beginning: the states it builds on are missing."""
+
+
+@dataclass
+class Counts:
+    """What was read, and what was left out by reason."""
+
+    records: int = 0
+    events: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    bad_lines: int = 0
+
+
+class OpenLog(NamedTuple):
+    """A log being read. ``exact``: wake-ups and ledger answers are among the arrivals, for an exact replay."""
+
+    exact: bool
+    arrivals: Iterator[Arrival]
+
+
+@contextmanager
+def open_log(
+    log: Path,
+    boundary: Boundary,
+    counts: Counts,
+    refuse: Refuse,
+    *,
+    facts_only: bool = False,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Iterator[OpenLog]:
+    """The arrivals of a log, read as they are asked for; ``counts`` grows with them.
+
+    ``facts_only``: of a ``customer-events`` log the facts alone, in the order of their arrival. Opening and reading raise
+    OSError and UnreadableLog: BadLine (unless ``skip_bad``: then such lines are refused), MixedLog, LogStartsLate (unless
+    ``facts_only``).
+    """
+    with log.open("rb") as source:
+        reader = _Reader(log, boundary, counts, refuse, skip_bad=skip_bad, may_start_late=facts_only)
+        records = reader.records(source if progress is None else _with_progress(source, progress))
+        first = next(records, None)
+        everything = chain(() if first is None else (first,), records)
+        if not reader.ours:
+            yield OpenLog(exact=False, arrivals=reader.adapted(everything))
+        elif facts_only:
+            yield OpenLog(exact=False, arrivals=reader.recorded_facts(everything, memory_bytes))
+        else:
+            yield OpenLog(exact=True, arrivals=reader.recorded(everything))
+
+
+class _Reader:
+    """Records of one log as arrivals; counts and refuses what it leaves out."""
+
+    def __init__(
+        self, log: Path, boundary: Boundary, counts: Counts, refuse: Refuse, *, skip_bad: bool, may_start_late: bool
+    ) -> None:
+        self.log, self.boundary, self.counts, self.refuse = log, boundary, counts, refuse
+        self.skip_bad = skip_bad
+        self.may_start_late = may_start_late
+        self.ours: bool | None = None
+        self._partitions: set[int] = set()
+
+    def records(self, lines: Iterable[bytes]) -> Iterator[RawRecord]:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                record = parse_line(line, file=str(self.log), number=number)
+            except UnreadableLog as error:
+                if not self.skip_bad:
+                    raise BadLine(error.file, error.line, error.problem) from None
+                self._refuse_line(line, number, error.problem)
+                continue
+            self._check(record, line, number)
+            self.counts.records += 1
+            yield record
+
+    def _check(self, record: RawRecord, line: bytes, number: int) -> None:
+        ours = record.topic.removeprefix(self.boundary.prefix) == CUSTOMER_EVENTS
+        if self.ours is not None and ours != self.ours:
+            raise MixedLog(str(self.log), number, f"{CUSTOMER_EVENTS} and source topics in one log")
+        self.ours = ours
+        if not ours or self.may_start_late or record.partition in self._partitions:
+            return
+        self._partitions.add(record.partition)
+        # A line that gives no offset has its number for one, and nothing is known about where the topic starts.
+        if record.offset > 0 and "offset" in orjson.loads(line):
+            where = f"partition {record.partition} starts at offset {record.offset}, not 0"
+            raise LogStartsLate(
+                str(self.log), number, f"{CUSTOMER_EVENTS}: {where}; an exact replay needs the beginning"
+            )
+
+    def _refuse_line(self, line: bytes, number: int, problem: str) -> None:
+        self.counts.bad_lines += 1
+        record = RawRecord(
+            topic=self.log.name, partition=0, offset=number - 1, timestamp=0, key=None, value=line.rstrip(b"\r\n")
+        )
+        self.refuse(record, f"unreadable line: {problem}", 0)
+
+    def adapted(self, records: Iterable[RawRecord]) -> Iterator[Arrival]:
+        """Through the adapters; the clock is the highest record timestamp so far."""
+        now = 0
+        for record in records:
+            now = max(now, record.timestamp)
+            match adapt(record, now, self.boundary):
+                case Accepted(events=events):
+                    for event in events:
+                        self.counts.events += 1
+                        yield Arrival(now, event)
+                case Skipped(reason=reason):
+                    self.counts.skipped[reason] += 1
+                case Refused(cause=cause, detail=detail):
+                    self.counts.refused[cause] += 1
+                    self.refuse(record, f"{cause}: {detail}", now)
+
+    def recorded(self, records: Iterable[RawRecord]) -> Iterator[Arrival]:
+        """Records of ``customer-events`` at their own arrival stamps."""
+        for record in records:
+            if (decoded := self._decoded(record)) is not None:
+                yield decoded
+
+    def recorded_facts(self, records: Iterable[RawRecord], memory_bytes: int) -> Iterator[Arrival]:
+        """The facts of ``customer-events`` alone, by arrival: partitions may lie one after the other in a log."""
+        rows = in_order(self._fact_rows(records), memory_bytes)
+        return (Arrival(row.key[0], decode_event(row.content)) for row in rows)
+
+    def _fact_rows(self, records: Iterable[RawRecord]) -> Iterator[Row]:
+        for record in records:
+            decoded = self._decoded(record)
+            if decoded is not None and decoded.event.type in FACT_TYPES:
+                yield Row(key=(decoded.now, "", ""), label="", content=record.value or b"")
+
+    def _decoded(self, record: RawRecord) -> Arrival | None:
+        try:
+            decoded = Arrival(arrival(record), decode_event(record.value or b""))
+        except Undecodable as error:
+            self.counts.refused[error.cause] += 1
+            self.refuse(record, str(error), max(record.timestamp, 0))
+            return None
+        self.counts.events += 1
+        return decoded
+
+
+def _with_progress(lines: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
+    read = 0
+    for number, line in enumerate(lines):
+        read += len(line)
+        if number % 1_000 == 0:
+            progress(read)
+        yield line
+    progress(read)

@@ -1,0 +1,249 @@
+"""After the command is out: reports of the worker, cancellation, and what releases a reservation."""
+
+from __future__ import annotations
+
+import pytest
+
+from referral_stream.core import events as ev
+from referral_stream.core.asks import (
+    AskCancelled, Decision, Effect, ReservationConfirmed, ReservationReleased,
+)  # fmt: skip
+from referral_stream.core.events import Data, Event
+from referral_stream.core.instants import DAY
+from referral_stream.core.opportunity import Ask, decision_id
+from tests.builders import (
+    AROUND, ByHand, a_customer, acknowledged, answered, at, command_of, compliment, consent, fact, granted, nps,
+    opportunity_of, released, replay, shown, ticket_opened,
+)  # fmt: skip
+
+LATER = "Thu 13:30"
+GOOD, BAD = ("sent", "delivered", "opened"), ("failed", "dropped_expired", "cancelled")
+
+
+def after_the_ask() -> ByHand:
+    """Asked at 12:50; the command expires at 20:00, when quiet hours begin."""
+    by_hand = ByHand()
+    by_hand.at("Thu 12:30", nps(9))
+    by_hand.requested("Thu 12:50")
+    by_hand.at("Thu 12:50", granted())
+    return by_hand
+
+
+def report(status: str, when: str = LATER, command: str | None = None) -> Event:
+    return acknowledged(status, when, command or command_of())
+
+
+def confirmed(when: str) -> ReservationConfirmed:
+    return ReservationConfirmed(command_id=command_of(), customer_id="ana", now=at(when))
+
+
+def only_ask(by_hand: ByHand) -> Ask:
+    (ask,) = by_hand.customer.asks
+    return ask
+
+
+# ---- reports
+
+
+@pytest.mark.parametrize("status", GOOD)
+def test_what_reached_the_customer_is_confirmed_to_the_ledger_once(status: str) -> None:
+    by_hand = after_the_ask()
+
+    assert by_hand.at(LATER, report(status)) == [confirmed(LATER)]
+    assert by_hand.at("Thu 14:00", report("opened", "Thu 14:00")) == []
+
+
+@pytest.mark.parametrize("status", BAD)
+def test_an_explicit_failure_releases_the_reservation_once(status: str) -> None:
+    by_hand = after_the_ask()
+
+    assert by_hand.at(LATER, report(status)) == [released(LATER)]
+    assert not only_ask(by_hand).counts
+    assert by_hand.at("Thu 14:00", report("failed", "Thu 14:00")) == []
+
+
+@pytest.mark.parametrize("status", BAD)
+def test_a_failure_after_it_was_sent_releases_nothing(status: str) -> None:
+    by_hand = after_the_ask()
+    by_hand.at(LATER, report("sent"))
+
+    assert by_hand.at("Thu 14:00", report(status, "Thu 14:00")) == []
+    assert only_ask(by_hand).counts
+
+
+@pytest.mark.parametrize("status", BAD)
+def test_a_report_of_sending_after_one_of_failure_counts_as_asked(status: str) -> None:
+    by_hand = after_the_ask()
+    by_hand.at(LATER, report(status))
+
+    assert by_hand.at("Thu 14:00", report("sent", "Thu 14:00")) == [confirmed("Thu 14:00")]
+    assert only_ask(by_hand).counts
+
+
+def test_accepted_says_nothing_about_the_customer() -> None:
+    by_hand = after_the_ask()
+    before = only_ask(by_hand)
+
+    assert by_hand.at(LATER, report("accepted")) == []
+    assert only_ask(by_hand) == before
+
+
+def test_a_report_about_another_command_changes_nothing() -> None:
+    by_hand = after_the_ask()
+    before = only_ask(by_hand)
+    assert by_hand.at(LATER, report("failed", command="another")) == []
+    assert only_ask(by_hand) == before
+
+
+def test_after_a_failure_the_customer_may_be_asked_again_and_the_rivals_stay_closed() -> None:
+    failed = replay(
+        a_customer(), nps(9, "Mon 12:00"), compliment("Mon 12:00"), report("failed", "Mon 12:30"),
+        compliment("Tue 12:00", "another"),
+    )  # fmt: skip
+    assert failed.asked == [("nps_promoter", "Mon 12:20"), ("positive_feedback", "Tue 12:20")]
+    assert [ask.subject for ask in failed.asks] == ["r1", "another"]
+
+
+def test_silence_of_the_worker_never_releases() -> None:
+    story = replay(a_customer(), nps(9, "Mon 12:00"), compliment("Fri 12:00"))
+    assert story.asked == [("nps_promoter", "Mon 12:20")]
+
+
+# ---- cancellation
+
+
+VETOES: dict[str, tuple[Data, str]] = {
+    "consent withdrawn": (ev.ConsentChanged(purpose="referral_ask", channel="all", granted=False), "consent"),
+    "suppressed": (ev.Suppressed(reason="unsubscribed"), "consent"),
+    "a ticket": (ev.TicketOpened(ticket_id="t"), "trouble"),
+    "a complaint": (ev.ComplaintMade(), "trouble"),
+    "a detractor": (ev.NpsResponded(response_id="r2", score=2), "trouble"),
+    "a failed payment": (ev.InvoicePaymentFailed(invoice_id="i"), "trouble"),
+    "a refund": (ev.ChargeRefunded(charge_id="c"), "trouble"),
+    "a dispute": (ev.ChargeDisputed(charge_id="c"), "trouble"),
+    "a cancellation considered": (ev.CancellationConsidered(), "trouble"),
+    "erasure": (ev.ErasureRequested(), "erased"),
+}
+
+
+def cancelled(effects: list[Effect]) -> list[AskCancelled]:
+    return [effect for effect in effects if isinstance(effect, AskCancelled)]
+
+
+@pytest.mark.parametrize("what", VETOES)
+def test_a_late_veto_takes_the_command_back(what: str) -> None:
+    data, gate = VETOES[what]
+
+    decision, cancel = after_the_ask().at(LATER, data)
+
+    assert isinstance(decision, Decision)
+    assert (decision.outcome, decision.decision_id) == ("cancelled", decision_id(opportunity_of(), 3))
+    assert isinstance(cancel, AskCancelled)
+    assert cancel == AskCancelled(
+        command_id=command_of(),
+        decision_id=decision.decision_id,
+        opportunity_id=opportunity_of(),
+        customer_id="ana",
+        trigger="nps_promoter",
+        gate=gate,  # type: ignore[arg-type]
+        reason=cancel.reason,
+        cancelled_at=at(LATER),
+    )
+    assert cancel.reason == next(reason.saw for reason in decision.reasons if reason.gate == gate)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [ev.AdvocacyAsked(kind="review", by="x"), ev.TrialStarted(subscription_id="s"), ev.ChampionChanged(champion=False),
+     ev.ProfileChanged(channels=ev.ReachableChannels(email=False)), ev.AskAnswered(command_id="x", answer="no")],
+)  # fmt: skip
+def test_other_gates_take_nothing_back(data: Data) -> None:
+    assert after_the_ask().at(LATER, data) == []
+
+
+@pytest.mark.parametrize("status", GOOD)
+def test_what_was_sent_is_not_cancelled(status: str) -> None:
+    by_hand = after_the_ask()
+    by_hand.at(LATER, report(status))
+    assert by_hand.at("Thu 14:00", ticket_opened("Thu 14:00")) == []
+
+
+@pytest.mark.parametrize("status", ["accepted", "failed"])
+def test_what_a_worker_may_still_send_is_cancelled(status: str) -> None:
+    """Workers try again after a failure."""
+    by_hand = after_the_ask()
+    by_hand.at(LATER, report(status))
+    assert len(cancelled(by_hand.at("Thu 14:00", ticket_opened("Thu 14:00")))) == 1
+
+
+@pytest.mark.parametrize("after", AROUND)
+def test_what_has_expired_is_not_cancelled_any_more(after: int) -> None:
+    when = at("Thu 20:00") + after
+    effects = after_the_ask().at(when, ticket_opened(when))
+    assert bool(cancelled(effects)) is (after < 0)
+
+
+def test_a_command_is_cancelled_once_and_that_alone_releases_nothing() -> None:
+    by_hand = after_the_ask()
+    by_hand.at(LATER, ticket_opened(LATER))
+
+    assert by_hand.at("Thu 14:00", fact(ev.ComplaintMade(), "Thu 14:00")) == []
+    assert only_ask(by_hand).counts
+    assert by_hand.at("Thu 14:05", report("cancelled", "Thu 14:05")) == [released("Thu 14:05")]
+
+
+def test_a_withheld_ask_is_no_command_to_cancel() -> None:
+    by_hand = after_the_ask()
+    (ask,) = by_hand.customer.asks
+    for kind in ("holdout", "shadow"):
+        withheld = Ask(ask.opportunity, ask.command_id, ask.asked_at, ask.expires_at, kind, ask.channel)  # type: ignore[arg-type]
+        assert not withheld.may_be_cancelled(at(LATER))
+    assert ask.may_be_cancelled(at(LATER))
+
+
+def test_trouble_that_is_over_before_the_ask_expires_does_not_bring_it_back() -> None:
+    story = replay(
+        a_customer(), nps(9), ticket_opened("Thu 13:30"),
+        fact(ev.TicketSolved(ticket_id="t1", rating="positive"), "Thu 14:00"),
+        fact(ev.DashboardViewed(metrics_positive=True), "Thu 15:00"),
+    )  # fmt: skip
+    assert story.asked == [("nps_promoter", "Thu 12:50")]
+    assert [shown(each.cancelled_at) for each in story.cancelled] == ["Thu 13:30"]
+
+
+def test_consent_for_one_channel_less_takes_nothing_back_while_another_is_left() -> None:
+    assert after_the_ask().at(LATER, consent(False, LATER, "email")) == []
+
+
+# ---- answers and referrals
+
+
+def test_an_answer_belongs_to_its_ask() -> None:
+    by_hand = after_the_ask()
+    by_hand.at(LATER, answered("yes", LATER, "another"))
+    assert not only_ask(by_hand).answered
+    by_hand.at("Thu 14:00", answered("maybe", "Thu 14:00", command_of()))
+    assert only_ask(by_hand).answered
+
+
+@pytest.mark.parametrize(("command", "hit"), [(command_of(), True), (None, True), ("another", False)])
+def test_a_referral_answers_the_ask_it_names_or_else_the_last_one_before_it(command: str | None, hit: bool) -> None:
+    by_hand = after_the_ask()
+    contact = ev.Contact(ref="c1", consented=False)
+    by_hand.at(LATER, ev.ReferralGiven(referral_id="f1", command_id=command, contact=contact))
+    assert only_ask(by_hand).answered is hit
+
+
+def test_asks_are_remembered_as_long_as_the_logs_are_kept() -> None:
+    by_hand = after_the_ask()
+    end = at("Thu 12:50") + 400 * DAY
+
+    by_hand.at(end, fact(ev.AdviceAsked(), end))
+    assert len(by_hand.customer.asks) == 1
+    by_hand.at(end + 1, fact(ev.AdviceAsked(), end + 1))
+    assert by_hand.customer.asks == ()
+
+
+def test_no_report_of_a_customer_reaches_the_ledger_before_something_was_asked() -> None:
+    effects = ByHand().at(LATER, report("sent"), report("failed"))
+    assert not [effect for effect in effects if isinstance(effect, ReservationConfirmed | ReservationReleased)]

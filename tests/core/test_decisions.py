@@ -1,0 +1,274 @@
+"""What is written down: one decision per change, each with its whole explanation."""
+
+from __future__ import annotations
+
+import pytest
+
+from referral_stream.core import events as ev
+from referral_stream.core.asks import Decision, PolicyRef, Reason, Rival, Score, TimeZone, Window
+from referral_stream.core.events import Event
+from referral_stream.core.gates import GATES
+from referral_stream.core.instants import DAY
+from referral_stream.core.opportunity import command_id, decision_id
+from referral_stream.core.policy import Policy
+from tests.builders import (
+    POLICY, a_customer, a_policy, acknowledged, answered, arriving, at, blocking, command_of, compliment, consent, fact,
+    nps, opportunity_of, renewed, replay, ticket_opened, ticket_solved,
+)  # fmt: skip
+
+LIMITS = {gate.name: gate.limit(POLICY) for gate in GATES}
+SCORE = Score(
+    value=100,
+    raw=100,
+    parts={"tenure": 10, "first_success": 0, "usage_above_average": 15, "nps": 30, "testimonial": 0,
+           "interactions": 10, "positive_feedback": 10, "champion": 15, "engaged": 10},
+)  # fmt: skip
+
+
+def reasons(**moment: str) -> tuple[Reason, ...]:
+    """All gates clear, but for gate ``moment`` if told otherwise."""
+    clear = {name: Reason(gate=name, answer="pass", saw="clear", limit=limit) for name, limit in LIMITS.items()}
+    if moment:
+        clear["moment"] = Reason(gate="moment", limit=LIMITS["moment"], **moment)  # type: ignore[arg-type]
+    return tuple(clear.values())
+
+
+def test_the_whole_explanation_of_an_ask() -> None:
+    opened, asked = replay(a_customer(account="acme"), nps(9, flags=("time_missing",))).decisions()
+
+    pending = Decision(
+        decision_id=decision_id(opportunity_of(), 1),
+        opportunity_id=opportunity_of(),
+        customer_id="ana",
+        account_id="acme",
+        trigger="nps_promoter",
+        subject="r1",
+        outcome="pending",
+        reasons=reasons(answer="until", until="2026-06-18T10:50:00.000Z", saw="settling"),
+        score=SCORE,
+        window=Window(opens=at("Thu 12:30"), deadline=at("Fri 12:30")),
+        settled=at("Thu 12:50"),
+        time_zone=TimeZone(name="Europe/Berlin", source="profile"),
+        policy=PolicyRef(name="default", hash=POLICY.hash),
+        decided_at=at("Thu 12:30"),
+        flags=("time_missing",),
+    )
+    assert opened == pending
+    assert asked == pending.model_copy(
+        update={
+            "decision_id": decision_id(opportunity_of(), 2),
+            "outcome": "asked",
+            "reasons": reasons(),
+            "mode": "direct",
+            "channel": "email",
+            "command_id": command_of(),
+            "decided_at": at("Thu 12:50"),
+            "next_eligible_at": at("Thu 12:50") + 90 * DAY,
+        }
+    )
+
+
+def test_the_whole_command() -> None:
+    story = replay(
+        a_customer(account="acme", channels=("email", "in_app")), nps(9, theme="support", traceparent="00-a")
+    )
+    asked = story.decisions()[-1]
+
+    assert story.ask.model_dump() == {
+        "command_id": command_of(),
+        "decision_id": asked.decision_id,
+        "opportunity_id": opportunity_of(),
+        "customer_id": "ana",
+        "account_id": "acme",
+        "trigger": "nps_promoter",
+        "subject": "r1",
+        "mode": "direct",
+        "template": "nps",
+        "variables": {},
+        "channels": ("email", "in_app"),
+        "not_before": at("Thu 12:50"),
+        "expires_at": at("Thu 20:00"),
+        "reason_theme": "support",
+        "score": SCORE.model_dump(),
+        "policy": {"name": "default", "hash": POLICY.hash},
+    }
+
+
+# ---- which outcome
+
+
+def test_pending_is_settling_or_waiting_for_its_moment() -> None:
+    assert replay(a_customer(), nps(9, "Thu 14:00")).outcomes() == [("pending", "Thu 14:00"), ("asked", "Fri 13:00")]
+
+
+def test_deferred_is_another_gate_that_waits() -> None:
+    story = replay(
+        a_customer(), nps(9, "Thu 14:00"), ticket_opened("Thu 17:00"), ticket_solved("Fri 09:00", rating="positive")
+    )
+    assert story.outcomes("nps_promoter") == [
+        ("pending", "Thu 14:00"), ("deferred", "Thu 17:00"), ("pending", "Fri 09:00"), ("asked", "Fri 13:00"),
+    ]  # fmt: skip
+
+
+def test_suppressed_is_a_gate_that_will_not_open_in_time() -> None:
+    story = replay(a_customer(), fact(ev.ComplaintMade(), "Mon 10:00"), nps(9))
+    assert story.outcomes() == [("suppressed", "Thu 12:30")]
+
+
+def test_suppressed_is_also_a_gate_that_had_not_opened_at_the_deadline() -> None:
+    story = replay(a_customer(channels=("in_app",)), nps(9, "Thu 12:30"), ticket_opened("Thu 12:40"))
+    assert story.outcomes()[-1] == ("suppressed", "Fri 12:30")
+    assert blocking(story.decisions()[-1]) == {"trouble": "ticket.solved", "moment": "moment"}
+
+
+def test_expired_is_a_window_that_ended_with_only_the_moment_missing() -> None:
+    story = replay(a_customer(channels=("in_app",)), nps(9))
+    assert story.outcomes() == [("pending", "Thu 12:30"), ("expired", "Fri 12:30")]
+    assert blocking(story.decisions()[-1]) == {"moment": "moment"}
+
+
+def test_expired_on_arrival_writes_one_decision_and_asks_nobody() -> None:
+    story = replay(a_customer(), arriving(nps(9, "Tue 12:00"), "Thu 12:30"))
+    assert story.outcomes() == [("expired_on_arrival", "Thu 12:30")]
+
+
+@pytest.mark.parametrize(
+    ("champion", "outcome", "mode"), [(True, "asked", "direct"), (False, "soft", "soft")], ids=["70", "55"]
+)
+def test_from_seventy_on_it_is_an_ask_below_it_a_soft_mention(champion: bool, outcome: str, mode: str) -> None:
+    story = replay(a_customer(champion=champion), compliment("Mon 12:00"))
+    assert (story.decisions()[-1].outcome, story.decisions()[-1].mode, story.ask.mode) == (outcome, mode, mode)
+
+
+@pytest.mark.parametrize(
+    ("event", "mode"),
+    [
+        (compliment("Mon 12:00"), "direct"),
+        (fact(ev.PeerMentioned(peer_ref="p"), "Mon 12:00"), "value_first"),
+        (fact(ev.SubscriptionExpanded(deal_id="d"), "Mon 12:00"), "same_company"),
+        (renewed("Mon 12:00"), "direct"),
+    ],
+)
+def test_the_mode_follows_the_trigger_and_a_soft_mention_is_soft_whatever_it_is(event: Event, mode: str) -> None:
+    assert replay(a_customer(), event).ask.mode == mode
+    assert replay(a_customer(champion=False), event).ask.mode == "soft"
+
+
+def test_a_policy_may_offer_mutual_benefit_for_a_trigger() -> None:
+    policy = a_policy(triggers={"renewal": {"mode": "mutual_benefit"}})
+    assert replay(a_customer(), renewed("Mon 12:00"), policy=policy).ask.mode == "mutual_benefit"
+
+
+def test_shadow_mode_decides_everything_and_sends_nothing() -> None:
+    story = replay(a_customer(), nps(9, "Mon 12:00"), compliment("Tue 12:00"), policy=a_policy(shadow=True))
+    assert story.asks == []
+    assert story.outcomes() == [("pending", "Mon 12:00"), ("shadow", "Mon 12:20"), ("suppressed", "Tue 12:00")]
+
+
+# ---- when
+
+
+def test_what_changes_nothing_writes_nothing() -> None:
+    calls = [fact(ev.InteractionRecorded(kind="call"), when) for when in ("Thu 15:00", "Thu 16:00", "Fri 09:00")]
+    assert replay(a_customer(), nps(9, "Thu 14:00"), calls).outcomes() == [
+        ("pending", "Thu 14:00"),
+        ("asked", "Fri 13:00"),
+    ]
+
+
+def test_of_several_changes_at_one_instant_only_the_last_is_written() -> None:
+    story = replay(
+        a_customer(), nps(9, "Thu 14:00"), ticket_opened("Thu 17:00"),
+        arriving(ticket_solved("Thu 17:00", rating="positive", id="zz"), "Thu 17:00"),
+    )  # fmt: skip
+    assert story.outcomes("nps_promoter") == [("pending", "Thu 14:00"), ("asked", "Fri 13:00")]
+
+
+def test_an_event_that_opens_nothing_and_touches_nothing_writes_nothing() -> None:
+    assert replay(a_customer(), nps(8), ticket_opened("Fri 09:00")).effects() == []
+
+
+def test_a_gate_that_waits_for_something_else_is_a_change() -> None:
+    """Solved: no longer until the solution, but until an instant after it."""
+    story = replay(
+        a_customer(), renewed("Mon 12:00"), ticket_opened("Tue 13:00", priority="low"), ticket_solved("Tue 14:00")
+    )
+    answers = [blocking(decision).get("trouble") for decision in story.decisions()]
+    assert [each for each in answers if each] == ["ticket.solved", "ticket.solved", "Fri 14:00"] or answers[1:3] == [
+        "ticket.solved", "Fri 14:00",
+    ]  # fmt: skip
+    assert story.asked == [("renewal", "Fri 14:00")]
+
+
+def test_numbers_of_decisions_run_without_a_gap_per_opportunity() -> None:
+    story = replay(
+        a_customer(), nps(9, "Thu 14:00"), ticket_opened("Thu 17:00"), ticket_solved("Fri 09:00", rating="positive"),
+        nps(5, "Fri 13:30"),
+    )  # fmt: skip
+    ids = [decision.decision_id for decision in story.decisions("nps_promoter")]
+    assert ids == [decision_id(opportunity_of(), n) for n in range(1, len(ids) + 1)]
+    assert len(ids) == 5
+
+
+# ---- next_eligible_at
+
+
+def eligible(*events: Event) -> int | None:
+    """As told by the decision about a compliment on the next Monday."""
+    story = replay(a_customer(), *events, compliment("next Mon 12:00"))
+    return story.decisions("positive_feedback")[0].next_eligible_at
+
+
+ASKED = nps(9, "Mon 12:00")  # asked at 12:20
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], None),
+        ([answered("no", "Mon 13:00")], None),
+        ([ASKED], at("Mon 12:20") + 90 * DAY),
+        ([ASKED, answered("maybe", "Tue 12:00", command_of())], at("Tue 12:00") + 90 * DAY),
+        ([ASKED, answered("no", "Tue 12:00", command_of())], at("Tue 12:00") + 180 * DAY),
+        ([ASKED, answered("yes", "Tue 12:00", command_of())], at("Mon 12:20") + 90 * DAY),
+        ([ASKED, acknowledged("failed", "Mon 12:30", command_of())], None),
+        ([ASKED, answered("stop", "Tue 12:00", command_of())], None),
+    ],
+    ids=["never asked", "never asked, no", "asked", "maybe", "no", "yes", "failed", "stop"],
+)
+def test_next_eligible_is_the_end_of_the_cap_or_of_the_answers_wait(events: list[Event], expected: int | None) -> None:
+    assert eligible(*events) == expected
+
+
+# ---- the zone
+
+
+def test_the_zone_and_where_it_came_from_are_told() -> None:
+    from_event = replay(a_customer(zone=None), nps(9, timezone="Asia/Kolkata")).decisions()[0]
+    unknown = replay(a_customer(zone=None), nps(9)).decisions()[0]
+
+    assert from_event.time_zone == TimeZone(name="Asia/Kolkata", source="event")
+    assert unknown.time_zone == TimeZone(name="UTC", source="default")
+
+
+def test_rivals_are_told_best_first_with_their_ids() -> None:
+    story = replay(a_customer(), nps(9, "Mon 12:00"), compliment("Mon 12:00"), renewed("Mon 12:00"))
+    asked = next(d for d in story.decisions() if d.outcome == "asked")
+
+    assert asked.rivals == (
+        Rival(trigger="positive_feedback", opportunity_id=opportunity_of("positive_feedback", "post-1"), priority=30),
+        Rival(trigger="renewal", opportunity_id=opportunity_of("renewal", "in-1"), priority=10),
+    )
+    assert asked.command_id == command_id("ana", "nps_promoter", "r1")
+
+
+def test_every_decision_carries_the_hash_of_the_policy_it_was_made_under() -> None:
+    other = a_policy(caps={"customer_days": 30})
+    assert other.hash != POLICY.hash
+    assert {d.policy.hash for d in replay(a_customer(), nps(9), policy=other).decisions()} == {other.hash}
+    assert Policy().hash != POLICY.hash
+
+
+def test_consent_withdrawn_between_two_decisions_is_a_change() -> None:
+    story = replay(a_customer(), renewed("Tue 10:00"), consent(False, "Wed 10:00"))
+    assert story.outcomes() == [("pending", "Tue 10:00"), ("suppressed", "Wed 10:00")]
