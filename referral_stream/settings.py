@@ -1,7 +1,7 @@
 """Settings of a deployment: the only reader of the environment.
 
-Every setting is an environment variable ``REFERRAL_STREAM_<NAME>``. A secret may also come from a file: ``<NAME>_FILE`` names
-it. A wrong or missing setting stops the start with one line that names the variable and the remedy.
+Every setting is an environment variable ``REFERRAL_STREAM_<NAME>``. A secret may also come from a file that
+``<NAME>_FILE`` names. A wrong or missing setting stops the start with one line that names the variable and the remedy.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsProblem, match="EMAIL_KEY_FILE: .*nowhere"):
+    with pytest.raises(SettingsProblem, match=r"EMAIL_KEY_FILE: .*nowhere"):
         read_settings({f"{PREFIX}EMAIL_KEY_FILE": str(tmp_path / "nowhere")})
 
 

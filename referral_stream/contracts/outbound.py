@@ -94,8 +94,11 @@ def arrival(record: RawRecord) -> int:
     return int(text)
 
 
-def encode_effect(effect: Effect, time: int, traceparent: str | None = None) -> bytes:
-    """The value of the record an effect becomes; ``time`` is the instant of the decision."""
+def encode_effect(effect: Effect, time: int) -> bytes:
+    """The value of the record an effect becomes; ``time`` is the instant of the decision.
+
+    A command carries on the trace of the event that was the reason for it.
+    """
     kind = type(effect)
     document = {
         "data": _EFFECT_DUMPS[kind](effect, mode="json", exclude_none=True),
@@ -107,8 +110,8 @@ def encode_effect(effect: Effect, time: int, traceparent: str | None = None) -> 
         "time": _time_text(time),
         "type": EFFECT_TYPES[kind],
     }
-    if traceparent is not None:
-        document["traceparent"] = traceparent
+    if isinstance(effect, AskRequested) and effect.traceparent is not None:
+        document["traceparent"] = effect.traceparent
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 

@@ -129,6 +129,7 @@ class AskRequested(Body):
     reason_theme: str | None = None
     score: Score
     policy: PolicyRef
+    traceparent: str | None = None
 
 
 class AskCancelled(Body):

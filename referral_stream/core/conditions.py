@@ -1,8 +1,9 @@
-"""Conditions of the triggers a team adds: CEL over one event and its customer (docs/decisions/0008-trigger-conditions.md).
+"""Conditions of the triggers a team adds: CEL over one event and its customer.
 
-An expression sees the names of :func:`names_for` and nothing else. It is checked when the policy is read: unknown names and
-types that do not fit are refused there, as far as they can be known. When it runs it does no input or output, reads no
-clock, and ends within a fixed budget; what fails while it runs (a comparison with null, say) counts as not met.
+An expression sees the names of :func:`names_for` and nothing else. It is checked when the policy is read: unknown names
+and types that do not fit are refused there, as far as they can be known. When it runs it does no input or output, reads
+no clock, and ends within a fixed budget; what fails while it runs (a comparison with null, say) counts as not met.
+Which library, and why: docs/decisions/0008-trigger-conditions.md.
 
 The library is loaded by the first condition: a policy without conditions neither needs nor pays for it.
 """
@@ -22,38 +23,38 @@ Kind: TypeAlias = Literal["string", "int", "double", "bool", "timestamp", "dyn"]
 
 
 class Name(NamedTuple):
-    """What an expression may use: its type, whether it may be null, and what it says."""
+    """What an expression may use: its type, what it says, and whether it may be null."""
 
     kind: Kind
-    nullable: bool
     meaning: str
+    nullable: bool = False
 
 
 EVENT: dict[str, Name] = {
-    "event.id": Name("string", False, "id of the event, unique within its source"),
-    "event.source": Name("string", False, "the system it came from"),
-    "event.type": Name("string", False, "one of the types in `on`"),
-    "event.time": Name("timestamp", False, "when it happened"),
+    "event.id": Name("string", "id of the event, unique within its source"),
+    "event.source": Name("string", "the system it came from"),
+    "event.type": Name("string", "one of the types in `on`"),
+    "event.time": Name("timestamp", "when it happened"),
 }
 """Beside these: ``event.data.FIELD`` for the fields of the types in ``on``."""
 
 CUSTOMER: dict[str, Name] = {
-    "customer.score": Name("int", False, "propensity, 0 to 100"),
-    "customer.tenure_days": Name("int", True, "whole days since sign-up; null if unknown"),
-    "customer.onboarded": Name("bool", False, "has completed onboarding"),
-    "customer.first_success": Name("bool", False, "has reached the first success"),
-    "customer.usage_above_average": Name("bool", False, "uses the product more than the cohort"),
-    "customer.nps": Name("int", True, "newest NPS score; null if never given"),
-    "customer.testimonial": Name("bool", False, "has given a testimonial"),
-    "customer.positive_feedback": Name("bool", False, "has ever given positive feedback"),
-    "customer.interactions": Name("int", False, "interactions recorded so far"),
-    "customer.champion": Name("bool", False, "is flagged as a champion"),
-    "customer.segment": Name("string", True, "smb, enterprise or mission_driven; null if unknown"),
-    "customer.locale": Name("string", True, "locale of the profile; null if unknown"),
-    "customer.open_tickets": Name("int", False, "support tickets open now"),
-    "customer.times_asked": Name("int", False, "referral asks made so far"),
-    "customer.days_since_asked": Name("int", True, "whole days since the last ask; null if never asked"),
-    "customer.referrals": Name("int", False, "referrals given so far"),
+    "customer.score": Name("int", "propensity, 0 to 100"),
+    "customer.tenure_days": Name("int", "whole days since sign-up; null if unknown", nullable=True),
+    "customer.onboarded": Name("bool", "has completed onboarding"),
+    "customer.first_success": Name("bool", "has reached the first success"),
+    "customer.usage_above_average": Name("bool", "uses the product more than the cohort"),
+    "customer.nps": Name("int", "newest NPS score; null if never given", nullable=True),
+    "customer.testimonial": Name("bool", "has given a testimonial"),
+    "customer.positive_feedback": Name("bool", "has ever given positive feedback"),
+    "customer.interactions": Name("int", "interactions recorded so far"),
+    "customer.champion": Name("bool", "is flagged as a champion"),
+    "customer.segment": Name("string", "smb, enterprise or mission_driven; null if unknown", nullable=True),
+    "customer.locale": Name("string", "locale of the profile; null if unknown", nullable=True),
+    "customer.open_tickets": Name("int", "support tickets open now"),
+    "customer.times_asked": Name("int", "referral asks made so far"),
+    "customer.days_since_asked": Name("int", "whole days since the last ask; null if never asked", nullable=True),
+    "customer.referrals": Name("int", "referrals given so far"),
 }
 """The customer as it is with the event applied. A name once given keeps its meaning."""
 
@@ -92,7 +93,9 @@ class Condition:
     """A compiled trigger: is this event a reason to ask, and about what?"""
 
     def __init__(self, on: Iterable[str], when: str, subject: str) -> None:
-        _, running = _environments(tuple(sorted(on)))
+        types = tuple(sorted(on))
+        _, running = _environments(types)
+        self.fields = data_fields(types)
         self._when, self._subject = running.compile(when), running.compile(subject)
 
     def subject_of(self, values: Mapping[str, Any]) -> str | None:
@@ -138,7 +141,7 @@ def names_for(on: Iterable[str]) -> dict[str, Name]:
     for path, names in sorted(found.items()):
         kinds = {name.kind for _, name in names}
         nullable = len(names) < len(types) or any(name.nullable for _, name in names)
-        data[path] = Name(kinds.pop() if len(kinds) == 1 else "dyn", nullable, f"of {', '.join(t for t, _ in names)}")
+        data[path] = Name(kinds.pop() if len(kinds) == 1 else "dyn", f"of {', '.join(t for t, _ in names)}", nullable)
     return {**EVENT, **data, **CUSTOMER}
 
 
@@ -152,7 +155,7 @@ def _fields(data: type[ev.Data]) -> Iterator[tuple[str, Name]]:
     for field, described in data.model_fields.items():
         kind, nullable = _kind(described.annotation)
         if kind is not None and field not in WITHHELD:
-            yield field, Name(kind, nullable, data.type)
+            yield field, Name(kind, data.type, nullable)
 
 
 def _kind(annotation: Any) -> tuple[Kind | None, bool]:
@@ -200,5 +203,8 @@ def _readable(error: str, names: Mapping[str, Name]) -> Iterator[str]:
             yield f"{where}: {message}"
             continue
         name = unknown.group(1)
+        if "." not in name and name not in {known.partition(".")[0] for known in names}:
+            yield f"{where}: unknown name or function {name!r}; names begin with event. or customer."
+            continue
         near = [known for known in names if known.startswith(f"{name}.")] or names
         yield f"{where}: unknown name {name!r}; {did_you_mean(name, near)}"

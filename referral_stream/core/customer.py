@@ -70,9 +70,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def went_well(self) -> bool:
         """Whether the customer is content with it: a rating given before it was opened again says nothing any more."""
         return (
-            self.rating == "positive"
-            and self.rated is not None
-            and (self.opened is None or self.rated > self.opened)
+            self.rating == "positive" and self.rated is not None and (self.opened is None or self.rated > self.opened)
         )
 
 
@@ -191,6 +189,9 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     approvals: dict[str, Flag] = {}
     referrals: dict[str, Referral] = {}
     wake_at: int | None = None
+    # since version 1 of the state: appended, so that older states still read
+    testimonial_at: int | None = None
+    feedback_at: int | None = None
 
     def copy(self) -> Customer:
         """A state of its own that may be advanced without touching this one."""
@@ -200,6 +201,12 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     def positive_feedback(self) -> bool:
         """Whether positive feedback was ever given; of a survey answer that was corrected the newest revision counts."""
         return self.feedback or any(csat.promoter for csat in self.csats.values())
+
+    @property
+    def positive_feedback_at(self) -> int | None:
+        """When positive feedback was last given, as far as known."""
+        times = [csat.at.time for csat in self.csats.values() if csat.promoter]
+        return max((at for at in (*times, self.feedback_at) if at is not None), default=None)
 
     @property
     def account_id(self) -> str | None:
@@ -376,17 +383,26 @@ def _csat(c: Customer, d: ev.CsatResponded, s: Stamp) -> bool:
     return table is not None
 
 
-def _feedback(c: Customer, d: ev.FeedbackShared, _: Stamp) -> None:
-    c.feedback = c.feedback or d.positive
-
-
-def _praise(c: Customer, d: ev.ComplimentGiven | ev.TestimonialGiven, _: Stamp) -> None:
+def _praised(c: Customer, time: int) -> None:
     c.feedback = True
-    c.testimonial = c.testimonial or isinstance(d, ev.TestimonialGiven)
+    c.feedback_at = _latest(c.feedback_at, time)
+
+
+def _feedback(c: Customer, d: ev.FeedbackShared, s: Stamp) -> None:
+    if d.positive:
+        _praised(c, s.time)
+
+
+def _praise(c: Customer, d: ev.ComplimentGiven | ev.TestimonialGiven, s: Stamp) -> None:
+    _praised(c, s.time)
+    if isinstance(d, ev.TestimonialGiven):
+        c.testimonial = True
+        c.testimonial_at = _latest(c.testimonial_at, s.time)
 
 
 def _review(c: Customer, d: ev.ReviewPosted, s: Stamp) -> bool:
-    c.feedback = c.feedback or d.top_box
+    if d.top_box:
+        _praised(c, s.time)
     if d.url is None:
         return True
     known = c.reviews.get(d.url)
@@ -423,7 +439,8 @@ def _ticket(c: Customer, d: ev.Ticket, s: Stamp) -> bool:
         t = msgspec.structs.replace(t, prioritised=s, priority=d.priority)
     rating = d.rating if isinstance(d, ev.TicketRated | ev.TicketSolved) else None
     if rating is not None:
-        c.feedback = c.feedback or rating == "positive"
+        if rating == "positive":
+            _praised(c, s.time)
         if t.rated is None or s > t.rated:
             t = msgspec.structs.replace(t, rated=s, rating=rating)
     c.tickets = {**c.tickets, d.ticket_id: t}

@@ -1,253 +1,539 @@
 """The policy: every business number and switch as one frozen, versioned, hashable value (source: semantics.md).
 
-Field names are the keys of ``policy.toml``. Durations carry their unit in the name. The hash is taken over the normalised
-value, so two files that say the same have the same hash, and a comment changes nothing.
+Field names are the keys of ``policy.toml``. Durations carry their unit in the name. The hash is taken over the
+normalised value, so two files that say the same have the same hash, and a comment changes nothing. Every field says in
+one sentence what it decides, and where the page says so: ``referral-stream policy check --show`` prints the sentences.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from referral_stream.core import zones
+from referral_stream.core import conditions, zones
+from referral_stream.core.conditions import Condition
 from referral_stream.core.events import Channel
-from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, Instant
+from referral_stream.core.instants import HOUR, MINUTE, SECOND, Instant, from_datetime
+from referral_stream.core.spelling import did_you_mean
 
-Days: TypeAlias = Annotated[int, Field(ge=0, le=3_660)]
-Points: TypeAlias = Annotated[int, Field(ge=0, le=100)]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a number counts."""
+
+    name: str
+
+
+def _as_set(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Order and repetition say nothing in a list of choices, so they must not change the hash."""
+    return tuple(sorted(set(values)))  # type: ignore[type-var]  # members are text or numbers
+
+
+def _none_for_no(value: Any) -> Any:
+    """TOML has no null: ``"none"`` says it."""
+    return None if value == "none" else value
+
+
+def _instant_of_toml(value: Any) -> Any:
+    """TOML has instants of its own; without an offset they are none."""
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
+        raise ValueError("needs a UTC offset, or Z")
+    return from_datetime(value)
+
+
+Days: TypeAlias = Annotated[int, Field(ge=0, le=3_660), Unit("days")]
+Seconds: TypeAlias = Annotated[int, Field(ge=0, le=60 * 86_400), Unit("seconds")]
+Points: TypeAlias = Annotated[int, Field(ge=0, le=100), Unit("points")]
+Percent: TypeAlias = Annotated[int, Field(ge=1, le=100), Unit("percent")]
+Weekday: TypeAlias = Annotated[int, Field(ge=1, le=7)]
 Mode: TypeAlias = Literal["direct", "soft", "value_first", "same_company", "mutual_benefit"]
-ClockTime: TypeAlias = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+ClockTime: TypeAlias = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$"), Unit("local time")]
+Text: TypeAlias = Annotated[str, Field(max_length=256)]
+Expression: TypeAlias = Annotated[str, Field(max_length=conditions.LONGEST)]
+TriggerName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Choice: TypeAlias = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_as_set)]
+
+
+class Contradiction(NamedTuple):
+    """Settings that cannot both be meant: their keys (the first is the one to look at) and what is wrong with them."""
+
+    keys: tuple[str, ...]
+    message: str
+
+
+class Contradictory(ValueError):
+    """All contradictions of one section."""
+
+    def __init__(self, found: list[Contradiction]) -> None:
+        super().__init__("; ".join(contradiction.message for contradiction in found))
+        self.found = found
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """What in these values cannot both be meant; keys are relative to the section."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _free_of_contradictions(self) -> Self:
+        found = list(self.contradictions())
+        if found:
+            raise Contradictory(found)
+        return self
+
+
+HalfLife: TypeAlias = Annotated[
+    Annotated[int, Field(ge=1, le=3_660)] | None, BeforeValidator(_none_for_no), Unit("days")
+]
+
+
+class HalfLives(Section):
+    """How fast signals fade: after so many days a signal counts half. Off by default (semantics §2)."""
+
+    nps: HalfLife = Field(None, description="Days after which the newest NPS answer counts half; 90 is usual (§2).")
+    testimonial: HalfLife = Field(
+        None, description="Days after which the newest testimonial counts half; 365 is usual (§2)."
+    )
+    positive_feedback: HalfLife = Field(
+        None, description="Days after which the newest positive feedback counts half; 90 is usual (§2)."
+    )
 
 
 class Scores(Section):
     """Propensity weights (semantics §2) and the thresholds of the two ways to ask."""
 
-    tenure: Points = 10
-    tenure_days: Days = 30
-    first_success: Points = 20
-    usage_above_average: Points = 15
-    nps_promoter: Points = 30
-    nps_passive: Points = 15
-    testimonial: Points = 20
-    interactions: Points = 10
-    interactions_needed: Annotated[int, Field(ge=1)] = 5
-    positive_feedback: Points = 10
-    champion: Points = 15
-    engaged: Points = 10
-    engaged_days: Days = 7
-    direct_at: Points = 70
-    soft_at: Points = 50
+    tenure: Points = Field(10, description="For having signed up at least tenure_days ago (§2).")
+    tenure_days: Days = Field(30, description="How long ago the sign-up must be for these points (§2).")
+    first_success: Points = Field(20, description="For having reached the first success (§2).")
+    usage_above_average: Points = Field(15, description="For using the product more than the cohort does (§2).")
+    nps_promoter: Points = Field(30, description="For a newest NPS score of 9 or 10 (§2).")
+    nps_passive: Points = Field(15, description="For a newest NPS score of 7 or 8 (§2).")
+    testimonial: Points = Field(20, description="For having given a testimonial (§2).")
+    interactions: Points = Field(10, description="For at least interactions_needed interactions (§2).")
+    interactions_needed: Annotated[int, Field(ge=1, le=10_000), Unit("interactions")] = Field(
+        5, description="How many recorded interactions these points need (§2)."
+    )
+    positive_feedback: Points = Field(10, description="For having ever given positive feedback (§2).")
+    champion: Points = Field(15, description="For being flagged as a champion (§2).")
+    engaged: Points = Field(10, description="For activity within the last engaged_days (§2).")
+    engaged_days: Days = Field(7, description="How recent the last activity must be for these points (§2).")
+    direct_at: Points = Field(70, description="From this score on the ask is direct (§2, §6).")
+    soft_at: Points = Field(50, description="From this score on there is an ask at all, a soft mention (§2; gate 6).")
+    half_life_days: HalfLives = Field(HalfLives(), description="How fast signals fade (§2).")
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Scores:
+    @property
+    def most(self) -> int:
+        """The most points a customer can have."""
+        return (
+            self.tenure + self.first_success + self.usage_above_average + max(self.nps_promoter, self.nps_passive)
+            + self.testimonial + self.interactions + self.positive_feedback + self.champion + self.engaged
+        )  # fmt: skip
+
+    def contradictions(self) -> Iterator[Contradiction]:
         if self.soft_at > self.direct_at:
-            raise ValueError(f"soft_at ({self.soft_at}) must not exceed direct_at ({self.direct_at})")
-        return self
+            yield Contradiction(
+                ("soft_at", "direct_at"), f"soft_at ({self.soft_at}) must not exceed direct_at ({self.direct_at})"
+            )
+        if self.nps_passive > self.nps_promoter:
+            yield Contradiction(
+                ("nps_passive", "nps_promoter"),
+                f"a passive ({self.nps_passive}) would count more than a promoter ({self.nps_promoter})",
+            )
+        if self.most < self.soft_at:
+            yield Contradiction(("soft_at",), f"nobody can reach {self.soft_at}: all points together are {self.most}")
 
 
 class Trigger(Section):
-    """One reason to ask: how long its window is, how long to let it settle, how it ranks (semantics §3)."""
+    """One reason to ask: how long its window is, how long to let it settle, how it ranks (semantics §3).
 
-    enabled: bool = True
-    window: Literal["duration", "local_day", "local_days"] = "duration"
-    window_hours: Annotated[int, Field(ge=1, le=24 * 60)] | None = None
-    window_days: Annotated[int, Field(ge=1, le=60)] | None = None
-    settle_seconds: Annotated[int, Field(ge=0)] = 0
-    priority: int = 0
-    opens_after_days: Days = 0
-    score_at_least: Points | None = None
-    active_since: Instant | None = None
-    mode: Mode | None = None
-    template: str = ""
+    ``on``, ``when`` and ``subject`` belong to triggers that a team adds; what opens the built-in ones is in `triggers`.
+    """
 
-    @model_validator(mode="after")
-    def _whole(self) -> Trigger:
+    enabled: bool = Field(default=True, description="Whether it may lead to an ask; if not, gate 2 says never (§4).")
+    window: Literal["duration", "local_day", "local_days"] = Field(
+        "duration",
+        description="How its window is measured: hours, to the next local midnight, or local calendar days (§3).",
+    )
+    window_hours: Annotated[Annotated[int, Field(ge=1, le=24 * 60)] | None, Unit("hours")] = Field(
+        None, description="Length of the window if it is a duration: ask by then or never (§3)."
+    )
+    window_days: Annotated[Annotated[int, Field(ge=1, le=60)] | None, Unit("days")] = Field(
+        None, description="Length of the window if it is in local calendar days (§3)."
+    )
+    settle_seconds: Seconds = Field(0, description="How long to wait for corrections before it may speak (§3).")
+    priority: Annotated[int, Field(ge=-1_000, le=1_000)] = Field(
+        0, description="The larger number speaks first when several could at the same instant (§3)."
+    )
+    opens_after_days: Days = Field(
+        0, description="How long after the conversion it opens; referral_converted only (§3)."
+    )
+    score_at_least: Annotated[Annotated[int, Field(ge=0, le=100)] | None, Unit("points")] = Field(
+        None, description="Score that the conversion must find; referral_converted only (§3)."
+    )
+    active_since: Annotated[Instant | None, BeforeValidator(_instant_of_toml)] = Field(
+        None, description="What happened before is history and opens nothing (§9)."
+    )
+    mode: Mode | None = Field(None, description="How to ask from direct_at points on; direct if not said (§6).")
+    template: Text = Field("", description="The wording that messaging workers shall use (§6).")
+    on: Choice[str] = Field((), description="The event types that may open it; own triggers only (§3).")
+    when: Expression | None = Field(None, description="The CEL condition that opens it; own triggers only (§3).")
+    subject: Expression = Field(
+        "event.id", description="CEL expression for what it is about: one ask for each; own triggers only (§3)."
+    )
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a team added it, with a condition of its own."""
+        return self.when is not None or bool(self.on)
+
+    @property
+    def shortest_window(self) -> int:
+        """How long its window is at least (ms), in a zone whose clocks go forward by an hour meanwhile."""
+        match self.window:
+            case "duration":
+                return (self.window_hours or 0) * HOUR
+            case "local_day":
+                return 23 * HOUR
+            case "local_days":
+                return (self.window_days or 0) * 24 * HOUR - HOUR
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        yield from self._window_faults()
+        yield from self._condition_faults()
+
+    def _window_faults(self) -> Iterator[Contradiction]:
         wanted = {"duration": "window_hours", "local_days": "window_days", "local_day": None}[self.window]
+        sound = True
         for name in ("window_hours", "window_days"):
             if (getattr(self, name) is not None) != (name == wanted):
-                raise ValueError(f"window = {self.window!r} {'needs' if name == wanted else 'has no'} {name}")
-        shortest = {
-            "duration": (self.window_hours or 0) * HOUR,
-            "local_days": (self.window_days or 0) * 23 * HOUR,
-            "local_day": DAY,
-        }[self.window]
-        if self.settle_seconds * SECOND >= shortest:
-            raise ValueError(f"settle_seconds = {self.settle_seconds} is longer than the window")
-        return self
+                sound = False
+                needs = "needs" if name == wanted else "has no"
+                yield Contradiction(("window", name), f"window = {self.window!r} {needs} {name}")
+        if sound and self.settle_seconds * SECOND >= self.shortest_window:
+            yield Contradiction(
+                ("settle_seconds", "window_hours", "window_days"),
+                f"{self.settle_seconds} seconds to settle are as long as the shortest window, "
+                f"{self.shortest_window // SECOND} seconds",
+            )
+
+    def _condition_faults(self) -> Iterator[Contradiction]:
+        if not self.is_own:
+            if self.subject != "event.id":
+                yield Contradiction(("subject",), "a subject needs on and when")
+            return
+        unknown = [type_ for type_ in self.on if type_ not in conditions.EVENT_TYPES]
+        for type_ in unknown:
+            yield Contradiction(
+                ("on",), f"no event type {type_!r} opens a trigger; {did_you_mean(type_, conditions.EVENT_TYPES)}"
+            )
+        if not self.on or self.when is None:
+            yield Contradiction(("on", "when"), "a trigger of your own needs both on and when")
+        elif not unknown:
+            for fault in conditions.faults(self.on, self.when, self.subject):
+                yield Contradiction((fault.key, "on"), fault.message)
 
 
 def _default_triggers() -> dict[str, Trigger]:
-    week = {"window": "local_days", "window_days": 7}
     return {
         "nps_promoter": Trigger(window_hours=24, settle_seconds=900, priority=40, template="nps"),
         "positive_feedback": Trigger(window_hours=48, settle_seconds=900, priority=30, template="feedback"),
         "milestone": Trigger(window="local_day", settle_seconds=120, priority=20, template="milestone"),
-        "renewal": Trigger(**week, settle_seconds=86_400, priority=10, template="renewal"),
-        "expansion": Trigger(**week, settle_seconds=86_400, priority=15, mode="same_company", template="expansion"),
+        "renewal": Trigger(
+            window="local_days", window_days=7, settle_seconds=86_400, priority=10, template="renewal"
+        ),
+        "expansion": Trigger(
+            window="local_days", window_days=7, settle_seconds=86_400, priority=15, mode="same_company",
+            template="expansion",
+        ),
         "peer_mentioned": Trigger(
             window_hours=48, settle_seconds=900, priority=35, mode="value_first", template="peer"
         ),
         "referral_converted": Trigger(
             window_hours=168, priority=5, opens_after_days=30, score_at_least=80, template="converted"
         ),
-    }
+    }  # fmt: skip
+
+
+BUILT_IN: tuple[str, ...] = tuple(_default_triggers())
+"""The triggers of semantics §3; a policy sets their numbers, not what opens them."""
 
 
 class TooEarly(Section):
     """Gate 4."""
 
-    tenure_days: Days = 30
-    require_onboarding: bool = True
-    days_of_use: Annotated[int, Field(ge=1, le=60)] = 30
-    activity_days: Annotated[int, Field(ge=1, le=2)] = 2
-    initial_contract_days: Days = 30
+    tenure_days: Days = Field(30, description="Nobody is asked sooner after sign-up (gate 4).")
+    require_onboarding: bool = Field(default=True, description="Whether onboarding must be completed first (gate 4).")
+    days_of_use: Annotated[int, Field(ge=1, le=60), Unit("days")] = Field(
+        30, description="So many local dates with usage are value realised, if nothing else is (gate 4)."
+    )
+    activity_days: Annotated[int, Field(ge=1, le=2), Unit("days")] = Field(
+        2, description="Nobody is asked before activity on so many local dates (gate 4)."
+    )
+    initial_contract_days: Days = Field(30, description="Nobody is asked sooner after an initial contract (gate 4).")
 
 
 class Trouble(Section):
     """Gate 5: how long each trouble keeps us away."""
 
-    ticket_solved_days: Days = 3
-    urgent_ticket_solved_days: Days = 14
-    complaint_days: Days = 30
-    detractor_days: Days = 90
-    payment_recovered_days: Days = 3
-    refund_days: Days = 90
-    dispute_days: Days = 90
-    cancellation_considered_days: Days = 90
-    cancellation_reverted_days: Days = 30
-    resubscribed_days: Days = 30
-    usage_drop_percent: Annotated[int, Field(ge=1, le=100)] = 40
-    usage_recovered_percent: Annotated[int, Field(ge=1, le=100)] = 80
-    usage_recovered_days: Days = 7
+    ticket_solved_days: Days = Field(3, description="Wait after a ticket is solved, unless rated well (gate 5).")
+    urgent_ticket_solved_days: Days = Field(14, description="The same for an urgent or high ticket (gate 5).")
+    complaint_days: Days = Field(30, description="Wait after a complaint, frustration or a bad rating (gate 5).")
+    detractor_days: Days = Field(90, description="Wait after an NPS of 0 to 6, unless a 9 or 10 follows (gate 5).")
+    payment_recovered_days: Days = Field(3, description="Wait after a failed payment was made good (gate 5).")
+    refund_days: Days = Field(90, description="Wait after a refund (gate 5).")
+    dispute_days: Days = Field(90, description="Wait after a dispute that was lost, from its start (gate 5).")
+    cancellation_considered_days: Days = Field(
+        90, description="How long a thought of cancelling lasts if nothing more is heard (gate 5)."
+    )
+    cancellation_reverted_days: Days = Field(30, description="Wait after a cancellation is off the table (gate 5).")
+    resubscribed_days: Days = Field(30, description="Wait after a customer who had left came back (gate 5).")
+    usage_drop_percent: Percent = Field(40, description="Usage this much below its own baseline is trouble (gate 5).")
+    usage_recovered_percent: Percent = Field(80, description="Usage back at this much of it has recovered (gate 5).")
+    usage_recovered_days: Days = Field(7, description="Wait after usage has recovered (gate 5).")
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        dropped_to = 100 - self.usage_drop_percent
+        if self.usage_recovered_percent <= dropped_to:
+            yield Contradiction(
+                ("usage_recovered_percent", "usage_drop_percent"),
+                f"usage at {self.usage_recovered_percent} % would count as recovered and, being at most "
+                f"{dropped_to} %, as dropped",
+            )
 
 
 class Answers(Section):
     """Gate 7."""
 
-    no_days: Days = 180
-    maybe_days: Days = 90
-    silence_after_days: Days = 14
-    two_silences_days: Days = 180
+    no_days: Days = Field(180, description="Wait after the answer no (gate 7).")
+    maybe_days: Days = Field(90, description="Wait after the answer maybe (gate 7).")
+    silence_after_days: Days = Field(14, description="No answer for so long counts as silence (gate 7).")
+    two_silences_days: Days = Field(180, description="Wait after the second of two silences in a row (gate 7).")
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if 0 < self.two_silences_days <= self.silence_after_days:
+            yield Contradiction(
+                ("two_silences_days", "silence_after_days"),
+                f"the wait of {self.two_silences_days} days would be over before the silence is known, "
+                f"{self.silence_after_days} days after the ask",
+            )
 
 
 class Caps(Section):
     """Gates 8, 9 and 10: how often a customer, a person and an account may be asked."""
 
-    customer_days: Days = 90
-    account_gap_days: Days = 14
-    account_asks: Annotated[int, Field(ge=1)] = 3
-    account_days: Days = 90
-    advocacy_days: Days = 14
+    customer_days: Days = Field(90, description="One ask per customer and e-mail address in so many days (gate 8).")
+    account_gap_days: Days = Field(14, description="Days between two asks within one account (gate 9).")
+    account_asks: Annotated[int, Field(ge=1, le=10_000), Unit("asks")] = Field(
+        3, description="Most asks within one account in account_days (gate 9)."
+    )
+    account_days: Days = Field(90, description="The rolling period of account_asks (gate 9).")
+    advocacy_days: Days = Field(14, description="Days after any other advocacy ask, such as a review (gate 10).")
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if self.account_gap_days > self.account_days:
+            yield Contradiction(
+                ("account_gap_days", "account_days"),
+                f"{self.account_gap_days} days between asks leave nothing to count in {self.account_days} days",
+            )
 
 
 class Moments(Section):
     """Gate 12: when each channel may speak (semantics §5)."""
 
-    rival_wait_seconds: Annotated[int, Field(ge=0)] = 300
-    last_call_seconds: Annotated[int, Field(ge=1)] = 60
-    slot_weekday: Annotated[int, Field(ge=1, le=7)] | None = 5
-    slot_from: ClockTime = "13:00"
-    slot_until: ClockTime = "16:00"
-    quiet_from: ClockTime = "20:00"
-    quiet_until: ClockTime = "08:00"
-    quiet_weekdays: tuple[Annotated[int, Field(ge=1, le=7)], ...] = (6, 7)
-    moment_fresh_seconds: Annotated[int, Field(ge=0)] = 600
-    present_expires_seconds: Annotated[int, Field(ge=60)] = 3_600
-    critical_task_seconds: Annotated[int, Field(ge=0)] = 7_200
+    rival_wait_seconds: Seconds = Field(300, description="Wait after settling, for a better reason to turn up (§3).")
+    last_call_seconds: Annotated[int, Field(ge=1, le=3_600), Unit("seconds")] = Field(
+        60, description="So long before the deadline all waiting ends (§3)."
+    )
+    slot_weekday: Annotated[Weekday | None, BeforeValidator(_none_for_no), Unit("1 Monday … 7 Sunday")] = Field(
+        5, description='The weekday of the e-mail slot; "none": no slot, any hour that is not quiet (§5).'
+    )
+    slot_from: ClockTime = Field("13:00", description="Start of the e-mail slot (§5).")
+    slot_until: ClockTime = Field("16:00", description="End of the e-mail slot, not included (§5).")
+    quiet_from: ClockTime = Field("20:00", description="Start of the quiet night, for e-mail (§5).")
+    quiet_until: ClockTime = Field("08:00", description="End of the quiet night, from then on it may speak (§5).")
+    quiet_weekdays: Annotated[Choice[Weekday], Unit("1 Monday … 7 Sunday")] = Field(
+        (6, 7), description="Weekdays that are quiet all day (§5)."
+    )
+    moment_fresh_seconds: Seconds = Field(600, description="An event is a good moment for so long after it (§10).")
+    present_expires_seconds: Annotated[int, Field(ge=60, le=86_400), Unit("seconds")] = Field(
+        3_600, description="An in-app or phone ask is good for so long (§10)."
+    )
+    critical_task_seconds: Seconds = Field(7_200, description="A critical task that never ends lapses after it (§10).")
 
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Moments:
+    def contradictions(self) -> Iterator[Contradiction]:
         if self.quiet_from <= self.quiet_until:
-            raise ValueError("the quiet hours must wrap midnight: quiet_from later than quiet_until")
+            yield Contradiction(
+                ("quiet_from", "quiet_until"), "the quiet hours must wrap midnight: quiet_from later than quiet_until"
+            )
         if set(self.quiet_weekdays) == {1, 2, 3, 4, 5, 6, 7}:
-            raise ValueError("quiet_weekdays leaves no day to ask on")
+            yield Contradiction(("quiet_weekdays",), "leaves no day to ask on")
         if self.slot_weekday is None:
-            return self
+            return
         if self.slot_from >= self.slot_until:
-            raise ValueError("slot_from must be before slot_until")
-        if self.slot_from < self.quiet_until or self.slot_until > self.quiet_from:
-            raise ValueError("the slot lies in the quiet hours")
+            yield Contradiction(("slot_from", "slot_until"), "the slot must begin before it ends")
+        elif self.quiet_from > self.quiet_until and (
+            self.slot_from < self.quiet_until or self.slot_until > self.quiet_from
+        ):
+            yield Contradiction(
+                ("slot_from", "slot_until", "quiet_from", "quiet_until"),
+                f"the slot {self.slot_from}–{self.slot_until} reaches into the quiet hours "
+                f"{self.quiet_from}–{self.quiet_until}",
+            )
         if self.slot_weekday in self.quiet_weekdays:
-            raise ValueError("the slot lies on a quiet weekday")
-        return self
+            yield Contradiction(("slot_weekday", "quiet_weekdays"), "the slot lies on a quiet weekday")
 
 
 class TimeZones(Section):
     """Which zone counts when the customer's is unknown."""
 
-    default: str = "UTC"
-    strict: bool = False
-    zones: tuple[str, ...] = ()
+    default: str = Field("UTC", description="Zone of a customer whose own is unknown (§3).")
+    strict: bool = Field(
+        default=False, description="Whether an unknown zone means: only when all of zones allow it (§3)."
+    )
+    zones: Choice[str] = Field((), description="The zones your customers live in, for strict (§3).")
 
-    @model_validator(mode="after")
-    def _known(self) -> TimeZones:
-        for name in (self.default, *self.zones):
+    def contradictions(self) -> Iterator[Contradiction]:
+        for key, name in (("default", self.default), *(("zones", name) for name in self.zones)):
             if not zones.is_zone(name):
-                raise ValueError(f"unknown time zone {name!r}")
-        return self
+                yield Contradiction((key,), f"unknown time zone {name!r}; {_near_zone(name)}")
+
+
+def _near_zone(name: str) -> str:
+    hint = did_you_mean(name, zones.names())
+    return hint if hint.startswith("did") else 'zones are named like "Europe/Berlin"'
 
 
 class Ledger(Section):
     """How long to wait for the ledger before failing closed."""
 
-    answer_seconds: Annotated[int, Field(ge=1)] = 30
-    retry_seconds: Annotated[int, Field(ge=1)] = 30
-    retry_limit_seconds: Annotated[int, Field(ge=1)] = 300
+    answer_seconds: Annotated[int, Field(ge=1, le=3_600), Unit("seconds")] = Field(
+        30, description="The ledger's silence for so long is a no (gates 8 and 9)."
+    )
+    retry_seconds: Annotated[int, Field(ge=1, le=86_400), Unit("seconds")] = Field(
+        30, description="The first retry after a silence; each further wait doubles (gates 8 and 9)."
+    )
+    retry_limit_seconds: Annotated[int, Field(ge=1, le=86_400), Unit("seconds")] = Field(
+        300, description="The longest wait between two retries (gates 8 and 9)."
+    )
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if self.retry_seconds > self.retry_limit_seconds:
+            yield Contradiction(
+                ("retry_seconds", "retry_limit_seconds"),
+                f"the first retry after {self.retry_seconds} s is beyond the limit of {self.retry_limit_seconds} s",
+            )
 
 
 class Breaker(Section):
     """Burst breaker (semantics §9)."""
 
-    enabled: bool = True
-    floor: Annotated[int, Field(ge=1)] = 50
-    factor: Annotated[int, Field(ge=1)] = 5
-    hours: Annotated[int, Field(ge=1, le=168)] = 24
+    enabled: bool = Field(default=True, description="Whether a burst of openings pauses its trigger (§9).")
+    floor: Annotated[int, Field(ge=1, le=10_000_000), Unit("openings an hour")] = Field(
+        50, description="So many openings of a trigger in one hour are never a burst (§9)."
+    )
+    factor: Annotated[int, Field(ge=1, le=1_000), Unit("times")] = Field(
+        5, description="More than this times the usual hour is a burst (§9)."
+    )
+    hours: Annotated[int, Field(ge=1, le=168), Unit("hours")] = Field(
+        24, description="The usual hour is the median of so many full hours before (§9)."
+    )
 
 
 class Holdout(Section):
     """Gate 14: the share of accounts never asked, so that the effect of asking can be measured."""
 
-    percent: Annotated[float, Field(ge=0, le=50)] = 5.0
-    salt: str = "referral-stream"
+    percent: Annotated[float, Field(ge=0, le=50), Unit("percent")] = Field(
+        5.0, description="Share of accounts that are never asked, to measure against (gate 14)."
+    )
+    salt: Annotated[Text, Field(min_length=1)] = Field(
+        "referral-stream", description="Another text draws another share (gate 14)."
+    )
 
 
 class Policy(Section):
     """Everything a growth team may set. ``Policy()`` is the page as written."""
 
-    name: str = "default"
-    version: Annotated[int, Field(ge=1)] = 1
-    shadow: bool = False
-    ask_reason_first: bool = False
-    consent_default: Literal["unknown", "granted"] = "unknown"
-    channels_default: tuple[Channel, ...] = ("email",)
-    channels_allowed: tuple[Channel, ...] = ("email", "in_app", "phone")
-    milestones: tuple[str, ...] = ()
-    dedup_days: Days = 7
-    score: Scores = Scores()
-    triggers: dict[str, Trigger] = Field(default_factory=_default_triggers)
-    too_early: TooEarly = TooEarly()
-    trouble: Trouble = Trouble()
-    answers: Answers = Answers()
-    caps: Caps = Caps()
-    moments: Moments = Moments()
-    time_zone: TimeZones = TimeZones()
-    ledger: Ledger = Ledger()
-    breaker: Breaker = Breaker()
-    holdout: Holdout = Holdout()
+    name: Annotated[Text, Field(min_length=1)] = Field(
+        "default", description="What decisions and reports call this policy (§8)."
+    )
+    version: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(1, description="Count it up with each change (§8).")
+    shadow: bool = Field(default=False, description="Decide and record everything, send nothing (§8).")
+    ask_reason_first: bool = Field(
+        default=False, description="Ask a promoter without a comment for the reason before the referral (§6)."
+    )
+    consent_default: Literal["unknown", "granted"] = Field(
+        "unknown", description="What counts while a customer has said nothing about consent (gate 3)."
+    )
+    channels_default: Choice[Channel] = Field(
+        ("email",), description="Channels that reach a customer of whom nothing is known (§10)."
+    )
+    channels_allowed: Annotated[Choice[Channel], Field(min_length=1)] = Field(
+        ("email", "in_app", "phone"), description="Channels that may be used at all (§10)."
+    )
+    milestones: Choice[Annotated[str, Field(min_length=1, max_length=512)]] = Field(
+        (), description="Milestones that open an opportunity, beside every first success (§3)."
+    )
+    dedup_days: Days = Field(7, description="How long an event's id is remembered, to see it is a repeat (§9).")
+    score: Scores = Field(Scores(), description="Propensity (§2).")
+    triggers: dict[TriggerName, Trigger] = Field(default_factory=_default_triggers, description="Reasons to ask (§3).")
+    too_early: TooEarly = Field(TooEarly(), description="Gate 4.")
+    trouble: Trouble = Field(Trouble(), description="Gate 5.")
+    answers: Answers = Field(Answers(), description="Gate 7.")
+    caps: Caps = Field(Caps(), description="Gates 8 to 10.")
+    moments: Moments = Field(Moments(), description="Gate 12 (§5).")
+    time_zone: TimeZones = Field(TimeZones(), description="Zones (§3).")
+    ledger: Ledger = Field(Ledger(), description="Waiting for the ledger.")
+    breaker: Breaker = Field(Breaker(), description="Burst breaker (§9).")
+    holdout: Holdout = Field(Holdout(), description="Gate 14.")
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        for name, trigger in self.triggers.items():
+            key = f"triggers.{name}"
+            wait = trigger.settle_seconds + self.moments.rival_wait_seconds
+            if wait * SECOND >= trigger.shortest_window:
+                yield Contradiction(
+                    (f"{key}.settle_seconds", "moments.rival_wait_seconds"),
+                    f"settling and the wait for rivals, {wait} seconds, are as long as the shortest window, "
+                    f"{trigger.shortest_window // SECOND} seconds",
+                )
+            if name in BUILT_IN and trigger.is_own:
+                yield Contradiction(
+                    (f"{key}.on", f"{key}.when"), "a built-in trigger opens as the page says: it takes no on or when"
+                )
+            if name != "referral_converted":
+                for only in ("opens_after_days", "score_at_least"):
+                    if getattr(trigger, only):
+                        yield Contradiction((f"{key}.{only}",), "works for referral_converted only")
 
     @cached_property
     def hash(self) -> str:
         """First 16 hex digits of the SHA-256 over the canonical JSON of the value."""
         canonical = orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()[:16]
+
+    @cached_property
+    def conditions(self) -> dict[str, tuple[tuple[str, Condition], ...]]:
+        """Event type → the (name, compiled condition) of each trigger of the team's own that it may open, by name."""
+        found: dict[str, list[tuple[str, Condition]]] = {}
+        for name, trigger in sorted(self.triggers.items()):
+            if trigger.when is not None:
+                condition = Condition(trigger.on, trigger.when, trigger.subject)
+                for type_ in trigger.on:
+                    found.setdefault(type_, []).append((name, condition))
+        return {type_: tuple(named) for type_, named in found.items()}
 
 
 def minutes_of(clock: str) -> int:

@@ -2,33 +2,56 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from referral_stream.core.asks import Score
-from referral_stream.core.customer import Customer
+from referral_stream.core.customer import Customer, Survey
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 
 FULL = 100
 
 
-def newest_nps(c: Customer) -> float | None:
-    """The score of the newest revision over all responses."""
-    if not c.responses:
-        return None
-    return max(c.responses.values(), key=lambda survey: survey.at).score
+def newest_nps(c: Customer) -> Survey | None:
+    """The newest revision over all responses."""
+    return max(c.responses.values(), key=lambda survey: survey.at, default=None)
+
+
+@lru_cache(maxsize=4_096)
+def faded(weight: int, half_life_days: int, days: int) -> int:
+    """weight × ½^(days ÷ half-life), to the nearest point, a half up; exact, so that every machine gives the same.
+
+    ``n`` points are the nearest if 2n − 1 ≤ 2 × weight × ½^(days ÷ half-life), which whole numbers decide when both sides
+    are raised to the half-life.
+    """
+    if days >= half_life_days * (2 * weight).bit_length():
+        return 0  # less than half a point, without raising anything
+    doubled = (2 * weight) ** half_life_days
+    return next(n for n in range(weight, -1, -1) if n == 0 or (2 * n - 1) ** half_life_days << days <= doubled)
+
+
+def _fading(weight: int, half_life_days: int | None, since: int | None, now: int) -> int:
+    """What a signal of that instant still counts. It fades by whole days; one without an instant does not fade."""
+    if half_life_days is None or since is None:
+        return weight
+    return faded(weight, half_life_days, max(0, now - since) // DAY)
 
 
 def score(c: Customer, now: int, policy: Policy) -> Score:
     """The nine contributions, their sum, and the sum capped at 100."""
     w = policy.score
-    nps = newest_nps(c)
+    fade, nps = w.half_life_days, newest_nps(c)
+    by_nps = 0 if nps is None else w.nps_promoter if nps.score >= 9 else w.nps_passive if nps.score >= 7 else 0  # noqa: PLR2004 (NPS)
     parts = {
         "tenure": w.tenure if c.signed_up is not None and now >= c.signed_up + w.tenure_days * DAY else 0,
         "first_success": w.first_success if c.first_success else 0,
         "usage_above_average": w.usage_above_average if c.above_average and c.above_average.value else 0,
-        "nps": 0 if nps is None else w.nps_promoter if nps >= 9 else w.nps_passive if nps >= 7 else 0,
-        "testimonial": w.testimonial if c.testimonial else 0,
+        "nps": _fading(by_nps, fade.nps, nps.at.time, now) if nps else 0,
+        "testimonial": _fading(w.testimonial, fade.testimonial, c.testimonial_at, now) if c.testimonial else 0,
         "interactions": w.interactions if c.interactions >= w.interactions_needed else 0,
-        "positive_feedback": w.positive_feedback if c.positive_feedback else 0,
+        "positive_feedback": _fading(w.positive_feedback, fade.positive_feedback, c.positive_feedback_at, now)
+        if c.positive_feedback
+        else 0,
         "champion": w.champion if c.champion and c.champion.value else 0,
         "engaged": w.engaged if c.last_activity is not None and c.last_activity >= now - w.engaged_days * DAY else 0,
     }

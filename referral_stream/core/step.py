@@ -142,41 +142,41 @@ class Turn:
         newest = fold(self.c, event)
         if event.timezone is not None or event.type == "customer.profile_changed":
             self.zone = windows.zone_of(self.c, self.policy)
+        reasons = triggers.reasons_in(event, self.c, self.now, self.policy) if newest else ()
         match event.data:
-            case ev.NpsResponded() | ev.CsatResponded():
-                self._corrected(event, newest=newest)
+            case ev.NpsResponded() | ev.CsatResponded() if newest:
+                self._corrected(event.data, {reason.trigger for reason in reasons})
             case ev.AskAcknowledged():
                 self._report(event.data, asks_before)
             case ev.ReferralStatusChanged(status="converted") if newest:
                 self._converted(event)
             case _:
                 pass
-        reason = triggers.reason_in(event, self.policy) if newest else None
-        if reason is not None and self._is_first(reason.trigger, reason.subject):
-            self._open(reason, event.time, historical=event.historical, event=event)
+        for reason in reasons:
+            if self._is_first(reason.trigger, reason.subject):
+                self._open(reason, event.time, historical=event.historical, event=event)
         if self.c.live:
             self._judge_live()
             self._meet_moment(event)
         if self.c.asks:
             self._withdraw()
 
-    def _corrected(self, event: Event, *, newest: bool) -> None:
-        """A survey answer revised downwards takes back what the first revision opened; a comment may name a theme."""
-        data = event.data
-        if not newest:
-            return
-        good = data.score >= 9 if isinstance(data, ev.NpsResponded) else data.top_box  # noqa: PLR2004 (NPS promoter)
-        trigger = "nps_promoter" if isinstance(data, ev.NpsResponded) else "positive_feedback"
+    def _corrected(self, data: ev.NpsResponded | ev.CsatResponded, still: set[str]) -> None:
+        """A survey answer revised downwards takes back what the first revision opened; a comment may name a theme.
+
+        ``still``: the triggers that the newest revision is a reason for.
+        """
+        about = triggers.may_open(data.type, self.policy)
         for opportunity in self.c.live:
-            if opportunity.trigger == trigger and opportunity.response == data.response_id:
-                if not good:
+            if opportunity.trigger in about and opportunity.response == data.response_id:
+                if opportunity.trigger not in still:
                     self._close(opportunity, "cancelled", self._verdicts(opportunity))
                 elif data.theme is not None:
                     self._keep(replace(opportunity, theme=data.theme))
-        if not good:
-            for ask in self.c.asks:
-                if ask.opportunity.trigger == trigger and ask.opportunity.response == data.response_id:
-                    self._cancel(ask, "trouble", "the survey answer was corrected")
+        for ask in self.c.asks:
+            o = ask.opportunity
+            if o.trigger in about - still and o.response == data.response_id:
+                self._cancel(ask, "trouble", "the survey answer was corrected")
 
     def _report(self, data: ev.AskAcknowledged, asks_before: tuple[Ask, ...]) -> None:
         """Tell the ledger when a report makes a reservation an ask, or takes it back."""
@@ -202,8 +202,11 @@ class Turn:
             opens_at=event.time + rule.opens_after_days * DAY,
             historical=event.historical,
         )
-        known = self.c.referrals[data.referral_id]
-        self.c.referrals = {**self.c.referrals, data.referral_id: replace(known, conversion=conversion)}
+        if conversion.opens_at <= self.now:
+            self._open_conversion(data.referral_id, conversion)
+        else:
+            known = self.c.referrals[data.referral_id]
+            self.c.referrals = {**self.c.referrals, data.referral_id: replace(known, conversion=conversion)}
 
     # ----------------------------------------------------------------------------------------------- opportunities
 
@@ -270,10 +273,16 @@ class Turn:
             if referral.conversion is not None and referral.conversion.opens_at <= self.now
         ]
         for conversion, referral_id in sorted(due):
-            self.c.referrals = {**self.c.referrals, referral_id: replace(self.c.referrals[referral_id], conversion=None)}
-            reason = Reason("referral_converted", referral_id, {})
-            self._open(reason, conversion.opens_at, historical=conversion.historical)
+            self.c.referrals = {
+                **self.c.referrals,
+                referral_id: replace(self.c.referrals[referral_id], conversion=None),
+            }
+            self._open_conversion(referral_id, conversion)
             self._judge_live()  # as after every record: what closes at once takes in no repeat
+
+    def _open_conversion(self, referral_id: str, conversion: Conversion) -> None:
+        reason = Reason("referral_converted", referral_id, {})
+        self._open(reason, conversion.opens_at, historical=conversion.historical)
 
     def _view(self, opportunity: Opportunity, now: int) -> View:
         c, policy = self.c, self.policy
@@ -479,8 +488,12 @@ class Turn:
             self._request(candidates, self.now)
 
     def _rank(self, opportunity: Opportunity) -> tuple[int, int, int, str]:
+        return (-self._priority(opportunity), opportunity.deadline, opportunity.t0, opportunity.id)
+
+    def _priority(self, opportunity: Opportunity) -> int:
+        """That of its trigger; 0 if an earlier policy had the trigger and this one has not."""
         rule = self.policy.triggers.get(opportunity.trigger)
-        return (-(rule.priority if rule else 0), opportunity.deadline, opportunity.t0, opportunity.id)
+        return 0 if rule is None else rule.priority
 
     def _request(self, candidates: list[tuple[Judged, Channel]], moment: int) -> None:
         """Ask the ledger for the first candidate; until it answers, nothing is written about any of them."""
@@ -532,7 +545,7 @@ class Turn:
         expires = self._expires(o, moment, first)
         rivals = tuple(
             Rival(trigger=other.opportunity.trigger, opportunity_id=other.opportunity.id,
-                  priority=policy.triggers[other.opportunity.trigger].priority)
+                  priority=self._priority(other.opportunity))
             for other in sorted(self.judged.values(), key=lambda j: self._rank(j.opportunity))
             if other.opportunity.id != o.id
         )  # fmt: skip
@@ -568,6 +581,7 @@ class Turn:
                     reason_theme=o.theme,
                     score=score,
                     policy=PolicyRef(name=policy.name, hash=policy.hash),
+                    traceparent=o.traceparent,
                 )
             )
         might_speak = {id_ for id_, _ in awaiting.rest}

@@ -76,7 +76,7 @@ async def play(console: Console, output: Path, *, keep: bool = False) -> Played:
             board = DecisionBoard({c.customer_id: c.title for c in CAST}, zone(HOME))
             with on_screen(board, console) as screen:
                 await demo.play(world, screen, broker.require_room)
-            await demo.save(output, world)
+            demo.save(output, world)
             console.print(board.closing(_next_steps(output, keep=keep)))
             if keep:
                 console.print(_how_to_join(broker, redis))
@@ -143,18 +143,18 @@ class Demo:
         self.producer, self.consumer = producer, consumer
         self.inner = [TopicPartition(t, p) for t in (*topics.sources, topics.customer_events, topics.ledger_requests)
                       for p in range(PARTITIONS)]  # fmt: skip
-        self.outer = [TopicPartition(t, p) for t in (topics.referral_decisions, topics.referral_asks, topics.dead_letters)
-                      for p in range(PARTITIONS)]  # fmt: skip
+        outer = [TopicPartition(t, p) for t in (topics.referral_decisions, topics.referral_asks)
+                 for p in range(PARTITIONS)]  # fmt: skip
         self.topics = topics
         self.messages: dict[str, list[dict[str, Any]]] = {topics.referral_decisions: [], topics.referral_asks: []}
         self.asks = 0
         self.reasons: set[str] = set()
-        consumer.assign(self.outer)
+        consumer.assign(outer)
 
     async def until_ready(self) -> None:
         """Until every role owns its partitions."""
         async with asyncio.timeout(STEP_SECONDS):
-            while not all(app.ready for app in self.apps):
+            while not all(app.ready for app in self.apps):  # noqa: ASYNC110 (three apps, each with states of its own)
                 await asyncio.sleep(0.05)
 
     async def play(self, world: list[RawRecord], screen: Screen, require_room: Callable[[], None]) -> None:
@@ -175,7 +175,8 @@ class Demo:
         while (due := self.wakeups.next_due()) is not None and due <= instant:
             self.clock.jump_to(due)
             async with asyncio.timeout(STEP_SECONDS):
-                while self.wakeups.next_due() == due:  # until the timer has seen it and the decision moved it
+                # Until the timer has seen it and the decision has moved it.
+                while self.wakeups.next_due() == due:  # noqa: ASYNC110 (a heap, not an event)
                     await asyncio.sleep(REST_SECONDS)
             await self._rest(screen)
 
@@ -224,7 +225,7 @@ class Demo:
             self.reasons |= {r["gate"] for r in message["data"]["reasons"] if r["answer"] != "pass"}
         screen.show(message)
 
-    async def save(self, output: Path, world: list[RawRecord]) -> None:
+    def save(self, output: Path, world: list[RawRecord]) -> None:
         """Write what happened as a recorded log, and what was decided, for looking closer."""
         output.mkdir(parents=True, exist_ok=True)
         (output / "world.jsonl").write_bytes(b"".join(render_line(record) + b"\n" for record in world))
@@ -247,7 +248,7 @@ def _next_steps(output: Path, *, keep: bool) -> list[tuple[str, str]]:
 
 def _how_to_join(broker: EmbeddedBroker, redis: EmbeddedRedis) -> str:
     return (
-        f"\nStill up: Kafka at {broker.bootstrap}, Redis at {redis.url}. Write events to nps, product-usage, billing, …;\n"
+        f"\nStill up: Kafka at {broker.bootstrap}, Redis at {redis.url}. Write events to nps, product-usage, billing …;\n"
         f"read referral-asks and referral-decisions (kcat -b {broker.bootstrap} -t referral-asks). Ctrl-C ends it."
     )
 

@@ -1,8 +1,8 @@
 """Fact replay: a log of facts under a virtual clock, with an in-memory ledger that answers at once.
 
-Time is the highest arrival instant so far; wake-ups fire at their exact instants. At one instant: records in their order,
-then the deadlines and dispatches by customer id, then the ledger's answers in rounds: all requests of a round are
-collected, the best contact is answered first, and the next candidates of those refused form the next round
+Time is the highest arrival instant so far; wake-ups fire at their exact instants. At one instant: records in their
+order, then the deadlines and dispatches by customer id, then the ledger's answers in rounds: all requests of a round
+are collected, the best contact is answered first, and the next candidates of those refused form the next round
 (semantics §10).
 """
 

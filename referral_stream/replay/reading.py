@@ -1,7 +1,7 @@
 """Reading a recorded log as arrivals, the same for everything that replays one.
 
-What a log holds decides how it is read: the topic ``customer-events`` at its own arrival stamps, any other topics through
-the adapters, under a clock that is the highest record timestamp so far.
+What a log holds decides how it is read: the topic ``customer-events`` at its own arrival stamps, any other topics
+through the adapters, under a clock that is the highest record timestamp so far.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def open_log(
 ) -> Iterator[OpenLog]:
     """The arrivals of a log, read as they are asked for; ``counts`` grows with them.
 
-    ``facts_only``: of a ``customer-events`` log the facts alone, in the order of their arrival. Opening and reading raise
-    OSError and UnreadableLog: BadLine (unless ``skip_bad``: then such lines are refused), MixedLog, LogStartsLate (unless
-    ``facts_only``).
+    ``facts_only``: of a ``customer-events`` log the facts alone, in the order of their arrival. Opening and reading
+    raise OSError and UnreadableLog: BadLine (unless ``skip_bad``: then such lines are refused), MixedLog, LogStartsLate
+    (unless ``facts_only``).
     """
     with log.open("rb") as source:
         reader = _Reader(log, boundary, counts, refuse, skip_bad=skip_bad, may_start_late=facts_only)

@@ -1,8 +1,8 @@
 """Replay of a recorded log from files to files: what ``referral-stream replay`` does.
 
-A log of ``customer-events`` replays exactly; any other log is a fact replay through the real adapters. Asks and decisions
-are written in the order (time, customer, opportunity, n), dead letters by position, all as canonical JSON, so that two
-runs on two machines write the same bytes.
+A log of ``customer-events`` replays exactly; any other log is a fact replay through the real adapters. Asks and
+decisions are written in the order (time, customer, opportunity, n), dead letters by their position in the log, all as
+canonical JSON, so that two runs on two machines write the same bytes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeAlias
 import msgspec
 
 MEMORY_BYTES = 64 * 2**20
-"""How much is sorted at once. The runs are merged all at once, a file each: 64 GB of rows are about a thousand files."""
+"""How much is sorted at once. All runs are merged together, a file each: 64 GB of rows are about a thousand files."""
 
 _ROW_BYTES = 400
 """What a row takes beside its content: measured, tuples and strings of a typical decision."""
@@ -52,7 +52,7 @@ def in_order(rows: Iterable[Row], memory_bytes: int = MEMORY_BYTES) -> Iterator[
 
 def _spilled(rows: list[Row]) -> BinaryIO:
     """A file with the rows in order, ready to be read."""
-    run: BinaryIO = TemporaryFile()  # type: ignore[assignment]  # noqa: SIM115 (closed by the caller's stack)
+    run: BinaryIO = TemporaryFile()  # noqa: SIM115 (closed by the caller's stack)
     encoder = msgspec.msgpack.Encoder()
     for row in sorted(rows, key=_key):
         encoded = encoder.encode(row)

@@ -1,4 +1,4 @@
-"""``topics create`` and ``topics check``: make the topics as the contract wants them, or say what is wrong and the remedy."""
+"""``topics create`` and ``topics check``: make the topics as the contract wants them, or say what mends them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -175,12 +176,14 @@ class _Admin:
         except Exception as error:
             brokers = ",".join(self._deployment.settings.kafka_brokers)
             raise TopicsProblem(
-                f"no Kafka at {brokers} that accepts us ({error}); REFERRAL_STREAM_KAFKA_BROKERS, _SECURITY, _USERNAME and "
-                "_PASSWORD say where and who"
+                f"no Kafka at {brokers} that accepts us ({error}); REFERRAL_STREAM_KAFKA_BROKERS, _SECURITY, _USERNAME "
+                "and _PASSWORD say where and who"
             ) from error
         finally:
             chatter.setLevel(level)
         return self._client
 
-    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._client.close()

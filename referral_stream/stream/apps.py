@@ -80,7 +80,7 @@ class Deployment:
         return f"{self.settings.group_prefix}-{role}"
 
     def client(self) -> dict[str, Any]:
-        """aiokafka's connection settings."""
+        """Connection settings, as aiokafka names them."""
         s = self.settings
         found: dict[str, Any] = {"bootstrap_servers": list(s.kafka_brokers), "security_protocol": s.kafka_security}
         if s.kafka_security.endswith("SSL"):
@@ -189,7 +189,7 @@ def ledger_app(deployment: Deployment, ledger: RedisLedger) -> BatchApp:
 
 
 def _refusal(topics: Topics, clock: Clock, stage: Any) -> Any:
-    """Turns an output that no broker would take into a dead letter without its payload, which would be refused again."""
+    """Turns an output that no broker would take into a dead letter without payload: that would be refused again."""
 
     def refused(output: Output, error: Exception) -> Sequence[Output]:
         if output.topic == topics.dead_letters:  # keep what the headers say, leave the payload where it came from

@@ -90,40 +90,38 @@ class Decide:
         """One record; its outputs are appended. Always returns a state, so that the mark moves past any record."""
         raw = raw_record(record)
         try:
-            now, event = arrival(raw), decode_event(raw.value or b"")
-            if event.subject.encode() != raw.key:
-                raise Undecodable("invalid", "subject: is not the key of its record")
+            now, event = _read(raw)
         except Undecodable as error:
             self.counts["undecodable"] += 1
             outputs.append(dead_letter_output(self.topics, raw, str(error), "decide", max(raw.timestamp, customer.now)))
             return customer
         try:
             advanced = step(self.policy, customer, [event], now)
-        except Exception as error:  # noqa: BLE001 (a fault of ours: it must not let an ask slip out, nor stop the partition)
-            return self._quarantine(customer, event, now, raw, error, outputs)
-        self._publish(advanced, event, outputs)
+        except Exception as error:  # a fault of ours: it must neither let an ask slip out nor stop the partition
+            logger.exception(
+                "step_failed", extra={"type": event.type, "partition": raw.partition, "offset": raw.offset}
+            )
+            return self._quarantine(customer, now, raw, error, outputs)
+        self._publish(advanced, outputs)
         return advanced.customer
 
     def _quarantine(
-        self, customer: Customer, event: Event, now: int, raw: RawRecord, error: Exception, outputs: list[Output]
+        self, customer: Customer, now: int, raw: RawRecord, error: Exception, outputs: list[Output]
     ) -> Customer:
         self.counts["quarantined"] += 1
-        logger.error(
-            "step_failed", extra={"type": event.type, "partition": raw.partition, "offset": raw.offset}, exc_info=error
-        )
         now = max(now, customer.now)
         outputs.append(dead_letter_output(self.topics, raw, f"fault: {type(error).__name__}", "decide", now))
         held = customer.copy()
         held.quarantined, held.now = True, now
         try:
             advanced = step(self.policy, held, [], now)
-        except Exception as again:  # noqa: BLE001 (the state itself is what our code fails on: hold it, ask nothing)
-            logger.error("quarantine_failed", extra={"partition": raw.partition, "offset": raw.offset}, exc_info=again)
+        except Exception:  # the state itself is what our code fails on: hold it, ask nothing
+            logger.exception("quarantine_failed", extra={"partition": raw.partition, "offset": raw.offset})
             return held
-        self._publish(advanced, event, outputs)
+        self._publish(advanced, outputs)
         return advanced.customer
 
-    def _publish(self, advanced: Advanced, event: Event, outputs: list[Output]) -> None:
+    def _publish(self, advanced: Advanced, outputs: list[Output]) -> None:
         now = advanced.customer.now
         for effect in advanced.effects:
             if isinstance(effect, Decision):
@@ -146,3 +144,11 @@ class Decide:
             if due != woken_before[key]:
                 wakeups[key] = None if due is None else encode_wakeup(due, stored.mark)
         return {"customers": customers, "wakeups": wakeups}
+
+
+def _read(raw: RawRecord) -> tuple[int, Event]:
+    """A record of ``customer-events`` as arrival stamp and event. Raises Undecodable."""
+    now, event = arrival(raw), decode_event(raw.value or b"")
+    if event.subject.encode() != raw.key:
+        raise Undecodable("invalid", "subject: is not the key of its record")
+    return now, event

@@ -1,9 +1,9 @@
 """The ledger agent: requests in, one atomic script in Redis, answers appended to ``customer-events``.
 
-At least once: a batch that is repeated after a crash gets the same answers (the ledger is idempotent by command id) under
-the same event ids. While Redis is away every request is answered ``unavailable``, and what must not be lost (confirmations,
-releases, switches) is tried again before anything else. A ledger that lost its memory answers nothing until it has been
-rebuilt from ``ledger-requests``.
+At least once: a batch that is repeated after a crash gets the same answers (the ledger is idempotent by command id)
+under the same event ids. While Redis is away every request is answered ``unavailable``, and what must not be lost
+(confirmations, releases, switches) is tried again before anything else. A ledger that lost its memory answers nothing
+until it has been rebuilt from ``ledger-requests``.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Ledger(Protocol):
 class LedgerAgent:
     """The processor of the ledger agent.
 
-    ``send`` appends records and returns when they are acknowledged: what one turn says must be durable before the next is
-    applied, or a crash between a resumption and a pause would leave customers waiting for ever. ``history`` reads
+    ``send`` appends records and returns when they are acknowledged: what one turn says must be durable before the next
+    is applied, or a crash between a resumption and a pause would leave customers waiting for ever. ``history`` reads
     ``ledger-requests`` from its start to its present end, merged by instant. Rivals for one account and instant meet
     because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting.
     """

@@ -24,7 +24,7 @@ from referral_stream.contracts.outbound import decode_effect
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.asks import AskRequested, Decision, Effect
 from referral_stream.core.events import FACT_TYPES
-from referral_stream.core.instants import SECOND, parse_instant
+from referral_stream.core.instants import parse_instant, rfc3339
 from referral_stream.stream.names import SOURCES
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until
@@ -111,8 +111,8 @@ class Topic:
 class Pipeline:
     """One deployment: its settings, its topics, its workers.
 
-    ``policy`` is the text of a policy file; ``user`` a user of a secured broker; further settings by their names in
-    small letters, as text. Leaving the context ends every worker.
+    ``policy`` is the text of a policy file, ``user`` a user of a secured broker, ``settings`` are further ones by their
+    names in small letters; an empty one is left out. Leaving the context ends every worker.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Pipeline:
         policy: str = "",
         start: int = TUESDAY,
         user: str = "",
-        **settings: str,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.name = f"live-{uuid4().hex[:8]}"
         self.home = home
@@ -147,7 +147,7 @@ class Pipeline:
             "policy_file": str(self.policy_file),
             "clock_start": str(self._start),
             "clock_started_at": str(self._started_at),
-            **settings,
+            **(settings or {}),
         }
 
     def __enter__(self) -> Self:
@@ -182,10 +182,10 @@ class Pipeline:
         made = self.run_command("topics", "create")
         assert made.returncode == 0, made.stderr
 
-    def run_command(self, *arguments: str, seconds: float = 60, **settings: str) -> subprocess.CompletedProcess[str]:
-        """``referral-stream`` with these arguments, to its end; an empty setting is left out."""
+    def run_command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """``referral-stream`` with these arguments, to its end."""
         command = self._command(*arguments, **settings)
-        return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, cwd=self.home)
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=self.home)
 
     def start(self, role: str = "all", **settings: str) -> ServerProcess:
         """Start a worker; it reads from its topics some seconds later."""
@@ -308,8 +308,7 @@ class Pipeline:
 
 def cloud_event(kind: str, customer: str | None, at: int, data: Mapping[str, Any], **attributes: Any) -> dict[str, Any]:
     """A structured CloudEvent with an event time in epoch ms."""
-    time_text = f"{_rfc3339(at)}"
-    whole = {"specversion": "1.0", "id": uuid4().hex, "source": "shop", "type": kind, "time": time_text, "data": data}
+    whole = {"specversion": "1.0", "id": uuid4().hex, "source": "shop", "type": kind, "time": rfc3339(at), "data": data}
     return whole | ({"subject": customer} if customer is not None else {}) | attributes
 
 
@@ -350,11 +349,6 @@ def _raw(message: Any, shown_as: str) -> RawRecord:
         value=message.value(),
         headers=tuple(message.headers() or ()),
     )
-
-
-def _rfc3339(instant: int) -> str:
-    seconds, millis = divmod(instant, SECOND)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{millis:03d}Z"
 
 
 def _real_now() -> int:

@@ -158,8 +158,15 @@ def _live(ask: AskRequested) -> Ask:
 
 
 def _oracles(ask: dict[str, Any]) -> Ask:
-    names = ("customer_id", "trigger", "subject", "command_id", "opportunity_id", "mode")
-    return Ask(*[ask[name] for name in names], channels=tuple(ask["channels"]))
+    return Ask(
+        ask["customer_id"],
+        ask["trigger"],
+        ask["subject"],
+        ask["command_id"],
+        ask["opportunity_id"],
+        ask["mode"],
+        tuple(ask["channels"]),
+    )
 
 
 def _outcome(ask: AskRequested) -> str:

@@ -8,7 +8,7 @@ for the oracle to say.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -394,3 +394,12 @@ def messages(told: list[Story], act: Act, now: int) -> list[Message]:
     lines = [line for story in told for line in story.acts[act]]
     lines.sort(key=lambda line: (line.age // DAY, derived_id(line.id)))
     return [line.message(now) for line in lines]
+
+
+def a_promoter(name: str, now: int, age: int = HOUR, *, strong: bool = False, **profile: Any) -> list[Message]:
+    """One who may be asked, and whose answer is ``age`` ms old; on one partition, so that all arrives in this order."""
+    story = Story(softly_asked_promoter, 0, name=name)
+    story.is_known(strong=strong, **profile)
+    story.nps(9, age)
+    lines = [line for act in Act for line in story.acts[act]]
+    return [replace(line.message(now), topic="profile", partitioner=JAVA) for line in lines]

@@ -16,7 +16,7 @@ from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 from tests.integration.live import Message, Pipeline, cloud_event, facts
-from tests.integration.scripted import Act, Story, messages, softly_asked_promoter
+from tests.integration.scripted import a_promoter
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 from tests.services.redis import RedisServer
@@ -103,7 +103,7 @@ def pipeline(
 
 @dataclass(frozen=True)
 class Aftermath:
-    """What came of the bad records: the records themselves and their dead letters, by the key that they have in common."""
+    """The bad records and their dead letters, by the key that they have in common."""
 
     sources: dict[bytes, RawRecord]
     letters: dict[bytes, RawRecord]
@@ -212,7 +212,7 @@ def test_poison_on_our_own_log_stops_no_partition(
 ) -> None:
     subject = "another" if customer.startswith("under") else customer
     sound = orjson.dumps({**cloud_event("goal.achieved", subject, pipeline.now(), {"goal": "g"})})
-    _append(pipeline, "customer-events", customer, sound if value is None else value, [("now", now)] if now else [])
+    _append(pipeline, "customer-events", customer, sound if value is None else value, {"now": now} if now else {})
     pipeline.publish([a_good_one(customer, pipeline.now())])
     pipeline.await_outcome(customer, "deferred")
     (letter,) = [each for each in pipeline.read("dead-letters") if each.key == customer.encode()]
@@ -225,25 +225,17 @@ def test_poison_on_our_own_log_stops_no_partition(
 def test_poison_among_the_ledgers_requests_stops_no_reservation(pipeline: Pipeline) -> None:
     customer = "asked after the poison"
     for value in (b"\x00", b"{}", b'{"type": "reservation.requested", "data": {"command_id": 5}}', b"[]"):
-        _append(pipeline, "ledger-requests", customer, value, [])
-    pipeline.publish(an_eligible_customer(customer, pipeline.now()))
+        _append(pipeline, "ledger-requests", customer, value, {})
+    pipeline.publish(a_promoter(customer, pipeline.now()))
     assert pipeline.await_outcome(customer, "soft", "holdout").trigger == "nps_promoter"
     letters = [each for each in pipeline.read("dead-letters") if each.key == customer.encode()]
     assert {failure(each).stage for each in letters} == {"ledger"}
     assert {original(each).value for each in letters} >= {b"\x00", b"{}", b"[]"}
 
 
-def an_eligible_customer(customer: str, now: int) -> list[Message]:
-    """One whose answer of an hour ago has settled: who may be asked at once."""
-    story = Story(softly_asked_promoter, 0, name=customer)
-    story.is_known()
-    story.nps(9, HOUR)
-    return [message for act in Act for message in messages([story], act, now)]
-
-
-def _append(pipeline: Pipeline, topic: str, key: str, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+def _append(pipeline: Pipeline, topic: str, key: str, value: bytes, headers: dict[str, bytes]) -> None:
     producer = Producer({**pipeline.kafka.client_settings(), "partitioner": "murmur2_random"})
-    producer.produce(pipeline.topic(topic), value, key.encode(), headers=headers)
+    producer.produce(pipeline.topic(topic), value, key.encode(), headers={**headers})
     assert producer.flush(20) == 0
 
 

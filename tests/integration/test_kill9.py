@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from referral_stream.core.asks import AskRequested
-from tests.integration.live import Pipeline, requested
+from tests.integration.live import Pipeline, parsed, requested
 from tests.integration.performance import assert_same_asks, assert_state_is_exact, perform
 from tests.integration.scripted import POLICY, Act
 from tests.services.kafka import KafkaServer
@@ -19,7 +19,7 @@ from tests.services.process import wait_until
 from tests.services.redis import RedisServer
 
 STORES = {
-    # A worker without a name waits until its former self is given up; one with a name takes its partitions back at once.
+    # A worker without a name waits until its former self is given up; one with a name is let in at once.
     "memory": {},
     "rocksdb": {"store": "rocksdb", "static_member": "worker-1"},
 }
@@ -30,22 +30,25 @@ def test_a_killed_worker_loses_no_ask_repeats_none_and_its_state_is_exact(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path: Path, store: str, seed: int
 ) -> None:
     dice = random.Random(seed)
-    # So many more asks are out when the worker dies: most are due within a second of the morning, some come late.
+    # After so many more requests to the ledger: most are due within a second of the morning, some come late.
     kills = {Act.AT_ONCE: dice.randint(1, 300), Act.LATE: dice.randint(1, 60)}
     settings = STORES[store] | ({"data_dir": str(tmp_path / "state")} if store == "rocksdb" else {})
-    with Pipeline(kafka, redis_server.url, tmp_path, policy=POLICY, **settings) as pipeline:
+    with Pipeline(kafka, redis_server.url, tmp_path, policy=POLICY, settings=settings) as pipeline:
         pipeline.create_topics()
         worker = pipeline.start()
-        asks = pipeline.reader("referral-asks", "read_uncommitted")
+        requests = pipeline.reader("ledger-requests", "read_uncommitted")
+
+        def requested_so_far() -> int:
+            return sum(parsed(record).get("type") == "reservation.requested" for record in requests.read())
 
         def kill_and_restart(act: Act) -> None:
             nonlocal worker
             if act in kills:
-                enough = len(asks.records) + kills[act]
-                wait_until(lambda: len(asks.read()) >= enough, f"{enough} asks are out", seconds=60, every=0.01)
+                enough = requested_so_far() + kills[act]
+                wait_until(lambda: requested_so_far() >= enough, f"{enough} asks are requested", seconds=60, every=0.01)
                 worker.kill9()
                 worker = pipeline.start()
-            asks.read()
+            requested_so_far()
 
         performance = perform(pipeline, kill_and_restart)
         assert_same_asks(performance)

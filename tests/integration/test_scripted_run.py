@@ -1,4 +1,4 @@
-"""A thousand customers, seven topics, two partitioners, half a minute: whom the rules choose is asked, and nobody else."""
+"""A thousand customers, seven topics, two partitioners, half a minute: whom the rules choose is asked, nobody else."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from referral_stream.contracts.inbound import Boundary
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
-from referral_stream.local.display import DecisionBoard, Message, on_screen, plain
+from referral_stream.local.display import DecisionBoard, Message, on_screen
 from referral_stream.local.world import CAST, START, demo_world
 from referral_stream.replay.recorded import replay_file
 
@@ -57,54 +57,6 @@ def rendered(renderable: Any, width: int = 160) -> str:
     return page.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (
-            reason("trouble", "ticket 4711 is open", "until_event", "ticket.solved"),
-            "ticket 4711 is open, waits for it to be solved",
-        ),
-        (
-            reason("too_early", "customer for 12 days", "until", "2026-10-03T09:00:00.000Z"),
-            "too early: customer for 12 days, until Sat 3 Oct 11:00",
-        ),
-        (
-            reason(
-                "overasking",
-                "asked at 2026-08-06T08:20:00.000Z",
-                "until",
-                "2026-11-04T08:20:00.000Z",
-                "one ask in 90 days",
-            ),
-            "asked on Thu 6 Aug 10:20 (one ask in 90 days), until Wed 4 Nov 09:20",
-        ),
-        (
-            reason("moment", "settling", "until", "2026-09-18T11:00:00.000Z"),
-            "lets it settle, planned for Fri 18 Sep 13:00",
-        ),
-        (
-            reason("moment", "no allowed instant is left in the window"),
-            "quiet hours or the weekend outlast the window",
-        ),
-        (
-            reason("propensity", "score 40", "until_event", "signal", "score of 50"),
-            "score 40, an ask needs a score of 50, until the next good signal",
-        ),
-        (reason("consent", "consent withdrawn"), "consent withdrawn"),
-        (
-            reason("trouble", "ticket 7 is open; refund at 2026-09-01T10:00:00.000Z", "until_event", "ticket.solved"),
-            "ticket 7 is open and refund on Tue 1 Sep 12:00, waits for it to be solved",
-        ),
-        (
-            reason("a_gate_of_tomorrow", "a cause of tomorrow", "until_event", "an.event"),
-            "a cause of tomorrow, until an.event",
-        ),
-    ],
-)
-def test_a_reason_is_told_in_plain_words_and_local_time(answer: dict[str, Any], words: str) -> None:
-    assert plain(answer, BERLIN) == words
-
-
 def test_a_row_shows_only_the_latest_decision_of_an_opportunity() -> None:
     board = DecisionBoard(TITLES, BERLIN)
     board.show(a_decision("pending", reason("moment", "settling", "until", "2026-09-15T08:24:00.000Z")))
@@ -129,14 +81,6 @@ def test_a_planned_moment_is_not_told_beside_what_stands_in_the_way() -> None:
     )
     assert line is not None
     assert line.reason == "ticket 4711 is open, waits for it to be solved"
-
-
-def test_a_gate_that_opens_too_late_is_told_with_the_end_of_the_window() -> None:
-    line = DecisionBoard(TITLES, BERLIN).show(
-        a_decision("suppressed", reason("too_early", "customer for 12 days", "until", "2026-10-03T09:00:00.000Z"))
-    )
-    assert line is not None
-    assert line.reason.endswith("until Sat 3 Oct 11:00; the window ends Wed 16 Sep 10:00")
 
 
 def test_a_decision_in_the_same_words_is_shown_once() -> None:

@@ -12,7 +12,9 @@ def ledger_denial(world: World, customer: Customer, opportunity: Opportunity, no
     """Why the ledger refuses, by the first gate that does."""
     policy, account = world.policy, signals.account(customer.known)
     email_hmac = signals.profile_value(customer.known, "email_hmac")
-    if is_paused(world, customer, opportunity.trigger):
+    standing = pauses(world, customer, opportunity.trigger)
+    if standing:
+        world.refused[standing[0]].add(customer.id)
         return {"gate": "paused", "answer": "until_event", "until": "control.resumed"}
     per_person, gap, per_account = (
         policy[name] * DAY for name in ("customer_cap_days", "account_gap_days", "account_cap_days")
@@ -40,10 +42,11 @@ def reserved(world: World, by: str, name: str | None) -> list[datetime]:
     ]
 
 
-def is_paused(world: World, customer: Customer, trigger: str) -> bool:
+def pauses(world: World, customer: Customer, trigger: str) -> list[tuple[str, str]]:
+    """The switches that stop this request, the widest first."""
     segment = signals.profile_value(customer.known, "segment") or ""
     scopes = (("all", ""), ("trigger", trigger), ("segment", segment))
-    return any(max(world.switches[scope])[1] for scope in scopes if scope in world.switches)
+    return [scope for scope in scopes if scope in world.switches and max(world.switches[scope])[1]]
 
 
 def report_opening(world: World, trigger: str, now: datetime) -> None:

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from tests.oracle import past_asks, signals
 from tests.oracle.gates import Situation, answers_of_all_but_moment, held_out, reason
-from tests.oracle.ledger import is_paused, ledger_denial, report_opening
+from tests.oracle.ledger import ledger_denial, report_opening
 from tests.oracle.moments import moment_answer, moment_channel
 from tests.oracle.policy import Policy, policy_with
 from tests.oracle.records import DeadLetter, Event, Record, Skipped, event_of, instant, uid
@@ -346,22 +346,25 @@ def emit(world: World, customer: Customer, opportunity: Opportunity, now: dateti
 
 
 def take_control(world: World, event: Event, now: datetime) -> set[str]:
-    """Turns a switch; at the end of a pause, who was refused for it is asked about again."""
+    """Turns a switch; at the end of a pause, who was refused for it may ask again, whatever else stands."""
     if is_redelivery(world.control_arrivals, event, now):
         return set()
     body = event["data"]
     scope = body["scope"], "" if body["scope"] == "all" else body.get("name", "")
+    was_paused = scope in world.switches and max(world.switches[scope])[1]
     world.switches[scope].append((stamp(event), event["type"] == "control.paused"))
-    if event["type"] == "control.paused":
+    if max(world.switches[scope])[1]:
+        if not was_paused:
+            world.refused[scope].clear()
         return set()
     touched = set()
-    for customer in sorted(world.customers.values(), key=lambda c: c.id):
+    for name in sorted(world.refused[scope]):
+        customer = world.customers[name]
         for opportunity in customer.live():
-            refused = opportunity.denial is not None and opportunity.denial["gate"] == "paused"
-            if refused and not is_paused(world, customer, opportunity.trigger):
+            if opportunity.denial is not None and opportunity.denial["gate"] == "paused":
                 opportunity.denial = None
-                touched.add(customer.id)
-        if customer.id in touched:
+                touched.add(name)
+        if name in touched:
             judge_earlier_days(customer, now)
             evaluate(world, customer, now, None)
     return touched

@@ -71,6 +71,7 @@ class World:
     switches: dict[tuple[str, str], list[tuple[tuple[datetime, str, str], bool]]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    refused: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     openings: dict[tuple[str, datetime], int] = field(default_factory=lambda: defaultdict(int))
     reservations: list[Row] = field(default_factory=list)  # at, customer, command_id, account, hmac
     wakeups: list[tuple[datetime, str]] = field(default_factory=list)

@@ -99,7 +99,7 @@ class _Making:
             people.append(Person(f"c{number}", own, channels))
         for person in people:
             self.history(person, size)
-        count = random.choice((3, 6, 10, 16, 25, 40)) * (1 + size // 3)
+        count = random.choice((6, 10, 16, 25, 40)) * (1 + size // 3)
         for _ in range(count):
             self.something(random.choice(people))
         if size > 1 and random.random() < 0.4:
@@ -414,7 +414,7 @@ class _Making:
     def burst(self, person: Person) -> None:
         """Many openings in one hour."""
         time = self.instant(person)
-        for number in range(self.random.choice((4, 60))):
+        for number in range(self.random.choice((4, 4, 4, 60))):
             someone = Person(f"b{number}", person.zone, ("email",))
             self.add("milestone.reached", someone, {"milestone": "m0", "first_success": True}, time + number * 1_000)
 

@@ -1,4 +1,4 @@
-"""The due index: what is due comes once and in order, again only if it got lost, and never for a partition that is gone."""
+"""The due index: what is due comes once, in order, again only if lost, and never for a partition that is gone."""
 
 from __future__ import annotations
 

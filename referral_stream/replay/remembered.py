@@ -1,0 +1,132 @@
+"""A ledger that remembers what made it what it is, so that a small part of it can be told again.
+
+To try what would become of one customer, a ledger is needed that knows what the real one knows about this customer, this
+address and this account, and that may be spoilt; copying the whole of it for each try would cost too much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+from referral_stream.core.asks import (
+    Effect,
+    OpportunityOpened,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
+)
+from referral_stream.core.caps import Answer, Caps
+from referral_stream.core.events import (
+    ControlResumed,
+    Event,
+    ReservationDenied,
+    ReservationGranted,
+    Scope,
+)
+from referral_stream.core.policy import Policy
+
+Operation: TypeAlias = Callable[[Caps], object]
+
+
+class Whom(NamedTuple):
+    """Customers, addresses and accounts that share caps."""
+
+    customers: Collection[str]
+    emails: Collection[str]
+    accounts: Collection[str]
+
+
+class RememberingCaps(Caps):
+    """The ledger of a fact replay: the rules of :class:`Caps`, and a memory of what changed its state."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self._policy = policy
+        self._requests: list[ReservationRequested] = []
+        self._operations: list[tuple[str | None, Operation]] = []  # with the command they are about, if any
+
+    def request(self, request: ReservationRequested) -> Answer:
+        answer = super().request(request)
+        match answer:
+            case ReservationGranted() | ReservationDenied(gate="paused"):
+                self._requests.append(request)
+                self._operations.append((request.command_id, lambda caps: caps.request(request)))
+            case _:
+                pass  # a refusal for a cap leaves no trace
+        return answer
+
+    def confirm(self, confirmed: ReservationConfirmed) -> None:
+        super().confirm(confirmed)
+        self._operations.append((confirmed.command_id, lambda caps: caps.confirm(confirmed)))
+
+    def release(self, released: ReservationReleased) -> None:
+        super().release(released)
+        self._operations.append((released.command_id, lambda caps: caps.release(released)))
+
+    def pause(self, scope: Scope, name: str | None, now: int) -> bool:
+        changed = super().pause(scope, name, now)
+        self._operations.append((None, partial(Caps.pause, scope=scope, name=name, now=now)))
+        return changed
+
+    def resume(self, scope: Scope, name: str | None, now: int) -> tuple[str, ...]:
+        refused = super().resume(scope, name, now)
+        self._operations.append((None, partial(Caps.resume, scope=scope, name=name, now=now)))
+        return refused
+
+    def about(self, whom: Whom) -> Caps:
+        """A ledger of its own with all switches, and with the asks that count for these customers."""
+        commands = {
+            request.command_id
+            for request in self._requests
+            if request.customer_id in whom.customers
+            or request.email_hmac in whom.emails
+            or request.account_id in whom.accounts
+        }
+        told = Caps(self._policy)
+        for command, operation in self._operations:
+            if command is None or command in commands:
+                operation(told)
+        return told
+
+
+class RecordedLedger:
+    """What the ledger behind a log of ``customer-events`` must have known, pieced together from its recorded answers."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.caps = RememberingCaps(policy)
+        self._triggers = tuple(policy.triggers)
+        self._pending: dict[str, ReservationRequested] = {}
+
+    def asked(self, effect: Effect) -> None:
+        """What a step told the ledger."""
+        match effect:
+            case ReservationRequested():
+                self._pending[effect.command_id] = effect
+            case ReservationConfirmed():
+                self.caps.confirm(effect)
+            case ReservationReleased():
+                self.caps.release(effect)
+            case OpportunityOpened():
+                self.caps.opened(effect)
+            case _:
+                pass
+
+    def answered(self, event: Event, now: int) -> None:
+        """A recorded answer: what the ledger knew by then, whoever it had it from."""
+        match event.data:
+            case ReservationGranted(command_id=command) if command in self._pending:
+                self.caps.request(self._pending.pop(command))
+            case ReservationDenied(command_id=command, gate="paused") if command in self._pending:
+                # Which switch it was is not recorded; that of the trigger does for whoever was refused.
+                request = self._pending.pop(command)
+                self.caps.pause("trigger", request.trigger, now)
+                self.caps.request(request)
+            case ReservationDenied(command_id=command):
+                self._pending.pop(command, None)
+            case ControlResumed():
+                for trigger in self._triggers:
+                    self.caps.resume("trigger", trigger, now)
+            case _:
+                pass

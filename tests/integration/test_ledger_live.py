@@ -1,0 +1,189 @@
+"""The ledger in Redis, live: caps hold across customers and partitions, and without a ledger nobody is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from referral_stream.core.asks import Decision, derived_id
+from referral_stream.core.instants import HOUR, SECOND
+from referral_stream.stream.transport import partition_of
+from tests.integration.live import PARTITIONS, Message, Pipeline, cloud_event, parsed, requested
+from tests.integration.scripted import a_promoter
+from tests.services.kafka import KafkaServer
+from tests.services.process import wait_until
+from tests.services.redis import RedisServer
+
+POLICY = """
+name = "impatient"
+[moments]
+rival_wait_seconds = 0
+[triggers.nps_promoter]
+window_hours = 1
+settle_seconds = 1
+[ledger]
+answer_seconds = 3
+retry_seconds = 1
+retry_limit_seconds = 2
+[holdout]
+percent = 0
+"""
+"""No holdout: here everybody who may be asked is asked."""
+
+AGE = HOUR // 2
+"""Of the answers: they have settled, and the window lasts for another half an hour."""
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A Redis of the test's own that forgets everything when it is killed."""
+    with RedisServer(append_only=False) as server:
+        yield server
+
+
+@pytest.fixture
+def pipeline(kafka: KafkaServer, redis: RedisServer, tmp_path: Path) -> Iterator[Pipeline]:
+    with Pipeline(kafka, redis.url, tmp_path, policy=POLICY) as pipeline:
+        pipeline.create_topics()
+        pipeline.start()
+        yield pipeline
+
+
+def held_by(gate: str, customer: str, saw: str = "") -> Callable[[Decision], bool]:
+    """Decisions about the customer in which this gate blocks, and no other but the moment's."""
+
+    def held(decision: Decision) -> bool:
+        blocking = [reason for reason in decision.reasons if reason.answer != "pass" and reason.gate != "moment"]
+        return decision.customer_id == customer and [r.gate for r in blocking] == [gate] and saw in blocking[0].saw
+
+    return held
+
+
+def whom(pipeline: Pipeline) -> list[str]:
+    """The customers asked so far, sorted; fails if a command is there twice."""
+    return sorted(ask.customer_id for ask in requested(pipeline.asks()).values())
+
+
+def a_switch(pipeline: Pipeline, kind: str, scope: str, name: str | None = None) -> Message:
+    data = {"scope": scope, "by": "the test", "why": "to see"} | ({"name": name} if name else {})
+    return Message("responses", orjson.dumps(cloud_event(f"control.{kind}", None, pipeline.now(), data)))
+
+
+def on_different_partitions(name: str, count: int) -> list[str]:
+    """Customer ids of which no two share a partition of ours."""
+    found: dict[int, str] = {}
+    for number in range(1_000):
+        customer = f"{name}-{number}"
+        found.setdefault(partition_of(customer.encode(), PARTITIONS), customer)
+    return list(found.values())[:count]
+
+
+def test_while_redis_is_away_nobody_is_asked_and_its_memory_comes_back_from_the_log(
+    pipeline: Pipeline, redis: RedisServer
+) -> None:
+    shared: dict[str, Any] = {"account_id": "acme", "email_hmac": "ab" * 32}
+    pipeline.publish(a_promoter("asked-before", pipeline.now(), AGE, **shared))
+    pipeline.await_outcome("asked-before", "soft")
+
+    redis.kill9()
+    pipeline.publish(a_promoter("in-time", pipeline.now(), AGE))
+    closing = pipeline.now() + 8 * SECOND
+    pipeline.publish(a_promoter("too-late", pipeline.now(), HOUR - 8 * SECOND))
+    for customer in ("in-time", "too-late"):
+        held = pipeline.await_decided(held_by("overasking", customer, "ledger_unavailable"), f"{customer} must wait")
+        assert held.outcome == "deferred"
+    pipeline.await_clock(closing)
+    assert held_by("overasking", "too-late", "ledger_unavailable")(pipeline.await_outcome("too-late", "suppressed"))
+    assert whom(pipeline) == ["asked-before"]
+
+    redis.start()
+    pipeline.await_outcome("in-time", "soft")
+    pipeline.publish(a_promoter("same-account", pipeline.now(), AGE, account_id="acme"))
+    pipeline.publish(a_promoter("same-person", pipeline.now(), AGE, email_hmac="ab" * 32))
+    pipeline.await_decided(held_by("account", "same-account"), "the account's ask is remembered")
+    pipeline.await_decided(held_by("overasking", "same-person"), "the person's ask is remembered")
+    assert whom(pipeline) == ["asked-before", "in-time"]
+    assert "ledger_rebuilt" in pipeline.log()
+
+
+def test_a_pause_holds_everybody_back_and_outlives_the_memory_of_redis(pipeline: Pipeline, redis: RedisServer) -> None:
+    pipeline.publish([a_switch(pipeline, "paused", "trigger", "nps_promoter")])
+    requests = pipeline.reader("ledger-requests")
+    wait_until(lambda: any(parsed(each)["type"] == "control.paused" for each in requests.read()), "the pause is logged")
+    pipeline.publish(a_promoter("first", pipeline.now(), AGE))
+    pipeline.await_decided(held_by("paused", "first"), "first is held by the pause")
+
+    redis.kill9()
+    redis.start()
+    pipeline.publish(a_promoter("second", pipeline.now(), AGE))
+    pipeline.await_decided(held_by("paused", "second"), "second is held by the pause that was rebuilt")
+    assert whom(pipeline) == []
+
+    pipeline.publish([a_switch(pipeline, "resumed", "trigger", "nps_promoter")])
+    for customer in ("first", "second"):
+        pipeline.await_outcome(customer, "soft")
+    assert whom(pipeline) == ["first", "second"]
+
+
+@pytest.fixture(scope="module")
+def shared(
+    kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pipeline]:
+    """For the tests that leave Redis in peace."""
+    with Pipeline(kafka, redis_server.url, tmp_path_factory.mktemp("ledger"), policy=POLICY) as pipeline:
+        pipeline.create_topics()
+        pipeline.start()
+        yield pipeline
+
+
+def test_of_the_contacts_of_one_account_only_the_best_is_asked_at_one_instant(shared: Pipeline) -> None:
+    contacts = on_different_partitions("contact", 3)
+    now, soon = shared.now(), -3 * SECOND  # all become due at the same instant, when all of them are known
+    for number, contact in enumerate(contacts):
+        shared.publish(a_promoter(contact, now, soon, strong=number == 1, account_id="umbrella"))
+    shared.await_outcome(contacts[1], "asked")
+    for contact in (contacts[0], contacts[2]):
+        shared.await_decided(held_by("account", contact), f"{contact} is held by the account's cap")
+    assert [customer for customer in whom(shared) if customer in contacts] == [contacts[1]]
+
+
+def test_one_person_under_many_customer_ids_is_asked_once(shared: Pipeline) -> None:
+    ids = on_different_partitions("id", 4)
+    for customer in ids:
+        shared.publish(a_promoter(customer, shared.now(), AGE, email_hmac="cd" * 32))
+    for customer in ids:
+        shared.await_outcome(customer, "soft", "suppressed")
+    assert len([customer for customer in whom(shared) if customer in ids]) == 1
+
+
+def test_a_failed_delivery_gives_the_account_back(shared: Pipeline) -> None:
+    shared.publish(a_promoter("unlucky", shared.now(), AGE, account_id="initech"))
+    shared.await_outcome("unlucky", "soft")
+    command = derived_id("command", "unlucky", "nps_promoter", "unlucky/r1", 1)
+    failed = cloud_event("ask.acknowledged", "unlucky", shared.now(), {"command_id": command, "status": "failed"})
+    shared.publish([Message("responses", orjson.dumps(failed))])
+    requests = shared.reader("ledger-requests")
+    wait_until(
+        lambda: any(parsed(each)["type"] == "reservation.released" for each in requests.read()), "it is released"
+    )
+    shared.publish(a_promoter("colleague", shared.now(), AGE, account_id="initech"))
+    shared.await_outcome("colleague", "soft")
+
+
+def test_a_switch_for_all_stops_every_trigger_and_lets_all_go_on(shared: Pipeline) -> None:
+    shared.publish([a_switch(shared, "paused", "all")])
+    requests = shared.reader("ledger-requests")
+    wait_until(lambda: any(parsed(each)["type"] == "control.paused" for each in requests.read()), "the pause is logged")
+    waiting = [f"waiting-{number}" for number in range(5)]
+    for customer in waiting:
+        shared.publish(a_promoter(customer, shared.now(), AGE))
+    for customer in waiting:
+        shared.await_decided(held_by("paused", customer), f"{customer} is held by the pause")
+    assert not set(waiting) & set(whom(shared))
+    shared.publish([a_switch(shared, "resumed", "all")])
+    for customer in waiting:
+        shared.await_outcome(customer, "soft")

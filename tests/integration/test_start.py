@@ -1,0 +1,103 @@
+"""What keeps a worker from starting is one line that names the key and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.live import UNEVEN, Pipeline
+from tests.services.kafka import KafkaServer
+from tests.services.process import free_port
+
+NO_REDIS = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def pipeline(kafka: KafkaServer, tmp_path: Path) -> Pipeline:
+    return Pipeline(kafka, NO_REDIS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "remedy"),
+    [
+        ({"partitions": "0"}, "PARTITIONS", "greater than or equal to 1"),
+        ({"kafka_brokers": "nowhere"}, "KAFKA_BROKERS", "host:port"),
+        ({"kafka_broker": "localhost:9092"}, "KAFKA_BROKER", "did you mean REFERRAL_STREAM_KAFKA_BROKERS?"),
+        ({"store": "rocksdb"}, "STORE", "needs REFERRAL_STREAM_DATA_DIR"),
+        ({"email_key": ""}, "EMAIL_KEY", "set it"),
+        ({"email_key": "short"}, "EMAIL_KEY", "at least 16 characters"),
+        ({"kafka_security": "SASL_SSL"}, "KAFKA_SECURITY", "needs REFERRAL_STREAM_KAFKA_USERNAME"),
+        ({"kafka_security": "SSL", "kafka_ca_file": "/no/such/file"}, "KAFKA_CA_FILE", "No such file"),
+        ({"redis_url": "localhost:6379"}, "REDIS_URL", "redis://"),
+        ({"topic_adapters": "billing=strype"}, "TOPIC_ADAPTERS", "stripe"),
+        ({"clock_started_at": ""}, "CLOCK_START", "go together"),
+        ({"policy_file": "/no/such/file"}, "/no/such/file", "No such file"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_named_with_its_remedy(
+    pipeline: Pipeline, settings: dict[str, str], key: str, remedy: str
+) -> None:
+    done = pipeline.run_command("run", **settings)
+    (line,) = done.stderr.splitlines()
+    assert key in line
+    assert remedy in line
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "key", "remedy"),
+    [
+        ("[moments]\nrival_wait_secs = 3\n", "moments.rival_wait_secs", "did you mean 'rival_wait_seconds'?"),
+        ("[score]\ndirect_at = 'high'\n", "score.direct_at", "valid integer"),
+        ("[score]\nsoft_at = 80\n", "score", "must not exceed direct_at"),
+        ("[triggers.renewal]\nwindow_day = 1\n", "triggers.renewal.window_day", "did you mean 'window_days'?"),
+        ("[moments\n", "policy.toml", "not TOML"),
+    ],
+    ids=str,
+)
+def test_a_wrong_policy_is_named_with_its_remedy(pipeline: Pipeline, policy: str, key: str, remedy: str) -> None:
+    pipeline.policy_file.write_text(policy)
+    done = pipeline.run_command("run")
+    (line,) = done.stderr.splitlines()
+    assert key in line
+    assert remedy in line
+    assert done.returncode == 2
+
+
+def test_every_wrong_setting_is_named_at_once(pipeline: Pipeline) -> None:
+    done = pipeline.run_command("run", partitions="many", email_key="", store="tape")
+    assert [line.removeprefix("Error: ").partition(":")[0] for line in done.stderr.splitlines()] == [
+        "REFERRAL_STREAM_EMAIL_KEY",
+        "REFERRAL_STREAM_PARTITIONS",
+        "REFERRAL_STREAM_STORE",
+    ]
+    assert done.returncode == 2
+
+
+def test_topics_that_are_missing_are_named(pipeline: Pipeline) -> None:
+    done = pipeline.run_command("run")
+    (line,) = done.stderr.splitlines()
+    assert all(pipeline.topic(name) in line for name in (*UNEVEN, "customer-events", "dead-letters"))
+    assert "referral-stream topics create" in line
+    assert done.returncode == 1
+
+
+def test_another_number_of_partitions_than_the_topics_have_is_refused(pipeline: Pipeline) -> None:
+    pipeline.create_topics()
+    done = pipeline.run_command("run", partitions="5")
+    (line,) = done.stderr.splitlines()
+    assert f"{pipeline.topic('customer-events')} has 4 partitions, the settings say 5" in line
+    assert "set REFERRAL_STREAM_PARTITIONS=4" in line
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("command", [("run",), ("run", "ingest"), ("topics", "create"), ("topics", "check")])
+def test_a_broker_that_is_not_there_is_named(pipeline: Pipeline, command: tuple[str, ...]) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    done = pipeline.run_command(*command, kafka_brokers=nobody)
+    (line,) = done.stderr.splitlines()
+    assert nobody in line
+    assert "REFERRAL_STREAM_KAFKA_BROKERS" in line
+    assert done.returncode == 1

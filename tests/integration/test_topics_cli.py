@@ -1,0 +1,172 @@
+"""``topics create`` and ``topics check``, and the whole pipeline on a broker that wants TLS and a password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from referral_stream.core.instants import DAY
+from tests.integration.live import PARTITIONS, UNEVEN, Pipeline
+from tests.integration.scripted import a_promoter
+from tests.services.kafka import KafkaServer
+from tests.services.redis import RedisServer
+
+NO_REDIS = "redis://127.0.0.1:1/0"
+
+OURS = {
+    "customer-events": ("delete", 400 * DAY),
+    "ledger-requests": ("delete", 400 * DAY),
+    "referral-asks": ("delete", 400 * DAY),
+    "referral-decisions": ("delete", 400 * DAY),
+    "dead-letters": ("delete", 30 * DAY),
+}
+"""Cleanup and retention, ms."""
+
+
+@pytest.fixture(scope="module")
+def pipeline(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """No worker runs here."""
+    pipeline = Pipeline(kafka, NO_REDIS, tmp_path_factory.mktemp("topics"))
+    pipeline.create_topics()
+    return pipeline
+
+
+def settings_of(kafka: KafkaServer, topic: str) -> dict[str, str]:
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    (found,) = AdminClient(kafka.client_settings()).describe_configs([resource]).values()
+    return {name: entry.value for name, entry in found.result(20).items()}
+
+
+def alter(kafka: KafkaServer, topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    (altered,) = AdminClient(kafka.client_settings()).incremental_alter_configs([resource]).values()
+    altered.result(20)
+
+
+def test_create_makes_every_topic_as_the_contract_wants_it(kafka: KafkaServer, pipeline: Pipeline) -> None:
+    topics = AdminClient(kafka.client_settings()).list_topics(timeout=20).topics
+    for name, (cleanup, retention) in OURS.items():
+        settings = settings_of(kafka, pipeline.topic(name))
+        assert (settings["cleanup.policy"], settings["retention.ms"]) == (cleanup, str(retention))
+        assert len(topics[pipeline.topic(name)].partitions) == PARTITIONS
+    for table in ("customers", "wakeups"):
+        changelog = f"{pipeline.name}-decide-{table}-changelog"
+        assert settings_of(kafka, changelog)["cleanup.policy"] == "compact"
+        assert len(topics[changelog].partitions) == PARTITIONS
+
+
+def test_create_makes_source_topics_that_nobody_has_made_yet(kafka: KafkaServer, tmp_path: Path) -> None:
+    alone = Pipeline(kafka, NO_REDIS, tmp_path)
+    alone.create_topics(sources={})
+    assert alone.run_command("topics", "check").returncode == 0
+    assert set(map(alone.topic, UNEVEN)) <= set(AdminClient(kafka.client_settings()).list_topics(timeout=20).topics)
+
+
+def test_create_leaves_alone_what_is_there(pipeline: Pipeline) -> None:
+    again = pipeline.run_command("topics", "create")
+    assert again.returncode == 0
+    assert "nothing to do" in again.stdout
+
+
+def test_check_finds_nothing_wrong_with_what_create_made(pipeline: Pipeline) -> None:
+    checked = pipeline.run_command("topics", "check")
+    assert checked.returncode == 0
+    lines = checked.stdout.splitlines()
+    assert len(lines) == len(UNEVEN) + len(OURS) + 2
+    assert all(line.endswith(": ok") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("topic", "name", "wrong", "right"),
+    [
+        ("customer-events", "retention.ms", DAY, 400 * DAY),
+        ("dead-letters", "retention.ms", DAY, 30 * DAY),
+        ("referral-asks", "cleanup.policy", "compact", "delete"),
+    ],
+)
+def test_check_names_a_wrong_setting_and_what_mends_it(
+    kafka: KafkaServer, pipeline: Pipeline, topic: str, name: str, wrong: object, right: object
+) -> None:
+    alter(kafka, pipeline.topic(topic), name, str(wrong))
+    checked = pipeline.run_command("topics", "check")
+    alter(kafka, pipeline.topic(topic), name, str(right))
+    assert checked.returncode == 1
+    found = [line for line in checked.stdout.splitlines() if not line.endswith(": ok")]
+    assert found == [
+        f"{pipeline.topic(topic)}: {name} is {wrong}, should be {right}",
+        f"    kafka-configs --alter --topic {pipeline.topic(topic)} --add-config {name}={right}",
+    ]
+
+
+def test_check_lets_topics_be_kept_longer_than_we_need_them(kafka: KafkaServer, pipeline: Pipeline) -> None:
+    alter(kafka, pipeline.topic("customer-events"), "retention.ms", "-1")
+    assert pipeline.run_command("topics", "check").returncode == 0
+
+
+def test_check_names_another_number_of_partitions_and_what_to_do(pipeline: Pipeline) -> None:
+    checked = pipeline.run_command("topics", "check", partitions="6")
+    assert checked.returncode == 1
+    assert f"{pipeline.topic('customer-events')}: has 4 partitions, the settings say 6" in checked.stdout
+    assert "set REFERRAL_STREAM_PARTITIONS=4" in checked.stdout
+    assert f"{pipeline.topic('nps')}: ok" in checked.stdout  # has 3, as its producers like it
+
+
+def test_check_names_topics_that_are_missing(pipeline: Pipeline) -> None:
+    checked = pipeline.run_command("topics", "check", topic_prefix=f"{pipeline.name}-elsewhere.")
+    assert checked.returncode == 1
+    assert f"{pipeline.name}-elsewhere.customer-events: does not exist" in checked.stdout
+    assert "referral-stream topics create" in checked.stdout
+
+
+@pytest.fixture(scope="module")
+def secured() -> Iterator[KafkaServer]:
+    """A broker that speaks TLS only, and lets nobody in without a password, nor further than he was granted."""
+    with KafkaServer(secured=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def protected(
+    kafka: KafkaServer, secured: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pipeline]:
+    """``kafka`` is asked for only for its skip where there is none."""
+    assert kafka.bootstrap != secured.bootstrap
+    credentials = {
+        "kafka_security": "SASL_SSL",
+        "kafka_sasl_mechanism": "SCRAM-SHA-512",
+        "kafka_username": "app",
+        "kafka_password": secured.passwords["app"],
+        "kafka_ca_file": str(secured.ca_file),
+    }
+    folder = tmp_path_factory.mktemp("secured")
+    with Pipeline(secured, redis_server.url, folder, user="app", settings=credentials) as pipeline:
+        secured.grant("app", pipeline.name)
+        pipeline.create_topics()
+        yield pipeline
+
+
+def test_the_whole_pipeline_runs_behind_tls_and_passwords_with_rights_on_its_own_names_only(
+    protected: Pipeline,
+) -> None:
+    protected.start()
+    protected.publish(a_promoter("asked in private", protected.now() - DAY // 24))
+    protected.await_outcome("asked in private", "soft", "holdout")
+
+
+@pytest.mark.parametrize("command", [("run",), ("topics", "create"), ("topics", "check")])
+@pytest.mark.parametrize(
+    "wrong", [{"kafka_password": "a wrong one"}, {"kafka_username": "nobody"}, {"kafka_ca_file": ""}], ids=str
+)
+def test_who_is_not_let_in_is_told_in_one_line(
+    protected: Pipeline, command: tuple[str, ...], wrong: dict[str, str]
+) -> None:
+    done = protected.run_command(*command, **wrong)
+    (line,) = done.stderr.splitlines()
+    assert protected.kafka.bootstrap in line
+    assert "REFERRAL_STREAM_KAFKA_BROKERS, _SECURITY, _USERNAME and _PASSWORD" in line
+    assert protected.settings["kafka_password"] not in line
+    assert done.returncode == 1
