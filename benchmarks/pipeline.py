@@ -42,7 +42,7 @@ floor = 1_000_000  # the burst breaker would take the job for what it guards aga
 """
 
 QUIET_SECONDS = 2.0
-TIMEOUT_SECONDS = 240.0
+TIMEOUT_SECONDS = 100.0
 
 
 class Rate(NamedTuple):

@@ -111,7 +111,7 @@ def _raw(message: Any) -> RawRecord:
         timestamp=round(message.timestamp * 1000),
         key=message.key,
         value=message.value,
-        headers=tuple((message.headers or {}).items()),
+        headers=tuple(message.headers or ()),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,30 +77,118 @@ def replay(log: Path, policy_file: Path | None, until: str | None, output: Path,
     """
     from rich.console import Console
 
-    from referral_stream.contracts.errors import UnreadableLog
     from referral_stream.contracts.inbound import Boundary
-    from referral_stream.core.instants import parse_instant
     from referral_stream.replay.recorded import replay_file
+    from referral_stream.replay.summary import reading_progress, show_summary
     from referral_stream.settings import replay_email_key
-    from referral_stream.replay.summary import show_summary, reading_progress
 
-    try:
-        end = parse_instant(until)[0] if until else None
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--until") from None
-    policy = _policy(policy_file)
+    end, policy = _instant(until, "--until"), _policy(policy_file)
     boundary = Boundary(email_key=replay_email_key())
-    console = Console(stderr=True)
+    with _readable_log("--facts replays from what it holds"), reading_progress(Console(stderr=True), log) as progress:
+        summary = replay_file(
+            log, output, policy, boundary, until=end, facts_only=facts, skip_bad=skip_bad, progress=progress
+        )
+    show_summary(summary, policy, output)
+
+
+@main.command()
+@click.argument("customer")
+@click.option(
+    "--log", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="The recorded log."
+)
+@click.option(
+    "--policy", "policy_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Policy file."
+)
+@click.option("--at", metavar="T", help="Look from the instant T (RFC 3339). Default: the end of the log.")
+@click.option("--skip-bad", is_flag=True, help="Leave unreadable lines out.")
+@click.option("--json", "as_data", is_flag=True, help="For machines: one JSON object.")
+def explain(customer: str, log: Path, policy_file: Path | None, at: str | None, skip_bad: bool, as_data: bool) -> None:
+    """Tell the story of one CUSTOMER in plain words: what came in, what was decided and why, and what is next.
+
+    Says when they will be asked as things stand, or what would have to happen for it, and by when. Times are the
+    customer's own. Exit code 1 if nothing in the log is about the customer.
+
+    \b
+    Example:  referral-stream explain cus-deniz --log last-quarter.jsonl --at 2026-09-16T12:00:00+02:00
+    """
+    import json
+
+    from rich.console import Console
+
+    from referral_stream.contracts.inbound import Boundary
+    from referral_stream.replay import telling
+    from referral_stream.replay.explain import UnknownCustomer
+    from referral_stream.replay.explain import explain as explained
+    from referral_stream.replay.summary import reading_progress
+    from referral_stream.settings import replay_email_key
+
+    instant, policy = _instant(at, "--at"), _policy(policy_file)
+    boundary = Boundary(email_key=replay_email_key())
     try:
-        with reading_progress(console, log) as progress:
-            summary = replay_file(
-                log, output, policy, boundary, until=end, facts_only=facts, skip_bad=skip_bad, progress=progress
-            )
-    except UnreadableLog as error:
-        raise Unusable(f"{error}  (--skip-bad counts such lines and goes on)") from None
+        with _readable_log(), reading_progress(Console(stderr=True), log) as progress:
+            story = explained(log, customer, policy, boundary, at=instant, skip_bad=skip_bad, progress=progress)
+    except UnknownCustomer as unknown:
+        raise click.ClickException(str(unknown)) from None
+    if as_data:
+        click.echo(json.dumps(telling.as_json(story), ensure_ascii=False, indent=2))
+    else:
+        click.echo(telling.as_text(story), nl=False)
+
+
+@main.group()
+def schemas() -> None:
+    """Write the JSON Schemas of all messages, or check that those on disk are the current ones."""
+
+
+_SCHEMAS_FOLDER = click.option(
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path("schemas"), show_default=True
+)
+
+
+@schemas.command("write")
+@_SCHEMAS_FOLDER
+def schemas_write(folder: Path) -> None:
+    """Write a JSON Schema per message; files of messages that are no more are removed."""
+    from referral_stream.contracts.schemas import documents
+
+    wanted = documents()
+    present = _schemas_in(folder)
+    try:
+        for path in sorted(present.keys() - wanted.keys()):
+            (folder / path).unlink()
+        for path, content in wanted.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
-    show_summary(summary, policy, output)
+    changed = sum(present.get(path) != content for path, content in wanted.items())
+    removed = len(present.keys() - wanted.keys())
+    click.echo(f"{len(wanted)} schemas in {folder}: {changed} changed, {removed} removed")
+
+
+@schemas.command("check")
+@_SCHEMAS_FOLDER
+def schemas_check(folder: Path) -> None:
+    """Compare the files with the messages of this version; exit code 1 if they differ."""
+    from referral_stream.contracts.schemas import drift
+
+    findings = drift(_schemas_in(folder))
+    for finding in findings:
+        click.echo(finding)
+    click.echo(f"{len(findings)} differ: referral-stream schemas write --to {folder}" if findings else "all current")
+    raise SystemExit(1 if findings else 0)
+
+
+def _schemas_in(folder: Path) -> dict[str, bytes]:
+    """Path below ``folder`` → content, of the schemas in the folders of the contract; other files are none of ours."""
+    from referral_stream.contracts.schemas import documents
+
+    folders = sorted({path.partition("/")[0] for path in documents()})
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for name in folders
+        for path in sorted((folder / name).glob("*.json"))
+    }
 
 
 @main.command()
@@ -178,10 +268,69 @@ def doctor() -> None:
     raise SystemExit(0 if asyncio.run(look()) else 1)
 
 
+@main.group("policy")
+def policy_group() -> None:
+    """Check a policy file, and see what every number means."""
+
+
+@policy_group.command("check")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--show", is_flag=True, help="Print every setting, not only those that differ from the default.")
+def policy_check(file: Path, *, show: bool) -> None:
+    r"""Check the policy in FILE: all its faults at once (exit code 2), or what it changes.
+
+    \b
+    Example:  referral-stream policy check examples/policy.toml --show
+    """
+    from rich.console import Console
+
+    from referral_stream.contracts.policy_file import PolicyProblem, read_policy
+    from referral_stream.policy_page import show_policy
+
+    try:
+        policy = read_policy(file)
+    except PolicyProblem as problem:
+        click.echo(str(problem), err=True)
+        raise SystemExit(2) from None
+    except OSError as error:
+        raise Unusable(f"{file}: {error.strerror}") from None
+    show_policy(policy, str(file), Console(), everything=show)
+
+
 class Unusable(click.ClickException):
     """Input that cannot be used: exit code 2."""
 
     exit_code = 2
+
+
+@contextmanager
+def _readable_log(without_beginning: str = "") -> Iterator[None]:
+    """Ends the process with exit code 2 on a log that cannot be replayed, 1 where a file fails.
+
+    ``without_beginning`` is the remedy for a log that starts late.
+    """
+    from referral_stream.contracts.errors import UnreadableLog
+    from referral_stream.replay.reading import BadLine, LogStartsLate
+
+    try:
+        yield
+    except BadLine as error:
+        raise Unusable(f"{error}  (--skip-bad counts such lines and goes on)") from None
+    except LogStartsLate as error:
+        raise Unusable(f"{error}  ({without_beginning})" if without_beginning else str(error)) from None
+    except UnreadableLog as error:
+        raise Unusable(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+def _instant(text: str | None, option: str) -> int | None:
+    from referral_stream.core.instants import parse_instant
+
+    try:
+        return None if text is None else parse_instant(text)[0]
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 def _policy(file: Path | None) -> Policy:

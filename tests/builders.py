@@ -1,7 +1,7 @@
 """Worlds to test with: everything sound unless a test says otherwise.
 
-The week of the tests is that of Monday, 15 June 2026, in Berlin. A customer from :func:`a_customer` passes every gate all
-week long with a score of exactly 70, and an NPS promoter's score is 100.
+The week of the tests is that of Monday, 15 June 2026, in Berlin. A customer from :func:`a_customer` passes every gate
+all week long with a score of exactly 70, and an NPS promoter's score is 100.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def _arrivals(told: Told) -> Iterator[Arrival]:
 
 def blocking(decision: Decision) -> dict[str, str]:
     """The gates that hold it back, with what they wait for: an event's type, a wall time, or ``never``."""
-    answers = {}
+    answers: dict[str, str] = {}
     for reason in decision.reasons:
         if reason.answer == "until":
             assert reason.until is not None

@@ -20,7 +20,7 @@ from referral_stream.contracts.adapted import Accepted, Adapted, Refused, Skippe
 from referral_stream.contracts.adapters import BY_NAME, REGISTRY, Adapter, Reading
 from referral_stream.contracts.bodies import FACT_BODIES, explain, is_too_deep, json_problem
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
-from referral_stream.contracts.themes import THEMES, theme_of
+from referral_stream.contracts.themes import OTHER, THEMES, theme_of
 from referral_stream.core import zones
 from referral_stream.core.asks import derived_id
 from referral_stream.core.events import (
@@ -291,7 +291,8 @@ def _mended(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...]]:
         case Commented():
             # A theme of the producer's own would be a way in for free text.
             own = body.theme if body.theme in THEMES else None
-            return body.model_copy(update={"comment": None, "theme": theme_of(body.comment or "") or own}), flags
+            said = OTHER if body.comment and not body.comment.isspace() else None
+            return body.model_copy(update={"comment": None, "theme": theme_of(body.comment or "") or own or said}), flags
         case AskAnswered():
             return body.model_copy(update={"text": None}), flags
         case ReferralGiven():

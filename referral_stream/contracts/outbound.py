@@ -25,6 +25,7 @@ from referral_stream.core.asks import (
     Effect,
     LedgerRequest,
     OpportunityOpened,
+    ReasonAsked,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
@@ -110,7 +111,7 @@ def encode_effect(effect: Effect, time: int) -> bytes:
         "time": _time_text(time),
         "type": EFFECT_TYPES[kind],
     }
-    if isinstance(effect, AskRequested) and effect.traceparent is not None:
+    if isinstance(effect, AskRequested | ReasonAsked) and effect.traceparent is not None:
         document["traceparent"] = effect.traceparent
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
@@ -141,7 +142,7 @@ def effect_key(effect: Effect) -> bytes:
 def effect_id(effect: Effect) -> str:
     """The CloudEvents id: derived from content, so that a replay writes it again."""
     match effect:
-        case AskRequested():
+        case AskRequested() | ReasonAsked():
             return effect.command_id
         case Decision():
             return effect.decision_id

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from referral_stream.core.policy import Policy, Trigger
+from referral_stream.core.policy import BUILT_IN, Contradictory, Policy, Trigger
+from referral_stream.core.spelling import did_you_mean
 
 EXTENDS = "extends"
+SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+Path_: TypeAlias = tuple[str | int, ...]
 
 
 class PolicyProblem(Exception):
@@ -22,64 +31,176 @@ class PolicyProblem(Exception):
         self.faults = faults
 
 
+class Fault(NamedTuple):
+    """What is wrong; ``keys``: the settings involved, as paths from the top, the first is the one to look at."""
+
+    keys: tuple[Path_, ...]
+    message: str
+
+    def __str__(self) -> str:
+        return f"{'.'.join(map(_shown, self.keys[0])) or 'policy'}: {self.message}"
+
+
 def read_policy(file: Path) -> Policy:
     """The policy in a TOML file; keys left out keep their default. Raises PolicyProblem, OSError."""
     try:
         given = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PolicyProblem(str(file), [f"not TOML: {error}"]) from None
     return build_policy(given, str(file))
 
 
-def build_policy(given: dict[str, Any], name: str = "policy") -> Policy:
-    """The policy of parsed TOML. A trigger table overrides single keys of that trigger. Raises PolicyProblem."""
-    given = dict(given)
-    base = given.pop(EXTENDS, "default")
+def build_policy(given: Mapping[str, Any], name: str = "policy") -> Policy:
+    """The policy of parsed TOML; a table, also a built-in trigger's, overrides single keys. Raises PolicyProblem."""
+    values = dict(given)
+    faults: list[Fault] = []
+    base = values.pop(EXTENDS, "default")
     if base != "default":
-        raise PolicyProblem(name, [f'extends = {base!r}: only "default" can be extended'])
-    defaults = Policy().triggers
-    triggers = given.get("triggers", {})
-    faults = []
-    if isinstance(triggers, dict):
-        faults += [
-            _unknown(f"triggers.{key}", key, list(defaults), "trigger") for key in triggers if key not in defaults
-        ]
-        merged = {
-            key: {**trigger.model_dump(), **triggers.get(key, {})}
-            if isinstance(triggers.get(key, {}), dict)
-            else triggers[key]
-            for key, trigger in defaults.items()
-        }
-        given["triggers"] = merged
-    try:
-        policy = Policy.model_validate(given)
-    except ValidationError as error:
-        raise PolicyProblem(name, faults + [_fault(item) for item in error.errors(include_url=False)]) from None
-    if faults:
-        raise PolicyProblem(name, faults)
+        faults.append(Fault(((EXTENDS,),), f'only "default" can be extended{_got(base)}'))
+    if isinstance(values.get("triggers", {}), dict):
+        triggers, unknown = _merged(values.get("triggers", {}))
+        values["triggers"] = triggers
+        faults += unknown
+    policy, found = _validated(values)
+    faults += found
+    if faults or policy is None:
+        raise PolicyProblem(name, [str(fault) for fault in sorted(faults, key=lambda fault: str(fault.keys[0]))])
     return policy
 
 
-def _fault(error: Any) -> str:
-    path = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        return _unknown(path, str(error["loc"][-1]), _siblings(error["loc"]), "key")
-    got = f" (got {error['input']!r})" if not isinstance(error["input"], dict) else ""
-    return f"{path or 'policy'}: {error['msg'].removeprefix('Value error, ')}{got}"
+def _merged(given: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """The built-in triggers with the keys given, and the team's own; and the names that are neither."""
+    faults = []
+    merged: dict[str, Any] = {}
+    for name, trigger in Policy().triggers.items():
+        own = given.get(name, {})
+        merged[name] = {**_base(trigger, own), **own} if isinstance(own, dict) else own
+    for name, own in given.items():
+        if name in BUILT_IN:
+            continue
+        if isinstance(own, dict) and not own.keys() & {"on", "when"}:
+            hint = f"{did_you_mean(name, BUILT_IN)} (a trigger of your own needs on and when)"
+            faults.append(Fault((("triggers", name),), f"unknown trigger; {hint}"))
+        else:
+            merged[name] = own
+    return merged, faults
 
 
-def _unknown(path: str, key: str, known: list[str], kind: str) -> str:
-    near = difflib.get_close_matches(key, known, 1, 0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
-    return f"{path}: unknown {kind}; {hint}"
+def _base(trigger: Trigger, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The trigger's values; another kind of window does away with the length of the old one."""
+    values = trigger.model_dump(exclude_defaults=True)
+    if own.get("window", trigger.window) != trigger.window:
+        return {key: value for key, value in values.items() if key not in ("window_hours", "window_days")}
+    return values
 
 
-def _siblings(loc: tuple[str | int, ...]) -> list[str]:
+def _validated(values: dict[str, Any]) -> tuple[Policy | None, list[Fault]]:
+    """The policy, or all its faults.
+
+    What is wrong with one key would hide the contradictions among the others: so what is at fault is taken out and the
+    rest is looked at again, until nothing is found. A contradiction with a key that was taken out says nothing, as its
+    default stands in for it.
+    """
+    faults: list[Fault] = []
+    out: set[Path_] = set()
+    while True:
+        try:
+            policy = Policy.model_validate(values)
+        except ValidationError as error:
+            found = [fault for detail in error.errors(include_url=False) for fault in _faults(detail)]
+        else:
+            return policy, faults
+        faults += [fault for fault in found if not any(_within(key, out) for key in fault.keys)]
+        taken = set().union(*(_to_take_out(fault, values) for fault in found))
+        if not taken:
+            return None, faults
+        out |= taken
+        for key in taken:
+            values = _without(values, key)
+
+
+def _faults(detail: ErrorDetails) -> Iterator[Fault]:
+    loc: Path_ = tuple(part for part in detail["loc"] if part != "[key]")
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, Contradictory):
+        for contradiction in cause.found:
+            yield Fault(tuple((*loc, *key.split(".")) for key in contradiction.keys), contradiction.message)
+    elif detail["type"] == "extra_forbidden":
+        yield Fault((loc,), f"unknown key; {did_you_mean(str(loc[-1]), _siblings(loc))}")
+    elif detail["type"] == "literal_error" and isinstance(detail["input"], str):
+        choices = _choices(loc)
+        hint = f"; {did_you_mean(detail['input'], choices)}" if choices else ""
+        yield Fault((loc,), f"{detail['msg']}{_got(detail['input'])}{hint}")
+    elif len(loc) == 2 and loc[0] == "triggers" and detail["type"] == "string_pattern_mismatch":  # noqa: PLR2004 (a table and its name)
+        yield Fault((loc,), "a trigger's name is lower-case letters, digits and _, at most 64 of them")
+    else:
+        got = "" if isinstance(detail["input"], dict) else _got(detail["input"])
+        yield Fault((loc,), f"{detail['msg'].removeprefix('Value error, ')}{got}")
+
+
+def _shown(part: str | int) -> str:
+    """A key as one writes it in TOML: quoted unless it is bare."""
+    return str(part) if isinstance(part, int) or _BARE.fullmatch(part) else repr(part)
+
+
+def _got(value: object) -> str:
+    text = repr(value)
+    return f" (got {text if len(text) <= SHOWN else text[:SHOWN] + '…'})"
+
+
+def _siblings(loc: Path_) -> list[str]:
     """The valid keys beside the one at ``loc``."""
+    return list(_section(loc[:-1]).model_fields)
+
+
+def _section(loc: Path_) -> type[BaseModel]:
     model: type[BaseModel] = Policy
-    for part in loc[:-1]:
+    for part in loc:
         if part == "triggers":
             model = Trigger
         elif (field := model.model_fields.get(str(part))) and isinstance(field.annotation, type):
             model = field.annotation
-    return list(model.model_fields)
+    return model
+
+
+def _choices(loc: Path_) -> tuple[str, ...]:
+    """The words allowed at ``loc``, if they are listed."""
+    field = _section(loc[:-1]).model_fields.get(str(loc[-1]))
+    options = get_args(field.annotation) if field else ()
+    words = [word for option in options for word in (option, *get_args(option)) if isinstance(word, str)]
+    return tuple(words)
+
+
+def _within(key: Path_, out: set[Path_]) -> bool:
+    return any(key[: len(taken)] == taken for taken in out)
+
+
+def _to_take_out(fault: Fault, values: dict[str, Any]) -> set[Path_]:
+    """What was given of the keys at fault; of a key that is missing the table that should have it."""
+    held = [_held(values, key) for key in fault.keys]
+    whole = {found for found, key in zip(held, fault.keys, strict=True) if found == key or _is_list(values, found)}
+    return whole or {found for found in held if found}
+
+
+def _held(values: Any, key: Path_) -> Path_:
+    """As much of the path as leads into tables that were given; a list counts as one value."""
+    for depth, part in enumerate(key):
+        if not isinstance(values, dict) or part not in values:
+            return key[:depth]
+        values = values[part]
+    return key
+
+
+def _is_list(values: Any, key: Path_) -> bool:
+    for part in key:
+        values = values[part]
+    return isinstance(values, list | tuple)
+
+
+def _without(values: dict[str, Any], key: Path_) -> dict[str, Any]:
+    """The values without what lies at ``key``."""
+    first, *rest = key
+    inner = values.get(str(first))
+    if rest and isinstance(inner, dict):
+        return {**values, str(first): _without(inner, tuple(rest))}
+    return {name: value for name, value in values.items() if name != first}

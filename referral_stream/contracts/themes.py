@@ -70,7 +70,10 @@ RULES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-THEMES: tuple[str, ...] = tuple(RULES)
+OTHER = "other"
+"""Something was said, and no rule knows what it is about."""
+
+THEMES: tuple[str, ...] = (*RULES, OTHER)
 """Every theme there is; nothing else may stand in a ``theme`` field."""
 
 _NEGATIONS = frozenset({

@@ -37,7 +37,7 @@ _OUTCOMES = {
     "superseded": "asked otherwise",
     "holdout": "held out",
     "shadow": "would be asked",
-    "historical": "history",
+    "historical": "nothing to do",
     "duplicate": "the same again",
 }
 _CHANNELS = {"email": "by e-mail", "in_app": "in the app", "phone": "on the phone"}
@@ -72,7 +72,6 @@ _AWAITED = {
     "invoice.paid": "until it is paid",
     "ledger.answered": "until it does",
     "milestone.reached": "until there is some",
-    "moment": "until the customer is present",
     "onboarding.completed": "until it is",
     "signal": "until the next good signal",
     "subscription.started": "until there is a new one",
@@ -109,6 +108,8 @@ def plain(reason: Mapping[str, Any], local: tzinfo, settled: str | None = None) 
             return f"settles until {_clock(instant, local)}, then asks"
         case {"answer": "until", "gate": "moment", "until": str(instant)}:
             return f"planned for {_clock(instant, local)}"
+        case {"answer": "until_event", "gate": "moment"}:
+            return "for a moment when the customer is present"
         case {"answer": "until", "until": str(instant)}:
             return f"{told}, no ask before {_clock(instant, local)}"
         case {"answer": "until_event", "until": str(event)}:
@@ -135,24 +136,30 @@ def why(decision: Mapping[str, Any]) -> str:
         case "expired_on_arrival":
             return f"the window had ended {_clock(deadline, local)}"
         case "historical":
-            return "part of the history, opens nothing"
+            return "it is part of the history"
         case "duplicate":
             return "the first one still waits, nothing changes"
         case outcome:
-            return _against(decision, outcome, deadline, local)
+            told = in_the_way(decision)
+            if outcome == "suppressed" and all(reason["answer"] != "never" for reason in _telling(decision)):
+                verb = "ended" if _instant(decision["decided_at"]) >= _instant(deadline) else "ends"
+                return f"{told}; the window {verb} {_clock(deadline, local)}"
+            return told
 
 
-def _against(decision: Mapping[str, Any], outcome: str, deadline: str, local: tzinfo) -> str:
-    blocking = [reason for reason in decision["reasons"] if reason["answer"] != "pass"]
-    # The planned moment is beside the point where something else is in the way.
-    telling = [reason for reason in blocking if reason["gate"] != "moment"] or blocking
-    if outcome == "cancelled" and all(reason["gate"] == "moment" for reason in telling):
+def in_the_way(decision: Mapping[str, Any]) -> str:
+    """The blocking gates' answers alone, in plain words; empty where nothing blocks."""
+    telling = _telling(decision)
+    if decision["outcome"] == "cancelled" and all(reason["gate"] == "moment" for reason in telling):
         return "the survey answer was corrected"  # the one reason to cancel that is no gate's
-    reasons = "; ".join(plain(reason, local, decision.get("settled")) for reason in telling)
-    if outcome == "suppressed" and all(reason["answer"] != "never" for reason in telling):
-        verb = "ended" if _instant(decision["decided_at"]) >= _instant(deadline) else "ends"
-        return f"{reasons}; the window {verb} {_clock(deadline, local)}"
-    return reasons
+    local = zone_of(decision)
+    return "; ".join(plain(reason, local, decision.get("settled")) for reason in telling)
+
+
+def _telling(decision: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The blocking reasons; the planned moment is beside the point where something else is in the way."""
+    blocking = [reason for reason in decision["reasons"] if reason["answer"] != "pass"]
+    return [reason for reason in blocking if reason["gate"] != "moment"] or blocking
 
 
 def zone_of(decision: Mapping[str, Any]) -> tzinfo:

@@ -132,6 +132,27 @@ class AskRequested(Body):
     traceparent: str | None = None
 
 
+class ReasonAsked(Body):
+    """``referral.reason.asked``: what do you like most? The ask itself follows inside the same window.
+
+    The customer's answer comes back as a newer revision of the same survey response, with a comment.
+    """
+
+    command_id: str
+    decision_id: str
+    opportunity_id: str
+    customer_id: str
+    account_id: str | None = None
+    trigger: str
+    subject: str
+    template: str
+    channels: tuple[Channel, ...]
+    not_before: Instant
+    expires_at: Instant
+    policy: PolicyRef
+    traceparent: str | None = None
+
+
 class AskCancelled(Body):
     """``referral.ask.cancelled``: a command that must not be sent any more."""
 
@@ -193,10 +214,11 @@ class OpportunityOpened(Body):
 
 
 LedgerRequest: TypeAlias = ReservationRequested | ReservationConfirmed | ReservationReleased | OpportunityOpened
-Effect: TypeAlias = AskRequested | AskCancelled | Decision | LedgerRequest
+Effect: TypeAlias = AskRequested | ReasonAsked | AskCancelled | Decision | LedgerRequest
 
 EFFECT_TYPES: dict[type[Body], str] = {
     AskRequested: "referral.ask.requested",
+    ReasonAsked: "referral.reason.asked",
     AskCancelled: "referral.ask.cancelled",
     Decision: "referral.decision.made",
     ReservationRequested: "reservation.requested",

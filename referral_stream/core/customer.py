@@ -512,7 +512,9 @@ def _subscription(c: Customer, d: ev.Subscribed, s: Stamp) -> bool:
     if kind in ("converted", "unconverted", "started"):
         c.trial_over = _latest_stamp(c.trial_over, s)
     newest = all(s > other.at for other in c.subscriptions if other.subscription == d.subscription_id)
-    known = _without_old_renewals(c.subscriptions, s.time) if kind == "renewed" else c.subscriptions
+    known = c.subscriptions
+    if kind == "renewed" and all(each.scheduled is None for each in c.cancellations.values()):
+        known = _without_old_renewals(known, s.time)  # of a scheduled cancellation the first renewal is the end
     c.subscriptions = tuple(sorted((*known, SubscriptionEvent(s, d.subscription_id, kind)), key=lambda e: e.at))
     return newest
 

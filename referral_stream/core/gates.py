@@ -318,7 +318,7 @@ def _answers(v: View) -> list[Cause]:
 def second_silence(c: Customer, now: int, policy: Policy) -> int | None:
     """When the later of the last two asks in a row that met silence was made."""
     silence = policy.answers.silence_after_days * DAY
-    sent = sorted((a for a in c.asks if a.reached), key=lambda a: a.asked_at)
+    sent = sorted((a for a in c.asks if a.reached and a.kind != "reason"), key=lambda a: a.asked_at)
     silent = [not a.answered and now >= a.asked_at + silence for a in sent]
     pairs = (
         later.asked_at for later, first, second in zip(sent[1:], silent, silent[1:], strict=False) if first and second
@@ -353,11 +353,7 @@ def last_asked(c: Customer, policy: Policy, *, but: str | None = None) -> int | 
     ``but``: an opportunity whose own ask is none that holds it back.
     """
     return max(
-        (
-            a.asked_at
-            for a in c.asks
-            if a.counts and (a.kind != "shadow" or policy.shadow) and a.opportunity.id != but
-        ),
+        (a.asked_at for a in c.asks if a.counts and (a.kind != "shadow" or policy.shadow) and a.opportunity.id != but),
         default=None,
     )
 
@@ -446,5 +442,5 @@ GATES: tuple[Gate, ...] = (
 )
 """All gates, in the order in which every decision lists them."""
 
-AFTER_EMISSION = ("erased", "consent", "trouble")
+AFTER_EMISSION = tuple(gate for gate in GATES if gate.name in ("erased", "consent", "trouble"))
 """The gates that take a command back while it can still be stopped."""

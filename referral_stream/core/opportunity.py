@@ -53,6 +53,7 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tries: int = 0
     written: int = 0
     last: int = 0
+    reason_asked_at: int | None = None
 
 
 class Awaiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -71,13 +72,16 @@ class Awaiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An emitted ask (or one withheld by holdout or shadow), as caps, answers and cancellation need it."""
+    """An emitted ask (or one withheld by holdout or shadow), as caps, answers and cancellation need it.
+
+    Kind ``reason``: the question for the reason that comes before the ask of the same opportunity.
+    """
 
     opportunity: Opportunity
     command_id: str
     asked_at: int
     expires_at: int
-    kind: Literal["asked", "soft", "holdout", "shadow"]
+    kind: Literal["asked", "soft", "holdout", "shadow", "reason"]
     channel: Channel
     sent_at: int | None = None
     failed_at: int | None = None
@@ -97,7 +101,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def may_be_cancelled(self, now: int) -> bool:
         """A command that a worker may still send, also after a failure: workers try again."""
         return (
-            self.kind in ("asked", "soft")
+            self.kind in ("asked", "soft", "reason")
             and not self.cancelled
             and self.sent_at is None
             and now < self.expires_at
@@ -120,6 +124,11 @@ def opportunity_id(customer: str, trigger: str, subject: str) -> str:
 
 def command_id(customer: str, trigger: str, subject: str) -> str:
     return derived_id("command", customer, trigger, subject, 1)
+
+
+def reason_command_id(customer: str, trigger: str, subject: str) -> str:
+    """The command that asks for the reason first: the attempt before the first."""
+    return derived_id("command", customer, trigger, subject, 0)
 
 
 def decision_id(opportunity: str, n: int) -> str:

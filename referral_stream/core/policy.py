@@ -357,15 +357,15 @@ class Moments(Section):
     last_call_seconds: Annotated[int, Field(ge=1, le=3_600), Unit("seconds")] = Field(
         60, description="So long before the deadline all waiting ends (§3)."
     )
-    slot_weekday: Annotated[Weekday | None, BeforeValidator(_none_for_no), Unit("1 Monday … 7 Sunday")] = Field(
-        5, description='The weekday of the e-mail slot; "none": no slot, any hour that is not quiet (§5).'
+    slot_weekday: Annotated[Weekday | None, BeforeValidator(_none_for_no)] = Field(
+        5, description='Weekday of the e-mail slot, 1 Monday to 7 Sunday; "none": no slot, any hour not quiet (§5).'
     )
     slot_from: ClockTime = Field("13:00", description="Start of the e-mail slot (§5).")
     slot_until: ClockTime = Field("16:00", description="End of the e-mail slot, not included (§5).")
     quiet_from: ClockTime = Field("20:00", description="Start of the quiet night, for e-mail (§5).")
     quiet_until: ClockTime = Field("08:00", description="End of the quiet night, from then on it may speak (§5).")
-    quiet_weekdays: Annotated[Choice[Weekday], Unit("1 Monday … 7 Sunday")] = Field(
-        (6, 7), description="Weekdays that are quiet all day (§5)."
+    quiet_weekdays: Choice[Weekday] = Field(
+        (6, 7), description="Weekdays that are quiet all day, 1 Monday to 7 Sunday (§5)."
     )
     moment_fresh_seconds: Seconds = Field(600, description="An event is a good moment for so long after it (§10).")
     present_expires_seconds: Annotated[int, Field(ge=60, le=86_400), Unit("seconds")] = Field(

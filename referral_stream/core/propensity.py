@@ -12,17 +12,23 @@ from referral_stream.core.policy import Policy
 FULL = 100
 
 
-def newest_nps(c: Customer) -> Survey | None:
-    """The newest revision over all responses."""
+def newest_response(c: Customer) -> Survey | None:
+    """The newest NPS revision over all responses."""
     return max(c.responses.values(), key=lambda survey: survey.at, default=None)
+
+
+def newest_nps(c: Customer) -> float | None:
+    """Its score."""
+    newest = newest_response(c)
+    return None if newest is None else newest.score
 
 
 @lru_cache(maxsize=4_096)
 def faded(weight: int, half_life_days: int, days: int) -> int:
-    """weight × ½^(days ÷ half-life), to the nearest point, a half up; exact, so that every machine gives the same.
+    """The points left of ``weight`` × ½^(days ÷ half-life), to the nearest, a half up.
 
-    ``n`` points are the nearest if 2n − 1 ≤ 2 × weight × ½^(days ÷ half-life), which whole numbers decide when both sides
-    are raised to the half-life.
+    Exact, so that every machine gives the same: ``n`` points are not too many if 2n − 1 ≤ 2 × weight × ½^(days ÷
+    half-life), which whole numbers decide when both sides are raised to the half-life.
     """
     if days >= half_life_days * (2 * weight).bit_length():
         return 0  # less than half a point, without raising anything
@@ -40,7 +46,7 @@ def _fading(weight: int, half_life_days: int | None, since: int | None, now: int
 def score(c: Customer, now: int, policy: Policy) -> Score:
     """The nine contributions, their sum, and the sum capped at 100."""
     w = policy.score
-    fade, nps = w.half_life_days, newest_nps(c)
+    fade, nps = w.half_life_days, newest_response(c)
     by_nps = 0 if nps is None else w.nps_promoter if nps.score >= 9 else w.nps_passive if nps.score >= 7 else 0  # noqa: PLR2004 (NPS)
     parts = {
         "tenure": w.tenure if c.signed_up is not None and now >= c.signed_up + w.tenure_days * DAY else 0,

@@ -24,6 +24,7 @@ from referral_stream.core.asks import (
     OpportunityOpened,
     Outcome,
     PolicyRef,
+    ReasonAsked,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
@@ -35,7 +36,7 @@ from referral_stream.core.asks import (
 from referral_stream.core.customer import Conversion, Customer, Stamp, fold, hash64, seen_before, word
 from referral_stream.core.events import Channel, Event
 from referral_stream.core.gates import Verdict, View
-from referral_stream.core.instants import DAY, SECOND, utc_day
+from referral_stream.core.instants import DAY, HOUR, SECOND, utc_day
 from referral_stream.core.opportunity import (
     Ask,
     Awaiting,
@@ -44,6 +45,7 @@ from referral_stream.core.opportunity import (
     command_id,
     decision_id,
     opportunity_id,
+    reason_command_id,
 )
 from referral_stream.core.policy import Mode, Policy
 from referral_stream.core.triggers import Reason
@@ -129,7 +131,9 @@ class Turn:
                 self.c.quarantined = False
                 self._judge_live()
             case ev.ControlResumed():
-                self._resumed()
+                if not self._resumed():
+                    self.repeated = True
+                    return
             case _:
                 if seen_before(self.c, event, self.now, self.policy):
                     self.repeated = True
@@ -147,7 +151,7 @@ class Turn:
             case ev.NpsResponded() | ev.CsatResponded() if newest:
                 self._corrected(event.data, {reason.trigger for reason in reasons})
             case ev.AskAcknowledged():
-                self._report(event.data, asks_before)
+                self._report(asks_before)
             case ev.ReferralStatusChanged(status="converted") if newest:
                 self._converted(event)
             case _:
@@ -172,22 +176,32 @@ class Turn:
                 if opportunity.trigger not in still:
                     self._close(opportunity, "cancelled", self._verdicts(opportunity))
                 elif data.theme is not None:
-                    self._keep(replace(opportunity, theme=data.theme))
+                    told = replace(opportunity, theme=data.theme)
+                    if told.reason_asked_at is not None and opportunity.theme is None:
+                        told = replace(told, ready=max(told.settled, self.now))  # what was asked for has been said
+                    self._keep(told)
         for ask in self.c.asks:
             o = ask.opportunity
             if o.trigger in about - still and o.response == data.response_id:
                 self._cancel(ask, "trouble", "the survey answer was corrected")
 
-    def _report(self, data: ev.AskAcknowledged, asks_before: tuple[Ask, ...]) -> None:
+    def _report(self, asks_before: tuple[Ask, ...]) -> None:
         """Tell the ledger when a report makes a reservation an ask, or takes it back."""
         for before, after in zip(asks_before, self.c.asks, strict=True):
             if before is after:
                 continue
-            whom = {"customer_id": self.c.id, "account_id": self.c.account_id, "now": self.now}
+            o = after.opportunity  # the reservation is the opportunity's: a question for the reason has none of its own
             if after.reached and not before.reached:
-                self.effects.append(ReservationConfirmed(command_id=data.command_id, **whom))
+                self.effects.append(
+                    ReservationConfirmed(
+                        command_id=command_id(self.c.id, o.trigger, o.subject),
+                        customer_id=self.c.id,
+                        account_id=self.c.account_id,
+                        now=self.now,
+                    )
+                )
             elif before.counts and not after.counts:
-                self.effects.append(ReservationReleased(command_id=data.command_id, **whom))
+                self._release(command_id(self.c.id, o.trigger, o.subject))
 
     def _converted(self, event: Event) -> None:
         """A referral became a customer: if the referrer is happy enough, a new reason to ask opens later."""
@@ -284,8 +298,10 @@ class Turn:
         reason = Reason("referral_converted", referral_id, {})
         self._open(reason, conversion.opens_at, historical=conversion.historical)
 
-    def _view(self, opportunity: Opportunity, now: int) -> View:
+    def _view(self, opportunity: Opportunity) -> View:
+        """What the gates look at: this instant; for one whose window is over, its deadline."""
         c, policy = self.c, self.policy
+        now = min(self.now, max(opportunity.deadline, opportunity.opened_at))
         return View(
             policy=policy,
             customer=c,
@@ -298,7 +314,7 @@ class Turn:
 
     def _verdicts(self, opportunity: Opportunity) -> tuple[Verdict, ...]:
         """All gates at this instant; for one whose window is over, as they stood at its deadline."""
-        return gates.verdicts(self._view(opportunity, min(self.now, max(opportunity.deadline, opportunity.opened_at))))
+        return gates.verdicts(self._view(opportunity))
 
     def _judge_live(self) -> None:
         """Judge every live opportunity; close at once, for good, what can not open any more in its window."""
@@ -323,6 +339,8 @@ class Turn:
         if not opportunity.blocked:
             return judged
         ready = max(opportunity.settled, opportunity.opened_at, self.now)
+        if opportunity.reason_asked_at is not None and opportunity.theme is None:
+            ready = max(ready, self._without_reason_at(opportunity))
         opportunity = replace(opportunity, blocked=False, ready=ready)
         return Judged(opportunity, self._verdicts(opportunity))
 
@@ -411,12 +429,14 @@ class Turn:
         if candidates:
             self._request(candidates, awaiting.moment)
 
-    def _resumed(self) -> None:
-        """What a pause had refused may ask again."""
-        for opportunity in self.c.live:
-            if opportunity.denial is not None and opportunity.denial.until_event == ev.ControlResumed.type:
-                self._keep(replace(opportunity, denial=None))
-        self._judge_live()
+    def _resumed(self) -> bool:
+        """What a pause had refused may ask again; whether there was anything."""
+        refused = [o for o in self.c.live if o.denial and o.denial.until_event == ev.ControlResumed.type]
+        for opportunity in refused:
+            self._keep(replace(opportunity, denial=None))
+        if refused:
+            self._judge_live()
+        return bool(refused)
 
     def _release(self, command: str) -> None:
         self.effects.append(
@@ -436,6 +456,9 @@ class Turn:
         usage.judge(c, utc_day(self.now), self.policy)
         if c.erased_at is not None:
             return self._erase()
+        if not (c.live or c.asks or c.referrals or c.awaiting):
+            c.wake_at = None  # nothing is under way: most customers, nearly always
+            return Advanced(c, self.effects, None)
         if c.awaiting is not None and self.now >= c.awaiting.give_up:
             self._silent(c.awaiting.command_id)
         self._open_converted()
@@ -542,6 +565,10 @@ class Turn:
         elif gates.is_held_out(c, policy):
             outcome = "holdout"
             verdicts = (*verdicts[:-1], gates.HELD_OUT)
+        elif self._asks_reason_first(o, moment):
+            self._ask_reason(o, moment, first)
+            self._supersede(awaiting)
+            return
         expires = self._expires(o, moment, first)
         rivals = tuple(
             Rival(trigger=other.opportunity.trigger, opportunity_id=other.opportunity.id,
@@ -584,13 +611,65 @@ class Turn:
                     traceparent=o.traceparent,
                 )
             )
+        self._supersede(awaiting)
+
+    def _supersede(self, awaiting: Awaiting) -> None:
+        """One person is asked once: close what else was live; what could have spoken at the same instant shows it."""
         might_speak = {id_ for id_, _ in awaiting.rest}
-        for rival in list(self.c.live):
+        for rival in self.c.live:
+            if rival.id == awaiting.opportunity_id:
+                continue
             known = self.judged.get(rival.id)
             verdicts = known.verdicts if known else self._verdicts(rival)
             if rival.id in might_speak:
                 verdicts = tuple(_passed(v) if v.gate == "moment" else v for v in verdicts)
             self._close(rival, "superseded", verdicts)
+
+    def _asks_reason_first(self, o: Opportunity, moment: int) -> bool:
+        """Whether to ask what the customer likes most before asking for a referral: there must be time for an answer."""
+        return (
+            self.policy.ask_reason_first
+            and o.trigger == "nps_promoter"
+            and o.theme is None
+            and o.reason_asked_at is None
+            and moment < self._without_reason_at(o)
+        )
+
+    @staticmethod
+    def _without_reason_at(o: Opportunity) -> int:
+        """When the ask goes without the reason that was asked for: an hour before the deadline."""
+        return o.deadline - HOUR
+
+    def _ask_reason(self, o: Opportunity, moment: int, first: Channel) -> None:
+        """The question goes out under the reservation of the ask, which follows: both count as one ask."""
+        c = self.c
+        expires = min(self._expires(o, moment, first), self._without_reason_at(o))
+        asked = replace(o, reason_asked_at=moment, ready=self._without_reason_at(o))
+        judged = Judged(asked, self._verdicts(asked))
+        command = reason_command_id(c.id, o.trigger, o.subject)
+        c.asks = (*c.asks, Ask(asked, command, moment, expires, "reason", first))
+        score = propensity.score(c, self.now, self.policy)
+        written = self._decide(asked, "pending", judged.verdicts, score)
+        self._keep(written)
+        self.judged[o.id] = Judged(written, judged.verdicts)
+        self.moment_channels.pop(o.id, None)
+        self.effects.append(
+            ReasonAsked(
+                command_id=command,
+                decision_id=decision_id(o.id, written.written),
+                opportunity_id=o.id,
+                customer_id=c.id,
+                account_id=c.account_id,
+                trigger=o.trigger,
+                subject=o.subject,
+                template="reason",
+                channels=moments.command_channels(first, c, moment, self.zone, self.policy),
+                not_before=moment,
+                expires_at=expires,
+                policy=PolicyRef(name=self.policy.name, hash=self.policy.hash),
+                traceparent=o.traceparent,
+            )
+        )
 
     def _expires(self, o: Opportunity, moment: int, channel: Channel) -> int:
         rules = self.policy.moments
@@ -603,17 +682,20 @@ class Turn:
         """Take back commands that a worker may still send, if a gate closed that protects the customer."""
         for ask in self.c.asks:
             if ask.may_be_cancelled(self.now):
-                closed = next(
-                    (v for v in self._verdicts(ask.opportunity) if v.gate in gates.AFTER_EMISSION and v.blocks), None
-                )
+                view = self._view(ask.opportunity)
+                closed = next((v for gate in gates.AFTER_EMISSION if (v := gates.verdict(gate, view)).blocks), None)
                 if closed is not None:
                     self._cancel(ask, closed.gate, closed.saw)
 
     def _cancel(self, ask: Ask, gate: GateName, why: str) -> None:
         if not ask.may_be_cancelled(self.now):
             return
-        verdicts = tuple(_passed(v) if v.gate == "moment" else v for v in self._verdicts(ask.opportunity))
-        written = self._write(ask.opportunity, "cancelled", verdicts)
+        written = next((o for o in self.c.live if o.id == ask.opportunity.id), ask.opportunity)
+        if (
+            ask.kind != "reason"
+        ):  # behind a question for the reason the opportunity lives on, and says itself what holds it
+            verdicts = tuple(_passed(v) if v.gate == "moment" else v for v in self._verdicts(ask.opportunity))
+            written = self._write(ask.opportunity, "cancelled", verdicts)
         cancelled = replace(ask, cancelled=True, opportunity=written)
         self.c.asks = tuple(cancelled if a.command_id == ask.command_id else a for a in self.c.asks)
         self.effects.append(

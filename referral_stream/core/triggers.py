@@ -80,7 +80,7 @@ def customer_values(c: Customer, now: int, policy: Policy) -> dict[str, Any]:
         "customer.onboarded": c.onboarded,
         "customer.first_success": c.first_success,
         "customer.usage_above_average": c.above_average is not None and c.above_average.value,
-        "customer.nps": None if nps is None else int(nps.score),
+        "customer.nps": None if nps is None else int(nps),
         "customer.testimonial": c.testimonial,
         "customer.positive_feedback": c.positive_feedback,
         "customer.interactions": c.interactions,
@@ -95,7 +95,10 @@ def customer_values(c: Customer, now: int, policy: Policy) -> dict[str, Any]:
 
 
 def reason_in(e: Event, policy: Policy) -> Reason | None:
-    """The built-in trigger this event is a reason for, None for most events. A converted referral is a reason later: see the step."""
+    """What this event is a reason for by a built-in trigger, None for most events.
+
+    A converted referral is a reason later: see the step.
+    """
     if e.type not in _REASON_TYPES:  # nearly all events: spare them the class patterns
         return None
     match e.data:

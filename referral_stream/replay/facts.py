@@ -128,9 +128,15 @@ class FactReplay:
                 self.caps.pause(scope, name, event.time)
             case ev.ControlResumed(scope=scope, name=name):
                 for customer in self.caps.resume(scope, name, event.time):
-                    self._turn(customer, now, turns).take(event)
+                    self._give(event, customer, now, turns)
             case _:
-                self._turn(event.subject, now, turns).take(event)
+                self._give(event, event.subject, now, turns)
+
+    def _give(self, event: Event, name: str, now: int, turns: dict[str, Turn]) -> None:
+        turn = self._turn(name, now, turns)
+        if self._witness is not None:
+            self._witness(turn.c, event, now)
+        turn.take(event)
 
     def _turn(self, name: str, now: int, turns: dict[str, Turn]) -> Turn:
         turn = turns.get(name)

@@ -19,7 +19,7 @@ from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.outbound import encode_effect
 from referral_stream.contracts.records import RawRecord
-from referral_stream.core.asks import AskCancelled, AskRequested, Decision, Effect
+from referral_stream.core.asks import AskCancelled, AskRequested, Decision, ReasonAsked
 from referral_stream.core.policy import Policy
 from referral_stream.replay.exact import ExactReplay
 from referral_stream.replay.facts import FactReplay, Happened
@@ -37,6 +37,7 @@ class Summary(Counts):
     exact: bool = False
     outcomes: Counter[str] = field(default_factory=Counter)
     asks: Counter[str] = field(default_factory=Counter)
+    reasons_asked: int = 0
     cancelled: int = 0
 
 
@@ -104,18 +105,17 @@ def _rows(happened: Iterable[Happened], summary: Summary) -> Iterator[Row]:
             case AskRequested(trigger=trigger):
                 summary.asks[trigger] += 1
                 label = "asks"
+            case ReasonAsked():
+                summary.reasons_asked += 1
+                label = "asks"
             case AskCancelled():
                 summary.cancelled += 1
                 label = "asks"
             case _:
                 continue
-        yield Row(_output_order(now, effect), label, encode_effect(effect, now) + b"\n")
-
-
-def _output_order(now: int, effect: Effect) -> Key:
-    """(time, customer, opportunity); an opportunity's decisions come in the order of their n, and stay in it."""
-    opportunity = effect.opportunity_id if isinstance(effect, Decision | AskRequested | AskCancelled) else ""
-    return now, effect.customer_id, opportunity
+        # (time, customer, opportunity, n): an opportunity's decisions come in the order of their n, and stay in it.
+        key: Key = (now, effect.customer_id, effect.opportunity_id)
+        yield Row(key, label, encode_effect(effect, now) + b"\n")
 
 
 def _write(rows: Iterable[Row], files: Mapping[str, BinaryIO]) -> None:

@@ -1,7 +1,7 @@
 """A ledger that remembers what made it what it is, so that a small part of it can be told again.
 
-To try what would become of one customer, a ledger is needed that knows what the real one knows about this customer, this
-address and this account, and that may be spoilt; copying the whole of it for each try would cost too much.
+To try what would become of one customer, a ledger is needed that knows what the real one knows about this customer,
+this address and this account, and that may be spoilt; copying the whole of it for each try would cost too much.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ class Whom(NamedTuple):
     accounts: Collection[str]
 
 
+class _About(NamedTuple):
+    command_id: str
+    customer_id: str
+
+
 class RememberingCaps(Caps):
     """The ledger of a fact replay: the rules of :class:`Caps`, and a memory of what changed its state."""
 
@@ -45,25 +50,25 @@ class RememberingCaps(Caps):
         super().__init__(policy)
         self._policy = policy
         self._requests: list[ReservationRequested] = []
-        self._operations: list[tuple[str | None, Operation]] = []  # with the command they are about, if any
+        self._operations: list[tuple[_About | None, Operation]] = []
 
     def request(self, request: ReservationRequested) -> Answer:
         answer = super().request(request)
         match answer:
             case ReservationGranted() | ReservationDenied(gate="paused"):
                 self._requests.append(request)
-                self._operations.append((request.command_id, lambda caps: caps.request(request)))
+                self._remember(request, lambda caps: caps.request(request))
             case _:
                 pass  # a refusal for a cap leaves no trace
         return answer
 
     def confirm(self, confirmed: ReservationConfirmed) -> None:
         super().confirm(confirmed)
-        self._operations.append((confirmed.command_id, lambda caps: caps.confirm(confirmed)))
+        self._remember(confirmed, lambda caps: caps.confirm(confirmed))
 
     def release(self, released: ReservationReleased) -> None:
         super().release(released)
-        self._operations.append((released.command_id, lambda caps: caps.release(released)))
+        self._remember(released, lambda caps: caps.release(released))
 
     def pause(self, scope: Scope, name: str | None, now: int) -> bool:
         changed = super().pause(scope, name, now)
@@ -85,14 +90,19 @@ class RememberingCaps(Caps):
             or request.account_id in whom.accounts
         }
         told = Caps(self._policy)
-        for command, operation in self._operations:
-            if command is None or command in commands:
+        for about, operation in self._operations:
+            if about is None or about.command_id in commands or about.customer_id in whom.customers:
                 operation(told)
         return told
 
+    def _remember(
+        self, record: ReservationRequested | ReservationConfirmed | ReservationReleased, operation: Operation
+    ) -> None:
+        self._operations.append((_About(record.command_id, record.customer_id), operation))
+
 
 class RecordedLedger:
-    """What the ledger behind a log of ``customer-events`` must have known, pieced together from its recorded answers."""
+    """What the ledger behind a log of ``customer-events`` must have known, pieced together from recorded answers."""
 
     def __init__(self, policy: Policy) -> None:
         self.caps = RememberingCaps(policy)

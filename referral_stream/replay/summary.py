@@ -40,6 +40,8 @@ def show_summary(summary: Summary, policy: Policy, output: Path) -> None:
         ("dead letters", summary.refused),
     ):
         table.add_row(title, f"{sum(counts.values()):,}", _listed(counts))
+    if summary.reasons_asked:
+        table.add_row("reasons asked", f"{summary.reasons_asked:,}", "what do you like most, ahead of the ask")
     if summary.cancelled:
         table.add_row("cancelled", f"{summary.cancelled:,}", "commands taken back")
     if summary.bad_lines:

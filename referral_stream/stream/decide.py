@@ -25,6 +25,7 @@ from referral_stream.core.asks import (
     Decision,
     Effect,
     OpportunityOpened,
+    ReasonAsked,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
@@ -53,6 +54,7 @@ class Decide:
         self._decoded: dict[bytes, tuple[bytes, Stored]] = {}
         self._destinations: dict[type[Effect], str] = {
             AskRequested: topics.referral_asks,
+            ReasonAsked: topics.referral_asks,
             AskCancelled: topics.referral_asks,
             Decision: topics.referral_decisions,
             ReservationRequested: topics.ledger_requests,

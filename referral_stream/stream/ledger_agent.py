@@ -21,7 +21,7 @@ from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Operation, Result
 from referral_stream.core.events import Event
 from referral_stream.ledger.answering import Answered, Rounds, Turn, answered, resumption, turns, unanswered
-from referral_stream.ledger.ledger import LedgerUnavailable
+from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
 from referral_stream.stream.ingest import dead_letter_output, raw_record
 from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import BatchResult, Output, Read, Record
@@ -88,7 +88,7 @@ class LedgerAgent:
     async def _take(self, turn: Turn) -> None:
         """Apply one turn and append what follows, before anything else is applied."""
         try:
-            results = await self.ledger.apply(turn.operations)
+            results = await self._applied(turn.operations)
         except LedgerUnavailable as cause:
             outcome = unanswered(turn, self.clock.now())
             self.counts["unavailable"] += len(outcome.events)
@@ -98,6 +98,17 @@ class LedgerAgent:
                 await self._take_at_last(Turn(outcome.unapplied))
             return
         await self._tell(answered(turn, results, self.clock.now()))
+
+    async def _applied(self, operations: Sequence[Operation]) -> list[Result]:
+        """The ledger's results. One that is new, or lost its memory, is rebuilt while its requests wait.
+
+        The log that it is rebuilt from holds these operations too; none is counted twice. Raises LedgerUnavailable.
+        """
+        try:
+            return await self.ledger.apply(operations)
+        except LedgerNotReady:
+            await self.rebuild()
+            return await self.ledger.apply(operations)
 
     async def _take_at_last(self, turn: Turn) -> None:
         """What is no question but a fact: the ledger must learn it before it judges anything else."""

@@ -62,6 +62,10 @@ def a_decision(outcome: str, *reasons: dict[str, Any], **more: Any) -> dict[str,
         (reason("moment", "settling", "until", "2026-09-18T11:00:00.000Z"), "planned for Fri 18 Sep 13:00"),
         (reason("moment", "waits for its slot", "until", "2026-09-18T11:00:00.000Z"), "planned for Fri 18 Sep 13:00"),
         (
+            reason("moment", "waits for a good moment", "until_event", "moment"),
+            "for a moment when the customer is present",
+        ),
+        (
             reason("moment", "no allowed instant is left in the window"),
             "quiet hours or the weekend outlast the window",
         ),

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import Decision, PolicyRef, Reason, Rival, Score, TimeZone, Window
+from referral_stream.core.asks import AskRequested, Decision, PolicyRef, Reason, Rival, Score, TimeZone, Window
 from referral_stream.core.events import Event
 from referral_stream.core.gates import GATES
 from referral_stream.core.instants import DAY
 from referral_stream.core.opportunity import command_id, decision_id
 from referral_stream.core.policy import Policy
 from tests.builders import (
-    POLICY, a_customer, a_policy, acknowledged, answered, arriving, at, blocking, command_of, compliment, consent, fact,
-    nps, opportunity_of, renewed, replay, ticket_opened, ticket_solved,
-)  # fmt: skip
+    POLICY,
+    a_customer,
+    a_policy,
+    acknowledged,
+    answered,
+    arriving,
+    at,
+    blocking,
+    command_of,
+    compliment,
+    consent,
+    fact,
+    nps,
+    opportunity_of,
+    renewed,
+    replay,
+    ticket_opened,
+    ticket_solved,
+)
 
 LIMITS = {gate.name: gate.limit(POLICY) for gate in GATES}
 SCORE = Score(
@@ -25,11 +43,11 @@ SCORE = Score(
 )  # fmt: skip
 
 
-def reasons(**moment: str) -> tuple[Reason, ...]:
+def reasons(**moment: Any) -> tuple[Reason, ...]:
     """All gates clear, but for gate ``moment`` if told otherwise."""
     clear = {name: Reason(gate=name, answer="pass", saw="clear", limit=limit) for name, limit in LIMITS.items()}
     if moment:
-        clear["moment"] = Reason(gate="moment", limit=LIMITS["moment"], **moment)  # type: ignore[arg-type]
+        clear["moment"] = Reason(gate="moment", limit=LIMITS["moment"], **moment)
     return tuple(clear.values())
 
 
@@ -74,24 +92,25 @@ def test_the_whole_command() -> None:
     )
     asked = story.decisions()[-1]
 
-    assert story.ask.model_dump() == {
-        "command_id": command_of(),
-        "decision_id": asked.decision_id,
-        "opportunity_id": opportunity_of(),
-        "customer_id": "ana",
-        "account_id": "acme",
-        "trigger": "nps_promoter",
-        "subject": "r1",
-        "mode": "direct",
-        "template": "nps",
-        "variables": {},
-        "channels": ("email", "in_app"),
-        "not_before": at("Thu 12:50"),
-        "expires_at": at("Thu 20:00"),
-        "reason_theme": "support",
-        "score": SCORE.model_dump(),
-        "policy": {"name": "default", "hash": POLICY.hash},
-    }
+    assert story.ask == AskRequested(
+        command_id=command_of(),
+        decision_id=asked.decision_id,
+        opportunity_id=opportunity_of(),
+        customer_id="ana",
+        account_id="acme",
+        trigger="nps_promoter",
+        subject="r1",
+        mode="direct",
+        template="nps",
+        variables={},
+        channels=("email", "in_app"),
+        not_before=at("Thu 12:50"),
+        expires_at=at("Thu 20:00"),
+        reason_theme="support",
+        score=SCORE,
+        policy=PolicyRef(name="default", hash=POLICY.hash),
+        traceparent="00-a",
+    )
 
 
 # ---- which outcome

@@ -7,8 +7,19 @@ from referral_stream.core.asks import AskCancelled, Decision, ReservationRelease
 from referral_stream.core.customer import Customer, Word
 from referral_stream.core.instants import DAY
 from tests.builders import (
-    ByHand, a_customer, acknowledged, at, blocking, command_of, fact, granted, nps, released, renewed, replay,
-)  # fmt: skip
+    ByHand,
+    a_customer,
+    acknowledged,
+    at,
+    blocking,
+    command_of,
+    fact,
+    granted,
+    nps,
+    released,
+    renewed,
+    replay,
+)
 
 ERASED = fact(ev.ErasureRequested(), "Thu 15:00")
 HMAC = "b" * 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -15,9 +16,22 @@ from referral_stream.core.instants import DAY
 from referral_stream.core.opportunity import Ask
 from referral_stream.core.policy import Holdout, Policy
 from tests.builders import (
-    AROUND, a_customer, a_policy, answered, at, blocking, compliment, csat, fact, nps, opportunity_of, renewed, replay,
-    shown, state,
-)  # fmt: skip
+    AROUND,
+    a_customer,
+    a_policy,
+    answered,
+    at,
+    blocking,
+    compliment,
+    csat,
+    fact,
+    nps,
+    opportunity_of,
+    renewed,
+    replay,
+    shown,
+    state,
+)
 from tests.core.views import an_opportunity, answer, verdict
 
 THEN = at("Mon 12:00")
@@ -204,7 +218,7 @@ def test_another_contact_of_the_account_may_be_asked_fourteen_days_later(after: 
 # ---- 10: other advocacy asks
 
 
-def other_ask(when: int, kind: str = "review") -> Event:
+def other_ask(when: int, kind: Any = "review") -> Event:
     return fact(ev.AdvocacyAsked(kind=kind, by="another system"), when)
 
 

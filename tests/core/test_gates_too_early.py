@@ -8,8 +8,18 @@ from referral_stream.core import events as ev
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, HOUR
 from tests.builders import (
-    AROUND, a_customer, a_policy, at, compliment, fact, first_success, nps, replay, shown, utc,
-)  # fmt: skip
+    AROUND,
+    a_customer,
+    a_policy,
+    at,
+    compliment,
+    fact,
+    first_success,
+    nps,
+    replay,
+    shown,
+    utc,
+)
 from tests.core.views import answer, verdict
 
 NOW = at("Thu 12:30")

@@ -10,8 +10,17 @@ from referral_stream.core.events import Data, Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.usage import Drop
 from tests.builders import (
-    AROUND, a_customer, a_policy, at, fact, nps, replay, shown, state, ticket_opened, ticket_solved,
-)  # fmt: skip
+    AROUND,
+    a_customer,
+    a_policy,
+    at,
+    fact,
+    nps,
+    replay,
+    shown,
+    ticket_opened,
+    ticket_solved,
+)
 from tests.core.views import answer, verdict
 
 THEN = at("Mon 12:00")
@@ -90,20 +99,36 @@ OPEN: dict[str, tuple[str, list[Event]]] = {
     "a ticket": ("ticket.solved", then(ev.TicketOpened(ticket_id="t"))),
     "one of two tickets": (
         "ticket.solved",
-        then(ev.TicketOpened(ticket_id="t"), ev.TicketOpened(ticket_id="u"), ev.TicketSolved(ticket_id="t", rating="positive")),
+        then(
+            ev.TicketOpened(ticket_id="t"),
+            ev.TicketOpened(ticket_id="u"),
+            ev.TicketSolved(ticket_id="t", rating="positive"),
+        ),
     ),
     "a ticket reopened": (
         "ticket.solved",
-        then(ev.TicketOpened(ticket_id="t"), ev.TicketSolved(ticket_id="t", rating="positive"), ev.TicketReopened(ticket_id="t")),
+        then(
+            ev.TicketOpened(ticket_id="t"),
+            ev.TicketSolved(ticket_id="t", rating="positive"),
+            ev.TicketReopened(ticket_id="t"),
+        ),
     ),
     "a failed payment": ("invoice.paid", then(ev.InvoicePaymentFailed(invoice_id="i"))),
     "one of two failed payments": (
         "invoice.paid",
-        then(ev.InvoicePaymentFailed(invoice_id="i"), ev.InvoicePaymentFailed(invoice_id="j"), ev.InvoicePaid(invoice_id="i")),
+        then(
+            ev.InvoicePaymentFailed(invoice_id="i"),
+            ev.InvoicePaymentFailed(invoice_id="j"),
+            ev.InvoicePaid(invoice_id="i"),
+        ),
     ),
     "a payment that fails again": (
         "invoice.paid",
-        then(ev.InvoicePaymentFailed(invoice_id="i"), ev.InvoicePaid(invoice_id="i"), ev.InvoicePaymentFailed(invoice_id="i")),
+        then(
+            ev.InvoicePaymentFailed(invoice_id="i"),
+            ev.InvoicePaid(invoice_id="i"),
+            ev.InvoicePaymentFailed(invoice_id="i"),
+        ),
     ),
     "a dispute": ("dispute.closed", then(ev.ChargeDisputed(charge_id="c"))),
     "a cancellation scheduled": ("cancellation.reverted", then(ev.CancellationScheduled(subscription_id=SUB))),
@@ -119,9 +144,15 @@ OPEN: dict[str, tuple[str, list[Event]]] = {
         "cancellation.reverted",
         then(ev.CancellationScheduled(subscription_id=SUB), ev.SubscriptionRenewed(subscription_id="another")),
     ),
-    "a subscription ended": ("subscription.started", then(ev.SubscriptionStarted(subscription_id=SUB), ev.SubscriptionEnded(subscription_id=SUB))),
-    "a trial that was not converted": ("subscription.started", then(ev.TrialStarted(subscription_id=SUB), ev.TrialEnded(subscription_id=SUB, converted=False))),
-}  # fmt: skip
+    "a subscription ended": (
+        "subscription.started",
+        then(ev.SubscriptionStarted(subscription_id=SUB), ev.SubscriptionEnded(subscription_id=SUB)),
+    ),
+    "a trial that was not converted": (
+        "subscription.started",
+        then(ev.TrialStarted(subscription_id=SUB), ev.TrialEnded(subscription_id=SUB, converted=False)),
+    ),
+}
 
 
 @pytest.mark.parametrize("what", OPEN)
@@ -135,19 +166,33 @@ def test_what_is_open_is_waited_for_without_a_limit(what: str) -> None:
 
 FINE: dict[str, list[Event]] = {
     "nothing known": [],
-    "a ticket solved with a positive rating": then(ev.TicketOpened(ticket_id="t", priority="urgent"), ev.TicketSolved(ticket_id="t", rating="positive")),
-    "a ticket solved, rated positive later": then(ev.TicketOpened(ticket_id="t"), ev.TicketSolved(ticket_id="t"), ev.TicketRated(ticket_id="t", rating="positive")),
-    "a negative rating corrected": then(ev.TicketOpened(ticket_id="t"), ev.TicketSolved(ticket_id="t", rating="negative"), ev.TicketRated(ticket_id="t", rating="positive")),
+    "a ticket solved with a positive rating": then(
+        ev.TicketOpened(ticket_id="t", priority="urgent"), ev.TicketSolved(ticket_id="t", rating="positive")
+    ),
+    "a ticket solved, rated positive later": then(
+        ev.TicketOpened(ticket_id="t"), ev.TicketSolved(ticket_id="t"), ev.TicketRated(ticket_id="t", rating="positive")
+    ),
+    "a negative rating corrected": then(
+        ev.TicketOpened(ticket_id="t"),
+        ev.TicketSolved(ticket_id="t", rating="negative"),
+        ev.TicketRated(ticket_id="t", rating="positive"),
+    ),
     "an invoice paid in time": then(ev.InvoicePaid(invoice_id="i")),
     "a dispute won": then(ev.ChargeDisputed(charge_id="c"), ev.DisputeClosed(charge_id="c", won=True)),
     "a passive score": [nps(7, THEN)],
     "a detractor, then a promoter": [nps(3, THEN - 1), nps(9, THEN, "r2")],
     "a detractor corrected upwards": [nps(3, THEN - 1), nps(7, THEN)],
     "a renewal": then(ev.SubscriptionStarted(subscription_id=SUB), ev.SubscriptionRenewed(subscription_id=SUB)),
-    "one of two subscriptions ended": then(ev.SubscriptionStarted(subscription_id=SUB), ev.SubscriptionStarted(subscription_id="b"), ev.SubscriptionEnded(subscription_id=SUB)),
-    "another subscription started beside": then(ev.SubscriptionStarted(subscription_id=SUB), ev.SubscriptionStarted(subscription_id="b")),
+    "one of two subscriptions ended": then(
+        ev.SubscriptionStarted(subscription_id=SUB),
+        ev.SubscriptionStarted(subscription_id="b"),
+        ev.SubscriptionEnded(subscription_id=SUB),
+    ),
+    "another subscription started beside": then(
+        ev.SubscriptionStarted(subscription_id=SUB), ev.SubscriptionStarted(subscription_id="b")
+    ),
     "a trial converted": then(ev.TrialStarted(subscription_id=SUB), ev.TrialEnded(subscription_id=SUB, converted=True)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", FINE)

@@ -6,8 +6,19 @@ import pytest
 
 from referral_stream.core import events as ev
 from tests.builders import (
-    AROUND, a_customer, a_policy, arriving, at, compliment, fact, first_success, nps, renewed, replay, ticket_opened,
-)  # fmt: skip
+    AROUND,
+    a_customer,
+    a_policy,
+    arriving,
+    at,
+    compliment,
+    fact,
+    first_success,
+    nps,
+    renewed,
+    replay,
+    ticket_opened,
+)
 
 
 def test_a_historical_event_is_recorded_and_asks_nobody() -> None:

@@ -8,12 +8,31 @@ from referral_stream.core import events as ev
 from referral_stream.core import moments
 from referral_stream.core.events import CHANNELS, Channel, Data, Event
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
-from referral_stream.core.policy import Moments, Policy
+from referral_stream.core.policy import Moments
 from referral_stream.core.windows import Zone
 from tests.builders import (
-    AROUND, BERLIN, POLICY, ByHand, a_customer, a_policy, arriving, at, compliment, consent, fact, first_success,
-    granted, nps, renewed, replay, shown, state, ticket_opened, ticket_solved, utc,
-)  # fmt: skip
+    AROUND,
+    BERLIN,
+    POLICY,
+    ByHand,
+    a_customer,
+    a_policy,
+    arriving,
+    at,
+    compliment,
+    consent,
+    fact,
+    first_success,
+    granted,
+    nps,
+    renewed,
+    replay,
+    shown,
+    state,
+    ticket_opened,
+    ticket_solved,
+    utc,
+)
 
 RULES = Moments()
 
@@ -437,13 +456,15 @@ def test_an_email_expires_with_its_window_or_when_quiet_hours_begin(event: Event
     assert (shown(ask.not_before), shown(ask.expires_at)) == (moment, expires)
 
 
+@pytest.mark.parametrize(("channel", "data"), [("in_app", WORK), ("phone", ev.CallMoment(kind="check_in"))])
 @pytest.mark.parametrize(
     ("moment", "expires"), [("Thu 13:00", "Thu 14:00"), ("Fri 11:29", "Fri 12:29"), ("Fri 12:00", "Fri 12:30")]
 )
-def test_in_app_and_phone_expire_after_an_hour_or_with_the_window(moment: str, expires: str) -> None:
-    for channel, data in (("in_app", WORK), ("phone", ev.CallMoment(kind="check_in"))):
-        story = replay(a_customer(channels=(channel,)), nps(9, "Thu 12:30"), fact(data, moment))
-        assert shown(story.ask.expires_at) == expires
+def test_in_app_and_phone_expire_after_an_hour_or_with_the_window(
+    moment: str, expires: str, channel: Channel, data: Data
+) -> None:
+    story = replay(a_customer(channels=(channel,)), nps(9, "Thu 12:30"), fact(data, moment))
+    assert shown(story.ask.expires_at) == expires
 
 
 def test_the_moment_of_one_counts_for_all_that_have_settled() -> None:

@@ -11,7 +11,7 @@ from referral_stream.core.asks import Score
 from referral_stream.core.events import Data, Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
-from referral_stream.core.propensity import newest_nps, score, tenure_alone_suffices_at
+from referral_stream.core.propensity import score, tenure_alone_suffices_at
 from tests.builders import AROUND, at, csat, fact, first_success, nps, state
 
 NOW = at("Thu 12:30")
@@ -84,7 +84,8 @@ def test_everything_together_is_140_and_counts_as_100() -> None:
         ("positive_feedback", 0, the(ev.CaseStudyJoined())),
         ("positive_feedback", 10, [csat(4, 5, LONG_AGO)]),
         ("positive_feedback", 0, [csat(3.99, 5, LONG_AGO)]),
-        ("positive_feedback", 10, [csat(4, 5, LONG_AGO), csat(1, 5, LONG_AGO + 1)]),
+        ("positive_feedback", 0, [csat(4, 5, LONG_AGO), csat(1, 5, LONG_AGO + 1)]),  # corrected
+        ("positive_feedback", 10, [csat(4, 5, LONG_AGO), csat(1, 5, LONG_AGO + 1, "another")]),
         ("positive_feedback", 10, the(ev.ReviewPosted(rating=4, scale_max=5))),
         ("positive_feedback", 0, the(ev.ReviewPosted(rating=3.9, scale_max=5))),
         ("positive_feedback", 10, the(ev.TicketSolved(ticket_id="t", rating="positive"))),
@@ -112,12 +113,12 @@ def test_engaged_means_active_within_seven_days_the_last_instant_included(after:
 
 def test_the_newest_revision_over_all_responses_is_the_nps() -> None:
     first, second = nps(10, "Mon 10:00", "r1"), nps(7, "Tue 10:00", "r2")
-    revision = nps(8, "Wed 10:00", "r1")
+    revision = nps(6, "Wed 10:00", "r1")
 
-    assert newest_nps(state()) is None
-    assert newest_nps(state(second, first)) == 7
-    assert newest_nps(state(first, second, revision)) == 8
-    assert newest_nps(state(revision, second, first)) == 8
+    assert scored(first).parts["nps"] == 30
+    assert scored(second, first).parts["nps"] == 15
+    for order in ((first, second, revision), (revision, second, first)):
+        assert scored(*order).parts["nps"] == 0
 
 
 @pytest.mark.parametrize("missing", range(len(EVERYTHING)))

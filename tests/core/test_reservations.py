@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from referral_stream.core import events as ev
 from referral_stream.core.asks import (
-    AskRequested, Decision, Effect, OpportunityOpened, ReservationReleased, ReservationRequested,
-)  # fmt: skip
+    AskRequested,
+    Decision,
+    Effect,
+    OpportunityOpened,
+    ReservationReleased,
+    ReservationRequested,
+)
 from referral_stream.core.instants import DAY, MINUTE, SECOND
 from tests.builders import (
-    AROUND, ByHand, a_customer, a_policy, at, blocking, command_of, compliment, fact, granted, nps, opportunity_of,
-    released, shown, ticket_opened,
-)  # fmt: skip
+    AROUND,
+    ByHand,
+    a_customer,
+    a_policy,
+    at,
+    blocking,
+    command_of,
+    compliment,
+    fact,
+    granted,
+    nps,
+    opportunity_of,
+    released,
+    shown,
+    ticket_opened,
+)
 
 M = at("Thu 12:50")
 
 
-def waiting(**about: object) -> ByHand:
+def waiting(**about: Any) -> ByHand:
     """A promoter whose reservation was requested at 12:50 and is not answered yet."""
-    by_hand = ByHand(**about)  # type: ignore[arg-type]
+    by_hand = ByHand(**about)
     by_hand.at("Thu 12:30", nps(9))
     by_hand.requested("Thu 12:50")
     return by_hand
@@ -29,7 +49,7 @@ def decisions(effects: list[Effect]) -> list[tuple[str, str]]:
     return [(effect.trigger, effect.outcome) for effect in effects if isinstance(effect, Decision)]
 
 
-def denied(gate: str = "overasking", until: int | None = None, event: str | None = None) -> ev.ReservationDenied:
+def denied(gate: Any = "overasking", until: int | None = None, event: str | None = None) -> ev.ReservationDenied:
     return ev.ReservationDenied(command_id=command_of(), gate=gate, until=until, until_event=event, saw="refused")
 
 

@@ -15,9 +15,24 @@ from referral_stream.core.events import Event
 from referral_stream.core.step import step
 from referral_stream.stream.codec import decode_customer, encode_customer
 from tests.builders import (
-    POLICY, When, a_customer, acknowledged, answered, at, command_of, compliment, consent, csat, fact, first_success,
-    granted, nps, renewed, ticket_opened, ticket_solved,
-)  # fmt: skip
+    POLICY,
+    When,
+    a_customer,
+    acknowledged,
+    answered,
+    at,
+    command_of,
+    compliment,
+    consent,
+    csat,
+    fact,
+    first_success,
+    granted,
+    nps,
+    renewed,
+    ticket_opened,
+    ticket_solved,
+)
 
 LIFE: tuple[tuple[When, tuple[Event | ev.Data, ...]], ...] = (
     ("Mon 09:00", (renewed("Mon 09:00"), first_success("Mon 09:00", historical=True))),

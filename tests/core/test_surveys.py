@@ -5,8 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.builders import (
-    Story, a_customer, acknowledged, arriving, at, blocking, command_of, csat, nps, opportunity_of, replay, shown,
-)  # fmt: skip
+    Story,
+    Told,
+    a_customer,
+    acknowledged,
+    arriving,
+    at,
+    blocking,
+    command_of,
+    csat,
+    nps,
+    opportunity_of,
+    replay,
+    shown,
+)
 
 
 def story_of(*events: Told) -> Story:

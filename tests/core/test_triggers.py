@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
@@ -14,8 +15,19 @@ from referral_stream.core.opportunity import command_id, decision_id, opportunit
 from referral_stream.core.policy import Policy
 from referral_stream.core.triggers import Reason, reason_in
 from tests.builders import (
-    AROUND, a_customer, a_policy, arriving, at, compliment, fact, first_success, nps, opportunity_of, renewed, replay, shown,
-)  # fmt: skip
+    AROUND,
+    a_customer,
+    a_policy,
+    arriving,
+    at,
+    compliment,
+    fact,
+    first_success,
+    nps,
+    opportunity_of,
+    renewed,
+    replay,
+)
 from tests.contracts.examples import FACT_DATA
 
 FEEDBACK = "positive_feedback"
@@ -54,18 +66,33 @@ REASONS: dict[str, tuple[Data, Reason | None]] = {
         Reason(FEEDBACK, "t", {"kind": "csat"}, survey=True, response="r"),
     ),
     "a compliment": (ev.ComplimentGiven(reference="post"), Reason(FEEDBACK, "post", {"kind": "compliment"})),
-    "a compliment said anywhere": (ev.ComplimentGiven(theme="results"), Reason(FEEDBACK, ID, {"kind": "compliment"}, theme="results")),
+    "a compliment said anywhere": (
+        ev.ComplimentGiven(theme="results"),
+        Reason(FEEDBACK, ID, {"kind": "compliment"}, theme="results"),
+    ),
     "a testimonial": (ev.TestimonialGiven(reference="page"), Reason(FEEDBACK, "page", {"kind": "testimonial"})),
     "a review": (ev.ReviewPosted(rating=4, scale_max=5, url="u"), Reason(FEEDBACK, "u", {"kind": "review"})),
     "a review without an address": (ev.ReviewPosted(rating=5, scale_max=5), Reason(FEEDBACK, ID, {"kind": "review"})),
     "a poor review": (ev.ReviewPosted(rating=3, scale_max=5, url="u"), None),
-    "a ticket solved well": (ev.TicketSolved(ticket_id="t", rating="positive"), Reason(FEEDBACK, "t", {"kind": "ticket"}, theme="support")),
-    "a ticket rated well": (ev.TicketRated(ticket_id="t", rating="positive"), Reason(FEEDBACK, "t", {"kind": "ticket"}, theme="support")),
+    "a ticket solved well": (
+        ev.TicketSolved(ticket_id="t", rating="positive"),
+        Reason(FEEDBACK, "t", {"kind": "ticket"}, theme="support"),
+    ),
+    "a ticket rated well": (
+        ev.TicketRated(ticket_id="t", rating="positive"),
+        Reason(FEEDBACK, "t", {"kind": "ticket"}, theme="support"),
+    ),
     "a ticket solved": (ev.TicketSolved(ticket_id="t"), None),
     "a ticket rated badly": (ev.TicketRated(ticket_id="t", rating="negative"), None),
-    "a first success": (ev.MilestoneReached(milestone="m", first_success=True), Reason("milestone", "m", {"milestone": "m"})),
+    "a first success": (
+        ev.MilestoneReached(milestone="m", first_success=True),
+        Reason("milestone", "m", {"milestone": "m"}),
+    ),
     "another milestone": (ev.MilestoneReached(milestone="m"), None),
-    "a renewal": (ev.SubscriptionRenewed(subscription_id="s", invoice_id="i", contract_id="c"), Reason("renewal", "i", {})),
+    "a renewal": (
+        ev.SubscriptionRenewed(subscription_id="s", invoice_id="i", contract_id="c"),
+        Reason("renewal", "i", {}),
+    ),
     "a renewal by contract": (ev.SubscriptionRenewed(subscription_id="s", contract_id="c"), Reason("renewal", "c", {})),
     "a renewal by neither": (ev.SubscriptionRenewed(subscription_id="s"), Reason("renewal", ID, {})),
     "an expansion": (ev.SubscriptionExpanded(deal_id="d"), Reason("expansion", "d", {"deal_id": "d"})),
@@ -73,13 +100,16 @@ REASONS: dict[str, tuple[Data, Reason | None]] = {
         ev.PeerMentioned(peer_ref="p", company="Bolt", challenge="reporting"),
         Reason("peer_mentioned", "p", {"peer_ref": "p", "company": "Bolt", "challenge": "reporting"}),
     ),
-    "a peer of whom nothing is known": (ev.PeerMentioned(peer_ref="p"), Reason("peer_mentioned", "p", {"peer_ref": "p"})),
+    "a peer of whom nothing is known": (
+        ev.PeerMentioned(peer_ref="p"),
+        Reason("peer_mentioned", "p", {"peer_ref": "p"}),
+    ),
     "feedback alone": (ev.FeedbackShared(positive=True), None),
     "a case study": (ev.CaseStudyJoined(reference="r"), None),
     "a paid invoice": (ev.InvoicePaid(invoice_id="i"), None),
     "a new subscription": (ev.SubscriptionStarted(subscription_id="s"), None),
     "a goal": (ev.GoalAchieved(goal="g"), None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", REASONS)
@@ -233,7 +263,7 @@ def test_of_equal_priority_the_earliest_deadline_speaks() -> None:
 # ---- a referral that became a customer
 
 
-def status(kind: str, when: int, referral: str = "f1") -> Event:
+def status(kind: Any, when: int, referral: str = "f1") -> Event:
     return fact(ev.ReferralStatusChanged(referral_id=referral, status=kind), when)
 
 

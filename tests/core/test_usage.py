@@ -71,7 +71,7 @@ def test_the_baseline_begins_with_the_first_day_of_use_and_counts_idle_days() ->
 
 def test_a_baseline_of_nothing_is_none() -> None:
     """Long silence is no drop: there is nothing to fall below."""
-    assert lived([5] + [0] * 40).drop == Drop(base_sum=5, base_days=7)
+    assert lived([1] + [0] * 40).drop == Drop(base_sum=1, base_days=7)
     assert lived([0] * 40).drop is None
 
     idle_for_long = Customer(id="ana")

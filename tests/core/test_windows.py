@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from referral_stream.core import windows
 from referral_stream.core import events as ev
+from referral_stream.core import windows
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
 from referral_stream.core.policy import Policy, TimeZones, Trigger
 from referral_stream.core.windows import Zone
-from tests.builders import AROUND, BERLIN, a_policy, at, fact, replay, state, a_customer, csat, nps, utc
+from tests.builders import AROUND, BERLIN, a_customer, a_policy, at, csat, fact, nps, replay, state, utc
 
 TRIGGERS = Policy().triggers
 T0 = at("Thu 12:30")
@@ -62,12 +62,18 @@ def test_a_window_of_local_days_ends_at_the_same_wall_time(trigger: str, t0: int
 
 
 @pytest.mark.parametrize(
-    ("trigger", "deadline"),
-    [("milestone", utc("2026-06-18 12:00")), ("renewal", T0 + 7 * DAY), ("nps_promoter", T0 + DAY)],
+    ("trigger", "t0", "deadline"),
+    [
+        ("milestone", T0, utc("2026-06-18 12:00")),
+        ("renewal", T0, T0 + 7 * DAY),
+        ("renewal", utc("2026-03-24 09:00"), utc("2026-03-31 08:00")),  # clocks change in Berlin only
+        ("renewal", utc("2026-10-20 09:00"), utc("2026-10-27 09:00")),
+        ("nps_promoter", T0, T0 + DAY),
+    ],
 )
-def test_of_several_possible_zones_the_earliest_end_counts(trigger: str, deadline: int) -> None:
+def test_of_several_possible_zones_the_earliest_end_counts(trigger: str, t0: int, deadline: int) -> None:
     zone = in_zones("America/New_York", "Pacific/Auckland", BERLIN)
-    assert windows.deadline(TRIGGERS[trigger], T0, zone) == deadline
+    assert windows.deadline(TRIGGERS[trigger], t0, zone) == deadline
 
 
 @pytest.mark.parametrize(
@@ -139,10 +145,10 @@ def test_the_deployments_zone_is_utc_unless_the_policy_says_so() -> None:
 
 
 def test_under_strict_an_unknown_zone_is_all_zones_of_the_list_and_a_known_one_is_itself() -> None:
-    strict = Policy(time_zone=TimeZones(strict=True, zones=(BERLIN, "America/New_York")))
+    strict = Policy(time_zone=TimeZones(strict=True, zones=("America/New_York", BERLIN)))
     alone = Policy(time_zone=TimeZones(strict=True, default="Asia/Kolkata"))
 
-    assert windows.zone_of(state(), strict) == Zone("UTC", "default", (BERLIN, "America/New_York"))
+    assert windows.zone_of(state(), strict) == Zone("UTC", "default", ("America/New_York", BERLIN))
     assert windows.zone_of(state(), alone) == Zone("Asia/Kolkata", "default", ("Asia/Kolkata",))
     assert windows.zone_of(state(told_zone("UTC", T0)), strict) == Zone("UTC", "profile", ("UTC",))
 

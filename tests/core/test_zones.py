@@ -110,6 +110,8 @@ def test_minutes_beyond_a_day_are_those_of_the_next() -> None:
         ("2026-06-15 12:00", "Asia/Kolkata", "2026-06-15 18:30"),
         ("2026-04-23 20:00", "Africa/Cairo", "2026-04-23 22:00"),  # midnight does not exist: the day starts at 01:00
         ("2026-10-29 20:59:59.999", "Africa/Cairo", "2026-10-29 22:00"),  # 23:00-24:00 comes twice
+        ("2010-11-07 02:29:59.999", "America/St_Johns", "2010-11-07 02:30"),  # a minute later it is 23:01 again
+        ("2010-11-07 02:45", "America/St_Johns", "2010-11-07 03:30"),
         ("2011-12-30 09:00", "Pacific/Apia", "2011-12-30 10:00"),  # a whole day that never was
     ],
 )

@@ -36,14 +36,16 @@ def pipeline(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Pi
 
 def settings_of(kafka: KafkaServer, topic: str) -> dict[str, str]:
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    (found,) = AdminClient(kafka.client_settings()).describe_configs([resource]).values()
+    admin = AdminClient(kafka.client_settings())
+    (found,) = admin.describe_configs([resource]).values()
     return {name: entry.value for name, entry in found.result(20).items()}
 
 
 def alter(kafka: KafkaServer, topic: str, name: str, value: str) -> None:
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    (altered,) = AdminClient(kafka.client_settings()).incremental_alter_configs([resource]).values()
+    admin = AdminClient(kafka.client_settings())
+    (altered,) = admin.incremental_alter_configs([resource]).values()
     altered.result(20)
 
 
@@ -153,7 +155,7 @@ def test_the_whole_pipeline_runs_behind_tls_and_passwords_with_rights_on_its_own
     protected: Pipeline,
 ) -> None:
     protected.start()
-    protected.publish(a_promoter("asked in private", protected.now() - DAY // 24))
+    protected.publish(a_promoter("asked in private", protected.now()))
     protected.await_outcome("asked in private", "soft", "holdout")
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+import faust
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from faust.types import TP
@@ -41,7 +43,8 @@ async def until(condition: Callable[[], object], description: str, seconds: floa
     """The asynchronous `wait_until`."""
     try:
         async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110  (what is awaited happens in other processes)
+            # In a thread, because it may read topics, and the apps need this loop.
+            while not await asyncio.to_thread(condition):  # noqa: ASYNC110  (it happens in other processes)
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise TimeoutError(f"waited {seconds:g} s in vain until {description}") from None
@@ -277,9 +280,7 @@ async def test_the_smaller_limit_of_a_topic_is_learnt_from_its_refusals(
         return 1200 in lengths
 
     async with running(app):
-        for _ in range(60):
-            if await asyncio.to_thread(arrived):
-                break
+        await until(arrived, "the last record has arrived")
     assert set(lengths) == {1000, 1500, len(b"refused"), 1200}
     if fencing == "transactions":
         assert len(lengths) == len(sizes)
@@ -429,3 +430,32 @@ async def test_the_broker_of_the_demo_is_enough_for_both_kinds_of_apps() -> None
             produce(broker.bootstrap, f"{run}-raw", [(b"key-%d" % (number % 7), b"") for number in range(700)])
             await until(lambda: counting.seen == 700, "all records went through both apps")
         assert len(consume(broker.bootstrap, f"{run}-out")) == 700
+
+
+@pytest.mark.usefixtures("kafka")  # so that it is skipped where there is none
+async def test_everything_goes_over_tls_with_a_password_and_with_no_more_rights_than_the_prefix(tmp_path: Path) -> None:
+    run = f"secured-{uuid4().hex[:8]}"
+    with KafkaServer(secured=True, users=("app",)) as kafka:
+        kafka.create_topics({f"{run}-{name}": PARTITIONS for name in ("in", "out", "counts-changelog")})
+        kafka.grant("app", run)
+        tls = ssl.create_default_context(cafile=kafka.ca_file)
+
+        def credentials(password: str) -> faust.SASLCredentials:
+            return faust.SASLCredentials(username="app", password=password, mechanism="SCRAM-SHA-512", ssl_context=tls)
+
+        app = create_app(
+            a_config(run, kafka.bootstrap, credentials=credentials(kafka.passwords["app"]), datadir=tmp_path)
+        )
+        counting = Counting(f"{run}-out")
+        app.stateful(f"{run}-in", counting, ["counts"])
+        admin = Producer(kafka.client_settings())
+        for number in range(100):
+            admin.produce(f"{run}-in", b"", b"key-%d" % number)
+        assert admin.flush(20) == 0
+        async with running(app):
+            await until(partial(counting.has_seen, 100), "the records are processed")
+        stranger = create_app(a_config(run, kafka.bootstrap, credentials=credentials("wrong")))
+        stranger.stateless([f"{run}-in"], echo(f"{run}-out"))
+        with pytest.raises(ConnectionError, match=r"no Kafka broker at .* that accepts us"):
+            async with running(stranger):
+                pass

@@ -46,13 +46,26 @@ def pauses(world: World, customer: Customer, trigger: str) -> list[tuple[str, st
     """The switches that stop this request, the widest first."""
     segment = signals.profile_value(customer.known, "segment") or ""
     scopes = (("all", ""), ("trigger", trigger), ("segment", segment))
-    return [scope for scope in scopes if scope in world.switches and max(world.switches[scope])[1]]
+    return [scope for scope in scopes if is_on(world, scope)]
+
+
+def is_on(world: World, scope: tuple[str, str]) -> bool:
+    return scope in world.switches and max(world.switches[scope])[1]
 
 
 def report_opening(world: World, trigger: str, now: datetime) -> None:
-    """Counts it; too many in one UTC hour pause the trigger."""
+    """Counts it; too many in one UTC hour pause the trigger. What a resumption has excused counts no more."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     world.openings[trigger, hour] += 1
     before = [world.openings.get((trigger, hour - n * timedelta(hours=1)), 0) for n in range(1, 25)]
-    if world.openings[trigger, hour] > max(world.policy["burst_floor"], world.policy["burst_factor"] * median(before)):
+    counted = world.openings[trigger, hour] - world.excused.get((trigger, hour), 0)
+    if counted > max(world.policy["burst_floor"], world.policy["burst_factor"] * median(before)):
+        if not is_on(world, ("trigger", trigger)):
+            world.refused["trigger", trigger].clear()
         world.switches["trigger", trigger].append(((now, "burst breaker", ""), True))
+
+
+def excuse_openings(world: World, trigger: str, now: datetime) -> None:
+    """A resumption starts the count of its hour afresh, or the next opening would pause again."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    world.excused[trigger, hour] = world.openings[trigger, hour]

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from tests.oracle import past_asks, signals
 from tests.oracle.gates import Situation, answers_of_all_but_moment, held_out, reason
-from tests.oracle.ledger import ledger_denial, report_opening
+from tests.oracle.ledger import excuse_openings, is_on, ledger_denial, report_opening
 from tests.oracle.moments import moment_answer, moment_channel
 from tests.oracle.policy import Policy, policy_with
 from tests.oracle.records import DeadLetter, Event, Record, Skipped, event_of, instant, uid
@@ -351,12 +351,14 @@ def take_control(world: World, event: Event, now: datetime) -> set[str]:
         return set()
     body = event["data"]
     scope = body["scope"], "" if body["scope"] == "all" else body.get("name", "")
-    was_paused = scope in world.switches and max(world.switches[scope])[1]
+    was_paused = is_on(world, scope)
     world.switches[scope].append((stamp(event), event["type"] == "control.paused"))
-    if max(world.switches[scope])[1]:
+    if is_on(world, scope):
         if not was_paused:
             world.refused[scope].clear()
         return set()
+    if was_paused and scope[0] == "trigger":
+        excuse_openings(world, scope[1], now)
     touched = set()
     for name in sorted(world.refused[scope]):
         customer = world.customers[name]

@@ -78,7 +78,8 @@ def time_zone(known: Known, policy: Policy) -> tuple[list[str], str]:
 
 def account(known: Known) -> str | None:
     """The newest word on it: a profile's `account_id`, or the `accountid` of any event."""
-    told = [(stamp(e), True, e["data"]["account_id"]) for e in of(known, "customer.profile_changed") if "account_id" in e["data"]]
+    profiles = [e for e in of(known, "customer.profile_changed") if "account_id" in e["data"]]
+    told = [(stamp(e), True, e["data"]["account_id"]) for e in profiles]
     told += [(stamp(e), False, e["account"]) for events in known.values() for e in events if e["account"]]
     return str(max(told)[2]) if told else None
 

@@ -32,7 +32,13 @@ def opening_of(event: Event, known: Known, policy: Policy) -> tuple[str, str, li
         case "milestone.reached" if body["first_success"] or body["milestone"] in policy["named_milestones"]:
             return "milestone", body["milestone"], about("milestone")
         case "subscription.renewed":
-            life = ("trial.started", "trial.ended", "subscription.started", "subscription.renewed", "subscription.ended")
+            life = (
+                "trial.started",
+                "trial.ended",
+                "subscription.started",
+                "subscription.renewed",
+                "subscription.ended",
+            )
             subject = body.get("invoice_id") or body.get("contract_id") or event["id"]
             return "renewal", subject, about("subscription_id", *life)
         case "subscription.expanded":

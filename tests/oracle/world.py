@@ -73,6 +73,7 @@ class World:
     )
     refused: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     openings: dict[tuple[str, datetime], int] = field(default_factory=lambda: defaultdict(int))
+    excused: dict[tuple[str, datetime], int] = field(default_factory=dict)  # openings forgiven by a resumption
     reservations: list[Row] = field(default_factory=list)  # at, customer, command_id, account, hmac
     wakeups: list[tuple[datetime, str]] = field(default_factory=list)
     result: Result = field(default_factory=Result)

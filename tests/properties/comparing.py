@@ -115,16 +115,16 @@ def differences(engine: Account, oracle: Account) -> list[str]:
         ours, theirs = getattr(engine, name), getattr(oracle, name)
         found += [f"{name}: only the engine: {item}" for item in ours if item not in theirs]
         found += [f"{name}: only the oracle: {item}" for item in theirs if item not in ours]
-    for id in sorted({*engine.histories, *oracle.histories}):
-        ours, theirs = engine.histories.get(id, []), oracle.histories.get(id, [])
+    for opportunity in sorted({*engine.histories, *oracle.histories}):
+        ours, theirs = engine.histories.get(opportunity, []), oracle.histories.get(opportunity, [])
         for n in range(max(len(ours), len(theirs))):
             mine, other = (h[n] if n < len(h) else None for h in (ours, theirs))
             if mine is None or other is None:
-                found.append(f"decision {n + 1} of {id}: engine {mine}, oracle {other}")
+                found.append(f"decision {n + 1} of {opportunity}: engine {mine}, oracle {other}")
             elif mine != other:
                 about = " ".join(mine[:4])
                 points = [f"engine {a}, oracle {b}" for a, b in zip(mine, other, strict=True) if a != b]
-                found.append(f"decision {n + 1} of {id} ({about}): {'; '.join(points)}")
+                found.append(f"decision {n + 1} of {opportunity} ({about}): {'; '.join(points)}")
             if mine != other:
                 break
     return found

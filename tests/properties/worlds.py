@@ -1,8 +1,8 @@
 """Random worlds: recorded logs of a few customers, believable in the large and nasty in the small.
 
-One seed is one world. Most customers have a history that passes the gates, so that something happens; then come reasons to
-ask, trouble, answers and noise, late, twice, out of order, and above all at instants at which something else is due: the
-ends of windows, slots, quiet hours and waits, and one millisecond to either side of them.
+One seed is one world. Most customers have a history that passes the gates, so that something happens; then come reasons
+to ask, trouble, answers and noise, late, twice, out of order, and above all at instants at which something else is due:
+the ends of windows, slots, quiet hours and waits, and one millisecond to either side of them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from typing import Any
 
 from referral_stream.core import zones
 from referral_stream.core.asks import derived_id
+from referral_stream.core.events import CHANNELS
 from referral_stream.core.instants import DAY, HOUR, MINUTE, parse_instant, rfc3339, utc_day
 from tests.properties.policies import POLICIES
 
 Record = dict[str, Any]
 Body = dict[str, Any]
+
+REACHABLE: tuple[tuple[str, ...], ...] = (
+    *(("email",),) * 3, ("email", "in_app"), ("email", "in_app"), ("in_app",), ("email", "in_app", "phone"), ("phone",),
+)  # fmt: skip
 
 ZONES = (
     "Europe/Berlin", "America/New_York", "Pacific/Auckland", "Asia/Kolkata", "Africa/Cairo", "Australia/Lord_Howe", "UTC",
@@ -95,8 +100,7 @@ class _Making:
         people = []
         for number in range(size):
             own = random.choice(ZONES) if random.random() < 0.3 else zone
-            channels = random.choice((("email",),) * 3 + (("email", "in_app"), ("in_app",), ("email", "in_app", "phone"), ("phone",)))
-            people.append(Person(f"c{number}", own, channels))
+            people.append(Person(f"c{number}", own, random.choice(REACHABLE)))
         for person in people:
             self.history(person, size)
         count = random.choice((6, 10, 16, 25, 40)) * (1 + size // 3)
@@ -111,12 +115,22 @@ class _Making:
 
     # ---------------------------------------------------------------------------------------------------- time and records
 
-    def add(self, kind: str, person: Person | None, body: Body, time: int, *, delay: int = 0, **more: Any) -> None:
+    def add(
+        self,
+        kind: str,
+        person: Person | None,
+        body: Body,
+        time: int,
+        *,
+        delay: int = 0,
+        historical: bool = False,
+        **extensions: str,
+    ) -> None:
         """One event that happened at ``time`` and arrives ``delay`` ms later."""
         self.made += 1
         value: Record = {
             "specversion": "1.0",
-            "id": more.pop("id", None) or f"e{self.made}",
+            "id": f"e{self.made}",
             "source": self.random.choice(("app", "crm", "zeta")),
             "type": kind,
             "data": body,
@@ -125,12 +139,10 @@ class _Making:
             value["subject"] = person.id
         if self.random.random() > 0.02:
             value["time"] = rfc3339(time)
-        headers = {"historical": "true"} if more.pop("historical", False) else {}
-        value |= more
         arrival = time + delay
-        record = {"topic": "facts", "timestamp": rfc3339(arrival), "value": value}
-        if headers:
-            record["headers"] = headers
+        record = {"topic": "facts", "timestamp": rfc3339(arrival), "value": value | extensions}
+        if historical:
+            record["headers"] = {"historical": "true"}
         self.records.append((arrival, record))
 
     def instant(self, person: Person) -> int:
@@ -174,18 +186,18 @@ class _Making:
         """What happened long before: most people pass every gate."""
         random, start = self.random, self.start
         historical = random.random() < 0.3
-        missing = random.choice(("signed_up", "onboarding", "consent", "value", "")) if random.random() < 0.12 else ""
+        missing = random.choice(("signed_up", "onboarding", "consent", "value", "")) if random.random() < 0.07 else ""
 
-        def past(kind: str, days: float, body: Body | None = None, **more: Any) -> None:
+        def past(kind: str, days: float, body: Body | None = None) -> None:
             time = start - int(days * DAY)
             arrival = start - HOUR if historical else time
-            self.add(kind, person, body or {}, time, delay=arrival - time, historical=historical, **more)
+            self.add(kind, person, body or {}, time, delay=arrival - time, historical=historical)
 
         if missing != "signed_up":
             days = random.choice((400, 200, 61, 40, 30)) if random.random() < 0.9 else random.choice((29.9, 25, 5))
             past("customer.signed_up", days, {"trial": True} if random.random() < 0.03 else {})
             self.edges.append(start - int(days * DAY) + 30 * DAY)
-        profile: Body = {"channels": {channel: channel in person.channels for channel in ("email", "in_app", "phone")}}
+        profile: Body = {"channels": {channel: channel in person.channels for channel in CHANNELS}}
         if person.channels == ("email",) and random.random() < 0.3:
             profile = {}
         if random.random() < 0.9:
@@ -228,7 +240,8 @@ class _Making:
 
     def something(self, person: Person) -> None:
         random = self.random
-        make = random.choices((self.reason, self.presence, self.after, self.noise, self.trouble), (30, 18, 20, 14, 9))[0]
+        makers = (self.reason, self.presence, self.after, self.noise, self.trouble)
+        make = random.choices(makers, (30, 18, 20, 14, 9))[0]
         time = self.instant(person)
         delay = random.choice(DELAYS) if random.random() < 0.25 else 0
         more: dict[str, Any] = {}
@@ -246,38 +259,37 @@ class _Making:
         """Something good that opens an opportunity, or would."""
         random = self.random
         number = random.choice((random.randrange(3), random.randrange(100)))
-        trigger, subject, kind, body = random.choices(
-            (
+        praised, rated = random.choice((5, 4, 3)), random.choice((5, 4, 2))
+        first, ticket = random.random() < 0.5, {"ticket_id": f"t{number}", "rating": "positive"}
+        reasons: tuple[tuple[str, str, str, Body], ...] = (
                 ("nps_promoter", f"r{number}", "nps.responded", {"score": random.choice((9, 10, 10, 8, 6))}),
-                ("positive_feedback", f"s{number}", "csat.responded", {"score": random.choice((5, 4, 3)), "scale_max": 5}),
+                ("positive_feedback", f"s{number}", "csat.responded", {"score": praised, "scale_max": 5}),
                 ("positive_feedback", f"ref{number}", "compliment.given", {"reference": f"ref{number}"}),
                 ("positive_feedback", f"ref{number}", "testimonial.given", {"reference": f"ref{number}"}),
-                ("positive_feedback", f"u{number}", "review.posted", {"rating": random.choice((5, 4, 2)), "scale_max": 5}),
-                ("positive_feedback", f"t{number}", "ticket.solved", {"ticket_id": f"t{number}", "rating": "positive"}),
-                ("positive_feedback", f"t{number}", "ticket.rated", {"ticket_id": f"t{number}", "rating": "positive"}),
+                ("positive_feedback", f"u{number}", "review.posted", {"rating": rated, "scale_max": 5}),
+                ("positive_feedback", f"t{number}", "ticket.solved", ticket),
+                ("positive_feedback", f"t{number}", "ticket.rated", ticket),
                 ("milestone", f"m{number}", "milestone.reached", {"milestone": f"m{number}", "first_success": True}),
-                ("milestone", "export", "milestone.reached", {"milestone": "export", "first_success": random.random() < 0.5}),
+                ("milestone", "export", "milestone.reached", {"milestone": "export", "first_success": first}),
                 ("renewal", f"i{number}", "subscription.renewed", {"subscription_id": "s1", "invoice_id": f"i{number}"}),
                 ("expansion", f"d{number}", "subscription.expanded", {"deal_id": f"d{number}"}),
                 ("peer_mentioned", f"p{number}", "peer.mentioned", {"peer_ref": f"p{number}"}),
-                ("referral_converted", f"f{number}", "referral.status_changed", {"referral_id": f"f{number}", "status": "converted"}),
-            ),
-            (30, 8, 6, 4, 6, 6, 5, 10, 3, 10, 8, 8, 8),
-        )[0]  # fmt: skip
-        match kind:
-            case "nps.responded":
-                body["response_id"] = subject
-            case "csat.responded":
-                body["response_id"] = subject
-                if random.random() < 0.3:
-                    subject = body["ticket_id"] = f"t{number}"
-            case "review.posted":
-                body["url"] = subject
+                ("referral_converted", f"f{number}", "referral.status_changed",
+                 {"referral_id": f"f{number}", "status": "converted"}),
+        )  # fmt: skip
+        trigger, subject, kind, body = random.choices(reasons, (30, 8, 6, 4, 6, 6, 5, 10, 3, 10, 8, 8, 8))[0]
+        if kind in ("nps.responded", "csat.responded"):
+            body["response_id"] = subject
+        if kind == "csat.responded" and random.random() < 0.3:
+            subject = body["ticket_id"] = f"t{number}"
+        if kind == "review.posted":
+            body["url"] = subject
         self.remember(person, trigger, subject, time)
         self.add(kind, person, body, time, **more)
         if kind in ("nps.responded", "csat.responded") and random.random() < 0.3:
             worse = body | {"score": random.choice((2, 8, 10) if kind == "nps.responded" else (1, 5))}
-            self.add(kind, person, worse, time + random.choice((0, 1, 10 * MINUTE, 20 * MINUTE, 2 * HOUR, DAY)), **more)
+            later = time + random.choice((0, 1, 10 * MINUTE, 20 * MINUTE, 2 * HOUR, DAY))
+            self.add(kind, person, worse, later, **more)
 
     def presence(self, person: Person, time: int, more: Body) -> None:
         """The customer is there: moments, critical tasks, calls."""
@@ -312,12 +324,14 @@ class _Making:
         time = max(time, reason[2])
         command, opportunity = person.command(reason), person.opportunity(reason)
         referral = f"f{random.randrange(3)}"
+        report = random.choice("accepted sent sent delivered opened failed dropped_expired cancelled".split())
+        progress = random.choice("contacted converted converted rejected refunded".split())
         kind, body = random.choices(
             (
-                ("ask.acknowledged", {"status": random.choice(("accepted", "sent", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"))}),
+                ("ask.acknowledged", {"status": report}),
                 ("ask.answered", {"answer": random.choice(("yes", "maybe", "no", "no", "stop"))}),
                 ("referral.given", {"referral_id": referral, "contact": {"ref": "x", "consented": False}}),
-                ("referral.status_changed", {"referral_id": referral, "status": random.choice(("contacted", "converted", "converted", "rejected", "refunded"))}),
+                ("referral.status_changed", {"referral_id": referral, "status": progress}),
                 ("ask.approved", {"opportunity_id": opportunity, "by": "lead"}),
                 ("ask.rejected", {"opportunity_id": opportunity, "by": "lead"}),
             ),
@@ -335,6 +349,7 @@ class _Making:
     def noise(self, person: Person, time: int, more: Body) -> None:
         """What changes the picture without being good or bad news."""
         random = self.random
+        channel, account = random.choice(CHANNELS), random.choice(("acme", "umbrella"))
         kind, body = random.choice(
             (
                 ("usage.recorded", {"count": random.choice((0, 1, 20))}),
@@ -345,8 +360,8 @@ class _Making:
                 ("saving.measured", {"kind": "time", "amount": 3, "unit": "h"}),
                 ("champion.changed", {"champion": random.random() < 0.5}),
                 ("customer.profile_changed", {"time_zone": random.choice(ZONES)}),
-                ("customer.profile_changed", {"channels": {random.choice(("email", "in_app", "phone")): random.random() < 0.7}}),
-                ("customer.profile_changed", {"account_id": random.choice(("acme", "umbrella")), "requires_approval": random.random() < 0.2}),
+                ("customer.profile_changed", {"channels": {channel: random.random() < 0.7}}),
+                ("customer.profile_changed", {"account_id": account, "requires_approval": random.random() < 0.2}),
                 ("customer.signed_up", {}),
                 ("advocacy.asked", {"kind": random.choice(("survey", "survey", "review")), "by": "marketing"}),
                 ("contract.signed", {"contract_id": f"k{random.randrange(2)}", "initial": random.random() < 0.3}),
@@ -367,15 +382,18 @@ class _Making:
         random = self.random
         number = random.randrange(3)
         subscription = {} if random.random() < 0.3 else {"subscription_id": f"s{random.randrange(2)}"}
-        bad, body, good, more_body = random.choice(
-            (
-                ("ticket.opened", {"ticket_id": f"t{number}"}, "ticket.solved", {}),
-                ("ticket.opened", {"ticket_id": f"t{number}", "priority": random.choice(("low", "urgent"))}, "ticket.solved", {"rating": "positive"}),
-                ("ticket.reopened", {"ticket_id": f"t{number}"}, "ticket.solved", {}),
-                ("ticket.opened", {"ticket_id": f"t{number}"}, "ticket.rated", {"rating": random.choice(("positive", "negative"))}),
+        ticket, paused = {"ticket_id": f"t{number}"}, {"by": "ops", "why": "test"}
+        withdrawn = {"purpose": "referral_ask", "channel": random.choice(("all", "email", "in_app")), "granted": False}
+        troubles: tuple[tuple[str, Body, str, Body], ...] = (
+                ("ticket.opened", ticket, "ticket.solved", {}),
+                ("ticket.opened", ticket | {"priority": random.choice(("low", "urgent"))}, "ticket.solved",
+                 {"rating": "positive"}),
+                ("ticket.reopened", ticket, "ticket.solved", {}),
+                ("ticket.opened", ticket, "ticket.rated", {"rating": random.choice(("positive", "negative"))}),
                 ("complaint.made", {}, "", {}),
                 ("frustration.shown", {}, "", {}),
-                ("nps.responded", {"response_id": f"r{number}", "score": random.choice((0, 6, 7))}, "nps.responded", {"score": 9}),
+                ("nps.responded", {"response_id": f"r{number}", "score": random.choice((0, 6, 7))}, "nps.responded",
+                 {"score": 9}),
                 ("invoice.payment_failed", {"invoice_id": f"i{number}"}, "invoice.paid", {}),
                 ("charge.disputed", {"charge_id": f"h{number}"}, "dispute.closed", {"won": random.random() < 0.5}),
                 ("charge.refunded", {"charge_id": f"h{number}"}, "", {}),
@@ -385,20 +403,22 @@ class _Making:
                 ("subscription.ended", {"subscription_id": "s1"}, "subscription.started", {}),
                 ("trial.started", {"subscription_id": f"s{number}"}, "trial.ended", {"converted": random.random() < 0.7}),
                 ("customer.suppressed", {}, "customer.unsuppressed", {}),
-                ("customer.consent_changed", {"purpose": "referral_ask", "channel": random.choice(("all", "email", "in_app")), "granted": False}, "customer.consent_changed", {"granted": True}),
-                ("control.paused", {"scope": "all", "by": "ops", "why": "test"}, "control.resumed", {}),
-                ("control.paused", {"scope": "trigger", "name": random.choice(("nps_promoter", "renewal")), "by": "ops", "why": "test"}, "control.resumed", {}),
-                ("control.paused", {"scope": "segment", "name": "smb", "by": "ops", "why": "test"}, "control.resumed", {}),
+                ("customer.consent_changed", withdrawn, "customer.consent_changed", {"granted": True}),
+                ("control.paused", paused | {"scope": "all"}, "control.resumed", {}),
+                ("control.paused", paused | {"scope": "trigger", "name": random.choice(("nps_promoter", "renewal"))},
+                 "control.resumed", {}),
+                ("control.paused", paused | {"scope": "segment", "name": "smb"}, "control.resumed", {}),
                 ("customer.erasure_requested", {}, "", {}),
-            )
         )  # fmt: skip
+        bad, body, good, more_body = random.choice(troubles)
         who = None if bad.startswith("control.") else person
         if who is None:
             more = {}
         if bad == "customer.erasure_requested" and random.random() < 0.7:
             bad, body = "complaint.made", {}
         over = time + random.choice((1, MINUTE, HOUR, 6 * HOUR, DAY, 2 * DAY))
-        self.edges += [over, *(over + wait for wait in random.sample(WAITS, 2)), *(time + wait for wait in random.sample(WAITS, 2))]
+        self.edges += [over, *(over + wait for wait in random.sample(WAITS, 2))]
+        self.edges += [time + wait for wait in random.sample(WAITS, 2)]
         self.add(bad, who, body, time, **more)
         if good and random.random() < 0.75:
             self.edges.append(over + 3 * DAY)
@@ -413,10 +433,15 @@ class _Making:
 
     def burst(self, person: Person) -> None:
         """Many openings in one hour."""
-        time = self.instant(person)
-        for number in range(self.random.choice((4, 4, 4, 60))):
+        time, many = self.instant(person), self.random.choice((4, 4, 4, 60))
+        resumed = time + self.random.choice((many * 1_000 - 1_500, HOUR, 3 * HOUR))
+        resume = {"scope": "trigger", "name": "milestone", "by": "ops", "why": "looked"}
+        self.add("control.resumed", None, resume, resumed)
+        for number in range(many):
             someone = Person(f"b{number}", person.zone, ("email",))
             self.add("milestone.reached", someone, {"milestone": "m0", "first_success": True}, time + number * 1_000)
+        self.remember(person, "milestone", "m0", time)
+        self.add("milestone.reached", person, {"milestone": "m0", "first_success": True}, time + many * 1_000)
 
     # ---------------------------------------------------------------------------------------------------------------- disorder
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.types import TP
@@ -48,6 +50,7 @@ class Publisher:
         self._limits: dict[str, int] = {}
         self._alone: set[str] = set()
         self._round_robin = count()
+        self._turns: WeakKeyDictionary[AIOKafkaProducer, defaultdict[TP, asyncio.Lock]] = WeakKeyDictionary()
         self.refused = 0
 
     def limit(self, topic: str) -> int:
@@ -126,14 +129,17 @@ class Publisher:
             _append(producer, builders, key, value, (), alone=tp.topic in self._alone)
         return await self._enqueue(producer, tp, builders) if changes else []
 
-    @staticmethod
-    async def _enqueue(producer: AIOKafkaProducer, tp: TP, builders: Iterable[BatchBuilder]) -> list[Sent]:
+    async def _enqueue(self, producer: AIOKafkaProducer, tp: TP, builders: Iterable[BatchBuilder]) -> list[Sent]:
         sent: list[Sent] = []
-        for builder in builders:
-            builder.close()
-            records, size = builder.record_count(), builder.size()
-            future = await producer.send_batch(builder, tp.topic, partition=tp.partition)
-            sent.append(Sent(tp, records, size, future))
+        # One at a time: aiokafka wakes all who wait for room in a partition, and counts each one's waiting from its
+        # start again at every turn, so that many lanes that feed one partition would soon time out.
+        turns = self._turns.setdefault(producer, defaultdict(asyncio.Lock))
+        async with turns[tp]:
+            for builder in builders:
+                builder.close()
+                records, size = builder.record_count(), builder.size()
+                future = await producer.send_batch(builder, tp.topic, partition=tp.partition)
+                sent.append(Sent(tp, records, size, future))
         return sent
 
     async def acknowledged(self, sent: Sequence[Sent]) -> None:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from referral_stream.stream.transport.app import BatchApp
-from referral_stream.stream.transport.errors import WorkerFailed
+from referral_stream.stream.transport.errors import TopicsMismatch, WorkerFailed
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ async def running(*apps: BatchApp) -> AsyncIterator[None]:
             raise WorkerFailed(app.config.id) from app.failure
 
 
-async def _serve(apps: tuple[BatchApp, ...]) -> int:
+async def _serve(apps: tuple[BatchApp, ...], watchdog: threading.Timer) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -66,12 +66,15 @@ async def _serve(apps: tuple[BatchApp, ...]) -> int:
         if started.done():
             started.result()
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-    except Exception as exc:  # it becomes the exit code; its message is for a person
-        logger.error("the worker cannot start: %s", exc, exc_info=exc)  # noqa: TRY400  (with the traceback of `exc`)
+    except (ConnectionError, TopicsMismatch) as exc:  # its message is for a person, who can do something about it
+        logger.error("the worker cannot start: %s", exc)  # noqa: TRY400
+        exit_code = EXIT_FAILED
+    except Exception:
+        logger.exception("the worker cannot start")
         exit_code = EXIT_FAILED
     if any(app.failure is not None for app in apps):
         exit_code = EXIT_FAILED
-    _watch(max(app.config.stop_timeout_seconds for app in apps))
+    watchdog.start()
     for task in (started, *ended):
         task.cancel()
     await asyncio.gather(started, *ended, return_exceptions=True)
@@ -81,8 +84,8 @@ async def _serve(apps: tuple[BatchApp, ...]) -> int:
     return exit_code
 
 
-def _watch(timeout_seconds: float) -> None:
-    """End the process if it has not ended by then: a stopping consumer may wait for a broker that is gone."""
+def _watchdog(timeout_seconds: float) -> threading.Timer:
+    """Ends the process in time. To be started when the worker begins to stop: a broker may be gone meanwhile."""
 
     def end() -> None:
         logger.error("not stopped within %s s", timeout_seconds)
@@ -90,7 +93,7 @@ def _watch(timeout_seconds: float) -> None:
 
     timer = threading.Timer(timeout_seconds, end)
     timer.daemon = True
-    timer.start()
+    return timer
 
 
 def run_worker(*apps: BatchApp) -> int:
@@ -99,4 +102,8 @@ def run_worker(*apps: BatchApp) -> int:
     On a signal, batches under way are finished, offsets are committed and the group is left; whatever stalls that
     longer than `stop_timeout_seconds` ends the process with 70. Install uvloop before, if wanted.
     """
-    return asyncio.run(_serve(apps))
+    watchdog = _watchdog(max(app.config.stop_timeout_seconds for app in apps))
+    try:
+        return asyncio.run(_serve(apps, watchdog))
+    finally:
+        watchdog.cancel()

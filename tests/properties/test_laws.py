@@ -1,0 +1,247 @@
+"""What is true of every world, whatever happens in it.
+
+The worlds are those of the comparison with the oracle; here the engine is held against itself, or against the log read with
+the naked eye.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from copy import deepcopy
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from referral_stream.contracts.outbound import decode_event, encode_effect, encode_event
+from referral_stream.core import propensity
+from referral_stream.core.asks import AskCancelled, AskRequested, Decision, OpportunityOpened
+from referral_stream.core.customer import Customer, Stamp, fold
+from referral_stream.core.events import (
+    AskAnswered,
+    ChampionChanged,
+    ComplimentGiven,
+    Data,
+    ErasureRequested,
+    Event,
+    FeedbackShared,
+    InteractionRecorded,
+    MilestoneReached,
+    NpsResponded,
+    ProfileChanged,
+    SignedUp,
+    TestimonialGiven,
+    UsageCompared,
+)
+from referral_stream.core.instants import DAY, SECOND
+from referral_stream.core.policy import Policy
+from referral_stream.core.step import step
+from referral_stream.replay.exact import ExactReplay
+from referral_stream.replay.facts import Arrival, FactReplay, Happened
+from referral_stream.stream.codec import decode_customer, encode_customer
+from tests.properties.comparing import arrivals, by_engine, differences
+from tests.properties.policies import POLICIES
+from tests.properties.recording import Recording
+from tests.properties.worlds import world
+
+SEEDS = range(1_000, 1_040)
+"""Not those of the comparison; most of these worlds hold an ask or more."""
+
+
+def policy_of(seed: int) -> Policy:
+    return POLICIES[world(seed).policy][0]
+
+
+def told(happened: list[Happened]) -> list[bytes]:
+    """All effects as bytes."""
+    return [encode_effect(item.effect, item.now) for item in happened]
+
+
+def replayed(seed: int) -> list[Happened]:
+    return [item for items in FactReplay(policy_of(seed)).run(arrivals(world(seed).records)) for item in items]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_arrives_twice_changes_nothing(seed: int) -> None:
+    random, made = Random(seed), world(seed)
+    twice = []
+    for record in made.records:
+        twice.append(record)
+        if "subject" in record["value"]:
+            back = random.randrange(min(len(twice), 4)) + 1  # again, or one of those just before again
+            again = deepcopy(twice[-back])
+            if "subject" in again["value"] and "time" in again["value"]:
+                twice.append(again | {"timestamp": record["timestamp"]})
+    policy = policy_of(seed)
+    assert len(twice) > len(made.records)
+    assert differences(by_engine(twice, policy), by_engine(made.records, policy)) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_facts_fold_into_the_same_signals_in_any_order(seed: int) -> None:
+    events: dict[str, list[Event]] = defaultdict(list)
+    for _, event in arrivals(world(seed).records):
+        if event.subject and not event.type.startswith("ask."):
+            events[event.subject].append(event)
+    for name, facts in events.items():
+        shuffled = list(facts)
+        Random(seed).shuffle(shuffled)
+        assert signals(name, shuffled) == signals(name, facts)
+
+
+def signals(name: str, facts: list[Event]) -> dict[str, Any]:
+    customer = Customer(id=name)
+    for event in facts:
+        fold(customer, event)
+    found = msgspec.structs.asdict(customer)
+    found["calls_cut_short"] = set(customer.calls_cut_short)
+    newest = max((task.at.time for task in customer.tasks.values()), default=0)
+    found["tasks"] = {key: task for key, task in customer.tasks.items() if task.at.time > newest - DAY}  # others lapsed
+    return found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_ask_lies_in_its_window_and_in_no_cool_down_or_after_an_opt_out(seed: int) -> None:
+    policy = policy_of(seed)
+    windows: dict[str, tuple[int, int]] = {}
+    asked: dict[str, list[AskRequested]] = defaultdict(list)
+    released = defaultdict(list)
+    opted_out: dict[str, int] = {}
+    for now, event in arrivals(world(seed).records):
+        match event.data:
+            case ErasureRequested() | AskAnswered(answer="stop"):
+                opted_out[event.subject] = min(now, opted_out.get(event.subject, now))
+            case _ if event.type == "ask.acknowledged" and event.data.status in (
+                "failed",
+                "dropped_expired",
+                "cancelled",
+            ):
+                released[event.data.command_id].append(now)
+    for now, effect in replayed(seed):
+        match effect:
+            case Decision():
+                windows[effect.opportunity_id] = effect.window.opens, effect.window.deadline
+                if effect.outcome in ("asked", "soft"):
+                    assert [r.gate for r in effect.reasons if r.answer != "pass"] == []
+            case AskRequested():
+                opens, deadline = windows[effect.opportunity_id]
+                assert opens <= effect.not_before == now < effect.expires_at <= deadline
+                assert now < opted_out.get(effect.customer_id, now + 1)
+                for before in asked[effect.customer_id]:
+                    cooled_down = now >= before.not_before + policy.caps.customer_days * DAY
+                    assert cooled_down or any(before.not_before < at <= now for at in released[before.command_id])
+                asked[effect.customer_id].append(effect)
+            case _:
+                pass
+
+
+def test_a_command_is_given_once_and_taken_back_at_most_once() -> None:
+    for seed in SEEDS:
+        effects = [item.effect for item in replayed(seed)]
+        given = Counter(e.command_id for e in effects if isinstance(e, AskRequested))
+        taken_back = Counter(e.command_id for e in effects if isinstance(e, AskCancelled))
+        assert not [command for command, times in given.items() if times > 1]
+        assert not [command for command, times in taken_back.items() if times > 1 or command not in given]
+        decisions = Counter(e.decision_id for e in effects if isinstance(e, Decision))
+        assert not [decision for decision, times in decisions.items() if times > 1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_resuming_from_a_snapshot_at_any_instant_changes_nothing(seed: int) -> None:
+    replay, resumed = FactReplay(policy_of(seed)), []
+    for items in replay.run(arrivals(world(seed).records)):
+        resumed += items
+        for name, customer in replay.customers.items():
+            stored = decode_customer(encode_customer(customer, mark=7))
+            assert stored.mark == 7
+            replay.customers[name] = stored.customer
+    assert told(resumed) == told(replayed(seed))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_replay_of_what_the_stream_saw_decides_as_the_stream_did(seed: int) -> None:
+    recording = Recording(policy_of(seed)).run(arrivals(world(seed).records))
+    log = [Arrival(now, decode_event(encode_event(event))) for now, event in recording.log]
+    exact = ExactReplay(policy_of(seed))
+    again = [item for items in exact.run(log) for item in items]
+    assert told(again) == told(recording.happened)
+    assert exact.customers == recording.customers
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_wake_up_that_comes_again_or_too_early_changes_nothing(seed: int) -> None:
+    policy = policy_of(seed)
+    recording = Recording(policy).run(arrivals(world(seed).records))
+    customers: dict[str, Customer] = {}
+    woken = []
+    for now, event in recording.log:
+        known = customers.get(event.subject) or Customer(id=event.subject)
+        customer, effects, _ = step(policy, known, [event], now)
+        woken += [Happened(customer.now, effect) for effect in effects]
+        if event.type == "wakeup.due":
+            customer, nothing, wake_at = step(policy, customer, [event], now)
+            assert nothing == []
+            assert wake_at == customer.wake_at
+        customers[event.subject] = customer
+    assert told(woken) == told(recording.happened)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_step_leaves_the_state_it_was_given_alone(seed: int) -> None:
+    policy, customers = policy_of(seed), dict[str, Customer]()
+    for now, event in Recording(policy).run(arrivals(world(seed).records)).log:
+        known = customers.get(event.subject) or Customer(id=event.subject)
+        before = deepcopy(known)
+        customer, _, _ = step(policy, known, [event], now)
+        assert known == before
+        customers[event.subject] = customer
+
+
+def test_worlds_hold_what_these_laws_are_about() -> None:
+    outcomes: Counter[str] = Counter()
+    for seed in SEEDS:
+        for _, effect in replayed(seed):
+            outcomes[effect.outcome if isinstance(effect, Decision) else type(effect).__name__] += 1
+    rare = ("asked", "soft", "holdout", "superseded", "cancelled", "duplicate", "expired", "historical")
+    assert {name: outcomes[name] for name in rare if outcomes[name] < 3} == {}
+    assert outcomes[OpportunityOpened.__name__] == 0  # the replay keeps what is the ledger's to itself
+
+
+GOOD: tuple[Data, ...] = (
+    NpsResponded(response_id="good", score=10),
+    TestimonialGiven(),
+    ComplimentGiven(),
+    FeedbackShared(positive=True),
+    MilestoneReached(milestone="good", first_success=True),
+    UsageCompared(above_average=True),
+    InteractionRecorded(kind="call"),
+    ChampionChanged(champion=True),
+    ProfileChanged(champion=True),
+    SignedUp(),
+)
+
+
+@pytest.mark.parametrize("data", GOOD, ids=[f"{data.type}-{n}" for n, data in enumerate(GOOD)])
+def test_good_news_never_lowers_the_score(data: Data) -> None:
+    raised = 0
+    for seed in SEEDS:
+        recording = Recording(policy_of(seed)).run(arrivals(world(seed).records))
+        for customer in recording.customers.values():
+            if customer.erased_at is not None:
+                continue
+            now = max(customer.now, *(stamp.time for stamp in stamps(customer))) + SECOND
+            before = propensity.score(customer, now, policy_of(seed))
+            better = customer.copy()
+            fold(better, Event(id="good", source="test", type=data.type, subject=customer.id, time=now, data=data))
+            after = propensity.score(better, now, policy_of(seed))
+            assert after.raw >= before.raw
+            assert after.value >= before.value
+            raised += after.raw > before.raw
+    assert raised or isinstance(data, SignedUp)
+
+
+def stamps(customer: Customer) -> list[Stamp]:
+    """When each contradictable signal of the score was last written."""
+    signals = (customer.above_average, customer.champion, *customer.responses.values())
+    return [Stamp(0, "", ""), *(signal.at for signal in signals if signal is not None)]
