@@ -66,7 +66,9 @@ def demo(keep: bool, output: Path) -> None:
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path("replayed"), show_default=True)
 @click.option("--facts", is_flag=True, help="Of a customer-events log take the facts only: a fact replay.")
 @click.option("--skip-bad", is_flag=True, help="Count unreadable lines into dead-letters.jsonl and go on.")
-def replay(log: Path, policy_file: Path | None, until: str | None, output: Path, facts: bool, skip_bad: bool) -> None:
+def replay(
+    log: Path, policy_file: Path | None, until: str | None, output: Path, *, facts: bool, skip_bad: bool
+) -> None:
     """Run a recorded LOG through the real adapters and the real decision, under a virtual clock.
 
     LOG holds one Kafka record per line as JSON: {"topic", "timestamp", "value"}. Writes decisions.jsonl, asks.jsonl and
@@ -102,7 +104,9 @@ def replay(log: Path, policy_file: Path | None, until: str | None, output: Path,
 @click.option("--at", metavar="T", help="Look from the instant T (RFC 3339). Default: the end of the log.")
 @click.option("--skip-bad", is_flag=True, help="Leave unreadable lines out.")
 @click.option("--json", "as_data", is_flag=True, help="For machines: one JSON object.")
-def explain(customer: str, log: Path, policy_file: Path | None, at: str | None, skip_bad: bool, as_data: bool) -> None:
+def explain(
+    customer: str, log: Path, policy_file: Path | None, at: str | None, *, skip_bad: bool, as_data: bool
+) -> None:
     """Tell the story of one CUSTOMER in plain words: what came in, what was decided and why, and what is next.
 
     Says when they will be asked as things stand, or what would have to happen for it, and by when. Times are the
@@ -259,7 +263,9 @@ def doctor() -> None:
         well = True
         async for line in examine(deployment):
             well = well and not line.problem
-            click.echo(f"{'WRONG' if line.problem else 'ok   '}  {line.what}{': ' if line.problem else ''}{line.problem}")
+            click.echo(
+                f"{'WRONG' if line.problem else 'ok   '}  {line.what}{': ' if line.problem else ''}{line.problem}"
+            )
             if line.remedy:
                 click.echo(f"       {line.remedy}")
         return well

@@ -8,7 +8,7 @@ import msgspec
 
 from referral_stream.core.events import Event
 
-SkipReason: TypeAlias = Literal["unknown_type", "irrelevant", "no_customer", "test_mode", "tombstone"]
+SkipReason: TypeAlias = Literal["unknown_type", "irrelevant", "no_score", "no_customer", "test_mode", "tombstone"]
 Cause: TypeAlias = Literal[
     "undecodable", "too_deep", "too_large", "not_an_object", "unrecognised", "unknown_adapter", "invalid", "no_subject",
     "time_in_future",
@@ -58,3 +58,4 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     time: int | str | None
     account: str | None = None
     timezone: str | None = None
+    historical: bool = False

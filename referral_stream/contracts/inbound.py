@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,8 @@ import orjson
 from pydantic import ValidationError
 
 from referral_stream.contracts.adapted import Accepted, Adapted, Refused, Skipped, Webhook
-from referral_stream.contracts.adapters import BY_NAME, REGISTRY, Adapter, Reading
+from referral_stream.contracts.adapters import BY_NAME, REGISTRY, Adapter, Payload, Reading
+from referral_stream.contracts.adapters.surveys import scale_of
 from referral_stream.contracts.bodies import FACT_BODIES, explain, is_too_deep, json_problem
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.themes import OTHER, THEMES, theme_of
@@ -48,21 +50,26 @@ class Boundary:
     """How this deployment reads its source topics.
 
     ``adapters`` names a vendor adapter per topic (without ``prefix``), ``customer_paths`` replaces, per adapter, where
-    the customer id is looked for; ``backfill_topics`` carry history only. Raises ValueError for an adapter nobody
-    wrote.
+    the customer id is looked for, ``questions`` says, per adapter, which scale a survey's question has (question →
+    ``nps``, ``csat/5``, ``comment``, ``ignore``); ``backfill_topics`` carry history only. Raises ValueError for an
+    adapter nobody wrote and for a scale that is none.
     """
 
     email_key: bytes = field(repr=False)
     adapters: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
     customer_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     backfill_topics: frozenset[str] = frozenset()
     max_record_bytes: int = 1_000_000
 
     def __post_init__(self) -> None:
-        for name in (*self.adapters.values(), *self.customer_paths):
+        for name in (*self.adapters.values(), *self.customer_paths, *self.questions):
             if name not in BY_NAME:
                 raise ValueError(f"no adapter {name!r}; there are {', '.join(BY_NAME)}")
+        for scales in self.questions.values():
+            for scale in scales.values():
+                scale_of(scale)
 
 
 def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
@@ -80,10 +87,11 @@ def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     payload = _parse(value)
     if isinstance(payload, Refused):
         return payload
-    if type(payload) is not dict:
+    if type(payload) is dict:
+        if structured or "specversion" in payload:
+            return _cloud_event(payload, None, record, now, boundary)
+    elif structured or type(payload) is not list:
         return Refused("not_an_object", "the value is no JSON object")
-    if structured or "specversion" in payload:
-        return _cloud_event(payload, None, record, now, boundary)
     return _vendor(payload, record, now, boundary)
 
 
@@ -152,59 +160,93 @@ def _structured_data(attributes: dict[str, Any]) -> Any:
         return Refused("undecodable", "data_base64: not base64")
 
 
-def _vendor(payload: dict[str, Any], record: RawRecord, now: int, boundary: Boundary) -> Adapted:
-    adapter = _adapter_for(payload, record, boundary)
-    if isinstance(adapter, Refused):
-        return adapter
-    reading = Reading(boundary.email_key, boundary.customer_paths.get(adapter.name, adapter.customer_paths))
-    webhook = adapter.read(payload, reading)
-    if isinstance(webhook, Skipped):
-        return webhook
-    return _webhook_events(webhook, adapter.name, record, now, boundary)
+def _vendor(body: dict[str, Any] | list[Any], record: RawRecord, now: int, boundary: Boundary) -> Adapted:
+    """All that a body says or nothing of it: a half-read body could never be completed without repeating its rest."""
+    found = _adapter_for(body, record, boundary)
+    if isinstance(found, Refused):
+        return found
+    adapter, parts = found
+    reading = Reading(
+        boundary.email_key,
+        boundary.customer_paths.get(adapter.name, adapter.customer_paths),
+        boundary.questions.get(adapter.name, _NO_QUESTIONS),
+    )
+    events: dict[str, Event] = {}
+    skipped: Skipped | None = None
+    for number, part in enumerate(parts):
+        webhook = adapter.read(part, reading)
+        if isinstance(webhook, Skipped):
+            skipped = skipped or webhook
+            continue
+        position = _position_id(record) if len(parts) == 1 else f"{_position_id(record)}#{number}"
+        made = _webhook_events(webhook, adapter.name, position, record, now, boundary)
+        if isinstance(made, Refused):
+            return made if len(parts) == 1 else Refused(made.cause, f"[{number}] {made.detail}")
+        for event in made:
+            events.setdefault(event.id, event)  # the same id twice in one body is the same event sent twice
+    if events:
+        return Accepted(tuple(events.values()))
+    return skipped or Refused("unrecognised", _UNRECOGNISED)
 
 
-def _adapter_for(payload: dict[str, Any], record: RawRecord, boundary: Boundary) -> Adapter | Refused:
+_NO_QUESTIONS: Mapping[str, str] = {}
+_UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
+
+
+def _adapter_for(
+    body: dict[str, Any] | list[Any], record: RawRecord, boundary: Boundary
+) -> tuple[Adapter, tuple[Payload, ...]] | Refused:
+    """Whose webhook it is, and the notifications in it."""
     name = record.header(SOURCE_HEADER) if record.headers else None
     if name is not None:
         named = BY_NAME.get(name.strip().lower())
         if named is None:
             return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter")
-        return named if named.recognises(payload) else Refused("unrecognised", f"not the shape of {named.name}")
+        parts = named.parts(body)
+        return (named, parts) if parts else Refused("unrecognised", f"not the shape of {named.name}")
     configured = boundary.adapters.get(record.topic.removeprefix(boundary.prefix))
-    if configured is not None and BY_NAME[configured].recognises(payload):
-        return BY_NAME[configured]
+    if configured is not None and (parts := BY_NAME[configured].parts(body)):
+        return BY_NAME[configured], parts
     for adapter in REGISTRY:
-        if adapter.recognises(payload):
-            return adapter
-    return Refused("unrecognised", "neither a CloudEvent nor a webhook of a vendor we know")
+        if parts := adapter.parts(body):
+            return adapter, parts
+    if type(body) is list:
+        return Refused("not_an_object", "the value is no JSON object")
+    return Refused("unrecognised", _UNRECOGNISED)
 
 
-def _webhook_events(webhook: Webhook, source: str, record: RawRecord, now: int, boundary: Boundary) -> Adapted:
-    """All facts of a webhook or none: a half-read webhook could never be completed without repeating its other half."""
+def _webhook_events(
+    webhook: Webhook, source: str, position: str, record: RawRecord, now: int, boundary: Boundary
+) -> list[Event] | Refused:
+    """The events of one notification; ``position`` is its id where the vendor gave none."""
     for name, value in (("id", webhook.id), ("account", webhook.account)):
         if value is not None and len(value) > MAX_ID:
             return Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
-    base = webhook.id or _position_id(record)
-    events = []
+    base = webhook.id or position
+    events: list[Event] = []
+    times: Counter[str] = Counter()
     for fact in webhook.facts:
+        times[fact.type] += 1
+        name = fact.type if times[fact.type] == 1 else f"{fact.type}#{times[fact.type]}"
         event = _event(
             fact.type,
             fact.data,
             record,
             now,
             boundary,
-            id=base if len(webhook.facts) == 1 else f"{base}#{fact.type}",
+            id=base if len(webhook.facts) == 1 else f"{base}#{name}",
             source=source,
             subject=webhook.subject,
             time=webhook.time if fact.time is None else fact.time,
             account=webhook.account,
             timezone=webhook.timezone,
             traceparent=None,
+            historical=webhook.historical,
         )
         if isinstance(event, Refused):
             return event
         events.append(event)
-    return Accepted(tuple(events))
+    return events
 
 
 def _event(
@@ -221,6 +263,7 @@ def _event(
     account: str | None,
     timezone: Any,
     traceparent: Any,
+    historical: bool = False,
 ) -> Event | Refused:
     """One event of a known type. Attributes are what the producer gave, else None; a number as ``time`` is epoch ms."""
     if kind in WITHOUT_SUBJECT:
@@ -255,7 +298,11 @@ def _event(
         account=account,
         timezone=timezone,
         traceparent=_trace(traceparent, record),
-        historical=record.historical or record.topic.removeprefix(boundary.prefix) in boundary.backfill_topics,
+        historical=(
+            historical
+            or record.historical
+            or record.topic.removeprefix(boundary.prefix) in boundary.backfill_topics
+        ),
         flags=flags,
     )
 

@@ -101,7 +101,7 @@ def plain(reason: Mapping[str, Any], local: tzinfo, settled: str | None = None) 
     module does not know are shown as they are.
     """
     seen = " and ".join(_SEEN.get(cause, cause) for cause in reason["saw"].split("; "))
-    seen = _INSTANT.sub(lambda found: f"{found.group(1) or 'on '}{_clock(found.group(2), local)}", seen)
+    seen = in_local_time(seen, local)
     told = _GATES.get(reason["gate"], "{saw}").format(saw=seen, limit=reason["limit"])
     match reason:
         case {"answer": "until", "gate": "moment", "until": str(instant)} if instant == settled:
@@ -166,6 +166,11 @@ def zone_of(decision: Mapping[str, Any]) -> tzinfo:
     """The zone a decision was made in; UTC for one that this machine's database does not know."""
     name = decision["time_zone"]["name"]
     return zone(name) if is_zone(name) else UTC
+
+
+def in_local_time(text: str, local: tzinfo) -> str:
+    """The text with its instants in the `local` zone: "at 2026-09-01T10:00:00.000Z" → "on Tue 1 Sep 12:00"."""
+    return _INSTANT.sub(lambda found: f"{found.group(1) or 'on '}{_clock(found.group(2), local)}", text)
 
 
 def day_and_time(moment: datetime) -> str:

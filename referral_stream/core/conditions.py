@@ -99,7 +99,12 @@ class Condition:
         self._when, self._subject = running.compile(when), running.compile(subject)
 
     def subject_of(self, values: Mapping[str, Any]) -> str | None:
-        """The subject if the condition is met by these values (one for each name), None if not. Never raises."""
+        """The subject if the condition is met by these values (one for each name), None if not. Never raises.
+
+        Text with a zero character in it meets nothing: the library would take what is before it for the whole.
+        """
+        if any("\0" in value for value in values.values() if isinstance(value, str)):
+            return None
         try:
             if self._when.eval(data=values).plain_value() is not True:
                 return None

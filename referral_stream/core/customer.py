@@ -488,7 +488,7 @@ def _cancellation(c: Customer, d: ev.Cancelling, s: Stamp) -> None:
             known = msgspec.structs.replace(known, considered=_latest_stamp(known.considered, s))
         case ev.CancellationScheduled():
             known = msgspec.structs.replace(known, scheduled=_latest_stamp(known.scheduled, s))
-        case ev.CancellationReverted():
+        case _:
             known = msgspec.structs.replace(known, reverted=_latest_stamp(known.reverted, s))
     c.cancellations = {**c.cancellations, d.subscription_id or "": known}
 

@@ -109,6 +109,7 @@ class Turn:
             str, Channel
         ] = {}  # opportunity id -> channel of the good moment it met at this instant
         self.judged: dict[str, Judged] = {}
+        self.judged_as_is = False  # whether judging again would change nothing
         usage.judge(self.c, utc_day(self.now - 1), policy)
 
     # ------------------------------------------------------------------------------------------------------- records
@@ -117,6 +118,7 @@ class Turn:
         """Apply one record, then judge the live opportunities again."""
         if self.c.erased_at is not None:
             return
+        self.judged_as_is = False
         match event.data:
             case ev.WakeupDue():
                 self.repeated = True
@@ -268,6 +270,7 @@ class Turn:
             self._keep(replace(told, last=live.last))  # the comparison with the last decision skips it
             return
         self.c.live = (*self.c.live, opportunity)
+        self.judged_as_is = False
         self.effects.append(
             OpportunityOpened(
                 opportunity_id=opportunity.id,
@@ -329,6 +332,7 @@ class Turn:
             else:
                 self._keep(judged.opportunity)
                 self.judged[known.id] = judged
+        self.judged_as_is = True
 
     def _judge(self, opportunity: Opportunity) -> Judged:
         if opportunity.denial is not None and not opportunity.denial.stands(self.now):
@@ -453,7 +457,9 @@ class Turn:
         c = self.c
         if self.repeated and not self.learned and (c.wake_at is None or self.now < c.wake_at):
             return Advanced(c, self.effects, c.wake_at)
-        usage.judge(c, utc_day(self.now), self.policy)
+        if c.judged_day < utc_day(self.now):
+            usage.judge(c, utc_day(self.now), self.policy)
+            self.judged_as_is = False
         if c.erased_at is not None:
             return self._erase()
         if not (c.live or c.asks or c.referrals or c.awaiting):
@@ -467,7 +473,8 @@ class Turn:
                 verdicts = self._verdicts(opportunity)
                 blocked = any(v.blocks and v.gate != "moment" for v in verdicts)
                 self._close(opportunity, "suppressed" if blocked else "expired", verdicts)
-        self._judge_live()
+        if not self.judged_as_is:
+            self._judge_live()
         self._withdraw()
         if c.awaiting is None:
             self._dispatch()
@@ -586,6 +593,7 @@ class Turn:
         )
         c.live = tuple(other for other in c.live if other.id != o.id)
         self.judged.pop(o.id)
+        self.judged_as_is = False
         c.asks = (*c.asks, ask)  # the decision's next_eligible_at includes this ask
         written = self._decide(o, outcome, verdicts, score, Emission(mode, first, rivals, awaiting.command_id))
         c.asks = (*c.asks[:-1], replace(ask, opportunity=written))

@@ -109,9 +109,18 @@ class RedisLedger:
 
     @classmethod
     def connect(
-        cls, url: str, policy: Policy, *, prefix: str = "referral-stream", timeout_seconds: float = 2.0
+        cls,
+        url: str,
+        policy: Policy,
+        *,
+        prefix: str = "referral-stream",
+        timeout_seconds: float = 2.0,
+        ca_file: str | None = None,
     ) -> Self:
-        """A ledger with a client of its own; nothing is sent yet. Close it, or use it as a context manager."""
+        """A ledger with a client of its own; nothing is sent yet. Close it, or use it as a context manager.
+
+        ``ca_file``: the authority that signed the server's certificate, for a ``rediss://`` URL.
+        """
         client = Redis.from_url(
             url,
             decode_responses=True,
@@ -119,6 +128,7 @@ class RedisLedger:
             socket_connect_timeout=timeout_seconds,
             # Once, for the connection that the server closed while it was idle. All operations may be repeated.
             retry=Retry(NoBackoff(), 1),
+            **({"ssl_ca_certs": ca_file} if ca_file else {}),
         )
         return cls(client, policy, prefix=prefix, timeout_seconds=timeout_seconds)
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from referral_stream.contracts.happenings import happened
 from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.wording import clock_words, happening, outcome_words, why
+from referral_stream.contracts.wording import clock_words, happening, in_local_time, outcome_words, why
 from referral_stream.core.asks import AskCancelled, AskRequested, Decision, PolicyRef, ReasonAsked
 from referral_stream.core.customer import Customer, fold, seen_before
 from referral_stream.core.events import INTERNAL, Event
@@ -127,6 +128,7 @@ class _Story:
         self.policy = policy
         self.entries: list[Entry] = []
         self._told: dict[str, str] = {}
+        self._local: tzinfo = UTC
 
     def came_in(self, known: Customer, event: Event, now: int) -> None:
         """An event, before it is applied to the state ``known``."""
@@ -135,8 +137,9 @@ class _Story:
         told = happened(event)
         if event.historical:
             told = f"{told} (history)"
+        self._local = zone(zone_of(known, self.policy).name)
         if abs(now - event.time) > MINUTE:
-            told = f"{told}, on {clock_words(event.time, zone(zone_of(known, self.policy).name))}"
+            told = f"{told}, on {clock_words(event.time, self._local)}"
         ignored = self._ignored(known, event, now)
         self.entries.append(Entry(now, "ignored", f"{told}: {ignored}") if ignored else Entry(now, "came in", told))
 
@@ -159,7 +162,7 @@ class _Story:
                 case Decision() if effect.decision_id not in taken_back:
                     self._decided(effect, now, asks.get(effect.decision_id))
                 case AskCancelled():
-                    told = f"the ask was taken back: {effect.reason}"
+                    told = f"the ask was taken back: {in_local_time(effect.reason, self._local)}"
                     self.entries.append(Entry(now, "cancelled", told, effect.opportunity_id))
                 case ReasonAsked():
                     told = f"{happening(effect.trigger)}: asked what they like most, ahead of the ask itself"

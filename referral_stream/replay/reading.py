@@ -132,10 +132,8 @@ class _Reader:
         self._partitions.add(record.partition)
         # A line that gives no offset has its number for one, and nothing is known about where the topic starts.
         if record.offset > 0 and "offset" in orjson.loads(line):
-            where = f"partition {record.partition} starts at offset {record.offset}, not 0"
-            raise LogStartsLate(
-                str(self.log), number, f"{CUSTOMER_EVENTS}: {where}; an exact replay needs the beginning"
-            )
+            where = f"partition {record.partition} of {CUSTOMER_EVENTS} starts at offset {record.offset}"
+            raise LogStartsLate(str(self.log), number, f"{where}; an exact replay needs it from offset 0 on")
 
     def _refuse_line(self, line: bytes, number: int, problem: str) -> None:
         self.counts.bad_lines += 1
@@ -175,7 +173,7 @@ class _Reader:
         for record in records:
             decoded = self._decoded(record)
             if decoded is not None and decoded.event.type in FACT_TYPES:
-                yield Row(key=(decoded.now, "", ""), label="", content=record.value or b"")
+                yield Row(key=(decoded.now, ""), label="", content=record.value or b"")
 
     def _decoded(self, record: RawRecord) -> Arrival | None:
         try:

@@ -18,7 +18,7 @@ _ROW_BYTES = 400
 
 _LENGTH_BYTES = 4
 
-Key: TypeAlias = tuple[int, str, str]
+Key: TypeAlias = tuple[int, str]
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):

@@ -29,10 +29,11 @@ def run_roles(deployment: Deployment, role: str) -> int:
     What keeps it from starting is logged as one line.
     """
     configure_logging(deployment.settings.log_level, deployment.settings.log_format)
-    with suppress(ImportError):
-        import uvloop  # noqa: PLC0415 (optional: not on every platform)
+    if not deployment.settings.kafka_security.endswith("SSL"):  # uvloop often needs 30 s to close a TLS connection
+        with suppress(ImportError):
+            import uvloop  # noqa: PLC0415 (optional: not on every platform)
 
-        uvloop.install()
+            uvloop.install()
     try:
         asyncio.run(require_topics(deployment))
     except TopicsProblem as problem:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given as for_any
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from referral_stream.contracts.policy_file import PolicyProblem, build_policy, read_policy
+from referral_stream.contracts.policy_settings import settings_of
+from referral_stream.core.conditions import CUSTOMER, EVENT
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.policy import Policy
 
@@ -113,3 +120,242 @@ def test_what_was_given_is_not_changed() -> None:
     given: dict[str, Any] = {"extends": "default", "triggers": {"renewal": {"priority": 11}}}
     build_policy(given)
     assert given == {"extends": "default", "triggers": {"renewal": {"priority": 11}}}
+
+
+# ---- triggers: single keys, another kind of window, one of the team's own
+
+
+def test_another_kind_of_window_does_away_with_the_length_of_the_old_one() -> None:
+    renewal = build_policy({"triggers": {"renewal": {"window": "duration", "window_hours": 72}}}).triggers["renewal"]
+    assert (renewal.window, renewal.window_hours, renewal.window_days) == ("duration", 72, None)
+    assert (renewal.settle_seconds, renewal.template) == (86_400, "renewal")
+
+
+def test_the_same_kind_of_window_keeps_its_length() -> None:
+    assert build_policy({"triggers": {"renewal": {"window": "local_days"}}}) == Policy()
+
+
+def test_a_trigger_of_the_teams_own_stands_beside_the_built_in_ones() -> None:
+    policy = build_policy({"triggers": {"mine": MINE, "renewal": {"priority": 11}}})
+    assert set(policy.triggers) == {*Policy().triggers, "mine"}
+    assert (policy.triggers["mine"].when, policy.triggers["renewal"].priority) == ("customer.score > 60", 11)
+
+
+MINE = {"on": ["workflow.completed"], "when": "customer.score > 60", "window_hours": 24}
+
+
+@pytest.mark.parametrize(
+    ("triggers", "key", "remedy"),
+    [
+        ({"renewl": {"priority": 1}}, "triggers.renewl", "did you mean 'renewal'? (a trigger of your own needs on and"),
+        ({"mine": {**MINE, "window_hour": 24}}, "triggers.mine.window_hour", "did you mean 'window_hours'?"),
+        ({"mine": {**MINE, "mode": "sofd"}}, "triggers.mine.mode", "did you mean 'soft'?"),
+        ({"mine": {**MINE, "when": "customer.scor > 60"}}, "triggers.mine.when", "did you mean 'customer.score'?"),
+        ({"mine": {**MINE, "on": ["workflow.done"]}}, "triggers.mine.on", "did you mean 'workflow.completed'?"),
+        ({"mine": {**MINE, "on": "workflow.completed"}}, "triggers.mine.on", "valid tuple"),
+        ({"mine": {"on": ["workflow.completed"], "window_hours": 1}}, "triggers.mine.on", "needs both on and when"),
+        ({"My Own": MINE}, "triggers.'My Own'", "lower-case letters"),
+        ({"renewal": {"on": ["usage.recorded"], "when": "true"}}, "triggers.renewal.on", "takes no on or when"),
+        ({"renewal": {"subject": "'x'"}}, "triggers.renewal.subject", "needs on and when"),
+        ({"renewal": {"opens_after_days": 3}}, "triggers.renewal.opens_after_days", "referral_converted only"),
+        ({"mine": {**MINE, "score_at_least": 3}}, "triggers.mine.score_at_least", "referral_converted only"),
+        ({"renewal": {"window": "duration"}}, "triggers.renewal.window", "needs window_hours"),
+        ({"renewal": {"window_hours": 3}}, "triggers.renewal.window", "has no window_hours"),
+        ({"mine": {**MINE, "settle_seconds": 86_400}}, "triggers.mine.settle_seconds", "86400 seconds to settle"),
+        ({"mine": {**MINE, "settle_seconds": 86_100}}, "triggers.mine.settle_seconds", "the wait for rivals, 86400"),
+        ({"milestone": {"settle_seconds": 82_500}}, "triggers.milestone.settle_seconds", "82800 seconds"),
+    ],
+)
+def test_a_fault_in_a_trigger_names_its_key_and_the_remedy(triggers: dict[str, Any], key: str, remedy: str) -> None:
+    (told,) = faults({"triggers": triggers})
+    assert told.startswith(f"{key}: ")
+    assert remedy in told
+
+
+@pytest.mark.parametrize(
+    "triggers",
+    [
+        {"mine": {**MINE, "settle_seconds": 86_099}},
+        {"milestone": {"settle_seconds": 82_499}},
+        {"renewal": {"settle_seconds": 7 * 86_400 - 3_600 - 301}},
+        {"referral_converted": {"opens_after_days": 3, "score_at_least": 0}},
+        {"nps_promoter": {"enabled": False, "mode": "mutual_benefit"}},
+    ],
+)
+def test_a_trigger_at_its_limits_is_accepted(triggers: dict[str, Any]) -> None:
+    build_policy({"triggers": triggers})
+
+
+# ---- values as TOML writes them
+
+
+def test_none_switches_off_what_can_be_off(tmp_path: Path) -> None:
+    policy = read_policy(write(tmp_path, '[moments]\nslot_weekday = "none"\n[score.half_life_days]\nnps = "none"\n'))
+    assert policy.moments.slot_weekday is None
+    assert policy.score.half_life_days.nps is None
+
+
+@pytest.mark.parametrize("instant", ["2026-06-01T02:00:00+02:00", '"2026-06-01T00:00:00Z"', "1780272000000"])
+def test_an_instant_is_one_of_tomls_own_or_text_or_epoch_milliseconds(tmp_path: Path, instant: str) -> None:
+    policy = read_policy(write(tmp_path, f"[triggers.renewal]\nactive_since = {instant}\n"))
+    assert policy.triggers["renewal"].active_since == parse_instant("2026-06-01T00:00:00Z")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[triggers.renewal]\nactive_since = 2026-06-01T00:00:00", "needs a UTC offset"),
+        ("[triggers.renewal]\nactive_since = 2026-06-01", "RFC 3339"),
+        ("[caps]\ncustomer_days = '90'", "valid integer"),
+        ("[caps]\ncustomer_days = 90.0", "valid integer"),
+        ("[caps]\ncustomer_days = true", "valid integer"),
+        ("shadow = 1", "valid boolean"),
+        ("channels_allowed = []", "at least 1"),
+        ("[holdout]\npercent = nan", r"percent: .* \(got nan\)"),
+    ],
+)
+def test_a_wrong_type_is_not_bent_into_the_right_one(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(PolicyProblem, match=problem):
+        read_policy(write(tmp_path, text))
+
+
+def test_order_and_repetition_in_a_list_of_choices_say_nothing() -> None:
+    one = build_policy({"channels_allowed": ["phone", "email"], "moments": {"quiet_weekdays": [7, 6, 7]}})
+    other = build_policy({"channels_allowed": ["email", "phone"], "moments": {"quiet_weekdays": [6, 7]}})
+    assert (one, one.hash) == (other, other.hash)
+
+
+# ---- contradictions
+
+
+_ELSEWHERE = ("nps_promoter", "nps_passive", "first_success", "testimonial", "interactions", "engaged")
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({"score": {"nps_passive": 31}}, "score.nps_passive"),
+        ({"score": {"direct_at": 40}}, "score.soft_at"),
+        ({"score": dict.fromkeys(_ELSEWHERE, 0)}, None),  # 50 points are left
+        ({"score": {**dict.fromkeys(_ELSEWHERE, 0), "tenure": 9}}, "score.soft_at"),
+        ({"trouble": {"usage_recovered_percent": 60}}, "trouble.usage_recovered_percent"),
+        ({"trouble": {"usage_recovered_percent": 61}}, None),
+        ({"answers": {"two_silences_days": 14}}, "answers.two_silences_days"),
+        ({"answers": {"two_silences_days": 15}}, None),
+        ({"answers": {"two_silences_days": 0}}, None),
+        ({"caps": {"account_gap_days": 91}}, "caps.account_gap_days"),
+        ({"caps": {"account_gap_days": 90}}, None),
+        ({"ledger": {"retry_seconds": 301}}, "ledger.retry_seconds"),
+        ({"ledger": {"retry_seconds": 300}}, None),
+        ({"moments": {"quiet_weekdays": [5]}}, "moments.slot_weekday"),
+        ({"moments": {"rival_wait_seconds": 82_680}}, "triggers.milestone.settle_seconds"),
+        ({"moments": {"rival_wait_seconds": 82_679}}, None),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_refused_from_its_limit_on(given: dict[str, Any], key: str | None) -> None:
+    if key is None:
+        build_policy(given)
+    else:
+        assert key in [fault.partition(":")[0] for fault in faults(given)]
+
+
+def test_one_fault_does_not_hide_another_of_the_same_section_or_trigger() -> None:
+    told = faults(
+        {
+            "score": {"tenure": "much", "soft_at": 80, "nps_passive": 40},
+            "moments": {"quiet_from": "07:00", "slot_weekday": 6, "last_call_seconds": 0},
+            "triggers": {"mine": {"on": ["nps.responded"], "when": "customer.x", "windw_hours": 1}, "milestone": 3},
+            "time_zone": {"default": "Mars", "zones": ["Venus", "UTC"]},
+        }
+    )
+    assert [fault.partition(":")[0] for fault in told] == [
+        "moments.last_call_seconds", "moments.quiet_from", "moments.slot_weekday", "score.nps_passive", "score.soft_at",
+        "score.tenure", "time_zone.default", "time_zone.zones", "triggers.milestone", "triggers.mine.when",
+        "triggers.mine.window", "triggers.mine.windw_hours",
+    ]  # fmt: skip
+
+
+def test_a_value_that_cannot_be_read_contradicts_nothing() -> None:
+    """Its default would: 80 points for soft, and the default 70 in place of "high" for direct."""
+    assert len(faults({"score": {"soft_at": 80, "direct_at": "high"}})) == 1
+    assert len(faults({"moments": {"slot_weekday": 6, "quiet_weekdays": [6, 8]}})) == 1
+
+
+# ---- whatever it is
+
+
+_KEYS = sorted(
+    {*(part for setting in settings_of(Policy()) for part in setting.key.split(".")), "on", "mine", "extends"}
+)
+_VALUES = st.one_of(
+    st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.datetimes(), st.dates(), st.times(),
+    st.sampled_from(["none", "default", "13:00", "duration", "local_day", "true", "customer.score > 3", "event.id"]),
+)  # fmt: skip
+
+
+@st.composite
+def _toml(draw: st.DrawFn, depth: int = 3) -> dict[str, Any]:
+    """What a TOML file may hold, with keys that are mostly ours."""
+    inner = st.one_of(_VALUES, st.lists(_VALUES | st.sampled_from(["email", "nps.responded"]), max_size=3))
+    if depth:
+        inner = st.one_of(inner, _toml(depth - 1))
+    keys = st.one_of(st.sampled_from(_KEYS), st.text(max_size=5))
+    return draw(st.dictionaries(keys, inner, max_size=4))
+
+
+def _told(given: dict[str, Any]) -> Policy | list[str]:
+    try:
+        return build_policy(given)
+    except PolicyProblem as problem:
+        return problem.faults
+
+
+@for_any(_toml())
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_file_holds_is_a_policy_or_a_problem_with_a_line_for_each_fault(given: dict[str, Any]) -> None:
+    told = _told(given)
+    assert isinstance(told, Policy) or (told and all(fault and "\n" not in fault for fault in told))
+    assert _told(given) == told
+
+
+@for_any(_toml())
+@settings(max_examples=100, deadline=None)
+def test_what_is_no_table_of_triggers_is_a_problem(given: dict[str, Any]) -> None:
+    with pytest.raises(PolicyProblem):
+        build_policy({**given, "triggers": [given]})
+
+
+# ---- the sample
+
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "policy.toml"
+
+
+def test_the_sample_says_the_default_policy_and_every_setting_of_it() -> None:
+    assert read_policy(SAMPLE) == Policy()
+    written = tomllib.loads(SAMPLE.read_text(encoding="utf-8"))
+    left_out = {"enabled", "active_since", "mode", "on", "when", "subject", "window_hours", "window_days"}
+    left_out |= {"opens_after_days", "score_at_least"}
+    assert _missing(Policy().model_dump(), written) <= left_out
+
+
+def _missing(whole: dict[str, Any], written: dict[str, Any]) -> set[str]:
+    missing = whole.keys() - written.keys()
+    for key in whole.keys() & written.keys():
+        if isinstance(whole[key], dict):
+            missing |= _missing(whole[key], written[key])
+    return missing
+
+
+def test_the_examples_in_the_sample_work_when_their_mark_is_taken_away() -> None:
+    text = SAMPLE.read_text(encoding="utf-8").replace("#: ", "")
+    assert build_policy(tomllib.loads(text)).triggers["power_user"].on == ("workflow.completed",)
+
+
+def test_the_examples_and_names_in_the_documentation_are_right() -> None:
+    text = (SAMPLE.parents[1] / "docs" / "policy.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        build_policy(tomllib.loads(block))
+    assert set(re.findall(r"^\| `((?:event|customer)\.[a-z_]+)` \|", text, flags=re.MULTILINE)) == {*EVENT, *CUSTOMER}

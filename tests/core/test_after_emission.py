@@ -15,7 +15,7 @@ from referral_stream.core.asks import (
     ReservationReleased,
 )
 from referral_stream.core.events import Data, Event
-from referral_stream.core.instants import DAY
+from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.opportunity import Ask, decision_id
 from tests.builders import (
     AROUND,
@@ -99,6 +99,16 @@ def test_a_report_of_sending_after_one_of_failure_counts_as_asked(status: str) -
 
     assert by_hand.at("Thu 14:00", report("sent", "Thu 14:00")) == [confirmed("Thu 14:00")]
     assert only_ask(by_hand).counts
+
+
+@pytest.mark.parametrize("order", [("Thu 13:00", "Thu 13:30"), ("Thu 13:30", "Thu 13:00")])
+def test_the_earliest_report_of_each_kind_counts_in_whatever_order_they_come(order: tuple[str, str]) -> None:
+    by_hand = after_the_ask()
+    for happened in order:
+        by_hand.at("Thu 14:00", report("opened", happened), report("failed", happened))
+
+    ask = only_ask(by_hand)
+    assert (ask.sent_at, ask.failed_at) == (at("Thu 13:00"), at("Thu 13:00"))
 
 
 def test_accepted_says_nothing_about_the_customer() -> None:
@@ -211,6 +221,20 @@ def test_a_command_is_cancelled_once_and_that_alone_releases_nothing() -> None:
     assert by_hand.at("Thu 14:00", fact(ev.ComplaintMade(), "Thu 14:00")) == []
     assert only_ask(by_hand).counts
     assert by_hand.at("Thu 14:05", report("cancelled", "Thu 14:05")) == [released("Thu 14:05")]
+
+
+def test_a_drop_of_usage_takes_the_command_back_at_midnight_without_any_event() -> None:
+    """Days are judged at 00:00Z, which is 02:00 in Berlin; the last seven days are 40 % below the four weeks before."""
+    midnight = at("Wed 02:00")
+    uses = [
+        fact(ev.UsageRecorded(count=6 if days <= 7 else 10), midnight - days * DAY + 8 * HOUR)
+        for days in range(35, 0, -1)
+    ]
+    story = replay(
+        a_customer(channels=("in_app",)), uses, nps(9, "Wed 01:00"), fact(ev.WorkflowCompleted(), "Wed 01:30")
+    )
+    assert story.asked == [("nps_promoter", "Wed 01:30")]
+    assert [(shown(each.cancelled_at), each.gate) for each in story.cancelled] == [("Wed 02:00", "trouble")]
 
 
 def test_a_withheld_ask_is_no_command_to_cancel() -> None:

@@ -160,6 +160,14 @@ def test_no_activity_at_all_is_a_first_interaction_too() -> None:
     assert early(without=passive, too_early={"require_onboarding": False}) == "until usage.recorded"
 
 
+def test_a_policy_may_be_content_with_one_day_of_activity_but_not_with_none() -> None:
+    passive = ("onboarding.completed", "feedback.shared", "interaction.recorded", "advice.asked")
+    lenient = {"require_onboarding": False, "activity_days": 1}
+
+    assert early(without=passive, too_early=lenient) == "until usage.recorded"
+    assert early(fact(ev.AdviceAsked(), "Thu 12:30"), without=passive, too_early=lenient) == "pass"
+
+
 def test_under_strict_the_zone_with_the_fewest_dates_counts() -> None:
     strict = a_policy(
         time_zone={"strict": True, "zones": ["UTC", "Europe/Berlin"]}, too_early={"require_onboarding": False}

@@ -19,6 +19,7 @@ from tests.builders import (
     a_policy,
     arriving,
     at,
+    blocking,
     compliment,
     consent,
     fact,
@@ -430,6 +431,17 @@ def test_when_a_gate_opens_the_moment_is_the_first_instant_allowed_from_then_on(
         a_customer(), compliment("Thu 17:00"), ticket_opened("Fri 12:00"), ticket_solved("Fri 17:00", rating="positive")
     )
     assert late.asked == [("positive_feedback", "Fri 17:00")]  # the slot is gone
+
+
+def test_while_gates_wait_the_moment_is_planned_from_when_the_last_of_them_opens() -> None:
+    contract = fact(ev.ContractSigned(contract_id="k", initial=True), at("Tue 09:00") - 30 * DAY)
+    failed = fact(ev.InvoicePaymentFailed(invoice_id="i"), at("Tue 15:00") - 4 * DAY)
+    paid = fact(ev.InvoicePaid(invoice_id="i"), at("Tue 15:00") - 3 * DAY)
+
+    story = replay(a_customer(), contract, failed, paid, compliment("Mon 12:00"))
+
+    assert blocking(story.decisions()[0]) == {"too_early": "Tue 09:00", "trouble": "Tue 15:00", "moment": "Tue 15:00"}
+    assert story.asked == [("positive_feedback", "Tue 15:00")]
 
 
 def test_a_wake_up_that_comes_after_the_slot_asks_at_once_if_it_may() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -75,8 +77,6 @@ def test_the_same_policy_has_the_same_hash_however_it_is_written() -> None:
 
 def test_the_hash_is_the_same_on_every_machine_and_run() -> None:
     """Sixteen hex digits, of the content alone; another process computes the same."""
-    import subprocess
-    import sys
 
     program = "from referral_stream.core.policy import Policy; print(Policy().hash)"
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -12,9 +12,9 @@ from referral_stream.core.asks import (
     Decision,
     Effect,
     OpportunityOpened,
-    ReservationReleased,
     ReservationRequested,
 )
+from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, MINUTE, SECOND
 from tests.builders import (
     AROUND,
@@ -30,6 +30,7 @@ from tests.builders import (
     nps,
     opportunity_of,
     released,
+    renewed,
     shown,
     ticket_opened,
 )
@@ -350,5 +351,22 @@ def test_a_wake_up_that_comes_twice_or_too_early_does_nothing() -> None:
 
 
 def test_with_nothing_pending_nobody_is_woken() -> None:
-    assert ByHand().wake_at is None
-    assert all(not isinstance(effect, ReservationReleased) for effect in ByHand().at("Fri 12:00"))
+    by_hand = ByHand([*a_customer(), fact(ev.UsageRecorded(), "Mon 13:00")])
+
+    assert by_hand.wake_at is None
+    assert by_hand.at("Fri 12:00") == []
+    assert by_hand.wake_at is None
+
+
+def test_a_repeated_record_is_no_occasion_to_look_again() -> None:
+    """On Saturday at noon the last activity is a week ago: the score falls to 40. The next timer is midnight in UTC."""
+    history = a_customer(without=("feedback.shared", "interaction.recorded"))
+
+    def saturday(record: Event) -> list[tuple[str, str]]:
+        by_hand = ByHand(history)
+        by_hand.at("Fri 14:00", renewed("Fri 14:00"))
+        by_hand.at("Sat 02:00")
+        return decisions(by_hand.at("Sat 13:00", record))
+
+    assert saturday(renewed("Fri 14:00")) == []
+    assert saturday(fact(ev.CallMoment(kind="check_in"), "Sat 13:00")) == [("renewal", "deferred")]

@@ -200,6 +200,22 @@ def test_the_same_business_key_never_opens_twice_and_writes_nothing() -> None:
     assert again.decisions() == once.decisions()
 
 
+def test_a_milestone_that_is_older_than_what_is_known_of_it_opens_nothing() -> None:
+    known = fact(ev.MilestoneReached(milestone="first report"), "Thu 12:30")
+    assert replay(a_customer(), known, arriving(first_success("Thu 12:00"), "Thu 12:40")).decisions() == []
+    assert replay(a_customer(), known, first_success("Thu 12:40")).asked == [("milestone", "Thu 12:47")]
+
+
+def review(rating: float, when: str, url: str | None) -> Event:
+    return fact(ev.ReviewPosted(rating=rating, scale_max=5, url=url), when)
+
+
+@pytest.mark.parametrize(("url", "asked"), [("page", False), (None, True)])
+def test_a_review_that_was_rewritten_meanwhile_opens_nothing(url: str | None, asked: bool) -> None:
+    story = replay(a_customer(), review(2, "Mon 12:10", url), arriving(review(5, "Mon 12:00", url), "Mon 12:20"))
+    assert bool(story.asks) is asked
+
+
 def test_another_milestone_is_another_key() -> None:
     story = replay(a_customer(), first_success("Thu 21:00", "one"), first_success("Fri 12:30", "two"))
     assert [(d.subject, d.outcome) for d in story.decisions()] == [

@@ -177,8 +177,9 @@ class Pipeline:
     # -- its processes
 
     def create_topics(self, sources: Mapping[str, int] = UNEVEN) -> None:
-        """The source topics as their producers made them, the others by our own command."""
-        self.kafka.create_topics({self.topic(name): count for name, count in sources.items()})
+        """The source topics as their producers made them, and by our own command what is missing then."""
+        if sources:
+            self.kafka.create_topics({self.topic(name): count for name, count in sources.items()})
         made = self.run_command("topics", "create")
         assert made.returncode == 0, made.stderr
 
@@ -195,10 +196,11 @@ class Pipeline:
         return worker
 
     def stop(self) -> None:
-        """SIGTERM to every worker, and wait for its orderly end."""
+        """SIGTERM to every worker; fails unless it ends in good order."""
         for worker in self._workers:
             if worker.running:
                 worker.stop()
+                assert worker._process.returncode == 0, self.log()[-4000:]
 
     def _command(self, *arguments: str, **settings: str) -> list[str]:
         # A clean environment: settings of whoever runs the tests are not the deployment's.

@@ -27,8 +27,8 @@ def opening_of(event: Event, known: Known, policy: Policy) -> tuple[str, str, li
         case "review.posted" if signals.top_box(event):
             return "positive_feedback", body.get("url") or event["id"], about("url") if "url" in body else [event]
         case "ticket.solved" | "ticket.rated" if body.get("rating") == "positive":
-            life = ("ticket.opened", "ticket.solved", "ticket.rated", "ticket.reopened")
-            return "positive_feedback", body["ticket_id"], about("ticket_id", *life)
+            tickets = ("ticket.opened", "ticket.solved", "ticket.rated", "ticket.reopened")
+            return "positive_feedback", body["ticket_id"], about("ticket_id", *tickets)
         case "milestone.reached" if body["first_success"] or body["milestone"] in policy["named_milestones"]:
             return "milestone", body["milestone"], about("milestone")
         case "subscription.renewed":

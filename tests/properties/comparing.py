@@ -24,9 +24,9 @@ BOUNDARY = Boundary(email_key=b"a fixed key for tests")
 class Account(NamedTuple):
     """What was decided about a world. Instants as on the wire; every list in a canonical order.
 
-    ``histories``: per opportunity its decisions in order; repeats (``duplicate``) are listed apart, as their place among
-    the decisions of one instant is free. ``next_eligible_at`` is that of asks: a decision of an instant at which more
-    happened may state it as it was or as it became.
+    ``histories``: per opportunity its decisions in order; repeats (``duplicate``) are listed apart, as their place
+    among the decisions of one instant is free. ``next_eligible_at`` is that of asks: a decision of an instant at which
+    more happened may state it as it was or as it became.
     """
 
     asks: list[Any]
@@ -84,8 +84,8 @@ def by_oracle(records: list[Record], overrides: dict[str, Any]) -> Account:
         else:
             score = a["score"]["value"], a["score"]["raw"], a["score"]["parts"]
             asks.append(
-                (a["customer_id"], a["trigger"], a["subject"], a["command_id"], a["mode"], a["channels"], a["not_before"],
-                 a["expires_at"], score, a.get("account_id", ""))
+                (a["customer_id"], a["trigger"], a["subject"], a["command_id"], a["mode"], a["channels"],
+                 a["not_before"], a["expires_at"], score, a.get("account_id", ""))
             )  # fmt: skip
     decisions = sorted((row["data"] for row in result.decisions), key=lambda d: d["n"])
     histories: dict[str, list[Any]] = {}

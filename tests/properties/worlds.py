@@ -25,7 +25,8 @@ REACHABLE: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 
 ZONES = (
-    "Europe/Berlin", "America/New_York", "Pacific/Auckland", "Asia/Kolkata", "Africa/Cairo", "Australia/Lord_Howe", "UTC",
+    "Europe/Berlin", "America/New_York", "Pacific/Auckland", "Asia/Kolkata", "Africa/Cairo", "Australia/Lord_Howe",
+    "UTC",
 )  # fmt: skip
 
 STARTS = tuple(
@@ -45,7 +46,8 @@ STARTS = tuple(
 HORIZONS_DAYS = (2, 4, 8, 8, 15, 15, 45, 130, 260)
 
 DELAYS = (
-    0, 0, 0, 0, 0, 0, 1, 3_000, 9 * MINUTE, 10 * MINUTE, 10 * MINUTE + 1, 20 * MINUTE, HOUR, 25 * HOUR, 50 * HOUR, 8 * DAY,
+    0, 0, 0, 0, 0, 0, 1, 3_000, 9 * MINUTE, 10 * MINUTE, 10 * MINUTE + 1, 20 * MINUTE, HOUR, 25 * HOUR, 50 * HOUR,
+    8 * DAY,
 )  # fmt: skip
 """How long after its event time an event may arrive, in ms."""
 
@@ -113,7 +115,7 @@ class _Making:
         self.disorder()
         return World(self.seed, policy, [record for _, record in self.records])
 
-    # ---------------------------------------------------------------------------------------------------- time and records
+    # ------------------------------------------------------------------------------------------------- time and records
 
     def add(
         self,
@@ -180,7 +182,7 @@ class _Making:
         self.edges += [time, settled, end, end - MINUTE, (utc_day(settled) + 1) * DAY]
         self.edges += [zones.instant_at(friday, hour * 60, person.zone) for hour in (13, 16)]
 
-    # -------------------------------------------------------------------------------------------------------------- history
+    # ---------------------------------------------------------------------------------------------------------- history
 
     def history(self, person: Person, size: int) -> None:
         """What happened long before: most people pass every gate."""
@@ -236,7 +238,7 @@ class _Making:
                 past("usage.recorded", day, {"count": steady if day > 8 else random.choice((0, steady))})
         past("dashboard.viewed", 2, {"metrics_positive": False})
 
-    # ------------------------------------------------------------------------------------------------------------ the present
+    # ------------------------------------------------------------------------------------------------------ the present
 
     def something(self, person: Person) -> None:
         random = self.random
@@ -271,7 +273,8 @@ class _Making:
                 ("positive_feedback", f"t{number}", "ticket.rated", ticket),
                 ("milestone", f"m{number}", "milestone.reached", {"milestone": f"m{number}", "first_success": True}),
                 ("milestone", "export", "milestone.reached", {"milestone": "export", "first_success": first}),
-                ("renewal", f"i{number}", "subscription.renewed", {"subscription_id": "s1", "invoice_id": f"i{number}"}),
+                ("renewal", f"i{number}", "subscription.renewed",
+                 {"subscription_id": "s1", "invoice_id": f"i{number}"}),
                 ("expansion", f"d{number}", "subscription.expanded", {"deal_id": f"d{number}"}),
                 ("peer_mentioned", f"p{number}", "peer.mentioned", {"peer_ref": f"p{number}"}),
                 ("referral_converted", f"f{number}", "referral.status_changed",
@@ -401,7 +404,8 @@ class _Making:
                 ("cancellation.scheduled", subscription, "cancellation.reverted", {}),
                 ("cancellation.scheduled", subscription, "subscription.renewed", {"subscription_id": "s1"}),
                 ("subscription.ended", {"subscription_id": "s1"}, "subscription.started", {}),
-                ("trial.started", {"subscription_id": f"s{number}"}, "trial.ended", {"converted": random.random() < 0.7}),
+                ("trial.started", {"subscription_id": f"s{number}"}, "trial.ended",
+                 {"converted": random.random() < 0.7}),
                 ("customer.suppressed", {}, "customer.unsuppressed", {}),
                 ("customer.consent_changed", withdrawn, "customer.consent_changed", {"granted": True}),
                 ("control.paused", paused | {"scope": "all"}, "control.resumed", {}),
@@ -443,7 +447,7 @@ class _Making:
         self.remember(person, "milestone", "m0", time)
         self.add("milestone.reached", person, {"milestone": "m0", "first_success": True}, time + many * 1_000)
 
-    # ---------------------------------------------------------------------------------------------------------------- disorder
+    # --------------------------------------------------------------------------------------------------------- disorder
 
     def disorder(self) -> None:
         """Redeliveries, and records whose own timestamps go back."""

@@ -9,9 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 from referral_stream.contracts.adapted import Fact, Skipped, Webhook
-from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading, about, at, epoch_millis, id_at
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    about,
+    at,
+    epoch_millis,
+    id_at,
+    object_at,
+    profile,
+)
 
-_CSAT_MAX = 5
+_SATISFACTION = {"csat": 5, "smiley": 5, "smileys": 5, "five_star": 5, "star": 5, "thumbs": 1}
+"""Survey types that ask how satisfied somebody is → their scale's maximum."""
 
 
 def recognises(payload: Payload) -> bool:
@@ -27,11 +39,12 @@ def recognises(payload: Payload) -> bool:
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One webhook."""
     kind = str(payload.get("event_type"))
-    body = at(payload, "event_data")
-    response: Payload = body if isinstance(body, dict) else {}
-    facts: tuple[Fact, ...] = ()
+    response = object_at(payload, "event_data")
+    facts: Facts = ()
     if kind in {"survey_response.created", "survey_response.updated"}:
-        facts = _answered(response) + _address(response, reading)
+        facts = _answered(response)
+        if facts:
+            facts += profile(email_hmac=reading.email_hmac(at(response, "person.email")))
     elif kind == "unsubscribe.created":
         facts = (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
     return about(
@@ -44,8 +57,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     )
 
 
-def _answered(response: Payload) -> tuple[Fact, ...]:
-    survey = response.get("survey_type") or "nps"
+def _answered(response: Payload) -> Facts:
+    survey = str(response.get("survey_type") or "nps")
     data: dict[str, Any] = {
         "response_id": id_at(response, "id"),
         "score": response.get("score"),
@@ -53,14 +66,9 @@ def _answered(response: Payload) -> tuple[Fact, ...]:
     }
     if survey == "nps":
         return (Fact("nps.responded", data),)
-    if survey == "csat":
-        return (Fact("csat.responded", data | {"scale_max": _CSAT_MAX}),)
+    if survey in _SATISFACTION:
+        return (Fact("csat.responded", data | {"scale_max": _SATISFACTION[survey]}),)
     return ()  # effort, employees, product-market fit: neither loyalty nor satisfaction
-
-
-def _address(response: Payload, reading: Reading) -> tuple[Fact, ...]:
-    hashed = reading.email_hmac(at(response, "person.email"))
-    return () if hashed is None else (Fact("customer.profile_changed", {"email_hmac": hashed}),)
 
 
 ADAPTER = Adapter(

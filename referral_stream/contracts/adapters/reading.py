@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -11,17 +11,27 @@ from referral_stream.contracts.addresses import email_hmac
 from referral_stream.core.instants import SECOND
 
 Payload: TypeAlias = dict[str, Any]
+Facts: TypeAlias = tuple[Fact, ...]
 
 _MILLISECONDS_FROM = 100_000_000_000
 """From here on a count since 1970 means milliseconds: as seconds it would lie beyond the year 5100."""
+_MICROSECONDS_FROM = 1_000 * _MILLISECONDS_FROM
+_NANOSECONDS_FROM = 1_000 * _MICROSECONDS_FROM
+_MAX_DIGITS = 20
+"""Digits of a whole number sent as text; longer ones are no count of anything we read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a deployment tells an adapter: its key for addresses, and where to look for the customer's id, in order."""
+    """What a deployment tells an adapter.
+
+    ``customer_paths``: where to look for the customer's id, in order. ``questions``: which scale a survey's question
+    has, by the vendor's reference of the question (or survey), as ``nps``, ``csat/5``, ``comment`` or ``ignore``.
+    """
 
     email_key: bytes = field(repr=False)
     customer_paths: tuple[str, ...]
+    questions: Mapping[str, str] = field(default_factory=dict)
 
     def customer(self, payload: Payload) -> str | None:
         """The customer's id, from the first path that holds one."""
@@ -36,24 +46,55 @@ class Reading:
 class Adapter:
     """A vendor: ``name`` is what the header ``referral-source`` says, and the CloudEvents source of the events.
 
-    ``read`` is total: a payload that lacks what a fact needs gives the fact without it, which validation then refuses
-    by name. ``customer_paths`` (dotted) are ids that every webhook of the vendor carries: ids that only some carry
-    would split one customer in two. A deployment whose own ids are everywhere sets its own paths.
+    ``split`` gives the notifications of a body; ``recognises`` and ``read`` see one of them. ``read`` is total: a
+    payload that lacks what a fact needs gives the fact without it, which validation then refuses by name.
+    ``customer_paths`` (dotted) are ids that every webhook of the vendor carries: ids that only some carry would split
+    one customer in two. A deployment whose own ids are everywhere sets its own paths.
     """
 
     name: str
     recognises: Callable[[Payload], bool]
     customer_paths: tuple[str, ...]
     read: Callable[[Payload, Reading], Webhook | Skipped]
+    split: Callable[[Any], Sequence[Any]] | None = None
+
+    def parts(self, body: Any) -> tuple[Payload, ...]:
+        """The notifications of a JSON body, in its order; none at all where any of them is not this vendor's."""
+        if self.split is None:
+            return (body,) if isinstance(body, dict) and self.recognises(body) else ()
+        parts = self.split(body)
+        if all(isinstance(part, dict) and self.recognises(part) for part in parts):
+            return tuple(parts)
+        return ()
+
+
+def listed(body: Any) -> Sequence[Any]:
+    """The notifications of a vendor that sends them as a JSON array, or one alone."""
+    return body if isinstance(body, list) else (body,)
 
 
 def at(payload: Any, path: str) -> Any:
-    """The value at a dotted path of objects; None where the path ends early."""
+    """The value at a dotted path of objects and (by number) arrays; None where the path ends early."""
     for name in path.split("."):
-        if not isinstance(payload, dict):
+        if isinstance(payload, dict):
+            payload = payload.get(name)
+        elif isinstance(payload, list) and name.isdecimal() and int(name) < len(payload):
+            payload = payload[int(name)]
+        else:
             return None
-        payload = payload.get(name)
     return payload
+
+
+def object_at(payload: Any, path: str) -> Payload:
+    """The object at a path; an empty one where there is none."""
+    value = at(payload, path)
+    return value if isinstance(value, dict) else {}
+
+
+def list_at(payload: Any, path: str) -> list[Any]:
+    """The array at a path; an empty one where there is none."""
+    value = at(payload, path)
+    return value if isinstance(value, list) else []
 
 
 def id_at(payload: Payload, *paths: str) -> str | None:
@@ -69,31 +110,72 @@ def id_at(payload: Payload, *paths: str) -> str | None:
     return None
 
 
+def is_one_of(value: Any, texts: Collection[str]) -> bool:
+    """Whether the value is one of these texts; whatever else it is, it is not."""
+    return isinstance(value, str) and value in texts
+
+
 def text_at(payload: Payload, path: str) -> str | None:
     """The text at a path; None where there is none, or something else."""
     value = at(payload, path)
     return value if isinstance(value, str) and value else None
 
 
+def whole_number(value: Any) -> int | None:
+    """A whole number, also as text or as ``9.0``; None for everything else (a truth value is no number)."""
+    if isinstance(value, str):
+        digits = value.strip()
+        plain = len(digits) <= _MAX_DIGITS and digits.isascii() and digits.removeprefix("-").isdigit()
+        return int(digits) if plain else None
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
+
+
 def epoch_millis(value: Any) -> int | None:
-    """A vendor's seconds (or milliseconds) since 1970 → instant; None when it is no number."""
+    """A vendor's count since 1970, in whichever unit its size says, → instant; None when it is no number."""
     if type(value) is float and abs(value) < _MILLISECONDS_FROM:
         return int(value * SECOND)
     if type(value) is not int:
         return None
-    return value * SECOND if abs(value) < _MILLISECONDS_FROM else value
+    size = abs(value)
+    if size < _MILLISECONDS_FROM:
+        return value * SECOND
+    if size < _MICROSECONDS_FROM:
+        return value
+    return value // 1_000 if size < _NANOSECONDS_FROM else value // 1_000_000
+
+
+def time_at(payload: Payload, *paths: str) -> int | str | None:
+    """The first time among the paths: a count since 1970 (also as text) as an instant, any other text as it is."""
+    for path in paths:
+        value = at(payload, path)
+        if isinstance(value, str) and value and not value.isspace():
+            count = whole_number(value)
+            return value if count is None else epoch_millis(count)
+        instant = epoch_millis(value)
+        if instant is not None:
+            return instant
+    return None
+
+
+def profile(**known: Any) -> Facts:
+    """What is known of a customer's profile; no fact at all when nothing is."""
+    data = {name: value for name, value in known.items() if value is not None}
+    return (Fact("customer.profile_changed", data),) if data else ()
 
 
 def about(
     payload: Payload,
     reading: Reading,
-    facts: tuple[Fact, ...],
+    facts: Facts,
     *,
     kind: str,
     id: str | None,
     time: int | str | None,
     account: str | None = None,
     timezone: str | None = None,
+    historical: bool = False,
 ) -> Webhook | Skipped:
     """The webhook of ``kind`` (the vendor's name), unless it says nothing to us or concerns nobody we can name."""
     if not facts:
@@ -101,4 +183,6 @@ def about(
     subject = reading.customer(payload)
     if subject is None:
         return Skipped("no_customer", kind)
-    return Webhook(subject=subject, facts=facts, id=id, time=time, account=account, timezone=timezone)
+    return Webhook(
+        subject=subject, facts=facts, id=id, time=time, account=account, timezone=timezone, historical=historical
+    )

@@ -1,28 +1,54 @@
 """Segment: track, identify and group calls, with the names of its B2B SaaS, e-mail and live chat specs.
 
 A track call with a name we do not know is usage: calling ``track`` is what products do when somebody uses them. Names
-that are not the customer's own doing (a delivery, a sign-out) are not.
+that are not the customer's own doing (a delivery, a sign-out) are not. Calls come alone or as the ``batch`` of the
+tracking API.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from referral_stream.contracts.adapted import Fact, Skipped, Webhook
-from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading, about, at, id_at, text_at
-
-Facts: TypeAlias = tuple[Fact, ...]
+from referral_stream.contracts.adapters.product_events import MAX_FEATURE, happened
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    about,
+    at,
+    id_at,
+    profile,
+    text_at,
+)
 
 _CALLS = frozenset({"track", "identify", "group", "page", "screen", "alias"})
+DITTOFEED = "DF"
+"""What Dittofeed's own event names begin with."""
 _USERS = ("userId", "user_id", "anonymousId", "anonymous_id")
 _TIMES = ("timestamp", "originalTimestamp", "original_timestamp", "sentAt", "sent_at")
-_MAX_FEATURE = 200
+
+
+def is_call(payload: Payload) -> bool:
+    """A call of the spec about somebody, named or anonymous."""
+    return _call(payload) in _CALLS and any(name in payload for name in _USERS)
 
 
 def recognises(payload: Payload) -> bool:
-    """A call of the spec about somebody, named or anonymous."""
-    return _call(payload) in _CALLS and any(name in payload for name in _USERS)
+    """A call, but for those that only Dittofeed makes: its event names have a prefix of their own."""
+    event = payload.get("event")
+    return is_call(payload) and not (isinstance(event, str) and event.startswith(DITTOFEED))
+
+
+def split(body: Any) -> Sequence[Any]:
+    """The calls of a batch, each with the context they share, or the one call that the body is."""
+    batch = body.get("batch") if isinstance(body, dict) else None
+    if not isinstance(batch, list):
+        return (body,)
+    shared = {name: body[name] for name in ("context", "sentAt") if name in body}
+    return [shared | call if isinstance(call, dict) else call for call in batch]
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
@@ -32,16 +58,18 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     facts: Facts = ()
     if call == "track":
         kind = text_at(payload, "event") or call
-        facts = _TRACKED.get(kind, _used)(payload, reading)
+        facts = _TRACKED[kind](payload, reading) if kind in _TRACKED else _used(payload)
     elif call == "identify":
         facts = _identified(payload, reading)
     elif call == "group":
         facts = _joined(payload, reading)
+    elif call == "alias":
+        facts = _renamed(payload)
     return about(
         payload,
         reading,
         facts,
-        kind=kind[:_MAX_FEATURE],
+        kind=kind[:MAX_FEATURE],
         id=id_at(payload, "messageId", "message_id"),
         time=next(filter(None, (text_at(payload, name) for name in _TIMES)), None),
         account=_account(payload),
@@ -63,23 +91,24 @@ def _account(payload: Payload) -> str | None:
 
 def _identified(payload: Payload, reading: Reading) -> Facts:
     """Who somebody is: the hash of the address, and since when they are a customer."""
-    facts = _profile(email_hmac=reading.email_hmac(at(payload, "traits.email")))
+    facts = profile(email_hmac=reading.email_hmac(at(payload, "traits.email")))
     since = text_at(payload, "traits.createdAt") or text_at(payload, "traits.created_at")
     return facts if since is None else (*facts, Fact("customer.signed_up", {}, since))
 
 
 def _joined(payload: Payload, _: Reading) -> Facts:
-    return _profile(account_id=_account(payload))
+    return profile(account_id=_account(payload))
 
 
-def _profile(**known: str | None) -> Facts:
-    data = {name: value for name, value in known.items() if value is not None}
-    return (Fact("customer.profile_changed", data),) if data else ()
+def _renamed(payload: Payload) -> Facts:
+    """Somebody who was known by another id."""
+    alias = id_at(payload, "previousId", "previous_id")
+    return () if alias is None else (Fact("customer.aliased", {"alias": alias}),)
 
 
-def _used(payload: Payload, _: Reading) -> Facts:
+def _used(payload: Payload) -> Facts:
     name = text_at(payload, "event")
-    return () if name is None else (Fact("usage.recorded", {"feature": name[:_MAX_FEATURE]}),)
+    return () if name is None else happened(name, payload.get("properties"))
 
 
 def _nothing(_: Payload, __: Reading) -> Facts:
@@ -88,7 +117,7 @@ def _nothing(_: Payload, __: Reading) -> Facts:
 
 def _signed_up(payload: Payload, reading: Reading) -> Facts:
     hashed = reading.email_hmac(at(payload, "properties.email"))
-    return (Fact("customer.signed_up", {}), *_profile(email_hmac=hashed, account_id=_account(payload)))
+    return (Fact("customer.signed_up", {}), *profile(email_hmac=hashed, account_id=_account(payload)))
 
 
 def _trial_started(payload: Payload, _: Reading) -> Facts:
@@ -116,29 +145,12 @@ def _suppressed(reason: str) -> Callable[[Payload, Reading], Facts]:
     return lambda _, __: (Fact("customer.suppressed", {"reason": reason}),)
 
 
-def _dittofeed_choice(payload: Payload, _: Reading) -> Facts:
-    """Dittofeed speaks Segment's calls. Leaving one of its lists is no usage; coming back is left to consent events."""
-    if at(payload, "properties.action") == "Unsubscribe":
-        return (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
-    return ()
-
-
 def _mail(kind: str) -> Callable[[Payload, Reading], Facts]:
     return lambda payload, _: (Fact(kind, {"message_id": id_at(payload, "properties.email_id")}),)
 
 
 def _chatted(_: Payload, __: Reading) -> Facts:
     return (Fact("interaction.recorded", {"kind": "chat"}),)
-
-
-def _as_told(kind: str, *fields: str) -> Callable[[Payload, Reading], Facts]:
-    """A fact whose data are these properties of the call."""
-
-    def facts(payload: Payload, _: Reading) -> Facts:
-        given: dict[str, Any] = {name: at(payload, f"properties.{name}") for name in fields}
-        return (Fact(kind, {name: value for name, value in given.items() if value is not None}),)
-
-    return facts
 
 
 _TRACKED: dict[str, Callable[[Payload, Reading], Facts]] = {
@@ -156,19 +168,12 @@ _TRACKED: dict[str, Callable[[Payload, Reading], Facts]] = {
     "Email Bounced": _suppressed("bounce"),
     "Email Marked as Spam": _suppressed("spam_report"),
     "Unsubscribed": _suppressed("unsubscribe"),
-    "DFSubscriptionChange": _dittofeed_choice,
     "Live Chat Conversation Started": _chatted,
     "Live Chat Conversation Ended": _nothing,
     "Live Chat Message Sent": _nothing,
     "Live Chat Message Received": _nothing,
-    "Onboarding Completed": _as_told("onboarding.completed"),
-    "Milestone Reached": _as_told("milestone.reached", "milestone", "first_success"),
-    "Goal Achieved": _as_told("goal.achieved", "goal"),
-    "Workflow Completed": _as_told("workflow.completed", "name"),
-    "Achievement Unlocked": _as_told("achievement.unlocked", "name"),
-    "Dashboard Viewed": _as_told("dashboard.viewed", "name", "metrics_positive"),
 }
-"""What a track call's name means; every other name is usage. One live chat is one interaction, not one per message."""
+"""What a name of the specs means; others are the product's own. One live chat is one interaction, not one a message."""
 
 
 ADAPTER = Adapter(
@@ -176,4 +181,5 @@ ADAPTER = Adapter(
     recognises=recognises,
     customer_paths=("userId", "user_id"),
     read=read,
+    split=split,
 )

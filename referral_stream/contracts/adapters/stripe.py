@@ -1,6 +1,6 @@
 """Stripe: event envelopes, of old and current API versions.
 
-Amounts stay in minor units. Test mode never reaches a customer. What one webhook does not say is not guessed: a
+Amounts stay in minor units, as Stripe counts them (a yen is one unit). Test mode never reaches a customer. What one webhook does not say is not guessed: a
 dispute names its customer only where the charge is expanded, so a deployment that wants disputes expands it or sets
 its own paths.
 """
@@ -8,27 +8,38 @@ its own paths.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from referral_stream.contracts.adapted import Fact, Skipped, Webhook
-from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading, about, at, epoch_millis, id_at
-
-Facts: TypeAlias = tuple[Fact, ...]
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    about,
+    at,
+    epoch_millis,
+    id_at,
+    list_at,
+    object_at,
+    profile,
+    time_at,
+)
 
 
 def recognises(payload: Payload) -> bool:
-    """An object that calls itself an event, with an id of Stripe's and a resource inside."""
-    return (
-        payload.get("object") == "event"
-        and isinstance(payload.get("type"), str)
-        and isinstance(at(payload, "data.object"), dict)
+    """An object that calls itself an event: with a resource inside, or a thin one, which only names it."""
+    if not isinstance(payload.get("type"), str):
+        return False
+    return payload.get("object") == "v2.core.event" or (
+        payload.get("object") == "event" and isinstance(at(payload, "data.object"), dict)
     )
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One event."""
     kind = str(payload.get("type"))
-    if payload.get("livemode") is False:
+    if payload.get("livemode", _resource(payload).get("livemode")) is False:
         return Skipped("test_mode", kind)
     facts = _FACTS[kind](payload, reading) if kind in _FACTS else ()
     return about(
@@ -37,13 +48,12 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         facts,
         kind=kind,
         id=id_at(payload, "id"),
-        time=epoch_millis(payload.get("created")),
+        time=time_at(payload, "created"),
     )
 
 
 def _resource(payload: Payload) -> Payload:
-    resource = at(payload, "data.object")
-    return resource if isinstance(resource, dict) else {}
+    return object_at(payload, "data.object")
 
 
 def _with_customer(payload: Payload) -> Payload:
@@ -61,14 +71,35 @@ def _before(payload: Payload) -> Payload:
 
 
 def _paid(payload: Payload, _: Reading) -> Facts:
-    """A paid invoice; that of a billing cycle renews. The first one does not, nor one over nothing (a free plan)."""
+    """A paid invoice; that of a billing cycle renews. The first one does not, nor one over nothing (a free plan).
+
+    The invoice that ends a trial is of a cycle too, but the first that is paid; only an expanded subscription tells.
+    """
     invoice = _resource(payload)
     paid = Fact("invoice.paid", {"invoice_id": id_at(invoice, "id")})
-    if invoice.get("billing_reason") != "subscription_cycle" or invoice.get("total") == 0:
+    is_cycle = invoice.get("billing_reason") == "subscription_cycle" and invoice.get("total") != 0
+    if not is_cycle or _ends_trial(invoice):
         return (paid,)
-    subscription = id_at(invoice, "subscription", "parent.subscription_details.subscription")
+    subscription = id_at(invoice, *_SUBSCRIPTIONS)
     renewed = Fact("subscription.renewed", {"subscription_id": subscription, "invoice_id": id_at(invoice, "id")})
     return (renewed, paid)
+
+
+_SUBSCRIPTIONS = (
+    "subscription",
+    "parent.subscription_details.subscription",
+    "lines.data.0.parent.subscription_item_details.subscription",
+    "lines.data.0.subscription",
+)
+"""Where API versions keep an invoice's subscription, the newest second."""
+
+
+def _ends_trial(invoice: Payload) -> bool:
+    expanded = object_at(invoice, "subscription") or object_at(invoice, "parent.subscription_details.subscription")
+    trial_end = epoch_millis(expanded.get("trial_end"))
+    starts = [epoch_millis(at(line, "period.start")) for line in list_at(invoice, "lines.data")]
+    begins = max((start for start in starts if start is not None), default=None)
+    return trial_end is not None and begins is not None and begins <= trial_end
 
 
 def _unpaid(payload: Payload, _: Reading) -> Facts:
@@ -117,6 +148,8 @@ def _status_changed(before: Any, now: Any, subscription: dict[str, Any]) -> Fact
             return (Fact("trial.started", subscription),)
         case "incomplete" | "paused", "active":
             return (Fact("subscription.started", subscription),)
+        case "active" | "past_due", "trialing":  # given more time to try: nobody is asked meanwhile
+            return (Fact("trial.started", subscription),)
         case _, "canceled":
             return (Fact("subscription.ended", subscription),)
         case _:  # past due and back: the invoices say so
@@ -150,19 +183,21 @@ def _recurring(subscription: Payload) -> tuple[int, Any, Any, Any] | None:
         return None
     total, terms = 0, set()
     for item in items:
-        amount, quantity = at(item, "price.unit_amount"), at(item, "quantity")
+        price = object_at(item, "price") or object_at(item, "plan")  # before 2020, items had plans only
+        amount, quantity = price.get("unit_amount", price.get("amount")), at(item, "quantity")
         if type(amount) is not int or type(quantity) is not int:
             return None
         total += amount * quantity
-        terms.add(tuple(map(str, (at(item, "price.currency"), *_rhythm(item)))))
+        terms.add(tuple(map(str, (price.get("currency"), *_rhythm(price)))))
     if len(terms) != 1:
         return None
     currency, interval, count = terms.pop()
     return total, currency, interval, count
 
 
-def _rhythm(item: Any) -> tuple[Any, Any]:
-    return at(item, "price.recurring.interval"), at(item, "price.recurring.interval_count")
+def _rhythm(price: Payload) -> tuple[Any, Any]:
+    recurring = object_at(price, "recurring") or price
+    return recurring.get("interval"), recurring.get("interval_count")
 
 
 def _unsubscribed(payload: Payload, _: Reading) -> Facts:
@@ -175,8 +210,25 @@ def _unsubscribed(payload: Payload, _: Reading) -> Facts:
     return (Fact("subscription.ended", subscription),)
 
 
+def _paused(payload: Payload, _: Reading) -> Facts:
+    """A subscription pauses when its trial ends and nobody can be charged."""
+    return (Fact("trial.ended", {"subscription_id": id_at(_resource(payload), "id"), "converted": False}),)
+
+
+def _resumed(payload: Payload, _: Reading) -> Facts:
+    return (Fact("subscription.started", {"subscription_id": id_at(_resource(payload), "id")}),)
+
+
 def _refunded(payload: Payload, _: Reading) -> Facts:
     return (Fact("charge.refunded", {"charge_id": id_at(_resource(payload), "id")}),)
+
+
+def _refund(payload: Payload, _: Reading) -> Facts:
+    """A refund names its charge; one that failed never reached anybody."""
+    refund = _resource(payload)
+    if refund.get("status") in ("failed", "canceled"):
+        return ()
+    return (Fact("charge.refunded", {"charge_id": id_at(refund, "charge")}),)
 
 
 def _disputed(payload: Payload, _: Reading) -> Facts:
@@ -201,8 +253,7 @@ def _customer_changed(payload: Payload, reading: Reading) -> Facts:
 
 
 def _address(customer: Payload, reading: Reading) -> Facts:
-    hashed = reading.email_hmac(customer.get("email"))
-    return () if hashed is None else (Fact("customer.profile_changed", {"email_hmac": hashed}),)
+    return profile(email_hmac=reading.email_hmac(customer.get("email")))
 
 
 _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
@@ -210,11 +261,15 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
     "invoice.payment_succeeded": _paid,
     "invoice.payment_failed": _unpaid,
     "invoice.marked_uncollectible": _unpaid,
+    "invoice.overdue": _unpaid,
     "invoice.voided": _voided,
     "customer.subscription.created": _subscribed,
     "customer.subscription.updated": _changed,
     "customer.subscription.deleted": _unsubscribed,
+    "customer.subscription.paused": _paused,
+    "customer.subscription.resumed": _resumed,
     "charge.refunded": _refunded,
+    "refund.created": _refund,
     "charge.dispute.created": _disputed,
     "charge.dispute.closed": _dispute_closed,
     "customer.created": _customer_created,

@@ -1,0 +1,162 @@
+"""Help Scout: ratings, survey responses, conversations and customers.
+
+The name of the event travels in an HTTP header, so a body says by itself what it is, and a conversation by its status
+what became of it. A rating is Great, Okay or Bad: three steps of satisfaction, and with the conversation known the
+ticket's rating.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from referral_stream.contracts.adapted import Fact, Skipped, Webhook
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    about,
+    at,
+    id_at,
+    is_one_of,
+    list_at,
+    object_at,
+    profile,
+    text_at,
+    whole_number,
+)
+
+_RATINGS = {"great": 3, "okay": 2, "ok": 2, "bad": 1, "not good": 1}
+_VERDICTS = {3: "positive", 1: "negative"}
+_FACES = {"happy": (3, 3), "neutral": (2, 3), "sad": (1, 3), "thumbs up": (1, 1), "thumbs down": (0, 1)}
+"""A survey's named answers: (score, scale's maximum). An emoji the team chose itself says nothing to us."""
+_OVER = ("closed", "spam")
+_UNDER_WAY = ("active", "open", "pending")
+_CATEGORIES = ("promoter", "passive", "detractor")
+
+
+def recognises(payload: Payload) -> bool:
+    """A rating with its customer, a survey's response, a conversation of a mailbox, or a customer's record."""
+    return _is_rating(payload) or _is_survey(payload) or _is_conversation(payload) or _is_customer(payload)
+
+
+def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
+    """One webhook."""
+    customer = _customer(payload)
+    names: tuple[str, ...]
+    if _is_rating(payload):
+        kind, facts, names = "rating", _rated(payload), ("modifiedAt", "createdAt")
+    elif _is_survey(payload):
+        kind, facts, names = "survey response", _surveyed(payload), ("response.timestamp",)
+        if not facts:
+            return Skipped("no_score", kind)
+    elif _is_conversation(payload):
+        kind, facts, names = "conversation", _conversation(payload), _TOUCHED
+    else:
+        kind, facts, names = "customer", (), ("updatedAt", "modifiedAt", "createdAt")
+    if facts or kind == "customer":
+        facts += profile(email_hmac=reading.email_hmac(_address(customer)))
+    time = next((text for name in names if (text := text_at(payload, name))), None)
+    own = id_at(payload, "id")
+    return about(
+        payload | {"customer": customer},
+        reading,
+        facts,
+        kind=kind,
+        # A record is sent again whenever it changes: its id and its state together are one event.
+        id=f"{kind}:{own}:{payload.get('status', '')}:{time}"[:512] if own is not None and time is not None else None,
+        time=time,
+    )
+
+
+_TOUCHED = ("closedAt", "userUpdatedAt", "userModifiedAt", "modifiedAt", "updatedAt", "createdAt")
+
+
+def _is_rating(payload: Payload) -> bool:
+    about_what = ("ticketId", "conversationId", "threadId")
+    return (
+        isinstance(payload.get("rating"), str) and "customer" in payload and any(name in payload for name in about_what)
+    )
+
+
+def _is_survey(payload: Payload) -> bool:
+    return isinstance(payload.get("response"), dict) and "message" in payload and "_embedded" in payload
+
+
+def _is_conversation(payload: Payload) -> bool:
+    return (
+        isinstance(payload.get("status"), str)
+        and ("mailbox" in payload or "mailboxId" in payload)
+        and ("customer" in payload or "primaryCustomer" in payload)
+    )
+
+
+def _is_customer(payload: Payload) -> bool:
+    return "firstName" in payload and "photoType" in payload and "id" in payload
+
+
+def _customer(payload: Payload) -> Payload:
+    """Whoever it is about, wherever the body keeps them."""
+    for path in ("customer", "primaryCustomer", "_embedded.customer"):
+        if customer := object_at(payload, path):
+            return customer
+    return payload if _is_customer(payload) else {}
+
+
+def _address(customer: Payload) -> Any:
+    emails = list_at(customer, "emails") or list_at(customer, "_embedded.emails")
+    return customer.get("email") or at(emails, "0.value") or at(emails, "0")
+
+
+def _rated(payload: Payload) -> Facts:
+    """The ticket's rating comes first: it is what lifts the wait after a solved ticket."""
+    score = _RATINGS.get(str(payload.get("rating")).casefold())
+    if score is None:
+        return ()
+    ticket = id_at(payload, "conversationId", "ticketId")
+    data: dict[str, Any] = {"response_id": id_at(payload, "id"), "score": score, "scale_max": 3}
+    data |= {"comment": text_at(payload, "comments"), "ticket_id": ticket}
+    answered = Fact("csat.responded", {name: value for name, value in data.items() if value is not None})
+    if ticket is None or score not in _VERDICTS:
+        return (answered,)
+    return (Fact("ticket.rated", {"ticket_id": ticket, "rating": _VERDICTS[score]}), answered)
+
+
+def _surveyed(payload: Payload) -> Facts:
+    """NPS is what has a category; which one does not matter, the value does."""
+    response = object_at(payload, "response")
+    survey, customer = id_at(payload, "message.id", "message.name"), id_at(payload, "_embedded.customer.id")
+    names = (survey, customer, text_at(response, "timestamp"))
+    data: dict[str, Any] = {"response_id": ":".join(name for name in names if name) if all(names) else None}
+    if comment := text_at(response, "comment"):
+        data["comment"] = comment
+    if is_one_of(response.get("category"), _CATEGORIES):
+        score = whole_number(response.get("value"))
+        return () if score is None else (Fact("nps.responded", data | {"score": score}),)
+    face = _FACES.get(str(response.get("name")).casefold())
+    if face is None:
+        return ()
+    return (Fact("csat.responded", data | {"score": face[0], "scale_max": face[1]}),)
+
+
+def _conversation(payload: Payload) -> Facts:
+    """A conversation's status, as a ticket's. One touched again after it began is, if it is open, open again."""
+    ticket = {"ticket_id": id_at(payload, "id")}
+    status = payload.get("status")
+    if payload.get("isDraft") is True or payload.get("state") in ("draft", "deleted"):
+        return ()
+    if is_one_of(status, _OVER):
+        return (Fact("ticket.solved", ticket),)
+    if not is_one_of(status, _UNDER_WAY):
+        return ()
+    began = text_at(payload, "createdAt")
+    touched = next((text for name in _TOUCHED[1:] if (text := text_at(payload, name))), None)
+    return (Fact("ticket.opened" if touched == began else "ticket.reopened", ticket),)
+
+
+ADAPTER = Adapter(
+    name="helpscout",
+    recognises=recognises,
+    customer_paths=("customer.id",),
+    read=read,
+)

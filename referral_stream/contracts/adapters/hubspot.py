@@ -1,0 +1,230 @@
+"""HubSpot: webhooks (arrays of changes), and CRM records as workflows and exports send them.
+
+A change says of a contact what changed, and of a deal or a ticket nothing about whom it concerns: those are skipped
+unless the deployment puts the contact's id somewhere and says where. Property values are text whatever they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from referral_stream.contracts.adapted import Fact, Skipped, Webhook
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    about,
+    at,
+    epoch_millis,
+    id_at,
+    list_at,
+    listed,
+    object_at,
+    profile,
+    text_at,
+    time_at,
+    whole_number,
+)
+from referral_stream.contracts.adapters.surveys import COMMENT, IGNORE, NPS, Response, configured
+from referral_stream.core import zones
+
+_OBJECTS = {"0-1": "contact", "0-2": "company", "0-3": "deal", "0-5": "ticket", "0-19": "feedback_submission"}
+"""Object types as the generic subscriptions (``object.*``) number them."""
+_TICKET_CLOSED = "4"
+_PRIORITIES = frozenset({"low", "medium", "high", "urgent"})
+
+
+def recognises(payload: Payload) -> bool:
+    """A change with its subscription, or a CRM record with HubSpot's own properties."""
+    if isinstance(payload.get("subscriptionType"), str):
+        return "objectId" in payload or "fromObjectId" in payload or "primaryObjectId" in payload
+    return isinstance(payload.get("properties"), dict) and (
+        "vid" in payload or any(name in payload["properties"] for name in ("hs_object_id", "hs_survey_type"))
+    )
+
+
+def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
+    """One change or record; customer paths may begin with ``contactId``, which stands wherever a contact is known."""
+    return _change(payload, reading) if "subscriptionType" in payload else _record(payload, reading)
+
+
+def _change(payload: Payload, reading: Reading) -> Webhook | Skipped:
+    subscription = str(payload["subscriptionType"])
+    kind, _, change = subscription.partition(".")
+    if kind == "object":
+        kind = _OBJECTS.get(str(payload.get("objectTypeId")), "object")
+    contact = _contact(payload, change) if kind == "contact" else id_at(payload, "contactId")
+    return about(
+        payload | {"contactId": contact},
+        reading,
+        _changed(kind, change, payload, reading),
+        kind=subscription[:200],
+        id=_change_id(payload),
+        time=epoch_millis(payload.get("occurredAt")),
+    )
+
+
+def _contact(payload: Payload, change: str) -> str | None:
+    if change == "associationChange":
+        return id_at(payload, "fromObjectId")
+    if change == "merge":
+        return id_at(payload, "newObjectId", "primaryObjectId", "objectId")
+    return id_at(payload, "objectId")
+
+
+def _change_id(payload: Payload) -> str | None:
+    """HubSpot's event ids are not unique; with what changed, on which object and when, they are."""
+    event = id_at(payload, "eventId")
+    if event is None:
+        return None
+    parts = (id_at(payload, name) for name in ("objectId", "fromObjectId", "propertyName", "occurredAt"))
+    return ":".join((event, *(part for part in parts if part)))[:512]
+
+
+def _changed(kind: str, change: str, payload: Payload, reading: Reading) -> Facts:
+    match kind, change:
+        case "contact", "propertyChange":
+            name, value = text_at(payload, "propertyName"), payload.get("propertyValue")
+            return () if name is None else _contact_property(name, value, payload, reading)
+        case "contact", "privacyDeletion":
+            return (Fact("customer.erasure_requested", {}),)
+        case "contact", "merge":
+            return _merged(payload)
+        case "contact", "associationChange":
+            return _associated(payload)
+        case "deal", "propertyChange":
+            is_won = payload.get("propertyName") == "dealstage" and payload.get("propertyValue") == "closedwon"
+            return (Fact("subscription.expanded", {"deal_id": id_at(payload, "objectId")}),) if is_won else ()
+        case "ticket", "creation":
+            return (Fact("ticket.opened", {"ticket_id": id_at(payload, "objectId")}),)
+        case "ticket", "propertyChange":
+            return _ticket_property(payload)
+        case _:
+            return ()
+
+
+def _contact_property(name: str, value: Any, payload: Payload, reading: Reading) -> Facts:
+    """What a contact's property says, whether it changed or is part of the record."""
+    match name:
+        case "email":
+            return profile(email_hmac=reading.email_hmac(value))
+        case "hs_timezone":
+            return profile(time_zone=_zone(value))
+        case "hs_language" if isinstance(value, str) and value:
+            return profile(locale=value[:64])
+        case "lifecyclestage" if value == "customer":
+            return (Fact("customer.signed_up", {}),)
+        case "hs_email_optout" if str(value).casefold() == "true":
+            return (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
+        case "hs_email_hard_bounce_reason_enum" if value:
+            return (Fact("customer.suppressed", {"reason": "bounce"}),)
+        case "hs_feedback_last_nps_rating" if (score := whole_number(value)) is not None:
+            contact = id_at(payload, "objectId", "contactId")
+            when = time_at(payload, "occurredAt", "properties.hs_feedback_last_survey_date", "updatedAt")
+            response = None if contact is None or when is None else f"nps:{contact}:{when}"[:512]
+            return (Fact("nps.responded", {"response_id": response, "score": score}),)
+        case _:
+            return ()
+
+
+def _zone(value: Any) -> str | None:
+    """``europe_slash_berlin`` → ``Europe/Berlin``; None for what no database knows."""
+    if not isinstance(value, str):
+        return None
+    wanted = value.replace("_slash_", "/").casefold()
+    return next((name for name in zones.names() if name.casefold() == wanted), None)
+
+
+def _merged(payload: Payload) -> Facts:
+    """The contact that remains answers for those that went into it."""
+    remaining = id_at(payload, "newObjectId", "primaryObjectId", "objectId")
+    gone = [payload.get("primaryObjectId"), *list_at(payload, "mergedObjectIds")]
+    aliases = dict.fromkeys(str(one) for one in gone if type(one) in (int, str) and str(one).strip())
+    return tuple(Fact("customer.aliased", {"alias": alias}) for alias in aliases if alias != remaining)
+
+
+def _associated(payload: Payload) -> Facts:
+    is_company = payload.get("associationType") == "CONTACT_TO_COMPANY"
+    if not is_company or payload.get("associationRemoved") is True or payload.get("isPrimaryAssociation") is False:
+        return ()
+    return profile(account_id=id_at(payload, "toObjectId"))
+
+
+def _ticket_property(payload: Payload) -> Facts:
+    """Closed is stage 4 of HubSpot's own pipeline, and a closing date in every pipeline."""
+    ticket = {"ticket_id": id_at(payload, "objectId")}
+    value = payload.get("propertyValue")
+    match payload.get("propertyName"):
+        case "hs_pipeline_stage" if value == _TICKET_CLOSED:
+            return (Fact("ticket.solved", ticket),)
+        case "closed_date":
+            return (Fact("ticket.solved" if value else "ticket.reopened", ticket),)
+        case "hs_ticket_priority" if isinstance(value, str) and (priority := value.casefold()) in _PRIORITIES:
+            named = {"priority": "normal" if priority == "medium" else priority}
+            return (Fact("ticket.opened", ticket | named),)
+        case _:
+            return ()
+
+
+def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
+    """A CRM record: a survey's submission, or a contact. Old workflows wrap every value in an object."""
+    wrapped = object_at(payload, "properties")
+    values = {name: value.get("value") if isinstance(value, dict) else value for name, value in wrapped.items()}
+    flat = payload | {"properties": values}
+    is_submission = "hs_survey_type" in values
+    facts = _submitted(flat, values, reading) if is_submission else ()
+    if is_submission and not facts:
+        return Skipped("no_score", "feedback submission")
+    own = id_at(payload, "vid", "id") or id_at(values, "hs_object_id")
+    contact = (
+        id_at(values, "hs_contact_id") or id_at(payload, "associations.contacts.results.0", "contactId")
+        if is_submission
+        else own
+    )
+    if not is_submission:
+        known = flat | {"contactId": own}
+        facts = tuple(fact for name, value in values.items() for fact in _contact_property(name, value, known, reading))
+    time = time_at(flat, "properties.hs_submission_timestamp") if is_submission else None
+    time = time or time_at(flat, "updatedAt", "properties.hs_lastmodifieddate", "properties.lastmodifieddate")
+    return about(
+        flat | {"contactId": contact},
+        reading,
+        _one_profile(facts),
+        kind="feedback submission" if is_submission else "contact",
+        id=f"record:{own}:{time}"[:512] if own is not None and time is not None else None,
+        time=time,
+    )
+
+
+def _one_profile(facts: Facts) -> Facts:
+    """The facts with everything about the profile in one."""
+    known: dict[str, Any] = {}
+    others = []
+    for fact in facts:
+        if fact.type == "customer.profile_changed":
+            known |= fact.data
+        else:
+            others.append(fact)
+    return (*others, *profile(**known))
+
+
+def _submitted(payload: Payload, values: Payload, reading: Reading) -> Facts:
+    """NPS by its type; the scale of a satisfaction survey is the team's own, so the deployment says it per survey."""
+    response = Response(id_at(payload, "id") or id_at(values, "hs_object_id"))
+    survey = id_at(values, "hs_survey_id")
+    by_type = NPS if str(values.get("hs_survey_type")).casefold() == "nps" else IGNORE
+    scale = configured(reading.questions, survey) or by_type
+    score = at(values, "hs_value") if values.get("hs_value") is not None else at(values, "hs_response_value")
+    response.add(None, COMMENT, values.get("hs_content"))
+    response.add(survey, scale, score)
+    return response.facts()
+
+
+ADAPTER = Adapter(
+    name="hubspot",
+    recognises=recognises,
+    customer_paths=("contactId",),
+    read=read,
+    split=listed,
+)

@@ -1,0 +1,34 @@
+"""Events that products name themselves: what a name means to us, whichever tool reported it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from referral_stream.contracts.adapted import Fact
+from referral_stream.contracts.adapters.reading import Facts, at
+
+MAX_FEATURE = 200
+"""Characters of an event's name that are kept: a name built from data must not grow without end."""
+
+_NAMED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "onboarding completed": ("onboarding.completed", (), ()),
+    "milestone reached": ("milestone.reached", ("milestone",), ("first_success",)),
+    "goal achieved": ("goal.achieved", ("goal",), ()),
+    "workflow completed": ("workflow.completed", (), ("name",)),
+    "achievement unlocked": ("achievement.unlocked", (), ("name",)),
+    "dashboard viewed": ("dashboard.viewed", ("metrics_positive",), ("name",)),
+    "task started": ("task.started", ("task_id",), ()),
+    "task ended": ("task.ended", ("task_id",), ()),
+}
+"""Name → (type, the properties it needs, those it may have)."""
+
+
+def happened(name: str, properties: Any) -> Facts:
+    """The fact of a product's own event. A name of ours without the properties it needs is usage, like every other."""
+    found = _NAMED.get(name.casefold().replace("_", " ").replace("-", " ").strip())
+    if found is not None:
+        kind, needed, optional = found
+        data = {key: value for key in (*needed, *optional) if (value := at(properties, key)) is not None}
+        if data.keys() >= set(needed):
+            return (Fact(kind, data),)
+    return (Fact("usage.recorded", {"feature": name[:MAX_FEATURE]}),)

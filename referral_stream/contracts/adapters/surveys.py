@@ -1,0 +1,104 @@
+"""Survey answers: which scale a question has, and the fact that an answer on it is.
+
+Vendors of forms say what was answered, not always what the number means. A deployment says it per question; without
+that, a question that calls itself NPS or asks about recommending is NPS. What nobody can tell stays outside: a 5 of 5
+taken for a 5 of 10 would make a detractor of somebody who is happy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from referral_stream.contracts.adapted import Fact
+from referral_stream.contracts.adapters.reading import Facts, whole_number
+
+Kind: TypeAlias = Literal["nps", "csat", "comment", "ignore"]
+
+
+class Scale(NamedTuple):
+    """What the answers to a question mean; ``maximum`` is that of a CSAT question, else 0."""
+
+    kind: Kind
+    maximum: int = 0
+
+
+NPS = Scale("nps")
+COMMENT = Scale("comment")
+IGNORE = Scale("ignore")
+_NAMED = {"nps": NPS, "comment": COMMENT, "ignore": IGNORE}
+
+_CSAT = re.compile(r"csat/([1-9][0-9]{0,3})")
+_LOYALTY = re.compile(r"(?:\b|_)nps(?:\b|_)|net.?promoter|recommend|weiterempfehl|recommand|recomend")
+_REASON = re.compile(r"(?:\b|_)(?:comment|reason|why|feedback|warum|kommentar|pourquoi|motivo|porqu[eê])")
+
+
+@cache
+def scale_of(text: str) -> Scale:
+    """``nps``, ``csat/5``, ``comment`` or ``ignore`` → the scale. Raises ValueError for anything else."""
+    if text in _NAMED:
+        return _NAMED[text]
+    csat = _CSAT.fullmatch(text)
+    if csat is None:
+        raise ValueError(f"no scale {text!r}; a question is nps, csat/5 (the scale's maximum), comment or ignore")
+    return Scale("csat", int(csat[1]))
+
+
+def configured(questions: Mapping[str, str], *references: str | None) -> Scale | None:
+    """The scale that the deployment gave the first of these references it knows."""
+    if questions:
+        for reference in references:
+            if reference is not None and reference in questions:
+                return scale_of(questions[reference])
+    return None
+
+
+def is_loyalty(*wordings: Any) -> bool:
+    """Whether one of the wordings (a question's title, its reference, the survey's name) says it is NPS."""
+    return any(isinstance(text, str) and _LOYALTY.search(text[:500].casefold()) for text in wordings)
+
+
+def is_reason(*wordings: Any) -> bool:
+    """Whether one of the wordings says that the answer is a comment."""
+    return any(isinstance(text, str) and _REASON.search(text[:500].casefold()) for text in wordings)
+
+
+def score_of(value: Any) -> int | float | None:
+    """A score, as a number or as text; None where there is none."""
+    number = whole_number(value)
+    return value if number is None and type(value) is float else number
+
+
+class Response:
+    """One filled-in survey: what was answered on which scale, question by question."""
+
+    def __init__(self, id: str | None) -> None:
+        self.id = id
+        self.comment: str | None = None
+        self._scored: dict[str, tuple[Scale, int | float, str | None]] = {}
+
+    def add(self, question: str | None, scale: Scale, value: Any, comment: Any = None) -> None:
+        """An answer; without a score on its scale it adds nothing. Of several answers to one question the first counts.
+
+        NPS is one per response, however many questions look like it; satisfaction may be asked about several things.
+        """
+        own = comment if isinstance(comment, str) and comment else None
+        if scale == COMMENT:
+            if self.comment is None and isinstance(value, str) and value:
+                self.comment = value
+        elif scale != IGNORE and (score := score_of(value)) is not None:
+            self._scored.setdefault("" if scale == NPS else f":{question}", (scale, score, own))
+
+    def facts(self) -> Facts:
+        """One fact per scored question, each with its own comment, else with that of the response."""
+        return tuple(self._fact(suffix, *answer) for suffix, answer in self._scored.items())
+
+    def _fact(self, suffix: str, scale: Scale, score: float, own: str | None) -> Fact:
+        data: dict[str, Any] = {"response_id": None if self.id is None else f"{self.id}{suffix}", "score": score}
+        if comment := own or self.comment:
+            data["comment"] = comment
+        if scale == NPS:
+            return Fact("nps.responded", data)
+        return Fact("csat.responded", data | {"scale_max": scale.maximum})

@@ -1,0 +1,94 @@
+"""Survicate: answered questions and completed surveys.
+
+An NPS answer is the one whose body is a label (promoter, passive, detractor); its score is the answer's id, and only
+that counts. Other answers are texts, which mean a number only where the deployment's ``questions`` say so.
+"""
+
+from __future__ import annotations
+
+from referral_stream.contracts.adapted import Skipped, Webhook
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    about,
+    at,
+    id_at,
+    list_at,
+    object_at,
+    profile,
+    text_at,
+    whole_number,
+)
+from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured
+
+_EVENTS = ("questionAnswered", "surveyCompleted", "surveyAnswered")
+_LABELS = frozenset({"promoter", "passive", "detractor"})
+_NPS_MAX = 10
+
+
+def recognises(payload: Payload) -> bool:
+    """An ``event`` object that holds one of its events by name."""
+    return _kind(payload) is not None
+
+
+def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
+    """One webhook; customer paths begin inside its event (``respondent.id``)."""
+    kind = _kind(payload) or ""
+    event = object_at(payload, f"event.{kind}")
+    answers = list_at(event, "answers") or list_at(event, "questions") or [event]
+    facts = _answered(event, [given for given in answers if isinstance(given, dict)], reading)
+    if not facts:
+        return Skipped("no_score", kind)
+    return about(
+        event,
+        reading,
+        (*facts, *profile(email_hmac=reading.email_hmac(at(event, "respondent.attributes.email")))),
+        kind=kind,
+        id=id_at(payload, "messageId"),
+        time=text_at(event, "timestamp"),
+    )
+
+
+def _kind(payload: Payload) -> str | None:
+    event = payload.get("event")
+    if not isinstance(event, dict):
+        return None
+    return next((kind for kind in _EVENTS if isinstance(event.get(kind), dict)), None)
+
+
+def _answered(event: Payload, answers: list[Payload], reading: Reading) -> Facts:
+    response = Response(id_at(event, "responseUuid") or _stand_in(event))
+    for given in answers:
+        question, choice = id_at(given, "question.id"), object_at(given, "choice")
+        scale = configured(reading.questions, question) or _guessed(choice)
+        value = choice.get("id") if scale == NPS and _is_label(choice) else choice.get("body")
+        response.add(question, scale, value, choice.get("comment"))
+    return response.facts()
+
+
+def _stand_in(event: Payload) -> str | None:
+    """What identifies a response in webhooks of before there was an id: who answered which survey."""
+    names = (id_at(event, "survey.id"), id_at(event, "respondent.uuid", "respondent.id"))
+    return ":".join(name for name in names if name) if all(names) else None
+
+
+def _is_label(choice: Payload) -> bool:
+    body = choice.get("body")
+    return isinstance(body, str) and body.casefold() in _LABELS
+
+
+def _guessed(choice: Payload) -> Scale:
+    score = whole_number(choice.get("id"))
+    return NPS if _is_label(choice) and score is not None and 0 <= score <= _NPS_MAX else IGNORE
+
+
+ADAPTER = Adapter(
+    name="survicate",
+    recognises=recognises,
+    customer_paths=(
+        "respondent.attributes.user_id", "respondent.attributes.customer_id", "respondent.id", "respondent.uuid",
+    ),
+    read=read,
+)  # fmt: skip

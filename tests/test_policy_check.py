@@ -1,0 +1,93 @@
+"""``referral-stream policy check``."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from referral_stream.cli import main
+from referral_stream.contracts.policy_file import build_policy
+from referral_stream.contracts.policy_settings import settings_of
+from referral_stream.core.policy import Policy
+from referral_stream.policy_page import show_policy
+
+
+def check(folder: Path, text: str, *options: str) -> Result:
+    (folder / "policy.toml").write_text(text, encoding="utf-8")
+    return CliRunner().invoke(main, ["policy", "check", str(folder / "policy.toml"), *options])
+
+
+def test_a_good_file_is_told_by_name_version_hash_and_what_it_changes(tmp_path: Path) -> None:
+    result = check(tmp_path, 'name = "growth"\nversion = 4\n[caps]\nadvocacy_days = 30\n')
+    policy = build_policy({"name": "growth", "version": 4, "caps": {"advocacy_days": 30}})
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        f"{tmp_path / 'policy.toml'}: growth, version 4, hash {policy.hash}",
+        "3 settings differ from the default",
+        'name = "growth" (default "default")  # What decisions and reports call this policy (§8).',
+        "version = 4 (default 1)  # Count it up with each change (§8).",
+        "caps.advocacy_days = 30 days (default 14)  # Days after any other advocacy ask, such as a review (gate 10).",
+    ]
+
+
+@pytest.mark.parametrize(("text", "line"), [("", "no settings differ"), ("version = 2", "1 setting differs")])
+def test_the_number_of_changes_is_told_in_words(tmp_path: Path, text: str, line: str) -> None:
+    assert check(tmp_path, text).output.splitlines()[1] == f"{line} from the default"
+
+
+def test_show_tells_every_setting_once(tmp_path: Path) -> None:
+    lines = check(tmp_path, "", "--show").output.splitlines()[2:]
+    assert [line.partition(" = ")[0] for line in lines] == [setting.key for setting in settings_of(Policy())]
+
+
+def test_a_bad_file_ends_with_2_and_all_its_faults_and_nothing_else(tmp_path: Path) -> None:
+    result = check(tmp_path, '[caps]\ncustomer_day = 1\n[score]\nsoft_at = 80\ntenure = "x"\n')
+    file = tmp_path / "policy.toml"
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        f"{file}: caps.customer_day: unknown key; did you mean 'customer_days'?",
+        f"{file}: score.soft_at: soft_at (80) must not exceed direct_at (70)",
+        f"{file}: score.tenure: Input should be a valid integer (got 'x')",
+    ]
+
+
+@pytest.mark.parametrize("text", ["[caps", "= 3", "a = 1\na = 2"])
+def test_what_is_no_toml_ends_with_2(tmp_path: Path, text: str) -> None:
+    result = check(tmp_path, text)
+    assert (result.exit_code, "not TOML" in result.stderr) == (2, True)
+
+
+def test_a_file_that_is_not_there_ends_with_2(tmp_path: Path) -> None:
+    assert CliRunner().invoke(main, ["policy", "check", str(tmp_path / "none.toml")]).exit_code == 2
+
+
+def test_what_is_odd_is_a_warning_and_ends_with_0(tmp_path: Path) -> None:
+    result = check(tmp_path, "shadow = true")
+    assert (result.exit_code, result.output.splitlines()[-1]) == (
+        0,
+        "warning: shadow: nothing is sent: decisions are only written down",
+    )
+
+
+def test_replay_refuses_a_bad_policy_with_the_same_words(tmp_path: Path) -> None:
+    log, policy = tmp_path / "log.jsonl", tmp_path / "policy.toml"
+    log.touch()
+    policy.write_text("[capz]\n", encoding="utf-8")
+    result = CliRunner().invoke(main, ["replay", str(log), "--policy", str(policy), "--output", str(tmp_path / "out")])
+    assert (result.exit_code, "capz: unknown key; did you mean 'caps'?" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_at_a_terminal_it_is_a_table_in_which_every_word_is_left_whole(width: int) -> None:
+    policy = build_policy({"caps": {"customer_days": 120}, "triggers": {"renewal": {"priority": 11}}})
+    screen = io.StringIO()
+    show_policy(
+        policy, "policy.toml", Console(file=screen, force_terminal=True, no_color=True, width=width), everything=True
+    )
+    words = screen.getvalue().split()
+    assert {"customer_days", "120", "require_onboarding", "cancellation_considered_days"} <= set(words)
+    assert "triggers.renewal" in screen.getvalue()
