@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import unicodedata
 
@@ -10,4 +9,4 @@ import unicodedata
 def email_hmac(email: str, key: bytes) -> str:
     """Hex HMAC-SHA256 of lower(strip(NFKC(e-mail))) under the deployment's key."""
     normal = unicodedata.normalize("NFKC", email).strip().lower()
-    return hmac.new(key, normal.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return hmac.digest(key, normal.encode("utf-8", "surrogatepass"), "sha256").hex()

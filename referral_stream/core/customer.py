@@ -223,6 +223,11 @@ def hash64(*parts: str) -> int:
     return int.from_bytes(hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest(), "big")
 
 
+REMEMBERED_IDS = 20_000
+"""Event ids kept per customer at most, 18 bytes each: a state must stay well below the 900 KB of a changelog record. Who
+has more events in the days of memory (2,800 a day) is a machine, and a repeat from before counts as one event more."""
+
+
 def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
     """Whether this event id of this source arrived within the last days; remembers it if not. Forgets what is older."""
     key, period = hash64(e.source, e.id), policy.dedup_days * DAY
@@ -235,6 +240,8 @@ def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
         if now < at + period:
             break
         seen.pop(old, None)
+    if len(seen) >= REMEMBERED_IDS:
+        del seen[next(iter(seen))]
     seen[key] = now
     c.seen = seen
     return False

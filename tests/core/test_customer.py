@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from referral_stream.core import customer as customer_module
 from referral_stream.core import events as ev
 from referral_stream.core.customer import _FOLDS as FOLDS
 from referral_stream.core.customer import Customer, Flag, Stamp, Survey, Word, fold, hash64, seen_before
@@ -316,3 +317,13 @@ def test_a_hash_is_the_same_on_every_machine_and_in_every_release() -> None:
 def test_a_flag_of_a_task_knows_when_it_was_written() -> None:
     started = fact(ev.TaskStarted(task_id="t"), T)
     assert state(started).tasks == {"t": Flag(Stamp(T, "tests", started.id), value=True)}
+
+
+def test_of_a_machine_only_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(customer_module, "REMEMBERED_IDS", 3)
+    customer = Customer(id="ana")
+    events = [fact(ev.UsageRecorded(), "Mon 10:00", id=f"use {n}") for n in range(4)]
+
+    assert not any(seen_before(customer, event, n, POLICY) for n, event in enumerate(events))
+    assert len(customer.seen) == 3
+    assert [seen_before(customer, event, 9, POLICY) for event in reversed(events)] == [True, True, True, False]

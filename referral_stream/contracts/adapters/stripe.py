@@ -1,8 +1,8 @@
 """Stripe: event envelopes, of old and current API versions.
 
-Amounts stay in minor units, as Stripe counts them (a yen is one unit). Test mode never reaches a customer. What one webhook does not say is not guessed: a
-dispute names its customer only where the charge is expanded, so a deployment that wants disputes expands it or sets
-its own paths.
+Amounts stay in minor units, as Stripe counts them (a yen is one unit). Test mode never reaches a customer. What one
+webhook does not say is not guessed: a dispute names its customer only where the charge is expanded, so a deployment
+that wants disputes expands it or sets its own paths.
 """
 
 from __future__ import annotations

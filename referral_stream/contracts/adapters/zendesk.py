@@ -1,7 +1,8 @@
 """Zendesk: ticket events, of its event webhooks (``zen:event-type:ticket.*``) and of its event bus (``ticket_event``).
 
 The bus hands an event to Amazon EventBridge or to a flow; it says the same in other words. Triggers and automations
-send whatever somebody wrote into them: their authors send CloudEvents. What ends a ticket, ends it: a merged, deleted or spam ticket would otherwise count as open for ever.
+send whatever somebody wrote into them: their authors send CloudEvents. What ends a ticket, ends it: a merged, deleted
+or spam ticket would otherwise count as open for ever.
 """
 
 from __future__ import annotations
