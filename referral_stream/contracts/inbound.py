@@ -178,8 +178,8 @@ def _vendor(body: dict[str, Any] | list[Any], record: RawRecord, now: int, bound
         if isinstance(webhook, Skipped):
             skipped = skipped or webhook
             continue
-        position = _position_id(record) if len(parts) == 1 else f"{_position_id(record)}#{number}"
-        made = _webhook_events(webhook, adapter.name, position, record, now, boundary)
+        place = "" if len(parts) == 1 else f"#{number}"
+        made = _webhook_events(webhook, adapter.name, place, record, now, boundary)
         if isinstance(made, Refused):
             return made if len(parts) == 1 else Refused(made.cause, f"[{number}] {made.detail}")
         for event in made:
@@ -216,13 +216,13 @@ def _adapter_for(
 
 
 def _webhook_events(
-    webhook: Webhook, source: str, position: str, record: RawRecord, now: int, boundary: Boundary
+    webhook: Webhook, source: str, place: str, record: RawRecord, now: int, boundary: Boundary
 ) -> list[Event] | Refused:
-    """The events of one notification; ``position`` is its id where the vendor gave none."""
+    """The events of one notification; ``place`` is where in the body it stood, for an id where the vendor gave none."""
     for name, value in (("id", webhook.id), ("account", webhook.account)):
         if value is not None and len(value) > MAX_ID:
             return Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
-    base = webhook.id or position
+    base = webhook.id or f"{_position_id(record)}{place}"
     events: list[Event] = []
     times: Counter[str] = Counter()
     for fact in webhook.facts:

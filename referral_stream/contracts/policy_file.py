@@ -120,7 +120,7 @@ def _validated(values: dict[str, Any]) -> tuple[Policy | None, list[Fault]]:
 
 
 def _faults(detail: ErrorDetails) -> Iterator[Fault]:
-    loc: Path_ = tuple(part for part in detail["loc"] if part != "[key]")
+    loc: Path_ = detail["loc"]
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, Contradictory):
         for contradiction in cause.found:
@@ -131,8 +131,8 @@ def _faults(detail: ErrorDetails) -> Iterator[Fault]:
         choices = _choices(loc)
         hint = f"; {did_you_mean(detail['input'], choices)}" if choices else ""
         yield Fault((loc,), f"{detail['msg']}{_got(detail['input'])}{hint}")
-    elif len(loc) == 2 and loc[0] == "triggers" and detail["type"] == "string_pattern_mismatch":  # noqa: PLR2004 (a table and its name)
-        yield Fault((loc,), "a trigger's name is lower-case letters, digits and _, at most 64 of them")
+    elif loc[-1] == "[key]" and detail["type"] == "string_pattern_mismatch":  # no other name has a pattern
+        yield Fault((loc[:-1],), "a trigger's name is lower-case letters, digits and _, at most 64 of them")
     else:
         got = "" if isinstance(detail["input"], dict) else _got(detail["input"])
         yield Fault((loc,), f"{detail['msg'].removeprefix('Value error, ')}{got}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -12,8 +13,25 @@ from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import Event
 from referral_stream.core.instants import parse_instant
 
+SAMPLES = Path(__file__).parent / "samples"
 KEY = b"a key for tests"
 BOUNDARY = Boundary(email_key=KEY)
+
+
+Said: TypeAlias = list[tuple[str, dict[str, Any]]]
+
+
+def sample(name: str) -> Any:
+    """A committed webhook body."""
+    return orjson.loads((SAMPLES / f"{name}.json").read_bytes())
+
+
+def said(payload: Any, boundary: Boundary = BOUNDARY) -> Said:
+    """(type, data) of every event the payload becomes; nothing when it is skipped as irrelevant."""
+    adapted = read(payload, boundary=boundary)
+    if getattr(adapted, "reason", None) == "irrelevant":
+        return []
+    return [(event.type, event.data.model_dump(exclude_none=True)) for event in accepted(adapted)]
 
 
 def instant(text: str) -> int:

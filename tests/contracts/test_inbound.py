@@ -117,7 +117,7 @@ def test_a_payload_is_recognised_by(
 
 
 def test_a_boundary_with_an_unknown_adapter_cannot_be_made() -> None:
-    with pytest.raises(ValueError, match="no adapter 'strpie'; there are stripe, "):
+    with pytest.raises(ValueError, match="no adapter 'strpie'; there are segment, "):
         Boundary(email_key=KEY, adapters={"billing": "strpie"})
 
 

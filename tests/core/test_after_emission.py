@@ -237,6 +237,15 @@ def test_a_drop_of_usage_takes_the_command_back_at_midnight_without_any_event() 
     assert [(shown(each.cancelled_at), each.gate) for each in story.cancelled] == [("Wed 02:00", "trouble")]
 
 
+def test_once_it_was_sent_nobody_is_woken_for_its_sake() -> None:
+    by_hand = after_the_ask()
+    by_hand.at("Thu 13:00", ev.UsageRecorded())
+    assert by_hand.wake_at == at("Fri 02:00")  # the next midnight in UTC, where a drop of usage would be seen
+
+    by_hand.at(LATER, report("sent"))
+    assert by_hand.wake_at is None
+
+
 def test_a_withheld_ask_is_no_command_to_cancel() -> None:
     by_hand = after_the_ask()
     (ask,) = by_hand.customer.asks

@@ -371,6 +371,7 @@ def test_a_good_moment_before_the_planned_slot_wins_on_its_own_channel() -> None
     story = replay(a_customer(channels=TWO_CHANNELS), nps(9, "Thu 14:00"), fact(WORK, "Thu 21:30"))
 
     assert story.asked == [("nps_promoter", "Thu 21:30")]
+    assert blocking(story.decisions()[-1]) == {}
     assert (story.ask.channels, story.ask.expires_at) == (("in_app",), at("Thu 22:30"))
 
 
@@ -479,11 +480,58 @@ def test_in_app_and_phone_expire_after_an_hour_or_with_the_window(
     assert shown(story.ask.expires_at) == expires
 
 
-def test_the_moment_of_one_counts_for_all_that_have_settled() -> None:
+def test_a_moment_counts_for_all_that_have_settled_and_the_best_of_them_speaks() -> None:
     story = replay(
-        a_customer(channels=TWO_CHANNELS), renewed("Tue 10:00"), compliment("Thu 10:00"), fact(WORK, "Thu 10:10")
+        a_customer(channels=TWO_CHANNELS),
+        renewed("Mon 10:00"),
+        compliment("Wed 21:00"),
+        nps(9, "Wed 21:50"),  # has not settled
+        fact(WORK, "Wed 22:00"),
     )
-    assert story.asked == [("renewal", "Thu 10:10")]  # the compliment had not settled
+
+    assert story.asked == [("positive_feedback", "Wed 22:00")]
+    superseded = {d.trigger: blocking(d) for d in story.decisions() if d.outcome == "superseded"}
+    assert superseded == {"renewal": {}, "nps_promoter": {"moment": "Thu 08:00"}}
+
+
+@pytest.mark.parametrize(
+    "also",
+    [
+        consent(False, "Thu 21:30", "in_app"),
+        fact(ev.ProfileChanged(channels=ev.ReachableChannels(in_app=False)), "Thu 21:30"),
+        fact(ev.TaskStarted(task_id="t"), "Thu 21:30"),
+        ticket_opened("Thu 21:30"),
+    ],
+    ids=lambda event: event.type,
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_moment_is_lost_to_what_forbids_it_at_the_same_instant(also: Event, first: bool) -> None:
+    by_hand = ByHand(a_customer(channels=TWO_CHANNELS))
+    by_hand.at("Thu 14:00", nps(9, "Thu 14:00"))
+    inputs = (also, WORK) if first else (WORK, also)
+
+    by_hand.at("Thu 21:30", *inputs)
+
+    assert by_hand.customer.awaiting is None
+
+
+def test_a_moment_met_by_a_gate_that_closes_and_opens_within_its_instant_is_lost() -> None:
+    by_hand = ByHand(a_customer(channels=TWO_CHANNELS))
+    by_hand.at("Thu 14:00", nps(9, "Thu 14:00"))
+    needed, not_needed = (
+        fact(ev.ProfileChanged(requires_approval=needs), "Thu 21:30", id=id_)
+        for needs, id_ in ((True, "a"), (False, "b"))
+    )
+
+    by_hand.at("Thu 21:30", WORK, needed, not_needed)
+
+    assert by_hand.customer.awaiting is None
+
+
+def test_a_moment_outlasts_what_forbids_nothing_at_the_same_instant() -> None:
+    by_hand = ByHand(a_customer(channels=TWO_CHANNELS))
+    by_hand.at("Thu 14:00", nps(9, "Thu 14:00"))
+    assert by_hand.requested("Thu 21:30", WORK, ev.AdviceAsked()).due == at("Thu 21:30")
 
 
 def test_a_longer_wait_of_the_ledger_does_not_move_the_moment() -> None:

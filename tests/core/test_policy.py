@@ -77,7 +77,6 @@ def test_the_same_policy_has_the_same_hash_however_it_is_written() -> None:
 
 def test_the_hash_is_the_same_on_every_machine_and_run() -> None:
     """Sixteen hex digits, of the content alone; another process computes the same."""
-
     program = "from referral_stream.core.policy import Policy; print(Policy().hash)"
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == Policy().hash

@@ -78,8 +78,11 @@ def _change_id(payload: Payload) -> str | None:
     event = id_at(payload, "eventId")
     if event is None:
         return None
-    parts = (id_at(payload, name) for name in ("objectId", "fromObjectId", "propertyName", "occurredAt"))
+    parts = (id_at(payload, name) for name in _IDENTIFYING)
     return ":".join((event, *(part for part in parts if part)))[:512]
+
+
+_IDENTIFYING = ("objectId", "fromObjectId", "primaryObjectId", "propertyName", "occurredAt")
 
 
 def _changed(kind: str, change: str, payload: Payload, reading: Reading) -> Facts:
@@ -185,15 +188,16 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if not is_submission:
         known = flat | {"contactId": own}
         facts = tuple(fact for name, value in values.items() for fact in _contact_property(name, value, known, reading))
-    time = time_at(flat, "properties.hs_submission_timestamp") if is_submission else None
-    time = time or time_at(flat, "updatedAt", "properties.hs_lastmodifieddate", "properties.lastmodifieddate")
+    revised = time_at(flat, "updatedAt", "properties.hs_lastmodifieddate", "properties.lastmodifieddate")
+    submitted = time_at(flat, "properties.hs_submission_timestamp") if is_submission else None
     return about(
         flat | {"contactId": contact},
         reading,
         _one_profile(facts),
         kind="feedback submission" if is_submission else "contact",
-        id=f"record:{own}:{time}"[:512] if own is not None and time is not None else None,
-        time=time,
+        id=f"record:{own}:{revised or submitted}"[:512] if own is not None and (revised or submitted) else None,
+        # A submission changed later is a newer revision of the same answer, not an answer of back then.
+        time=revised or submitted,
     )
 
 
