@@ -19,8 +19,8 @@ test: setup-test ## Run the tests; those that need Kafka or Redis say so when th
 
 check: check-format check-lint check-types check-imports check-docker check-shell ## Formatting, lint, types, import rules, Docker files
 
-bench: setup-dev ## Measure the batch transport on a real Kafka (ARGS="--records 100000")
-	@$(BIN)/python -m benchmarks.transport $(ARGS)
+bench: setup-dev ## Measure core, pipeline and transport, on a real Kafka and Redis (ARGS="--quick core pipeline")
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 constraints: ## Write constraints.txt anew from the ranges of pyproject.toml
 	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints

@@ -1,4 +1,4 @@
-"""The job of every benchmark: a day's mix of canonical events, the same for a seed, from customers of whom some get asked.
+"""The job of every benchmark: a mix of canonical events, the same for a seed, from customers of whom some get asked.
 
 90 % ``usage.recorded``, the rest over all types a customer can have. One customer in thirteen is eligible: signed up
 months ago, onboarded, consenting, with a first success; most of those answer an NPS survey with 9 or 10, so that
@@ -36,7 +36,8 @@ _TOPICS = {
     "billing": "trial subscription contract invoice charge dispute cancellation",
     "support": "ticket complaint frustration",
     "relationship": (
-        "interaction advice community feedback compliment testimonial case_study review champion peer advocacy email call"
+        "interaction advice community feedback compliment testimonial case_study review "
+        "champion peer advocacy email call"
     ),
     "profile": "customer",
     "responses": "ask referral",
@@ -104,7 +105,12 @@ def history(rng: random.Random, number: int) -> Iterator[tuple[str, int, dict[st
     since = rng.randrange(60, 700) * DAY
     yield "customer.signed_up", number, {"trial": False}, since
     yield "customer.profile_changed", number, _profile(rng, number), since - HOUR
-    yield "customer.consent_changed", number, {"purpose": "referral_ask", "channel": "all", "granted": True}, since - DAY
+    yield (
+        "customer.consent_changed",
+        number,
+        {"purpose": "referral_ask", "channel": "all", "granted": True},
+        since - DAY,
+    )
     yield "onboarding.completed", number, {}, since - 2 * DAY
     yield "milestone.reached", number, {"milestone": "first-report", "first_success": True}, since - 3 * DAY
 

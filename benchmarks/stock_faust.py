@@ -1,4 +1,4 @@
-"""The same job, the same core and codecs on faust-streaming as it comes: what our batch transport is compared with.
+"""The same job, core and codecs on faust-streaming as it comes: the baseline of our transport.
 
 Written as Faust's own guide does it: an agent per source topic, an agent with tables on ``customer-events``, a Table write
 for every event, sends awaited into the producer's buffer. No transactions, so its guarantees are weaker than ours.
@@ -9,7 +9,6 @@ for every event, sends awaited into the producer's buffer. No transactions, so i
 from __future__ import annotations
 
 import sys
-import tempfile
 from typing import Any
 
 import faust
@@ -48,7 +47,7 @@ def stock_app(deployment: Deployment, hops: str) -> faust.App:
         deployment.group(role),
         broker=[f"kafka://{broker}" for broker in s.kafka_brokers],
         store="memory://",
-        datadir=tempfile.mkdtemp(prefix="stock-faust-"),
+        datadir=str(s.data_dir),
         topic_partitions=s.partitions,
         topic_allow_declare=False,
         topic_disable_leader=True,
@@ -59,8 +58,13 @@ def stock_app(deployment: Deployment, hops: str) -> faust.App:
         web_enabled=False,
     )
     raw: dict[str, Any] = {"key_type": bytes, "value_type": bytes, "value_serializer": "raw", "key_serializer": "raw"}
-    targets = {name: app.topic(name, **raw) for name in (topics.customer_events, topics.referral_asks, topics.referral_decisions, topics.ledger_requests, topics.dead_letters)}  # fmt: skip
-    destinations = {AskRequested: topics.referral_asks, AskCancelled: topics.referral_asks, Decision: topics.referral_decisions}  # fmt: skip
+    ours = ("customer-events", "ledger-requests", "referral-asks", "referral-decisions", "dead-letters")
+    targets = {name: app.topic(name, **raw) for name in (f"{topics.prefix}{name}" for name in ours)}
+    destinations: dict[type, str] = {
+        AskRequested: topics.referral_asks,
+        AskCancelled: topics.referral_asks,
+        Decision: topics.referral_decisions,
+    }
 
     async def ingest(stream: Any) -> None:
         async for event in stream.events():
@@ -88,7 +92,9 @@ def stock_app(deployment: Deployment, hops: str) -> faust.App:
             now = advanced.customer.now
             for effect in advanced.effects:
                 target = targets[destinations.get(type(effect), topics.ledger_requests)]
-                await target.send(key=effect_key(effect), value=encode_effect(effect, now), headers={"now": b"%d" % now})
+                await target.send(
+                    key=effect_key(effect), value=encode_effect(effect, now), headers={"now": b"%d" % now}
+                )
             customers[key] = encode_customer(advanced.customer, record.offset + 1)
             if advanced.wake_at is not None and advanced.wake_at != woken:
                 wakeups[key] = encode_wakeup(advanced.wake_at, record.offset + 1)

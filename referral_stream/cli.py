@@ -33,10 +33,11 @@ def main() -> None:
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-output"), show_default=True
 )
-def demo(keep: bool, output: Path) -> None:
+def demo(*, keep: bool, output: Path) -> None:
     """Watch one week of twelve customers: who is asked for a referral, who is not, and why.
 
-    Needs no services: a broker and a Redis of its own are started in memory and ended with it. Takes about half a minute.
+    Needs no services: a broker and a Redis of its own are started in memory and ended with it. Takes about half a
+    minute.
     """
     import asyncio
     import logging
@@ -201,7 +202,8 @@ def run(role: str) -> None:
     """Run the workers of one ROLE, or of all in one process (default).
 
     Settings come from the environment, REFERRAL_STREAM_KAFKA_BROKERS, REFERRAL_STREAM_REDIS_URL and
-    REFERRAL_STREAM_EMAIL_KEY first of all. Stops in good order on SIGTERM: exit code 0; 1 when it failed; 70 when it hung.
+    REFERRAL_STREAM_EMAIL_KEY first of all. Stops in good order on SIGTERM: exit code 0; 1 when it failed; 70 when it
+    hung.
     """
     from referral_stream.stream.run import run_roles
 
@@ -340,8 +342,8 @@ def _instant(text: str | None, option: str) -> int | None:
 
 
 def _policy(file: Path | None) -> Policy:
-    from referral_stream.core.policy import Policy
     from referral_stream.contracts.policy_file import PolicyProblem, read_policy
+    from referral_stream.core.policy import Policy
 
     if file is None:
         return Policy()

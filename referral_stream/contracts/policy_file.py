@@ -131,7 +131,7 @@ def _faults(detail: ErrorDetails) -> Iterator[Fault]:
         choices = _choices(loc)
         hint = f"; {did_you_mean(detail['input'], choices)}" if choices else ""
         yield Fault((loc,), f"{detail['msg']}{_got(detail['input'])}{hint}")
-    elif loc[-1] == "[key]" and detail["type"] == "string_pattern_mismatch":  # no other name has a pattern
+    elif loc[-1:] == ("[key]",) and detail["type"] == "string_pattern_mismatch":  # no other name has a pattern
         yield Fault((loc[:-1],), "a trigger's name is lower-case letters, digits and _, at most 64 of them")
     else:
         got = "" if isinstance(detail["input"], dict) else _got(detail["input"])

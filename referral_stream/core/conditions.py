@@ -90,25 +90,34 @@ class Fault(NamedTuple):
 
 
 class Condition:
-    """A compiled trigger: is this event a reason to ask, and about what?"""
+    """A compiled trigger: is this event a reason to ask, and about what?
+
+    ``fields``: what of ``event.data`` its expressions look at.
+    """
 
     def __init__(self, on: Iterable[str], when: str, subject: str) -> None:
         types = tuple(sorted(on))
         _, running = _environments(types)
-        self.fields = data_fields(types)
         self._when, self._subject = running.compile(when), running.compile(subject)
+        self._of_when, self._of_subject = _names_in(when), _names_in(subject)
+        prefix = "event.data."
+        used = sorted({*self._of_when, *self._of_subject})
+        self.fields = tuple(name.removeprefix(prefix) for name in used if name.startswith(prefix))
 
     def subject_of(self, values: Mapping[str, Any]) -> str | None:
-        """The subject if the condition is met by these values (one for each name), None if not. Never raises.
+        """The subject if the condition is met by these values, None if not. Never raises.
 
-        Text with a zero character in it meets nothing: the library would take what is before it for the whole.
+        ``values``: one for each name, but of ``event.data`` only ``fields``. Text with a zero character in it meets
+        nothing: the library would take what is before it for the whole.
         """
-        if any("\0" in value for value in values.values() if isinstance(value, str)):
+        seen = {name: values[name] for name in self._of_when}  # each value handed over costs a conversion
+        named = {name: values[name] for name in self._of_subject}
+        if any("\0" in value for value in (*seen.values(), *named.values()) if isinstance(value, str)):
             return None
         try:
-            if self._when.eval(data=values).plain_value() is not True:
+            if self._when.eval(data=seen).plain_value() is not True:
                 return None
-            subject = self._subject.eval(data=values)
+            subject = self._subject.eval(data=named)
             text = subject.plain_value() if subject.type().name() == "STRING" else None
         except (RuntimeError, TypeError, ValueError):  # the library's words for: out of budget, a value it cannot take
             return None
@@ -150,12 +159,6 @@ def names_for(on: Iterable[str]) -> dict[str, Name]:
     return {**EVENT, **data, **CUSTOMER}
 
 
-def data_fields(on: Iterable[str]) -> tuple[str, ...]:
-    """The fields of ``event.data`` among the names."""
-    prefix = "event.data."
-    return tuple(name.removeprefix(prefix) for name in names_for(on) if name.startswith(prefix))
-
-
 def _fields(data: type[ev.Data]) -> Iterator[tuple[str, Name]]:
     for field, described in data.model_fields.items():
         kind, nullable = _kind(described.annotation)
@@ -194,6 +197,23 @@ def _environments(on: tuple[str, ...]) -> tuple[Any, Any]:
         run[path] = cel.Type.DYN if name.nullable else plain
     config = cel.NewEnvConfigFromYaml(_NO_CALENDAR)
     return cel.NewEnv(variables=checked, config=config), cel.NewEnv(variables=run, config=config)
+
+
+def _names_in(text: str) -> tuple[str, ...]:
+    """The names a sound expression looks at: those the library misses when nothing, or not all of them, is declared."""
+    from cel_expr_python import cel  # noqa: PLC0415 (as above)
+
+    declared: set[str] = set()
+    while True:
+        try:
+            cel.NewEnv(variables=dict.fromkeys(declared, cel.Type.DYN)).compile(text)
+        except RuntimeError as error:
+            missed = set(_UNDECLARED.findall(str(error)))
+            if missed <= declared:
+                raise
+            declared |= missed
+        else:
+            return tuple(sorted(declared))
 
 
 def _readable(error: str, names: Mapping[str, Name]) -> Iterator[str]:

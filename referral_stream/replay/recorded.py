@@ -1,8 +1,8 @@
 """Replay of a recorded log from files to files: what ``referral-stream replay`` does.
 
 A log of ``customer-events`` replays exactly; any other log is a fact replay through the real adapters. Asks and
-decisions are written in the order (time, customer, as they were made), dead letters by their position in the log, all as
-canonical JSON, so that two runs on two machines write the same bytes.
+decisions are written in the order (time, customer, as they were made), dead letters by their position in the log, all
+as canonical JSON, so that two runs on two machines write the same bytes.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def _rows(happened: Iterable[Happened], summary: Summary) -> Iterator[Row]:
                 label = "asks"
             case _:
                 continue
-        # A customer's decisions of one instant stay as they were made: an ask comes before what it supersedes, so that a
-        # reader of the file from the top always knows when the customer was last asked.
+        # A customer's decisions of one instant stay as they were made: an ask comes before what it supersedes, so that
+        # a reader of the file from the top always knows when the customer was last asked.
         key: Key = (now, effect.customer_id)
         yield Row(key, label, encode_effect(effect, now) + b"\n")
 

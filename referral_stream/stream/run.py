@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import sys
@@ -39,7 +40,13 @@ def run_roles(deployment: Deployment, role: str) -> int:
     except TopicsProblem as problem:
         logger.error("the worker cannot start: %s", problem)  # noqa: TRY400 (for an operator: no traceback)
         return EXIT_FAILED
-    return run_worker(*build(deployment, ROLES if role == "all" else (role,)))
+    apps = build(deployment, ROLES if role == "all" else (role,))
+    # A batch makes thousands of objects, and none of them in cycles: with Python's default thresholds a sixth of the time
+    # goes into looking for some (docs/benchmarks.md). What was imported stays for good.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    return run_worker(*apps)
 
 
 def build(deployment: Deployment, roles: tuple[str, ...]) -> list[BatchApp]:

@@ -143,7 +143,8 @@ def advocacy(s: Situation) -> list[Cause]:
     others = of(s.known, "advocacy.asked")
     if s.opened_by["type"] in ("nps.responded", "csat.responded"):
         survey = signals.newest(e for e in others if e["data"]["kind"] == "survey" and e["time"] <= s.t0)
-        others = [event for event in others if event is not survey]
+        if survey:  # also as it arrived again after the days of deduplication
+            others = [e for e in others if (e["time"], e["data"]["kind"]) != (survey["time"], "survey")]
     gap = s.policy["advocacy_gap_days"] * DAY
     return [cause for e in others for cause in waiting_until(e["time"] + gap, s.now, e["data"]["kind"])]
 

@@ -74,12 +74,20 @@ def test_another_policy_changes_a_fact_replay(tmp_path: Path) -> None:
     assert replayed(log, tmp_path, cautious, facts_only=True).asks == {"nps_promoter": 1}
 
 
-def test_outputs_come_by_time_customer_and_opportunity(tmp_path: Path) -> None:
+def test_outputs_come_by_time_and_customer(tmp_path: Path) -> None:
     log = write(tmp_path / "log", recorded_lines(*WEEK, one_after_the_other=True))
     replayed(log, tmp_path)
     for name in ("decisions", "asks"):
         written = rows(tmp_path, name)
         assert written == sorted(written, key=place)
+
+
+def test_an_ask_comes_before_what_it_supersedes(tmp_path: Path) -> None:
+    told = (*WEEK, ticket_solved("Thu 17:00", rating="positive", customer="ben"))
+    for lines in (fact_lines(*told), recorded_lines(*told, one_after_the_other=True)):
+        replayed(write(tmp_path / "log", lines), tmp_path)
+        last = [row["data"]["outcome"] for row in rows(tmp_path, "decisions") if row["subject"] == "ben"]
+        assert last[-2:] == ["asked", "superseded"]
 
 
 def test_what_does_not_fit_in_memory_comes_out_the_same(tmp_path: Path) -> None:

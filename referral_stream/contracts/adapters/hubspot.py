@@ -196,8 +196,7 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
         _one_profile(facts),
         kind="feedback submission" if is_submission else "contact",
         id=f"record:{own}:{revised or submitted}"[:512] if own is not None and (revised or submitted) else None,
-        # A submission changed later is a newer revision of the same answer, not an answer of back then.
-        time=revised or submitted,
+        time=submitted or revised,  # records are also touched for HubSpot's own reasons, long after the answer
     )
 
 
