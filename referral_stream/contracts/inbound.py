@@ -299,9 +299,7 @@ def _event(
         timezone=timezone,
         traceparent=_trace(traceparent, record),
         historical=(
-            historical
-            or record.historical
-            or record.topic.removeprefix(boundary.prefix) in boundary.backfill_topics
+            historical or record.historical or record.topic.removeprefix(boundary.prefix) in boundary.backfill_topics
         ),
         flags=flags,
     )
@@ -339,7 +337,8 @@ def _mended(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...]]:
             # A theme of the producer's own would be a way in for free text.
             own = body.theme if body.theme in THEMES else None
             said = OTHER if body.comment and not body.comment.isspace() else None
-            return body.model_copy(update={"comment": None, "theme": theme_of(body.comment or "") or own or said}), flags
+            theme = theme_of(body.comment or "") or own or said
+            return body.model_copy(update={"comment": None, "theme": theme}), flags
         case AskAnswered():
             return body.model_copy(update={"text": None}), flags
         case ReferralGiven():

@@ -259,11 +259,14 @@ class Caps:
         """Throw a switch back; the customers that were refused for it, sorted.
 
         The same resumption again (a redelivery) names the same customers, until the next pause. One older than the last
-        pause, and one of what is not paused, names nobody.
+        change names nobody; nor does one of what is not paused, but a pause from before it that arrives later is void.
         """
         switch = Switch(scope, name or "")
-        state = self._switches.get(switch)
-        if state is None or now < state.changed_at or (not state.paused and now != state.changed_at):
+        state = self._switches.setdefault(switch, _SwitchState(paused=False, changed_at=-1))
+        if now < state.changed_at:
+            return ()
+        if not state.paused and now > state.changed_at:
+            state.changed_at = now
             return ()
         if state.paused:
             state.paused, state.changed_at = False, now

@@ -1,7 +1,7 @@
 """The customer's state, and the fold of one event into it.
 
-Every signal that can be contradicted keeps the stamp (time, source, id) of the event that wrote it, and the newest stamp
-wins, so any order of arrival ends in the same state. What can only ever become true, or only grows, needs no stamp.
+Every signal that can be contradicted keeps the stamp (time, source, id) of the event that wrote it, and the newest
+stamp wins, so any order of arrival ends in the same state. What can only ever become true, or only grows, needs none.
 Containers inside a state are replaced, never changed in place: a shallow copy of a state is a snapshot of it.
 """
 
@@ -199,7 +199,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def positive_feedback(self) -> bool:
-        """Whether positive feedback was ever given; of a survey answer that was corrected the newest revision counts."""
+        """Whether positive feedback was ever given; of a corrected survey answer the newest revision counts."""
         return self.feedback or any(csat.promoter for csat in self.csats.values())
 
     @property
@@ -224,8 +224,8 @@ def hash64(*parts: str) -> int:
 
 
 REMEMBERED_IDS = 20_000
-"""Event ids kept per customer at most, 18 bytes each: a state must stay well below the 900 KB of a changelog record. Who
-has more events in the days of memory (2,800 a day) is a machine, and a repeat from before counts as one event more."""
+"""Event ids kept per customer at most, 18 bytes each: a state must stay well below the 900 KB of a changelog record.
+Who has more events in the days of memory (2,800 a day) is a machine; a repeat from before counts as one event more."""
 
 
 def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
@@ -379,7 +379,7 @@ def _compared(c: Customer, d: ev.UsageCompared, s: Stamp) -> None:
 
 
 def _nps(c: Customer, d: ev.NpsResponded, s: Stamp) -> bool:
-    table = _put(c.responses, d.response_id, s, Survey(s, d.score, d.score >= 9))
+    table = _put(c.responses, d.response_id, s, Survey(s, d.score, d.score >= ev.PROMOTER))
     c.responses = table or c.responses
     return table is not None
 

@@ -1,8 +1,8 @@
 """Canonical customer events: past-tense facts, one closed union, and the internal records of ``customer-events``.
 
 Field names and types are those of the contract (docs/contracts.md); a model ignores what it does not know, and refuses
-what it knows under a wrong type. ``comment`` and ``text`` exist on the way in only: ingest replaces them by a theme or an
-intent before anything is stored, so no free text ever reaches ``customer-events``.
+what it knows under a wrong type. ``comment`` and ``text`` exist on the way in only: ingest replaces them by a theme or
+an intent before anything is stored, so no free text ever reaches ``customer-events``.
 """
 
 from __future__ import annotations
@@ -176,6 +176,13 @@ class TaskEnded(Data):
 
 
 # ------------------------------------------------------------------------------------------------------------ surveys
+
+
+PROMOTER = 9
+"""The least NPS score of a promoter, whatever a vendor calls one."""
+
+PASSIVE = 7
+"""The least NPS score of somebody who is no detractor."""
 
 
 class NpsResponded(Commented):
@@ -587,8 +594,8 @@ ACTIVITY = frozenset({
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as the decision sees it.
 
-    ``time`` is event time after the clock rules; ``id`` and ``source`` identify it; ``subject`` is the customer id (empty
-    for control.*). ``flags`` says what ingest had to mend (``time_missing``, ``time_naive``, ``time_clamped``,
+    ``time`` is event time after the clock rules; ``id`` and ``source`` identify it; ``subject`` is the customer id
+    (empty for control.*). ``flags`` says what ingest had to mend (``time_missing``, ``time_naive``, ``time_clamped``,
     ``timezone_invalid``).
     """
 

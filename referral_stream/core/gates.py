@@ -14,7 +14,7 @@ from typing import NamedTuple
 from referral_stream.core import moments, propensity, usage, zones
 from referral_stream.core.asks import Answer, GateName, Reason, Score
 from referral_stream.core.customer import Customer
-from referral_stream.core.events import CHANNELS
+from referral_stream.core.events import CHANNELS, PASSIVE
 from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.opportunity import Denial, Opportunity
 from referral_stream.core.policy import Policy
@@ -77,8 +77,8 @@ class Gate(NamedTuple):
 def verdicts(view: View) -> tuple[Verdict, ...]:
     """All gates' verdicts, in the order of the table.
 
-    Gate ``moment`` comes last, because the moment lies where the others let it: a gate that answers ``until`` an instant
-    inside the window moves it to the first allowed one from then on.
+    Gate ``moment`` comes last, because the moment lies where the others let it: a gate that answers ``until`` an
+    instant inside the window moves it to the first allowed one from then on.
     """
     judged = {gate.name: verdict(gate, view) for gate in GATES if gate.name != "moment"}
     deadline = view.opportunity.deadline
@@ -234,7 +234,7 @@ def _detractor(v: View) -> list[Cause]:
     """The latest detractor that no later promoter overrides."""
     c = v.customer
     praise = max((r.at for r in c.responses.values() if r.promoter), default=None)
-    times = [r.at.time for r in c.responses.values() if r.score <= 6 and (praise is None or praise < r.at)]  # noqa: PLR2004 (NPS: 0-6 are detractors)
+    times = [r.at.time for r in c.responses.values() if r.score < PASSIVE and (praise is None or praise < r.at)]
     return _wait(v.now, max(times, default=None), v.policy.trouble.detractor_days, "detractor")
 
 
@@ -376,7 +376,7 @@ def _channel(v: View) -> list[Cause]:
     return [Cause("no usable channel", until_event="customer.profile_changed")]
 
 
-# ------------------------------------------------------------------------------------ 12 moment · 13 approval · 14 holdout
+# -------------------------------------------------------------------------------- 12 moment · 13 approval · 14 holdout
 
 
 def _moment(v: View) -> list[Cause]:

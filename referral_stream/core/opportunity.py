@@ -29,8 +29,8 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One reason to ask, with its window ``[t0, deadline)``.
 
     ``ready``: the first instant at which it may speak, as far as known: settled, arrived, and the last blocking gate
-    passed. ``written``: how many decisions were written under its id; ``last``: hash of (outcome, blocking gates) of the
-    last one. ``survey``: the trigger is itself a survey answer; ``response``: that answer's id, for corrections.
+    passed. ``written``: how many decisions were written under its id; ``last``: hash of (outcome, blocking gates) of
+    the last one. ``survey``: the trigger is itself a survey answer; ``response``: that answer's id, for corrections.
     ``tries``: how often the ledger kept silent.
     """
 
@@ -59,8 +59,8 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Awaiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A reservation that was requested and not answered yet.
 
-    ``moment`` is the instant asked for, ``channel`` the one that speaks first; ``rest`` are the other candidates of that
-    instant, best first, with their channels; ``give_up`` is when silence counts as an answer.
+    ``moment`` is the instant asked for, ``channel`` the one that speaks first; ``rest`` are the other candidates of
+    that instant, best first, with their channels; ``give_up`` is when silence counts as an answer.
     """
 
     opportunity_id: str

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from referral_stream.core.asks import Score
 from referral_stream.core.customer import Customer, Survey
+from referral_stream.core.events import PASSIVE, PROMOTER
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 
@@ -47,7 +48,9 @@ def score(c: Customer, now: int, policy: Policy) -> Score:
     """The nine contributions, their sum, and the sum capped at 100."""
     w = policy.score
     fade, nps = w.half_life_days, newest_response(c)
-    by_nps = 0 if nps is None else w.nps_promoter if nps.score >= 9 else w.nps_passive if nps.score >= 7 else 0  # noqa: PLR2004 (NPS)
+    by_nps = 0
+    if nps is not None and nps.score >= PASSIVE:
+        by_nps = w.nps_promoter if nps.score >= PROMOTER else w.nps_passive
     parts = {
         "tenure": w.tenure if c.signed_up is not None and now >= c.signed_up + w.tenure_days * DAY else 0,
         "first_success": w.first_success if c.first_success else 0,

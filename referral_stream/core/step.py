@@ -227,7 +227,7 @@ class Turn:
     # ----------------------------------------------------------------------------------------------- opportunities
 
     def _is_first(self, trigger: str, subject: str) -> bool:
-        """Whether nothing was a reason of this trigger about this subject before: a business key is used up for good."""
+        """Whether nothing was a reason of this trigger about this subject before: a business key is used up by this."""
         key = hash64(trigger, subject)
         if trigger not in self.policy.triggers or key in self.c.keys:
             return False
@@ -558,7 +558,7 @@ class Turn:
         )
 
     def _emit(self, judged: Judged, awaiting: Awaiting) -> None:
-        """The ask goes out (or is withheld by holdout or shadow, and counts all the same); its rivals are superseded."""
+        """The ask goes out (or is withheld by holdout or shadow, and counts all the same); rivals are superseded."""
         c, policy, o = self.c, self.policy, judged.opportunity
         score = propensity.score(c, self.now, policy)
         verdicts = tuple(_passed(v) if v.gate == "moment" else v for v in judged.verdicts)
@@ -634,7 +634,7 @@ class Turn:
             self._close(rival, "superseded", verdicts)
 
     def _asks_reason_first(self, o: Opportunity, moment: int) -> bool:
-        """Whether to ask what the customer likes most before asking for a referral: there must be time for an answer."""
+        """Whether to ask what the customer likes most before the ask itself: there must be time for an answer."""
         return (
             self.policy.ask_reason_first
             and o.trigger == "nps_promoter"

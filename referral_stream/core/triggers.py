@@ -102,7 +102,7 @@ def reason_in(e: Event, policy: Policy) -> Reason | None:
     if e.type not in _REASON_TYPES:  # nearly all events: spare them the class patterns
         return None
     match e.data:
-        case ev.NpsResponded(response_id=response, score=score, theme=theme) if score >= 9:  # noqa: PLR2004 (NPS)
+        case ev.NpsResponded(response_id=response, score=score, theme=theme) if score >= ev.PROMOTER:
             return Reason("nps_promoter", response, {}, survey=True, response=response, theme=theme)
         case ev.CsatResponded(top_box=True, response_id=response, ticket_id=ticket, theme=theme):
             return Reason(

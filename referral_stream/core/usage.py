@@ -78,7 +78,7 @@ def _judge_day(c: Customer, day: int, policy: Policy) -> None:
 
 
 def _forget(c: Customer, today: int, policy: Policy) -> None:
-    """Drop days that no baseline looks at, once it is certain that the customer has used the product for long enough."""
+    """Drop days that no baseline looks at, once it is certain that the product was used for long enough."""
     if not c.used_for_long:
         # A local date touches at most two UTC days: twice as many UTC days are enough in every zone.
         if len(c.usage) < 2 * policy.too_early.days_of_use:

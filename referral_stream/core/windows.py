@@ -1,4 +1,4 @@
-"""Windows: from the event that opens an opportunity to its deadline, and the instant it has settled (semantics §3, §10)."""
+"""Windows: from the event that opens an opportunity to its deadline, and when it has settled (semantics §3, §10)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ The operating system's database is never consulted: two hosts with different rel
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
 from importlib import resources
@@ -55,7 +55,7 @@ def instant_at(day: int, minute: int, name: str, *, repeated: str = "first") -> 
 
 
 def same_wall_time(instant: int, days: int, name: str) -> int:
-    """The instant ``days`` local calendar days later at the same wall time (gap: first instant after; repeat: first)."""
+    """The instant ``days`` local calendar days later at the same wall time (gap: the instant after; repeat: first)."""
     local = to_datetime(instant).astimezone(zone(name)).replace(tzinfo=None, fold=0)
     return _resolve(local + timedelta(days=days), name, second=False)
 
@@ -73,14 +73,9 @@ def _resolve(wall: datetime, name: str, *, second: bool) -> int:
     early, late = (wall.replace(tzinfo=tz, fold=fold).astimezone(UTC) for fold in (0, 1))
     if early <= late:  # ordinary, or repeated
         return from_datetime(late if second else early)
-    # In a gap zoneinfo gives fold=1 the offset after it, an instant before the change, and fold=0 one after it: the change
-    # lies between the two.
+    # In a gap zoneinfo gives fold=1 the offset after it, an instant before the change, and fold=0 one after it: the
+    # change lies between the two.
     low, high = from_datetime(late), from_datetime(early)
     before = to_datetime(low).astimezone(tz).utcoffset()
-    return (
-        low
-        + 1
-        + bisect_right(
-            range(low + 1, high + 1), False, key=lambda at: to_datetime(at).astimezone(tz).utcoffset() != before
-        )
-    )
+    inside = range(low + 1, high + 1)
+    return inside[bisect_left(inside, 1, key=lambda at: to_datetime(at).astimezone(tz).utcoffset() != before)]

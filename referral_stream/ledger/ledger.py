@@ -121,6 +121,7 @@ class RedisLedger:
 
         ``ca_file``: the authority that signed the server's certificate, for a ``rediss://`` URL.
         """
+        trust: dict[str, Any] = {"ssl_ca_certs": ca_file} if ca_file else {}
         client = Redis.from_url(
             url,
             decode_responses=True,
@@ -128,7 +129,7 @@ class RedisLedger:
             socket_connect_timeout=timeout_seconds,
             # Once, for the connection that the server closed while it was idle. All operations may be repeated.
             retry=Retry(NoBackoff(), 1),
-            **({"ssl_ca_certs": ca_file} if ca_file else {}),
+            **trust,
         )
         return cls(client, policy, prefix=prefix, timeout_seconds=timeout_seconds)
 

@@ -204,7 +204,11 @@ function operation.resume(scope, name, now)
   local which = switch(scope, name)
   local at = tonumber(redis.call('HGET', key('switches', 'changed'), which) or '-1')
   local paused = redis.call('HGET', key('switches', 'paused'), which) == '1'
-  if at < 0 or now < at or (not paused and now ~= at) then return {'resumed'} end
+  if now < at then return {'resumed'} end
+  if not paused and now > at then
+    redis.call('HSET', key('switches', 'changed'), which, digits(now))
+    return {'resumed'}
+  end
   if paused then
     redis.call('HSET', key('switches', 'paused'), which, '0')
     redis.call('HSET', key('switches', 'changed'), which, digits(now))

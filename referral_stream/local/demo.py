@@ -26,7 +26,6 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import MINUTE, to_datetime, utc_day
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
-from referral_stream.ledger.ledger import RedisLedger
 from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
 from referral_stream.local.display import DecisionBoard, Screen, on_screen
 from referral_stream.local.redis_server import EmbeddedRedis
@@ -72,7 +71,7 @@ async def play(console: Console, output: Path, *, keep: bool = False) -> Played:
         clock_start = min(record.timestamp for record in world if not record.historical) - MINUTE
         clock = Clock(clock_start, clock.now())
         deployment = Deployment(_settings(broker, redis, Path(folder)), Policy(), clock, FETCH_WAIT_SECONDS)
-        async with _workers(deployment, redis) as demo:
+        async with _workers(deployment) as demo:
             board = DecisionBoard({c.customer_id: c.title for c in CAST}, zone(HOME))
             with on_screen(board, console) as screen:
                 await demo.play(world, screen, broker.require_room)
@@ -102,9 +101,9 @@ def _settings(broker: EmbeddedBroker, redis: EmbeddedRedis, folder: Path) -> Set
 
 
 @asynccontextmanager
-async def _workers(deployment: Deployment, redis: EmbeddedRedis) -> AsyncIterator[Demo]:
+async def _workers(deployment: Deployment) -> AsyncIterator[Demo]:
     wakeups = Wakeups()
-    async with RedisLedger.connect(redis.url, deployment.policy) as ledger:
+    async with deployment.ledger() as ledger:
         apps = (ingest_app(deployment), decide_app(deployment, wakeups), ledger_app(deployment, ledger))
         producer = AIOKafkaProducer(**deployment.client())
         # A question after end offsets queues behind a fetch that waits for records: let it not wait long.
@@ -248,7 +247,7 @@ def _next_steps(output: Path, *, keep: bool) -> list[tuple[str, str]]:
 
 def _how_to_join(broker: EmbeddedBroker, redis: EmbeddedRedis) -> str:
     return (
-        f"\nStill up: Kafka at {broker.bootstrap}, Redis at {redis.url}. Write events to nps, product-usage, billing …;\n"
+        f"\nStill up: Kafka at {broker.bootstrap}, Redis at {redis.url}. Write events to nps, billing, support …;\n"
         f"read referral-asks and referral-decisions (kcat -b {broker.bootstrap} -t referral-asks). Ctrl-C ends it."
     )
 

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeAlias
 import orjson
 
 from referral_stream.contracts.adapted import Accepted, Refused, Skipped
+from referral_stream.contracts.aliases import Aliases
 from referral_stream.contracts.errors import Undecodable, UnreadableLog
 from referral_stream.contracts.inbound import Boundary, adapt
 from referral_stream.contracts.log import parse_line
@@ -143,15 +144,15 @@ class _Reader:
         self.refuse(record, f"unreadable line: {problem}", 0)
 
     def adapted(self, records: Iterable[RawRecord]) -> Iterator[Arrival]:
-        """Through the adapters; the clock is the highest record timestamp so far."""
-        now = 0
+        """Through the adapters and the aliases; the clock is the highest record timestamp so far."""
+        now, aliases = 0, Aliases()
         for record in records:
             now = max(now, record.timestamp)
             match adapt(record, now, self.boundary):
                 case Accepted(events=events):
                     for event in events:
                         self.counts.events += 1
-                        yield Arrival(now, event)
+                        yield Arrival(now, aliases.redirect(event))
                 case Skipped(reason=reason):
                     self.counts.skipped[reason] += 1
                 case Refused(cause=cause, detail=detail):

@@ -91,6 +91,16 @@ class Deployment:
             found["sasl_plain_password"] = s.kafka_password.get_secret_value() if s.kafka_password else None
         return found
 
+    def ledger(self) -> RedisLedger:
+        """The ledger of this deployment; nothing is sent yet. The caller closes it."""
+        s = self.settings
+        return RedisLedger.connect(
+            s.redis_url.get_secret_value(),
+            self.policy,
+            prefix=s.group_prefix,
+            ca_file=str(s.redis_ca_file) if s.redis_ca_file else None,
+        )
+
     def worker(self, role: str, **more: Any) -> WorkerConfig:
         """The transport's settings for a role."""
         s = self.settings

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
 from referral_stream.stream.admin import TopicsProblem, check_topics
 from referral_stream.stream.apps import Deployment
 
@@ -56,8 +56,7 @@ def _state_folder(deployment: Deployment) -> Line:
 
 
 async def _ledger(deployment: Deployment) -> Line:
-    s = deployment.settings
-    async with RedisLedger.connect(s.redis_url.get_secret_value(), deployment.policy, prefix=s.group_prefix) as ledger:
+    async with deployment.ledger() as ledger:
         try:
             await ledger.stopped([])
         except LedgerNotReady:

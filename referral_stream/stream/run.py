@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from mode import Service
 
-from referral_stream.ledger.ledger import RedisLedger
 from referral_stream.stream.admin import TopicsProblem, require_topics
 from referral_stream.stream.apps import ROLES, Deployment, decide_app, ingest_app, ledger_app
 from referral_stream.stream.transport import BatchApp, run_worker
@@ -41,8 +40,8 @@ def run_roles(deployment: Deployment, role: str) -> int:
         logger.error("the worker cannot start: %s", problem)  # noqa: TRY400 (for an operator: no traceback)
         return EXIT_FAILED
     apps = build(deployment, ROLES if role == "all" else (role,))
-    # A batch makes thousands of objects, and none of them in cycles: with Python's default thresholds a sixth of the time
-    # goes into looking for some (docs/benchmarks.md). What was imported stays for good.
+    # A batch makes thousands of objects, and none of them in cycles: with Python's default thresholds a sixth of the
+    # time goes into looking for some (docs/benchmarks.md). What was imported stays for good.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -59,9 +58,7 @@ def build(deployment: Deployment, roles: tuple[str, ...]) -> list[BatchApp]:
             case "decide":
                 apps.append(decide_app(deployment))
             case "ledger":
-                s = deployment.settings
-                ledger = RedisLedger.connect(s.redis_url.get_secret_value(), deployment.policy, prefix=s.group_prefix)
-                apps.append(ledger_app(deployment, ledger))
+                apps.append(ledger_app(deployment, deployment.ledger()))
             case _:
                 raise ValueError(f"no role {role!r}")
     return apps

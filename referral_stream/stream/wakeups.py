@@ -70,7 +70,7 @@ class Wakeups:
         return None
 
     def take(self, now: int, limit: int = PER_TICK) -> list[tuple[int, bytes, int]]:
-        """What is due at ``now``: (partition, key, due), earliest first. Unless changed, it comes again after a while."""
+        """What is due at ``now``: (partition, key, due), earliest first. Unless changed, it comes again later."""
         taken: list[tuple[int, bytes, int]] = []
         again: list[tuple[int, int, bytes]] = []
         while self._heap and self._heap[0][0] <= now and len(taken) < limit:

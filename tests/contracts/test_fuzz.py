@@ -13,7 +13,7 @@ from referral_stream.contracts.adapters import BY_NAME, REGISTRY
 from referral_stream.contracts.adapters.reading import Reading
 from referral_stream.contracts.inbound import Boundary
 from tests.contracts.building import BOUNDARY, KEY, record
-from tests.contracts.fuzz import NASTY, Failed, gathered, held, made, run
+from tests.contracts.fuzz import NASTY, Failed, Outcome, gathered, held, made, run, tried
 
 MATERIAL = gathered()
 OWN_QUESTIONS = Boundary(
@@ -80,12 +80,9 @@ def test_a_run_reports_what_became_of_its_inputs() -> None:
     assert "accepted" in line
 
 
-def test_a_failure_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.contracts import fuzz
-
-    def broken(*_: object) -> None:
+def test_a_failure_says_how_to_see_it_again() -> None:
+    def broken(*_: object) -> Outcome:
         raise KeyError("detail")
 
-    monkeypatch.setattr(fuzz, "adapt", broken)
     with pytest.raises(Failed, match="--seed 9 --only 0: KeyError: 'detail'"):
-        fuzz._slice(9, 0, 3)
+        tried(9, 0, 3, broken)

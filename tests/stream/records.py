@@ -20,10 +20,10 @@ class Consumed:
     headers: Sequence[tuple[str, bytes]] = ()
 
 
-def an_event(kind: str, time: int, customer: str = "cus-ana", /, *, name: str = "", **data: object) -> Event:
-    """A fact of that type; its id follows from type, time and ``name``."""
+def an_event(kind: str, time: int, customer: str = "cus-ana", /, **data: object) -> Event:
+    """A fact of that type; its id follows from type and time."""
     return Event(
-        id=f"{kind}-{time}-{name}",
+        id=f"{kind}-{time}",
         source="tests",
         type=kind,
         subject=customer,

@@ -1,0 +1,388 @@
+"""Support desks: Intercom, Help Scout, and Zendesk's event bus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.inbound import Boundary
+from tests.contracts.building import KEY, NOW, Said, accepted, instant, only, read, said, sample, skipped
+
+ANA = email_hmac("ana@customer.example", KEY)
+PROFILE = ("customer.profile_changed", {"email_hmac": ANA})
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "expected"),
+    [
+        ("intercom.conversation_user_created", "ic-ana", [("ticket.opened", {"ticket_id": "777"})]),
+        ("intercom.conversation_admin_closed", "ic-ana", [("ticket.solved", {"ticket_id": "777"})]),
+        (
+            "intercom.conversation_rating_added",
+            "ic-ana",
+            [
+                ("ticket.rated", {"ticket_id": "777", "rating": "positive"}),
+                (
+                    "csat.responded",
+                    {
+                        "response_id": "rating:777",
+                        "score": 5,
+                        "scale_max": 5,
+                        "ticket_id": "777",
+                        "theme": "support",
+                    },
+                ),
+            ],
+        ),
+        ("intercom.ticket_created", "ic-ana", [("ticket.opened", {"ticket_id": "888"})]),
+        ("intercom.ticket_closed.wrapped", "ic-ana", [("ticket.solved", {"ticket_id": "888"})]),
+        (
+            "helpscout.rating",
+            "9",
+            [
+                ("ticket.rated", {"ticket_id": "1560", "rating": "positive"}),
+                (
+                    "csat.responded",
+                    {"response_id": "31", "score": 3, "scale_max": 3, "ticket_id": "1560", "theme": "support"},
+                ),
+                PROFILE,
+            ],
+        ),
+        ("helpscout.conversation", "9", [("ticket.opened", {"ticket_id": "1560"}), PROFILE]),
+        (
+            "helpscout.survey_response",
+            "9",
+            [
+                (
+                    "nps.responded",
+                    {"response_id": "Monthly NPS survey:9:2026-06-16T07:30:00Z", "score": 9, "theme": "time_saved"},
+                ),
+                PROFILE,
+            ],
+        ),
+        ("zendesk.event_bus.status_changed", "7701", [("ticket.solved", {"ticket_id": "4711"})]),
+    ],
+)
+def test_a_desks_webhook_becomes_facts(name: str, subject: str, expected: Said) -> None:
+    assert said(sample(name)) == expected
+    for event in accepted(read(sample(name))):
+        assert (event.subject, event.time, event.flags) == (subject, instant("2026-06-16T07:30:00Z"), ())
+
+
+# ------------------------------------------------------------------------------------------------------------- Intercom
+
+
+def notification(topic: str, **item: Any) -> dict[str, Any]:
+    """An Intercom notification about contact c1."""
+    people = {"type": "contact.list", "contacts": [{"type": "contact", "id": "c1", "external_id": "u1"}]}
+    return {
+        "type": "notification_event",
+        "id": "n1",
+        "topic": topic,
+        "created_at": NOW // 1_000,
+        "data": {"type": "notification_event_data", "item": {"id": "7", "contacts": people, **item}},
+    }
+
+
+def contact(topic: str, **fields: Any) -> dict[str, Any]:
+    """An Intercom notification whose item is contact c1."""
+    return notification(topic, **{"type": "contact", "id": "c1", "contacts": None, **fields})
+
+
+def state(category: str, previous: str | None = None) -> dict[str, Any]:
+    """A ticket's state, and the last change of it."""
+    parts = [{"part_type": "comment"}]
+    if previous is not None:
+        parts.append({"part_type": "ticket_state_updated_by_admin", "previous_ticket_state": previous})
+    return {"ticket_state": {"category": category}, "ticket_parts": {"ticket_parts": parts}, "open": True}
+
+
+TICKET = {"ticket_id": "7"}
+LEFT = [("customer.suppressed", {"reason": "unsubscribe"})]
+
+
+def rated(score: int, rating: str | None) -> Said:
+    """What a rating of ticket 7 says."""
+    answer = ("csat.responded", {"response_id": "rating:7", "score": score, "scale_max": 5, **TICKET})
+    return [answer] if rating is None else [("ticket.rated", TICKET | {"rating": rating}), answer]
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (
+            notification("conversation.user.created", priority="priority"),
+            [("ticket.opened", TICKET | {"priority": "high"})],
+        ),
+        (notification("conversation.user.replied", open=True), [("ticket.reopened", TICKET)]),
+        (notification("conversation.user.replied", open=False), []),
+        (notification("conversation.admin.opened", open=True), [("ticket.reopened", TICKET)]),
+        (notification("conversation.admin.replied"), []),
+        (notification("conversation.admin.snoozed"), []),
+        (notification("conversation.priority.updated", priority="not_priority", open=True), []),
+        (
+            notification("conversation.priority.updated", priority="priority", open=True),
+            [("ticket.opened", TICKET | {"priority": "high"})],
+        ),
+        *(
+            (notification("conversation.rating.added", conversation_rating={"rating": score}), rated(score, rating))
+            for score, rating in ((1, "negative"), (2, "negative"), (3, None), (4, "positive"), (5, "positive"))
+        ),
+        (notification("conversation.rating.added", conversation_rating={"rating": None}), []),
+        (notification("conversation.rating.added"), []),
+        (notification("ticket.rating.provided", rating=5), rated(5, "positive")),
+        (notification("ticket.created", category="Customer"), [("ticket.opened", TICKET)]),
+        (notification("ticket.created", category="Back-office"), []),
+        (notification("ticket.resolved", category="Tracker"), []),
+        (notification("ticket.state.updated", **state("resolved", "in_progress")), [("ticket.solved", TICKET)]),
+        (notification("ticket.state.updated", ticket_state="resolved"), [("ticket.solved", TICKET)]),
+        (notification("ticket.state.updated", **state("in_progress", "resolved")), [("ticket.reopened", TICKET)]),
+        (notification("ticket.state.updated", **state("in_progress", "submitted")), []),
+        (notification("ticket.state.updated", **state("in_progress")), []),
+        (notification("ticket.contact.replied", open=True), [("ticket.reopened", TICKET)]),
+        (notification("ticket.resolved"), [("ticket.solved", TICKET)]),
+        (notification("ticket.closed"), [("ticket.solved", TICKET)]),
+        (notification("ticket.note.created"), []),
+        (notification("ping", type="ping"), []),
+        (contact("contact.signed_up"), [("customer.signed_up", {"trial": False})]),
+        (
+            contact("user.created", email="ana@customer.example", location_data={"timezone": "Europe/Berlin"}),
+            [
+                ("customer.signed_up", {"trial": False}),
+                ("customer.profile_changed", {"email_hmac": ANA, "time_zone": "Europe/Berlin"}),
+            ],
+        ),
+        (contact("contact.email.updated", email="ana@customer.example"), [PROFILE]),
+        (contact("contact.lead.created", email="ana@customer.example"), []),
+        (contact("contact.user.tag.created"), []),
+        (contact("user.unsubscribed"), LEFT),
+        (contact("contact.deleted"), []),
+        (
+            notification("contact.unsubscribed", contacts=None, contact={"type": "contact", "id": "c1"}),
+            LEFT,
+        ),
+        (
+            notification("granular.unsubscribe", subscription_types={"data": [{"content_types": ["email"]}]}),
+            LEFT,
+        ),
+        (
+            notification("granular.unsubscribe", subscription_types={"data": [{"content_types": ["sms"]}]}),
+            [],
+        ),
+        (
+            contact("contact.merged", merged_from={"type": "contact", "id": "c0"}),
+            [("customer.aliased", {"alias": "c0"})],
+        ),
+        (contact("contact.merged"), []),
+        (
+            notification("company.contact.attached", company={"id": "co1"}, contact={"type": "contact", "id": "c1"}),
+            [("customer.profile_changed", {"account_id": "co1"})],
+        ),
+        (
+            notification("event.created", contacts=None, intercom_user_id="c1", event_name="invited-friend"),
+            [("usage.recorded", {"feature": "invited-friend", "count": 1})],
+        ),
+        (
+            notification("content_stat.email", stat_type="open", content_id="m1"),
+            [("email.opened", {"message_id": "m1"})],
+        ),
+        (notification("content_stat.email", stat_type="hard_bounce"), [("customer.suppressed", {"reason": "bounce"})]),
+        (notification("content_stat.email", stat_type="receipt"), []),
+    ],
+)
+def test_intercom(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+    if expected:
+        assert {event.subject for event in accepted(read(payload))} == {"c1"}
+
+
+def test_the_people_of_every_api_version_are_found() -> None:
+    for item in (
+        {"contacts": None, "user": {"type": "lead", "id": "c1", "user_id": "u1"}},
+        {"contacts": {"data": [{"id": "c1", "external_id": "u1"}]}},
+        {"contacts": [{"id": "c1", "external_id": "u1"}]},
+        {"contacts": None, "source": {"author": {"type": "user", "id": "c1", "external_id": "u1"}}},
+    ):
+        payload = notification("conversation.admin.closed", **item)
+        own = Boundary(email_key=KEY, customer_paths={"intercom": ("contact.external_id",)})
+        assert (only(read(payload)).subject, only(read(payload, boundary=own)).subject) == ("c1", "u1")
+
+
+def test_an_agent_is_no_customer() -> None:
+    payload = notification("conversation.admin.closed", contacts=None, source={"author": {"type": "admin", "id": "9"}})
+    assert skipped(read(payload)).reason == "no_customer"
+
+
+def test_a_deleted_conversation_names_nobody() -> None:
+    payload = notification("conversation.deleted", contacts=None, id=None, conversation_id="7")
+    assert skipped(read(payload)).reason == "no_customer"
+
+
+def test_somebody_signed_up_when_intercom_says_so_and_not_when_it_told_us() -> None:
+    signed_up, profile = accepted(read(sample("intercom.contact_user_created")))
+    assert signed_up.time == instant("2026-06-15T09:00:00Z")
+    assert (profile.data.account_id, profile.data.locale, profile.data.email_hmac) == ("ico-initech", "de", ANA)
+
+
+def test_an_event_has_its_own_time() -> None:
+    payload = notification("event.created", event_name="x", created_at=instant("2026-06-01T00:00:00Z") // 1_000)
+    assert only(read(payload)).time == instant("2026-06-01T00:00:00Z")
+
+
+# ----------------------------------------------------------------------------------------------------------- Help Scout
+
+
+def rating(word: str, **fields: Any) -> dict[str, Any]:
+    """A Help Scout rating of conversation 5 by customer 9."""
+    return {
+        "id": 1,
+        "rating": word,
+        "ticketId": 5,
+        "customer": {"id": 9},
+        "createdAt": "2026-06-16T07:00:00Z",
+        **fields,
+    }
+
+
+def scored(score: int) -> tuple[str, dict[str, Any]]:
+    """The answer that a rating is."""
+    return ("csat.responded", {"response_id": "1", "score": score, "scale_max": 3, "ticket_id": "5"})
+
+
+def conversation(status: str, **fields: Any) -> dict[str, Any]:
+    """A Help Scout conversation of customer 9, as it was begun."""
+    return {
+        "id": 5,
+        "status": status,
+        "mailboxId": 1,
+        "primaryCustomer": {"id": 9},
+        "createdAt": "2026-06-16T07:00:00Z",
+        **fields,
+    }
+
+
+def survey(customer: int | None = 9, **answer: Any) -> dict[str, Any]:
+    """A Help Scout survey response."""
+    return {
+        "message": {"name": "m"},
+        "response": {"timestamp": "2026-06-16T07:00:00Z", **answer},
+        "_embedded": {"customer": {"id": customer}},
+    }
+
+
+SURVEY = "m:9:2026-06-16T07:00:00Z"
+FIVE = {"ticket_id": "5"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (rating("Great"), [("ticket.rated", FIVE | {"rating": "positive"}), scored(3)]),
+        (rating("Okay"), [scored(2)]),
+        (rating("Bad"), [("ticket.rated", FIVE | {"rating": "negative"}), scored(1)]),
+        (rating("Meh"), []),
+        (
+            rating("great", ticketId=None, threadId=3),
+            [("csat.responded", {"response_id": "1", "score": 3, "scale_max": 3})],
+        ),
+        (conversation("active"), [("ticket.opened", FIVE)]),
+        (conversation("pending", userUpdatedAt="2026-06-16T07:05:00Z"), [("ticket.reopened", FIVE)]),
+        (conversation("closed", closedAt="2026-06-16T07:05:00Z"), [("ticket.solved", FIVE)]),
+        (conversation("spam"), [("ticket.solved", FIVE)]),
+        (conversation("active", isDraft=True), []),
+        (conversation("new"), []),
+        (
+            survey(value="9", category="detractor"),
+            [("nps.responded", {"response_id": SURVEY, "score": 9})],
+        ),
+        (survey(name="Happy", value="😀"), [("csat.responded", {"response_id": SURVEY, "score": 3, "scale_max": 3})]),
+        (
+            survey(name="Thumbs Down", value="👎"),
+            [("csat.responded", {"response_id": SURVEY, "score": 0, "scale_max": 1})],
+        ),
+        (
+            {
+                "id": 9,
+                "firstName": "A",
+                "photoType": "unknown",
+                "_embedded": {"emails": [{"value": "ana@customer.example"}]},
+            },
+            [PROFILE],
+        ),
+    ],
+)
+def test_helpscout(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+    if expected:
+        assert {event.subject for event in accepted(read(payload))} == {"9"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (survey(value="Blue"), "no_score"),
+        (survey(category="promoter"), "no_score"),
+        (survey(name="Woman in Lotus Position", value="🧘"), "no_score"),
+        (rating("Great", customer={}), "no_customer"),
+    ],
+)
+def test_a_helpscout_body_that_tells_too_little_is_skipped_with_the_reason(payload: Any, reason: str) -> None:
+    assert skipped(read(payload)).reason == reason
+
+
+def test_a_conversation_sent_again_unchanged_is_the_same_event() -> None:
+    first, again = only(read(conversation("active"))), only(read(conversation("active"), offset=99))
+    assert first.id == again.id
+    assert first.id != only(read(conversation("closed"))).id
+
+
+# -------------------------------------------------------------------------------------------------- Zendesk's event bus
+
+
+def bus(kind: str, envelope: str = "detail", **event: Any) -> dict[str, Any]:
+    """A ticket event as EventBridge or a flow gets it."""
+    ticket = {"id": 5, "requester_id": 7, "status": "open", "priority": "urgent"}
+    meta = {"occurred_at": "2026-06-16T07:00:00Z", "sequence": {"id": "S", "position": 2}}
+    return {envelope: {"ticket_event": {"meta": meta, "type": kind, "ticket": ticket, **event}}}
+
+
+@pytest.mark.parametrize("envelope", ["detail", "input"])
+@pytest.mark.parametrize(
+    ("kind", "event", "expected"),
+    [
+        ("Ticket Created", {}, [("ticket.opened", FIVE | {"priority": "urgent"})]),
+        (
+            "Priority Changed",
+            {"previous": "low", "current": "urgent"},
+            [("ticket.opened", FIVE | {"priority": "urgent"})],
+        ),
+        ("Status Changed", {"previous": "solved", "current": "open"}, [("ticket.reopened", FIVE)]),
+        ("Ticket Merged", {}, [("ticket.solved", FIVE)]),
+        ("Comment Created", {}, []),
+        ("Tags Changed" * 100, {}, []),
+    ],
+)
+def test_the_event_bus_says_the_same_in_other_words(
+    envelope: str, kind: str, event: dict[str, Any], expected: Said
+) -> None:
+    payload = bus(kind, envelope, **event)
+    assert said(payload) == expected
+    if expected:
+        only_event = only(read(payload))
+        assert (only_event.id, only_event.subject, only_event.source) == ("S:2", "7", "zendesk")
+
+
+def test_zendesks_scale_of_five_is_a_rating_and_an_answer() -> None:
+    payload = {
+        "id": "z1",
+        "type": "zen:event-type:ticket.csat_received",
+        "time": "2026-06-16T07:00:00Z",
+        "detail": {"id": 5, "requester_id": 7},
+        "event": {"satisfaction_score": {"score": 4, "comment": "quick support"}},
+    }
+    assert said(payload) == [
+        ("ticket.rated", FIVE | {"rating": "positive"}),
+        ("csat.responded", FIVE | {"response_id": "csat:5", "score": 4, "scale_max": 5, "theme": "support"}),
+    ]

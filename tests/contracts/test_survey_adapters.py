@@ -1,0 +1,474 @@
+"""Surveys and forms: PostHog, Typeform, Formbricks, SurveyMonkey, Survicate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from referral_stream.contracts.adapters.surveys import Scale, scale_of
+from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.inbound import Boundary
+from tests.contracts.building import (
+    BOUNDARY,
+    KEY,
+    NOW,
+    Said,
+    accepted,
+    instant,
+    only,
+    read,
+    refused,
+    said,
+    sample,
+    skipped,
+)
+
+ANA = email_hmac("ana@customer.example", KEY)
+PROFILE = ("customer.profile_changed", {"email_hmac": ANA})
+
+
+def asking(adapter: str, **scales: str) -> Boundary:
+    """A deployment that says which scale its questions have."""
+    return Boundary(email_key=KEY, questions={adapter: scales})
+
+
+def nps(response: str, score: int, theme: str | None = None) -> tuple[str, dict[str, Any]]:
+    """An expected NPS answer."""
+    data: dict[str, Any] = {"response_id": response, "score": score}
+    return ("nps.responded", data if theme is None else data | {"theme": theme})
+
+
+def csat(response: str, score: float, scale_max: float, theme: str | None = None) -> tuple[str, dict[str, Any]]:
+    """An expected CSAT answer."""
+    data: dict[str, Any] = {"response_id": response, "score": score, "scale_max": scale_max}
+    return ("csat.responded", data if theme is None else data | {"theme": theme})
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "expected"),
+    [
+        ("posthog.survey_sent", "cus-ana", [nps("sub-ana", 9, "time_saved")]),
+        (
+            "typeform.form_response",
+            "cus-ana",
+            [nps("tok-ana", 9, "time_saved"), csat("tok-ana:support_stars", 4, 5, "time_saved"), PROFILE],
+        ),
+        ("formbricks.response_finished", "cus-ana", [nps("resp-ana", 10, "time_saved"), PROFILE]),
+        ("survicate.question_answered", "cus-ana", [nps("3fa8-ana", 9, "time_saved"), PROFILE]),
+    ],
+)
+def test_an_answer_becomes_a_score_and_a_theme(name: str, subject: str, expected: Said) -> None:
+    assert said(sample(name)) == expected
+    for event in accepted(read(sample(name))):
+        assert (event.subject, event.time, event.flags) == (subject, instant("2026-06-16T07:30:00Z"), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "scale"), [("nps", Scale("nps")), ("csat/7", Scale("csat", 7)), ("ignore", Scale("ignore"))]
+)
+def test_a_scale_is_written_in_a_word(text: str, scale: Scale) -> None:
+    assert scale_of(text) == scale
+
+
+@pytest.mark.parametrize("text", ["", "NPS", "csat", "csat/0", "csat/five", "csat/5 ", "csat/12345"])
+def test_a_deployment_with_an_unknown_scale_cannot_be_made(text: str) -> None:
+    with pytest.raises(ValueError, match="a question is nps, csat/5"):
+        asking("typeform", q=text)
+
+
+def test_a_deployment_with_questions_of_an_unknown_adapter_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="no adapter 'typefrom'"):
+        asking("typefrom", q="nps")
+
+
+# -------------------------------------------------------------------------------------------------------------- PostHog
+
+
+def survey_sent(**properties: Any) -> dict[str, Any]:
+    """A survey's answers by customer u1."""
+    return {
+        "api_key": "phc",
+        "event": "survey sent",
+        "distinct_id": "u1",
+        "uuid": "e1",
+        "timestamp": "2026-06-16T07:00:00Z",
+        "properties": {"$survey_id": "s1", **{f"${name}": value for name, value in properties.items()}},
+    }
+
+
+QUESTIONS = [{"id": "q-a", "question": "How likely?"}, {"id": "q-b", "question": "Why?"}]
+
+
+@pytest.mark.parametrize(
+    ("payload", "boundary", "expected"),
+    [
+        (survey_sent(survey_response=9), BOUNDARY, [nps("e1", 9)]),
+        (survey_sent(survey_response="0"), BOUNDARY, [nps("e1", 0)]),
+        (survey_sent(survey_response=10, survey_submission_id="sub"), BOUNDARY, [nps("sub", 10)]),
+        (
+            survey_sent(survey_response=9, **{"survey_response_q-a": 9}, survey_questions=QUESTIONS),
+            BOUNDARY,
+            [nps("e1", 9)],
+        ),
+        (
+            survey_sent(survey_response=9, survey_response_1="so easy to use"),
+            BOUNDARY,
+            [nps("e1", 9, "ease_of_use")],
+        ),
+        (survey_sent(survey_response=4), asking("posthog", s1="csat/5"), [csat("e1:0", 4, 5)]),
+        (
+            survey_sent(survey_response=4, survey_response_1=10, survey_questions=QUESTIONS),
+            asking("posthog", **{"q-a": "csat/5", "q-b": "nps"}),
+            [csat("e1:q-a", 4, 5), nps("e1", 10)],
+        ),
+        (
+            survey_sent(survey_response=4, **{"survey_response_q-a": 4}, survey_questions=QUESTIONS),
+            asking("posthog", **{"q-a": "csat/5"}),
+            [csat("e1:q-a", 4, 5)],
+        ),
+    ],
+)
+def test_posthog_surveys(payload: dict[str, Any], boundary: Boundary, expected: Said) -> None:
+    assert said(payload, boundary) == expected
+
+
+@pytest.mark.parametrize("response", ["Awesome!", 11, -1, 9.5, None, True, ["Great"], {}])
+def test_a_posthog_answer_without_a_score_is_skipped_with_the_reason(response: Any) -> None:
+    assert skipped(read(survey_sent(survey_response=response))).reason == "no_score"
+
+
+def test_a_question_that_is_to_be_ignored_is() -> None:
+    adapted = read(survey_sent(survey_response=9), boundary=asking("posthog", s1="ignore"))
+    assert skipped(adapted).reason == "no_score"
+
+
+def test_a_posthog_answer_without_any_id_is_named_by_who_answered_what_and_when() -> None:
+    payload = survey_sent(survey_response=9)
+    del payload["uuid"]
+    assert only(read(payload)).data.response_id == "s1:u1:2026-06-16T07:00:00Z"
+
+
+def capture(event: str, **fields: Any) -> dict[str, Any]:
+    """A PostHog event of customer u1."""
+    return {"api_key": "phc", "event": event, "distinct_id": "u1", "timestamp": "2026-06-16T07:00:00Z", **fields}
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (capture("report_exported"), [("usage.recorded", {"feature": "report_exported", "count": 1})]),
+        (capture("x" * 300), [("usage.recorded", {"feature": "x" * 200, "count": 1})]),
+        (capture("onboarding_completed"), [("onboarding.completed", {})]),
+        (
+            capture("milestone-reached", properties={"milestone": "first-report", "first_success": True}),
+            [("milestone.reached", {"milestone": "first-report", "first_success": True})],
+        ),
+        (capture("Goal Achieved"), [("usage.recorded", {"feature": "Goal Achieved", "count": 1})]),
+        (capture("Goal Achieved", properties={"goal": "g"}), [("goal.achieved", {"goal": "g"})]),
+        (capture("$pageview"), []),
+        (capture("$autocapture"), []),
+        (capture("survey shown"), [("advocacy.asked", {"kind": "survey", "by": "posthog"})]),
+        (capture("survey dismissed"), []),
+        (capture(""), []),
+        (capture("$identify", properties={"$set": {"email": " ANA@customer.example"}}), [PROFILE]),
+        (capture("$set", **{"$set": {"email": "ana@customer.example"}}), [PROFILE]),
+        (capture("$identify", properties={"$set": {"email": "nobody"}}), []),
+        (
+            capture("$groupidentify", properties={"$group_type": "company", "$group_key": "a1", "$group_set": {}}),
+            [("customer.profile_changed", {"account_id": "a1"})],
+        ),
+        (
+            capture(
+                "$groupidentify",
+                distinct_id="$company_a1",
+                properties={"$group_type": "company", "$group_key": "a1"},
+            ),
+            [],
+        ),
+        (capture("$create_alias", properties={"alias": "old"}), [("customer.aliased", {"alias": "old"})]),
+    ],
+)
+def test_posthog(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "account"),
+    [
+        ({"company": "a1"}, "a1"),
+        ({"project": "p1", "organization": "a1"}, "a1"),
+        ({"tenant": 7}, "7"),
+        ({"project": "p1", "team": "t1"}, None),
+        ({"tenant": ["x"]}, None),
+        ({}, None),
+        ("a1", None),
+    ],
+)
+def test_the_account_is_among_the_groups(groups: Any, account: str | None) -> None:
+    assert only(read(capture("x", properties={"$groups": groups}))).account == account
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"distinct_id": None},
+        {"distinct_id": "anonymous"},
+        {"distinct_id": "[object Object]"},
+        {"properties": {"$is_identified": False}},
+        {"distinct_id": {"no": "id"}},
+    ],
+)
+def test_nobody_in_particular_is_no_posthog_customer(fields: dict[str, Any]) -> None:
+    assert skipped(read(capture("report_exported", **fields))).reason == "no_customer"
+
+
+@pytest.mark.parametrize(
+    ("time", "flags"),
+    [
+        ("2026-06-16T07:00:00Z", ()),
+        ("2026-06-16T07:00:00.913767", ("time_naive",)),
+        (NOW - 1_000, ()),
+        (NOW // 1_000, ()),
+        ("[optional timestamp in ISO 8601 format]", ("time_missing",)),
+        (None, ("time_missing",)),
+        ("", ("time_missing",)),
+    ],
+)
+def test_a_posthog_time_that_is_none_counts_as_missing(time: Any, flags: tuple[str, ...]) -> None:
+    assert only(read(capture("x", timestamp=time))).flags == flags
+
+
+def test_a_batch_is_several_customers_events_each_with_its_own_id() -> None:
+    events = accepted(read(sample("posthog.batch")))
+    assert [(event.subject, event.id, event.historical) for event in events] == [
+        ("cus-ana", "0197-ana-5", True),
+        ("cus-bob", "0197-bob-1", True),
+    ]
+
+
+def test_events_of_a_batch_without_ids_are_told_apart_by_their_place() -> None:
+    batch = {"api_key": "phc", "batch": [capture("a"), capture("b")]}
+    ids = [event.id for event in accepted(read(batch))]
+    assert len(set(ids)) == 2
+    assert ids == [event.id for event in accepted(read(batch))]
+
+
+def test_an_event_that_is_twice_in_one_batch_counts_once() -> None:
+    twice = capture("a", uuid="e1")
+    assert only(read({"api_key": "phc", "batch": [twice, twice]})).id == "e1"
+
+
+def test_a_batch_with_nothing_for_us_is_skipped_and_an_empty_one_recognised_by_nobody() -> None:
+    assert skipped(read({"api_key": "phc", "batch": [capture("$pageview")]})).reason == "irrelevant"
+    assert refused(read({"api_key": "phc", "batch": []})).cause == "unrecognised"
+
+
+def test_one_impossible_event_refuses_its_batch_and_says_which() -> None:
+    refusal = refused(read({"api_key": "phc", "batch": [capture("a"), capture("b", uuid="x" * 600)]}))
+    assert (refusal.cause, refusal.detail) == ("invalid", "[1] id: must be text of 1 to 512 characters")
+
+
+def test_posthogs_webhook_and_its_older_hook_are_read_alike() -> None:
+    event = only(read(sample("posthog.webhook")))
+    assert (event.type, event.subject, event.id) == ("onboarding.completed", "cus-ana", "0197-ana-4")
+    hook = {"hook": {"id": "h", "event": "action_performed"}, "data": {"event": "x", "distinctId": "u1", "uuid": "e"}}
+    assert only(read(hook)).subject == "u1"
+
+
+# ------------------------------------------------------------------------------------------------------------- Typeform
+
+
+def form(*answers: dict[str, Any], fields: tuple[dict[str, Any], ...] = (), **response: Any) -> dict[str, Any]:
+    """A Typeform response of customer u1."""
+    body = {
+        "token": "t1",
+        "submitted_at": "2026-06-16T07:00:00Z",
+        "hidden": {"user_id": "u1"},
+        "definition": {"fields": list(fields)},
+        "answers": list(answers),
+        **response,
+    }
+    return {"event_id": "e1", "event_type": "form_response", "form_response": body}
+
+
+def number(value: Any, ref: str = "r1", kind: str = "opinion_scale") -> dict[str, Any]:
+    """An answer on a scale."""
+    return {"type": "number", "number": value, "field": {"id": f"id-{ref}", "ref": ref, "type": kind}}
+
+
+def words(text: str, ref: str = "w1", kind: str = "long_text") -> dict[str, Any]:
+    """An answer in words."""
+    return {"type": "text", "text": text, "field": {"id": f"id-{ref}", "ref": ref, "type": kind}}
+
+
+def field(ref: str, title: str = "", **properties: Any) -> dict[str, Any]:
+    """A question as the form defines it."""
+    return {"id": f"id-{ref}", "ref": ref, "title": title, "type": "opinion_scale", "properties": properties}
+
+
+@pytest.mark.parametrize(
+    ("payload", "boundary", "expected"),
+    [
+        (form(number(9)), BOUNDARY, [nps("t1", 9)]),
+        (form(number(9, kind="nps"), number(3, "r2")), BOUNDARY, [nps("t1", 9)]),
+        (form(number(9, "company_nps"), number(3, "r2")), BOUNDARY, [nps("t1", 9)]),
+        (
+            form(number(2, "r1"), number(9, "r2"), fields=(field("r2", "Würden Sie uns weiterempfehlen?"),)),
+            BOUNDARY,
+            [nps("t1", 9)],
+        ),
+        (form(number(9), fields=(field("r1", steps=11),)), BOUNDARY, [nps("t1", 9)]),
+        (form(number(9), words("Great reporting")), BOUNDARY, [nps("t1", 9, "features")]),
+        (
+            form(number(4), number(9, "r2")),
+            asking("typeform", r1="csat/5", r2="nps"),
+            [csat("t1:r1", 4, 5), nps("t1", 9)],
+        ),
+        (form(number(4)), asking("typeform", **{"id-r1": "csat/5"}), [csat("t1:r1", 4, 5)]),
+        (
+            form(number(9), words("fast support", "why", "short_text")),
+            asking("typeform", why="comment"),
+            [nps("t1", 9, "support")],
+        ),
+        (form(number(4, kind="rating"), fields=(field("r1", steps=5),)), BOUNDARY, [csat("t1:r1", 4, 5)]),
+        (form(number(9), hidden={"user_id": "u1", "email": "ana@customer.example"}), BOUNDARY, [nps("t1", 9), PROFILE]),
+    ],
+)
+def test_typeform(payload: dict[str, Any], boundary: Boundary, expected: Said) -> None:
+    assert said(payload, boundary) == expected
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        form(),
+        form(number(3), number(4, "r2")),
+        form(number(5), fields=(field("r1", steps=5),)),
+        form(number(4, kind="rating")),
+        form(words("9")),
+        form(number(None)),
+        form(answers=None),
+    ],
+    ids=["no answer", "two scales alike", "not from 0 to 10", "stars of unknown number", "words", "nothing", "no list"],
+)
+def test_a_form_whose_scale_nobody_named_is_skipped_with_the_reason(payload: dict[str, Any]) -> None:
+    assert skipped(read(payload)).reason == "no_score"
+
+
+def test_a_form_without_hidden_fields_names_nobody() -> None:
+    assert skipped(read(form(number(9), hidden={}))).reason == "no_customer"
+
+
+def test_an_impossible_score_is_refused() -> None:
+    assert refused(read(form(number(11)))).detail.startswith("score: ")
+
+
+# ---------------------------------------------------------------------------------- Formbricks, SurveyMonkey, Survicate
+
+
+def response(event: str = "responseFinished", answers: Any = None, **data: Any) -> dict[str, Any]:
+    """A Formbricks response of customer u1."""
+    body = {"id": "r1", "updatedAt": "2026-06-16T07:00:00Z", "contact": {"userId": "u1"}, "data": answers, **data}
+    return {"webhookId": "w", "event": event, "data": body}
+
+
+@pytest.mark.parametrize(
+    ("answers", "boundary", "expected"),
+    [
+        ({"nps": 9}, BOUNDARY, [nps("r1", 9)]),
+        ({"nps_score": 0, "why": "saves us hours every week"}, BOUNDARY, [nps("r1", 0, "time_saved")]),
+        ({"q7": 9}, asking("formbricks", q7="nps"), [nps("r1", 9)]),
+        ({"q7": 4, "nps": 9}, asking("formbricks", q7="csat/5"), [csat("r1:q7", 4, 5), nps("r1", 9)]),
+    ],
+)
+def test_formbricks(answers: Any, boundary: Boundary, expected: Said) -> None:
+    assert said(response(answers=answers), boundary) == expected
+
+
+@pytest.mark.parametrize("answers", [None, {}, {"q7": 9}, {"nps": "clicked"}, {"snaps": 9}, []])
+def test_a_formbricks_response_without_a_score_is_skipped_with_the_reason(answers: Any) -> None:
+    assert skipped(read(response(answers=answers))).reason == "no_score"
+
+
+def test_a_formbricks_response_is_revised_as_it_goes_on() -> None:
+    first = only(read(response("responseUpdated", {"nps": 6}, updatedAt="2026-06-16T06:59:00Z")))
+    last = only(read(response("responseFinished", {"nps": 9})))
+    assert first.data.response_id == last.data.response_id
+    assert first.id != last.id
+    assert first.stamp < last.stamp
+
+
+def test_formbricks_may_come_in_an_array() -> None:
+    assert only(read([response(answers={"nps": 9})])).source == "formbricks"
+
+
+def test_a_formbricks_response_of_nobody_is_skipped() -> None:
+    assert skipped(read(response(answers={"nps": 9}, contact=None))).reason == "no_customer"
+
+
+@pytest.mark.parametrize("name", ["response_completed", "response_updated", "survey_created", "collector_deleted"])
+def test_a_surveymonkey_callback_carries_no_score(name: str) -> None:
+    skip = skipped(read({"event_type": name, "object_id": "1"}))
+    assert (skip.reason, skip.detail) == ("no_score", f"{name}: a callback carries no answers")
+
+
+def test_a_fetched_surveymonkey_response_is_read_by_the_deployments_questions() -> None:
+    boundary = asking("surveymonkey", **{"q-nps": "nps", "q-why": "comment"})
+    event = only(read(sample("surveymonkey.response_details"), boundary=boundary))
+    assert (event.subject, event.time) == ("cus-ana", instant("2026-06-16T07:30:00Z"))
+    assert (event.data.response_id, event.data.score, event.data.theme) == ("456", 9, "time_saved")
+    assert skipped(read(sample("surveymonkey.response_details"))).reason == "no_score"
+    unfinished = sample("surveymonkey.response_details") | {"response_status": "partial"}
+    assert skipped(read(unfinished, boundary=boundary)).reason == "irrelevant"
+
+
+def answered(choice: Any, kind: str = "questionAnswered", **event: Any) -> dict[str, Any]:
+    """A Survicate answer of customer u1."""
+    body = {
+        "responseUuid": "r1",
+        "timestamp": "2026-06-16T07:00:00+00:00",
+        "respondent": {"id": "u1", "attributes": []},
+        "question": {"id": 5, "body": "?"},
+        "choice": choice,
+        **event,
+    }
+    return {"messageId": "m1", "event": {kind: body}}
+
+
+@pytest.mark.parametrize(
+    ("payload", "boundary", "expected"),
+    [
+        (answered({"id": 9, "body": "promoter", "comment": None}), BOUNDARY, [nps("r1", 9)]),
+        (answered({"id": 3, "body": "promoter"}), BOUNDARY, [nps("r1", 3)]),
+        (answered({"id": 0, "body": "Detractor", "comment": "slow support"}), BOUNDARY, [nps("r1", 0, "support")]),
+        (answered({"id": 777, "body": "4"}), asking("survicate", **{"5": "csat/5"}), [csat("r1:5", 4, 5)]),
+        (answered({"id": 777, "body": "9"}), asking("survicate", **{"5": "nps"}), [nps("r1", 9)]),
+        (
+            answered(
+                None,
+                "surveyCompleted",
+                answers=[
+                    {"question": {"id": 5}, "choice": {"id": 21, "body": "Great"}},
+                    {"question": {"id": 6}, "choice": {"id": 10, "body": "promoter"}},
+                ],
+            ),
+            BOUNDARY,
+            [nps("r1", 10)],
+        ),
+    ],
+)
+def test_survicate(payload: dict[str, Any], boundary: Boundary, expected: Said) -> None:
+    assert said(payload, boundary) == expected
+
+
+@pytest.mark.parametrize(
+    "choice", [{"id": 21573, "body": "Great"}, {"id": 9, "body": "9"}, {"id": 11, "body": "promoter"}, None]
+)
+def test_a_survicate_answer_in_words_is_skipped_with_the_reason(choice: Any) -> None:
+    assert skipped(read(answered(choice))).reason == "no_score"
+
+
+def test_a_survicate_response_without_an_id_is_who_answered_which_survey() -> None:
+    payload = answered({"id": 9, "body": "promoter"}, responseUuid=None, survey={"id": "s1"})
+    assert only(read(payload)).data.response_id == "s1:u1"
