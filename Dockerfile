@@ -5,7 +5,7 @@ RUN python -m venv /opt/referral-stream
 # The product is copied last, and built of what was fetched before it: a change of code fetches nothing.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY referral_stream/__init__.py referral_stream/
-RUN /opt/referral-stream/bin/pip install --constraint constraints.txt '.[rocksdb,uvloop]'
+RUN /opt/referral-stream/bin/pip install --constraint constraints.txt '.[rocksdb,triggers,uvloop]'
 COPY referral_stream referral_stream
 RUN /opt/referral-stream/bin/pip install --no-deps --force-reinstall .
 

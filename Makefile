@@ -36,10 +36,10 @@ setup-demo:
 	@$(PYTHON) tools/bootstrap.py demo
 
 setup-test:
-	@$(PYTHON) tools/bootstrap.py demo rocksdb test uvloop
+	@$(PYTHON) tools/bootstrap.py demo rocksdb test triggers uvloop
 
 setup-dev:
-	@$(PYTHON) tools/bootstrap.py demo lint rocksdb test uvloop
+	@$(PYTHON) tools/bootstrap.py demo lint rocksdb test triggers uvloop
 
 # A check prints one line when all is well, and everything it has to say when not.
 quietly = out=$$($(2) 2>&1) && echo "ok  $(1)" || { printf '%s\n' "$$out" "FAILED: $(1)"; exit 1; }

@@ -35,20 +35,20 @@ def test_a_killed_worker_loses_no_ask_repeats_none_and_its_state_is_exact(
     settings = STORES[store] | ({"data_dir": str(tmp_path / "state")} if store == "rocksdb" else {})
     with Pipeline(kafka, redis_server.url, tmp_path, policy=POLICY, settings=settings) as pipeline:
         pipeline.create_topics()
-        worker = pipeline.start()
+        worker, before = pipeline.start(), 0
         requests = pipeline.reader("ledger-requests", "read_uncommitted")
 
         def requested_so_far() -> int:
             return sum(parsed(record).get("type") == "reservation.requested" for record in requests.read())
 
         def kill_and_restart(act: Act) -> None:
-            nonlocal worker
+            nonlocal worker, before
             if act in kills:
-                enough = requested_so_far() + kills[act]
+                enough = before + kills[act]
                 wait_until(lambda: requested_so_far() >= enough, f"{enough} asks are requested", seconds=60, every=0.01)
                 worker.kill9()
                 worker = pipeline.start()
-            requested_so_far()
+            before = requested_so_far()
 
         performance = perform(pipeline, kill_and_restart)
         assert_same_asks(performance)

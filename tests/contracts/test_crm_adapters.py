@@ -1,0 +1,361 @@
+"""HubSpot, Dittofeed, and what batches and newer API versions add to Segment and Stripe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.inbound import Boundary
+from tests.contracts.building import KEY, NOW, Said, accepted, instant, only, read, refused, said, sample, skipped
+
+ANA = email_hmac("ana@customer.example", KEY)
+PROFILE = ("customer.profile_changed", {"email_hmac": ANA})
+
+
+# -------------------------------------------------------------------------------------------------------------- HubSpot
+
+
+def change(subscription: str, **fields: Any) -> dict[str, Any]:
+    """One HubSpot change of object 501."""
+    return {
+        "eventId": 1,
+        "subscriptionId": 2,
+        "portalId": 3,
+        "occurredAt": NOW - 1_000,
+        "subscriptionType": subscription,
+        "objectId": 501,
+        **fields,
+    }
+
+
+def contact_property(name: str, value: Any) -> dict[str, Any]:
+    """A contact's property changed."""
+    return change("contact.propertyChange", propertyName=name, propertyValue=value)
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (contact_property("email", "ANA@customer.example"), [PROFILE]),
+        (contact_property("email", ""), []),
+        (
+            contact_property("hs_timezone", "europe_slash_berlin"),
+            [("customer.profile_changed", {"time_zone": "Europe/Berlin"})],
+        ),
+        (contact_property("hs_timezone", "mars_slash_olympus"), []),
+        (contact_property("hs_language", "de-de"), [("customer.profile_changed", {"locale": "de-de"})]),
+        (contact_property("lifecyclestage", "customer"), [("customer.signed_up", {"trial": False})]),
+        (contact_property("lifecyclestage", "lead"), []),
+        (contact_property("hs_email_optout", "true"), [("customer.suppressed", {"reason": "unsubscribe"})]),
+        (contact_property("hs_email_optout", "false"), []),
+        (
+            contact_property("hs_email_hard_bounce_reason_enum", "UNKNOWN_USER"),
+            [("customer.suppressed", {"reason": "bounce"})],
+        ),
+        (
+            contact_property("hs_feedback_last_nps_rating", "9"),
+            [("nps.responded", {"response_id": f"nps:501:{NOW - 1_000}", "score": 9})],
+        ),
+        (contact_property("hs_feedback_last_nps_rating", "Promoter"), []),
+        (contact_property("passport_number", "REDACTED"), []),
+        (
+            change(
+                "object.propertyChange", objectTypeId="0-1", propertyName="email", propertyValue="ana@customer.example"
+            ),
+            [PROFILE],
+        ),
+        (
+            change(
+                "object.propertyChange", objectTypeId="0-2", propertyName="email", propertyValue="ana@customer.example"
+            ),
+            [],
+        ),
+        (change("contact.privacyDeletion"), [("customer.erasure_requested", {})]),
+        (change("contact.deletion"), []),
+        (change("contact.creation"), []),
+        (
+            change(
+                "contact.associationChange",
+                associationType="CONTACT_TO_COMPANY",
+                fromObjectId=501,
+                toObjectId=77,
+                associationRemoved=False,
+            ),
+            [("customer.profile_changed", {"account_id": "77"})],
+        ),
+        (
+            change(
+                "contact.associationChange",
+                associationType="CONTACT_TO_COMPANY",
+                fromObjectId=501,
+                toObjectId=77,
+                associationRemoved=True,
+            ),
+            [],
+        ),
+        (change("contact.associationChange", associationType="CONTACT_TO_DEAL", fromObjectId=501, toObjectId=8), []),
+    ],
+)
+def test_hubspot_contacts(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+    if expected:
+        event = only(read(payload))
+        assert (event.subject, event.time) == ("501", NOW - 1_000)
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (
+            change("deal.propertyChange", propertyName="dealstage", propertyValue="closedwon"),
+            [("subscription.expanded", {"deal_id": "501"})],
+        ),
+        (change("deal.propertyChange", propertyName="dealstage", propertyValue="closedlost"), []),
+        (change("deal.creation"), []),
+        (change("ticket.creation"), [("ticket.opened", {"ticket_id": "501"})]),
+        (
+            change("ticket.propertyChange", propertyName="hs_pipeline_stage", propertyValue="4"),
+            [("ticket.solved", {"ticket_id": "501"})],
+        ),
+        (
+            change("ticket.propertyChange", propertyName="closed_date", propertyValue="1781595000000"),
+            [("ticket.solved", {"ticket_id": "501"})],
+        ),
+        (
+            change("ticket.propertyChange", propertyName="closed_date", propertyValue=""),
+            [("ticket.reopened", {"ticket_id": "501"})],
+        ),
+        (
+            change("ticket.propertyChange", propertyName="hs_ticket_priority", propertyValue="MEDIUM"),
+            [("ticket.opened", {"ticket_id": "501", "priority": "normal"})],
+        ),
+        (change("conversation.newMessage"), []),
+    ],
+)
+def test_hubspot_deals_and_tickets_need_a_contact_from_the_deployment(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload | {"contactId": 9}) == expected
+    assert skipped(read(payload)).reason == ("no_customer" if expected else "irrelevant")
+
+
+def test_a_hubspot_array_is_every_contacts_own_events() -> None:
+    events = accepted(read(sample("hubspot.contact_changes")))
+    assert [(event.type, event.subject) for event in events] == [
+        ("customer.profile_changed", "501"),
+        ("customer.suppressed", "502"),
+    ]
+    assert accepted(read(sample("hubspot.contact_changes"), headers=(("referral-source", b"hubspot"),))) == events
+
+
+@pytest.mark.parametrize("value", [[], [1], [[]], [{"hello": 1}], [change("contact.deletion"), 7]])
+def test_an_array_that_is_not_all_hubspots_is_nobodys(value: Any) -> None:
+    assert refused(read(value)).cause == "not_an_object"
+    assert refused(read(value, headers=(("referral-source", b"hubspot"),))).cause == "unrecognised"
+
+
+def test_event_ids_that_hubspot_repeats_are_told_apart_by_what_changed() -> None:
+    first = contact_property("email", "ana@customer.example")
+    events = accepted(read([first, first | {"objectId": 502}, first | {"occurredAt": NOW}, first]))
+    assert len(events) == 3
+
+
+def test_merged_contacts_become_aliases_of_the_one_that_remains() -> None:
+    events = accepted(read(sample("hubspot.contact_merge")))
+    assert [(event.subject, event.data.alias) for event in events] == [("505", "501"), ("505", "503"), ("505", "504")]
+    assert len({event.id for event in events}) == 3
+
+
+def test_a_contact_is_not_its_own_alias() -> None:
+    assert said(change("contact.merge", primaryObjectId=501, mergedObjectIds=[501])) == []
+
+
+def test_a_hubspot_record_is_read_like_the_changes_that_made_it() -> None:
+    event = only(read(sample("hubspot.contact_record")))
+    assert (event.subject, event.time) == ("501", instant("2026-06-16T07:30:00Z"))
+    assert (event.data.email_hmac, event.data.time_zone, event.data.locale) == (ANA, "Europe/Berlin", "de-de")
+
+
+def submission(kind: str, **properties: Any) -> dict[str, Any]:
+    """A HubSpot survey's submission."""
+    return sample("hubspot.feedback_submission") | {
+        "properties": {"hs_survey_type": kind, "hs_contact_id": "501", "hs_survey_id": "5", **properties}
+    }
+
+
+def test_a_submissions_score_counts_and_not_its_group() -> None:
+    event = only(read(sample("hubspot.feedback_submission")))
+    assert (event.subject, event.time) == ("501", instant("2026-06-16T07:30:00Z"))
+    assert (event.data.score, event.data.response_id, event.data.theme) == (10, "9001", "time_saved")
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (submission("CSAT", hs_value="2"), "no_score"),
+        (submission("CES", hs_value="7"), "no_score"),
+        (submission("NPS"), "no_score"),
+        (submission("NPS", hs_value="9", hs_contact_id=None), "no_customer"),
+    ],
+)
+def test_a_submission_on_a_scale_nobody_named_is_skipped_with_the_reason(payload: Any, reason: str) -> None:
+    assert skipped(read(payload)).reason == reason
+
+
+def test_the_deployment_names_the_scale_of_a_satisfaction_survey() -> None:
+    boundary = Boundary(email_key=KEY, questions={"hubspot": {"5": "csat/2"}})
+    assert said(submission("CSAT", hs_value="2"), boundary) == [
+        ("csat.responded", {"response_id": "9001:5", "score": 2, "scale_max": 2})
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ Dittofeed and Segment
+
+
+def dittofeed(event: str, **properties: Any) -> dict[str, Any]:
+    """One of Dittofeed's own events about customer u1."""
+    return {"type": "track", "userId": "u1", "messageId": "m1", "event": event, "properties": properties}
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (dittofeed("DFSubscriptionChange", action="Unsubscribe"), [("customer.suppressed", {"reason": "unsubscribe"})]),
+        (dittofeed("DFSubscriptionChange", action="Subscribe"), []),
+        (dittofeed("DFEmailOpened", messageId="m7"), [("email.opened", {"message_id": "m7"})]),
+        (dittofeed("DFEmailClicked", messageId="m7"), [("email.clicked", {"message_id": "m7"})]),
+        (dittofeed("DFEmailBounced"), [("customer.suppressed", {"reason": "bounce"})]),
+        (dittofeed("DFEmailMarkedSpam"), [("customer.suppressed", {"reason": "spam_report"})]),
+        (dittofeed("DFEmailDelivered"), []),
+        (dittofeed("DFJourneyNodeProcessed"), []),
+    ],
+)
+def test_dittofeed(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+    if expected:
+        assert only(read(payload)).source == "dittofeed"
+
+
+def test_a_call_is_dittofeeds_where_the_header_says_so_and_segments_elsewhere() -> None:
+    call = dittofeed("Report Exported")
+    assert only(read(call)).source == "segment"
+    assert only(read(call, headers=(("referral-source", b"dittofeed"),))).source == "dittofeed"
+
+
+def test_a_segment_batch_is_its_calls_with_what_they_share() -> None:
+    events = accepted(read(sample("segment.batch")))
+    assert [(event.subject, event.id, event.account) for event in events] == [
+        ("cus-ana", "b-1", "acc-initech"),
+        ("cus-bob", "b-3", "acc-initech"),
+    ]
+
+
+def test_segments_alias_joins_two_ids() -> None:
+    assert said({"type": "alias", "userId": "u1", "previousId": "old"}) == [("customer.aliased", {"alias": "old"})]
+    assert said({"type": "alias", "userId": "u1"}) == []
+
+
+def test_a_name_of_ours_without_what_it_needs_is_usage() -> None:
+    call = {"type": "track", "userId": "u1", "event": "Dashboard Viewed", "properties": {"name": "sales"}}
+    assert said(call) == [("usage.recorded", {"feature": "Dashboard Viewed", "count": 1})]
+
+
+# --------------------------------------------------------------------------------------------------------------- Stripe
+
+
+def stripe(kind: str, resource: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A live Stripe event about customer cus_1."""
+    data: dict[str, Any] = {"object": {"customer": "cus_1", **resource}}
+    if before is not None:
+        data["previous_attributes"] = before
+    return {"id": "evt", "object": "event", "type": kind, "created": NOW // 1_000, "livemode": True, "data": data}
+
+
+def cycle(**invoice: Any) -> dict[str, Any]:
+    """The paid invoice of a billing cycle."""
+    return stripe("invoice.paid", {"id": "in_1", "billing_reason": "subscription_cycle", "total": 500, **invoice})
+
+
+def plan(amount: int, quantity: int, currency: str = "jpy") -> dict[str, Any]:
+    """A subscription's items before there were prices."""
+    terms = {"amount": amount, "currency": currency, "interval": "month", "interval_count": 1}
+    return {"data": [{"plan": terms, "quantity": quantity}]}
+
+
+SUB = {"subscription_id": "sub_1"}
+INVOICE = {"invoice_id": "in_1"}
+RENEWED: Said = [("subscription.renewed", SUB | INVOICE), ("invoice.paid", INVOICE)]
+UPDATED = "customer.subscription.updated"
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (cycle(subscription="sub_1", customer={"id": "cus_1", "object": "customer"}), RENEWED),
+        (cycle(parent={"subscription_details": {"subscription": {"id": "sub_1"}}}), RENEWED),
+        (cycle(lines={"data": [{"parent": {"subscription_item_details": {"subscription": "sub_1"}}}]}), RENEWED),
+        (cycle(lines={"data": [{"subscription": "sub_1"}]}), RENEWED),
+        *(
+            (cycle(subscription="sub_1", billing_reason=reason), [("invoice.paid", INVOICE)])
+            for reason in (
+                "subscription_create", "subscription_update", "subscription_threshold", "subscription", "manual",
+                "upcoming", "quote_accept", "automatic_pending_invoice_item_invoice", None,
+            )
+        ),
+        (
+            cycle(subscription={"id": "sub_1", "trial_end": 1_000}, lines={"data": [{"period": {"start": 1_000}}]}),
+            [("invoice.paid", INVOICE)],
+        ),
+        (
+            cycle(subscription={"id": "sub_1", "trial_end": 1_000}, lines={"data": [{"period": {"start": 1_001}}]}),
+            RENEWED,
+        ),
+        (stripe("invoice.overdue", {"id": "in_1"}), [("invoice.payment_failed", INVOICE)]),
+        (
+            stripe(UPDATED, {"id": "sub_1", "status": "active", "items": plan(300, 2)}, {"items": plan(300, 1)}),
+            [("subscription.expanded", {"deal_id": "evt", "amount_minor": 300, "currency": "jpy"})],
+        ),
+        (stripe(UPDATED, {"id": "sub_1", "status": "trialing"}, {"status": "active"}), [("trial.started", SUB)]),
+        (stripe("customer.subscription.paused", {"id": "sub_1"}), [("trial.ended", SUB | {"converted": False})]),
+        (stripe("customer.subscription.resumed", {"id": "sub_1"}), [("subscription.started", SUB)]),
+        (stripe("refund.created", {"id": "re_1", "charge": "ch_1"}), [("charge.refunded", {"charge_id": "ch_1"})]),
+        (stripe("refund.created", {"id": "re_1", "charge": "ch_1", "status": "failed"}), []),
+        (stripe("charge.refund.updated", {"id": "re_1", "charge": "ch_1"}), []),
+        (stripe("invoice_payment.paid", {"id": "inpay_1"}), []),
+    ],
+)  # fmt: skip
+def test_stripe_of_every_api_version(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+
+
+def test_a_thin_event_names_a_thing_and_says_nothing_of_it() -> None:
+    thin = {"id": "evt", "object": "v2.core.event", "type": "v1.billing.meter.error_report_triggered"}
+    assert skipped(read(thin | {"livemode": True})).reason == "irrelevant"
+    assert skipped(read(thin | {"livemode": False})).reason == "test_mode"
+
+
+def test_an_event_that_does_not_say_its_mode_is_of_its_resources() -> None:
+    event = stripe("invoice.payment_failed", {"id": "in_1", "livemode": False})
+    del event["livemode"]
+    assert skipped(read(event)).reason == "test_mode"
+
+
+# ------------------------------------------------------------------------------------------------------------ Delighted
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale"), [("smiley", 5), ("five_star", 5), ("thumbs", 1), ("ces", None), ("enps", None), ("pmf", None)]
+)
+def test_delighteds_other_surveys(kind: str, scale: int | None) -> None:
+    body = {"id": "1", "person": {"id": 7, "email": "ana@customer.example"}, "score": 1, "survey_type": kind}
+    payload = {"event_type": "survey_response.created", "event_id": "e1", "event_data": body}
+    answer = ("csat.responded", {"response_id": "1", "score": 1, "scale_max": scale})
+    assert said(payload) == ([] if scale is None else [answer, PROFILE])
+
+
+@pytest.mark.parametrize(
+    "created", [NOW // 1_000, NOW, NOW * 1_000, NOW * 1_000_000, str(NOW // 1_000)],
+    ids=["s", "ms", "µs", "ns", "text"],
+)  # fmt: skip
+def test_a_count_since_1970_is_read_in_whatever_unit_it_is(created: Any) -> None:
+    assert only(read(stripe("invoice.payment_failed", {"id": "in_1"}) | {"created": created})).time == NOW
