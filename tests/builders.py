@@ -23,8 +23,9 @@ from referral_stream.core.asks import (
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.customer import Customer, fold
+from referral_stream.core.customer import Customer
 from referral_stream.core.events import Channel, Data, Event
+from referral_stream.core.fold import fold
 from referral_stream.core.instants import DAY, from_datetime, to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step

@@ -33,8 +33,9 @@ from referral_stream.core.asks import (
     TimeZone,
     Window,
 )
-from referral_stream.core.customer import Conversion, Customer, Stamp, fold, hash64, seen_before, word
+from referral_stream.core.customer import Conversion, Customer, Stamp, hash64, word
 from referral_stream.core.events import Channel, Event
+from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.gates import Verdict, View
 from referral_stream.core.instants import DAY, HOUR, SECOND, utc_day
 from referral_stream.core.opportunity import (

@@ -178,9 +178,8 @@ def test_a_hubspot_record_is_read_like_the_changes_that_made_it() -> None:
 
 def submission(kind: str, **properties: Any) -> dict[str, Any]:
     """A HubSpot survey's submission."""
-    return sample("hubspot.feedback_submission") | {
-        "properties": {"hs_survey_type": kind, "hs_contact_id": "501", "hs_survey_id": "5", **properties}
-    }
+    values = {"hs_survey_type": kind, "hs_contact_id": "501", "hs_survey_id": "5", **properties}
+    return {"id": "9001", "properties": values, "updatedAt": "2026-06-16T07:31:00Z"}
 
 
 def test_a_submissions_score_counts_and_not_its_group() -> None:

@@ -247,6 +247,11 @@ def test_a_batch_is_several_customers_events_each_with_its_own_id() -> None:
     ]
 
 
+def test_browsers_send_a_bare_array() -> None:
+    events = [{"event": "x", "uuid": f"e{n}", "properties": {"token": "phc", "distinct_id": "u1"}} for n in (1, 2)]
+    assert [(event.source, event.id) for event in accepted(read(events))] == [("posthog", "e1"), ("posthog", "e2")]
+
+
 def test_events_of_a_batch_without_ids_are_told_apart_by_their_place() -> None:
     batch = {"api_key": "phc", "batch": [capture("a"), capture("b")]}
     ids = [event.id for event in accepted(read(batch))]

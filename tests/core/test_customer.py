@@ -6,11 +6,12 @@ import itertools
 
 import pytest
 
-from referral_stream.core import customer as customer_module
 from referral_stream.core import events as ev
-from referral_stream.core.customer import _FOLDS as FOLDS
-from referral_stream.core.customer import Customer, Flag, Stamp, Survey, Word, fold, hash64, seen_before
+from referral_stream.core import fold as fold_module
+from referral_stream.core.customer import Customer, Flag, Stamp, Survey, Word, hash64
 from referral_stream.core.events import Data, Event
+from referral_stream.core.fold import _FOLDS as FOLDS
+from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import Policy
 from tests.builders import AROUND, POLICY, a_customer, answered, at, consent, fact, nps, replay, state
@@ -320,7 +321,7 @@ def test_a_flag_of_a_task_knows_when_it_was_written() -> None:
 
 
 def test_of_a_machine_only_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(customer_module, "REMEMBERED_IDS", 3)
+    monkeypatch.setattr(fold_module, "REMEMBERED_IDS", 3)
     customer = Customer(id="ana")
     events = [fact(ev.UsageRecorded(), "Mon 10:00", id=f"use {n}") for n in range(4)]
 

@@ -6,8 +6,9 @@ import pytest
 
 from referral_stream.core import events as ev
 from referral_stream.core import usage
-from referral_stream.core.customer import Customer, fold
+from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event
+from referral_stream.core.fold import fold
 from referral_stream.core.instants import DAY, HOUR, utc_day
 from referral_stream.core.policy import Policy
 from referral_stream.core.usage import Drop

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -273,10 +273,14 @@ class Pipeline:
         """Return when the clock shows ``instant``."""
         wait_until(lambda: self.now() >= instant, "the clock has come so far", seconds=600)
 
-    def await_facts(self, count: int, *, seconds: float = 120) -> None:
-        """Return when so many facts, wherever they came from, are on ``customer-events``."""
+    def await_facts(self, ids: Set[str], *, seconds: float = 120) -> None:
+        """Return when the events of these ids, and perhaps others, are on ``customer-events``."""
         reader = self.reader("customer-events")
-        self._wait(lambda: len(facts(reader.read())) >= count, f"{count} facts are on customer-events", seconds)
+
+        def arrived() -> bool:
+            return ids <= {parsed(record)["id"] for record in facts(reader.read())}
+
+        self._wait(arrived, f"{len(ids)} events are on customer-events", seconds)
 
     def await_decided(self, wanted: Callable[[Decision], bool], what: str, *, seconds: float = 90) -> Decision:
         """The first decision that is ``wanted``."""

@@ -68,20 +68,19 @@ class Performance:
         return _last((row["data"]["opportunity_id"], row["data"]["outcome"]) for row in self.expected.decisions)
 
 
-def perform(pipeline: Pipeline, between: Callable[[Act], None] = lambda _: None) -> Performance:
-    """Play all acts to a pipeline that runs; ``between`` is called after each, once its facts have arrived."""
+def perform(pipeline: Pipeline, meanwhile: Callable[[Act], None] = lambda _: None) -> Performance:
+    """Play all acts to a pipeline that runs; ``meanwhile`` is called in each, as soon as it is published."""
     told = stories()
     waited_for = {s.customer for s in told if s.acts[Act.TRIGGERS] and s.cast_as in _ASKED_BEFORE_LATE}
-    published = 0
+    told_so_far: set[str] = set()
     for act in Act:
         if act is Act.REPORTS:
             pipeline.await_clock(pipeline.now() + SETTLED + GRACE_SECONDS * SECOND)
             _await_all(pipeline, waited_for)
-        told_now = messages(told, act, pipeline.now())
-        pipeline.publish(told_now)
-        published += len(told_now)
-        pipeline.await_facts(published)
-        between(act)
+        pipeline.publish(messages(told, act, pipeline.now()))
+        meanwhile(act)
+        told_so_far |= {line.id for story in told for line in story.acts[act]}
+        pipeline.await_facts(told_so_far)
     pipeline.await_clock(pipeline.now() + GRACE_SECONDS * SECOND)
     arrived = facts(pipeline.read("customer-events"))
     expected = decide(recorded(arrived), to_datetime(pipeline.now()), ORACLE_POLICY)

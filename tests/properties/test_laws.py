@@ -18,7 +18,7 @@ import pytest
 from referral_stream.contracts.outbound import decode_event, encode_effect, encode_event
 from referral_stream.core import propensity
 from referral_stream.core.asks import AskCancelled, AskRequested, Decision, OpportunityOpened
-from referral_stream.core.customer import RENEWALS_KEPT_DAYS, Customer, Stamp, fold
+from referral_stream.core.customer import Customer, Stamp
 from referral_stream.core.events import (
     AskAnswered,
     ChampionChanged,
@@ -35,6 +35,7 @@ from referral_stream.core.events import (
     TestimonialGiven,
     UsageCompared,
 )
+from referral_stream.core.fold import RENEWALS_KEPT_DAYS, fold
 from referral_stream.core.instants import DAY, SECOND, parse_instant, rfc3339
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step

@@ -21,6 +21,7 @@ from referral_stream.contracts.adapters.reading import (
     at,
     id_at,
     list_at,
+    listed,
     object_at,
     profile,
     text_at,
@@ -51,9 +52,11 @@ def recognises(payload: Payload) -> bool:
 
 
 def split(body: Any) -> Sequence[Any]:
-    """The events of a body: a batch, a webhook's envelope (``event`` beside ``person``), a REST hook, or one event."""
+    """The events of a body: a batch (also a bare array, as browsers send), a webhook's envelope (``event`` beside
+    ``person``), a REST hook, or one event.
+    """
     if not isinstance(body, dict):
-        return (body,)
+        return listed(body)
     if isinstance(body.get("batch"), list):
         shared = {"api_key": body.get("api_key"), "historical_migration": body.get("historical_migration")}
         return [event | shared if isinstance(event, dict) else event for event in body["batch"]]

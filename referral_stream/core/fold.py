@@ -1,0 +1,474 @@
+"""The fold: how one event changes a customer's state.
+
+The newest stamp wins, so any order of arrival ends in the same state. What can only ever become true, or only grows,
+needs no stamp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from referral_stream.core import events as ev
+from referral_stream.core import zones
+from referral_stream.core.customer import (
+    Cancellation,
+    Customer,
+    Dispute,
+    Flag,
+    Invoice,
+    Life,
+    Referral,
+    Stamp,
+    SubscriptionEvent,
+    Survey,
+    Ticket,
+    Word,
+    hash64,
+)
+from referral_stream.core.events import Event
+from referral_stream.core.instants import DAY, utc_day
+from referral_stream.core.policy import Policy
+from referral_stream.core.usage import used
+
+T = TypeVar("T")
+
+REMEMBERED_IDS = 20_000
+"""Event ids kept per customer at most, 18 bytes each: a state must stay well below the 900 KB of a changelog record.
+Who has more events in the days of memory (2,800 a day) is a machine; a repeat from before counts as one event more."""
+
+
+def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
+    """Whether this event id of this source arrived within the last days; remembers it if not. Forgets what is older."""
+    key, period = hash64(e.source, e.id), policy.dedup_days * DAY
+    arrived = c.seen.get(key)
+    if arrived is not None and now < arrived + period:
+        return True
+    seen = dict(c.seen)
+    seen.pop(key, None)
+    for old, at in c.seen.items():  # oldest first: arrival stamps of one customer never go back
+        if now < at + period:
+            break
+        seen.pop(old, None)
+    if len(seen) >= REMEMBERED_IDS:
+        del seen[next(iter(seen))]
+    seen[key] = now
+    c.seen = seen
+    return False
+
+
+def fold(c: Customer, e: Event) -> bool:
+    """Fold one fact into the working copy ``c``. False if a newer event of the same object had come before it."""
+    stamp = Stamp(e.time, e.source, e.id)
+    if e.type in ev.ACTIVITY:
+        if c.last_activity is None or e.time > c.last_activity:
+            c.last_activity = e.time
+        if c.first_activity is None or e.time < c.first_activity:
+            c.first_activity = e.time
+    folding = _FOLDS.get(e.type)
+    newest = True if folding is None else folding(c, e.data, stamp) is not False
+    if e.timezone is not None:
+        c.event_zone = _newer(c.event_zone, stamp, Word(stamp, e.timezone))
+    if e.account is not None:  # after the body, which knows better if it names an account too
+        c.account = _newer(c.account, stamp, Word(stamp, e.account))
+    return newest
+
+
+# ------------------------------------------------------------------------------------------------------------ pieces
+
+
+def _newer(current: T | None, stamp: Stamp, value: T) -> T:
+    """The value, unless the current one was written by a newer event."""
+    return value if current is None or stamp > current.at else current  # type: ignore[attr-defined]  # T has ``at``
+
+
+def _put(table: dict[str, T], key: str, stamp: Stamp, value: T) -> dict[str, T] | None:
+    """The table with the value under the key, or None if what is there is newer."""
+    current = table.get(key)
+    if current is not None and stamp <= current.at:  # type: ignore[attr-defined]  # T has ``at``
+        return None
+    return {**table, key: value}
+
+
+def _latest(current: int | None, time: int) -> int:
+    return time if current is None or time > current else current
+
+
+def _latest_stamp(current: Stamp | None, stamp: Stamp) -> Stamp:
+    return stamp if current is None or stamp > current else current
+
+
+# ------------------------------------------------------------------------------------------------------------ profile
+
+
+def _signed_up(c: Customer, d: ev.SignedUp, s: Stamp) -> None:
+    c.signed_up = s.time if c.signed_up is None else min(c.signed_up, s.time)
+    if d.trial:
+        c.trial_sign_up = _latest_stamp(c.trial_sign_up, s)
+
+
+def _profile(c: Customer, d: ev.ProfileChanged, s: Stamp) -> None:
+    if d.time_zone is not None and zones.is_zone(d.time_zone):
+        c.time_zone = _newer(c.time_zone, s, Word(s, d.time_zone))
+    if d.locale is not None:
+        c.locale = _newer(c.locale, s, Word(s, d.locale))
+    if d.segment is not None:
+        c.segment = _newer(c.segment, s, Word(s, d.segment))
+    if d.account_id is not None:
+        c.account = _newer(c.account, s, Word(s, d.account_id))
+    if d.email_hmac is not None:
+        c.email_hmac = _newer(c.email_hmac, s, Word(s, d.email_hmac))
+    if d.champion is not None:
+        c.champion = _newer(c.champion, s, Flag(s, d.champion))
+    if d.requires_approval is not None:
+        c.requires_approval = _newer(c.requires_approval, s, Flag(s, d.requires_approval))
+    if d.channels is not None:
+        for channel in ev.CHANNELS:
+            value = getattr(d.channels, channel)
+            if value is not None:
+                c.reachable = _put(c.reachable, channel, s, Flag(s, value)) or c.reachable
+
+
+def _consent(c: Customer, d: ev.ConsentChanged, s: Stamp) -> None:
+    if d.purpose != "referral_ask":
+        return
+    for channel in ev.CHANNELS if d.channel == "all" else (d.channel,):
+        c.consent = _put(c.consent, channel, s, Flag(s, d.granted)) or c.consent
+
+
+def _suppressed(c: Customer, d: ev.Data, s: Stamp) -> None:
+    c.suppressed = _newer(c.suppressed, s, Flag(s, isinstance(d, ev.Suppressed)))
+
+
+def _erasure(c: Customer, _: ev.Data, s: Stamp) -> None:
+    c.erased_at = s.time
+
+
+def _champion(c: Customer, d: ev.ChampionChanged, s: Stamp) -> None:
+    c.champion = _newer(c.champion, s, Flag(s, d.champion))
+
+
+# -------------------------------------------------------------------------------------------------------------- value
+
+
+def _onboarded(c: Customer, _: ev.Data, __: Stamp) -> None:
+    c.onboarded = True
+
+
+def _milestone(c: Customer, d: ev.MilestoneReached, s: Stamp) -> bool:
+    c.milestone = True
+    c.first_success = c.first_success or d.first_success
+    repeated = c.repeated_milestones.get(d.milestone)
+    newest = repeated is None or s > repeated
+    if newest and not d.first_success:
+        c.repeated_milestones = {**c.repeated_milestones, d.milestone: s}
+    return newest
+
+
+def _goal(c: Customer, _: ev.Data, __: Stamp) -> None:
+    c.goal = True
+
+
+def _saving(c: Customer, _: ev.Data, __: Stamp) -> None:
+    c.saving = True
+
+
+def _usage(c: Customer, d: ev.UsageRecorded, s: Stamp) -> None:
+    day = utc_day(s.time)
+    known = c.usage.get(day)
+    c.usage = {**c.usage, day: used(known, d.count, s.time)}
+    if c.first_use_day is None or day < c.first_use_day:
+        c.first_use_day = day
+
+
+def _compared(c: Customer, d: ev.UsageCompared, s: Stamp) -> None:
+    c.above_average = _newer(c.above_average, s, Flag(s, d.above_average))
+
+
+# ------------------------------------------------------------------------------------------------------- satisfaction
+
+
+def _nps(c: Customer, d: ev.NpsResponded, s: Stamp) -> bool:
+    table = _put(c.responses, d.response_id, s, Survey(s, d.score, d.score >= ev.PROMOTER))
+    c.responses = table or c.responses
+    return table is not None
+
+
+def _csat(c: Customer, d: ev.CsatResponded, s: Stamp) -> bool:
+    table = _put(c.csats, d.response_id, s, Survey(s, d.score, d.top_box))
+    c.csats = table or c.csats
+    return table is not None
+
+
+def _praised(c: Customer, time: int) -> None:
+    c.feedback = True
+    c.feedback_at = _latest(c.feedback_at, time)
+
+
+def _feedback(c: Customer, d: ev.FeedbackShared, s: Stamp) -> None:
+    if d.positive:
+        _praised(c, s.time)
+
+
+def _praise(c: Customer, d: ev.ComplimentGiven | ev.TestimonialGiven, s: Stamp) -> None:
+    _praised(c, s.time)
+    if isinstance(d, ev.TestimonialGiven):
+        c.testimonial = True
+        c.testimonial_at = _latest(c.testimonial_at, s.time)
+
+
+def _review(c: Customer, d: ev.ReviewPosted, s: Stamp) -> bool:
+    if d.top_box:
+        _praised(c, s.time)
+    if d.url is None:
+        return True
+    known = c.reviews.get(d.url)
+    newest = known is None or s > known
+    if newest:
+        c.reviews = {**c.reviews, d.url: s}
+    return newest
+
+
+def _interaction(c: Customer, _: ev.Data, __: Stamp) -> None:
+    c.interactions += 1
+
+
+ADVOCACY_KEPT_DAYS = 60
+"""An advocacy ask blocks for 14 days and a window is at most 60 long: older ones can decide nothing."""
+
+
+def _advocacy(c: Customer, d: ev.AdvocacyAsked, s: Stamp) -> None:
+    known = sorted({*c.advocacy, (s.time, d.kind)})
+    newest = known[-1][0]
+    c.advocacy = tuple(a for a in known if a[0] >= newest - ADVOCACY_KEPT_DAYS * DAY)
+
+
+# ------------------------------------------------------------------------------------------------------------ trouble
+
+
+def _ticket(c: Customer, d: ev.Ticket, s: Stamp) -> bool:
+    known = t = c.tickets.get(d.ticket_id, Ticket())
+    if not isinstance(d, ev.TicketRated) and (t.at is None or s > t.at):
+        t = msgspec.structs.replace(t, at=s, open=not isinstance(d, ev.TicketSolved))
+    if isinstance(d, ev.TicketOpened | ev.TicketReopened) and (t.opened is None or s > t.opened):
+        t = msgspec.structs.replace(t, opened=s)
+    if isinstance(d, ev.TicketOpened) and d.priority is not None and (t.prioritised is None or s > t.prioritised):
+        t = msgspec.structs.replace(t, prioritised=s, priority=d.priority)
+    rating = d.rating if isinstance(d, ev.TicketRated | ev.TicketSolved) else None
+    if rating is not None:
+        if rating == "positive":
+            _praised(c, s.time)
+        if t.rated is None or s > t.rated:
+            t = msgspec.structs.replace(t, rated=s, rating=rating)
+    c.tickets = {**c.tickets, d.ticket_id: t}
+    return all(other is None or s > other for other in (known.at, known.rated))
+
+
+def _complaint(c: Customer, _: ev.Data, s: Stamp) -> None:
+    c.complained_at = _latest(c.complained_at, s.time)
+
+
+def _invoice(c: Customer, d: ev.InvoicePaid | ev.InvoicePaymentFailed, s: Stamp) -> bool:
+    failed = isinstance(d, ev.InvoicePaymentFailed)
+    known = c.invoices.get(d.invoice_id)
+    ever = failed or (known is not None and known.ever_failed)
+    newest = known is None or s > known.at
+    invoice = Invoice(s, failed, ever) if newest or known is None else msgspec.structs.replace(known, ever_failed=ever)
+    c.invoices = {**c.invoices, d.invoice_id: invoice}
+    return newest
+
+
+def _refund(c: Customer, _: ev.Data, s: Stamp) -> None:
+    c.refunded_at = _latest(c.refunded_at, s.time)
+
+
+def _dispute(c: Customer, d: ev.ChargeDisputed | ev.DisputeClosed, s: Stamp) -> bool:
+    known = c.disputes.get(d.charge_id)
+    disputed_at = known.disputed_at if known else None
+    if isinstance(d, ev.ChargeDisputed):
+        status: Literal["open", "won", "lost"] = "open"
+        disputed_at = _latest(disputed_at, s.time)  # also when the closing came first
+    else:
+        status = "won" if d.won else "lost"
+    newest = known is None or s > known.at
+    dispute = Dispute(s, status, disputed_at)
+    if known is not None and not newest:
+        dispute = msgspec.structs.replace(known, disputed_at=disputed_at)
+    c.disputes = {**c.disputes, d.charge_id: dispute}
+    return newest
+
+
+def _cancellation(c: Customer, d: ev.Cancelling, s: Stamp) -> None:
+    known = c.cancellations.get(d.subscription_id or "", Cancellation())
+    match d:
+        case ev.CancellationConsidered():
+            known = msgspec.structs.replace(known, considered=_latest_stamp(known.considered, s))
+        case ev.CancellationScheduled():
+            known = msgspec.structs.replace(known, scheduled=_latest_stamp(known.scheduled, s))
+        case _:
+            known = msgspec.structs.replace(known, reverted=_latest_stamp(known.reverted, s))
+    c.cancellations = {**c.cancellations, d.subscription_id or "": known}
+
+
+# ------------------------------------------------------------------------------------------------------------ billing
+
+
+_LIFE: dict[str, Life] = {
+    "trial.started": "trial",
+    "trial.ended": "converted",
+    "subscription.started": "started",
+    "subscription.renewed": "renewed",
+    "subscription.ended": "ended",
+}
+
+
+def _subscription(c: Customer, d: ev.Subscribed, s: Stamp) -> bool:
+    kind = _LIFE[d.type]
+    if isinstance(d, ev.TrialEnded) and not d.converted:
+        kind = "unconverted"
+    if kind in ("converted", "unconverted", "started"):
+        c.trial_over = _latest_stamp(c.trial_over, s)
+    newest = all(s > other.at for other in c.subscriptions if other.subscription == d.subscription_id)
+    known = c.subscriptions
+    if kind == "renewed" and all(each.scheduled is None for each in c.cancellations.values()):
+        known = _without_old_renewals(known, s.time)  # of a scheduled cancellation the first renewal is the end
+    c.subscriptions = tuple(sorted((*known, SubscriptionEvent(s, d.subscription_id, kind)), key=lambda e: e.at))
+    return newest
+
+
+RENEWALS_KEPT_DAYS = 400
+"""As long as the logs: what could change an older renewal's meaning cannot arrive any more."""
+
+
+def _without_old_renewals(known: tuple[SubscriptionEvent, ...], now: int) -> tuple[SubscriptionEvent, ...]:
+    """Without the renewals that are long past, the newest event of each subscription excepted."""
+    newest = {event.subscription: event for event in known}
+    return tuple(
+        event
+        for event in known
+        if event.kind != "renewed"
+        or event.at.time >= now - RENEWALS_KEPT_DAYS * DAY
+        or event is newest[event.subscription]
+    )
+
+
+def _contract(c: Customer, d: ev.ContractSigned, s: Stamp) -> None:
+    if d.initial:
+        c.initial_contract_at = _latest(c.initial_contract_at, s.time)
+
+
+# ----------------------------------------------------------------------------------------------------------- presence
+
+
+def _task(c: Customer, d: ev.TaskStarted | ev.TaskEnded, s: Stamp) -> bool:
+    current = {k: f for k, f in c.tasks.items() if f.at.time > s.time - DAY}  # a task lapses after two hours
+    table = _put(current, d.task_id, s, Flag(s, isinstance(d, ev.TaskStarted)))
+    c.tasks = table or c.tasks
+    return table is not None
+
+
+def _concern(c: Customer, d: ev.CallConcernRaised | ev.CallConcernAddressed, s: Stamp) -> bool:
+    table = _put(c.concerns, d.call_id, s, Flag(s, isinstance(d, ev.CallConcernRaised)))
+    c.concerns = table or c.concerns
+    return table is not None
+
+
+def _cut_short(c: Customer, d: ev.CallCutShort, _: Stamp) -> None:
+    if d.call_id not in c.calls_cut_short:
+        c.calls_cut_short = (*c.calls_cut_short, d.call_id)
+
+
+# ------------------------------------------------------------------------------------------------------ after the ask
+
+
+def _acknowledged(c: Customer, d: ev.AskAcknowledged, s: Stamp) -> None:
+    c.asks = tuple(a.acknowledged(d.status, s.time) if a.command_id == d.command_id else a for a in c.asks)
+
+
+def _answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
+    c.answers = {**c.answers, d.answer: _latest(c.answers.get(d.answer), s.time)}
+    c.asks = tuple(msgspec.structs.replace(a, answered=True) if a.command_id == d.command_id else a for a in c.asks)
+
+
+def _judged(c: Customer, d: ev.Judged, s: Stamp) -> bool:
+    table = _put(c.approvals, d.opportunity_id, s, Flag(s, isinstance(d, ev.AskApproved)))
+    c.approvals = table or c.approvals
+    return table is not None
+
+
+def _referral_given(c: Customer, d: ev.ReferralGiven, s: Stamp) -> None:
+    c.referrals = {**c.referrals, d.referral_id: c.referrals.get(d.referral_id, Referral())}
+    answers = [a for a in c.asks if a.command_id == d.command_id or (d.command_id is None and a.asked_at <= s.time)][
+        -1:
+    ]
+    c.asks = tuple(msgspec.structs.replace(a, answered=True) if a in answers else a for a in c.asks)
+
+
+def _referral_status(c: Customer, d: ev.ReferralStatusChanged, s: Stamp) -> bool:
+    known = c.referrals.get(d.referral_id, Referral())
+    conversion = known.conversion
+    if d.status == "refunded" and conversion is not None and s > conversion.at:
+        conversion = None
+    newest = known.at is None or s > known.at
+    at, status = (s, d.status) if newest else (known.at, known.status)
+    c.referrals = {**c.referrals, d.referral_id: Referral(at, status, conversion)}
+    return newest
+
+
+_FOLDS: dict[str, Callable[[Customer, Any, Stamp], bool | None]] = {
+    "customer.signed_up": _signed_up,
+    "customer.profile_changed": _profile,
+    "customer.consent_changed": _consent,
+    "customer.suppressed": _suppressed,
+    "customer.unsuppressed": _suppressed,
+    "customer.erasure_requested": _erasure,
+    "champion.changed": _champion,
+    "onboarding.completed": _onboarded,
+    "milestone.reached": _milestone,
+    "goal.achieved": _goal,
+    "saving.measured": _saving,
+    "usage.recorded": _usage,
+    "usage.compared": _compared,
+    "nps.responded": _nps,
+    "csat.responded": _csat,
+    "feedback.shared": _feedback,
+    "compliment.given": _praise,
+    "testimonial.given": _praise,
+    "review.posted": _review,
+    "interaction.recorded": _interaction,
+    "advocacy.asked": _advocacy,
+    "ticket.opened": _ticket,
+    "ticket.solved": _ticket,
+    "ticket.rated": _ticket,
+    "ticket.reopened": _ticket,
+    "complaint.made": _complaint,
+    "frustration.shown": _complaint,
+    "invoice.payment_failed": _invoice,
+    "invoice.paid": _invoice,
+    "charge.refunded": _refund,
+    "charge.disputed": _dispute,
+    "dispute.closed": _dispute,
+    "cancellation.considered": _cancellation,
+    "cancellation.scheduled": _cancellation,
+    "cancellation.reverted": _cancellation,
+    "trial.started": _subscription,
+    "trial.ended": _subscription,
+    "subscription.started": _subscription,
+    "subscription.ended": _subscription,
+    "subscription.renewed": _subscription,
+    "contract.signed": _contract,
+    "task.started": _task,
+    "task.ended": _task,
+    "call.concern_raised": _concern,
+    "call.concern_addressed": _concern,
+    "call.cut_short": _cut_short,
+    "ask.acknowledged": _acknowledged,
+    "ask.answered": _answered,
+    "ask.approved": _judged,
+    "ask.rejected": _judged,
+    "referral.given": _referral_given,
+    "referral.status_changed": _referral_status,
+}
+"""How each type changes the state; a type that is not here changes activity, zone and account only."""
