@@ -21,7 +21,7 @@ from typing import NamedTuple, Self
 from uuid import uuid4
 
 import orjson
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from benchmarks.mix import CUSTOMERS, START, Sourced, mix
 from referral_stream.stream.names import SOURCES
@@ -48,7 +48,7 @@ POLICY = """\
 floor = 1_000_000  # the burst breaker would take the job for what it guards against, and ask nobody
 """
 
-QUIET_SECONDS = 2.0
+QUIET_SECONDS = 1.5
 TIMEOUT_SECONDS = 100.0
 
 
@@ -270,7 +270,12 @@ class Watch:
     def _consumer(self, group: str = "watch") -> Consumer:
         if group not in self._consumers:
             self._consumers[group] = Consumer(
-                {"bootstrap.servers": self._brokers, "group.id": group, "enable.auto.commit": False}
+                {
+                    "bootstrap.servers": self._brokers,
+                    "group.id": group,
+                    "enable.auto.commit": False,
+                    "enable.partition.eof": True,
+                }
             )
         return self._consumers[group]
 
@@ -306,24 +311,32 @@ class Watch:
         return sum(max(0, ends[tp.partition] - max(0, tp.offset)) for tp in committed)
 
     def first_timestamp(self, topic: str) -> int:
-        return min(self._timestamps(topic, dict.fromkeys(self.ends(topic), 0), count=1))
+        """Epoch ms of the earliest of the partitions' first records."""
+        heads = dict.fromkeys(self.ends(topic), (0, 1))
+        return min(message.timestamp()[1] for message in self._messages(topic, heads))
 
     def last_timestamp(self, topic: str) -> int:
-        """Of the last record; the last offsets may be those of transaction markers."""
-        return max(self._timestamps(topic, {p: max(0, end - 10) for p, end in self.ends(topic).items()}, count=10))
-
-    def _timestamps(self, topic: str, begin: dict[int, int], count: int) -> Iterator[int]:
-        consumer, ends = self._consumer(), self.ends(topic)
-        for partition, offset in begin.items():
-            if ends[partition] == 0:
-                continue
-            consumer.assign([TopicPartition(topic, partition, offset)])
-            for message in consumer.consume(count, timeout=2.0):
-                yield message.timestamp()[1]
+        """Epoch ms of the latest record; a partition's last offset may be that of a transaction marker."""
+        tails = {partition: (max(0, end - 10), end) for partition, end in self.ends(topic).items()}
+        return max(message.timestamp()[1] for message in self._messages(topic, tails))
 
     def values(self, topic: str) -> Iterator[bytes]:
         """Every committed value of the topic."""
+        everything = {partition: (0, end) for partition, end in self.ends(topic).items()}
+        return (message.value() or b"" for message in self._messages(topic, everything))
+
+    def _messages(self, topic: str, spans: dict[int, tuple[int, int]]) -> Iterator[Message]:
+        """The records in ``[begin, end)`` of each partition, or up to its present end."""
         consumer = self._consumer()
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in self.ends(topic)])
-        while messages := consumer.consume(1000, timeout=3.0):
-            yield from (message.value() or b"" for message in messages)
+        consumer.assign([TopicPartition(topic, partition, begin) for partition, (begin, _) in spans.items()])
+        reading = set(spans)
+        while reading:
+            for message in consumer.consume(500, timeout=0.2):
+                fault, partition = message.error(), message.partition() or 0
+                if fault is not None and fault.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 (its public name)
+                    raise KafkaException(fault)
+                end = spans[partition][1]
+                if fault is None and (message.offset() or 0) < end:
+                    yield message
+                if fault is not None or (message.offset() or 0) >= end - 1:
+                    reading.discard(partition)

@@ -1,7 +1,7 @@
 """The same job, core and codecs on faust-streaming as it comes: the baseline of our transport.
 
-Written as Faust's own guide does it: an agent per source topic, an agent with tables on ``customer-events``, a Table write
-for every event, sends awaited into the producer's buffer. No transactions, so its guarantees are weaker than ours.
+Written as Faust's own guide does it: an agent per source topic, an agent with tables on ``customer-events``, a Table
+write for every event, sends awaited into the producer's buffer. No transactions: its guarantees are weaker than ours.
 
     python -m benchmarks.stock_faust both|decide|ingest      (settings as for `referral-stream run`)
 """

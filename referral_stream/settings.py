@@ -11,7 +11,8 @@ import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -42,14 +43,25 @@ def _comma_separated(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-def _pairs(value: Any) -> Any:
+def _pairs(value: Any, form: str = "topic=adapter, separated by commas, for example billing=stripe") -> Any:
     """``"billing=stripe,nps=delighted"`` → a dict."""
     if not isinstance(value, str):
         return value
     pairs = [part.partition("=") for part in _comma_separated(value)]
-    if not all(name and sign and adapter for name, sign, adapter in pairs):
-        raise ValueError("write topic=adapter, separated by commas, for example billing=stripe")
-    return {name.strip(): adapter.strip() for name, _, adapter in pairs}
+    if not all(left and sign and right for left, sign, right in pairs):
+        raise ValueError(f"write {form}")
+    return {left.strip(): right.strip() for left, _, right in pairs}
+
+
+def _topics(value: Any) -> Any:
+    return _pairs(value, "vendor=topic, separated by commas, for example hubspot=relationship")
+
+
+def _is_public_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("begins with https:// and has no query, for example https://hooks.example.com")
+    return url.rstrip("/")
 
 
 def _millis(value: Any) -> Any:
@@ -64,8 +76,8 @@ def _has_port(brokers: tuple[str, ...]) -> tuple[str, ...]:
     return brokers
 
 
-class Settings(BaseModel):
-    """Where Kafka and Redis are, how to talk to them, where state lives, and which clock counts."""
+class KafkaSettings(BaseModel):
+    """Where Kafka is and how to talk to it, and how to log: what every process of a deployment needs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,11 +91,51 @@ class Settings(BaseModel):
     kafka_ca_file: Path | None = None
     kafka_cert_file: Path | None = None
     kafka_key_file: Path | None = None
+
+    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")] = ""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+
+    @model_validator(mode="after")
+    def _has_credentials(self) -> Self:
+        if self.kafka_security.startswith("SASL") and not (self.kafka_username and self.kafka_password):
+            raise ValueError(f"{PREFIX}KAFKA_SECURITY={self.kafka_security} needs {PREFIX}KAFKA_USERNAME and _PASSWORD")
+        return self
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context for Kafka; None where the listener is plain. Raises SettingsProblem for unusable files."""
+        if not self.kafka_security.endswith("SSL"):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=str(self.kafka_ca_file) if self.kafka_ca_file else None)
+            if self.kafka_cert_file:
+                context.load_cert_chain(self.kafka_cert_file, self.kafka_key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsProblem(f"{PREFIX}KAFKA_CA_FILE, _CERT_FILE or _KEY_FILE cannot be used: {error}") from None
+        return context
+
+    def kafka_client(self) -> dict[str, Any]:
+        """Connection settings, as aiokafka names them. Raises SettingsProblem for unusable files."""
+        found: dict[str, Any] = {
+            "bootstrap_servers": list(self.kafka_brokers),
+            "security_protocol": self.kafka_security,
+        }
+        if self.kafka_security.endswith("SSL"):
+            found["ssl_context"] = self.ssl_context()
+        if self.kafka_security.startswith("SASL"):
+            found["sasl_mechanism"] = self.kafka_sasl_mechanism
+            found["sasl_plain_username"] = self.kafka_username
+            found["sasl_plain_password"] = self.kafka_password.get_secret_value() if self.kafka_password else None
+        return found
+
+
+class Settings(KafkaSettings):
+    """What the workers need beside Kafka: Redis, where state lives, and which clock counts."""
+
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     redis_ca_file: Path | None = None
     email_key: SecretStr
 
-    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")] = ""
     group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "referral-stream"
     partitions: Annotated[int, Field(ge=1, le=1_000)] = 24
     replication: Annotated[int, Field(ge=1, le=9)] = 1
@@ -96,8 +148,6 @@ class Settings(BaseModel):
     fencing: Literal["transactions", "none"] = "transactions"
     static_member: str | None = None
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["text", "json"] = "text"
 
     clock_start: Annotated[Instant, BeforeValidator(_millis)] | None = None
     clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
@@ -118,58 +168,111 @@ class Settings(BaseModel):
         return key
 
     @model_validator(mode="after")
-    def _complete(self) -> Settings:
+    def _complete(self) -> Self:
         if self.store == "rocksdb" and self.data_dir is None:
             raise ValueError(f"{PREFIX}STORE=rocksdb needs {PREFIX}DATA_DIR, a folder of its own for each worker")
-        if self.kafka_security.startswith("SASL") and not (self.kafka_username and self.kafka_password):
-            raise ValueError(f"{PREFIX}KAFKA_SECURITY={self.kafka_security} needs {PREFIX}KAFKA_USERNAME and _PASSWORD")
         if (self.clock_start is None) != (self.clock_started_at is None):
             raise ValueError(f"{PREFIX}CLOCK_START and {PREFIX}CLOCK_STARTED_AT go together")
         return self
 
-    def ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS context for Kafka; None where the listener is plain. Raises SettingsProblem for unusable files."""
-        if not self.kafka_security.endswith("SSL"):
+
+class ReceiverSettings(KafkaSettings):
+    """What the webhook receiver needs beside Kafka. It knows neither Redis nor the key of the e-mail addresses.
+
+    ``webhook_secrets`` and ``webhook_tokens`` are by vendor; a secret holds one credential per line, so that a new one
+    can be taken beside the old. ``http_topics`` are topics by vendor, without prefix; CloudEvents are ``events`` there.
+    """
+
+    http_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    http_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    http_cert_file: Path | None = None
+    http_key_file: Path | None = None
+    http_public_url: Annotated[str, AfterValidator(_is_public_url)] | None = None
+    http_max_body_bytes: Annotated[int, Field(ge=1_024, le=1_000_000)] = 256_000
+    http_max_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
+    http_ack_seconds: Annotated[float, Field(gt=0, le=60)] = 4.0
+    http_drain_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
+    http_topics: Annotated[dict[str, str], BeforeValidator(_topics)] = {}
+    http_events_token: SecretStr | None = None
+    webhook_secrets: dict[str, SecretStr] = {}
+    webhook_tokens: dict[str, SecretStr] = {}
+
+    @model_validator(mode="after")
+    def _has_both_files(self) -> Self:
+        if (self.http_cert_file is None) != (self.http_key_file is None):
+            raise ValueError(f"{PREFIX}HTTP_CERT_FILE and {PREFIX}HTTP_KEY_FILE go together")
+        return self
+
+    def http_ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context for HTTP; None where it is plain. Raises SettingsProblem for unusable files."""
+        if self.http_cert_file is None:
             return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
-            context = ssl.create_default_context(cafile=str(self.kafka_ca_file) if self.kafka_ca_file else None)
-            if self.kafka_cert_file:
-                context.load_cert_chain(self.kafka_cert_file, self.kafka_key_file)
+            context.load_cert_chain(self.http_cert_file, self.http_key_file)
         except (OSError, ssl.SSLError) as error:
-            raise SettingsProblem(f"{PREFIX}KAFKA_CA_FILE, _CERT_FILE or _KEY_FILE cannot be used: {error}") from None
+            raise SettingsProblem(f"{PREFIX}HTTP_CERT_FILE or _KEY_FILE cannot be used: {error}") from None
         return context
 
 
-_SECRETS = ("KAFKA_PASSWORD", "REDIS_URL", "EMAIL_KEY")
+_Kind = TypeVar("_Kind", Settings, ReceiverSettings)
+_NAMES = (Settings.model_fields.keys() | ReceiverSettings.model_fields.keys()) - {"webhook_secrets", "webhook_tokens"}
+_SECRETS = ("KAFKA_PASSWORD", "REDIS_URL", "EMAIL_KEY", "HTTP_EVENTS_TOKEN")
+_PER_VENDOR = {"webhook_secrets": f"{PREFIX}WEBHOOK_SECRET_", "webhook_tokens": f"{PREFIX}WEBHOOK_TOKEN_"}
+"""Settings of which there is one per vendor, whose name is the rest of the variable's."""
 
 
 def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """The settings in the environment (default: the process's own). Raises SettingsProblem with one line per fault."""
+    return _read(Settings, environment, overrides)
+
+
+def read_receiver_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> ReceiverSettings:
+    """The receiver's settings, likewise."""
+    return _read(ReceiverSettings, environment, overrides)
+
+
+def _read(kind: type[_Kind], environment: Mapping[str, str] | None, overrides: Mapping[str, Any]) -> _Kind:
     env = dict(os.environ if environment is None else environment)
     given: dict[str, Any] = {}
-    for name in Settings.model_fields:
+    for name in kind.model_fields:
         variable = f"{PREFIX}{name.upper()}"
-        if env.get(variable):
+        if name in _PER_VENDOR:
+            given[name] = _by_vendor(env, _PER_VENDOR[name])
+        elif env.get(variable):
             given[name] = env[variable]
-    for secret in _SECRETS:
-        if (file := env.get(f"{PREFIX}{secret}_FILE")) and not env.get(f"{PREFIX}{secret}"):
-            given[secret.lower()] = _secret_in(file, f"{PREFIX}{secret}_FILE")
-    unknown = sorted(
-        name
-        for name in env
-        if name.startswith(PREFIX)
-        and name.removeprefix(PREFIX).removesuffix("_FILE").lower() not in Settings.model_fields
-        and name.removeprefix(PREFIX).lower() not in Settings.model_fields
-    )
-    faults = [f"{name}: no such setting; {_nearest(name)}" for name in unknown]
+        elif name.upper() in _SECRETS and (file := env.get(f"{variable}_FILE")):
+            given[name] = _secret_in(file, f"{variable}_FILE")
+    faults = [f"{name}: no such setting; {_nearest(name)}" for name in sorted(env) if not _is_setting(name)]
     try:
-        settings = Settings.model_validate({**given, **overrides})
+        settings = kind.model_validate({**given, **overrides})
     except ValidationError as error:
         faults += [_fault(item) for item in error.errors(include_url=False, include_input=False)]
         raise SettingsProblem("\n".join(faults)) from None
     if faults:
         raise SettingsProblem("\n".join(faults))
     return settings
+
+
+def _is_setting(variable: str) -> bool:
+    """Whether the variable is a setting of some process of a deployment, or none of ours: they may share a file."""
+    if not variable.startswith(PREFIX) or variable.startswith(tuple(_PER_VENDOR.values())):
+        return True
+    name = variable.removeprefix(PREFIX)
+    return name.lower() in _NAMES or name.removesuffix("_FILE") in _SECRETS
+
+
+def _by_vendor(env: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """What is set for each vendor, from a file where there is one and no value."""
+    found: dict[str, str] = {}
+    for variable, value in env.items():
+        if variable.startswith(prefix) and value:
+            vendor = variable.removeprefix(prefix).removesuffix("_FILE").lower()
+            if not variable.endswith("_FILE"):
+                found[vendor] = value
+            elif not env.get(variable.removesuffix("_FILE")):
+                found[vendor] = _secret_in(value, variable)
+    return found
 
 
 def replay_email_key(environment: Mapping[str, str] | None = None) -> bytes:
@@ -196,6 +299,6 @@ def _fault(error: Any) -> str:
 
 
 def _nearest(name: str) -> str:
-    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
+    known = [f"{PREFIX}{field.upper()}" for field in sorted(_NAMES)]
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]}?" if near else "referral-stream doctor lists them"

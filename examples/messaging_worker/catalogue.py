@@ -1,8 +1,8 @@
 """The wording: templates in TOML, put together by trigger, style, channel and language.
 
-A message is greeting + opening (by the command's `template`) + ask (by its `mode`) + closing, all in one language. Every
-text is a list of variants: the first one whose placeholders are all known is taken, so the last must need none that
-may be missing. A variable with a table in `phrases.toml` is said in that table's words, or not at all.
+A message is greeting + opening (by the command's `template`) + ask (by its `mode`) + closing, all in one language.
+Every text is a list of variants: the first one whose placeholders are all known is taken, so the last must need none
+that may be missing. A variable with a table in `phrases.toml` is said in that table's words, or not at all.
 """
 
 from __future__ import annotations

@@ -2,91 +2,71 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-_FORGET_AFTER = 30 * 86_400_000
+_FORGOTTEN_AFTER = 30 * 86_400_000
 """Past its expiry a repeated command is dropped as expired anyway: its id need not be kept for ever."""
 
-_SCHEMA = """
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-CREATE TABLE IF NOT EXISTS commands (
-    id TEXT PRIMARY KEY, customer TEXT NOT NULL, status TEXT NOT NULL, due INTEGER, expires INTEGER, body TEXT);
-CREATE TABLE IF NOT EXISTS reports (command TEXT, customer TEXT, status TEXT, time INTEGER);
-"""
+_TABLE = """CREATE TABLE IF NOT EXISTS commands (
+    id TEXT PRIMARY KEY, customer TEXT, status TEXT, changed INTEGER, reported TEXT, due INTEGER, expires INTEGER,
+    body TEXT)"""
 
 
-class Waiting(NamedTuple):
-    """A command that nothing has come of yet; instants in epoch ms."""
+class Command(NamedTuple):
+    """A row: `status` as it is acknowledged, since `changed`; `accepted` waits until `due`. `reported` is the status
+    that was published last. Instants are epoch ms, `body` is the command's JSON.
+    """
 
     id: str
-    due: int
-    expires: int
-    body: dict[str, Any]
-
-
-class Report(NamedTuple):
-    """An acknowledgement that is still to be published."""
-
-    row: int
-    command: str
     customer: str
     status: str
-    time: int
+    changed: int
+    reported: str | None
+    due: int
+    expires: int
+    body: str
 
 
 class Memory:
     def __init__(self, file: Path, now: int) -> None:
-        self._db = sqlite3.connect(file)
-        self._db.executescript(_SCHEMA)
-        with self._db:
-            self._db.execute("DELETE FROM commands WHERE expires < ?", (now - _FORGET_AFTER,))
+        self._db = sqlite3.connect(file, isolation_level=None)
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute(_TABLE)
+        self._db.execute("DELETE FROM commands WHERE expires < ?", (now - _FORGOTTEN_AFTER,))
 
-    def accept(self, command: str, customer: str, due: int, expires: int, body: dict[str, Any], now: int) -> None:
+    def accept(self, command: str, customer: str, due: int, expires: int, body: str, now: int) -> None:
         """Keep a command, or drop it at once if it has expired; one whose id is known changes nothing."""
-        status, kept = ("waiting", json.dumps(body)) if now < expires else ("dropped_expired", None)
-        with self._db:
-            row = (command, customer, status, due, expires, kept)
-            if self._db.execute("INSERT OR IGNORE INTO commands VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
-                self._report(command, "accepted" if kept else status, now)
+        status = "accepted" if now < expires else "dropped_expired"
+        new = Command(command, customer, status, now, None, due, expires, body)
+        self._db.execute("INSERT OR IGNORE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?)", new)
 
     def cancel(self, command: str, customer: str, now: int) -> None:
         """Never send it, whether it waits or is yet to come; what has been sent stays sent."""
-        with self._db:
-            row = (command, customer, now, now)
-            self._db.execute("INSERT OR IGNORE INTO commands VALUES (?, ?, 'waiting', ?, ?, NULL)", row)
-            self._end(command, "cancelled", now)
+        new = Command(command, customer, "cancelled", now, None, now, now, "")
+        waiting = "DO UPDATE SET status = excluded.status, changed = excluded.changed WHERE status = 'accepted'"
+        self._db.execute(f"INSERT INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT {waiting}", new)  # noqa: S608
 
     def finish(self, command: str, status: str, now: int) -> None:
-        with self._db:
-            self._end(command, status, now)
+        self._db.execute("UPDATE commands SET status = ?, changed = ? WHERE id = ?", (status, now, command))
 
     def postpone(self, command: str, due: int) -> None:
-        with self._db:
-            self._db.execute("UPDATE commands SET due = ? WHERE id = ?", (due, command))
+        self._db.execute("UPDATE commands SET due = ? WHERE id = ?", (due, command))
 
-    def next(self) -> Waiting | None:
+    def next(self) -> Command | None:
         """The waiting command that is due first."""
-        columns = "SELECT id, due, expires, body FROM commands WHERE status = 'waiting' ORDER BY due, id LIMIT 1"
-        row = self._db.execute(columns).fetchone()
-        return row and Waiting(*row[:3], json.loads(row[3]))
+        return next(iter(self._rows("status = 'accepted' ORDER BY due, id LIMIT 1")), None)
 
-    def reports(self) -> list[Report]:
-        """What is still to be published, in the order in which it happened."""
-        return [Report(*row) for row in self._db.execute("SELECT rowid, * FROM reports ORDER BY rowid LIMIT 100")]
+    def unreported(self) -> list[Command]:
+        """Commands whose status is still to be published."""
+        return self._rows("status IS NOT reported ORDER BY changed, id LIMIT 100")
 
-    def published(self, reports: list[Report]) -> None:
+    def reported(self, published: list[Command]) -> None:
+        rows = [(command.status, command.id) for command in published]
         with self._db:
-            self._db.executemany("DELETE FROM reports WHERE rowid = ?", [(report.row,) for report in reports])
+            self._db.execute("BEGIN")
+            self._db.executemany("UPDATE commands SET reported = ? WHERE id = ?", rows)
 
-    def _end(self, command: str, status: str, now: int) -> None:
-        change = "UPDATE commands SET status = ?, body = NULL WHERE id = ? AND status = 'waiting'"
-        if self._db.execute(change, (status, command)).rowcount:
-            self._report(command, status, now)
-
-    def _report(self, command: str, status: str, now: int) -> None:
-        customer = "SELECT id, customer, ?, ? FROM commands WHERE id = ?"
-        self._db.execute(f"INSERT INTO reports {customer}", (status, now, command))  # noqa: S608 (a constant)
+    def _rows(self, condition: str) -> list[Command]:
+        return [Command(*row) for row in self._db.execute(f"SELECT * FROM commands WHERE {condition}")]  # noqa: S608

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import ssl
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
 from email.utils import formataddr
@@ -26,33 +27,32 @@ class NotNow(Exception):
 
 
 def to_console(channel: str, command: str, person: Person, subject: str, text: str) -> None:
-    to = person.get("email") if channel == "email" else person.get("name")
-    print(f"--- {channel} to {to or 'the customer'} ({command})", *filter(None, (subject, text)), "", sep="\n", flush=True)
+    print(f"--- {channel} to {person.get('name', 'the customer')} ({command})", subject, text, sep="\n", flush=True)
 
 
-def smtp(url: str, sender: str, address: str, password: str) -> Sender:
+def smtp(server: str, sender: str, address: str, password: str) -> Sender:
     """A sender of e-mail through `host:port`; with a password it logs in, after STARTTLS."""
-    host, _, port = url.partition(":")
+    host, _, port = server.partition(":")
 
     def send(_channel: str, command: str, person: Person, subject: str, text: str) -> None:
-        if "email" not in person:
-            raise Undeliverable("no address")
         mail = EmailMessage()
-        mail["From"], mail["To"], mail["Subject"] = formataddr((sender, address)), person["email"], subject
-        # The same at every attempt: mail systems that know it deliver it once.
-        mail["Message-ID"] = f"<{command}@{address.rpartition('@')[2]}>"
-        mail.set_content(text)
         try:
-            with smtplib.SMTP(host, int(port or 587), timeout=_SMTP_SECONDS) as server:
+            mail["From"], mail["To"], mail["Subject"] = formataddr((sender, address)), person["email"], subject
+            # The same at every attempt: mail systems that know it deliver it once.
+            mail["Message-ID"] = f"<{command}@{address.rpartition('@')[2]}>"
+            mail.set_content(text)
+            with smtplib.SMTP(host, int(port or 587), timeout=_SMTP_SECONDS) as connection:
                 if password:
-                    server.starttls()
-                    server.login(address, password)
-                server.send_message(mail)
+                    connection.starttls(context=ssl.create_default_context())
+                    connection.login(address, password)
+                connection.send_message(mail)
+        except (KeyError, ValueError, smtplib.SMTPNotSupportedError):
+            raise Undeliverable("no address, or none that this server can write to") from None
         except smtplib.SMTPRecipientsRefused as refused:
-            raise _judged(min(code for code, _ in refused.recipients.values())) from None
+            raise _judged(*(code for code, _ in refused.recipients.values())) from None
         except smtplib.SMTPResponseException as refused:
             raise _judged(refused.smtp_code) from None
-        except (OSError, smtplib.SMTPException) as away:
+        except OSError as away:  # smtplib's other errors among them
             raise NotNow(type(away).__name__) from None
 
     return send

@@ -22,7 +22,8 @@ class Aliases:
 
     def learn(self, alias: str, customer: str) -> None:
         """From now on ``alias`` is ``customer``; what would make a customer an alias of itself is ignored."""
-        if self.customer(customer) != alias:
+        customer = self.customer(customer)
+        if customer != alias:
             self._customers[alias] = customer
 
     def customer(self, name: str) -> str:

@@ -13,6 +13,13 @@ from referral_stream.core.instants import parse_instant, rfc3339
 
 Stage: TypeAlias = Literal["ingest", "decide", "ledger", "projector"]
 
+ATTEMPT_HEADER = "attempt"
+"""On a record that a replay has appended: which attempt it is, from 2 on."""
+REPLAYED_HEADER = "replayed"
+"""On a record without a value on ``dead-letters``: the id of the letter that was replayed; ``attempt`` says which."""
+PAYLOAD_OMITTED_HEADER = "payload-omitted"
+"""On a letter whose payload no broker would take: its size in bytes."""
+
 _OURS = (
     "error",
     "stage",
@@ -25,6 +32,7 @@ _OURS = (
     "dead-letter-id",
 )
 _MAX_ERROR = 2_000
+_ATTEMPT_DIGITS = 9
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +73,35 @@ def dead_letter(record: RawRecord, *, error: str, stage: Stage, occurred_at: int
     kept = tuple((name, value) for name, value in record.headers if name not in _OURS)
     added = tuple((name, value.encode("utf-8", "replace")) for name, value in zip(_OURS, ours, strict=True))
     return DeadLetter(key=record.key, value=record.value, headers=kept + added)
+
+
+def attempt_of(record: RawRecord) -> int:
+    """Which attempt a record of ours is: 1, unless a replay has appended it."""
+    text = record.header(ATTEMPT_HEADER) or ""
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < _ATTEMPT_DIGITS else 1
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of ``dead-letters`` that is no letter: up to ``attempt``, the letter ``id`` has been replayed."""
+
+    id: str
+    attempt: int
+
+
+def replayed_headers(replayed: Replayed) -> Headers:
+    """The headers of the record, without a value, that says so."""
+    return ((REPLAYED_HEADER, replayed.id.encode()), (ATTEMPT_HEADER, b"%d" % replayed.attempt))
+
+
+def replayed(record: RawRecord) -> Replayed | None:
+    """What a record of ``dead-letters`` says of a letter's replay; None for a letter.
+
+    A letter keeps the headers of its record, whatever their names: what it has of its own tells them apart.
+    """
+    told = record.header(REPLAYED_HEADER)
+    if told is None or record.value is not None or record.header("dead-letter-id") is not None:
+        return None
+    return Replayed(id=told, attempt=attempt_of(record))
 
 
 def original(letter: RawRecord) -> RawRecord:

@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,7 +195,7 @@ _UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
 
 def _adapter_for(
     body: dict[str, Any] | list[Any], record: RawRecord, boundary: Boundary
-) -> tuple[Adapter, tuple[Payload, ...]] | Refused:
+) -> tuple[Adapter, Sequence[Payload]] | Refused:
     """Whose webhook it is, and the notifications in it."""
     name = record.header(SOURCE_HEADER) if record.headers else None
     if name is not None:

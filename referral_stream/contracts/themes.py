@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 
 RULES: dict[str, tuple[str, ...]] = {
     "support": (
@@ -93,18 +92,21 @@ def theme_of(comment: str) -> str | None:
     """The theme most spoken of in the comment, or None when no rule finds one."""
     words = _WORD.findall(_fold(comment[:_READ]))
     text = " ".join(words)
-    hits: Counter[str] = Counter()
+    hits = dict.fromkeys(THEMES, 0)
     for match in _PATTERN.finditer(text):
         before = text[: match.start()].split()[-_REACH:]
         theme = match.lastgroup
         if theme is not None and _NEGATIONS.isdisjoint(before):
             hits[theme] += 1
-    return max(THEMES, key=lambda theme: hits[theme]) if hits else None
+    best = max(THEMES, key=hits.__getitem__)
+    return best if hits[best] else None
 
 
 def _fold(text: str) -> str:
     """Lower case, no accents, no apostrophe inside a negation (``isn't`` → ``isnt``)."""
-    bare = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    bare = text.casefold()
+    if not bare.isascii():
+        bare = "".join(c for c in unicodedata.normalize("NFKD", bare) if not unicodedata.combining(c))
     return _CONTRACTED.sub("nt", bare)
 
 

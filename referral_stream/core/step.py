@@ -466,7 +466,7 @@ class Turn:
         if not (c.live or c.asks or c.referrals or c.awaiting):
             c.wake_at = None  # nothing is under way: most customers, nearly always
             return Advanced(c, self.effects, None)
-        if c.awaiting is not None and self.now >= c.awaiting.give_up:
+        if c.awaiting is not None and self.now >= min(c.awaiting.give_up, self._deadline_of(c.awaiting)):
             self._silent(c.awaiting.command_id)
         self._open_converted()
         for opportunity in c.live:
@@ -487,6 +487,10 @@ class Turn:
             c.asks = tuple(a for a in c.asks if a.asked_at >= self.now - ASKS_KEPT_DAYS * DAY)
         c.wake_at = self._next_due()
         return Advanced(c, self.effects, c.wake_at)
+
+    def _deadline_of(self, awaiting: Awaiting) -> int:
+        """When the ledger's answer comes too late; at once for an opportunity that is closed already."""
+        return next((o.deadline for o in self.c.live if o.id == awaiting.opportunity_id), self.now)
 
     def _erase(self) -> Advanced:
         """Close everything and keep a stub for good."""

@@ -127,7 +127,7 @@ async def _touch_topics(producer: AIOKafkaProducer, deployment: Deployment) -> N
     """The embedded broker creates a topic when its metadata is asked for."""
     topics = deployment.topics
     for name in (*topics.sources, topics.customer_events, topics.ledger_requests, topics.referral_asks,
-                 topics.referral_decisions, topics.dead_letters):  # fmt: skip
+                 topics.referral_decisions, topics.customer_aliases, topics.dead_letters):  # fmt: skip
         await producer.partitions_for(name)
 
 

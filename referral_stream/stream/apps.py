@@ -11,6 +11,8 @@ from typing import Any, Final
 import faust
 
 from referral_stream.clock import Clock
+from referral_stream.contracts.aliases import Aliases
+from referral_stream.contracts.deadletters import PAYLOAD_OMITTED_HEADER
 from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.policy import Policy
@@ -20,6 +22,7 @@ from referral_stream.stream.codec import newer_customer, newer_wakeup
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.history import ledger_history
 from referral_stream.stream.ingest import Ingest, dead_letter_output
+from referral_stream.stream.known_aliases import KnownAliases
 from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import BatchApp, Changes, Output, WorkerConfig, create_app
@@ -137,12 +140,14 @@ def _credentials(s: Settings) -> Any:
 
 
 def ingest_app(deployment: Deployment) -> BatchApp:
-    """Source topics → ``customer-events``."""
+    """Source topics → ``customer-events``, once all known aliases have been read."""
     topics, clock = deployment.topics, deployment.clock
     app = create_app(
         deployment.worker("ingest", max_record_bytes=MAX_LETTER_BYTES), on_refused=_refusal(topics, clock, "ingest")
     )
-    app.stateless(topics.sources, Ingest(topics, deployment.boundary, clock))
+    aliases = Aliases()
+    app.alongside(KnownAliases(deployment.client(), topics.customer_aliases, aliases, app.fail))
+    app.stateless(topics.sources, Ingest(topics, deployment.boundary, clock, aliases))
     return app
 
 
@@ -204,7 +209,9 @@ def _refusal(topics: Topics, clock: Clock, stage: Any) -> Any:
     def refused(output: Output, error: Exception) -> Sequence[Output]:
         if output.topic == topics.dead_letters:  # keep what the headers say, leave the payload where it came from
             size = str(len(output.value or b"")).encode()
-            return [Output(output.topic, None, (output.key or b"")[:512], (*output.headers, ("payload-omitted", size)))]
+            return [
+                Output(output.topic, None, (output.key or b"")[:512], (*output.headers, (PAYLOAD_OMITTED_HEADER, size)))
+            ]
         logger.error(
             "output_refused", extra={"topic": output.topic, "bytes": len(output.value or b""), "cause": str(error)}
         )

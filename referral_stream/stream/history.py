@@ -29,7 +29,7 @@ async def ledger_history(client: dict[str, Any], topic: str) -> AsyncIterator[Op
     )
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, p) for p in sorted(await _partitions(consumer, topic))]
+        partitions = [TopicPartition(topic, p) for p in sorted(await partitions_of(consumer, topic))]
         ends = await consumer.end_offsets(partitions)
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
@@ -66,7 +66,8 @@ async def ledger_history(client: dict[str, Any], topic: str) -> AsyncIterator[Op
         await consumer.stop()
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    """The topic's partitions; none if there is no such topic. A broker that creates topics by itself does so."""
     await consumer._client._wait_on_metadata(topic)  # noqa: SLF001 (partitions_for_topic answers from what is known already)
     return set(consumer.partitions_for_topic(topic) or ())
 

@@ -1,50 +1,70 @@
 """The ingest step: records of a source topic → canonical events on ``customer-events``, keyed by customer.
 
-At least once: what is appended twice after a crash has the same event id, and the decide agent takes it once.
+At least once: what is appended twice after a crash has the same event id, and the decide agent takes it once. An alias
+(``customer.aliased``) redirects the records after it; records before it in the same batch may, after a crash, be
+appended a second time under the customer that the alias stands for.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from referral_stream.clock import Clock
 from referral_stream.contracts.adapted import Accepted, Refused, Skipped
-from referral_stream.contracts.deadletters import Stage, dead_letter
+from referral_stream.contracts.aliases import Aliases
+from referral_stream.contracts.deadletters import Stage, attempt_of, dead_letter
 from referral_stream.contracts.inbound import Boundary, adapt
 from referral_stream.contracts.outbound import encode_event, event_headers, event_key
-from referral_stream.contracts.records import RawRecord
-from referral_stream.core.events import WITHOUT_SUBJECT
+from referral_stream.contracts.records import Headers, RawRecord
+from referral_stream.core.events import WITHOUT_SUBJECT, Aliased, Event
 from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import BatchResult, Output, Read, Record
 
 
 class Ingest:
-    """The processor of every ingest agent. ``counts`` grows by what became of the records (no labels from payloads)."""
+    """The processor of every ingest agent. ``counts`` grows by what became of the records (no labels from payloads).
 
-    def __init__(self, topics: Topics, boundary: Boundary, clock: Clock) -> None:
+    ``aliases``: what is known of them when the first record comes; grows with every one that a record announces.
+    """
+
+    def __init__(self, topics: Topics, boundary: Boundary, clock: Clock, aliases: Aliases | None = None) -> None:
         self.topics, self.boundary, self.clock = topics, boundary, clock
+        self.aliases = Aliases() if aliases is None else aliases
         self.counts: Counter[str] = Counter()
 
     def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (Processor)
         now = self.clock.now()
         outputs: list[Output] = []
-        customer_events, ledger_requests = self.topics.customer_events, self.topics.ledger_requests
         for record in records:
             raw = raw_record(record, self.clock.at(record.timestamp))
             match adapt(raw, now, self.boundary):
                 case Accepted(events=events):
                     self.counts["accepted"] += 1
                     for event in events:
-                        # What an operator switches concerns the ledger, which keeps the switches.
-                        topic = ledger_requests if event.type in WITHOUT_SUBJECT else customer_events
-                        outputs.append(Output(topic, encode_event(event), event_key(event), event_headers(event, now)))
+                        outputs += event_outputs(self.topics, self.aliases, event, now)
                 case Skipped(reason=reason):
                     self.counts[f"skipped_{reason}"] += 1
                 case Refused(cause=cause, detail=detail):
                     self.counts[f"refused_{cause}"] += 1
                     outputs.append(dead_letter_output(self.topics, raw, f"{cause}: {detail}", "ingest", now))
         return BatchResult(outputs)
+
+
+def event_outputs(
+    topics: Topics, aliases: Aliases, event: Event, now: int, more_headers: Headers = ()
+) -> Iterator[Output]:
+    """The records that an event becomes, arrived ``now``: under the customer whom its subject stands for.
+
+    What an operator switches concerns the ledger, which keeps the switches. An alias goes to ``customer-aliases`` too,
+    as often as it is said: that an earlier record of it was written is not known.
+    """
+    event = aliases.redirect(event)
+    topic = topics.ledger_requests if event.type in WITHOUT_SUBJECT else topics.customer_events
+    value, headers = encode_event(event), event_headers(event, now)
+    if isinstance(event.data, Aliased) and event.data.alias != event.subject:
+        yield Output(topics.customer_aliases, value, event.data.alias.encode(), headers)
+    yield Output(topic, value, event_key(event), (*headers, *more_headers))
 
 
 def raw_record(record: Record, timestamp: int | None = None) -> RawRecord:
@@ -61,6 +81,7 @@ def raw_record(record: Record, timestamp: int | None = None) -> RawRecord:
 
 
 def dead_letter_output(topics: Topics, record: RawRecord, error: str, stage: Stage, now: int) -> Output:
-    """The record that a dead letter becomes."""
-    letter = dead_letter(record, error=error, stage=stage, occurred_at=now)
+    """The record that a dead letter becomes. A record of ours says itself which attempt it was."""
+    attempt = 1 if stage == "ingest" else attempt_of(record)
+    letter = dead_letter(record, error=error, stage=stage, occurred_at=now, attempt=attempt)
     return Output(topics.dead_letters, letter.value, letter.key, letter.headers)

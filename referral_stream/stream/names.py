@@ -54,6 +54,7 @@ KEPT: Final[dict[str, Kept]] = {
     "ledger-requests": Kept(),
     "referral-asks": Kept(),
     "referral-decisions": Kept(),
+    "customer-aliases": Kept(compacted=True),
     "dead-letters": Kept(retention_ms=30 * DAY, max_message_bytes=2 << 20),
 }
 """Every topic of this version (semantics §7: logs lapse after 400 days, dead letters after 30)."""

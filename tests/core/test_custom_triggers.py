@@ -25,6 +25,7 @@ from tests.builders import (
     ByHand,
     a_customer,
     a_policy,
+    acknowledged,
     arriving,
     at,
     blocking,
@@ -36,6 +37,7 @@ from tests.builders import (
     replay,
     state,
     ticket_opened,
+    ticket_solved,
 )  # fmt: skip
 from tests.contracts.examples import FACT_DATA
 
@@ -302,7 +304,8 @@ def test_asks_tickets_referrals_and_profile_are_seen() -> None:
     ana.at("Mon 12:00", first_success("Mon 12:00"))
     request = ana.requested("Mon 12:07")
     ana.at("Mon 12:07", granted(request.command_id))
-    ana.at("Mon 13:00", nps(8, "Mon 13:00"), ticket_opened("Mon 13:00"))
+    ana.at("Mon 13:00", nps(8, "Mon 13:00"), ticket_opened("Mon 13:00"), ticket_opened("Mon 13:00", "another"))
+    ana.at("Mon 14:00", ticket_solved("Mon 14:00", "another"))
     ana.at("Tue 13:00", ev.ReferralGiven(referral_id="ref-1", contact=ev.Contact(ref="x", consented=False)))
 
     seen = triggers.customer_values(ana.customer, at("Wed 12:06"), POLICY)
@@ -311,6 +314,19 @@ def test_asks_tickets_referrals_and_profile_are_seen() -> None:
         "customer.open_tickets": 1, "customer.times_asked": 1, "customer.days_since_asked": 1, "customer.referrals": 1,
     }  # fmt: skip
     assert {name: seen[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(("status", "times"), [("accepted", 1), ("failed", 0)])
+def test_only_asks_that_count_are_seen(status: str, times: int) -> None:
+    ana = ByHand()
+    ana.at("Mon 12:00", first_success("Mon 12:00"))
+    command = ana.requested("Mon 12:07").command_id
+    ana.at("Mon 12:07", granted(command))
+    ana.at("Mon 12:10", acknowledged(status, "Mon 12:10", command))
+
+    seen = triggers.customer_values(ana.customer, at("Wed 12:07"), POLICY)
+
+    assert (seen["customer.times_asked"], seen["customer.days_since_asked"]) == (times, 2 if times else None)
 
 
 def test_text_that_the_library_would_cut_short_meets_nothing() -> None:

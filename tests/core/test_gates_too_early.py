@@ -12,6 +12,7 @@ from tests.builders import (
     a_customer,
     a_policy,
     at,
+    blocking,
     compliment,
     fact,
     first_success,
@@ -196,6 +197,17 @@ def test_a_milestone_reached_within_the_window_opens_the_gate() -> None:
     )
     assert story.outcomes()[0] == ("deferred", "Thu 09:00")
     assert story.asked == [("nps_promoter", "Thu 11:00")]
+
+
+@pytest.mark.parametrize(("days", "outcome"), [(20, "suppressed"), (26, "asked")])
+def test_an_expansion_opens_for_a_young_customer_and_tenure_is_this_gates_matter(days: int, outcome: str) -> None:
+    """The window of seven days holds the end of the thirtieth day, or it does not."""
+    young = fact(ev.SignedUp(), at("Mon 12:00") - days * DAY)
+    deal = fact(ev.SubscriptionExpanded(deal_id="d"), "Mon 12:00")
+    story = replay(a_customer(without=("customer.signed_up",)), young, first_success("Mon 08:00", historical=True), deal)
+
+    assert "too_early" in blocking(story.decisions("expansion")[0])
+    assert story.outcomes("expansion")[-1][0] == outcome
 
 
 # ---- 6: the score

@@ -49,17 +49,17 @@ def test_the_defaults_are_the_numbers_of_the_page() -> None:
 
 def test_the_default_triggers_are_those_of_the_page() -> None:
     triggers = {
-        name: (t.window, t.window_hours or t.window_days, t.settle_seconds, t.priority, t.mode)
+        name: (t.window, t.window_hours or t.window_days, t.settle_seconds, t.priority, t.mode, t.template)
         for name, t in Policy().triggers.items()
     }
     assert triggers == {
-        "nps_promoter": ("duration", 24, 900, 40, None),
-        "positive_feedback": ("duration", 48, 900, 30, None),
-        "milestone": ("local_day", None, 120, 20, None),
-        "renewal": ("local_days", 7, 86_400, 10, None),
-        "expansion": ("local_days", 7, 86_400, 15, "same_company"),
-        "peer_mentioned": ("duration", 48, 900, 35, "value_first"),
-        "referral_converted": ("duration", 168, 0, 5, None),
+        "nps_promoter": ("duration", 24, 900, 40, None, "nps"),
+        "positive_feedback": ("duration", 48, 900, 30, None, "feedback"),
+        "milestone": ("local_day", None, 120, 20, None, "milestone"),
+        "renewal": ("local_days", 7, 86_400, 10, None, "renewal"),
+        "expansion": ("local_days", 7, 86_400, 15, "same_company", "expansion"),
+        "peer_mentioned": ("duration", 48, 900, 35, "value_first", "peer"),
+        "referral_converted": ("duration", 168, 0, 5, None, "converted"),
     }
     converted = Policy().triggers["referral_converted"]
     assert (converted.opens_after_days, converted.score_at_least) == (30, 80)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import AskCancelled, ReasonAsked, ReservationReleased
+from referral_stream.core.asks import AskCancelled, ReasonAsked, ReservationReleased, derived_id
 from referral_stream.core.instants import DAY
 from referral_stream.core.opportunity import reason_command_id
 from tests.builders import (
@@ -45,6 +45,11 @@ def test_the_reason_is_asked_first_and_without_an_answer_the_ask_goes_an_hour_be
     assert story.asked == [("nps_promoter", "Thu 11:00")]
     assert story.outcomes() == [("pending", "Wed 12:00"), ("pending", "Wed 12:20"), ("asked", "Thu 11:00")]
     assert blocking(story.decisions()[1]) == {"moment": "Thu 11:00"}
+
+
+def test_the_question_has_an_id_of_its_own() -> None:
+    """Workers drop a repeated id: with that of the ask, the ask behind the question would never be sent."""
+    assert derived_id("command", "ana", "nps_promoter", "r1", 0) == REASON != command_of()
 
 
 def test_the_reason_sets_the_ask_free_and_gives_it_its_theme() -> None:

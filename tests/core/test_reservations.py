@@ -370,3 +370,17 @@ def test_a_repeated_record_is_no_occasion_to_look_again() -> None:
 
     assert saturday(renewed("Fri 14:00")) == []
     assert saturday(fact(ev.CallMoment(kind="check_in"), "Sat 13:00")) == [("renewal", "deferred")]
+
+
+def test_an_answer_that_is_still_awaited_at_the_deadline_is_the_ledgers_silence() -> None:
+    ana = ByHand()
+    ana.at("Sun 08:00:10", nps(9, "Sun 08:00:10"))
+    ana.requested("next Mon 08:00")
+
+    assert ana.wake_at == at("next Mon 08:00:10")
+    (given_back, decision) = ana.at("next Mon 08:00:10")
+
+    assert given_back == released("next Mon 08:00:10")
+    assert isinstance(decision, Decision)
+    assert decision.outcome == "suppressed"
+    assert blocking(decision)["overasking"] == "ledger.answered"

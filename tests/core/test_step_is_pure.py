@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 import referral_stream.core
+from referral_stream.core import customer as customer_module
 from referral_stream.core import events as ev
+from referral_stream.core import opportunity, usage
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event
 from referral_stream.core.step import step
@@ -90,6 +93,21 @@ def test_a_state_that_was_stored_and_read_again_goes_on_as_if_it_had_not_been() 
         stored = decode_customer(encode_customer(customer, 7)).customer
         assert stored == customer
         assert step(POLICY, stored, events, now) == step(POLICY, customer, events, now)
+
+
+@pytest.mark.parametrize(
+    "struct",
+    [
+        each
+        for module in (customer_module, opportunity, usage)
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, Struct) and each.__module__ == module.__name__
+    ],
+)
+def test_what_a_state_holds_is_stored_by_position_and_can_not_be_changed(struct: type[Struct]) -> None:
+    """By position, so that an older state still reads; all but the state itself frozen, so that a copy is a snapshot."""
+    assert struct.__struct_config__.array_like
+    assert struct.__struct_config__.frozen is (struct is not Customer)
 
 
 def test_two_customers_share_nothing() -> None:

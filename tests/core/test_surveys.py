@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from referral_stream.core import events as ev
 from tests.builders import (
     Story,
     Told,
@@ -13,7 +14,10 @@ from tests.builders import (
     at,
     blocking,
     command_of,
+    compliment,
     csat,
+    fact,
+    first_success,
     nps,
     opportunity_of,
     replay,
@@ -115,6 +119,20 @@ def test_a_detractor_in_another_response_holds_back_what_is_open() -> None:
     story = story_of(nps(9, "Thu 14:00"), nps(6, "Thu 15:00", "r2"))
     assert story.outcomes() == [("pending", "Thu 14:00"), ("suppressed", "Thu 15:00")]
     assert blocking(story.decisions()[-1])["trouble"] == shown(at("Thu 15:00") + 90 * 86_400_000)
+
+
+def test_a_detractor_is_not_asked_though_the_points_reach_110() -> None:
+    """Trouble is a veto, never a weight."""
+    story = replay(
+        a_customer(),
+        first_success("Mon 09:00", historical=True),
+        fact(ev.TestimonialGiven(), "Mon 09:00", historical=True),
+        nps(0, "Mon 10:00"),
+        compliment("Mon 12:00"),
+    )
+    decision = story.decisions("positive_feedback")[-1]
+    assert (decision.score.raw, decision.outcome) == (110, "suppressed")
+    assert "trouble" in blocking(decision)
 
 
 def test_a_detractor_corrected_upwards_never_was_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 from referral_stream.core import events as ev
 from referral_stream.core.asks import namespace
 from referral_stream.core.events import Data, Event
-from referral_stream.core.instants import DAY
+from referral_stream.core.instants import DAY, MINUTE
 from referral_stream.core.opportunity import command_id, decision_id, opportunity_id
 from referral_stream.core.policy import Policy
 from referral_stream.core.triggers import Reason, reason_in
@@ -27,6 +27,7 @@ from tests.builders import (
     opportunity_of,
     renewed,
     replay,
+    ticket_solved,
 )
 from tests.contracts.examples import FACT_DATA
 
@@ -276,6 +277,25 @@ def test_of_equal_priority_the_earliest_deadline_speaks() -> None:
     assert story.asked == [("peer_mentioned", "Mon 11:00")]
 
 
+def test_of_equal_deadlines_the_earliest_opening_speaks_and_then_the_smaller_id() -> None:
+    ids = {subject: opportunity_of("peer_mentioned", subject) for subject in ("p", "q", "r", "s", "t")}
+    praised = opportunity_of(FEEDBACK, "post-1")
+    assert min(ids.values()) < praised < max(ids.values())
+
+    equal = a_policy(triggers={"peer_mentioned": {"priority": 30, "window_hours": 47}})
+    for subject in ids:  # both windows end on Wednesday at 09:00, and both are free to speak on Monday at 12:00
+        peer = fact(ev.PeerMentioned(peer_ref=subject), "Mon 10:00")
+        held, free = fact(ev.TicketOpened(ticket_id="t"), "Mon 09:05"), ticket_solved("Mon 12:00", "t", "positive")
+        story = replay(a_customer(), compliment("Mon 09:00"), held, peer, free, policy=equal)
+        assert story.ask.opportunity_id == praised
+
+    same = a_policy(triggers={"peer_mentioned": {"priority": 30}})
+    for subject, mentioned in ids.items():
+        peer = fact(ev.PeerMentioned(peer_ref=subject), "Mon 12:00")
+        story = replay(a_customer(), peer, compliment("Mon 12:00"), policy=same)
+        assert story.ask.opportunity_id == min(mentioned, praised)
+
+
 # ---- a referral that became a customer
 
 
@@ -318,6 +338,14 @@ def test_no_other_status_opens_anything_or_takes_it_away(other: str) -> None:
     assert replay(happy_customer(), status(other, CONVERTED)).decisions("referral_converted") == []
     story = replay(happy_customer(), status("converted", CONVERTED), status(other, CONVERTED + DAY))
     assert story.asked == [("referral_converted", "Fri 13:00")]
+
+
+def test_nothing_is_written_before_those_thirty_days_and_then_the_window_is_seven_days() -> None:
+    story = replay(happy_customer(), status("converted", CONVERTED))
+
+    opened = story.decisions("referral_converted")[0]
+    assert (opened.decided_at, opened.settled) == (T0, T0 + 5 * MINUTE)
+    assert (opened.window.opens, opened.window.deadline) == (T0, T0 + 7 * DAY)
 
 
 def test_a_conversion_opens_once() -> None:

@@ -9,7 +9,7 @@ from referral_stream.core import windows
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
 from referral_stream.core.policy import Policy, TimeZones, Trigger
 from referral_stream.core.windows import Zone
-from tests.builders import AROUND, BERLIN, a_customer, a_policy, at, csat, fact, nps, replay, state, utc
+from tests.builders import AROUND, BERLIN, a_customer, a_policy, arriving, at, csat, fact, nps, replay, state, utc
 
 TRIGGERS = Policy().triggers
 T0 = at("Thu 12:30")
@@ -165,6 +165,14 @@ def test_the_deadline_is_frozen_at_opening_and_quiet_hours_follow_the_new_zone()
     (ask,) = story.asks
     assert {decision.window.deadline for decision in story.decisions()} == {at("Sun 16:00")}
     assert ask.not_before == utc("2026-06-19 17:00")  # Friday 13:00 in New York
+
+
+def test_an_event_from_the_future_closes_nobodys_window() -> None:
+    """There is no stream-wide watermark: a producer with a fast clock is a matter of its own events."""
+    ahead = [
+        arriving(fact(ev.AdviceAsked(), at("Thu 12:40") + 23 * HOUR, customer=who), "Thu 12:40") for who in ("ana", "b")
+    ]
+    assert replay(a_customer(), nps(9, "Thu 12:30"), ahead).outcomes() == replay(a_customer(), nps(9)).outcomes()
 
 
 @pytest.mark.parametrize("after", AROUND)

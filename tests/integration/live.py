@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -273,7 +273,7 @@ class Pipeline:
         """Return when the clock shows ``instant``."""
         wait_until(lambda: self.now() >= instant, "the clock has come so far", seconds=600)
 
-    def await_facts(self, ids: Set[str], *, seconds: float = 120) -> None:
+    def await_facts(self, ids: set[str], *, seconds: float = 120) -> None:
         """Return when the events of these ids, and perhaps others, are on ``customer-events``."""
         reader = self.reader("customer-events")
 

@@ -20,8 +20,8 @@ from tests.oracle.naive import decide
 from tests.oracle.world import Result
 from tests.services.process import wait_until
 
-GRACE_SECONDS = 4
-"""After everything has settled, before the next act: longer than any dispatch takes."""
+GRACE = 2 * SECOND
+"""After something is due, before the next thing is done; what must have happened by then is waited for besides."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ def perform(pipeline: Pipeline, meanwhile: Callable[[Act], None] = lambda _: Non
     told_so_far: set[str] = set()
     for act in Act:
         if act is Act.REPORTS:
-            pipeline.await_clock(pipeline.now() + SETTLED + GRACE_SECONDS * SECOND)
+            pipeline.await_clock(pipeline.now() + SETTLED + GRACE)
             _await_all(pipeline, waited_for)
         pipeline.publish(messages(told, act, pipeline.now()))
         meanwhile(act)
         told_so_far |= {line.id for story in told for line in story.acts[act]}
         pipeline.await_facts(told_so_far)
-    pipeline.await_clock(pipeline.now() + GRACE_SECONDS * SECOND)
+    pipeline.await_clock(pipeline.now() + GRACE)
     arrived = facts(pipeline.read("customer-events"))
     expected = decide(recorded(arrived), to_datetime(pipeline.now()), ORACLE_POLICY)
     count = sum(row["type"] == "referral.ask.requested" for row in expected.asks)

@@ -18,8 +18,8 @@ from referral_stream.core.asks import derived_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
 from tests.integration.live import Message, Partitioner, cloud_event
 
-SETTLE_SECONDS: Final = 5
-RIVAL_SECONDS: Final = 3
+SETTLE_SECONDS: Final = 4
+RIVAL_SECONDS: Final = 2
 SETTLED: Final = (SETTLE_SECONDS + RIVAL_SECONDS) * SECOND
 """From a trigger to its dispatch."""
 
@@ -293,7 +293,7 @@ def history(s: Story) -> None:
 def never_in_the_app(s: Story) -> None:
     """Its window closes in the middle of the run."""
     s.is_known(channel="in_app")
-    s.nps(9, HOUR - SETTLED - 4 * SECOND)
+    s.nps(9, HOUR - SETTLED)
 
 
 # Disorder
@@ -320,7 +320,7 @@ def out_of_order(s: Story) -> None:
 
 def corrected_at_once(s: Story) -> None:
     s.is_known()
-    s.nps(9, 2 * SECOND)
+    s.nps(9)
     s.nps(3 if s.n % 2 else 8, act=Act.AT_ONCE)
 
 

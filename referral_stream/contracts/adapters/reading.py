@@ -58,14 +58,13 @@ class Adapter:
     read: Callable[[Payload, Reading], Webhook | Skipped]
     split: Callable[[Any], Sequence[Any]] | None = None
 
-    def parts(self, body: Any) -> tuple[Payload, ...]:
+    def parts(self, body: Any) -> Sequence[Payload]:
         """The notifications of a JSON body, in its order; none at all where any of them is not this vendor's."""
-        if self.split is None:
-            return (body,) if isinstance(body, dict) and self.recognises(body) else ()
-        parts = self.split(body)
-        if all(isinstance(part, dict) and self.recognises(part) for part in parts):
-            return tuple(parts)
-        return ()
+        parts = (body,) if self.split is None else self.split(body)
+        for part in parts:
+            if not (isinstance(part, dict) and self.recognises(part)):
+                return ()
+        return parts
 
 
 def listed(body: Any) -> Sequence[Any]:
@@ -75,6 +74,8 @@ def listed(body: Any) -> Sequence[Any]:
 
 def at(payload: Any, path: str) -> Any:
     """The value at a dotted path of objects and (by number) arrays; None where the path ends early."""
+    if isinstance(payload, dict) and "." not in path:
+        return payload.get(path)
     for name in path.split("."):
         if isinstance(payload, dict):
             payload = payload.get(name)

@@ -55,12 +55,15 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 def _answered(response: Payload, reading: Reading) -> Facts:
     answers = [given for given in list_at(response, "answers") if isinstance(given, dict)]
     fields = {id_at(field, "id"): field for field in list_at(response, "definition.fields") if isinstance(field, dict)}
-    scales = sum(_type(given) == "opinion_scale" for given in answers)
+    kinds = [_type(given) for given in answers]
+    scales = kinds.count("opinion_scale")
     filled = Response(id_at(response, "token"))
-    for given in answers:
-        reference, field_id = id_at(given, "field.ref", "field.id"), id_at(given, "field.id")
-        field = fields.get(field_id, {})
-        scale = configured(reading.questions, reference, field_id) or _scale(given, field, scales)
+    for given, kind in zip(answers, kinds, strict=True):
+        asked = object_at(given, "field")
+        field_id = id_at(asked, "id")
+        reference = id_at(asked, "ref") or field_id
+        known = fields.get(field_id, {})
+        scale = configured(reading.questions, reference, field_id) or _scale(kind, reference, known, scales)
         filled.add(reference, scale, given.get("number", given.get("text")))
     return filled.facts()
 
@@ -69,16 +72,16 @@ def _type(given: Payload) -> Any:
     return at(given, "field.type")
 
 
-def _scale(given: Payload, field: Payload, opinion_scales: int) -> Scale:
+def _scale(kind: Any, reference: str | None, field: Payload, opinion_scales: int) -> Scale:
     """What the answer means by itself, without the deployment's word."""
     steps = at(field, "properties.steps")
-    match _type(given):
+    match kind:
         case "nps":
             return NPS
         case "opinion_scale" if type(steps) is int and steps != _NPS_STEPS:
             return IGNORE
         case "opinion_scale":
-            worded = is_loyalty(at(given, "field.ref"), field.get("title"))
+            worded = is_loyalty(reference, field.get("title"))
             return NPS if worded or opinion_scales == 1 else IGNORE
         case "rating" if type(steps) is int and steps > 0:
             return Scale("csat", steps)

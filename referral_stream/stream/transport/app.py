@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -98,6 +99,7 @@ class BatchApp(faust.App):
         self._stateful: _StatefulRole | None = None
         self._fence: Fence | None = None
         self._periodics: list[_Periodic] = []
+        self._companions: list[AbstractAsyncContextManager[Any]] = []
         self._sources: dict[str, int | None] = {}
         self.lanes = Lanes(self)
         self.publisher = Publisher(config.max_record_bytes, lambda: on_refused)
@@ -163,6 +165,13 @@ class BatchApp(faust.App):
         written by the processor alone.
         """
         self._periodics.append(_Periodic(seconds, action))
+
+    def alongside(self, companion: AbstractAsyncContextManager[Any]) -> None:
+        """Enter `companion` before the first record is consumed, and leave it after the last batch.
+
+        What it raises on entry keeps the app from starting.
+        """
+        self._companions.append(companion)
 
     # -- using -----------------------------------------------------------------------------------------------------
 
@@ -350,6 +359,8 @@ class BatchApp(faust.App):
             expected |= {table.changelog_topic_name: self.config.partitions for table in self._stateful.tables.values()}
         settings = self.producer_settings()
         await check_topics({name: settings[name] for name in settings if name in _CLIENT_SETTINGS}, expected)
+        for companion in self._companions:
+            await self.add_async_context(companion)
         await super().on_start()
 
     async def on_started_init_extra_tasks(self) -> None:

@@ -1,0 +1,133 @@
+"""Check the wording: `python check_templates.py [FOLDER]`. Prints what is wrong, or how many messages it has composed.
+
+Composes every message there can be: each trigger, style and channel in each language, with and without each thing a
+command may leave out. Exit codes: 0 sound, 1 not.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from catalogue import Catalogue, placeholders
+
+TRIGGERS = {
+    "nps": (),
+    "feedback": ("kind",),
+    "milestone": ("milestone",),
+    "renewal": (),
+    "expansion": ("deal_id",),
+    "peer": ("peer_ref", "company", "challenge"),
+    "converted": (),
+}
+"""Template of a command → the variables it carries."""
+
+STYLES = ("direct", "soft", "value_first", "same_company", "mutual_benefit")
+THEMES = ("support", "ease_of_use", "time_saved", "reliability", "speed", "results", "price", "features")
+KINDS = ("csat", "compliment", "testimonial", "review", "ticket")
+CHANNELS = ("email", "in_app", "phone")
+COMPLETE = ("en", "de")
+"""Languages with every trigger, style and channel."""
+BY_MAIL = ("fr", "es", "pt")
+"""Languages with the direct and the soft e-mail, for these triggers:"""
+BY_MAIL_TRIGGERS = ("nps", "feedback", "milestone", "renewal")
+UNSPOKEN = {"deal_id", "peer_ref"}
+"""Ids: they mean nothing to a person."""
+DEPLOYMENT = {"sender": "Robin of Acme", "product": "Acme"}
+LONGEST = {"subject": 60, "email": 900, "in_app": 220, "phone": 420}
+"""Characters: a subject that phones show, a mail of one screen, a banner, a note to glance at."""
+PRESSURE = re.compile(r"[?!¿¡]|\b(please|now|today|bitte|jetzt|heute|maintenant|ahora|hoy|agora|hoje)\b", re.IGNORECASE)
+"""What the soft style does without."""
+
+
+def main(folder: Path) -> int:
+    catalogue = Catalogue(folder, DEPLOYMENT)
+    wrong = [*text_faults(catalogue), *phrase_faults(catalogue)]
+    composed = 0
+    for what, command, channel, language in [] if wrong else messages():
+        composed += 1
+        wrong += [f"{what}: {fault}" for fault in message_faults(catalogue, command, channel, language)]
+    print(*(wrong or [f"ok  {composed} messages"]), sep="\n")
+    return 1 if wrong else 0
+
+
+def text_faults(catalogue: Catalogue) -> Iterator[str]:
+    """Every list of variants: placeholders that nothing fills, and last variants that may be left without a value."""
+    for name, language, channel, key, variants in texts(catalogue):
+        place = f"{name}.toml: {language}.{channel}.{key}"
+        carried = set(TRIGGERS.get(name, ())) if name in TRIGGERS else {v for vs in TRIGGERS.values() for v in vs}
+        known = {*carried, "reason", "first_name", *DEPLOYMENT} - UNSPOKEN
+        if not isinstance(variants, list) or not variants or not all(isinstance(text, str) for text in variants):
+            yield f"{place}: must be a list of texts"
+            continue
+        for text in variants:
+            yield from (f"{place}: no command fills {{{each}}}" for each in sorted(placeholders(text) - known))
+        if missing := placeholders(variants[-1]) - DEPLOYMENT.keys():
+            yield f"{place}: the last variant needs {', '.join(sorted(missing))}, which may be missing"
+        if name == "style-soft" and (found := next(filter(None, map(PRESSURE.search, variants)), None)):
+            yield f"{place}: {found[0]!r} presses"
+
+
+def phrase_faults(catalogue: Catalogue) -> Iterator[str]:
+    """Every theme and kind has its phrase in every language, and a milestone has one in all or in none."""
+    tables = {language: catalogue.files["phrases"].get(language, {}) for language in (*COMPLETE, *BY_MAIL)}
+    keys = {"reason": THEMES, "kind": KINDS, "milestone": tuple(tables[COMPLETE[0]].get("milestone", ()))}
+    for (language, table), (variable, values) in product(tables.items(), keys.items()):
+        for value in sorted(set(values) ^ table.get(variable, {}).keys()):
+            yield f"phrases.toml: {language}.{variable}.{value}: {'missing' if value in values else 'not known'}"
+
+
+def message_faults(catalogue: Catalogue, command: dict[str, Any], channel: str, language: str) -> Iterator[str]:
+    try:
+        message = catalogue.message(command, channel, "Ana Example", language)
+    except (KeyError, StopIteration) as missing:
+        yield f"cannot be said ({type(missing).__name__}: {missing})"
+        return
+    if message.language != language:
+        yield f"is only there in {message.language}"
+    if bool(message.subject) != (channel == "email"):
+        yield "needs a subject" if channel == "email" else "has no room for a subject"
+    for kind, text in (("subject", message.subject), (channel, message.text)):
+        if len(text) > LONGEST[kind]:
+            yield f"{kind} of {len(text)} characters, at most {LONGEST[kind]}"
+    if found := re.search(r"[{}]|\s{3,}| {2}|\s[.,]|\w*_\w*", message.text):
+        yield f"there is {found[0]!r} in it"
+
+
+def messages() -> Iterator[tuple[str, dict[str, Any], str, str]]:
+    """(what, command, channel, language) of every message that has to be there."""
+    for language, channel in product((*COMPLETE, *BY_MAIL), CHANNELS):
+        everything = language in COMPLETE
+        if not everything and channel != "email":
+            continue
+        yield f"reason by {channel} in {language}", {"template": "reason"}, channel, language
+        triggers = (*TRIGGERS, "any") if everything else (*BY_MAIL_TRIGGERS, "any")
+        for template, style in product(triggers, STYLES if everything else STYLES[:2]):
+            for variables, theme in product(carried_by(template), (*THEMES, "other", None)):
+                command = {"template": template, "mode": style, "variables": variables, "reason_theme": theme}
+                what = f"{template}, {style} by {channel} in {language}, {variables}, {theme}"
+                yield what, command, channel, language
+
+
+def carried_by(template: str) -> Iterator[dict[str, str]]:
+    """Every set of variables a command with this template may come with."""
+    values = {"kind": KINDS, "milestone": ("first-report", "unheard-of"), "company": ("", "Initech")}
+    names = TRIGGERS.get(template, ())
+    for chosen in product(*(values.get(name, ("", "late invoices")) for name in names)):
+        yield {name: value for name, value in zip(names, chosen, strict=True) if value}
+
+
+def texts(catalogue: Catalogue) -> Iterator[tuple[str, str, str, str, Any]]:
+    """(file, language, channel, key, variants) of all there is but the phrases."""
+    for name, languages in catalogue.files.items():
+        for language, channels in languages.items() if name != "phrases" else ():
+            for channel, keys in channels.items():
+                yield from ((name, language, channel, key, variants) for key, variants in keys.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "templates"))

@@ -1,0 +1,1 @@
+"""The webhook receiver: vendors' webhooks and CloudEvents over HTTP → source topics."""

@@ -1,0 +1,170 @@
+"""Who may send what to where: an endpoint for every vendor with a credential, and one for CloudEvents.
+
+Without a credential there is no endpoint: nothing is taken from anybody who can not prove who they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import hmac
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import SecretStr
+
+from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.receiver.signatures import SCHEMES, Scheme, Signed, Verdict
+from referral_stream.settings import PREFIX, ReceiverSettings, SettingsProblem
+
+EVENTS: Final = "events"
+"""What the endpoint for CloudEvents is called where topics are configured."""
+
+TOPICS: Final[Mapping[str, str]] = {
+    "segment": "product-usage",
+    "posthog": "product-usage",
+    "stripe": "billing",
+    "zendesk": "support",
+    "intercom": "support",
+    "helpscout": "support",
+    "hubspot": "profile",
+    "delighted": "nps",
+    "typeform": "nps",
+    "formbricks": "nps",
+    "survicate": "nps",
+    "surveymonkey": "nps",
+    "dittofeed": "relationship",
+    EVENTS: "product-usage",
+}
+"""Where a vendor's webhooks go unless the settings say otherwise; any input topic takes any of them."""
+
+MIN_SECRET: Final = 16
+"""128 bits as text; every vendor's own secrets are longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One way in. ``keys`` and ``tokens`` hold more than one while a secret is being changed; any of them opens it.
+
+    ``source`` is the vendor, as the header ``referral-source`` names it; ``events`` for CloudEvents.
+    """
+
+    source: str
+    topic: str
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    tokens: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def glance(self, headers: Mapping[str, str]) -> Verdict | None:
+        """The verdict where the headers alone give one; None where the body has to be read for it."""
+        borne = _borne(headers.get("Authorization"), self.tokens) if self.tokens else Verdict.UNSIGNED
+        signed = bool(self.keys) and self._scheme.header in headers
+        return None if signed and borne is not Verdict.AUTHENTIC else borne
+
+    def verify(self, request: Signed, now: int) -> Verdict:
+        """The verdict on a request that ``glance`` left open; ``now`` in epoch ms."""
+        verdicts = {self._scheme.verify(request, key, now) for key in self.keys}
+        # Every key is tried; the best verdict counts, since a request knows only one of them.
+        return min(verdicts, key=_BEST.index)
+
+    @property
+    def _scheme(self) -> Scheme:
+        return SCHEMES[self.source]
+
+
+_BEST = (Verdict.AUTHENTIC, Verdict.STALE, Verdict.FORGED, Verdict.UNSIGNED)
+
+
+def _borne(authorization: str | None, tokens: Iterable[bytes]) -> Verdict:
+    """The verdict on ``Authorization: Bearer TOKEN``, or ``Basic`` with the token as password, whoever the user is.
+
+    Basic is for vendors whose only place for a credential is the URL (``https://any:TOKEN@…``).
+    """
+    if authorization is None:
+        return Verdict.UNSIGNED
+    kind, _, value = authorization.strip().partition(" ")
+    given = value.strip().encode("utf-8", "surrogateescape")
+    match kind.lower():
+        case "bearer":
+            pass
+        case "basic":
+            try:
+                given = base64.b64decode(given, validate=True).partition(b":")[2]
+            except ValueError:
+                return Verdict.FORGED
+        case _:
+            return Verdict.UNSIGNED
+    known = any([hmac.compare_digest(given, token) for token in tokens])
+    return Verdict.AUTHENTIC if known else Verdict.FORGED
+
+
+def endpoints(settings: ReceiverSettings) -> dict[str, Endpoint]:
+    """The endpoints by name: vendors and ``events``. Raises SettingsProblem with one line per fault."""
+    faults: list[str] = []
+    topics = dict(TOPICS)
+    for name, topic in settings.http_topics.items():
+        if name not in TOPICS:
+            faults.append(f"{PREFIX}HTTP_TOPICS: {_unknown(name, TOPICS)}")
+        topics[name] = topic
+    keys = _credentials("WEBHOOK_SECRET", settings.webhook_secrets, faults, _key)
+    tokens = _credentials("WEBHOOK_TOKEN", settings.webhook_tokens, faults, _token)
+    if settings.http_events_token is not None:
+        try:
+            tokens[EVENTS] = _several(settings.http_events_token, EVENTS, _token)
+        except ValueError as error:
+            faults.append(f"{PREFIX}HTTP_EVENTS_TOKEN: {error}")
+    if "hubspot" in keys and settings.http_public_url is None:
+        faults.append(
+            f"{PREFIX}HTTP_PUBLIC_URL: HubSpot signs the URL that it calls: set what comes before /webhooks/hubspot, "
+            "for example https://hooks.example.com"
+        )
+    if not (keys or tokens or faults):
+        faults.append(
+            f"nothing to receive: set {PREFIX}WEBHOOK_SECRET_<VENDOR>, {PREFIX}WEBHOOK_TOKEN_<VENDOR> or "
+            f"{PREFIX}HTTP_EVENTS_TOKEN"
+        )
+    if faults:
+        raise SettingsProblem("\n".join(faults))
+    return {
+        name: Endpoint(name, f"{settings.topic_prefix}{topics[name]}", keys.get(name, ()), tokens.get(name, ()))
+        for name in topics
+        if name in keys or name in tokens
+    }
+
+
+def _credentials(
+    kind: str, given: Mapping[str, SecretStr], faults: list[str], make: Callable[[str, str], bytes]
+) -> dict[str, tuple[bytes, ...]]:
+    """The credentials of a kind by vendor; what is wrong with one becomes a fault."""
+    found = {}
+    for vendor, secret in given.items():
+        try:
+            if vendor not in BY_NAME:
+                raise ValueError(_unknown(vendor, BY_NAME))
+            found[vendor] = _several(secret, vendor, make)
+        except ValueError as error:
+            faults.append(f"{PREFIX}{kind}_{vendor.upper()}: {error}")
+    return found
+
+
+def _several(secret: SecretStr, vendor: str, make: Callable[[str, str], bytes]) -> tuple[bytes, ...]:
+    """One credential per line."""
+    lines = [line.strip() for line in secret.get_secret_value().splitlines() if line.strip()]
+    if any(len(line) < MIN_SECRET for line in lines) or not lines:
+        raise ValueError(f"at least {MIN_SECRET} characters a line, for example from: openssl rand -hex 32")
+    return tuple(make(line, vendor) for line in lines)
+
+
+def _key(secret: str, vendor: str) -> bytes:
+    if vendor not in SCHEMES:
+        raise ValueError(f"{vendor} signs nothing; set {PREFIX}WEBHOOK_TOKEN_{vendor.upper()} instead")
+    return SCHEMES[vendor].key(secret)
+
+
+def _token(token: str, _vendor: str) -> bytes:
+    return token.encode()
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"no vendor {name!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")

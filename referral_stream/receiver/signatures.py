@@ -1,0 +1,212 @@
+"""How vendors sign their webhooks: one row each, as the vendor documents it.
+
+Everything here is pure: the request, the key and the time are arguments, and the answer is a value. Digests are compared
+as bytes, in constant time. Four vendors sign the time as well; for those a request is good for ``REPLAY_WINDOW`` only.
+The others sign the body alone: their requests can be replayed by whoever has recorded one, and what is sent twice is
+taken once because of its event id.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal, TypeAlias
+
+from referral_stream.core.instants import MINUTE, SECOND, parse_instant
+
+REPLAY_WINDOW: Final = 5 * MINUTE
+"""How far from now, before or after, a signed time may be: the tolerance of Stripe's, HubSpot's and Svix's libraries."""
+
+Algorithm: TypeAlias = Literal["sha1", "sha256"]
+
+
+class Verdict(StrEnum):
+    """What became of a request's credentials. ``unsigned``: it has none of those that are looked for."""
+
+    AUTHENTIC = "authentic"
+    UNSIGNED = "unsigned"
+    FORGED = "forged"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A request as signatures see it: the URL that the vendor called, the body's bytes as they came.
+
+    ``headers`` finds names in any case.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How one vendor signs. ``key`` turns the configured secret into the key; ValueError says what the secret lacks."""
+
+    header: str
+    verify: Callable[[Signed, bytes, int], Verdict]
+    key: Callable[[str], bytes] = str.encode
+
+
+def _mac(key: bytes, message: bytes, algorithm: Algorithm = "sha256") -> bytes:
+    return hmac.digest(key, message, algorithm)
+
+
+def _same(expected: bytes, given: Iterable[bytes]) -> bool:
+    """Whether one of them is the expected digest; looks at all of them."""
+    return any([hmac.compare_digest(expected, each) for each in given])
+
+
+def _unhex(text: str) -> bytes:
+    """A digest written in hex; empty, which no digest is, where it is not."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""
+
+
+def _unbase64(text: str) -> bytes:
+    """A digest written in base64; empty where it is not."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
+
+
+def _fresh(at: int | None, now: int) -> Verdict:
+    """The verdict on a request whose signature is right. Instants are epoch ms; None is no time at all."""
+    return Verdict.AUTHENTIC if at is not None and abs(now - at) <= REPLAY_WINDOW else Verdict.STALE
+
+
+_COUNT = re.compile(r"[0-9]{1,15}")
+
+
+def _count(text: str, unit: int) -> int | None:
+    """A count of ``unit`` ms since 1970, as an instant."""
+    return int(text) * unit if _COUNT.fullmatch(text) else None
+
+
+def of_body(
+    header: str,
+    algorithm: Algorithm,
+    decode: Callable[[str], bytes],
+    *,
+    prefix: str = "",
+    key: Callable[[str], bytes] = str.encode,
+) -> Scheme:
+    """The scheme of a vendor who signs the body and nothing else: ``prefix`` and digest in one header."""
+
+    def verify(request: Signed, secret: bytes, _now: int) -> Verdict:
+        given = request.headers.get(header)
+        if given is None:
+            return Verdict.UNSIGNED
+        digest = decode(given.removeprefix(prefix)) if given.startswith(prefix) else b""
+        return Verdict.AUTHENTIC if _same(_mac(secret, request.body, algorithm), [digest]) else Verdict.FORGED
+
+    return Scheme(header, verify, key)
+
+
+def _stripe(request: Signed, secret: bytes, now: int) -> Verdict:
+    """``t=SECONDS,v1=HEX,v1=HEX,v0=…``: HMAC-SHA256 of ``t.body``; two ``v1`` while a secret is being rolled."""
+    given = request.headers.get("Stripe-Signature")
+    if given is None:
+        return Verdict.UNSIGNED
+    pairs = [part.strip().partition("=") for part in given.split(",")]
+    times = [value for name, _, value in pairs if name == "t"]
+    if len(times) != 1:
+        return Verdict.FORGED
+    expected = _mac(secret, times[0].encode("utf-8", "replace") + b"." + request.body)
+    if not _same(expected, [_unhex(value) for name, _, value in pairs if name == "v1"]):
+        return Verdict.FORGED
+    return _fresh(_count(times[0], SECOND), now)
+
+
+def _zendesk(request: Signed, secret: bytes, now: int) -> Verdict:
+    """Base64 of HMAC-SHA256 of timestamp and body, one after the other; the timestamp is ISO 8601."""
+    given, time = (request.headers.get(f"X-Zendesk-Webhook-Signature{part}") for part in ("", "-Timestamp"))
+    if given is None or time is None:
+        return Verdict.UNSIGNED
+    if not _same(_mac(secret, time.encode("utf-8", "replace") + request.body), [_unbase64(given)]):
+        return Verdict.FORGED
+    try:
+        return _fresh(parse_instant(time)[0], now)
+    except (ValueError, OverflowError):
+        return Verdict.STALE
+
+
+_HUBSPOT_DECODES = re.compile("%(3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
+"""The characters that HubSpot signs as themselves even where a URL has them encoded; it lists them."""
+
+
+def _hubspot(request: Signed, secret: bytes, now: int) -> Verdict:
+    """Version 3: base64 of HMAC-SHA256 of method, URL, body and timestamp (ms), one after the other."""
+    given, time = (request.headers.get(f"X-HubSpot-{part}") for part in ("Signature-v3", "Request-Timestamp"))
+    if given is None or time is None:
+        return Verdict.UNSIGNED
+    url = _HUBSPOT_DECODES.sub(lambda found: chr(int(found[1], 16)), request.url)
+    message = f"{request.method}{url}".encode("utf-8", "replace") + request.body + time.encode("utf-8", "replace")
+    if not _same(_mac(secret, message), [_unbase64(given)]):
+        return Verdict.FORGED
+    return _fresh(_count(time, 1), now)
+
+
+def _standard(request: Signed, secret: bytes, now: int) -> Verdict:
+    """Standard Webhooks: ``v1,BASE64 v1,BASE64``: HMAC-SHA256 of ``id.SECONDS.body``."""
+    given, id, time = (request.headers.get(f"webhook-{part}") for part in ("signature", "id", "timestamp"))
+    if given is None or id is None or time is None:
+        return Verdict.UNSIGNED
+    expected = _mac(secret, f"{id}.{time}.".encode("utf-8", "replace") + request.body)
+    versions = [each.partition(",") for each in given.split()]
+    if not _same(expected, [_unbase64(digest) for version, _, digest in versions if version == "v1"]):
+        return Verdict.FORGED
+    return _fresh(_count(time, SECOND), now)
+
+
+def _standard_key(secret: str) -> bytes:
+    key = _unbase64(secret.removeprefix("whsec_"))
+    if not key:
+        raise ValueError("copy the signing secret as it is: whsec_ and base64")
+    return key
+
+
+def _surveymonkey_key(secret: str) -> bytes:
+    client, _, own = secret.partition("&")
+    if not (client and own):
+        raise ValueError("write the app's client id and its secret with an ampersand between: CLIENT_ID&SECRET")
+    return secret.encode()
+
+
+SCHEMES: Final[Mapping[str, Scheme]] = {
+    # https://docs.stripe.com/webhooks/signature
+    "stripe": Scheme("Stripe-Signature", _stripe),
+    # https://developer.zendesk.com/documentation/webhooks/verifying/ (an older edition had the body first)
+    "zendesk": Scheme("X-Zendesk-Webhook-Signature", _zendesk),
+    # https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation
+    "hubspot": Scheme("X-HubSpot-Signature-v3", _hubspot),
+    # https://formbricks.com/docs/xm-and-surveys/core-features/integrations/webhooks, which follows
+    # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    "formbricks": Scheme("webhook-signature", _standard, _standard_key),
+    # https://www.twilio.com/docs/segment/connections/destinations/catalog/actions-webhook; of a batch only the first
+    # event is signed (support article 51193799782171), so that a batch never verifies: batching has to be off
+    "segment": of_body("X-Signature", "sha1", _unhex),
+    # https://www.typeform.com/developers/webhooks/secure-your-webhooks/
+    "typeform": of_body("Typeform-Signature", "sha256", _unbase64, prefix="sha256="),
+    # https://developers.intercom.com/docs/references/webhooks/webhook-models#signed-notifications
+    "intercom": of_body("X-Hub-Signature", "sha1", _unhex, prefix="sha1="),
+    # https://developer.helpscout.com/webhooks/
+    "helpscout": of_body("X-HelpScout-Signature", "sha1", _unbase64),
+    # https://app.delighted.com/docs/api/webhooks; the key is the project's private API key
+    "delighted": of_body("X-Delighted-Webhook-Signature", "sha256", _unhex, prefix="sha256="),
+    # https://developers.survicate.com/webhooks/security/
+    "survicate": of_body("Hmac", "sha256", _unhex),
+    # https://api.surveymonkey.com/v3/docs#webhook-callbacks
+    "surveymonkey": of_body("Sm-Signature", "sha1", _unbase64, key=_surveymonkey_key),
+}
+"""Every vendor of ours that signs. PostHog and Dittofeed do not: they send a token that the operator chose."""

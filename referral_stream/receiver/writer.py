@@ -1,0 +1,140 @@
+"""Writing to the source topics: nothing is taken for written before the broker has acknowledged it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+
+from referral_stream.receiver.cloud_events import SourceRecord
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 10.0
+ENVELOPE_BYTES: Final = 64 * 1024
+"""Room for key, headers and framing beside a body: HTTP headers, which may become record headers, have limits too."""
+
+
+class WriterProblem(Exception):
+    """Why the writer can not start; one line for an operator."""
+
+
+class NotWritten(Exception):
+    """The broker has not acknowledged all records. Some may be written, now or later: they are to be sent again."""
+
+
+class TooLarge(Exception):
+    """The topic takes no record of this size."""
+
+
+class SourceWriter:
+    """An idempotent producer that waits for all replicas.
+
+    ``client`` are aiokafka's connection settings. A record that a broker refuses leaves a gap in the producer's
+    sequence, after which that partition refuses everything: so the producer is replaced then.
+    """
+
+    def __init__(self, client: Mapping[str, Any], *, max_record_bytes: int, ack_seconds: float) -> None:
+        self._client = dict(client)
+        self._max_record_bytes = max_record_bytes
+        self._ack_seconds = ack_seconds
+        self._producer: AIOKafkaProducer | None = None
+        self._replacing = asyncio.Lock()
+        self._retired: set[asyncio.Task[None]] = set()
+
+    async def start(self, topics: Iterable[str]) -> None:
+        """Connect. Raises WriterProblem where there is no broker, or one of the topics does not exist."""
+        brokers = ",".join(self._client["bootstrap_servers"])
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                self._producer = await self._started()
+                known = (await self._producer.client.fetch_all_metadata()).topics()
+        except (KafkaError, TimeoutError) as error:
+            await self.stop()
+            raise WriterProblem(
+                f"no connection to Kafka at {brokers} ({error or 'no answer'}): is it running, and are "
+                "REFERRAL_STREAM_KAFKA_BROKERS and _SECURITY right?"
+            ) from None
+        if missing := sorted(set(topics) - set(known)):
+            await self.stop()
+            raise WriterProblem(
+                f"{', '.join(missing)}: not on the broker, or not for this user; run: referral-stream topics create"
+            )
+
+    async def stop(self) -> None:
+        """Send what is still queued, for ``STOP_SECONDS`` at most, and disconnect."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _stopped(producer)
+        await asyncio.gather(*self._retired)
+
+    async def write(self, records: Sequence[SourceRecord]) -> None:
+        """Return when the broker has them all. Raises NotWritten or TooLarge."""
+        producer = self._producer
+        if producer is None:
+            raise NotWritten("stopped")
+        sent: list[asyncio.Future[Any]] = []
+        try:
+            async with asyncio.timeout(self._ack_seconds):
+                for record in records:  # one after the other: in their order per partition
+                    headers = list(record.headers)  # aiokafka takes nothing else
+                    sent.append(await producer.send(record.topic, record.value, record.key, headers=headers))
+                await asyncio.gather(*sent)
+        except (TimeoutError, KafkaTimeoutError):
+            raise NotWritten("no acknowledgement in time") from None
+        except KafkaError as error:
+            if not error.retriable:
+                logger.warning("producer_replaced", extra={"cause": type(error).__name__})
+                await self._replace(producer)
+            if isinstance(error, MessageSizeTooLargeError):
+                raise TooLarge from None
+            raise NotWritten(type(error).__name__) from None
+        finally:
+            for future in sent:
+                future.cancel()  # nobody waits for it any longer; what is queued is sent all the same
+
+    async def answers(self) -> bool:
+        """Whether a broker answers now."""
+        if self._producer is None:
+            return False
+        try:
+            async with asyncio.timeout(self._ack_seconds):
+                await self._producer.client.fetch_all_metadata()
+        except (KafkaError, TimeoutError):
+            return False
+        return True
+
+    async def _started(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **self._client, enable_idempotence=True, max_request_size=self._max_record_bytes + ENVELOPE_BYTES
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await _stopped(producer)
+            raise
+        return producer
+
+    async def _replace(self, broken: AIOKafkaProducer) -> None:
+        """Put a new producer in the place of this one. Where that fails, the next failure tries again."""
+        async with self._replacing:
+            if self._producer is not broken:
+                return
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(self._ack_seconds):
+                    self._producer = await self._started()
+                retired = asyncio.create_task(_stopped(broken))
+                self._retired.add(retired)
+                retired.add_done_callback(self._retired.discard)
+
+
+async def _stopped(producer: AIOKafkaProducer) -> None:
+    with suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
+            await producer.stop()

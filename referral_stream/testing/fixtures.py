@@ -1,0 +1,64 @@
+"""The kit as pytest fixtures. In a conftest.py of the worker's own project:
+
+    pytest_plugins = ["referral_stream.testing.fixtures"]
+
+    @pytest.fixture(scope="session")
+    def worker_under_test() -> Iterator[WorkerUnderTest]:
+        ...start a broker and the worker...
+        yield WorkerUnderTest(bootstrap="127.0.0.1:9092", restart=worker.restart)
+
+and in a test:
+
+    def test_the_worker_keeps_the_contract(worker_report: Report) -> None:
+        assert worker_report.passed, worker_report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from referral_stream.testing.checking import check_worker
+from referral_stream.testing.report import Report
+from referral_stream.testing.timing import Limits
+
+__all__ = ["WorkerUnderTest", "worker_report", "worker_under_test"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerUnderTest:
+    """The arguments of :func:`check_worker`."""
+
+    bootstrap: str
+    asks_topic: str = "referral-asks"
+    responses_topic: str = "responses"
+    limits: Limits | None = None
+    restart: Callable[[], object] | None = None
+    deliveries: Callable[[], Iterable[str]] | None = None
+    transactions: bool = True
+    client: Mapping[str, Any] | None = None
+
+
+@pytest.fixture(scope="session")
+def worker_under_test() -> WorkerUnderTest:
+    """To be overridden: where the worker is."""
+    pytest.fail("define a session fixture worker_under_test that returns a WorkerUnderTest", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def worker_report(worker_under_test: WorkerUnderTest) -> Report:
+    """What the kit found, once per session."""
+    worker = worker_under_test
+    return check_worker(
+        worker.bootstrap,
+        asks_topic=worker.asks_topic,
+        responses_topic=worker.responses_topic,
+        limits=worker.limits,
+        restart=worker.restart,
+        deliveries=worker.deliveries,
+        transactions=worker.transactions,
+        client=worker.client,
+    )

@@ -1,0 +1,90 @@
+"""The kit passes a worker that keeps the contract, and names the rule that another one breaks. On the embedded broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from referral_stream.local.broker import EmbeddedBroker
+from referral_stream.testing import CASES, Limits, Report, Unreachable, check_worker
+from tests.messaging.example import ExampleWorker
+from tests.messaging.naive import RULES, NaiveWorker, Rule
+from tests.services.process import free_port
+
+IMPATIENT = Limits(answer=3, early=1.5, quiet=0.6)
+"""For workers that run already, in this process."""
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+def report_on(broker: EmbeddedBroker, heeds: tuple[Rule, ...]) -> Report:
+    with NaiveWorker(broker.bootstrap, heeds):
+        return check_worker(broker.bootstrap, limits=IMPATIENT, transactions=False)
+
+
+def test_the_example_worker_keeps_the_contract(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    with ExampleWorker(broker.bootstrap, tmp_path) as worker:
+        report = check_worker(
+            broker.bootstrap, restart=worker.restart, deliveries=worker.deliveries, transactions=False
+        )
+        assert worker.stop() == 0
+    assert report.passed, report
+    assert [finding.case for finding in report.findings] == [case.name for case in CASES if not case.aborted]
+
+
+def test_a_worker_that_heeds_every_rule_passes_and_what_could_not_be_tried_is_named(broker: EmbeddedBroker) -> None:
+    report = report_on(broker, RULES)
+    assert report.passed, report
+    assert [case for case, _ in report.skipped] == ["uncommitted", "restart", "repeated_after_restart"]
+
+
+@pytest.mark.parametrize(
+    ("ignored", "failed", "problem"),
+    [
+        ("expiry", ("expired",), "acknowledged 'sent'"),
+        ("repeats", ("repeated",), "acknowledged 'sent' 2 times"),
+        ("cancellations", ("cancelled", "cancelled_too_late"), "acknowledged 'cancelled'"),
+        ("types", ("unknown_type",), "acknowledged 'sent'"),
+    ],
+)
+def test_a_worker_that_ignores_one_rule_fails_exactly_where_that_rule_is_tried(
+    broker: EmbeddedBroker, ignored: Rule, failed: tuple[str, ...], problem: str
+) -> None:
+    report = report_on(broker, tuple(rule for rule in RULES if rule != ignored))
+    assert report.failed == failed, report
+    assert problem in str(report)
+    assert not report.passed
+
+
+def test_a_worker_that_does_not_wait_sends_too_early_and_what_is_cancelled(broker: EmbeddedBroker) -> None:
+    report = report_on(broker, tuple(rule for rule in RULES if rule != "not_before"))
+    assert set(report.failed) >= {"not_before"}
+    assert "s before not_before" in str(report)
+
+
+def test_acknowledgements_about_somebody_else_fail_every_case(broker: EmbeddedBroker) -> None:
+    report = report_on(broker, tuple(rule for rule in RULES if rule != "subjects"))
+    assert set(report.failed) == {finding.case for finding in report.findings if finding.acknowledged}
+
+
+def test_acknowledgements_that_share_an_id_would_be_dropped_as_repetitions(broker: EmbeddedBroker) -> None:
+    report = report_on(broker, tuple(rule for rule in RULES if rule != "ids"))
+    assert report.failed == ()
+    assert not report.passed
+    assert "has the id of another acknowledgement" in str(report)
+
+
+def test_without_a_worker_whatever_waits_for_an_answer_fails(broker: EmbeddedBroker) -> None:
+    report = check_worker(broker.bootstrap, limits=Limits(answer=0.5, early=0.1, quiet=0.1), transactions=False)
+    assert set(report.failed) == {finding.case for finding in report.findings} - {"unknown_type"}
+
+
+def test_without_a_broker_the_kit_says_so() -> None:
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
+        check_worker(f"127.0.0.1:{free_port()}")
