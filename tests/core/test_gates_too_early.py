@@ -204,7 +204,9 @@ def test_an_expansion_opens_for_a_young_customer_and_tenure_is_this_gates_matter
     """The window of seven days holds the end of the thirtieth day, or it does not."""
     young = fact(ev.SignedUp(), at("Mon 12:00") - days * DAY)
     deal = fact(ev.SubscriptionExpanded(deal_id="d"), "Mon 12:00")
-    story = replay(a_customer(without=("customer.signed_up",)), young, first_success("Mon 08:00", historical=True), deal)
+    story = replay(
+        a_customer(without=("customer.signed_up",)), young, first_success("Mon 08:00", historical=True), deal
+    )
 
     assert "too_early" in blocking(story.decisions("expansion")[0])
     assert story.outcomes("expansion")[-1][0] == outcome
