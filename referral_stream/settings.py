@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -30,6 +30,8 @@ from referral_stream.core.instants import Instant
 
 PREFIX = "REFERRAL_STREAM_"
 
+_ADAPTERS_FORM = "topic=adapter, separated by commas, for example billing=stripe"
+_TOPICS_FORM = "vendor=topic, separated by commas, for example hubspot=relationship"
 
 TEST_EMAIL_KEY = "referral-stream-test-key"
 """``replay`` and ``demo`` hash addresses with this key unless one is given: equal in, equal out, on every machine."""
@@ -43,18 +45,18 @@ def _comma_separated(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-def _pairs(value: Any, form: str = "topic=adapter, separated by commas, for example billing=stripe") -> Any:
-    """``"billing=stripe,nps=delighted"`` → a dict."""
-    if not isinstance(value, str):
-        return value
-    pairs = [part.partition("=") for part in _comma_separated(value)]
-    if not all(left and sign and right for left, sign, right in pairs):
-        raise ValueError(f"write {form}")
-    return {left.strip(): right.strip() for left, _, right in pairs}
+def _pairs(form: str) -> Callable[[Any], Any]:
+    """``"billing=stripe,nps=delighted"`` → a dict; ``form`` says how to write what is not of that form."""
 
+    def parsed(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in _comma_separated(value)]
+        if not all(left and sign and right for left, sign, right in pairs):
+            raise ValueError(f"write {form}")
+        return {left.strip(): right.strip() for left, _, right in pairs}
 
-def _topics(value: Any) -> Any:
-    return _pairs(value, "vendor=topic, separated by commas, for example hubspot=relationship")
+    return parsed
 
 
 def _is_public_url(url: str) -> str:
@@ -139,7 +141,7 @@ class Settings(KafkaSettings):
     group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "referral-stream"
     partitions: Annotated[int, Field(ge=1, le=1_000)] = 24
     replication: Annotated[int, Field(ge=1, le=9)] = 1
-    topic_adapters: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}
+    topic_adapters: Annotated[dict[str, str], BeforeValidator(_pairs(_ADAPTERS_FORM))] = {}
     backfill_topics: Annotated[tuple[str, ...], BeforeValidator(_comma_separated)] = ()
 
     policy_file: Path | None = None
@@ -192,7 +194,7 @@ class ReceiverSettings(KafkaSettings):
     http_max_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
     http_ack_seconds: Annotated[float, Field(gt=0, le=60)] = 4.0
     http_drain_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
-    http_topics: Annotated[dict[str, str], BeforeValidator(_topics)] = {}
+    http_topics: Annotated[dict[str, str], BeforeValidator(_pairs(_TOPICS_FORM))] = {}
     http_events_token: SecretStr | None = None
     webhook_secrets: dict[str, SecretStr] = {}
     webhook_tokens: dict[str, SecretStr] = {}

@@ -7,8 +7,6 @@ value is the same bytes on every machine. Extension attributes: ``accountid``, `
 
 from __future__ import annotations
 
-from datetime import date
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import orjson
@@ -32,8 +30,7 @@ from referral_stream.core.asks import (
     derived_id,
 )
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
-from referral_stream.core.instants import DAY, EARLIEST, LATEST, SECOND, parse_instant
-from referral_stream.core.zones import EPOCH_ORDINAL
+from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
 
 SOURCE = "referral-stream"
 """The CloudEvents ``source`` of everything we say ourselves."""
@@ -53,7 +50,7 @@ def encode_event(event: Event) -> bytes:
         "source": event.source,
         "specversion": _SPECVERSION,
         "type": event.type,
-        "time": _time_text(event.time),
+        "time": rfc3339(event.time),
         "data": _EVENT_DUMPS[event.type](event.data, mode="json", exclude_none=True),
     }
     if event.subject:
@@ -108,7 +105,7 @@ def encode_effect(effect: Effect, time: int) -> bytes:
         "source": SOURCE,
         "specversion": _SPECVERSION,
         "subject": effect.customer_id,
-        "time": _time_text(time),
+        "time": rfc3339(time),
         "type": EFFECT_TYPES[kind],
     }
     if isinstance(effect, AskRequested | ReasonAsked) and effect.traceparent is not None:
@@ -237,15 +234,3 @@ def _instant(text: Any) -> int:
         return parse_instant(text)[0]
     except (ValueError, OverflowError):
         raise Undecodable("invalid", "time: must be RFC 3339") from None
-
-
-def _time_text(instant: int) -> str:
-    """What ``instants.rfc3339`` writes, at a quarter of its price: every event on the hot path carries one."""
-    days, millis = divmod(instant, DAY)
-    seconds, millis = divmod(millis, SECOND)
-    return f"{_date_text(days)}T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{millis:03d}Z"
-
-
-@lru_cache(maxsize=1024)
-def _date_text(days: int) -> str:
-    return date.fromordinal(EPOCH_ORDINAL + days).isoformat()

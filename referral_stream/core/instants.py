@@ -6,7 +6,8 @@ Integers compare and add exactly and cost nothing; local calendar arithmetic hap
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -51,7 +52,15 @@ def to_datetime(instant: int) -> datetime:
 
 def rfc3339(instant: int) -> str:
     """Instant → ``2026-06-16T08:00:00.000Z``."""
-    return to_datetime(instant).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant % SECOND:03d}Z"
+    # Every event and every decision carries several: this costs a quarter of what strftime does.
+    days, millis = divmod(instant, DAY)
+    seconds, millis = divmod(millis, SECOND)
+    return f"{_date_text(days)}T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{millis:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _date_text(days: int) -> str:
+    return (_EPOCH.date() + timedelta(days)).isoformat()
 
 
 def utc_day(instant: int) -> int:

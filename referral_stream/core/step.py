@@ -16,24 +16,13 @@ from msgspec.structs import replace
 from referral_stream.core import events as ev
 from referral_stream.core import gates, moments, propensity, triggers, usage, windows
 from referral_stream.core.asks import (
-    AskCancelled,
-    AskRequested,
-    Decision,
     Effect,
     GateName,
-    OpportunityOpened,
     Outcome,
-    PolicyRef,
-    ReasonAsked,
-    ReservationConfirmed,
-    ReservationReleased,
-    ReservationRequested,
     Rival,
     Score,
-    TimeZone,
-    Window,
 )
-from referral_stream.core.customer import Conversion, Customer, Stamp, hash64, word
+from referral_stream.core.customer import Conversion, Customer, Stamp, hash64
 from referral_stream.core.events import Channel, Event
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.gates import Verdict, View
@@ -44,11 +33,11 @@ from referral_stream.core.opportunity import (
     Denial,
     Opportunity,
     command_id,
-    decision_id,
     opportunity_id,
     reason_command_id,
 )
 from referral_stream.core.policy import Mode, Policy
+from referral_stream.core.saying import Emission, Speaker
 from referral_stream.core.triggers import Reason
 from referral_stream.core.windows import Zone
 
@@ -195,14 +184,7 @@ class Turn:
                 continue
             o = after.opportunity  # the reservation is the opportunity's: a question for the reason has none of its own
             if after.reached and not before.reached:
-                self.effects.append(
-                    ReservationConfirmed(
-                        command_id=command_id(self.c.id, o.trigger, o.subject),
-                        customer_id=self.c.id,
-                        account_id=self.c.account_id,
-                        now=self.now,
-                    )
-                )
+                self.effects.append(self._say.confirmation(command_id(self.c.id, o.trigger, o.subject)))
             elif before.counts and not after.counts:
                 self._release(command_id(self.c.id, o.trigger, o.subject))
 
@@ -272,16 +254,7 @@ class Turn:
             return
         self.c.live = (*self.c.live, opportunity)
         self.judged_as_is = False
-        self.effects.append(
-            OpportunityOpened(
-                opportunity_id=opportunity.id,
-                customer_id=self.c.id,
-                account_id=self.c.account_id,
-                trigger=reason.trigger,
-                segment=word(self.c.segment),
-                now=self.now,
-            )
-        )
+        self.effects.append(self._say.opened(opportunity))
 
     def _open_converted(self) -> None:
         """Open what a conversion announced for a time that has come."""
@@ -301,6 +274,10 @@ class Turn:
     def _open_conversion(self, referral_id: str, conversion: Conversion) -> None:
         reason = Reason("referral_converted", referral_id, {})
         self._open(reason, conversion.opens_at, historical=conversion.historical)
+
+    @property
+    def _say(self) -> Speaker:
+        return Speaker(self.policy, self.c, self.zone, self.now)
 
     def _view(self, opportunity: Opportunity) -> View:
         """What the gates look at: this instant; for one whose window is over, its deadline."""
@@ -444,9 +421,7 @@ class Turn:
         return bool(refused)
 
     def _release(self, command: str) -> None:
-        self.effects.append(
-            ReservationReleased(command_id=command, customer_id=self.c.id, account_id=self.c.account_id, now=self.now)
-        )
+        self.effects.append(self._say.release(command))
 
     # ------------------------------------------------------------------------------------------ the end of the instant
 
@@ -534,33 +509,15 @@ class Turn:
         """Ask the ledger for the first candidate; until it answers, nothing is written about any of them."""
         (judged, channel), *rest = candidates
         c, o = self.c, judged.opportunity
-        answer_by = self.policy.ledger.answer_seconds * SECOND
-        command = command_id(c.id, o.trigger, o.subject)
         c.awaiting = Awaiting(
             opportunity_id=o.id,
-            command_id=command,
+            command_id=command_id(c.id, o.trigger, o.subject),
             moment=moment,
             channel=channel,
-            give_up=self.now + answer_by,
+            give_up=self.now + self.policy.ledger.answer_seconds * SECOND,
             rest=tuple((other.opportunity.id, ch) for other, ch in rest),
         )
-        rule = self.policy.triggers[o.trigger]
-        self.effects.append(
-            ReservationRequested(
-                command_id=command,
-                opportunity_id=o.id,
-                customer_id=c.id,
-                account_id=c.account_id,
-                email_hmac=word(c.email_hmac),
-                segment=word(c.segment),
-                trigger=o.trigger,
-                priority=rule.priority,
-                raw_score=propensity.score(c, self.now, self.policy).raw,
-                due=moment,
-                valid_until=moment + answer_by,
-                now=self.now,
-            )
-        )
+        self.effects.append(self._say.request(o, moment))
 
     def _emit(self, judged: Judged, awaiting: Awaiting) -> None:
         """The ask goes out (or is withheld by holdout or shadow, and counts all the same); rivals are superseded."""
@@ -603,27 +560,7 @@ class Turn:
         written = self._decide(o, outcome, verdicts, score, Emission(mode, first, rivals, awaiting.command_id))
         c.asks = (*c.asks[:-1], replace(ask, opportunity=written))
         if outcome in ("asked", "soft"):
-            self.effects.append(
-                AskRequested(
-                    command_id=awaiting.command_id,
-                    decision_id=decision_id(o.id, written.written),
-                    opportunity_id=o.id,
-                    customer_id=c.id,
-                    account_id=c.account_id,
-                    trigger=o.trigger,
-                    subject=o.subject,
-                    mode=mode,
-                    template=rule.template,
-                    variables=o.variables,
-                    channels=moments.command_channels(first, c, moment, self.zone, policy),
-                    not_before=moment,
-                    expires_at=expires,
-                    reason_theme=o.theme,
-                    score=score,
-                    policy=PolicyRef(name=policy.name, hash=policy.hash),
-                    traceparent=o.traceparent,
-                )
-            )
+            self.effects.append(self._say.ask(c.asks[-1], mode, score))
         self._supersede(awaiting)
 
     def _supersede(self, awaiting: Awaiting) -> None:
@@ -659,30 +596,14 @@ class Turn:
         expires = min(self._expires(o, moment, first), self._without_reason_at(o))
         asked = replace(o, reason_asked_at=moment, ready=self._without_reason_at(o))
         judged = Judged(asked, self._verdicts(asked))
-        command = reason_command_id(c.id, o.trigger, o.subject)
-        c.asks = (*c.asks, Ask(asked, command, moment, expires, "reason", first))
         score = propensity.score(c, self.now, self.policy)
+        question = Ask(asked, reason_command_id(c.id, o.trigger, o.subject), moment, expires, "reason", first)
+        c.asks = (*c.asks, question)  # the decision's next_eligible_at includes it
         written = self._decide(asked, "pending", judged.verdicts, score)
         self._keep(written)
         self.judged[o.id] = Judged(written, judged.verdicts)
         self.moment_channels.pop(o.id, None)
-        self.effects.append(
-            ReasonAsked(
-                command_id=command,
-                decision_id=decision_id(o.id, written.written),
-                opportunity_id=o.id,
-                customer_id=c.id,
-                account_id=c.account_id,
-                trigger=o.trigger,
-                subject=o.subject,
-                template="reason",
-                channels=moments.command_channels(first, c, moment, self.zone, self.policy),
-                not_before=moment,
-                expires_at=expires,
-                policy=PolicyRef(name=self.policy.name, hash=self.policy.hash),
-                traceparent=o.traceparent,
-            )
-        )
+        self.effects.append(self._say.question(replace(question, opportunity=written)))
 
     def _expires(self, o: Opportunity, moment: int, channel: Channel) -> int:
         rules = self.policy.moments
@@ -711,19 +632,7 @@ class Turn:
             written = self._write(ask.opportunity, "cancelled", verdicts)
         cancelled = replace(ask, cancelled=True, opportunity=written)
         self.c.asks = tuple(cancelled if a.command_id == ask.command_id else a for a in self.c.asks)
-        self.effects.append(
-            AskCancelled(
-                command_id=ask.command_id,
-                decision_id=decision_id(written.id, written.written),
-                opportunity_id=written.id,
-                customer_id=self.c.id,
-                account_id=self.c.account_id,
-                trigger=written.trigger,
-                gate=gate,
-                reason=why,
-                cancelled_at=self.now,
-            )
-        )
+        self.effects.append(self._say.cancellation(ask, written, gate, why))
 
     def _next_due(self) -> int | None:
         """The earliest instant after now at which something can change without an event."""
@@ -758,45 +667,8 @@ class Turn:
         emission: Emission | None = None,
     ) -> Opportunity:
         """Write the opportunity's next decision, and return the opportunity that knows it."""
-        n = o.written + 1
-        asked, waits_until = gates.last_asked(self.c, self.policy), gates.answers_end(self.c, self.now, self.policy)
-        eligible = None
-        if asked is not None and "stop" not in self.c.answers:
-            eligible = max(asked + self.policy.caps.customer_days * DAY, waits_until or 0)
-        self.effects.append(
-            Decision(
-                decision_id=decision_id(o.id, n),
-                opportunity_id=o.id,
-                customer_id=self.c.id,
-                account_id=self.c.account_id,
-                trigger=o.trigger,
-                subject=o.subject,
-                outcome=outcome,
-                reasons=tuple(v.reason() for v in verdicts),
-                score=score,
-                mode=emission.mode if emission else None,
-                channel=emission.channel if emission else None,
-                window=Window(opens=o.t0, deadline=o.deadline),
-                settled=o.settled,
-                time_zone=TimeZone(name=self.zone.name, source=self.zone.source),
-                rivals=emission.rivals if emission else (),
-                command_id=emission.command_id if emission else None,
-                policy=PolicyRef(name=self.policy.name, hash=self.policy.hash),
-                decided_at=self.now,
-                next_eligible_at=eligible,
-                flags=o.flags,
-            )
-        )
-        return replace(o, written=n, last=_fingerprint(outcome, verdicts))
-
-
-class Emission(NamedTuple):
-    """What a decision that asks adds to the explanation."""
-
-    mode: Mode
-    channel: Channel
-    rivals: tuple[Rival, ...]
-    command_id: str
+        self.effects.append(self._say.decision(o, outcome, verdicts, score, emission))
+        return replace(o, written=o.written + 1, last=_fingerprint(outcome, verdicts))
 
 
 def _fingerprint(outcome: Outcome, verdicts: tuple[Verdict, ...]) -> int:

@@ -1,8 +1,8 @@
 """CloudEvents over HTTP → records of a source topic.
 
-The HTTP and the Kafka protocol binding of CloudEvents 1.0: structured and batched events go on as they are, one record
-each; of a binary event the ``ce-`` headers become ``ce_`` headers. Only the envelope is looked at here: what a type or a
-body must be is the business of whoever reads the topic.
+The HTTP and the Kafka protocol binding of CloudEvents 1.0: structured and batched events go on as they are, one
+record each; of a binary event the ``ce-`` headers become ``ce_`` headers. Only the envelope is looked at here: what a
+type or a body must be is the business of whoever reads the topic.
 """
 
 from __future__ import annotations

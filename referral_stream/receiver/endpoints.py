@@ -94,8 +94,8 @@ def _borne(authorization: str | None, tokens: Iterable[bytes]) -> Verdict:
                 return Verdict.FORGED
         case _:
             return Verdict.UNSIGNED
-    known = any([hmac.compare_digest(given, token) for token in tokens])
-    return Verdict.AUTHENTIC if known else Verdict.FORGED
+    found = [hmac.compare_digest(given, token) for token in tokens]
+    return Verdict.AUTHENTIC if any(found) else Verdict.FORGED
 
 
 def endpoints(settings: ReceiverSettings) -> dict[str, Endpoint]:
@@ -138,12 +138,14 @@ def _credentials(
     """The credentials of a kind by vendor; what is wrong with one becomes a fault."""
     found = {}
     for vendor, secret in given.items():
+        variable = f"{PREFIX}{kind}_{vendor.upper()}"
+        if vendor not in BY_NAME:
+            faults.append(f"{variable}: {_unknown(vendor, BY_NAME)}")
+            continue
         try:
-            if vendor not in BY_NAME:
-                raise ValueError(_unknown(vendor, BY_NAME))
             found[vendor] = _several(secret, vendor, make)
         except ValueError as error:
-            faults.append(f"{PREFIX}{kind}_{vendor.upper()}: {error}")
+            faults.append(f"{variable}: {error}")
     return found
 
 

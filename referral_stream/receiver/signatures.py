@@ -1,9 +1,9 @@
 """How vendors sign their webhooks: one row each, as the vendor documents it.
 
-Everything here is pure: the request, the key and the time are arguments, and the answer is a value. Digests are compared
-as bytes, in constant time. Four vendors sign the time as well; for those a request is good for ``REPLAY_WINDOW`` only.
-The others sign the body alone: their requests can be replayed by whoever has recorded one, and what is sent twice is
-taken once because of its event id.
+Everything here is pure: the request, the key and the time are arguments, and the answer is a value. Digests are
+compared as bytes, in constant time. Four vendors sign the time as well; for those a request is good for
+``REPLAY_WINDOW`` only. The others sign the body alone: their requests can be replayed by whoever has recorded one, and
+what is sent twice is taken once because of its event id.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final, Literal, TypeAlias
 from referral_stream.core.instants import MINUTE, SECOND, parse_instant
 
 REPLAY_WINDOW: Final = 5 * MINUTE
-"""How far from now, before or after, a signed time may be: the tolerance of Stripe's, HubSpot's and Svix's libraries."""
+"""How far from now, before or after, a signed time may be: what Stripe's, HubSpot's and Svix's own libraries allow."""
 
 Algorithm: TypeAlias = Literal["sha1", "sha256"]
 
@@ -61,7 +61,8 @@ def _mac(key: bytes, message: bytes, algorithm: Algorithm = "sha256") -> bytes:
 
 def _same(expected: bytes, given: Iterable[bytes]) -> bool:
     """Whether one of them is the expected digest; looks at all of them."""
-    return any([hmac.compare_digest(expected, each) for each in given])
+    found = [hmac.compare_digest(expected, each) for each in given]
+    return any(found)
 
 
 def _unhex(text: str) -> bytes:
@@ -159,10 +160,10 @@ def _hubspot(request: Signed, secret: bytes, now: int) -> Verdict:
 
 def _standard(request: Signed, secret: bytes, now: int) -> Verdict:
     """Standard Webhooks: ``v1,BASE64 v1,BASE64``: HMAC-SHA256 of ``id.SECONDS.body``."""
-    given, id, time = (request.headers.get(f"webhook-{part}") for part in ("signature", "id", "timestamp"))
-    if given is None or id is None or time is None:
+    given, name, time = (request.headers.get(f"webhook-{part}") for part in ("signature", "id", "timestamp"))
+    if given is None or name is None or time is None:
         return Verdict.UNSIGNED
-    expected = _mac(secret, f"{id}.{time}.".encode("utf-8", "replace") + request.body)
+    expected = _mac(secret, f"{name}.{time}.".encode("utf-8", "replace") + request.body)
     versions = [each.partition(",") for each in given.split()]
     if not _same(expected, [_unbase64(digest) for version, _, digest in versions if version == "v1"]):
         return Verdict.FORGED

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outbound import arrival, decode_event, effect_key, encode_effect
-from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.asks import (
     AskCancelled,
     AskRequested,
@@ -30,8 +30,8 @@ from referral_stream.core.asks import (
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.customer import Customer
-from referral_stream.core.events import Event
+from referral_stream.core.customer import Customer, hash64
+from referral_stream.core.events import DeadletterReplayed, Event
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import Advanced, step
 from referral_stream.stream.codec import Stored, decode_customer, encode_customer, encode_wakeup
@@ -97,6 +97,9 @@ class Decide:
             self.counts["undecodable"] += 1
             outputs.append(dead_letter_output(self.topics, raw, str(error), "decide", max(raw.timestamp, customer.now)))
             return customer
+        if event.type == DeadletterReplayed.type and not _went_through(raw, customer):
+            self.counts["still_quarantined"] += 1
+            return customer
         try:
             advanced = step(self.policy, customer, [event], now)
         except Exception as error:  # a fault of ours: it must neither let an ask slip out nor stop the partition
@@ -146,6 +149,22 @@ class Decide:
             if due != woken_before[key]:
                 wakeups[key] = None if due is None else encode_wakeup(due, stored.mark)
         return {"customers": customers, "wakeups": wakeups}
+
+
+EVENTS_HEADER = "events"
+"""On ``deadletter.replayed``: which events the customer must have taken for the hold to end."""
+
+
+def events_header(events: Iterable[Event]) -> Headers:
+    """The header that names these facts; none where there are none."""
+    names = " ".join(f"{hash64(event.source, event.id):016x}" for event in events)
+    return ((EVENTS_HEADER, names.encode()),) if names else ()
+
+
+def _went_through(raw: RawRecord, customer: Customer) -> bool:
+    """Whether the customer has taken every event named: one that failed again, just before, has left no trace."""
+    taken = {f"{event:016x}" for event in customer.seen}
+    return all(name in taken for name in (raw.header(EVENTS_HEADER) or "").split())
 
 
 def _read(raw: RawRecord) -> tuple[int, Event]:

@@ -327,6 +327,18 @@ def test_salt_and_share_are_the_policys() -> None:
     assert not any(gates.is_held_out(Customer(id=n), nobody) for n in names)
 
 
+def test_the_share_is_exact() -> None:
+    """Of many names the two on either side of the limit: one of them is held out."""
+    inside, outside = (
+        pick(limit for limit in (share(f"customer {n}") for n in range(20_000)) if (limit < 0.05) is held)
+        for pick, held in ((max, True), (min, False))
+    )
+    by_share = {share(name): name for name in (f"customer {n}" for n in range(20_000))}
+
+    assert gates.is_held_out(Customer(id=by_share[inside]), Policy())
+    assert not gates.is_held_out(Customer(id=by_share[outside]), Policy())
+
+
 HELD = next(name for name in (f"customer {n}" for n in range(1_000)) if share(name) < 0.05)
 
 

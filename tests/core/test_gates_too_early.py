@@ -119,7 +119,7 @@ def test_value_must_have_been_realised(value: list[Event], said: str) -> None:
     assert early(*value, without=("usage.compared",)) == said
 
 
-@pytest.mark.parametrize(("days", "said"), [(29, "until milestone.reached"), (30, "pass")])
+@pytest.mark.parametrize(("days", "said"), [(29, "until milestone.reached"), (30, "pass"), (31, "pass")])
 def test_thirty_local_dates_of_use_are_value(days: int, said: str) -> None:
     uses = [fact(ev.UsageRecorded(), NOW - (2 * n + 1) * DAY) for n in range(days)]
     assert early(*uses, without=("usage.compared",)) == said

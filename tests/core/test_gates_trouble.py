@@ -57,6 +57,14 @@ WAITS: dict[str, tuple[int, list[Event]]] = {
     "a cancellation considered and reverted": (
         30, then(ev.CancellationConsidered(subscription_id=SUB), ev.CancellationReverted(subscription_id=SUB)),
     ),
+    "a cancellation considered again": (
+        120,
+        then(
+            ev.CancellationConsidered(subscription_id=SUB),
+            ev.CancellationReverted(subscription_id=SUB),
+            ev.CancellationConsidered(subscription_id=SUB),
+        ),
+    ),
     "a cancellation scheduled and reverted": (
         30, then(ev.CancellationScheduled(subscription_id=SUB), ev.CancellationReverted(subscription_id=SUB)),
     ),
@@ -135,6 +143,18 @@ OPEN: dict[str, tuple[str, list[Event]]] = {
     "a cancellation considered, then scheduled": (
         "cancellation.reverted",
         then(ev.CancellationConsidered(subscription_id=SUB), ev.CancellationScheduled(subscription_id=SUB)),
+    ),
+    "a cancellation scheduled again": (
+        "cancellation.reverted",
+        then(
+            ev.CancellationScheduled(subscription_id=SUB),
+            ev.CancellationReverted(subscription_id=SUB),
+            ev.CancellationScheduled(subscription_id=SUB),
+        ),
+    ),
+    "a cancellation scheduled, then the trial converted": (
+        "cancellation.reverted",
+        then(ev.CancellationScheduled(subscription_id=SUB), ev.TrialEnded(subscription_id=SUB, converted=True)),
     ),
     "a cancellation scheduled after the renewal": (
         "cancellation.reverted",

@@ -144,6 +144,14 @@ def test_a_quiet_start_that_comes_twice_is_the_first() -> None:
     assert moments.is_quiet(utc("2026-10-25 01:15"), here(BERLIN), rules)  # 02:15 for the second time
 
 
+def test_a_day_whose_quiet_hours_begin_before_they_end_has_no_time_for_mail() -> None:
+    """Quiet until 02:10 for the second time (01:10Z), and again from 02:50 for the first time (00:50Z)."""
+    rules = Moments(slot_weekday=None, quiet_weekdays=(), quiet_from="02:50", quiet_until="02:10")
+    night = utc("2026-10-24 23:00")
+    assert moments.first_email_instant(night, utc("2026-10-25 23:00"), here(BERLIN), rules) is None
+    assert moments.first_email_instant(night, night + 2 * DAY, here(BERLIN), rules) == utc("2026-10-26 01:10")
+
+
 @pytest.mark.parametrize(
     ("start", "instant"),
     [("2026-03-23 09:00", "2026-03-27 12:00"), ("2026-03-30 09:00", "2026-04-03 11:00")],
@@ -550,6 +558,25 @@ def test_the_planned_slot_is_shown_while_it_settles_and_after() -> None:
 
     assert (moment.answer, moment.until) == ("until", "2026-06-19T11:00:00.000Z")
     assert [reason.answer for reason in asked.reasons] == ["pass"] * 14
+
+
+def test_it_is_told_whether_it_settles_or_waits_for_its_slot() -> None:
+    held, free = ticket_opened("Thu 14:05"), ticket_solved("Thu 14:10", rating="positive")
+    again, freed = ticket_opened("Fri 09:00", "t2"), ticket_solved("Fri 09:30", "t2", "positive")
+
+    story = replay(a_customer(), nps(9, "Thu 14:00"), held, free, again, freed)
+
+    told = [
+        (shown(d.decided_at), r.saw) for d in story.decisions("nps_promoter") for r in d.reasons if r.gate == "moment"
+    ]
+    assert told == [
+        ("Thu 14:00", "settling"),
+        ("Thu 14:05", "settling"),
+        ("Thu 14:10", "settling"),
+        ("Fri 09:00", "waits for its slot"),
+        ("Fri 09:30", "waits for its slot"),
+        ("Fri 13:00", "clear"),
+    ]
 
 
 def test_the_wait_for_a_moment_is_measured_in_hours_not_in_days() -> None:

@@ -8,14 +8,15 @@ from uuid import NAMESPACE_URL, uuid5
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import namespace
+from referral_stream.core.asks import Decision, namespace
 from referral_stream.core.events import Data, Event
-from referral_stream.core.instants import DAY, MINUTE
+from referral_stream.core.instants import DAY, HOUR, MINUTE
 from referral_stream.core.opportunity import command_id, decision_id, opportunity_id
 from referral_stream.core.policy import Policy
 from referral_stream.core.triggers import Reason, reason_in
 from tests.builders import (
     AROUND,
+    ByHand,
     a_customer,
     a_policy,
     arriving,
@@ -279,20 +280,20 @@ def test_of_equal_priority_the_earliest_deadline_speaks() -> None:
 
 def test_of_equal_deadlines_the_earliest_opening_speaks_and_then_the_smaller_id() -> None:
     ids = {subject: opportunity_of("peer_mentioned", subject) for subject in ("p", "q", "r", "s", "t")}
-    praised = opportunity_of(FEEDBACK, "post-1")
+    praised = opportunity_of(FEEDBACK, "post-2")
     assert min(ids.values()) < praised < max(ids.values())
 
     equal = a_policy(triggers={"peer_mentioned": {"priority": 30, "window_hours": 47}})
     for subject in ids:  # both windows end on Wednesday at 09:00, and both are free to speak on Monday at 12:00
         peer = fact(ev.PeerMentioned(peer_ref=subject), "Mon 10:00")
         held, free = fact(ev.TicketOpened(ticket_id="t"), "Mon 09:05"), ticket_solved("Mon 12:00", "t", "positive")
-        story = replay(a_customer(), compliment("Mon 09:00"), held, peer, free, policy=equal)
+        story = replay(a_customer(), compliment("Mon 09:00", "post-2"), held, peer, free, policy=equal)
         assert story.ask.opportunity_id == praised
 
     same = a_policy(triggers={"peer_mentioned": {"priority": 30}})
     for subject, mentioned in ids.items():
         peer = fact(ev.PeerMentioned(peer_ref=subject), "Mon 12:00")
-        story = replay(a_customer(), peer, compliment("Mon 12:00"), policy=same)
+        story = replay(a_customer(), peer, compliment("Mon 12:00", "post-2"), policy=same)
         assert story.ask.opportunity_id == min(mentioned, praised)
 
 
@@ -346,6 +347,19 @@ def test_nothing_is_written_before_those_thirty_days_and_then_the_window_is_seve
     opened = story.decisions("referral_converted")[0]
     assert (opened.decided_at, opened.settled) == (T0, T0 + 5 * MINUTE)
     assert (opened.window.opens, opened.window.deadline) == (T0, T0 + 7 * DAY)
+
+
+def test_conversions_that_come_due_together_open_in_the_order_of_their_time() -> None:
+    """A timer that comes late finds both; the earlier one is open when the later one comes."""
+    by_hand = ByHand(happy_customer())
+    for n, name in enumerate(("later", "earlier")):
+        when = CONVERTED + (1 - n) * MINUTE
+        by_hand.at(CONVERTED + n * HOUR, status("converted", when, name))
+
+    effects = by_hand.at(T0 + MINUTE)
+
+    decided = [(each.subject, each.outcome) for each in effects if isinstance(each, Decision)]
+    assert decided == [("earlier", "duplicate"), ("earlier", "pending")]
 
 
 def test_a_conversion_opens_once() -> None:

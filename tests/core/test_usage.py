@@ -53,6 +53,38 @@ def test_one_use_decides_whether_it_is_exactly_forty_percent(last: int, fell: bo
     assert (lived([10] * 28 + [6, 6, 6, 6, 6, 6, last]).drop is not None) is fell
 
 
+@pytest.mark.parametrize(("more", "fell"), [(0, True), (1, False)])
+def test_one_use_in_many_decides_as_well(more: int, fell: bool) -> None:
+    assert (lived([10_000] * 28 + [6_000] * 6 + [6_000 + more]).drop is not None) is fell
+
+
+@pytest.mark.parametrize(("fewer", "ended"), [(1, None), (0, FIRST + 42)])
+def test_one_use_in_many_decides_whether_it_is_over(fewer: int, ended: int | None) -> None:
+    drop = lived([10_000] * 28 + [0] * 7 + [8_000] * 6 + [8_000 - fewer]).drop
+    assert drop is not None
+    assert drop.ended_day == ended
+
+
+@pytest.mark.parametrize(("day", "base"), [(0, 28 * 10), (1, 28 * 10 + 100), (28, 28 * 10 + 100), (29, None)])
+def test_the_baseline_is_that_of_the_35th_to_the_8th_day_before(day: int, base: int | None) -> None:
+    """Day 36 is judged, on days 1 to 28; day 0 is too old for the baseline, day 29 belongs to the last week."""
+    customer = Customer(id="ana")
+    usage.judge(customer, FIRST + 35, POLICY)
+    for each in range(36):
+        fold(customer, used(each, 10 if each < 29 else 6))
+    fold(customer, used(day, 100, n=1))
+
+    usage.judge(customer, FIRST + 36, POLICY)
+
+    assert customer.drop == (None if base is None else Drop(base_sum=base, base_days=28))
+
+
+def test_what_happened_before_anything_was_heard_of_a_customer_is_not_judged() -> None:
+    customer = state(*(used(day, 10 if day < 28 else 1) for day in range(35)))
+    usage.judge(customer, FIRST + 35, POLICY)
+    assert (customer.judged_day, customer.drop) == (FIRST + 35, None)
+
+
 @pytest.mark.parametrize(("history", "drop"), [(13, None), (14, Drop(base_sum=70, base_days=7))])
 def test_there_is_no_baseline_before_the_fourteenth_day(history: int, drop: Drop | None) -> None:
     customer = Customer(id="ana")
@@ -80,6 +112,12 @@ def test_a_baseline_of_nothing_is_none() -> None:
     fold(idle_for_long, used(0, 5))
     usage.judge(idle_for_long, FIRST + 61, POLICY)
     assert idle_for_long.drop is None
+
+    used_once = Customer(id="ana")
+    usage.judge(used_once, FIRST + 35, POLICY)
+    fold(used_once, used(0, 5))  # on the 36th day before: four weeks and a week of nothing follow
+    usage.judge(used_once, FIRST + 36, POLICY)
+    assert used_once.drop is None
 
 
 @pytest.mark.parametrize("silent_days", [3, 4, 30])
@@ -128,6 +166,23 @@ def test_a_day_is_judged_once_on_what_was_known_then() -> None:
     usage.judge(customer, FIRST + 35, POLICY)
 
     assert customer.drop == known == Drop(base_sum=280, base_days=28)
+
+
+def test_a_day_that_was_judged_is_not_judged_again_with_the_next() -> None:
+    customer = lived([10] * 28 + [6] * 6 + [7])
+    assert customer.drop is None
+
+    fold(customer, used(10, 100, n=1))  # too late: with it, the week before day 35 would have been a drop
+    fold(customer, used(35, 100))
+    usage.judge(customer, FIRST + 36, POLICY)
+
+    assert customer.drop is None
+
+
+def test_what_was_judged_stays_judged_when_an_earlier_day_is_asked_for() -> None:
+    customer = lived([10] * 28)
+    usage.judge(customer, FIRST + 27, POLICY)
+    assert customer.judged_day == FIRST + 28
 
 
 def test_a_long_absence_is_judged_only_as_long_as_something_can_change() -> None:
@@ -215,6 +270,21 @@ def test_days_are_forgotten_only_when_the_use_has_been_long_enough_for_every_zon
     assert not sparse.used_for_long
     assert steady.used_for_long
     assert min(steady.usage) == FIRST + 100 - usage.HISTORY_DAYS
+
+
+@pytest.mark.parametrize(("days", "long"), [(59, False), (60, True)])
+def test_twice_as_many_days_in_utc_are_long_enough_for_every_zone(days: int, long: bool) -> None:
+    customer = lived([1] * days)
+    assert customer.used_for_long is long
+    assert len(customer.usage) == (usage.HISTORY_DAYS if long else days)
+
+
+def test_after_a_long_absence_no_day_is_left() -> None:
+    customer = lived([1] * 60)
+    usage.judge(customer, FIRST + 59 + usage.HISTORY_DAYS, POLICY)
+    assert list(customer.usage) == [FIRST + 59]
+    usage.judge(customer, FIRST + 60 + usage.HISTORY_DAYS, POLICY)
+    assert customer.usage == {}
 
 
 @pytest.mark.parametrize(("now", "midnight"), [(START - 1, START), (START, START + DAY), (START + 1, START + DAY)])

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any, TypeAlias
-from zoneinfo import ZoneInfo
+
+from referral_stream.core.zones import zone
 
 Row: TypeAlias = tuple[str, ...]
 Message: TypeAlias = dict[str, Any]
@@ -26,7 +27,7 @@ NOTHING = "–"
 def rows_of(outputs: Mapping[str, bytes]) -> dict[str, list[Row]]:
     """The outputs of a replay as rows, by file name."""
     decisions, asks, letters = (_messages(outputs[name]) for name in COLUMNS)
-    zones = {decision["id"]: ZoneInfo(decision["data"]["time_zone"]["name"]) for decision in decisions}
+    zones = {decision["id"]: zone(decision["data"]["time_zone"]["name"]) for decision in decisions}
     return {
         "decisions.jsonl": _numbered(_decision(each["data"], zones[each["id"]]) for each in decisions),
         "asks.jsonl": _numbered(_ask(each, zones[each["data"]["decision_id"]]) for each in asks),
@@ -56,10 +57,8 @@ def rows_in(readme: str) -> dict[str, list[Row]]:
 
 def as_markdown(file: str, rows: list[Row]) -> str:
     """A table of one file, as it stands in a README."""
-    heading = COLUMNS[file]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (heading, *rows)).replace(
-        "\n", f"\n{'|---' * len(heading)}|\n", 1
-    )
+    heading, *others = (f"| {' | '.join(row)} |" for row in (COLUMNS[file], *rows))
+    return "\n".join((heading, "|---" * len(COLUMNS[file]) + "|", *others))
 
 
 def _messages(content: bytes) -> list[Message]:
@@ -70,26 +69,26 @@ def _numbered(rows: Iterator[Row]) -> list[Row]:
     return [(str(number), *row) for number, row in enumerate(rows, 1)]
 
 
-def _decision(data: Message, zone: ZoneInfo) -> Row:
+def _decision(data: Message, local: tzinfo) -> Row:
     blocking = (reason for reason in data["reasons"] if reason["answer"] != "pass")
-    held_back = "; ".join(_held_back(reason, zone, data["decided_at"]) for reason in blocking)
-    at = _wall(data["decided_at"], zone)
+    held_back = "; ".join(_held_back(reason, local, data["decided_at"]) for reason in blocking)
+    at = _wall(data["decided_at"], local)
     return at, data["customer_id"], data["trigger"], data["outcome"], held_back or NOTHING
 
 
-def _held_back(reason: Message, zone: ZoneInfo, decided_at: str) -> str:
+def _held_back(reason: Message, local: tzinfo, decided_at: str) -> str:
     match reason["answer"]:
         case "until":
-            return f"{reason['gate']} until {_wall(reason['until'], zone, decided_at)}"
+            return f"{reason['gate']} until {_wall(reason['until'], local, decided_at)}"
         case "until_event":
             return f"{reason['gate']} until {reason['until']}"
         case answer:
             return f"{reason['gate']} {answer}"
 
 
-def _ask(message: Message, zone: ZoneInfo) -> Row:
+def _ask(message: Message, local: tzinfo) -> Row:
     data = message["data"]
-    who = _wall(message["time"], zone), data["customer_id"], data["trigger"]
+    who = _wall(message["time"], local), data["customer_id"], data["trigger"]
     match message["type"]:
         case "referral.ask.cancelled":
             return *who, f"cancelled by {data['gate']}", NOTHING, NOTHING, NOTHING
@@ -97,7 +96,7 @@ def _ask(message: Message, zone: ZoneInfo) -> Row:
             command, score = "reason first", NOTHING
         case _:
             command, score = data["mode"], str(data["score"]["value"])
-    return *who, command, score, ", ".join(data["channels"]), _wall(data["expires_at"], zone, message["time"])
+    return *who, command, score, ", ".join(data["channels"]), _wall(data["expires_at"], local, message["time"])
 
 
 def _letter(record: Message) -> Row:
@@ -106,11 +105,10 @@ def _letter(record: Message) -> Row:
     return f"line {line} of the log", headers["error"].partition(":")[0]
 
 
-def _wall(text: str, zone: ZoneInfo, seen_from: str | None = None) -> str:
+def _wall(text: str, local: tzinfo, seen_from: str | None = None) -> str:
     """An instant (RFC 3339) as "Thu 10 Sep 12:30"; with its year if that is not the year it is ``seen_from``."""
-    instant = datetime.fromisoformat(text)
-    local = instant.astimezone(zone)
-    other_year = seen_from is not None and local.year != datetime.fromisoformat(seen_from).astimezone(zone).year
-    precision = "milliseconds" if local.microsecond else "seconds" if local.second else "minutes"
-    year = f" {local.year}" if other_year else ""
-    return f"{local:%a} {local.day} {local:%b}{year} {local.time().isoformat(precision)}"
+    wall = datetime.fromisoformat(text).astimezone(local)
+    other_year = seen_from is not None and wall.year != datetime.fromisoformat(seen_from).astimezone(local).year
+    precision = "milliseconds" if wall.microsecond else "seconds" if wall.second else "minutes"
+    year = f" {wall.year}" if other_year else ""
+    return f"{wall:%a} {wall.day} {wall:%b}{year} {wall.time().isoformat(precision)}"

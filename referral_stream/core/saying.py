@@ -1,0 +1,186 @@
+"""Commands, decisions and requests as values: what a step says, made from the state it has just reached.
+
+Nothing is decided here: who calls has decided, and these functions write it down.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from referral_stream.core import gates, moments, propensity
+from referral_stream.core.asks import (
+    AskCancelled,
+    AskRequested,
+    Decision,
+    GateName,
+    OpportunityOpened,
+    Outcome,
+    PolicyRef,
+    ReasonAsked,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
+    Rival,
+    Score,
+    TimeZone,
+    Window,
+)
+from referral_stream.core.customer import Customer, word
+from referral_stream.core.events import Channel
+from referral_stream.core.gates import Verdict
+from referral_stream.core.instants import DAY, SECOND
+from referral_stream.core.opportunity import Ask, Opportunity, command_id, decision_id
+from referral_stream.core.policy import Mode, Policy
+from referral_stream.core.windows import Zone
+
+
+class Emission(NamedTuple):
+    """What a decision that asks adds to the explanation."""
+
+    mode: Mode
+    channel: Channel
+    rivals: tuple[Rival, ...]
+    command_id: str
+
+
+class Speaker(NamedTuple):
+    """Who speaks: one customer's state at an instant, under a policy."""
+
+    policy: Policy
+    customer: Customer
+    zone: Zone
+    now: int
+
+    @property
+    def _policy(self) -> PolicyRef:
+        return PolicyRef(name=self.policy.name, hash=self.policy.hash)
+
+    def decision(
+        self,
+        o: Opportunity,
+        outcome: Outcome,
+        verdicts: tuple[Verdict, ...],
+        score: Score,
+        emission: Emission | None = None,
+    ) -> Decision:
+        """The opportunity's next decision."""
+        c, policy = self.customer, self.policy
+        asked, waits_until = gates.last_asked(c, policy), gates.answers_end(c, self.now, policy)
+        eligible = None
+        if asked is not None and "stop" not in c.answers:
+            eligible = max(asked + policy.caps.customer_days * DAY, waits_until or 0)
+        return Decision(
+            decision_id=decision_id(o.id, o.written + 1),
+            opportunity_id=o.id,
+            customer_id=c.id,
+            account_id=c.account_id,
+            trigger=o.trigger,
+            subject=o.subject,
+            outcome=outcome,
+            reasons=tuple(v.reason() for v in verdicts),
+            score=score,
+            mode=emission.mode if emission else None,
+            channel=emission.channel if emission else None,
+            window=Window(opens=o.t0, deadline=o.deadline),
+            settled=o.settled,
+            time_zone=TimeZone(name=self.zone.name, source=self.zone.source),
+            rivals=emission.rivals if emission else (),
+            command_id=emission.command_id if emission else None,
+            policy=self._policy,
+            decided_at=self.now,
+            next_eligible_at=eligible,
+            flags=o.flags,
+        )
+
+    def ask(self, ask: Ask, mode: Mode, score: Score) -> AskRequested:
+        """The command of an ask whose decision has been written."""
+        c, o = self.customer, ask.opportunity
+        return AskRequested(
+            command_id=ask.command_id,
+            decision_id=decision_id(o.id, o.written),
+            opportunity_id=o.id,
+            customer_id=c.id,
+            account_id=c.account_id,
+            trigger=o.trigger,
+            subject=o.subject,
+            mode=mode,
+            template=self.policy.triggers[o.trigger].template,
+            variables=o.variables,
+            channels=moments.command_channels(ask.channel, c, ask.asked_at, self.zone, self.policy),
+            not_before=ask.asked_at,
+            expires_at=ask.expires_at,
+            reason_theme=o.theme,
+            score=score,
+            policy=self._policy,
+            traceparent=o.traceparent,
+        )
+
+    def question(self, ask: Ask) -> ReasonAsked:
+        """The command that asks for the reason first."""
+        c, o = self.customer, ask.opportunity
+        return ReasonAsked(
+            command_id=ask.command_id,
+            decision_id=decision_id(o.id, o.written),
+            opportunity_id=o.id,
+            customer_id=c.id,
+            account_id=c.account_id,
+            trigger=o.trigger,
+            subject=o.subject,
+            template="reason",
+            channels=moments.command_channels(ask.channel, c, ask.asked_at, self.zone, self.policy),
+            not_before=ask.asked_at,
+            expires_at=ask.expires_at,
+            policy=self._policy,
+            traceparent=o.traceparent,
+        )
+
+    def cancellation(self, ask: Ask, o: Opportunity, gate: GateName, why: str) -> AskCancelled:
+        """Takes a command back; ``o`` is the ask's opportunity with the decision that says so."""
+        return AskCancelled(
+            command_id=ask.command_id,
+            decision_id=decision_id(o.id, o.written),
+            opportunity_id=o.id,
+            customer_id=self.customer.id,
+            account_id=self.customer.account_id,
+            trigger=o.trigger,
+            gate=gate,
+            reason=why,
+            cancelled_at=self.now,
+        )
+
+    def opened(self, o: Opportunity) -> OpportunityOpened:
+        c = self.customer
+        return OpportunityOpened(
+            opportunity_id=o.id,
+            customer_id=c.id,
+            account_id=c.account_id,
+            trigger=o.trigger,
+            segment=word(c.segment),
+            now=self.now,
+        )
+
+    def request(self, o: Opportunity, moment: int) -> ReservationRequested:
+        """May this customer be asked at ``moment``?"""
+        c, policy = self.customer, self.policy
+        return ReservationRequested(
+            command_id=command_id(c.id, o.trigger, o.subject),
+            opportunity_id=o.id,
+            customer_id=c.id,
+            account_id=c.account_id,
+            email_hmac=word(c.email_hmac),
+            segment=word(c.segment),
+            trigger=o.trigger,
+            priority=policy.triggers[o.trigger].priority,
+            raw_score=propensity.score(c, self.now, policy).raw,
+            due=moment,
+            valid_until=moment + policy.ledger.answer_seconds * SECOND,
+            now=self.now,
+        )
+
+    def confirmation(self, command: str) -> ReservationConfirmed:
+        c = self.customer
+        return ReservationConfirmed(command_id=command, customer_id=c.id, account_id=c.account_id, now=self.now)
+
+    def release(self, command: str) -> ReservationReleased:
+        c = self.customer
+        return ReservationReleased(command_id=command, customer_id=c.id, account_id=c.account_id, now=self.now)

@@ -1,0 +1,254 @@
+"""The receiver's HTTP side: who is let in, how much at once, and what is answered when.
+
+``202`` means: the broker has it. Everything else means: it is yours still. A request passes, in this order: the
+endpoint (404), the shape of the request (405, 413, 415), the credentials as far as headers tell (401, 403), a place
+among the requests in hand (429), the body (400, 408, 413), its signature (403), the broker (413, 503).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from aiohttp import web
+
+from referral_stream.clock import Clock
+from referral_stream.contracts.records import SOURCE_HEADER
+from referral_stream.receiver.cloud_events import MEDIA_TYPES, NotAnEvent, SourceRecord, is_binary, records_of
+from referral_stream.receiver.endpoints import EVENTS, Endpoint
+from referral_stream.receiver.signatures import Signed, Verdict
+from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge
+
+logger = logging.getLogger(__name__)
+
+BODY_SECONDS: Final = 10.0
+"""How long a body may take to arrive: it holds a place meanwhile."""
+
+READY_SECONDS: Final = 1.0
+"""How long an answer of ``/ready`` holds, so that asking often does not become a load on the broker."""
+
+BUSY_RETRY_SECONDS: Final = 1
+BROKER_RETRY_SECONDS: Final = 5
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Refusal(Exception):
+    """A request that is not taken: status, a word for machines, and what to do about it."""
+
+    def __init__(self, status: int, error: str, detail: str = "", **headers: str) -> None:
+        super().__init__(error)
+        self.status, self.error, self.detail, self.headers = status, error, detail, headers
+
+    def response(self) -> web.Response:
+        body = {"error": self.error} | ({"detail": self.detail} if self.detail else {})
+        headers = {name.replace("_", "-"): value for name, value in self.headers.items()}
+        return web.json_response(body, status=self.status, headers=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one request and of all together."""
+
+    body_bytes: int
+    requests: int
+
+
+class Receiver:
+    """The handlers. ``public_url`` is what vendors call, before the path; without one it is the request's own.
+
+    ``draining`` is set when the process is about to end: it is not ready then, and still takes what reaches it.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, Endpoint],
+        writer: SourceWriter,
+        limits: Limits,
+        *,
+        public_url: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._endpoints = endpoints
+        self._writer = writer
+        self._limits = limits
+        self._public_url = public_url
+        self._clock = clock or Clock()
+        self._in_hand = 0
+        self._asking = asyncio.Lock()
+        self._ready, self._ready_until = False, 0.0
+        self.draining = False
+
+    def app(self) -> web.Application:
+        """The application; it starts nothing and ends nothing."""
+        app = web.Application(middlewares=[_in_json], client_max_size=self._limits.body_bytes)
+        app.router.add_post("/webhooks/{vendor}", self.webhook)
+        app.router.add_get("/webhooks/{vendor}", self.handshake)  # HEAD as well: Intercom and SurveyMonkey ask so
+        app.router.add_post("/events", self.events)
+        app.router.add_get("/live", self.live)
+        app.router.add_get("/ready", self.ready)
+        app.on_response_prepare.append(_anonymous)
+        return app
+
+    async def webhook(self, request: web.Request) -> web.Response:
+        """A vendor's webhook, as it came, to the vendor's topic."""
+        endpoint = self._endpoint(request.match_info["vendor"])
+        self._check_shape(request, is_json=_says_json(request.content_type))
+
+        def records(body: bytes) -> Sequence[SourceRecord]:
+            if not body:
+                raise Refusal(400, "empty", "there is no body")
+            return [SourceRecord(endpoint.topic, body, headers=((SOURCE_HEADER, endpoint.source.encode()),))]
+
+        return await self._take(request, endpoint, records)
+
+    async def events(self, request: web.Request) -> web.Response:
+        """CloudEvents: one in structured or binary mode, or a batch."""
+        if (endpoint := self._endpoints.get(EVENTS)) is None:
+            raise _no_endpoint()
+        media_type = request.content_type.lower()
+        self._check_shape(request, is_json=media_type in MEDIA_TYPES[:2] or is_binary(request.headers))
+
+        def records(body: bytes) -> Sequence[SourceRecord]:
+            found = records_of(media_type, request.headers, body, endpoint.topic)
+            if isinstance(found, NotAnEvent):
+                raise Refusal(400, "not_a_cloud_event", found.detail)
+            return found
+
+        return await self._take(request, endpoint, records)
+
+    async def handshake(self, request: web.Request) -> web.Response:
+        """Whether there is such an endpoint: some vendors look before they send."""
+        self._endpoint(request.match_info["vendor"])
+        return web.json_response({"receives": "POST"})
+
+    async def live(self, _request: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """200 while a broker answers and nobody has asked the process to end."""
+        async with self._asking:
+            now = asyncio.get_running_loop().time()
+            if now >= self._ready_until:
+                self._ready = await self._writer.answers()
+                self._ready_until = now + READY_SECONDS
+        ready = self._ready and not self.draining
+        return web.json_response({"ready": ready}, status=200 if ready else 503)
+
+    def _endpoint(self, vendor: str) -> Endpoint:
+        if vendor == EVENTS or vendor not in self._endpoints:
+            raise _no_endpoint()
+        return self._endpoints[vendor]
+
+    def _check_shape(self, request: web.Request, *, is_json: bool) -> None:
+        if not is_json:
+            raise Refusal(415, "media_type", "send JSON, and say so in Content-Type")
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Refusal(415, "content_encoding", "send the body uncompressed")
+        if (request.content_length or 0) > self._limits.body_bytes:
+            raise self._too_large()
+
+    async def _take(
+        self, request: web.Request, endpoint: Endpoint, records: Callable[[bytes], Sequence[SourceRecord]]
+    ) -> web.Response:
+        """Let the request in and pass on what it holds; returns when the broker has it. Raises Refusal."""
+        verdict = endpoint.glance(request.headers)
+        if verdict is not None:
+            _admit(verdict)
+        with self._place():
+            body = await _body(request)
+            if verdict is None:
+                signed = Signed(request.method, self._called(request), request.headers, body)
+                _admit(endpoint.verify(signed, self._clock.now()))
+            made = records(body)
+            try:
+                await self._writer.write(made)
+            except TooLarge:
+                raise self._too_large() from None
+            except NotWritten as reason:
+                logger.warning("not_written", extra={"source": endpoint.source, "cause": str(reason)})
+                detail = "send it again; what was written already is recognised by its id"
+                raise Refusal(503, "not_written", detail, Retry_After=str(BROKER_RETRY_SECONDS)) from None
+        logger.debug("accepted", extra={"source": endpoint.source, "records": len(made), "bytes": len(body)})
+        return web.json_response({"accepted": len(made)}, status=202)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._in_hand >= self._limits.requests:
+            raise Refusal(429, "busy", "too many requests at once", Retry_After=str(BUSY_RETRY_SECONDS))
+        self._in_hand += 1
+        try:
+            yield
+        finally:
+            self._in_hand -= 1
+
+    def _called(self, request: web.Request) -> str:
+        """The URL that the vendor called: a proxy in front may have another name, scheme and path than we have."""
+        before = self._public_url or f"{request.scheme}://{request.host}"
+        return f"{before}{request.raw_path}"
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, "too_large", f"at most {self._limits.body_bytes} bytes")
+
+
+def _no_endpoint() -> Refusal:
+    return Refusal(404, "no_endpoint", "nothing is received here, or no credential is set for it")
+
+
+def _says_json(media_type: str) -> bool:
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _admit(verdict: Verdict) -> None:
+    """Return for an authentic request. Raises Refusal for any other."""
+    match verdict:
+        case Verdict.AUTHENTIC:
+            return
+        case Verdict.UNSIGNED:
+            raise Refusal(401, verdict, "no signature, and no token", WWW_Authenticate="Bearer")
+        case Verdict.FORGED:
+            raise Refusal(403, verdict, "the signature or token is not ours")
+        case Verdict.STALE:
+            raise Refusal(403, verdict, "the signed time is more than five minutes from now")
+
+
+async def _body(request: web.Request) -> bytes:
+    """The whole body. Raises Refusal where it comes too slowly or breaks off, aiohttp's error where it is too large."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise Refusal(408, "slow", f"the body took more than {BODY_SECONDS:g} s") from None
+    except web.RequestPayloadError:
+        raise Refusal(400, "broken_off", "the body ends early") from None
+
+
+@web.middleware
+async def _in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal as JSON, and as an event in the log: with the endpoint's name, without a word of the request."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        _told(request, refusal.status, refusal.error)
+        return refusal.response()
+    except web.HTTPException as error:  # aiohttp's own: no such route, wrong method, body too large
+        _told(request, error.status, error.reason)
+        allowed: dict[str, Any] = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return Refusal(error.status, error.reason.lower().replace(" ", "_"), **allowed).response()
+
+
+def _told(request: web.Request, status: int, cause: str) -> None:
+    # Only names of ours get into the log: a path may hold anything.
+    resource = request.match_info.route.resource
+    vendor = request.match_info.get("vendor", "") if status != web.HTTPNotFound.status_code else ""
+    place = resource.canonical.replace("{vendor}", vendor or "*") if resource else "*"
+    logger.warning("refused", extra={"endpoint": place, "status": status, "cause": cause})
+
+
+async def _anonymous(_request: web.Request, response: web.StreamResponse) -> None:
+    """Which software answers, in which version, is nobody's business."""
+    response.headers.pop("Server", None)

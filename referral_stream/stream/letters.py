@@ -1,0 +1,400 @@
+"""Dead letters, listed and replayed: `referral-stream deadletters`.
+
+A replay runs the adapter again on the original record and appends what it says now to ``customer-events``, never to a
+source topic. Ids come from the payload or from the original's position, so what is replayed twice is taken once. The
+order is the argument: first the events are durable, then the mark that the letter has been replayed; after a crash
+between the two the events are appended again, and fall to their ids.
+
+A letter of stage ``decide`` is a record of ``customer-events``: it is appended again as it was. Where our own code had
+failed on it the customer is on hold, and ``deadletter.replayed`` ends that: it comes last, only if no other such letter
+of the customer is left, and names the events that must have gone through by then (the decide agent looks: one that
+failed again has changed nothing, and the hold stays). So the letters that hold one customer are replayed together, and
+are marked only when the hold may end. What fails again is a letter with the next attempt.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from referral_stream.contracts.adapted import Accepted, Refused, Skipped
+from referral_stream.contracts.aliases import Aliases
+from referral_stream.contracts.deadletters import (
+    ATTEMPT_HEADER,
+    PAYLOAD_OMITTED_HEADER,
+    Failure,
+    Replayed,
+    dead_letter,
+    failure,
+    original,
+    replayed,
+    replayed_headers,
+)
+from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.inbound import adapt
+from referral_stream.contracts.outbound import (
+    SOURCE,
+    arrival,
+    decode_event,
+    decode_request,
+    encode_event,
+    event_headers,
+    event_key,
+)
+from referral_stream.contracts.records import Headers, RawRecord
+from referral_stream.core.asks import derived_id
+from referral_stream.core.events import FACT_TYPES, DeadletterReplayed, Event
+from referral_stream.stream.admin import TopicsProblem
+from referral_stream.stream.apps import MAX_LETTER_BYTES, Deployment
+from referral_stream.stream.decide import events_header
+from referral_stream.stream.ingest import event_outputs
+from referral_stream.stream.known_aliases import read_aliases
+from referral_stream.stream.topic_reader import TopicReader, UnreadableTopic
+from referral_stream.stream.transport import Output, partition_of
+
+FAULT: Final = "fault"
+"""The cause of letters that are not the record's doing, but ours."""
+
+AT_ONCE: Final = 500
+"""Letters that are appended, and marked, together."""
+
+_STAGES: Final = ("ingest", "decide", "ledger")
+
+Progress = Callable[[int], None]
+"""Is told how many letters have been dealt with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter without its payload. ``partition`` and ``offset``: where it lies on ``dead-letters``."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    failure: Failure
+    topic: str
+    source_partition: int
+    source_offset: int
+    size_bytes: int
+    has_payload: bool
+    replayed: bool = False
+
+    @property
+    def cause(self) -> str:
+        return self.failure.error.partition(":")[0]
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it holds its customer: our code failed on a valid event."""
+        return self.failure.stage == "decide" and self.cause == FAULT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which letters are meant; None: any. ``customer`` is the key of the record, ``since`` epoch ms."""
+
+    stage: str | None = None
+    cause: str | None = None
+    topic: str | None = None
+    since: int | None = None
+    customer: str | None = None
+
+    def select(self, letters: Iterable[Letter], prefix: str = "") -> list[Letter]:
+        """The letters meant, in their order; ``topic`` may be given without the deployment's ``prefix``."""
+        return [letter for letter in letters if self._mean(letter, prefix)]
+
+    def _mean(self, letter: Letter, prefix: str) -> bool:
+        return (
+            self.stage in (None, letter.failure.stage)
+            and self.cause in (None, letter.cause)
+            and self.topic in (None, letter.topic, letter.topic.removeprefix(prefix))
+            and (self.since is None or letter.failure.occurred_at >= self.since)
+            and (self.customer is None or self.customer.encode() == letter.key)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """All dead letters, the newest first, each with its last attempt; ``unreadable`` records are none of ours."""
+
+    letters: tuple[Letter, ...]
+    unreadable: int
+
+    @property
+    def open(self) -> list[Letter]:
+        """Those that have not been replayed."""
+        return [letter for letter in self.letters if not letter.replayed]
+
+
+def together(selected: Sequence[Letter], box: Box) -> list[Letter]:
+    """The selected letters, and all others that hold the same customers."""
+    chosen = {letter.failure.id for letter in selected}
+    customers = {letter.key for letter in selected if letter.is_fault}
+    others = (letter for letter in box.open if letter.is_fault and letter.key in customers)
+    return [*selected, *(letter for letter in others if letter.failure.id not in chosen)]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a replay: letters by outcome, events appended, customers whose hold was ended or was not."""
+
+    letters: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    released: int = 0
+    held: int = 0
+
+
+async def read_box(deployment: Deployment) -> Box:
+    """All letters that are there now. Raises TopicsProblem."""
+    letters: dict[str, Letter] = {}
+    marks: dict[str, int] = {}
+    unreadable = 0
+    async for record in _records(deployment):
+        mark = replayed(record)
+        if mark is not None:
+            marks[mark.id] = max(mark.attempt, marks.get(mark.id, 0))
+            continue
+        try:
+            letter = _letter(record)
+        except Undecodable:
+            unreadable += 1
+            continue
+        known = letters.get(letter.failure.id)
+        if known is None or letter.failure.attempt >= known.failure.attempt:  # a redelivery may write a letter twice
+            letters[letter.failure.id] = letter
+    found = [
+        replace(letter, replayed=marks.get(letter.failure.id, 0) >= letter.failure.attempt)
+        for letter in letters.values()
+    ]
+    found.sort(key=lambda letter: (-letter.failure.occurred_at, letter.topic, letter.source_partition, -letter.offset))
+    return Box(tuple(found), unreadable)
+
+
+async def payloads(deployment: Deployment, letters: Iterable[Letter]) -> dict[str, bytes | None]:
+    """Letter id → payload, which may be personal. Raises TopicsProblem."""
+    wanted = {(letter.partition, letter.offset): letter.failure.id for letter in letters}
+    return {
+        wanted[record.partition, record.offset]: record.value
+        async for record in _records(deployment)
+        if (record.partition, record.offset) in wanted
+    }
+
+
+async def replay(deployment: Deployment, letters: Sequence[Letter], progress: Progress = lambda _: None) -> Outcome:
+    """Try these letters again, in the order in which they were written. Raises TopicsProblem: the rest stays open.
+
+    Letters that were replayed before are left out, and those whose record we do not have, or can not append.
+    """
+    turn = _Replay(deployment, await _aliases(deployment))
+    chosen = {(letter.partition, letter.offset): letter for letter in letters if turn.may_be_replayed(letter)}
+    progress(len(letters) - len(chosen))
+    producer = AIOKafkaProducer(
+        **deployment.client(), acks="all", enable_idempotence=True, max_request_size=MAX_LETTER_BYTES + 100_000
+    )
+    try:
+        await producer.start()
+        waiting: list[tuple[Letter, RawRecord]] = []
+        async for record in _records(deployment):
+            letter = chosen.get((record.partition, record.offset))
+            if letter is None:
+                continue
+            waiting.append((letter, record))
+            if len(waiting) >= AT_ONCE:
+                await _append_all(producer, *turn.take(waiting))
+                progress(len(waiting))
+                waiting = []
+        await _append_all(producer, *turn.take(waiting))
+        progress(len(waiting))
+        if turn.faults:
+            # Read again: a customer on whom our code has failed meanwhile stays on hold.
+            await _append_all(producer, *turn.release((await read_box(deployment)).open))
+    except KafkaError as error:
+        raise TopicsProblem(f"the replay ended early, what is left stays open: {error!r}") from error
+    finally:
+        await producer.stop()
+    return turn.outcome
+
+
+class _Replay:
+    """The decisions of one replay: which records to append, and which marks once these are durable."""
+
+    def __init__(self, deployment: Deployment, aliases: Aliases) -> None:
+        self.topics, self.boundary, self.clock = deployment.topics, deployment.boundary, deployment.clock
+        self.aliases = aliases
+        self.outcome = Outcome()
+        self.faults: dict[str, list[tuple[Letter, Event]]] = defaultdict(list)
+
+    def may_be_replayed(self, letter: Letter) -> bool:
+        if letter.replayed:
+            self.outcome.letters["replayed before"] += 1
+        elif not letter.has_payload:
+            self.outcome.letters["without payload"] += 1
+        elif letter.failure.stage not in _STAGES:
+            self.outcome.letters[f"left alone: {letter.failure.stage}"] += 1
+        else:
+            return True
+        return False
+
+    def take(self, pairs: Iterable[tuple[Letter, RawRecord]]) -> tuple[list[Output], list[Output]]:
+        """What to append, and what then."""
+        outputs: list[Output] = []
+        marks: list[Output] = []
+        for letter, record in pairs:
+            source = original(record)
+            again: Headers = ((ATTEMPT_HEADER, b"%d" % (letter.failure.attempt + 1)),)
+            try:
+                match letter.failure.stage:
+                    case "decide":
+                        outputs += self._event_again(letter, source, again)
+                    case "ledger":
+                        decode_request(source.value or b"")
+                        headers = (*source.headers, *again)
+                        outputs.append(Output(self.topics.ledger_requests, source.value, source.key, headers))
+                        self.outcome.letters["appended"] += 1
+                    case _:
+                        outputs += self._adapted_again(source, again)
+            except Undecodable as error:
+                marks.append(self._failed_again(letter, source, str(error)))
+            else:
+                if not letter.is_fault:
+                    marks.append(_mark(self.topics.dead_letters, letter))
+        return outputs, marks
+
+    def _adapted_again(self, source: RawRecord, again: Headers) -> list[Output]:
+        """Raises Undecodable where the adapter refuses it as before."""
+        now = self.clock.now()
+        match adapt(source, now, self.boundary):
+            case Accepted(events=events):
+                self.outcome.letters["appended"] += 1
+                self.outcome.events += len(events)
+                return [
+                    output for event in events for output in event_outputs(self.topics, self.aliases, event, now, again)
+                ]
+            case Skipped(reason=reason):
+                self.outcome.letters[f"nothing in it: {reason}"] += 1
+                return []
+            case Refused(cause=cause, detail=detail):
+                raise Undecodable(cause, detail)
+
+    def _event_again(self, letter: Letter, source: RawRecord, again: Headers) -> list[Output]:
+        """Raises Undecodable."""
+        event = decode_event(source.value or b"")
+        arrival(source)
+        if event_key(event) != source.key:
+            raise Undecodable("invalid", "subject: is not the key of its record")
+        if letter.is_fault:
+            self.faults[event.subject].append((letter, event))
+        self.outcome.letters["appended"] += 1
+        if event.type == DeadletterReplayed.type:
+            return []  # the end of the hold is said anew, with what it depends on now
+        self.outcome.events += 1
+        headers = (*event_headers(event, self.clock.now()), *again)
+        return [Output(self.topics.customer_events, source.value, source.key, headers)]
+
+    def _failed_again(self, letter: Letter, source: RawRecord, error: str) -> Output:
+        self.outcome.letters[f"failed again: {error.partition(':')[0]}"] += 1
+        if letter.is_fault:
+            error = f"{FAULT}: {error}"  # it goes on to hold its customer
+        stage: Any = letter.failure.stage
+        attempt = letter.failure.attempt + 1
+        new = dead_letter(source, error=error, stage=stage, occurred_at=self.clock.now(), attempt=attempt)
+        return Output(self.topics.dead_letters, new.value, new.key, new.headers, letter.partition)
+
+    def release(self, still_open: Collection[Letter]) -> tuple[list[Output], list[Output]]:
+        """The ends of the holds, and the marks of the letters behind them."""
+        now = self.clock.now()
+        outputs: list[Output] = []
+        marks: list[Output] = []
+        for customer, pairs in self.faults.items():
+            appended = {(letter.failure.id, letter.failure.attempt) for letter, _ in pairs}
+            if any(
+                letter.is_fault
+                and letter.key == customer.encode()
+                and (letter.failure.id, letter.failure.attempt) not in appended
+                for letter in still_open
+            ):
+                self.outcome.held += 1
+                continue
+            self.outcome.released += 1
+            marks += (_mark(self.topics.dead_letters, letter) for letter, _ in pairs)
+            event = _hold_ended(customer, appended, now)
+            facts = [fact for _, fact in pairs if fact.type in FACT_TYPES]
+            headers = (*event_headers(event, now), *events_header(facts))
+            outputs.append(Output(self.topics.customer_events, encode_event(event), event_key(event), headers))
+        return outputs, marks
+
+
+def _hold_ended(customer: str, letters: Iterable[tuple[str, int]], now: int) -> Event:
+    names = (f"{id_}#{attempt}" for id_, attempt in sorted(letters))
+    return Event(
+        id=derived_id(DeadletterReplayed.type, customer, *names),
+        source=SOURCE,
+        type=DeadletterReplayed.type,
+        subject=customer,
+        time=now,
+        data=DeadletterReplayed(),
+    )
+
+
+def _mark(topic: str, letter: Letter) -> Output:
+    """On the letter's own partition, behind it: retention takes the letter first."""
+    headers = replayed_headers(Replayed(id=letter.failure.id, attempt=letter.failure.attempt))
+    return Output(topic, None, letter.key, headers, letter.partition)
+
+
+def _letter(record: RawRecord) -> Letter:
+    """Raises Undecodable."""
+    failed, source = failure(record), original(record)
+    omitted = record.header(PAYLOAD_OMITTED_HEADER) is not None
+    # A binary CloudEvent may lack a value; what was too large for a topic has none here.
+    lost = record.value is None and (omitted or failed.error.startswith("too_large"))
+    return Letter(
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        failure=failed,
+        topic=source.topic,
+        source_partition=source.partition,
+        source_offset=source.offset,
+        size_bytes=len(record.value or b""),
+        has_payload=not lost,
+    )
+
+
+async def _records(deployment: Deployment) -> AsyncIterator[RawRecord]:
+    try:
+        async with TopicReader(deployment.client(), deployment.topics.dead_letters) as reader:
+            async for records in reader.present():
+                for record in records:
+                    yield record
+    except UnreadableTopic as error:
+        raise TopicsProblem(str(error)) from error
+
+
+async def _aliases(deployment: Deployment) -> Aliases:
+    try:
+        return await read_aliases(deployment.client(), deployment.topics.customer_aliases)
+    except UnreadableTopic as error:
+        raise TopicsProblem(str(error)) from error
+
+
+async def _append_all(producer: Any, first: Sequence[Output], then: Sequence[Output]) -> None:
+    """Append ``first``, and once all of it is acknowledged ``then``. Raises KafkaError."""
+    for outputs in (first, then):
+        sent = []
+        for output in outputs:
+            partition = output.partition
+            if partition is None and output.key is not None:
+                partition = partition_of(output.key, len(await producer.partitions_for(output.topic)))
+            sent.append(
+                await producer.send(
+                    output.topic, output.value, key=output.key, headers=list(output.headers), partition=partition
+                )
+            )
+        for each in sent:
+            await each

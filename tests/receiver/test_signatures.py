@@ -1,0 +1,241 @@
+"""Signatures: the vendors' published examples verify, and nothing that was changed does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from multidict import CIMultiDict
+
+from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.core.instants import SECOND
+from referral_stream.receiver.signatures import REPLAY_WINDOW, SCHEMES, Signed, Verdict
+from tests.receiver.signing import BODY, NOW, SECRETS, SIGNERS, TIMED, URL, signed_headers, verdict
+
+VENDORS = sorted(SCHEMES)
+
+
+@dataclass(frozen=True)
+class Published:
+    """An example that somebody else computed, and where."""
+
+    vendor: str
+    source: str
+    secret: str
+    body: bytes
+    headers: dict[str, str]
+    now: int = NOW
+    url: str = URL
+
+
+PUBLISHED = (
+    Published(
+        "formbricks",
+        "Standard Webhooks, the vector of its reference libraries",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        b'{"test": 2432232314}',
+        {
+            "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "webhook-timestamp": "1614265330",
+            "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+        },
+        now=1_614_265_330_000,
+    ),
+    Published(
+        "hubspot",
+        "HubSpot/hubspot-api-python, tests/spec/utils/test_signature.py",
+        "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy",
+        b"{'example_field':'example_value'}",
+        {
+            "X-HubSpot-Signature-v3": "HPW73RUtKmcYoEDADG0s6MmGFWUzWJKAW07r8RDgcQw=",
+            "X-HubSpot-Request-Timestamp": "15000000",
+        },
+        now=15_000_000,
+        url="https://www.example.com/webhook_uri",
+    ),
+    Published(
+        "zendesk",
+        "an independent implementation's vector, under Zendesk's published test secret",
+        "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ==",
+        b'{"event":"ticket.updated","id":123}',
+        {
+            "X-Zendesk-Webhook-Signature": "S/RDdU2ERmj7LHDDoWJ2onPYH+t7/f2+LTM4dL7UiLM=",
+            "X-Zendesk-Webhook-Signature-Timestamp": "2021-03-25T05:09:27Z",
+        },
+        now=1_616_648_967_000,
+    ),
+    Published(
+        "delighted",
+        "GitHub's test values for the same scheme (sha256= and hex)",
+        "It's a Secret to Everybody",
+        b"Hello, World!",
+        {
+            "X-Delighted-Webhook-Signature": (
+                "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+            )
+        },
+    ),
+    Published(
+        "survicate",
+        "RFC 4231, test case 2: HMAC-SHA256 in hex",
+        "Jefe",
+        b"what do ya want for nothing?",
+        {"Hmac": "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+    ),
+    Published(
+        "typeform",
+        "RFC 4231, test case 2, in base64",
+        "Jefe",
+        b"what do ya want for nothing?",
+        {"Typeform-Signature": "sha256=W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM="},
+    ),
+    Published(
+        "segment",
+        "RFC 2202, test case 2: HMAC-SHA1 in hex",
+        "Jefe",
+        b"what do ya want for nothing?",
+        {"X-Signature": "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"},
+    ),
+    Published(
+        "intercom",
+        "RFC 2202, test case 2",
+        "Jefe",
+        b"what do ya want for nothing?",
+        {"X-Hub-Signature": "sha1=effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"},
+    ),
+    Published(
+        "helpscout",
+        "RFC 2202, test case 2, in base64",
+        "Jefe",
+        b"what do ya want for nothing?",
+        {"X-HelpScout-Signature": "7/zfauXrL6LSdBbV8YTfnCWafHk="},
+    ),
+)
+
+
+@pytest.mark.parametrize("example", PUBLISHED, ids=[example.vendor for example in PUBLISHED])
+def test_a_published_example_verifies(example: Published) -> None:
+    scheme = SCHEMES[example.vendor]
+    request = Signed("POST", example.url, CIMultiDict(example.headers), example.body)
+    assert scheme.verify(request, scheme.key(example.secret), example.now) is Verdict.AUTHENTIC
+
+
+def test_every_vendor_signs_or_is_known_to_sign_nothing() -> None:
+    assert set(BY_NAME) - set(SCHEMES) == {"posthog", "dittofeed"}
+    assert set(SIGNERS) == set(SCHEMES)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_what_the_vendor_signed_is_authentic(vendor: str) -> None:
+    assert verdict(vendor, signed_headers(vendor)) is Verdict.AUTHENTIC
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("body", [BODY + b" ", BODY[:-1], BODY.replace(b"evt_1", b"evt_2"), b""])
+def test_a_changed_body_is_forged(vendor: str, body: bytes) -> None:
+    assert verdict(vendor, signed_headers(vendor), body) is Verdict.FORGED
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_another_secret_is_forged(vendor: str) -> None:
+    other = {"formbricks": "whsec_AAAAAAAAAAAAAAAAAAAAAAAA", "surveymonkey": "client-id&another-secret"}
+    headers = signed_headers(vendor, secret=other.get(vendor, "another secret"))
+    assert verdict(vendor, headers) is Verdict.FORGED
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_request_without_the_signature_is_unsigned(vendor: str) -> None:
+    assert verdict(vendor, {}) is Verdict.UNSIGNED
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("garbage", ["", "=", "sha256=", "sha1=zz", "v1,", "t=1,v1=", "ä" * 40, "%00", "t=1,t=2,v1=00"])
+def test_a_garbled_signature_is_forged_and_never_an_error(vendor: str, garbage: str) -> None:
+    headers = signed_headers(vendor) | {SCHEMES[vendor].header: garbage}
+    assert verdict(vendor, headers) is Verdict.FORGED
+
+
+@pytest.mark.parametrize("vendor", sorted(TIMED))
+@pytest.mark.parametrize(
+    ("off", "told"),
+    [
+        (REPLAY_WINDOW + SECOND, Verdict.STALE),
+        (REPLAY_WINDOW, Verdict.AUTHENTIC),
+        (0, Verdict.AUTHENTIC),
+        (-REPLAY_WINDOW, Verdict.AUTHENTIC),
+        (-REPLAY_WINDOW - SECOND, Verdict.STALE),
+    ],
+)
+def test_a_signed_time_is_good_for_five_minutes_either_way(vendor: str, off: int, told: Verdict) -> None:
+    assert verdict(vendor, signed_headers(vendor, at=NOW + off)) is told
+
+
+@pytest.mark.parametrize("vendor", sorted(TIMED))
+def test_a_recorded_request_is_not_made_young_by_another_time_in_its_headers(vendor: str) -> None:
+    recorded = signed_headers(vendor, at=NOW - 2 * REPLAY_WINDOW)
+    fresh = signed_headers(vendor, at=NOW)
+    times = {
+        name: value for name, value in fresh.items() if name.lower().endswith("timestamp") and name != "Stripe-Signature"
+    }
+    if vendor == "stripe":
+        old, new = (headers["Stripe-Signature"].split(",") for headers in (recorded, fresh))
+        times = {"Stripe-Signature": ",".join([new[0], *old[1:]])}
+    assert verdict(vendor, recorded) is Verdict.STALE
+    assert verdict(vendor, recorded | times) is Verdict.FORGED
+
+
+@pytest.mark.parametrize("time", ["yesterday", "", "1e9", "-1", "9" * 40, "२०"])  # noqa: RUF100
+@pytest.mark.parametrize("vendor", ["zendesk", "hubspot", "formbricks"])
+def test_a_signed_time_that_is_none_is_stale(vendor: str, time: str) -> None:
+    headers = signed_headers(vendor)
+    name = next(name for name in headers if name.lower().endswith("timestamp"))
+    key = SCHEMES[vendor].key(SECRETS[vendor])
+    signature = SCHEMES[vendor].header
+    whole = {
+        "zendesk": time.encode() + BODY,
+        "hubspot": b"POST" + URL.encode() + BODY + time.encode(),
+        "formbricks": b"msg_1." + time.encode() + b"." + BODY,
+    }[vendor]
+    headers |= {name: time, signature: _signature(vendor, key, whole)}
+    assert verdict(vendor, headers) is Verdict.STALE
+
+
+def _signature(vendor: str, key: bytes, message: bytes) -> str:
+    import base64
+    import hmac
+
+    digest = base64.b64encode(hmac.digest(key, message, "sha256")).decode()
+    return f"v1,{digest}" if vendor == "formbricks" else digest
+
+
+def test_while_stripe_rolls_a_secret_either_signature_will_do() -> None:
+    old, new = (signed_headers("stripe", secret=secret)["Stripe-Signature"] for secret in ("the old secret", "the new"))
+    both = {"Stripe-Signature": f"{old},{new.split(',')[1]}"}
+    assert verdict("stripe", both, secret="the old secret") is Verdict.AUTHENTIC
+    assert verdict("stripe", both, secret="the new") is Verdict.AUTHENTIC
+
+
+def test_stripes_test_scheme_alone_opens_nothing() -> None:
+    headers = signed_headers("stripe")["Stripe-Signature"].replace("v1=", "v0=")
+    assert verdict("stripe", {"Stripe-Signature": headers}) is Verdict.FORGED
+
+
+@pytest.mark.parametrize(
+    ("called", "signed"),
+    [
+        ("https://a.example/webhooks/hubspot?x=hs%3Aapp%2Fv3", "https://a.example/webhooks/hubspot?x=hs:app/v3"),
+        ("https://a.example/webhooks/hubspot?x=%28a%29", "https://a.example/webhooks/hubspot?x=(a)"),
+        ("https://a.example/webhooks/hubspot?x=a%20b", "https://a.example/webhooks/hubspot?x=a%20b"),
+    ],
+)
+def test_hubspot_signs_some_characters_of_the_url_decoded(called: str, signed: str) -> None:
+    key = b"client secret"
+    message = b"POST" + signed.encode() + BODY + str(NOW).encode()
+    headers = {
+        "X-HubSpot-Signature-v3": _signature("hubspot", key, message),
+        "X-HubSpot-Request-Timestamp": str(NOW),
+    }
+    verify = SCHEMES["hubspot"].verify
+    assert verify(Signed("POST", called, CIMultiDict(headers), BODY), key, NOW) is Verdict.AUTHENTIC
+    assert verify(Signed("POST", f"{called}x", CIMultiDict(headers), BODY), key, NOW) is Verdict.FORGED
+    assert verify(Signed("PUT", called, CIMultiDict(headers), BODY), key, NOW) is Verdict.FORGED
