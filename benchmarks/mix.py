@@ -20,8 +20,7 @@ from tests.contracts.examples import FACT_DATA
 START = 1_781_596_800_000
 """Tuesday 2026-06-16 08:00 UTC: no Friday slot ahead of a survey's window, nobody's quiet hours in the zones below."""
 
-EVENTS = 200_000
-CUSTOMERS = 20_000
+EVENTS_PER_CUSTOMER = 10
 
 USAGE_PERCENT = 90
 ELIGIBLE_PER_MILLE = 75
@@ -70,9 +69,13 @@ def customer_id(number: int) -> str:
     return f"cus_{number:08d}"
 
 
-def mix(events: int = EVENTS, customers: int = CUSTOMERS, seed: int = 1, start: int = START) -> Iterator[Sourced]:
-    """``events`` records in the order in which their producers send them; event times are near ``start`` (epoch ms)."""
+def mix(events: int, customers: int | None = None, seed: int = 1, start: int = START) -> Iterator[Sourced]:
+    """``events`` records in the order in which their producers send them; event times are near ``start`` (epoch ms).
+
+    Without ``customers`` there are as many as make ten events each, whatever the size of the job.
+    """
     rng = random.Random(seed)
+    customers = customers or events // EVENTS_PER_CUSTOMER
     eligible = min(customers * ELIGIBLE_PER_MILLE // 1000, events * (100 - USAGE_PERCENT) // 100 // 12)
     histories = [_Planned(rng.random() / 4, *fact) for number in range(eligible) for fact in history(rng, number)]
     surveys = [

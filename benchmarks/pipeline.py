@@ -23,7 +23,7 @@ from uuid import uuid4
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from benchmarks.mix import CUSTOMERS, START, Sourced, mix
+from benchmarks.mix import START, Sourced, mix
 from referral_stream.stream.names import SOURCES
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
@@ -79,7 +79,7 @@ class Services(NamedTuple):
 class Deployment:
     """One set of topics and groups of its own on the shared broker, with the job loaded into its source topics."""
 
-    def __init__(self, services: Services, events: int, *, partitions: int = PARTITIONS, customers: int = CUSTOMERS):
+    def __init__(self, services: Services, events: int, *, partitions: int = PARTITIONS):
         self.services, self.events, self.partitions = services, events, partitions
         self.prefix = f"bench-{uuid4().hex[:8]}-"
         self.group = f"{self.prefix}g"
@@ -89,7 +89,7 @@ class Deployment:
         self.policy.write_text(POLICY, encoding="utf-8")
         services.kafka.create_topics({f"{self.prefix}{name}": count for name, count in SOURCE_PARTITIONS.items()})
         self._run_to_end("topics", "create")
-        self.load(mix(events, customers))
+        self.load(mix(events))
 
     def topic(self, name: str) -> str:
         return f"{self.prefix}{name}"

@@ -145,6 +145,7 @@ class Settings(KafkaSettings):
     backfill_topics: Annotated[tuple[str, ...], BeforeValidator(_comma_separated)] = ()
 
     policy_file: Path | None = None
+    mappings_file: Path | None = None
     store: Literal["rocksdb", "memory"] = "memory"
     data_dir: Path | None = None
     fencing: Literal["transactions", "none"] = "transactions"

@@ -17,10 +17,13 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from referral_stream.contracts import mapping
 from referral_stream.contracts.adapted import Accepted, Adapted, Refused, Skipped, Webhook
 from referral_stream.contracts.adapters import BY_NAME, REGISTRY, Adapter, Payload, Reading
+from referral_stream.contracts.adapters.reading import text_at
 from referral_stream.contracts.adapters.surveys import scale_of
 from referral_stream.contracts.bodies import FACT_BODIES, explain, is_too_deep, json_problem
+from referral_stream.contracts.mapping import Mappings
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.themes import OTHER, THEMES, theme_of
 from referral_stream.core import zones
@@ -51,8 +54,9 @@ class Boundary:
 
     ``adapters`` names a vendor adapter per topic (without ``prefix``), ``customer_paths`` replaces, per adapter, where
     the customer id is looked for, ``questions`` says, per adapter, which scale a survey's question has (question →
-    ``nps``, ``csat/5``, ``comment``, ``ignore``); ``backfill_topics`` carry history only. Raises ValueError for an
-    adapter nobody wrote and for a scale that is none.
+    ``nps``, ``csat/5``, ``comment``, ``ignore``); ``backfill_topics`` carry history only; ``mappings`` are the team's
+    own, which come before an adapter's reading. Raises ValueError for an adapter nobody wrote and for a scale that is
+    none.
     """
 
     email_key: bytes = field(repr=False)
@@ -61,6 +65,7 @@ class Boundary:
     customer_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     backfill_topics: frozenset[str] = frozenset()
+    mappings: Mappings = mapping.NONE
     max_record_bytes: int = 1_000_000
 
     def __post_init__(self) -> None:
@@ -95,6 +100,22 @@ def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     return _vendor(payload, record, now, boundary)
 
 
+def recognised(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[str | None, tuple[Payload, ...]]:
+    """Who reads a record's payload (parsed JSON), by the name that mappings know, and the notifications in it.
+
+    CloudEvents of the contract's own types, and what is no JSON object or list, are read by nobody: (None, ()).
+    """
+    if type(payload) is dict and "specversion" in payload:
+        kind = payload.get("type")
+        return (mapping.CLOUD_EVENTS, (payload,)) if type(kind) is str and kind not in FACT_BODIES else (None, ())
+    if type(payload) not in (dict, list):
+        return None, ()
+    found = _adapter_for(payload, record, boundary)
+    if not isinstance(found, Refused):
+        return found[0].name, found[1]
+    return (mapping.PLAIN, (payload,)) if type(payload) is dict and found.cause == "unrecognised" else (None, ())
+
+
 def _binary_attributes(record: RawRecord) -> dict[str, Any]:
     """The ``ce_`` headers as attributes; empty when the record is no CloudEvent in binary mode."""
     attributes = {
@@ -116,7 +137,8 @@ def _cloud_event(
     if type(kind) is not str or not kind:
         return Refused("invalid", "type: must be text")
     if kind not in FACT_BODIES:
-        return Skipped("unknown_type", kind[:MAX_ID])
+        found = _mapped_cloud_event(attributes, body, record, now, boundary)
+        return Skipped("unknown_type", kind[:MAX_ID]) if found is None else found
     version = attributes.get("specversion")
     if type(version) is not str or not version.startswith("1."):
         return Refused("invalid", "specversion: must be 1.0")
@@ -147,6 +169,64 @@ def _cloud_event(
     return event if isinstance(event, Refused) else Accepted((event,))
 
 
+def _mapped_cloud_event(
+    attributes: dict[str, Any], body: bytes | None, record: RawRecord, now: int, boundary: Boundary
+) -> Adapted | None:
+    """An event of a type that is none of ours, as the team's mappings read it; None if none of them does."""
+    if mapping.CLOUD_EVENTS not in boundary.mappings.by_adapter:
+        return None
+    data = _parse(body) if body else _structured_data(attributes)
+    event = {**attributes, "data": None if isinstance(data, Refused) else data}
+    rules = boundary.mappings.matching(mapping.CLOUD_EVENTS, event, _topic(record, boundary))
+    if not rules:
+        return None
+    own = Webhook(
+        subject=text_at(event, "subject") or "",
+        facts=(),
+        id=text_at(event, "id"),
+        time=text_at(event, "time"),
+        account=text_at(event, "accountid"),
+        timezone=text_at(event, "timezone"),
+    )
+    source = (text_at(event, "source") or _topic(record, boundary))[:MAX_ID]
+    webhook = mapping.mapped(rules, event, own, None, _reading(mapping.CLOUD_EVENTS, (), boundary).email_hmac)
+    return _whole(webhook, source, record, now, boundary)
+
+
+def _mapped_object(body: Any, record: RawRecord, now: int, boundary: Boundary) -> Adapted | None:
+    """A JSON object that nobody recognises, as the team's mappings read it; None if none of them does."""
+    topic = _topic(record, boundary)
+    rules = boundary.mappings.matching(mapping.PLAIN, body, topic) if type(body) is dict else ()
+    if not rules:
+        return None
+    nothing = Skipped("no_customer")
+    webhook = mapping.mapped(rules, body, nothing, None, _reading(mapping.PLAIN, (), boundary).email_hmac)
+    return _whole(webhook, topic, record, now, boundary)
+
+
+def _whole(
+    webhook: Webhook | Skipped | Refused, source: str, record: RawRecord, now: int, boundary: Boundary
+) -> Adapted:
+    """What a record becomes that is one notification as a whole."""
+    if not isinstance(webhook, Webhook):
+        return webhook
+    made = _webhook_events(webhook, source, "", record, now, boundary)
+    return made if isinstance(made, Refused) else Accepted(tuple(made))
+
+
+def _reading(adapter: str, customer_paths: tuple[str, ...], boundary: Boundary) -> Reading:
+    """What this deployment tells an adapter."""
+    return Reading(
+        boundary.email_key,
+        boundary.customer_paths.get(adapter, customer_paths),
+        boundary.questions.get(adapter, _NO_QUESTIONS),
+    )
+
+
+def _topic(record: RawRecord, boundary: Boundary) -> str:
+    return record.topic.removeprefix(boundary.prefix)
+
+
 def _structured_data(attributes: dict[str, Any]) -> Any:
     """The data of a structured event, parsed; Refused where it cannot be."""
     encoded = attributes.get("data_base64")
@@ -164,22 +244,27 @@ def _vendor(body: dict[str, Any] | list[Any], record: RawRecord, now: int, bound
     """All that a body says or nothing of it: a half-read body could never be completed without repeating its rest."""
     found = _adapter_for(body, record, boundary)
     if isinstance(found, Refused):
-        return found
+        by_rule = _mapped_object(body, record, now, boundary) if found.cause == "unrecognised" else None
+        return found if by_rule is None else by_rule
     adapter, parts = found
-    reading = Reading(
-        boundary.email_key,
-        boundary.customer_paths.get(adapter.name, adapter.customer_paths),
-        boundary.questions.get(adapter.name, _NO_QUESTIONS),
-    )
+    reading = _reading(adapter.name, adapter.customer_paths, boundary)
+    is_mapped = adapter.name in boundary.mappings.by_adapter
     events: dict[str, Event] = {}
     skipped: Skipped | None = None
     for number, part in enumerate(parts):
-        webhook = adapter.read(part, reading)
+        webhook: Webhook | Skipped | Refused
+        webhook = own = adapter.read(part, reading)
+        if is_mapped and (rules := boundary.mappings.matching(adapter.name, part, _topic(record, boundary))):
+            webhook = mapping.mapped(rules, part, own, reading.customer(part), reading.email_hmac)
         if isinstance(webhook, Skipped):
             skipped = skipped or webhook
             continue
         place = "" if len(parts) == 1 else f"#{number}"
-        made = _webhook_events(webhook, adapter.name, place, record, now, boundary)
+        made = (
+            webhook
+            if isinstance(webhook, Refused)
+            else _webhook_events(webhook, adapter.name, place, record, now, boundary)
+        )
         if isinstance(made, Refused):
             return made if len(parts) == 1 else Refused(made.cause, f"[{number}] {made.detail}")
         for event in made:

@@ -11,9 +11,11 @@ from typing import Any, Final
 import faust
 
 from referral_stream.clock import Clock
+from referral_stream.contracts import mapping
 from referral_stream.contracts.aliases import Aliases
 from referral_stream.contracts.deadletters import PAYLOAD_OMITTED_HEADER
 from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.mapping_file import MappingProblem, read_mappings
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.ledger import RedisLedger
@@ -61,6 +63,7 @@ class Deployment:
 
     @property
     def boundary(self) -> Boundary:
+        """How source topics are read. Raises ValueError, MappingProblem and OSError for settings that are of no use."""
         s = self.settings
         return Boundary(
             email_key=s.email_key.get_secret_value().encode(),
@@ -68,6 +71,7 @@ class Deployment:
             prefix=s.topic_prefix,
             backfill_topics=frozenset(s.backfill_topics),
             max_record_bytes=MAX_EVENT_BYTES,
+            mappings=read_mappings(s.mappings_file) if s.mappings_file else mapping.NONE,
         )
 
     def check(self) -> None:
@@ -75,6 +79,10 @@ class Deployment:
         self.settings.ssl_context()
         try:
             _ = self.boundary
+        except MappingProblem as problem:
+            raise SettingsProblem(str(problem)) from None
+        except OSError as error:
+            raise SettingsProblem(f"{PREFIX}MAPPINGS_FILE: {error.filename}: {error.strerror}") from None
         except ValueError as error:
             raise SettingsProblem(f"{PREFIX}TOPIC_ADAPTERS: {error}") from None
 

@@ -18,7 +18,7 @@ SECTIONS = {
     "§1": "Signals kept per customer",
     "§2": "Propensity (0–100)",
     "§3": "Triggers and windows",
-    "§4": "Gates: “don't ask when”",
+    "§4": 'Gates: "don\'t ask when"',
     "§5": "Moments per channel",
     "§6": "Commands",
     "§8": "Every decision is explained",

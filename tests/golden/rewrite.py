@@ -1,8 +1,8 @@
 """Rewrites the expected outputs: ``python -m tests.golden.rewrite [CASE ...]``, for all cases if none is named.
 
-For use after a change of behaviour or wording that has been reviewed, never by a test. The tables of a README are written
-by people: where they do not say what the outputs now say, the rows are printed for comparison, and the test fails until
-the README (or the engine) is put right.
+For use after a change of behaviour or wording that has been reviewed, never by a test. The tables of a README are
+written by people: where they do not say what the outputs now say, the rows are printed for comparison, and the test
+fails until the README (or the engine) is put right.
 """
 
 from __future__ import annotations

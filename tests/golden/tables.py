@@ -1,13 +1,13 @@
 """Outputs as the rows of a README, and the rows that a README holds.
 
-A case's README lists every line of its outputs in one table per file, in the customer's own wall time. People write these
-tables, from the specification; the tool that rewrites the outputs leaves them alone.
+A case's README lists every line of its outputs in one table per file, in the customer's own wall time. People write
+these tables, from the specification; the tool that rewrites the outputs leaves them alone.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, TypeAlias
 
@@ -55,7 +55,7 @@ def rows_in(readme: str) -> dict[str, list[Row]]:
     return found
 
 
-def as_markdown(file: str, rows: list[Row]) -> str:
+def as_markdown(file: str, rows: Sequence[Row]) -> str:
     """A table of one file, as it stands in a README."""
     heading, *others = (f"| {' | '.join(row)} |" for row in (COLUMNS[file], *rows))
     return "\n".join((heading, "|---" * len(COLUMNS[file]) + "|", *others))

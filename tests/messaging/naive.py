@@ -27,6 +27,8 @@ RULES: Final[tuple[Rule, ...]] = (
     "types",
 )
 
+_COMMANDS: Final = ("referral.ask.requested", "referral.reason.asked")
+
 
 class NaiveWorker:
     """In a thread of this process, with its memory in RAM; reads from where the topic ends when it starts."""
@@ -35,7 +37,7 @@ class NaiveWorker:
         self._bootstrap = bootstrap
         self._heeds = frozenset(heeds)
         self._reading, self._stop = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._work()))
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), daemon=True)
         self._done: dict[str, str] = {}
         self._waiting: list[tuple[float, dict[str, Any]]] = []
 
@@ -56,8 +58,7 @@ class NaiveWorker:
             "referral-asks", bootstrap_servers=self._bootstrap, isolation_level=isolation, enable_auto_commit=False
         )
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap)
-        await producer.partitions_for("referral-asks")
-        async with consumer, producer:
+        async with producer, consumer:
             for partition in consumer.assignment():
                 await consumer.position(partition)
             self._reading.set()
@@ -79,9 +80,7 @@ class NaiveWorker:
             elif waiting := [each for each in self._waiting if each[1]["command_id"] == command]:
                 self._waiting.remove(waiting[0])
                 await self._end(body, "cancelled", producer)
-        elif "types" in self._heeds and event["type"] not in ("referral.ask.requested", "referral.reason.asked"):
-            return
-        elif "repeats" in self._heeds and command in self._done:
+        elif self._is_to_be_left(event["type"], command):
             return
         elif "expiry" in self._heeds and _seconds(body["expires_at"]) <= time.time():
             await self._end(body, "dropped_expired", producer)
@@ -89,6 +88,10 @@ class NaiveWorker:
             self._done[command] = "waiting"
             due = _seconds(body["not_before"]) if "not_before" in self._heeds else 0
             self._waiting.append((due, body))
+
+    def _is_to_be_left(self, kind: str, command: str) -> bool:
+        is_unknown, is_repeated = kind not in _COMMANDS, command in self._done
+        return ("types" in self._heeds and is_unknown) or ("repeats" in self._heeds and is_repeated)
 
     async def _end(self, body: dict[str, Any], status: str, producer: Any) -> None:
         command = body["command_id"]

@@ -1,4 +1,4 @@
-"""The kit passes a worker that keeps the contract, and names the rule that another one breaks. On the embedded broker."""
+"""On the embedded broker: the kit passes a worker that keeps the contract, and names the rule that another breaks."""
 
 from __future__ import annotations
 

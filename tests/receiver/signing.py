@@ -49,8 +49,8 @@ def _zendesk(body: bytes, key: bytes, at: int) -> dict[str, str]:
     }
 
 
-def _hubspot(body: bytes, key: bytes, at: int) -> dict[str, str]:
-    message = b"POST" + URL.encode() + body + str(at).encode()
+def _hubspot(body: bytes, key: bytes, at: int, url: str = URL) -> dict[str, str]:
+    message = b"POST" + url.encode() + body + str(at).encode()
     return {"X-HubSpot-Signature-v3": _base64(key, message), "X-HubSpot-Request-Timestamp": str(at)}
 
 
@@ -80,8 +80,12 @@ SIGNERS: Mapping[str, Signer] = {
 }
 
 
-def signed_headers(vendor: str, body: bytes = BODY, at: int = NOW, secret: str | None = None) -> dict[str, str]:
+def signed_headers(
+    vendor: str, body: bytes = BODY, at: int = NOW, secret: str | None = None, url: str = URL
+) -> dict[str, str]:
     """What the vendor sends beside a body, signed at an instant."""
+    if vendor == "hubspot":
+        return _hubspot(body, SCHEMES[vendor].key(secret or SECRETS[vendor]), at, url)
     return SIGNERS[vendor](body, SCHEMES[vendor].key(secret or SECRETS[vendor]), at)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 from dataclasses import dataclass
 
 import pytest
@@ -69,11 +71,7 @@ PUBLISHED = (
         "GitHub's test values for the same scheme (sha256= and hex)",
         "It's a Secret to Everybody",
         b"Hello, World!",
-        {
-            "X-Delighted-Webhook-Signature": (
-                "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-            )
-        },
+        {"X-Delighted-Webhook-Signature": ("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17")},
     ),
     Published(
         "survicate",
@@ -174,9 +172,7 @@ def test_a_signed_time_is_good_for_five_minutes_either_way(vendor: str, off: int
 def test_a_recorded_request_is_not_made_young_by_another_time_in_its_headers(vendor: str) -> None:
     recorded = signed_headers(vendor, at=NOW - 2 * REPLAY_WINDOW)
     fresh = signed_headers(vendor, at=NOW)
-    times = {
-        name: value for name, value in fresh.items() if name.lower().endswith("timestamp") and name != "Stripe-Signature"
-    }
+    times = {name: value for name, value in fresh.items() if name.lower().endswith("timestamp")}
     if vendor == "stripe":
         old, new = (headers["Stripe-Signature"].split(",") for headers in (recorded, fresh))
         times = {"Stripe-Signature": ",".join([new[0], *old[1:]])}
@@ -184,7 +180,7 @@ def test_a_recorded_request_is_not_made_young_by_another_time_in_its_headers(ven
     assert verdict(vendor, recorded | times) is Verdict.FORGED
 
 
-@pytest.mark.parametrize("time", ["yesterday", "", "1e9", "-1", "9" * 40, "२०"])  # noqa: RUF100
+@pytest.mark.parametrize("time", ["yesterday", "", "1e9", "-1", "9" * 40, "२०"])
 @pytest.mark.parametrize("vendor", ["zendesk", "hubspot", "formbricks"])
 def test_a_signed_time_that_is_none_is_stale(vendor: str, time: str) -> None:
     headers = signed_headers(vendor)
@@ -201,9 +197,6 @@ def test_a_signed_time_that_is_none_is_stale(vendor: str, time: str) -> None:
 
 
 def _signature(vendor: str, key: bytes, message: bytes) -> str:
-    import base64
-    import hmac
-
     digest = base64.b64encode(hmac.digest(key, message, "sha256")).decode()
     return f"v1,{digest}" if vendor == "formbricks" else digest
 

@@ -1,0 +1,243 @@
+"""A team's own mappings: payloads of its choice → canonical facts, declared in a file instead of written as an adapter.
+
+A rule names an adapter (whose payloads it reads), conditions, and what to take from where. The rules that match a
+payload take the place of the adapter's own reading; who it is about, its id and its time stay the adapter's where it
+finds them, unless a rule says where else to look. Applying rules is total: the answer is a value, whatever the payload.
+Reading the file: :mod:`referral_stream.contracts.mapping_file`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from msgspec.structs import replace
+
+from referral_stream.contracts.adapted import Fact, Refused, Skipped, Webhook
+from referral_stream.contracts.adapters.reading import Payload, id_at, time_at, whole_number
+
+CLOUD_EVENTS: Final = "cloudevents"
+"""Instead of a vendor: CloudEvents of a type that is not of the contract; paths begin at the event."""
+PLAIN: Final = "json"
+"""Instead of a vendor: JSON objects that nobody recognises."""
+
+Path: TypeAlias = tuple[str, ...]
+Scalar: TypeAlias = str | int | float | bool
+Cast: TypeAlias = Literal["int", "float", "bool", "str", "email_hmac"]
+CASTS: tuple[Cast, ...] = get_args(Cast)
+Hash: TypeAlias = Callable[[Any], str | None]
+"""What stands for an e-mail address; None when it is none."""
+
+_TRUE = frozenset({"true", "yes", "1"})
+_FALSE = frozenset({"false", "no", "0"})
+
+
+class Uncastable(Exception):
+    """A value that is there, but not of the type that a rule wants; the message quotes no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether the value at ``path`` is one of ``values``; without values: whether there is any (``exists``) or none."""
+
+    path: Path
+    values: tuple[Scalar, ...] = ()
+    exists: bool = True
+
+    def holds(self, payload: Payload) -> bool:
+        found = value_at(payload, self.path)
+        if self.values:
+            return any(_equal(found, value) for value in self.values)
+        return (found is not None) is self.exists
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The value at ``path``, cast if asked to; ``default`` where there is none. None: left out."""
+
+    path: Path
+    cast: Cast | None = None
+    default: Scalar | None = None
+
+    def of(self, payload: Payload, email_hmac: Hash) -> Any:
+        """Raises Uncastable: what is there and can not be cast is no reason for the default."""
+        found = value_at(payload, self.path)
+        if found is None:
+            return self.default
+        return found if self.cast is None else cast_to(self.cast, found, email_hmac)
+
+
+Template: TypeAlias = "Scalar | Taken | Mapping[str, Template]"
+"""What a field becomes: the value itself, one taken from the payload, or an object of such fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One mapping. ``type`` None: such payloads are of no interest. ``topics`` empty: any source topic."""
+
+    name: str
+    adapter: str
+    type: str | None
+    data: Mapping[str, Template] = field(default_factory=dict)
+    topics: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    subject: Taken | None = None
+    id: Taken | None = None
+    time: Taken | None = None
+    account: Taken | None = None
+
+    def unmet(self, payload: Payload, topic: str) -> list[Path]:
+        """The paths whose condition does not hold; ``("topic",)`` among them for another topic than wanted."""
+        wrong: list[Path] = [("topic",)] if self.topics and topic not in self.topics else []
+        return wrong + [condition.path for condition in self.conditions if not condition.holds(payload)]
+
+
+@dataclass(frozen=True, slots=True)
+class Mappings:
+    """All rules of a deployment, in the order of the file."""
+
+    rules: tuple[Rule, ...] = ()
+    by_adapter: Mapping[str, tuple[Rule, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = dict.fromkeys(rule.adapter for rule in self.rules)
+        table = {name: tuple(rule for rule in self.rules if rule.adapter == name) for name in names}
+        object.__setattr__(self, "by_adapter", table)
+
+    def matching(self, adapter: str, payload: Payload, topic: str) -> tuple[Rule, ...]:
+        """The rules for this payload of the adapter's; ``topic`` without the deployment's prefix."""
+        rules = self.by_adapter.get(adapter)
+        return tuple(rule for rule in rules if not rule.unmet(payload, topic)) if rules else ()
+
+
+NONE: Final = Mappings()
+
+
+def mapped(
+    rules: Iterable[Rule],
+    payload: Payload,
+    own: Webhook | Skipped,
+    customer: str | None,
+    email_hmac: Hash,
+) -> Webhook | Skipped | Refused:
+    """What the rules that match a payload make of it.
+
+    ``own`` is the adapter's reading, whose facts they replace; what it left out as a test stays out. ``customer`` is
+    who it is about where the adapter found nothing to say.
+    """
+    if isinstance(own, Skipped) and own.reason == "test_mode":
+        return own
+    facts: list[Fact] = []
+    where: dict[str, Any] = {}
+    names = []
+    for rule in rules:
+        names.append(rule.name)
+        if rule.type is None:
+            continue
+        try:
+            facts.append(Fact(rule.type, _object(rule.data, payload, email_hmac, "data")))
+        except Uncastable as error:
+            return Refused("invalid", f"mapping {rule.name}: {error}")
+        for name, given in _whereabouts(rule, payload).items():
+            where.setdefault(name, given)
+    if not facts:
+        return Skipped("irrelevant", f"mapping {', '.join(names)}")
+    found = own if isinstance(own, Webhook) else Webhook(subject=customer or "", facts=(), id=None, time=None)
+    found = replace(found, facts=tuple(facts), **where)
+    return found if found.subject else Skipped("no_customer", f"mapping {', '.join(names)}")
+
+
+def _whereabouts(rule: Rule, payload: Payload) -> dict[str, Any]:
+    """What the rule says about subject, id, time and account, as far as the payload holds it."""
+    found: dict[str, Any] = {}
+    for name, taken in (("subject", rule.subject), ("id", rule.id), ("time", rule.time), ("account", rule.account)):
+        if taken is None:
+            continue
+        held = {"it": value_at(payload, taken.path)}
+        found[name] = time_at(held, "it") if name == "time" else id_at(held, "it")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _object(fields: Mapping[str, Template], payload: Payload, email_hmac: Hash, place: str) -> dict[str, Any]:
+    """Raises Uncastable, which names the place."""
+    made: dict[str, Any] = {}
+    for name, template in fields.items():
+        inner = f"{place}.{name}"
+        if isinstance(template, Taken):
+            try:
+                value = template.of(payload, email_hmac)
+            except Uncastable as error:
+                raise Uncastable(f"{inner}: {error}") from None
+        elif isinstance(template, Mapping):
+            value = _object(template, payload, email_hmac, inner) or None
+        else:
+            value = template
+        if value is not None:
+            made[name] = value
+    return made
+
+
+def value_at(payload: Any, path: Path) -> Any:
+    """The value at a path of objects and (by number) arrays; None where the path ends early."""
+    for name in path:
+        if isinstance(payload, dict):
+            payload = payload.get(name)
+        elif isinstance(payload, list) and name.isdecimal() and len(name) <= _MAX_INDEX_DIGITS:
+            payload = payload[int(name)] if int(name) < len(payload) else None
+        else:
+            return None
+    return payload
+
+
+_MAX_INDEX_DIGITS = 6
+
+
+def cast_to(cast: Cast, value: Any, email_hmac: Hash) -> Scalar:
+    """The value as the type of that name. Raises Uncastable."""
+    made: Scalar | None
+    match cast:
+        case "int":
+            made = whole_number(value)
+        case "float":
+            made = _number(value)
+        case "bool":
+            made = _truth(value)
+        case "str":
+            made = _text(value)
+        case "email_hmac":
+            made = email_hmac(value)
+    if made is None:
+        raise Uncastable(f"can not be read as {cast}")
+    return made
+
+
+def _number(value: Any) -> float | None:
+    if type(value) not in (int, float, str) or (
+        isinstance(value, str) and "_" in value
+    ):  # 1_0 is Python's, nobody else's
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _truth(value: Any) -> bool | None:
+    word = str(value).strip().lower() if type(value) in (bool, int, str) else ""
+    return True if word in _TRUE else False if word in _FALSE else None
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (str, int, float)) else None
+
+
+def _equal(found: Any, wanted: Scalar) -> bool:
+    """Equality of JSON values: 1 is 1.0, but neither true nor "1"."""
+    if isinstance(found, bool) or isinstance(wanted, bool):
+        return found is wanted
+    return isinstance(found, (str, int, float)) and found == wanted

@@ -1,0 +1,42 @@
+"""A payload tried against mappings: who is recognised in it, which rules read it, and what becomes of it or why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from referral_stream.contracts.adapted import Adapted
+from referral_stream.contracts.inbound import Boundary, adapt, recognised
+from referral_stream.contracts.mapping import Path, Rule
+from referral_stream.contracts.records import Headers, RawRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One rule and one notification; ``unmet``: the paths whose condition does not hold."""
+
+    rule: Rule
+    unmet: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """``adapter``: who reads the payload; None: nobody. ``tried``: the rules of that adapter, per notification."""
+
+    adapter: str | None
+    tried: tuple[tuple[Tried, ...], ...]
+    adapted: Adapted
+
+
+def try_mappings(
+    payload: Any, boundary: Boundary, now: int, *, topic: str = "product-usage", headers: Headers = ()
+) -> Trial:
+    """The payload (parsed JSON) as a record of ``topic``, arrived ``now`` (epoch ms)."""
+    value = orjson.dumps(payload)
+    record = RawRecord(topic=topic, partition=0, offset=0, timestamp=now, key=None, value=value, headers=headers)
+    adapter, parts = recognised(payload, record, boundary)
+    rules = boundary.mappings.by_adapter.get(adapter, ()) if adapter else ()
+    tried = tuple(tuple(Tried(rule, tuple(rule.unmet(part, topic))) for rule in rules) for part in parts)
+    return Trial(adapter, tried, adapt(record, now, boundary))

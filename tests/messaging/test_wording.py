@@ -1,0 +1,171 @@
+"""The wording of the example worker: complete, speakable, and fed with nothing but what a command carries."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from referral_stream.contracts.themes import OTHER, THEMES
+from referral_stream.core.asks import AskRequested, ReasonAsked
+from referral_stream.core.events import CHANNELS, Event
+from referral_stream.core.events import TYPES as EVENT_TYPES
+from referral_stream.core.policy import Mode, Policy
+from referral_stream.core.triggers import reason_in
+from tests.contracts.examples import FACT_DATA
+from tests.messaging.example import FOLDER, module
+
+TEMPLATES = FOLDER / "templates"
+
+check = module("check_templates")
+catalogue = module("catalogue").Catalogue(TEMPLATES, {"sender": "Robin of Acme", "product": "Acme"})
+
+PROMOTER: dict[str, Any] = {"template": "nps", "mode": "direct", "variables": {}, "reason_theme": "time_saved"}
+
+
+def checked(folder: Path = TEMPLATES) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(FOLDER / "check_templates.py"), str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the templates, to be spoilt."""
+    return Path(shutil.copytree(TEMPLATES, tmp_path / "templates"))
+
+
+def spoil(folder: Path, file: str, old: str, new: str) -> None:
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new, 1))
+
+
+def test_every_message_there_can_be_is_composed_and_sound() -> None:
+    done = checked()
+    assert done.returncode == 0, done.stdout
+    assert re.fullmatch(r"ok  \d{4,} messages\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "complaint"),
+    [
+        ("nps.toml", "{product}", "{prodct}", "nps.toml: en.email.opening: no command fills {prodct}"),
+        (
+            "peer.toml",
+            "about {company}",
+            "about {peer_ref}",
+            "peer.toml: en.email.opening: no command fills {peer_ref}",
+        ),
+        ("milestone.toml", "a milestone with {product}", "{milestone}", "the last variant needs milestone"),
+        ("style-soft.toml", "There is nothing you need to do.", "Do it now!", "style-soft.toml: en.email.ask: 'now'"),
+        ("phrases.toml", 'time_saved = "die gesparte Zeit"\n', "", "phrases.toml: de.reason.time_saved: missing"),
+        ("phrases.toml", 'speed = "the speed"', 'sped = "the speed"', "phrases.toml: en.reason.sped: not known"),
+        (
+            "style-direct.toml",
+            "[fr.email]",
+            "[it.email]",
+            "nps, direct by email in fr, {}, support: is only there in en",
+        ),
+        ("renewal.toml", 'subject = ["Danke, dass Sie bleiben"]\n', "", "needs a subject"),
+        ("frame.toml", '"Hallo!"', '"Hallo  du!"', "there is '  ' in it"),
+        ("nps.toml", '"Thank you for the top score."', f'"{"Thank you. " * 30}"', "in_app of"),
+    ],
+)
+def test_the_checker_names_what_is_wrong(copied: Path, file: str, old: str, new: str, complaint: str) -> None:
+    spoil(copied, file, old, new)
+    if file == "frame.toml":  # greetings without a name are composed only where no name is known
+        spoil(copied, file, '"Hallo {first_name}!"', '"Hallo  {first_name}!"')
+    done = checked(copied)
+    assert done.returncode == 1
+    assert complaint in done.stdout
+
+
+def test_the_checker_knows_every_template_style_theme_and_channel_of_the_product() -> None:
+    policy = Policy()
+    assert set(check.TRIGGERS) == {trigger.template for trigger in policy.triggers.values()}
+    assert set(check.STYLES) == set(get_args(Mode))
+    assert {*check.THEMES, OTHER} == set(THEMES)
+    assert set(check.CHANNELS) == set(CHANNELS)
+
+
+def test_the_checker_knows_every_variable_that_a_trigger_puts_into_its_command() -> None:
+    policy = Policy()
+    carried: dict[str, set[str]] = {}
+    kinds: set[str] = set()
+    ways: dict[str, dict[str, Any]] = FACT_DATA | {"csat.responded": {**FACT_DATA["csat.responded"], "score": 5}}
+    for kind, data in ways.items():
+        event = Event(id="e", source="s", type=kind, subject="c", time=0, data=EVENT_TYPES[kind].model_validate(data))
+        reason = reason_in(event, policy)
+        if reason is not None:
+            template = policy.triggers[reason.trigger].template
+            carried.setdefault(template, set()).update(reason.variables)
+            kinds |= {reason.variables["kind"]} if "kind" in reason.variables else set()
+    assert carried == {template: set(names) for template, names in check.TRIGGERS.items() if template != "converted"}
+    assert kinds == set(check.KINDS)
+
+
+def test_a_command_of_the_contract_has_all_that_the_wording_needs() -> None:
+    assert {"template", "mode", "variables", "reason_theme", "channels"} <= set(AskRequested.model_fields)
+    assert {"template", "channels"} <= set(ReasonAsked.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("language", "spoken"),
+    [("de", "de"), ("de-AT", "de"), ("fr-CA", "fr"), ("pt", "pt"), ("it", "en"), ("", "en")],
+)
+def test_the_language_falls_back_to_its_base_and_then_to_english(language: str, spoken: str) -> None:
+    assert catalogue.message(PROMOTER, "email", language=language).language == spoken
+
+
+def test_a_message_is_in_one_language_even_if_only_a_part_of_it_is_missing() -> None:
+    expansion = PROMOTER | {"template": "expansion"}
+    assert catalogue.message(expansion, "email", language="fr").language == "en"
+    assert catalogue.message(PROMOTER, "in_app", language="fr").language == "en"
+
+
+def test_the_reason_somebody_gave_makes_the_question_specific() -> None:
+    message = catalogue.message(PROMOTER, "email", name="Ana Example", language="en")
+    assert message.text.startswith("Hi Ana,\n\nThank you for the top score you gave Acme.")
+    assert message.text.count("the time saved") == 2
+    assert "the time saved" not in catalogue.message(PROMOTER | {"reason_theme": OTHER}, "email").text
+
+
+def test_the_soft_style_asks_nothing() -> None:
+    for language in ("en", "de", "fr", "es", "pt"):
+        message = catalogue.message(PROMOTER | {"mode": "soft"}, "email", language=language)
+        assert message.language == language
+        assert "?" not in message.text
+
+
+def test_keys_and_ids_are_never_shown_to_a_person() -> None:
+    milestone = {"template": "milestone", "mode": "direct", "variables": {"milestone": "unheard-of"}}
+    assert "unheard-of" not in catalogue.message(milestone, "email").text
+    peer = {"template": "peer", "mode": "value_first", "variables": {"peer_ref": "peer-77", "company": "Initech"}}
+    text = catalogue.message(peer, "email").text
+    assert "peer-77" not in text
+    assert "Initech" in text
+
+
+def test_what_others_wrote_stays_on_one_line_and_is_no_template() -> None:
+    peer = {
+        "template": "peer",
+        "mode": "value_first",
+        "variables": {"company": "A\r\nBcc: x {sender}", "challenge": " "},
+    }
+    assert "A Bcc: x {sender}" in catalogue.message(peer, "email").text
+
+
+def test_a_trigger_without_wording_of_its_own_is_said_with_the_general_one() -> None:
+    own = PROMOTER | {"template": "birthday"}
+    assert catalogue.message(own, "email", language="es").subject == "Una breve pregunta"
+    assert catalogue.message(own | {"template": ""}, "phone").text.startswith("For the call: They know Acme well")
+
+
+def test_a_style_without_wording_is_not_said_in_another() -> None:
+    with pytest.raises(KeyError):
+        catalogue.message(PROMOTER | {"mode": "flattery"}, "email")

@@ -1,0 +1,186 @@
+"""Endpoints and their settings: no credential, no endpoint; every fault is one line that names the variable."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from multidict import CIMultiDict
+
+from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.receiver.endpoints import EVENTS, TOPICS, Endpoint, endpoints
+from referral_stream.receiver.signatures import Signed, Verdict
+from referral_stream.settings import PREFIX, SettingsProblem, read_receiver_settings, read_settings
+from referral_stream.stream.names import SOURCES
+from tests.receiver.signing import BODY, NOW, SECRETS, SIGNERS, URL, signed_headers
+
+TOKEN = "a-token-of-our-own-0123456789"
+
+
+def made(**given: str) -> dict[str, Endpoint]:
+    return endpoints(read_receiver_settings({f"{PREFIX}{name}": value for name, value in given.items()}))
+
+
+def problem(**given: str) -> list[str]:
+    with pytest.raises(SettingsProblem) as caught:
+        made(**given)
+    return str(caught.value).splitlines()
+
+
+def bearer(token: str) -> CIMultiDict[str]:
+    return CIMultiDict({"Authorization": f"Bearer {token}"})
+
+
+def judged(endpoint: Endpoint, headers: dict[str, str]) -> Verdict:
+    """The verdict on a whole request."""
+    listed = CIMultiDict(headers)
+    verdict = endpoint.glance(listed)
+    return endpoint.verify(Signed("POST", URL, listed, BODY), NOW) if verdict is None else verdict
+
+
+def test_an_endpoint_is_open_as_soon_as_its_credential_is_set_and_no_other_is() -> None:
+    assert set(made(WEBHOOK_SECRET_STRIPE="s" * 16, HTTP_EVENTS_TOKEN=TOKEN)) == {"stripe", EVENTS}
+
+
+def test_every_vendor_has_a_topic_that_exists() -> None:
+    assert set(TOPICS) == set(BY_NAME) | {EVENTS}
+    assert set(TOPICS.values()) <= set(SOURCES)
+
+
+def test_a_topic_may_be_another_and_has_the_prefix_of_the_deployment() -> None:
+    given = {"WEBHOOK_SECRET_STRIPE": "s" * 16, "TOPIC_PREFIX": "eu.", "HTTP_EVENTS_TOKEN": TOKEN}
+    assert {name: each.topic for name, each in made(**given).items()} == {
+        "stripe": "eu.billing",
+        EVENTS: "eu.product-usage",
+    }
+    moved = made(**given, HTTP_TOPICS="stripe=relationship, events=profile")
+    assert {name: each.topic for name, each in moved.items()} == {"stripe": "eu.relationship", EVENTS: "eu.profile"}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "nothing to receive: set REFERRAL_STREAM_WEBHOOK_SECRET_<VENDOR>"),
+        ({"WEBHOOK_SECRET_STRIPE": "short"}, "WEBHOOK_SECRET_STRIPE: at least 16 characters"),
+        ({"WEBHOOK_SECRET_STRYPE": "s" * 16}, "WEBHOOK_SECRET_STRYPE: no vendor 'strype'; did you mean stripe?"),
+        ({"WEBHOOK_SECRET_POSTHOG": "s" * 16}, "posthog signs nothing; set REFERRAL_STREAM_WEBHOOK_TOKEN_POSTHOG"),
+        ({"WEBHOOK_SECRET_FORMBRICKS": "not base64 at all"}, "WEBHOOK_SECRET_FORMBRICKS: copy the signing secret"),
+        (
+            {"WEBHOOK_SECRET_SURVEYMONKEY": "only-the-secret-0"},
+            "WEBHOOK_SECRET_SURVEYMONKEY: write the app's client id",
+        ),
+        ({"WEBHOOK_SECRET_HUBSPOT": "s" * 16}, "HTTP_PUBLIC_URL: HubSpot signs the URL"),
+        ({"WEBHOOK_TOKEN_POSTHOG": "short"}, "WEBHOOK_TOKEN_POSTHOG: at least 16 characters"),
+        ({"HTTP_EVENTS_TOKEN": "short"}, "HTTP_EVENTS_TOKEN: at least 16 characters"),
+        ({"HTTP_TOPICS": "stripe"}, "HTTP_TOPICS: write vendor=topic"),
+        ({"HTTP_TOPICS": "strype=nps"}, "HTTP_TOPICS: no vendor 'strype'; did you mean stripe?"),
+        ({"HTTP_PUBLIC_URL": "hooks.example.com"}, "HTTP_PUBLIC_URL: begins with https://"),
+        ({"HTTP_PORT": "70000"}, "HTTP_PORT: Input should be less than or equal to 65535"),
+        ({"HTTP_MAX_BODY_BYTES": "0"}, "HTTP_MAX_BODY_BYTES: Input should be greater than or equal to 1024"),
+        ({"HTTP_CERT_FILE": "cert.pem"}, "HTTP_CERT_FILE and REFERRAL_STREAM_HTTP_KEY_FILE go together"),
+        ({"HTTP_PROT": "80"}, "HTTP_PROT: no such setting; did you mean REFERRAL_STREAM_HTTP_PORT?"),
+        ({"KAFKA_SECURITY": "SASL_SSL"}, "needs REFERRAL_STREAM_KAFKA_USERNAME and _PASSWORD"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_itself_and_the_remedy(given: dict[str, str], told: str) -> None:
+    (line,) = problem(**given)
+    assert told in line
+
+
+def test_all_faults_come_at_once() -> None:
+    assert len(problem(WEBHOOK_SECRET_STRIPE="short", WEBHOOK_TOKEN_SEGMNT=TOKEN, HTTP_TOPICS="x=nps")) == 3
+
+
+def test_a_refused_secret_is_not_quoted_and_a_good_one_never_shows() -> None:
+    assert "hunter" not in "".join(problem(WEBHOOK_SECRET_STRIPE="hunter"))
+    settings = read_receiver_settings({f"{PREFIX}WEBHOOK_SECRET_STRIPE": "hunter-hunter-hunter"})
+    assert "hunter" not in repr(settings)
+    assert "hunter" not in repr(endpoints(settings))
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "stripe").write_text(f"{SECRETS['stripe']}\n")
+    endpoint = made(WEBHOOK_SECRET_STRIPE_FILE=str(tmp_path / "stripe"))["stripe"]
+    assert judged(endpoint, signed_headers("stripe")) is Verdict.AUTHENTIC
+
+
+def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
+    (line,) = problem(WEBHOOK_TOKEN_POSTHOG_FILE=str(tmp_path / "nowhere"))
+    assert line.startswith(f"{PREFIX}WEBHOOK_TOKEN_POSTHOG_FILE: ")
+    assert "nowhere" in line
+
+
+def test_workers_and_receiver_may_share_one_file_of_settings() -> None:
+    shared = {
+        f"{PREFIX}EMAIL_KEY": "k" * 16,
+        f"{PREFIX}HTTP_PORT": "8443",
+        f"{PREFIX}WEBHOOK_SECRET_STRIPE": "s" * 16,
+        f"{PREFIX}WEBHOOK_TOKEN_POSTHOG_FILE": "/not/read/by/workers",
+        f"{PREFIX}KAFKA_BROKERS": "kafka:9092",
+    }
+    assert read_settings(shared).kafka_brokers == ("kafka:9092",)
+    del shared[f"{PREFIX}WEBHOOK_TOKEN_POSTHOG_FILE"]
+    assert read_receiver_settings(shared).http_port == 8443
+
+
+def test_the_receiver_needs_no_key_of_addresses_and_no_redis() -> None:
+    assert not {"email_key", "redis_url"} & set(type(read_receiver_settings({})).model_fields)
+
+
+def test_by_default_nobody_outside_of_this_machine_reaches_it() -> None:
+    assert read_receiver_settings({}).http_host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("vendor", sorted(SIGNERS))
+def test_each_vendors_secret_opens_its_endpoint(vendor: str) -> None:
+    given = {f"WEBHOOK_SECRET_{vendor.upper()}": SECRETS[vendor], "HTTP_PUBLIC_URL": "https://hooks.example.com"}
+    endpoint = made(**given)[vendor]
+    assert judged(endpoint, signed_headers(vendor)) is Verdict.AUTHENTIC
+    assert judged(endpoint, {}) is Verdict.UNSIGNED
+
+
+def test_while_a_secret_is_changed_the_old_and_the_new_one_open() -> None:
+    endpoint = made(WEBHOOK_SECRET_TYPEFORM="the old secret 0\nthe new secret 1")["typeform"]
+    for secret in ("the old secret 0", "the new secret 1"):
+        assert judged(endpoint, signed_headers("typeform", secret=secret)) is Verdict.AUTHENTIC
+    assert judged(endpoint, signed_headers("typeform", secret="yet another secret")) is Verdict.FORGED
+
+
+@pytest.mark.parametrize(
+    ("authorization", "told"),
+    [
+        (f"Bearer {TOKEN}", Verdict.AUTHENTIC),
+        (f"bearer  {TOKEN} ", Verdict.AUTHENTIC),
+        (f"Basic {base64.b64encode(f'anybody:{TOKEN}'.encode()).decode()}", Verdict.AUTHENTIC),
+        (f"Basic {base64.b64encode(TOKEN.encode()).decode()}", Verdict.FORGED),
+        (f"Basic {TOKEN}", Verdict.FORGED),
+        (f"Bearer {TOKEN}x", Verdict.FORGED),
+        (f"Bearer {TOKEN[:-1]}", Verdict.FORGED),
+        ("Bearer ä", Verdict.FORGED),
+        ("Bearer", Verdict.FORGED),
+        ("Bearer ", Verdict.FORGED),
+        ("Basic", Verdict.FORGED),
+        (f"Digest {TOKEN}", Verdict.UNSIGNED),
+        (TOKEN, Verdict.UNSIGNED),
+        (None, Verdict.UNSIGNED),
+    ],
+)
+def test_a_token_opens_as_bearer_or_as_password(authorization: str | None, told: Verdict) -> None:
+    endpoint = made(WEBHOOK_TOKEN_POSTHOG=TOKEN)["posthog"]
+    assert endpoint.glance(CIMultiDict({"Authorization": authorization} if authorization else {})) is told
+
+
+def test_a_vendor_with_secret_and_token_is_let_in_with_either() -> None:
+    endpoint = made(WEBHOOK_SECRET_STRIPE=SECRETS["stripe"], WEBHOOK_TOKEN_STRIPE=TOKEN)["stripe"]
+    wrong = {"Authorization": "Bearer another token, of a proxy"}
+    assert judged(endpoint, dict(bearer(TOKEN))) is Verdict.AUTHENTIC
+    assert judged(endpoint, signed_headers("stripe")) is Verdict.AUTHENTIC
+    assert judged(endpoint, signed_headers("stripe") | wrong) is Verdict.AUTHENTIC
+    assert judged(endpoint, wrong) is Verdict.FORGED
+    assert judged(endpoint, signed_headers("stripe", secret="another secret") | wrong) is Verdict.FORGED
+
+
+def test_a_token_opens_nothing_where_only_a_secret_is_set() -> None:
+    endpoint = made(WEBHOOK_SECRET_STRIPE=SECRETS["stripe"])["stripe"]
+    assert judged(endpoint, dict(bearer(SECRETS["stripe"]))) is Verdict.UNSIGNED
