@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from referral_stream import __version__
 
 if TYPE_CHECKING:
+    from referral_stream.contracts.mapping import Mappings
     from referral_stream.core.policy import Policy
     from referral_stream.stream.apps import Deployment
+    from referral_stream.stream.letters import Filters
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -58,8 +61,14 @@ def demo(*, keep: bool, output: Path) -> None:
         raise click.ClickException(str(problem)) from None
 
 
+_MAPPINGS = click.option(
+    "--mappings", "mappings_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Mapping file."
+)
+
+
 @main.command()
 @click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_MAPPINGS
 @click.option(
     "--policy", "policy_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Policy file."
 )
@@ -68,7 +77,14 @@ def demo(*, keep: bool, output: Path) -> None:
 @click.option("--facts", is_flag=True, help="Of a customer-events log take the facts only: a fact replay.")
 @click.option("--skip-bad", is_flag=True, help="Count unreadable lines into dead-letters.jsonl and go on.")
 def replay(
-    log: Path, policy_file: Path | None, until: str | None, output: Path, *, facts: bool, skip_bad: bool
+    log: Path,
+    policy_file: Path | None,
+    mappings_file: Path | None,
+    until: str | None,
+    output: Path,
+    *,
+    facts: bool,
+    skip_bad: bool,
 ) -> None:
     """Run a recorded LOG through the real adapters and the real decision, under a virtual clock.
 
@@ -86,7 +102,7 @@ def replay(
     from referral_stream.settings import replay_email_key
 
     end, policy = _instant(until, "--until"), _policy(policy_file)
-    boundary = Boundary(email_key=replay_email_key())
+    boundary = Boundary(email_key=replay_email_key(), mappings=_mappings(mappings_file))
     with _readable_log("--facts replays from what it holds"), reading_progress(Console(stderr=True), log) as progress:
         summary = replay_file(
             log, output, policy, boundary, until=end, facts_only=facts, skip_bad=skip_bad, progress=progress
@@ -102,11 +118,19 @@ def replay(
 @click.option(
     "--policy", "policy_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Policy file."
 )
+@_MAPPINGS
 @click.option("--at", metavar="T", help="Look from the instant T (RFC 3339). Default: the end of the log.")
 @click.option("--skip-bad", is_flag=True, help="Leave unreadable lines out.")
 @click.option("--json", "as_data", is_flag=True, help="For machines: one JSON object.")
 def explain(
-    customer: str, log: Path, policy_file: Path | None, at: str | None, *, skip_bad: bool, as_data: bool
+    customer: str,
+    log: Path,
+    policy_file: Path | None,
+    mappings_file: Path | None,
+    at: str | None,
+    *,
+    skip_bad: bool,
+    as_data: bool,
 ) -> None:
     """Tell the story of one CUSTOMER in plain words: what came in, what was decided and why, and what is next.
 
@@ -128,7 +152,7 @@ def explain(
     from referral_stream.settings import replay_email_key
 
     instant, policy = _instant(at, "--at"), _policy(policy_file)
-    boundary = Boundary(email_key=replay_email_key())
+    boundary = Boundary(email_key=replay_email_key(), mappings=_mappings(mappings_file))
     try:
         with _readable_log(), reading_progress(Console(stderr=True), log) as progress:
             story = explained(log, customer, policy, boundary, at=instant, skip_bad=skip_bad, progress=progress)
@@ -185,14 +209,14 @@ def schemas_check(folder: Path) -> None:
 
 
 def _schemas_in(folder: Path) -> dict[str, bytes]:
-    """Path below ``folder`` → content, of the schemas in the folders of the contract; other files are none of ours."""
+    """Path below ``folder`` → content, of what lies in the folders of the contract; beside them only what it knows."""
     from referral_stream.contracts.schemas import documents
 
-    folders = sorted({path.partition("/")[0] for path in documents()})
+    wanted = documents()
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.json"))}
+    ours = {path.rpartition("/")[0] for path in wanted} - {""}
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for name in folders
-        for path in sorted((folder / name).glob("*.json"))
+        path: file.read_bytes() for path, file in found.items() if path in wanted or path.rpartition("/")[0] in ours
     }
 
 
@@ -331,6 +355,155 @@ def policy_check(file: Path, *, show: bool) -> None:
     show_policy(policy, str(file), Console(), everything=show)
 
 
+@main.group("mapping")
+def mapping_group() -> None:
+    """Map payloads of your own to the events of the contract, without code."""
+
+
+@mapping_group.command("try")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("payload", type=click.File("rb"))
+@click.option("--topic", default="product-usage", show_default=True, help="The source topic, without prefix.")
+@click.option("--source", metavar="ADAPTER", help="As the header referral-source would name it.")
+def mapping_try(file: Path, payload: BinaryIO, topic: str, source: str | None) -> None:
+    r"""Try the mappings in FILE on the JSON in PAYLOAD (- for stdin): what it becomes, or why nothing.
+
+    Exit code 0 if it becomes events, 1 if not, 2 for a file that can not be used.
+
+    \b
+    Example:  referral-stream mapping try mappings.toml exported.json
+    """
+    from referral_stream.clock import Clock
+    from referral_stream.contracts.adapted import Accepted
+    from referral_stream.contracts.inbound import Boundary
+    from referral_stream.contracts.mapping_trial import try_mappings
+    from referral_stream.contracts.records import SOURCE_HEADER
+    from referral_stream.mapping_page import trial_lines
+    from referral_stream.settings import replay_email_key
+
+    boundary = Boundary(email_key=replay_email_key(), mappings=_mappings(file))
+    headers = () if source is None else ((SOURCE_HEADER, source.encode()),)
+    try:
+        trial = try_mappings(payload.read(), boundary, Clock().now(), topic=topic, headers=headers)
+    except ValueError as error:
+        raise Unusable(f"the payload is not JSON: {error}") from None
+    for line in trial_lines(trial):
+        click.echo(line)
+    raise SystemExit(0 if isinstance(trial.adapted, Accepted) else 1)
+
+
+@main.group()
+def deadletters() -> None:
+    """See which records could not be used and why, and try them again."""
+
+
+def _letter_filters(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which letters are meant; the command gets them as one ``filters``."""
+    options = (
+        click.option(
+            "--stage", type=click.Choice(["ingest", "decide", "ledger", "projector"]), help="Where it failed."
+        ),
+        click.option("--cause", help="The word before the colon of the error, such as invalid or fault."),
+        click.option("--topic", help="Where the record came from."),
+        click.option("--since", metavar="T", help="Failed at the instant T (RFC 3339) or later."),
+        click.option("--customer", metavar="KEY", help="The key of the record: on our own topics the customer."),
+    )
+
+    @wraps(command)
+    def filtered(
+        stage: str | None, cause: str | None, topic: str | None, since: str | None, customer: str | None, **rest: object
+    ) -> None:
+        from referral_stream.stream.letters import Filters
+
+        instant = _instant(since, "--since")
+        command(Filters(stage=stage, cause=cause, topic=topic, since=instant, customer=customer), **rest)
+
+    for option in reversed(options):
+        filtered = option(filtered)
+    return filtered
+
+
+@deadletters.command("list")
+@_letter_filters
+@click.option("--all", "everything", is_flag=True, help="Those too that have been replayed.")
+@click.option("--payload", is_flag=True, help="Show the records as they came. They may hold personal data.")
+@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many, the newest first.")
+@click.option("--json", "as_data", is_flag=True, help="For machines: one JSON object.")
+def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit: int, as_data: bool) -> None:
+    r"""Count dead letters by cause, and list them, the newest first.
+
+    \b
+    Example:  referral-stream deadletters list --stage ingest --since 2026-09-16T00:00:00Z
+    """
+    import asyncio
+    import json
+
+    from rich.console import Console
+
+    from referral_stream.stream import letters, letters_page
+    from referral_stream.stream.admin import TopicsProblem
+
+    deployment = _deployment()
+
+    async def look() -> None:
+        box = await letters.read_box(deployment)
+        among = box.letters if everything else box.open
+        selected = filters.select(among, deployment.settings.topic_prefix)
+        shown = selected[:limit]
+        records = await letters.originals(deployment, shown) if payload and shown else {}
+        if as_data:
+            found = letters_page.as_json(box, selected, shown, records)
+            click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        else:
+            letters_page.show_box(Console(), box, selected, shown, records)
+
+    try:
+        asyncio.run(look())
+    except TopicsProblem as problem:
+        raise click.ClickException(str(problem)) from None
+
+
+@deadletters.command("replay")
+@_letter_filters
+@click.option("--dry-run", is_flag=True, help="Only say which letters would be tried again.")
+def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
+    r"""Try dead letters again: all that have not been replayed, unless the options say which.
+
+    The adapter reads the original record again, and what it says now is appended to customer-events. Ids stay the same,
+    so nothing counts twice. Letters that hold one customer (stage decide, cause fault) are replayed together; then the
+    hold ends. Exit code 1 if a letter failed again.
+
+    \b
+    Example:  referral-stream deadletters replay --stage ingest --cause unrecognised --dry-run
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from referral_stream.stream import letters, letters_page
+    from referral_stream.stream.admin import TopicsProblem, require_topics
+
+    deployment = _deployment()
+
+    async def try_again() -> bool:
+        await require_topics(deployment)
+        box = await letters.read_box(deployment)
+        chosen = letters.together(filters.select(box.open, deployment.settings.topic_prefix), box)
+        if dry_run:
+            letters_page.show_box(Console(), box, chosen, chosen, {})
+            return True
+        with letters_page.replay_progress(Console(stderr=True), len(chosen)) as progress:
+            outcome = await letters.replay(deployment, chosen, progress)
+        letters_page.show_outcome(Console(), outcome)
+        return not outcome.failed_again
+
+    try:
+        well = asyncio.run(try_again())
+    except TopicsProblem as problem:
+        raise click.ClickException(str(problem)) from None
+    raise SystemExit(0 if well else 1)
+
+
 class Unusable(click.ClickException):
     """Input that cannot be used: exit code 2."""
 
@@ -379,6 +552,18 @@ def _policy(file: Path | None) -> Policy:
         raise Unusable(str(problem)) from None
     except OSError as error:
         raise Unusable(f"the policy file {error.filename} can not be read: {error.strerror}") from None
+
+
+def _mappings(file: Path | None) -> Mappings:
+    from referral_stream.contracts.mapping import NONE
+    from referral_stream.contracts.mapping_file import MappingProblem, read_mappings
+
+    try:
+        return NONE if file is None else read_mappings(file)
+    except MappingProblem as problem:
+        raise Unusable(str(problem)) from None
+    except OSError as error:
+        raise Unusable(f"the mapping file {error.filename} can not be read: {error.strerror}") from None
 
 
 def _deployment() -> Deployment:

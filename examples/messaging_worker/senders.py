@@ -50,9 +50,9 @@ def smtp(server: str, sender: str, address: str, password: str) -> Sender:
             raise Undeliverable("no address, or none that this server can write to") from None
         except smtplib.SMTPRecipientsRefused as refused:
             raise _judged(*(code for code, _ in refused.recipients.values())) from None
-        except smtplib.SMTPResponseException as refused:
+        except smtplib.SMTPDataError as refused:
             raise _judged(refused.smtp_code) from None
-        except OSError as away:  # smtplib's other errors among them
+        except OSError as away:  # smtplib's other errors among them, such as a wrong password: ours to mend, not theirs
             raise NotNow(type(away).__name__) from None
 
     return send

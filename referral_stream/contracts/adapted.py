@@ -11,7 +11,7 @@ from referral_stream.core.events import Event
 SkipReason: TypeAlias = Literal["unknown_type", "irrelevant", "no_score", "no_customer", "test_mode", "tombstone"]
 Cause: TypeAlias = Literal[
     "undecodable", "too_deep", "too_large", "not_an_object", "unrecognised", "unknown_adapter", "invalid", "no_subject",
-    "time_in_future",
+    "time_in_future", "unknown_version",
 ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from referral_stream.contracts.bodies import FACT_BODIES, explain, is_too_deep, 
 from referral_stream.contracts.mapping import Mappings
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.themes import OTHER, THEMES, theme_of
+from referral_stream.contracts.versions import LINEAGES, current_body
 from referral_stream.core import zones
 from referral_stream.core.asks import derived_id
 from referral_stream.core.events import (
@@ -112,7 +113,7 @@ def recognised(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[str
         return None, ()
     found = _adapter_for(payload, record, boundary)
     if not isinstance(found, Refused):
-        return found[0].name, found[1]
+        return found[0].name, tuple(found[1])
     return (mapping.PLAIN, (payload,)) if type(payload) is dict and found.cause == "unrecognised" else (None, ())
 
 
@@ -152,9 +153,16 @@ def _cloud_event(
     time = attributes.get("time")
     if time is not None and type(time) is not str:
         return Refused("invalid", "time: must be RFC 3339")  # a bare number would leave seconds or milliseconds open
+    if data is None:
+        data = {}
+    named = attributes.get("dataschema")
+    if named is not None or kind in LINEAGES:
+        data = current_body(kind, named, data)
+        if isinstance(data, Refused):
+            return data
     event = _event(
         kind,
-        {} if data is None else data,
+        data,
         record,
         now,
         boundary,

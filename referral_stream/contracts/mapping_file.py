@@ -93,7 +93,7 @@ def parse_path(text: str) -> Path:
             break
         steps.append(next(found for found in step.groups() if found is not None))
         position = step.end()
-    if not steps or position < len(rest):
+    if not steps or position < len(rest) or text == "$":
         raise ValueError("not a path; write $.properties.name, $.items[0] or $.properties['a.b']")
     return tuple(steps)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
@@ -31,10 +30,10 @@ class Trial:
 
 
 def try_mappings(
-    payload: Any, boundary: Boundary, now: int, *, topic: str = "product-usage", headers: Headers = ()
+    value: bytes, boundary: Boundary, now: int, *, topic: str = "product-usage", headers: Headers = ()
 ) -> Trial:
-    """The payload (parsed JSON) as a record of ``topic``, arrived ``now`` (epoch ms)."""
-    value = orjson.dumps(payload)
+    """The payload as a record of ``topic``, arrived ``now`` (epoch ms). Raises ValueError unless it is JSON."""
+    payload = orjson.loads(value)
     record = RawRecord(topic=topic, partition=0, offset=0, timestamp=now, key=None, value=value, headers=headers)
     adapter, parts = recognised(payload, record, boundary)
     rules = boundary.mappings.by_adapter.get(adapter, ()) if adapter else ()

@@ -2,7 +2,8 @@
 
 CloudEvents 1.0, structured mode, as canonical JSON (sorted keys, compact, UTF-8, absent instead of null): the same
 value is the same bytes on every machine. Extension attributes: ``accountid``, ``timezone``, ``traceparent``,
-``historical``, ``flags`` (comma-separated, since an attribute is no list).
+``historical``, ``flags`` (comma-separated, since an attribute is no list). What was written in an older version is read
+as the current one (see ``versions``).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic import ValidationError
 
+from referral_stream.contracts.adapted import Refused
 from referral_stream.contracts.bodies import EVENT_BODIES, explain, is_too_deep, json_problem, validators
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import HISTORICAL_HEADER, NOW_HEADER, Headers, RawRecord
+from referral_stream.contracts.versions import LINEAGES, current_body, dataschema_to_write
 from referral_stream.core.asks import (
     EFFECT_TYPES,
     AskCancelled,
@@ -53,6 +56,7 @@ def encode_event(event: Event) -> bytes:
         "time": rfc3339(event.time),
         "data": _EVENT_DUMPS[event.type](event.data, mode="json", exclude_none=True),
     }
+    _name_version(document, event.type)
     if event.subject:
         document["subject"] = event.subject
     if event.account is not None:
@@ -108,6 +112,7 @@ def encode_effect(effect: Effect, time: int) -> bytes:
         "time": rfc3339(time),
         "type": EFFECT_TYPES[kind],
     }
+    _name_version(document, EFFECT_TYPES[kind])
     if isinstance(effect, AskRequested | ReasonAsked) and effect.traceparent is not None:
         document["traceparent"] = effect.traceparent
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
@@ -173,6 +178,22 @@ def _kind(document: dict[str, Any]) -> str:
     return kind if type(kind) is str else ""
 
 
+def _name_version(document: dict[str, Any], kind: str) -> None:
+    if kind in LINEAGES and (named := dataschema_to_write(kind)) is not None:
+        document["dataschema"] = named
+
+
+def _body(document: dict[str, Any], kind: str, data: Any) -> Any:
+    """The message's ``data`` as the current version of its type has it."""
+    named = document.get("dataschema")
+    if named is None and kind not in LINEAGES:
+        return data
+    body = current_body(kind, named, data)
+    if isinstance(body, Refused):
+        raise Undecodable(body.cause, body.detail)
+    return body
+
+
 def _event(document: dict[str, Any]) -> Event:
     get = document.get
     kind = _kind(document)
@@ -186,7 +207,7 @@ def _event(document: dict[str, Any]) -> Event:
             type=kind,
             subject=get("subject", ""),
             time=_instant(get("time")),
-            data=EVENT_BODIES[kind](document["data"]),
+            data=EVENT_BODIES[kind](_body(document, kind, document["data"])),
             account=get("accountid"),
             timezone=get("timezone"),
             traceparent=get("traceparent"),
@@ -217,11 +238,12 @@ def _check_attributes(event: Event) -> None:
 
 
 def _effect(document: dict[str, Any]) -> Effect:
-    body = _EFFECT_BODIES.get(_kind(document))
+    kind = _kind(document)
+    body = _EFFECT_BODIES.get(kind)
     if body is None:
         raise Undecodable("unknown_type", "not a type of ours")
     try:
-        effect: Effect = body(document.get("data"))
+        effect: Effect = body(_body(document, kind, document.get("data")))
     except ValidationError as error:
         raise Undecodable("invalid", explain(error)) from None
     return effect

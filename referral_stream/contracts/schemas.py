@@ -1,25 +1,21 @@
-"""JSON Schema (2020-12) of every message, generated from the models: what a producer or a worker may rely on.
+"""What a producer or a worker may rely on, generated from the models: JSON Schema (2020-12), examples, AsyncAPI.
 
-One document per message type and direction, as structured CloudEvents: ``in`` is what producers send, ``out`` what
-workers read, ``internal`` what travels between our own roles. The files under ``schemas/`` are these documents, byte
-for byte.
+One schema per message type and version, as a structured CloudEvent: ``in`` is what producers send, ``out`` what workers
+read, ``internal`` what travels between our own roles; ``message.json`` is all of them in one. The files under
+``schemas/`` are these documents, byte for byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeAlias, get_args
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
-from pydantic import BaseModel
 
-from referral_stream.core.asks import EFFECT_TYPES, LedgerRequest
-from referral_stream.core.events import FACTS, INTERNAL, WITHOUT_SUBJECT, Commented
-
-Direction: TypeAlias = Literal["in", "out", "internal"]
-
-VERSION = 1
-"""Raised when a message changes so that a reader of the older one would fail; new optional fields do not."""
+from referral_stream.contracts import examples, versions
+from referral_stream.contracts.asyncapi import asyncapi
+from referral_stream.contracts.messages import Message, messages
+from referral_stream.core.events import WITHOUT_SUBJECT, Commented
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ATTRIBUTES: dict[str, Any] = {
@@ -41,12 +37,15 @@ _FLAGS: dict[str, Any] = {
 
 def documents() -> dict[str, bytes]:
     """Path below ``schemas/`` → content: indented, sorted, with a line end."""
+    wanted: dict[str, Any] = {"asyncapi.json": asyncapi(), "message.json": _any_message()}
+    for message in messages():
+        wanted[message.path] = _schema(message)
+        example = f"examples/{message.direction}/{message.name}"
+        wanted[f"{example}.valid.json"] = examples.valid(message)
+        wanted[f"{example}.invalid.json"] = examples.invalid(message)
     return {
-        f"{direction}/{kind}.json": orjson.dumps(
-            _message(direction, kind, model),
-            option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE,
-        )
-        for direction, kind, model in _messages()
+        path: orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+        for path, content in wanted.items()
     }
 
 
@@ -60,33 +59,27 @@ def drift(present: Mapping[str, bytes]) -> tuple[str, ...]:
     )
 
 
-def _messages() -> Iterator[tuple[Direction, str, type[BaseModel]]]:
-    for fact in FACTS:
-        yield "in", fact.type, fact
-    for internal in INTERNAL:
-        yield "internal", internal.type, internal
-    for effect, kind in EFFECT_TYPES.items():
-        yield "internal" if effect in get_args(LedgerRequest) else "out", kind, effect
-
-
-def _message(direction: Direction, kind: str, model: type[BaseModel]) -> dict[str, Any]:
-    body = model.model_json_schema(ref_template="#/$defs/{model}")
+def _schema(message: Message) -> dict[str, Any]:
+    """The schema of one message; fields nobody knows are allowed, since they are ignored."""
+    body = message.model.model_json_schema(ref_template="#/$defs/{model}")
     definitions = body.pop("$defs", {})
-    if direction == "in" and issubclass(model, Commented):
+    if message.direction == "in" and issubclass(message.model, Commented):
         body["properties"].pop("theme")  # ours: made of the comment, which goes no further
-    properties = _ATTRIBUTES | {"type": {"const": kind}, "data": body}
+    properties = _ATTRIBUTES | {"type": {"const": message.kind}, "dataschema": _dataschema(message), "data": body}
     required = ["id", "source", "specversion", "type"]
-    if kind not in WITHOUT_SUBJECT:
+    if message.version != _unnamed(message):
+        required.append("dataschema")
+    if message.kind not in WITHOUT_SUBJECT:
         properties["subject"] = _SUBJECT
         required.append("subject")
     if body.get("required"):
         required.append("data")
-    if direction == "internal":
+    if message.direction == "internal":
         properties |= _FLAGS
     document: dict[str, Any] = {
         "$schema": _DIALECT,
-        "$id": f"urn:referral-stream:{direction}:{kind}:{VERSION}",
-        "title": kind,
+        "$id": message.dataschema,
+        "title": message.name,
         "type": "object",
         "properties": properties,
         "required": sorted(required),
@@ -94,3 +87,51 @@ def _message(direction: Direction, kind: str, model: type[BaseModel]) -> dict[st
     if definitions:
         document["$defs"] = definitions
     return document
+
+
+def _dataschema(message: Message) -> dict[str, Any]:
+    """What ``dataschema`` may be: this version's name; any of somebody else's where that says the same as none."""
+    if message.version != _unnamed(message):
+        return {"const": message.dataschema}
+    return {
+        "type": "string",
+        "format": "uri",
+        "description": "Absent, or none of ours: this version.",
+        "if": {"pattern": f"^{versions.URN}"},
+        "then": {"const": message.dataschema},
+    }
+
+
+def _unnamed(message: Message) -> int:
+    lineage = versions.LINEAGES.get(message.kind)
+    return 1 if lineage is None else lineage.unnamed
+
+
+def _any_message() -> dict[str, Any]:
+    """The closed union: a message is of one of the types, and as that type and version wants it.
+
+    Without an ``$id``, so that the references are those of files beside it.
+    """
+    listed = tuple(messages())
+    return {
+        "$schema": _DIALECT,
+        "title": "Any message of referral-stream",
+        "type": "object",
+        "properties": {"type": {"enum": sorted({message.kind for message in listed})}},
+        "required": ["type"],
+        "allOf": [{"if": _is(message), "then": {"$ref": message.path}} for message in listed],
+    }
+
+
+def _is(message: Message) -> dict[str, Any]:
+    """The condition that a record is of this version of this type."""
+    is_kind: dict[str, Any] = {"properties": {"type": {"const": message.kind}}, "required": ["type"]}
+    named = {"properties": {"dataschema": {"const": message.dataschema}}, "required": ["dataschema"]}
+    if message.version != _unnamed(message):
+        return {"allOf": [is_kind, named]}
+    others = [
+        {"properties": {"dataschema": {"const": other.dataschema}}, "required": ["dataschema"]}
+        for other in messages()
+        if other.kind == message.kind and other.version != message.version
+    ]
+    return {"allOf": [is_kind, {"not": {"anyOf": others}}]} if others else is_kind

@@ -18,9 +18,6 @@ from referral_stream.core.windows import Zone
 
 Interval = tuple[int, int]
 
-LONGEST_SILENCE_DAYS = 14
-"""Six quiet weekdays in a row at the most, and room for a calendar day that a zone skipped."""
-
 
 def first_email_instant(start: int, end: int, zone: Zone, rules: Moments) -> int | None:
     """The first instant in ``[start, end)`` at which e-mail may speak by the clock, None if there is none.

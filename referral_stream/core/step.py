@@ -600,10 +600,12 @@ class Turn:
         question = Ask(asked, reason_command_id(c.id, o.trigger, o.subject), moment, expires, "reason", first)
         c.asks = (*c.asks, question)  # the decision's next_eligible_at includes it
         written = self._decide(asked, "pending", judged.verdicts, score)
+        question = replace(question, opportunity=written)
+        c.asks = (*c.asks[:-1], question)
         self._keep(written)
         self.judged[o.id] = Judged(written, judged.verdicts)
         self.moment_channels.pop(o.id, None)
-        self.effects.append(self._say.question(replace(question, opportunity=written)))
+        self.effects.append(self._say.question(question))
 
     def _expires(self, o: Opportunity, moment: int, channel: Channel) -> int:
         rules = self.policy.moments

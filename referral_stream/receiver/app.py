@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -59,10 +59,7 @@ class Limits:
 
 
 class Receiver:
-    """The handlers. ``public_url`` is what vendors call, before the path; without one it is the request's own.
-
-    ``draining`` is set when the process is about to end: it is not ready then, and still takes what reaches it.
-    """
+    """The handlers. ``public_url`` is what vendors call, before the path; without one it is the request's own."""
 
     def __init__(
         self,
@@ -79,13 +76,15 @@ class Receiver:
         self._public_url = public_url
         self._clock = clock or Clock()
         self._in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
         self._asking = asyncio.Lock()
         self._ready, self._ready_until = False, 0.0
-        self.draining = False
 
     def app(self) -> web.Application:
         """The application; it starts nothing and ends nothing."""
-        app = web.Application(middlewares=[_in_json], client_max_size=self._limits.body_bytes)
+        app = web.Application(middlewares=[self._let_go, _in_json], client_max_size=self._limits.body_bytes)
         app.router.add_post("/webhooks/{vendor}", self.webhook)
         app.router.add_get("/webhooks/{vendor}", self.handshake)  # HEAD as well: Intercom and SurveyMonkey ask so
         app.router.add_post("/events", self.events)
@@ -93,6 +92,13 @@ class Receiver:
         app.router.add_get("/ready", self.ready)
         app.on_response_prepare.append(_anonymous)
         return app
+
+    async def drain(self, seconds: float) -> None:
+        """Return when no request is in hand, or after so long. Not ready from now on; what still comes is taken."""
+        self._draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     async def webhook(self, request: web.Request) -> web.Response:
         """A vendor's webhook, as it came, to the vendor's topic."""
@@ -136,7 +142,7 @@ class Receiver:
             if now >= self._ready_until:
                 self._ready = await self._writer.answers()
                 self._ready_until = now + READY_SECONDS
-        ready = self._ready and not self.draining
+        ready = self._ready and not self._draining
         return web.json_response({"ready": ready}, status=200 if ready else 503)
 
     def _endpoint(self, vendor: str) -> Endpoint:
@@ -181,15 +187,26 @@ class Receiver:
         if self._in_hand >= self._limits.requests:
             raise Refusal(429, "busy", "too many requests at once", Retry_After=str(BUSY_RETRY_SECONDS))
         self._in_hand += 1
+        self._idle.clear()
         try:
             yield
         finally:
             self._in_hand -= 1
+            if not self._in_hand:
+                self._idle.set()
 
     def _called(self, request: web.Request) -> str:
         """The URL that the vendor called: a proxy in front may have another name, scheme and path than we have."""
         before = self._public_url or f"{request.scheme}://{request.host}"
         return f"{before}{request.raw_path}"
+
+    @web.middleware
+    async def _let_go(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """While draining: the sender's next request is for whoever comes after us."""
+        response = await handler(request)
+        if self._draining:
+            response.force_close()
+        return response
 
     def _too_large(self) -> Refusal:
         return Refusal(413, "too_large", f"at most {self._limits.body_bytes} bytes")

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 _protocol_logger = logging.getLogger(f"{__name__}.http")
 
 _KEEPALIVE_SECONDS = 75.0
+_ANSWER_SECONDS = 1.0  # for the last answers to leave
 _LINGER_SECONDS = 2.0  # to read on what a refused sender is still sending, so that it sees our answer
 
 
@@ -38,6 +39,7 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it has to say is in our own events
     tls = settings.http_ssl_context()
     writer = SourceWriter(
         settings.kafka_client(), max_record_bytes=settings.http_max_body_bytes, ack_seconds=settings.http_ack_seconds
@@ -48,7 +50,6 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
         await writer.start({endpoint.topic for endpoint in endpoints.values()})
         async with _listening(receiver, settings, tls):
             await stop.wait()
-            receiver.draining = True
             logger.info("draining")
     except (WriterProblem, _NotListening) as problem:
         logger.error("the receiver cannot start: %s", problem)  # noqa: TRY400 (for an operator: no traceback)
@@ -65,7 +66,10 @@ class _NotListening(Exception):
 
 @asynccontextmanager
 async def _listening(receiver: Receiver, settings: ReceiverSettings, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
-    """Take requests meanwhile. Leaving takes no new connections, and lets the requests in hand come to their end."""
+    """Take requests meanwhile. Leaving takes no new connections, and lets the requests in hand come to their end.
+
+    That is waited for here and not left to aiohttp, which reads no further bodies once it shuts down.
+    """
     _protocol_logger.addFilter(_told_in_words)
     runner = web.AppRunner(
         receiver.app(),
@@ -74,12 +78,13 @@ async def _listening(receiver: Receiver, settings: ReceiverSettings, tls: ssl.SS
         auto_decompress=False,
         keepalive_timeout=_KEEPALIVE_SECONDS,
         lingering_time=_LINGER_SECONDS,
-        shutdown_timeout=settings.http_drain_seconds,
+        shutdown_timeout=_ANSWER_SECONDS,
     )
     await runner.setup()
+    site = web.TCPSite(runner, settings.http_host, settings.http_port, ssl_context=tls)
     try:
         try:
-            await web.TCPSite(runner, settings.http_host, settings.http_port, ssl_context=tls).start()
+            await site.start()
         except OSError as error:
             place = f"{settings.http_host}:{settings.http_port}"
             raise _NotListening(
@@ -90,6 +95,8 @@ async def _listening(receiver: Receiver, settings: ReceiverSettings, tls: ssl.SS
         if tls is None and not _is_loopback(host):
             logger.warning("plain_http", extra={"remedy": f"end TLS in front of it, or set {PREFIX}HTTP_CERT_FILE"})
         yield
+        await site.stop()
+        await receiver.drain(settings.http_drain_seconds)
     finally:
         await runner.cleanup()
 

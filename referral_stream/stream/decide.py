@@ -76,13 +76,13 @@ class Decide:
             if record.offset < stored.mark:
                 continue
             customer = self._apply(stored.customer, record, outputs)
-            states[key] = Stored(stored.version, record.offset + 1, customer)
+            states[key] = Stored(record.offset + 1, customer)
         return BatchResult(outputs, self._changes(states, woken_before))
 
     def _load(self, key: bytes, read: Read) -> Stored:
         value = read("customers", key)
         if value is None:
-            return Stored(1, 0, Customer(id=key.decode("utf-8", "replace")))
+            return Stored(0, Customer(id=key.decode("utf-8", "replace")))
         known = self._decoded.get(key)
         if known is not None and known[0] == value:
             return known[1]

@@ -144,6 +144,7 @@ class Outcome:
     """What became of a replay: letters by outcome, events appended, customers whose hold was ended or was not."""
 
     letters: Counter[str] = field(default_factory=Counter)
+    failed_again: int = 0
     events: int = 0
     released: int = 0
     held: int = 0
@@ -175,11 +176,11 @@ async def read_box(deployment: Deployment) -> Box:
     return Box(tuple(found), unreadable)
 
 
-async def payloads(deployment: Deployment, letters: Iterable[Letter]) -> dict[str, bytes | None]:
-    """Letter id → payload, which may be personal. Raises TopicsProblem."""
+async def originals(deployment: Deployment, letters: Iterable[Letter]) -> dict[str, RawRecord]:
+    """Letter id → the record that the letter was made of; its payload may be personal. Raises TopicsProblem."""
     wanted = {(letter.partition, letter.offset): letter.failure.id for letter in letters}
     return {
-        wanted[record.partition, record.offset]: record.value
+        wanted[record.partition, record.offset]: original(record)
         async for record in _records(deployment)
         if (record.partition, record.offset) in wanted
     }
@@ -298,6 +299,7 @@ class _Replay:
 
     def _failed_again(self, letter: Letter, source: RawRecord, error: str) -> Output:
         self.outcome.letters[f"failed again: {error.partition(':')[0]}"] += 1
+        self.outcome.failed_again += 1
         if letter.is_fault:
             error = f"{FAULT}: {error}"  # it goes on to hold its customer
         stage: Any = letter.failure.stage

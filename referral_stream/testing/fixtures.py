@@ -10,7 +10,7 @@
 and in a test:
 
     def test_the_worker_keeps_the_contract(worker_report: Report) -> None:
-        assert worker_report.passed, worker_report
+        assert worker_report.passed, str(worker_report)
 """
 
 from __future__ import annotations

@@ -42,6 +42,16 @@ def test_nobody_becomes_an_alias_of_themselves() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), max_size=12))
+def test_links_learnt_in_any_order_lead_to_an_end(links: list[tuple[str, str]]) -> None:
+    aliases = Aliases()
+    for alias, customer in links:
+        aliases.learn(alias, customer)
+    for name in "abcd":
+        end = aliases.customer(name)
+        assert aliases.customer(end) == end
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), max_size=12))
 def test_every_id_stands_for_one_that_stands_for_itself(pairs: list[tuple[str, str]]) -> None:
     aliases = Aliases()
     for customer, alias in pairs:

@@ -183,8 +183,9 @@ def test_a_command_is_a_canonical_cloud_event() -> None:
                 derived_id("reservation.confirmed", "cmd-1", 1_781_863_400_000),
                 derived_id("reservation.released", "cmd-1", 1_781_863_400_000),
                 derived_id("opportunity.opened", "opp-1"),
+                "cmd-2",
             ),
-            (b"cus-1", b"cus-1", b"cus-1", b"acc-1", b"cus-1", b"acc-1", b"cus-1"),
+            (b"cus-1", b"cus-1", b"cus-1", b"acc-1", b"cus-1", b"acc-1", b"cus-1", b"cus-1"),
             strict=True,
         )
     ),

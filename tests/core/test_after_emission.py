@@ -14,7 +14,9 @@ from referral_stream.core.asks import (
     ReservationConfirmed,
     ReservationReleased,
 )
+from referral_stream.core.customer import Customer
 from referral_stream.core.events import Data, Event
+from referral_stream.core.fold import fold
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.opportunity import Ask, decision_id
 from tests.builders import (
@@ -273,7 +275,8 @@ def test_consent_for_one_channel_less_takes_nothing_back_while_another_is_left()
 
 def test_an_answer_belongs_to_its_ask() -> None:
     by_hand = after_the_ask()
-    by_hand.at(LATER, answered("yes", LATER, "another"))
+    for another in ("0", "another"):  # ids before and behind that of the ask
+        by_hand.at(LATER, answered("yes", LATER, another))
     assert not only_ask(by_hand).answered
     by_hand.at("Thu 14:00", answered("maybe", "Thu 14:00", command_of()))
     assert only_ask(by_hand).answered
@@ -285,6 +288,45 @@ def test_a_referral_answers_the_ask_it_names_or_else_the_last_one_before_it(comm
     contact = ev.Contact(ref="c1", consented=False)
     by_hand.at(LATER, ev.ReferralGiven(referral_id="f1", command_id=command, contact=contact))
     assert only_ask(by_hand).answered is hit
+
+
+@pytest.mark.parametrize(("when", "answers"), [(-1, None), (0, 0), (1, 0), (DAY - 1, 0), (DAY, 1), (3 * DAY, 2)])
+def test_a_referral_that_names_no_ask_answers_only_the_last_one_before_it(when: int, answers: int | None) -> None:
+    """Three asks, a day apart."""
+    first = only_ask(after_the_ask())
+    asks = tuple(replace(first, command_id=f"c{n}", asked_at=first.asked_at + n * DAY) for n in range(3))
+    customer = Customer(id="ana", asks=asks)
+
+    given = ev.ReferralGiven(referral_id="f1", contact=ev.Contact(ref="c1", consented=False))
+    fold(customer, fact(given, first.asked_at + when))
+
+    assert [n for n, ask in enumerate(customer.asks) if ask.answered] == ([] if answers is None else [answers])
+
+
+@pytest.mark.parametrize("subject", ["a", "b", "c", "d"])
+def test_each_ask_is_kept_and_only_the_one_that_is_out_is_cancelled(subject: str) -> None:
+    """Half a year apart, whatever the order of their ids; what became of the first is not touched."""
+    first = nps(9, "Mon 12:00")
+    sent, replied = acknowledged("sent", "Mon 12:21", command_of()), answered("yes", "Tue 12:00", command_of())
+    later = at("Mon 12:00") + 182 * DAY
+    second = nps(9, later, subject)
+    story = replay(a_customer(), first, sent, replied, second, fact(ev.ComplaintMade(), later + HOUR))
+
+    old, new = story.customers["ana"].asks
+    assert (old.command_id, old.sent_at, old.answered, old.cancelled) == (command_of(), at("Mon 12:21"), True, False)
+    assert (new.command_id, new.cancelled) == (command_of(subject=subject), True)
+
+
+def test_an_ask_that_is_too_old_is_forgotten_and_a_newer_one_is_not() -> None:
+    by_hand = after_the_ask()
+    old = only_ask(by_hand)
+    newer = replace(old, command_id="newer", asked_at=old.asked_at + DAY)
+    by_hand.customer.asks = old, newer
+    when = old.asked_at + 400 * DAY + 1
+
+    by_hand.at(when, fact(ev.AdviceAsked(), when))
+
+    assert list(by_hand.customer.asks) == [newer]
 
 
 def test_asks_are_remembered_as_long_as_the_logs_are_kept() -> None:

@@ -156,6 +156,27 @@ def test_a_confirmed_ask_does_not_move(caps: Caps) -> None:
     assert caps.request(a_request("command-2", due=T0 + DAY)) == overasked(T0)
 
 
+def test_what_was_confirmed_is_granted_again(caps: Caps) -> None:
+    """The same command: its worker has sent it already, and nothing is counted anew."""
+    caps.request(a_request())
+    caps.confirm(a_confirmation())
+    assert caps.request(a_request()) == ReservationGranted(command_id="command-1")
+
+
+def test_an_account_remembers_its_asks_for_its_own_period() -> None:
+    policy = Policy.model_validate(
+        {"caps": {"customer_days": 1, "account_gap_days": 1, "account_asks": 2, "account_days": 10}}
+    )
+    caps = Caps(policy)
+    for day, customer in ((0, "ana"), (5, "ben")):
+        caps.request(a_request(f"of {customer}", customer=customer, account="acme", due=T0 + day * DAY))
+
+    answer = caps.request(a_request("command-2", customer="cem", account="acme", due=T0 + 7 * DAY))
+
+    assert isinstance(answer, ReservationDenied)
+    assert (answer.gate, answer.until) == ("account", T0 + 10 * DAY)
+
+
 def test_a_denied_command_may_try_again(caps: Caps) -> None:
     caps.request(a_request("command-1", due=T0))
     caps.request(a_request("command-2", due=T0 + DAY))
@@ -418,6 +439,20 @@ def test_only_the_24_hours_before_are_compared(caps: Caps) -> None:
     # All 24 hours before hour 24 hold 20; of those before hour 37 only 12 are not empty: the median is 10.
     assert open_many(caps, 100, hour=24) == []
     assert len(open_many(caps, 51, hour=37)) == 1
+
+
+@pytest.mark.parametrize(("usual_hours", "pauses"), [(11, 1), (12, 0)])
+def test_the_median_is_that_of_24_hours_and_not_of_25(caps: Caps, usual_hours: int, pauses: int) -> None:
+    """Half of 24 hours hold 40, so that the median is 20 and the limit 100; of 25 hours it would be nothing."""
+    for hour in range(24 - usual_hours, 24):
+        open_many(caps, 40, hour=hour)
+    assert len(open_many(caps, 100, hour=24)) == pauses
+
+
+def test_resuming_what_was_not_paused_forgives_nothing(caps: Caps) -> None:
+    open_many(caps, 50)
+    caps.resume("trigger", "nps_promoter", T0 + 100)
+    assert caps.opened(an_opening("one more", now=T0 + 200)) is not None
 
 
 def test_a_paused_trigger_is_not_paused_again(caps: Caps) -> None:

@@ -250,8 +250,27 @@ def test_advocacy_asks_are_kept_as_long_as_they_can_decide() -> None:
 
 
 def test_a_task_of_yesterday_is_forgotten() -> None:
-    customer = state(fact(ev.TaskStarted(task_id="old"), T - DAY), fact(ev.TaskStarted(task_id="new"), T))
-    assert list(customer.tasks) == ["new"]
+    tasks = {"older": T - 2 * DAY, "old": T - DAY, "of today": T - DAY + 1, "new": T}
+    customer = state(*(fact(ev.TaskStarted(task_id=name), when) for name, when in tasks.items()))
+    assert list(customer.tasks) == ["of today", "new"]
+
+
+def renewals(*days_ago: int, sub: str = "a") -> list[Event]:
+    """``days_ago`` before T; one of so many days and a millisecond is written as a negative number."""
+    return [fact(ev.SubscriptionRenewed(subscription_id=sub), T - abs(days) * DAY - (days < 0)) for days in days_ago]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_old_renewals_are_forgotten_but_the_newest_of_each_subscription(cancelled: bool) -> None:
+    """After 400 days; all are kept while a cancellation is scheduled, whose end is the first renewal after it."""
+    started = fact(ev.SubscriptionStarted(subscription_id="a"), T - 900 * DAY)
+    scheduled = [fact(ev.CancellationScheduled(subscription_id="c"), T - 901 * DAY)] if cancelled else []
+    told = [started, *renewals(700, sub="b"), *renewals(-400, 400, 0)]
+
+    customer = state(scheduled, told)
+
+    kept = told if cancelled else [told[n] for n in (0, 1, 3, 4)]
+    assert [event.at.time for event in customer.subscriptions] == [event.time for event in kept]
 
 
 def test_a_call_is_cut_short_once() -> None:

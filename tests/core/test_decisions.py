@@ -15,6 +15,7 @@ from referral_stream.core.opportunity import command_id, decision_id
 from referral_stream.core.policy import Policy
 from tests.builders import (
     POLICY,
+    ByHand,
     a_customer,
     a_policy,
     acknowledged,
@@ -30,6 +31,7 @@ from tests.builders import (
     opportunity_of,
     renewed,
     replay,
+    shown,
     ticket_opened,
     ticket_solved,
 )
@@ -146,6 +148,14 @@ def test_expired_is_a_window_that_ended_with_only_the_moment_missing() -> None:
     assert blocking(story.decisions()[-1]) == {"moment": "moment"}
 
 
+def test_a_window_whose_end_was_missed_has_expired_at_the_next_opportunity() -> None:
+    by_hand = ByHand(a_customer(channels=("in_app",)))
+    by_hand.at("Thu 12:30", nps(9))
+    (decision,) = by_hand.at("Fri 12:35")
+    assert isinstance(decision, Decision)
+    assert (decision.outcome, shown(decision.decided_at)) == ("expired", "Fri 12:35")
+
+
 def test_expired_on_arrival_writes_one_decision_and_asks_nobody() -> None:
     story = replay(a_customer(), arriving(nps(9, "Tue 12:00"), "Thu 12:30"))
     assert story.outcomes() == [("expired_on_arrival", "Thu 12:30")]
@@ -184,7 +194,48 @@ def test_shadow_mode_decides_everything_and_sends_nothing() -> None:
     assert story.outcomes() == [("pending", "Mon 12:00"), ("shadow", "Mon 12:20"), ("suppressed", "Tue 12:00")]
 
 
+def test_in_shadow_mode_the_best_reason_is_the_one_that_would_have_spoken() -> None:
+    story = replay(a_customer(), nps(9, "Mon 12:00"), compliment("Mon 12:00"), policy=a_policy(shadow=True))
+    assert story.outcomes("nps_promoter")[-1] == ("shadow", "Mon 12:20")
+    assert story.outcomes("positive_feedback")[-1] == ("superseded", "Mon 12:20")
+
+
 # ---- when
+
+
+def test_an_event_at_the_deadline_still_merges_and_comes_before_its_end() -> None:
+    """At one instant: records, then deadlines."""
+    story = replay(a_customer(channels=("in_app",)), compliment("Thu 12:30"), compliment("Sat 12:30", "another"))
+    assert story.outcomes() == [("pending", "Thu 12:30"), ("duplicate", "Sat 12:30"), ("expired", "Sat 12:30")]
+
+
+def test_where_one_window_ends_the_others_are_judged_all_the_same() -> None:
+    by_hand = ByHand(a_customer(channels=("in_app",)))
+    by_hand.at("Thu 12:30", nps(9), compliment("Thu 12:30"))
+
+    effects = by_hand.at("Fri 12:30", ticket_opened("Fri 12:30"))
+
+    assert [(each.trigger, each.outcome) for each in effects if isinstance(each, Decision)] == [
+        ("nps_promoter", "suppressed"),
+        ("positive_feedback", "deferred"),
+    ]
+
+
+def test_news_count_though_a_repeated_record_comes_at_the_same_instant() -> None:
+    by_hand = ByHand()
+    opened = nps(9, "Thu 14:00")
+    by_hand.at("Thu 14:00", opened)
+
+    (decision,) = by_hand.at("Thu 15:00", opened, ticket_opened("Thu 15:00"))
+
+    assert isinstance(decision, Decision)
+    assert decision.outcome == "deferred"
+
+
+def test_the_triggers_own_event_is_activity() -> None:
+    idle = a_customer(without=("advice.asked",))
+    assert replay(idle, nps(9)).decisions()[0].score.parts["engaged"] == 10
+    assert replay(idle, renewed("Thu 12:30")).decisions()[0].score.parts["engaged"] == 0  # a renewal is no activity
 
 
 def test_what_changes_nothing_writes_nothing() -> None:

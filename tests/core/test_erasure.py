@@ -47,6 +47,14 @@ def test_what_was_open_is_closed_for_good() -> None:
     assert story.asks == []
 
 
+def test_what_ends_at_the_instant_of_the_erasure_is_closed_by_it() -> None:
+    """Deadlines come after the records of their instant."""
+    erased = fact(ev.ErasureRequested(), "Fri 12:30")
+    story = replay(a_customer(channels=("in_app",)), nps(9, "Thu 12:30"), erased)
+    assert story.outcomes() == [("pending", "Thu 12:30"), ("suppressed", "Fri 12:30")]
+    assert blocking(story.decisions()[-1])["erased"] == "never"
+
+
 def test_nothing_that_comes_later_changes_a_thing() -> None:
     by_hand = ByHand()
     by_hand.at("Thu 15:00", ERASED)

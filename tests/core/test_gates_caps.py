@@ -350,6 +350,7 @@ def test_a_held_out_customer_is_never_asked_and_it_counts_as_an_ask() -> None:
 
     assert story.asks == []
     held, *rest = [d for d in story.decisions() if d.decided_at >= at("Mon 12:20")]
+    assert tuple(reason.gate for reason in held.reasons) == tuple(gate.name for gate in gates.GATES)
     assert (held.outcome, held.trigger, blocking(held)) == ("holdout", "nps_promoter", {"holdout": "never"})
     assert [(d.trigger, d.outcome) for d in rest] == [("renewal", "superseded"), ("positive_feedback", "suppressed")]
     assert blocking(rest[-1])["overasking"] == "2026-09-13 12:20"

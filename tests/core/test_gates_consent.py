@@ -67,6 +67,8 @@ def test_a_silent_ledger_is_told_as_a_wait_for_its_answer() -> None:
         ([consent(False, "Mon 10:00"), consent(True, "Mon 11:00", "in_app")], "pass"),
         ([fact(ev.ConsentChanged(purpose="newsletter", channel="all", granted=True), "Mon 10:00")],
          "until customer.consent_changed"),
+        ([fact(ev.ConsentChanged(purpose="surveys", channel="all", granted=True), "Mon 10:00")],
+         "until customer.consent_changed"),
         ([consent(True, "Mon 10:00"),
           fact(ev.ConsentChanged(purpose="newsletter", channel="all", granted=False), "Mon 11:00")], "pass"),
         ([consent(True, "Mon 10:00"), SUPPRESSED], "until customer.unsuppressed"),

@@ -57,6 +57,18 @@ WAITS: dict[str, tuple[int, list[Event]]] = {
     "a cancellation considered and reverted": (
         30, then(ev.CancellationConsidered(subscription_id=SUB), ev.CancellationReverted(subscription_id=SUB)),
     ),
+    "the later of two considered": (
+        120,
+        then(ev.CancellationConsidered(subscription_id=SUB), ev.CancellationConsidered(subscription_id=SUB)),
+    ),
+    "the later of two reversals": (
+        30,
+        then(
+            ev.CancellationScheduled(subscription_id=SUB),
+            ev.CancellationReverted(subscription_id=SUB),
+            ev.CancellationReverted(subscription_id=SUB),
+        ),
+    ),
     "a cancellation considered again": (
         120,
         then(

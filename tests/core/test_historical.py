@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from referral_stream.core import events as ev
+from referral_stream.core.asks import Decision
 from tests.builders import (
     AROUND,
+    ByHand,
     a_customer,
     a_policy,
     arriving,
@@ -26,6 +28,12 @@ def test_a_historical_event_is_recorded_and_asks_nobody() -> None:
 
     assert story.outcomes() == [("historical", "Thu 12:30")]
     assert story.customers["ana"].responses["r1"].score == 9
+
+
+def test_history_is_not_reported_as_an_opening() -> None:
+    """The burst breaker counts what could be asked about."""
+    effects = ByHand().at("Thu 12:30", nps(9, historical=True))
+    assert [type(effect) for effect in effects] == [Decision]
 
 
 def test_it_counts_for_the_score_of_what_comes_later() -> None:

@@ -400,6 +400,10 @@ def test_a_moment_counts_when_it_arrives_not_when_it_happened() -> None:
     assert story.asked == [("nps_promoter", "Thu 21:24")]
 
 
+def test_a_late_event_is_ready_when_it_arrives() -> None:
+    assert replay(a_customer(), arriving(nps(9, "Thu 12:30"), "Thu 15:00")).asked == [("nps_promoter", "Thu 15:00")]
+
+
 def test_a_moment_met_by_a_closed_gate_is_lost() -> None:
     story = replay(
         a_customer(channels=("in_app",)),
@@ -532,6 +536,15 @@ def test_a_moment_met_by_a_gate_that_closes_and_opens_within_its_instant_is_lost
     )
 
     by_hand.at("Thu 21:30", WORK, needed, not_needed)
+
+    assert by_hand.customer.awaiting is None
+
+
+def test_a_moment_that_comes_before_the_last_gate_opens_at_its_instant_is_lost() -> None:
+    by_hand = ByHand(a_customer(channels=TWO_CHANNELS, requires_approval=True))
+    by_hand.at("Thu 14:00", nps(9, "Thu 14:00"))
+
+    by_hand.at("Thu 21:30", WORK, fact(ev.ProfileChanged(requires_approval=False), "Thu 21:30"))
 
     assert by_hand.customer.awaiting is None
 

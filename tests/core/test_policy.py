@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from referral_stream.core.policy import Holdout, Moments, Policy, Scores, TimeZones, Trigger, minutes_of
+from referral_stream.core.policy import (
+    Answers,
+    Holdout,
+    Ledger,
+    Moments,
+    Policy,
+    Scores,
+    TimeZones,
+    TooEarly,
+    Trigger,
+    Trouble,
+    minutes_of,
+)
 
 
 def test_the_defaults_are_the_numbers_of_the_page() -> None:
@@ -112,6 +124,15 @@ def test_a_policy_can_not_be_changed() -> None:
         (Scores, {"tenure": 101}, "less than or equal to 100"),
         (Trigger, {"window_hours": 24, "window_days": 1}, "has no window_days"),
         (Trigger, {}, "needs window_hours"),
+        (Trigger, {"window_hours": 0}, "greater than or equal to 1"),
+        (Ledger, {"answer_seconds": 0}, "greater than or equal to 1"),
+        (Trouble, {"usage_drop_percent": 0}, "greater than or equal to 1"),
+        (Answers, {"two_silences_days": 1}, "two_silences_days"),
+        (Policy, {"version": 0}, "greater than or equal to 1"),
+        (Policy, {"name": ""}, "at least 1 character"),
+        (Policy, {"milestones": [""]}, "at least 1 character"),
+        (Holdout, {"salt": ""}, "at least 1 character"),
+        (Policy, {"moments": {"rival_wait_seconds": 86_400}}, "settle"),
         (Trigger, {"window": "local_days"}, "needs window_days"),
         (Trigger, {"window": "local_days", "window_days": 1, "window_hours": 1}, "has no window_hours"),
         (Trigger, {"window": "local_day", "window_hours": 1}, "has no window_hours"),
@@ -120,6 +141,7 @@ def test_a_policy_can_not_be_changed() -> None:
         (Trigger, {"window": "local_day", "settle_seconds": 86_400}, "to settle"),
         (Moments, {"quiet_from": "08:00"}, "must wrap midnight"),
         (Moments, {"slot_from": "16:00"}, "slot.*before"),
+        (Moments, {"slot_from": "16:30"}, "slot.*before"),
         (Moments, {"slot_from": "07:59"}, "slot.*quiet hours"),
         (Moments, {"slot_until": "20:01"}, "slot.*quiet hours"),
         (Moments, {"slot_weekday": 6}, "the slot lies on a quiet weekday"),
@@ -153,6 +175,8 @@ def test_what_makes_no_sense_is_refused(section: type[Any], given: dict[str, Any
         ),  # no slot, no conflict with it
         (Moments, {"quiet_weekdays": [1, 2, 3, 4, 6, 7]}),
         (TimeZones, {"default": "Asia/Kolkata", "zones": ["Europe/Berlin", "UTC"], "strict": True}),
+        (TooEarly, {"days_of_use": 1}),
+        (Ledger, {"answer_seconds": 1}),
         (Holdout, {"percent": 0}),
         (Holdout, {"percent": 50}),
     ],

@@ -7,8 +7,9 @@ import pytest
 from referral_stream.core import events as ev
 from referral_stream.core.asks import AskCancelled, ReasonAsked, ReservationReleased, derived_id
 from referral_stream.core.instants import DAY
-from referral_stream.core.opportunity import reason_command_id
+from referral_stream.core.opportunity import decision_id, reason_command_id
 from tests.builders import (
+    AROUND,
     ByHand,
     When,
     a_customer,
@@ -21,8 +22,11 @@ from tests.builders import (
     fact,
     granted,
     nps,
+    opportunity_of,
     replay,
     shown,
+    ticket_opened,
+    ticket_solved,
 )
 
 REASON_FIRST = a_policy(ask_reason_first=True)
@@ -86,6 +90,19 @@ def test_without_an_answer_the_ask_takes_the_first_allowed_instant_of_the_last_h
     assert (reasons(story), story.asked) == ([(REASON, question)], [("nps_promoter", ask)])
 
 
+def test_trouble_that_is_over_does_not_let_the_ask_out_before_the_last_hour() -> None:
+    opened, solved = ticket_opened("Wed 13:00"), ticket_solved("Wed 14:00", rating="positive")
+    story = replay(a_customer(), nps(9, "Wed 12:00"), opened, solved, policy=REASON_FIRST)
+    assert story.asked == [("nps_promoter", "Thu 11:00")]
+
+
+@pytest.mark.parametrize("after", AROUND)
+def test_a_reason_is_asked_for_only_before_the_last_hour(after: int) -> None:
+    met = fact(ev.WorkflowCompleted(), at("Thu 11:00") + after)
+    story = replay(a_customer(channels=("in_app",)), nps(9, "Wed 12:00"), met, policy=REASON_FIRST)
+    assert (len(reasons(story)), len(story.asks)) == ((1, 0) if after < 0 else (0, 1))
+
+
 def test_too_late_for_a_reason_the_ask_comes_at_once() -> None:
     story = replay(a_customer(), nps(9, "Sun 08:40"), policy=REASON_FIRST)  # Monday 08:00, deadline 08:40
     assert (reasons(story), story.asked) == ([], [("nps_promoter", "next Mon 08:00")])
@@ -109,6 +126,7 @@ def test_trouble_takes_the_question_back_and_holds_the_ask() -> None:
     story = replay(a_customer(), nps(9, "Wed 12:00"), complaint, policy=REASON_FIRST)
 
     assert [(c.command_id, shown(c.cancelled_at)) for c in story.cancelled] == [(REASON, "Wed 13:00")]
+    assert story.cancelled[0].decision_id == decision_id(opportunity_of(), 2)  # the one that the question went out with
     assert story.asked == []
     assert story.outcomes()[-1] == ("suppressed", "Wed 13:00")
 

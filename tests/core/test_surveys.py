@@ -74,6 +74,13 @@ def test_a_correction_of_another_response_cancels_nothing() -> None:
     assert story.ask.score.parts["nps"] == 15  # but the newest answer is what counts for the score
 
 
+@pytest.mark.parametrize("other", ["r0", "r2"])
+def test_a_correction_of_another_response_takes_no_command_back(other: str) -> None:
+    story = story_of(nps(9, "Wed 12:00", other, historical=True), nps(9, "Thu 12:30"), nps(8, "Thu 13:30", other))
+    assert story.asked == [("nps_promoter", "Thu 12:50")]
+    assert story.cancelled == []
+
+
 def test_after_the_ask_a_correction_takes_the_command_back() -> None:
     story = story_of(nps(9, "Thu 12:30"), nps(5, "Thu 13:30"))
 

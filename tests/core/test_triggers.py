@@ -207,6 +207,17 @@ def test_a_milestone_that_is_older_than_what_is_known_of_it_opens_nothing() -> N
     assert replay(a_customer(), known, arriving(first_success("Thu 12:00"), "Thu 12:40")).decisions() == []
     assert replay(a_customer(), known, first_success("Thu 12:40")).asked == [("milestone", "Thu 12:47")]
 
+    older = fact(ev.MilestoneReached(milestone="first report"), "Thu 12:00")
+    between = arriving(first_success("Thu 12:10"), "Thu 12:40")
+    assert replay(a_customer(), known, arriving(older, "Thu 12:35"), between).decisions() == []
+
+
+def test_news_of_another_subscription_make_a_renewal_no_older() -> None:
+    """What is newest is asked per subscription."""
+    others = [fact(ev.SubscriptionStarted(subscription_id=name), "Mon 13:00") for name in ("a", "z")]
+    story = replay(a_customer(), others, arriving(renewed("Mon 12:00"), "Mon 14:00"))
+    assert story.asked == [("renewal", "Fri 13:00")]
+
 
 def review(rating: float, when: str, url: str | None) -> Event:
     return fact(ev.ReviewPosted(rating=rating, scale_max=5, url=url), when)
@@ -332,6 +343,12 @@ def test_the_threshold_is_eighty() -> None:
 def test_a_refund_before_those_thirty_days_are_over_takes_the_reason_away(after: int) -> None:
     story = replay(happy_customer(), status("converted", CONVERTED), status("refunded", T0 + after))
     assert bool(story.decisions("referral_converted")) is (after > 0)
+
+
+def test_a_refund_from_before_the_conversion_takes_nothing_away() -> None:
+    refunded = arriving(status("refunded", CONVERTED - 1), CONVERTED + DAY)
+    story = replay(happy_customer(), status("converted", CONVERTED), refunded)
+    assert story.decisions("referral_converted") != []
 
 
 @pytest.mark.parametrize("other", ["contacted", "qualified", "rejected"])

@@ -6,10 +6,26 @@ import pytest
 
 from referral_stream.core import events as ev
 from referral_stream.core import windows
+from referral_stream.core.asks import Decision
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
 from referral_stream.core.policy import Policy, TimeZones, Trigger
 from referral_stream.core.windows import Zone
-from tests.builders import AROUND, BERLIN, a_customer, a_policy, arriving, at, csat, fact, nps, replay, state, utc
+from tests.builders import (
+    AROUND,
+    BERLIN,
+    ByHand,
+    a_customer,
+    a_policy,
+    arriving,
+    at,
+    csat,
+    fact,
+    first_success,
+    nps,
+    replay,
+    state,
+    utc,
+)
 
 TRIGGERS = Policy().triggers
 T0 = at("Thu 12:30")
@@ -165,6 +181,14 @@ def test_the_deadline_is_frozen_at_opening_and_quiet_hours_follow_the_new_zone()
     (ask,) = story.asks
     assert {decision.window.deadline for decision in story.decisions()} == {at("Sun 16:00")}
     assert ask.not_before == utc("2026-06-19 17:00")  # Friday 13:00 in New York
+
+
+def test_a_zone_told_at_the_same_instant_is_the_one_that_counts() -> None:
+    """New York is a profile's word a record earlier: the milestone's day ends with the day there."""
+    by_hand = ByHand(a_customer(zone="UTC"))
+    effects = by_hand.at("Thu 12:30", told_zone("America/New_York", T0), first_success("Thu 12:30"))
+    (deadline,) = {effect.window.deadline for effect in effects if isinstance(effect, Decision)}
+    assert deadline == utc("2026-06-19 04:00")
 
 
 def test_an_event_from_the_future_closes_nobodys_window() -> None:

@@ -33,8 +33,15 @@ _COMMANDS: Final = ("referral.ask.requested", "referral.reason.asked")
 class NaiveWorker:
     """In a thread of this process, with its memory in RAM; reads from where the topic ends when it starts."""
 
-    def __init__(self, bootstrap: str, heeds: Collection[Rule]) -> None:
-        self._bootstrap = bootstrap
+    def __init__(
+        self,
+        bootstrap: str,
+        heeds: Collection[Rule],
+        *,
+        asks_topic: str = "referral-asks",
+        responses_topic: str = "responses",
+    ) -> None:
+        self._bootstrap, self._asks, self._responses = bootstrap, asks_topic, responses_topic
         self._heeds = frozenset(heeds)
         self._reading, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), daemon=True)
@@ -55,7 +62,7 @@ class NaiveWorker:
     async def _work(self) -> None:
         isolation = "read_committed" if "commits" in self._heeds else "read_uncommitted"
         consumer = AIOKafkaConsumer(
-            "referral-asks", bootstrap_servers=self._bootstrap, isolation_level=isolation, enable_auto_commit=False
+            self._asks, bootstrap_servers=self._bootstrap, isolation_level=isolation, enable_auto_commit=False
         )
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap)
         async with producer, consumer:
@@ -104,7 +111,7 @@ class NaiveWorker:
             "subject": body["customer_id"] if "subjects" in self._heeds else "somebody",
             "data": {"command_id": command, "status": status},
         }
-        await producer.send_and_wait("responses", json.dumps(event).encode())
+        await producer.send_and_wait(self._responses, json.dumps(event).encode())
 
 
 def _seconds(instant: str) -> float:

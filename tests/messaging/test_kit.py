@@ -34,13 +34,13 @@ def test_the_example_worker_keeps_the_contract(broker: EmbeddedBroker, tmp_path:
             broker.bootstrap, restart=worker.restart, deliveries=worker.deliveries, transactions=False
         )
         assert worker.stop() == 0
-    assert report.passed, report
+    assert report.passed, str(report)
     assert [finding.case for finding in report.findings] == [case.name for case in CASES if not case.aborted]
 
 
 def test_a_worker_that_heeds_every_rule_passes_and_what_could_not_be_tried_is_named(broker: EmbeddedBroker) -> None:
     report = report_on(broker, RULES)
-    assert report.passed, report
+    assert report.passed, str(report)
     assert [case for case, _ in report.skipped] == ["uncommitted", "restart", "repeated_after_restart"]
 
 
@@ -57,7 +57,7 @@ def test_a_worker_that_ignores_one_rule_fails_exactly_where_that_rule_is_tried(
     broker: EmbeddedBroker, ignored: Rule, failed: tuple[str, ...], problem: str
 ) -> None:
     report = report_on(broker, tuple(rule for rule in RULES if rule != ignored))
-    assert report.failed == failed, report
+    assert report.failed == failed, str(report)
     assert problem in str(report)
     assert not report.passed
 

@@ -55,7 +55,7 @@ def mailbox() -> Mailbox:
 
 @pytest.fixture
 def server(mailbox: Mailbox) -> Iterator[str]:
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), enable_SMTPUTF8=False)
     controller.start()
     yield f"{controller.hostname}:{controller.port}"
     controller.stop()
@@ -79,7 +79,7 @@ def test_a_mail_arrives_with_sender_subject_text_and_the_command_id_as_message_i
         "Für Sie",
         "<cmd-1@acme.example>",
     )
-    assert mail.get_content().rstrip() == text.rstrip()
+    assert mail.get_content().replace("\r\n", "\n").rstrip() == text.rstrip()
 
 
 def test_the_same_command_has_the_same_message_id_at_every_attempt(server: str, mailbox: Mailbox) -> None:
@@ -142,9 +142,10 @@ def test_with_a_password_it_logs_in_and_only_under_tls(
         if arrives:
             send(f"127.0.0.1:{controller.port}", ANA, password=password)
         else:
-            with pytest.raises(senders.Undeliverable, match="535"):
+            # Ours to mend: nobody's ask must be lost by it.
+            with pytest.raises(senders.NotNow):
                 send(f"127.0.0.1:{controller.port}", ANA, password=password)
     finally:
         controller.stop()
-    assert mailbox.logins == [b"robin@acme.example"]
+    assert set(mailbox.logins) == {b"robin@acme.example"}
     assert len(mailbox.mails) == arrives

@@ -49,6 +49,18 @@ def test_a_log_of_facts_becomes_decisions_and_asks(tmp_path: Path) -> None:
     assert sum(summary.outcomes.values()) == len(rows(tmp_path, "decisions"))
 
 
+def test_the_clock_of_a_raw_log_never_goes_back(tmp_path: Path) -> None:
+    """It is the latest timestamp of the whole log so far, whoever the record is about."""
+    lines = [
+        *fact_lines(a_customer("ana")),
+        *fact_lines(nps(8, "Fri 12:00", customer="ben")),
+        *fact_lines(compliment("Thu 12:40", customer="ana")),
+    ]
+    replayed(write(tmp_path / "log", lines), tmp_path)
+    first = rows(tmp_path, "decisions")[0]
+    assert place(first) == ("2026-06-19T10:00:00.000Z", "ana")
+
+
 @pytest.mark.parametrize("one_after_the_other", [False, True])
 def test_an_exact_replay_repeats_what_was_decided_however_the_partitions_lie(
     tmp_path: Path, one_after_the_other: bool

@@ -1,0 +1,125 @@
+"""Versions of message bodies: what an older body meant, and how it becomes the current one.
+
+A record names the version of its body by the CloudEvents attribute ``dataschema``: ``urn:referral-stream:TYPE:VERSION``.
+One that names none, or a schema of somebody else's registry, is of the version that was current when its type was
+first published (``Lineage.unnamed``), and stays so for ever: that is how the log of last year reads after a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import BaseModel, Field, ValidationError
+
+from referral_stream.contracts.adapted import Refused
+from referral_stream.contracts.bodies import explain
+from referral_stream.core.events import Commented, CsatResponded, Id
+
+URN: Final = "urn:referral-stream:"
+"""What a ``dataschema`` of ours begins with; any other names a schema of the producer's own, which says nothing here."""
+
+_MAX_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """A version that nobody should write any more: what its body had to be, and the next version's body of one.
+
+    ``upcast`` is pure; what it is given has passed ``model``, what it gives still has to pass the next version.
+    """
+
+    model: type[BaseModel]
+    upcast: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The versions of one type before the current one, from version 1 on, and which one a body is that names none."""
+
+    older: tuple[Older, ...]
+    unnamed: int = 1
+
+    @property
+    def current(self) -> int:
+        return len(self.older) + 1
+
+
+class CsatRespondedV1(Commented):
+    """An answer on the five-point scale, the only one that version 1 knew."""
+
+    type: ClassVar[str] = CsatResponded.type
+    response_id: Id
+    score: Annotated[int, Field(ge=1, le=5)]
+    ticket_id: Id | None = None
+
+
+def _csat_with_its_scale(body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, "scale_max": 5}
+
+
+LINEAGES: dict[str, Lineage] = {
+    # Version 2 is the first that was published; version 1 only ever travelled under its name.
+    CsatResponded.type: Lineage(older=(Older(CsatRespondedV1, _csat_with_its_scale),), unnamed=2),
+}
+"""Types whose body has changed so that its older readers or records would not do; every other one is at version 1."""
+
+
+def current_version(kind: str) -> int:
+    """The version of a type that this release writes and publishes as its schema."""
+    lineage = LINEAGES.get(kind)
+    return 1 if lineage is None else lineage.current
+
+
+def dataschema(kind: str, version: int) -> str:
+    """The name of a version: ``dataschema`` on a record, ``$id`` of its published schema."""
+    return f"{URN}{kind}:{version}"
+
+
+def dataschema_to_write(kind: str) -> str | None:
+    """The ``dataschema`` that a record needs which we write now; None where its absence says the same."""
+    lineage = LINEAGES.get(kind)
+    return None if lineage is None or lineage.current == lineage.unnamed else dataschema(kind, lineage.current)
+
+
+def current_body(kind: str, named: Any, body: Any) -> Any:
+    """A body as the current version has it, by what ``dataschema`` says (``named``; None without); else Refused.
+
+    A body that is current already is returned as it is, unvalidated: that is the business of the current model.
+    """
+    lineage = LINEAGES.get(kind)
+    version = _named_version(kind, named)
+    if isinstance(version, Refused):
+        return version
+    newest = 1 if lineage is None else lineage.current
+    if version is None:
+        version = 1 if lineage is None else lineage.unnamed
+    if version > newest:
+        return Refused("unknown_version", f"dataschema: version {version} of {kind}, the newest known here is {newest}")
+    if lineage is None or version == newest:
+        return body
+    try:
+        for older in lineage.older[version - 1 :]:
+            # In the version's own terms, or its producer would be told of fields that it never heard of.
+            older.model.__pydantic_validator__.validate_python(body)
+            body = older.upcast(body)
+    except ValidationError as error:
+        return Refused("invalid", explain(error))
+    return body
+
+
+def _named_version(kind: str, named: Any) -> int | None | Refused:
+    """The version that a ``dataschema`` names; None if it names none of ours."""
+    if named is None:
+        return None
+    if type(named) is not str:
+        return Refused("invalid", "dataschema: must be text")
+    if named[: len(URN)].lower() != URN:
+        return None
+    about, _, number = named[len(URN) :].rpartition(":")
+    if about != kind:
+        return Refused("invalid", "dataschema: names the schema of another type")
+    if not (number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS and number[0] != "0"):
+        return Refused("unknown_version", "dataschema: ends in no version")
+    return int(number)

@@ -1,0 +1,49 @@
+"""A trial of mappings, told on the terminal: who reads the payload, which rules do, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from referral_stream.contracts.adapted import Accepted, Refused, Skipped
+from referral_stream.contracts.mapping import CLOUD_EVENTS, PLAIN
+from referral_stream.contracts.mapping_trial import Trial, Tried
+from referral_stream.contracts.outbound import encode_event
+
+_READERS = {
+    CLOUD_EVENTS: f"a CloudEvent of a type that is not of the contract (adapter {CLOUD_EVENTS})",
+    PLAIN: f"a JSON object of nobody we know (adapter {PLAIN})",
+}
+
+
+def trial_lines(trial: Trial) -> Iterator[str]:
+    """The story of one trial, line by line."""
+    yield f"recognised: {_reader(trial)}"
+    for number, rules in enumerate(trial.tried):
+        place = f"[{number}] " if len(trial.tried) > 1 else ""
+        if not rules:
+            yield f"{place}no mapping is for this adapter"
+        for tried in rules:
+            yield f"{place}mapping {tried.rule.name}: {_answer(tried)}"
+    match trial.adapted:
+        case Accepted(events=events):
+            for event in events:
+                yield f"event {event.type}"
+                yield orjson.dumps(orjson.loads(encode_event(event)), option=orjson.OPT_INDENT_2).decode()
+        case Skipped(reason=reason, detail=detail):
+            yield f"skipped: {reason}{f' ({detail})' if detail else ''}"
+        case Refused(cause=cause, detail=detail):
+            yield f"dead letter: {cause}: {detail}"
+
+
+def _reader(trial: Trial) -> str:
+    if trial.adapter is None:
+        return "nothing that mappings apply to"
+    return _READERS.get(trial.adapter, f"adapter {trial.adapter}")
+
+
+def _answer(tried: Tried) -> str:
+    if not tried.unmet:
+        return f"matches, {'ignored' if tried.rule.type is None else f'becomes {tried.rule.type}'}"
+    return f"does not match: {', '.join('.'.join(path) for path in tried.unmet)}"

@@ -1,0 +1,119 @@
+"""Dead letters on the terminal and for machines. Payloads, and keys that a producer chose, only where asked for."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from referral_stream.contracts.log import render_line
+from referral_stream.contracts.records import RawRecord
+from referral_stream.core.instants import rfc3339
+from referral_stream.stream.letters import Box, Letter, Outcome
+
+Originals = Mapping[str, RawRecord]
+"""Letter id → its record, for the letters whose payload may be shown."""
+
+
+def as_json(box: Box, selected: Sequence[Letter], shown: Sequence[Letter], records: Originals) -> dict[str, Any]:
+    """Counts of all that was ``selected``, by stage and cause; the letters ``shown``."""
+    counts: dict[str, dict[str, int]] = {}
+    for (stage, cause), count in _counted(selected):
+        counts.setdefault(stage, {})[cause] = count
+    letters = [_described(letter, records.get(letter.failure.id)) for letter in shown]
+    return {"counts": counts, "letters": letters, "unreadable": box.unreadable}
+
+
+def show_box(
+    console: Console, box: Box, selected: Sequence[Letter], shown: Sequence[Letter], records: Originals
+) -> None:
+    """As :func:`as_json`, for people."""
+    if not selected:
+        console.print("no dead letters")
+    else:
+        console.print(_counts_table(selected))
+        console.print()
+        for letter in shown:
+            console.print(_line(letter), soft_wrap=True)
+            if (record := records.get(letter.failure.id)) is not None:
+                console.print(Text(f"    {_ascii(record)}"), soft_wrap=True)
+    if len(shown) < len(selected):
+        console.print(f"… and {len(selected) - len(shown):,} older ones (--limit)")
+    if box.unreadable:
+        console.print(f"{box.unreadable:,} records on the topic are no dead letters of ours")
+
+
+def show_outcome(console: Console, outcome: Outcome) -> None:
+    """What became of a replay."""
+    for what, count in sorted(outcome.letters.items()):
+        console.print(Text(f"{count:>8,}  {what}"))
+    console.print(f"{outcome.events:,} events appended")
+    if outcome.released or outcome.held:
+        console.print(f"customers on hold: {outcome.released:,} released, {outcome.held:,} stay on hold")
+
+
+@contextmanager
+def replay_progress(console: Console, letters: int) -> Iterator[Any]:
+    """A progress bar over letters; gives the function to be told how many were dealt with."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("dead letters", total=letters)
+        yield lambda done: bar.update(task, advance=done)
+
+
+def _counted(letters: Sequence[Letter]) -> list[tuple[tuple[str, str], int]]:
+    counts = Counter((letter.failure.stage, letter.cause) for letter in letters)
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _counts_table(letters: Sequence[Letter]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("letters", justify="right")
+    table.add_column("stage")
+    table.add_column("cause")
+    for (stage, cause), count in _counted(letters):
+        table.add_row(f"{count:,}", Text(stage), Text(cause))
+    return table
+
+
+def _line(letter: Letter) -> Text:
+    failed = letter.failure
+    where = f"{letter.topic}/{letter.source_partition}@{letter.source_offset}"
+    again = f" attempt {failed.attempt}" if failed.attempt > 1 else ""
+    done = " replayed" if letter.replayed else ""
+    return Text(f"{rfc3339(failed.occurred_at)}  {failed.stage}  {where}{again}{done}  {failed.error}")
+
+
+def _described(letter: Letter, record: RawRecord | None) -> dict[str, Any]:
+    failed = letter.failure
+    described: dict[str, Any] = {
+        "id": failed.id,
+        "occurred_at": rfc3339(failed.occurred_at),
+        "stage": failed.stage,
+        "cause": letter.cause,
+        "error": failed.error,
+        "attempt": failed.attempt,
+        "topic": letter.topic,
+        "partition": letter.source_partition,
+        "offset": letter.source_offset,
+        "bytes": letter.size_bytes,
+        "has_payload": letter.has_payload,
+        "replayed": letter.replayed,
+    }
+    if failed.stage != "ingest" and letter.key is not None:
+        described["key"] = letter.key.decode("utf-8", "replace")  # a customer or an account: ours, not the producer's
+    if record is not None:
+        described["record"] = json.loads(render_line(record))
+    return described
+
+
+def _ascii(record: RawRecord) -> str:
+    """The record as a line of a recorded log, without anything that a terminal might obey."""
+    return json.dumps(json.loads(render_line(record)))

@@ -1,0 +1,76 @@
+"""``referral-stream mapping try``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from referral_stream.cli import main
+
+TOML = """
+[[mapping]]
+name = "exports"
+when = { adapter = "segment", event = "Report Exported", properties.plan = { in = ["pro", "team"] } }
+type = "workflow.completed"
+data.name = "$.properties.report"
+"""
+
+
+def attempt(folder: Path, payload: object, toml: str = TOML, *options: str) -> Result:
+    (folder / "mappings.toml").write_text(toml, encoding="utf-8")
+    text = payload if isinstance(payload, str) else json.dumps(payload)
+    return CliRunner().invoke(main, ["mapping", "try", str(folder / "mappings.toml"), "-", *options], input=text)
+
+
+def exported(plan: str) -> dict[str, object]:
+    properties = {"report": "cash flow", "plan": plan}
+    return {"type": "track", "event": "Report Exported", "userId": "u-1", "messageId": "m-1", "properties": properties}
+
+
+def test_a_match_shows_who_read_it_by_which_mapping_and_the_events(tmp_path: Path) -> None:
+    result = attempt(tmp_path, exported("pro"))
+    recognised, mapping, event, *body = result.output.splitlines()
+    assert result.exit_code == 0
+    assert recognised == "recognised: adapter segment"
+    assert mapping == "mapping exports: matches, becomes workflow.completed"
+    assert event == "event workflow.completed"
+    told = json.loads("\n".join(body))
+    assert (told["subject"], told["data"]) == ("u-1", {"name": "cash flow"})
+
+
+def test_a_miss_names_the_condition(tmp_path: Path) -> None:
+    result = attempt(tmp_path, exported("free"))
+    assert "mapping exports: does not match: properties.plan" in result.output.splitlines()
+    assert "event usage.recorded" in result.output.splitlines()
+
+
+def test_what_becomes_no_event_ends_with_1_and_the_reason(tmp_path: Path) -> None:
+    result = attempt(tmp_path, {"hello": "world"})
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        "recognised: a JSON object of nobody we know (adapter json)",
+        "no mapping is for this adapter",
+        "dead letter: unrecognised: neither a CloudEvent nor a webhook of a vendor we know",
+    ]
+
+
+def test_an_event_of_the_contract_is_said_to_need_no_mapping(tmp_path: Path) -> None:
+    event = {"specversion": "1.0", "type": "goal.achieved", "subject": "a", "data": {"goal": "g"}}
+    assert attempt(tmp_path, event).output.splitlines()[:2] == [
+        "recognised: nothing that mappings apply to",
+        "event goal.achieved",
+    ]
+
+
+def test_a_bad_file_ends_with_2_and_all_its_faults(tmp_path: Path) -> None:
+    result = attempt(tmp_path, {}, '[[mapping]]\nwhen = { adapter = "segment" }\ntype = "goal.achived"\n')
+    assert result.exit_code == 2
+    assert result.output.strip().endswith("mapping[1]: type: unknown; did you mean 'goal.achieved'?")
+
+
+def test_a_payload_that_is_no_json_ends_with_2(tmp_path: Path) -> None:
+    result = attempt(tmp_path, "{")
+    assert result.exit_code == 2
+    assert "not JSON" in result.output

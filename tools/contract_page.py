@@ -1,0 +1,122 @@
+"""Write the tables of docs/contracts.md anew, from the published schemas: `python tools/contract_page.py [check]`.
+
+A table stands between `<!-- fields: NAME -->` and `<!-- end -->`. NAME is a source topic (one row for every type that
+belongs there) or a type of ours (one row per field). `check` writes nothing and exits with 1 when the page is outdated.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from referral_stream.contracts.schemas import documents
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "contracts.md"
+
+FIRST_TYPES = {
+    "profile": "customer.signed_up",
+    "product-usage": "onboarding.completed",
+    "nps": "nps.responded",
+    "billing": "trial.started",
+    "support": "ticket.opened",
+    "relationship": "interaction.recorded",
+    "responses": "ask.acknowledged",
+}
+"""Source topic → the first of its types, in the order of the contract."""
+
+_BLOCK = re.compile(r"(<!-- fields: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_WORDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false", "object": "object"}
+_LONGEST = 100_000
+"""A limit on text that is there for safety only is not worth a reader's time."""
+
+
+def filled(page: str) -> str:
+    """The page with every table as it ought to be. KeyError for a name that is neither a topic nor a type of ours."""
+    schemas = {path.removesuffix(".json"): orjson.loads(content) for path, content in documents().items()}
+    return _BLOCK.sub(lambda block: f"{block[1]}{_table(block['name'], schemas)}{block[3]}", page)
+
+
+def tables_in(page: str) -> set[str]:
+    """The names of the tables that the page has."""
+    return {block["name"] for block in _BLOCK.finditer(page)}
+
+
+def _table(name: str, schemas: dict[str, Any]) -> str:
+    rows = _types_of(name, schemas) if name in FIRST_TYPES else _fields_of(schemas[f"out/{name}"])
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _types_of(topic: str, schemas: dict[str, Any]) -> Iterator[str]:
+    inbound = [path.removeprefix("in/") for path in schemas if path.startswith("in/")]  # in the order of the contract
+    first = list(FIRST_TYPES.values())
+    following = first[first.index(FIRST_TYPES[topic]) + 1 :]
+    begin = inbound.index(FIRST_TYPES[topic])
+    end = inbound.index(following[0]) if following else len(inbound)
+    yield "| type | data |"
+    yield "|---|---|"
+    for kind in inbound[begin:end]:
+        schema = schemas[f"in/{kind}"]
+        fields = [f"`{field}`{mark}: {said}" for field, mark, said in _described(schema["properties"]["data"], schema)]
+        yield f"| `{kind}` | {'; '.join(fields) or '–'} |"
+
+
+def _fields_of(schema: dict[str, Any]) -> Iterator[str]:
+    yield "| field | |"
+    yield "|---|---|"
+    for field, mark, said in _described(schema["properties"]["data"], schema):
+        yield f"| `{field}`{mark} | {said} |"
+
+
+def _described(body: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(name, "?" where it may be absent, what it may be) of every field; first those that must be there."""
+    required = body.get("required", ())
+    fields = body.get("properties", {})
+    for name in (*required, *(name for name in fields if name not in required)):
+        yield name, "" if name in required else "?", _said(fields[name], schema)
+
+
+def _said(field: dict[str, Any], schema: dict[str, Any]) -> str:
+    choices = [choice for choice in field.get("anyOf", ()) if choice.get("type") != "null"]
+    if len(choices) == 1:
+        return _said(choices[0], schema)
+    if "$ref" in field:
+        body = schema["$defs"][field["$ref"].rpartition("/")[2]]
+        parts = (f"`{name}`{mark}: {said}" for name, mark, said in _described(body, schema))
+        return f"{{{', '.join(parts)}}}"
+    match field:
+        case {"const": only}:
+            return f"`{only}`"
+        case {"enum": values}:
+            return " \\| ".join(f"`{value}`" for value in values)
+        case {"type": "array", "items": dict(items)}:
+            return f"list of {_said(items, schema)}"
+        case {"type": "object", "additionalProperties": dict(values)}:
+            return f"object, each value {_said(values, schema)}"
+        case {"format": "date-time"}:
+            return "RFC 3339"
+        case {"pattern": pattern}:
+            return f"text matching `{pattern}`"
+        case {"type": "integer", "minimum": least, "maximum": most} if most < _LONGEST:
+            return f"{least}–{most}"
+        case {"type": kind}:
+            return _WORDS[kind]
+        case _:
+            raise KeyError(f"no words for {field}")
+
+
+def main(arguments: list[str]) -> int:
+    page = PAGE.read_text("utf-8")
+    wanted = filled(page)
+    if arguments == ["check"]:
+        return int(page != wanted)
+    PAGE.write_text(wanted, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
