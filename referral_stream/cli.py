@@ -335,7 +335,7 @@ def policy_group() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--show", is_flag=True, help="Print every setting, not only those that differ from the default.")
 def policy_check(file: Path, *, show: bool) -> None:
-    r"""Check the policy in FILE: all its faults at once (exit code 2), or what it changes.
+    """Check the policy in FILE: all its faults at once (exit code 2), or what it changes.
 
     \b
     Example:  referral-stream policy check examples/policy.toml --show
@@ -366,7 +366,7 @@ def mapping_group() -> None:
 @click.option("--topic", default="product-usage", show_default=True, help="The source topic, without prefix.")
 @click.option("--source", metavar="ADAPTER", help="As the header referral-source would name it.")
 def mapping_try(file: Path, payload: BinaryIO, topic: str, source: str | None) -> None:
-    r"""Try the mappings in FILE on the JSON in PAYLOAD (- for stdin): what it becomes, or why nothing.
+    """Try the mappings in FILE on the JSON in PAYLOAD (- for stdin): what it becomes, or why nothing.
 
     Exit code 0 if it becomes events, 1 if not, 2 for a file that can not be used.
 
@@ -430,7 +430,7 @@ def _letter_filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many, the newest first.")
 @click.option("--json", "as_data", is_flag=True, help="For machines: one JSON object.")
 def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit: int, as_data: bool) -> None:
-    r"""Count dead letters by cause, and list them, the newest first.
+    """Count dead letters by cause, and list them, the newest first.
 
     \b
     Example:  referral-stream deadletters list --stage ingest --since 2026-09-16T00:00:00Z
@@ -458,7 +458,8 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
             letters_page.show_box(Console(), box, selected, shown, records)
 
     try:
-        asyncio.run(look())
+        with _quiet_clients():
+            asyncio.run(look())
     except TopicsProblem as problem:
         raise click.ClickException(str(problem)) from None
 
@@ -467,7 +468,7 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
 @_letter_filters
 @click.option("--dry-run", is_flag=True, help="Only say which letters would be tried again.")
 def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
-    r"""Try dead letters again: all that have not been replayed, unless the options say which.
+    """Try dead letters again: all that have not been replayed, unless the options say which.
 
     The adapter reads the original record again, and what it says now is appended to customer-events. Ids stay the same,
     so nothing counts twice. Letters that hold one customer (stage decide, cause fault) are replayed together; then the
@@ -486,19 +487,20 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
     deployment = _deployment()
 
     async def try_again() -> bool:
-        await require_topics(deployment)
         box = await letters.read_box(deployment)
         chosen = letters.together(filters.select(box.open, deployment.settings.topic_prefix), box)
         if dry_run:
             letters_page.show_box(Console(), box, chosen, chosen, {})
             return True
+        await require_topics(deployment)
         with letters_page.replay_progress(Console(stderr=True), len(chosen)) as progress:
             outcome = await letters.replay(deployment, chosen, progress)
         letters_page.show_outcome(Console(), outcome)
         return not outcome.failed_again
 
     try:
-        well = asyncio.run(try_again())
+        with _quiet_clients():
+            well = asyncio.run(try_again())
     except TopicsProblem as problem:
         raise click.ClickException(str(problem)) from None
     raise SystemExit(0 if well else 1)
@@ -552,6 +554,20 @@ def _policy(file: Path | None) -> Policy:
         raise Unusable(str(problem)) from None
     except OSError as error:
         raise Unusable(f"the policy file {error.filename} can not be read: {error.strerror}") from None
+
+
+@contextmanager
+def _quiet_clients() -> Iterator[None]:
+    """What Kafka's client would log for every broker and try, the problem says once."""
+    import logging
+
+    chatter = logging.getLogger("aiokafka")
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        chatter.setLevel(level)
 
 
 def _mappings(file: Path | None) -> Mappings:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from referral_stream.contracts.schemas import documents
+from referral_stream.core.events import FACT_TYPES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "contracts.md"
 
@@ -37,7 +38,11 @@ _LONGEST = 100_000
 
 def filled(page: str) -> str:
     """The page with every table as it ought to be. KeyError for a name that is neither a topic nor a type of ours."""
-    schemas = {path.removesuffix(".json"): orjson.loads(content) for path, content in documents().items()}
+    schemas = {
+        path.removesuffix(".json"): orjson.loads(content)
+        for path, content in documents().items()
+        if path.startswith(("in/", "out/"))
+    }
     return _BLOCK.sub(lambda block: f"{block[1]}{_table(block['name'], schemas)}{block[3]}", page)
 
 
@@ -52,7 +57,7 @@ def _table(name: str, schemas: dict[str, Any]) -> str:
 
 
 def _types_of(topic: str, schemas: dict[str, Any]) -> Iterator[str]:
-    inbound = [path.removeprefix("in/") for path in schemas if path.startswith("in/")]  # in the order of the contract
+    inbound = list(FACT_TYPES)  # in the order of the contract
     first = list(FIRST_TYPES.values())
     following = first[first.index(FIRST_TYPES[topic]) + 1 :]
     begin = inbound.index(FIRST_TYPES[topic])

@@ -44,7 +44,7 @@ class TopicReader:
                 await self._assign()
         except (KafkaError, TimeoutError) as error:
             await self._consumer.stop()
-            raise UnreadableTopic(f"{self._topic} can not be read: {error!r}") from error
+            raise self._unreadable(error) from error
         except BaseException:
             await self._consumer.stop()
             raise
@@ -77,7 +77,10 @@ class TopicReader:
                     yield records
                 behind = await self._behind(ends)
         except (KafkaError, TimeoutError) as error:
-            raise UnreadableTopic(f"{self._topic} can not be read: {error!r}") from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> UnreadableTopic:
+        return UnreadableTopic(f"{self._topic} can not be read: {str(error) or type(error).__name__}")
 
     async def _behind(self, ends: dict[TopicPartition, int]) -> list[TopicPartition]:
         return [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]

@@ -5,7 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from referral_stream.contracts.deadletters import DeadLetter, Failure, dead_letter, failure, original
+from referral_stream.contracts.deadletters import (
+    DeadLetter,
+    Failure,
+    Replayed,
+    attempt_of,
+    dead_letter,
+    failure,
+    original,
+    replayed,
+    replayed_headers,
+)
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.asks import derived_id
@@ -96,3 +106,22 @@ def test_a_letter_with_a_broken_time_does_not_tell_its_failure() -> None:
     broken = msgspec.structs.replace(letter, headers=(*letter.headers, ("occurred-at", b"soon")))
     with pytest.raises(Undecodable, match="header occurred-at"):
         failure(broken)
+
+
+def test_the_mark_of_a_replay_tells_the_letter_and_the_attempt() -> None:
+    mark = Replayed(id="l1", attempt=3)
+    assert replayed(record(None, topic="dead-letters", headers=replayed_headers(mark))) == mark
+
+
+def test_a_letter_is_no_mark_even_if_its_record_had_the_header_of_one() -> None:
+    spoilt = msgspec.structs.replace(SPOILT, value=None, headers=(("replayed", b"l1"),))
+    assert replayed(stored(dead_letter(spoilt, error="invalid: x", stage="ingest", occurred_at=NOW))) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "attempt"),
+    [(None, 1), (b"2", 2), (b"17", 17), (b"0", 1), (b"-3", 1), (b"two", 1), (b"", 1), (b"9" * 5_000, 1)],
+)
+def test_which_attempt_a_record_is(header: bytes | None, attempt: int) -> None:
+    headers = () if header is None else (("attempt", header),)
+    assert attempt_of(record(b"", headers=headers)) == attempt

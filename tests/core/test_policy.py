@@ -132,7 +132,7 @@ def test_a_policy_can_not_be_changed() -> None:
         (Policy, {"name": ""}, "at least 1 character"),
         (Policy, {"milestones": [""]}, "at least 1 character"),
         (Holdout, {"salt": ""}, "at least 1 character"),
-        (Policy, {"moments": {"rival_wait_seconds": 86_400}}, "settle"),
+        (Policy, {"moments": {"rival_wait_seconds": 86_400}}, "settling"),
         (Trigger, {"window": "local_days"}, "needs window_days"),
         (Trigger, {"window": "local_days", "window_days": 1, "window_hours": 1}, "has no window_hours"),
         (Trigger, {"window": "local_day", "window_hours": 1}, "has no window_hours"),

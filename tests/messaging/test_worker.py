@@ -34,12 +34,19 @@ class Outbox:
     """A sender that answers as told, and keeps what it was given."""
 
     raises: Exception | None = None
+    dies_after: bool = False
     sent: list[tuple[str, str]] = field(default_factory=list)
 
-    def __call__(self, channel: str, _command: str, _person: Any, subject: str, _text: str) -> None:
+    def __call__(self, channel: str, command: str, _person: Any, _subject: str, _text: str) -> None:
         if self.raises is not None:
             raise self.raises
-        self.sent.append((channel, subject))
+        self.sent.append((channel, command))
+        if self.dies_after:
+            raise Death
+
+
+class Death(BaseException):
+    """The end of the process, in the middle of whatever it was doing."""
 
 
 def a_command(now: int, **changes: Any) -> dict[str, Any]:
@@ -78,7 +85,7 @@ async def after_delivery(working: Any, **changes: Any) -> str:
 
 async def test_the_first_channel_that_works_is_used_and_no_other(working: Any, outboxes: dict[str, Outbox]) -> None:
     assert await after_delivery(working) == "sent"
-    assert outboxes["email"].sent == [("email", "Danke für Ihre Antwort")]
+    assert outboxes["email"].sent == [("email", "cmd-1")]
     assert outboxes["in_app"].sent == []
 
 
@@ -87,7 +94,7 @@ async def test_where_one_channel_cannot_reach_the_person_the_next_is_tried(
 ) -> None:
     outboxes["email"].raises = senders.Undeliverable("no address")
     assert await after_delivery(working, channels=["pigeon", "email", "in_app"]) == "sent"
-    assert outboxes["in_app"].sent == [("in_app", "")]
+    assert outboxes["in_app"].sent == [("in_app", "cmd-1")]
 
 
 async def test_it_has_failed_when_no_channel_is_left(working: Any, outboxes: dict[str, Outbox]) -> None:
@@ -111,6 +118,18 @@ async def test_what_expires_while_it_waits_is_dropped(working: Any, outboxes: di
     await working.deliver(working.memory.next())
     assert [command.status for command in working.memory.unreported()] == ["dropped_expired"]
     assert outboxes["email"].sent == []
+
+
+async def test_who_dies_after_sending_sends_again_under_the_same_id_and_reports_it_once(
+    working: Any, outboxes: dict[str, Outbox]
+) -> None:
+    outboxes["email"].dies_after = True
+    with pytest.raises(Death):
+        await after_delivery(working)
+    outboxes["email"].dies_after = False
+    await working.deliver(working.memory.next())
+    assert outboxes["email"].sent == [("email", "cmd-1"), ("email", "cmd-1")]
+    assert [(command.id, command.status) for command in working.memory.unreported()] == [("cmd-1", "sent")]
 
 
 async def test_a_style_nobody_has_words_for_fails_instead_of_stopping_the_worker(working: Any) -> None:

@@ -11,7 +11,13 @@ from multidict import CIMultiDict
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.receiver.endpoints import EVENTS, TOPICS, Endpoint, endpoints
 from referral_stream.receiver.signatures import Signed, Verdict
-from referral_stream.settings import PREFIX, SettingsProblem, read_receiver_settings, read_settings
+from referral_stream.settings import (
+    PREFIX,
+    ReceiverSettings,
+    SettingsProblem,
+    read_receiver_settings,
+    read_settings,
+)
 from referral_stream.stream.names import SOURCES
 from tests.receiver.signing import BODY, NOW, SECRETS, SIGNERS, URL, signed_headers
 
@@ -184,3 +190,12 @@ def test_a_vendor_with_secret_and_token_is_let_in_with_either() -> None:
 def test_a_token_opens_nothing_where_only_a_secret_is_set() -> None:
     endpoint = made(WEBHOOK_SECRET_STRIPE=SECRETS["stripe"])["stripe"]
     assert judged(endpoint, dict(bearer(SECRETS["stripe"]))) is Verdict.UNSIGNED
+
+
+def test_the_page_about_the_receiver_has_every_vendor_its_topic_and_every_setting() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "receiver.md").read_text()
+    for vendor, topic in TOPICS.items():
+        if vendor != EVENTS:
+            assert f"| `{vendor}` | `{topic}` |" in page
+    names = [name for name in ReceiverSettings.model_fields if name.startswith("http_")]
+    assert [name for name in names if f"`{name.upper()}`" not in page] == []

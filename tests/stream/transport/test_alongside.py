@@ -1,0 +1,89 @@
+"""What runs alongside an app: there before the first record, there until the last batch is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
+from referral_stream.stream.transport import BatchApp, BatchResult, Read, Record, running
+from tests.stream.transport.builders import an_app
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+class Story:
+    """What happened, in its order; ``done`` once ten records have been taken."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.records = 0
+        self.done = asyncio.Event()
+
+    def take(self, _partition: int, records: Sequence[Record], _read: Read) -> BatchResult:
+        self.told.append("batch")
+        self.records += len(records)
+        if self.records == 10:
+            self.done.set()
+        return BatchResult()
+
+    @asynccontextmanager
+    async def companion(self, name: str) -> AsyncIterator[None]:
+        await asyncio.sleep(0)
+        self.told.append(f"{name} enters")
+        yield
+        self.told.append(f"{name} leaves")
+
+
+def an_app_on(broker: EmbeddedBroker, topic: str, story: Story) -> BatchApp:
+    app = an_app(id=f"app-{topic}", brokers=(broker.bootstrap,), partitions=PARTITIONS, fencing="none")
+    app.stateless([topic], story.take)
+    return app
+
+
+async def test_companions_enter_before_the_first_batch_and_leave_after_the_last_in_reverse(
+    broker: EmbeddedBroker,
+) -> None:
+    topic, story = uuid4().hex, Story()
+    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
+    await producer.start()
+    for number in range(10):
+        await producer.send_and_wait(topic, b"%d" % number)
+    await producer.stop()
+    app = an_app_on(broker, topic, story)
+    app.alongside(story.companion("one"))
+    app.alongside(story.companion("two"))
+
+    async with running(app), asyncio.timeout(30):
+        await story.done.wait()
+
+    batches = [word for word in story.told if word == "batch"]
+    assert batches
+    assert story.told == ["one enters", "two enters", *batches, "two leaves", "one leaves"]
+
+
+async def test_a_companion_that_can_not_begin_keeps_the_app_from_starting(broker: EmbeddedBroker) -> None:
+    story = Story()
+    app = an_app_on(broker, uuid4().hex, story)
+
+    @asynccontextmanager
+    async def unable() -> AsyncIterator[None]:
+        raise ConnectionError("no aliases")
+        yield
+
+    app.alongside(story.companion("one"))
+    app.alongside(unable())
+
+    with pytest.raises(ConnectionError, match="no aliases"):
+        async with running(app):
+            raise AssertionError("it has started")
+    assert story.told == ["one enters", "one leaves"]
