@@ -74,3 +74,20 @@ def test_a_payload_that_is_no_json_ends_with_2(tmp_path: Path) -> None:
     result = attempt(tmp_path, "{")
     assert result.exit_code == 2
     assert "not JSON" in result.output
+
+
+def test_a_replay_reads_with_mappings_too(tmp_path: Path) -> None:
+    (tmp_path / "mappings.toml").write_text(TOML, encoding="utf-8")
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps({"topic": "product-usage", "timestamp": 1_781_596_800_000, "value": exported("pro")}))
+    toml = tmp_path / "ignore.toml"
+    toml.write_text('[[mapping]]\nwhen = { adapter = "segment" }\nignore = true\n', encoding="utf-8")
+
+    def events(mappings: Path) -> str:
+        options = ["--mappings", str(mappings), "--output", str(tmp_path / "out")]
+        result = CliRunner().invoke(main, ["replay", str(log), *options])
+        assert result.exit_code == 0, result.output
+        return result.output.splitlines()[0]
+
+    assert "1 events" in events(tmp_path / "mappings.toml")
+    assert "0 events" in events(toml)

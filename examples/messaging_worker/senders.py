@@ -37,7 +37,8 @@ def smtp(server: str, sender: str, address: str, password: str) -> Sender:
     def send(_channel: str, command: str, person: Person, subject: str, text: str) -> None:
         mail = EmailMessage()
         try:
-            mail["From"], mail["To"], mail["Subject"] = formataddr((sender, address)), person["email"], subject
+            recipient = person["email"].encode("ascii").decode()
+            mail["From"], mail["To"], mail["Subject"] = formataddr((sender, address)), recipient, subject
             # The same at every attempt: mail systems that know it deliver it once.
             mail["Message-ID"] = f"<{command}@{address.rpartition('@')[2]}>"
             mail.set_content(text)
@@ -46,13 +47,13 @@ def smtp(server: str, sender: str, address: str, password: str) -> Sender:
                     connection.starttls(context=ssl.create_default_context())
                     connection.login(address, password)
                 connection.send_message(mail)
-        except (KeyError, ValueError, smtplib.SMTPNotSupportedError):
-            raise Undeliverable("no address, or none that this server can write to") from None
+        except (KeyError, ValueError):
+            raise Undeliverable("no address, or none to write to") from None
         except smtplib.SMTPRecipientsRefused as refused:
             raise _judged(*(code for code, _ in refused.recipients.values())) from None
         except smtplib.SMTPDataError as refused:
             raise _judged(refused.smtp_code) from None
-        except OSError as away:  # smtplib's other errors among them, such as a wrong password: ours to mend, not theirs
+        except OSError as away:  # smtplib's other errors among them, such as a wrong password: ours to mend
             raise NotNow(type(away).__name__) from None
 
     return send

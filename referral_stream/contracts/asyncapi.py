@@ -84,7 +84,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
         "Every change of a decision, with its explanation.", ("referral.decision.made",), _CUSTOMER, ("send",)
     ),
     "customer-aliases": Channel(
-        "Compacted: which ids stand for which customer.", ("customer.aliased",), "The alias.", ("send", "receive"), "own"
+        "Compacted: which id is which customer's.", ("customer.aliased",), "The alias.", ("send", "receive"), "own"
     ),
     "customer-events": Channel(
         "Internal: all that a decision saw, in its order; comments are replaced by themes.",

@@ -1,8 +1,9 @@
 """Versions of message bodies: what an older body meant, and how it becomes the current one.
 
-A record names the version of its body by the CloudEvents attribute ``dataschema``: ``urn:referral-stream:TYPE:VERSION``.
-One that names none, or a schema of somebody else's registry, is of the version that was current when its type was
-first published (``Lineage.unnamed``), and stays so for ever: that is how the log of last year reads after a change.
+A record names the version of its body by the CloudEvents attribute ``dataschema``, as
+``urn:referral-stream:TYPE:VERSION``. One that names none, or a schema of somebody else's registry, is of the version
+that was current when its type was first published (``Lineage.unnamed``), and stays so for ever: that is how the log of
+last year reads after a change.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from referral_stream.contracts.bodies import explain
 from referral_stream.core.events import Commented, CsatResponded, Id
 
 URN: Final = "urn:referral-stream:"
-"""What a ``dataschema`` of ours begins with; any other names a schema of the producer's own, which says nothing here."""
+"""What a ``dataschema`` of ours begins with; any other is of the producer's own registry and says nothing here."""
 
 _MAX_DIGITS = 4
 
@@ -109,7 +110,7 @@ def current_body(kind: str, named: Any, body: Any) -> Any:
     return body
 
 
-def _named_version(kind: str, named: Any) -> int | None | Refused:
+def _named_version(kind: str, named: Any) -> int | Refused | None:
     """The version that a ``dataschema`` names; None if it names none of ours."""
     if named is None:
         return None

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from referral_stream.clock import Clock
 from referral_stream.contracts.records import SOURCE_HEADER
-from referral_stream.receiver.cloud_events import MEDIA_TYPES, NotAnEvent, SourceRecord, is_binary, records_of
+from referral_stream.receiver.cloud_events import WHOLE, NotAnEvent, SourceRecord, is_binary, records_of
 from referral_stream.receiver.endpoints import EVENTS, Endpoint
 from referral_stream.receiver.signatures import Signed, Verdict
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge
@@ -117,7 +117,8 @@ class Receiver:
         if (endpoint := self._endpoints.get(EVENTS)) is None:
             raise _no_endpoint()
         media_type = request.content_type.lower()
-        self._check_shape(request, is_json=media_type in MEDIA_TYPES[:2] or is_binary(request.headers))
+        binary = is_binary(request.headers) and (_says_json(media_type) or not request.body_exists)
+        self._check_shape(request, is_json=media_type in WHOLE or binary)
 
         def records(body: bytes) -> Sequence[SourceRecord]:
             found = records_of(media_type, request.headers, body, endpoint.topic)
@@ -166,7 +167,7 @@ class Receiver:
         if verdict is not None:
             _admit(verdict)
         with self._place():
-            body = await _body(request)
+            body = await self._body(request)
             if verdict is None:
                 signed = Signed(request.method, self._called(request), request.headers, body)
                 _admit(endpoint.verify(signed, self._clock.now()))
@@ -174,13 +175,25 @@ class Receiver:
             try:
                 await self._writer.write(made)
             except TooLarge:
-                raise self._too_large() from None
+                raise Refusal(413, "too_large", "the topic takes no record of this size") from None
             except NotWritten as reason:
                 logger.warning("not_written", extra={"source": endpoint.source, "cause": str(reason)})
                 detail = "send it again; what was written already is recognised by its id"
                 raise Refusal(503, "not_written", detail, Retry_After=str(BROKER_RETRY_SECONDS)) from None
         logger.debug("accepted", extra={"source": endpoint.source, "records": len(made), "bytes": len(body)})
         return web.json_response({"accepted": len(made)}, status=202)
+
+    async def _body(self, request: web.Request) -> bytes:
+        """The whole body. Raises Refusal where it is too large, comes too slowly or breaks off."""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise self._too_large() from None
+        except TimeoutError:
+            raise Refusal(408, "slow", f"the body took more than {BODY_SECONDS:g} s") from None
+        except web.RequestPayloadError:
+            raise Refusal(400, "broken_off", "the body ends early") from None
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -233,17 +246,6 @@ def _admit(verdict: Verdict) -> None:
             raise Refusal(403, verdict, "the signed time is more than five minutes from now")
 
 
-async def _body(request: web.Request) -> bytes:
-    """The whole body. Raises Refusal where it comes too slowly or breaks off, aiohttp's error where it is too large."""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
-    except TimeoutError:
-        raise Refusal(408, "slow", f"the body took more than {BODY_SECONDS:g} s") from None
-    except web.RequestPayloadError:
-        raise Refusal(400, "broken_off", "the body ends early") from None
-
-
 @web.middleware
 async def _in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every refusal as JSON, and as an event in the log: with the endpoint's name, without a word of the request."""
@@ -252,7 +254,7 @@ async def _in_json(request: web.Request, handler: Handler) -> web.StreamResponse
     except Refusal as refusal:
         _told(request, refusal.status, refusal.error)
         return refusal.response()
-    except web.HTTPException as error:  # aiohttp's own: no such route, wrong method, body too large
+    except web.HTTPException as error:  # aiohttp's own: no such route, wrong method
         _told(request, error.status, error.reason)
         allowed: dict[str, Any] = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return Refusal(error.status, error.reason.lower().replace(" ", "_"), **allowed).response()

@@ -18,7 +18,8 @@ from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, 
 
 BATCH: Final = "application/cloudevents-batch+json"
 JSON: Final = "application/json"
-MEDIA_TYPES: Final = (CLOUD_EVENT, BATCH, JSON)
+WHOLE: Final = (CLOUD_EVENT, BATCH)
+"""What a body may call itself that holds whole events; beside any other, the event is in the headers."""
 
 REQUIRED: Final = ("specversion", "id", "source", "type")
 """The attributes without which there is no CloudEvent."""
@@ -51,11 +52,8 @@ def is_binary(headers: Mapping[str, str]) -> bool:
 def records_of(
     media_type: str, headers: Mapping[str, str], body: bytes, topic: str
 ) -> tuple[SourceRecord, ...] | NotAnEvent:
-    """The records of a request; ``media_type`` is one of ``MEDIA_TYPES``, in small letters and without parameters.
-
-    All of a batch, or none of it.
-    """
-    if is_binary(headers):
+    """The records of a request: all of a batch, or none of it. ``media_type`` in small letters, without parameters."""
+    if media_type not in WHOLE:
         return _binary(headers, body, topic)
     try:
         parsed = orjson.loads(body)

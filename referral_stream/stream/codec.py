@@ -43,7 +43,8 @@ _wakeup = msgspec.msgpack.Decoder(Wakeup)
 
 
 def encode_customer(customer: Customer, mark: int) -> bytes:
-    return _PREFIX + lz4.block.compress(_encoder.encode(Stored(mark, customer)))
+    compressed: bytes = lz4.block.compress(_encoder.encode(Stored(mark, customer)))
+    return _PREFIX + compressed
 
 
 def decode_customer(value: bytes) -> Stored:

@@ -99,6 +99,7 @@ class Decide:
             return customer
         if event.type == DeadletterReplayed.type and not _went_through(raw, customer):
             self.counts["still_quarantined"] += 1
+            logger.error("hold_stays", extra={"partition": raw.partition, "offset": raw.offset})
             return customer
         try:
             advanced = step(self.policy, customer, [event], now)

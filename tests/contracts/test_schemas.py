@@ -8,21 +8,52 @@ from typing import Any
 import orjson
 import pytest
 
-from referral_stream.contracts.outbound import encode_effect, encode_event
+from referral_stream.contracts.adapted import Accepted, Refused
+from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.examples import EFFECTS, FACT_DATA, INTERNAL_DATA, OLDER_DATA, WRONG
+from referral_stream.contracts.messages import Message, messages
+from referral_stream.contracts.outbound import decode_effect, decode_event, encode_effect, encode_event
 from referral_stream.contracts.schemas import documents, drift
 from referral_stream.core.asks import EFFECT_TYPES, Effect
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
-from tests.contracts.building import NOW, cloud_event
-from tests.contracts.examples import EFFECTS, FACT_DATA, INTERNAL_DATA
+from tests.contracts.building import NOW, cloud_event, read
 
 FOLDER = Path(__file__).parents[2] / "schemas"
-DOCUMENTS = {path: orjson.loads(content) for path, content in documents().items()}
+EVERYTHING = {path: orjson.loads(content) for path, content in documents().items()}
+MESSAGES = tuple(messages())
+UNION = "message.json"
+DOCUMENTS = {path: EVERYTHING[path] for path in (UNION, *(message.path for message in MESSAGES))}
+
+every_message = pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.name)
 
 
 def violations(path: str, message: Any) -> list[str]:
     """What the schema finds wrong with a message."""
     jsonschema = pytest.importorskip("jsonschema")
-    return [error.message for error in jsonschema.Draft202012Validator(DOCUMENTS[path]).iter_errors(message)]
+    referencing = pytest.importorskip("referencing")
+    files = ((name, referencing.Resource.from_contents(schema)) for name, schema in DOCUMENTS.items())
+    validator = jsonschema.Draft202012Validator(DOCUMENTS[path], registry=referencing.Registry().with_resources(files))
+    return [error.message for error in validator.iter_errors(message)]
+
+
+def example(message: Message, kind: str) -> dict[str, Any]:
+    """The published example of a message, ``valid`` or ``invalid``."""
+    found: dict[str, Any] = EVERYTHING[f"examples/{message.direction}/{message.name}.{kind}.json"]
+    return found
+
+
+def is_read(message: Message, event: dict[str, Any]) -> bool:
+    """Whether those who read such messages take this one; failing in any other way than by refusal is an error."""
+    if message.direction == "in":
+        adapted = read(event)
+        assert isinstance(adapted, Accepted | Refused)
+        return isinstance(adapted, Accepted)
+    decode = decode_event if message.kind in TYPES else decode_effect
+    try:
+        decode(orjson.dumps(event))
+    except Undecodable:
+        return False
+    return True
 
 
 def test_the_committed_schemas_are_those_of_the_models() -> None:
@@ -86,3 +117,49 @@ def test_internal_events_satisfy_their_schema(kind: str) -> None:
     event = Event(id="i", source="s", type=kind, subject="c", time=NOW, data=data, historical=True, flags=("a", "b"))
     assert kind not in WITHOUT_SUBJECT
     assert violations(f"internal/{kind}.json", orjson.loads(encode_event(event))) == []
+
+
+@every_message
+def test_a_valid_example_is_read_and_satisfies_its_schema(message: Message) -> None:
+    event = example(message, "valid")
+    assert violations(message.path, event) == []
+    assert violations(UNION, event) == []
+    assert is_read(message, event)
+
+
+@every_message
+def test_an_invalid_example_is_refused_and_does_not_satisfy_its_schema(message: Message) -> None:
+    event = example(message, "invalid")
+    assert violations(message.path, event)
+    assert violations(UNION, event)
+    assert not is_read(message, event)
+
+
+def test_the_examples_are_of_every_message_and_of_nothing_else() -> None:
+    current = {message.kind for message in MESSAGES if message.is_current}
+    assert FACT_DATA.keys() | INTERNAL_DATA.keys() | {EFFECT_TYPES[type(effect)] for effect in EFFECTS} == current
+    assert OLDER_DATA.keys() == {(message.kind, message.version) for message in MESSAGES if not message.is_current}
+    assert WRONG.keys() < current
+
+
+def test_a_type_nobody_knows_is_no_message() -> None:
+    assert violations(UNION, cloud_event("shop.opened", {}))
+
+
+def test_names_of_schemas_are_unique() -> None:
+    assert len({message.dataschema for message in MESSAGES}) == len({message.path for message in MESSAGES})
+
+
+@pytest.mark.parametrize(
+    ("dataschema", "sound"),
+    [
+        ("urn:referral-stream:nps.responded:1", True),
+        ("https://schemas.shop.example/nps/7", True),
+        ("urn:referral-stream:nps.responded:2", False),
+        ("urn:referral-stream:csat.responded:1", False),
+    ],
+)
+def test_a_schema_allows_its_own_version_and_the_names_of_other_registries(dataschema: str, sound: bool) -> None:
+    event = cloud_event("nps.responded", FACT_DATA["nps.responded"], dataschema=dataschema)
+    assert (violations("in/nps.responded.json", event) == []) is sound
+    assert isinstance(read(event), Accepted) is sound

@@ -83,6 +83,14 @@ def test_what_happened_before_the_trigger_was_switched_on_is_history(after: int)
     assert story.outcomes()[0][0] == ("historical" if after < 0 else "pending")
 
 
+@pytest.mark.parametrize(("since", "outcome"), [("2026-05-20 12:00", "pending"), ("2026-05-20 12:01", "historical")])
+def test_a_conversion_is_as_old_as_the_conversion_and_not_as_its_opening(since: str, outcome: str) -> None:
+    converted = fact(ev.ReferralStatusChanged(referral_id="f1", status="converted"), "2026-05-20 12:00")
+    policy = a_policy(triggers={"referral_converted": {"active_since": at(since), "score_at_least": 0}})
+    story = replay(a_customer(), converted, policy=policy)
+    assert story.outcomes("referral_converted")[0] == (outcome, "Fri 12:00")
+
+
 def test_each_trigger_has_a_start_of_its_own() -> None:
     policy = a_policy(triggers={"nps_promoter": {"active_since": at("Fri 00:00")}})
     story = replay(a_customer(), nps(9, "Mon 12:00"), renewed("Mon 12:00"), policy=policy)

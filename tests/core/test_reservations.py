@@ -369,7 +369,15 @@ def test_a_repeated_record_is_no_occasion_to_look_again() -> None:
         return decisions(by_hand.at("Sat 13:00", record))
 
     assert saturday(renewed("Fri 14:00")) == []
+    assert saturday(fact(ev.WakeupDue(due=at("Sat 02:00")), "Sat 13:00")) == []
     assert saturday(fact(ev.CallMoment(kind="check_in"), "Sat 13:00")) == [("renewal", "deferred")]
+
+
+def test_what_is_due_is_done_with_whatever_record_comes_next() -> None:
+    by_hand = ByHand()
+    opened = nps(9)
+    by_hand.at("Thu 12:30", opened)
+    assert by_hand.requested("Thu 12:51", opened).due == at("Thu 12:51")
 
 
 def test_an_answer_that_is_still_awaited_at_the_deadline_is_the_ledgers_silence() -> None:

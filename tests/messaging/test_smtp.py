@@ -55,7 +55,7 @@ def mailbox() -> Mailbox:
 
 @pytest.fixture
 def server(mailbox: Mailbox) -> Iterator[str]:
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), enable_SMTPUTF8=False)
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
     controller.start()
     yield f"{controller.hostname}:{controller.port}"
     controller.stop()
@@ -111,6 +111,12 @@ def test_who_has_no_usable_address_can_not_be_written_to(server: str, mailbox: M
 def test_a_server_that_is_away_is_worth_another_try() -> None:
     with pytest.raises(senders.NotNow):
         send(f"127.0.0.1:{free_port()}", ANA)
+
+
+def test_a_password_is_never_sent_without_tls(server: str, mailbox: Mailbox) -> None:
+    with pytest.raises(senders.NotNow, match="SMTPNotSupportedError"):
+        send(server, ANA, password="secret")
+    assert mailbox.logins == []
 
 
 def test_no_reason_given_names_the_person(server: str, mailbox: Mailbox) -> None:

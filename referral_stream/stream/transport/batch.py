@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+import msgspec
+
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 
 Changes: TypeAlias = dict[str, dict[bytes, bytes | None]]
@@ -40,8 +42,7 @@ class Record(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True, gc=False):
     """One record to publish. Without `partition`, the key decides (see `partition_of`); without a key, any."""
 
     topic: str

@@ -40,8 +40,10 @@ class Story:
     async def companion(self, name: str) -> AsyncIterator[None]:
         await asyncio.sleep(0)
         self.told.append(f"{name} enters")
-        yield
-        self.told.append(f"{name} leaves")
+        try:
+            yield
+        finally:
+            self.told.append(f"{name} leaves")
 
 
 def an_app_on(broker: EmbeddedBroker, topic: str, story: Story) -> BatchApp:

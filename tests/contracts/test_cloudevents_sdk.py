@@ -1,0 +1,52 @@
+"""The CloudEvents project's own SDK and this boundary understand each other: it writes what we read, and reads ours."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from referral_stream.contracts.messages import Message, messages
+from referral_stream.contracts.outbound import SOURCE, effect_id, encode_effect
+from referral_stream.core.asks import EFFECT_TYPES, Effect
+from referral_stream.core.events import WITHOUT_SUBJECT
+from referral_stream.core.instants import to_datetime
+from tests.contracts.building import NOW, only, read
+from tests.contracts.examples import EFFECTS
+
+kafka = pytest.importorskip("cloudevents.core.bindings.kafka", reason="the CloudEvents SDK is not installed")
+sdk = pytest.importorskip("cloudevents.core.v1.event")
+
+INBOUND = tuple(message for message in messages() if message.direction == "in")
+
+
+def an_event(message: Message) -> Any:
+    """The message's valid example as an event of the SDK."""
+    from referral_stream.contracts.examples import valid
+
+    example = valid(message)
+    data = example.pop("data")
+    return sdk.CloudEvent(example | {"time": datetime.fromisoformat(example["time"]), "accountid": "acc-1"}, data)
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+@pytest.mark.parametrize("message", INBOUND, ids=lambda message: message.name)
+def test_what_the_sdk_writes_to_kafka_is_read(message: Message, mode: str) -> None:
+    write = kafka.to_binary_event if mode == "binary" else kafka.to_structured_event
+    written = write(an_event(message))
+    event = only(read(written.value, headers=tuple(written.headers.items())))
+    assert (event.id, event.source, event.type, event.account) == ("evt-1", "shop", message.kind, "acc-1")
+    assert event.subject == ("" if message.kind in WITHOUT_SUBJECT else "cus-1")
+    assert to_datetime(event.time) == datetime(2026, 6, 16, 7, 59, tzinfo=UTC)
+    assert event.flags == ()
+
+
+@pytest.mark.parametrize("effect", EFFECTS, ids=lambda effect: EFFECT_TYPES[type(effect)])
+def test_what_we_write_is_read_by_the_sdk(effect: Effect) -> None:
+    content = {"content-type": b"application/cloudevents+json"}
+    event = kafka.from_structured_event(kafka.KafkaMessage(content, None, encode_effect(effect, NOW)))
+    assert (event.get_id(), event.get_source(), event.get_subject()) == (effect_id(effect), SOURCE, effect.customer_id)
+    assert event.get_type() == EFFECT_TYPES[type(effect)]
+    assert event.get_time() == to_datetime(NOW)
+    assert event.get_data() == effect.model_dump(mode="json", exclude_none=True)
