@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench constraints clean setup-demo setup-test setup-dev \
-	check-format check-lint check-types check-imports check-docker check-shell
+	check-format check-lint check-types check-imports check-schemas check-docker check-shell
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ demo: setup-demo ## Watch a small world being asked, or left in peace: no servic
 test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name")
 	@$(BIN)/pytest -q $(ARGS)
 
-check: check-format check-lint check-types check-imports check-docker check-shell ## Formatting, lint, types, import rules, Docker files
+check: check-format check-lint check-types check-imports check-schemas check-docker check-shell ## Formatting, lint, types, import rules, schemas, Docker files
 
 bench: setup-dev ## Measure core, pipeline and transport, on a real Kafka and Redis (ARGS="--quick core pipeline")
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -55,6 +55,21 @@ check-types: setup-dev
 
 check-imports: setup-dev
 	@$(call quietly,imports,$(BIN)/lint-imports)
+
+# The standards' own tools. AsyncAPI's parser runs on Node alone; where there is none, or no npm registry, it is not asked.
+ASYNCAPI_PARSER := 3.6.3
+ASYNCAPI_READY = test -d build/asyncapi/node_modules/@asyncapi/parser
+check-schemas: setup-dev
+	@$(call quietly,schemas are current,$(BIN)/referral-stream schemas check)
+	@$(call quietly,JSON Schema 2020-12,$(BIN)/check-jsonschema --check-metaschema schemas/message.json \
+		schemas/in/*.json schemas/out/*.json schemas/internal/*.json)
+	@$(call quietly,examples,$(BIN)/check-jsonschema --schemafile schemas/message.json schemas/examples/*/*.valid.json)
+	@if ! command -v npm >/dev/null; then echo "--  AsyncAPI: not checked, there is no Node here"; \
+	elif ! $(ASYNCAPI_READY) && ! npm install --silent --no-audit --no-fund --no-save --fetch-retries 1 \
+		--prefix build/asyncapi @asyncapi/parser@$(ASYNCAPI_PARSER) >/dev/null 2>&1; then \
+		echo "--  AsyncAPI: not checked, npm could not install the parser"; \
+	else cp tools/check_asyncapi.mjs build/asyncapi/ && \
+		$(call quietly,AsyncAPI 3,node build/asyncapi/check_asyncapi.mjs schemas/asyncapi.json); fi
 
 # No Docker engine is needed; where the compose plugin is installed it has its say too.
 check-docker: setup-dev

@@ -46,6 +46,9 @@ CLOCK_TOLERANCE = 5 * MINUTE
 CLOCK_LIMIT = DAY
 """How far ahead of our clock an event may be before it is refused."""
 
+MAX_RECORD_BYTES = 256_000
+"""A larger record of a source topic is no event of ours: it becomes a dead letter."""
+
 MAX_ID = 512
 
 
@@ -67,7 +70,7 @@ class Boundary:
     questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     backfill_topics: frozenset[str] = frozenset()
     mappings: Mappings = mapping.NONE
-    max_record_bytes: int = 1_000_000
+    max_record_bytes: int = MAX_RECORD_BYTES
 
     def __post_init__(self) -> None:
         for name in (*self.adapters.values(), *self.customer_paths, *self.questions):

@@ -37,9 +37,6 @@ ROLES: Final = ("ingest", "decide", "ledger")
 TICK_SECONDS: Final = 0.1
 """How often the timer looks: half of it is the mean delay that it adds to a wake-up."""
 
-MAX_EVENT_BYTES: Final = 256_000
-"""A larger record of a source topic is no event of ours: it becomes a dead letter."""
-
 MAX_LETTER_BYTES: Final = 1_500_000
 """What a producer could write under the broker's default limit fits, untouched and with our headers."""
 
@@ -70,7 +67,6 @@ class Deployment:
             adapters=s.topic_adapters,
             prefix=s.topic_prefix,
             backfill_topics=frozenset(s.backfill_topics),
-            max_record_bytes=MAX_EVENT_BYTES,
             mappings=read_mappings(s.mappings_file) if s.mappings_file else mapping.NONE,
         )
 
@@ -92,15 +88,7 @@ class Deployment:
 
     def client(self) -> dict[str, Any]:
         """Connection settings, as aiokafka names them."""
-        s = self.settings
-        found: dict[str, Any] = {"bootstrap_servers": list(s.kafka_brokers), "security_protocol": s.kafka_security}
-        if s.kafka_security.endswith("SSL"):
-            found["ssl_context"] = s.ssl_context()
-        if s.kafka_security.startswith("SASL"):
-            found["sasl_mechanism"] = s.kafka_sasl_mechanism
-            found["sasl_plain_username"] = s.kafka_username
-            found["sasl_plain_password"] = s.kafka_password.get_secret_value() if s.kafka_password else None
-        return found
+        return self.settings.kafka_client()
 
     def ledger(self) -> RedisLedger:
         """The ledger of this deployment; nothing is sent yet. The caller closes it."""

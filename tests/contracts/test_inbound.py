@@ -159,7 +159,7 @@ DEEP = b'{"specversion":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
         (b"not json", binary(), Refused("undecodable", "")),
         (cloud_event("usage.recorded", data_base64="%"), (), Refused("undecodable", "data_base64: not base64")),
         (DEEP, (), Refused("too_deep", "")),
-        (b" " * 1_000_001, (), Refused("too_large", "1000001 bytes, the limit is 1000000")),
+        (b" " * 256_001, (), Refused("too_large", "256001 bytes, the limit is 256000")),
         ([USAGE], (), Refused("not_an_object", "the value is no JSON object")),
         ("text", (), Refused("not_an_object", "the value is no JSON object")),
         ({}, (), Refused("unrecognised", "neither a CloudEvent nor a webhook of a vendor we know")),

@@ -93,7 +93,12 @@ def test_an_older_body_is_judged_in_its_own_terms(body: dict[str, Any], detail: 
 @pytest.mark.parametrize(
     ("kind", "named", "cause", "detail"),
     [
-        ("csat.responded", V3, "unknown_version", "dataschema: version 3 of csat.responded, the newest known here is 2"),
+        (
+            "csat.responded",
+            V3,
+            "unknown_version",
+            "dataschema: version 3 of csat.responded, the newest known here is 2",
+        ),
         (
             "nps.responded",
             dataschema("nps.responded", 2),
@@ -103,12 +108,17 @@ def test_an_older_body_is_judged_in_its_own_terms(body: dict[str, Any], detail: 
         ("nps.responded", V1, "invalid", "dataschema: names the schema of another type"),
         ("nps.responded", "urn:referral-stream:", "invalid", "dataschema: names the schema of another type"),
         *(
-            ("nps.responded", f"urn:referral-stream:nps.responded:{number}", "unknown_version", "dataschema: ends in no version")
+            (
+                "nps.responded",
+                f"urn:referral-stream:nps.responded:{number}",
+                "unknown_version",
+                "dataschema: ends in no version",
+            )
             for number in ("", "0", "01", "-1", "one", "１", "9" * 5)
         ),
         ("nps.responded", 1, "invalid", "dataschema: must be text"),
     ],
-)  # fmt: skip
+)
 def test_a_version_nobody_knows_is_refused_with_its_cause(kind: str, named: Any, cause: str, detail: str) -> None:
     event = cloud_event(kind, {"response_id": "r", "score": 9, "scale_max": 10}, dataschema=named)
     found = refused(read(event))
@@ -156,11 +166,11 @@ def test_requests_to_the_ledger_have_versions_too() -> None:
 
 
 def test_several_versions_are_brought_up_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Any_(BaseModel):
+    class Anything(BaseModel):
         """Any object will do."""
 
     def noting(version: int) -> Older:
-        return Older(Any_, lambda body: {**body, "seen": [*body.get("seen", ()), version]})
+        return Older(Anything, lambda body: {**body, "seen": [*body.get("seen", ()), version]})
 
     monkeypatch.setitem(LINEAGES, "usage.recorded", Lineage((noting(1), noting(2), noting(3)), unnamed=2))
     assert current_version("usage.recorded") == 4

@@ -353,6 +353,17 @@ async def test_a_customer_with_another_such_letter_stays_on_hold_and_the_letter_
     assert len((await letters.read_box(topic.deployment)).open) == 2
 
 
+async def test_an_end_of_a_hold_that_failed_itself_is_said_anew_and_once(topic: Topic) -> None:
+    ended = an_event("deadletter.replayed", NOW - DAY, "ana")
+    await topic.post(on_our_log(ended, 3), "fault: Broken", "decide")
+
+    outcome = await topic.replay()
+
+    (event,) = await topic.events()
+    assert (event.type, event.subject, outcome.released) == ("deadletter.replayed", "ana", 1)
+    assert event.id != ended.id, "the old one depended on nothing that must have gone through"
+
+
 async def test_a_letter_of_the_ledger_goes_back_to_its_requests(topic: Topic) -> None:
     switch = {
         "specversion": "1.0", "id": "e1", "source": "ops", "type": "control.resumed", "time": "2026-06-16T08:00:00Z",
