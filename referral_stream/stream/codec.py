@@ -1,8 +1,8 @@
 """What the tables hold, as bytes: a customer's state with its mark, and the next wake-up.
 
-A state is its version in one byte, then MessagePack by msgspec under LZ4 (docs/decisions/0005-state-codec.md): arrays without
-field names, so that new fields are appended with defaults and old values still read; compressed, because the same few
-sources and ids stand in every signal.
+A state is its version in one byte, then MessagePack by msgspec under LZ4 (docs/decisions/0005-state-codec.md): arrays
+without field names, so that new fields are appended with defaults and old values still read; compressed, because the
+same few sources and ids stand in every signal.
 """
 
 from __future__ import annotations
