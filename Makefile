@@ -5,7 +5,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench constraints clean setup-demo setup-test setup-dev \
+.PHONY: help demo test check bench soak constraints clean setup-demo setup-test setup-dev \
 	check-format check-lint check-types check-imports check-schemas check-docker check-shell
 
 help: ## Show what there is to do
@@ -21,6 +21,10 @@ check: check-format check-lint check-types check-imports check-schemas check-doc
 
 bench: setup-dev ## Measure core, pipeline and transport, on a real Kafka and Redis (ARGS="--quick core pipeline")
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: setup-test ## Hours of it: 200,000 random worlds against the oracle, and long torture of the transport
+	@TESTS_WORLDS=$(or $(WORLDS),200000) $(BIN)/pytest -q -n auto --timeout 0 tests/properties/test_against_oracle.py
+	@TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 tests/integration/test_transport_torture.py
 
 constraints: ## Write constraints.txt anew from the ranges of pyproject.toml
 	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints

@@ -47,10 +47,8 @@ class Message:
 def messages() -> Iterator[Message]:
     """Every message, in the contract's order; the current version of a type first, then the older ones."""
     for direction, kind, model in _types():
-        lineage = versions.LINEAGES.get(kind)
-        older = () if lineage is None else lineage.older
-        yield Message(direction, kind, len(older) + 1, model)
-        for number, version in enumerate(older, 1):
+        yield Message(direction, kind, versions.current_version(kind), model)
+        for number, version in enumerate(versions.older_versions(kind), 1):
             yield Message(direction, kind, number, version.model)
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import orjson
 
-from referral_stream.contracts import examples, versions
+from referral_stream.contracts import examples
 from referral_stream.contracts.asyncapi import asyncapi
 from referral_stream.contracts.messages import Message, messages
+from referral_stream.contracts.versions import URN, unnamed_version
 from referral_stream.core.events import WITHOUT_SUBJECT, Commented
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -67,7 +68,7 @@ def _schema(message: Message) -> dict[str, Any]:
         body["properties"].pop("theme")  # ours: made of the comment, which goes no further
     properties = _ATTRIBUTES | {"type": {"const": message.kind}, "dataschema": _dataschema(message), "data": body}
     required = ["id", "source", "specversion", "type"]
-    if message.version != _unnamed(message):
+    if message.version != unnamed_version(message.kind):
         required.append("dataschema")
     if message.kind not in WITHOUT_SUBJECT:
         properties["subject"] = _SUBJECT
@@ -91,20 +92,15 @@ def _schema(message: Message) -> dict[str, Any]:
 
 def _dataschema(message: Message) -> dict[str, Any]:
     """What ``dataschema`` may be: this version's name; any of somebody else's where that says the same as none."""
-    if message.version != _unnamed(message):
+    if message.version != unnamed_version(message.kind):
         return {"const": message.dataschema}
     return {
         "type": "string",
         "format": "uri",
         "description": "Absent, or none of ours: this version.",
-        "if": {"pattern": f"^{versions.URN}"},
+        "if": {"pattern": f"^{URN}"},
         "then": {"const": message.dataschema},
     }
-
-
-def _unnamed(message: Message) -> int:
-    lineage = versions.LINEAGES.get(message.kind)
-    return 1 if lineage is None else lineage.unnamed
 
 
 def _any_message() -> dict[str, Any]:
@@ -127,7 +123,7 @@ def _is(message: Message) -> dict[str, Any]:
     """The condition that a record is of this version of this type."""
     is_kind: dict[str, Any] = {"properties": {"type": {"const": message.kind}}, "required": ["type"]}
     named = {"properties": {"dataschema": {"const": message.dataschema}}, "required": ["dataschema"]}
-    if message.version != _unnamed(message):
+    if message.version != unnamed_version(message.kind):
         return {"allOf": [is_kind, named]}
     others = [
         {"properties": {"dataschema": {"const": other.dataschema}}, "required": ["dataschema"]}

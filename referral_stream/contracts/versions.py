@@ -66,11 +66,22 @@ LINEAGES: dict[str, Lineage] = {
 }
 """Types whose body has changed so that its older readers or records would not do; every other one is at version 1."""
 
+_UNCHANGED: Final = Lineage(older=())
+
 
 def current_version(kind: str) -> int:
     """The version of a type that this release writes and publishes as its schema."""
-    lineage = LINEAGES.get(kind)
-    return 1 if lineage is None else lineage.current
+    return LINEAGES.get(kind, _UNCHANGED).current
+
+
+def older_versions(kind: str) -> tuple[Older, ...]:
+    """The versions of a type before the current one, from version 1 on."""
+    return LINEAGES.get(kind, _UNCHANGED).older
+
+
+def unnamed_version(kind: str) -> int:
+    """The version of a body of that type which names none."""
+    return LINEAGES.get(kind, _UNCHANGED).unnamed
 
 
 def dataschema(kind: str, version: int) -> str:
@@ -80,8 +91,8 @@ def dataschema(kind: str, version: int) -> str:
 
 def dataschema_to_write(kind: str) -> str | None:
     """The ``dataschema`` that a record needs which we write now; None where its absence says the same."""
-    lineage = LINEAGES.get(kind)
-    return None if lineage is None or lineage.current == lineage.unnamed else dataschema(kind, lineage.current)
+    lineage = LINEAGES.get(kind, _UNCHANGED)
+    return None if lineage.current == lineage.unnamed else dataschema(kind, lineage.current)
 
 
 def current_body(kind: str, named: Any, body: Any) -> Any:
@@ -89,17 +100,15 @@ def current_body(kind: str, named: Any, body: Any) -> Any:
 
     A body that is current already is returned as it is, unvalidated: that is the business of the current model.
     """
-    lineage = LINEAGES.get(kind)
+    lineage = LINEAGES.get(kind, _UNCHANGED)
     version = _named_version(kind, named)
     if isinstance(version, Refused):
         return version
-    newest = 1 if lineage is None else lineage.current
     if version is None:
-        version = 1 if lineage is None else lineage.unnamed
-    if version > newest:
-        return Refused("unknown_version", f"dataschema: version {version} of {kind}, the newest known here is {newest}")
-    if lineage is None or version == newest:
-        return body
+        version = lineage.unnamed
+    if version > lineage.current:
+        known = f"the newest known here is {lineage.current}"
+        return Refused("unknown_version", f"dataschema: version {version} of {kind}, {known}")
     try:
         for older in lineage.older[version - 1 :]:
             # In the version's own terms, or its producer would be told of fields that it never heard of.

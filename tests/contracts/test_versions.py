@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -52,6 +54,12 @@ def test_version_1_of_a_rating_is_on_five_points() -> None:
     assert only(read(cloud_event("csat.responded", FIVE_POINTS, dataschema=V1))).data == CsatResponded(
         response_id="resp-1", score=4.0, scale_max=5.0
     )
+
+
+def test_the_example_of_the_documentation_is_read() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "versions.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```json\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    assert only(read(orjson.loads(example))).data.scale_max == 5
 
 
 def test_version_1_is_read_in_binary_mode_too() -> None:

@@ -1,8 +1,8 @@
 """Workers are killed, stopped, frozen and restarted under load; what they leave behind must be exact.
 
 The check looks from outside: it replays the input topic and compares every customer's state, the second table, and
-every command with the changelogs and the output topic. `REFERRAL_STREAM_TORTURE_SECONDS=300` runs longer and mixes the
-faults at random; `REFERRAL_STREAM_TORTURE_SEED` repeats a run's faults and load.
+every command with the changelogs and the output topic. `TESTS_TORTURE_SECONDS=300` runs longer and mixes the
+faults at random; `TESTS_TORTURE_SEED` repeats a run's faults and load.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from tests.integration.transport_worker import PARTITIONS, SESSION_SECONDS, comm
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 
-LONG_SECONDS = float(os.environ.get("REFERRAL_STREAM_TORTURE_SECONDS", "0"))
-SEED = int(os.environ.get("REFERRAL_STREAM_TORTURE_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
+LONG_SECONDS = float(os.environ.get("TESTS_TORTURE_SECONDS", "0"))
+SEED = int(os.environ.get("TESTS_TORTURE_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
 LOAD_SECONDS = LONG_SECONDS or 18
 EVENTS_PER_SECOND = 5_000
 CUSTOMERS = 5_000

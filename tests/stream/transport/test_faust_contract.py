@@ -1,7 +1,7 @@
 """What the transport relies on in Faust and aiokafka beyond their documentation.
 
 Both are pinned exactly. Whoever raises a pin reads what has changed behind these names, runs the torture with
-`REFERRAL_STREAM_TORTURE_SECONDS=300`, and then changes the versions below.
+`TESTS_TORTURE_SECONDS=300`, and then changes the versions below.
 """
 
 from __future__ import annotations
