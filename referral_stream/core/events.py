@@ -7,6 +7,7 @@ an intent before anything is stored, so no free text ever reaches ``customer-eve
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
@@ -49,9 +50,9 @@ class Rated(Commented):
         return self
 
     @property
+    @abstractmethod
     def on_scale(self) -> tuple[float, float]:
         """(score, maximum)."""
-        raise NotImplementedError
 
     @property
     def top_box(self) -> bool:
