@@ -78,8 +78,7 @@ async def play(console: Console, output: Path, *, keep: bool = False) -> Played:
             demo.save(output, world)
             console.print(board.closing(_next_steps(output, keep=keep)))
             if keep:
-                console.print(_how_to_join(broker, redis))
-                await _until_interrupted(demo)
+                await _until_interrupted(demo, lambda: console.print(_how_to_join(broker, redis)))
             return Played(demo.asks, frozenset(demo.reasons))
 
 
@@ -252,11 +251,12 @@ def _how_to_join(broker: EmbeddedBroker, redis: EmbeddedRedis) -> str:
     )
 
 
-async def _until_interrupted(demo: Demo) -> None:
+async def _until_interrupted(demo: Demo, announce: Callable[[], None]) -> None:
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, interrupted.set)
+    announce()
     while not interrupted.is_set():
         demo._check_alive()  # noqa: SLF001 (the same module)
         with suppress(TimeoutError):
