@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.mix import START, customer_id, history, mix
 from benchmarks.table import Figure
+from referral_stream.collector import spare_values
 from referral_stream.contracts.adapted import Accepted
 from referral_stream.contracts.bodies import FACT_BODIES
 from referral_stream.contracts.inbound import Boundary, adapt
@@ -134,6 +135,7 @@ def typical_customer(policy: Policy) -> Customer:
 
 def _replays(policy: Policy, raw: Sequence[RawRecord], facts: Sequence[Event]) -> Iterator[Figure]:
     """``referral-stream replay`` without its start: from the file on disk to the files it writes."""
+    spare_values()  # as the command does
     recorded = [
         RawRecord(
             topic="customer-events",

@@ -96,6 +96,7 @@ def replay(
     """
     from rich.console import Console
 
+    from referral_stream.collector import spare_values
     from referral_stream.contracts.inbound import Boundary
     from referral_stream.replay.recorded import replay_file
     from referral_stream.replay.summary import reading_progress, show_summary
@@ -103,6 +104,7 @@ def replay(
 
     end, policy = _instant(until, "--until"), _policy(policy_file)
     boundary = Boundary(email_key=replay_email_key(), mappings=_mappings(mappings_file))
+    spare_values()
     with _readable_log("--facts replays from what it holds"), reading_progress(Console(stderr=True), log) as progress:
         summary = replay_file(
             log, output, policy, boundary, until=end, facts_only=facts, skip_bad=skip_bad, progress=progress

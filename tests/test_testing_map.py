@@ -21,7 +21,7 @@ def rows() -> list[tuple[int, int, str]]:
 
 
 @cache
-def tests_in(file: str) -> frozenset[str]:
+def names_in(file: str) -> frozenset[str]:
     path = TESTS / file
     if not path.is_file():
         return frozenset()
@@ -31,7 +31,7 @@ def tests_in(file: str) -> frozenset[str]:
 
 def test_every_test_that_the_map_names_exists() -> None:
     named = {node for _, _, told in rows() for node in NODE.findall(told)}
-    assert sorted(f"{file}::{name}" for file, name in named if name not in tests_in(file)) == []
+    assert sorted(f"{file}::{name}" for file, name in named if name not in names_in(file)) == []
 
 
 def test_every_sentence_of_the_map_has_a_test_and_a_number() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import sys
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from mode import Service
 
+from referral_stream.collector import spare_values
 from referral_stream.stream.admin import TopicsProblem, require_topics
 from referral_stream.stream.apps import ROLES, Deployment, decide_app, ingest_app, ledger_app
 from referral_stream.stream.transport import BatchApp, run_worker
@@ -40,11 +40,7 @@ def run_roles(deployment: Deployment, role: str) -> int:
         logger.error("the worker cannot start: %s", problem)  # noqa: TRY400 (for an operator: no traceback)
         return EXIT_FAILED
     apps = build(deployment, ROLES if role == "all" else (role,))
-    # A batch makes thousands of objects, and none of them in cycles: with Python's default thresholds a sixth of the
-    # time goes into looking for some (docs/benchmarks.md). What was imported stays for good.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    spare_values()
     return run_worker(*apps)
 
 

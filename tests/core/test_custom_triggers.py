@@ -261,6 +261,16 @@ def test_every_fault_of_both_expressions_is_told() -> None:
     assert [fault.key for fault in conditions.faults(["nps.responded"], when, subject)] == ["when", "when", "subject"]
 
 
+def test_faults_of_every_kind_are_told_side_by_side() -> None:
+    told = [
+        str(fault) for fault in conditions.faults(["nps.responded"], "foo == 1 && bar() && customer.b == 1", "event.id")
+    ]
+    assert len(told) == 3
+    assert "'foo'" in told[0]
+    assert "bar" in told[1]
+    assert "customer.b" in told[2]
+
+
 # ---- what happens when it runs
 
 

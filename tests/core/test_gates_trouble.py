@@ -40,6 +40,15 @@ WAITS: dict[str, tuple[int, list[Event]]] = {
         14, then(ev.TicketOpened(ticket_id="t", priority="urgent"), ev.TicketSolved(ticket_id="t")),
     ),
     "a ticket solved whose opening nobody saw": (3, then(ev.TicketSolved(ticket_id="t"))),
+    "a ticket rated well, opened again and solved": (
+        3,
+        then(
+            ev.TicketOpened(ticket_id="t"),
+            ev.TicketSolved(ticket_id="t", rating="positive"),
+            ev.TicketReopened(ticket_id="t"),
+            ev.TicketSolved(ticket_id="t"),
+        ),
+    ),
     "a ticket rated badly": (30, then(ev.TicketRated(ticket_id="t", rating="negative"))),
     "a ticket solved badly": (
         30, then(ev.TicketOpened(ticket_id="t"), ev.TicketSolved(ticket_id="t", rating="negative")),

@@ -103,6 +103,15 @@ def test_a_reason_is_asked_for_only_before_the_last_hour(after: int) -> None:
     assert (len(reasons(story)), len(story.asks)) == ((1, 0) if after < 0 else (0, 1))
 
 
+def test_the_question_takes_no_earlier_ask_out_of_the_memory() -> None:
+    later = at("Wed 12:00") + 182 * DAY
+    earlier = nps(9, "Wed 12:00", "r0", theme="results")
+    story = replay(a_customer(), earlier, nps(9, later), policy=REASON_FIRST)
+    assert [(ask.kind, ask.opportunity.subject) for ask in story.customers["ana"].asks] == [
+        ("asked", "r0"), ("reason", "r1"), ("asked", "r1"),
+    ]  # fmt: skip
+
+
 def test_too_late_for_a_reason_the_ask_comes_at_once() -> None:
     story = replay(a_customer(), nps(9, "Sun 08:40"), policy=REASON_FIRST)  # Monday 08:00, deadline 08:40
     assert (reasons(story), story.asked) == ([], [("nps_promoter", "next Mon 08:00")])

@@ -191,6 +191,12 @@ def test_a_zone_told_at_the_same_instant_is_the_one_that_counts() -> None:
     assert deadline == utc("2026-06-19 04:00")
 
 
+def test_a_new_zone_counts_from_its_own_record_on() -> None:
+    """Friday 13:00 in New York is behind the deadline, and there it is nine in the morning: at once."""
+    moved = told_zone("America/New_York", at("Thu 15:00"))
+    assert replay(a_customer(), nps(9, "Thu 14:00"), moved).asked == [("nps_promoter", "Thu 15:00")]
+
+
 def test_an_event_from_the_future_closes_nobodys_window() -> None:
     """There is no stream-wide watermark: a producer with a fast clock is a matter of its own events."""
     ahead = [
