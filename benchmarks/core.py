@@ -21,13 +21,13 @@ from referral_stream.contracts.inbound import Boundary, adapt
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.outbound import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event, UsageRecorded
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from referral_stream.replay.recorded import replay_file
-from referral_stream.stream.codec import decode_customer, encode_customer
 from tests.contracts.examples import FACT_DATA
 
 BOUNDARY = Boundary(email_key=b"a key for benchmarks only")

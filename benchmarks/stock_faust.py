@@ -27,13 +27,13 @@ from referral_stream.contracts.outbound import (
 )
 from referral_stream.contracts.policy_file import read_policy
 from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.state import decode_customer, encode_customer, encode_wakeup
 from referral_stream.core.asks import AskCancelled, AskRequested, Decision
 from referral_stream.core.customer import Customer
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from referral_stream.settings import read_settings
 from referral_stream.stream.apps import Deployment
-from referral_stream.stream.codec import decode_customer, encode_customer, encode_wakeup
 from referral_stream.stream.ingest import dead_letter_output
 
 LINGER_MS = 5

@@ -75,6 +75,12 @@ _MAPPINGS = click.option(
 @click.option("--until", metavar="T", help="Stop the virtual clock at T (RFC 3339). Default: when nothing is pending.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path("replayed"), show_default=True)
 @click.option("--facts", is_flag=True, help="Of a customer-events log take the facts only: a fact replay.")
+@click.option(
+    "--state",
+    "state_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Recorded changelog of the table customers, for a customer-events log without its beginning.",
+)
 @click.option("--skip-bad", is_flag=True, help="Count unreadable lines into dead-letters.jsonl and go on.")
 def replay(
     log: Path,
@@ -84,6 +90,7 @@ def replay(
     output: Path,
     *,
     facts: bool,
+    state_file: Path | None,
     skip_bad: bool,
 ) -> None:
     """Run a recorded LOG through the real adapters and the real decision, under a virtual clock.
@@ -99,15 +106,27 @@ def replay(
     from referral_stream.collector import spare_values
     from referral_stream.contracts.inbound import Boundary
     from referral_stream.replay.recorded import replay_file
+    from referral_stream.replay.snapshot import read_snapshot
     from referral_stream.replay.summary import reading_progress, show_summary
     from referral_stream.settings import replay_email_key
 
+    if facts and state_file:
+        raise click.UsageError("--state is for an exact replay, --facts for the other kind")
     end, policy = _instant(until, "--until"), _policy(policy_file)
     boundary = Boundary(email_key=replay_email_key(), mappings=_mappings(mappings_file))
     spare_values()
-    with _readable_log("--facts replays from what it holds"), reading_progress(Console(stderr=True), log) as progress:
+    hint = "--state gives the states it builds on, --facts replays from what it holds"
+    with _readable_log(hint), reading_progress(Console(stderr=True), log) as progress:
         summary = replay_file(
-            log, output, policy, boundary, until=end, facts_only=facts, skip_bad=skip_bad, progress=progress
+            log,
+            output,
+            policy,
+            boundary,
+            until=end,
+            facts_only=facts,
+            skip_bad=skip_bad,
+            progress=progress,
+            snapshot=read_snapshot(state_file) if state_file else None,
         )
     show_summary(summary, policy, output)
 

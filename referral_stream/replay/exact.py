@@ -6,7 +6,7 @@ for byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from referral_stream.core.customer import Customer
 from referral_stream.core.policy import Policy
@@ -15,11 +15,16 @@ from referral_stream.replay.facts import Arrival, Happened, Witness
 
 
 class ExactReplay:
-    """All customers of one ``customer-events`` log; ``now`` is the latest arrival."""
+    """All customers of one ``customer-events`` log; ``now`` is the latest arrival.
 
-    def __init__(self, policy: Policy, *, witness: Witness | None = None) -> None:
+    ``customers``: the states that a log without its beginning builds on.
+    """
+
+    def __init__(
+        self, policy: Policy, *, witness: Witness | None = None, customers: Mapping[str, Customer] | None = None
+    ) -> None:
         self.policy = policy
-        self.customers: dict[str, Customer] = {}
+        self.customers: dict[str, Customer] = dict(customers or {})
         self.now = 0
         self._witness = witness
 

@@ -7,7 +7,7 @@ through the adapters, under a clock that is the highest record timestamp so far.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -23,6 +23,7 @@ from referral_stream.contracts.inbound import Boundary, adapt
 from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.outbound import arrival, decode_event
 from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.state import Stored
 from referral_stream.core.events import FACT_TYPES
 from referral_stream.replay.facts import Arrival
 from referral_stream.replay.sorting import MEMORY_BYTES, Row, in_order
@@ -76,18 +77,22 @@ def open_log(
     skip_bad: bool = False,
     progress: Progress | None = None,
     memory_bytes: int = MEMORY_BYTES,
+    snapshot: Mapping[str, Stored] | None = None,
 ) -> Iterator[OpenLog]:
     """The arrivals of a log, read as they are asked for; ``counts`` grows with them.
 
-    ``facts_only``: of a ``customer-events`` log the facts alone, in the order of their arrival. Opening and reading
-    raise OSError and UnreadableLog: BadLine (unless ``skip_bad``: then such lines are refused), MixedLog, LogStartsLate
-    (unless ``facts_only``).
+    ``snapshot``: the states that a ``customer-events`` log without its beginning builds on; what they have seen is left
+    out. ``facts_only``: of a ``customer-events`` log the facts alone, in the order of their arrival. Opening and
+    reading raise OSError and UnreadableLog: BadLine (unless ``skip_bad``: then such lines are refused), MixedLog,
+    LogStartsLate (unless ``facts_only`` or with a ``snapshot``).
     """
     with log.open("rb") as source:
-        reader = _Reader(log, boundary, counts, refuse, skip_bad=skip_bad, may_start_late=facts_only)
+        reader = _Reader(log, boundary, counts, refuse, skip_bad=skip_bad, may_start_late=facts_only, snapshot=snapshot)
         records = reader.records(source if progress is None else _with_progress(source, progress))
         first = next(records, None)
         everything = chain(() if first is None else (first,), records)
+        if snapshot is not None and not reader.ours:
+            raise UnreadableLog(str(log), 1, f"a snapshot goes with a log of {CUSTOMER_EVENTS} alone")
         if not reader.ours:
             yield OpenLog(exact=False, arrivals=reader.adapted(everything))
         elif facts_only:
@@ -100,11 +105,20 @@ class _Reader:
     """Records of one log as arrivals; counts and refuses what it leaves out."""
 
     def __init__(
-        self, log: Path, boundary: Boundary, counts: Counts, refuse: Refuse, *, skip_bad: bool, may_start_late: bool
+        self,
+        log: Path,
+        boundary: Boundary,
+        counts: Counts,
+        refuse: Refuse,
+        *,
+        skip_bad: bool,
+        may_start_late: bool,
+        snapshot: Mapping[str, Stored] | None,
     ) -> None:
         self.log, self.boundary, self.counts, self.refuse = log, boundary, counts, refuse
         self.skip_bad = skip_bad
         self.may_start_late = may_start_late
+        self.snapshot = snapshot
         self.ours: bool | None = None
         self._partitions: set[int] = set()
 
@@ -128,13 +142,16 @@ class _Reader:
         if self.ours is not None and ours != self.ours:
             raise MixedLog(str(self.log), number, f"{CUSTOMER_EVENTS} and source topics in one log")
         self.ours = ours
-        if not ours or self.may_start_late or record.partition in self._partitions:
+        if ours and self.snapshot is not None and "offset" not in orjson.loads(line):
+            raise BadLine(str(self.log), number, "offset: required, the snapshot tells by it what has been seen")
+        if not ours or self.snapshot is not None or self.may_start_late or record.partition in self._partitions:
             return
         self._partitions.add(record.partition)
         # A line that gives no offset has its number for one, and nothing is known about where the topic starts.
         if record.offset > 0 and "offset" in orjson.loads(line):
             where = f"partition {record.partition} of {CUSTOMER_EVENTS} starts at offset {record.offset}"
-            raise LogStartsLate(str(self.log), number, f"{where}; an exact replay needs it from offset 0 on")
+            needed = "an exact replay needs it from offset 0 on, or a snapshot"
+            raise LogStartsLate(str(self.log), number, f"{where}; {needed}")
 
     def _refuse_line(self, line: bytes, number: int, problem: str) -> None:
         self.counts.bad_lines += 1
@@ -162,8 +179,15 @@ class _Reader:
     def recorded(self, records: Iterable[RawRecord]) -> Iterator[Arrival]:
         """Records of ``customer-events`` at their own arrival stamps."""
         for record in records:
+            if self._seen(record):
+                continue
             if (decoded := self._decoded(record)) is not None:
                 yield decoded
+
+    def _seen(self, record: RawRecord) -> bool:
+        """Whether the snapshot's state of this customer has this record in it."""
+        known = self.snapshot.get((record.key or b"").decode("utf-8", "replace")) if self.snapshot else None
+        return known is not None and record.offset < known.mark
 
     def recorded_facts(self, records: Iterable[RawRecord], memory_bytes: int) -> Iterator[Arrival]:
         """The facts of ``customer-events`` alone, by arrival: partitions may lie one after the other in a log."""

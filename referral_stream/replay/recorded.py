@@ -19,6 +19,7 @@ from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.outbound import encode_effect
 from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.state import Stored
 from referral_stream.core.asks import AskCancelled, AskRequested, Decision, ReasonAsked
 from referral_stream.core.policy import Policy
 from referral_stream.replay.exact import ExactReplay
@@ -52,11 +53,13 @@ def replay_file(
     skip_bad: bool = False,
     progress: Progress | None = None,
     memory_bytes: int = MEMORY_BYTES,
+    snapshot: Mapping[str, Stored] | None = None,
 ) -> Summary:
     """Replay ``log`` under ``policy`` into ``output`` (created if missing; files there are replaced).
 
     ``until`` (epoch ms): read and let time pass up to and including it; by default until nothing is pending.
     ``facts_only``: of a ``customer-events`` log take the facts alone and let a virtual clock make the rest.
+    ``snapshot``: the states that a ``customer-events`` log without its beginning builds on (see ``read_snapshot``).
     ``progress`` is told the bytes read; what has to be sorted takes about ``memory_bytes`` at a time. Raises
     UnreadableLog (see :func:`open_log`) and OSError; what had been written by then stays.
     """
@@ -78,11 +81,13 @@ def replay_file(
                 skip_bad=skip_bad,
                 progress=progress,
                 memory_bytes=memory_bytes,
+                snapshot=snapshot,
             )
         )
         if opened.exact:
             summary.exact = True
-            exact = ExactReplay(policy)
+            known = {name: stored.customer for name, stored in (snapshot or {}).items()}
+            exact = ExactReplay(policy, customers=known)
             # The log's order is that of its partitions, one after the other or any mixture of them.
             happened = (item for items in exact.run(opened.arrivals, until) for item in items)
             _write(in_order(_rows(happened, summary), memory_bytes), files)

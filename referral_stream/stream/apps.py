@@ -17,10 +17,10 @@ from referral_stream.contracts.deadletters import PAYLOAD_OMITTED_HEADER
 from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.mapping_file import MappingProblem, read_mappings
 from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.state import newer_customer, newer_wakeup
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.ledger import RedisLedger
 from referral_stream.settings import PREFIX, Settings, SettingsProblem
-from referral_stream.stream.codec import newer_customer, newer_wakeup
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.history import ledger_history
 from referral_stream.stream.ingest import Ingest, dead_letter_output

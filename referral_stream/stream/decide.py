@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outbound import arrival, decode_event, effect_key, encode_effect
 from referral_stream.contracts.records import Headers, RawRecord
+from referral_stream.contracts.state import Stored, decode_customer, encode_customer, encode_wakeup
 from referral_stream.core.asks import (
     AskCancelled,
     AskRequested,
@@ -34,7 +35,6 @@ from referral_stream.core.customer import Customer, hash64
 from referral_stream.core.events import DeadletterReplayed, Event
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import Advanced, step
-from referral_stream.stream.codec import Stored, decode_customer, encode_customer, encode_wakeup
 from referral_stream.stream.ingest import dead_letter_output, raw_record
 from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import BatchResult, Output, Read, Record

@@ -11,10 +11,10 @@ import heapq
 from collections.abc import Iterable
 
 from referral_stream.contracts.outbound import encode_event, event_headers
+from referral_stream.contracts.state import decode_wakeup
 from referral_stream.core.asks import derived_id
 from referral_stream.core.events import Event, WakeupDue
 from referral_stream.core.instants import SECOND
-from referral_stream.stream.codec import decode_wakeup
 from referral_stream.stream.transport import Output
 
 SOURCE = "referral-stream/timer"

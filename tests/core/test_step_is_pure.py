@@ -10,13 +10,13 @@ import pytest
 from msgspec import Struct
 
 import referral_stream.core
+from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core import customer as customer_module
 from referral_stream.core import events as ev
 from referral_stream.core import opportunity, usage
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event
 from referral_stream.core.step import step
-from referral_stream.stream.codec import decode_customer, encode_customer
 from tests.builders import (
     POLICY,
     When,

@@ -16,10 +16,10 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
 
 from referral_stream.contracts.outbound import decode_request
+from referral_stream.contracts.state import decode_customer
 from referral_stream.core.asks import ReservationConfirmed, ReservationReleased
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.opportunity import Ask
-from referral_stream.stream.codec import decode_customer
 from referral_stream.testing import Limits, check_worker
 from tests.integration.live import Message, Pipeline, Said, cloud_event, parsed, requested
 from tests.integration.scripted import a_promoter

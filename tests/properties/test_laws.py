@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from referral_stream.contracts.outbound import decode_event, encode_effect, encode_event
+from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core import propensity
 from referral_stream.core.asks import AskCancelled, AskRequested, Decision, OpportunityOpened
 from referral_stream.core.customer import Customer, Stamp
@@ -41,7 +42,6 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from referral_stream.replay.exact import ExactReplay
 from referral_stream.replay.facts import Arrival, FactReplay, Happened
-from referral_stream.stream.codec import decode_customer, encode_customer
 from tests.properties.comparing import Record, arrivals, by_engine, differences
 from tests.properties.policies import POLICIES
 from tests.properties.recording import Recording

@@ -45,7 +45,7 @@ def test_replay_of_a_recorded_log_is_exact_unless_facts_are_wanted(tmp_path: Pat
         ([*fact_lines(*WEEK), *recorded_lines(*WEEK)], "log:16: customer-events and source topics in one log"),
         (
             recorded_lines(*WEEK)[1:],
-            "an exact replay needs it from offset 0 on  (--facts replays from what it holds)",
+            "or a snapshot  (--state gives the states it builds on, --facts replays from what it holds)",
         ),
     ],
     ids=["bad line", "mixed", "no beginning"],

@@ -14,6 +14,7 @@ from referral_stream.clock import Clock
 from referral_stream.contracts.deadletters import dead_letter
 from referral_stream.contracts.outbound import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.records import Headers, RawRecord
+from referral_stream.contracts.state import decode_customer
 from referral_stream.core import step as core_step
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, HOUR
@@ -22,7 +23,6 @@ from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
 from referral_stream.settings import Settings
 from referral_stream.stream import decide, letters, letters_page
 from referral_stream.stream.apps import Deployment
-from referral_stream.stream.codec import decode_customer
 from referral_stream.stream.letters import Filters
 from referral_stream.stream.names import Topics
 from referral_stream.stream.topic_reader import TopicReader

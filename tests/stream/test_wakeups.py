@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from referral_stream.contracts.outbound import arrival, decode_event
 from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.state import encode_wakeup
 from referral_stream.core.events import WakeupDue
-from referral_stream.stream.codec import encode_wakeup
 from referral_stream.stream.wakeups import AGAIN_AFTER, Wakeups, wakeup_outputs
 
 

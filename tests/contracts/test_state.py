@@ -6,8 +6,8 @@ import lz4.block
 import msgspec
 import pytest
 
+from referral_stream.contracts import state as codec
 from referral_stream.core.customer import Customer
-from referral_stream.stream import codec
 
 
 def test_a_customer_comes_back_equal() -> None:
