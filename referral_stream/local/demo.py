@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -234,14 +235,22 @@ class Demo:
 
 
 def _next_steps(output: Path, *, keep: bool) -> list[tuple[str, str]]:
+    command, world = _command(), output / "world.jsonl"
     steps = [
         (f"less {output / 'asks.jsonl'}", "the commands a messaging worker would get"),
         (f"less {output / 'decisions.jsonl'}", "every decision with all fourteen reasons"),
-        (f"referral-stream replay {output / 'world.jsonl'} --output again", "the same week under a virtual clock"),
+        (f"{command} explain cus-deniz --log {world}", "one customer's story in plain words"),
+        (f"{command} replay {world} --output replayed", "the same week under a virtual clock"),
         ("docs/guarantees.md", "what is promised, and how it is tested"),
         ('README.md, "Beside your event bus"', "with a real Kafka and Redis"),
     ]
-    return steps if keep else [*steps, ("referral-stream demo --keep", "the same, and it stays up for playing with it")]
+    return steps if keep else [*steps, (f"{command} demo --keep", "the same, and it stays up for playing with it")]
+
+
+def _command() -> str:
+    """This program as it was called."""
+    called = Path(sys.argv[0])
+    return "python -m referral_stream" if called.name == "__main__.py" else str(called)
 
 
 def _how_to_join(broker: EmbeddedBroker, redis: EmbeddedRedis) -> str:
