@@ -248,7 +248,7 @@ def _next_steps(output: Path, *, keep: bool) -> list[tuple[str, str]]:
 
 
 def _command() -> str:
-    """This program as it was called."""
+    """How this program was called, to be typed again."""
     called = Path(sys.argv[0])
     return "python -m referral_stream" if called.name == "__main__.py" else str(called)
 
