@@ -7,7 +7,7 @@ Commands and decisions are the bodies of outbound messages (semantics §6, §8; 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,11 +31,6 @@ _NS = uuid5(NAMESPACE_URL, "referral-stream")
 def derived_id(*parts: object) -> str:
     """The uuid5 of the parts joined by ``|`` in the project's namespace: same content, same id, on every machine."""
     return str(uuid5(_NS, "|".join(map(str, parts))))
-
-
-def namespace() -> UUID:
-    """The namespace of every derived id: uuid5(NAMESPACE_URL, "referral-stream")."""
-    return _NS
 
 
 class Body(BaseModel):

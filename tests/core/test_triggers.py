@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import Decision, namespace
+from referral_stream.core.asks import Decision
 from referral_stream.core.events import Data, Event
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 from referral_stream.core.opportunity import command_id, decision_id, opportunity_id
@@ -141,7 +141,6 @@ def test_the_policy_names_milestones_that_count_beside_the_first_success() -> No
 def test_ids_are_made_of_content_and_nothing_else() -> None:
     space = uuid5(NAMESPACE_URL, "referral-stream")
 
-    assert namespace() == space
     assert opportunity_id("ana", "renewal", "in-1") == str(uuid5(space, "opportunity|ana|renewal|in-1"))
     assert command_id("ana", "renewal", "in-1") == str(uuid5(space, "command|ana|renewal|in-1|1"))
     assert decision_id("o", 2) == str(uuid5(space, "decision|o|2"))
