@@ -1,0 +1,128 @@
+"""`deadletters list` and `deadletters replay`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING
+
+import click
+
+from referral_stream.cli.reading import instant_of, quiet_clients, this_deployment
+
+if TYPE_CHECKING:
+    from referral_stream.stream.letters import Filters
+
+
+@click.group()
+def deadletters() -> None:
+    """See which records could not be used and why, and try them again."""
+
+
+def _letter_filters(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which letters are meant; the command gets them as one ``filters``."""
+    options = (
+        click.option(
+            "--stage", type=click.Choice(["ingest", "decide", "ledger", "projector"]), help="Where it failed."
+        ),
+        click.option("--cause", help="The word before the colon of the error, such as invalid or fault."),
+        click.option("--topic", help="Where the record came from."),
+        click.option("--since", metavar="T", help="Failed at the instant T (RFC 3339) or later."),
+        click.option("--customer", metavar="KEY", help="The key of the record: on our own topics the customer."),
+    )
+
+    @wraps(command)
+    def filtered(
+        stage: str | None, cause: str | None, topic: str | None, since: str | None, customer: str | None, **rest: object
+    ) -> None:
+        from referral_stream.stream.letters import Filters
+
+        instant = instant_of(since, "--since")
+        command(Filters(stage=stage, cause=cause, topic=topic, since=instant, customer=customer), **rest)
+
+    for option in reversed(options):
+        filtered = option(filtered)
+    return filtered
+
+
+@deadletters.command("list")
+@_letter_filters
+@click.option("--all", "everything", is_flag=True, help="Those too that have been replayed.")
+@click.option("--payload", is_flag=True, help="Show the records as they came. They may hold personal data.")
+@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many, the newest first.")
+@click.option("--json", "as_data", is_flag=True, help="For machines: one JSON object.")
+def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit: int, as_data: bool) -> None:
+    """Count dead letters by cause, and list them, the newest first.
+
+    \b
+    Example:  referral-stream deadletters list --stage ingest --since 2026-09-16T00:00:00Z
+    """
+    import asyncio
+    import json
+
+    from rich.console import Console
+
+    from referral_stream.stream import letters, letters_page
+    from referral_stream.stream.admin import TopicsProblem
+
+    deployment = this_deployment()
+
+    async def look() -> None:
+        box = await letters.read_box(deployment)
+        among = box.letters if everything else box.open
+        selected = filters.select(among, deployment.settings.topic_prefix)
+        shown = selected[:limit]
+        records = await letters.originals(deployment, shown) if payload and shown else {}
+        if as_data:
+            found = letters_page.as_json(box, selected, shown, records)
+            click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        else:
+            letters_page.show_box(Console(), box, selected, shown, records)
+
+    try:
+        with quiet_clients():
+            asyncio.run(look())
+    except TopicsProblem as problem:
+        raise click.ClickException(str(problem)) from None
+
+
+@deadletters.command("replay")
+@_letter_filters
+@click.option("--dry-run", is_flag=True, help="Only say which letters would be tried again.")
+def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
+    """Try dead letters again: all that have not been replayed, unless the options say which.
+
+    The adapter reads the original record again, and what it says now is appended to customer-events. Ids stay the same,
+    so nothing counts twice. Letters that hold one customer (stage decide, cause fault) are replayed together; then the
+    hold ends. Exit code 1 if a letter failed again.
+
+    \b
+    Example:  referral-stream deadletters replay --stage ingest --cause unrecognised --dry-run
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from referral_stream.stream import letters, letters_page
+    from referral_stream.stream.admin import TopicsProblem, require_topics
+
+    deployment = this_deployment()
+
+    async def try_again() -> bool:
+        box = await letters.read_box(deployment)
+        chosen = letters.together(filters.select(box.open, deployment.settings.topic_prefix), box)
+        if dry_run:
+            letters_page.show_box(Console(), box, chosen, chosen, {})
+            return True
+        await require_topics(deployment)
+        with letters_page.replay_progress(Console(stderr=True), len(chosen)) as progress:
+            outcome = await letters.replay(deployment, chosen, progress)
+        letters_page.show_outcome(Console(), outcome)
+        return not outcome.failed_again
+
+    try:
+        with quiet_clients():
+            well = asyncio.run(try_again())
+    except TopicsProblem as problem:
+        raise click.ClickException(str(problem)) from None
+    raise SystemExit(0 if well else 1)

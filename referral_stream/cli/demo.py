@@ -1,0 +1,37 @@
+"""`demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Stay up afterwards, for playing with it.")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-output"), show_default=True
+)
+def demo(*, keep: bool, output: Path) -> None:
+    """Watch one week of twelve customers: who is asked for a referral, who is not, and why.
+
+    Needs no services: a broker and a Redis of its own are started in memory and ended with it. Takes about half a
+    minute.
+    """
+    import asyncio
+    import logging
+
+    from rich.console import Console
+
+    try:
+        from referral_stream.local.demo import DemoFailed, play
+        from referral_stream.local.errors import EmbeddedServiceError
+    except ModuleNotFoundError as missing:
+        raise click.ClickException(f"{missing.name} is missing: pip install 'referral-stream[demo]'") from None
+
+    logging.basicConfig(level=logging.ERROR)
+    logging.disable(logging.INFO)
+    try:
+        asyncio.run(play(Console(), output, keep=keep))
+    except (DemoFailed, EmbeddedServiceError) as problem:
+        raise click.ClickException(str(problem)) from None
