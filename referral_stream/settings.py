@@ -136,6 +136,8 @@ class Settings(KafkaSettings):
 
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     redis_ca_file: Path | None = None
+    redis_cert_file: Path | None = None
+    redis_key_file: Path | None = None
     email_key: SecretStr
 
     group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "referral-stream"
@@ -151,10 +153,22 @@ class Settings(KafkaSettings):
     fencing: Literal["transactions", "none"] = "transactions"
     static_member: str | None = None
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
+    status_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
+    """Where a worker answers `/live`, `/ready` and `/metrics`; 0: nowhere."""
 
     clock_start: Annotated[Instant, BeforeValidator(_millis)] | None = None
     clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
     clock_speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+
+    def redis_tls(self) -> dict[str, str]:
+        """TLS files of the connection to Redis, as redis-py names them; empty where none is set."""
+        files = {
+            "ssl_ca_certs": self.redis_ca_file,
+            "ssl_certfile": self.redis_cert_file,
+            "ssl_keyfile": self.redis_key_file,
+        }
+        return {name: str(file) for name, file in files.items() if file is not None}
 
     @field_validator("redis_url")
     @classmethod
@@ -174,6 +188,10 @@ class Settings(KafkaSettings):
     def _complete(self) -> Self:
         if self.store == "rocksdb" and self.data_dir is None:
             raise ValueError(f"{PREFIX}STORE=rocksdb needs {PREFIX}DATA_DIR, a folder of its own for each worker")
+        if (self.redis_cert_file is None) != (self.redis_key_file is None):
+            raise ValueError(f"{PREFIX}REDIS_CERT_FILE and {PREFIX}REDIS_KEY_FILE go together")
+        if self.redis_tls() and not self.redis_url.get_secret_value().startswith("rediss://"):
+            raise ValueError(f"{PREFIX}REDIS_CA_FILE, _CERT_FILE and _KEY_FILE need a {PREFIX}REDIS_URL of rediss://")
         if (self.clock_start is None) != (self.clock_started_at is None):
             raise ValueError(f"{PREFIX}CLOCK_START and {PREFIX}CLOCK_STARTED_AT go together")
         return self

@@ -47,6 +47,25 @@ def topics_check() -> None:
     raise SystemExit(1 if any(finding.problem for finding in findings) else 0)
 
 
+@topics.command("acls")
+@click.argument("who", type=click.Choice(["ingest", "decide", "ledger", "receiver", "worker", "operator"]))
+@click.option("--user", required=True, help="The name it authenticates with, as in User:NAME.")
+def topics_acls(who: str, user: str) -> None:
+    """Print the kafka-acls commands that grant WHO what it needs on the broker, and nothing more.
+
+    WHO is a role of the workers, the webhook receiver, a messaging worker, or the operator who runs the other verbs.
+    Nothing is sent to the broker.
+
+    \b
+    Example:  referral-stream topics acls decide --user decide | sh
+    """
+    from referral_stream.stream.rights import commands, rights
+
+    of = this_deployment()
+    for command in commands(rights(of, who), user, ",".join(of.settings.kafka_brokers)):
+        click.echo(command)
+
+
 @click.command()
 def doctor() -> None:
     """Look whether Kafka, topics, Redis and state are as a worker needs them; exit code 1 if something is wrong.

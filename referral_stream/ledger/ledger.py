@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
 from types import TracebackType
@@ -91,6 +92,16 @@ class LedgerNotReady(LedgerUnavailable):
     """Redis answers, but what it holds is not the ledger: rebuild it. Nothing took effect."""
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The Redis behind a ledger; ``now`` is its clock in ms, ``durable`` whether it keeps what it is told on disk."""
+
+    version: str
+    maxmemory_policy: str
+    now: int
+    durable: bool
+
+
 class RedisLedger:
     """The ledger of one deployment. Every call is bounded by ``timeout_seconds``; safe to use from many tasks.
 
@@ -115,13 +126,14 @@ class RedisLedger:
         *,
         prefix: str = "referral-stream",
         timeout_seconds: float = 2.0,
-        ca_file: str | None = None,
+        tls: Mapping[str, str] | None = None,
     ) -> Self:
         """A ledger with a client of its own; nothing is sent yet. Close it, or use it as a context manager.
 
-        ``ca_file``: the authority that signed the server's certificate, for a ``rediss://`` URL.
+        ``tls``: for a ``rediss://`` URL, PEM files as redis-py names them: ``ssl_ca_certs`` (the authority that signed
+        the server's certificate), ``ssl_certfile`` and ``ssl_keyfile`` (ours, where the server asks for one).
         """
-        trust: dict[str, Any] = {"ssl_ca_certs": ca_file} if ca_file else {}
+        more: dict[str, Any] = dict(tls or {})
         client = Redis.from_url(
             url,
             decode_responses=True,
@@ -129,7 +141,7 @@ class RedisLedger:
             socket_connect_timeout=timeout_seconds,
             # Once, for the connection that the server closed while it was idle. All operations may be repeated.
             retry=Retry(NoBackoff(), 1),
-            **trust,
+            **more,
         )
         return cls(client, policy, prefix=prefix, timeout_seconds=timeout_seconds)
 
@@ -212,6 +224,17 @@ class RedisLedger:
         except LedgerUnavailable:
             return False
         return True
+
+    async def server(self) -> Server:
+        """What the server says of itself. Raises LedgerUnavailable."""
+        about: dict[str, Any] = await self._execute("INFO")
+        seconds, micros = await self._execute("TIME")
+        return Server(
+            version=str(about["redis_version"]),
+            maxmemory_policy=str(about["maxmemory_policy"]),
+            now=int(seconds) * 1000 + int(micros) // 1000,
+            durable=bool(int(about["aof_enabled"])),
+        )
 
     async def invalidate(self) -> None:
         """Declare what Redis holds void: from now on every answer is ``unavailable`` until the ledger is rebuilt."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import UnknownTopicOrPartitionError, for_code
@@ -48,6 +49,31 @@ def wanted(deployment: Deployment) -> tuple[Wanted, ...]:
     changelog = Kept(compacted=True)
     found += [Wanted(name, s.partitions, changelog) for name in changelogs(deployment.group("decide"))]
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSeen:
+    """A consumer group as the broker knows it; ``offsets`` are the committed ones."""
+
+    name: str
+    state: str
+    members: int
+    offsets: Mapping[TopicPartition, int]
+
+
+async def groups(deployment: Deployment, names: Sequence[str]) -> list[GroupSeen]:
+    """The consumer groups of these names. Raises TopicsProblem, also where one may not be described."""
+    async with _Admin(deployment) as admin:
+        found = []
+        for name in names:
+            (response,) = await admin.describe_consumer_groups([name])
+            ((code, _, state, _, _, members, *_),) = response.groups
+            if code:
+                raise TopicsProblem(f"group {name}: {for_code(code).__name__}")
+            committed = await admin.list_consumer_group_offsets(name)
+            offsets = {tp: at.offset for tp, at in committed.items() if at.offset >= 0}
+            found.append(GroupSeen(name, state, len(members), offsets))
+        return found
 
 
 async def create_topics(deployment: Deployment) -> list[str]:

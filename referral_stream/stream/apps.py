@@ -97,7 +97,7 @@ class Deployment:
             s.redis_url.get_secret_value(),
             self.policy,
             prefix=s.group_prefix,
-            ca_file=str(s.redis_ca_file) if s.redis_ca_file else None,
+            tls=s.redis_tls(),
         )
 
     def worker(self, role: str, **more: Any) -> WorkerConfig:

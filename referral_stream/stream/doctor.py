@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import platform
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import Final
 
-from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
-from referral_stream.stream.admin import TopicsProblem, check_topics
-from referral_stream.stream.apps import Deployment
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from referral_stream.clock import Clock
+from referral_stream.core.instants import SECOND
+from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.stream.admin import GroupSeen, TopicsProblem, check_topics, groups
+from referral_stream.stream.apps import ROLES, Deployment
+from referral_stream.stream.history import partitions_of
+from referral_stream.stream.names import Topics
+
+CLOCK_TOLERANCE_MS: Final = 2 * SECOND
+"""A difference that decides nothing: windows are hours, and a reservation is valid for 30 s."""
+
+_PINNED: Final = ("faust-streaming", "aiokafka")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +40,7 @@ class Line:
 async def examine(deployment: Deployment) -> AsyncIterator[Line]:
     """What was looked at, one line after the other; whatever is wrong with one does not hide the next."""
     s = deployment.settings
+    yield _versions(metadata.requires("referral-stream") or [], metadata.version)
     yield Line(f"settings: topics {s.topic_prefix or '(no prefix)'}, group {s.group_prefix}, {s.partitions} partitions")
     yield Line(f"policy: {deployment.policy.name} {deployment.policy.hash}")
     yield await asyncio.to_thread(_state_folder, deployment)
@@ -39,7 +55,22 @@ async def examine(deployment: Deployment) -> AsyncIterator[Line]:
                 yield Line(f"topic {finding.topic}", finding.problem, finding.remedy)
         if not any(finding.problem for finding in findings):
             yield Line(f"topics: {len(findings)} as they should be")
-    yield await _ledger(deployment)
+            for line in await _clocks_and_groups(deployment):
+                yield line
+    async for line in _ledger(deployment):
+        yield line
+
+
+def _versions(requirements: list[str], installed: Callable[[str], str]) -> Line:
+    """The releases whose private names the transport relies on have to be the ones that it was tested with."""
+    wanted = dict(line.split(";")[0].strip().split("==") for line in requirements if line.startswith(_PINNED))
+    found = {name: installed(name) for name in _PINNED}
+    what = f"referral-stream {installed('referral-stream')}, Python {platform.python_version()}, "
+    what += ", ".join(f"{name} {version}" for name, version in found.items())
+    wrong = [f"{name}=={wanted[name]}" for name in _PINNED if found[name] != wanted.get(name, found[name])]
+    if wrong:
+        return Line(what, "the transport is made for others", f"pip install {' '.join(wrong)}")
+    return Line(f"versions: {what}")
 
 
 def _state_folder(deployment: Deployment) -> Line:
@@ -49,22 +80,85 @@ def _state_folder(deployment: Deployment) -> Line:
     folder: Path = s.data_dir
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    if not os.access(folder, os.W_OK):
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return Line("state folder", f"{s.data_dir} can not be written", "set REFERRAL_STREAM_DATA_DIR, or its owner")
     free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
     return Line(f"state: rocksdb, {free / 1e9:.0f} GB free")
 
 
-async def _ledger(deployment: Deployment) -> Line:
+async def _clocks_and_groups(deployment: Deployment) -> list[Line]:
+    try:
+        seen = await groups(deployment, [deployment.group(role) for role in ROLES])
+        async with _consumer(deployment) as consumer:
+            lines = [await _clock_of_writers(consumer, deployment.topics)]
+            lines += [Line(_told(group, await _lag(consumer, group))) for group in seen]
+    except (KafkaError, TopicsProblem, TimeoutError) as problem:
+        return [Line("consumer groups", str(problem) or type(problem).__name__, "may this user describe them?")]
+    return lines
+
+
+def _told(group: GroupSeen, lag: int) -> str:
+    if not group.members:
+        return f"group {group.name}: no worker" + (f", {lag} records behind" if group.offsets else "")
+    workers = f"{group.members} worker" + ("s" if group.members > 1 else "")
+    return f"group {group.name}: {workers}, {group.state.lower()}, {lag} records behind"
+
+
+def _consumer(deployment: Deployment) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(**deployment.client(), enable_auto_commit=False, isolation_level="read_committed")
+
+
+async def _lag(consumer: AIOKafkaConsumer, group: GroupSeen) -> int:
+    ends = await consumer.end_offsets(list(group.offsets)) if group.offsets else {}
+    return sum(max(0, end - group.offsets[tp]) for tp, end in ends.items())
+
+
+async def _clock_of_writers(consumer: AIOKafkaConsumer, topics: Topics) -> Line:
+    """A record from the future: some worker's clock is ahead of ours, or ours is behind."""
+    topic = topics.customer_events
+    later = Clock().now() + CLOCK_TOLERANCE_MS
+    partitions = [TopicPartition(topic, p) for p in sorted(await partitions_of(consumer, topic))]
+    found = await consumer.offsets_for_times(dict.fromkeys(partitions, later))
+    ahead = [f"{tp.topic}-{tp.partition}@{at.offset}" for tp, at in found.items() if at is not None]
+    if ahead:
+        return Line("clocks", f"records of {ahead[0]} are from the future", "synchronise the clocks (NTP) of all hosts")
+    return Line("clocks: no record is from the future")
+
+
+async def _ledger(deployment: Deployment) -> AsyncIterator[Line]:
     async with deployment.ledger() as ledger:
         try:
+            async for line in _redis(ledger):
+                yield line
             await ledger.stopped([])
         except LedgerNotReady:
-            return Line(
+            yield Line(
                 "ledger",
                 "not built: every ask waits",
                 "run the ledger role: it rebuilds the ledger from ledger-requests",
             )
         except LedgerUnavailable as problem:
-            return Line("Redis", str(problem), "is it running, and is REFERRAL_STREAM_REDIS_URL right?")
-    return Line("ledger: ready")
+            yield Line("Redis", str(problem), "is it running, and is REFERRAL_STREAM_REDIS_URL right?")
+        else:
+            yield Line("ledger: ready")
+
+
+async def _redis(ledger: RedisLedger) -> AsyncIterator[Line]:
+    server = await ledger.server()
+    keeps = (
+        "keeps its data on disk" if server.durable else "in memory only: rebuilt from ledger-requests if it restarts"
+    )
+    yield Line(f"Redis: {server.version}, {keeps}")
+    if server.maxmemory_policy != "noeviction":
+        yield Line(
+            "Redis",
+            f"maxmemory-policy is {server.maxmemory_policy}: an evicted ask would be an ask forgotten",
+            "CONFIG SET maxmemory-policy noeviction, and in redis.conf",
+        )
+    ahead = server.now - Clock().now()
+    if abs(ahead) > CLOCK_TOLERANCE_MS:
+        yield Line(
+            "clocks",
+            f"Redis is {abs(ahead) / SECOND:.1f} s {'ahead of' if ahead > 0 else 'behind'} this host",
+            "synchronise the clocks (NTP) of all hosts",
+        )

@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,6 +33,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from referral_stream.stream.rights import Right
 from tests.services.certificates import Certificates, issue_certificates
 from tests.services.process import (
     ServerProcess,
@@ -72,6 +74,12 @@ appender.out.name = out
 appender.out.layout.type = PatternLayout
 appender.out.layout.pattern = %d %p %c{1} %m%n
 """
+
+
+_LOG4J_OF_RIGHTS = """logger.rights.name = kafka.authorizer.logger
+logger.rights.level = debug
+"""
+"""Every right that a client makes use of, and every one that it lacks."""
 
 
 def java_missing() -> str | None:
@@ -123,6 +131,16 @@ def _fetch(scratch: Path) -> Path:
             f"Maven could not fetch Apache Kafka {KAFKA_VERSION}:\n{fetched.stdout[-2000:]}{fetched.stderr[-2000:]}"
         )
     return jars
+
+
+def _allowed(
+    user: str, kind: ResourceType, name: str, pattern: ResourcePatternType, operation: AclOperation
+) -> AclBinding:
+    return AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
+
+
+def _in_capitals(operation: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper()
 
 
 class KafkaServer:
@@ -262,21 +280,43 @@ class KafkaServer:
     def grant(self, user: str, prefix: str) -> None:
         """Let `user` do all with topics, groups and transactional ids named `prefix…` (secured brokers only)."""
         kinds = (ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID)
-        bindings = [
-            AclBinding(
-                kind,
-                prefix,
-                ResourcePatternType.PREFIXED,
-                f"User:{user}",
-                "*",
-                AclOperation.ALL,
-                AclPermissionType.ALLOW,
-            )
-            for kind in kinds
-        ]
+        prefixed = ResourcePatternType.PREFIXED
+        self._allow([_allowed(user, kind, prefix, prefixed, AclOperation.ALL) for kind in kinds])
+
+    def grant_rights(self, user: str, rights: Iterable[Right]) -> None:
+        """Let `user` do exactly this (secured brokers only)."""
+        self._allow(
+            [
+                _allowed(
+                    user,
+                    ResourceType[right.kind.upper().replace("-", "_")],
+                    right.name,
+                    ResourcePatternType.PREFIXED if right.prefixed else ResourcePatternType.LITERAL,
+                    AclOperation[_in_capitals(right.operation)],
+                )
+                for right in rights
+            ]
+        )
+
+    def _allow(self, bindings: list[AclBinding]) -> None:
         admin = AdminClient(self.client_settings())
         for future in admin.create_acls(bindings).values():
             future.result(30)
+
+    def rights_used(self, user: str) -> set[tuple[str, str]]:
+        """(operation, resource) of everything that `user` was allowed so far, as the broker spells them."""
+        return set(
+            re.findall(rf"Principal = User:{user} is Allowed operation = (\w+) .* on resource = (\S+)", self._logged())
+        )
+
+    def rights_missed(self, user: str) -> set[tuple[str, str]]:
+        """Likewise, of everything that `user` was denied."""
+        return set(
+            re.findall(rf"Principal = User:{user} is Denied operation = (\w+) .* on resource = (\S+)", self._logged())
+        )
+
+    def _logged(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
     def _running(self) -> ServerProcess:
         if self._process is None:
@@ -293,7 +333,7 @@ class KafkaServer:
     def _prepare(self) -> None:
         if self._secured:
             self._certificates = issue_certificates(self.home)
-        (self.home / "log4j2.properties").write_text(_LOG4J)
+        (self.home / "log4j2.properties").write_text(_LOG4J + (_LOG4J_OF_RIGHTS if self._secured else ""))
         unformatted = self.home / "server.properties.unformatted"
         unformatted.write_text("".join(f"{name}={value}\n" for name, value in self._properties().items()))
         command = [

@@ -83,6 +83,13 @@ class ServerProcess:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int:
+        """Of a process that has ended; negative: the signal that ended it."""
+        if self._process.returncode is None:
+            raise ValueError(f"{self.name} is running")
+        return self._process.returncode
+
     def stop(self, seconds: float = 30.0) -> None:
         """SIGTERM, and SIGKILL when it has not ended after `seconds`."""
         if self.running:
@@ -111,16 +118,17 @@ class ServerProcess:
             wait_until(lambda: not self.running or ready(), f"{self.name} is ready", seconds=seconds)
         except TimeoutError as late:
             self.kill9()
-            raise ServiceFailed(f"{late}\n{self._log_end()}") from late
+            raise ServiceFailed(f"{late}\n{self.last_lines()}") from late
         if not self.running:
             self._end()
-            raise ServiceFailed(f"{self.name} ended with exit code {self._process.returncode}\n{self._log_end()}")
+            raise ServiceFailed(f"{self.name} ended with exit code {self._process.returncode}\n{self.last_lines()}")
+
+    def last_lines(self) -> str:
+        """The end of what it has said."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-_LOG_LINES_SHOWN:])
 
     def _end(self) -> None:
         self._guard.kill()
         self._guard.communicate()
         self._process.wait()
-
-    def _log_end(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_LINES_SHOWN:])

@@ -11,10 +11,11 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import redis
 
+from tests.services.certificates import issue_certificates
 from tests.services.process import ServerProcess, ServiceUnavailable, accepts_connections, free_port
 
 _READY_SECONDS = 15
@@ -28,9 +29,12 @@ def redis_missing() -> str | None:
 
 
 class RedisServer:
-    """One redis-server. With `append_only=True` every acknowledged write survives `kill9()`; without it none does."""
+    """One redis-server. With `append_only=True` every acknowledged write survives `kill9()`; without it none does.
 
-    def __init__(self, *, append_only: bool = False, password: str | None = None) -> None:
+    `tls=True`: it speaks TLS only, and to nobody without a certificate of its authority (`tls_settings`).
+    """
+
+    def __init__(self, *, append_only: bool = False, password: str | None = None, tls: bool = False) -> None:
         if reason := redis_missing():
             raise ServiceUnavailable(reason)
         self._append_only = append_only
@@ -38,11 +42,21 @@ class RedisServer:
         self._port = free_port()
         self._process: ServerProcess | None = None
         self.home = Path(tempfile.mkdtemp(prefix="redis-for-tests-"))
+        self._certificates = issue_certificates(self.home) if tls else None
 
     @property
     def url(self) -> str:
         login = f":{self._password}@" if self._password else ""
-        return f"redis://{login}127.0.0.1:{self._port}/0"
+        scheme = "redis" if self._certificates is None else "rediss"
+        return f"{scheme}://{login}127.0.0.1:{self._port}/0"
+
+    @property
+    def tls_settings(self) -> dict[str, Any]:
+        """PEM files as redis-py names them; empty without TLS."""
+        if self._certificates is None:
+            return {}
+        ours = str(self._certificates.server)
+        return {"ssl_ca_certs": str(self._certificates.authority), "ssl_certfile": ours, "ssl_keyfile": ours}
 
     @property
     def log(self) -> Path:
@@ -62,6 +76,14 @@ class RedisServer:
             "appendonly": "yes" if self._append_only else "no",
             "appendfsync": "always",
         }
+        if self._certificates is not None:
+            settings |= {
+                "port": 0,
+                "tls-port": self._port,
+                "tls-cert-file": self._certificates.server,
+                "tls-key-file": self._certificates.server,
+                "tls-ca-cert-file": self._certificates.authority,
+            }
         if self._password:
             settings["requirepass"] = self._password
         config = self.home / "redis.conf"
@@ -79,6 +101,10 @@ class RedisServer:
     def kill9(self) -> None:
         """The crash: no farewell, nothing flushed."""
         self._running().kill9()
+
+    def forget(self) -> None:
+        """Remove what a server that is not running has kept: it starts with an empty memory."""
+        shutil.rmtree(self.home / "appendonlydir", ignore_errors=True)
 
     def restart(self) -> Self:
         """Stop if running, and start again on the same port and directory."""
@@ -117,6 +143,9 @@ class RedisServer:
     def _answers(self) -> bool:
         if not accepts_connections(self._port):
             return False
-        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url, socket_timeout=1) as client:
+        with contextlib.suppress(redis.RedisError), self._client() as client:
             return bool(client.ping())
         return False
+
+    def _client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url, socket_timeout=1, **self.tls_settings)

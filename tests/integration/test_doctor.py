@@ -1,0 +1,113 @@
+"""``doctor`` on a real Kafka and Redis: what it says when all is well, and when it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+
+import pytest
+import redis
+from confluent_kafka import Producer
+
+from referral_stream.clock import Clock
+from referral_stream.core.instants import HOUR
+from referral_stream.stream.doctor import _versions
+from tests.integration.live import Pipeline
+from tests.integration.scripted import a_promoter
+from tests.services.kafka import KafkaServer
+from tests.services.redis import RedisServer
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pipeline(
+    kafka: KafkaServer, redis_server: RedisServer, server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pipeline]:
+    """``redis_server`` is asked for only for its skip where there is none: these tests change settings of theirs."""
+    assert server.url != redis_server.url
+    with Pipeline(kafka, server.url, tmp_path_factory.mktemp("doctor")) as pipeline:
+        pipeline.create_topics()
+        yield pipeline
+
+
+def _wrong(pipeline: Pipeline, **settings: str) -> list[str]:
+    """What ``doctor`` finds wrong, a line each; its exit code agrees."""
+    done = pipeline.run_command("doctor", **settings)
+    found = [line for line in done.stdout.splitlines() if line.startswith("WRONG")]
+    assert done.returncode == (1 if found else 0), done.stderr
+    return found
+
+
+def test_a_deployment_at_work_is_well_and_its_workers_are_counted(pipeline: Pipeline) -> None:
+    pipeline.start()
+    pipeline.publish(a_promoter("asked", pipeline.now()))
+    pipeline.await_outcome("asked", "soft", "holdout", seconds=40)
+    done = pipeline.run_command("doctor")
+    pipeline.stop()
+    assert done.returncode == 0, done.stdout
+    for said in (
+        f"faust-streaming {metadata.version('faust-streaming')}",
+        "topics: 15 as they should be",
+        "clocks: no record is from the future",
+        f"group {pipeline.name}-decide: 1 worker, stable",
+        "in memory only: rebuilt from ledger-requests",
+        "ledger: ready",
+    ):
+        assert said in done.stdout
+    assert f"group {pipeline.name}-ingest: no worker, 0 records behind" in pipeline.run_command("doctor").stdout
+
+
+def test_a_redis_that_may_forget_is_named_with_the_setting(pipeline: Pipeline, server: RedisServer) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        found = _wrong(pipeline)
+        client.config_set("maxmemory-policy", "noeviction")
+    assert found == ["WRONG  Redis: maxmemory-policy is allkeys-lru: an evicted ask would be an ask forgotten"]
+
+
+def test_a_redis_that_lost_its_memory_is_named(pipeline: Pipeline, server: RedisServer) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+    assert _wrong(pipeline) == ["WRONG  ledger: not built: every ask waits"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"redis_url": "redis://127.0.0.1:1/0"}, "WRONG  Redis: Redis failed"),
+        ({"kafka_brokers": "127.0.0.1:1"}, "WRONG  Kafka: no Kafka at 127.0.0.1:1"),
+        ({"partitions": "7"}, "has 4 partitions, the settings say 7"),
+        ({"store": "rocksdb", "data_dir": "/dev/null/state"}, "state folder: /dev/null/state can not be"),
+    ],
+    ids=["Redis away", "Kafka away", "partitions", "state folder"],
+)
+def test_what_is_wrong_is_said_and_hides_nothing_else(pipeline: Pipeline, settings: dict[str, str], said: str) -> None:
+    found = _wrong(pipeline, **settings)
+    assert any(said in line for line in found), found
+    assert any("ledger: not built" in line for line in found) == ("redis_url" not in settings)
+
+
+def test_a_record_from_the_future_means_that_a_clock_is_ahead(pipeline: Pipeline, kafka: KafkaServer) -> None:
+    later = Clock().now() + HOUR // 2  # more than an hour the broker itself would refuse
+    producer = Producer(kafka.client_settings())
+    producer.produce(pipeline.topic("customer-events"), b"{}", b"a customer", partition=2, timestamp=later)
+    assert producer.flush(20) == 0
+    (line,) = [line for line in _wrong(pipeline) if "clocks" in line]
+    assert f"records of {pipeline.topic('customer-events')}-2@" in line
+
+
+def test_releases_that_the_transport_was_not_made_for_are_named() -> None:
+    requirements = ["aiokafka==0.14.0", "faust-streaming==0.15.3; python_version > '3'", "click>=8"]
+    line = _versions(requirements, lambda name: "0.15.4" if name == "faust-streaming" else "0.14.0")
+    assert line.remedy == "pip install faust-streaming==0.15.3"
+    assert (
+        _versions(
+            requirements, {"faust-streaming": "0.15.3", "aiokafka": "0.14.0", "referral-stream": "1"}.__getitem__
+        ).problem
+        == ""
+    )
