@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -16,6 +16,8 @@ from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 
 from referral_stream.stream.apps import Deployment
 from referral_stream.stream.names import KEPT, Kept, changelogs
+
+_AT_LEAST: Final = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
 
 
 class TopicsProblem(Exception):
@@ -82,7 +84,7 @@ async def create_topics(deployment: Deployment) -> list[str]:
         existing = set(await admin.list_topics())
         s = deployment.settings
         new = [
-            NewTopic(w.name, w.partitions or s.partitions, s.replication, topic_configs=w.kept.config())
+            NewTopic(w.name, w.partitions or s.partitions, s.replication, topic_configs=_config(w, s.replication))
             for w in wanted(deployment)
             if w.name not in existing
         ]
@@ -104,7 +106,7 @@ async def check_topics(deployment: Deployment) -> list[Finding]:
         present = [w for w in topics if not described[w.name]["error_code"]]
         configs = await _configs(admin, [w.name for w in present])
         return [
-            _finding(w, len(described[w.name]["partitions"]), configs[w.name])
+            _finding(w, described[w.name]["partitions"], configs[w.name], deployment.settings.replication)
             if w in present
             else Finding(w.name, "does not exist", "referral-stream topics create")
             for w in topics
@@ -130,21 +132,33 @@ async def require_topics(deployment: Deployment) -> None:
         raise TopicsProblem(f"{', '.join(sorted(wrong))}; {'; '.join(remedies)}")
 
 
-def _finding(w: Wanted, partitions: int, config: dict[str, str]) -> Finding:
-    problems = list(_problems(w, partitions, config))
+def _config(w: Wanted, replication: int) -> dict[str, str]:
+    """A topic's settings. With three replicas a write is one that two have: one broker may die, and nothing is lost."""
+    return w.kept.config() | ({"min.insync.replicas": str(replication - 1)} if replication > 2 else {})  # noqa: PLR2004
+
+
+def _finding(w: Wanted, partitions: list[dict[str, Any]], config: dict[str, str], replication: int) -> Finding:
+    problems = list(_problems(w, partitions, config, replication))
     if not problems:
         return Finding(w.name)
     return Finding(w.name, "; ".join(problem for problem, _ in problems), "; ".join(remedy for _, remedy in problems))
 
 
-def _problems(w: Wanted, partitions: int, config: dict[str, str]) -> Iterator[tuple[str, str]]:
-    yield from _miscounted(w, partitions)
+def _problems(
+    w: Wanted, partitions: list[dict[str, Any]], config: dict[str, str], replication: int
+) -> Iterator[tuple[str, str]]:
+    yield from _miscounted(w, len(partitions))
     if not w.kept.ours:
         return
-    for name, value in w.kept.config().items():
+    replicas = min(len(partition["replicas"]) for partition in partitions)
+    if replicas < replication:
+        yield (
+            f"has {replicas} replicas, the settings say {replication}",
+            f"kafka-reassign-partitions for {w.name}, or REFERRAL_STREAM_REPLICATION={replicas}",
+        )
+    for name, value in _config(w, replication).items():
         found = config.get(name)
-        enough = found is not None and name in ("retention.ms", "max.message.bytes") and _at_least(found, value)
-        if found != value and not enough:
+        if found != value and not (name in _AT_LEAST and found is not None and _at_least(found, value)):
             yield (
                 f"{name} is {found}, should be {value}",
                 f"kafka-configs --alter --topic {w.name} --add-config {name}={value}",

@@ -26,6 +26,7 @@ from referral_stream.core.asks import AskRequested, Decision, Effect
 from referral_stream.core.events import FACT_TYPES
 from referral_stream.core.instants import parse_instant, rfc3339
 from referral_stream.stream.names import SOURCES
+from tests.services.cluster import KafkaCluster
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until
 
@@ -117,7 +118,7 @@ class Pipeline:
 
     def __init__(
         self,
-        kafka: KafkaServer,
+        kafka: KafkaServer | KafkaCluster,
         redis_url: str,
         home: Path,
         *,
@@ -280,7 +281,7 @@ class Pipeline:
         def arrived() -> bool:
             return ids <= {parsed(record)["id"] for record in facts(reader.read())}
 
-        self._wait(arrived, f"{len(ids)} events are on customer-events", seconds)
+        self.await_until(arrived, f"{len(ids)} events are on customer-events", seconds)
 
     def await_decided(self, wanted: Callable[[Decision], bool], what: str, *, seconds: float = 90) -> Decision:
         """The first decision that is ``wanted``."""
@@ -292,7 +293,7 @@ class Pipeline:
             found.extend(each for each in effects if isinstance(each, Decision) and wanted(each))
             return bool(found)
 
-        self._wait(there, what, seconds)
+        self.await_until(there, what, seconds)
         return found[0]
 
     def await_outcome(self, customer: str, *outcomes: str, seconds: float = 90) -> Decision:
@@ -303,7 +304,7 @@ class Pipeline:
 
         return self.await_decided(wanted, f"{customer} is {' or '.join(outcomes)}", seconds=seconds)
 
-    def _wait(self, condition: Callable[[], bool], description: str, seconds: float) -> None:
+    def await_until(self, condition: Callable[[], bool], description: str, seconds: float) -> None:
         """``wait_until``, with what the workers said if it was in vain."""
         try:
             wait_until(condition, description, seconds=seconds, every=0.1)

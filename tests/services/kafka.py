@@ -158,7 +158,9 @@ class KafkaServer:
         users: tuple[str, ...] = ("app",),
         settings: Mapping[str, str] | None = None,
         heap: str = "512m",
+        node: int = _NODE_ID,
     ) -> None:
+        self._node = node
         self._settings = dict(settings or {})
         self._heap = heap
         self._process: ServerProcess | None = None
@@ -173,6 +175,11 @@ class KafkaServer:
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def voter(self) -> str:
+        """The node as its quorum of controllers knows it."""
+        return f"{self._node}@127.0.0.1:{self._controller_port}"
 
     @property
     def ca_file(self) -> Path:
@@ -201,6 +208,10 @@ class KafkaServer:
                 "sasl.password": self.passwords[user],
             }
         return settings
+
+    def add_settings(self, settings: Mapping[str, str]) -> None:
+        """Further lines for server.properties; before the first start only."""
+        self._settings.update(settings)
 
     def start(self) -> Self:
         """Start on the data that is there (or on none) and return when clients get answers."""
@@ -271,7 +282,7 @@ class KafkaServer:
             return all(
                 name in known
                 and len(known[name].partitions) == count
-                and all(p.leader == _NODE_ID for p in known[name].partitions.values())
+                and all(p.leader == self._node for p in known[name].partitions.values())
                 for name, count in topics.items()
             )
 
@@ -327,7 +338,7 @@ class KafkaServer:
         if not accepts_connections(self._port):
             return False
         with contextlib.suppress(KafkaException):
-            return _NODE_ID in AdminClient(self.client_settings()).list_topics(timeout=2).brokers
+            return self._node in AdminClient(self.client_settings()).list_topics(timeout=2).brokers
         return False
 
     def _prepare(self) -> None:
@@ -358,8 +369,8 @@ class KafkaServer:
         clients = "SASL_SSL" if self._secured else "PLAINTEXT"
         properties = {
             "process.roles": "broker,controller",
-            "node.id": str(_NODE_ID),
-            "controller.quorum.voters": f"{_NODE_ID}@127.0.0.1:{self._controller_port}",
+            "node.id": str(self._node),
+            "controller.quorum.voters": self.voter,
             "controller.listener.names": "CONTROLLER",
             "listeners": f"{clients}://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{self._controller_port}",
             "advertised.listeners": f"{clients}://127.0.0.1:{self._port}",
