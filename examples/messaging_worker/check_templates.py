@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -45,14 +46,29 @@ PRESSURE = re.compile(r"[?!¿¡]|\b(please|now|today|bitte|jetzt|heute|maintenan
 
 
 def main(folder: Path) -> int:
-    catalogue = Catalogue(folder, DEPLOYMENT)
-    wrong = [*text_faults(catalogue), *phrase_faults(catalogue)]
-    composed = 0
-    for what, command, channel, language in [] if wrong else messages():
-        composed += 1
-        wrong += [f"{what}: {fault}" for fault in message_faults(catalogue, command, channel, language)]
-    print(*(wrong or [f"ok  {composed} messages"]), sep="\n")
+    wrong = list(file_faults(folder)) or list(faults(Catalogue(folder, DEPLOYMENT)))
+    print(*(wrong or [f"ok  {sum(1 for _ in messages())} messages"]), sep="\n")
     return 1 if wrong else 0
+
+
+def faults(catalogue: Catalogue) -> Iterator[str]:
+    """What is wrong with the texts; where they are sound, with the messages made of them."""
+    wrong = [*text_faults(catalogue), *phrase_faults(catalogue)]
+    yield from wrong
+    for what, command, channel, language in [] if wrong else messages():
+        yield from (f"{what}: {fault}" for fault in message_faults(catalogue, command, channel, language))
+
+
+def file_faults(folder: Path) -> Iterator[str]:
+    """Every file is there and is TOML."""
+    for name in ("frame", "phrases", "any", "reason", *TRIGGERS, *(f"style-{style}" for style in STYLES)):
+        if not (folder / f"{name}.toml").is_file():
+            yield f"{folder / name}.toml: missing"
+    for file in sorted(folder.glob("*.toml")):
+        try:
+            tomllib.loads(file.read_text("utf-8"))
+        except ValueError as broken:
+            yield f"{file.name}: {broken}"
 
 
 def text_faults(catalogue: Catalogue) -> Iterator[str]:
@@ -64,8 +80,12 @@ def text_faults(catalogue: Catalogue) -> Iterator[str]:
         if not isinstance(variants, list) or not variants or not all(isinstance(text, str) for text in variants):
             yield f"{place}: must be a list of texts"
             continue
-        for text in variants:
-            yield from (f"{place}: no command fills {{{each}}}" for each in sorted(placeholders(text) - known))
+        try:
+            for text in variants:
+                yield from (f"{place}: no command fills {{{each}}}" for each in sorted(placeholders(text) - known))
+        except ValueError as broken:
+            yield f"{place}: {broken}"
+            continue
         if missing := placeholders(variants[-1]) - DEPLOYMENT.keys():
             yield f"{place}: the last variant needs {', '.join(sorted(missing))}, which may be missing"
         if name == "style-soft" and (found := next(filter(None, map(PRESSURE.search, variants)), None)):
@@ -83,9 +103,9 @@ def phrase_faults(catalogue: Catalogue) -> Iterator[str]:
 
 def message_faults(catalogue: Catalogue, command: dict[str, Any], channel: str, language: str) -> Iterator[str]:
     try:
-        message = catalogue.message(command, channel, "Ana Example", language)
-    except (KeyError, StopIteration) as missing:
-        yield f"cannot be said ({type(missing).__name__}: {missing})"
+        message = catalogue.message(command, channel, {"name": "Ana Example", "language": language})
+    except (KeyError, ValueError) as impossible:
+        yield f"cannot be said: {impossible}"
         return
     if message.language != language:
         yield f"is only there in {message.language}"

@@ -1,7 +1,5 @@
 """How a message leaves the worker: to the console, or by SMTP."""
 
-from __future__ import annotations
-
 import smtplib
 import ssl
 from collections.abc import Callable, Mapping
@@ -9,56 +7,54 @@ from email.message import EmailMessage
 from email.utils import formataddr
 from typing import TypeAlias
 
+from catalogue import Message
+
 Person: TypeAlias = Mapping[str, str]
 """An entry of the address book: `name`, `email`, `language`, as far as known."""
 
-Sender: TypeAlias = Callable[[str, str, Person, str, str], None]
-"""Deliver on a channel, under a command id, to a person, a subject and a text."""
+Sender: TypeAlias = Callable[[str, str, Person, Message], None]
+"""Deliver on a channel, under a command id, to a person, a message.
 
-_SMTP_SECONDS = 30
+Raises Undeliverable where no attempt will ever succeed on this channel, and OSError where another one may.
+"""
 
 
 class Undeliverable(Exception):
     """It will not succeed on this channel, however often it is tried."""
 
 
-class NotNow(Exception):
-    """The service is away or asks for patience: worth another try."""
-
-
-def to_console(channel: str, command: str, person: Person, subject: str, text: str) -> None:
-    print(f"--- {channel} to {person.get('name', 'the customer')} ({command})", subject, text, sep="\n", flush=True)
+def to_console(channel: str, command: str, person: Person, message: Message) -> None:
+    print(f"--- {channel} to {person.get('name', 'the customer')} ({command})", *message[1:], sep="\n", flush=True)
 
 
 def smtp(server: str, sender: str, address: str, password: str) -> Sender:
     """A sender of e-mail through `host:port`; with a password it logs in, after STARTTLS."""
     host, _, port = server.partition(":")
+    place, author = (host, int(port or 587)), formataddr((sender, address))
 
-    def send(_channel: str, command: str, person: Person, subject: str, text: str) -> None:
+    def send(_channel: str, command: str, person: Person, message: Message) -> None:
+        # The same id at every attempt: mail systems that know it deliver it once.
         mail = EmailMessage()
+        mail["From"], mail["Message-ID"] = author, f"<{command}@{address.rpartition('@')[2]}>"
+        mail.set_content(message.text)
         try:
-            recipient = person["email"].encode("ascii").decode()
-            mail["From"], mail["To"], mail["Subject"] = formataddr((sender, address)), recipient, subject
-            # The same at every attempt: mail systems that know it deliver it once.
-            mail["Message-ID"] = f"<{command}@{address.rpartition('@')[2]}>"
-            mail.set_content(text)
-            with smtplib.SMTP(host, int(port or 587), timeout=_SMTP_SECONDS) as connection:
-                if password:
-                    connection.starttls(context=ssl.create_default_context())
-                    connection.login(address, password)
-                connection.send_message(mail)
+            mail["To"], mail["Subject"] = person["email"].encode("ascii").decode(), message.subject
         except (KeyError, ValueError):
             raise Undeliverable("no address, or none to write to") from None
-        except smtplib.SMTPRecipientsRefused as refused:
-            raise _judged(*(code for code, _ in refused.recipients.values())) from None
-        except smtplib.SMTPDataError as refused:
-            raise _judged(refused.smtp_code) from None
-        except OSError as away:  # smtplib's other errors among them, such as a wrong password: ours to mend
-            raise NotNow(type(away).__name__) from None
+        with smtplib.SMTP(*place, timeout=30) as connection:
+            if password:
+                connection.starttls(context=ssl.create_default_context())
+                connection.login(address, password)
+            try:
+                connection.send_message(mail)
+            except smtplib.SMTPRecipientsRefused as refused:
+                raise _judged(*(code for code, _ in refused.recipients.values())) from None
+            except smtplib.SMTPDataError as refused:
+                raise _judged(refused.smtp_code) from None
 
     return send
 
 
 def _judged(code: int) -> Exception:
-    """SMTP's own rule: 4xx may succeed later, 5xx never will."""
-    return Undeliverable(f"refused with {code}") if code >= 500 else NotNow(f"refused with {code}")  # noqa: PLR2004
+    """SMTP's own rule: 5xx will never succeed, 4xx may later."""
+    return (Undeliverable if code >= 500 else ConnectionError)(f"refused with {code}")  # noqa: PLR2004

@@ -24,6 +24,7 @@ from referral_stream.testing.report import Acknowledgement, Finding, Report
 from referral_stream.testing.timing import Limits
 
 _KAFKA_SECONDS = 30.0
+_TOPIC_SECONDS = 10.0
 _LOOK_MS = 50
 
 
@@ -100,13 +101,16 @@ class _Kit:
     ids: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
 
     async def run(self, cases: Sequence[Case], restart: Callable[[], object] | None) -> tuple[Finding, ...]:
-        producer = AIOKafkaProducer(**self.client, acks="all", enable_idempotence=True)
-        consumer = AIOKafkaConsumer(**self.client, isolation_level="read_committed", enable_auto_commit=False)
-        async with _started(producer), _started(consumer):
+        async with (
+            _started(AIOKafkaProducer(**self.client, acks="all", enable_idempotence=True)) as producer,
+            _started(
+                AIOKafkaConsumer(**self.client, isolation_level="read_committed", enable_auto_commit=False)
+            ) as consumer,
+        ):
+            await _partitions(producer, self.asks_topic)
+            partitions = await _partitions(producer, self.responses_topic)
+            consumer.assign([TopicPartition(self.responses_topic, partition) for partition in partitions])
             async with asyncio.timeout(_KAFKA_SECONDS):
-                await producer.partitions_for(self.asks_topic)
-                partitions = await producer.partitions_for(self.responses_topic)
-                consumer.assign([TopicPartition(self.responses_topic, partition) for partition in partitions])
                 await consumer.seek_to_end()
             findings = await self._undisturbed([case for case in cases if not case.with_restart], producer, consumer)
             if restart is not None and (disturbed := [case for case in cases if case.with_restart]):
@@ -157,8 +161,8 @@ class _Kit:
             await producer.send_and_wait(self.asks_topic, value, key=trial.customer.encode())
 
     async def _publish_aborted(self, trial: Trial) -> None:
-        producer = AIOKafkaProducer(**self.client, transactional_id=f"kit-{self.run_id}-{trial.case.name}")
-        async with _started(producer):
+        name = f"kit-{self.run_id}-{trial.case.name}"
+        async with _started(AIOKafkaProducer(**self.client, transactional_id=name)) as producer:
             async with asyncio.timeout(_KAFKA_SECONDS):
                 await producer.begin_transaction()
             await self._publish(producer, trial, trial.command())
@@ -225,13 +229,23 @@ class _Kit:
 _BOUNDARY = Boundary(email_key=b"the kit has no addresses")
 
 
+async def _partitions(producer: Any, topic: str) -> Iterable[int]:
+    """The topic's partitions. Raises Unreachable where there is no such topic, and the broker does not make one."""
+    try:
+        async with asyncio.timeout(_TOPIC_SECONDS):
+            found: Iterable[int] = await producer.partitions_for(topic)
+    except TimeoutError:
+        raise Unreachable(f"{topic}: no such topic, or not for this user") from None
+    return found
+
+
 @asynccontextmanager
-async def _started(client: Any) -> AsyncIterator[None]:
+async def _started(client: Any) -> AsyncIterator[Any]:
     """A client that runs within the block, with limits on its start and stop."""
     try:
         async with asyncio.timeout(_KAFKA_SECONDS):
             await client.start()
-        yield
+        yield client
     finally:
         async with asyncio.timeout(_KAFKA_SECONDS):
             await client.stop()

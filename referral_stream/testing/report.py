@@ -54,8 +54,10 @@ class Report:
         return tuple(finding.case for finding in self.findings if not finding.passed)
 
     def __str__(self) -> str:
-        """One line per case, and one per problem below it."""
+        """One line per case, and one per problem below it; first of all, whether the worker was silent."""
         lines: list[str] = []
+        if not (self.unreadable or any(finding.acknowledged for finding in self.findings)):
+            lines.append("No acknowledgement at all: does the worker run, and do its topics and its broker match?")
         for finding in self.findings:
             said = ", ".join(finding.acknowledged) or "nothing"
             lines.append(f"{'ok    ' if finding.passed else 'FAILED'}  {finding.case}: {finding.rule} It said: {said}.")

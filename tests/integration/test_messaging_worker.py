@@ -4,46 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email import message_from_bytes
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import Envelope
 
 from referral_stream.contracts.outbound import decode_request
 from referral_stream.contracts.state import decode_customer
 from referral_stream.core.asks import ReservationConfirmed, ReservationReleased
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.opportunity import Ask
-from referral_stream.testing import Limits, check_worker
+from referral_stream.testing import Limits, Unreachable, check_worker
 from tests.integration.live import Message, Pipeline, Said, cloud_event, parsed, requested
+from tests.integration.mail import POLICY, Mailbox, noon, serving
 from tests.integration.scripted import a_promoter
 from tests.messaging.example import ExampleWorker
 from tests.messaging.naive import RULES, NaiveWorker
 from tests.services.kafka import KafkaServer
-from tests.services.process import free_port, wait_until
+from tests.services.process import wait_until
 from tests.services.redis import RedisServer
-
-POLICY = """
-name = "at any hour"
-[moments]
-rival_wait_seconds = 0
-slot_weekday = "none"
-quiet_from = "23:59"
-quiet_until = "00:00"
-quiet_weekdays = []
-[triggers.nps_promoter]
-window_hours = 1
-settle_seconds = 1
-[holdout]
-percent = 0
-"""
-"""The clock of worker and pipeline is the real one here, so every weekday has to do."""
 
 ADDRESSES = """
 [cus-ana]
@@ -57,24 +36,6 @@ email = "ben@gone.example"
 """
 
 
-@dataclass
-class Mailbox:
-    """Takes every mail but those to a domain that is gone."""
-
-    mails: list[tuple[str, str]] = field(default_factory=list)
-
-    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Envelope, address: str, _options: Any) -> str:  # noqa: N802 (aiosmtpd's)
-        if address.endswith("@gone.example"):
-            return "550 no such domain"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd's)
-        assert isinstance(envelope.content, bytes)
-        self.mails.append((envelope.rcpt_tos[0], str(message_from_bytes(envelope.content)["Message-ID"])))
-        return "250 taken"
-
-
 @pytest.fixture
 def mailbox() -> Mailbox:
     return Mailbox()
@@ -82,10 +43,8 @@ def mailbox() -> Mailbox:
 
 @pytest.fixture
 def smtp_server(mailbox: Mailbox) -> Iterator[str]:
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
-    controller.start()
-    yield f"{controller.hostname}:{controller.port}"
-    controller.stop()
+    with serving(mailbox) as address:
+        yield address
 
 
 @pytest.fixture
@@ -111,12 +70,6 @@ def worker(pipeline: Pipeline, smtp_server: str, tmp_path: Path) -> Iterator[Exa
     }
     with ExampleWorker(pipeline.kafka.bootstrap, tmp_path, settings) as worker:
         yield worker
-
-
-def noon(now: int) -> str:
-    """A zone in which it is some minutes past twelve."""
-    ahead = 12 - datetime.fromtimestamp(now / 1_000, UTC).hour
-    return f"Etc/GMT{-ahead:+d}"  # their signs are those of POSIX: ahead of UTC is minus
 
 
 def promoter(pipeline: Pipeline, customer: str) -> list[Message]:
@@ -157,8 +110,8 @@ def test_a_promoter_gets_one_mail_and_the_ask_counts_as_sent(pipeline: Pipeline,
         lambda: "sent" in statuses(pipeline, "cus-ana"), "the mail is acknowledged as sent", seconds=60, every=0.2
     )
     command = command_of(pipeline.asks(), "cus-ana")
-    assert mailbox.mails == [("ana@customers.example", f"<{command}@acme.example>")]
-    assert statuses(pipeline, "cus-ana") == ["accepted", "sent"]
+    assert mailbox.received() == [("ana@customers.example", f"<{command}@acme.example>")]
+    assert statuses(pipeline, "cus-ana") == ["sent"]
     wait_until(
         lambda: ledger_heard(pipeline, ReservationConfirmed, command), "the ledger is told that it was sent", every=0.2
     )
@@ -195,6 +148,12 @@ def test_the_example_worker_keeps_the_contract_on_a_real_kafka_too(kafka: KafkaS
         assert worker.stop() == 0
     assert report.passed, str(report)
     assert report.skipped == ()
+
+
+def test_the_kit_names_the_topic_that_is_missing(kafka: KafkaServer) -> None:
+    kafka.create_topics({"kit.only.asks": 1})
+    with pytest.raises(Unreachable, match=r"^kit\.only\.responses: no such topic"):
+        check_worker(kafka.bootstrap, asks_topic="kit.only.asks", responses_topic="kit.only.responses")
 
 
 def test_a_worker_that_reads_uncommitted_commands_is_found_out(kafka: KafkaServer) -> None:

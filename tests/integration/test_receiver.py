@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +13,10 @@ from referral_stream.core.asks import Decision
 from referral_stream.core.instants import MINUTE, SECOND
 from tests.contracts.building import sample
 from tests.integration.live import Pipeline, parsed
-from tests.receiver.signing import SECRETS, signed_headers
+from tests.integration.webhooks import Door, receiving
+from tests.receiver.signing import SECRETS
 from tests.services.kafka import KafkaServer
-from tests.services.process import ServerProcess, accepts_connections, free_port, wait_until
+from tests.services.process import wait_until
 from tests.services.redis import RedisServer
 
 TOKEN = "a-token-of-our-own-0123456789"
@@ -30,31 +27,6 @@ SETTINGS = {
     "http_events_token": TOKEN,
     "http_max_body_bytes": "100000",
 }
-
-
-class Door:
-    """The receiver's address."""
-
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
-
-    def post(self, path: str, body: Any, headers: dict[str, str], *, media_type: str = "application/json") -> int:
-        """The status of the answer."""
-        value = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, value, {"Content-Type": media_type} | headers)
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as refused:
-            return refused.code
-
-    def stripe(self, body: Any) -> int:
-        value = body if isinstance(body, bytes) else json.dumps(body).encode()
-        # Signatures are of the day on which they are made; the clock of the workers shows another.
-        return self.post("/webhooks/stripe", value, signed_headers("stripe", value, time.time_ns() // 1_000_000))
-
-    def typeform(self, body: bytes) -> int:
-        return self.post("/webhooks/typeform", body, signed_headers("typeform", body))
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +41,8 @@ def pipeline(
 
 @pytest.fixture(scope="module")
 def door(pipeline: Pipeline) -> Iterator[Door]:
-    port = free_port()
-    command = pipeline._command("ingest-http", http_port=str(port), email_key="", redis_url="")
-    process = ServerProcess("referral-stream ingest-http", command, pipeline.home / "receiver.log")
-    try:
-        process.await_ready(lambda: accepts_connections(port), seconds=30)
-        yield Door(port)
-    finally:
-        process.stop()
-    assert process._process.returncode == 0, (pipeline.home / "receiver.log").read_text()
+    with receiving(pipeline) as door:
+        yield door
 
 
 def an_answer(customer: str, at: int) -> dict[str, Any]:
@@ -100,7 +65,7 @@ def a_renewal(customer: str, at: int) -> dict[str, Any]:
 def test_a_signed_and_a_token_webhook_are_decided(pipeline: Pipeline, door: Door) -> None:
     at = pipeline.now() - MINUTE
     bearer = {"Authorization": f"Bearer {TOKEN}"}
-    assert door.stripe(a_renewal("renewed-by-http", at)) == 202
+    assert door.signed("stripe", a_renewal("renewed-by-http", at)) == 202
     assert door.post("/webhooks/delighted", an_answer("content-by-http", at), bearer) == 202
     assert pipeline.await_outcome("content-by-http", "deferred").trigger == "nps_promoter"
     assert pipeline.await_outcome("renewed-by-http", "deferred").trigger == "renewal"
@@ -108,7 +73,7 @@ def test_a_signed_and_a_token_webhook_are_decided(pipeline: Pipeline, door: Door
 
 def test_a_webhook_that_comes_twice_is_one_event(pipeline: Pipeline, door: Door) -> None:
     webhook = a_renewal("renewed-twice", pipeline.now() - MINUTE)
-    assert [door.stripe(webhook), door.stripe(webhook)] == [202, 202]
+    assert [door.signed("stripe", webhook), door.signed("stripe", webhook)] == [202, 202]
     pipeline.await_outcome("renewed-twice", "deferred")
     reader = pipeline.reader("customer-events")
 
@@ -139,15 +104,14 @@ def test_a_batch_of_cloud_events_is_decided(pipeline: Pipeline, door: Door) -> N
         "data": {"response_id": "r1", "score": 9},
     }
     batch = [event, event | {"id": "answer-2", "subject": "another-by-event"}]
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    assert door.post("/events", batch, headers, media_type="application/cloudevents-batch+json") == 202
+    assert door.events(batch, TOKEN) == 202
     for customer in ("content-by-event", "another-by-event"):
         assert pipeline.await_outcome(customer, "deferred").decided_at >= now
 
 
 def test_what_a_vendor_signed_and_nobody_understands_is_a_dead_letter(pipeline: Pipeline, door: Door) -> None:
     body = b'{"object": "something of Stripe\'s future"}'
-    assert door.stripe(body) == 202
+    assert door.signed("stripe", body) == 202
     reader = pipeline.reader("dead-letters")
 
     def letters() -> list[Any]:
@@ -176,7 +140,11 @@ def test_a_topic_that_refuses_a_record_refuses_no_other_after_it(
     for number in range(3):
         small = b'{"event_type": "form_response", "number": %d}' % number
         large = b'{"event_type": "form_response", "fill": "%s"}' % (b"x" * 20_000)
-        assert [door.typeform(small), door.typeform(large), door.typeform(small)] == [202, 413, 202]
+        assert [door.signed("typeform", small), door.signed("typeform", large), door.signed("typeform", small)] == [
+            202,
+            413,
+            202,
+        ]
     assert len(pipeline.read("nps")) == before + 6
 
 

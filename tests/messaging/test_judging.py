@@ -133,3 +133,10 @@ def test_a_report_reads_line_by_line() -> None:
     ]
     assert report.failed == ("expired",)
     assert not report.passed
+
+
+def test_a_report_on_a_worker_that_said_nothing_asks_whether_it_runs() -> None:
+    silent = Finding("expired", "What has expired is dropped.", (), ("no acknowledgement",))
+    first, *_ = str(Report((silent,))).splitlines()
+    assert first == "No acknowledgement at all: does the worker run, and do its topics and its broker match?"
+    assert "at all" not in str(Report((silent,), ("0/7 is undecodable: no JSON",)))

@@ -25,6 +25,9 @@ TEMPLATES = FOLDER / "templates"
 check = module("check_templates")
 catalogue = module("catalogue").Catalogue(TEMPLATES, {"sender": "Robin of Acme", "product": "Acme"})
 
+ANA = {"name": "Ana Example", "language": "en"}
+NOBODY: dict[str, str] = {}
+
 PROMOTER: dict[str, Any] = {"template": "nps", "mode": "direct", "variables": {}, "reason_theme": "time_saved"}
 
 
@@ -85,6 +88,30 @@ def test_the_checker_names_what_is_wrong(copied: Path, file: str, old: str, new:
     assert complaint in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('opening = ["Half a {product"]', "nps.toml: en.in_app.opening: expected '}' before end of string"),
+        ('opening = ["Half a product}"]', "nps.toml: en.in_app.opening: Single '}' encountered in format string"),
+        ('opening = ["{product:d}"]', "cannot be said: Unknown format code 'd'"),
+        ("opening = [", "nps.toml: "),
+    ],
+)
+def test_the_checker_names_the_place_of_a_text_that_is_written_wrongly(copied: Path, text: str, complaint: str) -> None:
+    own = (copied / "nps.toml").read_text()
+    (copied / "nps.toml").write_text(re.sub(r"(?<=\[en\.in_app\]\n)opening = .*", text, own))
+    done = checked(copied)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert complaint in done.stdout
+
+
+def test_the_checker_names_every_file_that_is_missing(copied: Path) -> None:
+    for name in ("frame", "style-soft"):
+        (copied / f"{name}.toml").unlink()
+    assert checked(copied).stdout == f"{copied}/frame.toml: missing\n{copied}/style-soft.toml: missing\n"
+    assert f"{copied}/none/nps.toml: missing" in checked(copied / "none").stdout
+
+
 def test_the_checker_knows_every_template_style_theme_and_channel_of_the_product() -> None:
     policy = Policy()
     assert set(check.TRIGGERS) == {trigger.template for trigger in policy.triggers.values()}
@@ -119,34 +146,34 @@ def test_a_command_of_the_contract_has_all_that_the_wording_needs() -> None:
     [("de", "de"), ("de-AT", "de"), ("fr-CA", "fr"), ("pt", "pt"), ("it", "en"), ("", "en")],
 )
 def test_the_language_falls_back_to_its_base_and_then_to_english(language: str, spoken: str) -> None:
-    assert catalogue.message(PROMOTER, "email", language=language).language == spoken
+    assert catalogue.message(PROMOTER, "email", {"language": language}).language == spoken
 
 
 def test_a_message_is_in_one_language_even_if_only_a_part_of_it_is_missing() -> None:
     expansion = PROMOTER | {"template": "expansion"}
-    assert catalogue.message(expansion, "email", language="fr").language == "en"
-    assert catalogue.message(PROMOTER, "in_app", language="fr").language == "en"
+    assert catalogue.message(expansion, "email", {"language": "fr"}).language == "en"
+    assert catalogue.message(PROMOTER, "in_app", {"language": "fr"}).language == "en"
 
 
 def test_the_reason_somebody_gave_makes_the_question_specific() -> None:
-    message = catalogue.message(PROMOTER, "email", name="Ana Example", language="en")
+    message = catalogue.message(PROMOTER, "email", ANA)
     assert message.text.startswith("Hi Ana,\n\nThank you for the top score you gave Acme.")
     assert message.text.count("the time saved") == 2
-    assert "the time saved" not in catalogue.message(PROMOTER | {"reason_theme": OTHER}, "email").text
+    assert "the time saved" not in catalogue.message(PROMOTER | {"reason_theme": OTHER}, "email", ANA).text
 
 
 def test_the_soft_style_asks_nothing() -> None:
     for language in ("en", "de", "fr", "es", "pt"):
-        message = catalogue.message(PROMOTER | {"mode": "soft"}, "email", language=language)
+        message = catalogue.message(PROMOTER | {"mode": "soft"}, "email", {"language": language})
         assert message.language == language
         assert "?" not in message.text
 
 
 def test_keys_and_ids_are_never_shown_to_a_person() -> None:
     milestone = {"template": "milestone", "mode": "direct", "variables": {"milestone": "unheard-of"}}
-    assert "unheard-of" not in catalogue.message(milestone, "email").text
+    assert "unheard-of" not in catalogue.message(milestone, "email", NOBODY).text
     peer = {"template": "peer", "mode": "value_first", "variables": {"peer_ref": "peer-77", "company": "Initech"}}
-    text = catalogue.message(peer, "email").text
+    text = catalogue.message(peer, "email", NOBODY).text
     assert "peer-77" not in text
     assert "Initech" in text
 
@@ -157,15 +184,17 @@ def test_what_others_wrote_stays_on_one_line_and_is_no_template() -> None:
         "mode": "value_first",
         "variables": {"company": "A\r\nBcc: x {sender}", "challenge": " "},
     }
-    assert "A Bcc: x {sender}" in catalogue.message(peer, "email").text
+    assert "A Bcc: x {sender}" in catalogue.message(peer, "email", NOBODY).text
 
 
 def test_a_trigger_without_wording_of_its_own_is_said_with_the_general_one() -> None:
     own = PROMOTER | {"template": "birthday"}
-    assert catalogue.message(own, "email", language="es").subject == "Una breve pregunta"
-    assert catalogue.message(own | {"template": ""}, "phone").text.startswith("For the call: They know Acme well")
+    assert catalogue.message(own, "email", {"language": "es"}).subject == "Una breve pregunta"
+    assert catalogue.message(own | {"template": ""}, "phone", NOBODY).text.startswith(
+        "For the call: They know Acme well"
+    )
 
 
 def test_a_style_without_wording_is_not_said_in_another() -> None:
     with pytest.raises(KeyError):
-        catalogue.message(PROMOTER | {"mode": "flattery"}, "email")
+        catalogue.message(PROMOTER | {"mode": "flattery"}, "email", NOBODY)

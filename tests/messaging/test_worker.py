@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import time
 from typing import Any
 
 import orjson
@@ -13,8 +14,8 @@ import pytest
 from referral_stream.contracts.adapted import Accepted
 from referral_stream.contracts.inbound import Boundary, adapt
 from referral_stream.contracts.records import RawRecord
-from referral_stream.core.instants import HOUR, MINUTE, rfc3339
-from tests.messaging.example import FOLDER, module
+from referral_stream.core.instants import HOUR, MINUTE, SECOND, rfc3339
+from tests.messaging.example import module
 
 worker = module("worker")
 senders = module("senders")
@@ -37,7 +38,7 @@ class Outbox:
     dies_after: bool = False
     sent: list[tuple[str, str]] = field(default_factory=list)
 
-    def __call__(self, channel: str, command: str, _person: Any, _subject: str, _text: str) -> None:
+    def __call__(self, channel: str, command: str, _person: Any, _message: Any) -> None:
         if self.raises is not None:
             raise self.raises
         self.sent.append((channel, command))
@@ -70,17 +71,27 @@ def outboxes() -> dict[str, Outbox]:
 
 @pytest.fixture
 def working(tmp_path: Path, outboxes: dict[str, Outbox]) -> Any:
-    catalogue = module("catalogue").Catalogue(FOLDER / "templates", {"sender": "Robin", "product": "Acme"})
-    memory = module("memory").Memory(tmp_path / "memory.sqlite", worker.now())
-    return worker.Worker(memory, catalogue, PEOPLE, outboxes)
+    working = worker.Worker({"MEMORY_FILE": str(tmp_path / "memory.sqlite")})
+    working.people, working.senders = PEOPLE, outboxes
+    return working
+
+
+def now() -> int:
+    """Epoch ms."""
+    return round(time() * SECOND)
+
+
+def statuses(working: Any) -> list[tuple[str, str]]:
+    """(command, status) of all that is still to be reported."""
+    return [(command["id"], command["status"]) for command in working.memory.unreported()]
 
 
 async def after_delivery(working: Any, **changes: Any) -> str:
     """The status of the command after one turn with it."""
-    working.remember(Record(orjson.dumps(a_command(worker.now(), **changes))))
-    await working.deliver(working.memory.next())
-    (command,) = working.memory.unreported()
-    return str(command.status)
+    working.remember(Record(orjson.dumps(a_command(now(), **changes))))
+    await working.deliver(working.memory.due(time()))
+    ((_, status),) = statuses(working)
+    return status
 
 
 async def test_the_first_channel_that_works_is_used_and_no_other(working: Any, outboxes: dict[str, Outbox]) -> None:
@@ -105,19 +116,21 @@ async def test_it_has_failed_when_no_channel_is_left(working: Any, outboxes: dic
 async def test_a_service_that_is_away_is_tried_again_some_seconds_later(
     working: Any, outboxes: dict[str, Outbox]
 ) -> None:
-    outboxes["email"].raises = senders.NotNow("away")
-    before = worker.now()
+    outboxes["email"].raises = ConnectionRefusedError("away")
+    before = time()
     assert await after_delivery(working) == "accepted"
-    assert working.memory.next().due >= before + worker.RETRY_MS
+    assert working.memory.due(before + worker.RETRY_SECONDS - 0.001) is None
+    assert working.memory.due(time() + worker.RETRY_SECONDS)["id"] == "cmd-1"
     assert outboxes["in_app"].sent == [], "another channel is no remedy for a service that will be back"
 
 
-async def test_what_expires_while_it_waits_is_dropped(working: Any, outboxes: dict[str, Outbox]) -> None:
-    now = worker.now()
-    working.memory.accept("cmd-1", "cus-1", now - MINUTE, now - 1, '{"channels": ["email"]}', now - HOUR)
-    await working.deliver(working.memory.next())
-    assert [command.status for command in working.memory.unreported()] == ["dropped_expired"]
-    assert outboxes["email"].sent == []
+@pytest.mark.parametrize(("left", "status"), [(-1, "dropped_expired"), (0, "dropped_expired"), (MINUTE, "sent")])
+async def test_nothing_is_sent_from_the_instant_on_at_which_it_expires(
+    working: Any, outboxes: dict[str, Outbox], left: int, status: str
+) -> None:
+    start = now()
+    assert await after_delivery(working, not_before=rfc3339(start - HOUR), expires_at=rfc3339(start + left)) == status
+    assert len(outboxes["email"].sent) == (status == "sent")
 
 
 async def test_who_dies_after_sending_sends_again_under_the_same_id_and_reports_it_once(
@@ -127,13 +140,24 @@ async def test_who_dies_after_sending_sends_again_under_the_same_id_and_reports_
     with pytest.raises(Death):
         await after_delivery(working)
     outboxes["email"].dies_after = False
-    await working.deliver(working.memory.next())
+    await working.deliver(working.memory.due(time()))
     assert outboxes["email"].sent == [("email", "cmd-1"), ("email", "cmd-1")]
-    assert [(command.id, command.status) for command in working.memory.unreported()] == [("cmd-1", "sent")]
+    assert statuses(working) == [("cmd-1", "sent")]
 
 
-async def test_a_style_nobody_has_words_for_fails_instead_of_stopping_the_worker(working: Any) -> None:
-    assert await after_delivery(working, mode="flattery") == "failed"
+@pytest.mark.parametrize(
+    "changes",
+    [{"mode": "flattery"}, {"variables": ["csat"]}, {"template": "feedback", "variables": {"kind": {"is": "csat"}}}],
+    ids=["a style of a later version", "variables without names", "a variable that is no text"],
+)
+async def test_what_cannot_be_said_fails_instead_of_stopping_the_worker(working: Any, changes: dict[str, Any]) -> None:
+    assert await after_delivery(working, **changes) == "failed"
+
+
+@pytest.mark.parametrize("text", ["Only for {nobody}.", "Half a {placeholder"])
+async def test_a_text_that_cannot_be_filled_in_fails_instead_of_stopping_the_worker(working: Any, text: str) -> None:
+    working.catalogue.files["nps"] = {language: {"email": {"opening": [text]}} for language in ("de", "en")}
+    assert await after_delivery(working, channels=["email"]) == "failed"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +189,7 @@ def test_a_broken_record_is_skipped_with_its_place_and_without_its_words(
 
 @pytest.mark.parametrize("kind", ["referral.decision.made", "referral.of.a.later.version"])
 def test_what_is_no_command_is_left_alone(working: Any, caplog: pytest.LogCaptureFixture, kind: str) -> None:
-    working.remember(Record(orjson.dumps(a_command(worker.now()) | {"type": kind})))
+    working.remember(Record(orjson.dumps(a_command(now()) | {"type": kind})))
     assert working.memory.unreported() == []
     assert caplog.messages == []
 
@@ -179,12 +203,12 @@ async def test_the_log_names_the_command_and_the_channel_and_no_person(
 
 
 def test_an_acknowledgement_is_what_the_pipeline_reads(working: Any) -> None:
-    now = worker.now()
-    working.remember(Record(orjson.dumps(a_command(now))))
+    started = now()
+    working.remember(Record(orjson.dumps(a_command(started))))
     (command,) = working.memory.unreported()
     value = worker.acknowledgement(command)
-    record = RawRecord(topic="responses", partition=0, offset=0, timestamp=now, key=b"cus-1", value=value)
-    adapted = adapt(record, now + MINUTE, Boundary(b"key"))
+    record = RawRecord(topic="responses", partition=0, offset=0, timestamp=started, key=b"cus-1", value=value)
+    adapted = adapt(record, started + MINUTE, Boundary(b"key"))
     assert isinstance(adapted, Accepted)
     (event,) = adapted.events
     assert (event.type, event.subject, event.source, event.flags) == (
@@ -193,6 +217,6 @@ def test_an_acknowledgement_is_what_the_pipeline_reads(working: Any) -> None:
         "messaging-worker",
         (),
     )
-    assert event.time == command.changed
+    assert event.time == int(command["changed"] * SECOND)
     assert (event.data.command_id, event.data.status) == ("cmd-1", "accepted")
     assert worker.acknowledgement(command) == value
