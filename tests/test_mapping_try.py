@@ -91,3 +91,15 @@ def test_a_replay_reads_with_mappings_too(tmp_path: Path) -> None:
 
     assert "1 events" in events(tmp_path / "mappings.toml")
     assert "0 events" in events(toml)
+
+
+def test_paths_and_questions_of_the_file_count_in_a_trial(tmp_path: Path) -> None:
+    response = {
+        "data": {"id": "r-1", "contact": {"id": "c"}, "data": {"joy": 4, "team": "acme"}},
+        "event": "responseFinished",
+    }
+    toml = '[customer_paths]\nformbricks = ["data.data.team"]\n[questions.formbricks]\njoy = "csat/5"\n'
+    _, _, event, *body = attempt(tmp_path, response, toml).output.splitlines()
+    told = json.loads("\n".join(body))
+    assert (event, told["subject"]) == ("event csat.responded", "acme")
+    assert told["data"] == {"response_id": "r-1:joy", "score": 4.0, "scale_max": 5.0}

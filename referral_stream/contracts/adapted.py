@@ -58,4 +58,5 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     time: int | str | None
     account: str | None = None
     timezone: str | None = None
+    traceparent: str | None = None
     historical: bool = False

@@ -31,12 +31,18 @@ _OURS = (
     "attempt",
     "dead-letter-id",
 )
+_RESERVED = frozenset({*_OURS, PAYLOAD_OMITTED_HEADER})
+_KEPT = "original-"
+"""Before the name of a record's own header that a header of the letter is called as well."""
 _MAX_ERROR = 2_000
 _ATTEMPT_DIGITS = 9
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A record for ``dead-letters``: key and value as they came, the original headers followed by ours."""
+    """A record for ``dead-letters``: key and value as they came, the original headers followed by ours.
+
+    An original header that is called like one of ours is kept as ``original-NAME``.
+    """
 
     key: bytes | None
     value: bytes | None
@@ -69,8 +75,9 @@ def dead_letter(record: RawRecord, *, error: str, stage: Stage, occurred_at: int
         str(attempt),
         derived_id("dead-letter", record.topic, record.partition, record.offset, stage),
     )
-    # Headers of ours on the record itself are those of an earlier letter: what counts now is this failure.
-    kept = tuple((name, value) for name, value in record.headers if name not in _OURS)
+    # On a record of ours, the attempt is what a replay wrote: the letter says it itself.
+    own = {ATTEMPT_HEADER} if stage != "ingest" else frozenset[str]()
+    kept = tuple((_kept_name(name), value) for name, value in record.headers if name not in own)
     added = tuple((name, value.encode("utf-8", "replace")) for name, value in zip(_OURS, ours, strict=True))
     return DeadLetter(key=record.key, value=record.value, headers=kept + added)
 
@@ -113,8 +120,25 @@ def original(letter: RawRecord) -> RawRecord:
         timestamp=_number(letter, "source-timestamp"),
         key=letter.key,
         value=letter.value,
-        headers=tuple((name, value) for name, value in letter.headers if name not in _OURS),
+        headers=tuple((_own_name(name), value) for name, value in letter.headers if name.lower() not in _RESERVED),
     )
+
+
+def _kept_name(name: str) -> str:
+    """The name of a record's own header on its letter; one more prefix for what has the prefix already."""
+    return f"{_KEPT}{name}" if _meant(name) in _RESERVED else name
+
+
+def _own_name(name: str) -> str:
+    """The name of a letter's header on its record again."""
+    return name[len(_KEPT) :] if name.lower().startswith(_KEPT) and _meant(name) in _RESERVED else name
+
+
+def _meant(name: str) -> str:
+    meant = name.lower()
+    while meant.startswith(_KEPT):
+        meant = meant[len(_KEPT) :]
+    return meant
 
 
 def failure(letter: RawRecord) -> Failure:

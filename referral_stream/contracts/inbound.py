@@ -9,17 +9,16 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 from pydantic import ValidationError
 
 from referral_stream.contracts import mapping
 from referral_stream.contracts.adapted import Accepted, Adapted, Refused, Skipped, Webhook
-from referral_stream.contracts.adapters import BY_NAME, REGISTRY, Adapter, Payload, Reading
+from referral_stream.contracts.adapters import BY_NAME, Adapter, Payload, Reading, candidates
 from referral_stream.contracts.adapters.reading import text_at
 from referral_stream.contracts.adapters.surveys import scale_of
 from referral_stream.contracts.bodies import FACT_BODIES, explain, is_too_deep, json_problem
@@ -34,7 +33,6 @@ from referral_stream.core.events import (
     WITHOUT_SUBJECT,
     AskAnswered,
     Commented,
-    Data,
     Event,
     ProfileChanged,
     ReferralGiven,
@@ -59,8 +57,8 @@ class Boundary:
     ``adapters`` names a vendor adapter per topic (without ``prefix``), ``customer_paths`` replaces, per adapter, where
     the customer id is looked for, ``questions`` says, per adapter, which scale a survey's question has (question →
     ``nps``, ``csat/5``, ``comment``, ``ignore``); ``backfill_topics`` carry history only; ``mappings`` are the team's
-    own, which come before an adapter's reading. Raises ValueError for an adapter nobody wrote and for a scale that is
-    none.
+    own, which come before an adapter's reading; paths and questions in their file count where none are given here.
+    Raises ValueError for an adapter nobody wrote and for a scale that is none.
     """
 
     email_key: bytes = field(repr=False)
@@ -71,6 +69,7 @@ class Boundary:
     backfill_topics: frozenset[str] = frozenset()
     mappings: Mappings = mapping.NONE
     max_record_bytes: int = MAX_RECORD_BYTES
+    readings: Mapping[str, Reading] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in (*self.adapters.values(), *self.customer_paths, *self.questions):
@@ -79,6 +78,15 @@ class Boundary:
         for scales in self.questions.values():
             for scale in scales.values():
                 scale_of(scale)
+        paths = {name: adapter.customer_paths for name, adapter in BY_NAME.items()}
+        paths |= {mapping.CLOUD_EVENTS: (), mapping.PLAIN: (), **self.mappings.customer_paths, **self.customer_paths}
+        questions = {**self.mappings.questions, **self.questions}
+        readings = {name: Reading(self.email_key, at, questions.get(name, {})) for name, at in paths.items()}
+        object.__setattr__(self, "readings", readings)
+
+
+EventTime: TypeAlias = tuple[int, tuple[str, ...]]
+"""When an event was, and what had to be mended of that."""
 
 
 def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
@@ -166,16 +174,15 @@ def _cloud_event(
     event = _event(
         kind,
         data,
+        _event_time(time, record, now),
         record,
-        now,
-        boundary,
         id=attributes.get("id"),
         source=attributes.get("source") or record.topic.removeprefix(boundary.prefix),
         subject=attributes.get("subject"),
-        time=time,
         account=attributes.get("accountid"),
         timezone=attributes.get("timezone"),
         traceparent=attributes.get("traceparent"),
+        historical=_is_history(record, boundary),
     )
     return event if isinstance(event, Refused) else Accepted((event,))
 
@@ -198,9 +205,10 @@ def _mapped_cloud_event(
         time=text_at(event, "time"),
         account=text_at(event, "accountid"),
         timezone=text_at(event, "timezone"),
+        traceparent=text_at(event, "traceparent"),
     )
     source = (text_at(event, "source") or _topic(record, boundary))[:MAX_ID]
-    webhook = mapping.mapped(rules, event, own, None, _reading(mapping.CLOUD_EVENTS, (), boundary).email_hmac)
+    webhook = mapping.mapped(rules, event, own, None, boundary.readings[mapping.CLOUD_EVENTS].email_hmac)
     return _whole(webhook, source, record, now, boundary)
 
 
@@ -211,7 +219,7 @@ def _mapped_object(body: Any, record: RawRecord, now: int, boundary: Boundary) -
     if not rules:
         return None
     nothing = Skipped("no_customer")
-    webhook = mapping.mapped(rules, body, nothing, None, _reading(mapping.PLAIN, (), boundary).email_hmac)
+    webhook = mapping.mapped(rules, body, nothing, None, boundary.readings[mapping.PLAIN].email_hmac)
     return _whole(webhook, topic, record, now, boundary)
 
 
@@ -223,15 +231,6 @@ def _whole(
         return webhook
     made = _webhook_events(webhook, source, "", record, now, boundary)
     return made if isinstance(made, Refused) else Accepted(tuple(made))
-
-
-def _reading(adapter: str, customer_paths: tuple[str, ...], boundary: Boundary) -> Reading:
-    """What this deployment tells an adapter."""
-    return Reading(
-        boundary.email_key,
-        boundary.customer_paths.get(adapter, customer_paths),
-        boundary.questions.get(adapter, _NO_QUESTIONS),
-    )
 
 
 def _topic(record: RawRecord, boundary: Boundary) -> str:
@@ -258,7 +257,7 @@ def _vendor(body: dict[str, Any] | list[Any], record: RawRecord, now: int, bound
         by_rule = _mapped_object(body, record, now, boundary) if found.cause == "unrecognised" else None
         return found if by_rule is None else by_rule
     adapter, parts = found
-    reading = _reading(adapter.name, adapter.customer_paths, boundary)
+    reading = boundary.readings[adapter.name]
     is_mapped = adapter.name in boundary.mappings.by_adapter
     events: dict[str, Event] = {}
     skipped: Skipped | None = None
@@ -285,7 +284,6 @@ def _vendor(body: dict[str, Any] | list[Any], record: RawRecord, now: int, bound
     return skipped or Refused("unrecognised", _UNRECOGNISED)
 
 
-_NO_QUESTIONS: Mapping[str, str] = {}
 _UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
 
 
@@ -303,7 +301,7 @@ def _adapter_for(
     configured = boundary.adapters.get(record.topic.removeprefix(boundary.prefix))
     if configured is not None and (parts := BY_NAME[configured].parts(body)):
         return BY_NAME[configured], parts
-    for adapter in REGISTRY:
+    for adapter in candidates(body):
         if parts := adapter.parts(body):
             return adapter, parts
     if type(body) is list:
@@ -319,25 +317,25 @@ def _webhook_events(
         if value is not None and len(value) > MAX_ID:
             return Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
     base = webhook.id or f"{_position_id(record)}{place}"
+    historical = webhook.historical or _is_history(record, boundary)
+    when = _event_time(webhook.time, record, now)
+    is_alone = len(webhook.facts) == 1
     events: list[Event] = []
-    times: Counter[str] = Counter()
+    counts: dict[str, int] = {}
     for fact in webhook.facts:
-        times[fact.type] += 1
-        name = fact.type if times[fact.type] == 1 else f"{fact.type}#{times[fact.type]}"
+        counts[fact.type] = nth = counts.get(fact.type, 0) + 1
         event = _event(
             fact.type,
             fact.data,
+            when if fact.time is None else _event_time(fact.time, record, now),
             record,
-            now,
-            boundary,
-            id=base if len(webhook.facts) == 1 else f"{base}#{name}",
+            id=base if is_alone else f"{base}#{fact.type}" if nth == 1 else f"{base}#{fact.type}#{nth}",
             source=source,
             subject=webhook.subject,
-            time=webhook.time if fact.time is None else fact.time,
             account=webhook.account,
             timezone=webhook.timezone,
-            traceparent=None,
-            historical=webhook.historical,
+            traceparent=webhook.traceparent,
+            historical=historical,
         )
         if isinstance(event, Refused):
             return event
@@ -345,23 +343,26 @@ def _webhook_events(
     return events
 
 
+def _is_history(record: RawRecord, boundary: Boundary) -> bool:
+    """Whether a record says so, or its topic carries nothing else."""
+    return record.historical or _topic(record, boundary) in boundary.backfill_topics
+
+
 def _event(
     kind: str,
     data: Any,
+    when: EventTime | Refused,
     record: RawRecord,
-    now: int,
-    boundary: Boundary,
     *,
     id: str | None,
     source: str,
     subject: Any,
-    time: str | int | None,
     account: str | None,
     timezone: Any,
     traceparent: Any,
-    historical: bool = False,
+    historical: bool,
 ) -> Event | Refused:
-    """One event of a known type. Attributes are what the producer gave, else None; a number as ``time`` is epoch ms."""
+    """One event of a known type. Attributes are what the producer gave, else None; a fault of ``when`` is told last."""
     if kind in WITHOUT_SUBJECT:
         subject = ""
     elif subject is None or subject == "":
@@ -376,14 +377,16 @@ def _event(
         body = FACT_BODIES[kind](data)
     except ValidationError as error:
         return Refused("invalid", explain(error))
-    clock = _event_time(time, record, now)
-    if isinstance(clock, Refused):
-        return clock
-    instant, flags = clock
+    if isinstance(when, Refused):
+        return when
+    instant, flags = when
     if timezone is not None and not (type(timezone) is str and zones.is_zone(timezone)):
         timezone, flags = None, _flagged(flags, "timezone_invalid")
-    if kind in _MENDED:
-        body, flags = _mended(body, flags)
+    mend = _MENDS.get(kind)
+    if mend is not None and (mended := mend(body)):
+        # Validated once more: that costs less than a copy of the body.
+        body = FACT_BODIES[kind](data | mended)
+        flags = _flagged(flags, "timezone_invalid") if "time_zone" in mended else flags
     return Event(
         id=id or _position_id(record),
         source=source,
@@ -394,23 +397,20 @@ def _event(
         account=account,
         timezone=timezone,
         traceparent=_trace(traceparent, record),
-        historical=(
-            historical or record.historical or record.topic.removeprefix(boundary.prefix) in boundary.backfill_topics
-        ),
+        historical=historical,
         flags=flags,
     )
 
 
-def _event_time(given: str | int | None, record: RawRecord, now: int) -> tuple[int, tuple[str, ...]] | Refused:
-    """The clock rules (semantics §3, §10): event time and what had to be mended."""
+def _event_time(given: str | int | None, record: RawRecord, now: int) -> EventTime | Refused:
+    """The clock rules (semantics §3, §10). A number is epoch ms, None what the producer did not say."""
     stamp = record.timestamp if record.timestamp >= 0 else now
     flags: tuple[str, ...] = ()
     if given is None:
         instant, flags = stamp, ("time_missing",)
     elif isinstance(given, str):
         try:
-            # RFC 3339 allows a small z, which ISO 8601 parsers refuse.
-            instant, naive = parse_instant(given.upper() if given[-1:] == "z" else given)
+            instant, naive = parse_instant(given)
         except (ValueError, OverflowError):
             return Refused("invalid", "time: must be RFC 3339")
         if naive:
@@ -426,37 +426,46 @@ def _event_time(given: str | int | None, record: RawRecord, now: int) -> tuple[i
     return instant, flags
 
 
-def _mended(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...]]:
-    """Free text and third parties' names stay outside; an unknown time zone is as good as none."""
-    match body:
-        case Commented():
-            # A theme of the producer's own would be a way in for free text.
-            own = body.theme if body.theme in THEMES else None
-            said = OTHER if body.comment and not body.comment.isspace() else None
-            theme = theme_of(body.comment or "") or own or said
-            return body.model_copy(update={"comment": None, "theme": theme}), flags
-        case AskAnswered():
-            return body.model_copy(update={"text": None}), flags
-        case ReferralGiven():
-            contact = body.contact.model_copy(update={"name": None, "company": None})
-            return body.model_copy(update={"contact": contact}), flags
-        case ProfileChanged(time_zone=str(name)) if not zones.is_zone(name):
-            return body.model_copy(update={"time_zone": None}), _flagged(flags, "timezone_invalid")
-        case _:
-            return body, flags
+def _without_words(body: Commented) -> dict[str, Any]:
+    """A comment's theme instead of it. A theme of the producer's own would be a way in for free text."""
+    said = body.comment
+    own = body.theme if body.theme in THEMES else None
+    if said is not None:
+        return {"comment": None, "theme": theme_of(said) or own or (OTHER if said.strip() else None)}
+    return {} if body.theme == own else {"theme": own}
 
 
-_MENDED = frozenset(
-    fact.type for fact in FACTS if issubclass(fact, (Commented, AskAnswered, ReferralGiven, ProfileChanged))
-)
-"""Types that :func:`_mended` may change."""
+def _without_text(body: AskAnswered) -> dict[str, Any]:
+    return {} if body.text is None else {"text": None}
+
+
+def _without_names(body: ReferralGiven) -> dict[str, Any]:
+    """Third parties' names stay outside."""
+    contact = body.contact
+    return {"contact": {"ref": contact.ref, "consented": contact.consented}}
+
+
+def _with_a_known_zone(body: ProfileChanged) -> dict[str, Any]:
+    """A time zone that nobody knows is as good as none."""
+    return {} if body.time_zone is None or zones.is_zone(body.time_zone) else {"time_zone": None}
+
+
+_MENDS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    **{fact.type: _without_words for fact in FACTS if issubclass(fact, Commented)},
+    AskAnswered.type: _without_text,
+    ReferralGiven.type: _without_names,
+    ProfileChanged.type: _with_a_known_zone,
+}
+"""Type → the fields of its body that may not stay as they came, as they have to be instead."""
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def _trace(given: Any, record: RawRecord) -> str | None:
     """The W3C trace context: the event's own, else the record's header (tracing libraries write that one)."""
-    if given is None and record.headers:
+    if given is None:
+        if not record.headers:
+            return None
         given = record.header("traceparent")
     return given if type(given) is str and _TRACEPARENT.fullmatch(given) else None
 

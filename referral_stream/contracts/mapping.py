@@ -9,6 +9,7 @@ Reading the file: :mod:`referral_stream.contracts.mapping_file`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -96,9 +97,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Mappings:
-    """All rules of a deployment, in the order of the file."""
+    """All that a deployment's mapping file says: its rules, in the order of the file, and what it tells adapters.
+
+    ``customer_paths``: per adapter, where the customer's id is looked for; ``questions``: per adapter, the scale of a
+    survey's question (see ``contracts.inbound.Boundary``).
+    """
 
     rules: tuple[Rule, ...] = ()
+    customer_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     by_adapter: Mapping[str, tuple[Rule, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -192,6 +199,25 @@ def value_at(payload: Any, path: Path) -> Any:
 
 
 _MAX_INDEX_DIGITS = 6
+
+
+def parse_path(text: str) -> Path:
+    """``$.properties['a.b'].items[0]`` → its steps; the ``$.`` may be left out. Raises ValueError."""
+    rest = text.removeprefix("$") if text.startswith(("$.", "$[")) else text
+    rest = rest.removeprefix(".")
+    steps, position = [], 0
+    while position < len(rest):
+        step = _STEP.match(rest, position)
+        if step is None:
+            break
+        steps.append(next(found for found in step.groups() if found is not None))
+        position = step.end()
+    if not steps or position < len(rest) or text == "$":
+        raise ValueError("not a path; write $.properties.name, $.items[0] or $.properties['a.b']")
+    return tuple(steps)
+
+
+_STEP = re.compile(r"\.?([^.\[\]'\"]+)|\[(\d+)\]|\['([^']+)'\]")
 
 
 def cast_to(cast: Cast, value: Any, email_hmac: Hash) -> Scalar:

@@ -6,7 +6,6 @@ name, its type, whether it is missing) is checked when the file is read.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path as FilePath
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Final, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from referral_stream.contracts.adapter_tables import CUSTOMER_PATHS, QUESTIONS, read_customer_paths, read_questions
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.mapping import (
     CASTS,
@@ -28,11 +28,13 @@ from referral_stream.contracts.mapping import (
     Scalar,
     Taken,
     Template,
+    parse_path,
 )
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
 from referral_stream.core.spelling import did_you_mean
 
 TABLE: Final = "mapping"
+_TABLES: Final = (TABLE, CUSTOMER_PATHS, QUESTIONS)
 SOURCES: Final = (*BY_NAME, CLOUD_EVENTS, PLAIN)
 """What ``when.adapter`` may be."""
 TYPES: Final = {name: model for name, model in FACT_TYPES.items() if name not in WITHOUT_SUBJECT}
@@ -45,7 +47,6 @@ _OPERATORS: Final = frozenset({"in", "exists"})
 _SAMPLES: Final[Mapping[Cast, Scalar]] = {
     "int": 1, "float": 1.0, "bool": True, "str": "x", "email_hmac": "0" * 64,
 }  # fmt: skip
-_STEP = re.compile(r"\.?([^.\[\]'\"]+)|\[(\d+)\]|\['([^']+)'\]")
 
 
 class MappingProblem(Exception):
@@ -67,7 +68,7 @@ def read_mappings(file: FilePath) -> Mappings:
 
 def build_mappings(given: Mapping[str, Any], name: str = "mappings") -> Mappings:
     """The mappings of parsed TOML. Raises MappingProblem."""
-    faults = [f"{key}: unknown key; {did_you_mean(key, [TABLE])}" for key in given if key != TABLE]
+    faults = [f"{key}: unknown key; {did_you_mean(key, _TABLES)}" for key in given if key not in _TABLES]
     tables = given.get(TABLE, [])
     rules = []
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
@@ -77,25 +78,11 @@ def build_mappings(given: Mapping[str, Any], name: str = "mappings") -> Mappings
             reading = _Reading(table, number)
             rules.append(reading.rule())
             faults += reading.faults
+    customer_paths = read_customer_paths(given.get(CUSTOMER_PATHS, {}), faults)
+    questions = read_questions(given.get(QUESTIONS, {}), faults)
     if faults:
         raise MappingProblem(name, faults)
-    return Mappings(tuple(rules))
-
-
-def parse_path(text: str) -> Path:
-    """``$.properties['a.b'].items[0]`` → its steps; the ``$.`` may be left out. Raises ValueError."""
-    rest = text.removeprefix("$") if text.startswith(("$.", "$[")) else text
-    rest = rest.removeprefix(".")
-    steps, position = [], 0
-    while position < len(rest):
-        step = _STEP.match(rest, position)
-        if step is None:
-            break
-        steps.append(next(found for found in step.groups() if found is not None))
-        position = step.end()
-    if not steps or position < len(rest) or text == "$":
-        raise ValueError("not a path; write $.properties.name, $.items[0] or $.properties['a.b']")
-    return tuple(steps)
+    return Mappings(tuple(rules), customer_paths, questions)
 
 
 class _Reading:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 RULES: dict[str, tuple[str, ...]] = {
     "support": (
@@ -75,7 +76,7 @@ OTHER = "other"
 THEMES: tuple[str, ...] = (*RULES, OTHER)
 """Every theme there is; nothing else may stand in a ``theme`` field."""
 
-_NEGATIONS = frozenset({
+NEGATIONS = frozenset({
     "not", "never", "hardly", "isnt", "arent", "wasnt", "doesnt", "dont", "didnt", "cant", "lacks", "lacking",
     "nicht", "kein", "keine", "keinen", "nie", "kaum",
     "pas", "jamais", "aucun", "aucune",
@@ -88,18 +89,19 @@ _READ = 4_000
 """Characters looked at: a reason to like us stands early, and a pasted novel must cost no more than a comment."""
 
 
+@lru_cache(maxsize=1)
 def theme_of(comment: str) -> str | None:
-    """The theme most spoken of in the comment, or None when no rule finds one."""
-    words = _WORD.findall(_fold(comment[:_READ]))
-    text = " ".join(words)
-    hits = dict.fromkeys(THEMES, 0)
+    """The theme most spoken of in the comment, or None when no rule finds one.
+
+    The last answer is remembered, and no more: the answers of one survey response share its comment.
+    """
+    text = " ".join(_WORD.findall(_fold(comment[:_READ])))
+    hits: dict[str, int] = {}
     for match in _PATTERN.finditer(text):
-        before = text[: match.start()].split()[-_REACH:]
-        theme = match.lastgroup
-        if theme is not None and _NEGATIONS.isdisjoint(before):
-            hits[theme] += 1
-    best = max(THEMES, key=hits.__getitem__)
-    return best if hits[best] else None
+        theme = _GROUPS[match.lastindex or 0]
+        if NEGATIONS.isdisjoint(text[: match.start()].split()[-_REACH:]):
+            hits[theme] = hits.get(theme, 0) + 1
+    return max(THEMES, key=lambda theme: hits.get(theme, 0)) if hits else None
 
 
 def _fold(text: str) -> str:
@@ -107,17 +109,27 @@ def _fold(text: str) -> str:
     bare = text.casefold()
     if not bare.isascii():
         bare = "".join(c for c in unicodedata.normalize("NFKD", bare) if not unicodedata.combining(c))
-    return _CONTRACTED.sub("nt", bare)
+    return _CONTRACTED.sub("nt", bare) if "'" in bare or "’" in bare else bare
 
 
-def _compiled() -> re.Pattern[str]:
-    def alternatives(entries: tuple[str, ...]) -> str:
-        return "|".join(re.escape(entry).replace(r"\*", r"\w*") for entry in entries)
+def _compiled() -> tuple[re.Pattern[str], list[str]]:
+    """A pattern for every entry, and the theme of each of its groups.
 
-    groups = (f"(?P<{theme}>{alternatives(entries)})" for theme, entries in RULES.items())
-    return re.compile(rf"\b(?:{'|'.join(groups)})\b")
+    Alternatives stand by their first letter, so that a word is held against few; within a letter in the rules' order.
+    """
+    letters: dict[str, dict[str, list[str]]] = {}
+    for theme, entries in RULES.items():
+        for entry in entries:
+            rest = re.escape(entry[1:]).replace(r"\*", r"\w*")
+            letters.setdefault(entry[0], {}).setdefault(theme, []).append(rest)
+    alternatives, groups = [], [OTHER]
+    for letter, themes in letters.items():
+        rows = ("|".join(rests) for rests in themes.values())
+        alternatives.append(f"{letter}(?:({')|('.join(rows)}))")
+        groups += themes
+    return re.compile(rf"\b(?:{'|'.join(alternatives)})\b"), groups
 
 
 _WORD = re.compile(r"[^\W_]+")
 _CONTRACTED = re.compile(r"n['’]t\b")
-_PATTERN = _compiled()
+_PATTERN, _GROUPS = _compiled()

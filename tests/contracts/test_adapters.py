@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from referral_stream.contracts.adapters import BY_NAME, REGISTRY
+from referral_stream.contracts.adapters import BY_NAME, REGISTRY, candidates
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound import Boundary
 from referral_stream.core.events import NpsResponded
@@ -28,6 +31,7 @@ from tests.contracts.building import (
     sample,
     skipped,
 )
+from tests.contracts.fuzz import gathered, mutated
 
 ANA = email_hmac("ana@customer.example", KEY)
 
@@ -520,3 +524,16 @@ def test_an_anonymous_visitor_is_nobody_we_know() -> None:
 
 def test_a_cloud_event_of_type_track_is_no_segment_call() -> None:
     assert skipped(read(cloud_event("track", userId="u1"))).reason == "unknown_type"
+
+
+MATERIAL = gathered()
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.integers(0, 2**32))
+def test_who_recognises_a_body_is_asked_about_it(number: int) -> None:
+    """By its marks: else nobody would ever learn that it is theirs."""
+    body = mutated(MATERIAL.bodies[number % len(MATERIAL.bodies)], Random(number), MATERIAL)
+    asked = candidates(body)
+    assert [adapter.name for adapter in REGISTRY if adapter.parts(body) and adapter not in asked] == []
+    assert [adapter.name for adapter in asked] == [adapter.name for adapter in REGISTRY if adapter in asked]

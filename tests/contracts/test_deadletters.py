@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from referral_stream.contracts.deadletters import (
+    PAYLOAD_OMITTED_HEADER,
     DeadLetter,
     Failure,
     Replayed,
@@ -69,6 +72,41 @@ def test_a_second_failure_replaces_the_headers_of_the_first() -> None:
     again = dead_letter(stored(first, offset=8), error="second", stage="decide", occurred_at=NOW + 1, attempt=2)
     assert [value for name, value in again.headers if name == "error"] == [b"second"]
     assert [value for name, value in again.headers if name == "source-topic"] == [b"dead-letters"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ("error", "Error", "stage", "attempt", "dead-letter-id", "payload-omitted", "original-error",
+                 "original-original-Stage", "original-", "original-x", "x"),
+            ),
+            st.binary(max_size=4),
+        ),
+        max_size=6,
+    )
+)  # fmt: skip
+def test_a_producers_headers_come_back_whatever_their_names(headers: list[tuple[str, bytes]]) -> None:
+    spoilt = msgspec.structs.replace(SPOILT, headers=tuple(headers))
+    letter = stored(dead_letter(spoilt, error="invalid: x", stage="ingest", occurred_at=NOW, attempt=2))
+    assert original(letter) == spoilt
+    told = failure(letter)
+    assert (told.error, told.stage, told.attempt) == ("invalid: x", "ingest", 2)
+
+
+def test_a_producers_header_of_a_name_of_ours_is_kept_beside_ours() -> None:
+    spoilt = msgspec.structs.replace(SPOILT, headers=(("error", b"E42"), ("payload-omitted", b"no")))
+    letter = dead_letter(spoilt, error="invalid: x", stage="ingest", occurred_at=NOW)
+    assert letter.headers[:2] == (("original-error", b"E42"), ("original-payload-omitted", b"no"))
+    assert [value for name, value in letter.headers if name == "error"] == [b"invalid: x"]
+    assert stored(letter).header(PAYLOAD_OMITTED_HEADER) is None
+
+
+def test_the_attempt_that_a_replay_wrote_on_our_record_is_told_once() -> None:
+    ours = msgspec.structs.replace(SPOILT, headers=(("now", b"1"), ("attempt", b"2")))
+    letter = stored(dead_letter(ours, error="e", stage="decide", occurred_at=NOW, attempt=attempt_of(ours)))
+    assert original(letter).headers == (("now", b"1"),)
+    assert failure(letter).attempt == 2
 
 
 def test_the_id_is_that_of_position_and_stage() -> None:

@@ -305,3 +305,14 @@ def test_any_payload_under_any_mapping_is_answered_with_a_value(
     if isinstance(adapted, Accepted):
         for event in adapted.events:
             assert decode_event(encode_event(event)) == event
+
+
+def test_a_mapped_cloud_event_carries_its_trace_on() -> None:
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    toml = rule('adapter = "cloudevents", type = "com.example.saved"', 'type = "goal.achieved"\ndata.goal = "g"')
+    event = cloud_event("com.example.saved", {}, traceparent=trace)
+    assert only(read(toml, event)).traceparent == trace
+    assert only(read(toml, event | {"traceparent": "00-x"})).traceparent is None
+    assert only(
+        read(toml, cloud_event("com.example.saved", {}), headers=(("traceparent", trace.encode()),))
+    ).traceparent

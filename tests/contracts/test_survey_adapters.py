@@ -350,12 +350,24 @@ def test_typeform(payload: dict[str, Any], boundary: Boundary, expected: Said) -
         form(),
         form(number(3), number(4, "r2")),
         form(number(5), fields=(field("r1", steps=5),)),
+        form(number(9), fields=(field("r1", steps=11, start_at_one=True),)),
+        form(number(9), fields=(field("r1", start_at_one=True),)),
         form(number(4, kind="rating")),
         form(words("9")),
         form(number(None)),
         form(answers=None),
     ],
-    ids=["no answer", "two scales alike", "not from 0 to 10", "stars of unknown number", "words", "nothing", "no list"],
+    ids=[
+        "no answer",
+        "two scales alike",
+        "not from 0 to 10",
+        "from 1 to 11",
+        "from 1",
+        "stars of unknown number",
+        "words",
+        "nothing",
+        "no list",
+    ],
 )
 def test_a_form_whose_scale_nobody_named_is_skipped_with_the_reason(payload: dict[str, Any]) -> None:
     assert skipped(read(payload)).reason == "no_score"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import Counter
+from fnmatch import fnmatchcase
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from referral_stream.contracts.themes import THEMES, theme_of
+from referral_stream.contracts.themes import NEGATIONS, RULES, THEMES, theme_of
 
 
 @pytest.mark.parametrize(
@@ -73,3 +78,40 @@ def test_the_theme_spoken_of_most_wins_and_the_earlier_row_among_equals() -> Non
 @given(st.text(max_size=300))
 def test_every_text_has_one_of_our_themes_or_none(comment: str) -> None:
     assert theme_of(comment) in {None, *THEMES}
+
+
+def by_the_rules(comment: str) -> str | None:
+    """Naively: at every word, the first entry in the order of the rules that stands there."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", comment.casefold()) if not unicodedata.combining(c))
+    words = re.findall(r"[^\W_]+", re.sub(r"n['’]t\b", "nt", bare))
+    hits: Counter[str] = Counter()
+    place = 0
+    while place < len(words):
+        found = next(
+            (
+                (theme, entry.split())
+                for theme, entries in RULES.items()
+                for entry in entries
+                if len(words) - place >= len(entry.split()) and all(map(fnmatchcase, words[place:], entry.split()))
+            ),
+            None,
+        )
+        if found is None:
+            place += 1
+            continue
+        theme, entry_words = found
+        hits[theme] += NEGATIONS.isdisjoint(words[max(0, place - 2) : place])
+        place += len(entry_words)
+    most = max(hits.values(), default=0)
+    return next((theme for theme in RULES if hits[theme] == most), None) if most else None
+
+
+_SAID = st.sampled_from([entry.replace("*", ending) for entries in RULES.values() for entry in entries
+                         for ending in ("", "s", "ung")])  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.one_of(_SAID, st.sampled_from([*sorted(NEGATIONS), "isn't", "very", "the", "é"])), max_size=12))
+def test_every_word_is_held_against_the_rules_in_their_order(said: list[str]) -> None:
+    comment = " ".join(said)
+    assert theme_of(comment) == by_the_rules(comment)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from referral_stream.contracts.adapters import (
     delighted,
     dittofeed,
@@ -19,7 +22,7 @@ from referral_stream.contracts.adapters import (
 )
 from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading
 
-__all__ = ["BY_NAME", "REGISTRY", "Adapter", "Payload", "Reading"]
+__all__ = ["BY_NAME", "REGISTRY", "Adapter", "Payload", "Reading", "candidates"]
 
 REGISTRY: tuple[Adapter, ...] = (
     segment.ADAPTER,
@@ -39,3 +42,21 @@ REGISTRY: tuple[Adapter, ...] = (
 """Every adapter. The most frequent webhooks come first; Dittofeed's after Segment's, whose calls it shares."""
 
 BY_NAME: dict[str, Adapter] = {adapter.name: adapter for adapter in REGISTRY}
+
+_MARKED: dict[str, frozenset[str]] = {
+    mark: frozenset(adapter.name for adapter in REGISTRY if mark in adapter.marks)
+    for mark in {mark for adapter in REGISTRY for mark in adapter.marks}
+}
+"""Name in a body → the adapters it is a mark of."""
+
+
+def candidates(body: Any) -> tuple[Adapter, ...]:
+    """The adapters that a JSON body may be of, by the names in it; whoever recognises it is among them."""
+    if type(body) is not dict:
+        return REGISTRY
+    return _in_order(frozenset().union(*[_MARKED[name] for name in body if name in _MARKED]))
+
+
+@cache
+def _in_order(names: frozenset[str]) -> tuple[Adapter, ...]:
+    return tuple(adapter for adapter in REGISTRY if adapter.name in names)

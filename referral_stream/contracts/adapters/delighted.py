@@ -73,6 +73,7 @@ def _answered(response: Payload) -> Facts:
 
 ADAPTER = Adapter(
     name="delighted",
+    marks=("event_data",),
     recognises=recognises,
     customer_paths=("event_data.person_properties.customer_id", "event_data.person.id"),
     read=read,

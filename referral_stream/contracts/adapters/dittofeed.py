@@ -46,6 +46,7 @@ _LEFT = (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
 
 ADAPTER = Adapter(
     name="dittofeed",
+    marks=segment.ADAPTER.marks,
     recognises=segment.is_call,
     customer_paths=("userId",),
     read=read,

@@ -79,6 +79,7 @@ def _guessed(question: str, value: Any) -> Scale:
 
 ADAPTER = Adapter(
     name="formbricks",
+    marks=("data",),
     recognises=recognises,
     customer_paths=(
         "data.contact.userId", "data.contactAttributes.userId", "data.person.userId", "data.data.userId",
@@ -86,4 +87,5 @@ ADAPTER = Adapter(
     ),
     read=read,
     split=listed,
+    has_questions=True,
 )  # fmt: skip

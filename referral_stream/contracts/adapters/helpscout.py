@@ -156,6 +156,7 @@ def _conversation(payload: Payload) -> Facts:
 
 ADAPTER = Adapter(
     name="helpscout",
+    marks=("customer", "primaryCustomer", "_embedded", "photoType"),
     recognises=recognises,
     customer_paths=("customer.id",),
     read=read,

@@ -226,8 +226,10 @@ def _submitted(payload: Payload, values: Payload, reading: Reading) -> Facts:
 
 ADAPTER = Adapter(
     name="hubspot",
+    marks=("subscriptionType", "properties"),
     recognises=recognises,
     customer_paths=("contactId",),
     read=read,
     split=listed,
+    has_questions=True,
 )

@@ -248,6 +248,7 @@ _FACTS: dict[str, Callable[[Notice, Reading], Facts]] = {
 
 ADAPTER = Adapter(
     name="intercom",
+    marks=("topic",),
     recognises=recognises,
     customer_paths=("contact.id",),
     read=read,

@@ -177,8 +177,10 @@ def _guessed(value: Any) -> Scale:
 
 ADAPTER = Adapter(
     name="posthog",
+    marks=("event", "batch", "hook"),
     recognises=recognises,
     customer_paths=("distinct_id",),
     read=read,
     split=split,
+    has_questions=True,
 )

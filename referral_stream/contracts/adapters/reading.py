@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeAlias
 
 from referral_stream.contracts.adapted import Fact, Skipped, Webhook
@@ -46,21 +47,27 @@ class Reading:
 class Adapter:
     """A vendor: ``name`` is what the header ``referral-source`` says, and the CloudEvents source of the events.
 
+    ``marks`` are names of which every body that is an object has at least one: who has none of them is not asked.
     ``split`` gives the notifications of a body; ``recognises`` and ``read`` see one of them. ``read`` is total: a
     payload that lacks what a fact needs gives the fact without it, which validation then refuses by name.
     ``customer_paths`` (dotted) are ids that every webhook of the vendor carries: ids that only some carry would split
-    one customer in two. A deployment whose own ids are everywhere sets its own paths.
+    one customer in two. A deployment whose own ids are everywhere sets its own paths. ``has_questions``: whether it
+    asks the deployment which scale a question has.
     """
 
     name: str
+    marks: tuple[str, ...]
     recognises: Callable[[Payload], bool]
     customer_paths: tuple[str, ...]
     read: Callable[[Payload, Reading], Webhook | Skipped]
     split: Callable[[Any], Sequence[Any]] | None = None
+    has_questions: bool = False
 
     def parts(self, body: Any) -> Sequence[Payload]:
         """The notifications of a JSON body, in its order; none at all where any of them is not this vendor's."""
-        parts = (body,) if self.split is None else self.split(body)
+        if self.split is None:
+            return (body,) if isinstance(body, dict) and self.recognises(body) else ()
+        parts = self.split(body)
         for part in parts:
             if not (isinstance(part, dict) and self.recognises(part)):
                 return ()
@@ -74,16 +81,22 @@ def listed(body: Any) -> Sequence[Any]:
 
 def at(payload: Any, path: str) -> Any:
     """The value at a dotted path of objects and (by number) arrays; None where the path ends early."""
-    if isinstance(payload, dict) and "." not in path:
+    if "." not in path and type(payload) is dict:
         return payload.get(path)
-    for name in path.split("."):
-        if isinstance(payload, dict):
+    for name in _steps(path):
+        if type(payload) is dict:
             payload = payload.get(name)
-        elif isinstance(payload, list) and name.isdecimal() and int(name) < len(payload):
+        elif type(payload) is list and name.isdecimal() and int(name) < len(payload):
             payload = payload[int(name)]
         else:
             return None
     return payload
+
+
+@cache
+def _steps(path: str) -> tuple[str, ...]:
+    """Paths are written in code and in a deployment's settings: there are few, and each is walked all the time."""
+    return tuple(path.split("."))
 
 
 def object_at(payload: Any, path: str) -> Payload:
@@ -99,16 +112,21 @@ def list_at(payload: Any, path: str) -> list[Any]:
 
 
 def id_at(payload: Payload, *paths: str) -> str | None:
-    """The first usable id among the paths: text that is not blank, a whole number, or an object's own ``id``."""
+    """The first usable id among the paths (see :func:`id_of`)."""
     for path in paths:
-        value = at(payload, path)
-        if isinstance(value, dict):
-            value = value.get("id")
-        if isinstance(value, str) and value and not value.isspace():
-            return value
-        if type(value) is int:
-            return str(value)
+        found = id_of(at(payload, path))
+        if found is not None:
+            return found
     return None
+
+
+def id_of(value: Any) -> str | None:
+    """The value as an id: text that is not blank, a whole number, or an object's own ``id``; None when it is none."""
+    if type(value) is dict:
+        value = value.get("id")
+    if type(value) is str:
+        return value if value and not value.isspace() else None
+    return str(value) if type(value) is int else None
 
 
 def is_one_of(value: Any, texts: Collection[str]) -> bool:

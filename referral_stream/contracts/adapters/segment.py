@@ -178,6 +178,7 @@ _TRACKED: dict[str, Callable[[Payload, Reading], Facts]] = {
 
 ADAPTER = Adapter(
     name="segment",
+    marks=("userId", "user_id", "anonymousId", "anonymous_id", "batch"),
     recognises=recognises,
     customer_paths=("userId", "user_id"),
     read=read,

@@ -280,6 +280,7 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
 
 ADAPTER = Adapter(
     name="stripe",
+    marks=("object",),
     recognises=recognises,
     customer_paths=("data.object.customer", "data.object.charge.customer", "data.object.payment_intent.customer"),
     read=read,

@@ -71,7 +71,9 @@ def _value(question: Any) -> Any:
 
 ADAPTER = Adapter(
     name="surveymonkey",
+    marks=("object_id", "pages"),
     recognises=recognises,
     customer_paths=("custom_variables.customer_id", "custom_variables.user_id", "custom_value", "recipient_id"),
     read=read,
+    has_questions=True,
 )

@@ -48,10 +48,9 @@ def scale_of(text: str) -> Scale:
 
 def configured(questions: Mapping[str, str], *references: str | None) -> Scale | None:
     """The scale that the deployment gave the first of these references it knows."""
-    if questions:
-        for reference in references:
-            if reference is not None and reference in questions:
-                return scale_of(questions[reference])
+    for reference in references:
+        if reference is not None and reference in questions:
+            return scale_of(questions[reference])
     return None
 
 
@@ -85,11 +84,11 @@ class Response:
         NPS is one per response, however many questions look like it; satisfaction may be asked about several things.
         """
         own = comment if isinstance(comment, str) and comment else None
-        if scale == COMMENT:
+        if scale.kind == "comment":
             if self.comment is None and isinstance(value, str) and value:
                 self.comment = value
-        elif scale != IGNORE and (score := score_of(value)) is not None:
-            self._scored.setdefault("" if scale == NPS else f":{question}", (scale, score, own))
+        elif scale.kind != "ignore" and (score := score_of(value)) is not None:
+            self._scored.setdefault("" if scale.kind == "nps" else f":{question}", (scale, score, own))
 
     def facts(self) -> Facts:
         """One fact per scored question, each with its own comment, else with that of the response."""
@@ -99,6 +98,6 @@ class Response:
         data: dict[str, Any] = {"response_id": None if self.id is None else f"{self.id}{suffix}", "score": score}
         if comment := own or self.comment:
             data["comment"] = comment
-        if scale == NPS:
+        if scale.kind == "nps":
             return Fact("nps.responded", data)
         return Fact("csat.responded", data | {"scale_max": scale.maximum})

@@ -86,9 +86,11 @@ def _guessed(choice: Payload) -> Scale:
 
 ADAPTER = Adapter(
     name="survicate",
+    marks=("event",),
     recognises=recognises,
     customer_paths=(
         "respondent.attributes.user_id", "respondent.attributes.customer_id", "respondent.id", "respondent.uuid",
     ),
     read=read,
+    has_questions=True,
 )  # fmt: skip

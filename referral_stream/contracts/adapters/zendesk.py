@@ -133,6 +133,7 @@ def _upper(payload: Payload, path: str) -> str:
 
 ADAPTER = Adapter(
     name="zendesk",
+    marks=("type", "detail", "input"),
     recognises=recognises,
     customer_paths=("detail.requester_id",),
     read=read,
