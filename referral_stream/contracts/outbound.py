@@ -8,15 +8,18 @@ as the current one (see ``versions``).
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from sys import intern
+from typing import Any, Final, Protocol, TypeAlias
 
+import msgspec
 import orjson
 from pydantic import ValidationError
 
 from referral_stream.contracts.adapted import Refused
 from referral_stream.contracts.bodies import EVENT_BODIES, explain, is_too_deep, json_problem, validators
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.records import HISTORICAL_HEADER, NOW_HEADER, Headers, RawRecord
+from referral_stream.contracts.records import HISTORICAL_HEADER, NOW_HEADER, Headers
 from referral_stream.contracts.versions import LINEAGES, current_body, dataschema_to_write
 from referral_stream.core.asks import (
     EFFECT_TYPES,
@@ -40,6 +43,9 @@ SOURCE = "referral-stream"
 
 LedgerMessage: TypeAlias = LedgerRequest | Event
 """A record of ``ledger-requests``: a request, or ``control.paused`` / ``control.resumed``."""
+
+_LONGEST_STAMP: Final = 15
+"""Digits of the last instant there is."""
 
 _SPECVERSION = "1.0"
 _CONTENT_TYPE = "application/json"
@@ -74,7 +80,7 @@ def encode_event(event: Event) -> bytes:
 
 def decode_event(value: bytes) -> Event:
     """The value of a ``customer-events`` record → the event it was made of. Raises Undecodable."""
-    return _event(_document(value))
+    return _plain_event(value) or _event(_document(value))
 
 
 def event_key(event: Event) -> bytes:
@@ -88,12 +94,22 @@ def event_headers(event: Event, now: int) -> Headers:
     return (stamp, (HISTORICAL_HEADER, b"true")) if event.historical else (stamp,)
 
 
-def arrival(record: RawRecord) -> int:
+class Headed(Protocol):
+    """A record, whatever client read it."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+def arrival(record: Headed) -> int:
     """The arrival stamp of a record of ours. Raises Undecodable without a sound one: no clock may stand in for it."""
-    text = record.header(NOW_HEADER)
-    if text is None or not (text.isascii() and text.isdigit()) or not EARLIEST <= int(text) <= LATEST:
+    stamp: bytes | None = None
+    for name, value in record.headers:
+        if name == NOW_HEADER or name.lower() == NOW_HEADER:
+            stamp = value
+    if stamp is None or not stamp.isdigit() or len(stamp) > _LONGEST_STAMP or not EARLIEST <= int(stamp) <= LATEST:
         raise Undecodable("invalid", "header now: must be epoch milliseconds")
-    return int(text)
+    return int(stamp)
 
 
 def encode_effect(effect: Effect, time: int) -> bytes:
@@ -160,6 +176,52 @@ def effect_id(effect: Effect) -> str:
 _EVENT_DUMPS = {name: model.__pydantic_serializer__.to_python for name, model in TYPES.items()}
 _EFFECT_DUMPS = {model: model.__pydantic_serializer__.to_python for model in EFFECT_TYPES}
 _EFFECT_BODIES = validators({name: model for model, name in EFFECT_TYPES.items()})
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    """The attributes of an event as we write them."""
+
+    id: str
+    source: str
+    type: str
+    time: str
+    data: Any
+    subject: str = ""
+    accountid: str | None = None
+    timezone: str | None = None
+    traceparent: str | None = None
+    historical: bool = False
+    flags: str | None = None
+    dataschema: Any = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+def _plain_event(value: bytes) -> Event | None:
+    """The event of a value as we write them, a third faster than ``_event`` makes it; None where that has to look."""
+    try:
+        envelope = _envelope(value)
+        kind = envelope.type
+        if envelope.dataschema is not None or kind in LINEAGES or not envelope.id:
+            return None
+        if not envelope.subject and kind not in WITHOUT_SUBJECT:
+            return None
+        return Event(
+            id=envelope.id,
+            source=intern(envelope.source),
+            type=intern(kind),
+            subject=envelope.subject,
+            time=parse_instant(envelope.time)[0],
+            data=EVENT_BODIES[kind](envelope.data),
+            account=envelope.accountid,
+            timezone=envelope.timezone,
+            traceparent=envelope.traceparent,
+            historical=envelope.historical,
+            flags=tuple(envelope.flags.split(",")) if envelope.flags else (),
+        )
+    except (KeyError, ValueError, OverflowError, RecursionError):  # msgspec's and pydantic's errors are ValueErrors
+        return None
 
 
 def _document(value: bytes) -> dict[str, Any]:

@@ -36,7 +36,13 @@ class UnreadableState(Exception):
     """A table value that this version can not read: written by a newer one, or damaged."""
 
 
+class OtherVersion(UnreadableState):
+    """Written by another version of this program: not ours to touch."""
+
+
 _PREFIX = bytes([VERSION])
+_VERSIONS = range(1, 32)
+"""Any other first byte is damage."""
 _encoder = msgspec.msgpack.Encoder()
 _stored = msgspec.msgpack.Decoder(Stored)
 _wakeup = msgspec.msgpack.Decoder(Wakeup)
@@ -50,8 +56,9 @@ def encode_customer(customer: Customer, mark: int) -> bytes:
 def decode_customer(value: bytes) -> Stored:
     """Raises UnreadableState."""
     if value[:1] != _PREFIX:
-        found = value[0] if value else "none"
-        raise UnreadableState(f"customer state of version {found}; this program reads {VERSION}")
+        if value and value[0] in _VERSIONS:
+            raise OtherVersion(f"customer state of version {value[0]}; this program reads {VERSION}")
+        raise UnreadableState("customer state: damaged")
     if int.from_bytes(value[1:5], "little") > LARGEST_STATE:
         raise UnreadableState("customer state: damaged")
     try:
@@ -73,9 +80,28 @@ def decode_wakeup(value: bytes) -> Wakeup:
 
 
 def newer_customer(new: bytes, old: bytes) -> bool:
-    """Whether ``new`` may follow ``old``: only a worker that had lost its partition writes an older mark."""
-    return decode_customer(new).mark >= decode_customer(old).mark
+    """Whether ``new`` may follow ``old``: only a worker that had lost its partition writes an older mark.
+
+    What is damaged takes any place, so that nobody goes on from a state that lacks something. Raises OtherVersion.
+    """
+    try:
+        return decode_customer(new).mark >= decode_customer(old).mark
+    except OtherVersion:
+        raise
+    except UnreadableState:
+        return True
 
 
 def newer_wakeup(new: bytes, old: bytes) -> bool:
-    return decode_wakeup(new).mark >= decode_wakeup(old).mark
+    try:
+        return decode_wakeup(new).mark >= decode_wakeup(old).mark
+    except UnreadableState:
+        return True
+
+
+def wakeup_due(value: bytes) -> int:
+    """When a customer is due next; a damaged entry is due at once, since whoever handles it writes it anew."""
+    try:
+        return decode_wakeup(value).due
+    except UnreadableState:
+        return 0

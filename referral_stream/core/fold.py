@@ -42,16 +42,15 @@ Who has more events in the days of memory (2,800 a day) is a machine; a repeat f
 
 def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
     """Whether this event id of this source arrived within the last days; remembers it if not. Forgets what is older."""
-    key, period = hash64(e.source, e.id), policy.dedup_days * DAY
+    key, forgotten = hash64(e.source, e.id), now - policy.dedup_days * DAY
     arrived = c.seen.get(key)
-    if arrived is not None and now < arrived + period:
+    if arrived is not None and arrived > forgotten:
         return True
-    seen = dict(c.seen)
-    seen.pop(key, None)
+    seen = c.seen.copy()
     for old, at in c.seen.items():  # oldest first: arrival stamps of one customer never go back
-        if now < at + period:
+        if at > forgotten:
             break
-        seen.pop(old, None)
+        del seen[old]
     if len(seen) >= REMEMBERED_IDS:
         del seen[next(iter(seen))]
     seen[key] = now
@@ -68,7 +67,7 @@ def fold(c: Customer, e: Event) -> bool:
         if c.first_activity is None or e.time < c.first_activity:
             c.first_activity = e.time
     folding = _FOLDS.get(e.type)
-    newest = True if folding is None else folding(c, e.data, stamp) is not False
+    newest = folding is None or folding(c, e.data, stamp) is not False
     if e.timezone is not None:
         c.event_zone = _newer(c.event_zone, stamp, Word(stamp, e.timezone))
     if e.account is not None:  # after the body, which knows better if it names an account too

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from referral_stream.core import moments, propensity, usage, zones
@@ -48,8 +49,14 @@ class Verdict(NamedTuple):
         return self.answer == "never" or (self.answer == "until" and self.until is not None and self.until >= deadline)
 
     def reason(self) -> Reason:
-        until = rfc3339(self.until) if self.until is not None else self.until_event
-        return Reason(gate=self.gate, answer=self.answer, until=until, saw=self.saw, limit=self.limit)
+        return _as_reason(self)
+
+
+@lru_cache(maxsize=1_024)
+def _as_reason(v: Verdict) -> Reason:
+    """What a decision says of it. Most gates pass in most decisions, and then they all say the same."""
+    until = rfc3339(v.until) if v.until is not None else v.until_event
+    return Reason(gate=v.gate, answer=v.answer, until=until, saw=v.saw, limit=v.limit)
 
 
 class View(NamedTuple):
@@ -77,31 +84,50 @@ class Gate(NamedTuple):
 def verdicts(view: View) -> tuple[Verdict, ...]:
     """All gates' verdicts, in the order of the table.
 
-    Gate ``moment`` comes last, because the moment lies where the others let it: a gate that answers ``until`` an
-    instant inside the window moves it to the first allowed one from then on.
+    The moment lies where the other gates let it: one that answers ``until`` an instant inside the window moves it to
+    the first allowed one from then on.
     """
-    judged = {gate.name: verdict(gate, view) for gate in GATES if gate.name != "moment"}
+    judged = [
+        _answered(passed, found) if (found := gate.causes(view)) else passed for gate, passed in _table(view.policy)
+    ]
     deadline = view.opportunity.deadline
-    waits = [v.until for v in judged.values() if v.until is not None and v.until < deadline]
+    waits = [v.until for v in judged if v.until is not None and v.until < deadline and v.gate != "moment"]
     if waits:
-        view = view._replace(free_from=max(waits))
-    return tuple(judged[gate.name] if gate.name in judged else verdict(gate, view) for gate in GATES)
+        judged[_MOMENT] = verdict(GATES[_MOMENT], view._replace(free_from=max(waits)))
+    return tuple(judged)
 
 
 def verdict(gate: Gate, view: View) -> Verdict:
     """The gate's one answer among its causes."""
-    causes = gate.causes(view)
-    limit = gate.limit(view.policy)
-    if not causes:
-        return Verdict(gate.name, "pass", None, None, "clear", limit)
+    passed, causes = _passed(gate, view.policy), gate.causes(view)
+    return _answered(passed, causes) if causes else passed
+
+
+@lru_cache(maxsize=16)
+def _table(policy: Policy) -> tuple[tuple[Gate, Verdict], ...]:
+    """All gates, each with what it says under this policy when nothing is in the way."""
+    return tuple((gate, _passed(gate, policy)) for gate in GATES)
+
+
+def _passed(gate: Gate, policy: Policy) -> Verdict:
+    return Verdict(gate.name, "pass", None, None, "clear", gate.limit(policy))
+
+
+def _answered(passed: Verdict, causes: list[Cause]) -> Verdict:
+    """The answer that these causes give; ``passed`` is the one without any."""
     saw = "; ".join(cause.saw for cause in causes)
     events = [cause.until_event for cause in causes if cause.until_event is not None]
     instants = [cause.until for cause in causes if cause.until is not None and cause.until_event is None]
     if len(events) + len(instants) < len(causes):
-        return Verdict(gate.name, "never", None, None, saw, limit)
+        return Verdict(passed.gate, "never", None, None, saw, passed.limit)
     if events:
-        return Verdict(gate.name, "until_event", None, events[0], saw, limit)
-    return Verdict(gate.name, "until", max(instants), None, saw, limit)
+        return Verdict(passed.gate, "until_event", None, events[0], saw, passed.limit)
+    return Verdict(passed.gate, "until", max(instants), None, saw, passed.limit)
+
+
+def blocking(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+    """Those that do not pass."""
+    return tuple(v for v in verdicts if v.answer != "pass")
 
 
 def _wait(now: int, since: int | None, days: int, saw: str) -> list[Cause]:
@@ -133,11 +159,12 @@ def _denied(v: View, gate: str) -> list[Cause]:
 
 
 def _consent(v: View) -> list[Cause]:
-    c = v.customer
+    c, policy = v.customer, v.policy
     causes = []
     if c.suppressed is not None and c.suppressed.value:
         causes.append(Cause("on the suppression list", until_event="customer.unsuppressed"))
-    if not any(moments.is_consented(c, channel, v.policy) for channel in CHANNELS):
+    # A channel is usable only with consent: mostly the first look is enough.
+    if not v.usable and not any(moments.is_consented(c, channel, policy) for channel in CHANNELS):
         unknown = not c.consent
         saw = "consent unknown" if unknown else "consent withdrawn"
         causes.append(Cause(saw, until_event="customer.consent_changed" if unknown else None))
@@ -157,20 +184,23 @@ def _too_early(v: View) -> list[Cause]:
     if c.signed_up is None:
         causes.append(Cause("sign-up unknown", until_event="customer.signed_up"))
     else:
-        days = (now - c.signed_up) // DAY
-        if now < c.signed_up + rules.tenure_days * DAY:
-            causes.append(Cause(f"customer for {days} days", until=c.signed_up + rules.tenure_days * DAY))
+        until = c.signed_up + rules.tenure_days * DAY
+        if now < until:
+            causes.append(Cause(f"customer for {(now - c.signed_up) // DAY} days", until=until))
     if not has_value(v):
         causes.append(Cause("no value realised yet", until_event="milestone.reached"))
     if activity_days(c, v.zone) < rules.activity_days:
         causes.append(Cause("active on fewer than two local days", until_event="usage.recorded"))
-    return causes + _wait(now, c.initial_contract_at, rules.initial_contract_days, "initial contract signed")
+    causes += _wait(now, c.initial_contract_at, rules.initial_contract_days, "initial contract signed")
+    return causes
 
 
 def on_trial(c: Customer) -> bool:
     """An open trial, or a sign-up on trial that nothing has ended yet."""
     if c.trial_sign_up is not None and (c.trial_over is None or c.trial_over < c.trial_sign_up):
         return True
+    if not c.subscriptions:
+        return False
     newest = {event.subscription: event.kind for event in c.subscriptions if event.kind not in ("renewed", "ended")}
     return "trial" in newest.values()
 
@@ -184,14 +214,20 @@ def has_value(v: View) -> bool:
         or c.saving
         or (c.above_average is not None and c.above_average.value)
         or c.used_for_long
-        or min(usage.days_of_use(c, name) for name in v.zone.names) >= v.policy.too_early.days_of_use
+        or all(usage.is_used_on(c, v.policy.too_early.days_of_use, name) for name in v.zone.names)
     )
+
+
+ALWAYS_ANOTHER_DATE = 3 * DAY
+"""No local date lasts so long, whatever a zone does to its clocks: the calendar need not be asked."""
 
 
 def activity_days(c: Customer, zone: Zone) -> int:
     """0, 1, or 2 for two and more local dates with activity; in several possible zones the fewest."""
     if c.first_activity is None or c.last_activity is None:
         return 0
+    if c.last_activity - c.first_activity >= ALWAYS_ANOTHER_DATE:
+        return 2
     return min(
         1 + (zones.local_date(c.first_activity, name) != zones.local_date(c.last_activity, name)) for name in zone.names
     )
@@ -202,8 +238,9 @@ def activity_days(c: Customer, zone: Zone) -> int:
 
 def _trouble(v: View) -> list[Cause]:
     c, now, rules = v.customer, v.now, v.policy.trouble
-    causes = [Cause("an event of this customer could not be applied", until_event="deadletter.replayed")]
-    causes = causes if c.quarantined else []
+    causes = []
+    if c.quarantined:
+        causes.append(Cause("an event of this customer could not be applied", until_event="deadletter.replayed"))
     for name, ticket in sorted(c.tickets.items()):
         if ticket.at is not None and ticket.open:
             causes.append(Cause(f"ticket {name} is open", until_event="ticket.solved"))
@@ -227,12 +264,17 @@ def _trouble(v: View) -> list[Cause]:
         elif dispute.status == "lost":
             since = dispute.at.time if dispute.disputed_at is None else dispute.disputed_at
             causes += _wait(now, since, rules.dispute_days, f"charge {name} disputed and lost")
-    return causes + _cancellation(v) + _ended(v) + _usage_drop(v)
+    causes += _cancellation(v)
+    causes += _ended(v)
+    causes += _usage_drop(v)
+    return causes
 
 
 def _detractor(v: View) -> list[Cause]:
     """The latest detractor that no later promoter overrides."""
     c = v.customer
+    if not c.responses:
+        return []
     praise = max((r.at for r in c.responses.values() if r.promoter), default=None)
     times = [r.at.time for r in c.responses.values() if r.score < PASSIVE and (praise is None or praise < r.at)]
     return _wait(v.now, max(times, default=None), v.policy.trouble.detractor_days, "detractor")
@@ -270,9 +312,12 @@ def _renewed_after(instant: int, subscription: str, c: Customer) -> int | None:
 
 def _ended(v: View) -> list[Cause]:
     """Plays the subscriptions' lives in the order of time: ended while no other is active, until one is again."""
+    events = v.customer.subscriptions
+    if not events:
+        return []
     active: set[str] = set()
     ended, back = False, None
-    for event in v.customer.subscriptions:
+    for event in events:
         if event.kind in ("ended", "unconverted"):
             active.discard(event.subscription)
             ended = not active
@@ -310,13 +355,14 @@ def _answers(v: View) -> list[Cause]:
     causes = [Cause('answered "stop"')] if "stop" in c.answers else []
     causes += _wait(now, c.answers.get("no"), rules.no_days, 'answered "no"')
     causes += _wait(now, c.answers.get("maybe"), rules.maybe_days, 'answered "maybe"')
-    return causes + _wait(
-        now, second_silence(c, now, v.policy), rules.two_silences_days, "second ask without an answer"
-    )
+    causes += _wait(now, second_silence(c, now, v.policy), rules.two_silences_days, "second ask without an answer")
+    return causes
 
 
 def second_silence(c: Customer, now: int, policy: Policy) -> int | None:
     """When the later of the last two asks in a row that met silence was made."""
+    if len(c.asks) < 2:  # noqa: PLR2004 (two in a row)
+        return None
     silence = policy.answers.silence_after_days * DAY
     sent = sorted((a for a in c.asks if a.reached and a.kind != "reason"), key=lambda a: a.asked_at)
     silent = [not a.answered and now >= a.asked_at + silence for a in sent]
@@ -364,6 +410,8 @@ def _account(v: View) -> list[Cause]:
 
 def _advocacy(v: View) -> list[Cause]:
     asks = v.customer.advocacy
+    if not asks:
+        return []
     if v.opportunity.survey:
         own = max((a for a in asks if a[1] == "survey" and a[0] <= v.opportunity.t0), default=None)
         asks = tuple(a for a in asks if a != own)
@@ -441,6 +489,8 @@ GATES: tuple[Gate, ...] = (
     Gate("holdout", lambda p: f"{p.holdout.percent:g} % are never asked", _holdout),
 )
 """All gates, in the order in which every decision lists them."""
+
+_MOMENT = next(at for at, gate in enumerate(GATES) if gate.name == "moment")
 
 AFTER_EMISSION = tuple(gate for gate in GATES if gate.name in ("erased", "consent", "trouble"))
 """The gates that take a command back while it can still be stopped."""

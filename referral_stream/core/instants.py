@@ -52,15 +52,15 @@ def to_datetime(instant: int) -> datetime:
 
 def rfc3339(instant: int) -> str:
     """Instant → ``2026-06-16T08:00:00.000Z``."""
-    # Every event and every decision carries several: this costs a quarter of what strftime does.
-    days, millis = divmod(instant, DAY)
+    # Every event and every decision carries several, mostly of the same minutes: an eighth of what strftime costs.
+    minutes, millis = divmod(instant, MINUTE)
     seconds, millis = divmod(millis, SECOND)
-    return f"{_date_text(days)}T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{millis:03d}Z"
+    return f"{_minute_text(minutes)}:{seconds:02d}.{millis:03d}Z"
 
 
-@lru_cache(maxsize=1024)
-def _date_text(days: int) -> str:
-    return (_EPOCH.date() + timedelta(days)).isoformat()
+@lru_cache(maxsize=4_096)
+def _minute_text(minutes: int) -> str:
+    return (_EPOCH + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M")
 
 
 def utc_day(instant: int) -> int:

@@ -7,16 +7,26 @@ Local rules are evaluated afresh each time; no offset is ever stored. Everything
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 from referral_stream.core import events as ev
 from referral_stream.core import zones
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import CHANNELS, Channel, Event
-from referral_stream.core.instants import SECOND
+from referral_stream.core.instants import SECOND, utc_day
 from referral_stream.core.policy import Moments, Policy, minutes_of
 from referral_stream.core.windows import Zone
 
 Interval = tuple[int, int]
+
+
+class Hours(NamedTuple):
+    """The local hours ``[opens, closes)``, in minutes since midnight, of these weekdays (1 Monday to 7 Sunday)."""
+
+    weekdays: frozenset[int]
+    opens: int
+    closes: int
 
 
 def first_email_instant(start: int, end: int, zone: Zone, rules: Moments) -> int | None:
@@ -26,56 +36,64 @@ def first_email_instant(start: int, end: int, zone: Zone, rules: Moments) -> int
     """
     if start >= end:
         return None
-    for low, high in _slots(start, end, zone, rules):
-        if low < end and start < high:
-            return max(low, start)
-    for low, high in _open_hours(start, end, zone, rules):
-        if low < end and start < high:
-            return max(low, start)
-    return None
+    if rules.slot_weekday is not None:
+        slot = _hours((rules.slot_weekday,), rules.slot_from, rules.slot_until)
+        found = _first_within(start, end, zone, slot)
+        if found is not None:
+            return found
+    return _first_within(start, end, zone, _open_hours(rules))
 
 
 def quiet_from(now: int, zone: Zone, rules: Moments) -> int | None:
     """The next start of quiet hours after ``now``, None if ``now`` lies in them."""
-    for low, high in _open_hours(now, now + 1, zone, rules):
-        if low <= now < high:
-            return high
-    return None
+    return next((high for low, high in _around(now, now, zone, _open_hours(rules)) if low <= now < high), None)
 
 
 def is_quiet(now: int, zone: Zone, rules: Moments) -> bool:
     return quiet_from(now, zone, rules) is None
 
 
-def _slots(start: int, end: int, zone: Zone, rules: Moments) -> Iterator[Interval]:
-    if rules.slot_weekday is None:
-        return iter(())
-    low, high = minutes_of(rules.slot_from), minutes_of(rules.slot_until)
-    return _daily(start, end, zone, frozenset({rules.slot_weekday}), low, high)
+def _open_hours(rules: Moments) -> Hours:
+    """When it is not quiet."""
+    weekdays = tuple(day for day in range(1, 8) if day not in rules.quiet_weekdays)
+    return _hours(weekdays, rules.quiet_until, rules.quiet_from)
 
 
-def _open_hours(start: int, end: int, zone: Zone, rules: Moments) -> Iterator[Interval]:
-    weekdays = frozenset(range(1, 8)) - set(rules.quiet_weekdays)
-    return _daily(start, end, zone, weekdays, minutes_of(rules.quiet_until), minutes_of(rules.quiet_from))
+@lru_cache(maxsize=64)
+def _hours(weekdays: tuple[int, ...], opens: str, closes: str) -> Hours:
+    return Hours(frozenset(weekdays), minutes_of(opens), minutes_of(closes))
 
 
-def _daily(start: int, end: int, zone: Zone, weekdays: frozenset[int], low: int, high: int) -> Iterator[Interval]:
-    """The local hours ``[low, high)`` (minutes) of those weekdays around ``[start, end)``; in several zones: in all."""
-    per_zone = (
-        _in_zone(range(zones.local_date(start, name) - 1, zones.local_date(end, name) + 2), name, weekdays, low, high)
-        for name in zone.names
-    )
-    common = next(per_zone)
+def _first_within(start: int, end: int, zone: Zone, hours: Hours) -> int | None:
+    """The first instant in ``[start, end)`` that lies in these hours."""
+    return next((max(low, start) for low, high in _around(start, end, zone, hours) if low < end and start < high), None)
+
+
+def _around(start: int, end: int, zone: Zone, hours: Hours) -> tuple[Interval, ...]:
+    """These hours on the local days around ``[start, end]``; in several possible zones what is common to all.
+
+    A local date is at most a day away from the UTC day, and its hours may reach into the next: whole UTC days with two
+    to spare on both sides hold all that matters, and let what was found be used again.
+    """
+    return _daily(utc_day(start) - 2, utc_day(end) + 3, zone.names, hours)
+
+
+@lru_cache(maxsize=2_048)
+def _daily(first: int, last: int, names: tuple[str, ...], hours: Hours) -> tuple[Interval, ...]:
+    """The hours on the local days ``[first, last)``, in order."""
+    per_zone = (_in_zone(range(first, last), name, hours) for name in names)
+    common: Iterable[Interval] = next(per_zone)
     for other in per_zone:
         common = _intersection(common, other)
-    return common
+    return tuple(common)
 
 
-def _in_zone(days: range, name: str, weekdays: frozenset[int], low: int, high: int) -> Iterator[Interval]:
+def _in_zone(days: range, name: str, hours: Hours) -> Iterator[Interval]:
     for day in days:
-        if (day + 3) % 7 + 1 in weekdays:  # 1970-01-01 was a Thursday
+        if (day + 3) % 7 + 1 in hours.weekdays:  # 1970-01-01 was a Thursday
             # A wall time that comes twice: quiet hours end with the second, begin with the first.
-            opens, closes = zones.instant_at(day, low, name, repeated="second"), zones.instant_at(day, high, name)
+            opens = zones.instant_at(day, hours.opens, name, repeated="second")
+            closes = zones.instant_at(day, hours.closes, name)
             if opens < closes:
                 yield opens, closes
 

@@ -28,10 +28,10 @@ class Denial(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One reason to ask, with its window ``[t0, deadline)``.
 
-    ``ready``: the first instant at which it may speak, as far as known: settled, arrived, and the last blocking gate
-    passed. ``written``: how many decisions were written under its id; ``last``: hash of (outcome, blocking gates) of
-    the last one. ``survey``: the trigger is itself a survey answer; ``response``: that answer's id, for corrections.
-    ``tries``: how often the ledger kept silent.
+    ``ready``: the first instant at which it may speak if no gate blocks: settled and arrived. ``written``: how many
+    decisions were written under its id; ``last``: hash of (outcome, blocking gates) of the last one. ``survey``: the
+    trigger is itself a survey answer; ``response``: that answer's id, for corrections. ``tries``: how often the ledger
+    kept silent. ``retired`` says nothing: it keeps the place of a field that older states have.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     variables: dict[str, str] = {}
     flags: tuple[str, ...] = ()
     traceparent: str | None = None
-    blocked: bool = False
+    retired: bool = False
     denial: Denial | None = None
     tries: int = 0
     written: int = 0

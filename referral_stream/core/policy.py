@@ -518,6 +518,9 @@ class Policy(Section):
                     if getattr(trigger, only):
                         yield Contradiction((f"{key}.{only}",), "works for referral_converted only")
 
+    def __hash__(self) -> int:
+        return hash(self.hash)  # what is made of a policy once is kept by it
+
     @cached_property
     def hash(self) -> str:
         """First 16 hex digits of the SHA-256 over the canonical JSON of the value."""

@@ -5,6 +5,7 @@ Nothing is decided here: who calls has decided, and these functions write it dow
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from referral_stream.core import gates, moments, propensity
@@ -34,6 +35,11 @@ from referral_stream.core.policy import Mode, Policy
 from referral_stream.core.windows import Zone
 
 
+@lru_cache(maxsize=16)
+def _named(policy: Policy) -> PolicyRef:
+    return PolicyRef(name=policy.name, hash=policy.hash)
+
+
 class Emission(NamedTuple):
     """What a decision that asks adds to the explanation."""
 
@@ -50,10 +56,6 @@ class Speaker(NamedTuple):
     customer: Customer
     zone: Zone
     now: int
-
-    @property
-    def _policy(self) -> PolicyRef:
-        return PolicyRef(name=self.policy.name, hash=self.policy.hash)
 
     def decision(
         self,
@@ -86,7 +88,7 @@ class Speaker(NamedTuple):
             time_zone=TimeZone(name=self.zone.name, source=self.zone.source),
             rivals=emission.rivals if emission else (),
             command_id=emission.command_id if emission else None,
-            policy=self._policy,
+            policy=_named(policy),
             decided_at=self.now,
             next_eligible_at=eligible,
             flags=o.flags,
@@ -111,7 +113,7 @@ class Speaker(NamedTuple):
             expires_at=ask.expires_at,
             reason_theme=o.theme,
             score=score,
-            policy=self._policy,
+            policy=_named(self.policy),
             traceparent=o.traceparent,
         )
 
@@ -130,7 +132,7 @@ class Speaker(NamedTuple):
             channels=moments.command_channels(ask.channel, c, ask.asked_at, self.zone, self.policy),
             not_before=ask.asked_at,
             expires_at=ask.expires_at,
-            policy=self._policy,
+            policy=_named(self.policy),
             traceparent=o.traceparent,
         )
 

@@ -9,6 +9,7 @@ dispatch; of several changes of a decision at one instant only the last is writt
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -44,6 +45,14 @@ from referral_stream.core.windows import Zone
 ASKS_KEPT_DAYS = 400
 """Asks are remembered as long as the logs are kept; every wait of semantics §4 is shorter."""
 
+_ANSWERS = frozenset({*(data.type for data in ev.INTERNAL), ev.ControlResumed.type})
+"""Records that are no facts about the customer: what we have asked for, or told ourselves."""
+
+_CONSEQUENTIAL = frozenset(
+    data.type for data in (ev.NpsResponded, ev.CsatResponded, ev.AskAcknowledged, ev.ReferralStatusChanged)
+)
+"""Facts that may change more than the state and what is live."""
+
 
 class Advanced(NamedTuple):
     """What a step returns: the new state, what to tell the world in this order, and when to be woken (None: never)."""
@@ -65,27 +74,41 @@ def step(policy: Policy, customer: Customer, inputs: Iterable[Event], now: int) 
 
 
 class Judged(NamedTuple):
-    """An opportunity with all gates' verdicts at this instant."""
+    """An opportunity with all gates' verdicts at this instant; ``blocking``: those that do not pass."""
 
     opportunity: Opportunity
     verdicts: tuple[Verdict, ...]
+    blocking: tuple[Verdict, ...]
 
     @property
     def blocked(self) -> bool:
         """Whether a gate other than ``moment`` holds it back."""
-        return any(v.blocks and v.gate != "moment" for v in self.verdicts)
+        return any(v.gate != "moment" for v in self.blocking)
 
     @property
     def closed_by_gate(self) -> bool:
-        return any(v.closes(self.opportunity.deadline) for v in self.verdicts)
+        return any(v.closes(self.opportunity.deadline) for v in self.blocking)
 
     @property
     def clock_allows(self) -> bool:
-        return not any(v.blocks and v.gate == "moment" for v in self.verdicts)
+        return all(v.gate != "moment" for v in self.blocking)
 
 
 class Turn:
     """One customer's instant, in the making. Works on its own copy of the state."""
+
+    __slots__ = (
+        "_zone",
+        "c",
+        "effects",
+        "judged",
+        "judged_as_is",
+        "learned",
+        "moment_channels",
+        "now",
+        "policy",
+        "repeated",
+    )
 
     def __init__(self, policy: Policy, customer: Customer, now: int) -> None:
         self.policy = policy
@@ -94,13 +117,20 @@ class Turn:
         self.effects: list[Effect] = []
         self.learned = False  # whether a record said something new at this instant
         self.repeated = False  # whether one said nothing new
-        self.zone: Zone = windows.zone_of(self.c, policy)
-        self.moment_channels: dict[
-            str, Channel
-        ] = {}  # opportunity id -> channel of the good moment it met at this instant
+        self._zone: Zone | None = None
+        self.moment_channels: dict[str, Channel] = {}
+        """Opportunity id → channel of the good moment it met at this instant."""
         self.judged: dict[str, Judged] = {}
         self.judged_as_is = False  # whether judging again would change nothing
-        usage.judge(self.c, utc_day(self.now - 1), policy)
+        if self.c.judged_day < utc_day(self.now - 1):
+            usage.judge(self.c, utc_day(self.now - 1), policy)
+
+    @property
+    def zone(self) -> Zone:
+        """The customer's zone, as known by now. Most customers have nothing under way and need none."""
+        if self._zone is None:
+            self._zone = windows.zone_of(self.c, self.policy)
+        return self._zone
 
     # ------------------------------------------------------------------------------------------------------- records
 
@@ -109,45 +139,43 @@ class Turn:
         if self.c.erased_at is not None:
             return
         self.judged_as_is = False
-        match event.data:
-            case ev.WakeupDue():
-                self.repeated = True
-                return
+        if event.type in _ANSWERS:
+            news = self._answer(event.data)
+        else:
+            news = not seen_before(self.c, event, self.now, self.policy)
+            if news:
+                self._fact(event)
+        if news:
+            self.learned = True
+        else:
+            self.repeated = True
+
+    def _answer(self, data: ev.Data) -> bool:
+        """What the timer, the ledger or an operator says; whether there is anything new in it."""
+        match data:
             case ev.ReservationGranted():
-                self._granted(event.data)
+                self._granted(data)
             case ev.ReservationDenied():
-                self._denied(event.data)
+                self._denied(data)
             case ev.ReservationUnavailable():
-                self._silent(event.data.command_id)
+                self._silent(data.command_id)
             case ev.DeadletterReplayed():
                 self.c.quarantined = False
                 self._judge_live()
             case ev.ControlResumed():
-                if not self._resumed():
-                    self.repeated = True
-                    return
+                return self._resumed()
             case _:
-                if seen_before(self.c, event, self.now, self.policy):
-                    self.repeated = True
-                    return
-                self._fact(event)
-        self.learned = True
+                return False  # a wake-up: what is due is seen at the end of the instant
+        return True
 
     def _fact(self, event: Event) -> None:
         asks_before = self.c.asks
         newest = fold(self.c, event)
         if event.timezone is not None or event.type == "customer.profile_changed":
-            self.zone = windows.zone_of(self.c, self.policy)
+            self._zone = None
         reasons = triggers.reasons_in(event, self.c, self.now, self.policy) if newest else ()
-        match event.data:
-            case ev.NpsResponded() | ev.CsatResponded() if newest:
-                self._corrected(event.data, {reason.trigger for reason in reasons})
-            case ev.AskAcknowledged():
-                self._report(asks_before)
-            case ev.ReferralStatusChanged(status="converted") if newest:
-                self._converted(event)
-            case _:
-                pass
+        if event.type in _CONSEQUENTIAL:
+            self._follow(event, asks_before, {reason.trigger for reason in reasons}, newest=newest)
         for reason in reasons:
             if self._is_first(reason.trigger, reason.subject):
                 self._open(reason, event.time, historical=event.historical, event=event)
@@ -156,6 +184,18 @@ class Turn:
             self._meet_moment(event)
         if self.c.asks:
             self._withdraw()
+
+    def _follow(self, event: Event, asks_before: tuple[Ask, ...], still: set[str], *, newest: bool) -> None:
+        """What else follows from a fact; ``still``: the triggers that it is a reason for."""
+        match event.data:
+            case ev.NpsResponded() | ev.CsatResponded() if newest:
+                self._corrected(event.data, still)
+            case ev.AskAcknowledged():
+                self._report(asks_before)
+            case ev.ReferralStatusChanged(status="converted") if newest:
+                self._converted(event)
+            case _:
+                pass
 
     def _corrected(self, data: ev.NpsResponded | ev.CsatResponded, still: set[str]) -> None:
         """A survey answer revised downwards takes back what the first revision opened; a comment may name a theme.
@@ -303,28 +343,22 @@ class Turn:
         for known in self.c.live:
             if self.now >= known.deadline:
                 continue  # deadlines come after the records of their instant
-            judged = self._judge(known)
+            opportunity = known
+            if known.denial is not None and not known.denial.stands(self.now):
+                opportunity = replace(known, denial=None)
+            judged = self._judge(opportunity)
             self._check_moment(judged)
             if judged.closed_by_gate:
-                self._close(judged.opportunity, "suppressed", judged.verdicts)
+                self._close(opportunity, "suppressed", judged.verdicts)
             else:
-                self._keep(judged.opportunity)
+                if opportunity is not known:
+                    self._keep(opportunity)
                 self.judged[known.id] = judged
         self.judged_as_is = True
 
     def _judge(self, opportunity: Opportunity) -> Judged:
-        if opportunity.denial is not None and not opportunity.denial.stands(self.now):
-            opportunity = replace(opportunity, denial=None, blocked=True)
-        judged = Judged(opportunity, self._verdicts(opportunity))
-        if judged.blocked:
-            return judged._replace(opportunity=replace(opportunity, blocked=True))
-        if not opportunity.blocked:
-            return judged
-        ready = max(opportunity.settled, opportunity.opened_at, self.now)
-        if opportunity.reason_asked_at is not None and opportunity.theme is None:
-            ready = max(ready, self._without_reason_at(opportunity))
-        opportunity = replace(opportunity, blocked=False, ready=ready)
-        return Judged(opportunity, self._verdicts(opportunity))
+        verdicts = self._verdicts(opportunity)
+        return Judged(opportunity, verdicts, gates.blocking(verdicts))
 
     def _meet_moment(self, event: Event) -> None:
         """An event that is a good moment lets everything speak that is ready and free at its arrival."""
@@ -446,9 +480,8 @@ class Turn:
         self._open_converted()
         for opportunity in c.live:
             if self.now >= opportunity.deadline:
-                verdicts = self._verdicts(opportunity)
-                blocked = any(v.blocks and v.gate != "moment" for v in verdicts)
-                self._close(opportunity, "suppressed" if blocked else "expired", verdicts)
+                judged = self._judge(opportunity)
+                self._close(opportunity, "suppressed" if judged.blocked else "expired", judged.verdicts)
         if not self.judged_as_is:
             self._judge_live()
         self._withdraw()
@@ -595,7 +628,7 @@ class Turn:
         c = self.c
         expires = min(self._expires(o, moment, first), self._without_reason_at(o))
         asked = replace(o, reason_asked_at=moment, ready=self._without_reason_at(o))
-        judged = Judged(asked, self._verdicts(asked))
+        judged = self._judge(asked)
         score = propensity.score(c, self.now, self.policy)
         question = Ask(asked, reason_command_id(c.id, o.trigger, o.subject), moment, expires, "reason", first)
         c.asks = (*c.asks, question)  # the decision's next_eligible_at includes it
@@ -603,7 +636,7 @@ class Turn:
         question = replace(question, opportunity=written)
         c.asks = (*c.asks[:-1], question)
         self._keep(written)
-        self.judged[o.id] = Judged(written, judged.verdicts)
+        self.judged[o.id] = judged._replace(opportunity=written)
         self.moment_channels.pop(o.id, None)
         self.effects.append(self._say.question(question))
 
@@ -674,8 +707,13 @@ class Turn:
 
 
 def _fingerprint(outcome: Outcome, verdicts: tuple[Verdict, ...]) -> int:
-    blocking = (f"{v.gate}:{v.answer}:{v.until}:{v.until_event}" for v in verdicts if v.blocks)
-    return hash64(outcome, *blocking)
+    return _of_blocking(outcome, gates.blocking(verdicts))
+
+
+@lru_cache(maxsize=4_096)
+def _of_blocking(outcome: Outcome, blocking: tuple[Verdict, ...]) -> int:
+    answers = (f"{v.gate}:{v.answer}:{v.until}:{v.until_event}" for v in blocking)
+    return hash64(outcome, *answers)
 
 
 def _passed(v: Verdict) -> Verdict:

@@ -40,10 +40,11 @@ def reasons_in(e: Event, c: Customer, now: int, policy: Policy) -> tuple[Reason,
 
     The state ``c`` has the event folded in.
     """
+    if e.type not in _REASON_TYPES and e.type not in policy.conditions:
+        return ()  # nearly all events: spare them the class patterns
     built_in = reason_in(e, policy)
     found = () if built_in is None else (built_in,)
-    own = policy.conditions.get(e.type)
-    return found if own is None else (*found, *_own_reasons(e, c, now, policy))
+    return found if e.type not in policy.conditions else (*found, *_own_reasons(e, c, now, policy))
 
 
 def may_open(type_: str, policy: Policy) -> frozenset[str]:
@@ -99,8 +100,6 @@ def reason_in(e: Event, policy: Policy) -> Reason | None:
 
     A converted referral is a reason later: see the step.
     """
-    if e.type not in _REASON_TYPES:  # nearly all events: spare them the class patterns
-        return None
     match e.data:
         case ev.NpsResponded(response_id=response, score=score, theme=theme) if score >= ev.PROMOTER:
             return Reason("nps_promoter", response, {}, survey=True, response=response, theme=theme)

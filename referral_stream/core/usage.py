@@ -89,6 +89,13 @@ def _forget(c: Customer, today: int, policy: Policy) -> None:
         c.usage = {day: UsageDay(u.count, 0, 0) for day, u in c.usage.items() if day >= oldest}
 
 
+def is_used_on(c: Customer, days: int, zone: str) -> bool:
+    """Whether the usage that is still known lies on so many distinct local dates of that zone."""
+    if 2 * len(c.usage) < days:
+        return False  # a UTC day touches at most two local dates: the calendar need not be asked
+    return days_of_use(c, zone) >= days
+
+
 def days_of_use(c: Customer, zone: str) -> int:
     """Distinct local dates with usage, in the zone given; at least that many if days have been forgotten."""
     dates = set()

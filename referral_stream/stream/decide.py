@@ -19,7 +19,15 @@ from collections.abc import Iterable, Sequence
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outbound import arrival, decode_event, effect_key, encode_effect
 from referral_stream.contracts.records import Headers, RawRecord
-from referral_stream.contracts.state import Stored, decode_customer, encode_customer, encode_wakeup
+from referral_stream.contracts.state import (
+    OtherVersion,
+    Stored,
+    UnreadableState,
+    decode_customer,
+    encode_customer,
+    encode_wakeup,
+    wakeup_due,
+)
 from referral_stream.core.asks import (
     AskCancelled,
     AskRequested,
@@ -35,23 +43,30 @@ from referral_stream.core.customer import Customer, hash64
 from referral_stream.core.events import DeadletterReplayed, Event
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import Advanced, step
+from referral_stream.stream.decoded import DecodedStates
 from referral_stream.stream.ingest import dead_letter_output, raw_record
 from referral_stream.stream.names import Topics
-from referral_stream.stream.transport import BatchResult, Output, Read, Record
+from referral_stream.stream.transport import BatchResult, NeedsOperator, Output, Read, Record
 
 logger = logging.getLogger(__name__)
 
-CACHED_STATES = 50_000
-"""Decoded states kept between batches; with 2 KB each about 100 MB."""
+DECODED_BYTES = 16 << 20
+"""Encoded size of the states that a worker keeps decoded: 200 MB of memory, 11,000 customers with a long history."""
 
 
 class Decide:
-    """The processor of the decide agent. ``counts`` grows by outcomes and faults."""
+    """The processor of the decide agent.
+
+    ``decided`` grows by (outcome, trigger) of what was decided, ``held`` by the gates that did not let an ask pass, and
+    ``counts`` by ``refused_<cause>`` of dead letters and by ``still_quarantined``.
+    """
 
     def __init__(self, topics: Topics, policy: Policy) -> None:
         self.topics, self.policy = topics, policy
+        self.decided: Counter[tuple[str, str]] = Counter()
+        self.held: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
-        self._decoded: dict[bytes, tuple[bytes, Stored]] = {}
+        self._decoded = DecodedStates(DECODED_BYTES)
         self._destinations: dict[type[Effect], str] = {
             AskRequested: topics.referral_asks,
             ReasonAsked: topics.referral_asks,
@@ -67,54 +82,84 @@ class Decide:
         states: dict[bytes, Stored] = {}
         woken_before: dict[bytes, int | None] = {}
         outputs: list[Output] = []
+        unreadable: set[bytes] = set()
+        changes: dict[str, dict[bytes, bytes | None]] = {"customers": {}, "wakeups": {}}
+        last_of = {record.key or b"": record.offset for record in records}
         for record in records:
             key = record.key or b""
             stored = states.get(key)
             if stored is None:
-                stored = self._load(key, read)
-                woken_before[key] = stored.customer.wake_at
+                # The table's word, not the state's: without fencing, a crash between the two may have parted them.
+                wakeup = read("wakeups", key)
+                woken_before[key] = None if wakeup is None else wakeup_due(wakeup)
+                try:
+                    stored = self._load(key, read)
+                except UnreadableState as error:
+                    unreadable.add(key)
+                    self._hold_back(record, error, outputs)
+                    continue
             if record.offset < stored.mark:
                 continue
             customer = self._apply(stored.customer, record, outputs)
-            states[key] = Stored(record.offset + 1, customer)
-        return BatchResult(outputs, self._changes(states, woken_before))
+            stored = Stored(record.offset + 1, customer)
+            if record.offset < last_of[key]:
+                states[key] = stored
+                continue
+            # Now, not at the end of the batch: what a step has just made is at hand, and half as dear to read.
+            changes["customers"][key] = value = encode_customer(customer, stored.mark)
+            self._decoded.keep(key, value, stored)
+            due = customer.wake_at
+            if due != woken_before[key]:
+                changes["wakeups"][key] = None if due is None else encode_wakeup(due, stored.mark)
+        changes["wakeups"] |= {key: None for key in unreadable if woken_before[key] is not None}
+        return BatchResult(outputs, changes)
+
+    def _hold_back(self, record: Record, error: UnreadableState, outputs: list[Output]) -> None:
+        """A damaged state stays as it is, and nothing is asked: what it lacks, an opt-out perhaps, nobody can know.
+
+        Raises NeedsOperator for the state of another version: going on would hold back everybody.
+        """
+        if isinstance(error, OtherVersion):
+            raise NeedsOperator(f"{error}. Run the newer one again: its states are not ours to touch") from error
+        self.counts["refused_unreadable_state"] += 1
+        logger.error("state_unreadable", extra={"partition": record.partition, "offset": record.offset})
+        raw = raw_record(record)
+        outputs.append(dead_letter_output(self.topics, raw, f"unreadable_state: {error}", "decide", raw.timestamp))
 
     def _load(self, key: bytes, read: Read) -> Stored:
         value = read("customers", key)
         if value is None:
             return Stored(0, Customer(id=key.decode("utf-8", "replace")))
-        known = self._decoded.get(key)
-        if known is not None and known[0] == value:
-            return known[1]
-        return decode_customer(value)
+        return self._decoded.find(key, value) or decode_customer(value)
 
     def _apply(self, customer: Customer, record: Record, outputs: list[Output]) -> Customer:
         """One record; its outputs are appended. Always returns a state, so that the mark moves past any record."""
-        raw = raw_record(record)
         try:
-            now, event = _read(raw)
+            now, event = _read(record)
         except Undecodable as error:
-            self.counts["undecodable"] += 1
+            self.counts[f"refused_{error.cause}"] += 1
+            raw = raw_record(record)
             outputs.append(dead_letter_output(self.topics, raw, str(error), "decide", max(raw.timestamp, customer.now)))
             return customer
-        if event.type == DeadletterReplayed.type and not _went_through(raw, customer):
+        if event.type == DeadletterReplayed.type and not _went_through(raw_record(record), customer):
             self.counts["still_quarantined"] += 1
-            logger.error("hold_stays", extra={"partition": raw.partition, "offset": raw.offset})
+            logger.error("hold_stays", extra={"partition": record.partition, "offset": record.offset})
             return customer
         try:
             advanced = step(self.policy, customer, [event], now)
         except Exception as error:  # a fault of ours: it must neither let an ask slip out nor stop the partition
             logger.exception(
-                "step_failed", extra={"type": event.type, "partition": raw.partition, "offset": raw.offset}
+                "step_failed", extra={"type": event.type, "partition": record.partition, "offset": record.offset}
             )
-            return self._quarantine(customer, now, raw, error, outputs)
-        self._publish(advanced, outputs)
+            return self._quarantine(customer, now, raw_record(record), error, outputs)
+        if advanced.effects:
+            self._publish(advanced, outputs)
         return advanced.customer
 
     def _quarantine(
         self, customer: Customer, now: int, raw: RawRecord, error: Exception, outputs: list[Output]
     ) -> Customer:
-        self.counts["quarantined"] += 1
+        self.counts["refused_fault"] += 1
         now = max(now, customer.now)
         outputs.append(dead_letter_output(self.topics, raw, f"fault: {type(error).__name__}", "decide", now))
         held = customer.copy()
@@ -131,25 +176,10 @@ class Decide:
         now = advanced.customer.now
         for effect in advanced.effects:
             if isinstance(effect, Decision):
-                self.counts[effect.outcome] += 1
+                self.decided[effect.outcome, effect.trigger] += 1
+                self.held.update(reason.gate for reason in effect.reasons if reason.answer != "pass")
             value = encode_effect(effect, now)
             outputs.append(Output(self._destinations[type(effect)], value, effect_key(effect), (("now", b"%d" % now),)))
-
-    def _changes(
-        self, states: dict[bytes, Stored], woken_before: dict[bytes, int | None]
-    ) -> dict[str, dict[bytes, bytes | None]]:
-        customers: dict[bytes, bytes | None] = {}
-        wakeups: dict[bytes, bytes | None] = {}
-        if len(self._decoded) > CACHED_STATES:
-            self._decoded.clear()
-        for key, stored in states.items():
-            value = encode_customer(stored.customer, stored.mark)
-            customers[key] = value
-            self._decoded[key] = (value, stored)
-            due = stored.customer.wake_at
-            if due != woken_before[key]:
-                wakeups[key] = None if due is None else encode_wakeup(due, stored.mark)
-        return {"customers": customers, "wakeups": wakeups}
 
 
 EVENTS_HEADER = "events"
@@ -168,9 +198,9 @@ def _went_through(raw: RawRecord, customer: Customer) -> bool:
     return all(name in taken for name in (raw.header(EVENTS_HEADER) or "").split())
 
 
-def _read(raw: RawRecord) -> tuple[int, Event]:
+def _read(record: Record) -> tuple[int, Event]:
     """A record of ``customer-events`` as arrival stamp and event. Raises Undecodable."""
-    now, event = arrival(raw), decode_event(raw.value or b"")
-    if event.subject.encode() != raw.key:
+    now, event = arrival(record), decode_event(record.value or b"")
+    if event.subject.encode() != record.key:
         raise Undecodable("invalid", "subject: is not the key of its record")
     return now, event

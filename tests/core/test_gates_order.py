@@ -100,6 +100,13 @@ def test_a_customer_with_whom_all_is_well_passes(gate: str) -> None:
     assert verdict(gate, a_customer(), nps(9, NOW - 1), now=NOW).answer == "pass"
 
 
+def test_a_policy_changed_in_one_number_tells_that_one() -> None:
+    before = a_policy()
+    assert verdict("overasking", now=NOW, policy=before).limit == "one ask in 90 days"
+    after = before.model_copy(update={"caps": Caps(customer_days=120)})
+    assert verdict("overasking", now=NOW, policy=after).limit == "one ask in 120 days"
+
+
 def test_limits_are_told_in_the_numbers_of_the_policy() -> None:
     policy = Policy.model_validate({"caps": {"customer_days": 45}, "score": {"soft_at": 40}})
     limits = {gate.name: gate.limit(policy) for gate in GATES}

@@ -87,6 +87,13 @@ def test_the_same_policy_has_the_same_hash_however_it_is_written() -> None:
     assert Policy.model_validate(Policy().model_dump()).hash == Policy().hash
 
 
+def test_policies_that_say_the_same_are_one_key() -> None:
+    known = {Policy(): "the default"}
+
+    assert known[Policy.model_validate(Policy().model_dump())] == "the default"
+    assert Policy(shadow=True) not in known
+
+
 def test_the_hash_is_the_same_on_every_machine_and_run() -> None:
     """Sixteen hex digits, of the content alone; another process computes the same."""
     program = "from referral_stream.core.policy import Policy; print(Policy().hash)"

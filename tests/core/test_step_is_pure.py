@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_origin, get_type_hints
 
 import pytest
 from msgspec import Struct
@@ -118,6 +119,16 @@ def test_two_customers_share_nothing() -> None:
 
     assert advanced != one
     assert other == Customer(id="other")
+
+
+def test_the_empty_table_that_all_customers_share_stays_empty() -> None:
+    """Were it changed in place, every customer would have what one has."""
+    for customer, events, now in steps():
+        step(POLICY, customer, events, now)
+
+    assert Customer(id="ben") == Customer(
+        **{"id": "ben", **{field: {} for field, kind in get_type_hints(Customer).items() if get_origin(kind) is dict}}
+    )
 
 
 def test_a_step_of_nothing_changes_the_clock_and_the_days_judged_alone() -> None:

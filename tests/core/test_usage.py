@@ -262,6 +262,20 @@ def test_thirty_days_of_use_are_value_also_with_gaps_between_them(days: int, lon
     assert (usage.days_of_use(customer, "Europe/Berlin") >= POLICY.too_early.days_of_use) is long
 
 
+@given(
+    st.dictionaries(st.integers(20_000, 20_030), st.tuples(st.integers(0, 1439), st.integers(0, 1439)), max_size=20),
+    st.integers(1, 40),
+    st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Kiritimati", "Pacific/Pago_Pago", "America/New_York"]),
+)
+def test_whether_the_days_are_enough_is_known_as_the_calendar_knows_it(
+    minutes: dict[int, tuple[int, int]], days: int, zone: str
+) -> None:
+    used = {day: usage.UsageDay(1, min(two), max(two)) for day, two in minutes.items()}
+    customer = Customer(id="ana", usage=used)
+
+    assert usage.is_used_on(customer, days, zone) is (usage.days_of_use(customer, zone) >= days)
+
+
 def test_days_are_forgotten_only_when_the_use_has_been_long_enough_for_every_zone() -> None:
     sparse = lived([1] + [0] * 99)
     steady = lived([1] * 100)

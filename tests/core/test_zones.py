@@ -145,6 +145,12 @@ def test_calendar_days_later_clocks_show_the_same_time_or_the_first_after_a_gap(
     assert zones.same_wall_time(utc(instant), days, name) == utc(later)
 
 
+@given(st.sampled_from(NAMES), st.integers(0, utc("2037-01-01 00:00")))
+def test_after_three_days_it_is_another_date_everywhere(name: str, instant: int) -> None:
+    """So gate 4 need not look at the calendar for most customers."""
+    assert zones.local_date(instant + ALWAYS_ANOTHER_DATE, name) > zones.local_date(instant, name)
+
+
 @given(st.sampled_from(NAMES), st.integers(utc("2000-01-01 00:00"), utc("2037-01-01 00:00")))
 def test_between_an_instant_and_its_next_midnight_the_local_date_stays(name: str, instant: int) -> None:
     midnight = zones.next_midnight(instant, name)
