@@ -20,10 +20,13 @@ COPY --from=build /opt/referral-stream /opt/referral-stream
 ENV PATH=/opt/referral-stream/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    REFERRAL_STREAM_STATUS_HOST=0.0.0.0 \
     REFERRAL_STREAM_STORE=rocksdb \
     REFERRAL_STREAM_DATA_DIR=/var/lib/referral-stream
 USER 10001:10001
 VOLUME /var/lib/referral-stream
+EXPOSE 6066
 ENTRYPOINT ["referral-stream"]
 CMD ["run"]
-HEALTHCHECK --start-period=30s --interval=30s --timeout=10s --retries=3 CMD ["referral-stream", "doctor"]
+HEALTHCHECK --start-period=30s --interval=30s --timeout=10s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:6066/live', timeout=5)"]

@@ -32,7 +32,7 @@ from referral_stream.local.display import DecisionBoard, Screen, on_screen
 from referral_stream.local.redis_server import EmbeddedRedis
 from referral_stream.local.world import CAST, HOME, demo_world
 from referral_stream.settings import TEST_EMAIL_KEY, Settings
-from referral_stream.stream.apps import Deployment, decide_app, ingest_app, ledger_app
+from referral_stream.stream.apps import Deployment, decide_role, ingest_role, ledger_role
 from referral_stream.stream.transport import BatchApp, running
 from referral_stream.stream.wakeups import Wakeups
 
@@ -103,24 +103,24 @@ def _settings(broker: EmbeddedBroker, redis: EmbeddedRedis, folder: Path) -> Set
 @asynccontextmanager
 async def _workers(deployment: Deployment) -> AsyncIterator[Demo]:
     wakeups = Wakeups()
-    async with deployment.ledger() as ledger:
-        apps = (ingest_app(deployment), decide_app(deployment, wakeups), ledger_app(deployment, ledger))
-        producer = AIOKafkaProducer(**deployment.client())
-        # A question after end offsets queues behind a fetch that waits for records: let it not wait long.
-        consumer = AIOKafkaConsumer(
-            **deployment.client(), auto_offset_reset="earliest", enable_auto_commit=False, fetch_max_wait_ms=5
-        )
-        await producer.start()
-        await consumer.start()
-        try:
-            await _touch_topics(producer, deployment)
-            async with running(*apps):
-                demo = Demo(deployment, apps, wakeups, producer, consumer)
-                await demo.until_ready()
-                yield demo
-        finally:
-            await consumer.stop()
-            await producer.stop()
+    roles = (ingest_role(deployment), decide_role(deployment, wakeups), ledger_role(deployment))
+    apps = tuple(role.app for role in roles)
+    producer = AIOKafkaProducer(**deployment.client())
+    # A question after end offsets queues behind a fetch that waits for records: let it not wait long.
+    consumer = AIOKafkaConsumer(
+        **deployment.client(), auto_offset_reset="earliest", enable_auto_commit=False, fetch_max_wait_ms=5
+    )
+    await producer.start()
+    await consumer.start()
+    try:
+        await _touch_topics(producer, deployment)
+        async with running(*apps):
+            demo = Demo(deployment, apps, wakeups, producer, consumer)
+            await demo.until_ready()
+            yield demo
+    finally:
+        await consumer.stop()
+        await producer.stop()
 
 
 async def _touch_topics(producer: AIOKafkaProducer, deployment: Deployment) -> None:

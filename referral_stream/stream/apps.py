@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,7 +136,17 @@ def _credentials(s: Settings) -> Any:
     return faust.SSLCredentials(context) if context is not None else None
 
 
-def ingest_app(deployment: Deployment) -> BatchApp:
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role of the product, ready to be run: its app, and what the app does its work with."""
+
+    name: str
+    app: BatchApp
+    processor: Ingest | Decide | LedgerAgent
+    wakeups: Wakeups | None = None
+
+
+def ingest_role(deployment: Deployment) -> Role:
     """Source topics → ``customer-events``, once all known aliases have been read."""
     topics, clock = deployment.topics, deployment.clock
     app = create_app(
@@ -143,47 +154,53 @@ def ingest_app(deployment: Deployment) -> BatchApp:
     )
     aliases = Aliases()
     app.alongside(KnownAliases(deployment.client(), topics.customer_aliases, aliases, app.fail))
-    app.stateless(topics.sources, Ingest(topics, deployment.boundary, clock, aliases))
-    return app
+    ingest = Ingest(topics, deployment.boundary, clock, aliases)
+    app.stateless(topics.sources, ingest)
+    return Role("ingest", app, ingest)
 
 
-def decide_app(deployment: Deployment, wakeups: Wakeups | None = None) -> BatchApp:
+def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
     """``customer-events`` → states, asks, decisions, requests; and the timer that wakes customers.
 
     ``wakeups`` may be given by a caller who wants to look at what is pending.
     """
     topics, clock = deployment.topics, deployment.clock
     wakeups = Wakeups() if wakeups is None else wakeups
+    decide = Decide(topics, deployment.policy)
     app = create_app(deployment.worker("decide"), on_refused=_refusal(topics, clock, "decide"))
 
     def ready(partitions: frozenset[int]) -> None:
         wakeups.drop(partitions)
         for partition in partitions:
             wakeups.load(partition, app.table_items("wakeups", partition))
-        logger.info("partitions_ready", extra={"partitions": len(partitions), "pending": wakeups.pending()})
+        logger.info("partitions_ready", extra={"partitions": len(partitions)})
 
     def changed(partition: int, changes: Changes) -> None:
         wakeups.change(partition, changes.get("wakeups", {}))
 
     async def tick() -> None:
+        while wakeups.read_on():
+            await asyncio.sleep(0)
         now = clock.now()
-        await app.send(wakeup_outputs(wakeups.take(now), topics.customer_events, now))
+        taken = wakeups.take(now)
+        await app.send(wakeup_outputs(taken, topics.customer_events, now))
+        wakeups.appended(taken, clock.now())
 
     app.stateful(
         topics.customer_events,
-        Decide(topics, deployment.policy),
-        {"customers": newer_customer, "wakeups": newer_wakeup},
+        decide,
+        {"wakeups": newer_wakeup, "customers": newer_customer},
         on_partitions_ready=ready,
         on_partitions_lost=wakeups.drop,
         on_changes=changed,
     )
     app.periodic(TICK_SECONDS, tick)
-    return app
+    return Role("decide", app, decide, wakeups)
 
 
-def ledger_app(deployment: Deployment, ledger: RedisLedger) -> BatchApp:
-    """``ledger-requests`` → Redis → answers on ``customer-events``. The caller closes ``ledger`` after the app."""
-    topics, clock = deployment.topics, deployment.clock
+def ledger_role(deployment: Deployment) -> Role:
+    """``ledger-requests`` → Redis → answers on ``customer-events``."""
+    topics, clock, ledger = deployment.topics, deployment.clock, deployment.ledger()
     app = create_app(
         deployment.worker("ledger", linger_seconds=RIVALS_SECONDS), on_refused=_refusal(topics, clock, "ledger")
     )
@@ -193,10 +210,12 @@ def ledger_app(deployment: Deployment, ledger: RedisLedger) -> BatchApp:
         clock,
         send=app.send,
         history=lambda: ledger_history(deployment.client(), topics.ledger_requests),
+        leaving=lambda: app.rebalancing or app.should_stop,
     )
+    app.alongside(ledger)
     app.stateless([topics.ledger_requests], agent)
     app.periodic(RIVALS_SECONDS * 10, agent.rebuild)
-    return app
+    return Role("ledger", app, agent)
 
 
 def _refusal(topics: Topics, clock: Clock, stage: Any) -> Any:

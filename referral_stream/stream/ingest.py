@@ -23,7 +23,10 @@ from referral_stream.stream.transport import BatchResult, Output, Read, Record
 
 
 class Ingest:
-    """The processor of every ingest agent. ``counts`` grows by what became of the records (no labels from payloads).
+    """The processor of every ingest agent.
+
+    ``counts`` grows by what became of the records: ``accepted``, ``skipped_<reason>``, ``refused_<cause>``, all of them
+    words of ours and none of a payload.
 
     ``aliases``: what is known of them when the first record comes; grows with every one that a record announces.
     """

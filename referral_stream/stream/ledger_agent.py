@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from time import monotonic
 from typing import Protocol
 
 from referral_stream.clock import Clock
@@ -19,12 +20,13 @@ from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outbound import decode_request, encode_event, event_headers, event_key
 from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Operation, Result
-from referral_stream.core.events import Event
+from referral_stream.core.events import Event, ReservationDenied
 from referral_stream.ledger.answering import Answered, Rounds, Turn, answered, resumption, turns, unanswered
 from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
+from referral_stream.stream.complaints import Complaints
 from referral_stream.stream.ingest import dead_letter_output, raw_record
 from referral_stream.stream.names import Topics
-from referral_stream.stream.transport import BatchResult, Output, Read, Record
+from referral_stream.stream.transport import BatchResult, Histogram, NotOwner, Output, Read, Record
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,12 @@ class LedgerAgent:
     ``send`` appends records and returns when they are acknowledged: what one turn says must be durable before the next
     is applied, or a crash between a resumption and a pause would leave customers waiting for ever. ``history`` reads
     ``ledger-requests`` from its start to its present end, merged by instant. Rivals for one account and instant meet
-    because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting.
+    because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting. ``leaving`` says
+    that the partitions have to be given back: then nothing waits for Redis any more.
+
+    ``available`` says whether the ledger could be used when last tried; None: not tried yet. ``answers`` grows by the
+    types of what is told to customers, ``denied`` by the gates of the denials, ``paused`` by the triggers that the
+    burst breaker paused, ``counts`` by ``refused_<cause>`` of dead letters.
     """
 
     def __init__(
@@ -60,10 +67,18 @@ class LedgerAgent:
         *,
         send: Callable[[Sequence[Output]], Awaitable[None]],
         history: Callable[[], AsyncIterator[Operation]],
+        leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self.topics, self.ledger, self.clock = topics, ledger, clock
-        self.send, self.history = send, history
+        self.send, self.history, self.leaving = send, history, leaving
+        self.available: bool | None = None
         self.counts: Counter[str] = Counter()
+        self.answers: Counter[str] = Counter()
+        self.denied: Counter[str] = Counter()
+        self.paused: Counter[str] = Counter()
+        self.call_seconds = Histogram()
+        self.failures = self.rebuilds = 0
+        self._complaints = Complaints(logger)
         self._rebuilding = asyncio.Lock()
 
     async def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (AsyncProcessor)
@@ -81,7 +96,7 @@ class LedgerAgent:
             try:
                 operations.append(decode_request(raw.value or b""))
             except Undecodable as error:
-                self.counts["undecodable"] += 1
+                self.counts[f"refused_{error.cause}"] += 1
                 outputs.append(dead_letter_output(self.topics, raw, str(error), "ledger", self.clock.now()))
         return operations
 
@@ -91,8 +106,7 @@ class LedgerAgent:
             results = await self._applied(turn.operations)
         except LedgerUnavailable as cause:
             outcome = unanswered(turn, self.clock.now())
-            self.counts["unavailable"] += len(outcome.events)
-            logger.warning("ledger_unavailable", extra={"requests": len(outcome.events), "cause": str(cause)})
+            self._complaints.warn("ledger_unavailable", str(cause), requests=len(outcome.events))
             await self._append(outcome.events)
             if outcome.unapplied:
                 await self._take_at_last(Turn(outcome.unapplied))
@@ -105,17 +119,40 @@ class LedgerAgent:
         The log that it is rebuilt from holds these operations too; none is counted twice. Raises LedgerUnavailable.
         """
         try:
-            return await self.ledger.apply(operations)
+            return await self._apply(operations)
         except LedgerNotReady:
             await self.rebuild()
-            return await self.ledger.apply(operations)
+            return await self._apply(operations)
+
+    async def _apply(self, operations: Sequence[Operation]) -> list[Result]:
+        """One call of the ledger, measured. Raises LedgerUnavailable."""
+        begun = monotonic()
+        try:
+            results = await self.ledger.apply(operations)
+        except LedgerUnavailable:
+            self.available = False
+            self.failures += 1
+            raise
+        finally:
+            self.call_seconds.observe(monotonic() - begun)
+        self._at_hand()
+        return results
+
+    def _at_hand(self) -> None:
+        self.available = True
+        self._complaints.settled()
 
     async def _take_at_last(self, turn: Turn) -> None:
-        """What is no question but a fact: the ledger must learn it before it judges anything else."""
+        """What is no question but a fact: the ledger must learn it before it judges anything else.
+
+        Raises NotOwner once we are leaving: whoever owns the partition next gets the whole batch again.
+        """
         while True:
+            if self.leaving():
+                raise NotOwner("the ledger did not answer until the partition had to be given back")
             await self.rebuild()
             try:
-                results = await self.ledger.apply(turn.operations)
+                results = await self._apply(turn.operations)
             except LedgerUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
@@ -124,6 +161,7 @@ class LedgerAgent:
 
     async def _tell(self, outcome: Answered) -> None:
         for pause in outcome.pauses:
+            self.paused[pause.name or ""] += 1
             logger.error("burst_breaker_paused", extra={"trigger": pause.name, "why": pause.why})
         await self._append(outcome.events)
         if outcome.refused:
@@ -138,16 +176,23 @@ class LedgerAgent:
     async def _append(self, events: Sequence[Event]) -> None:
         if not events:
             return
-        self.counts.update(event.type for event in events)
+        self.answers.update(event.type for event in events)
+        self.denied.update(event.data.gate for event in events if isinstance(event.data, ReservationDenied))
         now = self.clock.now()
         topic = self.topics.customer_events
         await self.send([Output(topic, encode_event(e), event_key(e), event_headers(e, now)) for e in events])
 
     async def rebuild(self) -> None:
-        """Rebuild the ledger from its log if it is not ready; several callers make one rebuild."""
+        """Rebuild the ledger from its log if it is not ready; who comes meanwhile waits for the end of this try."""
+        somebody_does = self._rebuilding.locked()
         async with self._rebuilding:
+            if somebody_does:
+                return
             try:
                 if not await self.ledger.ready():
-                    await self.ledger.rebuild(self.history())
+                    self.rebuilds += await self.ledger.rebuild(self.history())
             except LedgerUnavailable as cause:
-                logger.warning("ledger_rebuild_failed", extra={"cause": str(cause)})
+                self.available = False
+                self._complaints.warn("ledger_rebuild_failed", str(cause))
+            else:
+                self._at_hand()

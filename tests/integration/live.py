@@ -148,6 +148,7 @@ class Pipeline:
             "policy_file": str(self.policy_file),
             "clock_start": str(self._start),
             "clock_started_at": str(self._started_at),
+            "status_port": "0",
             **(settings or {}),
         }
 

@@ -22,13 +22,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
     AdminClient,
     NewTopic,
+    OffsetSpec,
     ResourcePatternType,
     ResourceType,
 )
@@ -213,6 +214,10 @@ class KafkaServer:
         """Further lines for server.properties; before the first start only."""
         self._settings.update(settings)
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.running
+
     def start(self) -> Self:
         """Start on the data that is there (or on none) and return when clients get answers."""
         if not (self.home / "server.properties").exists():
@@ -287,6 +292,36 @@ class KafkaServer:
             )
 
         wait_until(all_led, f"the topics {', '.join(topics)} have leaders")
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic with all its records; return when the broker has done it."""
+        admin = AdminClient(self.client_settings())
+        for future in admin.delete_topics([topic]).values():
+            future.result(30)
+
+    def reset_offsets(self, group: str, topic: str, offset: int | None) -> None:
+        """Set the committed offsets of a group without members to `offset` in every partition; None: to the ends."""
+        ends = self._ends(topic)
+        reset = [TopicPartition(topic, at, end if offset is None else offset) for at, end in ends.items()]
+        admin = AdminClient(self.client_settings())
+        for future in admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, reset)]).values():
+            future.result(30)
+
+    def remove_records(self, topic: str) -> None:
+        """Remove every record of a topic, as retention does: offsets go on where they were."""
+        removed = [TopicPartition(topic, partition, end) for partition, end in self._ends(topic).items()]
+        admin = AdminClient(self.client_settings())
+        for future in admin.delete_records(removed).values():
+            future.result(30)
+
+    def _ends(self, topic: str) -> dict[int, int]:
+        admin = AdminClient(self.client_settings())
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # its stub says nothing
+        asked = {
+            TopicPartition(topic, partition): latest
+            for partition in admin.list_topics(topic, timeout=20).topics[topic].partitions
+        }
+        return {tp.partition: future.result(30).offset for tp, future in admin.list_offsets(asked).items()}
 
     def grant(self, user: str, prefix: str) -> None:
         """Let `user` do all with topics, groups and transactional ids named `prefix…` (secured brokers only)."""

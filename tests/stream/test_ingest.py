@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+from pydantic import SecretStr
 
 from referral_stream.clock import Clock
 from referral_stream.contracts.inbound import Boundary
+from referral_stream.core.policy import Policy
+from referral_stream.settings import Settings
+from referral_stream.stream.apps import Deployment
 from referral_stream.stream.ingest import Ingest
 from referral_stream.stream.names import Topics
 from tests.stream.records import Consumed
@@ -101,3 +107,14 @@ def test_the_brokers_timestamps_follow_the_clock_seam() -> None:
     result = ingest(0, [Consumed("nps", 0, 0, started + 5_000, None, without_time)], unread)
 
     assert json.loads(result.outputs[0].value or b"")["time"] == "2026-06-16T08:00:05.000Z"
+
+
+def test_a_deployment_reads_payloads_as_its_mapping_file_says(tmp_path: Path) -> None:
+    file = tmp_path / "mappings.toml"
+    file.write_text('[customer_paths]\nsegment = ["context.tenant"]\n', encoding="utf-8")
+    settings = Settings(email_key=SecretStr("a key for the tests"), mappings_file=file)
+    deployment = Deployment(settings, Policy(), Stopped(ARRIVAL))
+    ingest = Ingest(deployment.topics, deployment.boundary, deployment.clock)
+    call = {"type": "track", "event": "Exported", "userId": "u-1", "context": {"tenant": "t-9"}}
+    (output,) = ingest(0, [Consumed("nps", 0, 1, ARRIVAL, None, json.dumps(call).encode())], unread).outputs
+    assert (output.topic, output.key) == ("customer-events", b"t-9")

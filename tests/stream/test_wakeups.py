@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from referral_stream.contracts.outbound import arrival, decode_event
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import encode_wakeup
@@ -11,8 +13,18 @@ from referral_stream.stream.wakeups import AGAIN_AFTER, Wakeups, wakeup_outputs
 
 def loaded(**due: int) -> Wakeups:
     wakeups = Wakeups()
-    wakeups.load(0, [(name.encode(), encode_wakeup(at, 1)) for name, at in due.items()])
+    load(wakeups, 0, due)
     return wakeups
+
+
+def load(wakeups: Wakeups, partition: int, due: Mapping[str, int]) -> None:
+    wakeups.load(partition, entries(due))
+    while wakeups.read_on():
+        pass
+
+
+def entries(due: Mapping[str, int]) -> Iterator[tuple[bytes, bytes]]:
+    return ((name.encode(), encode_wakeup(at, 1)) for name, at in due.items())
 
 
 def test_what_is_due_comes_earliest_first() -> None:
@@ -60,7 +72,7 @@ def test_an_earlier_instant_overtakes() -> None:
 
 def test_partitions_that_are_gone_wake_nobody() -> None:
     wakeups = loaded(ana=100)
-    wakeups.load(1, [(b"ben", encode_wakeup(100, 1))])
+    load(wakeups, 1, {"ben": 100})
     wakeups.drop({0})
     wakeups.change(0, {b"ana": encode_wakeup(50, 2)})
 
@@ -70,21 +82,105 @@ def test_partitions_that_are_gone_wake_nobody() -> None:
 def test_a_partition_that_comes_back_is_what_its_table_says() -> None:
     wakeups = loaded(ana=100)
     wakeups.drop({0})
-    wakeups.load(0, [(b"ana", encode_wakeup(300, 5))])
+    load(wakeups, 0, {"ana": 300})
 
     assert wakeups.take(299) == []
     assert wakeups.take(300) == [(0, b"ana", 300)]
 
 
-def test_a_burst_comes_in_portions() -> None:
+def test_only_so_many_are_under_way_at_a_time() -> None:
+    wakeups = loaded(**{f"c{n}": 100 + n for n in range(10)})
+
+    first = wakeups.take(1_000, limit=6)
+    assert wakeups.take(1_000, limit=6) == []
+
+    wakeups.change(0, {key: None for _, key, _ in first[:4]})
+    assert [due for _, _, due in first] == [100, 101, 102, 103, 104, 105]
+    assert [due for _, _, due in wakeups.take(1_000, limit=6)] == [106, 107, 108, 109]
+
+
+def test_those_under_way_are_counted_over_all_partitions_and_the_earliest_go_first() -> None:
+    wakeups = loaded(ana=100, ben=300)
+    load(wakeups, 1, {"kim": 200, "zoe": 400})
+
+    assert wakeups.take(1_000, limit=3) == [(0, b"ana", 100), (1, b"kim", 200), (0, b"ben", 300)]
+
+
+def test_what_is_never_handled_holds_up_nobody_for_longer_than_it_counts_as_under_way() -> None:
+    wakeups = loaded(stuck=100, ana=200)
+    assert wakeups.take(1_000, limit=1) == [(0, b"stuck", 100)]
+
+    assert wakeups.take(1_000 + AGAIN_AFTER, limit=1) == [(0, b"ana", 200)]
+    wakeups.change(0, {b"ana": None})
+    assert wakeups.take(1_000 + AGAIN_AFTER, limit=1) == [(0, b"stuck", 100)]
+
+
+def test_a_wakeup_that_is_moved_while_under_way_makes_room() -> None:
+    wakeups = loaded(ana=100, ben=200)
+    wakeups.take(300, limit=1)
+    wakeups.change(0, {b"ana": encode_wakeup(500, 2)})
+
+    assert wakeups.take(300, limit=1) == [(0, b"ben", 200)]
+
+
+def test_the_next_instant_is_that_of_a_wakeup_not_sent_or_lost() -> None:
+    wakeups = loaded(ana=100, ben=50_000)
+    assert wakeups.next_due() == 100
+
+    wakeups.take(200)
+    assert wakeups.next_due() == 200 + AGAIN_AFTER
+
+    wakeups.change(0, {b"ana": None})
+    assert wakeups.next_due() == 50_000
+
+
+def test_a_table_is_read_in_portions() -> None:
     wakeups = Wakeups()
-    wakeups.load(0, [(b"c%d" % n, encode_wakeup(100 + n, 1)) for n in range(10)])
+    wakeups.load(0, entries({"ana": 100, "ben": 100}))
+    wakeups.load(1, entries({"kim": 100}))
 
-    first, second = wakeups.take(1_000, limit=6), wakeups.take(1_000, limit=6)
+    assert wakeups.read_on(limit=2)
+    assert wakeups.pending() == 2
+    assert wakeups.read_on(limit=2) is False
+    assert wakeups.pending() == 3
 
-    assert len(first) == 6
-    assert len(second) == 4
-    assert not {key for _, key, _ in first} & {key for _, key, _ in second}
+
+def test_what_changes_while_the_table_is_read_is_newer_than_what_is_read() -> None:
+    wakeups = Wakeups()
+    wakeups.load(0, entries({"ana": 100, "ben": 100, "kim": 100}))
+    wakeups.change(0, {b"ana": None, b"ben": encode_wakeup(300, 2)})
+    while wakeups.read_on():
+        pass
+
+    assert wakeups.take(299) == [(0, b"kim", 100)]
+    assert wakeups.take(300) == [(0, b"ben", 300)]
+
+
+def test_a_partition_that_is_lost_is_read_no_further() -> None:
+    wakeups = Wakeups()
+    read: list[str] = []
+
+    def unusable_once_lost() -> Iterator[tuple[bytes, bytes]]:
+        for name in ("ana", "ben"):
+            read.append(name)
+            yield name.encode(), encode_wakeup(100, 1)
+
+    wakeups.load(0, unusable_once_lost())
+    wakeups.read_on(limit=1)
+    wakeups.drop({0})
+
+    assert wakeups.read_on() is False
+    assert (read, wakeups.pending()) == (["ana"], 0)
+
+
+def test_a_customer_whose_wakeup_moves_with_every_event_costs_no_more_than_others() -> None:
+    wakeups = loaded(ana=100)
+    for later in range(100_000):
+        wakeups.change(0, {b"ana": encode_wakeup(1_000_000 + later, 2)})
+
+    assert wakeups.take(1_000_000 + 99_998) == []
+    assert sum(len(partition.heap) for partition in wakeups._partitions.values()) < 2_000
+    assert wakeups.take(1_000_000 + 99_999) == [(0, b"ana", 1_099_999)]
 
 
 def test_the_record_goes_to_the_customers_own_partition_with_its_arrival() -> None:

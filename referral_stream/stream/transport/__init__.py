@@ -21,13 +21,17 @@ from referral_stream.stream.transport.batch import (
 )
 from referral_stream.stream.transport.config import WorkerConfig
 from referral_stream.stream.transport.errors import (
+    NeedsOperator,
+    NotOwner,
     RecordTooLarge,
     TopicsMismatch,
     TransportError,
     WorkerFailed,
 )
+from referral_stream.stream.transport.meter import Histogram
 from referral_stream.stream.transport.partitioner import partition_of
 from referral_stream.stream.transport.run import run_worker, running
+from referral_stream.stream.transport.vitals import Vitals, lag, refresh_ends, vitals
 
 __all__ = [
     "AsyncProcessor",
@@ -35,6 +39,9 @@ __all__ = [
     "BatchResult",
     "Changes",
     "Headers",
+    "Histogram",
+    "NeedsOperator",
+    "NotOwner",
     "Output",
     "Processor",
     "Read",
@@ -44,11 +51,15 @@ __all__ = [
     "Supersedes",
     "TopicsMismatch",
     "TransportError",
+    "Vitals",
     "WorkerConfig",
     "WorkerFailed",
     "create_app",
+    "lag",
     "partition_of",
     "record_bytes",
+    "refresh_ends",
     "run_worker",
     "running",
+    "vitals",
 ]

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import faust
@@ -22,11 +23,13 @@ from yarl import URL
 from referral_stream.stream.transport.batch import AsyncProcessor, Changes, Output, Processor, Refusal, Supersedes
 from referral_stream.stream.transport.config import WorkerConfig
 from referral_stream.stream.transport.consumer import BatchConsumer, BatchMessage
-from referral_stream.stream.transport.errors import BatchRefused, TransportError
+from referral_stream.stream.transport.errors import BatchRefused, NeedsOperator, TransportError
 from referral_stream.stream.transport.fence import Fence
 from referral_stream.stream.transport.lanes import Lanes, Step
+from referral_stream.stream.transport.meter import Meter
 from referral_stream.stream.transport.publish import Publisher, Sent
 from referral_stream.stream.transport.recovery import BatchRecovery, BatchTableManager
+from referral_stream.stream.transport.source import SourcePosition
 from referral_stream.stream.transport.stateful import Stateful
 from referral_stream.stream.transport.stateless import Stateless
 from referral_stream.stream.transport.table import BatchTable
@@ -59,6 +62,7 @@ class BatchProducer(driver.Producer):
         self._producer = new
         if old is not None:
             await old.stop()
+        cast("BatchApp", self.app).meter.producers_renewed += 1
 
 
 class BatchTransport(driver.Transport):
@@ -101,8 +105,11 @@ class BatchApp(faust.App):
         self._periodics: list[_Periodic] = []
         self._companions: list[AbstractAsyncContextManager[Any]] = []
         self._sources: dict[str, int | None] = {}
+        self.meter = Meter()
+        self.ends: dict[TP, int] = {}
+        """Where the source partitions were found to end, when somebody asked last."""
         self.lanes = Lanes(self)
-        self.publisher = Publisher(config.max_record_bytes, lambda: on_refused)
+        self.publisher = Publisher(config.max_record_bytes, lambda: on_refused, self.meter.published)
         super().__init__(config.id, **_faust_settings(config))
 
     # -- declaring -------------------------------------------------------------------------------------------------
@@ -125,11 +132,13 @@ class BatchApp(faust.App):
         """Consume `topic` with `tables`, each kept in the changelog `{id}-{table}-changelog`. Once per app.
 
         Args:
-            topic: the one source of these tables; as many partitions as the config says. After it has been recreated,
-                or its offsets were reset, marks in the state skip everything: let marks carry an epoch.
-            processor: see `Processor`.
+            topic: the one source of these tables; as many partitions as the config says. Where the state stands in it,
+                the changelog says; the group's committed offset is for lag monitors only. If it is not the log that the
+                state was made from, the app fails with SourceMismatch.
+            processor: see `Processor`. Whatever it publishes has to come with a change of the last table.
             tables: names, with the hook that tells a zombie's changelog record from a good one (`Supersedes`): false
-                only if the new value is older than the old one. It is needed when `fencing="none"`.
+                only if the new value is older than the old one. It is needed when `fencing="none"`. The last one holds
+                the marks.
             on_partitions_ready: after recovery, before the first record of these partitions: with all that this worker
                 owns, at every assignment. Tables can be read in it.
             on_partitions_lost: with the same partitions, when they are taken away, all of them before any assignment.
@@ -137,6 +146,8 @@ class BatchApp(faust.App):
         """
         if self._stateful is not None:
             raise ValueError("an app has one stateful source")
+        if not tables:
+            raise ValueError("a stateful source needs a table")
         hooks = dict(tables) if isinstance(tables, Mapping) else dict.fromkeys(tables)
         declared = {name: BatchTable(self, name, supersedes=hook) for name, hook in hooks.items()}
         for table in declared.values():
@@ -191,12 +202,19 @@ class BatchApp(faust.App):
         """Partitions of the stateful topic that this worker owns and has recovered; empty while not `ready`."""
         return self._owned if self.ready else frozenset()
 
+    @property
+    def table_names(self) -> list[str]:
+        """The names of the tables; none without state."""
+        return [] if self._stateful is None else list(self._stateful.tables)
+
     def positions(self) -> dict[tuple[str, int], int]:
-        """Per source partition, the offset after the last batch that this process made durable; empty at the start."""
+        """Per source partition of ours, the offset after the last batch that this process made durable, if any."""
         return {(tp.topic, tp.partition): offset for tp, offset in self.lanes.positions.items()}
 
     def table_items(self, table: str, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Local entries of an owned partition. Nothing may be awaited while iterating.
+        """Local entries of an owned partition. Of what changes while iterating, the old or the new value may come.
+
+        Not to be used any more once the partition is lost.
 
         Raises:
             KeyError: no such table, or the partition is not ours.
@@ -212,7 +230,9 @@ class BatchApp(faust.App):
         if not outputs:
             return
         admitted = self.publisher.admit(outputs)
+        begun = monotonic()
         await self.acknowledged(await self.publisher.send(self.plain_producer, admitted))
+        self.meter.publish_seconds.observe(monotonic() - begun)
 
     # -- what the parts of the transport ask of the app --------------------------------------------------------------
 
@@ -264,9 +284,17 @@ class BatchApp(faust.App):
         """Stop this app, and with it the worker: the cause is logged once. Safe from any thread."""
         if self.failure is None:
             self.failure = exc
-            logger.error("%s has to stop: %s", self.config.id, what or "fault", exc_info=exc)
+            if isinstance(exc, NeedsOperator):
+                logger.error("%s has to stop: %s", self.config.id, exc)
+            else:
+                logger.error("%s has to stop: %s", self.config.id, what or "fault", exc_info=exc)
             if self._main_loop is not None:
                 self._main_loop.call_soon_threadsafe(self._failed.set)
+
+    @property
+    def loops(self) -> Iterable[asyncio.AbstractEventLoop]:
+        """The loops in which this app has tasks."""
+        return self.batch_consumer.loops if self._main_loop is not None else ()
 
     async def wait_failed(self) -> BaseException:
         """Return the failure, once there is one."""
@@ -305,13 +333,27 @@ class BatchApp(faust.App):
         """Called in the consumer's thread, before anything learns of the assignment."""
         self._rebalances_at_assignment = self.rebalancing_count
         self.consumer_generation_id += 1
+        self.meter.assignments += 1
 
     async def take_over(self, assigned: set[TP], assignment: int) -> None:
         """Before recovery: nobody else may write to what is ours from now on."""
+        self.lanes.keep_positions(assigned)
         if self._stateful is not None:
             self._stateful.step.begin_assignment()
             if self._fence is not None:
                 await self._fence.take({tp for tp in assigned if tp.topic == self._stateful.topic}, assignment)
+
+    def state_positions(self, assigned: Iterable[TP]) -> dict[TP, SourcePosition | None]:
+        """Of the partitions with state among `assigned`: how far it has read them, if its changelog says so."""
+        return {tp: self._role.step.source(tp.partition) for tp in assigned if self.has_state(tp)}
+
+    def has_state(self, tp: TP) -> bool:
+        return self._stateful is not None and tp.topic == self._stateful.topic
+
+    def has_changelog(self, partition: int) -> bool:
+        """Whether the changelogs of a partition that is being taken over ever held anything."""
+        changelogs = (table.changelog(partition) for table in self._role.tables.values())
+        return any(self.recovery.active_highwaters.get(changelog, -1) >= 0 for changelog in changelogs)
 
     def partitions_lost(self) -> None:
         """All partitions were revoked, and no batch is under way."""
@@ -344,6 +386,11 @@ class BatchApp(faust.App):
             if any(table.stale(partition) for table in role.tables.values()):
                 self.lanes.repair(TP(role.topic, partition), self.consumer_generation_id)
 
+    def expected_topics(self) -> dict[str, int | None]:
+        """What is consumed, changelogs included, with the number of partitions; `None`: any."""
+        tables = () if self._stateful is None else self._stateful.tables.values()
+        return self._sources | {table.changelog_topic_name: self.config.partitions for table in tables}
+
     # -- life --------------------------------------------------------------------------------------------------------
 
     def _new_transport(self) -> BatchTransport:
@@ -354,9 +401,7 @@ class BatchApp(faust.App):
 
     async def on_start(self) -> None:
         self._main_loop = asyncio.get_running_loop()
-        expected = dict(self._sources)
-        if self._stateful is not None:
-            expected |= {table.changelog_topic_name: self.config.partitions for table in self._stateful.tables.values()}
+        expected = self.expected_topics()
         settings = self.producer_settings()
         await check_topics({name: settings[name] for name in settings if name in _CLIENT_SETTINGS}, expected)
         for companion in self._companions:

@@ -52,6 +52,8 @@ class WorkerConfig:
     """The unit of work and of durability: more only adds latency, fewer costs throughput."""
     max_queued_records: int = 8_000
     """Per partition; fetching pauses above it."""
+    max_queued_bytes: int = 8 << 20
+    """Likewise, of keys and values: what bounds the memory where records are large."""
     max_record_bytes: int = 900_000
     """The largest record to publish; below the broker's `message.max.bytes` (1,048,588 by default)."""
     max_produce_batch_bytes: int = 200_000

@@ -1,7 +1,10 @@
 """Faust's consumer, delivering whole fetches instead of records.
 
-Three rules keep it lossless (each has a test):
+Four rules keep it lossless (each has a test):
 
+0. *The log is the one that we know.* A state says for itself after which record it stands, and that record has to be
+   there; neither may a log end below what was read of it, nor begin above. With a state, the app fails; without one,
+   nothing can be skipped by mistake, and what there is gets read.
 1. *Contiguity.* Every fetch carries the offset where it began: the last seek, or the end of the fetch before it. It is
    delivered only if it begins at or below the wanted offset; else records are missing and we seek back. Offsets that
    are missing *within* a fetch are real (transaction markers, compaction, retention).
@@ -30,7 +33,8 @@ from faust.types.tuples import ConsumerMessage, Message
 from mode.utils.futures import notify
 
 from referral_stream.stream.transport.batch import Record
-from referral_stream.stream.transport.errors import NotOwner
+from referral_stream.stream.transport.errors import ChangelogMismatch, NotOwner, SourceMismatch, TopicsMismatch
+from referral_stream.stream.transport.source import SourcePosition
 
 if TYPE_CHECKING:
     import aiokafka
@@ -46,11 +50,19 @@ _LEASE_SHARE: Final = 0.7  # of the session timeout: how old the last confirmed 
 _LEASE_CHECK_SECONDS: Final = 0.05
 
 
+_REFILL: Final = "Take new topics and a new group, and refill them by replay"
+
+
 class Fetched(NamedTuple):
     """Records of one partition, and the offset from which they were read (`None`: unknown)."""
 
     start: int | None
     records: list[Record]
+
+    @property
+    def went_back(self) -> bool:
+        """Whether the log ended below what was asked for, so that aiokafka went back to its beginning."""
+        return self.start is not None and self.records[0].offset < self.start
 
 
 def contiguous(fetched: Fetched, wanted: int) -> list[Record] | None:
@@ -74,6 +86,7 @@ class BatchMessage(ConsumerMessage):
         )  # fmt: skip
         self.records = records
         self.assignment = assignment
+        self.size_bytes = sum(len(record.key or b"") + len(record.value or b"") for record in records)
 
 
 class RebalanceListener(driver.ConsumerRebalanceListener):
@@ -167,6 +180,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             return False
         return True
 
+    def topics(self) -> set[str]:
+        """Topics that exist, as far as the last metadata go."""
+        return set(self._ensure_consumer()._client.cluster.topics())
+
     def request_rejoin(self) -> None:
         """Ask for a new assignment; safe from any thread."""
         self.thread_loop.call_soon_threadsafe(self._ensure_consumer()._coordinator.request_rejoin)
@@ -182,6 +199,8 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._undelivered: set[TP] = set()
+        self._unproven: dict[TP, SourcePosition] = {}
+        """Partitions whose next record has to be the last one that their state has seen."""
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
@@ -237,10 +256,24 @@ class BatchConsumer(driver.Consumer):
         assignment, wanted = self.app.consumer_generation_id, self._read_offset[tp]
         if not self._may_deliver(assignment) or wanted is None:
             return False
-        records = contiguous(fetched, wanted)
+        if fetched.went_back:
+            if self.app.has_state(tp):
+                raise SourceMismatch(f"{_name(tp)} ends below {fetched.start}, up to where it was read. {_REFILL}")
+            logger.error("%s begins again below %s: it was recreated or cut short", _name(tp), fetched.start)
+            wanted = fetched.records[0].offset
+            self._committed_offset[tp] = None
+        records = contiguous(fetched if not fetched.went_back else Fetched(wanted, fetched.records), wanted)
         if records is None:
             await self._seek_back(tp, wanted)
             return True
+        if records and (seen := self._unproven.pop(tp, None)) is not None:
+            if not seen.follows(records[0]):
+                raise SourceMismatch(
+                    f"{_name(tp)} is not the log that its state was made from: another record stands at "
+                    f"{seen.next_offset - 1}. {_REFILL}"
+                )
+            records = records[1:]
+            self._read_offset[tp] = seen.next_offset
         for begin in range(0, len(records), self.app.config.max_batch_records):
             part = records[begin : begin + self.app.config.max_batch_records]
             await self.wait_first(self.callback(BatchMessage(tp, part, assignment)), self.suspend_flow.wait())
@@ -270,20 +303,75 @@ class BatchConsumer(driver.Consumer):
             logger.info("%s-%s is not ours any more", tp.topic, tp.partition)
 
     async def perform_seek(self) -> None:
-        """Seek the source partitions to their committed offsets, or to their beginning, and remember the positions."""
+        """Seek the source partitions to where we go on, and remember the positions.
+
+        With a state, that is where the state stands; without, it is the committed offset, or else the beginning.
+
+        Raises:
+            SourceMismatch, ChangelogMismatch: the log, or the state, is not what it was.
+        """
         sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
         committed = await self._thread.committed(sources)
-        fresh = [tp for tp, offset in committed.items() if offset is None or offset < 0]
-        positions = {tp: offset for tp, offset in committed.items() if offset is not None and offset >= 0}
-        if fresh:
-            beginnings = await self.earliest_offsets(*fresh)
-            positions |= {TP(*tp): offset for tp, offset in beginnings.items()}
+        begins = {TP(*tp): offset for tp, offset in (await self.earliest_offsets(*sources)).items()}
+        ends = {TP(*tp): offset for tp, offset in (await self.highwaters(*sources)).items()}
+        states = self.app.state_positions(sources)
+        self._unproven.clear()
+        positions: dict[TP, int] = {}
+        for tp in sources:
+            offset, state = committed[tp], states.get(tp)
+            if state is not None:
+                positions[tp] = self._after_state(tp, state, begins[tp], ends[tp])
+            elif offset is None or offset < 0:
+                positions[tp] = begins[tp]
+            else:
+                positions[tp] = self._after_commit(tp, offset, begins[tp], ends[tp])
         await self.seek_wait(positions)
         self._read_offset.update(positions)
-        self._committed_offset.update({tp: None if tp in fresh else offset for tp, offset in positions.items()})
+        self._committed_offset.update({tp: at if at == committed[tp] else None for tp, at in positions.items()})
+        stands = {tp: state.next_offset for tp, state in states.items() if state is not None}
+        # A crash came between state and commit, or somebody has reset the group: its lag would not be ours.
+        await self._commit_offsets({tp: offset for tp, offset in stands.items() if offset != committed[tp]})
+
+    def _after_state(self, tp: TP, state: SourcePosition, begin: int, end: int) -> int:
+        """Where to read on after `state`: from the last record that it has seen, which has to be the same as then."""
+        if end < state.next_offset:
+            raise SourceMismatch(
+                f"{_name(tp)} ends at {end}, but its state has seen it up to {state.next_offset}: it was recreated or "
+                f"cut short. {_REFILL}"
+            )
+        if begin > state.next_offset:
+            raise SourceMismatch(
+                f"{_name(tp)} begins at {begin}, but its state has seen it up to {state.next_offset} only: the records "
+                f"in between are gone. {_REFILL}"
+            )
+        if begin == state.next_offset:  # the last record that it has seen has lapsed
+            return begin
+        self._unproven[tp] = state
+        return state.next_offset - 1
+
+    def _after_commit(self, tp: TP, committed: int, begin: int, end: int) -> int:
+        """Where to read on after the offset `committed`, where there is no state that says so."""
+        if self.app.has_state(tp) and not self.app.has_changelog(tp.partition):
+            raise ChangelogMismatch(
+                f"the state of {_name(tp)} is gone: it was read up to {committed}, but its changelogs are empty. "
+                f"{_REFILL}"
+            )
+        if begin <= committed <= end:
+            return committed
+        if self.app.has_state(tp):
+            raise SourceMismatch(f"{_name(tp)} holds {begin} to {end}, but was read up to {committed}. {_REFILL}")
+        logger.error(
+            "%s holds %s to %s, but was read up to %s: reading what there is", _name(tp), begin, end, committed
+        )
+        return begin
 
     def request_rejoin(self) -> None:
         self._thread.request_rejoin()
+
+    @property
+    def loops(self) -> list[asyncio.AbstractEventLoop]:
+        """The loops in which this consumer has tasks."""
+        return [self.loop, self._thread.thread_loop]
 
     def pause_fetching(self, tp: TP) -> None:
         """Let a partition rest whose lane is full."""
@@ -353,6 +441,10 @@ class BatchConsumer(driver.Consumer):
         self.app.partitions_lost()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        present = self._thread.topics()
+        if gone := sorted(self.app.expected_topics().keys() - present):
+            self.app.fail(TopicsMismatch(f"{', '.join(gone)} was deleted while in use"))
+            return
         try:
             # Before recovery reads the ends of the changelogs: the former owner must not be able to extend them.
             await self.app.take_over(assigned, generation_id)
@@ -369,7 +461,7 @@ class BatchConsumer(driver.Consumer):
         Raises:
             NotOwner: the assignment is over, or about to be.
         """
-        thread = self._thread
+        thread, told = self._thread, False
         while True:
             coordinator = thread._ensure_consumer()._coordinator
             if (
@@ -378,8 +470,16 @@ class BatchConsumer(driver.Consumer):
                 or tp not in self.assignment()
             ):
                 raise NotOwner(f"{tp.topic}-{tp.partition}")
-            if monotonic() - thread.lease < _LEASE_SHARE * self.app.config.session_timeout_seconds:
+            silent = monotonic() - thread.lease
+            if silent < _LEASE_SHARE * self.app.config.session_timeout_seconds:
                 return
+            if not told:
+                told = True
+                logger.warning("%s waits: the broker has not confirmed for %.0f s that it is ours", _name(tp), silent)
             if self.app.rebalancing:  # the rebalance waits for this batch, and the heartbeat perhaps for the rebalance
                 raise NotOwner(f"{tp.topic}-{tp.partition}")
             await asyncio.sleep(_LEASE_CHECK_SECONDS)
+
+
+def _name(tp: TP) -> str:
+    return f"{tp.topic}-{tp.partition}"

@@ -31,8 +31,28 @@ class BatchRefused(TransportError):
     """The broker's limit is smaller than ours: the publisher has learnt it, the batch has to be made again."""
 
 
-class TopicsMismatch(TransportError):
+class NeedsOperator(TransportError):
+    """The message is for a person: what is wrong, and what mends it. No restart will."""
+
+
+class TopicsMismatch(NeedsOperator):
     """Topics that the app needs are missing, or have another number of partitions."""
+
+
+class SourceMismatch(NeedsOperator):
+    """The source is not the log that the state was made from, or lacks records that the state has not seen."""
+
+
+class ChangelogMismatch(NeedsOperator):
+    """The changelog is not the one that the state belongs to, or holds what is no entry of its table."""
+
+
+class StateFolderUnusable(NeedsOperator):
+    """The local store cannot be opened, read or written."""
+
+
+class NotAllowed(NeedsOperator):
+    """The broker refuses us a right."""
 
 
 class WorkerFailed(TransportError):

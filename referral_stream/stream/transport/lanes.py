@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, ProducerClosed
 from faust.types import TP
 
 from referral_stream.stream.transport.batch import Record
-from referral_stream.stream.transport.errors import BatchRefused, NotOwner
+from referral_stream.stream.transport.errors import BatchRefused, Fenced, NotOwner
 
 if TYPE_CHECKING:
     from referral_stream.stream.transport.app import BatchApp
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 0.5
+_ROOM_AGAIN: Final = 0.5  # a full lane has its partition fetched again when so much is left of it
 # aiokafka does not call these retriable. A closed producer is one that another lane has just had renewed.
 _RETRIABLE_TOO: Final = (KafkaConnectionError, KafkaTimeoutError, ProducerClosed)
 
@@ -51,7 +53,10 @@ class Lane:
         self._tp = tp
         self._step = step
         self._queue: deque[BatchMessage] = deque()
-        self._queued_records = 0
+        self.queued_records = 0
+        self._queued_bytes = 0
+        self.tried_since: float | None = None
+        """`monotonic()` at the beginning of the present try of the batch under way."""
         self._arrived = asyncio.Event()
         self._closed_for = -1  # the assignment in which a batch was dropped
         self._repair_for: int | None = None  # the assignment that begins with a repair
@@ -70,11 +75,17 @@ class Lane:
             self._app.batch_consumer.forget(message)
             return
         self._queue.append(message)
-        self._queued_records += len(message.records)
+        self.queued_records += len(message.records)
+        self._queued_bytes += message.size_bytes
         self._arrived.set()
-        if not self._full and self._queued_records >= self._app.config.max_queued_records:
+        if not self._full and self._fill() >= 1:
             self._full = True
             self._app.batch_consumer.pause_fetching(self._tp)
+
+    def _fill(self) -> float:
+        """What has queued up, in records or in bytes, as a share of what may: 1 is full."""
+        config = self._app.config
+        return max(self.queued_records / config.max_queued_records, self._queued_bytes / config.max_queued_bytes)
 
     def repair(self, assignment: int) -> None:
         """Begin with a batch without records."""
@@ -85,7 +96,7 @@ class Lane:
         for message in self._queue:
             self._app.batch_consumer.forget(message)
         self._queue.clear()
-        self._queued_records = 0
+        self.queued_records = self._queued_bytes = 0
         self._full = False
 
     def _next(self) -> list[BatchMessage]:
@@ -98,8 +109,9 @@ class Lane:
                 break
             messages.append(queue.popleft())
             records += len(messages[-1].records)
-        self._queued_records -= records
-        if self._full and self._queued_records <= self._app.config.max_queued_records // 2:
+        self.queued_records -= records
+        self._queued_bytes -= sum(message.size_bytes for message in messages)
+        if self._full and self._fill() <= _ROOM_AGAIN:
             self._full = False
             self._app.batch_consumer.resume_fetching(self._tp)
         return messages
@@ -114,7 +126,7 @@ class Lane:
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            if linger and self._queued_records < self._app.config.max_batch_records:
+            if linger and self.queued_records < self._app.config.max_batch_records:
                 await asyncio.sleep(linger)
                 if not self._queue:
                     continue
@@ -128,13 +140,16 @@ class Lane:
 
     async def _work(self, batch: Batch, messages: list[BatchMessage]) -> None:
         self.idle.clear()
+        meter, begun = self._app.meter, monotonic()
         try:
             await self._until_durable(batch)
         except asyncio.CancelledError:
             self._forget(messages)
             raise
         except NotOwner as exc:
-            logger.warning("dropped %s records of %s: %r", len(batch.records), _name(self._tp), exc)
+            logger.warning("put back %s records of %s: %r", len(batch.records), _name(self._tp), exc.__cause__ or exc)
+            meter.dropped += 1
+            meter.fenced += isinstance(exc, Fenced)
             self._close(batch.assignment, messages)
             self._app.rejoin(batch.assignment)
         except Exception as exc:  # noqa: BLE001  (whatever it is: neither ack nor go on; the worker stops in good order)
@@ -146,18 +161,24 @@ class Lane:
                 message.ack(consumer)
             if messages:
                 self._app.lanes.positions[self._tp] = messages[-1].offset + 1
+                meter.batch_records[self._tp.topic].observe(len(batch.records))
+                meter.batch_seconds[self._tp.topic].observe(monotonic() - begun)
         finally:
+            self.tried_since = None
             self.idle.set()
 
     async def _until_durable(self, batch: Batch) -> None:
         while True:
+            self.tried_since = monotonic()
             try:
                 await self._step(batch)
             except BatchRefused as exc:
+                self._app.meter.repeated += 1
                 logger.info("batch %s is made again: %s", _span(batch), exc)
             except KafkaError as exc:
                 if not (exc.retriable or isinstance(exc, _RETRIABLE_TOO)):
                     raise
+                self._app.meter.repeated += 1
                 logger.warning("batch %s again in %s s: %r", _span(batch), _RETRY_SECONDS, exc)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
@@ -211,6 +232,21 @@ class Lanes:
     def drop_queued(self) -> None:
         for lane in self._lanes.values():
             lane.drop_queued()
+
+    def keep_positions(self, assigned: Container[TP]) -> None:
+        """Forget how far we were in partitions that are another worker's now."""
+        self.positions = {tp: offset for tp, offset in self.positions.items() if tp in assigned}
+
+    def queued(self) -> dict[str, int]:
+        """How many records wait, by topic."""
+        found = dict.fromkeys(sorted(self._steps), 0)
+        for tp, lane in self._lanes.items():
+            found[tp.topic] += lane.queued_records
+        return found
+
+    def tried_since(self) -> float | None:
+        """`monotonic()` when the batch that has been tried for longest was begun, or begun again; `None`: all rest."""
+        return min((lane.tried_since for lane in self._lanes.values() if lane.tried_since is not None), default=None)
 
     async def idle(self) -> None:
         """Return when no batch is under way."""

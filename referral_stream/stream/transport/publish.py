@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 from faust.types import TP
 
 from referral_stream.stream.transport.batch import Headers, Output, Refusal, record_bytes
-from referral_stream.stream.transport.errors import BatchRefused, RecordTooLarge
+from referral_stream.stream.transport.errors import BatchRefused, NotAllowed, RecordTooLarge
 from referral_stream.stream.transport.partitioner import partition_of
 
 if TYPE_CHECKING:
@@ -42,9 +42,12 @@ class Publisher:
 
     Limits start at `max_record_bytes`; when a broker refuses less, the topic's limit is learnt and the batch has to be
     made again without the record (`admit`), through a new producer: a refused batch breaks the old one's sequence.
+    `published` grows by the records that were handed to a producer, by topic.
     """
 
-    def __init__(self, max_record_bytes: int, on_refused: Callable[[], Refusal | None]) -> None:
+    def __init__(
+        self, max_record_bytes: int, on_refused: Callable[[], Refusal | None], published: Counter[str] | None = None
+    ) -> None:
         self._max_record_bytes = max_record_bytes
         self._on_refused = on_refused
         self._limits: dict[str, int] = {}
@@ -52,6 +55,7 @@ class Publisher:
         self._round_robin = count()
         self._turns: WeakKeyDictionary[AIOKafkaProducer, defaultdict[TP, asyncio.Lock]] = WeakKeyDictionary()
         self.refused = 0
+        self._published: Counter[str] = Counter() if published is None else published
 
     def limit(self, topic: str) -> int:
         """The size in bytes of the largest record for `topic`, as `record_bytes` counts."""
@@ -114,19 +118,20 @@ class Publisher:
         return sent
 
     async def send_changes(
-        self, producer: AIOKafkaProducer, tp: TP, changes: Mapping[bytes, bytes | None]
+        self, producer: AIOKafkaProducer, tp: TP, changes: Mapping[bytes, bytes | None], headers: Headers = ()
     ) -> list[Sent]:
-        """Hand the changelog records of `changes` to `producer`.
+        """Hand the changelog records of `changes` to `producer`, the last one with these `headers`.
 
         Raises:
             RecordTooLarge: an entry exceeds the limit. State cannot be left out: the processor has to bound it.
         """
         builders: list[BatchBuilder] = [producer.create_batch()]
         limit = self.limit(tp.topic)
-        for key, value in changes.items():
+        for number, (key, value) in enumerate(changes.items(), 1):
             if value is not None and len(value) + len(key) > limit - _HEADROOM_BYTES:
                 raise RecordTooLarge(tp.topic, record_bytes(key, value), limit)
-            _append(producer, builders, key, value, (), alone=tp.topic in self._alone)
+            with_it = headers if number == len(changes) else ()
+            _append(producer, builders, key, value, with_it, alone=tp.topic in self._alone)
         return await self._enqueue(producer, tp, builders) if changes else []
 
     async def _enqueue(self, producer: AIOKafkaProducer, tp: TP, builders: Iterable[BatchBuilder]) -> list[Sent]:
@@ -139,14 +144,16 @@ class Publisher:
                 builder.close()
                 records, size = builder.record_count(), builder.size()
                 future = await producer.send_batch(builder, tp.topic, partition=tp.partition)
+                future.add_done_callback(_look_at)
                 sent.append(Sent(tp, records, size, future))
+                self._published[tp.topic] += records
         return sent
 
     async def acknowledged(self, sent: Sequence[Sent]) -> None:
         """Wait until the broker has answered for everything in `sent`.
 
         Raises:
-            BatchRefused: a limit was learnt.
+            BatchRefused: a limit was learnt. NotAllowed: somebody has to grant us a right.
             KafkaError: the first failure, one that cannot be retried before one that can.
         """
         failures: list[BaseException] = []
@@ -155,7 +162,10 @@ class Publisher:
             if isinstance(result, MessageSizeTooLargeError):
                 self._learn(batch)
                 failures.insert(0, BatchRefused(f"{batch.tp.topic} refused {batch.size_bytes} bytes"))
+            elif isinstance(result, TopicAuthorizationFailedError):
+                failures.insert(0, NotAllowed(f"{batch.tp.topic} may not be written by us: grant the right to write"))
             elif isinstance(result, BaseException):
+                logger.warning("%s-%s took nothing: %r", batch.tp.topic, batch.tp.partition, result)
                 failures.append(result)
         if failures:
             failures.sort(key=_is_retriable)
@@ -190,6 +200,12 @@ def _append(
     if appended is None:
         builders.append(producer.create_batch())
         builders[-1].append(timestamp=None, key=key, value=value, headers=listed)
+
+
+def _look_at(future: asyncio.Future[Any]) -> None:
+    """A failure that nobody awaits any more, because the one before it was enough, is nothing for the log."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _is_retriable(failure: BaseException) -> bool:

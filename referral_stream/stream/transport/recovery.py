@@ -17,6 +17,7 @@ from faust.types import TP
 from mode import Service
 
 from referral_stream.stream.transport.consumer import Fetched, contiguous
+from referral_stream.stream.transport.errors import ChangelogMismatch
 from referral_stream.stream.transport.table import BatchTable
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ class BatchRecovery(Recovery):
         self.tp_to_table[tp] = table
         offsets[tp] = table.persisted_offset(tp)  # Faust may remember an older one
 
+    async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Any, title: str) -> None:
+        await super()._build_offsets(consumer, tps, destination, title)
+        for tp in tps:
+            end = self.active_highwaters.get(tp, -1) + 1
+            if (destination[tp] or 0) > end:
+                raise ChangelogMismatch(
+                    f"{tp.topic}-{tp.partition} ends at {end}, but the state folder holds it up to "
+                    f"{destination[tp] + 1}: the changelog was recreated or cut short, or the folder belongs to another deployment. Take an "
+                    "empty folder if the changelog is right; else new topics and a new group, refilled by replay"
+                )
+
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:  # noqa: ARG002
         if tps:
             await consumer.seek_wait({tp: offsets[tp] + 1 for tp in tps})  # Faust seeks one back, below the beginning
@@ -57,14 +69,29 @@ class BatchRecovery(Recovery):
         seen = self.active_offsets[tp]
         if seen is None:
             return  # recovery has not looked where to start yet; it will seek
+        if fetched.went_back:
+            raise ChangelogMismatch(f"{tp.topic}-{tp.partition} ends below {fetched.start}: it was recreated meanwhile")
         records = contiguous(fetched, seen + 1)
         if records is None:
             await self._seek_again(tp)
             return
         if records:
-            cast("BatchTable", self.tp_to_table[tp]).load(tp.partition, records)
+            table = cast("BatchTable", self.tp_to_table[tp])
+            table.load(tp.partition, records)
+            self.app.meter.recovered[table.name] += len(records)
             self.active_offsets[tp] = records[-1].offset
         self._check_progress()
+
+    def left(self) -> dict[str, int]:
+        """How many changelog offsets are still to be read, by table; empty where nothing is being recovered."""
+        if not self.in_recovery:
+            return {}
+        found: dict[str, int] = {}
+        for tp, end in self.active_highwaters.items():
+            table, seen = self.tp_to_table.get(tp), self.active_offsets.get(tp)
+            if table is not None and seen is not None:
+                found[table.name] = found.get(table.name, 0) + max(0, end - seen)
+        return found
 
     async def _seek_again(self, tp: TP) -> None:
         wanted = self.active_offsets[tp] + 1

@@ -7,12 +7,13 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from referral_stream.stream.transport.app import BatchApp
-from referral_stream.stream.transport.errors import TopicsMismatch, WorkerFailed
+from referral_stream.stream.transport.errors import NeedsOperator, WorkerFailed
+from referral_stream.stream.transport.stacks import tell_stacks_on_request
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +53,25 @@ async def running(*apps: BatchApp) -> AsyncIterator[None]:
             raise WorkerFailed(app.config.id) from app.failure
 
 
-async def _serve(apps: tuple[BatchApp, ...], watchdog: threading.Timer) -> int:
+async def _serve(
+    apps: tuple[BatchApp, ...], beside: Iterable[AbstractAsyncContextManager[Any]], watchdog: threading.Timer
+) -> int:
+    async with AsyncExitStack() as entered:
+        try:
+            for each in beside:
+                await entered.enter_async_context(each)
+        except NeedsOperator as exc:
+            logger.error("the worker cannot start: %s", exc)  # noqa: TRY400
+            return EXIT_FAILED
+        return await _run(apps, watchdog)
+
+
+async def _run(apps: tuple[BatchApp, ...], watchdog: threading.Timer) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stopping.set)
+    tell_stacks_on_request(lambda: [each for app in apps for each in app.loops])
     started = asyncio.create_task(_start_all(apps))
     ended: list[asyncio.Task[Any]] = [asyncio.create_task(app.wait_failed()) for app in apps]
     ended.append(asyncio.create_task(stopping.wait()))
@@ -66,7 +81,7 @@ async def _serve(apps: tuple[BatchApp, ...], watchdog: threading.Timer) -> int:
         if started.done():
             started.result()
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-    except (ConnectionError, TopicsMismatch) as exc:  # its message is for a person, who can do something about it
+    except (ConnectionError, NeedsOperator) as exc:  # its message is for a person, who can do something about it
         logger.error("the worker cannot start: %s", exc)  # noqa: TRY400
         exit_code = EXIT_FAILED
     except Exception:
@@ -96,14 +111,17 @@ def _watchdog(timeout_seconds: float) -> threading.Timer:
     return timer
 
 
-def run_worker(*apps: BatchApp) -> int:
+def run_worker(*apps: BatchApp, beside: Sequence[AbstractAsyncContextManager[Any]] = ()) -> int:
     """Run apps until SIGTERM, SIGINT or a failure; returns the exit code: 0 asked to stop, 1 failed.
 
+    What is `beside` them is entered before they start and left after they have stopped; it may raise NeedsOperator.
+
     On a signal, batches under way are finished, offsets are committed and the group is left; whatever stalls that
-    longer than `stop_timeout_seconds` ends the process with 70. Install uvloop before, if wanted.
+    longer than `stop_timeout_seconds` ends the process with 70. SIGUSR1 tells on stderr what the worker is doing.
+    Install uvloop before, if wanted.
     """
     watchdog = _watchdog(max(app.config.stop_timeout_seconds for app in apps))
     try:
-        return asyncio.run(_serve(apps, watchdog))
+        return asyncio.run(_serve(apps, beside, watchdog))
     finally:
         watchdog.cancel()

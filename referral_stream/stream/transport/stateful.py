@@ -4,19 +4,22 @@
 2. make sure that we still own the partition;
 3. publish the outputs and the changelog records of all tables, every acknowledgement awaited
    - `transactions`: all of it in one transaction, fenced per partition, then commit;
-   - `none`: outputs first, the changelogs after them: state whose changelog record exists has its outputs out;
+   - `none`: outputs first, then the changelogs one after the other, the table with the marks last: what a mark skips
+     is out;
 4. write the local stores, each with its changelog position;
 5. tell `on_changes`;
 6. acknowledge the source offset (in the lane); it is committed later.
 
 A crash before the commit of 3: nothing has happened (`none`: outputs may be out; they are repeated, identical). A crash
-after it: recovery restores the changes, and the processor skips by its own mark what is delivered again.
+after it: recovery restores the changes, and the source goes on where the table with the marks says (`SourcePosition`);
+the processor skips by its own mark what is delivered again.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError
@@ -25,6 +28,7 @@ from faust.types import TP
 from referral_stream.stream.transport.batch import Changes, Output, Processor
 from referral_stream.stream.transport.errors import ForeignWrite
 from referral_stream.stream.transport.lanes import Batch
+from referral_stream.stream.transport.source import SourcePosition
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
@@ -36,12 +40,13 @@ if TYPE_CHECKING:
 
 
 class Stateful:
-    """See the module's docstring."""
+    """See the module's docstring. The last of `tables` holds the marks."""
 
     def __init__(self, app: BatchApp, processor: Processor, tables: dict[str, BatchTable], fence: Fence | None) -> None:
         self._app = app
         self._processor = processor
         self._tables = tables
+        self._marks = next(reversed(tables))
         self._fence = fence
         self._ends = ChangelogEnds()
 
@@ -65,7 +70,7 @@ class Stateful:
         for name, entries in changes.items():
             table = self._tables[name]
             position = positions.get(name, table.position(partition))
-            table.write(partition, entries, position)
+            table.write(partition, entries, position, self._source(name, batch))
         if changes:
             self._app.changed(partition, changes)
 
@@ -75,7 +80,9 @@ class Stateful:
         changes: Changes = {}
         if batch.records:
             tables = self._tables
+            begun = monotonic()
             result = self._processor(partition, batch.records, lambda table, key: tables[table].get(partition, key))
+            self._app.meter.step_seconds[batch.tp.topic].observe(monotonic() - begun)
             outputs = self._app.publisher.admit(result.outputs)
             changes = {name: entries for name, entries in result.changes.items() if entries}
         for name, table in self._tables.items():
@@ -83,14 +90,18 @@ class Stateful:
                 changes[name] = repairs | changes.get(name, {})
         return outputs, changes
 
+    def source(self, partition: int) -> SourcePosition | None:
+        """How far the state of a recovered partition has read its source; `None`: its changelog does not say."""
+        return self._tables[self._marks].source(partition)
+
+    def _source(self, name: str, batch: Batch) -> SourcePosition | None:
+        return SourcePosition.after(batch.records[-1]) if name == self._marks and batch.records else None
+
     async def _send_changes(
-        self, producer: AIOKafkaProducer, partition: int, changes: Changes
-    ) -> dict[str, list[Sent]]:
-        publisher = self._app.publisher
-        return {
-            name: await publisher.send_changes(producer, self._tables[name].changelog(partition), entries)
-            for name, entries in changes.items()
-        }
+        self, producer: AIOKafkaProducer, name: str, batch: Batch, entries: Mapping[bytes, bytes | None]
+    ) -> list[Sent]:
+        changelog, source = self._tables[name].changelog(batch.tp.partition), self._source(name, batch)
+        return await self._app.publisher.send_changes(producer, changelog, entries, source.headers() if source else ())
 
     async def _publish_fenced(
         self, fence: Fence, batch: Batch, outputs: Sequence[Output], changes: Changes
@@ -100,12 +111,14 @@ class Stateful:
 
         async def send(producer: AIOKafkaProducer) -> Sequence[Sent]:
             sent = await publisher.send(producer, outputs)
-            changelogs.update(await self._send_changes(producer, batch.tp.partition, changes))
-            for of_table in changelogs.values():
-                sent += of_table
+            for name, entries in changes.items():
+                changelogs[name] = await self._send_changes(producer, name, batch, entries)
+                sent += changelogs[name]
             return sent
 
+        begun = monotonic()
         await fence.transact(batch.tp, batch.assignment, publisher, send)
+        self._app.meter.publish_seconds.observe(monotonic() - begun)
         # The commit marker takes the offset after the last record: nobody else can have written there.
         last = {name: of_table[-1] for name, of_table in changelogs.items()}
         bases = {name: sent.future.result().offset for name, sent in last.items()}
@@ -116,18 +129,20 @@ class Stateful:
         if outputs:
             await app.send(outputs)
             await app.batch_consumer.check_owner(batch.tp, batch.assignment)
-        partition = batch.tp.partition
-        try:
-            changelogs = await self._send_changes(app.plain_producer, partition, changes)
-            await app.acknowledged([sent for of_table in changelogs.values() for sent in of_table])
-        except KafkaError:
-            for name, entries in changes.items():
-                self._ends.doubt(self._tables[name].changelog(partition), len(entries))
-            raise
-        for of_table in changelogs.values():
-            for sent in of_table:
-                self._ends.landed(sent.tp, sent.future.result().offset, sent.records)
-        return {name: self._ends.end(self._tables[name].changelog(partition)) - 1 for name in changes}
+        positions = {}
+        for name in self._tables:  # in the order of their declaration, not in that of the processor's answer
+            if entries := changes.get(name):
+                changelog = self._tables[name].changelog(batch.tp.partition)
+                try:
+                    written = await self._send_changes(app.plain_producer, name, batch, entries)
+                    await app.acknowledged(written)
+                except KafkaError:
+                    self._ends.doubt(changelog, len(entries))
+                    raise
+                for sent in written:
+                    self._ends.landed(changelog, sent.future.result().offset, sent.records)
+                positions[name] = self._ends.end(changelog) - 1
+        return positions
 
 
 class ChangelogEnds:

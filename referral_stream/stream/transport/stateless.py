@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
 from referral_stream.stream.transport.batch import AsyncProcessor, BatchResult, Processor
@@ -19,8 +20,10 @@ class Stateless:
         self._processor = processor
 
     async def __call__(self, batch: Batch) -> None:
+        begun = monotonic()
         computed = self._processor(batch.tp.partition, batch.records, _no_tables)
         result = computed if isinstance(computed, BatchResult) else await computed
+        self._app.meter.step_seconds[batch.tp.topic].observe(monotonic() - begun)
         if result.changes:
             raise TypeError("a stateless processor has no tables to change")
         await self._app.send(result.outputs)

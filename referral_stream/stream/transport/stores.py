@@ -7,12 +7,19 @@ it holds. Stores know no Faust, no Kafka and no other partition: losing a partit
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from referral_stream.stream.transport.errors import StateFolderUnusable
+from referral_stream.stream.transport.source import SourcePosition
+
 if TYPE_CHECKING:
     import rocksdict
+
+
+logger = logging.getLogger(__name__)
 
 
 class PartitionStore(Protocol):
@@ -20,13 +27,17 @@ class PartitionStore(Protocol):
 
     position: int | None
     """Offset of the last changelog record that the entries include; `None`: of nothing."""
+    source: SourcePosition | None
+    """How far the entries have read the source, as the changelog says; `None`: it does not say."""
 
     def get(self, key: bytes, /) -> bytes | None: ...
 
-    def items(self) -> Iterator[tuple[bytes, bytes]]: ...
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every entry. The store may be written to meanwhile: what changes then may come as it was, or as it is."""
+        ...
 
-    def write(self, changes: Mapping[bytes, bytes | None], position: int) -> None:
-        """Apply `changes` (`None` deletes) and move to `position`, both or neither."""
+    def write(self, changes: Mapping[bytes, bytes | None], position: int, source: SourcePosition | None = None) -> None:
+        """Apply `changes` (`None` deletes) and move to `position`, and to `source` unless `None`: all or nothing."""
         ...
 
     def close(self) -> None: ...
@@ -35,17 +46,19 @@ class PartitionStore(Protocol):
 class MemoryStore:
     """A dict. It keeps the very `bytes` object that was written, so a reader may cache by identity."""
 
-    __slots__ = ("_entries", "get", "position")
+    __slots__ = ("_entries", "get", "position", "source")
 
     def __init__(self) -> None:
         self._entries: dict[bytes, bytes] = {}
         self.get = self._entries.get
         self.position: int | None = None
+        self.source: SourcePosition | None = None
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        return iter(self._entries.items())
+        entries = self._entries
+        return ((key, entries[key]) for key in tuple(entries) if key in entries)
 
-    def write(self, changes: Mapping[bytes, bytes | None], position: int) -> None:
+    def write(self, changes: Mapping[bytes, bytes | None], position: int, source: SourcePosition | None = None) -> None:
         entries = self._entries
         for key, value in changes.items():
             if value is None:
@@ -53,12 +66,14 @@ class MemoryStore:
             else:
                 entries[key] = value
         self.position = position
+        self.source = source or self.source
 
     def close(self) -> None:
         self._entries.clear()
 
 
 _POSITION_KEY: Final = b"\x00position"  # no table key begins with a zero byte (checked on write)
+_SOURCE_KEY: Final = b"\x00source"
 _LOCK_RETRY_SECONDS: Final = 0.2
 
 
@@ -68,22 +83,25 @@ class RocksStore:
     Writes are not synced to the disk one by one: after a power cut the database is older, and says so by its position.
     """
 
-    __slots__ = ("_db", "_new_batch", "get", "position")
+    __slots__ = ("_db", "_new_batch", "_path", "get", "position", "source")
 
-    def __init__(self, db: rocksdict.Rdict) -> None:
+    def __init__(self, db: rocksdict.Rdict, path: Path) -> None:
         from rocksdict import WriteBatch  # noqa: PLC0415  (optional dependency)
 
-        self._db = db
+        self._db, self._path = db, path
         self._new_batch = WriteBatch
         self.get = db.get
         stored = db.get(_POSITION_KEY)
         self.position: int | None = None if stored is None else int(stored)
+        read = db.get(_SOURCE_KEY)
+        self.source: SourcePosition | None = None if read is None else SourcePosition.decode(read)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         entries = cast("Iterator[tuple[bytes, bytes]]", self._db.items())  # raw mode: nothing but bytes
-        return (entry for entry in entries if entry[0] != _POSITION_KEY)
+        return (entry for entry in entries if entry[0][:1] != b"\x00")
 
-    def write(self, changes: Mapping[bytes, bytes | None], position: int) -> None:
+    def write(self, changes: Mapping[bytes, bytes | None], position: int, source: SourcePosition | None = None) -> None:
+        """As in `PartitionStore`. Raises StateFolderUnusable."""
         batch = self._new_batch(raw_mode=True)
         for key, value in changes.items():
             if key[:1] == b"\x00":
@@ -93,11 +111,27 @@ class RocksStore:
             else:
                 batch.put(key, value)
         batch.put(_POSITION_KEY, b"%d" % position)
-        self._db.write(batch)
+        if source is not None:
+            batch.put(_SOURCE_KEY, source.encode())
+        try:
+            self._db.write(batch)
+        except Exception as exc:  # rocksdict raises plain Exception
+            raise _unusable(self._path, "written", exc) from exc
         self.position = position
+        self.source = source or self.source
 
     def close(self) -> None:
-        self._db.close()
+        try:
+            self._db.close()
+        except Exception as exc:  # noqa: BLE001  (plain, as above; what is not on the disk is in the changelog)
+            logger.warning("closing: %s", _unusable(self._path, "written", exc))
+
+
+def _unusable(path: Path, what: str, exc: Exception) -> StateFolderUnusable:
+    return StateFolderUnusable(
+        f"the state folder {path} cannot be {what}: {exc}. Make room or mend the disk, and start again: what is "
+        "missing here is read from the changelog. A folder that stays unreadable may be removed"
+    )
 
 
 class RocksFolder:
@@ -117,15 +151,23 @@ class RocksFolder:
         self._options.set_keep_log_file_num(2)
 
     async def open(self, partition: int, *, timeout_seconds: float) -> RocksStore:
-        """Open a partition's database; waits while another process, perhaps our dying predecessor, holds its lock."""
+        """Open a partition's database; waits while another process, perhaps our dying predecessor, holds its lock.
+
+        Raises:
+            StateFolderUnusable: whatever is wrong with the folder. TimeoutError: the lock is still held.
+        """
         from rocksdict import Rdict  # noqa: PLC0415  (optional dependency)
 
-        self._path.mkdir(parents=True, exist_ok=True)
+        path = self._path / str(partition)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise _unusable(path, "made", exc) from exc
         async with asyncio.timeout(timeout_seconds):
             while True:
                 try:
-                    return RocksStore(Rdict(str(self._path / str(partition)), options=self._options))
+                    return RocksStore(Rdict(str(path), options=self._options), path)
                 except Exception as exc:  # rocksdict raises plain Exception
                     if "lock" not in str(exc).lower():
-                        raise
+                        raise _unusable(path, "opened", exc) from exc
                 await asyncio.sleep(_LOCK_RETRY_SECONDS)

@@ -12,6 +12,8 @@ from faust.tables.table import Table
 from faust.types import TP
 
 from referral_stream.stream.transport.batch import Record, Supersedes
+from referral_stream.stream.transport.errors import ChangelogMismatch
+from referral_stream.stream.transport.source import SourcePosition, source_position
 from referral_stream.stream.transport.stores import MemoryStore, PartitionStore, RocksFolder
 
 if TYPE_CHECKING:
@@ -97,9 +99,23 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         position = self.data.open[partition].position
         return -1 if position is None else position
 
-    def write(self, partition: int, changes: Mapping[bytes, bytes | None], position: int) -> None:
-        """Take over what the changelog holds up to the offset `position`, `changes` being the last of it."""
-        self.data.open[partition].write(changes, position)
+    def source(self, partition: int) -> SourcePosition | None:
+        """How far the entries have read the source; `None`: the changelog does not say."""
+        return self.data.open[partition].source
+
+    def write(
+        self,
+        partition: int,
+        changes: Mapping[bytes, bytes | None],
+        position: int,
+        source: SourcePosition | None = None,
+    ) -> None:
+        """Take over what the changelog holds up to the offset `position`, `changes` being the last of it.
+
+        Raises:
+            StateFolderUnusable: nothing of it is taken over.
+        """
+        self.data.open[partition].write(changes, position, source)
         self._stale[partition] -= changes.keys()
 
     def stale(self, partition: int) -> dict[bytes, bytes | None]:
@@ -111,21 +127,40 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
 
         The last record of a key wins, unless its value may not supersede an earlier one (a former owner wrote it late):
         then the earlier one stays, and is `stale`.
+
+        Raises:
+            ChangelogMismatch: a record that is no entry of ours, by its position. StateFolderUnusable.
         """
-        store, stale, supersedes = self.data.open[partition], self._stale[partition], self._supersedes
+        store, stale = self.data.open[partition], self._stale[partition]
         changes: dict[bytes, bytes | None] = {}
         for record in records:
             key, value = record.key, record.value
             if key is None:
-                raise ValueError(f"{self.changelog_topic_name}-{partition}@{record.offset} has no key")
-            if supersedes is not None and value is not None:
-                current = changes[key] if key in changes else store.get(key)
-                if current is not None and not supersedes(value, current):
+                raise self._foreign(partition, record, "it has no key")
+            try:
+                if self._is_older(store, changes, key, value):
                     stale.add(key)
                     continue
+            except Exception as exc:
+                raise self._foreign(partition, record, str(exc)) from exc
             changes[key] = value
             stale.discard(key)
-        store.write(changes, records[-1].offset)
+        said = (position for record in reversed(records) if (position := source_position(record)) is not None)
+        store.write(changes, records[-1].offset, next(said, None))
+
+    def _is_older(
+        self, store: PartitionStore, changes: Mapping[bytes, bytes | None], key: bytes, value: bytes | None
+    ) -> bool:
+        """Whether `value` may not take the place of what there is."""
+        if self._supersedes is None or value is None:
+            return False
+        current = changes[key] if key in changes else store.get(key)
+        return current is not None and not self._supersedes(value, current)
+
+    def _foreign(self, partition: int, record: Record, cause: str) -> ChangelogMismatch:
+        return ChangelogMismatch(
+            f"{self.changelog_topic_name}-{partition}@{record.offset} is no entry of this table: {cause}"
+        )
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0

@@ -1,0 +1,110 @@
+"""What a process writes to stderr: events with fields, one line or one JSON object each, and nothing personal.
+
+An exception may quote what it failed on, and with it a name or a comment. So a traceback shows where and what kind; the
+words of an exception only if it is of a kind that has never seen a record.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from types import TracebackType
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
+from mode import Service
+
+from referral_stream.ledger import LedgerError
+from referral_stream.stream.complaints import REPEAT_SECONDS
+from referral_stream.stream.transport import TransportError
+
+_OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_MOST_REMEMBERED: Final = 1_000
+_SEEN_NO_RECORD: Final = (OSError, KafkaError, FaustError, LedgerError, TransportError)
+
+
+def configure_logging(level: str, form: str) -> None:
+    """Events with fields on stderr. Faust's and aiokafka's chatter is left out below WARNING."""
+    sink = logging.StreamHandler(sys.stderr)
+    sink.setFormatter(Json() if form == "json" else Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    sink.addFilter(Unrepeated("aiokafka"))
+    logging.basicConfig(level=level, handlers=[sink], force=True)
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    Service.mundane_level = "debug"  # "Starting…" and "Stopping…" of each of an app's many parts
+    if level != "DEBUG":
+        # Faust tells every step of every service under the module name of our subclasses.
+        for name in ("faust", "mode", "referral_stream.stream.transport"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.disable(logging.DEBUG)  # Faust builds debug records for every message before it drops them
+
+
+class Unrepeated(logging.Filter):
+    """Of the same words of one logger tells the first in some seconds, and with it how many were kept back before.
+
+    While a broker is away, aiokafka says so some hundred times a second.
+    """
+
+    def __init__(self, chatty: str) -> None:
+        super().__init__()
+        self._chatty = chatty
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is told; `kept_back` is added to one that has been repeated."""
+        if not record.name.startswith(self._chatty):
+            return True
+        said = record.name, record.getMessage()
+        since, kept_back = self._told.get(said, (-REPEAT_SECONDS, 0))
+        if record.created - since < REPEAT_SECONDS:
+            self._told[said] = since, kept_back + 1
+            return False
+        if len(self._told) >= _MOST_REMEMBERED:
+            self._told.clear()
+        self._told[said] = record.created, 0
+        if kept_back:
+            record.kept_back = kept_back
+        return True
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
+
+
+class _Discreet(logging.Formatter):
+    def formatException(  # noqa: N802 (logging's name)
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
+    ) -> str:
+        error = ei[1]
+        lines: list[str] = []
+        while error is not None:
+            words = f": {error}" if isinstance(error, _SEEN_NO_RECORD) else ""
+            lines[:0] = [*traceback.format_tb(error.__traceback__), f"{type(error).__qualname__}{words}\n"]
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "".join(lines).rstrip()
+
+
+class Text(_Discreet):
+    """For people: the event, then ``name=value``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.exc_text = None  # what a less discreet handler before us may have left there
+        return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        return f"{super().formatMessage(record)} {fields}".rstrip()
+
+
+class Json(_Discreet):
+    """For machines: one object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {"at": self.formatTime(record), "level": record.levelname, "logger": record.name}
+        entry |= {"event": record.getMessage()} | _fields(record)
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)

@@ -1,0 +1,54 @@
+"""The two questions of a supervisor: is it any use to go on with this process, and is it doing its work?
+
+They differ in what they blame. `trouble` is what only a restart can mend, so a broker or a Redis that is away is none:
+the worker waits for them, and a new process could do no better. `waiting_for` is whatever keeps records from being
+worked on, wherever the fault is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from referral_stream.stream.apps import Role
+from referral_stream.stream.ledger_agent import LedgerAgent
+from referral_stream.stream.transport import Vitals
+
+STUCK_SECONDS: Final = 120.0
+"""Far beyond what a batch may take: requests to the broker end, well or badly, within 20 s (or the session timeout)."""
+
+
+def trouble(role: Role, now: Vitals) -> str:
+    """Why the process should be ended; empty: it should not.
+
+    A batch that makes no progress counts only while the broker confirms that we are there, and for the ledger while
+    Redis is not known to be away: without them, waiting is right.
+    """
+    if now.failure:
+        return f"failed: {now.failure}"
+    waits = not now.in_touch or _without_redis(role)
+    if now.attempt_seconds > STUCK_SECONDS and not waits:
+        return f"stuck: a batch has been under way for {now.attempt_seconds:.0f} s"
+    return ""
+
+
+def waiting_for(role: Role, now: Vitals) -> str:
+    """What the role lacks to do its work; empty: nothing. A worker that owns nothing, for others do, lacks nothing."""
+    if now.failure:
+        return f"failed: {now.failure}"
+    if now.stopping:
+        return "stopping"
+    if left := sum(now.recovery_left.values()):
+        return f"recovering: {left} changelog records left"
+    if not now.joined:
+        return "joining its group"
+    if not now.in_touch:
+        return "the broker does not answer"
+    if _without_redis(role):
+        return "Redis does not answer"
+    if isinstance(role.processor, LedgerAgent) and role.processor.available is None:
+        return "Redis was not asked yet"
+    return ""
+
+
+def _without_redis(role: Role) -> bool:
+    return isinstance(role.processor, LedgerAgent) and role.processor.available is False

@@ -1,0 +1,104 @@
+"""The HTTP side: three pages to be read with GET, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from referral_stream.settings import PREFIX
+from referral_stream.stream.apps import Deployment, Role
+from referral_stream.stream.status.health import trouble, waiting_for
+from referral_stream.stream.status.metrics import registry
+from referral_stream.stream.transport import NeedsOperator, refresh_ends, vitals
+
+logger = logging.getLogger(__name__)
+
+_ENDS_SECONDS: Final = 5.0  # however often somebody asks, the broker is asked no more than that
+_ANSWER_SECONDS: Final = 1.0  # for the last answers to leave
+
+
+class Status:
+    """Answers from entry to exit, in the event loop of the roles' apps. Entry raises NeedsOperator for a taken port."""
+
+    def __init__(self, deployment: Deployment, roles: Sequence[Role]) -> None:
+        settings = deployment.settings
+        self._host, self._port = settings.status_host, settings.status_port
+        self._roles = tuple(roles)
+        self._registry = registry(deployment, roles)
+        self._ends_asked_at = float("-inf")
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_ANSWER_SECONDS)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise NeedsOperator(
+                f"can not listen on {self._host}:{self._port} ({error.strerror or error}): set {PREFIX}STATUS_PORT to a"
+                f" free port, or to 0 for no status page; {PREFIX}STATUS_HOST is the address"
+            ) from None
+        self._runner = runner
+        logger.info("status_page", extra={"host": self._host, "port": self._port})
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _app(self) -> web.Application:
+        app = web.Application()
+        for path, page in (("/live", self.live), ("/ready", self.ready), ("/metrics", self.metrics)):
+            app.router.add_get(path, page, allow_head=False)
+        app.on_response_prepare.append(_plain)
+        return app
+
+    async def live(self, _request: web.Request) -> web.Response:
+        """503 when a restart is the remedy; see `trouble`. That there is an answer says that the event loop turns."""
+        roles = {role.name: trouble(role, vitals(role.app)) for role in self._roles}
+        live = not any(roles.values())
+        body = {"live": live} | ({} if live else {"why": {name: why for name, why in roles.items() if why}})
+        return web.json_response(body, status=200 if live else 503)
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """200 while every role does its work; the body says of each what it has, and what it lacks."""
+        roles = {role.name: _told(role) for role in self._roles}
+        ready = all(told["ready"] for told in roles.values())
+        return web.json_response({"ready": ready, "roles": roles}, status=200 if ready else 503)
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """All numbers, in Prometheus' text format."""
+        if monotonic() - self._ends_asked_at >= _ENDS_SECONDS:
+            self._ends_asked_at = monotonic()
+            await asyncio.gather(*(refresh_ends(role.app) for role in self._roles))
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _told(role: Role) -> dict[str, Any]:
+    now = vitals(role.app)
+    lacks = waiting_for(role, now)
+    told: dict[str, Any] = {"ready": not lacks, "partitions": now.partitions}
+    if lacks:
+        told["why"] = lacks
+    if now.recovery_left:
+        read = role.app.meter.recovered
+        told["recovery"] = {
+            table: {"records_left": left, "records_read": read[table]} for table, left in now.recovery_left.items()
+        }
+    return told
+
+
+async def _plain(_request: web.Request, response: web.StreamResponse) -> None:
+    """Never kept by a cache, and without the name and version of the software that answers."""
+    response.headers["Cache-Control"] = "no-store"
+    response.headers.pop("Server", None)

@@ -1,0 +1,54 @@
+"""How far the state of a partition has read its source: kept with the state, and compared with the log at every start.
+
+Marks in the state skip whatever lies below them. If the log is another one than the state was made from (recreated,
+restored, cut short), they would skip records that nobody has seen; if records in between are gone, nobody would miss
+them. Neither may go unnoticed, so the state knows where it stands by itself. The group's committed offset does not
+count: resetting it changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from zlib import crc32
+
+from referral_stream.stream.transport.batch import Headers, Record
+
+_HEADER: Final = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePosition:
+    """After which record a state stands: the offset after it, and what tells that record from any other there."""
+
+    next_offset: int
+    timestamp: int
+    checksum: int
+
+    @classmethod
+    def after(cls, record: Record) -> SourcePosition:
+        return cls(record.offset + 1, record.timestamp, crc32(record.value or b""))
+
+    def follows(self, record: Record) -> bool:
+        """Whether `record` is the last one that the state has seen."""
+        return self == SourcePosition.after(record)
+
+    def encode(self) -> bytes:
+        return b"%d %d %d" % (self.next_offset, self.timestamp, self.checksum)
+
+    @classmethod
+    def decode(cls, content: bytes) -> SourcePosition:
+        next_offset, timestamp, checksum = map(int, content.split())
+        return cls(next_offset, timestamp, checksum)
+
+    def headers(self) -> Headers:
+        """For the last changelog record of a batch; compaction keeps the last record of a log."""
+        return ((_HEADER, self.encode()),)
+
+
+def source_position(record: Record) -> SourcePosition | None:
+    """What a changelog record says of the source, if anything."""
+    for name, content in record.headers:
+        if name == _HEADER:
+            return SourcePosition.decode(content)
+    return None

@@ -1,0 +1,166 @@
+"""The judgement of a supervisor's questions, and that what is told, what is documented and what is alerted on agree."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from ruamel.yaml import YAML
+
+from referral_stream.clock import Clock
+from referral_stream.core.instants import SECOND
+from referral_stream.core.policy import Policy
+from referral_stream.settings import Settings
+from referral_stream.stream.apps import Deployment, Role
+from referral_stream.stream.ledger_agent import LedgerAgent
+from referral_stream.stream.run import build
+from referral_stream.stream.status.health import STUCK_SECONDS, trouble, waiting_for
+from referral_stream.stream.status.metrics import FAMILIES, registry
+from referral_stream.stream.transport import Vitals
+from tests.stream.records import Consumed
+
+DOCS = Path(__file__).parents[2] / "docs"
+WELL = Vitals(
+    failure="",
+    stopping=False,
+    joined=True,
+    in_touch=True,
+    partitions={"customer-events": 4},
+    recovery_left={},
+    queued={"customer-events": 0},
+    attempt_seconds=0.0,
+)
+
+
+@pytest.fixture
+def deployment() -> Deployment:
+    settings = Settings.model_validate({"email_key": "a key for the tests", "kafka_brokers": "127.0.0.1:9"})
+    return Deployment(settings, Policy(), Clock())
+
+
+@pytest.fixture
+def roles(deployment: Deployment) -> list[Role]:
+    """Roles that are not started."""
+    return build(deployment, ["ingest", "decide", "ledger"])
+
+
+def with_redis(role: Role, available: bool | None) -> Role:
+    assert isinstance(role.processor, LedgerAgent)
+    role.processor.available = available
+    return role
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        ({}, ""),
+        ({"failure": "KafkaError"}, "failed: KafkaError"),
+        ({"attempt_seconds": STUCK_SECONDS}, ""),
+        ({"attempt_seconds": STUCK_SECONDS + 1}, "stuck: a batch has been under way for 121 s"),
+        ({"attempt_seconds": STUCK_SECONDS + 1, "in_touch": False}, ""),
+        ({"joined": False, "in_touch": False, "recovery_left": {"customers": 9}}, ""),
+        ({"stopping": True}, ""),
+    ],
+    ids=str,
+)
+def test_only_what_a_restart_mends_is_trouble(roles: list[Role], seen: dict[str, Any], why: str) -> None:
+    assert trouble(roles[1], replace(WELL, **seen)) == why
+
+
+def test_waiting_for_redis_is_no_trouble_however_long_it_lasts(roles: list[Role]) -> None:
+    waits = replace(WELL, attempt_seconds=86_400.0)
+    assert trouble(with_redis(roles[2], available=False), waits) == ""
+    assert trouble(with_redis(roles[2], available=True), waits).startswith("stuck")
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        ({}, ""),
+        ({"partitions": {"customer-events": 0}}, ""),
+        ({"failure": "KafkaError", "stopping": True}, "failed: KafkaError"),
+        ({"stopping": True}, "stopping"),
+        (
+            {"joined": False, "recovery_left": {"customers": 30, "wakeups": 4}},
+            "recovering: 34 changelog records left",
+        ),
+        ({"joined": False}, "joining its group"),
+        ({"in_touch": False}, "the broker does not answer"),
+    ],
+    ids=str,
+)
+def test_what_a_role_lacks_is_named(roles: list[Role], seen: dict[str, Any], why: str) -> None:
+    assert waiting_for(roles[1], replace(WELL, **seen)) == why
+
+
+@pytest.mark.parametrize(
+    ("available", "why"), [(True, ""), (False, "Redis does not answer"), (None, "Redis was not asked yet")]
+)
+def test_the_ledger_needs_redis(roles: list[Role], available: bool | None, why: str) -> None:
+    assert waiting_for(with_redis(roles[2], available), WELL) == why
+
+
+def no_state(_table: str, _key: bytes) -> None:
+    """Nothing is known of anybody."""
+
+
+def told(deployment: Deployment, roles: list[Role]) -> str:
+    return generate_latest(registry(deployment, roles)).decode()
+
+
+def test_what_the_processors_count_is_told_under_names_of_ours(deployment: Deployment, roles: list[Role]) -> None:
+    ingest, decide, ledger = roles
+    records = [Consumed("nps", 0, offset, 1, b"ana@example.com", value) for offset, value in enumerate((b"\xff", None))]
+    ingest.processor(0, records, no_state)
+    decide.processor(0, [Consumed("customer-events", 0, 0, 1, b"ana", b"{")], no_state)
+    assert decide.wakeups is not None
+    decide.wakeups.appended([(0, b"ana", 0)], 2 * SECOND)
+
+    text = told(deployment, [ingest, decide, ledger])
+
+    for sample in (
+        'referral_stream_ingested_records_total{outcome="refused",reason="undecodable"} 1.0',
+        'referral_stream_ingested_records_total{outcome="skipped",reason="tombstone"} 1.0',
+        'referral_stream_dead_letters_total{cause="undecodable",stage="ingest"} 1.0',
+        'referral_stream_dead_letters_total{cause="fault",stage="decide"} 0.0',
+        'referral_stream_wakeup_delay_seconds_bucket{le="1.0"} 0.0',
+        'referral_stream_wakeup_delay_seconds_bucket{le="2.5"} 1.0',
+        "referral_stream_wakeup_delay_seconds_sum 2.0",
+        f'policy_hash="{deployment.policy.hash}"',
+        'referral_stream_burst_pauses_total{trigger="renewal"} 0.0',
+    ):
+        assert sample in text, sample
+    assert "ana" not in text
+
+
+def test_a_role_that_is_not_started_is_not_ready(deployment: Deployment, roles: list[Role]) -> None:
+    text = told(deployment, roles)
+    for role in ("ingest", "decide", "ledger"):
+        assert f'referral_stream_ready{{role="{role}"}} 0.0' in text
+
+
+def test_the_page_of_operations_lists_every_metric_as_it_is() -> None:
+    text = (DOCS / "operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (gauge|counter|histogram) \| (.+?) \| (.+) \|$", text, flags=re.MULTILINE)
+    listed = [(name, kind, tuple(re.findall(r"`(\w+)`", labels)), meaning) for name, kind, labels, meaning in rows]
+    assert listed == [(family.name, family.kind, family.labels, family.meaning) for family in FAMILIES]
+
+
+def test_alerts_look_at_metrics_and_labels_that_exist() -> None:
+    rules = YAML(typ="safe").load(DOCS / "alerts.yml")["groups"][0]["rules"]
+    by_name = {f"referral_stream_{family.name}": family for family in FAMILIES}
+    for rule in rules:
+        named = re.findall(r"(referral_stream_\w+?)(_bucket)?(?=[\s\[){])(?:\{(\w+)!?=)?", rule["expr"])
+        assert named, rule["alert"]
+        for name, bucket, label in named:
+            family = by_name[name]
+            assert (family.kind == "histogram") == bool(bucket), rule["alert"]
+            assert not label or label in family.labels, rule["alert"]
+        grouped = {label.strip() for found in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in found.split(",")}
+        assert grouped <= {*by_name[named[0][0]].labels, "instance", "le"}, rule["alert"]
+        assert {"alert", "expr", "labels", "annotations"} <= rule.keys()
+        assert rule["labels"]["severity"] in {"page", "ticket"}
