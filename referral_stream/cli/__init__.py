@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from referral_stream import __version__
+from referral_stream.cli.audit import audit
 from referral_stream.cli.deadletters import deadletters
 from referral_stream.cli.demo import demo
 from referral_stream.cli.deployment import doctor, topics
@@ -35,6 +36,7 @@ for _verb in (
     ingest_http,
     topics,
     doctor,
+    audit,
     replay,
     explain,
     deadletters,

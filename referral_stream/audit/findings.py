@@ -1,0 +1,93 @@
+"""What the referee found: the invariants by name, the offenders by position, and what could not be checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+KEPT_PER_INVARIANT: Final = 1_000
+"""Findings of one invariant that are kept; a log that breaks it a million times needs no list of a million."""
+
+
+class Position(NamedTuple):
+    """Where a record lies; written ``topic-partition@offset``."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}@{self.offset}"
+
+
+INVARIANTS: Final[dict[str, str]] = {
+    "records_readable": "every record of ours can be read, and has what the contract says",
+    "records_placed": "a record's key is its subject, and its partition the key's murmur2",
+    "letters_complete": "every dead letter has all its headers, and what decide could not read has one",
+    "one_body_per_command": "a command id has one body, whoever reads it",
+    "command_once": "a reader with read_committed sees a command once",
+    "ask_inside_window": "an ask is decided and due inside its window, and expires by its end",
+    "no_ask_in_cool_down": "no customer, e-mail address or account is asked within the policy's cool-downs",
+    "ask_decided": "each ask has its one decision, which says the same",
+    "ask_reserved": "each ask has a reservation that was requested for its moment and granted before it",
+    "reservation_settled": "a granted reservation is used or given back, and what workers report reaches the ledger",
+    "cancellation_known": "a cancellation names a command that is there, and comes before it expires",
+    "record_counted": "a state has every record of its customer in it that its partition's work has passed",
+    "state_is_fold": "the state is what a fold of the customer's log gives",
+    "decisions_follow": "decisions, commands and requests are those that the fold makes, byte for byte; none more",
+    "wakeup_matches": "the wake-up table holds what the states say, and nothing else",
+    "pending_wakes": "an opportunity that is pending has a wake-up, at its deadline at the latest",
+}
+"""Name → what it says. The order is that of a report."""
+
+
+class Finding(NamedTuple):
+    """One offence. ``what`` names ids of ours and rules, never a customer or a payload."""
+
+    invariant: str
+    what: str
+    positions: tuple[Position, ...]
+
+
+class Findings:
+    """Collects findings; of each invariant all are counted and the first ones kept."""
+
+    def __init__(self) -> None:
+        self.kept: list[Finding] = []
+        self.counts: Counter[str] = Counter()
+
+    def add(self, invariant: str, what: str, *positions: Position) -> None:
+        self.counts[invariant] += 1
+        if self.counts[invariant] <= KEPT_PER_INVARIANT:
+            self.kept.append(Finding(invariant, what, positions))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of an audit.
+
+    ``counts``: what was looked at (events, customers, asks, decisions, …). ``broken``: how often each invariant is; of
+    very many findings the first ones are in ``findings``. ``unchecked``: checks that could not be made, and why.
+    """
+
+    findings: tuple[Finding, ...]
+    broken: dict[str, int]
+    counts: Counter[str]
+    unchecked: tuple[str, ...]
+
+
+@dataclass
+class Tally:
+    """What one look at the topics has come to so far."""
+
+    findings: Findings = field(default_factory=Findings)
+    counts: Counter[str] = field(default_factory=Counter)
+    unchecked: Counter[str] = field(default_factory=Counter)
+
+    def report(self) -> Report:
+        order = {name: place for place, name in enumerate(INVARIANTS)}
+        kept = sorted(self.findings.kept, key=lambda finding: (order[finding.invariant], finding.positions))
+        broken = dict(sorted(self.findings.counts.items(), key=lambda item: order[item[0]]))
+        unchecked = tuple(f"{why} ({count:,})" if count > 1 else why for why, count in sorted(self.unchecked.items()))
+        return Report(tuple(kept), broken, Counter(dict(sorted(self.counts.items()))), unchecked)

@@ -1,0 +1,171 @@
+"""The fold of one partition's log with the product's own core: what states, decisions and requests should be.
+
+Where the policy in force is not certain (see ``policies``), a customer has several possible states; what was published
+tells them apart, and a state in the changelog is right if it is one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from referral_stream.audit.messages import digest
+from referral_stream.audit.policies import PolicyRuns
+from referral_stream.contracts.outbound import encode_effect
+from referral_stream.contracts.records import RawRecord
+from referral_stream.core.asks import Decision, Effect
+from referral_stream.core.customer import Customer
+from referral_stream.core.events import DeadletterReplayed, Event
+from referral_stream.core.policy import Policy
+from referral_stream.core.step import step
+
+MOST_BRANCHES: Final = 16
+"""Possible states of one customer beyond which nothing is said about it."""
+_EVENTS_HEADER: Final = "events"
+
+
+class Made(NamedTuple):
+    """An effect that a fold makes: the digest of its record's value, and the offset of the record that caused it."""
+
+    effect: Effect
+    digest: bytes
+    cause: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """A possible state, and what it has said since it is only possible."""
+
+    customer: Customer
+    said: tuple[Made, ...] = ()
+
+
+class Fold:
+    """All customers of one partition, by key.
+
+    ``policies``: those given, by hash. ``published``: decision id → digest of its value. ``faults``: offsets at which
+    the workers' code failed, known from their dead letters. ``tell`` is given what was made, customer by customer, as
+    soon as it is certain. ``unjudged``: keys of which nothing can be said → why.
+    """
+
+    def __init__(
+        self,
+        policies: Mapping[str, Policy],
+        runs: PolicyRuns,
+        published: Mapping[str, bytes],
+        faults: Collection[int],
+        tell: Callable[[bytes, Made], None],
+    ) -> None:
+        self.unjudged: dict[bytes, str] = {}
+        self._policies, self._runs, self._published = policies, runs, published
+        self._faults, self._tell = faults, tell
+        self._branches: dict[bytes, tuple[_Branch, ...]] = {}
+        only = runs.hashes | policies.keys()
+        self._only = tuple(policies.values()) if len(only) == 1 else None
+
+    def take(self, key: bytes, record: RawRecord, now: int, event: Event) -> None:
+        """One record of that customer; records come in their order. Raises whatever the core raises."""
+        if key in self.unjudged:
+            return
+        policies = self._only or self._in_force(key, now)
+        if not policies:
+            return
+        branches = self._branches.get(key) or (_Branch(Customer(id=key.decode("utf-8", "replace"))),)
+        if len(branches) == len(policies) == 1:
+            customer, made = self._applied(policies[0], branches[0].customer, record, now, event)
+            self._branches[key] = (_Branch(customer),)
+            for each in made:
+                self._tell(key, each)
+            return
+        self._branch(key, branches, policies, record, now, event)
+
+    def touch(self, key: bytes) -> None:
+        """A record that could not be read: the customer has a state from then on, and it says nothing."""
+        if key not in self.unjudged:
+            self._branches.setdefault(key, (_Branch(Customer(id=key.decode("utf-8", "replace"))),))
+
+    def settle(self, key: bytes, stored: Customer) -> bool:
+        """Whether the state can be the customer's; which of several it was is certain then."""
+        branches = self._branches.pop(key, ())
+        right = next((branch for branch in branches if branch.customer == stored), None)
+        for each in (right or branches[0]).said if branches else ():
+            self._tell(key, each)
+        return right is not None
+
+    def _in_force(self, key: bytes, now: int) -> tuple[Policy, ...]:
+        """The policies that may have been in force; none where it may be one that is not given: then we give up."""
+        hashes = dict.fromkeys(self._runs.at(now))
+        missing = sorted(hashes.keys() - self._policies.keys())
+        if missing:
+            self._give_up(key, f"policy {', '.join(missing)} is not among those given")
+            return ()
+        if self._runs.is_open(now):
+            hashes |= dict.fromkeys(self._policies)
+        return tuple(self._policies[each] for each in hashes)
+
+    def _give_up(self, key: bytes, why: str) -> None:
+        self.unjudged[key] = why
+        self._branches.pop(key, None)
+
+    def _branch(
+        self,
+        key: bytes,
+        branches: tuple[_Branch, ...],
+        policies: tuple[Policy, ...],
+        record: RawRecord,
+        now: int,
+        event: Event,
+    ) -> None:
+        found: list[_Branch] = []
+        for branch in branches:
+            for policy in policies:
+                customer, made = self._applied(policy, branch.customer, record, now, event)
+                said = (*branch.said, *made)
+                if not any(customer == other.customer and said == other.said for other in found):
+                    found.append(_Branch(customer, said))
+        found = [branch for branch in found if all(map(self._was_published, branch.said))] or found[:1]
+        if len(found) > MOST_BRANCHES:
+            self._give_up(key, "too many policy changes in too short a time")
+            return
+        if len(found) == 1:
+            for each in found[0].said:
+                self._tell(key, each)
+            found = [_Branch(found[0].customer)]
+        self._branches[key] = tuple(found)
+
+    def _was_published(self, made: Made) -> bool:
+        return not isinstance(made.effect, Decision) or self._published.get(made.effect.decision_id) == made.digest
+
+    def _applied(
+        self, policy: Policy, customer: Customer, record: RawRecord, now: int, event: Event
+    ) -> tuple[Customer, list[Made]]:
+        if record.offset in self._faults:
+            customer, effects = _held(policy, customer, now)
+        elif event.type == DeadletterReplayed.type and not _went_through(record, customer):
+            return customer, []
+        else:
+            customer, effects, _ = step(policy, customer, [event], now)
+        return customer, list(_made(effects, customer.now, record.offset))
+
+
+def _made(effects: list[Effect], now: int, cause: int) -> Iterator[Made]:
+    for effect in effects:
+        yield Made(effect, digest(encode_effect(effect, now)), cause)
+
+
+def _held(policy: Policy, customer: Customer, now: int) -> tuple[Customer, list[Effect]]:
+    """What the decide agent does with a customer on whom its code fails: hold it, and take back what is out."""
+    held = customer.copy()
+    held.quarantined, held.now = True, max(now, customer.now)
+    try:
+        advanced = step(policy, held, [], held.now)
+    except Exception:  # noqa: BLE001 (the state itself is what the core fails on: then it stays as it is, on hold)
+        return held, []
+    return advanced.customer, advanced.effects
+
+
+def _went_through(record: RawRecord, customer: Customer) -> bool:
+    """Whether the customer has taken every event that the end of a hold depends on."""
+    wanted = (record.header(_EVENTS_HEADER) or "").split()
+    return {int(name, 16) for name in wanted} <= customer.seen.keys()

@@ -1,0 +1,156 @@
+"""One look at all topics: what was out when it began is judged, by the logs as they are a moment later."""
+
+from __future__ import annotations
+
+import time
+
+from referral_stream.audit import commands as checks
+from referral_stream.audit.findings import Position, Report
+from referral_stream.audit.messages import (
+    Cancellation,
+    Command,
+    Misread,
+    OnAsks,
+    Other,
+    Request,
+    Settled,
+    digest,
+    position,
+    read_ask,
+    read_request,
+)
+from referral_stream.audit.partition import PartitionAudit
+from referral_stream.audit.scene import Scene
+from referral_stream.contracts.records import RawRecord
+
+
+class Look:
+    """Reads everything once; :meth:`run` once."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._asks: dict[bytes, OnAsks] = {}
+        """All that is on ``referral-asks``, by the digest of its value."""
+
+    def run(self, *, uncommitted: bool, settle_seconds: float) -> Report:
+        """Raises Unreadable."""
+        scene = self._scene
+        scene.begin()
+        bodies = self._read_commands()
+        time.sleep(settle_seconds)
+        for partition in range(scene.partitions):
+            PartitionAudit(scene, partition).run()
+        self._read_asks_behind()
+        self._read_requests()
+        self._compare()
+        checks.one_body([*bodies, *(self._read_uncommitted() if uncommitted else ())], scene.tally)
+        if scene.fenced:
+            checks.once(bodies, scene.tally)
+        checks.inside_window(scene.evidence, scene.tally)
+        checks.cool_downs(scene.evidence, scene.policies, scene.tally)
+        checks.decided(scene.evidence, scene.tally)
+        checks.reserved(scene.evidence, scene.tally)
+        checks.reservations_settled(scene.evidence, scene.tally)
+        checks.cancellations_known(scene.evidence, scene.tally)
+        return scene.tally.report()
+
+    def _read_commands(self) -> list[Command]:
+        """All commands that are out. The evidence gets the first body of each, and the cancellations."""
+        scene, topic = self._scene, self._scene.names.asks
+        bodies: list[Command] = []
+        for partition, end in enumerate(scene.out[topic]):
+            for record in scene.records(topic, partition, end=end):
+                match self._read_ask(record):
+                    case Command() as command:
+                        bodies.append(command)
+                        scene.tally.counts["reasons asked" if command.asks_reason else "asks"] += 1
+                    case Cancellation() as cancellation:
+                        scene.evidence.cancellations.append(cancellation)
+                        scene.tally.counts["cancellations"] += 1
+                    case None:
+                        pass
+        scene.evidence.commands = list({command.command_id: command for command in reversed(bodies)}.values())
+        return bodies
+
+    def _read_ask(self, record: RawRecord) -> OnAsks | None:
+        try:
+            told = read_ask(record)
+        except Misread as problem:
+            self._scene.tally.findings.add("records_readable", str(problem), position(record))
+            return None
+        self._scene.check_output(record, told.customer_id)
+        self._asks.setdefault(told.digest, told)
+        if isinstance(told, Command):
+            self._scene.evidence.asking.add(told.opportunity_id)
+        return told
+
+    def _read_asks_behind(self) -> None:
+        """What has come out since: it may be what a fold makes, and is not judged itself."""
+        topic = self._scene.names.asks
+        for partition, start in enumerate(self._scene.out[topic]):
+            for record in self._scene.records(topic, partition, start):
+                self._read_ask(record)
+
+    def _read_uncommitted(self) -> list[Command]:
+        """All commands that any reader can have seen: those of open and aborted transactions among them."""
+        topic, found = self._scene.names.asks, []
+        for partition, begin in enumerate(self._scene.begins[topic]):
+            for record in self._scene.logs.read(topic, partition, begin, committed=False):
+                try:
+                    told = read_ask(record)
+                except Misread as problem:
+                    self._scene.tally.findings.add("records_readable", str(problem), position(record))
+                    continue
+                if isinstance(told, Command):
+                    found.append(told)
+        return found
+
+    def _read_requests(self) -> None:
+        """Evidence for the commands; and what a fold makes is ticked off. Other systems' requests are none of ours."""
+        scene, topic = self._scene, self._scene.names.requests
+        for partition, end in enumerate(scene.logs.ends(topic)):
+            for record in scene.records(topic, partition, end=end):
+                scene.tally.counts["requests"] += 1
+                self._take_request(record)
+            # Transactions of all partitions meet here, and one that a dead worker left open hides what others have
+            # committed behind it. What stands there is good for evidence, and is judged once it is decided.
+            for record in scene.logs.read(topic, partition, end, committed=False):
+                self._take_request(record)
+
+    def _take_request(self, record: RawRecord) -> None:
+        scene, evidence = self._scene, self._scene.evidence
+        try:
+            told = read_request(record)
+        except Misread as problem:
+            scene.tally.findings.add("records_readable", str(problem), position(record))
+            return
+        scene.check_place(record)
+        scene.expected.pop(digest(record.value), None)
+        match told:
+            case Request():
+                if told.command_id in evidence.granted:
+                    evidence.requests[told.command_id].append(told)
+                if told.opportunity_id in evidence.asking:
+                    evidence.reservations[told.opportunity_id].append(told)
+            case Settled():
+                evidence.settled[told.command_id].append(told)
+            case Other():
+                pass
+
+    def _compare(self) -> None:
+        """Commands and requests against what the folds make."""
+        scene, names = self._scene, self._scene.names
+        missing = {names.asks: "a command or cancellation", names.requests: "a request to the ledger"}
+        late = {names.asks: bool(scene.evidence.late_asks), names.requests: not scene.evidence.requests_complete}
+        for name, expected in scene.expected.items():
+            there = expected.topic == names.asks and self._asks.pop(name, None) is not None
+            if there or late[expected.topic] or (expected.topic, expected.key) in scene.oversized:
+                continue
+            scene.tally.findings.add("decisions_follow", f"{missing[expected.topic]} is missing", expected.cause)
+        for told in self._asks.values():
+            if self._is_out(told.position) and scene.is_judged(told.customer_id.encode(), told.position.partition):
+                what = f"a record about command {told.command_id} follows from no record"
+                scene.tally.findings.add("decisions_follow", what, told.position)
+
+    def _is_out(self, where: Position) -> bool:
+        return where.offset < self._scene.out[where.topic][where.partition]

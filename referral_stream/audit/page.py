@@ -1,0 +1,55 @@
+"""An audit on the terminal and as JSON: what was looked at, what is broken and where, what could not be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from referral_stream.audit.findings import INVARIANTS, Report
+from referral_stream.audit.scene import Progress
+
+SHOWN: Final = 10
+"""Findings of one invariant that a terminal shows; JSON has all that were kept."""
+
+
+@contextmanager
+def reading_progress(console: Console) -> Iterator[Progress]:
+    """A progress bar over the records, on a terminal only; gives the function to be told how far it is."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("records", total=None)
+        yield lambda read, of: bar.update(task, completed=read, total=of)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """``ok``, ``counts``, ``broken`` (invariant → how often), ``findings`` with their positions, ``unchecked``."""
+    return {
+        "ok": not report.findings,
+        "counts": report.counts,
+        "broken": report.broken,
+        "findings": [
+            {"invariant": each.invariant, "what": each.what, "positions": list(map(str, each.positions))}
+            for each in report.findings
+        ],
+        "unchecked": list(report.unchecked),
+    }
+
+
+def as_lines(report: Report) -> Iterator[str]:
+    yield "looked at: " + ", ".join(f"{count:,} {name}" for name, count in report.counts.items() if count)
+    for why in report.unchecked:
+        yield f"not checked: {why}"
+    for name, count in report.broken.items():
+        yield f"BROKEN  {name}, {count:,} times: {INVARIANTS[name]}"
+        found = [finding for finding in report.findings if finding.invariant == name]
+        for finding in found[:SHOWN]:
+            yield f"        {finding.what}: {' '.join(map(str, finding.positions))}"
+        if count > SHOWN:
+            yield f"        and {count - SHOWN:,} more (--json lists them)"
+    if not report.findings:
+        yield f"ok      {len(INVARIANTS)} invariants hold"

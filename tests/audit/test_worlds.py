@@ -1,0 +1,64 @@
+"""Random worlds under all policies: whatever befalls customers, what the product writes of it breaks nothing."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from referral_stream.audit.findings import Report
+from tests.audit.topics import Deployment
+from tests.properties.comparing import arrivals
+from tests.properties.policies import POLICIES
+from tests.properties.worlds import world
+
+SEEDS = range(2_000, 2_040)
+LONG_AFTER = 253_402_300_799_999
+
+
+@cache
+def audited(seed: int) -> tuple[Report, Report]:
+    """A look in the middle, when much is pending, and one at the end."""
+    this = world(seed)
+    told = list(arrivals(this.records))
+    deployment = Deployment(POLICIES[this.policy][0])
+    for now, event in told[: len(told) // 2]:
+        deployment.wake(now)
+        deployment.take(event, now)
+    middle = deployment.audit()
+    for now, event in told[len(told) // 2 :]:
+        deployment.wake(now)
+        deployment.take(event, now)
+    deployment.wake(LONG_AFTER)
+    return middle, deployment.audit(uncommitted=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_the_product_writes_breaks_nothing(seed: int) -> None:
+    for report in audited(seed):
+        assert (report.findings, report.unchecked) == ((), ())
+
+
+def test_in_these_worlds_customers_are_asked_and_wait() -> None:
+    """Otherwise the test above would say little."""
+    assert sum(audited(seed)[1].counts["asks"] for seed in SEEDS) > len(SEEDS) // 2
+    assert sum(audited(seed)[0].counts["wake-ups"] for seed in SEEDS) > len(SEEDS) // 2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_policy_that_changes_midway_breaks_nothing(seed: int) -> None:
+    """Both are given. Cool-downs aside: the ledger in memory begins anew with the policy."""
+    this = world(seed)
+    told = list(arrivals(this.records))
+    names = sorted(POLICIES)
+    earlier, later = POLICIES[this.policy][0], POLICIES[names[seed % len(names)]][0]
+    deployment = Deployment(earlier)
+    for place, (now, event) in enumerate(told):
+        if place == len(told) // 2:
+            deployment.switch(later)
+        deployment.wake(now)
+        deployment.take(event, now)
+    deployment.wake(LONG_AFTER)
+    report = deployment.audit(earlier)
+    assert {finding.invariant for finding in report.findings} <= {"no_ask_in_cool_down"}
+    assert report.unchecked == ()
