@@ -51,7 +51,7 @@ from referral_stream.stream.transport import BatchResult, NeedsOperator, Output,
 logger = logging.getLogger(__name__)
 
 DECODED_BYTES = 16 << 20
-"""Encoded size of the states that a worker keeps decoded: 200 MB of memory, 11,000 customers with a long history."""
+"""Encoded size of the states that a worker keeps decoded: some 220 MB as values, 11,000 customers of 1,500 bytes."""
 
 
 class Decide:
@@ -83,7 +83,8 @@ class Decide:
         woken_before: dict[bytes, int | None] = {}
         outputs: list[Output] = []
         unreadable: set[bytes] = set()
-        changes: dict[str, dict[bytes, bytes | None]] = {"customers": {}, "wakeups": {}}
+        customers: dict[bytes, bytes | None] = {}
+        wakeups: dict[bytes, bytes | None] = {}
         last_of = {record.key or b"": record.offset for record in records}
         for record in records:
             key = record.key or b""
@@ -100,19 +101,16 @@ class Decide:
                     continue
             if record.offset < stored.mark:
                 continue
-            customer = self._apply(stored.customer, record, outputs)
-            stored = Stored(record.offset + 1, customer)
+            stored = Stored(record.offset + 1, self._apply(stored.customer, record, outputs))
             if record.offset < last_of[key]:
                 states[key] = stored
-                continue
-            # Now, not at the end of the batch: what a step has just made is at hand, and half as dear to read.
-            changes["customers"][key] = value = encode_customer(customer, stored.mark)
-            self._decoded.keep(key, value, stored)
-            due = customer.wake_at
-            if due != woken_before[key]:
-                changes["wakeups"][key] = None if due is None else encode_wakeup(due, stored.mark)
-        changes["wakeups"] |= {key: None for key in unreadable if woken_before[key] is not None}
-        return BatchResult(outputs, changes)
+            else:  # not at the end of the batch: what a step has just made is at hand, and half as dear to read
+                customers[key] = self._written(key, stored)
+                due = stored.customer.wake_at
+                if due != woken_before[key]:
+                    wakeups[key] = None if due is None else encode_wakeup(due, stored.mark)
+        wakeups |= {key: None for key in unreadable if woken_before[key] is not None}
+        return BatchResult(outputs, {"customers": customers, "wakeups": wakeups})
 
     def _hold_back(self, record: Record, error: UnreadableState, outputs: list[Output]) -> None:
         """A damaged state stays as it is, and nothing is asked: what it lacks, an opt-out perhaps, nobody can know.
@@ -131,6 +129,11 @@ class Decide:
         if value is None:
             return Stored(0, Customer(id=key.decode("utf-8", "replace")))
         return self._decoded.find(key, value) or decode_customer(value)
+
+    def _written(self, key: bytes, stored: Stored) -> bytes:
+        value = encode_customer(stored.customer, stored.mark)
+        self._decoded.keep(key, value, stored)
+        return value
 
     def _apply(self, customer: Customer, record: Record, outputs: list[Output]) -> Customer:
         """One record; its outputs are appended. Always returns a state, so that the mark moves past any record."""

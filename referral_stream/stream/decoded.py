@@ -1,16 +1,20 @@
-"""Customer states as values, kept between batches: decoding a long one costs more than the event does."""
+"""Customer states as values, kept between batches: reading a long one from its bytes costs more than the event does."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Final
 
 from referral_stream.contracts.state import Stored
 
+SHORT_BYTES: Final = 512
+"""Shorter states are not kept: to decode one is as cheap as to find its many small parts in a cold memory."""
+
 
 class DecodedStates:
-    """The states written last, within ``limit`` bytes of their encoded form; decoded they take 12 to 14 times as much.
+    """The long states written last, within ``limit`` bytes of encoded form; decoded they take 12 to 14 times as much.
 
-    Each is kept with the very bytes that were written and found only for equal ones: what a rebalance or an aborted
+    Each is kept with the very bytes that were written and found only for equal ones: whatever a rebalance or an aborted
     batch makes of the table, nothing has to be thrown away here.
     """
 
@@ -20,12 +24,16 @@ class DecodedStates:
         self._kept: OrderedDict[bytes, tuple[bytes, Stored]] = OrderedDict()
 
     def find(self, key: bytes, value: bytes) -> Stored | None:
-        """The state that these bytes are, if it is known."""
+        """The state that these bytes are, if it is kept."""
+        if len(value) < SHORT_BYTES:
+            return None
         kept = self._kept.get(key)
         return kept[1] if kept is not None and kept[0] == value else None
 
     def keep(self, key: bytes, value: bytes, stored: Stored) -> None:
         """Remember what was written under the key, and forget what was written longest ago."""
+        if len(value) < SHORT_BYTES:
+            return
         former = self._kept.pop(key, None)
         self._size += len(value) - (0 if former is None else len(former[0]))
         self._kept[key] = (value, stored)

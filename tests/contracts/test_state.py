@@ -7,7 +7,9 @@ import msgspec
 import pytest
 
 from referral_stream.contracts import state as codec
+from referral_stream.contracts.state import Stored
 from referral_stream.core.customer import Customer
+from referral_stream.core.opportunity import Opportunity
 
 
 def test_a_customer_comes_back_equal() -> None:
@@ -58,8 +60,40 @@ def test_a_state_of_fewer_fields_still_reads() -> None:
     assert codec.decode_customer(older).customer == Customer(id="a", now=7)
 
 
+def test_an_opportunity_of_an_older_state_still_reads() -> None:
+    """Its fifteenth field said whether a gate held it back. Now nothing hangs on it; it keeps its place."""
+    known = Opportunity("o", "renewal", "in-1", 1, 9, 2, 1, 2, traceparent="t", tries=3, written=4, last=5)
+    stored = msgspec.to_builtins(Stored(3, Customer(id="a", live=(known,))))
+    stored[1][Customer.__struct_fields__.index("live")][0][14] = True
+    older = STATE[:1] + lz4.block.compress(msgspec.msgpack.encode(stored))
+
+    (read,) = codec.decode_customer(older).customer.live
+
+    assert msgspec.structs.replace(read, retired=False) == known
+
+
 @pytest.mark.parametrize(("new", "old", "allowed"), [(5, 4, True), (5, 5, True), (4, 5, False)])
 def test_an_older_mark_never_follows_a_newer_one(new: int, old: int, *, allowed: bool) -> None:
     customer = Customer(id="a")
     assert codec.newer_customer(codec.encode_customer(customer, new), codec.encode_customer(customer, old)) is allowed
     assert codec.newer_wakeup(codec.encode_wakeup(1, new), codec.encode_wakeup(2, old)) is allowed
+
+
+def test_what_is_damaged_takes_any_place_so_that_nobody_goes_on_from_an_older_state() -> None:
+    damaged = STATE[:-1]
+    assert codec.newer_customer(damaged, STATE)
+    assert codec.newer_customer(STATE, damaged)
+    assert codec.newer_wakeup(b"\xc1", codec.encode_wakeup(1, 5))
+    assert codec.newer_wakeup(codec.encode_wakeup(1, 5), b"\xc1")
+
+
+def test_the_state_of_a_newer_version_is_not_compared() -> None:
+    newer = bytes([codec.VERSION + 1]) + STATE[1:]
+    for new, old in ((newer, STATE), (STATE, newer)):
+        with pytest.raises(codec.OtherVersion):
+            codec.newer_customer(new, old)
+
+
+def test_a_damaged_wakeup_is_due_at_once() -> None:
+    assert codec.wakeup_due(codec.encode_wakeup(7, 1)) == 7
+    assert codec.wakeup_due(b"\xc1") == 0

@@ -10,8 +10,8 @@ from referral_stream.core.asks import GateName, Reason
 from referral_stream.core.events import DisputeClosed
 from referral_stream.core.gates import GATES, Cause, Gate, Verdict
 from referral_stream.core.gates import verdict as judged
-from referral_stream.core.policy import Policy
-from tests.builders import a_customer, at, nps, replay, state
+from referral_stream.core.policy import Caps, Policy
+from tests.builders import a_customer, a_policy, at, nps, replay, state
 from tests.core.views import verdict, view
 
 NOW = at("Thu 12:30")

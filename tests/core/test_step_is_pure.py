@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_origin, get_type_hints
 
 import pytest
 from msgspec import Struct
@@ -126,9 +125,10 @@ def test_the_empty_table_that_all_customers_share_stays_empty() -> None:
     for customer, events, now in steps():
         step(POLICY, customer, events, now)
 
-    assert Customer(id="ben") == Customer(
-        **{"id": "ben", **{field: {} for field, kind in get_type_hints(Customer).items() if get_origin(kind) is dict}}
-    )
+    values = [getattr(Customer(id="ben"), field) for field in Customer.__struct_fields__]
+    tables = [value for value in values if isinstance(value, dict)]
+    assert tables
+    assert not any(tables)
 
 
 def test_a_step_of_nothing_changes_the_clock_and_the_days_judged_alone() -> None:

@@ -6,9 +6,11 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import Decision
+from referral_stream.core.asks import Decision, derived_id
 from referral_stream.core.events import Data, Event
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 from referral_stream.core.opportunity import command_id, decision_id, opportunity_id
@@ -144,6 +146,11 @@ def test_ids_are_made_of_content_and_nothing_else() -> None:
     assert opportunity_id("ana", "renewal", "in-1") == str(uuid5(space, "opportunity|ana|renewal|in-1"))
     assert command_id("ana", "renewal", "in-1") == str(uuid5(space, "command|ana|renewal|in-1|1"))
     assert decision_id("o", 2) == str(uuid5(space, "decision|o|2"))
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+def test_a_derived_id_is_the_uuid5_of_its_parts(parts: list[str]) -> None:
+    assert derived_id(*parts) == str(uuid5(uuid5(NAMESPACE_URL, "referral-stream"), "|".join(parts)))
 
 
 def test_a_replay_gives_the_same_ids() -> None:

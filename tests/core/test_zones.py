@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from referral_stream.core import zones
+from referral_stream.core.gates import ALWAYS_ANOTHER_DATE
 from referral_stream.core.instants import DAY, MINUTE, to_datetime
 from tests.builders import utc
 

@@ -99,7 +99,7 @@ def test_a_line_without_an_offset_can_not_be_told_from_what_was_seen(tmp_path: P
     [
         (b"{", "state:1: not JSON"),
         (b'{"topic":"t","timestamp":0,"value":null}', "state:1: key: required"),
-        (b'{"topic":"t","timestamp":0,"key":"ana","value":{"a":1}}', "state:1: customer state of version"),
+        (b'{"topic":"t","timestamp":0,"key":"ana","value":{"a":1}}', "state:1: customer state: damaged"),
     ],
 )
 def test_what_is_no_changelog_is_named_with_its_line(tmp_path: Path, line: bytes, told: str) -> None:
