@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
@@ -32,6 +34,7 @@ def run_roles(deployment: Deployment, role: str) -> int:
             import uvloop  # noqa: PLC0415 (optional: not on every platform)
 
             uvloop.install()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the worker takes signals itself
     try:
         asyncio.run(require_topics(deployment))
     except TopicsProblem as problem:

@@ -28,6 +28,9 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
     NewTopic,
     OffsetSpec,
     ResourcePatternType,
@@ -307,6 +310,18 @@ class KafkaServer:
         for future in admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, reset)]).values():
             future.result(30)
 
+    def compact_at_once(self, *topics: str) -> None:
+        """Let the cleaner take all of these topics but what was written last, seconds after the next write."""
+        eager = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.0001", "delete.retention.ms": "0"}
+        eager |= {"cleanup.policy": "compact", "min.compaction.lag.ms": "0", "max.compaction.lag.ms": "100"}
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in eager.items()
+        ]
+        admin = AdminClient(self.client_settings())
+        wanted = [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries) for topic in topics]
+        for future in admin.incremental_alter_configs(wanted).values():
+            future.result(30)
+
     def remove_records(self, topic: str) -> None:
         """Remove every record of a topic, as retention does: offsets go on where they were."""
         removed = [TopicPartition(topic, partition, end) for partition, end in self._ends(topic).items()]
@@ -424,6 +439,7 @@ class KafkaServer:
             # After a crash the controller takes the broker back only when its old session has run out.
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
+            "log.cleaner.backoff.ms": "500",
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
         }

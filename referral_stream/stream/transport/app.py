@@ -99,6 +99,8 @@ class BatchApp(faust.App):
         self._settled_rebalances = 0
         self._rebalances_at_assignment = 0
         self._rejoined_after = -1
+        self.recovered_assignment = -1
+        """The assignment whose recovery ended last."""
         self._owned: frozenset[int] = frozenset()
         self._stateful: _StatefulRole | None = None
         self._fence: Fence | None = None
@@ -364,6 +366,8 @@ class BatchApp(faust.App):
 
     def on_rebalance_end(self) -> None:
         """Faust: recovery is complete and the flow of records resumes; none has been delivered yet."""
+        if self.recovered_assignment != self.consumer_generation_id:
+            return  # that recovery was overtaken by another assignment, whose own comes next
         if self.rebalancing_count == self._rebalances_at_assignment:
             try:
                 self._partitions_ready()
@@ -412,6 +416,21 @@ class BatchApp(faust.App):
         await super().on_started_init_extra_tasks()
         for periodic in self._periodics:
             self.add_future(self._run_periodic(periodic))
+        self.add_future(self._tell_silence())
+
+    async def _tell_silence(self) -> None:
+        """Say now and again that no broker answers: everything waits then, and nothing fails."""
+        config, silent = self.config, False
+        while not self.should_stop:
+            await self.sleep(config.session_timeout_seconds)
+            seconds = self.batch_consumer.silence_seconds()
+            if self._assignment and not self.rebalancing and seconds > config.session_timeout_seconds:
+                silent = True
+                brokers = ", ".join(config.brokers)
+                logger.error("%s waits: no broker of %s has answered for %.0f s", config.id, brokers, seconds)
+            elif silent:
+                silent = False
+                logger.warning("%s goes on: the brokers answer again", config.id)
 
     async def _run_periodic(self, periodic: _Periodic) -> None:
         name = getattr(periodic.action, "__qualname__", repr(periodic.action))

@@ -145,6 +145,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         if not task.cancelled() and (exc := task.exception()) is not None:
             self.app.fail(exc, "the coordination with the group has broken")
 
+    async def on_thread_stop(self) -> None:
+        try:
+            await super().on_thread_stop()
+        except asyncio.CancelledError:  # aiokafka's fetcher lets that of its own tasks through if a broker is away
+            logger.warning("left without a farewell to the brokers")
+
     async def _seek_wait(self, consumer: aiokafka.AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
         self.next_offsets.update(partitions)
         await super()._seek_wait(consumer, partitions)
@@ -310,10 +316,13 @@ class BatchConsumer(driver.Consumer):
         Raises:
             SourceMismatch, ChangelogMismatch: the log, or the state, is not what it was.
         """
+        assignment = self.app.consumer_generation_id
         sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
         committed = await self._thread.committed(sources)
         begins = {TP(*tp): offset for tp, offset in (await self.earliest_offsets(*sources)).items()}
         ends = {TP(*tp): offset for tp, offset in (await self.highwaters(*sources)).items()}
+        if assignment != self.app.consumer_generation_id:
+            return  # the next assignment seeks for itself
         states = self.app.state_positions(sources)
         self._unproven.clear()
         positions: dict[TP, int] = {}
@@ -326,6 +335,8 @@ class BatchConsumer(driver.Consumer):
             else:
                 positions[tp] = self._after_commit(tp, offset, begins[tp], ends[tp])
         await self.seek_wait(positions)
+        if assignment != self.app.consumer_generation_id:
+            return
         self._read_offset.update(positions)
         self._committed_offset.update({tp: at if at == committed[tp] else None for tp, at in positions.items()})
         stands = {tp: state.next_offset for tp, state in states.items() if state is not None}
@@ -453,6 +464,10 @@ class BatchConsumer(driver.Consumer):
             return
         await super().on_partitions_assigned(assigned, generation_id)
 
+    def silence_seconds(self) -> float:
+        """How long ago the group last knew us: the age of the last heartbeat that was confirmed."""
+        return monotonic() - self._thread.lease
+
     async def check_owner(self, tp: TP, assignment: int) -> None:
         """Return when the group is known to count us as owner of `tp`; wait while that is unsure.
 
@@ -461,7 +476,7 @@ class BatchConsumer(driver.Consumer):
         Raises:
             NotOwner: the assignment is over, or about to be.
         """
-        thread, told = self._thread, False
+        thread = self._thread
         while True:
             coordinator = thread._ensure_consumer()._coordinator
             if (
@@ -470,12 +485,8 @@ class BatchConsumer(driver.Consumer):
                 or tp not in self.assignment()
             ):
                 raise NotOwner(f"{tp.topic}-{tp.partition}")
-            silent = monotonic() - thread.lease
-            if silent < _LEASE_SHARE * self.app.config.session_timeout_seconds:
+            if self.silence_seconds() < _LEASE_SHARE * self.app.config.session_timeout_seconds:
                 return
-            if not told:
-                told = True
-                logger.warning("%s waits: the broker has not confirmed for %.0f s that it is ours", _name(tp), silent)
             if self.app.rebalancing:  # the rebalance waits for this batch, and the heartbeat perhaps for the rebalance
                 raise NotOwner(f"{tp.topic}-{tp.partition}")
             await asyncio.sleep(_LEASE_CHECK_SECONDS)

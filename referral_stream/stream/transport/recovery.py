@@ -39,15 +39,23 @@ class BatchRecovery(Recovery):
         self.tp_to_table[tp] = table
         offsets[tp] = table.persisted_offset(tp)  # Faust may remember an older one
 
+    async def on_recovery_completed(self, generation_id: int = 0) -> None:
+        self.app.recovered_assignment = generation_id
+        await super().on_recovery_completed(generation_id)
+
+    async def _resume_streams(self, generation_id: int = 0) -> None:
+        self.app.recovered_assignment = generation_id  # as above, of an app without tables
+        await super()._resume_streams(generation_id)
+
     async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Any, title: str) -> None:
         await super()._build_offsets(consumer, tps, destination, title)
         for tp in tps:
-            end = self.active_highwaters.get(tp, -1) + 1
-            if (destination[tp] or 0) > end:
+            end, held = self.active_highwaters.get(tp, -1) + 1, destination[tp] + 1
+            if held > end:
                 raise ChangelogMismatch(
-                    f"{tp.topic}-{tp.partition} ends at {end}, but the state folder holds it up to "
-                    f"{destination[tp] + 1}: the changelog was recreated or cut short, or the folder belongs to another deployment. Take an "
-                    "empty folder if the changelog is right; else new topics and a new group, refilled by replay"
+                    f"{tp.topic}-{tp.partition} ends at {end}, but the state folder holds it up to {held}: it was "
+                    "recreated or cut short, or the folder belongs to another deployment. Take an empty folder if the "
+                    "changelog is right; else new topics and a new group, refilled by replay"
                 )
 
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:  # noqa: ARG002

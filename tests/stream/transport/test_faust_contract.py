@@ -16,7 +16,7 @@ import pytest
 from aiokafka import errors as kafka
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -55,6 +55,13 @@ def parameters(function: Callable[..., Any]) -> list[str]:
         (driver.AIOKafkaConsumerThread._commit, ["offsets"]),
         (driver.AIOKafkaConsumerThread.on_partitions_assigned, ["assigned", "generation_id"]),
         (driver.ConsumerRebalanceListener.on_partitions_assigned, ["assigned"]),
+        (driver.AIOKafkaConsumerThread.on_thread_stop, []),
+        (driver.AIOKafkaConsumerThread.call_thread, ["fun", "args", "kwargs"]),
+        (driver.AIOKafkaConsumerThread._ensure_consumer, []),
+        (CoreConsumer._getmany, ["active_partitions", "timeout"]),
+        (CoreConsumer.earliest_offsets, ["partitions"]),
+        (CoreConsumer.highwaters, ["partitions"]),
+        (CoreConsumer._is_changelog_tp, ["tp"]),
         (CoreConsumer._drain_messages, ["fetcher"]),
         (CoreConsumer.perform_seek, []),
         (CoreConsumer.ack, ["message"]),
@@ -70,6 +77,9 @@ def parameters(function: Callable[..., Any]) -> list[str]:
         (driver.Producer._ensure_producer, []),
         (Recovery._add, ["table", "tp", "offsets"]),
         (Recovery._seek_offsets, ["consumer", "tps", "offsets", "title"]),
+        (Recovery._build_offsets, ["consumer", "tps", "destination", "title"]),
+        (Recovery._resume_streams, ["generation_id"]),
+        (Recovery.on_recovery_completed, ["generation_id"]),
         (Recovery._set_recovery_started, []),
         (Recovery._set_recovery_ended, []),
         (Recovery.need_recovery, []),
@@ -80,6 +90,7 @@ def parameters(function: Callable[..., Any]) -> list[str]:
         (memory.Store.on_rebalance, ["assigned", "revoked", "newly_assigned", "generation_id"]),
         (memory.Store.persisted_offset, ["tp"]),
         (Topic._compile_decode, []),
+        (Topic._create_event, ["key", "value", "headers", "message"]),
         (App.on_rebalance_start, []),
         (App.on_rebalance_end, []),
         (App._new_transport, []),
@@ -97,6 +108,7 @@ def parameters(function: Callable[..., Any]) -> list[str]:
         (AIOKafkaClient.set_topics, ["topics"]),
         (AIOKafkaClient.force_metadata_update, []),
         (ClusterMetadata.partitions_for_topic, ["topic"]),
+        (ClusterMetadata.topics, ["exclude_internal_topics"]),
     ],
     ids=lambda value: value.__qualname__ if callable(value) else "",
 )
@@ -128,6 +140,22 @@ def test_the_app_and_its_recovery_have_the_attributes_that_we_use() -> None:
     assert (recovery.active_tps, dict(recovery.active_offsets), dict(recovery.active_highwaters)) == (set(), {}, {})
     assert recovery.tp_to_table == {}
     assert "_slurp_changelogs" in {task.fun.__name__ for task in recovery._get_tasks()}
+
+
+async def test_the_clients_have_the_parts_that_we_reach_into() -> None:
+    consumer = aiokafka.AIOKafkaConsumer(group_id="any")
+    assert consumer._client.cluster.topics() == set()
+    assert "self._coordinator = GroupCoordinator(" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
+    begun = inspect.getsource(GroupCoordinator.__init__)
+    assert all(f"self.{name} = " in begun for name in ("_coordination_task", "generation"))
+    producer = aiokafka.AIOKafkaProducer(transactional_id="any")
+    assert isinstance(producer._txn_manager, TransactionManager)
+    assert app_thread_loop() is not None
+
+
+def app_thread_loop() -> object:
+    """What SIGUSR1 looks at besides the main loop."""
+    return an_app().batch_consumer._thread.thread_loop
 
 
 def test_faust_still_sets_the_decoder_of_a_topic_per_instance() -> None:
@@ -181,3 +209,15 @@ def test_aiokafka_still_reads_the_backoff_after_a_commit_from_its_module() -> No
 )
 def test_errors_are_classified_as_we_expect(error: type[kafka.KafkaError], retriable: bool) -> None:
     assert error.retriable is retriable
+
+
+def test_faust_still_ends_a_rebalance_at_the_end_of_either_way_through_recovery() -> None:
+    """We note before it which assignment was recovered."""
+    for way in (Recovery._resume_streams, Recovery.on_recovery_completed):
+        source = inspect.getsource(way)
+        assert source.index("perform_seek()") < source.index("resume_flow()") < source.index("app.on_rebalance_end()")
+
+
+def test_aiokafka_still_goes_to_the_beginning_of_a_log_that_ends_below_the_position() -> None:
+    """A fetch that begins below where it was asked for means another log."""
+    assert "tp_state.await_reset(self._default_reset_strategy)" in inspect.getsource(Fetcher._proc_fetch_request)

@@ -11,7 +11,7 @@ from faust.types import TP
 
 from referral_stream.stream.transport import Output, RecordTooLarge, partition_of, record_bytes
 from referral_stream.stream.transport.batch import Refusal
-from referral_stream.stream.transport.errors import BatchRefused
+from referral_stream.stream.transport.errors import BatchRefused, NotAllowed
 from referral_stream.stream.transport.publish import Publisher
 from tests.stream.transport.builders import LocalProducer
 
@@ -106,7 +106,7 @@ async def test_a_refused_batch_is_made_again_with_each_record_alone_and_then_wit
 @pytest.mark.parametrize(
     ("errors", "raised"),
     [
-        ([NotLeaderForPartitionError(), TopicAuthorizationFailedError("a")], TopicAuthorizationFailedError),
+        ([NotLeaderForPartitionError(), TopicAuthorizationFailedError("a")], NotAllowed),
         ([NotLeaderForPartitionError(), MessageSizeTooLargeError()], BatchRefused),
         ([NotLeaderForPartitionError(), NotLeaderForPartitionError()], NotLeaderForPartitionError),
     ],

@@ -25,6 +25,22 @@ async def test_entries_and_position_change_together(kind: str, tmp_path: Path) -
     store.close()
 
 
+@pytest.mark.parametrize("kind", ["memory", "rocksdb"])
+async def test_entries_can_be_read_on_while_others_are_written(kind: str, tmp_path: Path) -> None:
+    store = await a_store(kind, tmp_path)
+    store.write({b"%03d" % n: b"old" for n in range(100)}, 0)
+    reading = store.items()
+    found = [next(reading)]
+    store.write({b"%03d" % n: b"new" for n in range(50, 150)} | {b"049": None}, 1)
+    found += reading
+
+    values = dict(found)
+    assert len(found) == len(values)
+    assert {b"%03d" % n: b"old" for n in range(49)}.items() <= values.items()
+    assert {values[b"%03d" % n] for n in range(50, 100)} <= {b"old", b"new"}
+    store.close()
+
+
 def test_memory_keeps_the_very_object_that_was_written() -> None:
     store, value = MemoryStore(), bytes(bytearray(b"a value of its own"))
     store.write({b"a": value}, 0)

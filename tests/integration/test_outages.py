@@ -1,0 +1,344 @@
+"""What happens when something that the transport stands on breaks: each outage has a stated end, and one clear line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import faust
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from referral_stream.stream.transport import (
+    BatchApp,
+    BatchResult,
+    Read,
+    Record,
+    WorkerFailed,
+    create_app,
+    running,
+)
+from referral_stream.stream.transport.errors import (
+    ChangelogMismatch,
+    NeedsOperator,
+    NotAllowed,
+    SourceMismatch,
+    TopicsMismatch,
+)
+from tests.integration.test_order_of_effects import a_pipeline, await_exact, pieces
+from tests.integration.test_transport import PARTITIONS, Counting, a_config, consume, echo, produce, until
+from tests.services.kafka import KafkaServer
+from tests.services.process import ServerProcess, wait_until
+
+KEYS = [b"key-%d" % number for number in range(40)]
+
+
+@pytest.fixture
+def run(kafka: KafkaServer) -> str:
+    """The prefix of a test's topics, all of which exist."""
+    return with_topics(kafka)
+
+
+def with_topics(kafka: KafkaServer) -> str:
+    run = f"outage-{uuid4().hex[:8]}"
+    kafka.create_topics({f"{run}-{name}": PARTITIONS for name in ("in", "out", "counts-changelog")})
+    return run
+
+
+def counting_app(run: str, brokers: str, **settings: object) -> tuple[BatchApp, Counting]:
+    app, counting = create_app(a_config(run, brokers, **settings)), Counting(f"{run}-out")
+    app.stateful(f"{run}-in", counting, ["counts"])
+    return app, counting
+
+
+def one_of_each(brokers: str, topic: str) -> None:
+    produce(brokers, topic, [(key, b"") for key in KEYS])
+
+
+def counts(brokers: str, run: str) -> list[bytes | None]:
+    return sorted((value for _, _, value in consume(brokers, f"{run}-out")), key=str)
+
+
+async def handled_once(kafka: KafkaServer, run: str, **settings: object) -> None:
+    """The topics after a worker's clean life."""
+    one_of_each(kafka.bootstrap, f"{run}-in")
+    app, counting = counting_app(run, kafka.bootstrap, **settings)
+    async with running(app):
+        await until(partial(counting.has_seen, len(KEYS)), "the records are processed")
+    assert counts(kafka.bootstrap, run) == [b"1"] * len(KEYS)
+
+
+def has_forgotten(kafka: KafkaServer, run: str) -> bool:
+    """Whether the last that the broker's own log says of every transactional id of the run is that it is gone."""
+    last = {key: value for _, key, value in consume(kafka.bootstrap, "__transaction_state", "read_uncommitted")}
+    of_run = [value for key, value in last.items() if key is not None and run.encode() in key]
+    return bool(of_run) and not any(of_run)
+
+
+async def the_failure(app: BatchApp) -> BaseException:
+    """Why `app` does not run, or stops."""
+    try:
+        async with running(app):
+            await until(lambda: app.failure, "the app fails")
+    except WorkerFailed:
+        assert app.failure is not None
+        return app.failure
+    except NeedsOperator as refusal:
+        return refusal
+    raise AssertionError
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The errors that the transport has logged."""
+    caplog.set_level(logging.WARNING)
+    return lambda: [
+        record.getMessage()
+        for record in caplog.records
+        if record.name.startswith("referral_stream") and record.levelno >= logging.ERROR and not record.exc_info
+    ]
+
+
+@pytest.mark.parametrize("fencing", ["transactions", "none"])
+async def test_a_deleted_target_is_waited_for_and_named(
+    kafka: KafkaServer, run: str, fencing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"fencing": fencing, "request_timeout_seconds": 6.0}
+    await handled_once(kafka, run, **settings)
+    app, _ = counting_app(run, kafka.bootstrap, **settings)
+    async with running(app):
+        await until(lambda: app.ready, "the app is ready")
+        kafka.delete_topic(f"{run}-out")
+        one_of_each(kafka.bootstrap, f"{run}-in")
+        await until(lambda: f"{run}-out" in caplog.text, "the topic is named")
+        kafka.create_topics({f"{run}-out": PARTITIONS})
+        await until(lambda: len(counts(kafka.bootstrap, run)) >= len(KEYS), "everything is published", 60)
+        assert app.failure is None
+    assert counts(kafka.bootstrap, run) == [b"2"] * len(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("deleted", "failure", "line"),
+    [
+        ("in", SourceMismatch, "-in-0 ends at 0, but its state has seen it up to"),
+        ("counts-changelog", ChangelogMismatch, "-in-0 is gone: it was read up to"),
+    ],
+)
+async def test_a_deleted_source_or_changelog_stops_the_worker_and_a_new_one_keeps_it_from_starting(
+    kafka: KafkaServer, run: str, deleted: str, failure: type[Exception], line: str, said: Callable[[], list[str]]
+) -> None:
+    """A changelog is state: without it, every opt-out would be forgotten. Marks in the state skip a new source."""
+    await handled_once(kafka, run)
+    app, _ = counting_app(run, kafka.bootstrap)
+    with suppress(WorkerFailed):
+        async with running(app):
+            await until(lambda: app.ready, "the app is ready")
+            kafka.delete_topic(f"{run}-{deleted}")
+            await until(lambda: app.failure, "the app fails")
+    assert isinstance(app.failure, TopicsMismatch)
+    assert said() == [f"{run} has to stop: {run}-{deleted} was deleted while in use"]
+
+    kafka.create_topics({f"{run}-{deleted}": PARTITIONS})
+    for _ in range(2):  # it stays so
+        refusal = await the_failure(counting_app(run, kafka.bootstrap)[0])
+        assert isinstance(refusal, failure)
+        assert line in str(refusal).replace("-in-1", "-in-0").replace("-in-2", "-in-0").replace("-in-3", "-in-0")
+        assert "Take new topics and a new group, and refill them by replay" in said()[-1]
+    assert counts(kafka.bootstrap, run) == [b"1"] * len(KEYS)
+
+
+async def test_a_state_folder_that_is_ahead_of_its_changelog_is_not_believed(
+    kafka: KafkaServer, run: str, tmp_path: Path, said: Callable[[], list[str]]
+) -> None:
+    settings = {"store": "rocksdb", "datadir": tmp_path}
+    await handled_once(kafka, run, **settings)
+    kafka.delete_topic(f"{run}-counts-changelog")
+    kafka.create_topics({f"{run}-counts-changelog": PARTITIONS})
+    failure = await the_failure(counting_app(run, kafka.bootstrap, **settings)[0])
+    assert isinstance(failure, ChangelogMismatch)
+    assert "ends at 0, but the state folder holds it up to" in said()[-1]
+
+
+async def test_a_new_source_is_told_from_the_old_one_even_if_it_is_longer(
+    kafka: KafkaServer, run: str, said: Callable[[], list[str]]
+) -> None:
+    await handled_once(kafka, run)
+    kafka.delete_topic(f"{run}-in")
+    kafka.create_topics({f"{run}-in": PARTITIONS})
+    for _ in range(3):
+        produce(kafka.bootstrap, f"{run}-in", [(key, b"another") for key in KEYS])
+    app, counting = counting_app(run, kafka.bootstrap)
+    assert isinstance(await the_failure(app), SourceMismatch)
+    assert "is not the log that its state was made from: another record stands at" in said()[-1]
+    assert counting.seen == 0
+
+
+@pytest.mark.parametrize("store", ["memory", "rocksdb"])
+@pytest.mark.parametrize("offset", [0, None], ids=["to the beginnings", "to the ends"])
+async def test_resetting_the_groups_offsets_changes_nothing(
+    kafka: KafkaServer, run: str, tmp_path: Path, store: str, offset: int | None
+) -> None:
+    settings = {"store": store, "datadir": tmp_path}
+    await handled_once(kafka, run, **settings)
+    one_of_each(kafka.bootstrap, f"{run}-in")
+    kafka.reset_offsets(run, f"{run}-in", offset)
+    app, counting = counting_app(run, kafka.bootstrap, **settings)
+    async with running(app):
+        await until(lambda: len(counts(kafka.bootstrap, run)) >= 2 * len(KEYS), "every record has its effect")
+        await until(lambda: app.ready and counting.seen == len(KEYS), "what the state has seen is not read again")
+    assert counts(kafka.bootstrap, run) == [b"1"] * len(KEYS) + [b"2"] * len(KEYS)
+
+
+async def test_records_that_were_removed_unread_keep_the_worker_from_going_on(
+    kafka: KafkaServer, run: str, said: Callable[[], list[str]]
+) -> None:
+    """One of them may have been an opt-out."""
+    await handled_once(kafka, run)
+    one_of_each(kafka.bootstrap, f"{run}-in")
+    kafka.remove_records(f"{run}-in")
+    assert isinstance(await the_failure(counting_app(run, kafka.bootstrap)[0]), SourceMismatch)
+    assert "the records in between are gone" in said()[-1]
+
+
+async def test_without_a_state_a_new_source_is_read_from_its_beginning(kafka: KafkaServer, run: str) -> None:
+    def echo_app() -> BatchApp:
+        app = create_app(a_config(run, kafka.bootstrap))
+        app.stateless([f"{run}-in"], echo(f"{run}-out"))
+        return app
+
+    one_of_each(kafka.bootstrap, f"{run}-in")
+    async with running(echo_app()):
+        await until(lambda: len(consume(kafka.bootstrap, f"{run}-out")) == len(KEYS), "the records are passed on")
+    kafka.delete_topic(f"{run}-in")
+    kafka.create_topics({f"{run}-in": PARTITIONS})
+    kafka.reset_offsets(run, f"{run}-in", 1_000)
+    one_of_each(kafka.bootstrap, f"{run}-in")
+    async with running(echo_app()):
+        await until(lambda: len(consume(kafka.bootstrap, f"{run}-out")) == 2 * len(KEYS), "the new ones too")
+
+
+@pytest.mark.usefixtures("kafka")  # so that it is skipped where there is none
+@pytest.mark.parametrize("fencing", ["transactions", "none"])
+async def test_a_right_that_was_taken_away_stops_the_worker_with_the_topics_name(
+    fencing: str, said: Callable[[], list[str]]
+) -> None:
+    with KafkaServer(secured=True) as kafka:
+        run = with_topics(kafka)
+        kafka.grant("app", run)
+        tls = ssl.create_default_context(cafile=kafka.ca_file)
+        password = kafka.passwords["app"]
+        credentials = faust.SASLCredentials(
+            username="app", password=password, mechanism="SCRAM-SHA-512", ssl_context=tls
+        )
+        app, counting = counting_app(run, kafka.bootstrap, credentials=credentials, fencing=fencing)
+        producer, admin = Producer(kafka.client_settings()), AdminClient(kafka.client_settings())
+
+        def one_of_each() -> None:
+            for key in KEYS:
+                producer.produce(f"{run}-in", b"", key)
+            assert producer.flush(20) == 0
+
+        denied = AclBinding(
+            *(ResourceType.TOPIC, f"{run}-out", ResourcePatternType.LITERAL, "User:app", "*"),
+            *(AclOperation.WRITE, AclPermissionType.DENY),
+        )
+        with suppress(WorkerFailed):
+            async with running(app):
+                one_of_each()
+                await until(partial(counting.has_seen, len(KEYS)), "the records are processed")
+                for future in admin.create_acls([denied]).values():
+                    future.result(20)
+                one_of_each()
+                await until(lambda: app.failure, "the app fails")
+        assert isinstance(app.failure, NotAllowed)
+        assert said() == [f"{run} has to stop: {run}-out may not be written by us: grant the right to write"]
+
+
+@pytest.mark.usefixtures("kafka")
+async def test_a_transactional_id_that_the_broker_has_forgotten_is_taken_anew() -> None:
+    """It does so after a week without a transaction."""
+    forgetful = {
+        "transactional.id.expiration.ms": "1000",
+        "transaction.remove.expired.transaction.cleanup.interval.ms": "200",
+        "producer.id.expiration.ms": "1000",
+        "producer.id.expiration.check.interval.ms": "200",
+    }
+    with KafkaServer(settings=forgetful) as kafka:
+        run = with_topics(kafka)
+        app, counting = counting_app(run, kafka.bootstrap)
+        async with running(app):
+            for times in (1, 2):
+                one_of_each(kafka.bootstrap, f"{run}-in")
+                await until(partial(counting.has_seen, times * len(KEYS)), "the records are processed")
+                await until(partial(has_forgotten, kafka, run), "the broker has forgotten the ids")
+            assert app.failure is None
+        assert counts(kafka.bootstrap, run) == [b"1"] * len(KEYS) + [b"2"] * len(KEYS)
+
+
+@pytest.mark.usefixtures("kafka")
+@pytest.mark.parametrize("fencing", ["transactions", "none"])
+async def test_a_broker_that_is_away_is_waited_for(fencing: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It goes away under a batch, for longer than the session lasts and than the delivery of a batch may take."""
+    with KafkaServer() as kafka:
+        run = with_topics(kafka)
+        counting = Counting(f"{run}-out")
+
+        def last_batch_before_the_outage(partition: int, records: Sequence[Record], read: Read) -> BatchResult:
+            if counting.seen == len(KEYS) and kafka.running:
+                kafka.stop()
+            return counting(partition, records, read)
+
+        app = create_app(a_config(run, kafka.bootstrap, fencing=fencing, request_timeout_seconds=6.0))
+        app.stateful(f"{run}-in", last_batch_before_the_outage, ["counts"])
+        async with running(app):
+            one_of_each(kafka.bootstrap, f"{run}-in")
+            await until(lambda: len(counts(kafka.bootstrap, run)) == len(KEYS), "the records are processed")
+            one_of_each(kafka.bootstrap, f"{run}-in")
+            await until(lambda: f"no broker of {kafka.bootstrap} has answered for" in caplog.text, "it is told", 60)
+            assert app.failure is None
+            await asyncio.to_thread(kafka.start)
+            await until(lambda: counts(kafka.bootstrap, run).count(b"2") >= len(KEYS), "everything is published", 90)
+            assert app.failure is None
+        if fencing == "transactions":
+            assert counts(kafka.bootstrap, run) == [b"1"] * len(KEYS) + [b"2"] * len(KEYS)
+
+
+def test_a_full_disk_stops_the_worker_and_room_on_it_is_all_that_it_needs(kafka: KafkaServer, tmp_path: Path) -> None:
+    """The files of the state may not grow any more; what they lack then is read from the changelog."""
+    state = tmp_path / "state"
+    settings = {"store": "rocksdb", "data_dir": str(state), "static_member": "worker"}
+    with a_pipeline(kafka, tmp_path, settings) as pipeline:
+        pipeline.create_topics()
+        log = list(pieces(40))
+        pipeline.publish(message for piece in log[:30] for message in piece)
+        limited = ["sh", "-c", 'ulimit -f 40; exec "$@"', "sh", *pipeline._command("run", "decide")]  # 20 KB per file
+        worker = ServerProcess("a worker on a full disk", limited, tmp_path / "full-disk.log")
+        wait_until(lambda: not worker.running, "the worker has ended")
+        worker.kill9()
+        said = worker.log.read_text()
+        assert worker._process.returncode == 1, said
+        (line,) = [line for line in said.splitlines() if " has to stop: " in line]
+        assert f"the state folder {state}" in line
+        assert "cannot be written: IO error" in line
+        assert "File too large" in line
+        assert "Make room or mend the disk, and start again" in line
+        assert "Traceback" not in said
+
+        pipeline.publish(message for piece in log[30:] for message in piece)
+        pipeline.start("decide")
+        await_exact(pipeline)
+        pipeline.stop()
