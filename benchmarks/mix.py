@@ -54,6 +54,9 @@ _SOURCES = {
 _OTHER_TYPES = tuple(sorted(fact.type for fact in FACTS if fact.type not in WITHOUT_SUBJECT | {"usage.recorded"}))
 """Without the operator's switches: a pause would make the job about nothing."""
 
+_STRANGERS = 50_000_000
+"""Numbers of customers from here on are nobody's in `mix`."""
+
 _REFERENCES = ("reference", "peer_ref", "alias", "url")
 
 
@@ -91,6 +94,18 @@ def mix(events: int, customers: int | None = None, seed: int = 1, start: int = S
     ]
     for planned in sorted(histories + surveys + anything + usage, key=lambda p: p.place):
         yield _record(rng, planned, start)
+
+
+def promoters(count: int, seed: int = 3, start: int = START) -> tuple[list[Sourced], list[Sourced]]:
+    """The histories of eligible customers, and a survey of each: 9 or 10, half an hour ago, so that it is settled.
+
+    Each has an account of its own; none is a customer of `mix`.
+    """
+    rng = random.Random(seed)
+    numbers = [_STRANGERS + number for number in range(2 * count) if number % 4 >= 2]
+    histories = [_Planned(0, *fact) for number in numbers for fact in history(rng, number)]
+    surveys = [_Planned(0, "nps.responded", number, _survey(rng, number), 30 * MINUTE) for number in numbers]
+    return [_record(rng, planned, start) for planned in histories], [_record(rng, each, start) for each in surveys]
 
 
 class _Planned(NamedTuple):

@@ -179,7 +179,7 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
         wakeups.change(partition, changes.get("wakeups", {}))
 
     async def tick() -> None:
-        while wakeups.read_on():
+        while wakeups.read_on():  # noqa: ASYNC110 (work in portions, not waiting)
             await asyncio.sleep(0)
         now = clock.now()
         taken = wakeups.take(now)
