@@ -31,6 +31,7 @@ def configure_logging(level: str, form: str) -> None:
     sink = logging.StreamHandler(sys.stderr)
     sink.setFormatter(Json() if form == "json" else Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
     sink.addFilter(Unrepeated("aiokafka"))
+    sink.addFilter(_is_news)
     logging.basicConfig(level=level, handlers=[sink], force=True)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     Service.mundane_level = "debug"  # "Starting…" and "Stopping…" of each of an app's many parts
@@ -67,6 +68,13 @@ class Unrepeated(logging.Filter):
         if kept_back:
             record.kept_back = kept_back
         return True
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Aiokafka leaves futures of its own alone when a producer is fenced or refused; the lane tells what came of it."""
+    if record.name != "asyncio" or not record.exc_info:
+        return True
+    return not (isinstance(record.exc_info[1], KafkaError) and record.getMessage().startswith("Future exception"))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

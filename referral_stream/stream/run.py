@@ -16,6 +16,7 @@ from referral_stream.stream.apps import ROLES, Deployment, Role, decide_role, in
 from referral_stream.stream.logs import configure_logging
 from referral_stream.stream.status import Status
 from referral_stream.stream.transport import run_worker
+from referral_stream.stream.transport.connection import survive_closed_transports
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def run_roles(deployment: Deployment, role: str) -> int:
             import uvloop  # noqa: PLC0415 (optional: not on every platform)
 
             uvloop.install()
+            survive_closed_transports()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the worker takes signals itself
     try:
         asyncio.run(require_topics(deployment))

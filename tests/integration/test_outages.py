@@ -150,7 +150,7 @@ async def test_a_deleted_source_or_changelog_stops_the_worker_and_a_new_one_keep
             kafka.delete_topic(f"{run}-{deleted}")
             await until(lambda: app.failure, "the app fails")
     assert isinstance(app.failure, TopicsMismatch)
-    assert said() == [f"{run} has to stop: {run}-{deleted} was deleted while in use"]
+    assert said() == [f"{run} has to stop: {run}-{deleted} does not exist"]
 
     kafka.create_topics({f"{run}-{deleted}": PARTITIONS})
     for _ in range(2):  # it stays so

@@ -74,7 +74,13 @@ def test_a_worker_tells_on_request_what_it_is_doing_and_goes_on(kafka: KafkaServ
         worker = pipeline.start("decide")
         await_exact(pipeline)
         worker._process.send_signal(signal.SIGUSR1)
-        places = ("Current thread", "Stack for <Task", "lanes.py", "fetcher.py", "group_coordinator.py")
+        places = (
+            "Current thread",
+            "Task lane ",
+            "Lane._run:",
+            "Fetcher._fetch_requests_routine:",
+            "_coordination_routine:",
+        )
         wait_until(lambda: all(place in pipeline.log() for place in places), "threads and tasks are told")
         assert exit_code(worker) == 0
 

@@ -395,6 +395,12 @@ class BatchApp(faust.App):
         tables = () if self._stateful is None else self._stateful.tables.values()
         return self._sources | {table.changelog_topic_name: self.config.partitions for table in tables}
 
+    async def check_topics(self) -> None:
+        """Ask the brokers whether all is there that is consumed. Raises TopicsMismatch, ConnectionError."""
+        settings = self.producer_settings()
+        client = {name: settings[name] for name in settings if name in _CLIENT_SETTINGS}
+        await check_topics(client, self.expected_topics())
+
     # -- life --------------------------------------------------------------------------------------------------------
 
     def _new_transport(self) -> BatchTransport:
@@ -405,9 +411,7 @@ class BatchApp(faust.App):
 
     async def on_start(self) -> None:
         self._main_loop = asyncio.get_running_loop()
-        expected = self.expected_topics()
-        settings = self.producer_settings()
-        await check_topics({name: settings[name] for name in settings if name in _CLIENT_SETTINGS}, expected)
+        await self.check_topics()
         for companion in self._companions:
             await self.add_async_context(companion)
         await super().on_start()

@@ -21,7 +21,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -33,7 +36,12 @@ from faust.types.tuples import ConsumerMessage, Message
 from mode.utils.futures import notify
 
 from referral_stream.stream.transport.batch import Record
-from referral_stream.stream.transport.errors import ChangelogMismatch, NotOwner, SourceMismatch, TopicsMismatch
+from referral_stream.stream.transport.errors import (
+    ChangelogMismatch,
+    NameTaken,
+    NotOwner,
+    SourceMismatch,
+)
 from referral_stream.stream.transport.source import SourcePosition
 
 if TYPE_CHECKING:
@@ -48,6 +56,8 @@ _RETRY_SECONDS: Final = 0.5
 _ALL_PAUSED_SECONDS: Final = 0.02
 _LEASE_SHARE: Final = 0.7  # of the session timeout: how old the last confirmed heartbeat may be
 _LEASE_CHECK_SECONDS: Final = 0.05
+_REPLACED_TOO_OFTEN: Final = range(3, 9)
+_REPLACED_WITHIN_SECONDS: Final = 60.0
 
 
 _REFILL: Final = "Take new topics and a new group, and refill them by replay"
@@ -109,14 +119,35 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self.next_offsets: dict[TP, int] = {}
         self.coordinator_generation = -1
+        self._member = ""
+        # Of two workers with one name, each drawing its own patience, one gives up first and the other goes on.
+        self._replaced: deque[float] = deque(maxlen=random.choice(_REPLACED_TOO_OFTEN))  # noqa: S311 (no secret)
         self.lease = 0.0
         """`monotonic()` when the last heartbeat that the broker confirmed was *sent*."""
 
     def begin_assignment(self) -> None:
-        self.coordinator_generation = self._ensure_consumer()._coordinator.generation
+        coordinator = self._ensure_consumer()._coordinator
+        self.coordinator_generation = coordinator.generation
+        self._check_name(coordinator.member_id)
         self.lease = monotonic()
         self.next_offsets.clear()  # positions are aiokafka's until somebody has seeked
         self.app.begin_assignment()
+
+    def _check_name(self, member: str) -> None:
+        """Two workers of one static name take the membership from each other for ever: one of them has to end.
+
+        Once may be a zombie that woke up. A member that was silent for too long has lost its place by itself.
+        """
+        config, before = self.app.config, self._member
+        self._member = member
+        if config.static_member is None or before in ("", member):
+            return
+        now = monotonic()
+        if now - self.lease < config.session_timeout_seconds:
+            self._replaced.append(now)
+        if len(self._replaced) == self._replaced.maxlen and now - self._replaced[0] < _REPLACED_WITHIN_SECONDS:
+            taken = f"another worker joins the group {config.id} as {config.static_member!r} too: "
+            self.app.fail(NameTaken(f"{taken}every worker needs a static name of its own"))
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -139,11 +170,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
         coordinator._do_heartbeat = confirmed_heartbeat
         coordinator._coordination_task.add_done_callback(self._coordination_ended)
+        self._ensure_consumer()._client._sync_task.add_done_callback(self._refreshing_ended)
 
     def _coordination_ended(self, task: asyncio.Task[None]) -> None:
         """Without this task there are no heartbeats and no rebalances, and aiokafka does not tell."""
         if not task.cancelled() and (exc := task.exception()) is not None:
             self.app.fail(exc, "the coordination with the group has broken")
+
+    def _refreshing_ended(self, task: asyncio.Task[None]) -> None:
+        """Without this task a lost coordinator is waited for in vain, and aiokafka does not tell."""
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self.app.fail(exc, "what is known of the brokers is refreshed no more")
 
     async def on_thread_stop(self) -> None:
         try:
@@ -187,7 +224,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         return True
 
     def topics(self) -> set[str]:
-        """Topics that exist, as far as the last metadata go."""
+        """Topics that exist, as far as the metadata at hand go."""
         return set(self._ensure_consumer()._client.cluster.topics())
 
     def request_rejoin(self) -> None:
@@ -453,10 +490,10 @@ class BatchConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         present = self._thread.topics()
-        if gone := sorted(self.app.expected_topics().keys() - present):
-            self.app.fail(TopicsMismatch(f"{', '.join(gone)} was deleted while in use"))
-            return
         try:
+            if not self.app.expected_topics().keys() <= present:
+                with suppress(ConnectionError):  # no broker to ask: it will be told when there is one
+                    await self.app.check_topics()  # the metadata at hand may be older than the topics
             # Before recovery reads the ends of the changelogs: the former owner must not be able to extend them.
             await self.app.take_over(assigned, generation_id)
         except Exception as exc:  # noqa: BLE001  (whatever it is, we may not go on)

@@ -51,6 +51,10 @@ class StateFolderUnusable(NeedsOperator):
     """The local store cannot be opened, read or written."""
 
 
+class NameTaken(NeedsOperator):
+    """Another member of the group has the same static name."""
+
+
 class NotAllowed(NeedsOperator):
     """The broker refuses us a right."""
 

@@ -1,0 +1,28 @@
+"""Connections of aiokafka under uvloop: a write to a closed transport is a broken connection, and no more than that.
+
+asyncio's own transport drops what is written after it was closed; uvloop's raises RuntimeError, which aiokafka does not
+expect. It would end aiokafka's background tasks for good and unseen: without the one that refreshes the metadata, a
+consumer that lost its coordinator with a crashed broker would wait for it for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.errors import KafkaConnectionError
+
+_send = AIOKafkaConnection.send
+
+
+def survive_closed_transports() -> None:
+    """From now on every client of this process takes such a write for a lost connection, and connects again."""
+    AIOKafkaConnection.send = _sent
+
+
+def _sent(connection: Any, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return _send(connection, *args, **kwargs)
+    except RuntimeError as error:
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise KafkaConnectionError(f"connection to {connection.host}:{connection.port} broken: {error}") from error

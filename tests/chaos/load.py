@@ -1,0 +1,261 @@
+"""The load: customers of every kind, told at a steady rate, each story act by act as the pipeline keeps up with it.
+
+The casts are those of the integration tests' script. A story is a closed loop: an act is published when the one before
+has arrived on `customer-events`, and what answers a decision ("after it has settled") only when the decision is seen.
+So an outage makes a story longer, not different, and what should come of it can be told from its facts alone.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import count
+from typing import Final, TypeAlias
+
+import orjson
+from confluent_kafka import KafkaError, Producer
+
+from referral_stream.core.instants import SECOND
+from tests.chaos.watch import Watch
+from tests.integration.live import Message, Partitioner, Pipeline, cloud_event
+from tests.integration.scripted import (
+    CAST,
+    CRC32,
+    JAVA,
+    SETTLED,
+    Act,
+    Line,
+    Story,
+    contact_of_an_account,
+    present_in_the_app,
+    same_person_twice,
+)
+
+_PATIENCE_SECONDS: Final = 10.0
+"""After which a customer who is present in the app, and was not asked, does something there again."""
+_JUNK_EVERY: Final = 25
+PAUSED_TRIGGER: Final = "peer_mentioned"
+"""Its customers have one opportunity each: a pause makes them wait, and changes nothing else."""
+_PAUSE_SECONDS: Final = 10.0
+_BETWEEN_PAUSES_SECONDS: Final = 35.0
+
+Cast: TypeAlias = Callable[[Story], None]
+Condition: TypeAlias = Callable[[], bool]
+
+
+def _account(s: Story) -> str:
+    """Of its troupe, whose customers' names begin alike."""
+    return s.customer.partition("/")[0]
+
+
+def asked_for_the_account(s: Story) -> None:
+    s.is_known(strong=True, account_id=_account(s))
+    s.nps(10)
+
+
+def told_of_a_failed_delivery(s: Story) -> None:
+    s.is_known(strong=True, account_id=_account(s))
+    s.nps(10)
+    command = s.command_id("nps_promoter", f"{s.customer}/r1")
+    s.tell(Act.REPORTS, "ask.acknowledged", command_id=command, status="failed")
+
+
+def colleague(s: Story) -> None:
+    """Its turn comes when the first contact has been asked, or asked in vain."""
+    s.is_known(account_id=_account(s))
+    s.nps(9, act=Act.LATE)
+
+
+def erased_after_the_ask(s: Story) -> None:
+    s.is_known(strong=True)
+    s.nps(10)
+    s.tell(Act.LATE, "customer.erasure_requested")
+    s.tell(Act.LATE, "usage.recorded")
+
+
+_TROUPES: Final[dict[tuple[Cast, ...], int]] = {
+    **{(cast,): count for cast, count in CAST.items() if cast not in {contact_of_an_account, same_person_twice}},
+    (erased_after_the_ask,): 20,
+    (asked_for_the_account, colleague): 15,
+    (told_of_a_failed_delivery, colleague): 15,
+    (same_person_twice, same_person_twice): 15,
+}
+"""Casts whose members depend on each other, and their shares."""
+
+
+class Load:
+    """Begins `per_second` stories, each of one customer or a few. One thread calls `tick` all the time, then `close`.
+
+    Attributes: `sent` the ids of all events, `acknowledged` those the broker has confirmed, `refused` why the producer
+    gave records up (empty, or the run proves nothing), `junk` the confirmed payloads that nobody can read, `troupes`
+    the customers, together with those whose caps they share.
+    """
+
+    def __init__(self, pipeline: Pipeline, watch: Watch, rng: random.Random, per_second: float) -> None:
+        self._pipeline, self._watch, self._rng, self._per_second = pipeline, watch, rng, per_second
+        self._producers: dict[Partitioner, Producer] = {kind: self._producer(kind) for kind in (JAVA, CRC32)}
+        self._numbers: Counter[str] = Counter()
+        self._begun = time.monotonic()
+        self._told: dict[int, tuple[Iterator[Condition], Condition]] = {}
+        self._switches = self._throw_switches()
+        self._until_switch: Condition = _always
+        self.is_paused = False
+        self.sent: set[str] = set()
+        self.acknowledged: set[str] = set()
+        self.refused: list[str] = []
+        self.junk: set[bytes] = set()
+        self.troupes: list[tuple[str, ...]] = []
+
+    def tick(self, *, more: bool = True) -> None:
+        """Tell on. New stories and new pauses begin only if there shall be `more`."""
+        while more and len(self.troupes) < (time.monotonic() - self._begun) * self._per_second:
+            self._begin()
+        for number, (story, condition) in list(self._told.items()):
+            if condition():
+                self._go_on(number, story)
+        if (more or self.is_paused) and self._until_switch():
+            self._until_switch = next(self._switches)
+        for producer in self._producers.values():
+            producer.poll(0)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The customers whose stories still wait for something."""
+        return [customer for number in self._told for customer in self.troupes[number]]
+
+    @property
+    def is_over(self) -> bool:
+        """Everything was told and confirmed, and no switch is left thrown."""
+        return not self._told and not self.is_paused and self.sent == self.acknowledged
+
+    def close(self) -> None:
+        """Give the producers time for what is still on its way."""
+        for producer in self._producers.values():
+            producer.flush(30)
+
+    def _begin(self) -> None:
+        casts = self._rng.choices(list(_TROUPES), weights=list(_TROUPES.values()))[0]
+        first = casts[0].__name__
+        alike = len(set(casts)) == 1  # then they are told apart by their numbers
+        number = self._numbers[first]
+        self._numbers[first] += len(casts) if alike else 1
+        stories = [
+            Story(cast, number + place) if alike else Story(cast, number, name=f"{first}-{number}/{cast.__name__}")
+            for place, cast in enumerate(casts)
+        ]
+        for story in stories:
+            story.cast_as(story)
+        self.troupes.append(tuple(story.customer for story in stories))
+        self._go_on(len(self.troupes) - 1, self._tell(stories))
+        if len(self.troupes) % _JUNK_EVERY == 0:
+            self._publish("", Message("support", b'{"unreadable": %d' % len(self.troupes)))
+
+    def _go_on(self, number: int, story: Iterator[Condition]) -> None:
+        condition = next(story, None)
+        if condition is None:
+            self._told.pop(number, None)
+        else:
+            self._told[number] = story, condition
+
+    def _tell(self, stories: list[Story]) -> Iterator[Condition]:
+        """Publishes act by act; each condition must hold before the story goes on."""
+        for act in Act:
+            lines = [line for story in stories for line in story.acts[act]]
+            if lines and act in {Act.REPORTS, Act.LATE}:
+                yield self._all_decided([story.customer for story in stories if story.acts[Act.TRIGGERS]])
+            if act is Act.REPORTS:  # nobody reports on a command that was held out
+                lines = [line for line in lines if line.customer in self._watch.commanded]
+            if lines:
+                yield self._perform(lines)
+            if failed := {line.data["command_id"] for line in lines if line.data.get("status") == "failed"}:
+                yield partial(failed.issubset, self._watch.released)
+        for story in stories:
+            if story.cast_as is present_in_the_app:
+                yield from self._stay_in_the_app(story)
+
+    def _stay_in_the_app(self, story: Story) -> Iterator[Condition]:
+        """A moment that came while the ledger was away is lost; the next one is not."""
+        while story.customer not in self._watch.asked:
+            yield partial(self._asked_or_past, story.customer, time.monotonic() + _PATIENCE_SECONDS)
+            if story.customer not in self._watch.asked:
+                story.tell(Act.LATE, "workflow.completed", name="export")
+                yield self._perform(story.acts[Act.LATE][-1:])
+
+    def _asked_or_past(self, customer: str, instant: float) -> bool:
+        return customer in self._watch.asked or time.monotonic() >= instant
+
+    def _all_decided(self, customers: list[str]) -> Condition:
+        settled = time.monotonic() + SETTLED / SECOND + 1
+        return lambda: time.monotonic() >= settled and all(map(self._watch.is_settled, customers))
+
+    def _perform(self, lines: Iterable[Line]) -> Condition:
+        """Publish them; whether they have arrived."""
+        now, ids = self._pipeline.now(), {line.id for line in lines}
+        for line in lines:
+            self._publish(line.id, line.message(now))
+        return partial(ids.issubset, self._watch.facts)
+
+    def _throw_switches(self) -> Iterator[Condition]:
+        """A trigger is paused now and then."""
+        for number in count():
+            yield _not_before(time.monotonic() + _BETWEEN_PAUSES_SECONDS)
+            self.is_paused = True
+            yield self._switch("paused", number)
+            yield _not_before(time.monotonic() + _PAUSE_SECONDS)
+            yield self._switch("resumed", number)
+            self.is_paused = False
+
+    def _switch(self, kind: str, number: int) -> Condition:
+        body = {"scope": "trigger", "name": PAUSED_TRIGGER, "by": "the soak", "why": "to see"}
+        event = cloud_event(f"control.{kind}", None, self._pipeline.now(), body, id=f"{kind}-{number}")
+        self._publish(event["id"], Message("responses", orjson.dumps(event), b"switches"))
+        return partial({event["id"]}.issubset, self._watch.facts)
+
+    def _publish(self, id: str, message: Message) -> None:
+        """``id`` is empty where nobody can read one."""
+        if id:
+            self.sent.add(id)
+        producer = self._producers[message.partitioner]
+        while True:
+            try:
+                producer.produce(
+                    self._pipeline.topic(message.topic),
+                    message.value,
+                    message.key,
+                    headers=list(message.headers),
+                    on_delivery=partial(self._delivered, id, message.value or b""),
+                )
+                return
+            except BufferError:
+                producer.poll(0.2)
+
+    def _delivered(self, id: str, value: bytes, error: KafkaError | None, _: object) -> None:
+        if error is None and id:
+            self.acknowledged.add(id)
+        elif error is None:
+            self.junk.add(value)
+        else:
+            self.refused.append(f"{id}: {error}")
+
+    def _producer(self, partitioner: Partitioner) -> Producer:
+        return Producer(
+            {
+                **self._pipeline.kafka.client_settings(),
+                "partitioner": partitioner,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "message.timeout.ms": 300_000,
+                "reconnect.backoff.max.ms": 500,
+            }
+        )
+
+
+def _always() -> bool:
+    return True
+
+
+def _not_before(instant: float) -> Condition:
+    return lambda: time.monotonic() >= instant

@@ -1,0 +1,254 @@
+"""One soak: services and workers start, load and faults go on for a while, then all comes to rest and is judged."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from referral_stream.audit.findings import Report
+from referral_stream.audit.referee import audit
+from referral_stream.contracts.policy_file import read_policy
+from referral_stream.settings import Settings
+from tests.chaos.faults import SESSION_SECONDS, Chaos, Exit, Fault, Inflicted, Worker, crew, plan
+from tests.chaos.load import Load
+from tests.chaos.tally import Evidence, Verdict, judge
+from tests.chaos.watch import Watch
+from tests.integration.live import Pipeline
+from tests.integration.scripted import POLICY
+from tests.services.kafka import KafkaServer
+from tests.services.process import ServiceFailed
+from tests.services.redis import RedisServer
+
+SOAK_POLICY: Final = f"""{POLICY}
+[ledger]
+answer_seconds = 5
+retry_seconds = 2
+retry_limit_seconds = 8
+"""
+"""After an outage the ledger is asked again soon: the pipeline is measured, not the wait between two attempts."""
+
+_BROKER_SECONDS: Final = 15.0
+"""How long after a broker answers again workers may still find none: its one node takes a while to lead all topics."""
+_START_SECONDS: Final = 90.0
+_UNDISTURBED_SECONDS: Final = 20.0
+_REST_SECONDS: Final = 12.0
+"""Without a new record for so long, nothing goes on any more: a lost wake-up is sent again after 10 s."""
+_TO_REST_SECONDS: Final = 240.0
+
+
+@dataclass(frozen=True)
+class Silence:
+    """The longest time without a new record on a partition, after one fault; in seconds."""
+
+    decisions: float
+    asks: float
+
+
+@dataclass(frozen=True)
+class Soaked:
+    """A soak that is over. `silences` are by place in `inflicted`; `undisturbed` is how it looks without any fault."""
+
+    seed: int
+    seconds: float
+    workers: int
+    inflicted: list[Inflicted]
+    silences: list[Silence]
+    undisturbed: Silence
+    exits: list[Exit]
+    starts: int
+    refused: list[str]
+    unfinished: list[str]
+    evidence: Evidence
+    verdict: Verdict
+    audited: Report
+
+    @property
+    def for_want_of_a_broker(self) -> list[Exit]:
+        """A worker that finds no broker may give up and leave it to its supervisor: exit codes 1 and 70."""
+        outages = [(each.began, each.ended) for each in self.inflicted if each.fault is Fault.BROKER]
+        return [
+            each
+            for each in self.exits
+            if not each.expected
+            and each.code in {1, 70}
+            and any(began <= each.at <= ended + _BROKER_SECONDS for began, ended in outages)
+        ]
+
+    @property
+    def problems(self) -> dict[str, list[str]]:
+        """All that is wrong; every list is empty, or a promise is broken."""
+        return self.verdict.problems | {
+            "stories that did not come to their end": self.unfinished,
+            "workers that ended as they should not": [
+                str(each) for each in self.exits if each not in self.for_want_of_a_broker
+            ],
+            "records that the broker did not confirm": self.refused,
+            "findings of referral-stream audit": [
+                f"{finding.invariant}: {finding.what} at {', '.join(map(str, finding.positions))}"
+                for finding in self.audited.findings
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a soak is."""
+
+    phase: str
+    seconds: float
+    events: int
+    asks: int
+    faults: int
+    of: int
+    under_way: str
+
+
+Tell: TypeAlias = Callable[[Progress], None]
+
+
+def run(
+    home: Path,
+    seed: int,
+    seconds: float,
+    *,
+    workers: int = 3,
+    per_second: float = 10.0,
+    tell: Tell = lambda _: None,
+) -> Soaked:
+    """Services of its own, `workers` of every kind, `per_second` new stories, faults for `seconds`.
+
+    The same seed is the same load and the same faults, though not at the same instants of each other.
+    """
+    with (
+        KafkaServer() as kafka,
+        RedisServer(append_only=True) as redis,
+        Pipeline(kafka, redis.url, home, policy=SOAK_POLICY, settings=_SETTINGS) as pipeline,
+    ):
+        pipeline.create_topics()
+        return _Soak(pipeline, kafka, redis, seed, seconds, workers, per_second, tell).run()
+
+
+_SETTINGS: Final = {"session_timeout_seconds": str(SESSION_SECONDS)}
+
+
+class _Soak:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        kafka: KafkaServer,
+        redis: RedisServer,
+        seed: int,
+        seconds: float,
+        workers: int,
+        per_second: float,
+        tell: Tell,
+    ) -> None:
+        self._pipeline, self._seed, self._seconds, self._tell = pipeline, seed, seconds, tell
+        self._watch = Watch(kafka.client_settings(), f"{pipeline.name}.")
+        self._load = Load(pipeline, self._watch, random.Random(seed), per_second)
+        guest = Worker("guest", pipeline, {})
+        self._workers = crew(pipeline, pipeline.home, workers)
+        self._chaos = Chaos(plan(random.Random(seed), seconds), self._workers, guest, kafka, redis, seed)
+        self._crew = [*self._workers, guest]
+        self._begun = time.monotonic()
+
+    def run(self) -> Soaked:
+        for worker in self._workers:
+            worker.start()
+        if not self._go_on("start", lambda: bool(self._watch.commanded), _START_SECONDS):
+            raise ServiceFailed(f"nobody was asked in {_START_SECONDS:g} s\n{self._pipeline.log()[-4000:]}")
+        quiet = min(_UNDISTURBED_SECONDS, self._seconds / 4)
+        begun = time.monotonic()
+        self._go_on("undisturbed", lambda: False, quiet)
+        undisturbed = self._silence(begun, time.monotonic(), time.monotonic())
+        with self._chaos:
+            self._go_on("faults", lambda: self._chaos.is_over, self._seconds + _TO_REST_SECONDS)
+        end_of_faults = time.monotonic()
+        self._go_on("recovery", lambda: False, quiet)
+        inflicted = sorted(self._chaos.inflicted, key=lambda each: each.began)
+        ends, horizon = [*(each.began for each in inflicted[1:]), end_of_faults], time.monotonic()
+        silences = [self._silence(each.began, end, horizon) for each, end in zip(inflicted, ends, strict=True)]
+        unfinished = self._come_to_rest()
+        until = self._pipeline.now()
+        for worker in self._crew:
+            worker.terminate()
+        self._load.close()
+        self._watch.close()
+        policy = read_policy(self._pipeline.policy_file)
+        self._say("audit")
+        audited = audit(Settings.model_validate(self._pipeline.settings), [policy], uncommitted=True)
+        self._say("judgement")
+        evidence = self._evidence(until)
+        return Soaked(
+            seed=self._seed,
+            seconds=self._seconds,
+            workers=len(self._workers),
+            inflicted=inflicted,
+            silences=silences,
+            undisturbed=undisturbed,
+            exits=[each for worker in self._crew for each in worker.exits],
+            starts=sum(worker.starts for worker in self._crew),
+            refused=[*self._load.refused, *sorted(self._load.sent - self._load.acknowledged)],
+            unfinished=unfinished,
+            evidence=evidence,
+            verdict=judge(evidence, policy),
+            audited=audited,
+        )
+
+    def _come_to_rest(self) -> list[str]:
+        """Let the stories end, and then all that follows from them; what does not."""
+        self._go_on("rest", lambda: self._load.is_over, _TO_REST_SECONDS, more=False)
+        if self._go_on("rest", lambda: self._watch.is_still(_REST_SECONDS), _TO_REST_SECONDS, more=False):
+            return self._load.unfinished
+        return [*self._load.unfinished, "something goes on for ever"]
+
+    def _go_on(self, phase: str, is_over: Callable[[], bool], seconds: float, *, more: bool = True) -> bool:
+        """Load, watch and supervise until it is over, which is the result, or for so many seconds."""
+        deadline = time.monotonic() + seconds
+        while not is_over() and time.monotonic() < deadline:
+            self._watch.look()
+            self._load.tick(more=more)
+            for worker in self._crew:
+                worker.keep_alive()
+            self._say(phase)
+        return is_over()
+
+    def _say(self, phase: str) -> None:
+        self._tell(
+            Progress(
+                phase=phase,
+                seconds=time.monotonic() - self._begun,
+                events=len(self._load.acknowledged),
+                asks=len(self._watch.commanded),
+                faults=len(self._chaos.inflicted),
+                of=self._chaos.planned,
+                under_way=", ".join(sorted(self._chaos.under_way)),
+            )
+        )
+
+    def _silence(self, begin: float, end: float, horizon: float) -> Silence:
+        return Silence(
+            self._watch.longest_silence("referral-decisions", begin, end, horizon),
+            self._watch.longest_silence("referral-asks", begin, end, horizon),
+        )
+
+    def _evidence(self, until: int) -> Evidence:
+        pipeline = self._pipeline
+        return Evidence(
+            until=until,
+            troupes=self._load.troupes,
+            acknowledged=self._load.acknowledged,
+            junk=self._load.junk,
+            events=pipeline.read("customer-events"),
+            requests=pipeline.read("ledger-requests"),
+            asks=pipeline.asks(),
+            uncommitted=pipeline.read("referral-asks", "read_uncommitted"),
+            decisions=pipeline.decisions(),
+            letters=pipeline.read("dead-letters"),
+            customers=pipeline.changelog("customers"),
+            wakeups=pipeline.changelog("wakeups"),
+        )
