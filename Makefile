@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 2
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -14,8 +15,8 @@ help: ## Show what there is to do
 demo: setup-demo ## Watch a small world being asked, or left in peace: no services, no Docker
 	@$(BIN)/referral-stream demo $(ARGS)
 
-test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name")
-	@$(BIN)/pytest -q $(ARGS)
+test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name" JOBS=1)
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 check: check-format check-lint check-types check-imports check-schemas check-docker check-shell ## Formatting, lint, types, import rules, schemas, Docker files
 
