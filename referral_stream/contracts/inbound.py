@@ -11,7 +11,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 from pydantic import ValidationError
@@ -30,6 +30,7 @@ from referral_stream.core import zones
 from referral_stream.core.asks import derived_id
 from referral_stream.core.events import (
     FACTS,
+    MAX_TEXT,
     WITHOUT_SUBJECT,
     AskAnswered,
     Commented,
@@ -373,6 +374,8 @@ def _event(
         return Refused("no_subject", f"{kind} needs a subject, the customer id")
     if type(data) is not dict:
         return Refused("invalid", "data: must be a JSON object")
+    if kind in _SPOKEN:
+        data = _themed(data)
     try:
         body = FACT_BODIES[kind](data)
     except ValidationError as error:
@@ -426,6 +429,14 @@ def _event_time(given: str | int | None, record: RawRecord, now: int) -> EventTi
     return instant, flags
 
 
+def _themed(data: dict[str, Any]) -> dict[str, Any]:
+    """The data with the theme of their comment instead of it, where that is plainly one: vendors' payloads."""
+    said = data.get("comment")
+    if type(said) is not str or len(said) > MAX_TEXT or "theme" in data:
+        return data
+    return data | {"comment": None, "theme": theme_of(said) or (OTHER if said.strip() else None)}
+
+
 def _without_words(body: Commented) -> dict[str, Any]:
     """A comment's theme instead of it. A theme of the producer's own would be a way in for free text."""
     said = body.comment
@@ -450,8 +461,9 @@ def _with_a_known_zone(body: ProfileChanged) -> dict[str, Any]:
     return {} if body.time_zone is None or zones.is_zone(body.time_zone) else {"time_zone": None}
 
 
+_SPOKEN: Final = frozenset(fact.type for fact in FACTS if issubclass(fact, Commented))
 _MENDS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    **{fact.type: _without_words for fact in FACTS if issubclass(fact, Commented)},
+    **dict.fromkeys(_SPOKEN, _without_words),
     AskAnswered.type: _without_text,
     ReferralGiven.type: _without_names,
     ProfileChanged.type: _with_a_known_zone,

@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from referral_stream.core.instants import Instant
 
 Id: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-Text: TypeAlias = Annotated[str, StringConstraints(max_length=100_000)]
+MAX_TEXT = 100_000
+"""Characters."""
+Text: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Amount: TypeAlias = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Channel: TypeAlias = Literal["email", "in_app", "phone"]
 Segment: TypeAlias = Literal["smb", "enterprise", "mission_driven"]

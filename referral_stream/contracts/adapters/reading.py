@@ -122,10 +122,11 @@ def id_at(payload: Payload, *paths: str) -> str | None:
 
 def id_of(value: Any) -> str | None:
     """The value as an id: text that is not blank, a whole number, or an object's own ``id``; None when it is none."""
-    if type(value) is dict:
-        value = value.get("id")
     if type(value) is str:
         return value if value and not value.isspace() else None
+    if type(value) is dict:
+        inner = value.get("id")
+        return None if type(inner) is dict else id_of(inner)
     return str(value) if type(value) is int else None
 
 

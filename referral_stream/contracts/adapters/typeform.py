@@ -60,7 +60,7 @@ def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Fa
     fields = {
         id_of(field.get("id")): field for field in list_at(response, "definition.fields") if isinstance(field, dict)
     }
-    questions = [asked if isinstance(asked := given.get("field"), dict) else {} for given in answers]
+    questions = [asked if type(asked := given.get("field")) is dict else {} for given in answers]
     kinds = [asked.get("type") for asked in questions]
     scales = kinds.count("opinion_scale")
     filled = Response(id_at(response, "token"))
