@@ -103,11 +103,11 @@ def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     if value is None:
         return Skipped("tombstone")
     payload = _parse(value)
-    if isinstance(payload, Refused):
-        return payload
     if type(payload) is dict:
         if structured or "specversion" in payload:
             return _cloud_event(payload, None, record, now, boundary)
+    elif type(payload) is Refused:
+        return payload
     elif structured or type(payload) is not list:
         return Refused("not_an_object", "the value is no JSON object")
     return _vendor(payload, record, now, boundary)
@@ -156,36 +156,37 @@ def _cloud_event(
     if type(version) is not str or not version.startswith("1."):
         return Refused("invalid", "specversion: must be 1.0")
     data = _parse(body) if body else _structured_data(attributes)
-    if isinstance(data, Refused):
+    if type(data) is Refused:
         return data
+    get = attributes.get
     for name in ("id", "source", "accountid"):
-        given = attributes.get(name)
+        given = get(name)
         if given is not None and (type(given) is not str or not 0 < len(given) <= MAX_ID):
             return Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
-    time = attributes.get("time")
+    time = get("time")
     if time is not None and type(time) is not str:
         return Refused("invalid", "time: must be RFC 3339")  # a bare number would leave seconds or milliseconds open
     if data is None:
         data = {}
-    named = attributes.get("dataschema")
+    named = get("dataschema")
     if named is not None or kind in LINEAGES:
         data = current_body(kind, named, data)
-        if isinstance(data, Refused):
+        if type(data) is Refused:
             return data
     event = _event(
         kind,
         data,
         _event_time(time, record, now),
         record,
-        id=attributes.get("id"),
-        source=attributes.get("source") or record.topic.removeprefix(boundary.prefix),
-        subject=attributes.get("subject"),
-        account=attributes.get("accountid"),
-        timezone=attributes.get("timezone"),
-        traceparent=attributes.get("traceparent"),
+        id=get("id"),
+        source=get("source") or record.topic.removeprefix(boundary.prefix),
+        subject=get("subject"),
+        account=get("accountid"),
+        timezone=get("timezone"),
+        traceparent=get("traceparent"),
         historical=_is_history(record, boundary),
     )
-    return event if isinstance(event, Refused) else Accepted((event,))
+    return Accepted((event,)) if isinstance(event, Event) else event
 
 
 def _mapped_cloud_event(
@@ -346,7 +347,9 @@ def _webhook_events(
 
 def _is_history(record: RawRecord, boundary: Boundary) -> bool:
     """Whether a record says so, or its topic carries nothing else."""
-    return record.historical or _topic(record, boundary) in boundary.backfill_topics
+    if boundary.backfill_topics and _topic(record, boundary) in boundary.backfill_topics:
+        return True
+    return bool(record.headers) and record.historical
 
 
 def _event(
@@ -380,7 +383,7 @@ def _event(
         body = FACT_BODIES[kind](data)
     except ValidationError as error:
         return Refused("invalid", explain(error))
-    if isinstance(when, Refused):
+    if not isinstance(when, tuple):
         return when
     instant, flags = when
     if timezone is not None and not (type(timezone) is str and zones.is_zone(timezone)):

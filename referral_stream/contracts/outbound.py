@@ -9,6 +9,7 @@ as the current one (see ``versions``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from sys import intern
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -62,7 +63,8 @@ def encode_event(event: Event) -> bytes:
         "time": rfc3339(event.time),
         "data": _EVENT_DUMPS[event.type](event.data, mode="json", exclude_none=True),
     }
-    _name_version(document, event.type)
+    if event.type in LINEAGES:
+        _name_version(document, event.type)
     if event.subject:
         document["subject"] = event.subject
     if event.account is not None:
@@ -90,8 +92,13 @@ def event_key(event: Event) -> bytes:
 
 def event_headers(event: Event, now: int) -> Headers:
     """The headers of a ``customer-events`` record: the arrival stamp ``now`` (epoch ms), and ``historical``."""
+    return _arrival_headers(now, event.historical)
+
+
+@lru_cache(maxsize=256)  # the records of a batch arrive at one instant
+def _arrival_headers(now: int, historical: bool) -> Headers:  # noqa: FBT001 (a key of the cache)
     stamp = (NOW_HEADER, b"%d" % now)
-    return (stamp, (HISTORICAL_HEADER, b"true")) if event.historical else (stamp,)
+    return (stamp, (HISTORICAL_HEADER, b"true")) if historical else (stamp,)
 
 
 class Headed(Protocol):
@@ -107,9 +114,15 @@ def arrival(record: Headed) -> int:
     for name, value in record.headers:
         if name == NOW_HEADER or name.lower() == NOW_HEADER:
             stamp = value
-    if stamp is None or not stamp.isdigit() or len(stamp) > _LONGEST_STAMP or not EARLIEST <= int(stamp) <= LATEST:
+    now = None if stamp is None or len(stamp) > _LONGEST_STAMP else _stamped(stamp)
+    if now is None:
         raise Undecodable("invalid", "header now: must be epoch milliseconds")
-    return int(stamp)
+    return now
+
+
+@lru_cache(maxsize=256)  # as many as arrive together say the same
+def _stamped(stamp: bytes) -> int | None:
+    return int(stamp) if stamp.isdigit() and EARLIEST <= int(stamp) <= LATEST else None
 
 
 def encode_effect(effect: Effect, time: int) -> bytes:
@@ -128,7 +141,8 @@ def encode_effect(effect: Effect, time: int) -> bytes:
         "time": rfc3339(time),
         "type": EFFECT_TYPES[kind],
     }
-    _name_version(document, EFFECT_TYPES[kind])
+    if EFFECT_TYPES[kind] in LINEAGES:
+        _name_version(document, EFFECT_TYPES[kind])
     if isinstance(effect, AskRequested | ReasonAsked) and effect.traceparent is not None:
         document["traceparent"] = effect.traceparent
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
@@ -241,7 +255,7 @@ def _kind(document: dict[str, Any]) -> str:
 
 
 def _name_version(document: dict[str, Any], kind: str) -> None:
-    if kind in LINEAGES and (named := dataschema_to_write(kind)) is not None:
+    if (named := dataschema_to_write(kind)) is not None:
         document["dataschema"] = named
 
 

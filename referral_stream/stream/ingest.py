@@ -8,7 +8,7 @@ appended a second time under the customer that the alias stands for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from referral_stream.clock import Clock
 from referral_stream.contracts.adapted import Accepted, Refused, Skipped
@@ -37,15 +37,16 @@ class Ingest:
         self.counts: Counter[str] = Counter()
 
     def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (Processor)
-        now = self.clock.now()
+        now, at, boundary = self.clock.now(), self.clock.at, self.boundary
+        topics, aliases = self.topics, self.aliases
         outputs: list[Output] = []
         for record in records:
-            raw = raw_record(record, self.clock.at(record.timestamp))
-            match adapt(raw, now, self.boundary):
+            raw = raw_record(record, at(record.timestamp))
+            match adapt(raw, now, boundary):
                 case Accepted(events=events):
                     self.counts["accepted"] += 1
                     for event in events:
-                        outputs += event_outputs(self.topics, self.aliases, event, now)
+                        outputs += event_outputs(topics, aliases, event, now)
                 case Skipped(reason=reason):
                     self.counts[f"skipped_{reason}"] += 1
                 case Refused(cause=cause, detail=detail):
@@ -56,7 +57,7 @@ class Ingest:
 
 def event_outputs(
     topics: Topics, aliases: Aliases, event: Event, now: int, more_headers: Headers = ()
-) -> Iterator[Output]:
+) -> tuple[Output, ...]:
     """The records that an event becomes, arrived ``now``: under the customer whom its subject stands for.
 
     What an operator switches concerns the ledger, which keeps the switches. An alias goes to ``customer-aliases`` too,
@@ -65,9 +66,10 @@ def event_outputs(
     event = aliases.redirect(event)
     topic = topics.ledger_requests if event.type in WITHOUT_SUBJECT else topics.customer_events
     value, headers = encode_event(event), event_headers(event, now)
-    if isinstance(event.data, Aliased) and event.data.alias != event.subject:
-        yield Output(topics.customer_aliases, value, event.data.alias.encode(), headers)
-    yield Output(topic, value, event_key(event), (*headers, *more_headers))
+    output = Output(topic, value, event_key(event), (*headers, *more_headers) if more_headers else headers)
+    if type(event.data) is Aliased and event.data.alias != event.subject:  # pydantic makes isinstance dear
+        return Output(topics.customer_aliases, value, event.data.alias.encode(), headers), output
+    return (output,)
 
 
 def raw_record(record: Record, timestamp: int | None = None) -> RawRecord:

@@ -43,6 +43,7 @@ from referral_stream.stream.transport.errors import (
     SourceMismatch,
 )
 from referral_stream.stream.transport.source import SourcePosition
+from referral_stream.stream.transport.unpack import unpack_slim
 
 if TYPE_CHECKING:
     import aiokafka
@@ -96,7 +97,7 @@ class BatchMessage(ConsumerMessage):
         )  # fmt: skip
         self.records = records
         self.assignment = assignment
-        self.size_bytes = sum(len(record.key or b"") + len(record.value or b"") for record in records)
+        self.size_bytes = sum([len(record.key or b"") + len(record.value or b"") for record in records])
 
 
 class RebalanceListener(driver.ConsumerRebalanceListener):
@@ -158,6 +159,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
+        unpack_slim(self._ensure_consumer()._fetcher)
         coordinator = self._ensure_consumer()._coordinator
         heartbeat = coordinator._do_heartbeat
 

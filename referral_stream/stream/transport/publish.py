@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_HEADROOM_BYTES: Final = 2_000  # a record without headers that is smaller than the limit by this needs no exact measure
+_HEADROOM_BYTES: Final = 2_000  # an entry smaller than the limit by this has room for the header of the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Publisher:
 
         So a single record can never stop the worker. Leaving out is an error in the log.
         """
-        if all(map(self._fits, outputs)):
+        if self._all_fit(outputs):
             return outputs
         admitted: list[Output] = []
         for output in outputs:
@@ -87,34 +87,40 @@ class Publisher:
             admitted += fitting
         return admitted
 
+    def _all_fit(self, outputs: Sequence[Output]) -> bool:
+        """Whether all of them would fit into the topic that takes the least."""
+        limit = min(self._limits.values(), default=self._max_record_bytes)
+        headers: Headers = ()
+        room = limit - record_bytes(None, None)
+        for output in outputs:
+            if output.headers is not headers:  # those of one batch are mostly one and the same
+                headers = output.headers
+                room = limit - record_bytes(None, None, headers)
+            if len(output.value or b"") + len(output.key or b"") > room:
+                return False
+        return True
+
     def _fits(self, output: Output) -> bool:
-        limit = self._limits.get(output.topic, self._max_record_bytes) if self._limits else self._max_record_bytes
-        size = len(output.value or b"") + len(output.key or b"")
-        if size < limit - _HEADROOM_BYTES and not output.headers:
-            return True
-        return record_bytes(output.key, output.value, output.headers) <= limit
+        return record_bytes(output.key, output.value, output.headers) <= self.limit(output.topic)
 
     async def send(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[Sent]:
         """Hand `outputs` to `producer`, in their order per partition; returns before they are acknowledged."""
         partitions: dict[str, int] = {}
-        for topic in {output.topic for output in outputs}:
-            partitions[topic] = len(await producer.partitions_for(topic))
-        groups: dict[tuple[str, int], list[BatchBuilder]] = {}
-        alone = self._alone
+        groups: dict[tuple[str, int], _Filling] = {}
         for output in outputs:
             topic, key, partition = output.topic, output.key, output.partition
             if partition is None:
-                if key is None:
-                    partition = next(self._round_robin) % partitions[topic]
-                else:
-                    partition = partition_of(key, partitions[topic])
-            builders = groups.get((topic, partition))
-            if builders is None:
-                builders = groups[topic, partition] = [producer.create_batch()]
-            _append(producer, builders, key, output.value, output.headers, alone=topic in alone)
+                among = partitions.get(topic)
+                if among is None:
+                    among = partitions[topic] = len(await producer.partitions_for(topic))
+                partition = next(self._round_robin) % among if key is None else partition_of(key, among)
+            filling = groups.get((topic, partition))
+            if filling is None:
+                filling = groups[topic, partition] = _Filling(producer, alone=topic in self._alone)
+            filling.append(key, output.value, output.headers)
         sent: list[Sent] = []
-        for (topic, partition), builders in groups.items():
-            sent += await self._enqueue(producer, TP(topic, partition), builders)
+        for (topic, partition), filling in groups.items():
+            sent += await self._enqueue(producer, TP(topic, partition), filling)
         return sent
 
     async def send_changes(
@@ -125,23 +131,23 @@ class Publisher:
         Raises:
             RecordTooLarge: an entry exceeds the limit. State cannot be left out: the processor has to bound it.
         """
-        builders: list[BatchBuilder] = [producer.create_batch()]
-        limit = self.limit(tp.topic)
+        if not changes:
+            return []
+        filling = _Filling(producer, alone=tp.topic in self._alone)
+        limit, last = self.limit(tp.topic), len(changes)
         for number, (key, value) in enumerate(changes.items(), 1):
             if value is not None and len(value) + len(key) > limit - _HEADROOM_BYTES:
                 raise RecordTooLarge(tp.topic, record_bytes(key, value), limit)
-            with_it = headers if number == len(changes) else ()
-            _append(producer, builders, key, value, with_it, alone=tp.topic in self._alone)
-        return await self._enqueue(producer, tp, builders) if changes else []
+            filling.append(key, value, headers if number == last else ())
+        return await self._enqueue(producer, tp, filling)
 
-    async def _enqueue(self, producer: AIOKafkaProducer, tp: TP, builders: Iterable[BatchBuilder]) -> list[Sent]:
+    async def _enqueue(self, producer: AIOKafkaProducer, tp: TP, filling: _Filling) -> list[Sent]:
         sent: list[Sent] = []
         # One at a time: aiokafka wakes all who wait for room in a partition, and counts each one's waiting from its
         # start again at every turn, so that many lanes that feed one partition would soon time out.
         turns = self._turns.setdefault(producer, defaultdict(asyncio.Lock))
         async with turns[tp]:
-            for builder in builders:
-                builder.close()
+            for builder in filling.full():
                 records, size = builder.record_count(), builder.size()
                 future = await producer.send_batch(builder, tp.topic, partition=tp.partition)
                 future.add_done_callback(_look_at)
@@ -181,25 +187,48 @@ class Publisher:
             logger.warning("%s refused a record: its limit is below %s bytes", topic, refused.size_bytes)
 
 
-def _append(
-    producer: AIOKafkaProducer,
-    builders: list[BatchBuilder],
-    key: bytes | None,
-    value: bytes | None,
-    headers: Headers,
-    *,
-    alone: bool,
-) -> None:
-    """Append a record to the last of `builders`, or to a new one when that is full."""
-    listed = list(headers)  # aiokafka takes nothing else
-    last = builders[-1]
-    if alone and last.record_count():
-        appended = None
-    else:
-        appended = last.append(timestamp=None, key=key, value=value, headers=listed)
-    if appended is None:
-        builders.append(producer.create_batch())
-        builders[-1].append(timestamp=None, key=key, value=value, headers=listed)
+class _Filling:
+    """Produce batches of one partition; records go into the last one, and into a new one when that is full.
+
+    The wrapper that aiokafka has around its record builder costs as much per record as the builder itself: records go
+    straight to that one, and the wrapper learns of their number at the end of a batch.
+    """
+
+    __slots__ = ("_alone", "_append", "_builders", "_headers", "_listed", "_producer", "_records")
+
+    def __init__(self, producer: AIOKafkaProducer, *, alone: bool) -> None:
+        """``alone``: one record per batch."""
+        self._producer = producer
+        self._alone = alone
+        self._builders: list[BatchBuilder] = []
+        self._headers: Headers = ()
+        self._listed: list[tuple[str, bytes]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._builders.append(self._producer.create_batch())
+        self._append = self._builders[-1]._builder.append
+        self._records = 0
+
+    def _end(self) -> None:
+        builder = self._builders[-1]
+        builder._relative_offset = self._records
+        builder.close()
+
+    def append(self, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        if headers is not self._headers:
+            self._headers, self._listed = headers, list(headers)  # aiokafka takes nothing else
+        full = self._alone and self._records
+        if full or self._append(self._records, None, key, value, self._listed) is None:
+            self._end()
+            self._begin()
+            self._append(0, None, key, value, self._listed)  # the first record of a batch is always taken
+        self._records += 1
+
+    def full(self) -> Sequence[BatchBuilder]:
+        """The batches, closed, the last one too."""
+        self._end()
+        return self._builders
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:

@@ -79,9 +79,9 @@ class Stateful:
         outputs: Sequence[Output] = ()
         changes: Changes = {}
         if batch.records:
-            tables = self._tables
+            lookups = {name: table.lookup(partition) for name, table in self._tables.items()}
             begun = monotonic()
-            result = self._processor(partition, batch.records, lambda table, key: tables[table].get(partition, key))
+            result = self._processor(partition, batch.records, lambda table, key: lookups[table](key))
             self._app.meter.step_seconds[batch.tp.topic].observe(monotonic() - begun)
             outputs = self._app.publisher.admit(result.outputs)
             changes = {name: entries for name, entries in result.changes.items() if entries}

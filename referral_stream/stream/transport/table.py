@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from faust.stores import memory
@@ -84,6 +84,10 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
 
     def _new_store(self) -> PartitionStores:
         return PartitionStores(self.app, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop)
+
+    def lookup(self, partition: int) -> Callable[[bytes], bytes | None]:
+        """`get` of one partition, for as long as that is ours: a batch asks it for every record."""
+        return self.data.open[partition].get
 
     def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]  # not Faust's mapping
         return self.data.open[partition].get(key)
