@@ -95,7 +95,7 @@ def main(run: str, name: str, brokers: str, store: str, fencing: str, datadir: s
     app.stateful(
         f"{run}-in",
         lambda partition, records, read: process(run, partition, records, read),
-        {"accounts": not_older, "pending": not_older},
+        {"pending": not_older, "accounts": not_older},  # the one with the marks comes last
     )
     return run_worker(app)
 

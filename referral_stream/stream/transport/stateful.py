@@ -128,11 +128,12 @@ class Stateful:
         app = self._app
         if outputs:
             await app.send(outputs)
-            await app.batch_consumer.check_owner(batch.tp, batch.assignment)
         positions = {}
         for name in self._tables:  # in the order of their declaration, not in that of the processor's answer
             if entries := changes.get(name):
                 changelog = self._tables[name].changelog(batch.tp.partition)
+                # Before each of them: whoever was frozen at the one before must not write over its successor.
+                await app.batch_consumer.check_owner(batch.tp, batch.assignment)
                 try:
                     written = await self._send_changes(app.plain_producer, name, batch, entries)
                     await app.acknowledged(written)
