@@ -16,7 +16,16 @@ from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outbound import arrival, decode_event, effect_key
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import UnreadableState, decode_customer, decode_wakeup
-from referral_stream.core.asks import AskCancelled, AskRequested, Decision, LedgerRequest, ReasonAsked
+from referral_stream.core.asks import (
+    AskCancelled,
+    AskRequested,
+    Decision,
+    OpportunityOpened,
+    ReasonAsked,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
+)
 from referral_stream.core.events import AskAcknowledged, DeadletterReplayed, ErasureRequested, Event, ReservationGranted
 
 _LETTER_HEADERS: Final = (
@@ -260,10 +269,8 @@ class PartitionAudit:
                 self._tell_decision(customer, made, effect, cause)
             case AskRequested() | ReasonAsked() | AskCancelled():
                 self._scene.expected[made.digest] = Expected(names.asks, customer, customer, cause)
-            case _ if isinstance(effect, LedgerRequest):
+            case ReservationRequested() | ReservationConfirmed() | ReservationReleased() | OpportunityOpened():
                 self._scene.expected[made.digest] = Expected(names.requests, customer, effect_key(effect), cause)
-            case _:
-                pass  # not among the topics that are audited
 
     def _tell_decision(self, customer: bytes, made: Made, decision: Decision, cause: Position) -> None:
         published = self._published.get(decision.decision_id)

@@ -21,6 +21,9 @@ PRINCIPALS: Final = ("ingest", "decide", "ledger", "receiver", "worker", "operat
 """The workers' roles, the webhook receiver, a messaging worker, and who runs the other verbs of the command line."""
 
 
+WORKER_GROUP: Final = "messaging-worker"
+"""How the group of a messaging worker begins; it is the one of ``examples/messaging_worker``."""
+
 REDIS_COMMANDS: Final = tuple(
     "EVAL EVALSHA INFO TIME SCAN UNLINK DEL GET SET EXPIRE HGET HMGET HSET SADD SCARD SMEMBERS ZADD ZREM "
     "ZREMRANGEBYSCORE ZREVRANGE".split()
@@ -68,7 +71,7 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
             found = [*_topics("Write", *topics.sources)]
         case "worker":
             found = [
-                Right("group", "referral-messaging", "Read", prefixed=True),
+                Right("group", WORKER_GROUP, "Read", prefixed=True),
                 *_topics("Read", topics.referral_asks),
                 *_topics("Write", topics.responses),
             ]

@@ -15,6 +15,7 @@ from referral_stream.stream.doctor import _versions
 from tests.integration.live import Pipeline
 from tests.integration.scripted import a_promoter
 from tests.services.kafka import KafkaServer
+from tests.services.process import wait_until
 from tests.services.redis import RedisServer
 
 
@@ -32,6 +33,9 @@ def pipeline(
     assert server.url != redis_server.url
     with Pipeline(kafka, server.url, tmp_path_factory.mktemp("doctor")) as pipeline:
         pipeline.create_topics()
+        pipeline.start("ledger")
+        wait_until(lambda: "ledger_rebuilt" in pipeline.log(), "the ledger is built")
+        pipeline.stop()
         yield pipeline
 
 
@@ -86,7 +90,11 @@ def test_a_redis_that_lost_its_memory_is_named(pipeline: Pipeline, server: Redis
     ],
     ids=["Redis away", "Kafka away", "partitions", "state folder"],
 )
-def test_what_is_wrong_is_said_and_hides_nothing_else(pipeline: Pipeline, settings: dict[str, str], said: str) -> None:
+def test_what_is_wrong_is_said_and_hides_nothing_else(
+    pipeline: Pipeline, server: RedisServer, settings: dict[str, str], said: str
+) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
     found = _wrong(pipeline, **settings)
     assert any(said in line for line in found), found
     assert any("ledger: not built" in line for line in found) == ("redis_url" not in settings)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import click
 import pytest
@@ -17,7 +18,7 @@ from referral_stream.clock import Clock
 from referral_stream.core.policy import Policy
 from referral_stream.settings import read_settings
 from referral_stream.stream.apps import Deployment
-from referral_stream.stream.rights import PRINCIPALS, REDIS_COMMANDS, Right, commands, rights
+from referral_stream.stream.rights import PRINCIPALS, REDIS_COMMANDS, WORKER_GROUP, Right, commands, rights
 from tests.integration.live import PARTITIONS, Pipeline
 from tests.integration.scripted import a_promoter
 from tests.services.kafka import KafkaServer
@@ -84,16 +85,22 @@ def _spelled(right: Right) -> tuple[str, str]:
     return operation, f"{kind}:LITERAL:{right.name}"
 
 
-def test_a_customer_is_asked_where_every_process_may_do_only_what_the_list_says(
-    secured: KafkaServer, deployment: Pipeline
-) -> None:
+@pytest.fixture(scope="module")
+def at_work(secured: KafkaServer, deployment: Pipeline) -> Pipeline:
+    """Every role has run as its own user, and a customer has been asked, or held out."""
     for role in ROLES:
         deployment.start(role, **_as(secured, role))
     deployment.publish(a_promoter("asked", deployment.now()))
     deployment.await_outcome("asked", "soft", "holdout", seconds=40)
     deployment.stop()
+    return deployment
+
+
+def test_a_customer_is_asked_where_every_process_may_do_only_what_the_list_says(
+    secured: KafkaServer, at_work: Pipeline
+) -> None:
     for role in ROLES:
-        assert secured.rights_missed(role) - _not_ours(deployment) == set(), role
+        assert secured.rights_missed(role) - _not_ours(at_work) == set(), role
 
 
 def _not_ours(deployment: Pipeline) -> set[tuple[str, str]]:
@@ -104,16 +111,16 @@ def _not_ours(deployment: Pipeline) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("command", [("topics", "check"), ("doctor",), ("deadletters", "list")], ids=" ".join)
-def test_the_operator_can_look_at_everything(deployment: Pipeline, command: tuple[str, ...]) -> None:
-    done = deployment.run_command(*command)
+def test_the_operator_can_look_at_everything(at_work: Pipeline, command: tuple[str, ...]) -> None:
+    done = at_work.run_command(*command)
     assert done.returncode == 0, done.stdout + done.stderr
-    for secret in (deployment.settings["kafka_password"], "another-password"):
+    for secret in (at_work.settings["kafka_password"], "another-password"):
         assert secret not in done.stdout + done.stderr
 
 
-def test_no_right_is_granted_to_a_role_that_it_makes_no_use_of(secured: KafkaServer, deployment: Pipeline) -> None:
+def test_no_right_is_granted_to_a_role_that_it_makes_no_use_of(secured: KafkaServer, at_work: Pipeline) -> None:
     """Of the workers' roles, after all the above: what no record happened to need is named here, and why."""
-    topics = _described(deployment).topics
+    topics = _described(at_work).topics
     rare = {
         "ingest": {
             topics.dead_letters,
@@ -125,7 +132,7 @@ def test_no_right_is_granted_to_a_role_that_it_makes_no_use_of(secured: KafkaSer
     }
     for role in ROLES:
         used = secured.rights_used(role)
-        for right in rights(_described(deployment), role):
+        for right in rights(_described(at_work), role):
             if right.operation == "Write" and right.name in rare[role]:
                 continue
             if right.prefixed:
@@ -145,6 +152,11 @@ def test_the_commands_for_kafka_say_what_the_list_says(deployment: Pipeline) -> 
             assert right.operation in line
             assert ("prefixed" in line) == right.prefixed
             assert f"User:{principal}" in line
+
+
+def test_the_group_of_a_messaging_worker_is_the_one_of_the_example() -> None:
+    readme = Path(__file__).parents[2] / "examples" / "messaging_worker" / "README.md"
+    assert f"| `GROUP` | `{WORKER_GROUP}` |" in readme.read_text(encoding="utf-8")
 
 
 def test_the_command_line_knows_everybody_on_the_list() -> None:
