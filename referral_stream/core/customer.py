@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from referral_stream.core.opportunity import Ask, Awaiting, Opportunity
-from referral_stream.core.usage import Drop, UsageDay
 
 Life: TypeAlias = Literal["trial", "converted", "unconverted", "started", "renewed", "ended"]
 
@@ -94,6 +93,25 @@ class SubscriptionEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at: Stamp
     subscription: str
     kind: Life
+
+
+class UsageDay(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Usage of one UTC day. The first and last minute of it tell which local dates it touches, whatever the zone.
+
+    Minutes are enough, and small: no zone of our days differs from UTC by a broken minute.
+    """
+
+    count: int
+    first: int
+    last: int
+
+
+class Drop(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Usage fell against the frozen base (sum over days); ``ended_day`` is the first day judged recovered."""
+
+    base_sum: int
+    base_days: int
+    ended_day: int | None = None
 
 
 class Conversion(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from referral_stream.core import zones
+from referral_stream.core.customer import Customer, Drop, UsageDay
 from referral_stream.core.instants import DAY, MINUTE, utc_day
 from referral_stream.core.policy import Policy
 
-if TYPE_CHECKING:
-    from referral_stream.core.customer import Customer
-
 RECENT_DAYS = 7
 HISTORY_DAYS = 35
-
-
-class UsageDay(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Usage of one UTC day. The first and last minute of it tell which local dates it touches, whatever the zone.
-
-    Minutes are enough, and small: no zone of our days differs from UTC by a broken minute.
-    """
-
-    count: int
-    first: int
-    last: int
 
 
 def used(known: UsageDay | None, count: int, time: int) -> UsageDay:
@@ -34,14 +19,6 @@ def used(known: UsageDay | None, count: int, time: int) -> UsageDay:
     if known is None:
         return UsageDay(count, minute, minute)
     return UsageDay(known.count + count, min(known.first, minute), max(known.last, minute))
-
-
-class Drop(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Usage fell against the frozen base (sum over days); ``ended_day`` is the first day judged recovered."""
-
-    base_sum: int
-    base_days: int
-    ended_day: int | None = None
 
 
 def judge(c: Customer, through: int, policy: Policy) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.customer import Customer
+from referral_stream.core.customer import Customer, Drop
 from referral_stream.core.events import Data, Event
 from referral_stream.core.instants import DAY
-from referral_stream.core.usage import Drop
 from tests.builders import (
     AROUND,
     a_customer,

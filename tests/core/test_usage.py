@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 
 from referral_stream.core import events as ev
 from referral_stream.core import usage
-from referral_stream.core.customer import Customer
+from referral_stream.core.customer import Customer, Drop, UsageDay
 from referral_stream.core.events import Event
 from referral_stream.core.fold import fold
 from referral_stream.core.instants import DAY, HOUR, utc_day
 from referral_stream.core.policy import Policy
-from referral_stream.core.usage import Drop
 from tests.builders import POLICY, ByHand, a_customer, blocking, fact, nps, replay, state, utc
 
 START = utc("2026-04-01 00:00")
@@ -272,7 +271,7 @@ def test_thirty_days_of_use_are_value_also_with_gaps_between_them(days: int, lon
 def test_whether_the_days_are_enough_is_known_as_the_calendar_knows_it(
     minutes: dict[int, tuple[int, int]], days: int, zone: str
 ) -> None:
-    used = {day: usage.UsageDay(1, min(two), max(two)) for day, two in minutes.items()}
+    used = {day: UsageDay(1, min(two), max(two)) for day, two in minutes.items()}
     customer = Customer(id="ana", usage=used)
 
     assert usage.is_used_on(customer, days, zone) is (usage.days_of_use(customer, zone) >= days)
@@ -310,7 +309,7 @@ def test_the_next_judgement_is_strictly_later(now: int, midnight: int) -> None:
 
 def test_usage_of_one_day_adds_up_whatever_the_order() -> None:
     early, late = used(0, 3, hour=1), used(0, 4, hour=20)
-    assert state(early, late).usage == state(late, early).usage == {FIRST: usage.UsageDay(7, 60, 20 * 60)}
+    assert state(early, late).usage == state(late, early).usage == {FIRST: UsageDay(7, 60, 20 * 60)}
 
 
 def test_first_use_is_the_earliest_day_even_if_heard_of_late() -> None:
