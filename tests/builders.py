@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 from referral_stream.contracts.policy_file import build_policy
 from referral_stream.core import events as ev
-from referral_stream.core import opportunity
 from referral_stream.core.asks import (
     AskCancelled,
     AskRequested,
@@ -26,6 +25,7 @@ from referral_stream.core.asks import (
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Channel, Data, Event
 from referral_stream.core.fold import fold
+from referral_stream.core.ids import command_id, opportunity_id
 from referral_stream.core.instants import DAY, from_datetime, to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
@@ -133,11 +133,11 @@ def answered(answer: Any, when: When, command: str = "command", **more: Any) -> 
 
 
 def command_of(trigger: str = "nps_promoter", subject: str = "r1", customer: str = "ana") -> str:
-    return opportunity.command_id(customer, trigger, subject)
+    return command_id(customer, trigger, subject)
 
 
 def opportunity_of(trigger: str = "nps_promoter", subject: str = "r1", customer: str = "ana") -> str:
-    return opportunity.opportunity_id(customer, trigger, subject)
+    return opportunity_id(customer, trigger, subject)
 
 
 def a_customer(

@@ -8,7 +8,7 @@ import msgspec
 
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import Headers, RawRecord
-from referral_stream.core.asks import derived_id
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import parse_instant, rfc3339
 
 Stage: TypeAlias = Literal["ingest", "decide", "ledger", "projector"]

@@ -27,7 +27,6 @@ from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, 
 from referral_stream.contracts.themes import OTHER, THEMES, theme_of
 from referral_stream.contracts.versions import LINEAGES, current_body
 from referral_stream.core import zones
-from referral_stream.core.asks import derived_id
 from referral_stream.core.events import (
     FACTS,
     MAX_TEXT,
@@ -38,6 +37,7 @@ from referral_stream.core.events import (
     ProfileChanged,
     ReferralGiven,
 )
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, EARLIEST, LATEST, MINUTE, parse_instant
 
 CLOCK_TOLERANCE = 5 * MINUTE

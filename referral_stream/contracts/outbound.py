@@ -34,9 +34,9 @@ from referral_stream.core.asks import (
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
-    derived_id,
 )
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
 
 SOURCE = "referral-stream"

@@ -6,9 +6,7 @@ Commands and decisions are the bodies of outbound messages (semantics §6, §8; 
 
 from __future__ import annotations
 
-from hashlib import sha1
 from typing import Literal, TypeAlias
-from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,18 +23,6 @@ GateName: TypeAlias = Literal[
     "advocacy", "channel", "moment", "approval", "holdout",
 ]  # fmt: skip
 Answer: TypeAlias = Literal["pass", "never", "until", "until_event"]
-
-_NAMESPACE = uuid5(NAMESPACE_URL, "referral-stream").bytes
-
-
-def derived_id(*parts: object) -> str:
-    """The uuid5 of the parts joined by ``|`` in the project's namespace: same content, same id, on every machine."""
-    # As uuid.uuid5 makes it (RFC 9562, 5.5), for a third of the time: a decision needs several.
-    digest = bytearray(sha1(_NAMESPACE + "|".join(map(str, parts)).encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Body(BaseModel):

@@ -7,7 +7,6 @@ state are replaced, never changed in place: a shallow copy of a state is a snaps
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -235,8 +234,3 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
 def word(signal: Word | None) -> str | None:
     """The value of a signal that may be unknown."""
     return signal.value if signal else None
-
-
-def hash64(*parts: str) -> int:
-    """Stable unsigned 64-bit hash of the parts."""
-    return int.from_bytes(hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest(), "big")

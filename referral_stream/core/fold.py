@@ -26,9 +26,9 @@ from referral_stream.core.customer import (
     Survey,
     Ticket,
     Word,
-    hash64,
 )
 from referral_stream.core.events import Event
+from referral_stream.core.ids import hash64
 from referral_stream.core.instants import DAY, utc_day
 from referral_stream.core.policy import Policy
 from referral_stream.core.usage import used

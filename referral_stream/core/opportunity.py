@@ -1,4 +1,4 @@
-"""Opportunities and asks: what a customer's state keeps of each reason to ask, from its opening to its end."""
+"""Opportunities: what a customer's state keeps of each reason to ask, from its opening to its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Literal
 
 import msgspec
 
-from referral_stream.core.asks import derived_id
 from referral_stream.core.events import Channel
 
 
@@ -116,20 +115,3 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
                 self, failed_at=time if self.failed_at is None else min(self.failed_at, time)
             )
         return self
-
-
-def opportunity_id(customer: str, trigger: str, subject: str) -> str:
-    return derived_id("opportunity", customer, trigger, subject)
-
-
-def command_id(customer: str, trigger: str, subject: str) -> str:
-    return derived_id("command", customer, trigger, subject, 1)
-
-
-def reason_command_id(customer: str, trigger: str, subject: str) -> str:
-    """The command that asks for the reason first: the attempt before the first."""
-    return derived_id("command", customer, trigger, subject, 0)
-
-
-def decision_id(opportunity: str, n: int) -> str:
-    return derived_id("decision", opportunity, n)

@@ -29,8 +29,9 @@ from referral_stream.core.asks import (
 from referral_stream.core.customer import Customer, word
 from referral_stream.core.events import Channel
 from referral_stream.core.gates import Verdict
+from referral_stream.core.ids import command_id, decision_id
 from referral_stream.core.instants import DAY, SECOND
-from referral_stream.core.opportunity import Ask, Opportunity, command_id, decision_id
+from referral_stream.core.opportunity import Ask, Opportunity
 from referral_stream.core.policy import Mode, Policy
 from referral_stream.core.windows import Zone
 

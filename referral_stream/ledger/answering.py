@@ -20,7 +20,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from dataclasses import dataclass
 from itertools import takewhile
 
-from referral_stream.core.asks import ReservationConfirmed, ReservationReleased, ReservationRequested, derived_id
+from referral_stream.core.asks import ReservationConfirmed, ReservationReleased, ReservationRequested
 from referral_stream.core.caps import Answer, Operation, Result, arbitrated
 from referral_stream.core.events import (
     ControlPaused,
@@ -30,6 +30,7 @@ from referral_stream.core.events import (
     ReservationGranted,
     ReservationUnavailable,
 )
+from referral_stream.core.ids import derived_id
 
 SOURCE = "referral-stream/ledger"
 ROUND_MILLISECONDS = 100

@@ -16,7 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeAlias
 
-from referral_stream.core.asks import derived_id
+from referral_stream.core.ids import derived_id
 from referral_stream.core.zones import zone
 
 LogRecord: TypeAlias = dict[str, Any]

@@ -39,8 +39,9 @@ from referral_stream.core.asks import (
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.customer import Customer, hash64
+from referral_stream.core.customer import Customer
 from referral_stream.core.events import DeadletterReplayed, Event
+from referral_stream.core.ids import hash64
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import Advanced, step
 from referral_stream.stream.decoded import DecodedStates

@@ -47,8 +47,8 @@ from referral_stream.contracts.outbound import (
     event_key,
 )
 from referral_stream.contracts.records import Headers, RawRecord
-from referral_stream.core.asks import derived_id
 from referral_stream.core.events import FACT_TYPES, DeadletterReplayed, Event
+from referral_stream.core.ids import derived_id
 from referral_stream.stream.admin import TopicsProblem
 from referral_stream.stream.apps import MAX_LETTER_BYTES, Deployment
 from referral_stream.stream.decide import events_header

@@ -21,8 +21,8 @@ from itertools import islice
 
 from referral_stream.contracts.outbound import encode_event, event_headers
 from referral_stream.contracts.state import wakeup_due
-from referral_stream.core.asks import derived_id
 from referral_stream.core.events import Event, WakeupDue
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import SECOND
 from referral_stream.stream.transport import Histogram, Output
 

@@ -21,7 +21,7 @@ from referral_stream.contracts.deadletters import (
 )
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
-from referral_stream.core.asks import derived_id
+from referral_stream.core.ids import derived_id
 from tests.contracts.building import NOW, record
 
 SPOILT = record(

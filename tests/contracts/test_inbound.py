@@ -10,7 +10,6 @@ import pytest
 from referral_stream.contracts.adapted import Refused
 from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.records import Headers
-from referral_stream.core.asks import derived_id
 from referral_stream.core.events import (
     FACT_TYPES,
     AskAnswered,
@@ -21,6 +20,7 @@ from referral_stream.core.events import (
     ReferralGiven,
     UsageRecorded,
 )
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, rfc3339
 from tests.contracts.building import BOUNDARY, KEY, NOW, cloud_event, instant, only, read, refused, skipped
 from tests.contracts.examples import FACT_DATA

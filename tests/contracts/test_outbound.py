@@ -23,8 +23,9 @@ from referral_stream.contracts.outbound import (
     event_key,
 )
 from referral_stream.contracts.versions import LINEAGES, current_version, dataschema
-from referral_stream.core.asks import EFFECT_TYPES, Effect, LedgerRequest, derived_id
+from referral_stream.core.asks import EFFECT_TYPES, Effect, LedgerRequest
 from referral_stream.core.events import INTERNAL, TYPES, WITHOUT_SUBJECT, Event
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import LATEST, rfc3339
 from tests.contracts.building import NOW, cloud_event, only, read, record
 from tests.contracts.examples import EFFECTS, FACT_DATA, INTERNAL_DATA

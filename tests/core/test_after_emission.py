@@ -17,8 +17,9 @@ from referral_stream.core.asks import (
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Data, Event
 from referral_stream.core.fold import fold
+from referral_stream.core.ids import decision_id
 from referral_stream.core.instants import DAY, HOUR
-from referral_stream.core.opportunity import Ask, decision_id
+from referral_stream.core.opportunity import Ask
 from tests.builders import (
     AROUND,
     ByHand,

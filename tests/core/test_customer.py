@@ -8,10 +8,11 @@ import pytest
 
 from referral_stream.core import events as ev
 from referral_stream.core import fold as fold_module
-from referral_stream.core.customer import Customer, Flag, Stamp, Survey, Word, hash64
+from referral_stream.core.customer import Customer, Flag, Stamp, Survey, Word
 from referral_stream.core.events import Data, Event
 from referral_stream.core.fold import _FOLDS as FOLDS
 from referral_stream.core.fold import fold, seen_before
+from referral_stream.core.ids import hash64
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import Policy
 from tests.builders import AROUND, POLICY, a_customer, answered, at, consent, fact, nps, replay, state

@@ -10,8 +10,8 @@ from referral_stream.core import events as ev
 from referral_stream.core.asks import AskRequested, Decision, PolicyRef, Reason, Rival, Score, TimeZone, Window
 from referral_stream.core.events import Event
 from referral_stream.core.gates import GATES
+from referral_stream.core.ids import command_id, decision_id
 from referral_stream.core.instants import DAY
-from referral_stream.core.opportunity import command_id, decision_id
 from referral_stream.core.policy import Policy
 from tests.builders import (
     POLICY,

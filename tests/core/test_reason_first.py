@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import AskCancelled, ReasonAsked, ReservationReleased, derived_id
+from referral_stream.core.asks import AskCancelled, ReasonAsked, ReservationReleased
+from referral_stream.core.ids import decision_id, derived_id, reason_command_id
 from referral_stream.core.instants import DAY
-from referral_stream.core.opportunity import decision_id, reason_command_id
 from tests.builders import (
     AROUND,
     ByHand,

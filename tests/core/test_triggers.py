@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import Decision, derived_id
+from referral_stream.core.asks import Decision
 from referral_stream.core.events import Data, Event
+from referral_stream.core.ids import command_id, decision_id, derived_id, opportunity_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE
-from referral_stream.core.opportunity import command_id, decision_id, opportunity_id
 from referral_stream.core.policy import Policy
 from referral_stream.core.triggers import Reason, reason_in
 from tests.builders import (

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from referral_stream.core.asks import derived_id
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
 from tests.integration.live import Message, Partitioner, cloud_event
 

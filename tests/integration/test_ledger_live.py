@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from referral_stream.core.asks import Decision, derived_id
+from referral_stream.core.asks import Decision
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.stream.transport import partition_of
 from tests.integration.live import PARTITIONS, Message, Pipeline, cloud_event, parsed, requested

@@ -15,11 +15,11 @@ from referral_stream.core.asks import (
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
-    derived_id,
 )
 from referral_stream.core.caps import Caps
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
+from referral_stream.core.ids import derived_id
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from referral_stream.replay.facts import Arrival, Happened

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from referral_stream.core.asks import derived_id
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE, parse_instant, rfc3339
 from referral_stream.core.policy import Policy
 from tests.properties.comparing import Account, Record, by_engine, by_oracle, differences

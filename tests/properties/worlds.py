@@ -12,8 +12,8 @@ from random import Random
 from typing import Any
 
 from referral_stream.core import zones
-from referral_stream.core.asks import derived_id
 from referral_stream.core.events import CHANNELS
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE, parse_instant, rfc3339, utc_day
 from tests.properties.policies import POLICIES
 
