@@ -20,8 +20,8 @@ from uuid import uuid4
 import uvloop
 from redis.asyncio import Redis
 
-from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Operation
+from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import SECOND, parse_instant
 from referral_stream.core.policy import Policy

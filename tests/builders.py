@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 
 from referral_stream.contracts.policy_file import build_policy
 from referral_stream.core import events as ev
-from referral_stream.core.asks import (
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import (
     AskCancelled,
     AskRequested,
     Decision,
@@ -22,7 +23,6 @@ from referral_stream.core.asks import (
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.customer import Customer
 from referral_stream.core.events import Channel, Data, Event
 from referral_stream.core.fold import fold
 from referral_stream.core.ids import command_id, opportunity_id

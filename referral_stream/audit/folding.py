@@ -14,8 +14,8 @@ from referral_stream.audit.messages import digest
 from referral_stream.audit.policies import PolicyRuns
 from referral_stream.contracts.outbound import encode_effect
 from referral_stream.contracts.records import RawRecord
-from referral_stream.core.asks import Decision, Effect
 from referral_stream.core.customer import Customer
+from referral_stream.core.effects import Decision, Effect
 from referral_stream.core.events import DeadletterReplayed, Event
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step

@@ -16,7 +16,7 @@ from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outbound import arrival, decode_event, effect_key
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import UnreadableState, decode_customer, decode_wakeup
-from referral_stream.core.asks import (
+from referral_stream.core.effects import (
     AskCancelled,
     AskRequested,
     Decision,

@@ -11,7 +11,7 @@ import orjson
 
 from referral_stream.contracts.messages import Message
 from referral_stream.contracts.outbound import encode_effect
-from referral_stream.core.asks import (
+from referral_stream.core.effects import (
     EFFECT_TYPES,
     AskCancelled,
     AskRequested,

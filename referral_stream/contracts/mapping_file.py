@@ -31,7 +31,7 @@ from referral_stream.contracts.mapping import (
     parse_path,
 )
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
-from referral_stream.core.spelling import did_you_mean
+from referral_stream.core.suggestions import did_you_mean
 
 TABLE: Final = "mapping"
 _TABLES: Final = (TABLE, CUSTOMER_PATHS, QUESTIONS)

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from pydantic import BaseModel
 
 from referral_stream.contracts import versions
-from referral_stream.core.asks import EFFECT_TYPES, LedgerRequest
+from referral_stream.core.effects import EFFECT_TYPES, LedgerRequest
 from referral_stream.core.events import FACTS, INTERNAL
 
 Direction: TypeAlias = Literal["in", "out", "internal"]

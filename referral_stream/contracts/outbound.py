@@ -22,7 +22,7 @@ from referral_stream.contracts.bodies import EVENT_BODIES, explain, is_too_deep,
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import HISTORICAL_HEADER, NOW_HEADER, Headers
 from referral_stream.contracts.versions import LINEAGES, current_body, dataschema_to_write
-from referral_stream.core.asks import (
+from referral_stream.core.effects import (
     EFFECT_TYPES,
     AskCancelled,
     AskRequested,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from referral_stream.core.policy import BUILT_IN, Contradictory, Policy, Trigger
-from referral_stream.core.spelling import did_you_mean
+from referral_stream.core.suggestions import did_you_mean
 
 EXTENDS = "extends"
 SHOWN = 60

@@ -1,216 +1,57 @@
-"""What a step can want from the world: commands, decisions and requests to the ledger, as values.
-
-Commands and decisions are the bodies of outbound messages (semantics §6, §8; contracts "Messages out"); requests go to
-``ledger-requests``. Nothing here names a person.
-"""
+"""Asks: what a customer's state keeps of each ask that went out, or was withheld by holdout or shadow."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+import msgspec
 
-from referral_stream.core.events import Channel, Segment
-from referral_stream.core.instants import Instant
-from referral_stream.core.policy import Mode
-
-Outcome: TypeAlias = Literal[
-    "asked", "soft", "deferred", "pending", "suppressed", "expired", "expired_on_arrival", "superseded", "cancelled",
-    "holdout", "duplicate", "historical", "shadow",
-]  # fmt: skip
-GateName: TypeAlias = Literal[
-    "erased", "paused", "consent", "too_early", "trouble", "propensity", "answers", "overasking", "account",
-    "advocacy", "channel", "moment", "approval", "holdout",
-]  # fmt: skip
-Answer: TypeAlias = Literal["pass", "never", "until", "until_event"]
+from referral_stream.core.events import Channel
+from referral_stream.core.opportunity import Opportunity
 
 
-class Body(BaseModel):
-    model_config = ConfigDict(frozen=True)
+class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An emitted ask (or one withheld by holdout or shadow), as caps, answers and cancellation need it.
 
-
-class Reason(Body):
-    """One gate's answer; ``until`` is RFC 3339 for ``until`` and an event type for ``until_event``."""
-
-    gate: GateName
-    answer: Answer
-    until: str | None = None
-    saw: str
-    limit: str
-
-
-class Score(Body):
-    """Propensity: ``value`` is ``raw`` capped at 100; ``parts`` are always the nine contributions that make ``raw``."""
-
-    value: int
-    raw: int
-    parts: dict[str, int]
-
-
-class Window(Body):
-    """Half-open ``[opens, deadline)``."""
-
-    opens: Instant
-    deadline: Instant
-
-
-class TimeZone(Body):
-    name: str
-    source: Literal["profile", "event", "default"]
-
-
-class PolicyRef(Body):
-    name: str
-    hash: str
-
-
-class Rival(Body):
-    """Another opportunity of the same customer that could have spoken at the same instant."""
-
-    trigger: str
-    opportunity_id: str
-    priority: int
-
-
-class Decision(Body):
-    """Every change of a decision, with its explanation."""
-
-    decision_id: str
-    opportunity_id: str
-    customer_id: str
-    account_id: str | None = None
-    trigger: str
-    subject: str
-    outcome: Outcome
-    reasons: tuple[Reason, ...]
-    score: Score
-    mode: Mode | None = None
-    channel: Channel | None = None
-    window: Window
-    settled: Instant | None = None
-    time_zone: TimeZone
-    rivals: tuple[Rival, ...] = ()
-    command_id: str | None = None
-    policy: PolicyRef
-    decided_at: Instant
-    next_eligible_at: Instant | None = None
-    flags: tuple[str, ...] = ()
-
-
-class AskRequested(Body):
-    """``referral.ask.requested``: the command to a messaging worker."""
-
-    command_id: str
-    decision_id: str
-    opportunity_id: str
-    customer_id: str
-    account_id: str | None = None
-    trigger: str
-    subject: str
-    mode: Mode
-    template: str
-    variables: dict[str, str]
-    channels: tuple[Channel, ...]
-    not_before: Instant
-    expires_at: Instant
-    reason_theme: str | None = None
-    score: Score
-    policy: PolicyRef
-    traceparent: str | None = None
-
-
-class ReasonAsked(Body):
-    """``referral.reason.asked``: what do you like most? The ask itself follows inside the same window.
-
-    The customer's answer comes back as a newer revision of the same survey response, with a comment.
+    Kind ``reason``: the question for the reason that comes before the ask of the same opportunity.
     """
 
+    opportunity: Opportunity
     command_id: str
-    decision_id: str
-    opportunity_id: str
-    customer_id: str
-    account_id: str | None = None
-    trigger: str
-    subject: str
-    template: str
-    channels: tuple[Channel, ...]
-    not_before: Instant
-    expires_at: Instant
-    policy: PolicyRef
-    traceparent: str | None = None
+    asked_at: int
+    expires_at: int
+    kind: Literal["asked", "soft", "holdout", "shadow", "reason"]
+    channel: Channel
+    sent_at: int | None = None
+    failed_at: int | None = None
+    cancelled: bool = False
+    answered: bool = False
 
+    @property
+    def counts(self) -> bool:
+        """Whether it uses up the customer's cap: all but an explicit failure of what was never sent."""
+        return self.failed_at is None or self.sent_at is not None
 
-class AskCancelled(Body):
-    """``referral.ask.cancelled``: a command that must not be sent any more."""
+    @property
+    def reached(self) -> bool:
+        """Whether a worker reported that it went out to the customer."""
+        return self.sent_at is not None
 
-    command_id: str
-    decision_id: str
-    opportunity_id: str
-    customer_id: str
-    account_id: str | None = None
-    trigger: str
-    gate: GateName
-    reason: str
-    cancelled_at: Instant
+    def may_be_cancelled(self, now: int) -> bool:
+        """A command that a worker may still send, also after a failure: workers try again."""
+        return (
+            self.kind in ("asked", "soft", "reason")
+            and not self.cancelled
+            and self.sent_at is None
+            and now < self.expires_at
+        )
 
-
-class ReservationRequested(Body):
-    """May this customer be asked now? ``due`` is the moment m, ``now`` the arrival stamp of the input that led here."""
-
-    command_id: str
-    opportunity_id: str
-    customer_id: str
-    account_id: str | None = None
-    email_hmac: str | None = None
-    segment: Segment | None = None
-    trigger: str
-    priority: int
-    raw_score: int
-    due: Instant
-    valid_until: Instant
-    now: Instant
-
-
-class ReservationConfirmed(Body):
-    """The worker sent it: the reservation is an ask."""
-
-    command_id: str
-    customer_id: str
-    account_id: str | None = None
-    now: Instant
-
-
-class ReservationReleased(Body):
-    """Explicit failure, or a grant nobody awaits: the reservation never counted."""
-
-    command_id: str
-    customer_id: str
-    account_id: str | None = None
-    now: Instant
-
-
-class OpportunityOpened(Body):
-    """Reported for the burst breaker, which counts openings per trigger and UTC hour."""
-
-    opportunity_id: str
-    customer_id: str
-    account_id: str | None = None
-    trigger: str
-    segment: Segment | None = None
-    now: Instant
-
-
-LedgerRequest: TypeAlias = ReservationRequested | ReservationConfirmed | ReservationReleased | OpportunityOpened
-Effect: TypeAlias = AskRequested | ReasonAsked | AskCancelled | Decision | LedgerRequest
-
-EFFECT_TYPES: dict[type[Body], str] = {
-    AskRequested: "referral.ask.requested",
-    ReasonAsked: "referral.reason.asked",
-    AskCancelled: "referral.ask.cancelled",
-    Decision: "referral.decision.made",
-    ReservationRequested: "reservation.requested",
-    ReservationConfirmed: "reservation.confirmed",
-    ReservationReleased: "reservation.released",
-    OpportunityOpened: "opportunity.opened",
-}
-"""The CloudEvents ``type`` of each effect."""
+    def acknowledged(self, status: str, time: int) -> Ask:
+        """With a worker's report folded in, whatever the order of the reports."""
+        if status in ("sent", "delivered", "opened"):
+            return msgspec.structs.replace(self, sent_at=time if self.sent_at is None else min(self.sent_at, time))
+        if status in ("failed", "dropped_expired", "cancelled"):
+            return msgspec.structs.replace(
+                self, failed_at=time if self.failed_at is None else min(self.failed_at, time)
+            )
+        return self

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Literal, NamedTuple, TypeAlias
 
-from referral_stream.core.asks import (
+from referral_stream.core.effects import (
     LedgerRequest,
     OpportunityOpened,
     ReservationConfirmed,

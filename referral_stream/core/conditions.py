@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 from referral_stream.core import events as ev
-from referral_stream.core.spelling import did_you_mean
+from referral_stream.core.suggestions import did_you_mean
 
 Kind: TypeAlias = Literal["string", "int", "double", "bool", "timestamp", "dyn"]
 

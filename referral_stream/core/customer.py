@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from referral_stream.core.opportunity import Ask, Awaiting, Opportunity
+from referral_stream.core.asks import Ask
+from referral_stream.core.opportunity import Awaiting, Opportunity
 
 Life: TypeAlias = Literal["trial", "converted", "unconverted", "started", "renewed", "ended"]
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from referral_stream.core import moments, propensity, usage, zones
-from referral_stream.core.asks import Answer, GateName, Reason, Score
 from referral_stream.core.customer import Customer
+from referral_stream.core.effects import Answer, GateName, Reason, Score
 from referral_stream.core.events import CHANNELS, PASSIVE
 from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.opportunity import Denial, Opportunity

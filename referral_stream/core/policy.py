@@ -21,7 +21,7 @@ from referral_stream.core import conditions, zones
 from referral_stream.core.conditions import Condition
 from referral_stream.core.events import Channel
 from referral_stream.core.instants import HOUR, MINUTE, SECOND, Instant, from_datetime
-from referral_stream.core.spelling import did_you_mean
+from referral_stream.core.suggestions import did_you_mean
 
 T = TypeVar("T")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from referral_stream.core.asks import Score
 from referral_stream.core.customer import Customer, Survey
+from referral_stream.core.effects import Score
 from referral_stream.core.events import PASSIVE, PROMOTER
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy

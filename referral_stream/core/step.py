@@ -16,20 +16,15 @@ from msgspec.structs import replace
 
 from referral_stream.core import events as ev
 from referral_stream.core import gates, moments, propensity, triggers, usage, windows
-from referral_stream.core.asks import (
-    Effect,
-    GateName,
-    Outcome,
-    Rival,
-    Score,
-)
+from referral_stream.core.asks import Ask
 from referral_stream.core.customer import Conversion, Customer, Stamp
+from referral_stream.core.effects import Effect, GateName, Outcome, Rival, Score
 from referral_stream.core.events import Channel, Event
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.gates import Verdict, View
 from referral_stream.core.ids import command_id, hash64, opportunity_id, reason_command_id
 from referral_stream.core.instants import DAY, HOUR, SECOND, utc_day
-from referral_stream.core.opportunity import Ask, Awaiting, Denial, Opportunity
+from referral_stream.core.opportunity import Awaiting, Denial, Opportunity
 from referral_stream.core.policy import Mode, Policy
 from referral_stream.core.saying import Emission, Speaker
 from referral_stream.core.triggers import Reason

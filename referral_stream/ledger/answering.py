@@ -20,8 +20,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from dataclasses import dataclass
 from itertools import takewhile
 
-from referral_stream.core.asks import ReservationConfirmed, ReservationReleased, ReservationRequested
 from referral_stream.core.caps import Answer, Operation, Result, arbitrated
+from referral_stream.core.effects import ReservationConfirmed, ReservationReleased, ReservationRequested
 from referral_stream.core.events import (
     ControlPaused,
     ControlResumed,

@@ -38,12 +38,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from referral_stream.core.asks import (
-    OpportunityOpened,
-    ReservationConfirmed,
-    ReservationReleased,
-    ReservationRequested,
-)
 from referral_stream.core.caps import (
     Answer,
     Operation,
@@ -54,6 +48,12 @@ from referral_stream.core.caps import (
     denied_overasking,
     denied_paused,
     paused_by_breaker,
+)
+from referral_stream.core.effects import (
+    OpportunityOpened,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
 )
 from referral_stream.core.events import (
     ControlPaused,

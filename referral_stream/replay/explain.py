@@ -17,8 +17,8 @@ from referral_stream.contracts.happenings import happened
 from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.wording import clock_words, happening, in_local_time, outcome_words, why
-from referral_stream.core.asks import AskCancelled, AskRequested, Decision, PolicyRef, ReasonAsked
 from referral_stream.core.customer import Customer
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision, PolicyRef, ReasonAsked
 from referral_stream.core.events import INTERNAL, Event
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.instants import MINUTE

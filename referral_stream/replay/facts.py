@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import (
+from referral_stream.core.caps import Caps
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import (
     Effect,
     OpportunityOpened,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.caps import Caps
-from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import Turn

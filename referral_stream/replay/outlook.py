@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from referral_stream.contracts.wording import EMITTED, clock_words, happening, in_the_way
 from referral_stream.core import events as ev
-from referral_stream.core.asks import Decision
 from referral_stream.core.caps import Caps
 from referral_stream.core.customer import Customer, word
+from referral_stream.core.effects import Decision
 from referral_stream.core.events import Data, Event
 from referral_stream.core.gates import on_trial
 from referral_stream.core.instants import DAY, HOUR

@@ -20,7 +20,7 @@ from referral_stream.contracts.log import render_line
 from referral_stream.contracts.outbound import encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
-from referral_stream.core.asks import AskCancelled, AskRequested, Decision, ReasonAsked
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked
 from referral_stream.core.policy import Policy
 from referral_stream.replay.exact import ExactReplay
 from referral_stream.replay.facts import FactReplay, Happened

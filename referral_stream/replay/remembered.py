@@ -10,14 +10,14 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from referral_stream.core.asks import (
+from referral_stream.core.caps import Answer, Caps
+from referral_stream.core.effects import (
     Effect,
     OpportunityOpened,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.caps import Answer, Caps
 from referral_stream.core.events import (
     ControlResumed,
     Event,

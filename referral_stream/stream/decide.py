@@ -28,7 +28,8 @@ from referral_stream.contracts.state import (
     encode_wakeup,
     wakeup_due,
 )
-from referral_stream.core.asks import (
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import (
     AskCancelled,
     AskRequested,
     Decision,
@@ -39,7 +40,6 @@ from referral_stream.core.asks import (
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.customer import Customer
 from referral_stream.core.events import DeadletterReplayed, Event
 from referral_stream.core.ids import hash64
 from referral_stream.core.policy import Policy

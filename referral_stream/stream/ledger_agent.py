@@ -18,8 +18,8 @@ from typing import Protocol
 from referral_stream.clock import Clock
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outbound import decode_request, encode_event, event_headers, event_key
-from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Operation, Result
+from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
 from referral_stream.ledger.answering import Answered, Rounds, Turn, answered, resumption, turns, unanswered
 from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable

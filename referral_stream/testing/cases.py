@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import orjson
 
 from referral_stream.contracts.outbound import encode_effect
-from referral_stream.core.asks import AskCancelled, AskRequested, PolicyRef, ReasonAsked, Score
+from referral_stream.core.effects import AskCancelled, AskRequested, PolicyRef, ReasonAsked, Score
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import HOUR, MINUTE, SECOND
 from referral_stream.testing.report import Acknowledgement

@@ -17,9 +17,9 @@ from referral_stream.audit.scene import Names
 from referral_stream.contracts.outbound import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import Stored, decode_customer, encode_customer
-from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Caps
 from referral_stream.core.customer import Customer
+from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
 from referral_stream.core.ids import derived_id
 from referral_stream.core.policy import Policy

@@ -28,7 +28,7 @@ from typing import Any
 from referral_stream.contracts.outbound import decode_event, encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer, decode_wakeup
-from referral_stream.core.asks import AskCancelled, AskRequested, Decision
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.events import FACT_TYPES
 from referral_stream.core.instants import SECOND, to_datetime
 from referral_stream.core.policy import Policy

@@ -23,7 +23,7 @@ from referral_stream.contracts.outbound import (
     event_key,
 )
 from referral_stream.contracts.versions import LINEAGES, current_version, dataschema
-from referral_stream.core.asks import EFFECT_TYPES, Effect, LedgerRequest
+from referral_stream.core.effects import EFFECT_TYPES, Effect, LedgerRequest
 from referral_stream.core.events import INTERNAL, TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import LATEST, rfc3339

@@ -14,7 +14,7 @@ from referral_stream.contracts.examples import EFFECTS, FACT_DATA, INTERNAL_DATA
 from referral_stream.contracts.messages import Message, messages
 from referral_stream.contracts.outbound import decode_effect, decode_event, encode_effect, encode_event
 from referral_stream.contracts.schemas import documents, drift
-from referral_stream.core.asks import EFFECT_TYPES, Effect
+from referral_stream.core.effects import EFFECT_TYPES, Effect
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
 from tests.contracts.building import NOW, cloud_event, read
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from referral_stream.contracts.wording import day_and_time, happening, outcome_words, plain, why
-from referral_stream.core.asks import Outcome
+from referral_stream.core.effects import Outcome
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
 

@@ -6,7 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import (
+from referral_stream.core.asks import Ask
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import (
     AskCancelled,
     Decision,
     Effect,
@@ -14,12 +16,10 @@ from referral_stream.core.asks import (
     ReservationConfirmed,
     ReservationReleased,
 )
-from referral_stream.core.customer import Customer
 from referral_stream.core.events import Data, Event
 from referral_stream.core.fold import fold
 from referral_stream.core.ids import decision_id
 from referral_stream.core.instants import DAY, HOUR
-from referral_stream.core.opportunity import Ask
 from tests.builders import (
     AROUND,
     ByHand,

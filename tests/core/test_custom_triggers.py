@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from referral_stream.core import conditions, triggers
 from referral_stream.core import events as ev
-from referral_stream.core.asks import Decision
 from referral_stream.core.conditions import CUSTOMER, EVENT_TYPES, Condition, Kind
 from referral_stream.core.customer import Customer
+from referral_stream.core.effects import Decision
 from referral_stream.core.events import Event
 from referral_stream.core.policy import Policy, Trigger
 from tests.builders import (

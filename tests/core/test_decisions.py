@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import AskRequested, Decision, PolicyRef, Reason, Rival, Score, TimeZone, Window
+from referral_stream.core.effects import AskRequested, Decision, PolicyRef, Reason, Rival, Score, TimeZone, Window
 from referral_stream.core.events import Event
 from referral_stream.core.gates import GATES
 from referral_stream.core.ids import command_id, decision_id

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import AskCancelled, Decision, ReservationReleased
 from referral_stream.core.customer import Customer, Word
+from referral_stream.core.effects import AskCancelled, Decision, ReservationReleased
 from referral_stream.core.instants import DAY
 from tests.builders import (
     ByHand,

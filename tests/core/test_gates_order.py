@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from referral_stream.core.asks import GateName, Reason
+from referral_stream.core.effects import GateName, Reason
 from referral_stream.core.events import DisputeClosed
 from referral_stream.core.gates import GATES, Cause, Gate, Verdict
 from referral_stream.core.gates import verdict as judged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import Decision
+from referral_stream.core.effects import Decision
 from tests.builders import (
     AROUND,
     ByHand,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import Score
+from referral_stream.core.effects import Score
 from referral_stream.core.events import Data, Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy

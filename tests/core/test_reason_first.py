@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import AskCancelled, ReasonAsked, ReservationReleased
+from referral_stream.core.effects import AskCancelled, ReasonAsked, ReservationReleased
 from referral_stream.core.ids import decision_id, derived_id, reason_command_id
 from referral_stream.core.instants import DAY
 from tests.builders import (

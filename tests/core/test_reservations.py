@@ -7,13 +7,7 @@ from typing import Any
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import (
-    AskRequested,
-    Decision,
-    Effect,
-    OpportunityOpened,
-    ReservationRequested,
-)
+from referral_stream.core.effects import AskRequested, Decision, Effect, OpportunityOpened, ReservationRequested
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, MINUTE, SECOND
 from tests.builders import (

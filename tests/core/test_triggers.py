@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from referral_stream.core import events as ev
-from referral_stream.core.asks import Decision
+from referral_stream.core.effects import Decision
 from referral_stream.core.events import Data, Event
 from referral_stream.core.ids import command_id, decision_id, derived_id, opportunity_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE

@@ -6,7 +6,7 @@ import pytest
 
 from referral_stream.core import events as ev
 from referral_stream.core import windows
-from referral_stream.core.asks import Decision
+from referral_stream.core.effects import Decision
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
 from referral_stream.core.policy import Policy, TimeZones, Trigger
 from referral_stream.core.windows import Zone

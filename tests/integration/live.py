@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from referral_stream.contracts.outbound import decode_effect
 from referral_stream.contracts.records import Headers, RawRecord
-from referral_stream.core.asks import AskRequested, Decision, Effect
+from referral_stream.core.effects import AskRequested, Decision, Effect
 from referral_stream.core.events import FACT_TYPES
 from referral_stream.core.instants import parse_instant, rfc3339
 from referral_stream.stream.names import SOURCES

@@ -10,7 +10,7 @@ from referral_stream.contracts.outbound import decode_event
 from referral_stream.contracts.policy_file import read_policy
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer
-from referral_stream.core.asks import AskCancelled, AskRequested, Decision
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.instants import SECOND, parse_instant, to_datetime
 from referral_stream.replay.exact import ExactReplay
 from referral_stream.replay.facts import Arrival

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.core.asks import AskRequested
+from referral_stream.core.effects import AskRequested
 from tests.integration.live import Pipeline, parsed, requested
 from tests.integration.performance import assert_same_asks, assert_state_is_exact, perform
 from tests.integration.scripted import POLICY, Act

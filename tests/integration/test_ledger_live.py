@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from referral_stream.core.asks import Decision
+from referral_stream.core.effects import Decision
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.stream.transport import partition_of

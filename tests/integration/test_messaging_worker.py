@@ -11,9 +11,9 @@ import pytest
 
 from referral_stream.contracts.outbound import decode_request
 from referral_stream.contracts.state import decode_customer
-from referral_stream.core.asks import ReservationConfirmed, ReservationReleased
+from referral_stream.core.asks import Ask
+from referral_stream.core.effects import ReservationConfirmed, ReservationReleased
 from referral_stream.core.instants import DAY, HOUR
-from referral_stream.core.opportunity import Ask
 from referral_stream.testing import Limits, Unreachable, check_worker
 from tests.integration.live import Message, Pipeline, Said, cloud_event, parsed, requested
 from tests.integration.mail import POLICY, Mailbox, noon, serving

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from referral_stream.contracts.deadletters import failure, original
-from referral_stream.core.asks import Decision
+from referral_stream.core.effects import Decision
 from referral_stream.core.instants import MINUTE, SECOND
 from tests.contracts.building import sample
 from tests.integration.live import Pipeline, parsed

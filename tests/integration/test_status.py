@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Producer
 
 from referral_stream.contracts.outbound import encode_effect
-from referral_stream.core.asks import ReservationConfirmed
+from referral_stream.core.effects import ReservationConfirmed
 from referral_stream.core.instants import SECOND
 from referral_stream.stream.transport.config import WorkerConfig
 from tests.integration.live import PARTITIONS, Message, Pipeline

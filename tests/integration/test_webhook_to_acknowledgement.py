@@ -15,8 +15,8 @@ import pytest
 
 from referral_stream.contracts.outbound import decode_request
 from referral_stream.contracts.state import decode_customer
-from referral_stream.core.asks import Decision, ReservationConfirmed
 from referral_stream.core.customer import Customer
+from referral_stream.core.effects import Decision, ReservationConfirmed
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, rfc3339
 from tests.contracts.building import sample
 from tests.integration.live import Pipeline, Topic, cloud_event, facts, parsed, requested

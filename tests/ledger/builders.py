@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from referral_stream.core.asks import (
+from referral_stream.core.caps import Operation
+from referral_stream.core.effects import (
     OpportunityOpened,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.caps import Operation
 from referral_stream.core.events import ControlPaused, ControlResumed, Event, Scope, Segment
 from referral_stream.core.instants import SECOND, parse_instant
 

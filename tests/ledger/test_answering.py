@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Caps, Operation
+from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import (
     ControlPaused,
     ReservationGranted,

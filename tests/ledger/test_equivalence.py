@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Caps, Operation
+from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Scope
 from referral_stream.core.instants import DAY, HOUR, SECOND
 from referral_stream.core.policy import Breaker, Policy

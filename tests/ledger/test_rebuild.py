@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from referral_stream.core.asks import ReservationRequested
 from referral_stream.core.caps import Operation
+from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied, ReservationGranted
 from referral_stream.core.instants import SECOND
 from referral_stream.core.policy import Policy

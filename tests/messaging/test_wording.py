@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 
 from referral_stream.contracts.themes import OTHER, THEMES
-from referral_stream.core.asks import AskRequested, ReasonAsked
+from referral_stream.core.effects import AskRequested, ReasonAsked
 from referral_stream.core.events import CHANNELS, Event
 from referral_stream.core.events import TYPES as EVENT_TYPES
 from referral_stream.core.policy import Mode, Policy

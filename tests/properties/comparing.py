@@ -10,7 +10,7 @@ import orjson
 from referral_stream.contracts.adapted import Accepted
 from referral_stream.contracts.inbound import Boundary, adapt
 from referral_stream.contracts.log import parse_line
-from referral_stream.core.asks import AskCancelled, AskRequested, Decision
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
 from referral_stream.replay.facts import Arrival, FactReplay

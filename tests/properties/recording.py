@@ -9,15 +9,15 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from referral_stream.core.asks import (
+from referral_stream.core.caps import Caps
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import (
     Effect,
     OpportunityOpened,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.caps import Caps
-from referral_stream.core.customer import Customer
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
 from referral_stream.core.ids import derived_id
 from referral_stream.core.policy import Policy

@@ -18,8 +18,8 @@ import pytest
 from referral_stream.contracts.outbound import decode_event, encode_effect, encode_event
 from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core import propensity
-from referral_stream.core.asks import AskCancelled, AskRequested, Decision, OpportunityOpened
 from referral_stream.core.customer import Customer, Stamp
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision, OpportunityOpened
 from referral_stream.core.events import (
     AskAnswered,
     ChampionChanged,

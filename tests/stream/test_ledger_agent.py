@@ -10,8 +10,8 @@ import pytest
 
 from referral_stream.clock import Clock
 from referral_stream.contracts.outbound import encode_effect
-from referral_stream.core.asks import ReservationConfirmed
 from referral_stream.core.caps import Operation
+from referral_stream.core.effects import ReservationConfirmed
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import RedisLedger
 from referral_stream.stream.ledger_agent import LedgerAgent
