@@ -31,7 +31,7 @@ from referral_stream.core.events import Event
 from referral_stream.core.ids import hash64
 from referral_stream.core.instants import DAY, utc_day
 from referral_stream.core.policy import Policy
-from referral_stream.core.usage import used
+from referral_stream.core.rules.usage import used
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from referral_stream.core import gates, moments, propensity
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import Customer, word
 from referral_stream.core.effects import (
@@ -29,12 +28,13 @@ from referral_stream.core.effects import (
     Window,
 )
 from referral_stream.core.events import Channel
-from referral_stream.core.gates import Verdict
 from referral_stream.core.ids import command_id, decision_id
 from referral_stream.core.instants import DAY, SECOND
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.policy import Mode, Policy
-from referral_stream.core.windows import Zone
+from referral_stream.core.rules import gates, moments, propensity
+from referral_stream.core.rules.gates import Verdict
+from referral_stream.core.zones import Zone
 
 
 @lru_cache(maxsize=16)

@@ -15,20 +15,20 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from referral_stream.core import events as ev
-from referral_stream.core import gates, moments, propensity, triggers, usage, windows
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import Conversion, Customer, Stamp
 from referral_stream.core.effects import Effect, GateName, Outcome, Rival, Score
 from referral_stream.core.events import Channel, Event
 from referral_stream.core.fold import fold, seen_before
-from referral_stream.core.gates import Verdict, View
 from referral_stream.core.ids import command_id, hash64, opportunity_id, reason_command_id
 from referral_stream.core.instants import DAY, HOUR, SECOND, utc_day
 from referral_stream.core.opportunity import Awaiting, Denial, Opportunity
 from referral_stream.core.policy import Mode, Policy
+from referral_stream.core.rules import gates, moments, propensity, triggers, usage, windows
+from referral_stream.core.rules.gates import Verdict, View
+from referral_stream.core.rules.triggers import Occasion
 from referral_stream.core.saying import Emission, Speaker
-from referral_stream.core.triggers import Reason
-from referral_stream.core.windows import Zone
+from referral_stream.core.zones import Zone
 
 ASKS_KEPT_DAYS = 400
 """Asks are remembered as long as the logs are kept; every wait of semantics §4 is shorter."""
@@ -161,7 +161,7 @@ class Turn:
         newest = fold(self.c, event)
         if event.timezone is not None or event.type == "customer.profile_changed":
             self._zone = None
-        reasons = triggers.reasons_in(event, self.c, self.now, self.policy) if newest else ()
+        reasons = triggers.occasions_in(event, self.c, self.now, self.policy) if newest else ()
         if event.type in _CONSEQUENTIAL:
             self._follow(event, asks_before, {reason.trigger for reason in reasons}, newest=newest)
         for reason in reasons:
@@ -245,7 +245,7 @@ class Turn:
         self.c.keys = (*self.c.keys, key)
         return True
 
-    def _open(self, reason: Reason, t0: int, *, historical: bool, event: Event | None = None) -> None:
+    def _open(self, reason: Occasion, t0: int, *, historical: bool, event: Event | None = None) -> None:
         """Open an opportunity, or record why not. ``event``: what opens it, unless that was long before ``t0``."""
         rule = self.policy.triggers[reason.trigger]
         end = windows.deadline(rule, t0, self.zone)
@@ -300,7 +300,7 @@ class Turn:
             self._judge_live()  # as after every record: what closes at once takes in no repeat
 
     def _open_conversion(self, referral_id: str, conversion: Conversion) -> None:
-        reason = Reason("referral_converted", referral_id, {})
+        reason = Occasion("referral_converted", referral_id, {})
         self._open(reason, conversion.opens_at, historical=conversion.historical)
 
     @property

@@ -9,11 +9,20 @@ from bisect import bisect_left
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache
 from importlib import resources
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from referral_stream.core.instants import DAY, MINUTE, from_datetime, to_datetime
 
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+
+
+class Zone(NamedTuple):
+    """Where the customer's clock hangs. ``names`` has several entries only for an unknown zone under ``strict``."""
+
+    name: str
+    source: str  # profile | event | default
+    names: tuple[str, ...]
 
 
 @cache

@@ -23,8 +23,8 @@ from referral_stream.core.events import INTERNAL, Event
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.instants import MINUTE
 from referral_stream.core.policy import Policy
-from referral_stream.core.windows import Zone, zone_of
-from referral_stream.core.zones import zone
+from referral_stream.core.rules.windows import zone_of
+from referral_stream.core.zones import Zone, zone
 from referral_stream.replay.exact import ExactReplay
 from referral_stream.replay.facts import FactReplay, Happened
 from referral_stream.replay.outlook import Prospect, outlook

@@ -17,11 +17,11 @@ from referral_stream.core.caps import Caps
 from referral_stream.core.customer import Customer, word
 from referral_stream.core.effects import Decision
 from referral_stream.core.events import Data, Event
-from referral_stream.core.gates import on_trial
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.policy import Policy
-from referral_stream.core.windows import zone_of
+from referral_stream.core.rules.gates import on_trial
+from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import zone
 from referral_stream.replay.facts import Arrival, FactReplay
 from referral_stream.replay.remembered import RememberingCaps, Whom

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from referral_stream.core import conditions, triggers
+from referral_stream.core import conditions
 from referral_stream.core import events as ev
 from referral_stream.core.conditions import CUSTOMER, EVENT_TYPES, Condition, Kind
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision
 from referral_stream.core.events import Event
 from referral_stream.core.policy import Policy, Trigger
+from referral_stream.core.rules.condition_values import customer_values, event_values
 from tests.builders import (
     POLICY,
     ByHand,
@@ -277,8 +278,8 @@ def test_faults_of_every_kind_are_told_side_by_side() -> None:
 def met(when: str, *events: Event, on: tuple[str, ...] = ("workflow.completed",)) -> bool:
     """Whether the condition is met by the last of the events."""
     condition = Condition(on, when, "'subject'")
-    customer = triggers.customer_values(state(*events), events[-1].time, POLICY)
-    return condition.subject_of({**triggers.event_values(events[-1], condition.fields), **customer}) == "subject"
+    customer = customer_values(state(*events), events[-1].time, POLICY)
+    return condition.subject_of({**event_values(events[-1], condition.fields), **customer}) == "subject"
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,7 @@ def test_asks_tickets_referrals_and_profile_are_seen() -> None:
     ana.at("Mon 14:00", ticket_solved("Mon 14:00", "another"))
     ana.at("Tue 13:00", ev.ReferralGiven(referral_id="ref-1", contact=ev.Contact(ref="x", consented=False)))
 
-    seen = triggers.customer_values(ana.customer, at("Wed 12:06"), POLICY)
+    seen = customer_values(ana.customer, at("Wed 12:06"), POLICY)
     expected = {
         "customer.segment": "enterprise", "customer.locale": "de-AT", "customer.first_success": True, "customer.nps": 8,
         "customer.open_tickets": 1, "customer.times_asked": 1, "customer.days_since_asked": 1, "customer.referrals": 1,
@@ -334,7 +335,7 @@ def test_only_asks_that_count_are_seen(status: str, times: int) -> None:
     ana.at("Mon 12:07", granted(command))
     ana.at("Mon 12:10", acknowledged(status, "Mon 12:10", command))
 
-    seen = triggers.customer_values(ana.customer, at("Wed 12:07"), POLICY)
+    seen = customer_values(ana.customer, at("Wed 12:07"), POLICY)
 
     assert (seen["customer.times_asked"], seen["customer.days_since_asked"]) == (times, 2 if times else None)
 
@@ -360,7 +361,7 @@ def test_no_text_of_an_event_makes_it_raise(text: str) -> None:
     condition = Condition(["workflow.completed"], "event.data.name == 'x' || event.data.name.size() > 1", "event.id")
     values = {
         "event.id": text, "event.source": text, "event.type": text, "event.time": datetime.now(UTC),
-        "event.data.name": text, **triggers.customer_values(Customer(id="ana"), 0, POLICY),
+        "event.data.name": text, **customer_values(Customer(id="ana"), 0, POLICY),
     }  # fmt: skip
     assert condition.subject_of(values) in (None, text)
 
@@ -370,7 +371,7 @@ def test_no_text_of_an_event_makes_it_raise(text: str) -> None:
 
 def test_every_name_of_the_customer_has_a_value_of_its_type() -> None:
     types: dict[Kind, type] = {"string": str, "int": int, "bool": bool}
-    unknown = triggers.customer_values(Customer(id="ana"), 0, POLICY)
+    unknown = customer_values(Customer(id="ana"), 0, POLICY)
     assert list(unknown) == list(CUSTOMER)
     for name, value in unknown.items():
         assert type(value) is types[CUSTOMER[name].kind] if not CUSTOMER[name].nullable else value is None

@@ -9,10 +9,10 @@ import pytest
 from referral_stream.core import events as ev
 from referral_stream.core.effects import AskRequested, Decision, PolicyRef, Reason, Rival, Score, TimeZone, Window
 from referral_stream.core.events import Event
-from referral_stream.core.gates import GATES
 from referral_stream.core.ids import command_id, decision_id
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
+from referral_stream.core.rules.gates import GATES
 from tests.builders import (
     POLICY,
     ByHand,

@@ -13,7 +13,7 @@ from referral_stream.core import events as ev
 from referral_stream.core.events import Data, Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import HalfLives, Policy, Scores
-from referral_stream.core.propensity import faded, score
+from referral_stream.core.rules.propensity import faded, score
 from tests.builders import AROUND, at, csat, fact, nps, state, ticket_solved
 
 NOW = at("Thu 12:30")

@@ -9,12 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from referral_stream.core import events as ev
-from referral_stream.core import gates
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Holdout, Policy
+from referral_stream.core.rules import gates
 from tests.builders import (
     AROUND,
     a_customer,

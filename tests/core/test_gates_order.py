@@ -8,9 +8,9 @@ import pytest
 
 from referral_stream.core.effects import GateName, Reason
 from referral_stream.core.events import DisputeClosed
-from referral_stream.core.gates import GATES, Cause, Gate, Verdict
-from referral_stream.core.gates import verdict as judged
 from referral_stream.core.policy import Caps, Policy
+from referral_stream.core.rules.gates import GATES, Cause, Gate, Verdict
+from referral_stream.core.rules.gates import verdict as judged
 from tests.builders import a_customer, a_policy, at, nps, replay, state
 from tests.core.views import verdict, view
 

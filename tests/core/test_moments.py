@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from referral_stream.core import events as ev
-from referral_stream.core import moments
 from referral_stream.core.events import CHANNELS, Channel, Data, Event
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
 from referral_stream.core.policy import Moments
-from referral_stream.core.windows import Zone
+from referral_stream.core.rules import moments
+from referral_stream.core.zones import Zone
 from tests.builders import (
     AROUND,
     BERLIN,

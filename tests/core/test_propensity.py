@@ -11,7 +11,7 @@ from referral_stream.core.effects import Score
 from referral_stream.core.events import Data, Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
-from referral_stream.core.propensity import score, tenure_alone_suffices_at
+from referral_stream.core.rules.propensity import score, tenure_alone_suffices_at
 from tests.builders import AROUND, at, csat, fact, first_success, nps, state
 
 NOW = at("Thu 12:30")

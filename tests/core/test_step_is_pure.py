@@ -13,9 +13,10 @@ import referral_stream.core
 from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core import customer as customer_module
 from referral_stream.core import events as ev
-from referral_stream.core import opportunity, usage
+from referral_stream.core import opportunity
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event
+from referral_stream.core.rules import usage
 from referral_stream.core.step import step
 from tests.builders import (
     POLICY,

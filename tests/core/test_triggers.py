@@ -15,7 +15,7 @@ from referral_stream.core.events import Data, Event
 from referral_stream.core.ids import command_id, decision_id, derived_id, opportunity_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 from referral_stream.core.policy import Policy
-from referral_stream.core.triggers import Reason, reason_in
+from referral_stream.core.rules.triggers import Occasion, occasion_in
 from tests.builders import (
     AROUND,
     ByHand,
@@ -38,75 +38,81 @@ FEEDBACK = "positive_feedback"
 ID = "the event"
 
 
-def reason(data: Data, policy: Policy | None = None) -> Reason | None:
-    return reason_in(fact(data, "Thu 12:30", id=ID), policy or Policy())
+def reason(data: Data, policy: Policy | None = None) -> Occasion | None:
+    return occasion_in(fact(data, "Thu 12:30", id=ID), policy or Policy())
 
 
-REASONS: dict[str, tuple[Data, Reason | None]] = {
-    "nps 10": (ev.NpsResponded(response_id="r", score=10), Reason("nps_promoter", "r", {}, survey=True, response="r")),
-    "nps 9": (ev.NpsResponded(response_id="r", score=9), Reason("nps_promoter", "r", {}, survey=True, response="r")),
+REASONS: dict[str, tuple[Data, Occasion | None]] = {
+    "nps 10": (
+        ev.NpsResponded(response_id="r", score=10),
+        Occasion("nps_promoter", "r", {}, survey=True, response="r"),
+    ),
+    "nps 9": (ev.NpsResponded(response_id="r", score=9), Occasion("nps_promoter", "r", {}, survey=True, response="r")),
     "nps 8": (ev.NpsResponded(response_id="r", score=8), None),
     "nps with a theme": (
         ev.NpsResponded(response_id="r", score=9, theme="support"),
-        Reason("nps_promoter", "r", {}, survey=True, response="r", theme="support"),
+        Occasion("nps_promoter", "r", {}, survey=True, response="r", theme="support"),
     ),
     "csat 4 of 5": (
         ev.CsatResponded(response_id="r", score=4, scale_max=5),
-        Reason(FEEDBACK, "r", {"kind": "csat"}, survey=True, response="r"),
+        Occasion(FEEDBACK, "r", {"kind": "csat"}, survey=True, response="r"),
     ),
     "csat 3.99 of 5": (ev.CsatResponded(response_id="r", score=3.99, scale_max=5), None),
     "csat 8 of 10": (
         ev.CsatResponded(response_id="r", score=8, scale_max=10),
-        Reason(FEEDBACK, "r", {"kind": "csat"}, survey=True, response="r"),
+        Occasion(FEEDBACK, "r", {"kind": "csat"}, survey=True, response="r"),
     ),
     "csat 7.9 of 10": (ev.CsatResponded(response_id="r", score=7.9, scale_max=10), None),
     "csat 5 of 7": (ev.CsatResponded(response_id="r", score=5, scale_max=7), None),
     "csat 6 of 7": (
         ev.CsatResponded(response_id="r", score=6, scale_max=7),
-        Reason(FEEDBACK, "r", {"kind": "csat"}, survey=True, response="r"),
+        Occasion(FEEDBACK, "r", {"kind": "csat"}, survey=True, response="r"),
     ),
     "csat about a ticket": (
         ev.CsatResponded(response_id="r", score=1, scale_max=1, ticket_id="t"),
-        Reason(FEEDBACK, "t", {"kind": "csat"}, survey=True, response="r"),
+        Occasion(FEEDBACK, "t", {"kind": "csat"}, survey=True, response="r"),
     ),
-    "a compliment": (ev.ComplimentGiven(reference="post"), Reason(FEEDBACK, "post", {"kind": "compliment"})),
+    "a compliment": (ev.ComplimentGiven(reference="post"), Occasion(FEEDBACK, "post", {"kind": "compliment"})),
     "a compliment said anywhere": (
         ev.ComplimentGiven(theme="results"),
-        Reason(FEEDBACK, ID, {"kind": "compliment"}, theme="results"),
+        Occasion(FEEDBACK, ID, {"kind": "compliment"}, theme="results"),
     ),
-    "a testimonial": (ev.TestimonialGiven(reference="page"), Reason(FEEDBACK, "page", {"kind": "testimonial"})),
-    "a review": (ev.ReviewPosted(rating=4, scale_max=5, url="u"), Reason(FEEDBACK, "u", {"kind": "review"})),
-    "a review without an address": (ev.ReviewPosted(rating=5, scale_max=5), Reason(FEEDBACK, ID, {"kind": "review"})),
+    "a testimonial": (ev.TestimonialGiven(reference="page"), Occasion(FEEDBACK, "page", {"kind": "testimonial"})),
+    "a review": (ev.ReviewPosted(rating=4, scale_max=5, url="u"), Occasion(FEEDBACK, "u", {"kind": "review"})),
+    "a review without an address": (ev.ReviewPosted(rating=5, scale_max=5), Occasion(FEEDBACK, ID, {"kind": "review"})),
     "a poor review": (ev.ReviewPosted(rating=3, scale_max=5, url="u"), None),
     "a ticket solved well": (
         ev.TicketSolved(ticket_id="t", rating="positive"),
-        Reason(FEEDBACK, "t", {"kind": "ticket"}, theme="support"),
+        Occasion(FEEDBACK, "t", {"kind": "ticket"}, theme="support"),
     ),
     "a ticket rated well": (
         ev.TicketRated(ticket_id="t", rating="positive"),
-        Reason(FEEDBACK, "t", {"kind": "ticket"}, theme="support"),
+        Occasion(FEEDBACK, "t", {"kind": "ticket"}, theme="support"),
     ),
     "a ticket solved": (ev.TicketSolved(ticket_id="t"), None),
     "a ticket rated badly": (ev.TicketRated(ticket_id="t", rating="negative"), None),
     "a first success": (
         ev.MilestoneReached(milestone="m", first_success=True),
-        Reason("milestone", "m", {"milestone": "m"}),
+        Occasion("milestone", "m", {"milestone": "m"}),
     ),
     "another milestone": (ev.MilestoneReached(milestone="m"), None),
     "a renewal": (
         ev.SubscriptionRenewed(subscription_id="s", invoice_id="i", contract_id="c"),
-        Reason("renewal", "i", {}),
+        Occasion("renewal", "i", {}),
     ),
-    "a renewal by contract": (ev.SubscriptionRenewed(subscription_id="s", contract_id="c"), Reason("renewal", "c", {})),
-    "a renewal by neither": (ev.SubscriptionRenewed(subscription_id="s"), Reason("renewal", ID, {})),
-    "an expansion": (ev.SubscriptionExpanded(deal_id="d"), Reason("expansion", "d", {"deal_id": "d"})),
+    "a renewal by contract": (
+        ev.SubscriptionRenewed(subscription_id="s", contract_id="c"),
+        Occasion("renewal", "c", {}),
+    ),
+    "a renewal by neither": (ev.SubscriptionRenewed(subscription_id="s"), Occasion("renewal", ID, {})),
+    "an expansion": (ev.SubscriptionExpanded(deal_id="d"), Occasion("expansion", "d", {"deal_id": "d"})),
     "a peer": (
         ev.PeerMentioned(peer_ref="p", company="Bolt", challenge="reporting"),
-        Reason("peer_mentioned", "p", {"peer_ref": "p", "company": "Bolt", "challenge": "reporting"}),
+        Occasion("peer_mentioned", "p", {"peer_ref": "p", "company": "Bolt", "challenge": "reporting"}),
     ),
     "a peer of whom nothing is known": (
         ev.PeerMentioned(peer_ref="p"),
-        Reason("peer_mentioned", "p", {"peer_ref": "p"}),
+        Occasion("peer_mentioned", "p", {"peer_ref": "p"}),
     ),
     "feedback alone": (ev.FeedbackShared(positive=True), None),
     "a case study": (ev.CaseStudyJoined(reference="r"), None),
@@ -131,7 +137,7 @@ def test_no_other_type_is_a_reason() -> None:
 
 def test_the_policy_names_milestones_that_count_beside_the_first_success() -> None:
     policy = a_policy(milestones=["hundredth invoice"])
-    assert reason(ev.MilestoneReached(milestone="hundredth invoice"), policy) == Reason(
+    assert reason(ev.MilestoneReached(milestone="hundredth invoice"), policy) == Occasion(
         "milestone", "hundredth invoice", {"milestone": "hundredth invoice"}
     )
     assert reason(ev.MilestoneReached(milestone="another"), policy) is None

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from referral_stream.core import events as ev
-from referral_stream.core import usage
 from referral_stream.core.customer import Customer, Drop, UsageDay
 from referral_stream.core.events import Event
 from referral_stream.core.fold import fold
 from referral_stream.core.instants import DAY, HOUR, utc_day
 from referral_stream.core.policy import Policy
+from referral_stream.core.rules import usage
 from tests.builders import POLICY, ByHand, a_customer, blocking, fact, nps, replay, state, utc
 
 START = utc("2026-04-01 00:00")

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from referral_stream.core import zones
-from referral_stream.core.gates import ALWAYS_ANOTHER_DATE
 from referral_stream.core.instants import DAY, MINUTE, to_datetime
+from referral_stream.core.rules.gates import ALWAYS_ANOTHER_DATE
 from tests.builders import utc
 
 NAMES = ("UTC", "Europe/Berlin", "America/New_York", "Pacific/Auckland", "Asia/Kolkata", "Africa/Cairo",

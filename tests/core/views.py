@@ -7,13 +7,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from referral_stream.core import gates, moments, propensity, windows
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event
-from referral_stream.core.gates import Verdict, View
 from referral_stream.core.instants import DAY, MINUTE
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.policy import Policy
+from referral_stream.core.rules import gates, moments, propensity, windows
+from referral_stream.core.rules.gates import Verdict, View
 from tests.builders import POLICY, When, at, opportunity_of, shown, state
 
 

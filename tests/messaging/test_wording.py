@@ -16,7 +16,7 @@ from referral_stream.core.effects import AskRequested, ReasonAsked
 from referral_stream.core.events import CHANNELS, Event
 from referral_stream.core.events import TYPES as EVENT_TYPES
 from referral_stream.core.policy import Mode, Policy
-from referral_stream.core.triggers import reason_in
+from referral_stream.core.rules.triggers import occasion_in
 from tests.contracts.examples import FACT_DATA
 from tests.messaging.example import FOLDER, module
 
@@ -127,7 +127,7 @@ def test_the_checker_knows_every_variable_that_a_trigger_puts_into_its_command()
     ways: dict[str, dict[str, Any]] = FACT_DATA | {"csat.responded": {**FACT_DATA["csat.responded"], "score": 5}}
     for kind, data in ways.items():
         event = Event(id="e", source="s", type=kind, subject="c", time=0, data=EVENT_TYPES[kind].model_validate(data))
-        reason = reason_in(event, policy)
+        reason = occasion_in(event, policy)
         if reason is not None:
             template = policy.triggers[reason.trigger].template
             carried.setdefault(template, set()).update(reason.variables)

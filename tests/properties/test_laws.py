@@ -17,7 +17,6 @@ import pytest
 
 from referral_stream.contracts.outbound import decode_event, encode_effect, encode_event
 from referral_stream.contracts.state import decode_customer, encode_customer
-from referral_stream.core import propensity
 from referral_stream.core.customer import Customer, Stamp
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, OpportunityOpened
 from referral_stream.core.events import (
@@ -39,6 +38,7 @@ from referral_stream.core.events import (
 from referral_stream.core.fold import RENEWALS_KEPT_DAYS, fold
 from referral_stream.core.instants import DAY, SECOND, parse_instant, rfc3339
 from referral_stream.core.policy import Policy
+from referral_stream.core.rules import propensity
 from referral_stream.core.step import step
 from referral_stream.replay.exact import ExactReplay
 from referral_stream.replay.facts import Arrival, FactReplay, Happened

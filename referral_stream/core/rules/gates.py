@@ -12,14 +12,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from referral_stream.core import moments, propensity, usage, zones
+from referral_stream.core import zones
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Answer, GateName, Reason, Score
 from referral_stream.core.events import CHANNELS, PASSIVE
 from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.opportunity import Denial, Opportunity
 from referral_stream.core.policy import Policy
-from referral_stream.core.windows import Zone
+from referral_stream.core.rules import moments, propensity, usage
+from referral_stream.core.zones import Zone
 
 
 class Cause(NamedTuple):

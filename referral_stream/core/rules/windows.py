@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from referral_stream.core import zones
 from referral_stream.core.customer import Customer
 from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.core.policy import Policy, Trigger
-
-
-class Zone(NamedTuple):
-    """Where the customer's clock hangs. ``names`` has several entries only for an unknown zone under ``strict``."""
-
-    name: str
-    source: str  # profile | event | default
-    names: tuple[str, ...]
+from referral_stream.core.zones import Zone
 
 
 def zone_of(c: Customer, policy: Policy) -> Zone:

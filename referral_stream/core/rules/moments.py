@@ -16,7 +16,7 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.events import CHANNELS, Channel, Event
 from referral_stream.core.instants import SECOND, utc_day
 from referral_stream.core.policy import Moments, Policy, minutes_of
-from referral_stream.core.windows import Zone
+from referral_stream.core.zones import Zone
 
 Interval = tuple[int, int]
 

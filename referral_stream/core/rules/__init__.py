@@ -1,0 +1,1 @@
+"""Whether, when and how likely: functions of policy, state and instant. Nothing is written here."""

@@ -1,0 +1,97 @@
+"""Triggers: which event is an occasion to ask, and about what (semantics §3; subjects: §10, Ids)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from referral_stream.core import events as ev
+from referral_stream.core.customer import Customer
+from referral_stream.core.events import Event
+from referral_stream.core.policy import Policy
+from referral_stream.core.rules.condition_values import customer_values, event_values
+
+
+class Occasion(NamedTuple):
+    """An occasion to ask: its trigger, its subject (business key), and what the wording may use.
+
+    ``survey``: the answer to a survey is itself the trigger; ``response``: its response id, for corrections.
+    """
+
+    trigger: str
+    subject: str
+    variables: dict[str, str]
+    survey: bool = False
+    response: str | None = None
+    theme: str | None = None
+
+
+_OCCASION_TYPES = frozenset(
+    data.type
+    for data in (
+        ev.NpsResponded, ev.CsatResponded, ev.ComplimentGiven, ev.TestimonialGiven, ev.ReviewPosted, ev.TicketSolved,
+        ev.TicketRated, ev.MilestoneReached, ev.SubscriptionRenewed, ev.SubscriptionExpanded, ev.PeerMentioned,
+    )
+)  # fmt: skip
+
+
+def occasions_in(e: Event, c: Customer, now: int, policy: Policy) -> tuple[Occasion, ...]:
+    """All that this event is an occasion for: a built-in trigger first, then those the policy adds, by name.
+
+    The state ``c`` has the event folded in.
+    """
+    if e.type not in _OCCASION_TYPES and e.type not in policy.conditions:
+        return ()  # nearly all events: spare them the class patterns
+    built_in = occasion_in(e, policy)
+    found = () if built_in is None else (built_in,)
+    return found if e.type not in policy.conditions else (*found, *_own_occasions(e, c, now, policy))
+
+
+def may_open(type_: str, policy: Policy) -> frozenset[str]:
+    """The triggers that a survey answer of this type may open."""
+    built_in = {"nps.responded": "nps_promoter", "csat.responded": "positive_feedback"}
+    return frozenset((built_in[type_], *(name for name, _ in policy.conditions.get(type_, ()))))
+
+
+def _own_occasions(e: Event, c: Customer, now: int, policy: Policy) -> list[Occasion]:
+    customer, found = customer_values(c, now, policy), []
+    for name, condition in policy.conditions[e.type]:
+        subject = condition.subject_of({**event_values(e, condition.fields), **customer})
+        if subject is not None:
+            survey = isinstance(e.data, ev.NpsResponded | ev.CsatResponded)
+            response = e.data.response_id if survey else None
+            theme = getattr(e.data, "theme", None)
+            found.append(Occasion(name, subject, {}, survey=survey, response=response, theme=theme))
+    return found
+
+
+def occasion_in(e: Event, policy: Policy) -> Occasion | None:
+    """What this event is an occasion for by a built-in trigger, None for most events.
+
+    A converted referral becomes an occasion later: see the step.
+    """
+    match e.data:
+        case ev.NpsResponded(response_id=response, score=score, theme=theme) if score >= ev.PROMOTER:
+            return Occasion("nps_promoter", response, {}, survey=True, response=response, theme=theme)
+        case ev.CsatResponded(top_box=True, response_id=response, ticket_id=ticket, theme=theme):
+            return Occasion(
+                "positive_feedback", ticket or response, {"kind": "csat"}, survey=True, response=response, theme=theme
+            )
+        case ev.ComplimentGiven(reference=reference, theme=theme):
+            return Occasion("positive_feedback", reference or e.id, {"kind": "compliment"}, theme=theme)
+        case ev.TestimonialGiven(reference=reference, theme=theme):
+            return Occasion("positive_feedback", reference or e.id, {"kind": "testimonial"}, theme=theme)
+        case ev.ReviewPosted(top_box=True, url=url, theme=theme):
+            return Occasion("positive_feedback", url or e.id, {"kind": "review"}, theme=theme)
+        case ev.TicketSolved(rating="positive", ticket_id=ticket) | ev.TicketRated(rating="positive", ticket_id=ticket):
+            return Occasion("positive_feedback", ticket, {"kind": "ticket"}, theme="support")
+        case ev.MilestoneReached(milestone=key, first_success=first) if first or key in policy.milestones:
+            return Occasion("milestone", key, {"milestone": key})
+        case ev.SubscriptionRenewed(invoice_id=invoice, contract_id=contract):
+            return Occasion("renewal", invoice or contract or e.id, {})
+        case ev.SubscriptionExpanded(deal_id=deal):
+            return Occasion("expansion", deal, {"deal_id": deal})
+        case ev.PeerMentioned(peer_ref=peer, company=company, challenge=challenge):
+            said = {"peer_ref": peer, "company": company, "challenge": challenge}
+            return Occasion("peer_mentioned", peer, {name: text for name, text in said.items() if text})
+        case _:
+            return None
