@@ -16,12 +16,12 @@ from benchmarks.mix import START, customer_id, history, mix
 from benchmarks.table import Figure
 from referral_stream.collector import spare_values
 from referral_stream.contracts.adapted import Accepted
-from referral_stream.contracts.bodies import FACT_BODIES
+from referral_stream.contracts.codec import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.inbound import Boundary, adapt
 from referral_stream.contracts.log import render_line
-from referral_stream.contracts.outbound import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer, encode_customer
+from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event, UsageRecorded
 from referral_stream.core.instants import DAY, HOUR

@@ -28,9 +28,9 @@ from benchmarks.watch import Watch
 from referral_stream.clock import Clock
 from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.topics import SOURCES, TABLES, Topics
 from referral_stream.stream.apps import ROLES
 from referral_stream.stream.ingest import Ingest
-from referral_stream.stream.names import SOURCES, TABLES, Topics
 from referral_stream.stream.transport import Output, partition_of
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from benchmarks.deployment import PARTITIONS, ROOT, Deployment, Rate, Services, canonical, warm_up
 from benchmarks.mix import Sourced
-from referral_stream.stream.names import TABLES
+from referral_stream.contracts.topics import TABLES
 from referral_stream.stream.transport import Output
 
 PEERS_PYTHON = ROOT / "build" / "peers" / "bin" / "python"

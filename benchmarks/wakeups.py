@@ -27,7 +27,7 @@ from benchmarks.latency import percentile
 from benchmarks.load import Trickle, usage
 from benchmarks.mix import START, Sourced, mix, promoters
 from benchmarks.table import Figure
-from referral_stream.contracts.outbound import decode_event
+from referral_stream.contracts.codec import decode_event
 from referral_stream.contracts.state import encode_customer, encode_wakeup
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import WakeupDue

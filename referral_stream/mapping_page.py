@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import orjson
 
 from referral_stream.contracts.adapted import Accepted, Refused, Skipped
+from referral_stream.contracts.codec import encode_event
 from referral_stream.contracts.mapping import CLOUD_EVENTS, PLAIN
 from referral_stream.contracts.mapping_trial import Trial, Tried
-from referral_stream.contracts.outbound import encode_event
 
 _READERS = {
     CLOUD_EVENTS: f"a CloudEvent of a type that is not of the contract (adapter {CLOUD_EVENTS})",

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from referral_stream.audit.messages import digest
 from referral_stream.audit.policies import PolicyRuns
-from referral_stream.contracts.outbound import encode_effect
+from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision, Effect

@@ -12,8 +12,8 @@ from referral_stream.audit.messages import Decided, Misread, position, read_deci
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.policies import PolicyRuns
 from referral_stream.audit.scene import Expected, Scene
+from referral_stream.contracts.codec import arrival, decode_event, effect_key
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.outbound import arrival, decode_event, effect_key
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import UnreadableState, decode_customer, decode_wakeup
 from referral_stream.core.effects import (

@@ -11,12 +11,12 @@ from referral_stream.audit.findings import Position, Tally
 from referral_stream.audit.messages import position
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.reading import Logs, Unreadable
+from referral_stream.contracts.codec import arrival
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.outbound import arrival
 from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.topics import Topics, changelogs
 from referral_stream.core.policy import Policy
 from referral_stream.settings import Settings
-from referral_stream.stream.names import Topics, changelogs
 
 Progress = Callable[[int, int], None]
 """Is told how many records have been read, and how many there are in all, about."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from referral_stream import __version__
-from referral_stream.contracts.messages import Message, messages
+from referral_stream.contracts.catalogue import Message, messages
 from referral_stream.contracts.records import (
     CLOUD_EVENT,
     CONTENT_TYPE_HEADER,

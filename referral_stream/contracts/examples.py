@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import orjson
 
-from referral_stream.contracts.messages import Message
-from referral_stream.contracts.outbound import encode_effect
+from referral_stream.contracts.catalogue import Message
+from referral_stream.contracts.codec import encode_effect
 from referral_stream.core.effects import (
     EFFECT_TYPES,
     AskCancelled,

@@ -21,10 +21,10 @@ from referral_stream.contracts.adapted import Accepted, Adapted, Refused, Skippe
 from referral_stream.contracts.adapters import BY_NAME, Adapter, Payload, Reading, candidates
 from referral_stream.contracts.adapters.reading import text_at
 from referral_stream.contracts.adapters.surveys import scale_of
-from referral_stream.contracts.bodies import FACT_BODIES, explain, is_too_deep, json_problem
 from referral_stream.contracts.mapping import Mappings
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.themes import OTHER, THEMES, theme_of
+from referral_stream.contracts.validation import FACT_BODIES, explain, is_too_deep, json_problem
 from referral_stream.contracts.versions import LINEAGES, current_body
 from referral_stream.core import zones
 from referral_stream.core.events import (

@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from referral_stream.contracts.bodies import json_problem
 from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.records import Headers, RawRecord
+from referral_stream.contracts.validation import json_problem
 from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
 
 _FIELDS = frozenset({"topic", "timestamp", "value", "key", "headers", "partition", "offset"})

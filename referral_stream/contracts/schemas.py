@@ -14,7 +14,7 @@ import orjson
 
 from referral_stream.contracts import examples
 from referral_stream.contracts.asyncapi import asyncapi
-from referral_stream.contracts.messages import Message, messages
+from referral_stream.contracts.catalogue import Message, messages
 from referral_stream.contracts.versions import URN, unnamed_version
 from referral_stream.core.events import WITHOUT_SUBJECT, Commented
 

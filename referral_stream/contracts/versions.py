@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import BaseModel, Field, ValidationError
 
 from referral_stream.contracts.adapted import Refused
-from referral_stream.contracts.bodies import explain
+from referral_stream.contracts.validation import explain
 from referral_stream.core.events import Commented, CsatResponded, Id
 
 URN: Final = "urn:referral-stream:"

@@ -18,10 +18,10 @@ import orjson
 
 from referral_stream.contracts.adapted import Accepted, Refused, Skipped
 from referral_stream.contracts.aliases import Aliases
+from referral_stream.contracts.codec import arrival, decode_event
 from referral_stream.contracts.errors import Undecodable, UnreadableLog
 from referral_stream.contracts.inbound import Boundary, adapt
 from referral_stream.contracts.log import parse_line
-from referral_stream.contracts.outbound import arrival, decode_event
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
 from referral_stream.core.events import FACT_TYPES

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.deadletters import dead_letter
 from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.log import render_line
-from referral_stream.contracts.outbound import encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked

@@ -19,6 +19,7 @@ from referral_stream.contracts.inbound import Boundary
 from referral_stream.contracts.mapping_file import MappingProblem, read_mappings
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import newer_customer, newer_wakeup
+from referral_stream.contracts.topics import Topics
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.ledger import RedisLedger
 from referral_stream.settings import PREFIX, Settings, SettingsProblem
@@ -27,7 +28,6 @@ from referral_stream.stream.history import ledger_history
 from referral_stream.stream.ingest import Ingest, dead_letter_output
 from referral_stream.stream.known_aliases import KnownAliases
 from referral_stream.stream.ledger_agent import LedgerAgent
-from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import BatchApp, Changes, Output, WorkerConfig, create_app
 from referral_stream.stream.wakeups import Wakeups, wakeup_outputs
 

@@ -16,8 +16,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from referral_stream.contracts.codec import arrival, decode_event, effect_key, encode_effect
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.outbound import arrival, decode_event, effect_key, encode_effect
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import (
     OtherVersion,
@@ -28,6 +28,7 @@ from referral_stream.contracts.state import (
     encode_wakeup,
     wakeup_due,
 )
+from referral_stream.contracts.topics import Topics
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     AskCancelled,
@@ -46,7 +47,6 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.step import Advanced, step
 from referral_stream.stream.decoded import DecodedStates
 from referral_stream.stream.ingest import dead_letter_output, raw_record
-from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import BatchResult, NeedsOperator, Output, Read, Record
 
 logger = logging.getLogger(__name__)

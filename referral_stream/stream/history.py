@@ -9,8 +9,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from referral_stream.contracts.codec import decode_request
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.outbound import decode_request
 from referral_stream.core.caps import Operation
 from referral_stream.core.events import Event
 

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from referral_stream.clock import Clock
 from referral_stream.contracts.adapted import Accepted, Refused, Skipped
 from referral_stream.contracts.aliases import Aliases
+from referral_stream.contracts.codec import encode_event, event_headers, event_key
 from referral_stream.contracts.deadletters import Stage, attempt_of, dead_letter
 from referral_stream.contracts.inbound import Boundary, adapt
-from referral_stream.contracts.outbound import encode_event, event_headers, event_key
 from referral_stream.contracts.records import Headers, RawRecord
+from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import WITHOUT_SUBJECT, Aliased, Event
-from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import BatchResult, Output, Read, Record
 
 

@@ -16,8 +16,9 @@ from time import monotonic
 from typing import Protocol
 
 from referral_stream.clock import Clock
+from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.outbound import decode_request, encode_event, event_headers, event_key
+from referral_stream.contracts.topics import Topics
 from referral_stream.core.caps import Operation, Result
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
@@ -25,7 +26,6 @@ from referral_stream.ledger.answering import Answered, Rounds, Turn, answered, r
 from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
 from referral_stream.stream.complaints import Complaints
 from referral_stream.stream.ingest import dead_letter_output, raw_record
-from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import BatchResult, Histogram, NotOwner, Output, Read, Record
 
 logger = logging.getLogger(__name__)

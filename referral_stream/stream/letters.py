@@ -24,6 +24,15 @@ from aiokafka.errors import KafkaError
 
 from referral_stream.contracts.adapted import Accepted, Refused, Skipped
 from referral_stream.contracts.aliases import Aliases
+from referral_stream.contracts.codec import (
+    SOURCE,
+    arrival,
+    decode_event,
+    decode_request,
+    encode_event,
+    event_headers,
+    event_key,
+)
 from referral_stream.contracts.deadletters import (
     ATTEMPT_HEADER,
     PAYLOAD_OMITTED_HEADER,
@@ -37,15 +46,6 @@ from referral_stream.contracts.deadletters import (
 )
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.inbound import adapt
-from referral_stream.contracts.outbound import (
-    SOURCE,
-    arrival,
-    decode_event,
-    decode_request,
-    encode_event,
-    event_headers,
-    event_key,
-)
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import FACT_TYPES, DeadletterReplayed, Event
 from referral_stream.core.ids import derived_id

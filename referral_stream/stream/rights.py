@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from referral_stream.contracts.topics import KEPT, Topics, changelogs
 from referral_stream.stream.apps import Deployment
-from referral_stream.stream.names import KEPT, Topics, changelogs
 
 Kind: TypeAlias = Literal["topic", "group", "transactional-id"]
 Operation: TypeAlias = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]

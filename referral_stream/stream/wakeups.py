@@ -19,7 +19,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from referral_stream.contracts.outbound import encode_event, event_headers
+from referral_stream.contracts.codec import encode_event, event_headers
 from referral_stream.contracts.state import wakeup_due
 from referral_stream.core.events import Event, WakeupDue
 from referral_stream.core.ids import derived_id

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
-from referral_stream.contracts.outbound import encode_effect
+from referral_stream.contracts.codec import encode_effect
 from referral_stream.core.effects import AskCancelled, AskRequested, PolicyRef, ReasonAsked, Score
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import HOUR, MINUTE, SECOND

@@ -9,7 +9,7 @@ import pytest
 from referral_stream.audit.findings import Finding, Position, Report
 from referral_stream.audit.policies import PolicyRuns
 from referral_stream.audit.referee import confirmed
-from referral_stream.contracts.outbound import encode_event, event_headers
+from referral_stream.contracts.codec import encode_event, event_headers
 from referral_stream.core import step as core_step
 from referral_stream.core.events import AdviceAsked, DeadletterReplayed, ErasureRequested, Event, ReservationGranted
 from referral_stream.core.policy import Policy

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from referral_stream.audit.findings import Position, Report
 from referral_stream.audit.referee import look_at
 from referral_stream.audit.scene import Names
-from referral_stream.contracts.outbound import decode_request, encode_event, event_headers, event_key
+from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import Stored, decode_customer, encode_customer
+from referral_stream.contracts.topics import Topics
 from referral_stream.core.caps import Caps
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import ReservationRequested
@@ -24,7 +25,6 @@ from referral_stream.core.events import ControlPaused, ControlResumed, Data, Eve
 from referral_stream.core.ids import derived_id
 from referral_stream.core.policy import Policy
 from referral_stream.stream.decide import Decide
-from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import Output
 from referral_stream.stream.transport.partitioner import partition_of
 from tests.builders import POLICY, Told, When, _arrivals, at

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from referral_stream.contracts.outbound import decode_event, encode_effect
+from referral_stream.contracts.codec import decode_event, encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer, decode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision

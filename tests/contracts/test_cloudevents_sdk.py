@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from referral_stream.contracts.messages import Message, messages
-from referral_stream.contracts.outbound import SOURCE, effect_id, encode_effect
+from referral_stream.contracts.catalogue import Message, messages
+from referral_stream.contracts.codec import SOURCE, effect_id, encode_effect
 from referral_stream.core.effects import EFFECT_TYPES, Effect
 from referral_stream.core.events import WITHOUT_SUBJECT
 from referral_stream.core.instants import to_datetime

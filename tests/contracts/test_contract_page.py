@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from referral_stream.contracts.adapted import Accepted
+from referral_stream.contracts.codec import decode_effect, encode_effect
 from referral_stream.contracts.inbound import Boundary, adapt
-from referral_stream.contracts.outbound import decode_effect, encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.schemas import documents
 from referral_stream.contracts.themes import THEMES

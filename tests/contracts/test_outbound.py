@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.outbound import (
+from referral_stream.contracts.codec import (
     arrival,
     decode_effect,
     decode_event,
@@ -22,6 +21,7 @@ from referral_stream.contracts.outbound import (
     event_headers,
     event_key,
 )
+from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.versions import LINEAGES, current_version, dataschema
 from referral_stream.core.effects import EFFECT_TYPES, Effect, LedgerRequest
 from referral_stream.core.events import INTERNAL, TYPES, WITHOUT_SUBJECT, Event

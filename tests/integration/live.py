@@ -20,12 +20,12 @@ from uuid import uuid4
 import orjson
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from referral_stream.contracts.outbound import decode_effect
+from referral_stream.contracts.codec import decode_effect
 from referral_stream.contracts.records import Headers, RawRecord
+from referral_stream.contracts.topics import SOURCES
 from referral_stream.core.effects import AskRequested, Decision, Effect
 from referral_stream.core.events import FACT_TYPES
 from referral_stream.core.instants import parse_instant, rfc3339
-from referral_stream.stream.names import SOURCES
 from tests.services.cluster import KafkaCluster
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until

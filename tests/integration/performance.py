@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from referral_stream.contracts.outbound import decode_event
+from referral_stream.contracts.codec import decode_event
 from referral_stream.contracts.policy_file import read_policy
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer

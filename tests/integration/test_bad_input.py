@@ -10,8 +10,8 @@ import orjson
 import pytest
 from confluent_kafka import Producer
 
+from referral_stream.contracts.codec import decode_event
 from referral_stream.contracts.deadletters import failure, original
-from referral_stream.contracts.outbound import decode_event
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, HOUR, MINUTE

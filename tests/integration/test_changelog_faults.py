@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from referral_stream.contracts.outbound import encode_event, event_headers, event_key
+from referral_stream.contracts.codec import encode_event, event_headers, event_key
 from referral_stream.contracts.state import VERSION, decode_customer, decode_wakeup, encode_wakeup
 from referral_stream.core import events as ev
 from referral_stream.core.events import Event

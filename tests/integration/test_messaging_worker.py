@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from referral_stream.contracts.outbound import decode_request
+from referral_stream.contracts.codec import decode_request
 from referral_stream.contracts.state import decode_customer
 from referral_stream.core.asks import Ask
 from referral_stream.core.effects import ReservationConfirmed, ReservationReleased

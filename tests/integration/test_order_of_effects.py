@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.contracts.outbound import encode_event, event_headers, event_key
+from referral_stream.contracts.codec import encode_event, event_headers, event_key
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored, decode_customer, decode_wakeup
+from referral_stream.contracts.topics import Topics
 from referral_stream.core.instants import DAY
 from referral_stream.stream.decide import Decide
-from referral_stream.stream.names import Topics
 from tests.builders import POLICY, _arrivals, a_customer, at, nps
 from tests.integration.live import Message, Pipeline
 from tests.integration.stepping_worker import STEPS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from referral_stream.contracts.outbound import decode_event
+from referral_stream.contracts.codec import decode_event
 from referral_stream.core.effects import Decision
 from referral_stream.core.instants import SECOND
 from tests.integration.live import UNEVEN, Pipeline, facts, requested

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from confluent_kafka import Producer
 
-from referral_stream.contracts.outbound import encode_effect
+from referral_stream.contracts.codec import encode_effect
 from referral_stream.core.effects import ReservationConfirmed
 from referral_stream.core.instants import SECOND
 from referral_stream.stream.transport.config import WorkerConfig

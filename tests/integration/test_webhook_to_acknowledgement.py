@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from referral_stream.contracts.outbound import decode_request
+from referral_stream.contracts.codec import decode_request
 from referral_stream.contracts.state import decode_customer
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision, ReservationConfirmed

@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from referral_stream.contracts.outbound import decode_effect
+from referral_stream.contracts.codec import decode_effect
 from referral_stream.core.effects import AskCancelled, AskRequested, ReasonAsked
 from referral_stream.core.instants import HOUR, MINUTE, SECOND
 from referral_stream.testing import CASES, Acknowledgement, Case, Finding, Limits, Report

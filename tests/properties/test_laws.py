@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from referral_stream.contracts.outbound import decode_event, encode_effect, encode_event
+from referral_stream.contracts.codec import decode_event, encode_effect, encode_event
 from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core.customer import Customer, Stamp
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, OpportunityOpened

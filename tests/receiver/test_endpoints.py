@@ -9,6 +9,7 @@ import pytest
 from multidict import CIMultiDict
 
 from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.contracts.topics import SOURCES
 from referral_stream.receiver.endpoints import EVENTS, TOPICS, Endpoint, endpoints
 from referral_stream.receiver.signatures import Signed, Verdict
 from referral_stream.settings import (
@@ -18,7 +19,6 @@ from referral_stream.settings import (
     read_receiver_settings,
     read_settings,
 )
-from referral_stream.stream.names import SOURCES
 from tests.receiver.signing import BODY, NOW, SECRETS, SIGNERS, URL, signed_headers
 
 TOKEN = "a-token-of-our-own-0123456789"

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from referral_stream.cli import main
+from referral_stream.contracts.codec import arrival, decode_event
 from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.log import parse_line, render_line
-from referral_stream.contracts.outbound import arrival, decode_event
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored, encode_customer
 from referral_stream.core.customer import Customer

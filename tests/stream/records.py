@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from referral_stream.contracts.outbound import encode_event, event_headers, event_key
+from referral_stream.contracts.codec import encode_event, event_headers, event_key
 from referral_stream.core.events import TYPES, Event
 
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from referral_stream.contracts.state import decode_customer, decode_wakeup
+from referral_stream.contracts.topics import Topics
 from referral_stream.core import step as core_step
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, HOUR, MINUTE, parse_instant
 from referral_stream.core.policy import Holdout, Policy
 from referral_stream.stream import decide
-from referral_stream.stream.names import Topics
 from referral_stream.stream.transport import BatchResult, Output
 from tests.stream.records import Consumed, an_event, on_customer_events
 

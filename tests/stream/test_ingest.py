@@ -9,11 +9,11 @@ from pydantic import SecretStr
 
 from referral_stream.clock import Clock
 from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.topics import Topics
 from referral_stream.core.policy import Policy
 from referral_stream.settings import Settings
 from referral_stream.stream.apps import Deployment
 from referral_stream.stream.ingest import Ingest
-from referral_stream.stream.names import Topics
 from tests.stream.records import Consumed
 
 ARRIVAL = 1_781_596_800_000

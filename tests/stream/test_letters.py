@@ -11,10 +11,11 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from referral_stream.clock import Clock
+from referral_stream.contracts.codec import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.deadletters import dead_letter
-from referral_stream.contracts.outbound import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import decode_customer
+from referral_stream.contracts.topics import Topics
 from referral_stream.core import step as core_step
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, HOUR
@@ -24,7 +25,6 @@ from referral_stream.settings import Settings
 from referral_stream.stream import decide, letters, letters_page
 from referral_stream.stream.apps import Deployment
 from referral_stream.stream.letters import Filters
-from referral_stream.stream.names import Topics
 from referral_stream.stream.topic_reader import TopicReader
 from tests.stream.records import Consumed, an_event
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from referral_stream.contracts.outbound import arrival, decode_event
+from referral_stream.contracts.codec import arrival, decode_event
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import encode_wakeup
 from referral_stream.core.events import WakeupDue
