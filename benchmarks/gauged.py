@@ -21,9 +21,9 @@ import uvloop
 
 from referral_stream.clock import Clock
 from referral_stream.collector import spare_values
-from referral_stream.contracts.policy_file import read_policy
 from referral_stream.contracts.topics import TABLES
 from referral_stream.core.policy import Policy
+from referral_stream.policy_file.reading import read_policy
 from referral_stream.settings import read_settings
 from referral_stream.stream.apps import Deployment, decide_role
 from referral_stream.stream.logs import configure_logging

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from referral_stream.contracts.policy_oddities import oddities
-from referral_stream.contracts.policy_settings import NONE, Setting, settings_of
 from referral_stream.core.policy import Policy
+from referral_stream.policy_file.settings import NONE, Setting, settings_of
+from referral_stream.policy_file.warnings import oddities
 
 
 def show_policy(policy: Policy, name: str, console: Console, *, everything: bool) -> None:

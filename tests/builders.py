@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
-from referral_stream.contracts.policy_file import build_policy
 from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
@@ -29,6 +28,7 @@ from referral_stream.core.ids import command_id, opportunity_id
 from referral_stream.core.instants import DAY, from_datetime, to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
+from referral_stream.policy_file.reading import build_policy
 from referral_stream.replay.facts import Arrival, FactReplay, Happened
 
 BERLIN = "Europe/Berlin"

@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from referral_stream.cli import main
-from referral_stream.contracts.policy_file import build_policy
-from referral_stream.contracts.policy_settings import settings_of
 from referral_stream.core.policy import Policy
+from referral_stream.policy_file.reading import build_policy
+from referral_stream.policy_file.settings import settings_of
 from referral_stream.policy_page import show_policy
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from referral_stream.contracts.schemas import documents
 from referral_stream.core.events import FACT_TYPES
+from referral_stream.published.schemas import documents
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "contracts.md"
 

@@ -26,7 +26,7 @@ def policy_check(file: Path, *, show: bool) -> None:
     """
     from rich.console import Console
 
-    from referral_stream.contracts.policy_file import PolicyProblem, read_policy
+    from referral_stream.policy_file.reading import PolicyProblem, read_policy
     from referral_stream.policy_page import show_policy
 
     try:
@@ -58,9 +58,9 @@ def mapping_try(file: Path, payload: BinaryIO, topic: str, source: str | None) -
     Example:  referral-stream mapping try mappings.toml exported.json
     """
     from referral_stream.clock import Clock
-    from referral_stream.contracts.adapted import Accepted
-    from referral_stream.contracts.inbound import Boundary
-    from referral_stream.contracts.mapping_trial import try_mappings
+    from referral_stream.contracts.inbound.adapt import Boundary
+    from referral_stream.contracts.inbound.outcomes import Accepted
+    from referral_stream.contracts.mapping.trial import try_mappings
     from referral_stream.contracts.records import SOURCE_HEADER
     from referral_stream.mapping_page import trial_lines
     from referral_stream.settings import replay_email_key

@@ -47,7 +47,7 @@ def replay(
     from rich.console import Console
 
     from referral_stream.collector import spare_values
-    from referral_stream.contracts.inbound import Boundary
+    from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.replay.recorded import replay_file
     from referral_stream.replay.snapshot import read_snapshot
     from referral_stream.replay.summary import reading_progress, show_summary
@@ -108,7 +108,7 @@ def explain(
 
     from rich.console import Console
 
-    from referral_stream.contracts.inbound import Boundary
+    from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.replay import telling
     from referral_stream.replay.explain import UnknownCustomer
     from referral_stream.replay.explain import explain as explained

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from referral_stream.contracts.mapping import Mappings
+    from referral_stream.contracts.mapping.language import Mappings
     from referral_stream.core.policy import Policy
     from referral_stream.stream.apps import Deployment
 
@@ -56,8 +56,8 @@ def instant_of(text: str | None, option: str) -> int | None:
 
 
 def policy_in(file: Path | None) -> Policy:
-    from referral_stream.contracts.policy_file import PolicyProblem, read_policy
     from referral_stream.core.policy import Policy
+    from referral_stream.policy_file.reading import PolicyProblem, read_policy
 
     if file is None:
         return Policy()
@@ -84,8 +84,8 @@ def quiet_clients() -> Iterator[None]:
 
 
 def mappings_in(file: Path | None) -> Mappings:
-    from referral_stream.contracts.mapping import NONE
-    from referral_stream.contracts.mapping_file import MappingProblem, read_mappings
+    from referral_stream.contracts.mapping.language import NONE
+    from referral_stream.contracts.mapping.parsing import MappingProblem, read_mappings
 
     try:
         return NONE if file is None else read_mappings(file)

@@ -21,7 +21,7 @@ _SCHEMAS_FOLDER = click.option(
 @_SCHEMAS_FOLDER
 def schemas_write(folder: Path) -> None:
     """Write a JSON Schema per message; files of messages that are no more are removed."""
-    from referral_stream.contracts.schemas import documents
+    from referral_stream.published.schemas import documents
 
     wanted = documents()
     present = _schemas_in(folder)
@@ -42,7 +42,7 @@ def schemas_write(folder: Path) -> None:
 @_SCHEMAS_FOLDER
 def schemas_check(folder: Path) -> None:
     """Compare the files with the messages of this version; exit code 1 if they differ."""
-    from referral_stream.contracts.schemas import drift
+    from referral_stream.published.schemas import drift
 
     findings = drift(_schemas_in(folder))
     for finding in findings:
@@ -53,7 +53,7 @@ def schemas_check(folder: Path) -> None:
 
 def _schemas_in(folder: Path) -> dict[str, bytes]:
     """Path below ``folder`` → content, of what lies in the folders of the contract; beside them only what it knows."""
-    from referral_stream.contracts.schemas import documents
+    from referral_stream.published.schemas import documents
 
     wanted = documents()
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.json"))}

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.adapters.surveys import scale_of
-from referral_stream.contracts.mapping import parse_path
+from referral_stream.contracts.mapping.language import parse_path
 from referral_stream.core.suggestions import did_you_mean
 
 CUSTOMER_PATHS: Final = "customer_paths"

@@ -18,7 +18,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from referral_stream.contracts.wording import day_and_time, happening, outcome_words, why, zone_of
+from referral_stream.words.decisions import day_and_time, happening, outcome_words, why, zone_of
 
 Message: TypeAlias = Mapping[str, Any]
 """A CloudEvent of ours as parsed JSON: `type`, `time`, `subject`, `data`."""

@@ -13,10 +13,8 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from referral_stream.contracts.happenings import happened
-from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.wording import clock_words, happening, in_local_time, outcome_words, why
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, PolicyRef, ReasonAsked
 from referral_stream.core.events import INTERNAL, Event
@@ -30,6 +28,8 @@ from referral_stream.replay.facts import FactReplay, Happened
 from referral_stream.replay.outlook import Prospect, outlook
 from referral_stream.replay.reading import Counts, Progress, open_log
 from referral_stream.replay.remembered import RecordedLedger, RememberingCaps
+from referral_stream.words.decisions import clock_words, happening, in_local_time, outcome_words, why
+from referral_stream.words.events import happened
 
 Kind: TypeAlias = Literal["came in", "ignored", "opened", "decided", "asked", "cancelled"]
 

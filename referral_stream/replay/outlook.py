@@ -11,7 +11,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from referral_stream.contracts.wording import EMITTED, clock_words, happening, in_the_way
 from referral_stream.core import events as ev
 from referral_stream.core.caps import Caps
 from referral_stream.core.customer import Customer, word
@@ -25,6 +24,7 @@ from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import zone
 from referral_stream.replay.facts import Arrival, FactReplay
 from referral_stream.replay.remembered import RememberingCaps, Whom
+from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way
 
 TRIAL_STEP = 6 * HOUR
 """How far apart the instants are at which an event is tried that does not help at once: each part of each day."""

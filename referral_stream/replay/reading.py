@@ -16,11 +16,11 @@ from typing import NamedTuple, TypeAlias
 
 import orjson
 
-from referral_stream.contracts.adapted import Accepted, Refused, Skipped
-from referral_stream.contracts.aliases import Aliases
 from referral_stream.contracts.codec import arrival, decode_event
 from referral_stream.contracts.errors import Undecodable, UnreadableLog
-from referral_stream.contracts.inbound import Boundary, adapt
+from referral_stream.contracts.inbound.adapt import Boundary, adapt
+from referral_stream.contracts.inbound.aliases import Aliases
+from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored

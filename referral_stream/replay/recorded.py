@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.deadletters import dead_letter
-from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored

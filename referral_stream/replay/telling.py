@@ -7,11 +7,11 @@ from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import Any
 
-from referral_stream.contracts.wording import clock_words, happening
 from referral_stream.core.instants import rfc3339, to_datetime
 from referral_stream.core.zones import zone
 from referral_stream.replay.explain import Entry, Explanation
 from referral_stream.replay.outlook import Prospect
+from referral_stream.words.decisions import clock_words, happening
 
 _SOURCES = {"profile": "from the profile", "event": "from an event", "default": "the default"}
 _STAMP = "Wed 2026-09-16 09:30 +02:00"

@@ -12,11 +12,11 @@ from typing import Any, Final
 import faust
 
 from referral_stream.clock import Clock
-from referral_stream.contracts import mapping
-from referral_stream.contracts.aliases import Aliases
 from referral_stream.contracts.deadletters import PAYLOAD_OMITTED_HEADER
-from referral_stream.contracts.inbound import Boundary
-from referral_stream.contracts.mapping_file import MappingProblem, read_mappings
+from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.inbound.aliases import Aliases
+from referral_stream.contracts.mapping import language
+from referral_stream.contracts.mapping.parsing import MappingProblem, read_mappings
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import newer_customer, newer_wakeup
 from referral_stream.contracts.topics import Topics
@@ -68,7 +68,7 @@ class Deployment:
             adapters=s.topic_adapters,
             prefix=s.topic_prefix,
             backfill_topics=frozenset(s.backfill_topics),
-            mappings=read_mappings(s.mappings_file) if s.mappings_file else mapping.NONE,
+            mappings=read_mappings(s.mappings_file) if s.mappings_file else language.NONE,
         )
 
     def check(self) -> None:

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from referral_stream.clock import Clock
-from referral_stream.contracts.adapted import Accepted, Refused, Skipped
-from referral_stream.contracts.aliases import Aliases
 from referral_stream.contracts.codec import encode_event, event_headers, event_key
 from referral_stream.contracts.deadletters import Stage, attempt_of, dead_letter
-from referral_stream.contracts.inbound import Boundary, adapt
+from referral_stream.contracts.inbound.adapt import Boundary, adapt
+from referral_stream.contracts.inbound.aliases import Aliases
+from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import WITHOUT_SUBJECT, Aliased, Event

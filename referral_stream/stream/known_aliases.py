@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, Self
 
 from aiokafka.errors import KafkaError
 
-from referral_stream.contracts.aliases import Aliases
 from referral_stream.contracts.codec import arrival, decode_event
 from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.inbound.aliases import Aliases
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import Aliased
 from referral_stream.stream.topic_reader import TopicReader

@@ -22,8 +22,6 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from referral_stream.contracts.adapted import Accepted, Refused, Skipped
-from referral_stream.contracts.aliases import Aliases
 from referral_stream.contracts.codec import (
     SOURCE,
     arrival,
@@ -45,7 +43,9 @@ from referral_stream.contracts.deadletters import (
     replayed_headers,
 )
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.inbound import adapt
+from referral_stream.contracts.inbound.adapt import adapt
+from referral_stream.contracts.inbound.aliases import Aliases
+from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import FACT_TYPES, DeadletterReplayed, Event
 from referral_stream.core.ids import derived_id

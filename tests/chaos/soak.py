@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from referral_stream.audit.findings import Report
 from referral_stream.audit.referee import audit
-from referral_stream.contracts.policy_file import read_policy
+from referral_stream.policy_file.reading import read_policy
 from referral_stream.settings import Settings
 from tests.chaos.faults import SESSION_SECONDS, Chaos, Exit, Fault, Inflicted, Worker, crew, plan
 from tests.chaos.load import Load

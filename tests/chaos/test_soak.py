@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from referral_stream.contracts.policy_file import read_policy
 from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core.effects import AskRequested
+from referral_stream.policy_file.reading import read_policy
 from tests.chaos import table
 from tests.chaos.faults import PER_TWENTY_MINUTES, Fault, plan
 from tests.chaos.soak import SOAK_POLICY, Soaked, run

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from referral_stream.contracts.examples import EFFECTS, FACT_DATA, INTERNAL_DATA
+from referral_stream.published.examples import EFFECTS, FACT_DATA, INTERNAL_DATA
 
 __all__ = ["EFFECTS", "FACT_DATA", "INTERNAL_DATA"]

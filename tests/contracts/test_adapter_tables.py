@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.contracts.inbound import Boundary
-from referral_stream.contracts.mapping import Mappings
-from referral_stream.contracts.mapping_file import MappingProblem, build_mappings, read_mappings
+from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.mapping.language import Mappings
+from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, read_mappings
 from tests.contracts.building import KEY, accepted, only, read, sample, skipped
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from referral_stream.contracts.aliases import Aliases
+from referral_stream.contracts.inbound.aliases import Aliases
 from referral_stream.core import events as ev
 from tests.builders import fact
 

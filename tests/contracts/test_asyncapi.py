@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from referral_stream.contracts.asyncapi import CHANNELS, asyncapi
 from referral_stream.contracts.catalogue import messages
 from referral_stream.contracts.codec import event_headers
 from referral_stream.contracts.deadletters import dead_letter
-from referral_stream.contracts.schemas import documents
 from referral_stream.contracts.topics import KEPT, SOURCES
 from referral_stream.core.effects import EFFECT_TYPES
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
+from referral_stream.published.asyncapi import CHANNELS, asyncapi
+from referral_stream.published.schemas import documents
 from tests.contracts.building import NOW, cloud_event, only, read, record
 
 DOCUMENT = asyncapi()

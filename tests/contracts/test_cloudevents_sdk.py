@@ -23,7 +23,7 @@ INBOUND = tuple(message for message in messages() if message.direction == "in")
 
 def an_event(message: Message) -> Any:
     """The message's valid example as an event of the SDK."""
-    from referral_stream.contracts.examples import valid
+    from referral_stream.published.examples import valid
 
     example = valid(message)
     data = example.pop("data")

@@ -10,15 +10,15 @@ from typing import Any
 import orjson
 import pytest
 
-from referral_stream.contracts.adapted import Accepted
 from referral_stream.contracts.codec import decode_effect, encode_effect
-from referral_stream.contracts.inbound import Boundary, adapt
+from referral_stream.contracts.inbound.adapt import Boundary, adapt
+from referral_stream.contracts.inbound.outcomes import Accepted
+from referral_stream.contracts.inbound.themes import THEMES
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.schemas import documents
-from referral_stream.contracts.themes import THEMES
 from referral_stream.core.events import FACT_TYPES
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.policy import Policy
+from referral_stream.published.schemas import documents
 from tests.contracts.test_schemas import violations
 
 _TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "contract_page.py"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from referral_stream.contracts.adapters import BY_NAME, REGISTRY
 from referral_stream.contracts.adapters.reading import Reading
-from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.inbound.adapt import Boundary
 from tests.contracts.building import BOUNDARY, KEY, record
 from tests.contracts.fuzz import NASTY, Failed, Outcome, gathered, held, made, run, tried
 

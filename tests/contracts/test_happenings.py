@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from referral_stream.contracts.happenings import happened
 from referral_stream.core import events as ev
 from referral_stream.core.events import FACTS, Data
+from referral_stream.words.events import happened
 from tests.builders import fact
 from tests.contracts.examples import FACT_DATA
 

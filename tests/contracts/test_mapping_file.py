@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.contracts.mapping import NONE, parse_path
-from referral_stream.contracts.mapping_file import MappingProblem, build_mappings, read_mappings
+from referral_stream.contracts.mapping.language import NONE, parse_path
+from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, read_mappings
 
 GOOD = '[[mapping]]\nwhen = { adapter = "segment", event = "Exported" }\ntype = "goal.achieved"\ndata.goal = "g"\n'
 

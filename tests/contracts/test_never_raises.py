@@ -9,9 +9,9 @@ import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from referral_stream.contracts.adapted import Accepted, Refused, Skipped
 from referral_stream.contracts.codec import decode_event, encode_event
-from referral_stream.contracts.inbound import adapt
+from referral_stream.contracts.inbound.adapt import adapt
+from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import LATEST
 from tests.contracts.building import BOUNDARY, NOW, cloud_event, record

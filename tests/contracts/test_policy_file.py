@@ -12,11 +12,11 @@ from hypothesis import given as for_any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from referral_stream.contracts.policy_file import PolicyProblem, build_policy, read_policy
-from referral_stream.contracts.policy_settings import settings_of
 from referral_stream.core.conditions import CUSTOMER, EVENT
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.policy import Policy
+from referral_stream.policy_file.reading import PolicyProblem, build_policy, read_policy
+from referral_stream.policy_file.settings import settings_of
 
 
 def faults(given: dict[str, Any]) -> list[str]:

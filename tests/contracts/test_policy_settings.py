@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from referral_stream.contracts.policy_file import build_policy
-from referral_stream.contracts.policy_oddities import oddities
-from referral_stream.contracts.policy_settings import NONE, Setting, settings_of
 from referral_stream.core.policy import BUILT_IN, Policy
+from referral_stream.policy_file.reading import build_policy
+from referral_stream.policy_file.settings import NONE, Setting, settings_of
+from referral_stream.policy_file.warnings import oddities
 
 OWN = {"on": ["usage.recorded"], "when": 'event.data.feature == "x"', "window_hours": 24, "priority": 77}
 

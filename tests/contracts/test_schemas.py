@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
-from referral_stream.contracts.adapted import Accepted, Refused
 from referral_stream.contracts.catalogue import Message, messages
 from referral_stream.contracts.codec import decode_effect, decode_event, encode_effect, encode_event
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.examples import EFFECTS, FACT_DATA, INTERNAL_DATA, OLDER_DATA, WRONG
-from referral_stream.contracts.schemas import documents, drift
+from referral_stream.contracts.inbound.outcomes import Accepted, Refused
 from referral_stream.core.effects import EFFECT_TYPES, Effect
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
+from referral_stream.published.examples import EFFECTS, FACT_DATA, INTERNAL_DATA, OLDER_DATA, WRONG
+from referral_stream.published.schemas import documents, drift
 from tests.contracts.building import NOW, cloud_event, read
 
 FOLDER = Path(__file__).parents[2] / "schemas"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from referral_stream.contracts.themes import NEGATIONS, RULES, THEMES, theme_of
+from referral_stream.contracts.inbound.themes import NEGATIONS, RULES, THEMES, theme_of
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 import pytest
 
-from referral_stream.contracts.wording import day_and_time, happening, outcome_words, plain, why
 from referral_stream.core.effects import Outcome
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
+from referral_stream.words.decisions import day_and_time, happening, outcome_words, plain, why
 
 BERLIN = zone("Europe/Berlin")
 OPEN_TICKET = ("trouble", "ticket 4711 is open", "until_event", "ticket.solved")

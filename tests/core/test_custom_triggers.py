@@ -410,7 +410,7 @@ def test_a_policy_without_conditions_does_not_load_the_library() -> None:
         import sys
         from referral_stream.core.policy import Policy
         import referral_stream.core.step
-        from referral_stream.contracts.policy_file import build_policy
+        from referral_stream.policy_file.reading import build_policy
         build_policy({"caps": {"customer_days": 100}}).conditions
         loaded = ["cel_expr_python" in sys.modules]
         trigger = {"on": ["nps.responded"], "when": "true", "window_hours": 1}

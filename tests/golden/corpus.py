@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from referral_stream.contracts.inbound import Boundary
-from referral_stream.contracts.policy_file import read_policy
+from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.policy import Policy
+from referral_stream.policy_file.reading import read_policy
 from referral_stream.replay.recorded import replay_file
 from referral_stream.settings import replay_email_key
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from referral_stream.contracts.codec import decode_event
-from referral_stream.contracts.policy_file import read_policy
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.instants import SECOND, parse_instant, to_datetime
+from referral_stream.policy_file.reading import read_policy
 from referral_stream.replay.exact import ExactReplay
 from referral_stream.replay.facts import Arrival
 from tests.integration.live import Pipeline, Said, facts, parsed, requested

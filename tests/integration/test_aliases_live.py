@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.replay.reading import Counts, open_log

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from referral_stream.audit.findings import Report
 from referral_stream.audit.referee import audit
-from referral_stream.contracts.policy_file import read_policy
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer, encode_customer
+from referral_stream.policy_file.reading import read_policy
 from referral_stream.settings import Settings
 from tests.integration.live import Pipeline, parsed
 from tests.integration.performance import Performance

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
 from referral_stream.local.display import DecisionBoard, Message, on_screen

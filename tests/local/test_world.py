@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import orjson
 import pytest
 
-from referral_stream.contracts.adapted import Accepted
 from referral_stream.contracts.codec import encode_event
-from referral_stream.contracts.inbound import Boundary, adapt
+from referral_stream.contracts.inbound.adapt import Boundary, adapt
+from referral_stream.contracts.inbound.outcomes import Accepted
 from referral_stream.contracts.log import parse_line
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.policy import Policy

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from referral_stream.contracts.themes import OTHER, THEMES
+from referral_stream.contracts.inbound.themes import OTHER, THEMES
 from referral_stream.core.effects import AskRequested, ReasonAsked
 from referral_stream.core.events import CHANNELS, Event
 from referral_stream.core.events import TYPES as EVENT_TYPES

@@ -12,7 +12,7 @@ from zlib import crc32
 import orjson
 
 from referral_stream.contracts.codec import encode_event, event_headers, event_key
-from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import Event

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from referral_stream.cli import main
-from referral_stream.contracts.schemas import documents
+from referral_stream.published.schemas import documents
 from tests.builders import a_customer, nps, ticket_opened
 from tests.replay.logs import fact_lines, recorded_lines, rows, write
 

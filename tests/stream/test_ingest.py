@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from referral_stream.clock import Clock
-from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.policy import Policy
 from referral_stream.settings import Settings

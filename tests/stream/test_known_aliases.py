@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from referral_stream.contracts.aliases import Aliases
 from referral_stream.contracts.codec import encode_event, event_headers
+from referral_stream.contracts.inbound.aliases import Aliases
 from referral_stream.local.broker import EmbeddedBroker
 from referral_stream.stream.known_aliases import KnownAliases, read_aliases
 from referral_stream.stream.topic_reader import UnreadableTopic

@@ -13,7 +13,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from referral_stream.clock import Clock
-from referral_stream.contracts.inbound import Boundary
+from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import Event
 from referral_stream.core.instants import rfc3339

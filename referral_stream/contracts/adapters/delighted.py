@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from referral_stream.contracts.adapted import Fact, Skipped, Webhook
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -21,6 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     object_at,
     profile,
 )
+from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
 
 _SATISFACTION = {"csat": 5, "smiley": 5, "smileys": 5, "five_star": 5, "star": 5, "thumbs": 1}
 """Survey types that ask how satisfied somebody is → their scale's maximum."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from referral_stream.contracts.adapted import Skipped, Webhook
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -33,6 +32,7 @@ from referral_stream.contracts.adapters.surveys import (
     is_loyalty,
     is_reason,
 )
+from referral_stream.contracts.inbound.outcomes import Skipped, Webhook
 
 _EVENTS = frozenset({"responseCreated", "responseUpdated", "responseFinished"})
 

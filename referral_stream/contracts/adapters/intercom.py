@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from referral_stream.contracts.adapted import Fact, Skipped, Webhook
 from referral_stream.contracts.adapters.product_events import happened
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -29,6 +28,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
+from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
 
 _SCALE_MAX = 5
 _PEOPLE = ("user", "lead", "contact", "visitor")

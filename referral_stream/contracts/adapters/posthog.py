@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from referral_stream.contracts.adapted import Fact, Skipped, Webhook
 from referral_stream.contracts.adapters.product_events import MAX_FEATURE, happened
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -29,6 +28,7 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.surveys import COMMENT, NPS, Response, Scale, configured, score_of
+from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import parse_instant
 
 _NPS_MAX = 10

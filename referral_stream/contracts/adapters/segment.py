@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from referral_stream.contracts.adapted import Fact, Skipped, Webhook
 from referral_stream.contracts.adapters.product_events import MAX_FEATURE, happened
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -23,6 +22,7 @@ from referral_stream.contracts.adapters.reading import (
     profile,
     text_at,
 )
+from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
 
 _CALLS = frozenset({"track", "identify", "group", "page", "screen", "alias"})
 DITTOFEED = "DF"

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from referral_stream.contracts.adapted import Fact, Skipped, Webhook
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -25,6 +24,7 @@ from referral_stream.contracts.adapters.reading import (
     profile,
     time_at,
 )
+from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
 
 
 def recognises(payload: Payload) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from referral_stream.contracts.adapted import Skipped, Webhook
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -21,6 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
 )
 from referral_stream.contracts.adapters.surveys import IGNORE, Response, configured
+from referral_stream.contracts.inbound.outcomes import Skipped, Webhook
 
 _CALLBACKS = ("response_", "collector_", "survey_")
 

@@ -6,7 +6,6 @@ that counts. Other answers are texts, which mean a number only where the deploym
 
 from __future__ import annotations
 
-from referral_stream.contracts.adapted import Skipped, Webhook
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -22,6 +21,7 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured
+from referral_stream.contracts.inbound.outcomes import Skipped, Webhook
 
 _EVENTS = ("questionAnswered", "surveyCompleted", "surveyAnswered")
 _LABELS = frozenset({"promoter", "passive", "detractor"})

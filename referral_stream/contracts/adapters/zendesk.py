@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from referral_stream.contracts.adapted import Fact, Skipped, Webhook
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -22,6 +21,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     whole_number,
 )
+from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
 
 _PREFIX = "zen:event-type:"
 _DONE = frozenset({"SOLVED", "CLOSED"})

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from referral_stream.contracts.adapter_tables import CUSTOMER_PATHS, QUESTIONS, read_customer_paths, read_questions
 from referral_stream.contracts.adapters import BY_NAME
-from referral_stream.contracts.mapping import (
+from referral_stream.contracts.mapping.language import (
     CASTS,
     CLOUD_EVENTS,
     PLAIN,

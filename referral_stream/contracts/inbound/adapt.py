@@ -16,14 +16,14 @@ from typing import Any, Final, TypeAlias
 import orjson
 from pydantic import ValidationError
 
-from referral_stream.contracts import mapping
-from referral_stream.contracts.adapted import Accepted, Adapted, Refused, Skipped, Webhook
 from referral_stream.contracts.adapters import BY_NAME, Adapter, Payload, Reading, candidates
 from referral_stream.contracts.adapters.reading import text_at
 from referral_stream.contracts.adapters.surveys import scale_of
-from referral_stream.contracts.mapping import Mappings
+from referral_stream.contracts.inbound.outcomes import Accepted, Adapted, Refused, Skipped, Webhook
+from referral_stream.contracts.inbound.themes import OTHER, THEMES, theme_of
+from referral_stream.contracts.mapping import language
+from referral_stream.contracts.mapping.language import Mappings
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
-from referral_stream.contracts.themes import OTHER, THEMES, theme_of
 from referral_stream.contracts.validation import FACT_BODIES, explain, is_too_deep, json_problem
 from referral_stream.contracts.versions import LINEAGES, current_body
 from referral_stream.core import zones
@@ -68,7 +68,7 @@ class Boundary:
     customer_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     backfill_topics: frozenset[str] = frozenset()
-    mappings: Mappings = mapping.NONE
+    mappings: Mappings = language.NONE
     max_record_bytes: int = MAX_RECORD_BYTES
     readings: Mapping[str, Reading] = field(init=False, repr=False, compare=False)
 
@@ -80,7 +80,7 @@ class Boundary:
             for scale in scales.values():
                 scale_of(scale)
         paths = {name: adapter.customer_paths for name, adapter in BY_NAME.items()}
-        paths |= {mapping.CLOUD_EVENTS: (), mapping.PLAIN: (), **self.mappings.customer_paths, **self.customer_paths}
+        paths |= {language.CLOUD_EVENTS: (), language.PLAIN: (), **self.mappings.customer_paths, **self.customer_paths}
         questions = {**self.mappings.questions, **self.questions}
         readings = {name: Reading(self.email_key, at, questions.get(name, {})) for name, at in paths.items()}
         object.__setattr__(self, "readings", readings)
@@ -120,13 +120,13 @@ def recognised(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[str
     """
     if type(payload) is dict and "specversion" in payload:
         kind = payload.get("type")
-        return (mapping.CLOUD_EVENTS, (payload,)) if type(kind) is str and kind not in FACT_BODIES else (None, ())
+        return (language.CLOUD_EVENTS, (payload,)) if type(kind) is str and kind not in FACT_BODIES else (None, ())
     if type(payload) not in (dict, list):
         return None, ()
     found = _adapter_for(payload, record, boundary)
     if not isinstance(found, Refused):
         return found[0].name, tuple(found[1])
-    return (mapping.PLAIN, (payload,)) if type(payload) is dict and found.cause == "unrecognised" else (None, ())
+    return (language.PLAIN, (payload,)) if type(payload) is dict and found.cause == "unrecognised" else (None, ())
 
 
 def _binary_attributes(record: RawRecord) -> dict[str, Any]:
@@ -193,11 +193,11 @@ def _mapped_cloud_event(
     attributes: dict[str, Any], body: bytes | None, record: RawRecord, now: int, boundary: Boundary
 ) -> Adapted | None:
     """An event of a type that is none of ours, as the team's mappings read it; None if none of them does."""
-    if mapping.CLOUD_EVENTS not in boundary.mappings.by_adapter:
+    if language.CLOUD_EVENTS not in boundary.mappings.by_adapter:
         return None
     data = _parse(body) if body else _structured_data(attributes)
     event = {**attributes, "data": None if isinstance(data, Refused) else data}
-    rules = boundary.mappings.matching(mapping.CLOUD_EVENTS, event, _topic(record, boundary))
+    rules = boundary.mappings.matching(language.CLOUD_EVENTS, event, _topic(record, boundary))
     if not rules:
         return None
     own = Webhook(
@@ -210,18 +210,18 @@ def _mapped_cloud_event(
         traceparent=text_at(event, "traceparent"),
     )
     source = (text_at(event, "source") or _topic(record, boundary))[:MAX_ID]
-    webhook = mapping.mapped(rules, event, own, None, boundary.readings[mapping.CLOUD_EVENTS].email_hmac)
+    webhook = language.mapped(rules, event, own, None, boundary.readings[language.CLOUD_EVENTS].email_hmac)
     return _whole(webhook, source, record, now, boundary)
 
 
 def _mapped_object(body: Any, record: RawRecord, now: int, boundary: Boundary) -> Adapted | None:
     """A JSON object that nobody recognises, as the team's mappings read it; None if none of them does."""
     topic = _topic(record, boundary)
-    rules = boundary.mappings.matching(mapping.PLAIN, body, topic) if type(body) is dict else ()
+    rules = boundary.mappings.matching(language.PLAIN, body, topic) if type(body) is dict else ()
     if not rules:
         return None
     nothing = Skipped("no_customer")
-    webhook = mapping.mapped(rules, body, nothing, None, boundary.readings[mapping.PLAIN].email_hmac)
+    webhook = language.mapped(rules, body, nothing, None, boundary.readings[language.PLAIN].email_hmac)
     return _whole(webhook, topic, record, now, boundary)
 
 
@@ -267,7 +267,7 @@ def _vendor(body: dict[str, Any] | list[Any], record: RawRecord, now: int, bound
         webhook: Webhook | Skipped | Refused
         webhook = own = adapter.read(part, reading)
         if is_mapped and (rules := boundary.mappings.matching(adapter.name, part, _topic(record, boundary))):
-            webhook = mapping.mapped(rules, part, own, reading.customer(part), reading.email_hmac)
+            webhook = language.mapped(rules, part, own, reading.customer(part), reading.email_hmac)
         if isinstance(webhook, Skipped):
             skipped = skipped or webhook
             continue

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from referral_stream.contracts.adapted import Adapted
-from referral_stream.contracts.inbound import Boundary, adapt, recognised
-from referral_stream.contracts.mapping import Path, Rule
+from referral_stream.contracts.inbound.adapt import Boundary, adapt, recognised
+from referral_stream.contracts.inbound.outcomes import Adapted
+from referral_stream.contracts.mapping.language import Path, Rule
 from referral_stream.contracts.records import Headers, RawRecord
 
 

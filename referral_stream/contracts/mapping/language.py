@@ -3,7 +3,7 @@
 A rule names an adapter (whose payloads it reads), conditions, and what to take from where. The rules that match a
 payload take the place of the adapter's own reading; who it is about, its id and its time stay the adapter's where it
 finds them, unless a rule says where else to look. Applying rules is total: the answer is a value, whatever the payload.
-Reading the file: :mod:`referral_stream.contracts.mapping_file`.
+Reading the file: :mod:`referral_stream.contracts.mapping.parsing`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from msgspec.structs import replace
 
-from referral_stream.contracts.adapted import Fact, Refused, Skipped, Webhook
 from referral_stream.contracts.adapters.reading import Payload, id_at, time_at, whole_number
+from referral_stream.contracts.inbound.outcomes import Fact, Refused, Skipped, Webhook
 
 CLOUD_EVENTS: Final = "cloudevents"
 """Instead of a vendor: CloudEvents of a type that is not of the contract; paths begin at the event."""

@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from referral_stream.contracts import examples
-from referral_stream.contracts.asyncapi import asyncapi
 from referral_stream.contracts.catalogue import Message, messages
 from referral_stream.contracts.versions import URN, unnamed_version
 from referral_stream.core.events import WITHOUT_SUBJECT, Commented
+from referral_stream.published import examples
+from referral_stream.published.asyncapi import asyncapi
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ATTRIBUTES: dict[str, Any] = {

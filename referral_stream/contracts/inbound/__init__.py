@@ -1,0 +1,1 @@
+"""A record in, canonical events out: recognising vendors, reading CloudEvents, the rules of the clock."""

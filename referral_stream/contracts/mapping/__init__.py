@@ -1,0 +1,1 @@
+"""Mappings: vendors read without code, from a file (docs/mapping.md)."""

@@ -1,0 +1,1 @@
+"""What is generated from the models for others to build against: schemas, AsyncAPI, examples."""

@@ -1,0 +1,1 @@
+"""Phrases for people, as data: what happened, what was decided, and why."""
