@@ -14,7 +14,6 @@ from typing import Any
 
 from benchmarks.mix import START, customer_id, history, mix
 from benchmarks.table import Figure
-from referral_stream.collector import spare_values
 from referral_stream.contracts.codec import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.inbound.outcomes import Accepted
@@ -28,6 +27,7 @@ from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from referral_stream.replay.recorded import replay_file
+from referral_stream.runtime.gc_tuning import spare_values
 from tests.contracts.examples import FACT_DATA
 
 BOUNDARY = Boundary(email_key=b"a key for benchmarks only")

@@ -16,10 +16,10 @@ import orjson
 
 from benchmarks.mix import START, mix
 from benchmarks.table import Figure
-from referral_stream.collector import spare_values
 from referral_stream.contracts.adapters import REGISTRY
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.records import CONTENT_TYPE_HEADER, Headers, RawRecord
+from referral_stream.runtime.gc_tuning import spare_values
 from tests.contracts.building import SAMPLES
 
 BOUNDARY = Boundary(

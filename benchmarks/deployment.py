@@ -25,10 +25,10 @@ from confluent_kafka.admin import AdminClient
 
 from benchmarks.mix import START, Sourced, mix
 from benchmarks.watch import Watch
-from referral_stream.clock import Clock
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import SOURCES, TABLES, Topics
+from referral_stream.runtime.clock import Clock
 from referral_stream.stream.apps import ROLES
 from referral_stream.stream.ingest import Ingest
 from referral_stream.stream.transport import Output, partition_of

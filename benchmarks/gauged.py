@@ -19,14 +19,15 @@ from typing import Any
 import msgspec
 import uvloop
 
-from referral_stream.clock import Clock
-from referral_stream.collector import spare_values
 from referral_stream.contracts.topics import TABLES
 from referral_stream.core.policy import Policy
 from referral_stream.policy_file.reading import read_policy
-from referral_stream.settings import read_settings
-from referral_stream.stream.apps import Deployment, decide_role
-from referral_stream.stream.logs import configure_logging
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.gc_tuning import spare_values
+from referral_stream.runtime.logs import configure_logging
+from referral_stream.runtime.settings import read_settings
+from referral_stream.stream.apps import decide_role
 from referral_stream.stream.transport import BatchApp, running
 from referral_stream.stream.wakeups import Wakeups
 

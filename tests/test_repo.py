@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 import referral_stream
-from referral_stream.settings import PREFIX, read_settings
+from referral_stream.runtime.settings import PREFIX, read_settings
 from tests.services.kafka import KAFKA_VERSION
 
 _ROOT = Path(__file__).parents[1]

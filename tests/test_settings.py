@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.settings import PREFIX, SettingsProblem, read_settings
+from referral_stream.runtime.settings import PREFIX, SettingsProblem, read_settings
 
 KEY = {f"{PREFIX}EMAIL_KEY": "k" * 16}
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from referral_stream.collector import spare_values
 from referral_stream.contracts.topics import TABLES, Topics
 from referral_stream.core.policy import Policy
 from referral_stream.policy_file.reading import read_policy
-from referral_stream.settings import Settings, read_settings
+from referral_stream.runtime.gc_tuning import spare_values
+from referral_stream.runtime.settings import Settings, read_settings
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.transport import BatchResult, Record
 

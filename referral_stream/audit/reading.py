@@ -22,7 +22,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from referral_stream.contracts.records import RawRecord
-from referral_stream.settings import KafkaSettings
+from referral_stream.runtime.settings import KafkaSettings
 
 STALL_SECONDS: Final = 30.0
 """A broker that says nothing for so long can not be audited."""

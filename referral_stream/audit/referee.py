@@ -36,7 +36,7 @@ from referral_stream.audit.look import Look
 from referral_stream.audit.reading import KafkaLogs, Logs
 from referral_stream.audit.scene import Names, Progress, Scene
 from referral_stream.core.policy import Policy
-from referral_stream.settings import Settings
+from referral_stream.runtime.settings import Settings
 
 SETTLE_SECONDS: Final = 1.0
 """How long after a transaction is visible on one partition it is taken to be visible on all."""

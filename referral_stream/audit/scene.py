@@ -16,7 +16,7 @@ from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import Topics, changelogs
 from referral_stream.core.policy import Policy
-from referral_stream.settings import Settings
+from referral_stream.runtime.settings import Settings
 
 Progress = Callable[[int, int], None]
 """Is told how many records have been read, and how many there are in all, about."""

@@ -37,7 +37,7 @@ def audit(policy_files: tuple[Path, ...], *, uncommitted: bool, as_data: bool) -
     from referral_stream.audit.page import as_json, as_lines, reading_progress
     from referral_stream.audit.reading import Unreadable
     from referral_stream.audit.referee import audit as audited
-    from referral_stream.collector import spare_values
+    from referral_stream.runtime.gc_tuning import spare_values
 
     deployment = this_deployment()
     policies = (deployment.policy, *map(policy_in, policy_files))

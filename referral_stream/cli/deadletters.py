@@ -11,7 +11,7 @@ import click
 from referral_stream.cli.reading import instant_of, quiet_clients, this_deployment
 
 if TYPE_CHECKING:
-    from referral_stream.stream.letters import Filters
+    from referral_stream.ops.deadletters import Filters
 
 
 @click.group()
@@ -35,7 +35,7 @@ def _letter_filters(command: Callable[..., None]) -> Callable[..., None]:
     def filtered(
         stage: str | None, cause: str | None, topic: str | None, since: str | None, customer: str | None, **rest: object
     ) -> None:
-        from referral_stream.stream.letters import Filters
+        from referral_stream.ops.deadletters import Filters
 
         instant = instant_of(since, "--since")
         command(Filters(stage=stage, cause=cause, topic=topic, since=instant, customer=customer), **rest)
@@ -62,17 +62,18 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
 
     from rich.console import Console
 
-    from referral_stream.stream import letters, letters_page
-    from referral_stream.stream.admin import TopicsProblem
+    from referral_stream.ops import deadletters
+    from referral_stream.runtime.topics_admin import TopicsProblem
+    from referral_stream.stream import letters_page
 
     deployment = this_deployment()
 
     async def look() -> None:
-        box = await letters.read_box(deployment)
+        box = await deadletters.read_box(deployment)
         among = box.letters if everything else box.open
         selected = filters.select(among, deployment.settings.topic_prefix)
         shown = selected[:limit]
-        records = await letters.originals(deployment, shown) if payload and shown else {}
+        records = await deadletters.originals(deployment, shown) if payload and shown else {}
         if as_data:
             found = letters_page.as_json(box, selected, shown, records)
             click.echo(json.dumps(found, ensure_ascii=False, indent=2))
@@ -103,20 +104,21 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
 
     from rich.console import Console
 
-    from referral_stream.stream import letters, letters_page
-    from referral_stream.stream.admin import TopicsProblem, require_topics
+    from referral_stream.ops import deadletters
+    from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
+    from referral_stream.stream import letters_page
 
     deployment = this_deployment()
 
     async def try_again() -> bool:
-        box = await letters.read_box(deployment)
-        chosen = letters.together(filters.select(box.open, deployment.settings.topic_prefix), box)
+        box = await deadletters.read_box(deployment)
+        chosen = deadletters.together(filters.select(box.open, deployment.settings.topic_prefix), box)
         if dry_run:
             letters_page.show_box(Console(), box, chosen, chosen, {})
             return True
         await require_topics(deployment)
         with letters_page.replay_progress(Console(stderr=True), len(chosen)) as progress:
-            outcome = await letters.replay(deployment, chosen, progress)
+            outcome = await deadletters.replay(deployment, chosen, progress)
         letters_page.show_outcome(Console(), outcome)
         return not outcome.failed_again
 

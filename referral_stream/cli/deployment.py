@@ -17,7 +17,7 @@ def topics_create() -> None:
     """Create the topics that are missing; those that exist stay as they are."""
     import asyncio
 
-    from referral_stream.stream.admin import TopicsProblem, create_topics
+    from referral_stream.runtime.topics_admin import TopicsProblem, create_topics
 
     try:
         created = asyncio.run(create_topics(this_deployment()))
@@ -34,7 +34,7 @@ def topics_check() -> None:
     """Check partitions, retention and compaction of every topic; exit code 1 if something is wrong."""
     import asyncio
 
-    from referral_stream.stream.admin import TopicsProblem, check_topics
+    from referral_stream.runtime.topics_admin import TopicsProblem, check_topics
 
     try:
         findings = asyncio.run(check_topics(this_deployment()))
@@ -59,7 +59,7 @@ def topics_acls(who: str, user: str) -> None:
     \b
     Example:  referral-stream topics acls decide --user decide | sh
     """
-    from referral_stream.stream.rights import commands, rights
+    from referral_stream.ops.rights import commands, rights
 
     of = this_deployment()
     for command in commands(rights(of, who), user, ",".join(of.settings.kafka_brokers)):
@@ -74,7 +74,7 @@ def doctor() -> None:
     """
     import asyncio
 
-    from referral_stream.stream.doctor import examine
+    from referral_stream.ops.doctor import examine
 
     async def look() -> bool:
         well = True

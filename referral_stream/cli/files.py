@@ -57,13 +57,13 @@ def mapping_try(file: Path, payload: BinaryIO, topic: str, source: str | None) -
     \b
     Example:  referral-stream mapping try mappings.toml exported.json
     """
-    from referral_stream.clock import Clock
     from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.contracts.inbound.outcomes import Accepted
     from referral_stream.contracts.mapping.trial import try_mappings
     from referral_stream.contracts.records import SOURCE_HEADER
     from referral_stream.mapping_page import trial_lines
-    from referral_stream.settings import replay_email_key
+    from referral_stream.runtime.clock import Clock
+    from referral_stream.runtime.settings import replay_email_key
 
     boundary = Boundary(email_key=replay_email_key(), mappings=mappings_in(file))
     headers = () if source is None else ((SOURCE_HEADER, source.encode()),)

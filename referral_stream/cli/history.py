@@ -46,12 +46,12 @@ def replay(
     """
     from rich.console import Console
 
-    from referral_stream.collector import spare_values
     from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.replay.recorded import replay_file
     from referral_stream.replay.snapshot import read_snapshot
     from referral_stream.replay.summary import reading_progress, show_summary
-    from referral_stream.settings import replay_email_key
+    from referral_stream.runtime.gc_tuning import spare_values
+    from referral_stream.runtime.settings import replay_email_key
 
     if facts and state_file:
         raise click.UsageError("--state is for an exact replay, --facts for the other kind")
@@ -113,7 +113,7 @@ def explain(
     from referral_stream.replay.explain import UnknownCustomer
     from referral_stream.replay.explain import explain as explained
     from referral_stream.replay.summary import reading_progress
-    from referral_stream.settings import replay_email_key
+    from referral_stream.runtime.settings import replay_email_key
 
     instant, policy = instant_of(at, "--at"), policy_in(policy_file)
     boundary = Boundary(email_key=replay_email_key(), mappings=mappings_in(mappings_file))

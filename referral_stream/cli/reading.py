@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from referral_stream.contracts.mapping.language import Mappings
     from referral_stream.core.policy import Policy
-    from referral_stream.stream.apps import Deployment
+    from referral_stream.runtime.deployment import Deployment
 
 MAPPINGS = click.option(
     "--mappings", "mappings_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Mapping file."
@@ -97,9 +97,9 @@ def mappings_in(file: Path | None) -> Mappings:
 
 def this_deployment() -> Deployment:
     """Settings, policy and clock of this process; what is wrong with them ends it with exit code 2."""
-    from referral_stream.clock import Clock
-    from referral_stream.settings import SettingsProblem, read_settings
-    from referral_stream.stream.apps import Deployment
+    from referral_stream.runtime.clock import Clock
+    from referral_stream.runtime.deployment import Deployment
+    from referral_stream.runtime.settings import SettingsProblem, read_settings
 
     try:
         settings = read_settings()

@@ -35,8 +35,8 @@ def ingest_http() -> None:
     except ModuleNotFoundError as missing:
         raise click.ClickException(f"{missing.name} is missing: pip install 'referral-stream[http]'") from None
     from referral_stream.receiver.endpoints import endpoints
-    from referral_stream.settings import SettingsProblem, read_receiver_settings
-    from referral_stream.stream.logs import configure_logging
+    from referral_stream.runtime.logs import configure_logging
+    from referral_stream.runtime.settings import SettingsProblem, read_receiver_settings
 
     try:
         settings = read_receiver_settings()

@@ -21,7 +21,6 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from rich.console import Console
 
-from referral_stream.clock import Clock
 from referral_stream.contracts.log import parse_line, render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import MINUTE, to_datetime, utc_day
@@ -31,8 +30,10 @@ from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
 from referral_stream.local.display import DecisionBoard, Screen, on_screen
 from referral_stream.local.redis_server import EmbeddedRedis
 from referral_stream.local.world import CAST, HOME, demo_world
-from referral_stream.settings import TEST_EMAIL_KEY, Settings
-from referral_stream.stream.apps import Deployment, decide_role, ingest_role, ledger_role
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.settings import TEST_EMAIL_KEY, Settings
+from referral_stream.stream.apps import decide_role, ingest_role, ledger_role
 from referral_stream.stream.transport import BatchApp, running
 from referral_stream.stream.wakeups import Wakeups
 

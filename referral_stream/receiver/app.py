@@ -16,12 +16,12 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
-from referral_stream.clock import Clock
 from referral_stream.contracts.records import SOURCE_HEADER
 from referral_stream.receiver.cloud_events import WHOLE, NotAnEvent, SourceRecord, is_binary, records_of
 from referral_stream.receiver.endpoints import EVENTS, Endpoint
 from referral_stream.receiver.signatures import Signed, Verdict
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge
+from referral_stream.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.receiver.signatures import SCHEMES, Scheme, Signed, Verdict
-from referral_stream.settings import PREFIX, ReceiverSettings, SettingsProblem
+from referral_stream.runtime.settings import PREFIX, ReceiverSettings, SettingsProblem
 
 EVENTS: Final = "events"
 """What the endpoint for CloudEvents is called where topics are configured."""

@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from referral_stream.receiver.app import Limits, Receiver
 from referral_stream.receiver.endpoints import Endpoint
 from referral_stream.receiver.writer import SourceWriter, WriterProblem
-from referral_stream.settings import PREFIX, ReceiverSettings
+from referral_stream.runtime.settings import PREFIX, ReceiverSettings
 
 logger = logging.getLogger(__name__)
 _protocol_logger = logging.getLogger(f"{__name__}.http")

@@ -6,30 +6,23 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-import faust
-
-from referral_stream.clock import Clock
 from referral_stream.contracts.deadletters import PAYLOAD_OMITTED_HEADER
-from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.inbound.aliases import Aliases
-from referral_stream.contracts.mapping import language
-from referral_stream.contracts.mapping.parsing import MappingProblem, read_mappings
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import newer_customer, newer_wakeup
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.policy import Policy
-from referral_stream.ledger.ledger import RedisLedger
-from referral_stream.settings import PREFIX, Settings, SettingsProblem
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.history import ledger_history
 from referral_stream.stream.ingest import Ingest, dead_letter_output
 from referral_stream.stream.known_aliases import KnownAliases
 from referral_stream.stream.ledger_agent import LedgerAgent
-from referral_stream.stream.transport import BatchApp, Changes, Output, WorkerConfig, create_app
+from referral_stream.stream.transport import BatchApp, Changes, Output, create_app
 from referral_stream.stream.wakeups import Wakeups, wakeup_outputs
+from referral_stream.stream.worker_config import worker_config
 
 logger = logging.getLogger(__name__)
 
@@ -46,97 +39,6 @@ RIVALS_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
-    """All that the roles have in common."""
-
-    settings: Settings
-    policy: Policy
-    clock: Clock
-    fetch_wait_seconds: float = 0.25
-    """How long the broker may hold a fetch back until there is something to deliver."""
-
-    @property
-    def topics(self) -> Topics:
-        return Topics(self.settings.topic_prefix)
-
-    @property
-    def boundary(self) -> Boundary:
-        """How source topics are read. Raises ValueError, MappingProblem and OSError for settings that are of no use."""
-        s = self.settings
-        return Boundary(
-            email_key=s.email_key.get_secret_value().encode(),
-            adapters=s.topic_adapters,
-            prefix=s.topic_prefix,
-            backfill_topics=frozenset(s.backfill_topics),
-            mappings=read_mappings(s.mappings_file) if s.mappings_file else language.NONE,
-        )
-
-    def check(self) -> None:
-        """Raises SettingsProblem where a setting names a file or an adapter that can not be used."""
-        self.settings.ssl_context()
-        try:
-            _ = self.boundary
-        except MappingProblem as problem:
-            raise SettingsProblem(str(problem)) from None
-        except OSError as error:
-            raise SettingsProblem(f"{PREFIX}MAPPINGS_FILE: {error.filename}: {error.strerror}") from None
-        except ValueError as error:
-            raise SettingsProblem(f"{PREFIX}TOPIC_ADAPTERS: {error}") from None
-
-    def group(self, role: str) -> str:
-        """The consumer group of a role; also the prefix of its changelogs and transactional ids."""
-        return f"{self.settings.group_prefix}-{role}"
-
-    def client(self) -> dict[str, Any]:
-        """Connection settings, as aiokafka names them."""
-        return self.settings.kafka_client()
-
-    def ledger(self) -> RedisLedger:
-        """The ledger of this deployment; nothing is sent yet. The caller closes it."""
-        s = self.settings
-        return RedisLedger.connect(
-            s.redis_url.get_secret_value(),
-            self.policy,
-            prefix=s.group_prefix,
-            tls=s.redis_tls(),
-        )
-
-    def worker(self, role: str, **more: Any) -> WorkerConfig:
-        """The transport's settings for a role."""
-        s = self.settings
-        return WorkerConfig(
-            id=self.group(role),
-            brokers=s.kafka_brokers,
-            partitions=s.partitions,
-            store=s.store if role == "decide" else "memory",
-            datadir=self._state_folder(role),
-            fencing=s.fencing,
-            credentials=_credentials(s),
-            ssl_context=s.ssl_context(),
-            static_member=f"{s.static_member}-{role}" if s.static_member else None,
-            session_timeout_seconds=s.session_timeout_seconds,
-            fetch_wait_seconds=self.fetch_wait_seconds,
-            request_timeout_seconds=max(20.0, s.session_timeout_seconds),
-            **more,
-        )
-
-    def _state_folder(self, role: str) -> Path | None:
-        return self.settings.data_dir / role if self.settings.data_dir else None
-
-
-def _credentials(s: Settings) -> Any:
-    context = s.ssl_context()
-    if s.kafka_security.startswith("SASL"):
-        return faust.SASLCredentials(
-            username=s.kafka_username,
-            password=s.kafka_password.get_secret_value() if s.kafka_password else None,
-            mechanism=s.kafka_sasl_mechanism,
-            ssl_context=context,
-        )
-    return faust.SSLCredentials(context) if context is not None else None
-
-
-@dataclass(frozen=True, slots=True)
 class Role:
     """A role of the product, ready to be run: its app, and what the app does its work with."""
 
@@ -150,7 +52,8 @@ def ingest_role(deployment: Deployment) -> Role:
     """Source topics → ``customer-events``, once all known aliases have been read."""
     topics, clock = deployment.topics, deployment.clock
     app = create_app(
-        deployment.worker("ingest", max_record_bytes=MAX_LETTER_BYTES), on_refused=_refusal(topics, clock, "ingest")
+        worker_config(deployment, "ingest", max_record_bytes=MAX_LETTER_BYTES),
+        on_refused=_refusal(topics, clock, "ingest"),
     )
     aliases = Aliases()
     app.alongside(KnownAliases(deployment.client(), topics.customer_aliases, aliases, app.fail))
@@ -167,7 +70,7 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
     topics, clock = deployment.topics, deployment.clock
     wakeups = Wakeups() if wakeups is None else wakeups
     decide = Decide(topics, deployment.policy)
-    app = create_app(deployment.worker("decide"), on_refused=_refusal(topics, clock, "decide"))
+    app = create_app(worker_config(deployment, "decide"), on_refused=_refusal(topics, clock, "decide"))
 
     def ready(partitions: frozenset[int]) -> None:
         wakeups.drop(partitions)
@@ -201,9 +104,8 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
 def ledger_role(deployment: Deployment) -> Role:
     """``ledger-requests`` → Redis → answers on ``customer-events``."""
     topics, clock, ledger = deployment.topics, deployment.clock, deployment.ledger()
-    app = create_app(
-        deployment.worker("ledger", linger_seconds=RIVALS_SECONDS), on_refused=_refusal(topics, clock, "ledger")
-    )
+    config = worker_config(deployment, "ledger", linger_seconds=RIVALS_SECONDS)
+    app = create_app(config, on_refused=_refusal(topics, clock, "ledger"))
     agent = LedgerAgent(
         topics,
         ledger,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from referral_stream.clock import Clock
 from referral_stream.contracts.codec import encode_event, event_headers, event_key
 from referral_stream.contracts.deadletters import Stage, attempt_of, dead_letter
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
@@ -19,6 +18,7 @@ from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skippe
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import WITHOUT_SUBJECT, Aliased, Event
+from referral_stream.runtime.clock import Clock
 from referral_stream.stream.transport import BatchResult, Output, Read, Record
 
 

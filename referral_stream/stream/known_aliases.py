@@ -22,7 +22,7 @@ from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.inbound.aliases import Aliases
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import Aliased
-from referral_stream.stream.topic_reader import TopicReader
+from referral_stream.runtime.topic_log import TopicReader
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from time import monotonic
 from typing import Protocol
 
-from referral_stream.clock import Clock
 from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.topics import Topics
@@ -24,7 +23,8 @@ from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
 from referral_stream.ledger.answering import Answered, Rounds, Turn, answered, resumption, turns, unanswered
 from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
-from referral_stream.stream.complaints import Complaints
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.log_throttle import Complaints
 from referral_stream.stream.ingest import dead_letter_output, raw_record
 from referral_stream.stream.transport import BatchResult, Histogram, NotOwner, Output, Read, Record
 

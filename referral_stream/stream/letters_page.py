@@ -16,7 +16,7 @@ from rich.text import Text
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import rfc3339
-from referral_stream.stream.letters import Box, Letter, Outcome
+from referral_stream.ops.deadletters import Box, Letter, Outcome
 
 Originals = Mapping[str, RawRecord]
 """Letter id → its record, for the letters whose payload may be shown."""

@@ -10,12 +10,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
-from referral_stream.collector import spare_values
-from referral_stream.stream.admin import TopicsProblem, require_topics
-from referral_stream.stream.apps import ROLES, Deployment, Role, decide_role, ingest_role, ledger_role
-from referral_stream.stream.logs import configure_logging
+from faust.exceptions import FaustError
+from mode import Service
+
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.gc_tuning import spare_values
+from referral_stream.runtime.logs import configure_logging
+from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
+from referral_stream.stream.apps import ROLES, Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.status import Status
-from referral_stream.stream.transport import run_worker
+from referral_stream.stream.transport import TransportError, run_worker
 from referral_stream.stream.transport.connection import survive_closed_transports
 
 logger = logging.getLogger(__name__)
@@ -29,7 +33,8 @@ def run_roles(deployment: Deployment, role: str) -> int:
     What keeps it from starting is logged as one line.
     """
     settings = deployment.settings
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(settings.log_level, settings.log_format, harmless=(FaustError, TransportError))
+    Service.mundane_level = "debug"  # "Starting…" and "Stopping…" of each of an app's many parts
     if not settings.kafka_security.endswith("SSL"):  # uvloop often needs 30 s to close a TLS connection
         with suppress(ImportError):
             import uvloop  # noqa: PLC0415 (optional: not on every platform)

@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import Producer
 
 from referral_stream.audit.reading import KafkaLogs, Unreadable
-from referral_stream.settings import KafkaSettings
-from referral_stream.stream.rights import Right
+from referral_stream.ops.rights import Right
+from referral_stream.runtime.settings import KafkaSettings
 from tests.services.kafka import KafkaServer
 
 

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from referral_stream.audit.findings import Report
 from referral_stream.audit.referee import audit
 from referral_stream.policy_file.reading import read_policy
-from referral_stream.settings import Settings
+from referral_stream.runtime.settings import Settings
 from tests.chaos.faults import SESSION_SECONDS, Chaos, Exit, Fault, Inflicted, Worker, crew, plan
 from tests.chaos.load import Load
 from tests.chaos.tally import Evidence, Verdict, judge

@@ -17,7 +17,7 @@ from referral_stream.audit.referee import audit
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.policy_file.reading import read_policy
-from referral_stream.settings import Settings
+from referral_stream.runtime.settings import Settings
 from tests.integration.live import Pipeline, parsed
 from tests.integration.performance import Performance
 from tests.integration.scripted import POLICY, a_promoter

@@ -9,9 +9,9 @@ import pytest
 import redis
 from confluent_kafka import Producer
 
-from referral_stream.clock import Clock
 from referral_stream.core.instants import HOUR
-from referral_stream.stream.doctor import _versions
+from referral_stream.ops.doctor import _versions
+from referral_stream.runtime.clock import Clock
 from tests.integration.live import Pipeline
 from tests.integration.scripted import a_promoter
 from tests.services.kafka import KafkaServer

@@ -14,11 +14,11 @@ import pytest
 import redis
 
 from referral_stream.cli.deployment import topics_acls
-from referral_stream.clock import Clock
 from referral_stream.core.policy import Policy
-from referral_stream.settings import read_settings
-from referral_stream.stream.apps import Deployment
-from referral_stream.stream.rights import PRINCIPALS, REDIS_COMMANDS, WORKER_GROUP, Right, commands, rights
+from referral_stream.ops.rights import PRINCIPALS, REDIS_COMMANDS, WORKER_GROUP, Right, commands, rights
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.settings import read_settings
 from tests.integration.live import PARTITIONS, Pipeline
 from tests.integration.scripted import a_promoter
 from tests.services.kafka import KafkaServer

@@ -12,11 +12,11 @@ from typing import Any
 from aiohttp.test_utils import TestClient, TestServer
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from referral_stream.clock import Clock
 from referral_stream.receiver.app import Limits, Receiver
 from referral_stream.receiver.endpoints import endpoints
 from referral_stream.receiver.writer import SourceWriter
-from referral_stream.settings import PREFIX, read_receiver_settings
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.settings import PREFIX, read_receiver_settings
 from tests.receiver.signing import NOW, SECRETS, SIGNERS
 
 TOKEN = "a-token-of-our-own-0123456789"

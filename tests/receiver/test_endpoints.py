@@ -12,7 +12,7 @@ from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.topics import SOURCES
 from referral_stream.receiver.endpoints import EVENTS, TOPICS, Endpoint, endpoints
 from referral_stream.receiver.signatures import Signed, Verdict
-from referral_stream.settings import (
+from referral_stream.runtime.settings import (
     PREFIX,
     ReceiverSettings,
     SettingsProblem,

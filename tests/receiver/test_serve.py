@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 
 from referral_stream.local.broker import EmbeddedBroker
-from referral_stream.settings import PREFIX
+from referral_stream.runtime.settings import PREFIX
 from tests.receiver.running import JSON, make_topics, records_on, until
 from tests.receiver.signing import BODY, SECRETS, signed_headers
 from tests.services.certificates import issue_certificates

@@ -37,7 +37,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from referral_stream.stream.rights import Right
+from referral_stream.ops.rights import Right
 from tests.services.certificates import Certificates, issue_certificates
 from tests.services.process import (
     ServerProcess,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from referral_stream.clock import Clock
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.policy import Policy
-from referral_stream.settings import Settings
-from referral_stream.stream.apps import Deployment
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.settings import Settings
 from referral_stream.stream.ingest import Ingest
 from tests.stream.records import Consumed
 

@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaProducer
 from referral_stream.contracts.codec import encode_event, event_headers
 from referral_stream.contracts.inbound.aliases import Aliases
 from referral_stream.local.broker import EmbeddedBroker
+from referral_stream.runtime.topic_log import UnreadableTopic
 from referral_stream.stream.known_aliases import KnownAliases, read_aliases
-from referral_stream.stream.topic_reader import UnreadableTopic
 from tests.stream.records import an_event
 
 NOW = 1_781_596_800_000

@@ -8,13 +8,13 @@ from itertools import count
 
 import pytest
 
-from referral_stream.clock import Clock
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.caps import Operation
 from referral_stream.core.effects import ReservationConfirmed
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import RedisLedger
+from referral_stream.runtime.clock import Clock
 from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.transport import NotOwner, Output
 from tests.stream.records import Consumed

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from referral_stream.clock import Clock
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import Event
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.log_throttle import Complaints
+from referral_stream.runtime.logs import Json, Text, Unrepeated
 from referral_stream.stream import decide
-from referral_stream.stream.complaints import Complaints
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest
-from referral_stream.stream.logs import Json, Text, Unrepeated
 from referral_stream.stream.transport import Output
 from tests.stream.records import Consumed
 

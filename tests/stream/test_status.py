@@ -11,11 +11,12 @@ import pytest
 from prometheus_client import generate_latest
 from ruamel.yaml import YAML
 
-from referral_stream.clock import Clock
 from referral_stream.core.instants import SECOND
 from referral_stream.core.policy import Policy
-from referral_stream.settings import Settings
-from referral_stream.stream.apps import Deployment, Role
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.settings import Settings
+from referral_stream.stream.apps import Role
 from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.run import build
 from referral_stream.stream.status.health import STUCK_SECONDS, trouble, waiting_for

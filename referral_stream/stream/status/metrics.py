@@ -15,7 +15,8 @@ from prometheus_client.registry import Collector
 
 from referral_stream import __version__
 from referral_stream.core.instants import SECOND
-from referral_stream.stream.apps import Deployment, Role
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.stream.apps import Role
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest
 from referral_stream.stream.ledger_agent import LedgerAgent

@@ -12,8 +12,9 @@ from typing import Any, Final, Self
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from referral_stream.settings import PREFIX
-from referral_stream.stream.apps import Deployment, Role
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.settings import PREFIX
+from referral_stream.stream.apps import Role
 from referral_stream.stream.status.health import trouble, waiting_for
 from referral_stream.stream.status.metrics import registry
 from referral_stream.stream.transport import NeedsOperator, refresh_ends, vitals

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from referral_stream.contracts.topics import KEPT, Topics, changelogs
-from referral_stream.stream.apps import Deployment
+from referral_stream.runtime.deployment import Deployment
 
 Kind: TypeAlias = Literal["topic", "group", "transactional-id"]
 Operation: TypeAlias = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]

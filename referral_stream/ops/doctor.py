@@ -14,12 +14,13 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from referral_stream.clock import Clock
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.instants import SECOND
 from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable, RedisLedger
-from referral_stream.stream.admin import GroupSeen, TopicsProblem, check_topics, groups
-from referral_stream.stream.apps import ROLES, Deployment
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
+from referral_stream.stream.apps import ROLES
 from referral_stream.stream.history import partitions_of
 
 CLOCK_TOLERANCE_MS: Final = 2 * SECOND

@@ -49,12 +49,13 @@ from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skippe
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import FACT_TYPES, DeadletterReplayed, Event
 from referral_stream.core.ids import derived_id
-from referral_stream.stream.admin import TopicsProblem
-from referral_stream.stream.apps import MAX_LETTER_BYTES, Deployment
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
+from referral_stream.runtime.topics_admin import TopicsProblem
+from referral_stream.stream.apps import MAX_LETTER_BYTES
 from referral_stream.stream.decide import events_header
 from referral_stream.stream.ingest import event_outputs
 from referral_stream.stream.known_aliases import read_aliases
-from referral_stream.stream.topic_reader import TopicReader, UnreadableTopic
 from referral_stream.stream.transport import Output, partition_of
 
 FAULT: Final = "fault"

@@ -14,27 +14,28 @@ from types import TracebackType
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
-from faust.exceptions import FaustError
-from mode import Service
 
 from referral_stream.ledger import LedgerError
-from referral_stream.stream.complaints import REPEAT_SECONDS
-from referral_stream.stream.transport import TransportError
+from referral_stream.runtime.log_throttle import REPEAT_SECONDS
 
 _OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _MOST_REMEMBERED: Final = 1_000
-_SEEN_NO_RECORD: Final = (OSError, KafkaError, FaustError, LedgerError, TransportError)
+TEXT_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_SEEN_NO_RECORD: Final = (OSError, KafkaError, LedgerError)
+"""Exceptions of every process whose words quote no record; a process adds those of its own libraries."""
 
 
-def configure_logging(level: str, form: str) -> None:
-    """Events with fields on stderr. Faust's and aiokafka's chatter is left out below WARNING."""
+def configure_logging(level: str, form: str, *, harmless: tuple[type[BaseException], ...] = ()) -> None:
+    """Events with fields on stderr. Faust's and aiokafka's chatter is left out below WARNING.
+
+    ``harmless``: kinds of exceptions whose words may be logged, because they have never seen a record.
+    """
     sink = logging.StreamHandler(sys.stderr)
-    sink.setFormatter(Json() if form == "json" else Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    sink.setFormatter(Json(harmless=harmless) if form == "json" else Text(TEXT_FORMAT, harmless=harmless))
     sink.addFilter(Unrepeated("aiokafka"))
     sink.addFilter(_is_news)
     logging.basicConfig(level=level, handlers=[sink], force=True)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
-    Service.mundane_level = "debug"  # "Starting…" and "Stopping…" of each of an app's many parts
     if level != "DEBUG":
         # Faust tells every step of every service under the module name of our subclasses.
         for name in ("faust", "mode", "referral_stream.stream.transport"):
@@ -82,6 +83,10 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class _Discreet(logging.Formatter):
+    def __init__(self, form: str | None = None, *, harmless: tuple[type[BaseException], ...] = ()) -> None:
+        super().__init__(form)
+        self._harmless = (*_SEEN_NO_RECORD, *harmless)
+
     def formatException(  # noqa: N802 (logging's name)
         self,
         ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
@@ -89,7 +94,7 @@ class _Discreet(logging.Formatter):
         error = ei[1]
         lines: list[str] = []
         while error is not None:
-            words = f": {error}" if isinstance(error, _SEEN_NO_RECORD) else ""
+            words = f": {error}" if isinstance(error, self._harmless) else ""
             lines[:0] = [*traceback.format_tb(error.__traceback__), f"{type(error).__qualname__}{words}\n"]
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         return "".join(lines).rstrip()

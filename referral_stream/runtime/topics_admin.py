@@ -15,7 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 
 from referral_stream.contracts.topics import KEPT, Kept, changelogs
-from referral_stream.stream.apps import Deployment
+from referral_stream.runtime.deployment import Deployment
 
 _AT_LEAST: Final = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
 

@@ -1,0 +1,1 @@
+"""Tools for operators: doctor, rights, dead letters."""

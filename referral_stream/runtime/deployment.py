@@ -1,0 +1,72 @@
+"""A deployment: its settings, policy and clock, and the names and clients that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.mapping import language
+from referral_stream.contracts.mapping.parsing import MappingProblem, read_mappings
+from referral_stream.contracts.topics import Topics
+from referral_stream.core.policy import Policy
+from referral_stream.ledger.ledger import RedisLedger
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.settings import PREFIX, Settings, SettingsProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """All that the roles have in common."""
+
+    settings: Settings
+    policy: Policy
+    clock: Clock
+    fetch_wait_seconds: float = 0.25
+    """How long the broker may hold a fetch back until there is something to deliver."""
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.settings.topic_prefix)
+
+    @property
+    def boundary(self) -> Boundary:
+        """How source topics are read. Raises ValueError, MappingProblem and OSError for settings that are of no use."""
+        s = self.settings
+        return Boundary(
+            email_key=s.email_key.get_secret_value().encode(),
+            adapters=s.topic_adapters,
+            prefix=s.topic_prefix,
+            backfill_topics=frozenset(s.backfill_topics),
+            mappings=read_mappings(s.mappings_file) if s.mappings_file else language.NONE,
+        )
+
+    def check(self) -> None:
+        """Raises SettingsProblem where a setting names a file or an adapter that can not be used."""
+        self.settings.ssl_context()
+        try:
+            _ = self.boundary
+        except MappingProblem as problem:
+            raise SettingsProblem(str(problem)) from None
+        except OSError as error:
+            raise SettingsProblem(f"{PREFIX}MAPPINGS_FILE: {error.filename}: {error.strerror}") from None
+        except ValueError as error:
+            raise SettingsProblem(f"{PREFIX}TOPIC_ADAPTERS: {error}") from None
+
+    def group(self, role: str) -> str:
+        """The consumer group of a role; also the prefix of its changelogs and transactional ids."""
+        return f"{self.settings.group_prefix}-{role}"
+
+    def client(self) -> dict[str, Any]:
+        """Connection settings, as aiokafka names them."""
+        return self.settings.kafka_client()
+
+    def ledger(self) -> RedisLedger:
+        """The ledger of this deployment; nothing is sent yet. The caller closes it."""
+        s = self.settings
+        return RedisLedger.connect(
+            s.redis_url.get_secret_value(),
+            self.policy,
+            prefix=s.group_prefix,
+            tls=s.redis_tls(),
+        )
