@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Protocol, Self, TypeAlias
 
 import msgspec
 
@@ -15,6 +16,25 @@ HISTORICAL_HEADER = "historical"
 SOURCE_HEADER = "referral-source"
 
 
+class ClientRecord(Protocol):
+    """A consumed record as Kafka clients hand it out; a protocol, so that this room knows no client."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
 class RawRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A record as it was read: position, the record's own time (epoch ms; negative = the broker knows none), bytes."""
 
@@ -25,6 +45,19 @@ class RawRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+    @classmethod
+    def of(cls, record: ClientRecord, timestamp: int | None = None) -> Self:
+        """The record that a client consumed; ``timestamp`` takes the place of its own."""
+        return cls(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp=record.timestamp if timestamp is None else timestamp,
+            key=record.key,
+            value=record.value,
+            headers=tuple(record.headers),
+        )
 
     def header(self, name: str) -> str | None:
         """The last header of that name (any case) as text; None without one. Bytes that are not UTF-8 are replaced."""

@@ -12,7 +12,6 @@ from aiokafka.errors import KafkaError
 
 from referral_stream.contracts.records import RawRecord
 from referral_stream.stream.history import partitions_of
-from referral_stream.stream.ingest import raw_record
 
 STALL_SECONDS: Final = 30.0
 """A read that brings nothing for so long, with records still to come, has failed."""
@@ -89,4 +88,4 @@ class TopicReader:
         """What comes next, waiting a moment for it; nothing if nothing comes. Raises KafkaError."""
         wanted = self._partitions if partitions is None else partitions
         found = await self._consumer.getmany(*wanted, timeout_ms=_WAIT_MS, max_records=_MOST_RECORDS)
-        return [raw_record(record) for records in found.values() for record in records]
+        return [RawRecord.of(record) for records in found.values() for record in records]

@@ -46,7 +46,7 @@ from referral_stream.core.ids import hash64
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import Advanced, step
 from referral_stream.stream.decoded import DecodedStates
-from referral_stream.stream.ingest import dead_letter_output, raw_record
+from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.transport import BatchResult, NeedsOperator, Output, Read, Record
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class Decide:
             raise NeedsOperator(f"{error}. Run the newer one again: its states are not ours to touch") from error
         self.counts["refused_unreadable_state"] += 1
         logger.error("state_unreadable", extra={"partition": record.partition, "offset": record.offset})
-        raw = raw_record(record)
+        raw = RawRecord.of(record)
         outputs.append(dead_letter_output(self.topics, raw, f"unreadable_state: {error}", "decide", raw.timestamp))
 
     def _load(self, key: bytes, read: Read) -> Stored:
@@ -142,10 +142,10 @@ class Decide:
             now, event = _read(record)
         except Undecodable as error:
             self.counts[f"refused_{error.cause}"] += 1
-            raw = raw_record(record)
+            raw = RawRecord.of(record)
             outputs.append(dead_letter_output(self.topics, raw, str(error), "decide", max(raw.timestamp, customer.now)))
             return customer
-        if event.type == DeadletterReplayed.type and not _went_through(raw_record(record), customer):
+        if event.type == DeadletterReplayed.type and not _went_through(RawRecord.of(record), customer):
             self.counts["still_quarantined"] += 1
             logger.error("hold_stays", extra={"partition": record.partition, "offset": record.offset})
             return customer
@@ -155,7 +155,7 @@ class Decide:
             logger.exception(
                 "step_failed", extra={"type": event.type, "partition": record.partition, "offset": record.offset}
             )
-            return self._quarantine(customer, now, raw_record(record), error, outputs)
+            return self._quarantine(customer, now, RawRecord.of(record), error, outputs)
         if advanced.effects:
             self._publish(advanced, outputs)
         return advanced.customer

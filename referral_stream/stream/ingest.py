@@ -41,7 +41,7 @@ class Ingest:
         topics, aliases = self.topics, self.aliases
         outputs: list[Output] = []
         for record in records:
-            raw = raw_record(record, at(record.timestamp))
+            raw = RawRecord.of(record, at(record.timestamp))
             match adapt(raw, now, boundary):
                 case Accepted(events=events):
                     self.counts["accepted"] += 1
@@ -70,19 +70,6 @@ def event_outputs(
     if type(event.data) is Aliased and event.data.alias != event.subject:  # pydantic makes isinstance dear
         return Output(topics.customer_aliases, value, event.data.alias.encode(), headers), output
     return (output,)
-
-
-def raw_record(record: Record, timestamp: int | None = None) -> RawRecord:
-    """A consumed record as the contracts know it."""
-    return RawRecord(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp=record.timestamp if timestamp is None else timestamp,
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers),
-    )
 
 
 def dead_letter_output(topics: Topics, record: RawRecord, error: str, stage: Stage, now: int) -> Output:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.caps import Operation, Result
 from referral_stream.core.effects import ReservationRequested
@@ -25,7 +26,7 @@ from referral_stream.ledger.answering import Answered, Rounds, Turn, answered, r
 from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import Complaints
-from referral_stream.stream.ingest import dead_letter_output, raw_record
+from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.transport import BatchResult, Histogram, NotOwner, Output, Read, Record
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class LedgerAgent:
     def _decode(self, records: Iterable[Record], outputs: list[Output]) -> list[Operation]:
         operations = []
         for record in records:
-            raw = raw_record(record)
+            raw = RawRecord.of(record)
             try:
                 operations.append(decode_request(raw.value or b""))
             except Undecodable as error:

@@ -190,16 +190,7 @@ class _Kit:
     def _understood(self, record: Any) -> Iterator[Acknowledgement]:
         """The acknowledgements in a record of ``responses``, read as the pipeline reads them."""
         now = _now()
-        raw = RawRecord(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp=record.timestamp,
-            key=record.key,
-            value=record.value,
-            headers=tuple(record.headers),
-        )
-        adapted = adapt(raw, now, _BOUNDARY)
+        adapted = adapt(RawRecord.of(record), now, _BOUNDARY)
         if isinstance(adapted, Refused):
             self.unreadable.append(f"{record.partition}/{record.offset} is {adapted.cause}: {adapted.detail}")
         for event in adapted.events if isinstance(adapted, Accepted) else ():
