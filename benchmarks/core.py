@@ -26,7 +26,7 @@ from referral_stream.core.events import Event, UsageRecorded
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
-from referral_stream.replay.recorded import replay_file
+from referral_stream.replay.files import replay_file
 from referral_stream.runtime.gc_tuning import spare_values
 from tests.contracts.examples import FACT_DATA
 

@@ -29,7 +29,7 @@ from referral_stream.core.instants import DAY, from_datetime, to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from referral_stream.policy_file.reading import build_policy
-from referral_stream.replay.facts import Arrival, FactReplay, Happened
+from referral_stream.replay.virtual_run import Arrival, FactReplay, Happened
 
 BERLIN = "Europe/Berlin"
 MONDAY = date(2026, 6, 15)

@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from referral_stream.cli import main
+from referral_stream.cli.render.policy import show_policy
 from referral_stream.core.policy import Policy
 from referral_stream.policy_file.reading import build_policy
 from referral_stream.policy_file.settings import settings_of
-from referral_stream.policy_page import show_policy
 
 
 def check(folder: Path, text: str, *options: str) -> Result:

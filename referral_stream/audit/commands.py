@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 from referral_stream.audit.findings import Position, Tally
-from referral_stream.audit.messages import Cancellation, Command, Decided, Request, Settled
+from referral_stream.audit.records import Cancellation, Command, Decided, Request, Settled
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 

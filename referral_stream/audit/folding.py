@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from referral_stream.audit.messages import digest
 from referral_stream.audit.policies import PolicyRuns
+from referral_stream.audit.records import digest
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer

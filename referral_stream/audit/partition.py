@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from referral_stream.audit.commands import ASKED, WITHHELD, Granted, Reported
+from referral_stream.audit.context import Expected, Scene
 from referral_stream.audit.findings import Position
 from referral_stream.audit.folding import Fold, Made
-from referral_stream.audit.messages import Decided, Misread, position, read_decision
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.policies import PolicyRuns
-from referral_stream.audit.scene import Expected, Scene
+from referral_stream.audit.records import Decided, Misread, position, read_decision
 from referral_stream.contracts.codec import arrival, decode_event, effect_key
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord

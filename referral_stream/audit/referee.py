@@ -31,10 +31,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from referral_stream.audit.context import Names, Progress, Scene
 from referral_stream.audit.findings import Report
-from referral_stream.audit.look import Look
 from referral_stream.audit.reading import KafkaLogs, Logs
-from referral_stream.audit.scene import Names, Progress, Scene
+from referral_stream.audit.scan import Look
 from referral_stream.core.policy import Policy
 from referral_stream.runtime.settings import Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from referral_stream.cli.reading import Unusable, policy_in, this_deployment
+from referral_stream.cli.options import Unusable, policy_in, this_deployment
 
 
 @click.command()
@@ -34,9 +34,9 @@ def audit(policy_files: tuple[Path, ...], *, uncommitted: bool, as_data: bool) -
 
     from rich.console import Console
 
-    from referral_stream.audit.page import as_json, as_lines, reading_progress
     from referral_stream.audit.reading import Unreadable
     from referral_stream.audit.referee import audit as audited
+    from referral_stream.cli.render.audit import as_json, as_lines, reading_progress
     from referral_stream.runtime.gc_tuning import spare_values
 
     deployment = this_deployment()

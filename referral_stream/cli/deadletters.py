@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from referral_stream.cli.reading import instant_of, quiet_clients, this_deployment
+from referral_stream.cli.options import instant_of, quiet_clients, this_deployment
 
 if TYPE_CHECKING:
     from referral_stream.ops.deadletters import Filters
@@ -62,9 +62,9 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
 
     from rich.console import Console
 
+    from referral_stream.cli.render import deadletters as page
     from referral_stream.ops import deadletters
     from referral_stream.runtime.topics_admin import TopicsProblem
-    from referral_stream.stream import letters_page
 
     deployment = this_deployment()
 
@@ -75,10 +75,10 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
         shown = selected[:limit]
         records = await deadletters.originals(deployment, shown) if payload and shown else {}
         if as_data:
-            found = letters_page.as_json(box, selected, shown, records)
+            found = page.as_json(box, selected, shown, records)
             click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         else:
-            letters_page.show_box(Console(), box, selected, shown, records)
+            page.show_box(Console(), box, selected, shown, records)
 
     try:
         with quiet_clients():
@@ -104,9 +104,9 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
 
     from rich.console import Console
 
+    from referral_stream.cli.render import deadletters as page
     from referral_stream.ops import deadletters
     from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
-    from referral_stream.stream import letters_page
 
     deployment = this_deployment()
 
@@ -114,12 +114,12 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
         box = await deadletters.read_box(deployment)
         chosen = deadletters.together(filters.select(box.open, deployment.settings.topic_prefix), box)
         if dry_run:
-            letters_page.show_box(Console(), box, chosen, chosen, {})
+            page.show_box(Console(), box, chosen, chosen, {})
             return True
         await require_topics(deployment)
-        with letters_page.replay_progress(Console(stderr=True), len(chosen)) as progress:
+        with page.replay_progress(Console(stderr=True), len(chosen)) as progress:
             outcome = await deadletters.replay(deployment, chosen, progress)
-        letters_page.show_outcome(Console(), outcome)
+        page.show_outcome(Console(), outcome)
         return not outcome.failed_again
 
     try:

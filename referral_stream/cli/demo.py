@@ -24,7 +24,7 @@ def demo(*, keep: bool, output: Path) -> None:
     from rich.console import Console
 
     try:
-        from referral_stream.local.demo import DemoFailed, play
+        from referral_stream.demo.play import DemoFailed, play
         from referral_stream.local.errors import EmbeddedServiceError
     except ModuleNotFoundError as missing:
         raise click.ClickException(f"{missing.name} is missing: pip install 'referral-stream[demo]'") from None

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import click
 
-from referral_stream.cli.reading import Unusable, mappings_in
+from referral_stream.cli.options import Unusable, mappings_in
 
 
 @click.group("policy")
@@ -26,8 +26,8 @@ def policy_check(file: Path, *, show: bool) -> None:
     """
     from rich.console import Console
 
+    from referral_stream.cli.render.policy import show_policy
     from referral_stream.policy_file.reading import PolicyProblem, read_policy
-    from referral_stream.policy_page import show_policy
 
     try:
         policy = read_policy(file)
@@ -57,11 +57,11 @@ def mapping_try(file: Path, payload: BinaryIO, topic: str, source: str | None) -
     \b
     Example:  referral-stream mapping try mappings.toml exported.json
     """
+    from referral_stream.cli.render.mapping import trial_lines
     from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.contracts.inbound.outcomes import Accepted
     from referral_stream.contracts.mapping.trial import try_mappings
     from referral_stream.contracts.records import SOURCE_HEADER
-    from referral_stream.mapping_page import trial_lines
     from referral_stream.runtime.clock import Clock
     from referral_stream.runtime.settings import replay_email_key
 

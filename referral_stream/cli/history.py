@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from referral_stream.cli.reading import MAPPINGS, instant_of, mappings_in, policy_in, readable_log
+from referral_stream.cli.options import MAPPINGS, instant_of, mappings_in, policy_in, readable_log
 
 
 @click.command()
@@ -46,10 +46,10 @@ def replay(
     """
     from rich.console import Console
 
+    from referral_stream.cli.render.replay import reading_progress, show_summary
     from referral_stream.contracts.inbound.adapt import Boundary
-    from referral_stream.replay.recorded import replay_file
+    from referral_stream.replay.files import replay_file
     from referral_stream.replay.snapshot import read_snapshot
-    from referral_stream.replay.summary import reading_progress, show_summary
     from referral_stream.runtime.gc_tuning import spare_values
     from referral_stream.runtime.settings import replay_email_key
 
@@ -108,11 +108,11 @@ def explain(
 
     from rich.console import Console
 
+    from referral_stream.cli.render import explanation
+    from referral_stream.cli.render.replay import reading_progress
     from referral_stream.contracts.inbound.adapt import Boundary
-    from referral_stream.replay import telling
-    from referral_stream.replay.explain import UnknownCustomer
-    from referral_stream.replay.explain import explain as explained
-    from referral_stream.replay.summary import reading_progress
+    from referral_stream.explain.story import UnknownCustomer
+    from referral_stream.explain.story import explain as explained
     from referral_stream.runtime.settings import replay_email_key
 
     instant, policy = instant_of(at, "--at"), policy_in(policy_file)
@@ -123,6 +123,6 @@ def explain(
     except UnknownCustomer as unknown:
         raise click.ClickException(str(unknown)) from None
     if as_data:
-        click.echo(json.dumps(telling.as_json(story), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(explanation.as_json(story), ensure_ascii=False, indent=2))
     else:
-        click.echo(telling.as_text(story), nl=False)
+        click.echo(explanation.as_text(story), nl=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from referral_stream.cli.reading import Unusable, this_deployment
+from referral_stream.cli.options import Unusable, this_deployment
 
 
 @click.command()

@@ -25,8 +25,8 @@ from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
 from referral_stream.core.events import FACT_TYPES
-from referral_stream.replay.facts import Arrival
 from referral_stream.replay.sorting import MEMORY_BYTES, Row, in_order
+from referral_stream.replay.virtual_run import Arrival
 
 CUSTOMER_EVENTS = "customer-events"
 

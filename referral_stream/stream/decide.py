@@ -45,8 +45,8 @@ from referral_stream.core.events import DeadletterReplayed, Event
 from referral_stream.core.ids import hash64
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import Advanced, step
-from referral_stream.stream.decoded import DecodedStates
 from referral_stream.stream.ingest import dead_letter_output
+from referral_stream.stream.state_cache import DecodedStates
 from referral_stream.stream.transport import BatchResult, NeedsOperator, Output, Read, Record
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from referral_stream.audit.findings import INVARIANTS, KEPT_PER_INVARIANT, Finding, Position, Report, Tally
-from referral_stream.audit.page import SHOWN, as_json, as_lines
+from referral_stream.cli.render.audit import SHOWN, as_json, as_lines
 
 BROKEN = Report(
     findings=(Finding("command_once", "command c1 is there twice", (Position("asks", 0, 4), Position("asks", 0, 9))),),

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 from msgspec.structs import replace
 
+from referral_stream.audit.context import Names
 from referral_stream.audit.findings import Position, Report
 from referral_stream.audit.referee import look_at
-from referral_stream.audit.scene import Names
 from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import Stored, decode_customer, encode_customer

@@ -32,8 +32,8 @@ from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.events import FACT_TYPES
 from referral_stream.core.instants import SECOND, to_datetime
 from referral_stream.core.policy import Policy
-from referral_stream.replay.exact import ExactReplay
-from referral_stream.replay.facts import Arrival
+from referral_stream.replay.recorded_run import ExactReplay
+from referral_stream.replay.virtual_run import Arrival
 from tests.integration.live import Said, parsed
 from tests.integration.performance import Ask, Performance, recorded
 from tests.integration.scripted import ORACLE_POLICY

@@ -8,7 +8,7 @@ from pathlib import Path
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.policy import Policy
 from referral_stream.policy_file.reading import read_policy
-from referral_stream.replay.recorded import replay_file
+from referral_stream.replay.files import replay_file
 from referral_stream.runtime.settings import replay_email_key
 
 ROOT = Path(__file__).parent

@@ -12,8 +12,8 @@ from referral_stream.contracts.state import decode_customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.instants import SECOND, parse_instant, to_datetime
 from referral_stream.policy_file.reading import read_policy
-from referral_stream.replay.exact import ExactReplay
-from referral_stream.replay.facts import Arrival
+from referral_stream.replay.recorded_run import ExactReplay
+from referral_stream.replay.virtual_run import Arrival
 from tests.integration.live import Pipeline, Said, facts, parsed, requested
 from tests.integration.scripted import ORACLE_POLICY, SETTLED, Act, corrected_late, messages, same_person_twice, stories
 from tests.oracle.naive import decide

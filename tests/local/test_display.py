@@ -12,9 +12,9 @@ from rich.console import Console
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
-from referral_stream.local.display import DecisionBoard, Message, on_screen
-from referral_stream.local.world import CAST, START, demo_world
-from referral_stream.replay.recorded import replay_file
+from referral_stream.demo.display import DecisionBoard, Message, on_screen
+from referral_stream.demo.world import CAST, START, demo_world
+from referral_stream.replay.files import replay_file
 
 BERLIN = zone("Europe/Berlin")
 TITLES = {character.customer_id: character.title for character in CAST}

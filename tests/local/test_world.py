@@ -16,8 +16,8 @@ from referral_stream.contracts.log import parse_line
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
-from referral_stream.local.world import CAST, HOME, START, WEEK, LogRecord, demo_world
-from referral_stream.replay.recorded import Summary, replay_file
+from referral_stream.demo.world import CAST, HOME, START, WEEK, LogRecord, demo_world
+from referral_stream.replay.files import Summary, replay_file
 from tests.oracle.naive import decide
 
 Row: TypeAlias = dict[str, Any]

@@ -13,7 +13,7 @@ from referral_stream.contracts.log import parse_line
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
-from referral_stream.replay.facts import Arrival, FactReplay
+from referral_stream.replay.virtual_run import Arrival, FactReplay
 from tests.oracle.naive import decide
 
 Record = dict[str, Any]

@@ -22,7 +22,7 @@ from referral_stream.core.events import ControlPaused, ControlResumed, Data, Eve
 from referral_stream.core.ids import derived_id
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
-from referral_stream.replay.facts import Arrival, Happened
+from referral_stream.replay.virtual_run import Arrival, Happened
 
 
 @dataclass

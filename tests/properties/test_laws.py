@@ -40,8 +40,8 @@ from referral_stream.core.instants import DAY, SECOND, parse_instant, rfc3339
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import propensity
 from referral_stream.core.step import step
-from referral_stream.replay.exact import ExactReplay
-from referral_stream.replay.facts import Arrival, FactReplay, Happened
+from referral_stream.replay.recorded_run import ExactReplay
+from referral_stream.replay.virtual_run import Arrival, FactReplay, Happened
 from tests.properties.comparing import Record, arrivals, by_engine, differences
 from tests.properties.policies import POLICIES
 from tests.properties.recording import Recording

@@ -16,7 +16,7 @@ from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import Event
-from referral_stream.replay.facts import Arrival
+from referral_stream.replay.virtual_run import Arrival
 from tests.builders import POLICY, Told, _arrivals
 from tests.properties.recording import Recording
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from referral_stream.cli.render.explanation import as_json, as_text
 from referral_stream.core import events as ev
 from referral_stream.core.policy import Policy
-from referral_stream.local.world import demo_world
-from referral_stream.replay.explain import Explanation, UnknownCustomer, explain
-from referral_stream.replay.outlook import Prospect
-from referral_stream.replay.telling import as_json, as_text
+from referral_stream.demo.world import demo_world
+from referral_stream.explain.prospects import Prospect
+from referral_stream.explain.story import Explanation, UnknownCustomer, explain
 from referral_stream.words.decisions import in_the_way
 from tests.builders import (
     POLICY,

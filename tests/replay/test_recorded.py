@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from referral_stream.core.policy import Policy
+from referral_stream.replay.files import Summary, replay_file
 from referral_stream.replay.reading import BadLine, LogStartsLate, MixedLog
-from referral_stream.replay.recorded import Summary, replay_file
 from tests.builders import POLICY, a_customer, at, compliment, nps, ticket_opened, ticket_solved
 from tests.replay.logs import BOUNDARY, Row, fact_lines, recorded_lines, rows, write
 

@@ -15,8 +15,8 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored, encode_customer
 from referral_stream.core.customer import Customer
 from referral_stream.core.step import step
+from referral_stream.replay.files import replay_file
 from referral_stream.replay.reading import BadLine, LogStartsLate
-from referral_stream.replay.recorded import replay_file
 from referral_stream.replay.snapshot import read_snapshot
 from tests.builders import POLICY, a_customer, compliment, nps
 from tests.replay.logs import BOUNDARY, fact_lines, recorded_lines, rows, write

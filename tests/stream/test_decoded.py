@@ -6,7 +6,7 @@ import pytest
 
 from referral_stream.contracts.state import Stored
 from referral_stream.core.customer import Customer
-from referral_stream.stream.decoded import SHORT_BYTES, DecodedStates
+from referral_stream.stream.state_cache import SHORT_BYTES, DecodedStates
 
 ANA = Stored(1, Customer(id="ana"))
 BEN = Stored(2, Customer(id="ben"))

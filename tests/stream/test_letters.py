@@ -10,6 +10,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from referral_stream.cli.render import deadletters as page
 from referral_stream.contracts.codec import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.deadletters import dead_letter
 from referral_stream.contracts.records import Headers, RawRecord
@@ -26,7 +27,7 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import Settings
 from referral_stream.runtime.topic_log import TopicReader
-from referral_stream.stream import decide, letters_page
+from referral_stream.stream import decide
 from tests.stream.records import Consumed, an_event
 
 NOW = 1_781_596_800_000
@@ -116,7 +117,7 @@ async def test_letters_are_listed_newest_attempt_only_and_counted_by_cause(topic
     await topic.write("dead-letters", b"stray", None, ())
 
     box = await deadletters.read_box(topic.deployment)
-    told = letters_page.as_json(box, box.open, box.open, {})
+    told = page.as_json(box, box.open, box.open, {})
 
     assert told["counts"] == {"ingest": {"no_subject": 1, "undecodable": 1}}
     assert sorted((letter["offset"], letter["attempt"]) for letter in told["letters"]) == [(1, 1), (2, 2)]
@@ -151,9 +152,9 @@ async def test_payloads_and_source_keys_are_shown_only_where_asked_for(topic: To
     await topic.post(a_record({"email": "ana@example.com"}, 1), "unrecognised: nobody's", "ingest")
     box = await deadletters.read_box(topic.deployment)
 
-    without = json.dumps(letters_page.as_json(box, box.open, box.open, {}))
+    without = json.dumps(page.as_json(box, box.open, box.open, {}))
     records = await deadletters.originals(topic.deployment, box.open)
-    with_payload = json.dumps(letters_page.as_json(box, box.open, box.open, records))
+    with_payload = json.dumps(page.as_json(box, box.open, box.open, records))
 
     assert "ana@example.com" not in without
     assert "a key" not in without

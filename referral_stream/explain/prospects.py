@@ -22,8 +22,8 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.rules.gates import on_trial
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import zone
-from referral_stream.replay.facts import Arrival, FactReplay
-from referral_stream.replay.remembered import RememberingCaps, Whom
+from referral_stream.replay.recording_caps import RememberingCaps, Whom
+from referral_stream.replay.virtual_run import Arrival, FactReplay
 from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way
 
 TRIAL_STEP = 6 * HOUR

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from referral_stream.audit.context import Progress
 from referral_stream.audit.findings import INVARIANTS, Report
-from referral_stream.audit.scene import Progress
 
 SHOWN: Final = 10
 """Findings of one invariant that a terminal shows; JSON has all that were kept."""

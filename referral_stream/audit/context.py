@@ -8,9 +8,9 @@ from typing import NamedTuple, Self
 
 from referral_stream.audit.commands import Evidence
 from referral_stream.audit.findings import Position, Tally
-from referral_stream.audit.messages import position
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.reading import Logs, Unreadable
+from referral_stream.audit.records import position
 from referral_stream.contracts.codec import arrival
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord

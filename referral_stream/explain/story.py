@@ -23,11 +23,11 @@ from referral_stream.core.instants import MINUTE
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import Zone, zone
-from referral_stream.replay.exact import ExactReplay
-from referral_stream.replay.facts import FactReplay, Happened
-from referral_stream.replay.outlook import Prospect, outlook
+from referral_stream.explain.prospects import Prospect, outlook
 from referral_stream.replay.reading import Counts, Progress, open_log
-from referral_stream.replay.remembered import RecordedLedger, RememberingCaps
+from referral_stream.replay.recorded_run import ExactReplay
+from referral_stream.replay.recording_caps import RecordedLedger, RememberingCaps
+from referral_stream.replay.virtual_run import FactReplay, Happened
 from referral_stream.words.decisions import clock_words, happening, in_local_time, outcome_words, why
 from referral_stream.words.events import happened
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 from referral_stream.audit import commands as checks
+from referral_stream.audit.context import Scene
 from referral_stream.audit.findings import Position, Report
-from referral_stream.audit.messages import (
+from referral_stream.audit.partition import PartitionAudit
+from referral_stream.audit.records import (
     Cancellation,
     Command,
     Misread,
@@ -19,8 +21,6 @@ from referral_stream.audit.messages import (
     read_ask,
     read_request,
 )
-from referral_stream.audit.partition import PartitionAudit
-from referral_stream.audit.scene import Scene
 from referral_stream.contracts.records import RawRecord
 
 

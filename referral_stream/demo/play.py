@@ -26,10 +26,10 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import MINUTE, to_datetime, utc_day
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
+from referral_stream.demo.display import DecisionBoard, Screen, on_screen
+from referral_stream.demo.world import CAST, HOME, demo_world
 from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
-from referral_stream.local.display import DecisionBoard, Screen, on_screen
 from referral_stream.local.redis_server import EmbeddedRedis
-from referral_stream.local.world import CAST, HOME, demo_world
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import TEST_EMAIL_KEY, Settings

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from referral_stream.core.customer import Customer
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
-from referral_stream.replay.facts import Arrival, Happened, Witness
+from referral_stream.replay.virtual_run import Arrival, Happened, Witness
 
 
 class ExactReplay:

@@ -22,10 +22,10 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked
 from referral_stream.core.policy import Policy
-from referral_stream.replay.exact import ExactReplay
-from referral_stream.replay.facts import FactReplay, Happened
 from referral_stream.replay.reading import Counts, Progress, open_log
+from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.sorting import MEMORY_BYTES, Key, Row, in_order
+from referral_stream.replay.virtual_run import FactReplay, Happened
 
 OUTPUTS = ("decisions", "asks", "dead-letters")
 

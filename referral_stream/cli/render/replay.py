@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from referral_stream.core.policy import Policy
-from referral_stream.replay.recorded import Summary
+from referral_stream.replay.files import Summary
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import Any
 
 from referral_stream.core.instants import rfc3339, to_datetime
 from referral_stream.core.zones import zone
-from referral_stream.replay.explain import Entry, Explanation
-from referral_stream.replay.outlook import Prospect
+from referral_stream.explain.prospects import Prospect
+from referral_stream.explain.story import Entry, Explanation
 from referral_stream.words.decisions import clock_words, happening
 
 _SOURCES = {"profile": "from the profile", "event": "from an event", "default": "the default"}

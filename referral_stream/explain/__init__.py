@@ -1,0 +1,1 @@
+"""One customer, in plain words: what happened, what was decided and why, and what would change it."""
