@@ -34,6 +34,8 @@ LINK = re.compile(r"\]\(([^()\s]+)\)")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 CITED = re.compile(r"(?:\b(semantics|after|identity)\s+(?:#\s+)?)?§(\d+)")
 
+NAMED = re.compile(r'\bcontracts "([^"\n]+)"')
+
 
 @cache
 def text_of(page: str) -> str:
@@ -78,7 +80,12 @@ def sections_of(page: str) -> frozenset[str]:
 def unknown_sections(text: str, page: str) -> list[str]:
     """The sections that the text cites and no page has; ``page`` is meant where none is named."""
     cited = [(named or page, number) for named, number in CITED.findall(text)]
-    return [f"{named} §{number}" for named, number in cited if number not in sections_of(named)]
+    unknown = [f"{named} §{number}" for named, number in cited if number not in sections_of(named)]
+    headings = HEADING.findall(text_of("docs/specification/contracts.md"))
+    for name in NAMED.findall(text):
+        if not any(heading.startswith(name) for heading in headings):
+            unknown.append(f'contracts "{name}"')
+    return unknown
 
 
 @pytest.mark.parametrize("page", LETTERS)
@@ -151,6 +158,7 @@ def test_a_link_that_leads_somewhere_is_none_of_them(link: str) -> None:
         ("after §14", "after §14"),
         ("identity\n§8", "identity §8"),
         ("§12", "semantics §12"),
+        ('contracts "Messages up"', 'contracts "Messages up"'),
     ],
 )
 def test_a_section_that_does_not_exist_is_found(cited: str, found: str) -> None:
@@ -158,4 +166,4 @@ def test_a_section_that_does_not_exist_is_found(cited: str, found: str) -> None:
 
 
 def test_a_section_is_looked_for_in_the_page_that_is_named() -> None:
-    assert unknown_sections("semantics §11, after §13, identity §7, §10", "semantics") == []
+    assert unknown_sections('semantics §11, after §13, identity §7, §10; contracts "Messages out"', "semantics") == []
