@@ -82,10 +82,8 @@ def unknown_sections(text: str, page: str) -> list[str]:
     cited = [(named or page, number) for named, number in CITED.findall(text)]
     unknown = [f"{named} §{number}" for named, number in cited if number not in sections_of(named)]
     headings = HEADING.findall(text_of("docs/specification/contracts.md"))
-    for name in NAMED.findall(text):
-        if not any(heading.startswith(name) for heading in headings):
-            unknown.append(f'contracts "{name}"')
-    return unknown
+    absent = [name for name in NAMED.findall(text) if not any(heading.startswith(name) for heading in headings)]
+    return [*unknown, *(f'contracts "{name}"' for name in absent)]
 
 
 @pytest.mark.parametrize("page", LETTERS)
