@@ -40,7 +40,8 @@ def test_the_number_of_changes_is_told_in_words(tmp_path: Path, text: str, line:
 
 
 def test_show_tells_every_setting_once(tmp_path: Path) -> None:
-    lines = check(tmp_path, "", "--show").output.splitlines()[2:]
+    where, *lines = check(tmp_path, "", "--show").output.splitlines()[2:]
+    assert where == "§ and gates: docs/specification/semantics.md in the repository"
     assert [line.partition(" = ")[0] for line in lines] == [setting.key for setting in settings_of(Policy())]
 
 

@@ -11,6 +11,7 @@ TESTS = Path(__file__).parent
 ROW = re.compile(r"\| (\d+)\.(\d+) \| (.+?) \| ([^|]+) \|")
 NODE = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 MAPPED_SECTIONS = [1, 2, 3, 4, 5, 6, 8, 9, 10]
+RULE = re.compile(r'<a id="(\d+)\.(\d+)">')
 
 
 def rows() -> list[tuple[int, int, str]]:
@@ -41,3 +42,10 @@ def test_every_sentence_of_the_map_has_a_test_and_a_number() -> None:
         numbers.setdefault(section, []).append(number)
     assert list(numbers) == MAPPED_SECTIONS
     assert all(found == list(range(1, len(found) + 1)) for found in numbers.values()), numbers
+
+
+def test_the_map_has_the_numbers_of_the_specification() -> None:
+    text = (TESTS.parent / "docs" / "specification" / "semantics.md").read_text(encoding="utf-8")
+    rules = [(int(section), int(number)) for section, number in RULE.findall(text)]
+    mapped = [(section, number) for section, number, _ in rows()]
+    assert mapped == [rule for rule in rules if rule[0] in MAPPED_SECTIONS]

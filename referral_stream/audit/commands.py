@@ -1,4 +1,4 @@
-"""The checks of commands, written from the semantics (§6, §10) and from what is published: no gate of the core runs.
+"""The checks of commands, written from semantics §6 and §10, and from what is published: no gate of the core runs.
 
 Each function looks at one invariant and adds what breaks it.
 """

@@ -1,8 +1,9 @@
-"""The policy: every business number and switch as one frozen, versioned, hashable value (source: semantics.md).
+"""The policy: every business number and switch as one frozen, versioned, hashable value.
 
-Field names are the keys of ``policy.toml``. Durations carry their unit in the name. The hash is taken over the
-normalised value, so two files that say the same have the same hash, and a comment changes nothing. Every field says in
-one sentence what it decides, and where the page says so: ``referral-stream policy check --show`` prints the sentences.
+Its source is docs/specification/semantics.md; a § in a description is one of its sections. Field names are the keys of
+``policy.toml``. Durations carry their unit in the name. The hash is taken over the normalised value, so two files that
+say the same have the same hash, and a comment changes nothing. Every field says in one sentence what it decides, and
+where the page says so: ``referral-stream policy check --show`` prints the sentences.
 """
 
 from __future__ import annotations

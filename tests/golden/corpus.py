@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +15,11 @@ from referral_stream.runtime.settings import replay_email_key
 ROOT = Path(__file__).parent
 OUTPUTS = ("decisions.jsonl", "asks.jsonl", "dead-letters.jsonl")
 
+SPECIFICATION = ROOT.parents[1] / "docs" / "specification" / "semantics.md"
 SECTIONS = {
-    "§1": "Signals kept per customer",
-    "§2": "Propensity (0–100)",
-    "§3": "Triggers and windows",
-    "§4": 'Gates: "don\'t ask when"',
-    "§5": "Moments per channel",
-    "§6": "Commands",
-    "§8": "Every decision is explained",
-    "§9": "History, backfill, replay",
-    "§10": "Exact rules",
+    number: title
+    for number, title in re.findall(r"^## §(\d+) (.+)$", SPECIFICATION.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    if number not in ("0", "7", "11")
 }
 """The sections of the specification of behaviour that a log of facts can show in the outputs of the corpus."""
 

@@ -1,4 +1,4 @@
-"""Gate 12 and §5: when, and on which channel, a customer may be spoken to."""
+"""Gate 12 and semantics §5: when, and on which channel, a customer may be spoken to."""
 
 from datetime import datetime, timedelta
 

@@ -13,6 +13,9 @@ from referral_stream.core.policy import Policy
 from referral_stream.policy_file.settings import NONE, Setting, settings_of
 from referral_stream.policy_file.warnings import oddities
 
+SPECIFICATION = "docs/specification/semantics.md in the repository"
+"""Where the sections and gates that the meanings of settings name are found."""
+
 
 def show_policy(policy: Policy, name: str, console: Console, *, everything: bool) -> None:
     """Name, version and hash; the settings that differ from the default, or all; and what is odd."""
@@ -20,6 +23,8 @@ def show_policy(policy: Policy, name: str, console: Console, *, everything: bool
     changed = sum(setting.differs for setting in settings)
     _line(console, f"{name}: {policy.name}, version {policy.version}, hash {policy.hash}")
     _line(console, f"{changed or 'no'} {'setting differs' if changed == 1 else 'settings differ'} from the default")
+    if everything:
+        _line(console, f"§ and gates: {SPECIFICATION}")
     shown = [setting for setting in settings if everything or setting.differs]
     if shown:
         _settings(shown, console)
