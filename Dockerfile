@@ -7,6 +7,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY referral_stream/__init__.py referral_stream/
 RUN /opt/referral-stream/bin/pip install --constraint constraints.txt '.[rocksdb,triggers,uvloop]'
 COPY referral_stream referral_stream
+COPY faust-batches/src faust-batches/src
 RUN /opt/referral-stream/bin/pip install --no-deps --force-reinstall .
 
 FROM python:3.11.14-slim-bookworm

@@ -15,6 +15,7 @@ from statistics import median
 from time import monotonic
 from typing import NamedTuple
 
+from faust_batches import Output
 from rich.console import Console
 
 from benchmarks import core, decode, latency, recovery, wakeups
@@ -22,7 +23,6 @@ from benchmarks.deployment import Rate, Services, canonical
 from benchmarks.hops import OTHERS, OURS, PEERS_PYTHON, Engine, both_hops, decide_hop, in_turns, ingest_hop
 from benchmarks.mix import Sourced, mix
 from benchmarks.table import Figure, markdown, number, save, show
-from referral_stream.stream.transport import Output
 from tests.services.kafka import KafkaServer
 from tests.services.redis import RedisServer
 

@@ -16,8 +16,8 @@ from benchmarks.mix import START, customer_id, history, mix
 from benchmarks.table import Figure
 from referral_stream.contracts.codec import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.outcomes import Accepted
 from referral_stream.contracts.log import render_line
+from referral_stream.contracts.outcomes import Accepted
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.contracts.validation import FACT_BODIES

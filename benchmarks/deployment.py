@@ -22,6 +22,7 @@ from typing import NamedTuple, Self
 import orjson
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
+from faust_batches import Output, partition_of
 
 from benchmarks.mix import START, Sourced, mix
 from benchmarks.watch import Watch
@@ -31,7 +32,6 @@ from referral_stream.contracts.topics import SOURCES, TABLES, Topics
 from referral_stream.runtime.clock import Clock
 from referral_stream.stream.apps import ROLES
 from referral_stream.stream.ingest import Ingest
-from referral_stream.stream.transport import Output, partition_of
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until
 

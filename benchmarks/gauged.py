@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 import uvloop
+from faust_batches import BatchApp, running
 
 from referral_stream.contracts.topics import TABLES
 from referral_stream.core.policy import Policy
@@ -28,7 +29,6 @@ from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.logs import configure_logging
 from referral_stream.runtime.settings import read_settings
 from referral_stream.stream.apps import decide_role
-from referral_stream.stream.transport import BatchApp, running
 from referral_stream.stream.wakeups import Wakeups
 
 TURN_SECONDS = 0.005

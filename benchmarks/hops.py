@@ -13,10 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from faust_batches import Output
+
 from benchmarks.deployment import PARTITIONS, ROOT, Deployment, Rate, Services, canonical, warm_up
 from benchmarks.mix import Sourced
 from referral_stream.contracts.topics import TABLES
-from referral_stream.stream.transport import Output
 
 PEERS_PYTHON = ROOT / "build" / "peers" / "bin" / "python"
 """Where Quix Streams is installed, by `make bench`."""

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from confluent_kafka import Message, TopicPartition
+from faust_batches import Output
 
 from benchmarks.deployment import Deployment, Services, warm_up
 from benchmarks.load import Trickle, in_turn, usage
 from benchmarks.mix import Sourced, promoters
 from benchmarks.table import Figure
-from referral_stream.stream.transport import Output
 
 CUSTOMERS = 20_000
 ASKS_PER_SECOND = 50

@@ -9,11 +9,11 @@ from typing import Any, Self
 
 import orjson
 from confluent_kafka import Producer
+from faust_batches import Output
 
 from benchmarks.deployment import Deployment
 from benchmarks.mix import START, customer_id
 from referral_stream.core.instants import rfc3339
-from referral_stream.stream.transport import Output
 
 STEP_SECONDS = 0.001
 

@@ -23,17 +23,8 @@ from uuid import uuid4
 import uvloop
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from faust_batches import BatchApp, BatchResult, Output, Read, Record, WorkerConfig, create_app, running
 
-from referral_stream.stream.transport import (
-    BatchApp,
-    BatchResult,
-    Output,
-    Read,
-    Record,
-    WorkerConfig,
-    create_app,
-    running,
-)
 from tests.services.kafka import KafkaServer
 
 PARTITIONS = 4

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from faust_batches import partition_of
 
 from benchmarks.deployment import Deployment, Services, canonical, writing
 from benchmarks.gauged import Reading, readings
@@ -34,7 +35,6 @@ from referral_stream.core.events import WakeupDue
 from referral_stream.core.instants import DAY, MINUTE, SECOND
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
-from referral_stream.stream.transport import partition_of
 from referral_stream.stream.wakeups import Wakeups
 from tests.services.process import wait_until
 

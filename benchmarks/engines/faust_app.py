@@ -6,11 +6,11 @@ import sys
 from typing import Any
 
 import faust
+from faust_batches import BatchResult
 
 from benchmarks.engines.job import COMMIT_SECONDS, LINGER_SECONDS, PRODUCE_BATCH_BYTES, SESSION_SECONDS, Job
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import TABLES
-from referral_stream.stream.transport import BatchResult
 
 RAW: dict[str, Any] = {"key_type": bytes, "value_type": bytes, "value_serializer": "raw", "key_serializer": "raw"}
 

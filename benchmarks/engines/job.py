@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from faust_batches import BatchResult, Record
+
 from referral_stream.contracts.topics import TABLES, Topics
 from referral_stream.core.policy import Policy
 from referral_stream.policy_file.reading import read_policy
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.settings import Settings, read_settings
 from referral_stream.stream.decide import Decide
-from referral_stream.stream.transport import BatchResult, Record
 
 MAX_RECORDS = 1_000
 """In one batch, as ours."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from faust_batches import Output
 from quixstreams import Application, State, message_context
 from quixstreams.models import Serializer
 
 from benchmarks.engines.job import COMMIT_SECONDS, LINGER_SECONDS, SESSION_SECONDS, Job, read_job
 from referral_stream.contracts.records import RawRecord
-from referral_stream.stream.transport import Output
 
 
 class OutputValue(Serializer):

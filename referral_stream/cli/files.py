@@ -59,8 +59,8 @@ def mapping_try(file: Path, payload: BinaryIO, topic: str, source: str | None) -
     """
     from referral_stream.cli.render.mapping import trial_lines
     from referral_stream.contracts.inbound.adapt import Boundary
-    from referral_stream.contracts.inbound.outcomes import Accepted
-    from referral_stream.contracts.mapping.trial import try_mappings
+    from referral_stream.contracts.inbound.trial import try_mappings
+    from referral_stream.contracts.outcomes import Accepted
     from referral_stream.contracts.records import SOURCE_HEADER
     from referral_stream.runtime.clock import Clock
     from referral_stream.runtime.settings import replay_email_key

@@ -18,7 +18,7 @@ import orjson
 from pydantic import ValidationError
 
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.inbound.outcomes import Refused
+from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.records import HISTORICAL_HEADER, NOW_HEADER, Headers
 from referral_stream.contracts.validation import EVENT_BODIES, explain, is_too_deep, json_problem, validators
 from referral_stream.contracts.versions import LINEAGES, current_body, dataschema_to_write

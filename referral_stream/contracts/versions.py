@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BaseModel, Field, ValidationError
 
-from referral_stream.contracts.inbound.outcomes import Refused
+from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.validation import explain
 from referral_stream.core.events import Commented, CsatResponded, Id
 

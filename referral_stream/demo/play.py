@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from faust_batches import BatchApp, running
 from rich.console import Console
 
 from referral_stream.contracts.log import parse_line, render_line
@@ -34,7 +35,6 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import TEST_EMAIL_KEY, Settings
 from referral_stream.stream.apps import decide_role, ingest_role, ledger_role
-from referral_stream.stream.transport import BatchApp, running
 from referral_stream.stream.wakeups import Wakeups
 
 REST_LOOKS: Final = 3

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from faust_batches import Output, partition_of
 
 from referral_stream.contracts.codec import (
     SOURCE,
@@ -45,7 +46,7 @@ from referral_stream.contracts.deadletters import (
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.inbound.adapt import adapt
 from referral_stream.contracts.inbound.aliases import Aliases
-from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skipped
+from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import FACT_TYPES, DeadletterReplayed, Event
 from referral_stream.core.ids import derived_id
@@ -56,7 +57,6 @@ from referral_stream.stream.apps import MAX_LETTER_BYTES
 from referral_stream.stream.decide import events_header
 from referral_stream.stream.ingest import event_outputs
 from referral_stream.stream.known_aliases import read_aliases
-from referral_stream.stream.transport import Output, partition_of
 
 FAULT: Final = "fault"
 """The cause of letters that are not the record's doing, but ours."""

@@ -20,8 +20,8 @@ from referral_stream.contracts.codec import arrival, decode_event
 from referral_stream.contracts.errors import Undecodable, UnreadableLog
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.inbound.aliases import Aliases
-from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.log import parse_line
+from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
 from referral_stream.core.events import FACT_TYPES

@@ -38,7 +38,7 @@ def configure_logging(level: str, form: str, *, harmless: tuple[type[BaseExcepti
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     if level != "DEBUG":
         # Faust tells every step of every service under the module name of our subclasses.
-        for name in ("faust", "mode", "referral_stream.stream.transport"):
+        for name in ("faust", "mode", "faust_batches"):
             logging.getLogger(name).setLevel(logging.WARNING)
         logging.disable(logging.DEBUG)  # Faust builds debug records for every message before it drops them
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from faust_batches import BatchApp, Changes, Output, create_app
+
 from referral_stream.contracts.deadletters import PAYLOAD_OMITTED_HEADER
 from referral_stream.contracts.inbound.aliases import Aliases
 from referral_stream.contracts.records import RawRecord
@@ -20,7 +22,6 @@ from referral_stream.stream.history import ledger_history
 from referral_stream.stream.ingest import Ingest, dead_letter_output
 from referral_stream.stream.known_aliases import KnownAliases
 from referral_stream.stream.ledger_agent import LedgerAgent
-from referral_stream.stream.transport import BatchApp, Changes, Output, create_app
 from referral_stream.stream.wakeups import Wakeups, wakeup_outputs
 from referral_stream.stream.worker_config import worker_config
 

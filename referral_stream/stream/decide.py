@@ -16,6 +16,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from faust_batches import BatchResult, NeedsOperator, Output, Read, Record
+
 from referral_stream.contracts.codec import arrival, decode_event, effect_key, encode_effect
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import Headers, RawRecord
@@ -47,7 +49,6 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.step import Advanced, step
 from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.state_cache import DecodedStates
-from referral_stream.stream.transport import BatchResult, NeedsOperator, Output, Read, Record
 
 logger = logging.getLogger(__name__)
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from faust_batches import BatchResult, Output, Read, Record
+
 from referral_stream.contracts.codec import encode_event, event_headers, event_key
 from referral_stream.contracts.deadletters import Stage, attempt_of, dead_letter
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.inbound.aliases import Aliases
-from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skipped
+from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import WITHOUT_SUBJECT, Aliased, Event
 from referral_stream.runtime.clock import Clock
-from referral_stream.stream.transport import BatchResult, Output, Read, Record
 
 
 class Ingest:

@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from time import monotonic
 from typing import Protocol
 
+from faust_batches import BatchResult, Histogram, NotOwner, Output, Read, Record
+
 from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
@@ -27,7 +29,6 @@ from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import Complaints
 from referral_stream.stream.ingest import dead_letter_output
-from referral_stream.stream.transport import BatchResult, Histogram, NotOwner, Output, Read, Record
 
 logger = logging.getLogger(__name__)
 

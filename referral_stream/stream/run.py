@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Final
 
 from faust.exceptions import FaustError
+from faust_batches import TransportError, run_worker
+from faust_batches.uvloop_patch import survive_closed_transports
 from mode import Service
 
 from referral_stream.runtime.deployment import Deployment
@@ -19,8 +21,6 @@ from referral_stream.runtime.logs import configure_logging
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 from referral_stream.stream.apps import ROLES, Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.status import Status
-from referral_stream.stream.transport import TransportError, run_worker
-from referral_stream.stream.transport.connection import survive_closed_transports
 
 logger = logging.getLogger(__name__)
 

@@ -19,12 +19,13 @@ import heapq
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from faust_batches import Histogram, Output
+
 from referral_stream.contracts.codec import encode_event, event_headers
 from referral_stream.contracts.state import wakeup_due
 from referral_stream.core.events import Event, WakeupDue
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import SECOND
-from referral_stream.stream.transport import Histogram, Output
 
 SOURCE = "referral-stream/timer"
 AGAIN_AFTER = 10 * SECOND

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust_batches import WorkerConfig
 
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import Settings
-from referral_stream.stream.transport import WorkerConfig
 
 
 def worker_config(deployment: Deployment, role: str, **more: Any) -> WorkerConfig:

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.outcomes import Accepted, Refused
+from referral_stream.contracts.outcomes import Accepted, Refused
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import AskAcknowledged
 from referral_stream.core.instants import SECOND

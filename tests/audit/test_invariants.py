@@ -8,6 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import orjson
 import pytest
+from faust_batches.partitioner import partition_of
 
 from referral_stream.audit.findings import INVARIANTS, Position, Report
 from referral_stream.contracts.deadletters import dead_letter
@@ -15,7 +16,6 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import encode_wakeup
 from referral_stream.core.customer import Customer
 from referral_stream.core.instants import DAY, rfc3339
-from referral_stream.stream.transport.partitioner import partition_of
 from tests.audit.topics import NAMES, PARTITIONS, Deployment
 from tests.builders import a_customer, a_policy, acknowledged, at, command_of, consent, nps, opportunity_of
 

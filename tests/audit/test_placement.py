@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from faust_batches import partitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from referral_stream.audit.placement import partition_of
-from referral_stream.stream.transport import partitioner
 
 
 @given(st.binary(max_size=70), st.integers(1, 1_000))

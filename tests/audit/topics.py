@@ -9,6 +9,8 @@ from dataclasses import astuple
 from typing import Any
 
 import orjson
+from faust_batches import Output
+from faust_batches.partitioner import partition_of
 from msgspec.structs import replace
 
 from referral_stream.audit.context import Names
@@ -25,8 +27,6 @@ from referral_stream.core.events import ControlPaused, ControlResumed, Data, Eve
 from referral_stream.core.ids import derived_id
 from referral_stream.core.policy import Policy
 from referral_stream.stream.decide import Decide
-from referral_stream.stream.transport import Output
-from referral_stream.stream.transport.partitioner import partition_of
 from tests.builders import POLICY, Told, When, _arrivals, at
 
 PARTITIONS = 3

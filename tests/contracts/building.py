@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.outcomes import Accepted, Adapted, Refused, Skipped
+from referral_stream.contracts.outcomes import Accepted, Adapted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import Event
 from referral_stream.core.instants import parse_instant

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from referral_stream.contracts.adapters import BY_NAME, REGISTRY, candidates
+from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
-from referral_stream.contracts.inbound.addresses import email_hmac
 from referral_stream.core.events import NpsResponded
 from tests.contracts.building import (
     KEY,

@@ -12,8 +12,8 @@ import pytest
 
 from referral_stream.contracts.codec import decode_effect, encode_effect
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.outcomes import Accepted
 from referral_stream.contracts.inbound.themes import THEMES
+from referral_stream.contracts.outcomes import Accepted
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import FACT_TYPES
 from referral_stream.core.instants import parse_instant

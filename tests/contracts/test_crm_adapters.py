@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
-from referral_stream.contracts.inbound.addresses import email_hmac
 from tests.contracts.building import KEY, NOW, Said, accepted, instant, only, read, refused, said, sample, skipped
 
 ANA = email_hmac("ana@customer.example", KEY)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from referral_stream.contracts.inbound.adapt import Boundary
-from referral_stream.contracts.inbound.outcomes import Refused
+from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.records import Headers
 from referral_stream.core.events import (
     FACT_TYPES,

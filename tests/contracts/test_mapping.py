@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.codec import decode_event, encode_event
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.addresses import email_hmac
-from referral_stream.contracts.inbound.outcomes import Accepted, Adapted, Refused, Skipped
 from referral_stream.contracts.mapping.parsing import build_mappings
+from referral_stream.contracts.outcomes import Accepted, Adapted, Refused, Skipped
 from tests.contracts.building import KEY, NOW, accepted, cloud_event, only, record, refused, skipped
 
 EXPORTED: dict[str, Any] = {

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.outcomes import Accepted, Skipped
 from referral_stream.contracts.mapping.language import CASTS, NONE, Mappings
 from referral_stream.contracts.mapping.parsing import build_mappings, read_mappings
+from referral_stream.contracts.outcomes import Accepted, Skipped
 from tests.contracts.building import KEY, NOW, cloud_event, only, record
 
 ROOT = Path(__file__).parents[2]

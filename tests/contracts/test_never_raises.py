@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from referral_stream.contracts.codec import decode_event, encode_event
 from referral_stream.contracts.inbound.adapt import adapt
-from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skipped
+from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import LATEST
 from tests.contracts.building import BOUNDARY, NOW, cloud_event, record

@@ -11,7 +11,7 @@ import pytest
 from referral_stream.contracts.catalogue import Message, messages
 from referral_stream.contracts.codec import decode_effect, decode_event, encode_effect, encode_event
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.inbound.outcomes import Accepted, Refused
+from referral_stream.contracts.outcomes import Accepted, Refused
 from referral_stream.core.effects import EFFECT_TYPES, Effect
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.published.examples import EFFECTS, FACT_DATA, INTERNAL_DATA, OLDER_DATA, WRONG

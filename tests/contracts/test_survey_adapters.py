@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from referral_stream.contracts.adapters.surveys import Scale, scale_of
+from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
-from referral_stream.contracts.inbound.addresses import email_hmac
 from tests.contracts.building import (
     BOUNDARY,
     KEY,

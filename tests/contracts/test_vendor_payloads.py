@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from referral_stream.contracts.inbound.outcomes import Accepted, Adapted, Skipped
+from referral_stream.contracts.outcomes import Accepted, Adapted, Skipped
 from tests.contracts.building import read
 
 FOLDER = Path(__file__).parents[3] / "shared" / "payloads"

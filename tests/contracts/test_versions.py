@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from referral_stream.contracts.codec import decode_effect, decode_event, decode_request, encode_effect, encode_event
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.inbound.outcomes import Refused
+from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.versions import LINEAGES, Lineage, Older, current_body, current_version, dataschema
 from referral_stream.core.effects import EFFECT_TYPES, ReservationConfirmed
 from referral_stream.core.events import TYPES, CsatResponded

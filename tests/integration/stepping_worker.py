@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaProducer
+from faust_batches.app import BatchApp
+from faust_batches.consumer import BatchConsumer, BatchConsumerThread
+from faust_batches.publish import Publisher
+from faust_batches.stateful import Stateful
+from faust_batches.table import BatchTable
 
 from referral_stream.cli import main
-from referral_stream.stream.transport.app import BatchApp
-from referral_stream.stream.transport.consumer import BatchConsumer, BatchConsumerThread
-from referral_stream.stream.transport.publish import Publisher
-from referral_stream.stream.transport.stateful import Stateful
-from referral_stream.stream.transport.table import BatchTable
 
 Condition: TypeAlias = Callable[..., object]
 """Of the arguments of a method, the object first, and of its result under `result`: whether this call is the step."""

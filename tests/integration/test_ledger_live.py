@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 import pytest
+from faust_batches import partition_of
 
 from referral_stream.core.effects import Decision
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import HOUR, SECOND
-from referral_stream.stream.transport import partition_of
 from tests.integration.live import PARTITIONS, Message, Pipeline, cloud_event, parsed, requested
 from tests.integration.scripted import a_promoter
 from tests.services.kafka import KafkaServer

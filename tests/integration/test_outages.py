@@ -22,23 +22,9 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from faust_batches import BatchApp, BatchResult, Read, Record, WorkerFailed, create_app, running
+from faust_batches.errors import ChangelogMismatch, NeedsOperator, NotAllowed, SourceMismatch, TopicsMismatch
 
-from referral_stream.stream.transport import (
-    BatchApp,
-    BatchResult,
-    Read,
-    Record,
-    WorkerFailed,
-    create_app,
-    running,
-)
-from referral_stream.stream.transport.errors import (
-    ChangelogMismatch,
-    NeedsOperator,
-    NotAllowed,
-    SourceMismatch,
-    TopicsMismatch,
-)
 from tests.integration.test_order_of_effects import a_pipeline, await_exact, pieces
 from tests.integration.test_transport import PARTITIONS, Counting, a_config, consume, echo, produce, until
 from tests.services.kafka import KafkaServer

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 from confluent_kafka import Producer
+from faust_batches.config import WorkerConfig
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.core.effects import ReservationConfirmed
 from referral_stream.core.instants import SECOND
-from referral_stream.stream.transport.config import WorkerConfig
 from tests.integration.live import PARTITIONS, Message, Pipeline
 from tests.integration.scripted import a_promoter
 from tests.services.kafka import KafkaServer

@@ -15,9 +15,7 @@ import faust
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from faust.types import TP
-
-from referral_stream.local.broker import EmbeddedBroker
-from referral_stream.stream.transport import (
+from faust_batches import (
     BatchApp,
     BatchResult,
     Output,
@@ -31,9 +29,11 @@ from referral_stream.stream.transport import (
     partition_of,
     running,
 )
-from referral_stream.stream.transport.errors import Fenced, ForeignWrite
-from referral_stream.stream.transport.fence import Fence
-from referral_stream.stream.transport.publish import Sent
+from faust_batches.errors import Fenced, ForeignWrite
+from faust_batches.fence import Fence
+from faust_batches.publish import Sent
+
+from referral_stream.local.broker import EmbeddedBroker
 from tests.services.kafka import KafkaServer
 
 PARTITIONS = 4

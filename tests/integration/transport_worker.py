@@ -14,16 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-
-from referral_stream.stream.transport import (
-    BatchResult,
-    Output,
-    Read,
-    Record,
-    WorkerConfig,
-    create_app,
-    run_worker,
-)
+from faust_batches import BatchResult, Output, Read, Record, WorkerConfig, create_app, run_worker
 
 PARTITIONS = 4
 SESSION_SECONDS = 3.0

@@ -11,8 +11,8 @@ import pytest
 
 from referral_stream.contracts.codec import encode_event
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.outcomes import Accepted
 from referral_stream.contracts.log import parse_line
+from referral_stream.contracts.outcomes import Accepted
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.outcomes import Accepted
+from referral_stream.contracts.outcomes import Accepted
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import HOUR, MINUTE, SECOND, rfc3339
 from tests.messaging.example import module

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.outcomes import Accepted
 from referral_stream.contracts.log import parse_line
+from referral_stream.contracts.outcomes import Accepted
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy

@@ -9,7 +9,7 @@ import pytest
 from multidict import CIMultiDict
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.outcomes import Accepted
+from referral_stream.contracts.outcomes import Accepted
 from referral_stream.contracts.records import CLOUD_EVENT, RawRecord
 from referral_stream.core.instants import parse_instant
 from referral_stream.receiver.cloud_events import BATCH, JSON, NotAnEvent, SourceRecord, records_of

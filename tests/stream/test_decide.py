@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from faust_batches import BatchResult, Output
 
 from referral_stream.contracts.state import decode_customer, decode_wakeup
 from referral_stream.contracts.topics import Topics
@@ -14,7 +15,6 @@ from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, HOUR, MINUTE, parse_instant
 from referral_stream.core.policy import Holdout, Policy
 from referral_stream.stream import decide
-from referral_stream.stream.transport import BatchResult, Output
 from tests.stream.records import Consumed, an_event, on_customer_events
 
 TUESDAY = parse_instant("2026-06-16T08:00:00Z")[0]

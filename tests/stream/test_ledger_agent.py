@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from itertools import count
 
 import pytest
+from faust_batches import NotOwner, Output
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.topics import Topics
@@ -16,7 +17,6 @@ from referral_stream.core.policy import Policy
 from referral_stream.ledger import RedisLedger
 from referral_stream.runtime.clock import Clock
 from referral_stream.stream.ledger_agent import LedgerAgent
-from referral_stream.stream.transport import NotOwner, Output
 from tests.stream.records import Consumed
 
 NOBODY_LISTENS = "redis://127.0.0.1:1/0"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from faust_batches import Output
 
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.topics import Topics
@@ -23,7 +24,6 @@ from referral_stream.runtime.logs import Json, Text, Unrepeated
 from referral_stream.stream import decide
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest
-from referral_stream.stream.transport import Output
 from tests.stream.records import Consumed
 
 NOW = 1_781_596_800_000

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faust_batches import AppStatus
 from prometheus_client import generate_latest
 from ruamel.yaml import YAML
 
@@ -21,11 +22,10 @@ from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.run import build
 from referral_stream.stream.status.health import STUCK_SECONDS, trouble, waiting_for
 from referral_stream.stream.status.metrics import FAMILIES, registry
-from referral_stream.stream.transport import Vitals
 from tests.stream.records import Consumed
 
 DOCS = Path(__file__).parents[2] / "docs"
-WELL = Vitals(
+WELL = AppStatus(
     failure="",
     stopping=False,
     joined=True,

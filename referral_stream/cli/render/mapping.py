@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import orjson
 
 from referral_stream.contracts.codec import encode_event
-from referral_stream.contracts.inbound.outcomes import Accepted, Refused, Skipped
+from referral_stream.contracts.inbound.trial import Trial, Tried
 from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN
-from referral_stream.contracts.mapping.trial import Trial, Tried
+from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 
 _READERS = {
     CLOUD_EVENTS: f"a CloudEvent of a type that is not of the contract (adapter {CLOUD_EVENTS})",

@@ -20,7 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     object_at,
     profile,
 )
-from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _SATISFACTION = {"csat": 5, "smiley": 5, "smileys": 5, "five_star": 5, "star": 5, "thumbs": 1}
 """Survey types that ask how satisfied somebody is → their scale's maximum."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from referral_stream.contracts.adapters import segment
 from referral_stream.contracts.adapters.product_events import MAX_FEATURE
 from referral_stream.contracts.adapters.reading import Adapter, Facts, Payload, Reading, about, at, id_at, text_at
-from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:

@@ -32,7 +32,7 @@ from referral_stream.contracts.adapters.surveys import (
     is_loyalty,
     is_reason,
 )
-from referral_stream.contracts.inbound.outcomes import Skipped, Webhook
+from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _EVENTS = frozenset({"responseCreated", "responseUpdated", "responseFinished"})
 

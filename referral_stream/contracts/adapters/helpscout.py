@@ -24,7 +24,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     whole_number,
 )
-from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _RATINGS = {"great": 3, "okay": 2, "ok": 2, "bad": 1, "not good": 1}
 _VERDICTS = {3: "positive", 1: "negative"}

@@ -26,7 +26,7 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.surveys import COMMENT, IGNORE, NPS, Response, configured
-from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core import zones
 
 _OBJECTS = {"0-1": "contact", "0-2": "company", "0-3": "deal", "0-5": "ticket", "0-19": "feedback_submission"}

@@ -28,7 +28,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _SCALE_MAX = 5
 _PEOPLE = ("user", "lead", "contact", "visitor")

@@ -28,7 +28,7 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.surveys import COMMENT, NPS, Response, Scale, configured, score_of
-from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import parse_instant
 
 _NPS_MAX = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from referral_stream.contracts.adapters.reading import Facts, at
-from referral_stream.contracts.inbound.outcomes import Fact
+from referral_stream.contracts.outcomes import Fact
 
 MAX_FEATURE = 200
 """Characters of an event's name that are kept: a name built from data must not grow without end."""

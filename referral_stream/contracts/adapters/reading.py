@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
 
-from referral_stream.contracts.inbound.addresses import email_hmac
-from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import SECOND
 
 Payload: TypeAlias = dict[str, Any]

@@ -22,7 +22,7 @@ from referral_stream.contracts.adapters.reading import (
     profile,
     text_at,
 )
-from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _CALLS = frozenset({"track", "identify", "group", "page", "screen", "alias"})
 DITTOFEED = "DF"

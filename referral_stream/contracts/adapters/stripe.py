@@ -24,7 +24,7 @@ from referral_stream.contracts.adapters.reading import (
     profile,
     time_at,
 )
-from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 
 def recognises(payload: Payload) -> bool:

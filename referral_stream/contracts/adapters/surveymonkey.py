@@ -20,7 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
 )
 from referral_stream.contracts.adapters.surveys import IGNORE, Response, configured
-from referral_stream.contracts.inbound.outcomes import Skipped, Webhook
+from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _CALLBACKS = ("response_", "collector_", "survey_")
 

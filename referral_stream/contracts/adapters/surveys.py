@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from referral_stream.contracts.adapters.reading import Facts, whole_number
-from referral_stream.contracts.inbound.outcomes import Fact
+from referral_stream.contracts.outcomes import Fact
 
 Kind: TypeAlias = Literal["nps", "csat", "comment", "ignore"]
 

@@ -21,7 +21,7 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured
-from referral_stream.contracts.inbound.outcomes import Skipped, Webhook
+from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _EVENTS = ("questionAnswered", "surveyCompleted", "surveyAnswered")
 _LABELS = frozenset({"promoter", "passive", "detractor"})

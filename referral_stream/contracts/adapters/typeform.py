@@ -25,7 +25,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
 )
 from referral_stream.contracts.adapters.surveys import COMMENT, IGNORE, NPS, Response, Scale, configured, is_loyalty
-from referral_stream.contracts.inbound.outcomes import Skipped, Webhook
+from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _EVENTS = ("form_response", "form_response_partial")
 _NPS_STEPS = 11

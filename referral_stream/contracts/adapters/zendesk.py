@@ -21,7 +21,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     whole_number,
 )
-from referral_stream.contracts.inbound.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _PREFIX = "zen:event-type:"
 _DONE = frozenset({"SOLVED", "CLOSED"})

@@ -19,10 +19,10 @@ from pydantic import ValidationError
 from referral_stream.contracts.adapters import BY_NAME, Adapter, Payload, Reading, candidates
 from referral_stream.contracts.adapters.reading import text_at
 from referral_stream.contracts.adapters.surveys import scale_of
-from referral_stream.contracts.inbound.outcomes import Accepted, Adapted, Refused, Skipped, Webhook
 from referral_stream.contracts.inbound.themes import OTHER, THEMES, theme_of
 from referral_stream.contracts.mapping import language
 from referral_stream.contracts.mapping.language import Mappings
+from referral_stream.contracts.outcomes import Accepted, Adapted, Refused, Skipped, Webhook
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES, explain, is_too_deep, json_problem
 from referral_stream.contracts.versions import LINEAGES, current_body

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from msgspec.structs import replace
 
 from referral_stream.contracts.adapters.reading import Payload, id_at, time_at, whole_number
-from referral_stream.contracts.inbound.outcomes import Fact, Refused, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Refused, Skipped, Webhook
 
 CLOUD_EVENTS: Final = "cloudevents"
 """Instead of a vendor: CloudEvents of a type that is not of the contract; paths begin at the event."""

@@ -14,8 +14,13 @@ from typing import Annotated, Any, Final, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from referral_stream.contracts.adapter_tables import CUSTOMER_PATHS, QUESTIONS, read_customer_paths, read_questions
 from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.contracts.mapping.adapter_tables import (
+    CUSTOMER_PATHS,
+    QUESTIONS,
+    read_customer_paths,
+    read_questions,
+)
 from referral_stream.contracts.mapping.language import (
     CASTS,
     CLOUD_EVENTS,

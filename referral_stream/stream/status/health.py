@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from faust_batches import AppStatus
+
 from referral_stream.stream.apps import Role
 from referral_stream.stream.ledger_agent import LedgerAgent
-from referral_stream.stream.transport import Vitals
 
 STUCK_SECONDS: Final = 120.0
 """Far beyond what a batch may take: requests to the broker end, well or badly, within 20 s (or the session timeout)."""
 
 
-def trouble(role: Role, now: Vitals) -> str:
+def trouble(role: Role, now: AppStatus) -> str:
     """Why the process should be ended; empty: it should not.
 
     A batch that makes no progress counts only while the broker confirms that we are there, and for the ledger while
@@ -31,7 +32,7 @@ def trouble(role: Role, now: Vitals) -> str:
     return ""
 
 
-def waiting_for(role: Role, now: Vitals) -> str:
+def waiting_for(role: Role, now: AppStatus) -> str:
     """What the role lacks to do its work; empty: nothing. A worker that owns nothing, for others do, lacks nothing."""
     if now.failure:
         return f"failed: {now.failure}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
+from faust_batches import Histogram, app_status, lag
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -21,7 +22,6 @@ from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest
 from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.status.health import waiting_for
-from referral_stream.stream.transport import Histogram, lag, vitals
 from referral_stream.stream.wakeups import Wakeups
 
 
@@ -146,7 +146,7 @@ def _bound(bound: float) -> str:
 
 def _of_transport(sheet: _Sheet, role: Role) -> None:
     app, name = role.app, role.name
-    now, meter = vitals(app), app.meter
+    now, meter = app_status(app), app.meter
     sheet.add("ready", not waiting_for(role, now), name)
     sheet.add("attempt_seconds", now.attempt_seconds, name)
     for topic, count in now.partitions.items():

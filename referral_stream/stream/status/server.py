@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from aiohttp import web
+from faust_batches import NeedsOperator, app_status, refresh_ends
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from referral_stream.runtime.deployment import Deployment
@@ -17,7 +18,6 @@ from referral_stream.runtime.settings import PREFIX
 from referral_stream.stream.apps import Role
 from referral_stream.stream.status.health import trouble, waiting_for
 from referral_stream.stream.status.metrics import registry
-from referral_stream.stream.transport import NeedsOperator, refresh_ends, vitals
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Status:
 
     async def live(self, _request: web.Request) -> web.Response:
         """503 when a restart is the remedy; see `trouble`. That there is an answer says that the event loop turns."""
-        roles = {role.name: trouble(role, vitals(role.app)) for role in self._roles}
+        roles = {role.name: trouble(role, app_status(role.app)) for role in self._roles}
         live = not any(roles.values())
         body = {"live": live} | ({} if live else {"why": {name: why for name, why in roles.items() if why}})
         return web.json_response(body, status=200 if live else 503)
@@ -86,7 +86,7 @@ class Status:
 
 
 def _told(role: Role) -> dict[str, Any]:
-    now = vitals(role.app)
+    now = app_status(role.app)
     lacks = waiting_for(role, now)
     told: dict[str, Any] = {"ready": not lacks, "partitions": now.partitions}
     if lacks:

@@ -13,9 +13,8 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import ConsumerRecord, RecordMetadata, TopicPartition
 from faust.transport.conductor import Conductor
 from faust.types import TP
-
-from referral_stream.stream.transport import BatchApp, WorkerConfig, create_app
-from referral_stream.stream.transport.consumer import BatchMessage
+from faust_batches import BatchApp, WorkerConfig, create_app
+from faust_batches.consumer import BatchMessage
 
 SOURCE = "source"
 PARTITIONS = 4

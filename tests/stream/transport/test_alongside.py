@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from faust_batches import BatchApp, BatchResult, Read, Record, running
 
 from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
-from referral_stream.stream.transport import BatchApp, BatchResult, Read, Record, running
 from tests.stream.transport.builders import an_app
 
 

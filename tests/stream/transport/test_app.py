@@ -5,12 +5,12 @@ from typing import cast
 
 import pytest
 from faust.types import TP
+from faust_batches import BatchApp, BatchResult, Read, Record
+from faust_batches.lanes import Batch
+from faust_batches.stateless import Stateless
+from faust_batches.stores import MemoryStore
+from faust_batches.table import BatchTable
 
-from referral_stream.stream.transport import BatchApp, BatchResult, Read, Record
-from referral_stream.stream.transport.lanes import Batch
-from referral_stream.stream.transport.stateless import Stateless
-from referral_stream.stream.transport.stores import MemoryStore
-from referral_stream.stream.transport.table import BatchTable
 from tests.stream.transport.builders import an_app
 
 

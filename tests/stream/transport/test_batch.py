@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 from aiokafka.producer.message_accumulator import BatchBuilder
+from faust_batches import record_bytes
 from hypothesis import given
 from hypothesis import strategies as st
-
-from referral_stream.stream.transport import record_bytes
 
 HEADERS = st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=50)), max_size=5).map(tuple)
 

@@ -9,8 +9,7 @@ import pytest
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
-
-from referral_stream.stream.transport.connection import survive_closed_transports
+from faust_batches.uvloop_patch import survive_closed_transports
 
 uvloop = pytest.importorskip("uvloop")
 

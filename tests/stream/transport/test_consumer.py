@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from faust.types import TP
+from faust_batches.consumer import BatchConsumer, BatchMessage, Fetched, contiguous
 
-from referral_stream.stream.transport.consumer import BatchConsumer, BatchMessage, Fetched, contiguous
 from tests.stream.transport.builders import SOURCE, a_message, an_app, records_at, take_acks
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 import pytest
 from aiokafka.errors import KafkaError, NotLeaderForPartitionError, TopicAuthorizationFailedError
+from faust_batches import BatchApp
+from faust_batches.consumer import BatchMessage
+from faust_batches.errors import BatchRefused, NotOwner
+from faust_batches.lanes import Batch
 
-from referral_stream.stream.transport import BatchApp
-from referral_stream.stream.transport.consumer import BatchMessage
-from referral_stream.stream.transport.errors import BatchRefused, NotOwner
-from referral_stream.stream.transport.lanes import Batch
 from tests.stream.transport.builders import SOURCE, a_message, an_app, take_acks
 
 

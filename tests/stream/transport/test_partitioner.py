@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import pytest
 from aiokafka.partitioner import murmur2 as their_murmur2
+from faust_batches import partition_of
+from faust_batches.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
-
-from referral_stream.stream.transport import partition_of
-from referral_stream.stream.transport.partitioner import murmur2
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 from faust.types import TP
+from faust_batches import Output, RecordTooLarge, partition_of, record_bytes
+from faust_batches.batch import Refusal
+from faust_batches.errors import BatchRefused, NotAllowed
+from faust_batches.publish import Publisher
 
-from referral_stream.stream.transport import Output, RecordTooLarge, partition_of, record_bytes
-from referral_stream.stream.transport.batch import Refusal
-from referral_stream.stream.transport.errors import BatchRefused, NotAllowed
-from referral_stream.stream.transport.publish import Publisher
 from tests.stream.transport.builders import LocalProducer
 
 

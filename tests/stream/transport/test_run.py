@@ -4,8 +4,8 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from faust_batches import BatchResult, Read, Record, run_worker
 
-from referral_stream.stream.transport import BatchResult, Read, Record, run_worker
 from tests.stream.transport.builders import SOURCE, an_app
 
 

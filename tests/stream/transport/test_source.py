@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from aiokafka.structs import ConsumerRecord
+from faust_batches.source import SourcePosition, source_position
 
-from referral_stream.stream.transport.source import SourcePosition, source_position
 from tests.stream.transport.builders import a_record
 from tests.stream.transport.test_stores import a_store
 

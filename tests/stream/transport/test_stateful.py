@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 from faust.types import TP
-
-from referral_stream.stream.transport.errors import ForeignWrite
-from referral_stream.stream.transport.stateful import ChangelogEnds
+from faust_batches.errors import ForeignWrite
+from faust_batches.stateful import ChangelogEnds
 
 CHANGELOG = TP("app-counts-changelog", 0)
 

@@ -4,8 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-
-from referral_stream.stream.transport.stores import MemoryStore, PartitionStore, RocksFolder
+from faust_batches.stores import MemoryStore, PartitionStore, RocksFolder
 
 
 async def a_store(kind: str, path: Path) -> PartitionStore:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from faust.types import TP
+from faust_batches.errors import ChangelogMismatch
+from faust_batches.table import BatchTable
 
-from referral_stream.stream.transport.errors import ChangelogMismatch
-from referral_stream.stream.transport.table import BatchTable
 from tests.stream.transport.builders import a_record, an_app
 
 CHANGELOG = "app-counts-changelog"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
-from referral_stream.stream.transport.batch import Headers, Record
+from faust_batches.batch import Headers, Record
 
 _HEADER: Final = "source"
 

@@ -11,13 +11,13 @@ from faust.stores import memory
 from faust.tables.table import Table
 from faust.types import TP
 
-from referral_stream.stream.transport.batch import Record, Supersedes
-from referral_stream.stream.transport.errors import ChangelogMismatch
-from referral_stream.stream.transport.source import SourcePosition, source_position
-from referral_stream.stream.transport.stores import MemoryStore, PartitionStore, RocksFolder
+from faust_batches.batch import Record, Supersedes
+from faust_batches.errors import ChangelogMismatch
+from faust_batches.source import SourcePosition, source_position
+from faust_batches.stores import MemoryStore, PartitionStore, RocksFolder
 
 if TYPE_CHECKING:
-    from referral_stream.stream.transport.app import BatchApp
+    from faust_batches.app import BatchApp
 
 
 class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in name only

@@ -20,20 +20,20 @@ from faust.types import TP
 from mode.supervisors import CrashingSupervisor
 from yarl import URL
 
-from referral_stream.stream.transport.batch import AsyncProcessor, Changes, Output, Processor, Refusal, Supersedes
-from referral_stream.stream.transport.config import WorkerConfig
-from referral_stream.stream.transport.consumer import BatchConsumer, BatchMessage
-from referral_stream.stream.transport.errors import BatchRefused, NeedsOperator, TransportError
-from referral_stream.stream.transport.fence import Fence
-from referral_stream.stream.transport.lanes import Lanes, Step
-from referral_stream.stream.transport.meter import Meter
-from referral_stream.stream.transport.publish import Publisher, Sent
-from referral_stream.stream.transport.recovery import BatchRecovery, BatchTableManager
-from referral_stream.stream.transport.source import SourcePosition
-from referral_stream.stream.transport.stateful import Stateful
-from referral_stream.stream.transport.stateless import Stateless
-from referral_stream.stream.transport.table import BatchTable
-from referral_stream.stream.transport.topics import BatchTopic, check_topics
+from faust_batches.batch import AsyncProcessor, Changes, Output, Processor, Refusal, Supersedes
+from faust_batches.config import WorkerConfig
+from faust_batches.consumer import BatchConsumer, BatchMessage
+from faust_batches.errors import BatchRefused, NeedsOperator, TransportError
+from faust_batches.fence import Fence
+from faust_batches.lanes import Lanes, Step
+from faust_batches.meter import Meter
+from faust_batches.publish import Publisher, Sent
+from faust_batches.recovery import BatchRecovery, BatchTableManager
+from faust_batches.source import SourcePosition
+from faust_batches.stateful import Stateful
+from faust_batches.stateless import Stateless
+from faust_batches.table import BatchTable
+from faust_batches.topics import BatchTopic, check_topics
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer

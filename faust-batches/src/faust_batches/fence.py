@@ -16,13 +16,13 @@ from aiokafka import errors as kafka
 from aiokafka.producer import sender
 from faust.types import TP
 
-from referral_stream.stream.transport.errors import BatchRefused, Fenced, NotOwner
-from referral_stream.stream.transport.publish import Publisher, Sent
+from faust_batches.errors import BatchRefused, Fenced, NotOwner
+from faust_batches.publish import Publisher, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from referral_stream.stream.transport.app import BatchApp
+    from faust_batches.app import BatchApp
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ import asyncio
 from time import monotonic
 
 from faust.types import TP
+from faust_batches import Histogram, app_status, lag
+from faust_batches.consumer import BatchMessage
+from faust_batches.errors import Fenced
+from faust_batches.lanes import Batch
 
-from referral_stream.stream.transport import Histogram, lag, vitals
-from referral_stream.stream.transport.consumer import BatchMessage
-from referral_stream.stream.transport.errors import Fenced
-from referral_stream.stream.transport.lanes import Batch
 from tests.stream.transport.builders import SOURCE, a_record, an_app, take_acks
 
 
@@ -67,16 +67,16 @@ async def test_a_lane_is_full_by_bytes_as_well_as_by_records() -> None:
 
 async def test_a_batch_under_way_is_seen_with_its_age_and_what_waits_behind_it() -> None:
     scene = Scene()
-    assert vitals(scene.app).attempt_seconds == 0
+    assert app_status(scene.app).attempt_seconds == 0
     begun = monotonic()
     await scene.feed(0, 1)
     await scene.feed(2, 3, 4)
-    seen = vitals(scene.app)
+    seen = app_status(scene.app)
     assert 0 < seen.attempt_seconds <= monotonic() - begun
     assert seen.queued == {SOURCE: 3}
     scene.gate.open.set()
     await scene.settle()
-    seen = vitals(scene.app)
+    seen = app_status(scene.app)
     assert (seen.attempt_seconds, seen.queued) == (0, {SOURCE: 0})
 
 
@@ -112,7 +112,7 @@ async def test_positions_are_those_of_partitions_that_are_ours() -> None:
 def test_an_app_that_is_not_started_has_no_lag_and_is_no_member() -> None:
     app = an_app()
     assert lag(app) == {}
-    seen = vitals(app)
+    seen = app_status(app)
     assert not seen.joined
     assert not seen.in_touch
     assert app._consumer is None, "looking makes nothing"

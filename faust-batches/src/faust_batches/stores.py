@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from referral_stream.stream.transport.errors import StateFolderUnusable
-from referral_stream.stream.transport.source import SourcePosition
+from faust_batches.errors import StateFolderUnusable
+from faust_batches.source import SourcePosition
 
 if TYPE_CHECKING:
     import rocksdict

@@ -5,11 +5,11 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
-from referral_stream.stream.transport.batch import AsyncProcessor, BatchResult, Processor
-from referral_stream.stream.transport.lanes import Batch
+from faust_batches.batch import AsyncProcessor, BatchResult, Processor
+from faust_batches.lanes import Batch
 
 if TYPE_CHECKING:
-    from referral_stream.stream.transport.app import BatchApp
+    from faust_batches.app import BatchApp
 
 
 class Stateless:

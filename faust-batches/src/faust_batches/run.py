@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-from referral_stream.stream.transport.app import BatchApp
-from referral_stream.stream.transport.errors import NeedsOperator, WorkerFailed
-from referral_stream.stream.transport.stacks import tell_stacks_on_request
+from faust_batches.app import BatchApp
+from faust_batches.errors import NeedsOperator, WorkerFailed
+from faust_batches.stack_dump import tell_stacks_on_request
 
 logger = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Final
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, ProducerClosed
 from faust.types import TP
 
-from referral_stream.stream.transport.batch import Record
-from referral_stream.stream.transport.errors import BatchRefused, Fenced, NotOwner
+from faust_batches.batch import Record
+from faust_batches.errors import BatchRefused, Fenced, NotOwner
 
 if TYPE_CHECKING:
-    from referral_stream.stream.transport.app import BatchApp
-    from referral_stream.stream.transport.consumer import BatchMessage
+    from faust_batches.app import BatchApp
+    from faust_batches.consumer import BatchMessage
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 from faust.topics import Topic
 
-from referral_stream.stream.transport.errors import TopicsMismatch
+from faust_batches.errors import TopicsMismatch
 
 if TYPE_CHECKING:
     from aiokafka.cluster import ClusterMetadata

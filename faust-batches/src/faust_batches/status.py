@@ -16,10 +16,10 @@ from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
 from faust.types import TP
 
-from referral_stream.stream.transport.consumer import BatchConsumerThread, BatchMessage
+from faust_batches.consumer import BatchConsumerThread, BatchMessage
 
 if TYPE_CHECKING:
-    from referral_stream.stream.transport.app import BatchApp
+    from faust_batches.app import BatchApp
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _ENDS_SECONDS: Final = 1.0  # a question waits behind a fetch of the same connec
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class AppStatus:
     """A look at an app, taken in its event loop."""
 
     failure: str
@@ -47,13 +47,13 @@ class Vitals:
     """For how long the oldest batch under way has been tried, since its last repetition."""
 
 
-def vitals(app: BatchApp) -> Vitals:
+def app_status(app: BatchApp) -> AppStatus:
     """Take a look. Before the app has started, there is nothing but zeros to see."""
     thread = _thread(app)
     now = monotonic()
     since = app.lanes.tried_since()
     assigned = Counter(tp.topic for tp in _sources(app))
-    return Vitals(
+    return AppStatus(
         failure=type(app.failure).__name__ if app.failure is not None else "",
         stopping=bool(app.should_stop),
         joined=app.meter.assignments > 0 and not app.rebalancing and app._assignment is not None,

@@ -5,8 +5,8 @@ keeps tables, publishes, fences former owners and recovers. It relies on private
 faust-streaming and aiokafka; `tests/stream/transport/test_faust_contract.py` holds them to it.
 """
 
-from referral_stream.stream.transport.app import BatchApp, create_app
-from referral_stream.stream.transport.batch import (
+from faust_batches.app import BatchApp, create_app
+from faust_batches.batch import (
     AsyncProcessor,
     BatchResult,
     Changes,
@@ -19,21 +19,15 @@ from referral_stream.stream.transport.batch import (
     Supersedes,
     record_bytes,
 )
-from referral_stream.stream.transport.config import WorkerConfig
-from referral_stream.stream.transport.errors import (
-    NeedsOperator,
-    NotOwner,
-    RecordTooLarge,
-    TopicsMismatch,
-    TransportError,
-    WorkerFailed,
-)
-from referral_stream.stream.transport.meter import Histogram
-from referral_stream.stream.transport.partitioner import partition_of
-from referral_stream.stream.transport.run import run_worker, running
-from referral_stream.stream.transport.vitals import Vitals, lag, refresh_ends, vitals
+from faust_batches.config import WorkerConfig
+from faust_batches.errors import NeedsOperator, NotOwner, RecordTooLarge, TopicsMismatch, TransportError, WorkerFailed
+from faust_batches.meter import Histogram
+from faust_batches.partitioner import partition_of
+from faust_batches.run import run_worker, running
+from faust_batches.status import AppStatus, app_status, lag, refresh_ends
 
 __all__ = [
+    "AppStatus",
     "AsyncProcessor",
     "BatchApp",
     "BatchResult",
@@ -51,9 +45,9 @@ __all__ = [
     "Supersedes",
     "TopicsMismatch",
     "TransportError",
-    "Vitals",
     "WorkerConfig",
     "WorkerFailed",
+    "app_status",
     "create_app",
     "lag",
     "partition_of",
@@ -61,5 +55,4 @@ __all__ = [
     "refresh_ends",
     "run_worker",
     "running",
-    "vitals",
 ]

@@ -35,20 +35,15 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage, Message
 from mode.utils.futures import notify
 
-from referral_stream.stream.transport.batch import Record
-from referral_stream.stream.transport.errors import (
-    ChangelogMismatch,
-    NameTaken,
-    NotOwner,
-    SourceMismatch,
-)
-from referral_stream.stream.transport.source import SourcePosition
-from referral_stream.stream.transport.unpack import unpack_slim
+from faust_batches.batch import Record
+from faust_batches.errors import ChangelogMismatch, NameTaken, NotOwner, SourceMismatch
+from faust_batches.slim_records import unpack_slim
+from faust_batches.source import SourcePosition
 
 if TYPE_CHECKING:
     import aiokafka
 
-    from referral_stream.stream.transport.app import BatchApp
+    from faust_batches.app import BatchApp
 
 logger = logging.getLogger(__name__)
 

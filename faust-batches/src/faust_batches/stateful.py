@@ -25,18 +25,18 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from referral_stream.stream.transport.batch import Changes, Output, Processor
-from referral_stream.stream.transport.errors import ForeignWrite
-from referral_stream.stream.transport.lanes import Batch
-from referral_stream.stream.transport.source import SourcePosition
+from faust_batches.batch import Changes, Output, Processor
+from faust_batches.errors import ForeignWrite
+from faust_batches.lanes import Batch
+from faust_batches.source import SourcePosition
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
-    from referral_stream.stream.transport.app import BatchApp
-    from referral_stream.stream.transport.fence import Fence
-    from referral_stream.stream.transport.publish import Sent
-    from referral_stream.stream.transport.table import BatchTable
+    from faust_batches.app import BatchApp
+    from faust_batches.fence import Fence
+    from faust_batches.publish import Sent
+    from faust_batches.table import BatchTable
 
 
 class Stateful:

@@ -14,9 +14,9 @@ from weakref import WeakKeyDictionary
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 from faust.types import TP
 
-from referral_stream.stream.transport.batch import Headers, Output, Refusal, record_bytes
-from referral_stream.stream.transport.errors import BatchRefused, NotAllowed, RecordTooLarge
-from referral_stream.stream.transport.partitioner import partition_of
+from faust_batches.batch import Headers, Output, Refusal, record_bytes
+from faust_batches.errors import BatchRefused, NotAllowed, RecordTooLarge
+from faust_batches.partitioner import partition_of
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer

@@ -16,12 +16,12 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 from mode import Service
 
-from referral_stream.stream.transport.consumer import Fetched, contiguous
-from referral_stream.stream.transport.errors import ChangelogMismatch
-from referral_stream.stream.transport.table import BatchTable
+from faust_batches.consumer import Fetched, contiguous
+from faust_batches.errors import ChangelogMismatch
+from faust_batches.table import BatchTable
 
 if TYPE_CHECKING:
-    from referral_stream.stream.transport.app import BatchApp
+    from faust_batches.app import BatchApp
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import orjson
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt, recognised
-from referral_stream.contracts.inbound.outcomes import Adapted
 from referral_stream.contracts.mapping.language import Path, Rule
+from referral_stream.contracts.outcomes import Adapted
 from referral_stream.contracts.records import Headers, RawRecord
 
 
