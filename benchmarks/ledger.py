@@ -20,7 +20,7 @@ from uuid import uuid4
 import uvloop
 from redis.asyncio import Redis
 
-from referral_stream.core.caps import Operation
+from referral_stream.core.caps import LedgerOperation
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import SECOND, parse_instant
@@ -51,7 +51,7 @@ def requests(count: int, attempt: str) -> list[ReservationRequested]:
     ]
 
 
-async def history(records: Sequence[Operation]) -> AsyncIterator[Operation]:
+async def history(records: Sequence[LedgerOperation]) -> AsyncIterator[LedgerOperation]:
     for record in records:
         yield record
 

@@ -12,8 +12,8 @@ from itertools import combinations
 from typing import Final, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
-from referral_stream.audit.findings import Position, Tally
-from referral_stream.audit.records import Cancellation, Command, Decided, Request, Settled
+from referral_stream.audit.findings import AuditCounts, Position
+from referral_stream.audit.records import CancelledAsk, Command, Decided, Request, Settled
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 
@@ -55,7 +55,7 @@ class Evidence:
     """
 
     commands: list[Command] = field(default_factory=list)
-    cancellations: list[Cancellation] = field(default_factory=list)
+    cancellations: list[CancelledAsk] = field(default_factory=list)
     decisions: dict[str, list[Decided]] = field(default_factory=lambda: defaultdict(list))
     emitted: set[str] = field(default_factory=set)
     asking: set[str] = field(default_factory=set)
@@ -83,7 +83,7 @@ class Evidence:
         return not any(each.confirmed and each.now < min(released) for each in reports)
 
 
-def one_body(commands: Iterable[Command], tally: Tally) -> None:
+def one_body(commands: Iterable[Command], tally: AuditCounts) -> None:
     """Whatever the isolation a reader has: the same id is the same bytes."""
     known: dict[str, Command] = {}
     for command in commands:
@@ -92,7 +92,7 @@ def one_body(commands: Iterable[Command], tally: Tally) -> None:
             _add(tally, "one_body_per_command", f"command {command.command_id} has two bodies", first, command)
 
 
-def once(commands: Iterable[Command], tally: Tally) -> None:
+def once(commands: Iterable[Command], tally: AuditCounts) -> None:
     """For readers with read_committed, where the workers write in transactions."""
     known: dict[str, Command] = {}
     for command in commands:
@@ -101,7 +101,7 @@ def once(commands: Iterable[Command], tally: Tally) -> None:
             _add(tally, "command_once", f"command {command.command_id} is there twice", first, command)
 
 
-def inside_window(evidence: Evidence, tally: Tally) -> None:
+def inside_window(evidence: Evidence, tally: AuditCounts) -> None:
     """In this order: opens ≤ not_before ≤ decided_at < deadline, and not_before < expires_at ≤ deadline."""
     for command in evidence.commands:
         if command.not_before >= command.expires_at:
@@ -122,7 +122,7 @@ def inside_window(evidence: Evidence, tally: Tally) -> None:
                 _add(tally, "ask_inside_window", what, command, decision)
 
 
-def decided(evidence: Evidence, tally: Tally) -> None:
+def decided(evidence: Evidence, tally: AuditCounts) -> None:
     """One decision, of the same opportunity and customer, that says it asks; the id follows from the subject."""
     for command in evidence.commands:
         found = evidence.decisions.get(command.decision_id, [])
@@ -144,7 +144,7 @@ def decided(evidence: Evidence, tally: Tally) -> None:
             _add(tally, "ask_decided", f"{name} has not the id of its customer, trigger and subject", command)
 
 
-def reserved(evidence: Evidence, tally: Tally) -> None:
+def reserved(evidence: Evidence, tally: AuditCounts) -> None:
     """A request whose ``due`` is the command's moment, and a grant of it that the decision had."""
     for command in evidence.commands:
         request = evidence.reservation_of(command)
@@ -162,7 +162,7 @@ def reserved(evidence: Evidence, tally: Tally) -> None:
             _add(tally, "ask_reserved", f"{name} went out without a granted reservation", command, request)
 
 
-def reservations_settled(evidence: Evidence, tally: Tally) -> None:
+def reservations_settled(evidence: Evidence, tally: AuditCounts) -> None:
     """No grant is forgotten: an ask (or one withheld) uses it, or it is given back; and a report is passed on."""
     for reservation, grants in evidence.granted.items():
         requests = evidence.requests.get(reservation, [])
@@ -178,7 +178,7 @@ def reservations_settled(evidence: Evidence, tally: Tally) -> None:
             _report_passed_on(command, evidence, tally)
 
 
-def _report_passed_on(command: Command, evidence: Evidence, tally: Tally) -> None:
+def _report_passed_on(command: Command, evidence: Evidence, tally: AuditCounts) -> None:
     if command.asks_reason or command.command_id not in evidence.granted:
         return
     since = evidence.granted[command.command_id][0].position
@@ -198,7 +198,7 @@ def _report_passed_on(command: Command, evidence: Evidence, tally: Tally) -> Non
         _add(tally, "reservation_settled", what, command, first)
 
 
-def cancellations_known(evidence: Evidence, tally: Tally) -> None:
+def cancellations_known(evidence: Evidence, tally: AuditCounts) -> None:
     known = {command.command_id: command for command in reversed(evidence.commands)}
     for told in evidence.cancellations:
         command = known.get(told.command_id)
@@ -223,7 +223,7 @@ class _Ask(NamedTuple):
     policy: Policy
 
 
-def cool_downs(evidence: Evidence, policies: Mapping[str, Policy], tally: Tally) -> None:
+def cool_downs(evidence: Evidence, policies: Mapping[str, Policy], tally: AuditCounts) -> None:
     """No two asks of one customer, address or account nearer than the policy allows, and no more of an account.
 
     What counts is the moment, ``not_before``; an ask whose reservation had been released by the time of the other does
@@ -257,7 +257,7 @@ def cool_downs(evidence: Evidence, policies: Mapping[str, Policy], tally: Tally)
         _quota(asks, evidence, tally)
 
 
-def _gaps(asks: Sequence[_Ask], whom: str, evidence: Evidence, tally: Tally) -> None:
+def _gaps(asks: Sequence[_Ask], whom: str, evidence: Evidence, tally: AuditCounts) -> None:
     for one, other in combinations(sorted(asks, key=_moment), 2):
         days = min(_gap_days(one.policy, whom), _gap_days(other.policy, whom))
         if other.command.not_before - one.command.not_before < days * DAY and _both_count(one, other, evidence):
@@ -269,7 +269,7 @@ def _gap_days(policy: Policy, whom: str) -> int:
     return policy.caps.account_gap_days if whom == "account" else policy.caps.customer_days
 
 
-def _quota(asks: Sequence[_Ask], evidence: Evidence, tally: Tally) -> None:
+def _quota(asks: Sequence[_Ask], evidence: Evidence, tally: AuditCounts) -> None:
     ordered = sorted(asks, key=_moment)
     for place, last in enumerate(ordered):
         days = min(ask.policy.caps.account_days for ask in asks)
@@ -298,6 +298,6 @@ def _command_id(command: Command) -> str:
 
 
 def _add(
-    tally: Tally, invariant: str, what: str, *about: Command | Cancellation | Decided | Request | Reported
+    tally: AuditCounts, invariant: str, what: str, *about: Command | CancelledAsk | Decided | Request | Reported
 ) -> None:
     tally.findings.add(invariant, what, *(each.position for each in about))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 from referral_stream.audit.commands import Evidence
-from referral_stream.audit.findings import Position, Tally
+from referral_stream.audit.findings import AuditCounts, Position
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.reading import Logs, Unreadable
 from referral_stream.audit.records import position
@@ -69,7 +69,7 @@ class Scene:
     policies: Mapping[str, Policy]
     fenced: bool
     told: Progress
-    tally: Tally = field(default_factory=Tally)
+    tally: AuditCounts = field(default_factory=AuditCounts)
     evidence: Evidence = field(default_factory=Evidence)
     begins: dict[str, list[int]] = field(default_factory=dict)
     out: dict[str, list[int]] = field(default_factory=dict)

@@ -42,7 +42,7 @@ INVARIANTS: Final[dict[str, str]] = {
 """Name → what it says. The order is that of a report."""
 
 
-class Finding(NamedTuple):
+class AuditFinding(NamedTuple):
     """One offence. ``what`` names ids of ours and rules, never a customer or a payload."""
 
     invariant: str
@@ -54,40 +54,40 @@ class Findings:
     """Collects findings; of each invariant all are counted and the first ones kept."""
 
     def __init__(self) -> None:
-        self.kept: list[Finding] = []
+        self.kept: list[AuditFinding] = []
         self.counts: Counter[str] = Counter()
 
     def add(self, invariant: str, what: str, *positions: Position) -> None:
         self.counts[invariant] += 1
         if self.counts[invariant] <= KEPT_PER_INVARIANT:
-            self.kept.append(Finding(invariant, what, positions))
+            self.kept.append(AuditFinding(invariant, what, positions))
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class AuditReport:
     """The outcome of an audit.
 
     ``counts``: what was looked at (events, customers, asks, decisions, …). ``broken``: how often each invariant is; of
     very many findings the first ones are in ``findings``. ``unchecked``: checks that could not be made, and why.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
     broken: dict[str, int]
     counts: Counter[str]
     unchecked: tuple[str, ...]
 
 
 @dataclass
-class Tally:
+class AuditCounts:
     """What one look at the topics has come to so far."""
 
     findings: Findings = field(default_factory=Findings)
     counts: Counter[str] = field(default_factory=Counter)
     unchecked: Counter[str] = field(default_factory=Counter)
 
-    def report(self) -> Report:
+    def report(self) -> AuditReport:
         order = {name: place for place, name in enumerate(INVARIANTS)}
         kept = sorted(self.findings.kept, key=lambda finding: (order[finding.invariant], finding.positions))
         broken = dict(sorted(self.findings.counts.items(), key=lambda item: order[item[0]]))
         unchecked = tuple(f"{why} ({count:,})" if count > 1 else why for why, count in sorted(self.unchecked.items()))
-        return Report(tuple(kept), broken, Counter(dict(sorted(self.counts.items()))), unchecked)
+        return AuditReport(tuple(kept), broken, Counter(dict(sorted(self.counts.items()))), unchecked)

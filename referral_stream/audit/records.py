@@ -34,7 +34,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
 
 
-class Cancellation(msgspec.Struct, frozen=True, kw_only=True):
+class CancelledAsk(msgspec.Struct, frozen=True, kw_only=True):
     position: Position
     digest: bytes
     command_id: str
@@ -149,7 +149,7 @@ _decided: Final = msgspec.json.Decoder(_Decided)
 _request: Final = msgspec.json.Decoder(_Request)
 _settled: Final = msgspec.json.Decoder(_Settled)
 
-OnAsks: TypeAlias = Command | Cancellation
+OnAsks: TypeAlias = Command | CancelledAsk
 OnRequests: TypeAlias = Request | Settled | Other
 
 
@@ -188,7 +188,7 @@ def read_ask(record: RawRecord) -> OnAsks:
             case "referral.ask.cancelled":
                 told = _cancellation.decode(head.data)
                 _check_subject(head, told.customer_id)
-                return Cancellation(
+                return CancelledAsk(
                     position=position(record),
                     digest=digest(record.value),
                     command_id=told.command_id,

@@ -32,7 +32,7 @@ from dataclasses import replace
 from typing import Final
 
 from referral_stream.audit.context import Names, Progress, Scene
-from referral_stream.audit.findings import Report
+from referral_stream.audit.findings import AuditReport
 from referral_stream.audit.reading import KafkaLogs, Logs
 from referral_stream.audit.scan import Look
 from referral_stream.core.policy import Policy
@@ -52,7 +52,7 @@ def audit(
     progress: Progress = lambda _read, _of: None,
     settle_seconds: float = SETTLE_SECONDS,
     patience_seconds: float = PATIENCE_SECONDS,
-) -> Report:
+) -> AuditReport:
     """Look at the deployment's topics as they are now. Raises Unreadable, and ValueError without a policy.
 
     ``policies``: the one in force, and earlier ones that the logs still speak of. ``uncommitted``: compare the
@@ -60,7 +60,7 @@ def audit(
     """
     with KafkaLogs(settings) as logs:
 
-        def look() -> Report:
+        def look() -> AuditReport:
             return look_at(
                 logs,
                 Names.of(settings),
@@ -83,7 +83,7 @@ def look_at(
     uncommitted: bool = False,
     progress: Progress = lambda _read, _of: None,
     settle_seconds: float = 0.0,
-) -> Report:
+) -> AuditReport:
     """One look at everything. ``fenced``: the workers write in transactions. Raises as :func:`audit`."""
     if not policies:
         raise ValueError("an audit needs the policy in force")
@@ -92,7 +92,7 @@ def look_at(
     return Look(scene).run(uncommitted=uncommitted, settle_seconds=settle_seconds)
 
 
-def confirmed(look: Callable[[], Report], patience_seconds: float) -> Report:
+def confirmed(look: Callable[[], AuditReport], patience_seconds: float) -> AuditReport:
     """The outcome of a look; of one that finds something, what a second look finds again."""
     first = look()
     if not first.findings:

@@ -6,10 +6,10 @@ import time
 
 from referral_stream.audit import commands as checks
 from referral_stream.audit.context import Scene
-from referral_stream.audit.findings import Position, Report
+from referral_stream.audit.findings import AuditReport, Position
 from referral_stream.audit.partition import PartitionAudit
 from referral_stream.audit.records import (
-    Cancellation,
+    CancelledAsk,
     Command,
     Misread,
     OnAsks,
@@ -32,7 +32,7 @@ class Look:
         self._asks: dict[bytes, OnAsks] = {}
         """All that is on ``referral-asks``, by the digest of its value."""
 
-    def run(self, *, uncommitted: bool, settle_seconds: float) -> Report:
+    def run(self, *, uncommitted: bool, settle_seconds: float) -> AuditReport:
         """Raises Unreadable."""
         scene = self._scene
         scene.begin()
@@ -64,7 +64,7 @@ class Look:
                     case Command() as command:
                         bodies.append(command)
                         scene.tally.counts["reasons asked" if command.asks_reason else "asks"] += 1
-                    case Cancellation() as cancellation:
+                    case CancelledAsk() as cancellation:
                         scene.evidence.cancellations.append(cancellation)
                         scene.tally.counts["cancellations"] += 1
                     case None:

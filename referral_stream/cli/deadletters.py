@@ -69,7 +69,7 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
     deployment = this_deployment()
 
     async def look() -> None:
-        box = await deadletters.read_box(deployment)
+        box = await deadletters.read_dead_letters(deployment)
         among = box.letters if everything else box.open
         selected = filters.select(among, deployment.settings.topic_prefix)
         shown = selected[:limit]
@@ -78,7 +78,7 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
             found = page.as_json(box, selected, shown, records)
             click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         else:
-            page.show_box(Console(), box, selected, shown, records)
+            page.show_dead_letters(Console(), box, selected, shown, records)
 
     try:
         with quiet_clients():
@@ -111,10 +111,10 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
     deployment = this_deployment()
 
     async def try_again() -> bool:
-        box = await deadletters.read_box(deployment)
+        box = await deadletters.read_dead_letters(deployment)
         chosen = deadletters.together(filters.select(box.open, deployment.settings.topic_prefix), box)
         if dry_run:
-            page.show_box(Console(), box, chosen, chosen, {})
+            page.show_dead_letters(Console(), box, chosen, chosen, {})
             return True
         await require_topics(deployment)
         with page.replay_progress(Console(stderr=True), len(chosen)) as progress:

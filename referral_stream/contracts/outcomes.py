@@ -9,7 +9,7 @@ import msgspec
 from referral_stream.core.events import Event
 
 SkipReason: TypeAlias = Literal["unknown_type", "irrelevant", "no_score", "no_customer", "test_mode", "tombstone"]
-Cause: TypeAlias = Literal[
+RefusalCause: TypeAlias = Literal[
     "undecodable", "too_deep", "too_large", "not_an_object", "unrecognised", "unknown_adapter", "invalid", "no_subject",
     "time_in_future", "unknown_version",
 ]  # fmt: skip
@@ -31,7 +31,7 @@ class Skipped(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     """A dead letter: ``detail`` names fields and rules, never values."""
 
-    cause: Cause
+    cause: RefusalCause
     detail: str
 
 

@@ -43,13 +43,13 @@ from referral_stream.core.events import (
     Scope,
 )
 from referral_stream.core.instants import DAY, HOUR, rfc3339
-from referral_stream.core.policy import Caps as Limits
+from referral_stream.core.policy import CapLimits as Limits
 from referral_stream.core.policy import Policy
 
-Answer: TypeAlias = ReservationGranted | ReservationDenied | ReservationUnavailable
-Operation: TypeAlias = LedgerRequest | Event
+LedgerAnswer: TypeAlias = ReservationGranted | ReservationDenied | ReservationUnavailable
+LedgerOperation: TypeAlias = LedgerRequest | Event
 """What ``ledger-requests`` carries; the events are ``control.paused`` and ``control.resumed``."""
-Result: TypeAlias = Answer | ControlPaused | tuple[str, ...] | None
+Result: TypeAlias = LedgerAnswer | ControlPaused | tuple[str, ...] | None
 """An answer to a request; the automatic pause an opening caused; the customers a resumption concerns; else None."""
 
 BREAKER = "burst-breaker"
@@ -143,7 +143,7 @@ class _Openings:
     forgiven: int = 0
 
 
-class Caps:
+class MemoryLedger:
     """The ledger in memory, under one policy. Not shared between threads, never blocks, knows no clock."""
 
     def __init__(self, policy: Policy) -> None:
@@ -154,7 +154,7 @@ class Caps:
         self._switches: dict[Switch, _SwitchState] = {}
         self._openings: defaultdict[str, _Openings] = defaultdict(_Openings)
 
-    def apply(self, operation: Operation) -> Result:
+    def apply(self, operation: LedgerOperation) -> Result:
         """One record of ``ledger-requests``. Raises TypeError for an event that is no switch."""
         match operation:
             case ReservationRequested():
@@ -175,7 +175,7 @@ class Caps:
             case _:
                 raise TypeError(f"not a matter of the ledger: {operation.type}")
 
-    def request(self, request: ReservationRequested) -> Answer:
+    def request(self, request: ReservationRequested) -> LedgerAnswer:
         """Reserve an ask, or say why not."""
         command = request.command_id
         if request.now > request.valid_until:
@@ -195,7 +195,7 @@ class Caps:
         )
         return ReservationGranted(command_id=command)
 
-    def answer_round(self, requests: Iterable[ReservationRequested]) -> list[tuple[ReservationRequested, Answer]]:
+    def answer_round(self, requests: Iterable[ReservationRequested]) -> list[tuple[ReservationRequested, LedgerAnswer]]:
         """Answer the requests of one instant, best contact first; the result is in that order."""
         return [(request, self.request(request)) for request in arbitrated(requests)]
 

@@ -19,13 +19,13 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_ar
 from referral_stream.core import events as ev
 from referral_stream.core.suggestions import did_you_mean
 
-Kind: TypeAlias = Literal["string", "int", "double", "bool", "timestamp", "dyn"]
+ValueKind: TypeAlias = Literal["string", "int", "double", "bool", "timestamp", "dyn"]
 
 
 class Name(NamedTuple):
     """What an expression may use: its type, what it says, and whether it may be null."""
 
-    kind: Kind
+    kind: ValueKind
     meaning: str
     nullable: bool = False
 
@@ -82,7 +82,7 @@ _FAULT = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 
 
-class Fault(NamedTuple):
+class ConditionFault(NamedTuple):
     """What is wrong with an expression; ``key`` is ``when`` or ``subject``."""
 
     key: str
@@ -124,24 +124,24 @@ class Condition:
         return text or None
 
 
-def faults(on: Iterable[str], when: str, subject: str) -> Iterator[Fault]:
+def faults(on: Iterable[str], when: str, subject: str) -> Iterator[ConditionFault]:
     """What is wrong with the expressions of a trigger that is opened by these (known) types."""
     types = tuple(sorted(on))
     names = names_for(types)
     try:
         checking, _ = _environments(types)
     except ModuleNotFoundError:
-        yield Fault("when", "conditions need a library: pip install 'referral-stream[triggers]'")
+        yield ConditionFault("when", "conditions need a library: pip install 'referral-stream[triggers]'")
         return
     for key, text, wanted in (("when", when, "bool"), ("subject", subject, "string")):
         try:
             found = checking.compile(text).return_type().name().lower().removesuffix("_wrapper")
         except (RuntimeError, TypeError, ValueError) as error:
-            yield from (Fault(key, message) for message in _readable(str(error), names))
+            yield from (ConditionFault(key, message) for message in _readable(str(error), names))
         else:
             if found != wanted:
                 meant = "true or false" if wanted == "bool" else "text (string(…) makes it so)"
-                yield Fault(key, f"must be {meant}, is {found}")
+                yield ConditionFault(key, f"must be {meant}, is {found}")
 
 
 def names_for(on: Iterable[str]) -> dict[str, Name]:
@@ -166,7 +166,7 @@ def _fields(data: type[ev.Data]) -> Iterator[tuple[str, Name]]:
             yield field, Name(kind, data.type, nullable)
 
 
-def _kind(annotation: Any) -> tuple[Kind | None, bool]:
+def _kind(annotation: Any) -> tuple[ValueKind | None, bool]:
     """The CEL type of a field, None for one that has parts of its own; and whether it may be null."""
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -176,7 +176,7 @@ def _kind(annotation: Any) -> tuple[Kind | None, bool]:
         return _kind(inner)[0], True
     if origin is Literal:
         return "string", False
-    kinds: dict[Any, Kind] = {str: "string", int: "int", float: "double", bool: "bool"}
+    kinds: dict[Any, ValueKind] = {str: "string", int: "int", float: "double", bool: "bool"}
     return kinds.get(annotation), False
 
 

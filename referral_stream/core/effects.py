@@ -22,7 +22,7 @@ GateName: TypeAlias = Literal[
     "erased", "paused", "consent", "too_early", "trouble", "propensity", "answers", "overasking", "account",
     "advocacy", "channel", "moment", "approval", "holdout",
 ]  # fmt: skip
-Answer: TypeAlias = Literal["pass", "never", "until", "until_event"]
+GateAnswer: TypeAlias = Literal["pass", "never", "until", "until_event"]
 
 
 class Body(BaseModel):
@@ -33,7 +33,7 @@ class Reason(Body):
     """One gate's answer; ``until`` is RFC 3339 for ``until`` and an event type for ``until_event``."""
 
     gate: GateName
-    answer: Answer
+    answer: GateAnswer
     until: str | None = None
     saw: str
     limit: str

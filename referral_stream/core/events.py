@@ -300,28 +300,28 @@ class CancellationReverted(Cancelling):
 Rating: TypeAlias = Literal["positive", "negative"]
 
 
-class Ticket(Data):
+class TicketFact(Data):
     """Anything about one support ticket."""
 
     ticket_id: Id
 
 
-class TicketOpened(Ticket):
+class TicketOpened(TicketFact):
     type: ClassVar[str] = "ticket.opened"
     priority: Literal["low", "normal", "high", "urgent"] | None = None
 
 
-class TicketSolved(Ticket):
+class TicketSolved(TicketFact):
     type: ClassVar[str] = "ticket.solved"
     rating: Rating | None = None
 
 
-class TicketRated(Ticket):
+class TicketRated(TicketFact):
     type: ClassVar[str] = "ticket.rated"
     rating: Rating
 
 
-class TicketReopened(Ticket):
+class TicketReopened(TicketFact):
     type: ClassVar[str] = "ticket.reopened"
 
 
@@ -452,18 +452,18 @@ class AskAnswered(Data):
     text: Text | None = None
 
 
-class Judged(Data):
+class ApprovalAnswer(Data):
     """What a person said about one opportunity that needed approval."""
 
     opportunity_id: Id
     by: str
 
 
-class AskApproved(Judged):
+class AskApproved(ApprovalAnswer):
     type: ClassVar[str] = "ask.approved"
 
 
-class AskRejected(Judged):
+class AskRejected(ApprovalAnswer):
     type: ClassVar[str] = "ask.rejected"
 
 

@@ -247,7 +247,7 @@ def _advocacy(c: Customer, d: ev.AdvocacyAsked, s: Stamp) -> None:
 # ------------------------------------------------------------------------------------------------------------ trouble
 
 
-def _ticket(c: Customer, d: ev.Ticket, s: Stamp) -> bool:
+def _ticket(c: Customer, d: ev.TicketFact, s: Stamp) -> bool:
     known = t = c.tickets.get(d.ticket_id, Ticket())
     if not isinstance(d, ev.TicketRated) and (t.at is None or s > t.at):
         t = msgspec.structs.replace(t, at=s, open=not isinstance(d, ev.TicketSolved))
@@ -391,7 +391,7 @@ def _answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
     c.asks = tuple(msgspec.structs.replace(a, answered=True) if a.command_id == d.command_id else a for a in c.asks)
 
 
-def _judged(c: Customer, d: ev.Judged, s: Stamp) -> bool:
+def _judged(c: Customer, d: ev.ApprovalAnswer, s: Stamp) -> bool:
     table = _put(c.approvals, d.opportunity_id, s, Flag(s, isinstance(d, ev.AskApproved)))
     c.approvals = table or c.approvals
     return table is not None

@@ -60,7 +60,7 @@ Percent: TypeAlias = Annotated[int, Field(ge=1, le=100), Unit("percent")]
 Weekday: TypeAlias = Annotated[int, Field(ge=1, le=7)]
 Mode: TypeAlias = Literal["direct", "soft", "value_first", "same_company", "mutual_benefit"]
 ClockTime: TypeAlias = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$"), Unit("local time")]
-Text: TypeAlias = Annotated[str, Field(max_length=256)]
+ShortText: TypeAlias = Annotated[str, Field(max_length=256)]
 Expression: TypeAlias = Annotated[str, Field(max_length=conditions.LONGEST)]
 TriggerName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Choice: TypeAlias = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_as_set)]
@@ -188,7 +188,7 @@ class Trigger(Section):
         None, description="What happened before is history and opens nothing (§9)."
     )
     mode: Mode | None = Field(None, description="How to ask from direct_at points on; direct if not said (§6).")
-    template: Text = Field("", description="The wording that messaging workers shall use (§6).")
+    template: ShortText = Field("", description="The wording that messaging workers shall use (§6).")
     on: Choice[str] = Field((), description="The event types that may open it; own triggers only (§3).")
     when: Expression | None = Field(None, description="The CEL condition that opens it; own triggers only (§3).")
     subject: Expression = Field(
@@ -332,7 +332,7 @@ class Answers(Section):
             )
 
 
-class Caps(Section):
+class CapLimits(Section):
     """Gates 8, 9 and 10: how often a customer, a person and an account may be asked."""
 
     customer_days: Days = Field(90, description="One ask per customer and e-mail address in so many days (gate 8).")
@@ -417,7 +417,7 @@ def _near_zone(name: str) -> str:
     return hint if hint.startswith("did") else 'zones are named like "Europe/Berlin"'
 
 
-class Ledger(Section):
+class LedgerSettings(Section):
     """How long to wait for the ledger before failing closed."""
 
     answer_seconds: Annotated[int, Field(ge=1, le=3_600), Unit("seconds")] = Field(
@@ -459,7 +459,7 @@ class Holdout(Section):
     percent: Annotated[float, Field(ge=0, le=50), Unit("percent")] = Field(
         5.0, description="Share of accounts that are never asked, to measure against (gate 14)."
     )
-    salt: Annotated[Text, Field(min_length=1)] = Field(
+    salt: Annotated[ShortText, Field(min_length=1)] = Field(
         "referral-stream", description="Another text draws another share (gate 14)."
     )
 
@@ -467,7 +467,7 @@ class Holdout(Section):
 class Policy(Section):
     """Everything a growth team may set. ``Policy()`` is the page as written."""
 
-    name: Annotated[Text, Field(min_length=1)] = Field(
+    name: Annotated[ShortText, Field(min_length=1)] = Field(
         "default", description="What decisions and reports call this policy (§8)."
     )
     version: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(1, description="Count it up with each change (§8).")
@@ -493,10 +493,10 @@ class Policy(Section):
     too_early: TooEarly = Field(TooEarly(), description="Gate 4.")
     trouble: Trouble = Field(Trouble(), description="Gate 5.")
     answers: Answers = Field(Answers(), description="Gate 7.")
-    caps: Caps = Field(Caps(), description="Gates 8 to 10.")
+    caps: CapLimits = Field(CapLimits(), description="Gates 8 to 10.")
     moments: Moments = Field(Moments(), description="Gate 12 (§5).")
     time_zone: TimeZones = Field(TimeZones(), description="Zones (§3).")
-    ledger: Ledger = Field(Ledger(), description="Waiting for the ledger.")
+    ledger: LedgerSettings = Field(LedgerSettings(), description="Waiting for the ledger.")
     breaker: Breaker = Field(Breaker(), description="Burst breaker (§9).")
     holdout: Holdout = Field(Holdout(), description="Gate 14.")
 

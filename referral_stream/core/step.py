@@ -61,7 +61,7 @@ def step(policy: Policy, customer: Customer, inputs: Iterable[Event], now: int) 
     return turn.finish()
 
 
-class Judged(NamedTuple):
+class Assessment(NamedTuple):
     """An opportunity with all gates' verdicts at this instant; ``blocking``: those that do not pass."""
 
     opportunity: Opportunity
@@ -108,7 +108,7 @@ class Turn:
         self._zone: Zone | None = None
         self.moment_channels: dict[str, Channel] = {}
         """Opportunity id → channel of the good moment it met at this instant."""
-        self.judged: dict[str, Judged] = {}
+        self.judged: dict[str, Assessment] = {}
         self.judged_as_is = False  # whether judging again would change nothing
         if self.c.judged_day < utc_day(self.now - 1):
             usage.judge(self.c, utc_day(self.now - 1), policy)
@@ -344,9 +344,9 @@ class Turn:
                 self.judged[known.id] = judged
         self.judged_as_is = True
 
-    def _judge(self, opportunity: Opportunity) -> Judged:
+    def _judge(self, opportunity: Opportunity) -> Assessment:
         verdicts = self._verdicts(opportunity)
-        return Judged(opportunity, verdicts, gates.blocking(verdicts))
+        return Assessment(opportunity, verdicts, gates.blocking(verdicts))
 
     def _meet_moment(self, event: Event) -> None:
         """An event that is a good moment lets everything speak that is ready and free at its arrival."""
@@ -357,7 +357,7 @@ class Turn:
             if not judged.blocked and judged.opportunity.ready <= self.now:
                 self.moment_channels.setdefault(judged.opportunity.id, channel)
 
-    def _check_moment(self, judged: Judged) -> None:
+    def _check_moment(self, judged: Assessment) -> None:
         """A good moment is lost to a gate that blocks at its instant, and when its channel may not speak any more."""
         channel = self.moment_channels.get(judged.opportunity.id)
         if channel is None:
@@ -526,7 +526,7 @@ class Turn:
         rule = self.policy.triggers.get(opportunity.trigger)
         return 0 if rule is None else rule.priority
 
-    def _request(self, candidates: list[tuple[Judged, Channel]], moment: int) -> None:
+    def _request(self, candidates: list[tuple[Assessment, Channel]], moment: int) -> None:
         """Ask the ledger for the first candidate; until it answers, nothing is written about any of them."""
         (judged, channel), *rest = candidates
         c, o = self.c, judged.opportunity
@@ -540,7 +540,7 @@ class Turn:
         )
         self.effects.append(self._say.request(o, moment))
 
-    def _emit(self, judged: Judged, awaiting: Awaiting) -> None:
+    def _emit(self, judged: Assessment, awaiting: Awaiting) -> None:
         """The ask goes out (or is withheld by holdout or shadow, and counts all the same); rivals are superseded."""
         c, policy, o = self.c, self.policy, judged.opportunity
         score = propensity.score(c, self.now, policy)

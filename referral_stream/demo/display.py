@@ -20,7 +20,7 @@ from rich.text import Text
 
 from referral_stream.words.decisions import day_and_time, happening, outcome_words, why, zone_of
 
-Message: TypeAlias = Mapping[str, Any]
+CloudEventBody: TypeAlias = Mapping[str, Any]
 """A CloudEvent of ours as parsed JSON: `type`, `time`, `subject`, `data`."""
 
 ASKED = frozenset({"asked", "soft"})
@@ -43,7 +43,7 @@ _STYLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class OpportunityRow:
     """An opportunity as its latest decision left it."""
 
     decided_at: datetime
@@ -70,11 +70,11 @@ class DecisionBoard:
         self._home = home
         self._rows = rows
         self._now: datetime | None = None
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, OpportunityRow] = {}
         self._gates: dict[str, frozenset[str]] = {}
 
     @property
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[OpportunityRow, ...]:
         """Every opportunity seen, in the order of their latest decisions."""
         return tuple(self._lines.values())
 
@@ -82,7 +82,7 @@ class DecisionBoard:
         """Set the demo's clock."""
         self._now = now
 
-    def show(self, message: Message) -> Line | None:
+    def show(self, message: CloudEventBody) -> OpportunityRow | None:
         """Take a decision in and return its line; None where nothing is new to see.
 
         Nothing new: no decision, an outcome that is no news, or the same words again (a planned moment has moved behind
@@ -91,7 +91,7 @@ class DecisionBoard:
         decision = message["data"]
         if "outcome" not in decision or decision["outcome"] in UNSEEN:
             return None
-        line = Line(
+        line = OpportunityRow(
             decided_at=datetime.fromisoformat(decision["decided_at"]).astimezone(zone_of(decision)),
             customer=self._titles.get(decision["customer_id"], decision["customer_id"]),
             happened=happening(decision["trigger"]),
@@ -156,7 +156,7 @@ class Screen:
         self._console = console
         self._live = live
 
-    def show(self, message: Message) -> None:
+    def show(self, message: CloudEventBody) -> None:
         line = self._board.show(message)
         if line is None:
             return

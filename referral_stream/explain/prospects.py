@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from referral_stream.core import events as ev
-from referral_stream.core.caps import Caps
+from referral_stream.core.caps import MemoryLedger
 from referral_stream.core.customer import Customer, word
 from referral_stream.core.effects import Decision
 from referral_stream.core.events import Data, Event
@@ -22,7 +22,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.rules.gates import on_trial
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import zone
-from referral_stream.replay.recording_caps import RememberingCaps, Whom
+from referral_stream.replay.recording_ledger import RecordingLedger, Whom
 from referral_stream.replay.virtual_run import Arrival, FactReplay
 from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way
 
@@ -59,7 +59,7 @@ class Prospect:
 
 
 def outlook(
-    policy: Policy, customers: Mapping[str, Customer], caps: RememberingCaps, name: str, now: int
+    policy: Policy, customers: Mapping[str, Customer], caps: RecordingLedger, name: str, now: int
 ) -> list[Prospect]:
     """The prospects of the customer of that name at the instant ``now``, in the order in which they were opened."""
     customer = customers[name]
@@ -87,14 +87,14 @@ class _World:
 
     policy: Policy
     customers: Mapping[str, Customer]
-    caps: Caps
+    caps: MemoryLedger
     name: str
     now: int
     local: str
 
     @classmethod
     def around(
-        cls, policy: Policy, customers: Mapping[str, Customer], caps: RememberingCaps, name: str, now: int
+        cls, policy: Policy, customers: Mapping[str, Customer], caps: RecordingLedger, name: str, now: int
     ) -> _World:
         customer = customers[name]
         account, email = customer.account_id, word(customer.email_hmac)

@@ -26,12 +26,12 @@ from referral_stream.core.zones import Zone, zone
 from referral_stream.explain.prospects import Prospect, outlook
 from referral_stream.replay.reading import Counts, Progress, open_log
 from referral_stream.replay.recorded_run import ExactReplay
-from referral_stream.replay.recording_caps import RecordedLedger, RememberingCaps
+from referral_stream.replay.recording_ledger import RecordedLedger, RecordingLedger
 from referral_stream.replay.virtual_run import FactReplay, Happened
 from referral_stream.words.decisions import clock_words, happening, in_local_time, outcome_words, why
 from referral_stream.words.events import happened
 
-Kind: TypeAlias = Literal["came in", "ignored", "opened", "decided", "asked", "cancelled"]
+EntryKind: TypeAlias = Literal["came in", "ignored", "opened", "decided", "asked", "cancelled"]
 
 _OPENING = frozenset({"pending", "deferred", "suppressed", "asked", "soft", "holdout", "shadow"})
 _INTERNAL = frozenset(data.type for data in INTERNAL)
@@ -52,7 +52,7 @@ class Entry:
     """One line of the story: when it was (epoch ms, the clock of the replay), of which kind, and the words for it."""
 
     instant: int
-    kind: Kind
+    kind: EntryKind
     text: str
     opportunity_id: str | None = None
 
@@ -101,7 +101,7 @@ def explain(
             customers: Mapping[str, Customer] = exact.customers
             caps, now = ledger.caps, exact.now
         else:
-            caps = RememberingCaps(policy)
+            caps = RecordingLedger(policy)
             facts = FactReplay(policy, caps=caps, witness=story.came_in)
             for items in facts.read(opened.arrivals, at):
                 story.followed(items)
@@ -183,7 +183,7 @@ class _Story:
         if self._told.get(decision.opportunity_id) == told:
             return  # the planned moment has moved behind something that is still in the way
         self._told[decision.opportunity_id] = told
-        kind: Kind = "cancelled" if decision.outcome == "cancelled" else "decided"
+        kind: EntryKind = "cancelled" if decision.outcome == "cancelled" else "decided"
         if ask is not None:
             kind = "asked"
             told = f"{told}; not to be sent after {clock_words(ask.expires_at, local)}"

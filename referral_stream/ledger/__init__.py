@@ -1,19 +1,28 @@
 """The ledger: caps shared across partitions and workers, and the switches, in Redis."""
 
-from referral_stream.ledger.answering import Answered, Rounds, Turn, answered, in_rounds, resumption, turns, unanswered
-from referral_stream.ledger.ledger import LedgerError, LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.ledger.client import LedgerError, LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.ledger.rounds import (
+    Answered,
+    LedgerBatch,
+    Rounds,
+    answered,
+    batches,
+    in_rounds,
+    resumption,
+    unanswered,
+)
 
 __all__ = [
     "Answered",
+    "LedgerBatch",
     "LedgerError",
     "LedgerNotReady",
     "LedgerUnavailable",
     "RedisLedger",
     "Rounds",
-    "Turn",
     "answered",
+    "batches",
     "in_rounds",
     "resumption",
-    "turns",
     "unanswered",
 ]

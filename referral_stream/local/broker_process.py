@@ -28,7 +28,7 @@ _HEADER_OVERHEAD = 4
 _CRITICAL_ONLY = {"log_level": 2}  # librdkafka otherwise reports every client that leaves
 
 
-class Tally:
+class RecordCounts:
     """Records and bytes per partition, counted by reading along. Mock clusters cannot be asked for either."""
 
     def __init__(self, bootstrap: str) -> None:
@@ -109,7 +109,7 @@ def main() -> None:
     cluster = Producer({"test.mock.num.brokers": 1, **_CRITICAL_ONLY})
     (broker,) = cluster.list_topics(timeout=_METADATA_SECONDS).brokers.values()
     bootstrap = f"{broker.host}:{broker.port}"
-    tally = Tally(bootstrap)
+    tally = RecordCounts(bootstrap)
     tally.start()
     _say(bootstrap)
     for _ in sys.stdin:

@@ -71,7 +71,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class ListedLetter:
     """A dead letter without its payload. ``partition`` and ``offset``: where it lies on ``dead-letters``."""
 
     partition: int
@@ -105,11 +105,11 @@ class Filters:
     since: int | None = None
     customer: str | None = None
 
-    def select(self, letters: Iterable[Letter], prefix: str = "") -> list[Letter]:
+    def select(self, letters: Iterable[ListedLetter], prefix: str = "") -> list[ListedLetter]:
         """The letters meant, in their order; ``topic`` may be given without the deployment's ``prefix``."""
         return [letter for letter in letters if self._mean(letter, prefix)]
 
-    def _mean(self, letter: Letter, prefix: str) -> bool:
+    def _mean(self, letter: ListedLetter, prefix: str) -> bool:
         return (
             self.stage in (None, letter.failure.stage)
             and self.cause in (None, letter.cause)
@@ -120,19 +120,19 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class DeadLetters:
     """All dead letters, the newest first, each with its last attempt; ``unreadable`` records are none of ours."""
 
-    letters: tuple[Letter, ...]
+    letters: tuple[ListedLetter, ...]
     unreadable: int
 
     @property
-    def open(self) -> list[Letter]:
+    def open(self) -> list[ListedLetter]:
         """Those that have not been replayed."""
         return [letter for letter in self.letters if not letter.replayed]
 
 
-def together(selected: Sequence[Letter], box: Box) -> list[Letter]:
+def together(selected: Sequence[ListedLetter], box: DeadLetters) -> list[ListedLetter]:
     """The selected letters, and all others that hold the same customers."""
     chosen = {letter.failure.id for letter in selected}
     customers = {letter.key for letter in selected if letter.is_fault}
@@ -141,7 +141,7 @@ def together(selected: Sequence[Letter], box: Box) -> list[Letter]:
 
 
 @dataclass(slots=True)
-class Outcome:
+class ReplayOutcome:
     """What became of a replay: letters by outcome, events appended, customers whose hold was ended or was not."""
 
     letters: Counter[str] = field(default_factory=Counter)
@@ -151,9 +151,9 @@ class Outcome:
     held: int = 0
 
 
-async def read_box(deployment: Deployment) -> Box:
+async def read_dead_letters(deployment: Deployment) -> DeadLetters:
     """All letters that are there now. Raises TopicsProblem."""
-    letters: dict[str, Letter] = {}
+    letters: dict[str, ListedLetter] = {}
     marks: dict[str, int] = {}
     unreadable = 0
     async for record in _records(deployment):
@@ -174,10 +174,10 @@ async def read_box(deployment: Deployment) -> Box:
         for letter in letters.values()
     ]
     found.sort(key=lambda letter: (-letter.failure.occurred_at, letter.topic, letter.source_partition, -letter.offset))
-    return Box(tuple(found), unreadable)
+    return DeadLetters(tuple(found), unreadable)
 
 
-async def originals(deployment: Deployment, letters: Iterable[Letter]) -> dict[str, RawRecord]:
+async def originals(deployment: Deployment, letters: Iterable[ListedLetter]) -> dict[str, RawRecord]:
     """Letter id → the record that the letter was made of; its payload may be personal. Raises TopicsProblem."""
     wanted = {(letter.partition, letter.offset): letter.failure.id for letter in letters}
     return {
@@ -187,7 +187,9 @@ async def originals(deployment: Deployment, letters: Iterable[Letter]) -> dict[s
     }
 
 
-async def replay(deployment: Deployment, letters: Sequence[Letter], progress: Progress = lambda _: None) -> Outcome:
+async def replay(
+    deployment: Deployment, letters: Sequence[ListedLetter], progress: Progress = lambda _: None
+) -> ReplayOutcome:
     """Try these letters again, in the order in which they were written. Raises TopicsProblem: the rest stays open.
 
     Letters that were replayed before are left out, and those whose record we do not have, or can not append.
@@ -200,7 +202,7 @@ async def replay(deployment: Deployment, letters: Sequence[Letter], progress: Pr
     )
     try:
         await producer.start()
-        waiting: list[tuple[Letter, RawRecord]] = []
+        waiting: list[tuple[ListedLetter, RawRecord]] = []
         async for record in _records(deployment):
             letter = chosen.get((record.partition, record.offset))
             if letter is None:
@@ -214,7 +216,7 @@ async def replay(deployment: Deployment, letters: Sequence[Letter], progress: Pr
         progress(len(waiting))
         if turn.faults:
             # Read again: a customer on whom our code has failed meanwhile stays on hold.
-            await _append_all(producer, *turn.release((await read_box(deployment)).open))
+            await _append_all(producer, *turn.release((await read_dead_letters(deployment)).open))
     except KafkaError as error:
         raise TopicsProblem(f"the replay ended early, what is left stays open: {error!r}") from error
     finally:
@@ -228,10 +230,10 @@ class _Replay:
     def __init__(self, deployment: Deployment, aliases: Aliases) -> None:
         self.topics, self.boundary, self.clock = deployment.topics, deployment.boundary, deployment.clock
         self.aliases = aliases
-        self.outcome = Outcome()
-        self.faults: dict[str, list[tuple[Letter, Event]]] = defaultdict(list)
+        self.outcome = ReplayOutcome()
+        self.faults: dict[str, list[tuple[ListedLetter, Event]]] = defaultdict(list)
 
-    def may_be_replayed(self, letter: Letter) -> bool:
+    def may_be_replayed(self, letter: ListedLetter) -> bool:
         if letter.replayed:
             self.outcome.letters["replayed before"] += 1
         elif not letter.has_payload:
@@ -242,7 +244,7 @@ class _Replay:
             return True
         return False
 
-    def take(self, pairs: Iterable[tuple[Letter, RawRecord]]) -> tuple[list[Output], list[Output]]:
+    def take(self, pairs: Iterable[tuple[ListedLetter, RawRecord]]) -> tuple[list[Output], list[Output]]:
         """What to append, and what then."""
         outputs: list[Output] = []
         marks: list[Output] = []
@@ -283,7 +285,7 @@ class _Replay:
             case Refused(cause=cause, detail=detail):
                 raise Undecodable(cause, detail)
 
-    def _event_again(self, letter: Letter, source: RawRecord, again: Headers) -> list[Output]:
+    def _event_again(self, letter: ListedLetter, source: RawRecord, again: Headers) -> list[Output]:
         """Raises Undecodable."""
         event = decode_event(source.value or b"")
         arrival(source)
@@ -298,7 +300,7 @@ class _Replay:
         headers = (*event_headers(event, self.clock.now()), *again)
         return [Output(self.topics.customer_events, source.value, source.key, headers)]
 
-    def _failed_again(self, letter: Letter, source: RawRecord, error: str) -> Output:
+    def _failed_again(self, letter: ListedLetter, source: RawRecord, error: str) -> Output:
         self.outcome.letters[f"failed again: {error.partition(':')[0]}"] += 1
         self.outcome.failed_again += 1
         if letter.is_fault:
@@ -308,7 +310,7 @@ class _Replay:
         new = dead_letter(source, error=error, stage=stage, occurred_at=self.clock.now(), attempt=attempt)
         return Output(self.topics.dead_letters, new.value, new.key, new.headers, letter.partition)
 
-    def release(self, still_open: Collection[Letter]) -> tuple[list[Output], list[Output]]:
+    def release(self, still_open: Collection[ListedLetter]) -> tuple[list[Output], list[Output]]:
         """The ends of the holds, and the marks of the letters behind them."""
         now = self.clock.now()
         outputs: list[Output] = []
@@ -344,19 +346,19 @@ def _hold_ended(customer: str, letters: Iterable[tuple[str, int]], now: int) -> 
     )
 
 
-def _mark(topic: str, letter: Letter) -> Output:
+def _mark(topic: str, letter: ListedLetter) -> Output:
     """On the letter's own partition, behind it: retention takes the letter first."""
     headers = replayed_headers(Replayed(id=letter.failure.id, attempt=letter.failure.attempt))
     return Output(topic, None, letter.key, headers, letter.partition)
 
 
-def _letter(record: RawRecord) -> Letter:
+def _letter(record: RawRecord) -> ListedLetter:
     """Raises Undecodable."""
     failed, source = failure(record), original(record)
     omitted = record.header(PAYLOAD_OMITTED_HEADER) is not None
     # A binary CloudEvent may lack a value; what was too large for a topic has none here.
     lost = record.value is None and (omitted or failed.error.startswith("too_large"))
-    return Letter(
+    return ListedLetter(
         partition=record.partition,
         offset=record.offset,
         key=record.key,

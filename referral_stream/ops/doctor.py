@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.instants import SECOND
-from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable, RedisLedger
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
@@ -30,7 +30,7 @@ _PINNED: Final = ("faust-streaming", "aiokafka")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CheckResult:
     """One thing looked at; empty ``problem``: it is well. No line holds a secret."""
 
     what: str
@@ -38,31 +38,33 @@ class Line:
     remedy: str = ""
 
 
-async def examine(deployment: Deployment) -> AsyncIterator[Line]:
+async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
     """What was looked at, one line after the other; whatever is wrong with one does not hide the next."""
     s = deployment.settings
     yield _versions(metadata.requires("referral-stream") or [], metadata.version)
-    yield Line(f"settings: topics {s.topic_prefix or '(no prefix)'}, group {s.group_prefix}, {s.partitions} partitions")
-    yield Line(f"policy: {deployment.policy.name} {deployment.policy.hash}")
+    yield CheckResult(
+        f"settings: topics {s.topic_prefix or '(no prefix)'}, group {s.group_prefix}, {s.partitions} partitions"
+    )
+    yield CheckResult(f"policy: {deployment.policy.name} {deployment.policy.hash}")
     yield await asyncio.to_thread(_state_folder, deployment)
     try:
         findings = await check_topics(deployment)
     except TopicsProblem as problem:
-        yield Line("Kafka", str(problem), "is it running, and may this user connect?")
+        yield CheckResult("Kafka", str(problem), "is it running, and may this user connect?")
     else:
-        yield Line(f"Kafka: {','.join(s.kafka_brokers)}, {s.kafka_security}")
+        yield CheckResult(f"Kafka: {','.join(s.kafka_brokers)}, {s.kafka_security}")
         for finding in findings:
             if finding.problem:
-                yield Line(f"topic {finding.topic}", finding.problem, finding.remedy)
+                yield CheckResult(f"topic {finding.topic}", finding.problem, finding.remedy)
         if not any(finding.problem for finding in findings):
-            yield Line(f"topics: {len(findings)} as they should be")
+            yield CheckResult(f"topics: {len(findings)} as they should be")
             for line in await _clocks_and_groups(deployment):
                 yield line
     async for line in _ledger(deployment):
         yield line
 
 
-def _versions(requirements: list[str], installed: Callable[[str], str]) -> Line:
+def _versions(requirements: list[str], installed: Callable[[str], str]) -> CheckResult:
     """The releases whose private names the transport relies on have to be the ones that it was tested with."""
     wanted = dict(line.split(";")[0].strip().split("==") for line in requirements if line.startswith(_PINNED))
     found = {name: installed(name) for name in _PINNED}
@@ -70,31 +72,33 @@ def _versions(requirements: list[str], installed: Callable[[str], str]) -> Line:
     what += ", ".join(f"{name} {version}" for name, version in found.items())
     wrong = [f"{name}=={wanted[name]}" for name in _PINNED if found[name] != wanted.get(name, found[name])]
     if wrong:
-        return Line(what, "the transport is made for others", f"pip install {' '.join(wrong)}")
-    return Line(f"versions: {what}")
+        return CheckResult(what, "the transport is made for others", f"pip install {' '.join(wrong)}")
+    return CheckResult(f"versions: {what}")
 
 
-def _state_folder(deployment: Deployment) -> Line:
+def _state_folder(deployment: Deployment) -> CheckResult:
     s = deployment.settings
     if s.store == "memory" or s.data_dir is None:
-        return Line("state: in memory, recovered from the changelog at every start")
+        return CheckResult("state: in memory, recovered from the changelog at every start")
     folder: Path = s.data_dir
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        return Line("state folder", f"{s.data_dir} can not be written", "set REFERRAL_STREAM_DATA_DIR, or its owner")
+        return CheckResult(
+            "state folder", f"{s.data_dir} can not be written", "set REFERRAL_STREAM_DATA_DIR, or its owner"
+        )
     free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
-    return Line(f"state: rocksdb, {free / 1e9:.0f} GB free")
+    return CheckResult(f"state: rocksdb, {free / 1e9:.0f} GB free")
 
 
-async def _clocks_and_groups(deployment: Deployment) -> list[Line]:
+async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
     try:
         seen = await groups(deployment, [deployment.group(role) for role in ROLES])
         async with _consumer(deployment) as consumer:
             lines = [await _clock_of_writers(consumer, deployment.topics)]
-            lines += [Line(_told(group, await _lag(consumer, group))) for group in seen]
+            lines += [CheckResult(_told(group, await _lag(consumer, group))) for group in seen]
     except (KafkaError, TopicsProblem, TimeoutError) as problem:
-        return [Line("consumer groups", str(problem) or type(problem).__name__, "may this user describe them?")]
+        return [CheckResult("consumer groups", str(problem) or type(problem).__name__, "may this user describe them?")]
     return lines
 
 
@@ -114,7 +118,7 @@ async def _lag(consumer: AIOKafkaConsumer, group: GroupSeen) -> int:
     return sum(max(0, end - group.offsets[tp]) for tp, end in ends.items())
 
 
-async def _clock_of_writers(consumer: AIOKafkaConsumer, topics: Topics) -> Line:
+async def _clock_of_writers(consumer: AIOKafkaConsumer, topics: Topics) -> CheckResult:
     """A record from the future: some worker's clock is ahead of ours, or ours is behind."""
     topic = topics.customer_events
     later = Clock().now() + CLOCK_TOLERANCE_MS
@@ -122,43 +126,45 @@ async def _clock_of_writers(consumer: AIOKafkaConsumer, topics: Topics) -> Line:
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, later))
     ahead = [f"{tp.topic}-{tp.partition}@{at.offset}" for tp, at in found.items() if at is not None]
     if ahead:
-        return Line("clocks", f"records of {ahead[0]} are from the future", "synchronise the clocks (NTP) of all hosts")
-    return Line("clocks: no record is from the future")
+        return CheckResult(
+            "clocks", f"records of {ahead[0]} are from the future", "synchronise the clocks (NTP) of all hosts"
+        )
+    return CheckResult("clocks: no record is from the future")
 
 
-async def _ledger(deployment: Deployment) -> AsyncIterator[Line]:
+async def _ledger(deployment: Deployment) -> AsyncIterator[CheckResult]:
     async with deployment.ledger() as ledger:
         try:
             async for line in _redis(ledger):
                 yield line
             await ledger.stopped([])
         except LedgerNotReady:
-            yield Line(
+            yield CheckResult(
                 "ledger",
                 "not built: every ask waits",
                 "run the ledger role: it rebuilds the ledger from ledger-requests",
             )
         except LedgerUnavailable as problem:
-            yield Line("Redis", str(problem), "is it running, and is REFERRAL_STREAM_REDIS_URL right?")
+            yield CheckResult("Redis", str(problem), "is it running, and is REFERRAL_STREAM_REDIS_URL right?")
         else:
-            yield Line("ledger: ready")
+            yield CheckResult("ledger: ready")
 
 
-async def _redis(ledger: RedisLedger) -> AsyncIterator[Line]:
+async def _redis(ledger: RedisLedger) -> AsyncIterator[CheckResult]:
     server = await ledger.server()
     keeps = (
         "keeps its data on disk" if server.durable else "in memory only: rebuilt from ledger-requests if it restarts"
     )
-    yield Line(f"Redis: {server.version}, {keeps}")
+    yield CheckResult(f"Redis: {server.version}, {keeps}")
     if server.maxmemory_policy != "noeviction":
-        yield Line(
+        yield CheckResult(
             "Redis",
             f"maxmemory-policy is {server.maxmemory_policy}: an evicted ask would be an ask forgotten",
             "CONFIG SET maxmemory-policy noeviction, and in redis.conf",
         )
     ahead = server.now - Clock().now()
     if abs(ahead) > CLOCK_TOLERANCE_MS:
-        yield Line(
+        yield CheckResult(
             "clocks",
             f"Redis is {abs(ahead) / SECOND:.1f} s {'ahead of' if ahead > 0 else 'behind'} this host",
             "synchronise the clocks (NTP) of all hosts",

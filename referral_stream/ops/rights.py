@@ -14,8 +14,8 @@ from typing import Final, Literal, TypeAlias
 from referral_stream.contracts.topics import KEPT, Topics, changelogs
 from referral_stream.runtime.deployment import Deployment
 
-Kind: TypeAlias = Literal["topic", "group", "transactional-id"]
-Operation: TypeAlias = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
+ResourceKind: TypeAlias = Literal["topic", "group", "transactional-id"]
+AclOperation: TypeAlias = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
 
 PRINCIPALS: Final = ("ingest", "decide", "ledger", "receiver", "worker", "operator")
 """The workers' roles, the webhook receiver, a messaging worker, and who runs the other verbs of the command line."""
@@ -35,9 +35,9 @@ REDIS_COMMANDS: Final = tuple(
 class Right:
     """``operation`` on the resource ``name``, or on all that begin with it (``prefixed``)."""
 
-    kind: Kind
+    kind: ResourceKind
     name: str
-    operation: Operation
+    operation: AclOperation
     prefixed: bool = False
 
 
@@ -92,13 +92,13 @@ def _operator(topics: Topics, decide: str) -> Iterator[Right]:
     yield Right("group", decide.removesuffix("decide"), "Describe", prefixed=True)
 
 
-def _topics(operation: Operation, *names: str) -> Iterator[Right]:
+def _topics(operation: AclOperation, *names: str) -> Iterator[Right]:
     return (Right("topic", name, operation) for name in names)
 
 
 def commands(found: Iterable[Right], user: str, brokers: str) -> Iterator[str]:
     """The same as calls of Kafka's own ``kafka-acls``; ``user`` as in ``User:NAME``."""
-    by_resource: dict[tuple[Kind, str, bool], list[Operation]] = {}
+    by_resource: dict[tuple[ResourceKind, str, bool], list[AclOperation]] = {}
     for right in found:
         by_resource.setdefault((right.kind, right.name, right.prefixed), []).append(right.operation)
     for (kind, name, prefixed), operations in by_resource.items():

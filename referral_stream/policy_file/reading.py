@@ -31,7 +31,7 @@ class PolicyProblem(Exception):
         self.faults = faults
 
 
-class Fault(NamedTuple):
+class PolicyFault(NamedTuple):
     """What is wrong; ``keys``: the settings involved, as paths from the top, the first is the one to look at."""
 
     keys: tuple[Path_, ...]
@@ -53,10 +53,10 @@ def read_policy(file: Path) -> Policy:
 def build_policy(given: Mapping[str, Any], name: str = "policy") -> Policy:
     """The policy of parsed TOML; a table, also a built-in trigger's, overrides single keys. Raises PolicyProblem."""
     values = dict(given)
-    faults: list[Fault] = []
+    faults: list[PolicyFault] = []
     base = values.pop(EXTENDS, "default")
     if base != "default":
-        faults.append(Fault(((EXTENDS,),), f'only "default" can be extended{_got(base)}'))
+        faults.append(PolicyFault(((EXTENDS,),), f'only "default" can be extended{_got(base)}'))
     if isinstance(values.get("triggers", {}), dict):
         triggers, unknown = _merged(values.get("triggers", {}))
         values["triggers"] = triggers
@@ -68,7 +68,7 @@ def build_policy(given: Mapping[str, Any], name: str = "policy") -> Policy:
     return policy
 
 
-def _merged(given: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+def _merged(given: dict[str, Any]) -> tuple[dict[str, Any], list[PolicyFault]]:
     """The built-in triggers with the keys given, and the team's own; and the names that are neither."""
     faults = []
     merged: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def _merged(given: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
             continue
         if isinstance(own, dict) and not own.keys() & {"on", "when"}:
             hint = f"{did_you_mean(name, BUILT_IN)} (a trigger of your own needs on and when)"
-            faults.append(Fault((("triggers", name),), f"unknown trigger; {hint}"))
+            faults.append(PolicyFault((("triggers", name),), f"unknown trigger; {hint}"))
         else:
             merged[name] = own
     return merged, faults
@@ -94,14 +94,14 @@ def _base(trigger: Trigger, own: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _validated(values: dict[str, Any]) -> tuple[Policy | None, list[Fault]]:
+def _validated(values: dict[str, Any]) -> tuple[Policy | None, list[PolicyFault]]:
     """The policy, or all its faults.
 
     What is wrong with one key would hide the contradictions among the others: so what is at fault is taken out and the
     rest is looked at again, until nothing is found. A contradiction with a key that was taken out says nothing, as its
     default stands in for it.
     """
-    faults: list[Fault] = []
+    faults: list[PolicyFault] = []
     out: set[Path_] = set()
     while True:
         try:
@@ -119,23 +119,23 @@ def _validated(values: dict[str, Any]) -> tuple[Policy | None, list[Fault]]:
             values = _without(values, key)
 
 
-def _faults(detail: ErrorDetails) -> Iterator[Fault]:
+def _faults(detail: ErrorDetails) -> Iterator[PolicyFault]:
     loc: Path_ = detail["loc"]
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, Contradictory):
         for contradiction in cause.found:
-            yield Fault(tuple((*loc, *key.split(".")) for key in contradiction.keys), contradiction.message)
+            yield PolicyFault(tuple((*loc, *key.split(".")) for key in contradiction.keys), contradiction.message)
     elif detail["type"] == "extra_forbidden":
-        yield Fault((loc,), f"unknown key; {did_you_mean(str(loc[-1]), _siblings(loc))}")
+        yield PolicyFault((loc,), f"unknown key; {did_you_mean(str(loc[-1]), _siblings(loc))}")
     elif detail["type"] == "literal_error" and isinstance(detail["input"], str):
         choices = _choices(loc)
         hint = f"; {did_you_mean(detail['input'], choices)}" if choices else ""
-        yield Fault((loc,), f"{detail['msg']}{_got(detail['input'])}{hint}")
+        yield PolicyFault((loc,), f"{detail['msg']}{_got(detail['input'])}{hint}")
     elif loc[-1:] == ("[key]",) and detail["type"] == "string_pattern_mismatch":  # no other name has a pattern
-        yield Fault((loc[:-1],), "a trigger's name is lower-case letters, digits and _, at most 64 of them")
+        yield PolicyFault((loc[:-1],), "a trigger's name is lower-case letters, digits and _, at most 64 of them")
     else:
         got = "" if isinstance(detail["input"], dict) else _got(detail["input"])
-        yield Fault((loc,), f"{detail['msg'].removeprefix('Value error, ')}{got}")
+        yield PolicyFault((loc,), f"{detail['msg'].removeprefix('Value error, ')}{got}")
 
 
 def _shown(part: str | int) -> str:
@@ -175,7 +175,7 @@ def _within(key: Path_, out: set[Path_]) -> bool:
     return any(key[: len(taken)] == taken for taken in out)
 
 
-def _to_take_out(fault: Fault, values: dict[str, Any]) -> set[Path_]:
+def _to_take_out(fault: PolicyFault, values: dict[str, Any]) -> set[Path_]:
     """What was given of the keys at fault; of a key that is missing the table that should have it."""
     held = [_held(values, key) for key in fault.keys]
     whole = {found for found, key in zip(held, fault.keys, strict=True) if found == key or _is_list(values, found)}

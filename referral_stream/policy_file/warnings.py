@@ -25,7 +25,7 @@ def oddities(policy: Policy) -> list[Oddity]:
     return [*found, *_equal_priorities(policy), *_triggers(policy)]
 
 
-class Rule(NamedTuple):
+class WarningRule(NamedTuple):
     """One thing to remark upon."""
 
     key: str
@@ -33,65 +33,71 @@ class Rule(NamedTuple):
     remark: str
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("shadow", lambda p: p.shadow, "nothing is sent: decisions are only written down"),
-    Rule("consent_default", lambda p: p.consent_default == "granted", "who has said nothing counts as consenting"),
-    Rule(
+RULES: tuple[WarningRule, ...] = (
+    WarningRule("shadow", lambda p: p.shadow, "nothing is sent: decisions are only written down"),
+    WarningRule(
+        "consent_default", lambda p: p.consent_default == "granted", "who has said nothing counts as consenting"
+    ),
+    WarningRule(
         "channels_default",
         lambda p: not set(p.channels_default) <= set(p.channels_allowed),
         "names a channel that channels_allowed does not",
     ),
-    Rule("dedup_days", lambda p: p.dedup_days == 0, "an event that is delivered twice is counted twice"),
-    Rule("score.soft_at", lambda p: p.score.soft_at == 0, "every score is enough for an ask"),
-    Rule(
+    WarningRule("dedup_days", lambda p: p.dedup_days == 0, "an event that is delivered twice is counted twice"),
+    WarningRule("score.soft_at", lambda p: p.score.soft_at == 0, "every score is enough for an ask"),
+    WarningRule(
         "score.direct_at",
         lambda p: p.score.most < p.score.direct_at,
         "no customer can reach it: every ask will be soft",
     ),
-    Rule(
+    WarningRule(
         "too_early.require_onboarding", lambda p: not p.too_early.require_onboarding, "asks before onboarding is over"
     ),
-    Rule("too_early.tenure_days", lambda p: p.too_early.tenure_days == 0, "asks on the day of the sign-up"),
-    Rule(
+    WarningRule("too_early.tenure_days", lambda p: p.too_early.tenure_days == 0, "asks on the day of the sign-up"),
+    WarningRule(
         "trouble.urgent_ticket_solved_days",
         lambda p: p.trouble.urgent_ticket_solved_days < p.trouble.ticket_solved_days,
         "an urgent ticket keeps us away for less time than an ordinary one",
     ),
-    Rule(
+    WarningRule(
         "answers.maybe_days",
         lambda p: p.answers.maybe_days > p.answers.no_days,
         "maybe keeps us away for longer than no",
     ),
-    Rule("answers.no_days", lambda p: p.answers.no_days == 0, "a no keeps nobody away"),
-    Rule("caps.customer_days", lambda p: p.caps.customer_days == 0, "a customer may be asked any number of times"),
-    Rule(
+    WarningRule("answers.no_days", lambda p: p.answers.no_days == 0, "a no keeps nobody away"),
+    WarningRule(
+        "caps.customer_days", lambda p: p.caps.customer_days == 0, "a customer may be asked any number of times"
+    ),
+    WarningRule(
         "caps.account_asks",
         lambda p: (
             p.caps.account_gap_days > 0 and p.caps.account_asks > -(-p.caps.account_days // p.caps.account_gap_days)
         ),
         "can never be reached: account_gap_days lets fewer asks into account_days",
     ),
-    Rule("moments.slot_weekday", lambda p: p.moments.slot_weekday is None, "e-mail may go out in any hour not quiet"),
-    Rule(
+    WarningRule(
+        "moments.slot_weekday", lambda p: p.moments.slot_weekday is None, "e-mail may go out in any hour not quiet"
+    ),
+    WarningRule(
         "moments.quiet_weekdays",
         lambda p: len(p.moments.quiet_weekdays) == 6,  # noqa: PLR2004 (days of a week but one)
         "leaves one day a week to ask on: most windows close before it",
     ),
-    Rule(
+    WarningRule(
         "time_zone.zones",
         lambda p: bool(p.time_zone.zones) and not p.time_zone.strict,
         "has no effect without strict = true",
     ),
-    Rule(
+    WarningRule(
         "time_zone.strict",
         lambda p: p.time_zone.strict and not p.time_zone.zones,
         "names no zones, so that only the default one counts",
     ),
-    Rule("breaker.enabled", lambda p: not p.breaker.enabled, "a flood of events becomes a flood of asks"),
-    Rule(
+    WarningRule("breaker.enabled", lambda p: not p.breaker.enabled, "a flood of events becomes a flood of asks"),
+    WarningRule(
         "holdout.percent", lambda p: p.holdout.percent == 0, "nobody is held out: the effect of asking is not measured"
     ),
-    Rule("holdout.percent", lambda p: p.holdout.percent > 20, "is far more than measuring needs"),  # noqa: PLR2004 (a fifth)
+    WarningRule("holdout.percent", lambda p: p.holdout.percent > 20, "is far more than measuring needs"),  # noqa: PLR2004 (a fifth)
 )
 
 

@@ -25,7 +25,7 @@ Action: TypeAlias = Literal["receive", "send"]
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
+class TopicChannel:
     """One topic: what it is for, the types on it, what its record keys are, and which way we use it."""
 
     about: str
@@ -35,13 +35,15 @@ class Channel:
     headers: str | None = None
 
 
-def _source(about: str, kinds: str) -> Channel:
-    return Channel(about, tuple(kinds.split()), "Whatever the producer hashes by; ignored.", ("receive",), "producer")
+def _source(about: str, kinds: str) -> TopicChannel:
+    return TopicChannel(
+        about, tuple(kinds.split()), "Whatever the producer hashes by; ignored.", ("receive",), "producer"
+    )
 
 
 _CUSTOMER = "The customer's id."
 
-CHANNELS: Final[Mapping[str, Channel]] = {
+CHANNELS: Final[Mapping[str, TopicChannel]] = {
     "product-usage": _source(
         "Usage, onboarding, milestones, goals, moments in the product, critical tasks.",
         "onboarding.completed milestone.reached goal.achieved saving.measured usage.recorded usage.compared"
@@ -74,26 +76,26 @@ CHANNELS: Final[Mapping[str, Channel]] = {
         "ask.acknowledged ask.answered ask.approved ask.rejected control.paused control.resumed referral.given"
         " referral.status_changed",
     ),
-    "referral-asks": Channel(
+    "referral-asks": TopicChannel(
         "Commands to the messaging worker.",
         ("referral.ask.requested", "referral.reason.asked", "referral.ask.cancelled"),
         _CUSTOMER,
         ("send",),
     ),
-    "referral-decisions": Channel(
+    "referral-decisions": TopicChannel(
         "Every change of a decision, with its explanation.", ("referral.decision.made",), _CUSTOMER, ("send",)
     ),
-    "customer-aliases": Channel(
+    "customer-aliases": TopicChannel(
         "Compacted: which id is which customer's.", ("customer.aliased",), "The alias.", ("send", "receive"), "own"
     ),
-    "customer-events": Channel(
+    "customer-events": TopicChannel(
         "Internal: all that a decision saw, in its order; comments are replaced by themes.",
         tuple(kind for kind in FACT_TYPES if kind not in WITHOUT_SUBJECT) + tuple(model.type for model in INTERNAL),
         _CUSTOMER,
         ("send", "receive"),
         "own",
     ),
-    "ledger-requests": Channel(
+    "ledger-requests": TopicChannel(
         "Internal: reservations, and operators' switches.",
         (
             "reservation.requested", "reservation.confirmed", "reservation.released", "opportunity.opened",
@@ -102,7 +104,7 @@ CHANNELS: Final[Mapping[str, Channel]] = {
         "The account's id, else the customer's; none on a switch.",
         ("send", "receive"),
     ),
-    "dead-letters": Channel(
+    "dead-letters": TopicChannel(
         "Records that could not be used, untouched, with what is needed to try again.",
         (),
         "As it came.",
@@ -216,7 +218,7 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
-def _channel(topic: str, channel: Channel, listed: Sequence[Message]) -> dict[str, Any]:
+def _channel(topic: str, channel: TopicChannel, listed: Sequence[Message]) -> dict[str, Any]:
     carried = {message.name: _message(message, channel) for message in listed if message.kind in channel.kinds}
     return {
         "address": f"{{prefix}}{topic}",
@@ -228,7 +230,7 @@ def _channel(topic: str, channel: Channel, listed: Sequence[Message]) -> dict[st
     }
 
 
-def _message(message: Message, channel: Channel) -> dict[str, Any]:
+def _message(message: Message, channel: TopicChannel) -> dict[str, Any]:
     content = {
         "name": message.kind,
         "title": message.name,
@@ -238,7 +240,7 @@ def _message(message: Message, channel: Channel) -> dict[str, Any]:
     return _described(content, channel)
 
 
-def _described(content: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def _described(content: dict[str, Any], channel: TopicChannel) -> dict[str, Any]:
     """A message as it is on one channel: key and headers are the channel's, whatever the message is elsewhere."""
     key = {"type": "string", "description": channel.key}
     described = content | {"bindings": {"kafka": {"key": key, "bindingVersion": _KAFKA}}}

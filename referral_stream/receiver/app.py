@@ -19,7 +19,7 @@ from aiohttp import web
 from referral_stream.contracts.records import SOURCE_HEADER
 from referral_stream.receiver.cloud_events import WHOLE, NotAnEvent, SourceRecord, is_binary, records_of
 from referral_stream.receiver.endpoints import EVENTS, Endpoint
-from referral_stream.receiver.signatures import Signed, Verdict
+from referral_stream.receiver.signatures import SignatureVerdict, Signed
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge
 from referral_stream.runtime.clock import Clock
 
@@ -37,7 +37,7 @@ BROKER_RETRY_SECONDS: Final = 5
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Refusal(Exception):
+class HttpRefusal(Exception):
     """A request that is not taken: status, a word for machines, and what to do about it."""
 
     def __init__(self, status: int, error: str, detail: str = "", **headers: str) -> None:
@@ -51,7 +51,7 @@ class Refusal(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """Of one request and of all together."""
 
     body_bytes: int
@@ -65,7 +65,7 @@ class Receiver:
         self,
         endpoints: Mapping[str, Endpoint],
         writer: SourceWriter,
-        limits: Limits,
+        limits: RequestLimits,
         *,
         public_url: str | None = None,
         clock: Clock | None = None,
@@ -107,7 +107,7 @@ class Receiver:
 
         def records(body: bytes) -> Sequence[SourceRecord]:
             if not body:
-                raise Refusal(400, "empty", "there is no body")
+                raise HttpRefusal(400, "empty", "there is no body")
             return [SourceRecord(endpoint.topic, body, headers=((SOURCE_HEADER, endpoint.source.encode()),))]
 
         return await self._take(request, endpoint, records)
@@ -123,7 +123,7 @@ class Receiver:
         def records(body: bytes) -> Sequence[SourceRecord]:
             found = records_of(media_type, request.headers, body, endpoint.topic)
             if isinstance(found, NotAnEvent):
-                raise Refusal(400, "not_a_cloud_event", found.detail)
+                raise HttpRefusal(400, "not_a_cloud_event", found.detail)
             return found
 
         return await self._take(request, endpoint, records)
@@ -153,9 +153,9 @@ class Receiver:
 
     def _check_shape(self, request: web.Request, *, is_json: bool) -> None:
         if not is_json:
-            raise Refusal(415, "media_type", "send JSON, and say so in Content-Type")
+            raise HttpRefusal(415, "media_type", "send JSON, and say so in Content-Type")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise Refusal(415, "content_encoding", "send the body uncompressed")
+            raise HttpRefusal(415, "content_encoding", "send the body uncompressed")
         if (request.content_length or 0) > self._limits.body_bytes:
             raise self._too_large()
 
@@ -175,11 +175,11 @@ class Receiver:
             try:
                 await self._writer.write(made)
             except TooLarge:
-                raise Refusal(413, "too_large", "the topic takes no record of this size") from None
+                raise HttpRefusal(413, "too_large", "the topic takes no record of this size") from None
             except NotWritten as reason:
                 logger.warning("not_written", extra={"source": endpoint.source, "cause": str(reason)})
                 detail = "send it again; what was written already is recognised by its id"
-                raise Refusal(503, "not_written", detail, Retry_After=str(BROKER_RETRY_SECONDS)) from None
+                raise HttpRefusal(503, "not_written", detail, Retry_After=str(BROKER_RETRY_SECONDS)) from None
         logger.debug("accepted", extra={"source": endpoint.source, "records": len(made), "bytes": len(body)})
         return web.json_response({"accepted": len(made)}, status=202)
 
@@ -191,14 +191,14 @@ class Receiver:
         except web.HTTPRequestEntityTooLarge:
             raise self._too_large() from None
         except TimeoutError:
-            raise Refusal(408, "slow", f"the body took more than {BODY_SECONDS:g} s") from None
+            raise HttpRefusal(408, "slow", f"the body took more than {BODY_SECONDS:g} s") from None
         except web.RequestPayloadError:
-            raise Refusal(400, "broken_off", "the body ends early") from None
+            raise HttpRefusal(400, "broken_off", "the body ends early") from None
 
     @contextmanager
     def _place(self) -> Iterator[None]:
         if self._in_hand >= self._limits.requests:
-            raise Refusal(429, "busy", "too many requests at once", Retry_After=str(BUSY_RETRY_SECONDS))
+            raise HttpRefusal(429, "busy", "too many requests at once", Retry_After=str(BUSY_RETRY_SECONDS))
         self._in_hand += 1
         self._idle.clear()
         try:
@@ -221,29 +221,29 @@ class Receiver:
             response.force_close()
         return response
 
-    def _too_large(self) -> Refusal:
-        return Refusal(413, "too_large", f"at most {self._limits.body_bytes} bytes")
+    def _too_large(self) -> HttpRefusal:
+        return HttpRefusal(413, "too_large", f"at most {self._limits.body_bytes} bytes")
 
 
-def _no_endpoint() -> Refusal:
-    return Refusal(404, "no_endpoint", "nothing is received here, or no credential is set for it")
+def _no_endpoint() -> HttpRefusal:
+    return HttpRefusal(404, "no_endpoint", "nothing is received here, or no credential is set for it")
 
 
 def _says_json(media_type: str) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
-def _admit(verdict: Verdict) -> None:
+def _admit(verdict: SignatureVerdict) -> None:
     """Return for an authentic request. Raises Refusal for any other."""
     match verdict:
-        case Verdict.AUTHENTIC:
+        case SignatureVerdict.AUTHENTIC:
             return
-        case Verdict.UNSIGNED:
-            raise Refusal(401, verdict, "no signature, and no token", WWW_Authenticate="Bearer")
-        case Verdict.FORGED:
-            raise Refusal(403, verdict, "the signature or token is not ours")
-        case Verdict.STALE:
-            raise Refusal(403, verdict, "the signed time is more than five minutes from now")
+        case SignatureVerdict.UNSIGNED:
+            raise HttpRefusal(401, verdict, "no signature, and no token", WWW_Authenticate="Bearer")
+        case SignatureVerdict.FORGED:
+            raise HttpRefusal(403, verdict, "the signature or token is not ours")
+        case SignatureVerdict.STALE:
+            raise HttpRefusal(403, verdict, "the signed time is more than five minutes from now")
 
 
 @web.middleware
@@ -251,13 +251,13 @@ async def _in_json(request: web.Request, handler: Handler) -> web.StreamResponse
     """Every refusal as JSON, and as an event in the log: with the endpoint's name, without a word of the request."""
     try:
         return await handler(request)
-    except Refusal as refusal:
+    except HttpRefusal as refusal:
         _told(request, refusal.status, refusal.error)
         return refusal.response()
     except web.HTTPException as error:  # aiohttp's own: no such route, wrong method
         _told(request, error.status, error.reason)
         allowed: dict[str, Any] = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return Refusal(error.status, error.reason.lower().replace(" ", "_"), **allowed).response()
+        return HttpRefusal(error.status, error.reason.lower().replace(" ", "_"), **allowed).response()
 
 
 def _told(request: web.Request, status: int, cause: str) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from referral_stream.contracts.adapters import BY_NAME
-from referral_stream.receiver.signatures import SCHEMES, Scheme, Signed, Verdict
+from referral_stream.receiver.signatures import SCHEMES, Scheme, SignatureVerdict, Signed
 from referral_stream.runtime.settings import PREFIX, ReceiverSettings, SettingsProblem
 
 EVENTS: Final = "events"
@@ -55,13 +55,13 @@ class Endpoint:
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     tokens: tuple[bytes, ...] = field(default=(), repr=False)
 
-    def glance(self, headers: Mapping[str, str]) -> Verdict | None:
+    def glance(self, headers: Mapping[str, str]) -> SignatureVerdict | None:
         """The verdict where the headers alone give one; None where the body has to be read for it."""
-        borne = _borne(headers.get("Authorization"), self.tokens) if self.tokens else Verdict.UNSIGNED
+        borne = _borne(headers.get("Authorization"), self.tokens) if self.tokens else SignatureVerdict.UNSIGNED
         signed = bool(self.keys) and self._scheme.header in headers
-        return None if signed and borne is not Verdict.AUTHENTIC else borne
+        return None if signed and borne is not SignatureVerdict.AUTHENTIC else borne
 
-    def verify(self, request: Signed, now: int) -> Verdict:
+    def verify(self, request: Signed, now: int) -> SignatureVerdict:
         """The verdict on a request that ``glance`` left open; ``now`` in epoch ms."""
         verdicts = {self._scheme.verify(request, key, now) for key in self.keys}
         # Every key is tried; the best verdict counts, since a request knows only one of them.
@@ -72,16 +72,16 @@ class Endpoint:
         return SCHEMES[self.source]
 
 
-_BEST = (Verdict.AUTHENTIC, Verdict.STALE, Verdict.FORGED, Verdict.UNSIGNED)
+_BEST = (SignatureVerdict.AUTHENTIC, SignatureVerdict.STALE, SignatureVerdict.FORGED, SignatureVerdict.UNSIGNED)
 
 
-def _borne(authorization: str | None, tokens: Iterable[bytes]) -> Verdict:
+def _borne(authorization: str | None, tokens: Iterable[bytes]) -> SignatureVerdict:
     """The verdict on ``Authorization: Bearer TOKEN``, or ``Basic`` with the token as password, whoever the user is.
 
     Basic is for vendors whose only place for a credential is the URL (``https://any:TOKEN@…``).
     """
     if authorization is None:
-        return Verdict.UNSIGNED
+        return SignatureVerdict.UNSIGNED
     kind, _, value = authorization.strip().partition(" ")
     given = value.strip().encode("utf-8", "surrogateescape")
     match kind.lower():
@@ -91,11 +91,11 @@ def _borne(authorization: str | None, tokens: Iterable[bytes]) -> Verdict:
             try:
                 given = base64.b64decode(given, validate=True).partition(b":")[2]
             except ValueError:
-                return Verdict.FORGED
+                return SignatureVerdict.FORGED
         case _:
-            return Verdict.UNSIGNED
+            return SignatureVerdict.UNSIGNED
     found = [hmac.compare_digest(given, token) for token in tokens]
-    return Verdict.AUTHENTIC if any(found) else Verdict.FORGED
+    return SignatureVerdict.AUTHENTIC if any(found) else SignatureVerdict.FORGED
 
 
 def endpoints(settings: ReceiverSettings) -> dict[str, Endpoint]:

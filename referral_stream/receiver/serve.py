@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from referral_stream.receiver.app import Limits, Receiver
+from referral_stream.receiver.app import Receiver, RequestLimits
 from referral_stream.receiver.endpoints import Endpoint
 from referral_stream.receiver.writer import SourceWriter, WriterProblem
 from referral_stream.runtime.settings import PREFIX, ReceiverSettings
@@ -44,7 +44,7 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
     writer = SourceWriter(
         settings.kafka_client(), max_record_bytes=settings.http_max_body_bytes, ack_seconds=settings.http_ack_seconds
     )
-    limits = Limits(body_bytes=settings.http_max_body_bytes, requests=settings.http_max_requests)
+    limits = RequestLimits(body_bytes=settings.http_max_body_bytes, requests=settings.http_max_requests)
     receiver = Receiver(endpoints, writer, limits, public_url=settings.http_public_url)
     try:
         await writer.start({endpoint.topic for endpoint in endpoints.values()})

@@ -24,7 +24,7 @@ REPLAY_WINDOW: Final = 5 * MINUTE
 Algorithm: TypeAlias = Literal["sha1", "sha256"]
 
 
-class Verdict(StrEnum):
+class SignatureVerdict(StrEnum):
     """What became of a request's credentials. ``unsigned``: it has none of those that are looked for."""
 
     AUTHENTIC = "authentic"
@@ -51,7 +51,7 @@ class Scheme:
     """How one vendor signs. ``key`` turns the configured secret into the key; ValueError says what the secret lacks."""
 
     header: str
-    verify: Callable[[Signed, bytes, int], Verdict]
+    verify: Callable[[Signed, bytes, int], SignatureVerdict]
     key: Callable[[str], bytes] = str.encode
 
 
@@ -81,9 +81,9 @@ def _unbase64(text: str) -> bytes:
         return b""
 
 
-def _fresh(at: int | None, now: int) -> Verdict:
+def _fresh(at: int | None, now: int) -> SignatureVerdict:
     """The verdict on a request whose signature is right. Instants are epoch ms; None is no time at all."""
-    return Verdict.AUTHENTIC if at is not None and abs(now - at) <= REPLAY_WINDOW else Verdict.STALE
+    return SignatureVerdict.AUTHENTIC if at is not None and abs(now - at) <= REPLAY_WINDOW else SignatureVerdict.STALE
 
 
 _COUNT = re.compile(r"[0-9]{1,15}")
@@ -104,69 +104,73 @@ def of_body(
 ) -> Scheme:
     """The scheme of a vendor who signs the body and nothing else: ``prefix`` and digest in one header."""
 
-    def verify(request: Signed, secret: bytes, _now: int) -> Verdict:
+    def verify(request: Signed, secret: bytes, _now: int) -> SignatureVerdict:
         given = request.headers.get(header)
         if given is None:
-            return Verdict.UNSIGNED
+            return SignatureVerdict.UNSIGNED
         digest = decode(given.removeprefix(prefix)) if given.startswith(prefix) else b""
-        return Verdict.AUTHENTIC if _same(_mac(secret, request.body, algorithm), [digest]) else Verdict.FORGED
+        return (
+            SignatureVerdict.AUTHENTIC
+            if _same(_mac(secret, request.body, algorithm), [digest])
+            else SignatureVerdict.FORGED
+        )
 
     return Scheme(header, verify, key)
 
 
-def _stripe(request: Signed, secret: bytes, now: int) -> Verdict:
+def _stripe(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
     """``t=SECONDS,v1=HEX,v1=HEX,v0=…``: HMAC-SHA256 of ``t.body``; two ``v1`` while a secret is being rolled."""
     given = request.headers.get("Stripe-Signature")
     if given is None:
-        return Verdict.UNSIGNED
+        return SignatureVerdict.UNSIGNED
     pairs = [part.strip().partition("=") for part in given.split(",")]
     times = [value for name, _, value in pairs if name == "t"]
     if len(times) != 1:
-        return Verdict.FORGED
+        return SignatureVerdict.FORGED
     expected = _mac(secret, times[0].encode("utf-8", "replace") + b"." + request.body)
     if not _same(expected, [_unhex(value) for name, _, value in pairs if name == "v1"]):
-        return Verdict.FORGED
+        return SignatureVerdict.FORGED
     return _fresh(_count(times[0], SECOND), now)
 
 
-def _zendesk(request: Signed, secret: bytes, now: int) -> Verdict:
+def _zendesk(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
     """Base64 of HMAC-SHA256 of timestamp and body, one after the other; the timestamp is ISO 8601."""
     given, time = (request.headers.get(f"X-Zendesk-Webhook-Signature{part}") for part in ("", "-Timestamp"))
     if given is None or time is None:
-        return Verdict.UNSIGNED
+        return SignatureVerdict.UNSIGNED
     if not _same(_mac(secret, time.encode("utf-8", "replace") + request.body), [_unbase64(given)]):
-        return Verdict.FORGED
+        return SignatureVerdict.FORGED
     try:
         return _fresh(parse_instant(time)[0], now)
     except (ValueError, OverflowError):
-        return Verdict.STALE
+        return SignatureVerdict.STALE
 
 
 _HUBSPOT_DECODES = re.compile("%(3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
 """The characters that HubSpot signs as themselves even where a URL has them encoded; it lists them."""
 
 
-def _hubspot(request: Signed, secret: bytes, now: int) -> Verdict:
+def _hubspot(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
     """Version 3: base64 of HMAC-SHA256 of method, URL, body and timestamp (ms), one after the other."""
     given, time = (request.headers.get(f"X-HubSpot-{part}") for part in ("Signature-v3", "Request-Timestamp"))
     if given is None or time is None:
-        return Verdict.UNSIGNED
+        return SignatureVerdict.UNSIGNED
     url = _HUBSPOT_DECODES.sub(lambda found: chr(int(found[1], 16)), request.url)
     message = f"{request.method}{url}".encode("utf-8", "replace") + request.body + time.encode("utf-8", "replace")
     if not _same(_mac(secret, message), [_unbase64(given)]):
-        return Verdict.FORGED
+        return SignatureVerdict.FORGED
     return _fresh(_count(time, 1), now)
 
 
-def _standard(request: Signed, secret: bytes, now: int) -> Verdict:
+def _standard(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
     """Standard Webhooks: ``v1,BASE64 v1,BASE64``: HMAC-SHA256 of ``id.SECONDS.body``."""
     given, name, time = (request.headers.get(f"webhook-{part}") for part in ("signature", "id", "timestamp"))
     if given is None or name is None or time is None:
-        return Verdict.UNSIGNED
+        return SignatureVerdict.UNSIGNED
     expected = _mac(secret, f"{name}.{time}.".encode("utf-8", "replace") + request.body)
     versions = [each.partition(",") for each in given.split()]
     if not _same(expected, [_unbase64(digest) for version, _, digest in versions if version == "v1"]):
-        return Verdict.FORGED
+        return SignatureVerdict.FORGED
     return _fresh(_count(time, SECOND), now)
 
 

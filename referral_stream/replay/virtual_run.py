@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from referral_stream.core import events as ev
-from referral_stream.core.caps import Caps
+from referral_stream.core.caps import MemoryLedger
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     Effect,
@@ -55,12 +55,12 @@ class FactReplay:
         self,
         policy: Policy,
         *,
-        caps: Caps | None = None,
+        caps: MemoryLedger | None = None,
         customers: Mapping[str, Customer] | None = None,
         witness: Witness | None = None,
     ) -> None:
         self.policy = policy
-        self.caps = caps or Caps(policy)
+        self.caps = caps or MemoryLedger(policy)
         self.customers: dict[str, Customer] = dict(customers or {})
         self.now = 0
         self._witness = witness

@@ -10,7 +10,7 @@ from referral_stream.contracts.mapping import language
 from referral_stream.contracts.mapping.parsing import MappingProblem, read_mappings
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.policy import Policy
-from referral_stream.ledger.ledger import RedisLedger
+from referral_stream.ledger.client import RedisLedger
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.settings import PREFIX, Settings, SettingsProblem
 

@@ -9,7 +9,7 @@ from typing import Final
 REPEAT_SECONDS: Final = 30.0
 
 
-class Complaints:
+class LogThrottle:
     """What is complained of at present, by event name."""
 
     def __init__(self, logger: logging.Logger) -> None:

@@ -31,7 +31,9 @@ def configure_logging(level: str, form: str, *, harmless: tuple[type[BaseExcepti
     ``harmless``: kinds of exceptions whose words may be logged, because they have never seen a record.
     """
     sink = logging.StreamHandler(sys.stderr)
-    sink.setFormatter(Json(harmless=harmless) if form == "json" else Text(TEXT_FORMAT, harmless=harmless))
+    sink.setFormatter(
+        JsonFormatter(harmless=harmless) if form == "json" else TextFormatter(TEXT_FORMAT, harmless=harmless)
+    )
     sink.addFilter(Unrepeated("aiokafka"))
     sink.addFilter(_is_news)
     logging.basicConfig(level=level, handlers=[sink], force=True)
@@ -100,7 +102,7 @@ class _Discreet(logging.Formatter):
         return "".join(lines).rstrip()
 
 
-class Text(_Discreet):
+class TextFormatter(_Discreet):
     """For people: the event, then ``name=value``."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -112,7 +114,7 @@ class Text(_Discreet):
         return f"{super().formatMessage(record)} {fields}".rstrip()
 
 
-class Json(_Discreet):
+class JsonFormatter(_Discreet):
     """For machines: one object per line."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -34,7 +34,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TopicFinding:
     """One line of ``topics check``: what is wrong with a topic, and what mends it. Empty ``problem``: all is well."""
 
     topic: str
@@ -98,7 +98,7 @@ async def create_topics(deployment: Deployment) -> list[str]:
         return [topic.name for topic in new]
 
 
-async def check_topics(deployment: Deployment) -> list[Finding]:
+async def check_topics(deployment: Deployment) -> list[TopicFinding]:
     """One finding per topic, in the order of the contract. Raises TopicsProblem if the broker can not be asked."""
     async with _Admin(deployment) as admin:
         topics = wanted(deployment)
@@ -108,7 +108,7 @@ async def check_topics(deployment: Deployment) -> list[Finding]:
         return [
             _finding(w, described[w.name]["partitions"], configs[w.name], deployment.settings.replication)
             if w in present
-            else Finding(w.name, "does not exist", "referral-stream topics create")
+            else TopicFinding(w.name, "does not exist", "referral-stream topics create")
             for w in topics
         ]
 
@@ -137,11 +137,13 @@ def _config(w: Wanted, replication: int) -> dict[str, str]:
     return w.kept.config() | ({"min.insync.replicas": str(replication - 1)} if replication > 2 else {})  # noqa: PLR2004
 
 
-def _finding(w: Wanted, partitions: list[dict[str, Any]], config: dict[str, str], replication: int) -> Finding:
+def _finding(w: Wanted, partitions: list[dict[str, Any]], config: dict[str, str], replication: int) -> TopicFinding:
     problems = list(_problems(w, partitions, config, replication))
     if not problems:
-        return Finding(w.name)
-    return Finding(w.name, "; ".join(problem for problem, _ in problems), "; ".join(remedy for _, remedy in problems))
+        return TopicFinding(w.name)
+    return TopicFinding(
+        w.name, "; ".join(problem for problem, _ in problems), "; ".join(remedy for _, remedy in problems)
+    )
 
 
 def _problems(

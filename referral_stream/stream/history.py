@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from referral_stream.contracts.codec import decode_request
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.core.caps import Operation
+from referral_stream.core.caps import LedgerOperation
 from referral_stream.core.events import Event
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 BUFFERED = 5_000
 
 
-async def ledger_history(client: dict[str, Any], topic: str) -> AsyncIterator[Operation]:
+async def ledger_history(client: dict[str, Any], topic: str) -> AsyncIterator[LedgerOperation]:
     """All records of ``ledger-requests`` that are there now, merged over the partitions by their instant.
 
     ``client`` are aiokafka's connection settings. Raises KafkaError.
@@ -33,7 +33,7 @@ async def ledger_history(client: dict[str, Any], topic: str) -> AsyncIterator[Op
         ends = await consumer.end_offsets(partitions)
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
-        buffers: dict[TopicPartition, list[Operation]] = {tp: [] for tp in partitions}
+        buffers: dict[TopicPartition, list[LedgerOperation]] = {tp: [] for tp in partitions}
         open_ = set(partitions)
         heads: list[tuple[int, int, TopicPartition]] = []
         positions = dict.fromkeys(partitions, 0)
@@ -72,7 +72,7 @@ async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
     return set(consumer.partitions_for_topic(topic) or ())
 
 
-def _decoded(records: list[Any]) -> list[Operation]:
+def _decoded(records: list[Any]) -> list[LedgerOperation]:
     operations = []
     for record in records:
         try:
@@ -82,5 +82,5 @@ def _decoded(records: list[Any]) -> list[Operation]:
     return operations
 
 
-def _instant(operation: Operation) -> int:
+def _instant(operation: LedgerOperation) -> int:
     return operation.time if isinstance(operation, Event) else operation.now

@@ -21,13 +21,13 @@ from referral_stream.contracts.codec import decode_request, encode_event, event_
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.caps import Operation, Result
+from referral_stream.core.caps import LedgerOperation, Result
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
-from referral_stream.ledger.answering import Answered, Rounds, Turn, answered, resumption, turns, unanswered
-from referral_stream.ledger.ledger import LedgerNotReady, LedgerUnavailable
+from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable
+from referral_stream.ledger.rounds import Answered, LedgerBatch, Rounds, answered, batches, resumption, unanswered
 from referral_stream.runtime.clock import Clock
-from referral_stream.runtime.log_throttle import Complaints
+from referral_stream.runtime.log_throttle import LogThrottle
 from referral_stream.stream.ingest import dead_letter_output
 
 logger = logging.getLogger(__name__)
@@ -36,15 +36,15 @@ RETRY_SECONDS = 1.0
 
 
 class Ledger(Protocol):
-    """What the agent needs of a ledger: see :class:`referral_stream.ledger.ledger.RedisLedger`."""
+    """What the agent needs of a ledger: see :class:`referral_stream.ledger.client.RedisLedger`."""
 
-    async def apply(self, operations: Sequence[Operation]) -> list[Result]: ...
+    async def apply(self, operations: Sequence[LedgerOperation]) -> list[Result]: ...
 
     async def stopped(self, requests: Sequence[ReservationRequested]) -> list[bool]: ...
 
     async def ready(self) -> bool: ...
 
-    async def rebuild(self, records: AsyncIterator[Operation]) -> bool: ...
+    async def rebuild(self, records: AsyncIterator[LedgerOperation]) -> bool: ...
 
 
 class LedgerAgent:
@@ -68,7 +68,7 @@ class LedgerAgent:
         clock: Clock,
         *,
         send: Callable[[Sequence[Output]], Awaitable[None]],
-        history: Callable[[], AsyncIterator[Operation]],
+        history: Callable[[], AsyncIterator[LedgerOperation]],
         leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self.topics, self.ledger, self.clock = topics, ledger, clock
@@ -80,18 +80,18 @@ class LedgerAgent:
         self.paused: Counter[str] = Counter()
         self.call_seconds = Histogram()
         self.failures = self.rebuilds = 0
-        self._complaints = Complaints(logger)
+        self._complaints = LogThrottle(logger)
         self._rebuilding = asyncio.Lock()
 
     async def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (AsyncProcessor)
         letters: list[Output] = []
         rounds, now = Rounds(wait=0), self.clock.now()
         operations = self._decode(records, letters)
-        for turn in (*turns(operations, rounds, now), *turns((), rounds, now)):
+        for turn in (*batches(operations, rounds, now), *batches((), rounds, now)):
             await self._take(turn)
         return BatchResult(letters)
 
-    def _decode(self, records: Iterable[Record], outputs: list[Output]) -> list[Operation]:
+    def _decode(self, records: Iterable[Record], outputs: list[Output]) -> list[LedgerOperation]:
         operations = []
         for record in records:
             raw = RawRecord.of(record)
@@ -102,7 +102,7 @@ class LedgerAgent:
                 outputs.append(dead_letter_output(self.topics, raw, str(error), "ledger", self.clock.now()))
         return operations
 
-    async def _take(self, turn: Turn) -> None:
+    async def _take(self, turn: LedgerBatch) -> None:
         """Apply one turn and append what follows, before anything else is applied."""
         try:
             results = await self._applied(turn.operations)
@@ -111,11 +111,11 @@ class LedgerAgent:
             self._complaints.warn("ledger_unavailable", str(cause), requests=len(outcome.events))
             await self._append(outcome.events)
             if outcome.unapplied:
-                await self._take_at_last(Turn(outcome.unapplied))
+                await self._take_at_last(LedgerBatch(outcome.unapplied))
             return
         await self._tell(answered(turn, results, self.clock.now()))
 
-    async def _applied(self, operations: Sequence[Operation]) -> list[Result]:
+    async def _applied(self, operations: Sequence[LedgerOperation]) -> list[Result]:
         """The ledger's results. One that is new, or lost its memory, is rebuilt while its requests wait.
 
         The log that it is rebuilt from holds these operations too; none is counted twice. Raises LedgerUnavailable.
@@ -126,7 +126,7 @@ class LedgerAgent:
             await self.rebuild()
             return await self._apply(operations)
 
-    async def _apply(self, operations: Sequence[Operation]) -> list[Result]:
+    async def _apply(self, operations: Sequence[LedgerOperation]) -> list[Result]:
         """One call of the ledger, measured. Raises LedgerUnavailable."""
         begun = monotonic()
         try:
@@ -144,7 +144,7 @@ class LedgerAgent:
         self.available = True
         self._complaints.settled()
 
-    async def _take_at_last(self, turn: Turn) -> None:
+    async def _take_at_last(self, turn: LedgerBatch) -> None:
         """What is no question but a fact: the ledger must learn it before it judges anything else.
 
         Raises NotOwner once we are leaving: whoever owns the partition next gets the whole batch again.

@@ -20,7 +20,7 @@ from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.logs import configure_logging
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 from referral_stream.stream.apps import ROLES, Role, decide_role, ingest_role, ledger_role
-from referral_stream.stream.status import Status
+from referral_stream.stream.status import StatusPage
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def run_roles(deployment: Deployment, role: str) -> int:
         logger.error("the worker cannot start: %s", problem)  # noqa: TRY400 (for an operator: no traceback)
         return EXIT_FAILED
     roles = build(deployment, ROLES if role == "all" else (role,))
-    beside = [Status(deployment, roles)] if settings.status_port else []
+    beside = [StatusPage(deployment, roles)] if settings.status_port else []
     spare_values()
     return run_worker(*(each.app for each in roles), beside=beside)
 

@@ -16,9 +16,9 @@ from referral_stream.core.instants import HOUR, MINUTE, SECOND
 from referral_stream.testing.report import Acknowledgement
 from referral_stream.testing.timing import Limits
 
-Status: TypeAlias = Literal["accepted", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"]
+AckStatus: TypeAlias = Literal["accepted", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"]
 
-SENT: frozenset[Status] = frozenset({"sent", "delivered", "opened"})
+SENT: frozenset[AckStatus] = frozenset({"sent", "delivered", "opened"})
 """What says that the message has left."""
 
 
@@ -42,8 +42,8 @@ class Case:
 
     name: str
     rule: str
-    ends: Status | None
-    never: frozenset[Status] = frozenset()
+    ends: AckStatus | None
+    never: frozenset[AckStatus] = frozenset()
     then: Then = Then.NOTHING
     waits: bool = False
     expired: bool = False
@@ -80,7 +80,7 @@ CASES: tuple[Case, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class WorkerTrial:
     """A case with the ids and instants (epoch ms) of one run; the same run id makes the same commands."""
 
     case: Case

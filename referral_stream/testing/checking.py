@@ -19,7 +19,7 @@ from referral_stream.contracts.outcomes import Accepted, Refused
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import AskAcknowledged
 from referral_stream.core.instants import SECOND
-from referral_stream.testing.cases import CASES, Case, Then, Trial
+from referral_stream.testing.cases import CASES, Case, Then, WorkerTrial
 from referral_stream.testing.report import Acknowledgement, Finding, Report
 from referral_stream.testing.timing import Limits
 
@@ -152,15 +152,15 @@ class _Kit:
             pass
         return self._judged(trials)
 
-    def _trials(self, cases: Sequence[Case]) -> list[Trial]:
+    def _trials(self, cases: Sequence[Case]) -> list[WorkerTrial]:
         started = _now()
-        return [Trial(case, self.run_id, started, self.limits) for case in cases]
+        return [WorkerTrial(case, self.run_id, started, self.limits) for case in cases]
 
-    async def _publish(self, producer: Any, trial: Trial, value: bytes) -> None:
+    async def _publish(self, producer: Any, trial: WorkerTrial, value: bytes) -> None:
         async with asyncio.timeout(_KAFKA_SECONDS):
             await producer.send_and_wait(self.asks_topic, value, key=trial.customer.encode())
 
-    async def _publish_aborted(self, trial: Trial) -> None:
+    async def _publish_aborted(self, trial: WorkerTrial) -> None:
         name = f"kit-{self.run_id}-{trial.case.name}"
         async with _started(AIOKafkaProducer(**self.client, transactional_id=name)) as producer:
             async with asyncio.timeout(_KAFKA_SECONDS):
@@ -170,7 +170,7 @@ class _Kit:
                 await producer.abort_transaction()
 
     async def _listen(
-        self, consumer: Any, trials: Sequence[Trial], quiet: float | None = None
+        self, consumer: Any, trials: Sequence[WorkerTrial], quiet: float | None = None
     ) -> AsyncIterator[Acknowledgement]:
         """Acknowledgements as they come, until every trial has ended and it has been quiet, or time is up."""
         quiet_ms = round((self.limits.quiet if quiet is None else quiet) * SECOND)
@@ -201,10 +201,10 @@ class _Kit:
                     self.unreadable.append(f"{record.partition}/{record.offset} has the id of another acknowledgement")
                 yield Acknowledgement(event.id, event.source, event.subject, *about, now)
 
-    def _about(self, trial: Trial) -> list[Acknowledgement]:
+    def _about(self, trial: WorkerTrial) -> list[Acknowledgement]:
         return [said for said in self.heard if said.command == trial.command_id]
 
-    def _judged(self, trials: Sequence[Trial]) -> tuple[Finding, ...]:
+    def _judged(self, trials: Sequence[WorkerTrial]) -> tuple[Finding, ...]:
         delivered = None if self.deliveries is None else Counter(self.deliveries())
         return tuple(
             Finding(

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from referral_stream.audit.findings import Finding, Position, Report
+from referral_stream.audit.findings import AuditFinding, AuditReport, Position
 from referral_stream.audit.policies import PolicyRuns
 from referral_stream.audit.referee import confirmed
 from referral_stream.contracts.codec import encode_event, event_headers
@@ -56,9 +56,9 @@ def test_records_that_no_worker_has_taken_yet_are_in_flight(deployment: Deployme
 
 
 def test_only_what_is_broken_twice_is_reported() -> None:
-    lasting = Finding("state_is_fold", "one", (Position("customers", 0, 1),))
-    passing = Finding("wakeup_matches", "one", (Position("wakeups", 0, 1),))
-    fresh = Finding("wakeup_matches", "one", (Position("wakeups", 0, 2),))
+    lasting = AuditFinding("state_is_fold", "one", (Position("customers", 0, 1),))
+    passing = AuditFinding("wakeup_matches", "one", (Position("wakeups", 0, 1),))
+    fresh = AuditFinding("wakeup_matches", "one", (Position("wakeups", 0, 2),))
     looks = iter([a_report(lasting, passing), a_report(fresh, lasting)])
     report = confirmed(lambda: next(looks), 0)
     assert report.findings == (lasting,)
@@ -70,8 +70,8 @@ def test_a_look_that_finds_nothing_is_the_only_one() -> None:
     assert confirmed(lambda: next(looks), 0).findings == ()
 
 
-def a_report(*findings: Finding) -> Report:
-    return Report(findings, dict(Counter(each.invariant for each in findings)), Counter(), ())
+def a_report(*findings: AuditFinding) -> AuditReport:
+    return AuditReport(findings, dict(Counter(each.invariant for each in findings)), Counter(), ())
 
 
 def test_what_an_open_transaction_hides_of_the_requests_is_not_missed(deployment: Deployment) -> None:

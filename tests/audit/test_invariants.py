@@ -10,7 +10,7 @@ import orjson
 import pytest
 from faust_batches.partitioner import partition_of
 
-from referral_stream.audit.findings import INVARIANTS, Position, Report
+from referral_stream.audit.findings import INVARIANTS, AuditReport, Position
 from referral_stream.contracts.deadletters import dead_letter
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import encode_wakeup
@@ -430,7 +430,7 @@ def test_every_invariant_has_been_broken() -> None:
     assert {invariant for invariant, _ in FORGED} == set(INVARIANTS)
 
 
-def named(report: Report, invariant: str) -> set[Position]:
+def named(report: AuditReport, invariant: str) -> set[Position]:
     """The positions that are named for this invariant."""
     return {where for finding in report.findings if finding.invariant == invariant for where in finding.positions}
 

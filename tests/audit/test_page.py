@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 
-from referral_stream.audit.findings import INVARIANTS, KEPT_PER_INVARIANT, Finding, Position, Report, Tally
+from referral_stream.audit.findings import (
+    INVARIANTS,
+    KEPT_PER_INVARIANT,
+    AuditCounts,
+    AuditFinding,
+    AuditReport,
+    Position,
+)
 from referral_stream.cli.render.audit import SHOWN, as_json, as_lines
 
-BROKEN = Report(
-    findings=(Finding("command_once", "command c1 is there twice", (Position("asks", 0, 4), Position("asks", 0, 9))),),
+BROKEN = AuditReport(
+    findings=(
+        AuditFinding("command_once", "command c1 is there twice", (Position("asks", 0, 4), Position("asks", 0, 9))),
+    ),
     broken={"command_once": 1},
     counts=Counter({"asks": 1_234, "wake-ups": 0}),
     unchecked=("a policy",),
@@ -25,7 +34,7 @@ def test_a_finding_shows_its_sentence_and_its_positions() -> None:
 
 
 def test_without_findings_it_says_how_much_holds() -> None:
-    *_, last = as_lines(Report((), {}, Counter({"asks": 1}), ()))
+    *_, last = as_lines(AuditReport((), {}, Counter({"asks": 1}), ()))
     assert last == f"ok      {len(INVARIANTS)} invariants hold"
 
 
@@ -46,7 +55,7 @@ def test_a_machine_gets_positions_as_text() -> None:
 
 
 def test_of_very_many_findings_all_are_counted_the_first_are_kept_and_few_shown() -> None:
-    tally = Tally()
+    tally = AuditCounts()
     for offset in range(KEPT_PER_INVARIANT + 1):
         tally.findings.add("records_placed", "misplaced", Position("asks", 0, offset))
     report = tally.report()
@@ -58,7 +67,7 @@ def test_of_very_many_findings_all_are_counted_the_first_are_kept_and_few_shown(
 
 
 def test_invariants_are_reported_in_their_order_and_offenders_by_position() -> None:
-    tally = Tally()
+    tally = AuditCounts()
     tally.findings.add("pending_wakes", "late", Position("events", 0, 1))
     tally.findings.add("records_placed", "second", Position("asks", 1, 0))
     tally.findings.add("records_placed", "first", Position("asks", 0, 7))

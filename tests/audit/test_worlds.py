@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from referral_stream.audit.findings import Report
+from referral_stream.audit.findings import AuditReport
 from tests.audit.topics import Deployment
 from tests.properties.comparing import arrivals
 from tests.properties.policies import POLICIES
@@ -17,7 +17,7 @@ LONG_AFTER = 253_402_300_799_999
 
 
 @cache
-def audited(seed: int) -> tuple[Report, Report]:
+def audited(seed: int) -> tuple[AuditReport, AuditReport]:
     """A look in the middle, when much is pending, and one at the end."""
     this = world(seed)
     told = list(arrivals(this.records))

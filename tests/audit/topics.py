@@ -14,13 +14,13 @@ from faust_batches.partitioner import partition_of
 from msgspec.structs import replace
 
 from referral_stream.audit.context import Names
-from referral_stream.audit.findings import Position, Report
+from referral_stream.audit.findings import AuditReport, Position
 from referral_stream.audit.referee import look_at
 from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import Stored, decode_customer, encode_customer
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.caps import Caps
+from referral_stream.core.caps import MemoryLedger
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
@@ -117,13 +117,13 @@ class Deployment:
         self.logs = MemoryLogs()
         self.policy = policy
         self._decide = Decide(Topics(), policy)
-        self._caps = Caps(policy)
+        self._caps = MemoryLedger(policy)
         self._tables: dict[tuple[str, int], dict[bytes, bytes]] = defaultdict(dict)
         self._due: list[tuple[int, str]] = []
 
     def switch(self, policy: Policy) -> None:
         """The workers start again under another policy."""
-        self.policy, self._decide, self._caps = policy, Decide(Topics(), policy), Caps(policy)
+        self.policy, self._decide, self._caps = policy, Decide(Topics(), policy), MemoryLedger(policy)
 
     def tell(self, *told: Told, until: When | None = None) -> None:
         """Let these arrive in their order, and everything happen that is due by ``until`` (else by the last)."""
@@ -181,7 +181,7 @@ class Deployment:
         change(stored.customer)
         return self.logs.append("customers", customer.encode(), encode_customer(stored.customer, stored.mark + mark))
 
-    def audit(self, *earlier: Policy, **more: Any) -> Report:
+    def audit(self, *earlier: Policy, **more: Any) -> AuditReport:
         return look_at(self.logs, NAMES, [self.policy, *earlier], **more)
 
     def _publish(self, output: Output) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from referral_stream.audit.findings import Report
+from referral_stream.audit.findings import AuditReport
 from referral_stream.audit.referee import audit
 from referral_stream.policy_file.reading import read_policy
 from referral_stream.runtime.settings import Settings
@@ -64,7 +64,7 @@ class Soaked:
     unfinished: list[str]
     evidence: Evidence
     verdict: Verdict
-    audited: Report
+    audited: AuditReport
 
     @property
     def for_want_of_a_broker(self) -> list[Exit]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from referral_stream.core.caps import BREAKER, Caps, arbitrated
+from referral_stream.core.caps import BREAKER, MemoryLedger, arbitrated
 from referral_stream.core.events import (
     ControlPaused,
     ReservationDenied,
@@ -27,8 +27,8 @@ GRANTED = ReservationGranted(command_id="command-2")
 
 
 @pytest.fixture
-def caps() -> Caps:
-    return Caps(Policy())
+def caps() -> MemoryLedger:
+    return MemoryLedger(Policy())
 
 
 def overasked(asked_at: int, command_id: str = "command-2") -> ReservationDenied:
@@ -49,7 +49,7 @@ def paused(command_id: str = "command-1", saw: str = "paused: all") -> Reservati
 )
 @pytest.mark.parametrize(("customer", "email"), [("ana", None), ("ben", "same")])
 def test_a_person_is_asked_once_in_90_days_and_again_when_they_end(
-    caps: Caps, customer: str, email: str | None, later: int, granted: bool
+    caps: MemoryLedger, customer: str, email: str | None, later: int, granted: bool
 ) -> None:
     caps.request(a_request(customer="ana", email="same", due=T0))
 
@@ -58,13 +58,13 @@ def test_a_person_is_asked_once_in_90_days_and_again_when_they_end(
     assert answer == (GRANTED if granted else overasked(T0))
 
 
-def test_other_people_are_nobodys_business(caps: Caps) -> None:
+def test_other_people_are_nobodys_business(caps: MemoryLedger) -> None:
     caps.request(a_request(customer="ana", email="hers", account="acme"))
 
     assert caps.request(a_request("command-2", customer="ben", email="his", account="other")) == GRANTED
 
 
-def test_the_wait_is_that_of_the_newest_ask_to_the_customer_or_the_address(caps: Caps) -> None:
+def test_the_wait_is_that_of_the_newest_ask_to_the_customer_or_the_address(caps: MemoryLedger) -> None:
     caps.request(a_request("of ana", customer="ana", due=T0))
     caps.request(a_request("of the address", customer="ben", email="shared", due=T0 + 5 * DAY))
 
@@ -77,7 +77,7 @@ def test_the_wait_is_that_of_the_newest_ask_to_the_customer_or_the_address(caps:
 
 
 @pytest.mark.parametrize(("later", "granted"), [(0, False), (14 * DAY - 1, False), (14 * DAY, True)])
-def test_an_account_is_asked_once_in_14_days(caps: Caps, later: int, granted: bool) -> None:
+def test_an_account_is_asked_once_in_14_days(caps: MemoryLedger, later: int, granted: bool) -> None:
     caps.request(a_request(customer="ana", account="acme", due=T0))
 
     answer = caps.request(a_request("command-2", customer="ben", account="acme", due=T0 + later))
@@ -88,14 +88,14 @@ def test_an_account_is_asked_once_in_14_days(caps: Caps, later: int, granted: bo
     assert answer == (GRANTED if granted else denied)
 
 
-def three_asks(caps: Caps, *days: int) -> None:
+def three_asks(caps: MemoryLedger, *days: int) -> None:
     for day in days:
         request = a_request(f"ask {day}", customer=f"customer {day}", account="acme", due=T0 + day * DAY)
         assert isinstance(caps.request(request), ReservationGranted)
 
 
 @pytest.mark.parametrize(("later", "granted"), [(45 * DAY, False), (90 * DAY - 1, False), (90 * DAY, True)])
-def test_an_account_is_asked_three_times_in_90_days(caps: Caps, later: int, granted: bool) -> None:
+def test_an_account_is_asked_three_times_in_90_days(caps: MemoryLedger, later: int, granted: bool) -> None:
     three_asks(caps, 0, 14, 28)
 
     answer = caps.request(a_request("command-2", customer="dan", account="acme", due=T0 + later))
@@ -112,7 +112,7 @@ def test_an_account_is_asked_three_times_in_90_days(caps: Caps, later: int, gran
     ids=["the quota ends later", "the gap ends later", "both end on one day"],
 )
 def test_when_both_account_rules_refuse_the_later_end_counts(
-    caps: Caps, days: tuple[int, ...], asked_on: int, until: int
+    caps: MemoryLedger, days: tuple[int, ...], asked_on: int, until: int
 ) -> None:
     three_asks(caps, *days)
 
@@ -125,7 +125,7 @@ def test_when_both_account_rules_refuse_the_later_end_counts(
 
 def test_the_numbers_are_the_policys() -> None:
     policy = Policy.model_validate({"caps": {"customer_days": 2, "account_gap_days": 0, "account_asks": 1}})
-    caps = Caps(policy)
+    caps = MemoryLedger(policy)
     caps.request(a_request(customer="ana"))
 
     assert caps.request(a_request("command-2", customer="ana", due=T0 + 2 * DAY)) == GRANTED
@@ -134,13 +134,13 @@ def test_the_numbers_are_the_policys() -> None:
 # ---- one command, one reservation
 
 
-def test_the_same_request_is_granted_again_while_its_reservation_holds(caps: Caps) -> None:
+def test_the_same_request_is_granted_again_while_its_reservation_holds(caps: MemoryLedger) -> None:
     first = caps.request(a_request())
 
     assert [first, caps.request(a_request())] == [ReservationGranted(command_id="command-1")] * 2
 
 
-def test_a_repeated_request_moves_its_reservation_to_the_later_ask(caps: Caps) -> None:
+def test_a_repeated_request_moves_its_reservation_to_the_later_ask(caps: MemoryLedger) -> None:
     caps.request(a_request(due=T0))
     caps.request(a_request(due=T0 + 60 * SECOND))
     caps.request(a_request(due=T0))
@@ -148,7 +148,7 @@ def test_a_repeated_request_moves_its_reservation_to_the_later_ask(caps: Caps) -
     assert caps.request(a_request("command-2", due=T0 + DAY)) == overasked(T0 + 60 * SECOND)
 
 
-def test_a_confirmed_ask_does_not_move(caps: Caps) -> None:
+def test_a_confirmed_ask_does_not_move(caps: MemoryLedger) -> None:
     caps.request(a_request(due=T0))
     caps.confirm(a_confirmation())
     caps.request(a_request(due=T0 + 60 * SECOND))
@@ -156,7 +156,7 @@ def test_a_confirmed_ask_does_not_move(caps: Caps) -> None:
     assert caps.request(a_request("command-2", due=T0 + DAY)) == overasked(T0)
 
 
-def test_what_was_confirmed_is_granted_again(caps: Caps) -> None:
+def test_what_was_confirmed_is_granted_again(caps: MemoryLedger) -> None:
     """The same command: its worker has sent it already, and nothing is counted anew."""
     caps.request(a_request())
     caps.confirm(a_confirmation())
@@ -167,7 +167,7 @@ def test_an_account_remembers_its_asks_for_its_own_period() -> None:
     policy = Policy.model_validate(
         {"caps": {"customer_days": 1, "account_gap_days": 1, "account_asks": 2, "account_days": 10}}
     )
-    caps = Caps(policy)
+    caps = MemoryLedger(policy)
     for day, customer in ((0, "ana"), (5, "ben")):
         caps.request(a_request(f"of {customer}", customer=customer, account="acme", due=T0 + day * DAY))
 
@@ -177,7 +177,7 @@ def test_an_account_remembers_its_asks_for_its_own_period() -> None:
     assert (answer.gate, answer.until) == ("account", T0 + 10 * DAY)
 
 
-def test_a_denied_command_may_try_again(caps: Caps) -> None:
+def test_a_denied_command_may_try_again(caps: MemoryLedger) -> None:
     caps.request(a_request("command-1", due=T0))
     caps.request(a_request("command-2", due=T0 + DAY))
 
@@ -185,13 +185,13 @@ def test_a_denied_command_may_try_again(caps: Caps) -> None:
 
 
 @pytest.mark.parametrize(("past", "answered"), [(0, ReservationGranted), (1, ReservationUnavailable)])
-def test_a_request_past_its_validity_is_unavailable(caps: Caps, past: int, answered: type) -> None:
+def test_a_request_past_its_validity_is_unavailable(caps: MemoryLedger, past: int, answered: type) -> None:
     request = a_request().model_copy(update={"valid_until": T0, "now": T0 + past})
 
     assert isinstance(caps.request(request), answered)
 
 
-def test_an_expired_request_reserves_nothing(caps: Caps) -> None:
+def test_an_expired_request_reserves_nothing(caps: MemoryLedger) -> None:
     caps.request(a_request().model_copy(update={"valid_until": T0 - 1}))
 
     assert caps.request(a_request("command-2")) == GRANTED
@@ -200,14 +200,14 @@ def test_an_expired_request_reserves_nothing(caps: Caps) -> None:
 # ---- release and confirmation
 
 
-def test_a_released_reservation_never_counted(caps: Caps) -> None:
+def test_a_released_reservation_never_counted(caps: MemoryLedger) -> None:
     caps.request(a_request(account="acme", email="same"))
     caps.release(a_release(account="acme"))
 
     assert caps.request(a_request("command-2", customer="ben", account="acme", email="same")) == GRANTED
 
 
-def test_what_was_confirmed_is_not_released(caps: Caps) -> None:
+def test_what_was_confirmed_is_not_released(caps: MemoryLedger) -> None:
     caps.request(a_request())
     caps.confirm(a_confirmation())
     caps.release(a_release(now=T0 + HOUR))
@@ -215,7 +215,7 @@ def test_what_was_confirmed_is_not_released(caps: Caps) -> None:
     assert caps.request(a_request("command-2", due=T0 + DAY)) == overasked(T0)
 
 
-def test_a_confirmation_after_the_release_makes_it_count_again(caps: Caps) -> None:
+def test_a_confirmation_after_the_release_makes_it_count_again(caps: MemoryLedger) -> None:
     caps.request(a_request(email="same"))
     caps.release(a_release(now=T0 + 1))
     caps.confirm(a_confirmation(now=T0 + HOUR))
@@ -223,7 +223,7 @@ def test_a_confirmation_after_the_release_makes_it_count_again(caps: Caps) -> No
     assert caps.request(a_request("command-2", customer="ben", email="same", due=T0 + DAY)) == overasked(T0)
 
 
-def test_a_confirmation_of_the_unknown_counts_from_its_own_instant(caps: Caps) -> None:
+def test_a_confirmation_of_the_unknown_counts_from_its_own_instant(caps: MemoryLedger) -> None:
     caps.confirm(a_confirmation(account="acme", now=T0 + HOUR))
 
     assert caps.request(a_request("command-2", due=T0 + DAY)) == overasked(T0 + HOUR)
@@ -232,7 +232,7 @@ def test_a_confirmation_of_the_unknown_counts_from_its_own_instant(caps: Caps) -
     )
 
 
-def test_releasing_the_unknown_does_nothing(caps: Caps) -> None:
+def test_releasing_the_unknown_does_nothing(caps: MemoryLedger) -> None:
     caps.release(a_release("command-2", now=T0 + DAY))
 
     assert caps.request(a_request("command-2")) == GRANTED
@@ -243,7 +243,7 @@ def test_releasing_the_unknown_does_nothing(caps: Caps) -> None:
     [(T0 + 9, ReservationUnavailable), (T0 + 10, ReservationUnavailable), (T0 + 11, ReservationGranted)],
 )
 def test_a_request_from_before_its_commands_release_is_a_redelivery(
-    caps: Caps, requested_at: int, answered: type
+    caps: MemoryLedger, requested_at: int, answered: type
 ) -> None:
     caps.request(a_request(due=T0))
     caps.release(a_release(now=T0 + 10))
@@ -252,7 +252,9 @@ def test_a_request_from_before_its_commands_release_is_a_redelivery(
 
 
 @pytest.mark.parametrize(("released_at", "counts"), [(T0 + 4, True), (T0 + 5, False)])
-def test_a_release_from_before_the_reservation_is_a_redelivery(caps: Caps, released_at: int, counts: bool) -> None:
+def test_a_release_from_before_the_reservation_is_a_redelivery(
+    caps: MemoryLedger, released_at: int, counts: bool
+) -> None:
     caps.request(a_request(due=T0, now=T0 + 5))
     caps.release(a_release(now=released_at))
 
@@ -266,28 +268,28 @@ def test_a_release_from_before_the_reservation_is_a_redelivery(caps: Caps, relea
     ("scope", "name", "saw"),
     [("all", None, "all"), ("trigger", "nps_promoter", "trigger nps_promoter"), ("segment", "smb", "segment smb")],
 )
-def test_each_switch_stops_what_it_names(caps: Caps, scope: str, name: str | None, saw: str) -> None:
+def test_each_switch_stops_what_it_names(caps: MemoryLedger, scope: str, name: str | None, saw: str) -> None:
     caps.apply(a_pause(scope, name))  # type: ignore[arg-type]  # the table's literals
 
     assert caps.request(a_request(segment="smb")) == paused(saw=f"paused: {saw}")
 
 
 @pytest.mark.parametrize(("scope", "name"), [("trigger", "renewal"), ("segment", "enterprise")])
-def test_a_switch_stops_nothing_else(caps: Caps, scope: str, name: str) -> None:
+def test_a_switch_stops_nothing_else(caps: MemoryLedger, scope: str, name: str) -> None:
     caps.apply(a_pause(scope, name))  # type: ignore[arg-type]  # the table's literals
 
     assert caps.request(a_request("command-2", segment="smb")) == GRANTED
     assert caps.request(a_request("command-2", customer="of no segment")) == GRANTED
 
 
-def test_the_denial_names_every_switch_that_stops_the_request(caps: Caps) -> None:
+def test_the_denial_names_every_switch_that_stops_the_request(caps: MemoryLedger) -> None:
     caps.pause("segment", "smb", T0)
     caps.pause("all", None, T0)
 
     assert caps.request(a_request(segment="smb")) == paused(saw="paused: all, segment smb")
 
 
-def test_the_order_is_paused_then_overasking_then_account(caps: Caps) -> None:
+def test_the_order_is_paused_then_overasking_then_account(caps: MemoryLedger) -> None:
     caps.request(a_request(account="acme"))
     again = a_request("command-2", account="acme", due=T0 + DAY)
     caps.pause("all", None, T0)
@@ -299,7 +301,7 @@ def test_the_order_is_paused_then_overasking_then_account(caps: Caps) -> None:
     assert [each.gate for each in answers if isinstance(each, ReservationDenied)] == ["paused", "overasking"]
 
 
-def test_a_resumption_names_those_that_were_refused_in_order_and_once(caps: Caps) -> None:
+def test_a_resumption_names_those_that_were_refused_in_order_and_once(caps: MemoryLedger) -> None:
     caps.pause("all", None, T0)
     for command, customer in [("1", "zoe"), ("2", "ana"), ("3", "zoe")]:
         caps.request(a_request(command, customer=customer))
@@ -308,7 +310,7 @@ def test_a_resumption_names_those_that_were_refused_in_order_and_once(caps: Caps
     assert isinstance(caps.request(a_request("1", customer="zoe")), ReservationGranted)
 
 
-def test_a_redelivered_resumption_names_the_same_customers_until_the_next_pause(caps: Caps) -> None:
+def test_a_redelivered_resumption_names_the_same_customers_until_the_next_pause(caps: MemoryLedger) -> None:
     caps.pause("all", None, T0)
     caps.request(a_request())
 
@@ -318,7 +320,7 @@ def test_a_redelivered_resumption_names_the_same_customers_until_the_next_pause(
     assert caps.resume("all", None, T0 + 4) == ()
 
 
-def test_who_is_refused_for_two_switches_waits_for_the_wider_one_first(caps: Caps) -> None:
+def test_who_is_refused_for_two_switches_waits_for_the_wider_one_first(caps: MemoryLedger) -> None:
     caps.pause("all", None, T0)
     caps.pause("trigger", "nps_promoter", T0)
     caps.request(a_request())
@@ -327,7 +329,7 @@ def test_who_is_refused_for_two_switches_waits_for_the_wider_one_first(caps: Cap
     assert caps.resume("all", None, T0 + 1) == ("ana",)
 
 
-def test_the_latest_change_of_a_switch_wins_whatever_the_order(caps: Caps) -> None:
+def test_the_latest_change_of_a_switch_wins_whatever_the_order(caps: MemoryLedger) -> None:
     caps.pause("all", None, T0 + 10)
 
     assert caps.resume("all", None, T0 + 9) == ()
@@ -337,20 +339,20 @@ def test_the_latest_change_of_a_switch_wins_whatever_the_order(caps: Caps) -> No
     assert not caps.stopped(a_request())
 
 
-def test_a_reservation_that_holds_is_not_stopped_by_a_later_pause(caps: Caps) -> None:
+def test_a_reservation_that_holds_is_not_stopped_by_a_later_pause(caps: MemoryLedger) -> None:
     caps.request(a_request())
     caps.pause("all", None, T0 + 1)
 
     assert caps.request(a_request()) == ReservationGranted(command_id="command-1")
 
 
-def test_a_pause_from_before_a_resumption_is_void_when_it_comes_after_it(caps: Caps) -> None:
+def test_a_pause_from_before_a_resumption_is_void_when_it_comes_after_it(caps: MemoryLedger) -> None:
     caps.resume("all", None, T0 + 1)
     assert caps.pause("all", None, T0) is False
     assert isinstance(caps.request(a_request()), ReservationGranted)
 
 
-def test_resuming_what_was_never_paused_names_nobody(caps: Caps) -> None:
+def test_resuming_what_was_never_paused_names_nobody(caps: MemoryLedger) -> None:
     assert caps.apply(a_resumption()) == ()
 
 
@@ -368,7 +370,7 @@ def test_the_best_contact_is_answered_first() -> None:
     assert [each.command_id for each in arbitrated(requests)] == ["first", "last name", "lower priority", "lower score"]
 
 
-def test_of_one_round_only_the_best_contact_of_an_account_is_granted(caps: Caps) -> None:
+def test_of_one_round_only_the_best_contact_of_an_account_is_granted(caps: MemoryLedger) -> None:
     requests = [
         a_request("weaker", customer="ana", account="acme", score=70),
         a_request("better", customer="ben", account="acme", score=95),
@@ -387,13 +389,13 @@ def test_of_one_round_only_the_best_contact_of_an_account_is_granted(caps: Caps)
 # ---- the burst breaker
 
 
-def open_many(caps: Caps, count: int, *, hour: int = 0, trigger: str = "nps_promoter") -> list[ControlPaused]:
+def open_many(caps: MemoryLedger, count: int, *, hour: int = 0, trigger: str = "nps_promoter") -> list[ControlPaused]:
     """Openings of one hour, ``hour`` hours after T0; the pauses they caused."""
     openings = [an_opening(f"{trigger} {hour} {n}", trigger=trigger, now=T0 + hour * HOUR + n) for n in range(count)]
     return [pause for each in openings if (pause := caps.opened(each))]
 
 
-def test_the_first_opening_above_the_floor_pauses_its_trigger(caps: Caps) -> None:
+def test_the_first_opening_above_the_floor_pauses_its_trigger(caps: MemoryLedger) -> None:
     assert open_many(caps, 50) == []
 
     pause = caps.opened(an_opening("one more", now=T0 + HOUR - 1))
@@ -404,13 +406,13 @@ def test_the_first_opening_above_the_floor_pauses_its_trigger(caps: Caps) -> Non
     assert not caps.stopped(a_request(trigger="renewal"))
 
 
-def test_the_next_hour_counts_afresh(caps: Caps) -> None:
+def test_the_next_hour_counts_afresh(caps: MemoryLedger) -> None:
     open_many(caps, 50)
 
     assert caps.opened(an_opening("one more", now=T0 + HOUR)) is None
 
 
-def test_an_opening_counts_once(caps: Caps) -> None:
+def test_an_opening_counts_once(caps: MemoryLedger) -> None:
     open_many(caps, 50)
 
     assert open_many(caps, 50) == []
@@ -422,7 +424,7 @@ def test_an_opening_counts_once(caps: Caps) -> None:
     ids=["most hours empty", "median 10 is 5 x 10 = 50", "median 20"],
 )
 def test_the_limit_is_five_times_the_median_of_24_hours_and_at_least_the_floor(
-    caps: Caps, usual_hours: int, limit: int
+    caps: MemoryLedger, usual_hours: int, limit: int
 ) -> None:
     for hour in range(usual_hours):
         open_many(caps, 20, hour=hour)
@@ -432,7 +434,7 @@ def test_the_limit_is_five_times_the_median_of_24_hours_and_at_least_the_floor(
     assert [pause.why for pause in pauses] == [f"{limit + 1} openings since {rfc3339(T0 + DAY)}, more than {limit}"]
 
 
-def test_only_the_24_hours_before_are_compared(caps: Caps) -> None:
+def test_only_the_24_hours_before_are_compared(caps: MemoryLedger) -> None:
     for hour in range(24):
         open_many(caps, 20, hour=hour)
 
@@ -442,24 +444,24 @@ def test_only_the_24_hours_before_are_compared(caps: Caps) -> None:
 
 
 @pytest.mark.parametrize(("usual_hours", "pauses"), [(11, 1), (12, 0)])
-def test_the_median_is_that_of_24_hours_and_not_of_25(caps: Caps, usual_hours: int, pauses: int) -> None:
+def test_the_median_is_that_of_24_hours_and_not_of_25(caps: MemoryLedger, usual_hours: int, pauses: int) -> None:
     """Half of 24 hours hold 40, so that the median is 20 and the limit 100; of 25 hours it would be nothing."""
     for hour in range(24 - usual_hours, 24):
         open_many(caps, 40, hour=hour)
     assert len(open_many(caps, 100, hour=24)) == pauses
 
 
-def test_resuming_what_was_not_paused_forgives_nothing(caps: Caps) -> None:
+def test_resuming_what_was_not_paused_forgives_nothing(caps: MemoryLedger) -> None:
     open_many(caps, 50)
     caps.resume("trigger", "nps_promoter", T0 + 100)
     assert caps.opened(an_opening("one more", now=T0 + 200)) is not None
 
 
-def test_a_paused_trigger_is_not_paused_again(caps: Caps) -> None:
+def test_a_paused_trigger_is_not_paused_again(caps: MemoryLedger) -> None:
     assert len(open_many(caps, 60)) == 1
 
 
-def test_after_a_resumption_the_hour_counts_afresh(caps: Caps) -> None:
+def test_after_a_resumption_the_hour_counts_afresh(caps: MemoryLedger) -> None:
     open_many(caps, 60)
     caps.resume("trigger", "nps_promoter", T0 + HOUR // 2)
     openings = [an_opening(f"later {n}", now=T0 + HOUR // 2 + 1 + n) for n in range(51)]
@@ -468,7 +470,7 @@ def test_after_a_resumption_the_hour_counts_afresh(caps: Caps) -> None:
 
 
 def test_an_opening_older_than_the_compared_hours_is_not_counted() -> None:
-    caps = Caps(Policy(breaker=Breaker(floor=1, hours=2)))
+    caps = MemoryLedger(Policy(breaker=Breaker(floor=1, hours=2)))
     caps.opened(an_opening("newest", now=T0))
 
     assert open_many(caps, 3, hour=-3) == []
@@ -476,10 +478,10 @@ def test_an_opening_older_than_the_compared_hours_is_not_counted() -> None:
 
 
 def test_a_breaker_that_is_off_counts_nothing() -> None:
-    assert open_many(Caps(Policy(breaker=Breaker(enabled=False, floor=1))), 9) == []
+    assert open_many(MemoryLedger(Policy(breaker=Breaker(enabled=False, floor=1))), 9) == []
 
 
-def test_an_event_that_is_no_switch_is_refused(caps: Caps) -> None:
+def test_an_event_that_is_no_switch_is_refused(caps: MemoryLedger) -> None:
     stranger = a_pause()
     with pytest.raises(TypeError, match="not a matter of the ledger"):
         caps.apply(type(stranger)(id="1", source="s", type="x", subject="", time=T0, data=None))

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from referral_stream.core import conditions
 from referral_stream.core import events as ev
-from referral_stream.core.conditions import CUSTOMER, EVENT_TYPES, Condition, Kind
+from referral_stream.core.conditions import CUSTOMER, EVENT_TYPES, Condition, ValueKind
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision
 from referral_stream.core.events import Event
@@ -370,7 +370,7 @@ def test_no_text_of_an_event_makes_it_raise(text: str) -> None:
 
 
 def test_every_name_of_the_customer_has_a_value_of_its_type() -> None:
-    types: dict[Kind, type] = {"string": str, "int": int, "bool": bool}
+    types: dict[ValueKind, type] = {"string": str, "int": int, "bool": bool}
     unknown = customer_values(Customer(id="ana"), 0, POLICY)
     assert list(unknown) == list(CUSTOMER)
     for name, value in unknown.items():
@@ -454,4 +454,4 @@ def test_a_condition_looks_at_the_names_in_it_and_no_others() -> None:
 def test_kinds_are_those_that_the_library_knows() -> None:
     from cel_expr_python import cel  # type: ignore[import-untyped]
 
-    assert all(hasattr(cel.Type, kind.upper()) for kind in get_args(Kind))
+    assert all(hasattr(cel.Type, kind.upper()) for kind in get_args(ValueKind))

@@ -8,8 +8,8 @@ import pytest
 
 from referral_stream.core.effects import GateName, Reason
 from referral_stream.core.events import DisputeClosed
-from referral_stream.core.policy import Caps, Policy
-from referral_stream.core.rules.gates import GATES, Cause, Gate, Verdict
+from referral_stream.core.policy import CapLimits, Policy
+from referral_stream.core.rules.gates import GATES, Gate, GateCause, Verdict
 from referral_stream.core.rules.gates import verdict as judged
 from tests.builders import a_customer, a_policy, at, nps, replay, state
 from tests.core.views import verdict, view
@@ -20,10 +20,10 @@ ORDER = (
     "channel", "moment", "approval", "holdout",
 )  # fmt: skip
 EVENT, SOON, LATER, EVER = (
-    Cause("open", until_event=DisputeClosed.type),
-    Cause("one", until=NOW + 1),
-    Cause("two", until=NOW + 2),
-    Cause("for ever"),
+    GateCause("open", until_event=DisputeClosed.type),
+    GateCause("one", until=NOW + 1),
+    GateCause("two", until=NOW + 2),
+    GateCause("for ever"),
 )
 
 
@@ -51,7 +51,7 @@ def test_every_decision_lists_all_gates_in_their_order_with_what_they_saw_and_th
     ],
 )
 def test_of_several_causes_never_comes_first_then_an_event_then_the_latest_instant(
-    causes: list[Cause], answer: str, until: int | None, until_event: str | None
+    causes: list[GateCause], answer: str, until: int | None, until_event: str | None
 ) -> None:
     gate = Gate("trouble", lambda _: "nothing is wrong", lambda _: causes)
 
@@ -103,7 +103,7 @@ def test_a_customer_with_whom_all_is_well_passes(gate: str) -> None:
 def test_a_policy_changed_in_one_number_tells_that_one() -> None:
     before = a_policy()
     assert verdict("overasking", now=NOW, policy=before).limit == "one ask in 90 days"
-    after = before.model_copy(update={"caps": Caps(customer_days=120)})
+    after = before.model_copy(update={"caps": CapLimits(customer_days=120)})
     assert verdict("overasking", now=NOW, policy=after).limit == "one ask in 120 days"
 
 

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer
 from msgspec.structs import replace
 
-from referral_stream.audit.findings import Report
+from referral_stream.audit.findings import AuditReport
 from referral_stream.audit.referee import audit
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer, encode_customer
@@ -28,7 +28,7 @@ from tests.services.redis import RedisServer
 WAVES = [[f"promoter-{wave}-{number}" for number in range(25)] for wave in range(4)]
 
 
-def report_on(pipeline: Pipeline, **more: Any) -> Report:
+def report_on(pipeline: Pipeline, **more: Any) -> AuditReport:
     return audit(Settings.model_validate(pipeline.settings), [read_policy(pipeline.policy_file)], **more)
 
 
@@ -43,9 +43,9 @@ def pipeline(
 
 
 @pytest.fixture(scope="module")
-def meanwhile(pipeline: Pipeline) -> list[Report]:
+def meanwhile(pipeline: Pipeline) -> list[AuditReport]:
     """Audits one after the other, while customers come in waves and until all have been asked or held out."""
-    reports: list[Report] = []
+    reports: list[AuditReport] = []
     waiting = {name for wave in WAVES for name in wave}
     decisions = pipeline.reader("referral-decisions")
 
@@ -61,7 +61,7 @@ def meanwhile(pipeline: Pipeline) -> list[Report]:
     return reports
 
 
-def test_a_deployment_at_work_breaks_nothing(meanwhile: list[Report]) -> None:
+def test_a_deployment_at_work_breaks_nothing(meanwhile: list[AuditReport]) -> None:
     assert [report.findings for report in meanwhile] == [()] * len(meanwhile)
     assert len({report.counts["events"] for report in meanwhile}) > 2, "it did not work meanwhile"
     assert meanwhile[-1].counts["asks"] > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from referral_stream.core.caps import Operation
+from referral_stream.core.caps import LedgerOperation
 from referral_stream.core.effects import (
     OpportunityOpened,
     ReservationConfirmed,
@@ -77,7 +77,7 @@ def _thrown(data: ControlPaused | ControlResumed, now: int) -> Event:
     return Event(id=f"{data.type} {now}", source="ops", type=data.type, subject="", time=now, data=data)
 
 
-async def history(*records: Operation) -> AsyncIterator[Operation]:
+async def history(*records: LedgerOperation) -> AsyncIterator[LedgerOperation]:
     """The records of ``ledger-requests``, as a rebuild reads them."""
     for record in records:
         yield record

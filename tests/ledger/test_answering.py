@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from referral_stream.core.caps import Caps, Operation
+from referral_stream.core.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import (
     ControlPaused,
@@ -13,7 +13,7 @@ from referral_stream.core.events import (
 )
 from referral_stream.core.instants import SECOND
 from referral_stream.core.policy import Breaker, Policy
-from referral_stream.ledger import Answered, Rounds, Turn, answered, in_rounds, resumption, turns, unanswered
+from referral_stream.ledger import Answered, LedgerBatch, Rounds, answered, batches, in_rounds, resumption, unanswered
 from tests.ledger.builders import (
     T0,
     a_confirmation,
@@ -31,11 +31,11 @@ CEM = a_request("cem's", customer="cem", account="other", score=80)
 DEE = a_request("dee's", customer="dee", score=60)
 
 
-def names(operations: list[Operation] | tuple[Operation, ...]) -> list[str]:
+def names(operations: list[LedgerOperation] | tuple[LedgerOperation, ...]) -> list[str]:
     return [each.command_id if isinstance(each, ReservationRequested) else type(each).__name__ for each in operations]
 
 
-def order(found: list[Turn]) -> list[list[str]]:
+def order(found: list[LedgerBatch]) -> list[list[str]]:
     return [names(turn.operations) for turn in found]
 
 
@@ -49,9 +49,9 @@ def told(outcome: Answered) -> list[tuple[str, str]]:
 def test_rivals_wait_for_each_other_and_the_best_is_first() -> None:
     rounds = Rounds()
 
-    assert turns([ANA], rounds, T0) == []
-    assert turns([BEN], rounds, T0 + 99) == []
-    assert order(turns([], rounds, T0 + 100)) == [["ben's", "ana's"]]
+    assert batches([ANA], rounds, T0) == []
+    assert batches([BEN], rounds, T0 + 99) == []
+    assert order(batches([], rounds, T0 + 100)) == [["ben's", "ana's"]]
     assert rounds.next_at is None
 
 
@@ -67,41 +67,41 @@ def test_a_round_ends_100_ms_after_its_first_request(now: int, closed: bool) -> 
 
 def test_who_comes_after_the_round_is_alone() -> None:
     rounds = Rounds()
-    turns([ANA], rounds, T0)
+    batches([ANA], rounds, T0)
 
-    assert order(turns([BEN], rounds, T0 + 100)) == [["ana's"]]
-    assert order(turns([], rounds, T0 + 200)) == [["ben's"]]
+    assert order(batches([BEN], rounds, T0 + 100)) == [["ana's"]]
+    assert order(batches([], rounds, T0 + 200)) == [["ben's"]]
 
 
 def test_a_customer_without_an_account_does_not_wait() -> None:
-    assert order(turns([ANA, DEE], Rounds(), T0)) == [["dee's"]]
+    assert order(batches([ANA, DEE], Rounds(), T0)) == [["dee's"]]
 
 
 def test_another_due_instant_is_another_round() -> None:
     rounds = Rounds()
-    turns([ANA, a_request("later", account="acme", score=99, due=T0 + 1)], rounds, T0)
+    batches([ANA, a_request("later", account="acme", score=99, due=T0 + 1)], rounds, T0)
 
     assert names(tuple(rounds.close_all())) == ["ana's", "later"]
 
 
 @pytest.mark.parametrize("record", [a_confirmation(account="acme"), a_release(account="acme")])
-def test_what_happens_to_an_account_comes_after_its_waiting_requests(record: Operation) -> None:
-    assert order(turns([ANA, CEM, record, DEE], Rounds(), T0)) == [["ana's", type(record).__name__, "dee's"]]
+def test_what_happens_to_an_account_comes_after_its_waiting_requests(record: LedgerOperation) -> None:
+    assert order(batches([ANA, CEM, record, DEE], Rounds(), T0)) == [["ana's", type(record).__name__, "dee's"]]
 
 
 def test_openings_overtake_what_waits() -> None:
-    assert order(turns([ANA, an_opening()], Rounds(), T0)) == [["OpportunityOpened"]]
+    assert order(batches([ANA, an_opening()], Rounds(), T0)) == [["OpportunityOpened"]]
 
 
 def test_a_switch_has_a_turn_of_its_own() -> None:
-    records: list[Operation] = [DEE, a_resumption(), a_pause(), a_confirmation()]
+    records: list[LedgerOperation] = [DEE, a_resumption(), a_pause(), a_confirmation()]
 
-    assert order(turns(records, Rounds(), T0)) == [["dee's"], ["Event"], ["Event"], ["ReservationConfirmed"]]
+    assert order(batches(records, Rounds(), T0)) == [["dee's"], ["Event"], ["Event"], ["ReservationConfirmed"]]
 
 
 async def test_a_history_is_put_into_the_same_rounds_by_its_own_instants() -> None:
     late = a_request("late", customer="eve", account="acme", score=99, due=T0, now=T0 + 100)
-    log: list[Operation] = [
+    log: list[LedgerOperation] = [
         ANA,
         BEN.model_copy(update={"now": T0 + 99}),
         late,
@@ -115,8 +115,8 @@ async def test_a_history_is_put_into_the_same_rounds_by_its_own_instants() -> No
 
 
 def test_an_answer_goes_to_its_customer_and_is_the_same_event_when_given_again() -> None:
-    turn = Turn((BEN, ANA))
-    caps = Caps(Policy())
+    turn = LedgerBatch((BEN, ANA))
+    caps = MemoryLedger(Policy())
 
     first, again = (answered(turn, [caps.apply(each) for each in turn.operations], T0 + at) for at in (100, 500))
 
@@ -129,7 +129,7 @@ def test_an_answer_goes_to_its_customer_and_is_the_same_event_when_given_again()
 
 def test_a_later_request_of_the_same_command_has_another_answer_event() -> None:
     ids = {
-        answered(Turn((request,)), [ReservationGranted(command_id="command-1")], T0).events[0].id
+        answered(LedgerBatch((request,)), [ReservationGranted(command_id="command-1")], T0).events[0].id
         for request in (a_request(now=T0), a_request(now=T0 + 1))
     }
     assert len(ids) == 2
@@ -137,20 +137,20 @@ def test_a_later_request_of_the_same_command_has_another_answer_event() -> None:
 
 @pytest.mark.parametrize(("late", "expired"), [(30 * SECOND, False), (30 * SECOND + 1, True)])
 def test_a_request_that_waited_too_long_is_not_put_to_the_ledger(late: int, expired: bool) -> None:
-    (turn,) = turns([DEE], Rounds(), T0 + late)
+    (turn,) = batches([DEE], Rounds(), T0 + late)
 
-    assert turn == (Turn((), (DEE,)) if expired else Turn((DEE,)))
+    assert turn == (LedgerBatch((), (DEE,)) if expired else LedgerBatch((DEE,)))
     if expired:
         outcome = answered(turn, [], T0 + late)
         assert [each.data for each in outcome.events] == [ReservationUnavailable(command_id="dee's")]
 
 
 def test_each_customer_refused_for_a_switch_is_told_of_the_resumption() -> None:
-    caps, resume = Caps(Policy()), a_resumption(now=T0 + 1)
+    caps, resume = MemoryLedger(Policy()), a_resumption(now=T0 + 1)
     caps.apply(a_pause(now=T0))
-    denials = answered(Turn((BEN, DEE)), [caps.apply(BEN), caps.apply(DEE)], T0)
+    denials = answered(LedgerBatch((BEN, DEE)), [caps.apply(BEN), caps.apply(DEE)], T0)
 
-    outcome = answered(Turn((resume,)), [caps.apply(resume)], T0 + 1)
+    outcome = answered(LedgerBatch((resume,)), [caps.apply(resume)], T0 + 1)
 
     assert denials.refused == (BEN, DEE)
     assert told(outcome) == [("ben", "control.resumed"), ("dee", "control.resumed")]
@@ -159,9 +159,9 @@ def test_each_customer_refused_for_a_switch_is_told_of_the_resumption() -> None:
 
 
 def test_only_denials_for_a_switch_are_checked_again() -> None:
-    caps = Caps(Policy())
+    caps = MemoryLedger(Policy())
 
-    assert answered(Turn((BEN, ANA)), [caps.apply(BEN), caps.apply(ANA)], T0).refused == ()
+    assert answered(LedgerBatch((BEN, ANA)), [caps.apply(BEN), caps.apply(ANA)], T0).refused == ()
 
 
 def test_a_resumption_that_overtook_its_denial_is_told_again() -> None:
@@ -171,17 +171,17 @@ def test_a_resumption_that_overtook_its_denial_is_told_again() -> None:
 
 
 def test_the_breakers_pause_is_reported() -> None:
-    caps = Caps(Policy(breaker=Breaker(floor=1)))
+    caps = MemoryLedger(Policy(breaker=Breaker(floor=1)))
     openings = (an_opening("1"), an_opening("2"))
 
-    outcome = answered(Turn(openings), [caps.apply(each) for each in openings], T0)
+    outcome = answered(LedgerBatch(openings), [caps.apply(each) for each in openings], T0)
 
     assert [type(each) for each in outcome.pauses] == [ControlPaused]
     assert outcome.events == ()
 
 
 def test_without_a_ledger_requests_are_unavailable_and_the_rest_is_kept() -> None:
-    turn = Turn((BEN, a_confirmation(), DEE, an_opening()), (ANA,))
+    turn = LedgerBatch((BEN, a_confirmation(), DEE, an_opening()), (ANA,))
 
     outcome = unanswered(turn, T0)
 

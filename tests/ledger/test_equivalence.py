@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from referral_stream.core.caps import Caps, Operation
+from referral_stream.core.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Scope
 from referral_stream.core.instants import DAY, HOUR, SECOND
@@ -63,9 +63,9 @@ MIXES = [
 ]
 
 
-def a_log(dice: Random, length: int) -> Iterator[Operation]:
+def a_log(dice: Random, length: int) -> Iterator[LedgerOperation]:
     """What a ledger may be told: time moves on, but records come late, twice, and after the wrong ones."""
-    clock, mix, seen = T0, dice.choice(MIXES), list[Operation]()
+    clock, mix, seen = T0, dice.choice(MIXES), list[LedgerOperation]()
     for number in range(length):
         clock += dice.choice(STEPS)
         if seen and dice.random() < 0.1:
@@ -76,7 +76,7 @@ def a_log(dice: Random, length: int) -> Iterator[Operation]:
         yield operation
 
 
-def _an_operation(dice: Random, kind: str, number: int, now: int) -> Operation:
+def _an_operation(dice: Random, kind: str, number: int, now: int) -> LedgerOperation:
     command = f"command {dice.randint(number // 8, number // 8 + 3)}"
     match kind:
         case "request":
@@ -134,11 +134,11 @@ async def a_ledger(server: str | None, policy: Policy) -> AsyncIterator[RedisLed
         yield ledger
 
 
-def asks_to_an_account(*instants: int) -> list[Operation]:
+def asks_to_an_account(*instants: int) -> list[LedgerOperation]:
     return [a_request(f"{n}", customer=f"{n}", account="acme", due=at) for n, at in enumerate(instants)]
 
 
-def openings(*hours: int) -> list[Operation]:
+def openings(*hours: int) -> list[LedgerOperation]:
     return [an_opening(f"{n}", now=T0 + hour * HOUR) for n, hour in enumerate(hours)]
 
 
@@ -157,8 +157,10 @@ RARE = {
 
 
 @pytest.mark.parametrize(("policy", "log"), RARE.values(), ids=RARE)
-async def test_redis_agrees_where_chance_rarely_leads(server: str | None, policy: Policy, log: list[Operation]) -> None:
-    caps = Caps(policy)
+async def test_redis_agrees_where_chance_rarely_leads(
+    server: str | None, policy: Policy, log: list[LedgerOperation]
+) -> None:
+    caps = MemoryLedger(policy)
     async with a_ledger(server, policy) as ledger:
         assert await ledger.apply(log) == [caps.apply(each) for each in log]
 
@@ -169,7 +171,7 @@ async def test_redis_answers_as_the_rules_in_memory_do(
     server: str | None, policy: Policy, dice: Random, length: int, part: int
 ) -> None:
     log = list(a_log(dice, length))
-    caps = Caps(policy)
+    caps = MemoryLedger(policy)
     async with a_ledger(server, policy) as ledger:
         for start in range(0, len(log), part):
             some = log[start : start + part]

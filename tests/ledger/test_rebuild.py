@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from referral_stream.core.caps import Operation
+from referral_stream.core.caps import LedgerOperation
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied, ReservationGranted
 from referral_stream.core.instants import SECOND
 from referral_stream.core.policy import Policy
-from referral_stream.ledger import LedgerUnavailable, RedisLedger, Rounds, Turn, turns
-from referral_stream.ledger.ledger import OPERATIONS_PER_CALL
+from referral_stream.ledger import LedgerBatch, LedgerUnavailable, RedisLedger, Rounds, batches
+from referral_stream.ledger.client import OPERATIONS_PER_CALL
 from tests.ledger.builders import T0, a_pause, a_request, history
 from tests.ledger.test_equivalence import TIGHT, a_log
 from tests.services.redis import RedisServer
@@ -35,7 +35,7 @@ async def content(client: Redis, prefix: str) -> dict[str, Any]:
     return found
 
 
-def punctual(log: Iterable[Operation]) -> Iterator[tuple[int, Operation]]:
+def punctual(log: Iterable[LedgerOperation]) -> Iterator[tuple[int, LedgerOperation]]:
     """The records that come in the order of their instants, with these; requests stay valid while they wait."""
     clock = 0
     for each in log:
@@ -48,17 +48,17 @@ def punctual(log: Iterable[Operation]) -> Iterator[tuple[int, Operation]]:
             yield instant, record
 
 
-async def live(ledger: RedisLedger, log: Iterable[tuple[int, Operation]]) -> None:
+async def live(ledger: RedisLedger, log: Iterable[tuple[int, LedgerOperation]]) -> None:
     """What the agent does when every record reaches it at its own instant."""
     rounds = Rounds()
     for now, record in log:
         while (closing := rounds.next_at) is not None and closing <= now:
-            await work(ledger, turns([], rounds, closing))
-        await work(ledger, turns([record], rounds, now))
+            await work(ledger, batches([], rounds, closing))
+        await work(ledger, batches([record], rounds, now))
     await ledger.apply(rounds.close_all())
 
 
-async def work(ledger: RedisLedger, found: list[Turn]) -> None:
+async def work(ledger: RedisLedger, found: list[LedgerBatch]) -> None:
     for turn in found:
         await ledger.apply(turn.operations)
 
@@ -108,7 +108,7 @@ async def test_switches_survive(unbuilt: RedisLedger) -> None:
 async def test_nobody_sees_a_ledger_before_it_is_complete(unbuilt: RedisLedger) -> None:
     ready = []
 
-    async def watched() -> AsyncIterator[Operation]:
+    async def watched() -> AsyncIterator[LedgerOperation]:
         for n in range(2 * OPERATIONS_PER_CALL):
             yield a_request(f"{n}", customer=f"{n}")
             if n % OPERATIONS_PER_CALL == 0:
@@ -131,7 +131,7 @@ async def test_of_several_rebuilds_at_a_time_one_wins_and_nothing_of_the_others_
 
 
 async def test_a_slower_rebuild_does_not_undo_what_happened_since_the_faster_one(unbuilt: RedisLedger) -> None:
-    async def slow() -> AsyncIterator[Operation]:
+    async def slow() -> AsyncIterator[LedgerOperation]:
         assert await unbuilt.rebuild(history())
         assert isinstance(await unbuilt.request(a_request()), ReservationGranted)
         yield a_request("of the past", customer="ben")
@@ -141,7 +141,7 @@ async def test_a_slower_rebuild_does_not_undo_what_happened_since_the_faster_one
 
 
 async def test_a_rebuild_whose_server_was_emptied_meanwhile_fails(own_server: RedisServer) -> None:
-    async def interrupted() -> AsyncIterator[Operation]:
+    async def interrupted() -> AsyncIterator[LedgerOperation]:
         for n in range(OPERATIONS_PER_CALL):
             yield a_request(f"{n}", customer=f"{n}")
         async with Redis.from_url(own_server.url) as client:

@@ -12,7 +12,7 @@ from rich.console import Console
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
-from referral_stream.demo.display import DecisionBoard, Message, on_screen
+from referral_stream.demo.display import CloudEventBody, DecisionBoard, on_screen
 from referral_stream.demo.world import CAST, START, demo_world
 from referral_stream.replay.files import replay_file
 
@@ -24,7 +24,7 @@ def reason(gate: str, saw: str, answer: str = "never", until: str | None = None,
     return {"gate": gate, "answer": answer, "until": until, "saw": saw, "limit": limit}
 
 
-def a_decision(outcome: str, *reasons: dict[str, Any], opportunity: str = "one", **more: Any) -> Message:
+def a_decision(outcome: str, *reasons: dict[str, Any], opportunity: str = "one", **more: Any) -> CloudEventBody:
     return {
         "data": {
             "opportunity_id": opportunity,
@@ -42,7 +42,7 @@ def a_decision(outcome: str, *reasons: dict[str, Any], opportunity: str = "one",
 
 
 @pytest.fixture(scope="module")
-def week(tmp_path_factory: pytest.TempPathFactory) -> list[Message]:
+def week(tmp_path_factory: pytest.TempPathFactory) -> list[CloudEventBody]:
     """The decisions of the demo world, as the engine writes them."""
     folder: Path = tmp_path_factory.mktemp("week")
     log = folder / "world.jsonl"
@@ -120,7 +120,7 @@ def test_the_table_keeps_to_its_latest_rows() -> None:
     assert [f"cus-{number}" in shown for number in range(4)] == [False, False, True, True]
 
 
-def test_the_week_ends_with_a_row_per_story_and_a_summary(week: list[Message]) -> None:
+def test_the_week_ends_with_a_row_per_story_and_a_summary(week: list[CloudEventBody]) -> None:
     board = DecisionBoard(TITLES, START.tzinfo or UTC)
     for message in week:
         board.show(message)
@@ -133,7 +133,7 @@ def test_the_week_ends_with_a_row_per_story_and_a_summary(week: list[Message]) -
     assert "referral-stream explain cus-deniz" in closing
 
 
-def test_without_a_terminal_each_decision_is_one_uncoloured_line(week: list[Message]) -> None:
+def test_without_a_terminal_each_decision_is_one_uncoloured_line(week: list[CloudEventBody]) -> None:
     pipe = io.StringIO()
     with on_screen(DecisionBoard(TITLES, BERLIN), Console(file=pipe, width=40)) as screen:
         for message in week:
@@ -145,7 +145,7 @@ def test_without_a_terminal_each_decision_is_one_uncoloured_line(week: list[Mess
     assert any("Finn, late at night" in line and line.endswith("outlast the window") for line in lines)
 
 
-def test_on_a_terminal_the_table_is_drawn_in_place(week: list[Message]) -> None:
+def test_on_a_terminal_the_table_is_drawn_in_place(week: list[CloudEventBody]) -> None:
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=160, height=50)
     with on_screen(DecisionBoard(TITLES, BERLIN), console) as screen:

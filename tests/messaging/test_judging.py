@@ -11,18 +11,20 @@ from referral_stream.contracts.codec import decode_effect
 from referral_stream.core.effects import AskCancelled, AskRequested, ReasonAsked
 from referral_stream.core.instants import HOUR, MINUTE, SECOND
 from referral_stream.testing import CASES, Acknowledgement, Case, Finding, Limits, Report
-from referral_stream.testing.cases import Trial
+from referral_stream.testing.cases import WorkerTrial
 
 STARTED = 1_790_000_000_000
 LIMITS = Limits(answer=10, early=4, quiet=1, skew=0.2)
 
 
-def trial(name: str) -> Trial:
+def trial(name: str) -> WorkerTrial:
     (case,) = (case for case in CASES if case.name == name)
-    return Trial(case, "run", STARTED, LIMITS)
+    return WorkerTrial(case, "run", STARTED, LIMITS)
 
 
-def said(tried: Trial, *statuses: str, at: int = STARTED + 5 * SECOND, customer: str = "") -> list[Acknowledgement]:
+def said(
+    tried: WorkerTrial, *statuses: str, at: int = STARTED + 5 * SECOND, customer: str = ""
+) -> list[Acknowledgement]:
     return [
         Acknowledgement(f"{n}", "worker", customer or tried.customer, tried.command_id, status, at)
         for n, status in enumerate(statuses)
@@ -99,7 +101,7 @@ def test_what_reached_the_sandbox_counts_more_than_what_the_worker_says(
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name != "unknown_type"], ids=lambda case: case.name)
 def test_the_commands_of_the_kit_are_commands_of_the_contract(case: Case) -> None:
-    tried = Trial(case, "run", STARTED, LIMITS)
+    tried = WorkerTrial(case, "run", STARTED, LIMITS)
     effect = decode_effect(tried.command())
     assert isinstance(effect, ReasonAsked if case.name == "reason" else AskRequested)
     assert (effect.command_id, effect.customer_id) == (tried.command_id, tried.customer)
@@ -109,7 +111,7 @@ def test_the_commands_of_the_kit_are_commands_of_the_contract(case: Case) -> Non
 
 
 def test_each_case_has_commands_of_its_own_and_unknown_things_only_where_they_are_tried() -> None:
-    tried = [Trial(case, "run", STARTED, LIMITS) for case in CASES]
+    tried = [WorkerTrial(case, "run", STARTED, LIMITS) for case in CASES]
     assert len({each.command_id for each in tried}) == len(CASES)
     extended = [each.case.name for each in tried if "kit_field" in orjson.loads(each.command())["data"]]
     assert extended == ["unknown_fields"]

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from referral_stream.core.caps import Caps
+from referral_stream.core.caps import MemoryLedger
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     Effect,
@@ -35,7 +35,7 @@ class Recording:
     customers: dict[str, Customer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._caps = Caps(self.policy)
+        self._caps = MemoryLedger(self.policy)
         self._due: list[tuple[int, str]] = []
 
     def run(self, arrivals: Iterable[Arrival]) -> Recording:

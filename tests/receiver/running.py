@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp.test_utils import TestClient, TestServer
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from referral_stream.receiver.app import Limits, Receiver
+from referral_stream.receiver.app import Receiver, RequestLimits
 from referral_stream.receiver.endpoints import endpoints
 from referral_stream.receiver.writer import SourceWriter
 from referral_stream.runtime.clock import Clock
@@ -71,7 +71,7 @@ async def running(
     receiver = Receiver(
         ways_in,
         writer,
-        Limits(settings.http_max_body_bytes, requests),
+        RequestLimits(settings.http_max_body_bytes, requests),
         public_url=settings.http_public_url,
         clock=Clock(clock_shows, time.time_ns() // 1_000_000),
     )

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from multidict import CIMultiDict
 
-from referral_stream.receiver.signatures import SCHEMES, Signed, Verdict
+from referral_stream.receiver.signatures import SCHEMES, SignatureVerdict, Signed
 
 NOW = 1_790_000_000_000
 """Epoch ms of the receiver's clock in these tests."""
@@ -91,7 +91,7 @@ def signed_headers(
 
 def verdict(
     vendor: str, headers: Mapping[str, str], body: bytes = BODY, now: int = NOW, secret: str | None = None
-) -> Verdict:
+) -> SignatureVerdict:
     """What the receiver thinks of a request."""
     request = Signed("POST", URL, CIMultiDict(headers), body)
     return SCHEMES[vendor].verify(request, SCHEMES[vendor].key(secret or SECRETS[vendor]), now)

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.topics import SOURCES
 from referral_stream.receiver.endpoints import EVENTS, TOPICS, Endpoint, endpoints
-from referral_stream.receiver.signatures import Signed, Verdict
+from referral_stream.receiver.signatures import SignatureVerdict, Signed
 from referral_stream.runtime.settings import (
     PREFIX,
     ReceiverSettings,
@@ -38,7 +38,7 @@ def bearer(token: str) -> CIMultiDict[str]:
     return CIMultiDict({"Authorization": f"Bearer {token}"})
 
 
-def judged(endpoint: Endpoint, headers: dict[str, str]) -> Verdict:
+def judged(endpoint: Endpoint, headers: dict[str, str]) -> SignatureVerdict:
     """The verdict on a whole request."""
     listed = CIMultiDict(headers)
     verdict = endpoint.glance(listed)
@@ -108,7 +108,7 @@ def test_a_refused_secret_is_not_quoted_and_a_good_one_never_shows() -> None:
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "stripe").write_text(f"{SECRETS['stripe']}\n")
     endpoint = made(WEBHOOK_SECRET_STRIPE_FILE=str(tmp_path / "stripe"))["stripe"]
-    assert judged(endpoint, signed_headers("stripe")) is Verdict.AUTHENTIC
+    assert judged(endpoint, signed_headers("stripe")) is SignatureVerdict.AUTHENTIC
 
 
 def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
@@ -142,37 +142,37 @@ def test_by_default_nobody_outside_of_this_machine_reaches_it() -> None:
 def test_each_vendors_secret_opens_its_endpoint(vendor: str) -> None:
     given = {f"WEBHOOK_SECRET_{vendor.upper()}": SECRETS[vendor], "HTTP_PUBLIC_URL": "https://hooks.example.com"}
     endpoint = made(**given)[vendor]
-    assert judged(endpoint, signed_headers(vendor)) is Verdict.AUTHENTIC
-    assert judged(endpoint, {}) is Verdict.UNSIGNED
+    assert judged(endpoint, signed_headers(vendor)) is SignatureVerdict.AUTHENTIC
+    assert judged(endpoint, {}) is SignatureVerdict.UNSIGNED
 
 
 def test_while_a_secret_is_changed_the_old_and_the_new_one_open() -> None:
     endpoint = made(WEBHOOK_SECRET_TYPEFORM="the old secret 0\nthe new secret 1")["typeform"]
     for secret in ("the old secret 0", "the new secret 1"):
-        assert judged(endpoint, signed_headers("typeform", secret=secret)) is Verdict.AUTHENTIC
-    assert judged(endpoint, signed_headers("typeform", secret="yet another secret")) is Verdict.FORGED
+        assert judged(endpoint, signed_headers("typeform", secret=secret)) is SignatureVerdict.AUTHENTIC
+    assert judged(endpoint, signed_headers("typeform", secret="yet another secret")) is SignatureVerdict.FORGED
 
 
 @pytest.mark.parametrize(
     ("authorization", "told"),
     [
-        (f"Bearer {TOKEN}", Verdict.AUTHENTIC),
-        (f"bearer  {TOKEN} ", Verdict.AUTHENTIC),
-        (f"Basic {base64.b64encode(f'anybody:{TOKEN}'.encode()).decode()}", Verdict.AUTHENTIC),
-        (f"Basic {base64.b64encode(TOKEN.encode()).decode()}", Verdict.FORGED),
-        (f"Basic {TOKEN}", Verdict.FORGED),
-        (f"Bearer {TOKEN}x", Verdict.FORGED),
-        (f"Bearer {TOKEN[:-1]}", Verdict.FORGED),
-        ("Bearer ä", Verdict.FORGED),
-        ("Bearer", Verdict.FORGED),
-        ("Bearer ", Verdict.FORGED),
-        ("Basic", Verdict.FORGED),
-        (f"Digest {TOKEN}", Verdict.UNSIGNED),
-        (TOKEN, Verdict.UNSIGNED),
-        (None, Verdict.UNSIGNED),
+        (f"Bearer {TOKEN}", SignatureVerdict.AUTHENTIC),
+        (f"bearer  {TOKEN} ", SignatureVerdict.AUTHENTIC),
+        (f"Basic {base64.b64encode(f'anybody:{TOKEN}'.encode()).decode()}", SignatureVerdict.AUTHENTIC),
+        (f"Basic {base64.b64encode(TOKEN.encode()).decode()}", SignatureVerdict.FORGED),
+        (f"Basic {TOKEN}", SignatureVerdict.FORGED),
+        (f"Bearer {TOKEN}x", SignatureVerdict.FORGED),
+        (f"Bearer {TOKEN[:-1]}", SignatureVerdict.FORGED),
+        ("Bearer ä", SignatureVerdict.FORGED),
+        ("Bearer", SignatureVerdict.FORGED),
+        ("Bearer ", SignatureVerdict.FORGED),
+        ("Basic", SignatureVerdict.FORGED),
+        (f"Digest {TOKEN}", SignatureVerdict.UNSIGNED),
+        (TOKEN, SignatureVerdict.UNSIGNED),
+        (None, SignatureVerdict.UNSIGNED),
     ],
 )
-def test_a_token_opens_as_bearer_or_as_password(authorization: str | None, told: Verdict) -> None:
+def test_a_token_opens_as_bearer_or_as_password(authorization: str | None, told: SignatureVerdict) -> None:
     endpoint = made(WEBHOOK_TOKEN_POSTHOG=TOKEN)["posthog"]
     assert endpoint.glance(CIMultiDict({"Authorization": authorization} if authorization else {})) is told
 
@@ -180,16 +180,16 @@ def test_a_token_opens_as_bearer_or_as_password(authorization: str | None, told:
 def test_a_vendor_with_secret_and_token_is_let_in_with_either() -> None:
     endpoint = made(WEBHOOK_SECRET_STRIPE=SECRETS["stripe"], WEBHOOK_TOKEN_STRIPE=TOKEN)["stripe"]
     wrong = {"Authorization": "Bearer another token, of a proxy"}
-    assert judged(endpoint, dict(bearer(TOKEN))) is Verdict.AUTHENTIC
-    assert judged(endpoint, signed_headers("stripe")) is Verdict.AUTHENTIC
-    assert judged(endpoint, signed_headers("stripe") | wrong) is Verdict.AUTHENTIC
-    assert judged(endpoint, wrong) is Verdict.FORGED
-    assert judged(endpoint, signed_headers("stripe", secret="another secret") | wrong) is Verdict.FORGED
+    assert judged(endpoint, dict(bearer(TOKEN))) is SignatureVerdict.AUTHENTIC
+    assert judged(endpoint, signed_headers("stripe")) is SignatureVerdict.AUTHENTIC
+    assert judged(endpoint, signed_headers("stripe") | wrong) is SignatureVerdict.AUTHENTIC
+    assert judged(endpoint, wrong) is SignatureVerdict.FORGED
+    assert judged(endpoint, signed_headers("stripe", secret="another secret") | wrong) is SignatureVerdict.FORGED
 
 
 def test_a_token_opens_nothing_where_only_a_secret_is_set() -> None:
     endpoint = made(WEBHOOK_SECRET_STRIPE=SECRETS["stripe"])["stripe"]
-    assert judged(endpoint, dict(bearer(SECRETS["stripe"]))) is Verdict.UNSIGNED
+    assert judged(endpoint, dict(bearer(SECRETS["stripe"]))) is SignatureVerdict.UNSIGNED
 
 
 def test_the_page_about_the_receiver_has_every_vendor_its_topic_and_every_setting() -> None:

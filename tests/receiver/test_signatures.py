@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.core.instants import SECOND
-from referral_stream.receiver.signatures import REPLAY_WINDOW, SCHEMES, Signed, Verdict
+from referral_stream.receiver.signatures import REPLAY_WINDOW, SCHEMES, SignatureVerdict, Signed
 from tests.receiver.signing import BODY, NOW, SECRETS, SIGNERS, TIMED, URL, signed_headers, verdict
 
 VENDORS = sorted(SCHEMES)
@@ -115,7 +115,7 @@ PUBLISHED = (
 def test_a_published_example_verifies(example: Published) -> None:
     scheme = SCHEMES[example.vendor]
     request = Signed("POST", example.url, CIMultiDict(example.headers), example.body)
-    assert scheme.verify(request, scheme.key(example.secret), example.now) is Verdict.AUTHENTIC
+    assert scheme.verify(request, scheme.key(example.secret), example.now) is SignatureVerdict.AUTHENTIC
 
 
 def test_every_vendor_signs_or_is_known_to_sign_nothing() -> None:
@@ -125,46 +125,46 @@ def test_every_vendor_signs_or_is_known_to_sign_nothing() -> None:
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_what_the_vendor_signed_is_authentic(vendor: str) -> None:
-    assert verdict(vendor, signed_headers(vendor)) is Verdict.AUTHENTIC
+    assert verdict(vendor, signed_headers(vendor)) is SignatureVerdict.AUTHENTIC
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("body", [BODY + b" ", BODY[:-1], BODY.replace(b"evt_1", b"evt_2"), b""])
 def test_a_changed_body_is_forged(vendor: str, body: bytes) -> None:
-    assert verdict(vendor, signed_headers(vendor), body) is Verdict.FORGED
+    assert verdict(vendor, signed_headers(vendor), body) is SignatureVerdict.FORGED
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_another_secret_is_forged(vendor: str) -> None:
     other = {"formbricks": "whsec_AAAAAAAAAAAAAAAAAAAAAAAA", "surveymonkey": "client-id&another-secret"}
     headers = signed_headers(vendor, secret=other.get(vendor, "another secret"))
-    assert verdict(vendor, headers) is Verdict.FORGED
+    assert verdict(vendor, headers) is SignatureVerdict.FORGED
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_a_request_without_the_signature_is_unsigned(vendor: str) -> None:
-    assert verdict(vendor, {}) is Verdict.UNSIGNED
+    assert verdict(vendor, {}) is SignatureVerdict.UNSIGNED
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("garbage", ["", "=", "sha256=", "sha1=zz", "v1,", "t=1,v1=", "ä" * 40, "%00", "t=1,t=2,v1=00"])
 def test_a_garbled_signature_is_forged_and_never_an_error(vendor: str, garbage: str) -> None:
     headers = signed_headers(vendor) | {SCHEMES[vendor].header: garbage}
-    assert verdict(vendor, headers) is Verdict.FORGED
+    assert verdict(vendor, headers) is SignatureVerdict.FORGED
 
 
 @pytest.mark.parametrize("vendor", sorted(TIMED))
 @pytest.mark.parametrize(
     ("off", "told"),
     [
-        (REPLAY_WINDOW + SECOND, Verdict.STALE),
-        (REPLAY_WINDOW, Verdict.AUTHENTIC),
-        (0, Verdict.AUTHENTIC),
-        (-REPLAY_WINDOW, Verdict.AUTHENTIC),
-        (-REPLAY_WINDOW - SECOND, Verdict.STALE),
+        (REPLAY_WINDOW + SECOND, SignatureVerdict.STALE),
+        (REPLAY_WINDOW, SignatureVerdict.AUTHENTIC),
+        (0, SignatureVerdict.AUTHENTIC),
+        (-REPLAY_WINDOW, SignatureVerdict.AUTHENTIC),
+        (-REPLAY_WINDOW - SECOND, SignatureVerdict.STALE),
     ],
 )
-def test_a_signed_time_is_good_for_five_minutes_either_way(vendor: str, off: int, told: Verdict) -> None:
+def test_a_signed_time_is_good_for_five_minutes_either_way(vendor: str, off: int, told: SignatureVerdict) -> None:
     assert verdict(vendor, signed_headers(vendor, at=NOW + off)) is told
 
 
@@ -176,8 +176,8 @@ def test_a_recorded_request_is_not_made_young_by_another_time_in_its_headers(ven
     if vendor == "stripe":
         old, new = (headers["Stripe-Signature"].split(",") for headers in (recorded, fresh))
         times = {"Stripe-Signature": ",".join([new[0], *old[1:]])}
-    assert verdict(vendor, recorded) is Verdict.STALE
-    assert verdict(vendor, recorded | times) is Verdict.FORGED
+    assert verdict(vendor, recorded) is SignatureVerdict.STALE
+    assert verdict(vendor, recorded | times) is SignatureVerdict.FORGED
 
 
 @pytest.mark.parametrize("time", ["yesterday", "", "1e9", "-1", "9" * 40, "२०"])
@@ -193,7 +193,7 @@ def test_a_signed_time_that_is_none_is_stale(vendor: str, time: str) -> None:
         "formbricks": b"msg_1." + time.encode() + b"." + BODY,
     }[vendor]
     headers |= {name: time, signature: _signature(vendor, key, whole)}
-    assert verdict(vendor, headers) is Verdict.STALE
+    assert verdict(vendor, headers) is SignatureVerdict.STALE
 
 
 def _signature(vendor: str, key: bytes, message: bytes) -> str:
@@ -204,13 +204,13 @@ def _signature(vendor: str, key: bytes, message: bytes) -> str:
 def test_while_stripe_rolls_a_secret_either_signature_will_do() -> None:
     old, new = (signed_headers("stripe", secret=secret)["Stripe-Signature"] for secret in ("the old secret", "the new"))
     both = {"Stripe-Signature": f"{old},{new.split(',')[1]}"}
-    assert verdict("stripe", both, secret="the old secret") is Verdict.AUTHENTIC
-    assert verdict("stripe", both, secret="the new") is Verdict.AUTHENTIC
+    assert verdict("stripe", both, secret="the old secret") is SignatureVerdict.AUTHENTIC
+    assert verdict("stripe", both, secret="the new") is SignatureVerdict.AUTHENTIC
 
 
 def test_stripes_test_scheme_alone_opens_nothing() -> None:
     headers = signed_headers("stripe")["Stripe-Signature"].replace("v1=", "v0=")
-    assert verdict("stripe", {"Stripe-Signature": headers}) is Verdict.FORGED
+    assert verdict("stripe", {"Stripe-Signature": headers}) is SignatureVerdict.FORGED
 
 
 @pytest.mark.parametrize(
@@ -229,6 +229,6 @@ def test_hubspot_signs_some_characters_of_the_url_decoded(called: str, signed: s
         "X-HubSpot-Request-Timestamp": str(NOW),
     }
     verify = SCHEMES["hubspot"].verify
-    assert verify(Signed("POST", called, CIMultiDict(headers), BODY), key, NOW) is Verdict.AUTHENTIC
-    assert verify(Signed("POST", f"{called}x", CIMultiDict(headers), BODY), key, NOW) is Verdict.FORGED
-    assert verify(Signed("PUT", called, CIMultiDict(headers), BODY), key, NOW) is Verdict.FORGED
+    assert verify(Signed("POST", called, CIMultiDict(headers), BODY), key, NOW) is SignatureVerdict.AUTHENTIC
+    assert verify(Signed("POST", f"{called}x", CIMultiDict(headers), BODY), key, NOW) is SignatureVerdict.FORGED
+    assert verify(Signed("PUT", called, CIMultiDict(headers), BODY), key, NOW) is SignatureVerdict.FORGED

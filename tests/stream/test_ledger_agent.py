@@ -11,7 +11,7 @@ from faust_batches import NotOwner, Output
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.caps import Operation
+from referral_stream.core.caps import LedgerOperation
 from referral_stream.core.effects import ReservationConfirmed
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import RedisLedger
@@ -26,7 +26,7 @@ def unread(table: str, key: bytes) -> None:
     raise AssertionError(f"the ledger has no table {table}, {key!r}")
 
 
-async def nothing() -> AsyncIterator[Operation]:
+async def nothing() -> AsyncIterator[LedgerOperation]:
     """The history of an empty log."""
     return
     yield

@@ -76,8 +76,8 @@ class Topic:
     async def events(self) -> list[Event]:
         return [decode_event(record.value or b"") for record in await self.read("customer-events")]
 
-    async def replay(self, **filters: str) -> deadletters.Outcome:
-        box = await deadletters.read_box(self.deployment)
+    async def replay(self, **filters: str) -> deadletters.ReplayOutcome:
+        box = await deadletters.read_dead_letters(self.deployment)
         chosen = deadletters.together(Filters(**filters).select(box.open), box)  # type: ignore[arg-type]  # texts only
         return await deadletters.replay(self.deployment, chosen)
 
@@ -116,7 +116,7 @@ async def test_letters_are_listed_newest_attempt_only_and_counted_by_cause(topic
     await topic.post(a_record(goal(None), 2), "no_subject: goal.achieved needs one", "ingest", attempt=2)
     await topic.write("dead-letters", b"stray", None, ())
 
-    box = await deadletters.read_box(topic.deployment)
+    box = await deadletters.read_dead_letters(topic.deployment)
     told = page.as_json(box, box.open, box.open, {})
 
     assert told["counts"] == {"ingest": {"no_subject": 1, "undecodable": 1}}
@@ -142,7 +142,7 @@ async def test_filters_select(topic: Topic, filters: Mapping[str, object], offse
     await topic.post(a_record(goal(None), 2), "no_subject: goal.achieved needs one", "ingest")
     await topic.post(on_our_log(an_event("goal.achieved", NOW, "ana", goal="x"), 3), "fault: Broken", "decide")
 
-    box = await deadletters.read_box(topic.deployment)
+    box = await deadletters.read_dead_letters(topic.deployment)
 
     selected = Filters(**filters).select(box.open)  # type: ignore[arg-type]  # as the table says
     assert sorted(letter.source_offset for letter in selected) == offsets
@@ -150,7 +150,7 @@ async def test_filters_select(topic: Topic, filters: Mapping[str, object], offse
 
 async def test_payloads_and_source_keys_are_shown_only_where_asked_for(topic: Topic) -> None:
     await topic.post(a_record({"email": "ana@example.com"}, 1), "unrecognised: nobody's", "ingest")
-    box = await deadletters.read_box(topic.deployment)
+    box = await deadletters.read_dead_letters(topic.deployment)
 
     without = json.dumps(page.as_json(box, box.open, box.open, {}))
     records = await deadletters.originals(topic.deployment, box.open)
@@ -178,7 +178,7 @@ async def test_what_the_adapter_accepts_now_is_appended_once_with_the_id_of_its_
 
 async def test_a_replay_that_broke_off_before_its_mark_appends_the_same_event_again(topic: Topic) -> None:
     await topic.post(a_record(goal(), 7), "unrecognised: by an older version", "ingest")
-    box = await deadletters.read_box(topic.deployment)
+    box = await deadletters.read_dead_letters(topic.deployment)
 
     await deadletters.replay(topic.deployment, box.open)
     await deadletters.replay(topic.deployment, box.open)  # knows nothing of the mark
@@ -189,11 +189,11 @@ async def test_a_replay_that_broke_off_before_its_mark_appends_the_same_event_ag
 
 async def test_what_fails_again_is_the_same_letter_with_the_next_attempt(topic: Topic) -> None:
     await topic.post(a_record(goal(None), 7), "no_subject: goal.achieved needs one", "ingest")
-    (before,) = (await deadletters.read_box(topic.deployment)).open
+    (before,) = (await deadletters.read_dead_letters(topic.deployment)).open
 
     outcome = await topic.replay()
 
-    (after,) = (await deadletters.read_box(topic.deployment)).open
+    (after,) = (await deadletters.read_dead_letters(topic.deployment)).open
     assert outcome.failed_again == 1
     assert (after.failure.id, after.failure.attempt, after.source_offset) == (before.failure.id, 2, 7)
     assert await topic.events() == []
@@ -207,7 +207,7 @@ async def test_a_letter_whose_payload_was_left_out_stays_open(topic: Topic) -> N
     outcome = await topic.replay()
 
     assert outcome.letters == {"without payload": 1}
-    assert len((await deadletters.read_box(topic.deployment)).open) == 1
+    assert len((await deadletters.read_dead_letters(topic.deployment)).open) == 1
 
 
 async def test_a_replayed_event_goes_to_whom_its_alias_stands_for_and_announces_aliases(topic: Topic) -> None:
@@ -301,7 +301,7 @@ async def test_a_hold_ends_when_the_event_went_through(topic: Topic, fault: list
     assert (outcome.released, outcome.held) == (1, 0)
     assert not decider.on_hold
     assert decider.has_reached_goal, "the failing step had not remembered the event's id"
-    assert (await deadletters.read_box(topic.deployment)).open == []
+    assert (await deadletters.read_dead_letters(topic.deployment)).open == []
 
 
 async def test_a_hold_stays_when_the_event_fails_again_and_its_letter_says_so(topic: Topic, fault: list[str]) -> None:
@@ -326,7 +326,7 @@ async def test_the_letters_that_hold_a_customer_go_together(topic: Topic, fault:
         an_event("feedback.shared", NOW - DAY, "ana", positive=False),
     )
     fault.clear()
-    box = await deadletters.read_box(topic.deployment)
+    box = await deadletters.read_dead_letters(topic.deployment)
 
     chosen = deadletters.together(box.open[:1], box)
 
@@ -345,14 +345,14 @@ async def test_a_customer_with_another_such_letter_stays_on_hold_and_the_letter_
         an_event("feedback.shared", NOW - DAY, "ana", positive=False),
     )
     fault.clear()
-    box = await deadletters.read_box(topic.deployment)
+    box = await deadletters.read_dead_letters(topic.deployment)
 
     outcome = await deadletters.replay(topic.deployment, box.open[:1])
     decider.run(await topic.read("customer-events"))
 
     assert (outcome.released, outcome.held) == (0, 1)
     assert decider.on_hold
-    assert len((await deadletters.read_box(topic.deployment)).open) == 2
+    assert len((await deadletters.read_dead_letters(topic.deployment)).open) == 2
 
 
 async def test_an_end_of_a_hold_that_failed_itself_is_said_anew_and_once(topic: Topic) -> None:

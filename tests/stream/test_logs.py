@@ -19,8 +19,8 @@ from referral_stream.core.events import Event
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
 from referral_stream.runtime.clock import Clock
-from referral_stream.runtime.log_throttle import Complaints
-from referral_stream.runtime.logs import Json, Text, Unrepeated
+from referral_stream.runtime.log_throttle import LogThrottle
+from referral_stream.runtime.logs import JsonFormatter, TextFormatter, Unrepeated
 from referral_stream.stream import decide
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest
@@ -36,8 +36,8 @@ def log() -> Iterator[io.StringIO]:
     """Everything that is logged meanwhile, down to DEBUG, as a worker would write it."""
     written = io.StringIO()
     handlers = [logging.StreamHandler(written), logging.StreamHandler(written)]
-    handlers[0].setFormatter(Json())
-    handlers[1].setFormatter(Text("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handlers[0].setFormatter(JsonFormatter())
+    handlers[1].setFormatter(TextFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.DEBUG)
@@ -119,7 +119,7 @@ def caught(error: BaseException) -> Any:
 def written(error: BaseException, message: str = "batch_failed", **fields: object) -> dict[str, Any]:
     record = logging.makeLogRecord({"name": "test", "levelname": "ERROR", "msg": message, "exc_info": caught(error)})
     vars(record).update(fields)
-    entry: dict[str, Any] = json.loads(Json().format(record))
+    entry: dict[str, Any] = json.loads(JsonFormatter().format(record))
     return entry
 
 
@@ -141,7 +141,7 @@ def test_an_exception_of_a_connection_is_told_in_its_own_words() -> None:
 def test_json_is_one_object_per_line_with_the_fields_of_the_event() -> None:
     record = logging.makeLogRecord({"name": "test", "levelname": "INFO", "msg": "two\nlines of %s", "args": ("text",)})
     record.partition = 3
-    line = Json().format(record)
+    line = JsonFormatter().format(record)
     assert "\n" not in line
     entry = json.loads(line)
     assert entry.pop("at")
@@ -149,7 +149,7 @@ def test_json_is_one_object_per_line_with_the_fields_of_the_event() -> None:
 
 
 def test_what_lasts_is_told_once_until_it_changes_or_is_over(caplog: pytest.LogCaptureFixture) -> None:
-    complaints = Complaints(logging.getLogger("complaining"))
+    complaints = LogThrottle(logging.getLogger("complaining"))
     with caplog.at_level(logging.WARNING, "complaining"):
         for cause in ("timeout", "timeout", "refused", "timeout"):
             complaints.warn("redis_away", cause)

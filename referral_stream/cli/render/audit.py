@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from referral_stream.audit.context import Progress
-from referral_stream.audit.findings import INVARIANTS, Report
+from referral_stream.audit.findings import INVARIANTS, AuditReport
 
 SHOWN: Final = 10
 """Findings of one invariant that a terminal shows; JSON has all that were kept."""
@@ -26,7 +26,7 @@ def reading_progress(console: Console) -> Iterator[Progress]:
         yield lambda read, of: bar.update(task, completed=read, total=of)
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: AuditReport) -> dict[str, Any]:
     """``ok``, ``counts``, ``broken`` (invariant → how often), ``findings`` with their positions, ``unchecked``."""
     return {
         "ok": not report.findings,
@@ -40,7 +40,7 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def as_lines(report: Report) -> Iterator[str]:
+def as_lines(report: AuditReport) -> Iterator[str]:
     yield "looked at: " + ", ".join(f"{count:,} {name}" for name, count in report.counts.items() if count)
     for why in report.unchecked:
         yield f"not checked: {why}"

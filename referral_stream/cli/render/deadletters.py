@@ -16,23 +16,29 @@ from rich.text import Text
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import rfc3339
-from referral_stream.ops.deadletters import Box, Letter, Outcome
+from referral_stream.ops.deadletters import DeadLetters, ListedLetter, ReplayOutcome
 
 Originals = Mapping[str, RawRecord]
 """Letter id → its record, for the letters whose payload may be shown."""
 
 
-def as_json(box: Box, selected: Sequence[Letter], shown: Sequence[Letter], records: Originals) -> dict[str, Any]:
+def as_json(
+    dead_letters: DeadLetters, selected: Sequence[ListedLetter], shown: Sequence[ListedLetter], records: Originals
+) -> dict[str, Any]:
     """Counts of all that was ``selected``, by stage and cause; the letters ``shown``."""
     counts: dict[str, dict[str, int]] = {}
     for (stage, cause), count in _counted(selected):
         counts.setdefault(stage, {})[cause] = count
     letters = [_described(letter, records.get(letter.failure.id)) for letter in shown]
-    return {"counts": counts, "letters": letters, "unreadable": box.unreadable}
+    return {"counts": counts, "letters": letters, "unreadable": dead_letters.unreadable}
 
 
-def show_box(
-    console: Console, box: Box, selected: Sequence[Letter], shown: Sequence[Letter], records: Originals
+def show_dead_letters(
+    console: Console,
+    dead_letters: DeadLetters,
+    selected: Sequence[ListedLetter],
+    shown: Sequence[ListedLetter],
+    records: Originals,
 ) -> None:
     """As :func:`as_json`, for people."""
     if not selected:
@@ -46,11 +52,11 @@ def show_box(
                 console.print(Text(f"    {_ascii(record)}"), soft_wrap=True)
     if len(shown) < len(selected):
         console.print(f"… and {len(selected) - len(shown):,} older ones (--limit)")
-    if box.unreadable:
-        console.print(f"{box.unreadable:,} records on the topic are no dead letters of ours")
+    if dead_letters.unreadable:
+        console.print(f"{dead_letters.unreadable:,} records on the topic are no dead letters of ours")
 
 
-def show_outcome(console: Console, outcome: Outcome) -> None:
+def show_outcome(console: Console, outcome: ReplayOutcome) -> None:
     """What became of a replay."""
     for what, count in sorted(outcome.letters.items()):
         console.print(Text(f"{count:>8,}  {what}"))
@@ -68,12 +74,12 @@ def replay_progress(console: Console, letters: int) -> Iterator[Any]:
         yield lambda done: bar.update(task, advance=done)
 
 
-def _counted(letters: Sequence[Letter]) -> list[tuple[tuple[str, str], int]]:
+def _counted(letters: Sequence[ListedLetter]) -> list[tuple[tuple[str, str], int]]:
     counts = Counter((letter.failure.stage, letter.cause) for letter in letters)
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _counts_table(letters: Sequence[Letter]) -> Table:
+def _counts_table(letters: Sequence[ListedLetter]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("letters", justify="right")
     table.add_column("stage")
@@ -83,7 +89,7 @@ def _counts_table(letters: Sequence[Letter]) -> Table:
     return table
 
 
-def _line(letter: Letter) -> Text:
+def _line(letter: ListedLetter) -> Text:
     failed = letter.failure
     where = f"{letter.topic}/{letter.source_partition}@{letter.source_offset}"
     again = f" attempt {failed.attempt}" if failed.attempt > 1 else ""
@@ -91,7 +97,7 @@ def _line(letter: Letter) -> Text:
     return Text(f"{rfc3339(failed.occurred_at)}  {failed.stage}  {where}{again}{done}  {failed.error}")
 
 
-def _described(letter: Letter, record: RawRecord | None) -> dict[str, Any]:
+def _described(letter: ListedLetter, record: RawRecord | None) -> dict[str, Any]:
     failed = letter.failure
     described: dict[str, Any] = {
         "id": failed.id,

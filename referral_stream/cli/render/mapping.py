@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import orjson
 
 from referral_stream.contracts.codec import encode_event
-from referral_stream.contracts.inbound.trial import Trial, Tried
+from referral_stream.contracts.inbound.trial import MappingTrial, Tried
 from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 
@@ -17,7 +17,7 @@ _READERS = {
 }
 
 
-def trial_lines(trial: Trial) -> Iterator[str]:
+def trial_lines(trial: MappingTrial) -> Iterator[str]:
     """The story of one trial, line by line."""
     yield f"recognised: {_reader(trial)}"
     for number, rules in enumerate(trial.tried):
@@ -37,7 +37,7 @@ def trial_lines(trial: Trial) -> Iterator[str]:
             yield f"dead letter: {cause}: {detail}"
 
 
-def _reader(trial: Trial) -> str:
+def _reader(trial: MappingTrial) -> str:
     if trial.adapter is None:
         return "nothing that mappings apply to"
     return _READERS.get(trial.adapter, f"adapter {trial.adapter}")

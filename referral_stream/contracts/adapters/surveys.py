@@ -15,13 +15,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from referral_stream.contracts.adapters.reading import Facts, whole_number
 from referral_stream.contracts.outcomes import Fact
 
-Kind: TypeAlias = Literal["nps", "csat", "comment", "ignore"]
+SurveyKind: TypeAlias = Literal["nps", "csat", "comment", "ignore"]
 
 
 class Scale(NamedTuple):
     """What the answers to a question mean; ``maximum`` is that of a CSAT question, else 0."""
 
-    kind: Kind
+    kind: SurveyKind
     maximum: int = 0
 
 

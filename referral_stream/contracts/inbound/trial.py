@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import orjson
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt, recognised
-from referral_stream.contracts.mapping.language import Path, Rule
+from referral_stream.contracts.mapping.language import MappingRule, Path
 from referral_stream.contracts.outcomes import Adapted
 from referral_stream.contracts.records import Headers, RawRecord
 
@@ -16,12 +16,12 @@ from referral_stream.contracts.records import Headers, RawRecord
 class Tried:
     """One rule and one notification; ``unmet``: the paths whose condition does not hold."""
 
-    rule: Rule
+    rule: MappingRule
     unmet: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class MappingTrial:
     """``adapter``: who reads the payload; None: nobody. ``tried``: the rules of that adapter, per notification."""
 
     adapter: str | None
@@ -31,11 +31,11 @@ class Trial:
 
 def try_mappings(
     value: bytes, boundary: Boundary, now: int, *, topic: str = "product-usage", headers: Headers = ()
-) -> Trial:
+) -> MappingTrial:
     """The payload as a record of ``topic``, arrived ``now`` (epoch ms). Raises ValueError unless it is JSON."""
     payload = orjson.loads(value)
     record = RawRecord(topic=topic, partition=0, offset=0, timestamp=now, key=None, value=value, headers=headers)
     adapter, parts = recognised(payload, record, boundary)
     rules = boundary.mappings.by_adapter.get(adapter, ()) if adapter else ()
     tried = tuple(tuple(Tried(rule, tuple(rule.unmet(part, topic))) for rule in rules) for part in parts)
-    return Trial(adapter, tried, adapt(record, now, boundary))
+    return MappingTrial(adapter, tried, adapt(record, now, boundary))

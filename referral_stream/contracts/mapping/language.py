@@ -40,7 +40,7 @@ class Uncastable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class MappingCondition:
     """Whether the value at ``path`` is one of ``values``; without values: whether there is any (``exists``) or none."""
 
     path: Path
@@ -75,7 +75,7 @@ Template: TypeAlias = "Scalar | Taken | Mapping[str, Template]"
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class MappingRule:
     """One mapping. ``type`` None: such payloads are of no interest. ``topics`` empty: any source topic."""
 
     name: str
@@ -83,7 +83,7 @@ class Rule:
     type: str | None
     data: Mapping[str, Template] = field(default_factory=dict)
     topics: tuple[str, ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[MappingCondition, ...] = ()
     subject: Taken | None = None
     id: Taken | None = None
     time: Taken | None = None
@@ -103,17 +103,17 @@ class Mappings:
     survey's question (see ``contracts.inbound.Boundary``).
     """
 
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[MappingRule, ...] = ()
     customer_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    by_adapter: Mapping[str, tuple[Rule, ...]] = field(init=False)
+    by_adapter: Mapping[str, tuple[MappingRule, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         names = dict.fromkeys(rule.adapter for rule in self.rules)
         table = {name: tuple(rule for rule in self.rules if rule.adapter == name) for name in names}
         object.__setattr__(self, "by_adapter", table)
 
-    def matching(self, adapter: str, payload: Payload, topic: str) -> tuple[Rule, ...]:
+    def matching(self, adapter: str, payload: Payload, topic: str) -> tuple[MappingRule, ...]:
         """The rules for this payload of the adapter's; ``topic`` without the deployment's prefix."""
         rules = self.by_adapter.get(adapter)
         return tuple(rule for rule in rules if not rule.unmet(payload, topic)) if rules else ()
@@ -123,7 +123,7 @@ NONE: Final = Mappings()
 
 
 def mapped(
-    rules: Iterable[Rule],
+    rules: Iterable[MappingRule],
     payload: Payload,
     own: Webhook | Skipped,
     customer: str | None,
@@ -156,7 +156,7 @@ def mapped(
     return found if found.subject else Skipped("no_customer", f"mapping {', '.join(names)}")
 
 
-def _whereabouts(rule: Rule, payload: Payload) -> dict[str, Any]:
+def _whereabouts(rule: MappingRule, payload: Payload) -> dict[str, Any]:
     """What the rule says about subject, id, time and account, as far as the payload holds it."""
     found: dict[str, Any] = {}
     for name, taken in (("subject", rule.subject), ("id", rule.id), ("time", rule.time), ("account", rule.account)):

@@ -26,10 +26,10 @@ from referral_stream.contracts.mapping.language import (
     CLOUD_EVENTS,
     PLAIN,
     Cast,
-    Condition,
+    MappingCondition,
+    MappingRule,
     Mappings,
     Path,
-    Rule,
     Scalar,
     Taken,
     Template,
@@ -99,7 +99,7 @@ class _Reading:
         self.name = own if isinstance(own, str) and own else f"{TABLE}[{number}]"
         self.faults: list[str] = []
 
-    def rule(self) -> Rule:
+    def rule(self) -> MappingRule:
         """The rule, of use only if there are no faults."""
         for key in self.table:
             if key not in _KEYS:
@@ -112,7 +112,7 @@ class _Reading:
         places = {name: self._place(name) for name in _PLACES}
         if adapter == PLAIN and kind is not None and places["subject"] is None and "subject" not in self.table:
             self._fault("subject", f"required with adapter {PLAIN}: the path of the customer's id")
-        return Rule(
+        return MappingRule(
             name=self.name, adapter=adapter, type=kind, data=data, topics=topics, conditions=conditions, **places
         )
 
@@ -121,7 +121,7 @@ class _Reading:
 
     # -- when
 
-    def _when(self, when: Any) -> tuple[str, tuple[str, ...], tuple[Condition, ...]]:
+    def _when(self, when: Any) -> tuple[str, tuple[str, ...], tuple[MappingCondition, ...]]:
         if not isinstance(when, dict):
             self._fault("when", 'required, for example { adapter = "segment", event = "Report Exported" }')
             return "", (), ()
@@ -146,7 +146,7 @@ class _Reading:
             return ()
         return tuple(names)
 
-    def _conditions(self, given: Mapping[str, Any], before: Path = ()) -> Iterator[Condition]:
+    def _conditions(self, given: Mapping[str, Any], before: Path = ()) -> Iterator[MappingCondition]:
         for key, value in given.items():
             shown = ".".join(("when", *before, key))
             try:
@@ -155,18 +155,18 @@ class _Reading:
                 self._fault(shown, str(error))
                 continue
             if isinstance(value, (str, int, float, bool)):
-                yield Condition(path, (value,))
+                yield MappingCondition(path, (value,))
             elif isinstance(value, dict) and value and not value.keys() <= _OPERATORS:
                 yield from self._conditions(value, path)
             else:
                 yield from self._operator(value, path, shown)
 
-    def _operator(self, value: Any, path: Path, shown: str) -> Iterator[Condition]:
+    def _operator(self, value: Any, path: Path, shown: str) -> Iterator[MappingCondition]:
         match value:
             case {"exists": bool(exists), **rest} if not rest:
-                yield Condition(path, exists=exists)
+                yield MappingCondition(path, exists=exists)
             case {"in": [*values], **rest} if values and not rest and all(isinstance(v, Scalar) for v in values):
-                yield Condition(path, tuple(values))
+                yield MappingCondition(path, tuple(values))
             case _:
                 self._fault(shown, 'must be a value, { in = ["a", "b"] } or { exists = true }')
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from referral_stream.core import zones
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Answer, GateName, Reason, Score
+from referral_stream.core.effects import GateAnswer, GateName, Reason, Score
 from referral_stream.core.events import CHANNELS, PASSIVE
 from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.opportunity import Denial, Opportunity
@@ -23,7 +23,7 @@ from referral_stream.core.rules import moments, propensity, usage
 from referral_stream.core.zones import Zone
 
 
-class Cause(NamedTuple):
+class GateCause(NamedTuple):
     """Why a gate is closed: for ever (neither), until an instant, or until an event of a type."""
 
     saw: str
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
     """One gate's answer with what it saw and its limit."""
 
     gate: GateName
-    answer: Answer
+    answer: GateAnswer
     until: int | None
     until_event: str | None
     saw: str
@@ -79,7 +79,7 @@ class View(NamedTuple):
 class Gate(NamedTuple):
     name: GateName
     limit: Callable[[Policy], str]
-    causes: Callable[[View], list[Cause]]
+    causes: Callable[[View], list[GateCause]]
 
 
 def verdicts(view: View) -> tuple[Verdict, ...]:
@@ -114,7 +114,7 @@ def _passed(gate: Gate, policy: Policy) -> Verdict:
     return Verdict(gate.name, "pass", None, None, "clear", gate.limit(policy))
 
 
-def _answered(passed: Verdict, causes: list[Cause]) -> Verdict:
+def _answered(passed: Verdict, causes: list[GateCause]) -> Verdict:
     """The answer that these causes give; ``passed`` is the one without any."""
     saw = "; ".join(cause.saw for cause in causes)
     events = [cause.until_event for cause in causes if cause.until_event is not None]
@@ -131,67 +131,67 @@ def blocking(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
     return tuple(v for v in verdicts if v.answer != "pass")
 
 
-def _wait(now: int, since: int | None, days: int, saw: str) -> list[Cause]:
+def _wait(now: int, since: int | None, days: int, saw: str) -> list[GateCause]:
     """A wait of ``days`` × 24 h from ``since``, over at exactly its end."""
     if since is None or now >= since + days * DAY:
         return []
-    return [Cause(f"{saw} at {rfc3339(since)}", until=since + days * DAY)]
+    return [GateCause(f"{saw} at {rfc3339(since)}", until=since + days * DAY)]
 
 
 # ------------------------------------------------------------------------------------- 1 erased · 2 paused · 3 consent
 
 
-def _erased(v: View) -> list[Cause]:
-    return [] if v.customer.erased_at is None else [Cause("erasure requested")]
+def _erased(v: View) -> list[GateCause]:
+    return [] if v.customer.erased_at is None else [GateCause("erasure requested")]
 
 
-def _paused(v: View) -> list[Cause]:
+def _paused(v: View) -> list[GateCause]:
     trigger = v.policy.triggers.get(v.opportunity.trigger)
     if trigger is None or not trigger.enabled:
-        return [Cause(f"trigger {v.opportunity.trigger} is disabled by the policy")]
+        return [GateCause(f"trigger {v.opportunity.trigger} is disabled by the policy")]
     return _denied(v, "paused")
 
 
-def _denied(v: View, gate: str) -> list[Cause]:
+def _denied(v: View, gate: str) -> list[GateCause]:
     denial: Denial | None = v.opportunity.denial
     if denial is None or denial.gate != gate or not denial.stands(v.now):
         return []
-    return [Cause(denial.saw, until=denial.until, until_event=denial.until_event)]
+    return [GateCause(denial.saw, until=denial.until, until_event=denial.until_event)]
 
 
-def _consent(v: View) -> list[Cause]:
+def _consent(v: View) -> list[GateCause]:
     c, policy = v.customer, v.policy
     causes = []
     if c.suppressed is not None and c.suppressed.value:
-        causes.append(Cause("on the suppression list", until_event="customer.unsuppressed"))
+        causes.append(GateCause("on the suppression list", until_event="customer.unsuppressed"))
     # A channel is usable only with consent: mostly the first look is enough.
     if not v.usable and not any(moments.is_consented(c, channel, policy) for channel in CHANNELS):
         unknown = not c.consent
         saw = "consent unknown" if unknown else "consent withdrawn"
-        causes.append(Cause(saw, until_event="customer.consent_changed" if unknown else None))
+        causes.append(GateCause(saw, until_event="customer.consent_changed" if unknown else None))
     return causes
 
 
 # ------------------------------------------------------------------------------------------------------- 4 too early
 
 
-def _too_early(v: View) -> list[Cause]:
+def _too_early(v: View) -> list[GateCause]:
     c, now, rules = v.customer, v.now, v.policy.too_early
     causes = []
     if on_trial(c):
-        causes.append(Cause("on trial", until_event="trial.ended"))
+        causes.append(GateCause("on trial", until_event="trial.ended"))
     if rules.require_onboarding and not c.onboarded:
-        causes.append(Cause("onboarding not completed", until_event="onboarding.completed"))
+        causes.append(GateCause("onboarding not completed", until_event="onboarding.completed"))
     if c.signed_up is None:
-        causes.append(Cause("sign-up unknown", until_event="customer.signed_up"))
+        causes.append(GateCause("sign-up unknown", until_event="customer.signed_up"))
     else:
         until = c.signed_up + rules.tenure_days * DAY
         if now < until:
-            causes.append(Cause(f"customer for {(now - c.signed_up) // DAY} days", until=until))
+            causes.append(GateCause(f"customer for {(now - c.signed_up) // DAY} days", until=until))
     if not has_value(v):
-        causes.append(Cause("no value realised yet", until_event="milestone.reached"))
+        causes.append(GateCause("no value realised yet", until_event="milestone.reached"))
     if activity_days(c, v.zone) < rules.activity_days:
-        causes.append(Cause("active on fewer than two local days", until_event="usage.recorded"))
+        causes.append(GateCause("active on fewer than two local days", until_event="usage.recorded"))
     causes += _wait(now, c.initial_contract_at, rules.initial_contract_days, "initial contract signed")
     return causes
 
@@ -237,14 +237,14 @@ def activity_days(c: Customer, zone: Zone) -> int:
 # --------------------------------------------------------------------------------------------------------- 5 trouble
 
 
-def _trouble(v: View) -> list[Cause]:
+def _trouble(v: View) -> list[GateCause]:
     c, now, rules = v.customer, v.now, v.policy.trouble
     causes = []
     if c.quarantined:
-        causes.append(Cause("an event of this customer could not be applied", until_event="deadletter.replayed"))
+        causes.append(GateCause("an event of this customer could not be applied", until_event="deadletter.replayed"))
     for name, ticket in sorted(c.tickets.items()):
         if ticket.at is not None and ticket.open:
-            causes.append(Cause(f"ticket {name} is open", until_event="ticket.solved"))
+            causes.append(GateCause(f"ticket {name} is open", until_event="ticket.solved"))
         elif ticket.at is not None and not ticket.went_well:
             urgent = ticket.priority in ("urgent", "high")
             days = rules.urgent_ticket_solved_days if urgent else rules.ticket_solved_days
@@ -255,13 +255,13 @@ def _trouble(v: View) -> list[Cause]:
     causes += _detractor(v)
     for name, invoice in sorted(c.invoices.items()):
         if invoice.failed:
-            causes.append(Cause(f"payment of invoice {name} failed", until_event="invoice.paid"))
+            causes.append(GateCause(f"payment of invoice {name} failed", until_event="invoice.paid"))
         elif invoice.ever_failed:
             causes += _wait(now, invoice.at.time, rules.payment_recovered_days, f"late invoice {name} paid")
     causes += _wait(now, c.refunded_at, rules.refund_days, "refund")
     for name, dispute in sorted(c.disputes.items()):
         if dispute.status == "open":
-            causes.append(Cause(f"charge {name} is disputed", until_event="dispute.closed"))
+            causes.append(GateCause(f"charge {name} is disputed", until_event="dispute.closed"))
         elif dispute.status == "lost":
             since = dispute.at.time if dispute.disputed_at is None else dispute.disputed_at
             causes += _wait(now, since, rules.dispute_days, f"charge {name} disputed and lost")
@@ -271,7 +271,7 @@ def _trouble(v: View) -> list[Cause]:
     return causes
 
 
-def _detractor(v: View) -> list[Cause]:
+def _detractor(v: View) -> list[GateCause]:
     """The latest detractor that no later promoter overrides."""
     c = v.customer
     if not c.responses:
@@ -281,7 +281,7 @@ def _detractor(v: View) -> list[Cause]:
     return _wait(v.now, max(times, default=None), v.policy.trouble.detractor_days, "detractor")
 
 
-def _cancellation(v: View) -> list[Cause]:
+def _cancellation(v: View) -> list[GateCause]:
     c, rules = v.customer, v.policy.trouble
     causes = []
     for name, known in sorted(c.cancellations.items()):
@@ -292,7 +292,7 @@ def _cancellation(v: View) -> list[Cause]:
         if scheduled is not None and (reverted is None or reverted < scheduled):
             renewed = _renewed_after(scheduled.time, name, c)
             if renewed is None:
-                causes.append(Cause("cancellation scheduled", until_event="cancellation.reverted"))
+                causes.append(GateCause("cancellation scheduled", until_event="cancellation.reverted"))
             causes += _wait(v.now, renewed, rules.cancellation_reverted_days, "renewed despite a cancellation")
         if reverted is not None:
             causes += _wait(v.now, reverted.time, rules.cancellation_reverted_days, "cancellation reverted")
@@ -311,7 +311,7 @@ def _renewed_after(instant: int, subscription: str, c: Customer) -> int | None:
     )
 
 
-def _ended(v: View) -> list[Cause]:
+def _ended(v: View) -> list[GateCause]:
     """Plays the subscriptions' lives in the order of time: ended while no other is active, until one is again."""
     events = v.customer.subscriptions
     if not events:
@@ -327,33 +327,33 @@ def _ended(v: View) -> list[Cause]:
             if ended:
                 ended, back = False, event.at.time
     if ended:
-        return [Cause("subscription ended", until_event="subscription.started")]
+        return [GateCause("subscription ended", until_event="subscription.started")]
     return _wait(v.now, back, v.policy.trouble.resubscribed_days, "subscribed again")
 
 
-def _usage_drop(v: View) -> list[Cause]:
+def _usage_drop(v: View) -> list[GateCause]:
     drop = v.customer.drop
     if drop is None:
         return []
     if drop.ended_day is None:
-        return [Cause("usage fell against its own baseline", until_event="usage.recorded")]
+        return [GateCause("usage fell against its own baseline", until_event="usage.recorded")]
     return _wait(v.now, drop.ended_day * DAY, v.policy.trouble.usage_recovered_days, "usage recovered")
 
 
 # ------------------------------------------------------------- 6 propensity · 7 answers · 8 overasking · 9 · 10 · 11
 
 
-def _propensity(v: View) -> list[Cause]:
+def _propensity(v: View) -> list[GateCause]:
     if v.score.value >= v.policy.score.soft_at:
         return []
     saw = f"score {v.score.value}"
     at = propensity.tenure_alone_suffices_at(v.customer, v.score, v.policy)
-    return [Cause(saw, until=at) if at is not None else Cause(saw, until_event="signal")]
+    return [GateCause(saw, until=at) if at is not None else GateCause(saw, until_event="signal")]
 
 
-def _answers(v: View) -> list[Cause]:
+def _answers(v: View) -> list[GateCause]:
     c, now, rules = v.customer, v.now, v.policy.answers
-    causes = [Cause('answered "stop"')] if "stop" in c.answers else []
+    causes = [GateCause('answered "stop"')] if "stop" in c.answers else []
     causes += _wait(now, c.answers.get("no"), rules.no_days, 'answered "no"')
     causes += _wait(now, c.answers.get("maybe"), rules.maybe_days, 'answered "maybe"')
     causes += _wait(now, second_silence(c, now, v.policy), rules.two_silences_days, "second ask without an answer")
@@ -389,7 +389,7 @@ def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
     return max(ends, default=None)
 
 
-def _overasking(v: View) -> list[Cause]:
+def _overasking(v: View) -> list[GateCause]:
     asked = last_asked(v.customer, v.policy, but=v.opportunity.id)
     return _wait(v.now, asked, v.policy.caps.customer_days, "asked") + _denied(v, "overasking")
 
@@ -405,11 +405,11 @@ def last_asked(c: Customer, policy: Policy, *, but: str | None = None) -> int | 
     )
 
 
-def _account(v: View) -> list[Cause]:
+def _account(v: View) -> list[GateCause]:
     return _denied(v, "account")
 
 
-def _advocacy(v: View) -> list[Cause]:
+def _advocacy(v: View) -> list[GateCause]:
     asks = v.customer.advocacy
     if not asks:
         return []
@@ -419,41 +419,41 @@ def _advocacy(v: View) -> list[Cause]:
     return _wait(v.now, max((at for at, _ in asks), default=None), v.policy.caps.advocacy_days, "another advocacy ask")
 
 
-def _channel(v: View) -> list[Cause]:
+def _channel(v: View) -> list[GateCause]:
     if v.usable or _consent(v):
         return []
-    return [Cause("no usable channel", until_event="customer.profile_changed")]
+    return [GateCause("no usable channel", until_event="customer.profile_changed")]
 
 
 # -------------------------------------------------------------------------------- 12 moment · 13 approval · 14 holdout
 
 
-def _moment(v: View) -> list[Cause]:
+def _moment(v: View) -> list[GateCause]:
     """By the clock alone; an event that is a moment is seen by the step when it arrives."""
     start = max(v.opportunity.ready, v.now, v.free_from)
     if "email" not in v.usable:
-        return [Cause("waits for a good moment", until_event="moment")]
+        return [GateCause("waits for a good moment", until_event="moment")]
     at = moments.first_email_instant(start, v.opportunity.deadline, v.zone, v.policy.moments)
     if at is None:
         if len(v.usable) == 1:
-            return [Cause("no allowed instant is left in the window")]
-        return [Cause("waits for a good moment", until_event="moment")]
+            return [GateCause("no allowed instant is left in the window")]
+        return [GateCause("waits for a good moment", until_event="moment")]
     if at <= v.now:
         return []
-    return [Cause("settling" if v.now < v.opportunity.settled else "waits for its slot", until=at)]
+    return [GateCause("settling" if v.now < v.opportunity.settled else "waits for its slot", until=at)]
 
 
-def _approval(v: View) -> list[Cause]:
+def _approval(v: View) -> list[GateCause]:
     flag = v.customer.requires_approval
     if flag is None or not flag.value:
         return []
     judged = v.customer.approvals.get(v.opportunity.id)
     if judged is None:
-        return [Cause("needs approval", until_event="ask.approved")]
-    return [] if judged.value else [Cause("rejected by a person")]
+        return [GateCause("needs approval", until_event="ask.approved")]
+    return [] if judged.value else [GateCause("rejected by a person")]
 
 
-def _holdout(_: View) -> list[Cause]:
+def _holdout(_: View) -> list[GateCause]:
     return []  # drawn last, at the moment, when all the others have passed: see is_held_out
 
 

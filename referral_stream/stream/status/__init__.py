@@ -1,5 +1,5 @@
 """What a worker tells about itself over HTTP: `/live`, `/ready` and `/metrics`. It reads, and changes nothing."""
 
-from referral_stream.stream.status.server import Status
+from referral_stream.stream.status.server import StatusPage
 
-__all__ = ["Status"]
+__all__ = ["StatusPage"]

@@ -25,7 +25,7 @@ _ENDS_SECONDS: Final = 5.0  # however often somebody asks, the broker is asked n
 _ANSWER_SECONDS: Final = 1.0  # for the last answers to leave
 
 
-class Status:
+class StatusPage:
     """Answers from entry to exit, in the event loop of the roles' apps. Entry raises NeedsOperator for a taken port."""
 
     def __init__(self, deployment: Deployment, roles: Sequence[Role]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from referral_stream.core.caps import Answer, Caps
+from referral_stream.core.caps import LedgerAnswer, MemoryLedger
 from referral_stream.core.effects import (
     Effect,
     OpportunityOpened,
@@ -27,7 +27,7 @@ from referral_stream.core.events import (
 )
 from referral_stream.core.policy import Policy
 
-Operation: TypeAlias = Callable[[Caps], object]
+LedgerCall: TypeAlias = Callable[[MemoryLedger], object]
 
 
 class Whom(NamedTuple):
@@ -43,16 +43,16 @@ class _About(NamedTuple):
     customer_id: str
 
 
-class RememberingCaps(Caps):
+class RecordingLedger(MemoryLedger):
     """The ledger of a fact replay: the rules of :class:`Caps`, and a memory of what changed its state."""
 
     def __init__(self, policy: Policy) -> None:
         super().__init__(policy)
         self._policy = policy
         self._requests: list[ReservationRequested] = []
-        self._operations: list[tuple[_About | None, Operation]] = []
+        self._operations: list[tuple[_About | None, LedgerCall]] = []
 
-    def request(self, request: ReservationRequested) -> Answer:
+    def request(self, request: ReservationRequested) -> LedgerAnswer:
         answer = super().request(request)
         match answer:
             case ReservationGranted() | ReservationDenied(gate="paused"):
@@ -72,15 +72,15 @@ class RememberingCaps(Caps):
 
     def pause(self, scope: Scope, name: str | None, now: int) -> bool:
         changed = super().pause(scope, name, now)
-        self._operations.append((None, partial(Caps.pause, scope=scope, name=name, now=now)))
+        self._operations.append((None, partial(MemoryLedger.pause, scope=scope, name=name, now=now)))
         return changed
 
     def resume(self, scope: Scope, name: str | None, now: int) -> tuple[str, ...]:
         refused = super().resume(scope, name, now)
-        self._operations.append((None, partial(Caps.resume, scope=scope, name=name, now=now)))
+        self._operations.append((None, partial(MemoryLedger.resume, scope=scope, name=name, now=now)))
         return refused
 
-    def about(self, whom: Whom) -> Caps:
+    def about(self, whom: Whom) -> MemoryLedger:
         """A ledger of its own with all switches, and with the asks that count for these customers."""
         commands = {
             request.command_id
@@ -89,14 +89,14 @@ class RememberingCaps(Caps):
             or request.email_hmac in whom.emails
             or request.account_id in whom.accounts
         }
-        told = Caps(self._policy)
+        told = MemoryLedger(self._policy)
         for about, operation in self._operations:
             if about is None or about.command_id in commands or about.customer_id in whom.customers:
                 operation(told)
         return told
 
     def _remember(
-        self, record: ReservationRequested | ReservationConfirmed | ReservationReleased, operation: Operation
+        self, record: ReservationRequested | ReservationConfirmed | ReservationReleased, operation: LedgerCall
     ) -> None:
         self._operations.append((_About(record.command_id, record.customer_id), operation))
 
@@ -105,7 +105,7 @@ class RecordedLedger:
     """What the ledger behind a log of ``customer-events`` must have known, pieced together from recorded answers."""
 
     def __init__(self, policy: Policy) -> None:
-        self.caps = RememberingCaps(policy)
+        self.caps = RecordingLedger(policy)
         self._triggers = tuple(policy.triggers)
         self._pending: dict[str, ReservationRequested] = {}
 

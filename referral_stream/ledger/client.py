@@ -39,8 +39,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from referral_stream.core.caps import (
-    Answer,
-    Operation,
+    LedgerAnswer,
+    LedgerOperation,
     Result,
     Switch,
     arbitrated,
@@ -65,7 +65,7 @@ from referral_stream.core.events import (
 )
 from referral_stream.core.instants import DAY, HOUR, SECOND
 from referral_stream.core.policy import Policy
-from referral_stream.ledger.answering import in_rounds
+from referral_stream.ledger.rounds import in_rounds
 
 # Enough that the round trip costs nothing, few enough that the script holds the server for some 15 ms only.
 OPERATIONS_PER_CALL: Final = 500
@@ -157,10 +157,10 @@ class RedisLedger:
     ) -> None:
         await self.aclose()
 
-    async def answer_batch(self, requests: Sequence[ReservationRequested]) -> list[Answer]:
+    async def answer_batch(self, requests: Sequence[ReservationRequested]) -> list[LedgerAnswer]:
         """One answer for each request, in the order given, which is the order of judgement. Never raises for Redis."""
         try:
-            return cast("list[Answer]", await self.apply(requests))
+            return cast("list[LedgerAnswer]", await self.apply(requests))
         except LedgerUnavailable as cause:
             _log.warning(
                 "ledger_unavailable",
@@ -168,16 +168,18 @@ class RedisLedger:
             )
             return [ReservationUnavailable(command_id=each.command_id) for each in requests]
 
-    async def answer_round(self, requests: Sequence[ReservationRequested]) -> list[tuple[ReservationRequested, Answer]]:
+    async def answer_round(
+        self, requests: Sequence[ReservationRequested]
+    ) -> list[tuple[ReservationRequested, LedgerAnswer]]:
         """Answer the requests of one instant, best contact first; the result is in that order."""
         ordered = arbitrated(requests)
         return list(zip(ordered, await self.answer_batch(ordered), strict=True))
 
-    async def request(self, request: ReservationRequested) -> Answer:
+    async def request(self, request: ReservationRequested) -> LedgerAnswer:
         """Reserve an ask, or say why not."""
         return (await self.answer_batch([request]))[0]
 
-    async def apply(self, operations: Sequence[Operation]) -> list[Result]:
+    async def apply(self, operations: Sequence[LedgerOperation]) -> list[Result]:
         """Apply records of ``ledger-requests`` in this order; one result each, as :meth:`Caps.apply` gives it.
 
         Up to OPERATIONS_PER_CALL take one round trip and are atomic together. Raises LedgerUnavailable; then a longer
@@ -240,7 +242,7 @@ class RedisLedger:
         """Declare what Redis holds void: from now on every answer is ``unavailable`` until the ledger is rebuilt."""
         await self._execute("DEL", self._ready_key)
 
-    async def rebuild(self, records: AsyncIterable[Operation]) -> bool:
+    async def rebuild(self, records: AsyncIterable[LedgerOperation]) -> bool:
         """Build the ledger from the history of ``ledger-requests``, oldest record first, and make it live at once.
 
         The records of several partitions must come merged by their instant, and reach to the end of the log as it was
@@ -312,7 +314,7 @@ class RedisLedger:
         except LedgerUnavailable as cause:
             _log.warning("ledger_sweep_unfinished", extra={"cause": type(cause.__cause__ or cause).__name__})
 
-    def _result(self, operation: Operation, reply: _Reply) -> Result:
+    def _result(self, operation: LedgerOperation, reply: _Reply) -> Result:
         kind = reply[0]
         match operation:
             case ReservationRequested(command_id=command):
@@ -345,7 +347,7 @@ class _ScriptMissing(Exception):
     """The server has not seen the script yet, or was restarted."""
 
 
-def _encoded(operation: Operation) -> tuple[object, ...]:
+def _encoded(operation: LedgerOperation) -> tuple[object, ...]:
     """A record as the script reads it: its name and its arguments."""
     match operation:
         case ReservationRequested():

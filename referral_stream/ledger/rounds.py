@@ -20,7 +20,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from dataclasses import dataclass
 from itertools import takewhile
 
-from referral_stream.core.caps import Answer, Operation, Result, arbitrated
+from referral_stream.core.caps import LedgerAnswer, LedgerOperation, Result, arbitrated
 from referral_stream.core.effects import ReservationConfirmed, ReservationReleased, ReservationRequested
 from referral_stream.core.events import (
     ControlPaused,
@@ -95,10 +95,10 @@ class Rounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class LedgerBatch:
     """What the ledger must apply together, and the requests that came too late to be put to it."""
 
-    operations: tuple[Operation, ...]
+    operations: tuple[LedgerOperation, ...]
     expired: tuple[ReservationRequested, ...] = ()
 
 
@@ -116,21 +116,21 @@ class Answered:
     events: tuple[Event, ...]
     pauses: tuple[ControlPaused, ...] = ()
     refused: tuple[ReservationRequested, ...] = ()
-    unapplied: tuple[Operation, ...] = ()
+    unapplied: tuple[LedgerOperation, ...] = ()
 
 
-def turns(records: Iterable[Operation], rounds: Rounds, now: int) -> list[Turn]:
+def batches(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> list[LedgerBatch]:
     """Put the records of one partition into the order of application.
 
     Requests wait in ``rounds``. A confirmation or a release of an account first closes what waits for that account;
     openings and switches overtake what waits. A switch has a turn of its own: what it set free must be told before a
     later record can forget whom it concerned.
     """
-    found: list[Turn] = []
-    pending: list[Operation] = []
+    found: list[LedgerBatch] = []
+    pending: list[LedgerOperation] = []
     for operation in _ordered(records, rounds, now):
         if isinstance(operation, Event):
-            found.extend((_turn(pending, now), Turn((operation,))))
+            found.extend((_turn(pending, now), LedgerBatch((operation,))))
             pending = []
         else:
             pending.append(operation)
@@ -138,7 +138,7 @@ def turns(records: Iterable[Operation], rounds: Rounds, now: int) -> list[Turn]:
     return [each for each in found if each.operations or each.expired]
 
 
-async def in_rounds(records: AsyncIterable[Operation]) -> AsyncIterator[Operation]:
+async def in_rounds(records: AsyncIterable[LedgerOperation]) -> AsyncIterator[LedgerOperation]:
     """The records in the order in which the agent had them applied, with their own instants as the clock.
 
     Requests that had expired by then are among them: whether they had, only the agent's clock knew, and a reservation
@@ -153,7 +153,7 @@ async def in_rounds(records: AsyncIterable[Operation]) -> AsyncIterator[Operatio
         yield request
 
 
-def answered(turn: Turn, results: Sequence[Result], now: int) -> Answered:
+def answered(turn: LedgerBatch, results: Sequence[Result], now: int) -> Answered:
     """What to append for the ledger's results, one for each operation of the turn."""
     events = [_unavailable(each, now) for each in turn.expired]
     pauses, refused = [], []
@@ -175,7 +175,7 @@ def answered(turn: Turn, results: Sequence[Result], now: int) -> Answered:
     return Answered(tuple(events), tuple(pauses), tuple(refused))
 
 
-def unanswered(turn: Turn, now: int) -> Answered:
+def unanswered(turn: LedgerBatch, now: int) -> Answered:
     """What to append when the ledger failed: it fails closed."""
     requests = [each for each in turn.operations if isinstance(each, ReservationRequested)]
     return Answered(
@@ -190,7 +190,7 @@ def resumption(request: ReservationRequested, now: int) -> Event:
     return _event("resumed", (request.command_id, request.now), request.customer_id, request.account_id, data, now)
 
 
-def _ordered(records: Iterable[Operation], rounds: Rounds, now: int) -> Iterator[Operation]:
+def _ordered(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> Iterator[LedgerOperation]:
     yield from rounds.closed(now)
     for record in records:
         match record:
@@ -203,26 +203,31 @@ def _ordered(records: Iterable[Operation], rounds: Rounds, now: int) -> Iterator
                 yield record
 
 
-def _turn(operations: Iterable[Operation], now: int) -> Turn:
-    def late(operation: Operation) -> bool:
+def _turn(operations: Iterable[LedgerOperation], now: int) -> LedgerBatch:
+    def late(operation: LedgerOperation) -> bool:
         return isinstance(operation, ReservationRequested) and now > operation.valid_until
 
     operations = tuple(operations)
     expired = tuple(each for each in operations if isinstance(each, ReservationRequested) and late(each))
-    return Turn(tuple(each for each in operations if not late(each)), expired)
+    return LedgerBatch(tuple(each for each in operations if not late(each)), expired)
 
 
 def _unavailable(request: ReservationRequested, now: int) -> Event:
     return _answer(request, ReservationUnavailable(command_id=request.command_id), now)
 
 
-def _answer(request: ReservationRequested, answer: Answer, now: int) -> Event:
+def _answer(request: ReservationRequested, answer: LedgerAnswer, now: int) -> Event:
     # One id for one request: if a crash makes the ledger answer it twice, the first answer stands.
     return _event("answer", (request.command_id, request.now), request.customer_id, request.account_id, answer, now)
 
 
 def _event(
-    kind: str, identity: tuple[object, ...], customer: str, account: str | None, data: Answer | ControlResumed, now: int
+    kind: str,
+    identity: tuple[object, ...],
+    customer: str,
+    account: str | None,
+    data: LedgerAnswer | ControlResumed,
+    now: int,
 ) -> Event:
     return Event(
         id=derived_id(kind, *identity),
