@@ -80,7 +80,7 @@ def test_a_planned_moment_is_not_told_beside_what_stands_in_the_way() -> None:
         )
     )
     assert line is not None
-    assert line.reason == "ticket 4711 is open, waits for it to be solved"
+    assert line.reason == "ticket 4711 is open, waiting for it to be solved"
 
 
 def test_a_decision_in_the_same_words_is_shown_once() -> None:

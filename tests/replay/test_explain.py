@@ -71,7 +71,7 @@ def test_the_story_tells_what_came_in_what_it_opened_and_what_was_decided(tmp_pa
         ("Wed 10:00", "came in", "ticket 4711 was opened"),
         ("Thu 12:30", "came in", "answered an NPS survey with 9"),
         ("Thu 12:30", "opened", "gave a top score: a reason to ask, until Fri 19 Jun 12:30"),
-        ("Thu 12:30", "decided", "gave a top score: held back, ticket 4711 is open, waits for it to be solved"),
+        ("Thu 12:30", "decided", "gave a top score: held back, ticket 4711 is open, waiting for it to be solved"),
         ("Thu 15:00", "came in", "ticket 4711 was solved and rated positive"),
         (
             "Thu 15:00",
@@ -81,7 +81,7 @@ def test_the_story_tells_what_came_in_what_it_opened_and_what_was_decided(tmp_pa
         (
             "Thu 15:00",
             "decided",
-            "gave good feedback: asked otherwise, one ask at a time: another reason to ask came first",
+            "gave good feedback: superseded, one ask at a time: another occasion to ask came first",
         ),
     ]
 
@@ -122,7 +122,7 @@ def test_history_is_told_as_history(tmp_path: Path) -> None:
     told = story(explained(tmp_path, first_success("Thu 12:30", historical=True)))
     assert told == [
         ("Thu 12:30", "came in", "reached the first success 'first report' (history)"),
-        ("Thu 12:30", "decided", "reached a milestone: nothing to do, it is part of the history"),
+        ("Thu 12:30", "decided", "reached a milestone: not acted on, it is part of the history"),
     ]
 
 
@@ -239,7 +239,7 @@ def test_a_reason_that_cannot_be_asked_about_any_more_says_what_is_in_the_way(tm
     prospect = the_next(explained(tmp_path, cancelling, nps(9, "Thu 12:30"), when="Thu 13:00"))
     assert prospect.asked_at is None
     assert prospect.text == (
-        "cannot be asked about any more: cancellation scheduled, until that is reverted; "
+        "cannot be asked about any more: cancellation scheduled, waiting for it to be reverted; "
         "its window ends Fri 19 Jun 12:30"
     )
 
