@@ -33,7 +33,7 @@ from referral_stream.contracts.adapters import (
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.codec import encode_event
 from referral_stream.contracts.outcomes import Accepted, Adapted, Skipped
-from tests.contracts.building import KEY, samples
+from tests.contracts.building import KEY, read, refused, samples
 
 every_vendor = pytest.mark.parametrize("vendor", BY_NAME)
 
@@ -69,6 +69,19 @@ def test_the_vendors_adapter_is_the_first_to_recognise_a_sample(vendor: str, sub
         if not sample.headers:
             with subtests.test(sample.name):
                 assert next(adapter.name for adapter in REGISTRY if adapter.parts(sample.payload)) == vendor
+
+
+def test_stripes_test_mode_reaches_no_customer(subtests: pytest.Subtests) -> None:
+    for sample in samples("stripe"):
+        with subtests.test(sample.name):
+            assert outcome(read(sample.payload | {"livemode": False})) == "test_mode"
+
+
+def test_a_resource_of_stripe_outside_an_event_is_not_recognised(subtests: pytest.Subtests) -> None:
+    for sample in samples("stripe"):
+        if "object" in sample.payload["data"]:
+            with subtests.test(sample.name):
+                assert refused(read(sample.payload["data"]["object"])).cause == "unrecognised"
 
 
 def test_there_is_a_file_of_samples_for_every_vendor() -> None:
