@@ -5,7 +5,6 @@ Vendors' payloads are the samples of the adapters' tests, most of which become t
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
@@ -20,7 +19,7 @@ from referral_stream.contracts.adapters import REGISTRY
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.records import CONTENT_TYPE_HEADER, Headers, RawRecord
 from referral_stream.runtime.gc_tuning import spare_values
-from tests.contracts.building import SAMPLES
+from tests.contracts.building import bodies
 
 BOUNDARY = Boundary(
     email_key=b"a key for benchmarks only", questions={"surveymonkey": {"q-nps": "nps", "q-why": "comment"}}
@@ -58,7 +57,7 @@ def _rate(records: Sequence[RawRecord], count: int) -> float:
 
 def _vendors() -> Iterator[tuple[str, list[RawRecord]]]:
     for adapter in REGISTRY:
-        samples = [json.loads(path.read_bytes()) for path in sorted(SAMPLES.glob(f"{adapter.name}.*.json"))]
+        samples = bodies(adapter.name)
         yield adapter.name, [_record(orjson.dumps(_worded(s, n))) for n in range(VARIANTS) for s in samples]
 
 

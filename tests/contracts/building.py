@@ -2,28 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
+from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.outcomes import Accepted, Adapted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import Event
 from referral_stream.core.instants import parse_instant
 
-SAMPLES = Path(__file__).parent / "samples"
 KEY = b"a key for tests"
 BOUNDARY = Boundary(email_key=KEY)
 
 
 Said: TypeAlias = list[tuple[str, dict[str, Any]]]
 
+_SAMPLES = Path(__file__).parent / "samples"
+
+
+class Sample(NamedTuple):
+    """A webhook as a vendor sends it, and what it becomes: ``samples/README.md`` describes the files.
+
+    ``expected`` is the list of its events or the reason for which it is skipped; ``is_whole`` is false where the file
+    gives only the difference from another sample.
+    """
+
+    vendor: str
+    name: str
+    payload: Any
+    boundary: Boundary
+    headers: Headers
+    expected: list[dict[str, Any]] | str
+    is_whole: bool
+
+    def adapted(self) -> Adapted:
+        """What the boundary makes of it."""
+        return read(self.payload, boundary=self.boundary, headers=self.headers)
+
 
 def sample(name: str) -> Any:
-    """A committed webhook body."""
-    return orjson.loads((SAMPLES / f"{name}.json").read_bytes())
+    """The payload of a sample, by ``vendor.name``."""
+    vendor, _, own = name.partition(".")
+    return _payload(_file(vendor), own)
+
+
+def samples(vendor: str) -> Iterator[Sample]:
+    """Every sample of a vendor."""
+    file = _file(vendor)
+    for name, entry in file.items():
+        yield Sample(
+            vendor=vendor,
+            name=name,
+            payload=_payload(file, name),
+            boundary=Boundary(
+                email_key=KEY,
+                questions={vendor: entry.get("questions", {})},
+                customer_paths={vendor: tuple(entry.get("customer_paths", BY_NAME[vendor].customer_paths))},
+            ),
+            headers=tuple((header, value.encode()) for header, value in entry.get("headers", {}).items()),
+            expected=entry["events"] if "events" in entry else entry["skipped"],
+            is_whole="like" not in entry,
+        )
+
+
+def bodies(vendor: str) -> list[Any]:
+    """The payloads of a vendor that differ in shape, for those who damage or time them."""
+    return [each.payload for each in samples(vendor) if each.is_whole]
+
+
+def _file(vendor: str) -> dict[str, dict[str, Any]]:
+    """A file of samples, parsed anew: tests change what they are given."""
+    entries: dict[str, dict[str, Any]] = orjson.loads(_content(vendor))
+    return entries
+
+
+@cache
+def _content(vendor: str) -> bytes:
+    return (_SAMPLES / f"{vendor}.json").read_bytes()
+
+
+def _payload(file: dict[str, dict[str, Any]], name: str) -> Any:
+    entry = file[name]
+    return _merged(file[entry["like"]]["payload"], entry["payload"]) if "like" in entry else entry["payload"]
+
+
+def _merged(base: Any, change: Any) -> Any:
+    """``base`` with what ``change`` says: objects name by name, everything else as a whole."""
+    if not (isinstance(base, dict) and isinstance(change, dict)):
+        return change
+    return base | {name: _merged(base.get(name), value) for name, value in change.items()}
 
 
 def said(payload: Any, boundary: Boundary = BOUNDARY) -> Said:

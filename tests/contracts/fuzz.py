@@ -23,7 +23,7 @@ from referral_stream.contracts.codec import decode_event, encode_event
 from referral_stream.contracts.inbound.adapt import CLOCK_TOLERANCE, MAX_ID, Boundary, adapt
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
-from tests.contracts.building import KEY, NOW, SAMPLES, cloud_event, record
+from tests.contracts.building import KEY, NOW, bodies, cloud_event, record
 from tests.contracts.examples import FACT_DATA
 
 SLICE = 2_000
@@ -51,11 +51,11 @@ class Material(NamedTuple):
 
 def gathered() -> Material:
     """The committed samples of every vendor and one CloudEvent of every type."""
-    bodies = [json.loads(path.read_bytes()) for path in sorted(SAMPLES.glob("*.json"))]
-    bodies += [cloud_event(kind, data) for kind, data in FACT_DATA.items()]
-    found = [pair for body in bodies for pair in _walked(body)]
+    whole = [body for vendor in BY_NAME for body in bodies(vendor)]
+    whole += [cloud_event(kind, data) for kind, data in FACT_DATA.items()]
+    found = [pair for body in whole for pair in _walked(body)]
     values = [value for _, value in found]
-    return Material(tuple(bodies), tuple(values), tuple(dict.fromkeys(key for key, _ in found if key)))
+    return Material(tuple(whole), tuple(values), tuple(dict.fromkeys(key for key, _ in found if key)))
 
 
 def _walked(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ import pytest
 
 from referral_stream.contracts.catalogue import Message, messages
 from referral_stream.contracts.codec import SOURCE, effect_id, encode_effect
-from referral_stream.core.effects import EFFECT_TYPES, Effect
+from referral_stream.core.effects import EFFECT_TYPES
 from referral_stream.core.events import WITHOUT_SUBJECT
 from referral_stream.core.instants import to_datetime
 from tests.contracts.building import NOW, only, read
@@ -31,22 +31,25 @@ def an_event(message: Message) -> Any:
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
-@pytest.mark.parametrize("message", INBOUND, ids=lambda message: message.name)
-def test_what_the_sdk_writes_to_kafka_is_read(message: Message, mode: str) -> None:
+def test_what_the_sdk_writes_to_kafka_is_read(mode: str, subtests: pytest.Subtests) -> None:
     write = kafka.to_binary_event if mode == "binary" else kafka.to_structured_event
-    written = write(an_event(message))
-    event = only(read(written.value, headers=tuple(written.headers.items())))
-    assert (event.id, event.source, event.type, event.account) == ("evt-1", "shop", message.kind, "acc-1")
-    assert event.subject == ("" if message.kind in WITHOUT_SUBJECT else "cus-1")
-    assert to_datetime(event.time) == datetime(2026, 6, 16, 7, 59, tzinfo=UTC)
-    assert event.flags == ()
+    for message in INBOUND:
+        with subtests.test(message.name):
+            written = write(an_event(message))
+            event = only(read(written.value, headers=tuple(written.headers.items())))
+            assert (event.id, event.source, event.type, event.account) == ("evt-1", "shop", message.kind, "acc-1")
+            assert event.subject == ("" if message.kind in WITHOUT_SUBJECT else "cus-1")
+            assert to_datetime(event.time) == datetime(2026, 6, 16, 7, 59, tzinfo=UTC)
+            assert event.flags == ()
 
 
-@pytest.mark.parametrize("effect", EFFECTS, ids=lambda effect: EFFECT_TYPES[type(effect)])
-def test_what_we_write_is_read_by_the_sdk(effect: Effect) -> None:
+def test_what_we_write_is_read_by_the_sdk(subtests: pytest.Subtests) -> None:
     content = {"content-type": b"application/cloudevents+json"}
-    event = kafka.from_structured_event(kafka.KafkaMessage(content, None, encode_effect(effect, NOW)))
-    assert (event.get_id(), event.get_source(), event.get_subject()) == (effect_id(effect), SOURCE, effect.customer_id)
-    assert event.get_type() == EFFECT_TYPES[type(effect)]
-    assert event.get_time() == to_datetime(NOW)
-    assert event.get_data() == effect.model_dump(mode="json", exclude_none=True)
+    for effect in EFFECTS:
+        with subtests.test(EFFECT_TYPES[type(effect)]):
+            event = kafka.from_structured_event(kafka.KafkaMessage(content, None, encode_effect(effect, NOW)))
+            assert (event.get_id(), event.get_source()) == (effect_id(effect), SOURCE)
+            assert event.get_subject() == effect.customer_id
+            assert event.get_type() == EFFECT_TYPES[type(effect)]
+            assert event.get_time() == to_datetime(NOW)
+            assert event.get_data() == effect.model_dump(mode="json", exclude_none=True)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from referral_stream.contracts.adapters import BY_NAME, REGISTRY
 from referral_stream.contracts.adapters.reading import Reading
 from referral_stream.contracts.inbound.adapt import Boundary
-from tests.contracts.building import BOUNDARY, KEY, record
+from tests.contracts.building import BOUNDARY, KEY, bodies, cloud_event, record
+from tests.contracts.examples import FACT_DATA
 from tests.contracts.fuzz import NASTY, Failed, Outcome, gathered, held, made, run, tried
 
 MATERIAL = gathered()
@@ -40,17 +41,27 @@ def everywhere(body: Any) -> list[tuple[Any, Any]]:
     return places
 
 
-@pytest.mark.parametrize("number", range(len(MATERIAL.bodies)))
-def test_every_nasty_value_in_every_place_of_every_body_is_answered_with_a_value(number: int) -> None:
-    body = json.loads(json.dumps(MATERIAL.bodies[number]))
-    for container, key in everywhere(body):
-        kept = container[key]
-        for nasty in NASTY:
-            container[key] = nasty
+HERE = "@here@"
+WRITTEN = [json.dumps(nasty).encode() for nasty in NASTY]
+
+
+@pytest.mark.parametrize("source", [*BY_NAME, "cloudevents"])
+def test_every_nasty_value_in_every_place_of_every_body_is_answered_with_a_value(source: str) -> None:
+    if source in BY_NAME:
+        whole = bodies(source)
+        boundaries = (BOUNDARY, OWN_QUESTIONS) if BY_NAME[source].has_questions else (BOUNDARY,)
+    else:
+        whole = [cloud_event(kind, data) for kind, data in FACT_DATA.items()]
+        boundaries = (BOUNDARY,)
+    for body in whole:
+        for container, key in everywhere(body):
+            kept, container[key] = container[key], HERE
             text = json.dumps(body).encode()
-            held(record(text), BOUNDARY)
-            held(record(text), OWN_QUESTIONS)
-        container[key] = kept
+            container[key] = kept
+            for nasty in WRITTEN:
+                raw = record(text.replace(f'"{HERE}"'.encode(), nasty))
+                for boundary in boundaries:
+                    held(raw, boundary)
 
 
 @pytest.mark.parametrize("adapter", REGISTRY, ids=lambda adapter: adapter.name)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.codec import decode_event, encode_event
 from referral_stream.contracts.inbound.adapt import adapt
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import LATEST
-from tests.contracts.building import BOUNDARY, NOW, cloud_event, record
+from tests.contracts.building import BOUNDARY, NOW, cloud_event, record, samples
 from tests.contracts.examples import FACT_DATA
 
-SAMPLES = [orjson.loads(path.read_bytes()) for path in sorted((Path(__file__).parent / "samples").glob("*.json"))]
+SAMPLES = [each.payload for vendor in BY_NAME for each in samples(vendor)]
 EVENTS = [cloud_event(kind, data) for kind, data in FACT_DATA.items()]
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

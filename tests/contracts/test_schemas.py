@@ -12,7 +12,7 @@ from referral_stream.contracts.catalogue import Message, messages
 from referral_stream.contracts.codec import decode_effect, decode_event, encode_effect, encode_event
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outcomes import Accepted, Refused
-from referral_stream.core.effects import EFFECT_TYPES, Effect
+from referral_stream.core.effects import EFFECT_TYPES
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.published.examples import EFFECTS, FACT_DATA, INTERNAL_DATA, OLDER_DATA, WRONG
 from referral_stream.published.schemas import documents, drift
@@ -23,8 +23,6 @@ EVERYTHING = {path: orjson.loads(content) for path, content in documents().items
 MESSAGES = tuple(messages())
 UNION = "message.json"
 DOCUMENTS = {path: EVERYTHING[path] for path in (UNION, *(message.path for message in MESSAGES))}
-
-every_message = pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.name)
 
 
 def violations(path: str, message: Any) -> list[str]:
@@ -73,15 +71,17 @@ def test_drift_names_what_differs() -> None:
     )
 
 
-@pytest.mark.parametrize("path", DOCUMENTS)
-def test_every_schema_is_valid_json_schema(path: str) -> None:
+def test_every_schema_is_valid_json_schema(subtests: pytest.Subtests) -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    jsonschema.Draft202012Validator.check_schema(DOCUMENTS[path])
+    for path, schema in DOCUMENTS.items():
+        with subtests.test(path):
+            jsonschema.Draft202012Validator.check_schema(schema)
 
 
-@pytest.mark.parametrize("kind", FACT_DATA)
-def test_what_ingest_accepts_satisfies_its_schema(kind: str) -> None:
-    assert violations(f"in/{kind}.json", cloud_event(kind, FACT_DATA[kind])) == []
+def test_what_ingest_accepts_satisfies_its_schema(subtests: pytest.Subtests) -> None:
+    for kind in FACT_DATA:
+        with subtests.test(kind):
+            assert violations(f"in/{kind}.json", cloud_event(kind, FACT_DATA[kind])) == []
 
 
 @pytest.mark.parametrize(
@@ -105,34 +105,40 @@ def test_our_own_theme_is_no_field_of_a_producer() -> None:
     assert "theme" not in DOCUMENTS["in/nps.responded.json"]["properties"]["data"]["properties"]
 
 
-@pytest.mark.parametrize("effect", EFFECTS, ids=lambda effect: EFFECT_TYPES[type(effect)])
-def test_what_we_write_satisfies_its_schema(effect: Effect) -> None:
-    (path,) = (path for path in DOCUMENTS if path.endswith(f"/{EFFECT_TYPES[type(effect)]}.json"))
-    assert violations(path, orjson.loads(encode_effect(effect, NOW))) == []
+def test_what_we_write_satisfies_its_schema(subtests: pytest.Subtests) -> None:
+    for effect in EFFECTS:
+        with subtests.test(EFFECT_TYPES[type(effect)]):
+            (path,) = (path for path in DOCUMENTS if path.endswith(f"/{EFFECT_TYPES[type(effect)]}.json"))
+            assert violations(path, orjson.loads(encode_effect(effect, NOW))) == []
 
 
-@pytest.mark.parametrize("kind", INTERNAL_DATA)
-def test_internal_events_satisfy_their_schema(kind: str) -> None:
-    data = TYPES[kind].model_validate(INTERNAL_DATA[kind])
-    event = Event(id="i", source="s", type=kind, subject="c", time=NOW, data=data, historical=True, flags=("a", "b"))
-    assert kind not in WITHOUT_SUBJECT
-    assert violations(f"internal/{kind}.json", orjson.loads(encode_event(event))) == []
+def test_internal_events_satisfy_their_schema(subtests: pytest.Subtests) -> None:
+    for kind in INTERNAL_DATA:
+        with subtests.test(kind):
+            data = TYPES[kind].model_validate(INTERNAL_DATA[kind])
+            event = Event(
+                id="i", source="s", type=kind, subject="c", time=NOW, data=data, historical=True, flags=("a", "b")
+            )
+            assert kind not in WITHOUT_SUBJECT
+            assert violations(f"internal/{kind}.json", orjson.loads(encode_event(event))) == []
 
 
-@every_message
-def test_a_valid_example_is_read_and_satisfies_its_schema(message: Message) -> None:
-    event = example(message, "valid")
-    assert violations(message.path, event) == []
-    assert violations(UNION, event) == []
-    assert is_read(message, event)
+def test_a_valid_example_is_read_and_satisfies_its_schema(subtests: pytest.Subtests) -> None:
+    for message in MESSAGES:
+        with subtests.test(message.name):
+            event = example(message, "valid")
+            assert violations(message.path, event) == []
+            assert violations(UNION, event) == []
+            assert is_read(message, event)
 
 
-@every_message
-def test_an_invalid_example_is_refused_and_does_not_satisfy_its_schema(message: Message) -> None:
-    event = example(message, "invalid")
-    assert violations(message.path, event)
-    assert violations(UNION, event)
-    assert not is_read(message, event)
+def test_an_invalid_example_is_refused_and_does_not_satisfy_its_schema(subtests: pytest.Subtests) -> None:
+    for message in MESSAGES:
+        with subtests.test(message.name):
+            event = example(message, "invalid")
+            assert violations(message.path, event)
+            assert violations(UNION, event)
+            assert not is_read(message, event)
 
 
 def test_the_examples_are_of_every_message_and_of_nothing_else() -> None:

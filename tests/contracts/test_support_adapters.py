@@ -14,63 +14,6 @@ ANA = email_hmac("ana@customer.example", KEY)
 PROFILE = ("customer.profile_changed", {"email_hmac": ANA})
 
 
-@pytest.mark.parametrize(
-    ("name", "subject", "expected"),
-    [
-        ("intercom.conversation_user_created", "ic-ana", [("ticket.opened", {"ticket_id": "777"})]),
-        ("intercom.conversation_admin_closed", "ic-ana", [("ticket.solved", {"ticket_id": "777"})]),
-        (
-            "intercom.conversation_rating_added",
-            "ic-ana",
-            [
-                ("ticket.rated", {"ticket_id": "777", "rating": "positive"}),
-                (
-                    "csat.responded",
-                    {
-                        "response_id": "rating:777",
-                        "score": 5,
-                        "scale_max": 5,
-                        "ticket_id": "777",
-                        "theme": "support",
-                    },
-                ),
-            ],
-        ),
-        ("intercom.ticket_created", "ic-ana", [("ticket.opened", {"ticket_id": "888"})]),
-        ("intercom.ticket_closed.wrapped", "ic-ana", [("ticket.solved", {"ticket_id": "888"})]),
-        (
-            "helpscout.rating",
-            "9",
-            [
-                ("ticket.rated", {"ticket_id": "1560", "rating": "positive"}),
-                (
-                    "csat.responded",
-                    {"response_id": "31", "score": 3, "scale_max": 3, "ticket_id": "1560", "theme": "support"},
-                ),
-                PROFILE,
-            ],
-        ),
-        ("helpscout.conversation", "9", [("ticket.opened", {"ticket_id": "1560"}), PROFILE]),
-        (
-            "helpscout.survey_response",
-            "9",
-            [
-                (
-                    "nps.responded",
-                    {"response_id": "Monthly NPS survey:9:2026-06-16T07:30:00Z", "score": 9, "theme": "time_saved"},
-                ),
-                PROFILE,
-            ],
-        ),
-        ("zendesk.event_bus.status_changed", "7701", [("ticket.solved", {"ticket_id": "4711"})]),
-    ],
-)
-def test_a_desks_webhook_becomes_facts(name: str, subject: str, expected: Said) -> None:
-    assert said(sample(name)) == expected
-    for event in accepted(read(sample(name))):
-        assert (event.subject, event.time, event.flags) == (subject, instant("2026-06-16T07:30:00Z"), ())
-
-
 # ------------------------------------------------------------------------------------------------------------- Intercom
 
 

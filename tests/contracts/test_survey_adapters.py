@@ -46,25 +46,6 @@ def csat(response: str, score: float, scale_max: float, theme: str | None = None
 
 
 @pytest.mark.parametrize(
-    ("name", "subject", "expected"),
-    [
-        ("posthog.survey_sent", "cus-ana", [nps("sub-ana", 9, "time_saved")]),
-        (
-            "typeform.form_response",
-            "cus-ana",
-            [nps("tok-ana", 9, "time_saved"), csat("tok-ana:support_stars", 4, 5, "time_saved"), PROFILE],
-        ),
-        ("formbricks.response_finished", "cus-ana", [nps("resp-ana", 10, "time_saved"), PROFILE]),
-        ("survicate.question_answered", "cus-ana", [nps("3fa8-ana", 9, "time_saved"), PROFILE]),
-    ],
-)
-def test_an_answer_becomes_a_score_and_a_theme(name: str, subject: str, expected: Said) -> None:
-    assert said(sample(name)) == expected
-    for event in accepted(read(sample(name))):
-        assert (event.subject, event.time, event.flags) == (subject, instant("2026-06-16T07:30:00Z"), ())
-
-
-@pytest.mark.parametrize(
     ("text", "scale"), [("nps", Scale("nps")), ("csat/7", Scale("csat", 7)), ("ignore", Scale("ignore"))]
 )
 def test_a_scale_is_written_in_a_word(text: str, scale: Scale) -> None:

@@ -55,29 +55,32 @@ def test_activity_is_exactly_the_list_of_the_page() -> None:
     assert sorted(ev.ACTIVITY) == sorted(page.split())
 
 
-@pytest.mark.parametrize("kind", sorted(ev.FACT_TYPES))
-def test_an_event_is_activity_only_if_its_type_is_listed(kind: str) -> None:
-    customer = state(of_type(kind))
-    expected = T if kind in ev.ACTIVITY else None
-    assert (customer.first_activity, customer.last_activity) == (expected, expected)
+def test_an_event_is_activity_only_if_its_type_is_listed(subtests: pytest.Subtests) -> None:
+    for kind in ev.FACT_TYPES:
+        with subtests.test(kind):
+            customer = state(of_type(kind))
+            expected = T if kind in ev.ACTIVITY else None
+            assert (customer.first_activity, customer.last_activity) == (expected, expected)
 
 
-@pytest.mark.parametrize("kind", sorted(set(FOLDS) - {"ask.acknowledged"}))
-def test_a_folded_type_leaves_its_mark_on_the_state(kind: str) -> None:
-    without_activity = state(of_type(kind))
-    without_activity.first_activity = without_activity.last_activity = None
-    assert without_activity != Customer(id="ana")
+def test_a_folded_type_leaves_its_mark_on_the_state(subtests: pytest.Subtests) -> None:
+    for kind in sorted(set(FOLDS) - {"ask.acknowledged"}):
+        with subtests.test(kind):
+            without_activity = state(of_type(kind))
+            without_activity.first_activity = without_activity.last_activity = None
+            assert without_activity != Customer(id="ana")
 
 
-@pytest.mark.parametrize("kind", sorted(ev.FACT_TYPES))
-def test_folding_never_changes_the_state_it_was_copied_from(kind: str) -> None:
-    before = state(*(of_type(each, T - HOUR) for each in sorted(ev.FACT_TYPES)))
-    snapshot = before.copy()
-    kept = repr(before)
+def test_folding_never_changes_the_state_it_was_copied_from(subtests: pytest.Subtests) -> None:
+    for kind in ev.FACT_TYPES:
+        with subtests.test(kind):
+            before = state(*(of_type(each, T - HOUR) for each in sorted(ev.FACT_TYPES)))
+            snapshot = before.copy()
+            kept = repr(before)
 
-    fold(snapshot, of_type(kind))
+            fold(snapshot, of_type(kind))
 
-    assert repr(before) == kept
+            assert repr(before) == kept
 
 
 # ---- last writer wins

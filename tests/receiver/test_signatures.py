@@ -129,9 +129,10 @@ def test_what_the_vendor_signed_is_authentic(vendor: str) -> None:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-@pytest.mark.parametrize("body", [BODY + b" ", BODY[:-1], BODY.replace(b"evt_1", b"evt_2"), b""])
-def test_a_changed_body_is_forged(vendor: str, body: bytes) -> None:
-    assert verdict(vendor, signed_headers(vendor), body) is SignatureVerdict.FORGED
+def test_a_changed_body_is_forged(vendor: str, subtests: pytest.Subtests) -> None:
+    for body in (BODY + b" ", BODY[:-1], BODY.replace(b"evt_1", b"evt_2"), b""):
+        with subtests.test(body.decode()):
+            assert verdict(vendor, signed_headers(vendor), body) is SignatureVerdict.FORGED
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -147,10 +148,11 @@ def test_a_request_without_the_signature_is_unsigned(vendor: str) -> None:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-@pytest.mark.parametrize("garbage", ["", "=", "sha256=", "sha1=zz", "v1,", "t=1,v1=", "ä" * 40, "%00", "t=1,t=2,v1=00"])
-def test_a_garbled_signature_is_forged_and_never_an_error(vendor: str, garbage: str) -> None:
-    headers = signed_headers(vendor) | {SCHEMES[vendor].header: garbage}
-    assert verdict(vendor, headers) is SignatureVerdict.FORGED
+def test_a_garbled_signature_is_forged_and_never_an_error(vendor: str, subtests: pytest.Subtests) -> None:
+    for garbage in ("", "=", "sha256=", "sha1=zz", "v1,", "t=1,v1=", "ä" * 40, "%00", "t=1,t=2,v1=00"):
+        with subtests.test(garbage):
+            headers = signed_headers(vendor) | {SCHEMES[vendor].header: garbage}
+            assert verdict(vendor, headers) is SignatureVerdict.FORGED
 
 
 @pytest.mark.parametrize("vendor", sorted(TIMED))

@@ -1,0 +1,165 @@
+"""Webhooks as vendors send them, each with what becomes of it: ``samples/README.md`` describes the files."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from referral_stream.contracts.adapters import (
+    BY_NAME,
+    REGISTRY,
+    delighted,
+    dittofeed,
+    formbricks,
+    helpscout,
+    hubspot,
+    intercom,
+    posthog,
+    product_events,
+    segment,
+    stripe,
+    surveymonkey,
+    survicate,
+    typeform,
+    zendesk,
+)
+from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.codec import encode_event
+from referral_stream.contracts.outcomes import Accepted, Adapted, Skipped
+from tests.contracts.building import KEY, read, refused, samples
+
+every_vendor = pytest.mark.parametrize("vendor", BY_NAME)
+
+HASHED = {email_hmac(address, KEY): f"hmac of {address}" for address in ("ana@customer.example",)}
+
+
+def outcome(adapted: Adapted) -> list[dict[str, Any]] | str:
+    """The events as a file of samples writes them, or why there are none."""
+    if isinstance(adapted, Accepted):
+        return [_written(orjson.loads(encode_event(event))) for event in adapted.events]
+    return adapted.reason if isinstance(adapted, Skipped) else f"refused: {adapted.cause}, {adapted.detail}"
+
+
+def _written(event: dict[str, Any]) -> dict[str, Any]:
+    same_for_all = {"source", "specversion", "datacontenttype", "dataschema"}
+    data = {name: HASHED.get(value, value) if type(value) is str else value for name, value in event["data"].items()}
+    return {name: value for name, value in event.items() if name not in same_for_all} | {"data": data}
+
+
+@every_vendor
+def test_a_sample_becomes_what_its_file_says(vendor: str, subtests: pytest.Subtests) -> None:
+    for sample in samples(vendor):
+        with subtests.test(sample.name):
+            adapted = sample.adapted()
+            assert outcome(adapted) == sample.expected
+            if isinstance(adapted, Accepted):
+                assert {event.source for event in adapted.events} == {vendor}
+
+
+@every_vendor
+def test_the_vendors_adapter_is_the_first_to_recognise_a_sample(vendor: str, subtests: pytest.Subtests) -> None:
+    for sample in samples(vendor):
+        if not sample.headers:
+            with subtests.test(sample.name):
+                assert next(adapter.name for adapter in REGISTRY if adapter.parts(sample.payload)) == vendor
+
+
+def test_stripes_test_mode_reaches_no_customer(subtests: pytest.Subtests) -> None:
+    for sample in samples("stripe"):
+        with subtests.test(sample.name):
+            assert outcome(read(sample.payload | {"livemode": False})) == "test_mode"
+
+
+def test_a_resource_of_stripe_outside_an_event_is_not_recognised(subtests: pytest.Subtests) -> None:
+    for sample in samples("stripe"):
+        if "object" in sample.payload["data"]:
+            with subtests.test(sample.name):
+                assert refused(read(sample.payload["data"]["object"])).cause == "unrecognised"
+
+
+def test_there_is_a_file_of_samples_for_every_vendor() -> None:
+    assert {path.stem for path in (Path(__file__).parent / "samples").glob("*.json")} == BY_NAME.keys()
+
+
+def compared(*functions: Callable[..., Any]) -> set[str]:
+    """The words that functions compare something with, in comparisons and in the patterns of ``match``."""
+    return {text for function in functions for text in _compared(function) if any(map(str.isalpha, text))}
+
+
+def _compared(function: Callable[..., Any]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+        if isinstance(node, ast.Compare):
+            sides = node.comparators
+        elif isinstance(node, ast.MatchValue):
+            sides = [node.value]
+        else:
+            continue
+        for side in sides:
+            for leaf in ast.walk(side):
+                if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str):
+                    yield leaf.value
+
+
+NAMES: dict[str, Iterable[str]] = {
+    "segment": {*segment._CALLS, *segment._TRACKED, *product_events._NAMED},
+    "posthog": {*compared(posthog.read, posthog._facts), *product_events._NAMED},
+    "stripe": {*stripe._FACTS, *compared(stripe._status_changed, stripe._subscribed, stripe._refund)},
+    "zendesk": {*compared(zendesk._facts), *zendesk._GONE, *zendesk._BUS, *zendesk._DONE, *zendesk._RATINGS},
+    "intercom": {*intercom._FACTS, *compared(intercom._mailed)},
+    "hubspot": compared(hubspot._changed, hubspot._contact_property, hubspot._ticket_property, hubspot._associated),
+    "delighted": {*compared(delighted.read, delighted._answered), *delighted._SATISFACTION},
+    "typeform": {*typeform._EVENTS, *typeform._SCALED},
+    "formbricks": formbricks._EVENTS,
+    "survicate": {*survicate._EVENTS, *survicate._LABELS},
+    "surveymonkey": surveymonkey._CALLBACKS,
+    "helpscout": {
+        *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._UNDER_WAY, *helpscout._CATEGORIES,
+    },
+    "dittofeed": compared(dittofeed._facts),
+}  # fmt: skip
+"""The names of events, and of what decides within one, that each adapter tells apart."""
+
+WITHOUT_SAMPLE = {
+    "segment": {"alias"},
+    "posthog": {"$create_alias"},
+}
+"""Any browser can say these: whether an alias from there is believed is the deployment's to decide, not a sample's."""
+
+BY_PREFIX = {"surveymonkey"}
+"""Adapters whose names are what an event's name begins with."""
+
+
+@every_vendor
+def test_every_name_that_an_adapter_tells_apart_has_a_sample(vendor: str) -> None:
+    texts = {_plain(text) for sample in samples(vendor) for text in _texts(sample.payload)}
+    if vendor in BY_PREFIX:
+        seen = {name for name in NAMES[vendor] if any(text.startswith(_plain(name)) for text in texts)}
+    else:
+        seen = {name for name in NAMES[vendor] if _plain(name) in texts}
+    assert len(set(NAMES[vendor])) > 1
+    assert set(NAMES[vendor]) - seen == WITHOUT_SAMPLE.get(vendor, set())
+
+
+def _plain(name: str) -> str:
+    """A name without the difference between the styles in which products write it, and without vendors' prefixes."""
+    return name.removeprefix("zen:event-type:").removeprefix("object.").casefold().replace("_", " ")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every name and text in a payload, and the parts of names like ``contact.merge``."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield from (value, *value.split("."))
