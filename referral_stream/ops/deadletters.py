@@ -34,6 +34,7 @@ from referral_stream.contracts.codec import (
 )
 from referral_stream.contracts.deadletters import (
     ATTEMPT_HEADER,
+    MAX_LETTER_BYTES,
     PAYLOAD_OMITTED_HEADER,
     Failure,
     Replayed,
@@ -53,7 +54,6 @@ from referral_stream.core.ids import derived_id
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 from referral_stream.runtime.topics_admin import TopicsProblem
-from referral_stream.stream.apps import MAX_LETTER_BYTES
 from referral_stream.stream.decide import events_header
 from referral_stream.stream.ingest import event_outputs
 from referral_stream.stream.known_aliases import read_aliases

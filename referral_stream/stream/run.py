@@ -15,11 +15,11 @@ from faust_batches import TransportError, run_worker
 from faust_batches.uvloop_patch import survive_closed_transports
 from mode import Service
 
-from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.deployment import ROLES, Deployment
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.logs import configure_logging
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
-from referral_stream.stream.apps import ROLES, Role, decide_role, ingest_role, ledger_role
+from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.status import StatusPage
 
 logger = logging.getLogger(__name__)
