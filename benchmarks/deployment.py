@@ -30,7 +30,7 @@ from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import SOURCES, TABLES, Topics
 from referral_stream.runtime.clock import Clock
-from referral_stream.stream.apps import ROLES
+from referral_stream.runtime.deployment import ROLES
 from referral_stream.stream.ingest import Ingest
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+
+import pytest
 
 _LOADED_BY_CORE = """
 import importlib, json, pkgutil, sys
@@ -70,6 +73,30 @@ print(json.dumps(seen))
 """
 
 
+# Imports these modules, packages with all that is in them, runs a verb, and prints the libraries that are loaded then.
+_LOADED_BY = """
+import importlib, json, pkgutil, sys
+from contextlib import nullcontext
+from unittest.mock import patch
+
+modules, verb, replaced = json.loads(sys.argv[1])
+for name in modules:
+    module = importlib.import_module(name)
+    for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"{name}."):
+        importlib.import_module(found.name)
+if verb:
+    from referral_stream.cli import main
+    try:
+        with patch(replaced, return_value=0) if replaced else nullcontext():
+            main(verb)
+    except SystemExit as end:
+        assert end.code == 0, end.code
+print()
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+FAUST = {"faust", "faust_batches", "mode"}
+
+
 def test_the_core_loads_no_stream_no_store_and_no_event_loop() -> None:
     loaded = set(_run(_LOADED_BY_CORE))
     assert "referral_stream" in loaded
@@ -80,8 +107,45 @@ def test_importing_any_module_reads_no_environment_and_starts_nothing() -> None:
     assert _run(_WATCHED_IMPORTS) == []
 
 
-def _run(program: str) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+def test_the_webhook_receiver_loads_neither_faust_nor_a_store() -> None:
+    """All of its modules, and all that its verb imports up to the point where it would serve."""
+    pytest.importorskip("aiohttp")
+    loaded = _loaded(["referral_stream.receiver"], ["ingest-http"], "referral_stream.receiver.serve.serve")
+    assert {"aiohttp", "aiokafka", "referral_stream"} <= loaded
+    assert loaded.isdisjoint(FAUST | {"confluent_kafka", "redis", "rocksdict"})
+
+
+def test_what_every_process_shares_loads_no_faust() -> None:
+    loaded = _loaded(["referral_stream.runtime"])
+    assert "aiokafka" in loaded
+    assert loaded.isdisjoint(FAUST)
+
+
+@pytest.mark.parametrize(
+    ("modules", "verb"),
+    [
+        (["referral_stream.ops.rights"], ["topics", "acls", "decide", "--user", "decide"]),
+        (["referral_stream.ops.doctor", "referral_stream.runtime.topics_admin"], ["doctor", "--help"]),
+    ],
+    ids=["rights", "doctor"],
+)
+def test_the_verbs_that_look_after_a_deployment_load_no_faust(modules: list[str], verb: list[str]) -> None:
+    assert _loaded(modules, verb).isdisjoint(FAUST)
+
+
+def _loaded(modules: list[str], verb: list[str] | None = None, replaced: str = "") -> set[str]:
+    """The libraries loaded by these modules and by a verb, in which one function is replaced by one that returns 0."""
+    return set(_run(_LOADED_BY, json.dumps([modules, verb, replaced])))
+
+
+def _run(program: str, *arguments: str) -> list[str]:
+    settings = {
+        "REFERRAL_STREAM_KAFKA_BROKERS": "localhost:9092",
+        "REFERRAL_STREAM_EMAIL_KEY": "a key for the tests",
+        "REFERRAL_STREAM_HTTP_EVENTS_TOKEN": "a-token-of-the-tests-with-some-length",
+    }
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | settings)
     assert done.returncode == 0, done.stderr
-    findings: list[str] = json.loads(done.stdout)
+    findings: list[str] = json.loads(done.stdout.splitlines()[-1])
     return findings

@@ -19,6 +19,8 @@ REPLAYED_HEADER = "replayed"
 """On a record without a value on ``dead-letters``: the id of the letter that was replayed; ``attempt`` says which."""
 PAYLOAD_OMITTED_HEADER = "payload-omitted"
 """On a letter whose payload no broker would take: its size in bytes."""
+MAX_LETTER_BYTES = 1_500_000
+"""What a producer could write under the broker's default limit fits, untouched and with our headers."""
 
 _OURS = (
     "error",

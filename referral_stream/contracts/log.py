@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -20,13 +19,6 @@ from referral_stream.contracts.validation import json_problem
 from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
 
 _FIELDS = frozenset({"topic", "timestamp", "value", "key", "headers", "partition", "offset"})
-
-
-def read_log(lines: Iterable[bytes], file: str) -> Iterator[RawRecord]:
-    """The records of a log, blank lines left out. Raises UnreadableLog (``file``, line) at the first bad one."""
-    for number, line in enumerate(lines, 1):
-        if line and not line.isspace():
-            yield parse_line(line, file=file, number=number)
 
 
 def parse_line(line: bytes, *, file: str, number: int) -> RawRecord:

@@ -182,7 +182,9 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     responses: dict[str, Survey] = msgspec.field(default_factory=_nothing)
     csats: dict[str, Survey] = msgspec.field(default_factory=_nothing)
     testimonial: bool = False
+    testimonial_at: int | None = None
     feedback: bool = False
+    feedback_at: int | None = None
     reviews: dict[str, Stamp] = msgspec.field(default_factory=_nothing)
     interactions: int = 0
     advocacy: tuple[tuple[int, str], ...] = ()
@@ -207,9 +209,6 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     approvals: dict[str, Flag] = msgspec.field(default_factory=_nothing)
     referrals: dict[str, Referral] = msgspec.field(default_factory=_nothing)
     wake_at: int | None = None
-    # since version 1 of the state: appended, so that older states still read
-    testimonial_at: int | None = None
-    feedback_at: int | None = None
 
     def copy(self) -> Customer:
         """A state of its own that may be advanced without touching this one."""

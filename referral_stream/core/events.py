@@ -613,8 +613,3 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     traceparent: str | None = None
     historical: bool = False
     flags: tuple[str, ...] = ()
-
-    @property
-    def stamp(self) -> tuple[int, str, str]:
-        """What last-writer-wins compares."""
-        return (self.time, self.source, self.id)

@@ -24,7 +24,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import Zone, zone
 from referral_stream.explain.prospects import Prospect, outlook
-from referral_stream.replay.reading import Counts, Progress, open_log
+from referral_stream.replay.reading import Counts, Progress, RecordedLog, open_log
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.recording_ledger import RecordedLedger, RecordingLedger
 from referral_stream.replay.virtual_run import FactReplay, Happened
@@ -86,7 +86,7 @@ def explain(
     story = _Story(customer, policy)
     counts = Counts()
     with open_log(log, boundary, counts, _left_out, skip_bad=skip_bad, progress=progress) as opened:
-        if opened.exact:
+        if isinstance(opened, RecordedLog):
             ledger = RecordedLedger(policy)
 
             def witness(known: Customer, event: Event, now: int) -> None:
@@ -94,7 +94,7 @@ def explain(
                 story.came_in(known, event, now)
 
             exact = ExactReplay(policy, witness=witness)
-            for items in exact.run(opened.arrivals, at):
+            for items in exact.run(opened.records, at):
                 for item in items:
                     ledger.asked(item.effect)
                 story.followed(items)

@@ -39,11 +39,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from referral_stream.core.caps import (
-    LedgerAnswer,
     LedgerOperation,
     Result,
     Switch,
-    arbitrated,
     denied_account,
     denied_overasking,
     denied_paused,
@@ -105,8 +103,8 @@ class Server:
 class RedisLedger:
     """The ledger of one deployment. Every call is bounded by ``timeout_seconds``; safe to use from many tasks.
 
-    ``client`` must decode responses. Answers to requests fail closed (``reservation.unavailable``); everything else
-    raises :class:`LedgerUnavailable`, for a confirmation or a pause must not be lost: repeat it until it is through.
+    ``client`` must decode responses. Without an answer of Redis everything raises :class:`LedgerUnavailable`: a request
+    is then answered ``reservation.unavailable``, and a confirmation or a pause repeated until it is through.
     """
 
     def __init__(
@@ -157,30 +155,8 @@ class RedisLedger:
     ) -> None:
         await self.aclose()
 
-    async def answer_batch(self, requests: Sequence[ReservationRequested]) -> list[LedgerAnswer]:
-        """One answer for each request, in the order given, which is the order of judgement. Never raises for Redis."""
-        try:
-            return cast("list[LedgerAnswer]", await self.apply(requests))
-        except LedgerUnavailable as cause:
-            _log.warning(
-                "ledger_unavailable",
-                extra={"requests": len(requests), "cause": type(cause.__cause__ or cause).__name__},
-            )
-            return [ReservationUnavailable(command_id=each.command_id) for each in requests]
-
-    async def answer_round(
-        self, requests: Sequence[ReservationRequested]
-    ) -> list[tuple[ReservationRequested, LedgerAnswer]]:
-        """Answer the requests of one instant, best contact first; the result is in that order."""
-        ordered = arbitrated(requests)
-        return list(zip(ordered, await self.answer_batch(ordered), strict=True))
-
-    async def request(self, request: ReservationRequested) -> LedgerAnswer:
-        """Reserve an ask, or say why not."""
-        return (await self.answer_batch([request]))[0]
-
     async def apply(self, operations: Sequence[LedgerOperation]) -> list[Result]:
-        """Apply records of ``ledger-requests`` in this order; one result each, as :meth:`Caps.apply` gives it.
+        """Apply records of ``ledger-requests`` in this order; one result each, as :meth:`MemoryLedger.apply` gives it.
 
         Up to OPERATIONS_PER_CALL take one round trip and are atomic together. Raises LedgerUnavailable; then a longer
         list may have been applied in part, from its start.
@@ -191,28 +167,6 @@ class RedisLedger:
             replies = await self._call("", [_encoded(each) for each in part])
             results.extend(map(self._result, part, replies))
         return results
-
-    async def confirm(self, confirmed: ReservationConfirmed) -> None:
-        """The ask was sent: it counts for good."""
-        await self.apply([confirmed])
-
-    async def release(self, released: ReservationReleased) -> None:
-        """The ask was not and will not be sent: it never counted."""
-        await self.apply([released])
-
-    async def opened(self, opened: OpportunityOpened) -> ControlPaused | None:
-        """Count an opening; the pause, if it was too many of its hour."""
-        return cast("ControlPaused | None", (await self.apply([opened]))[0])
-
-    async def pause(self, scope: Scope, name: str | None, now: int) -> bool:
-        """Throw a switch at ``now``; whether that changed it."""
-        reply = await self._call("", [("pause", scope, name or "", now)])
-        return bool(reply[0][0] == "changed")
-
-    async def resume(self, scope: Scope, name: str | None, now: int) -> tuple[str, ...]:
-        """Throw a switch back; the customers that were refused for it, sorted."""
-        reply = await self._call("", [("resume", scope, name or "", now)])
-        return _resumed(reply[0])
 
     async def stopped(self, requests: Sequence[ReservationRequested]) -> list[bool]:
         """Which of the requests a switch would stop now."""
@@ -237,10 +191,6 @@ class RedisLedger:
             now=int(seconds) * 1000 + int(micros) // 1000,
             durable=bool(int(about["aof_enabled"])),
         )
-
-    async def invalidate(self) -> None:
-        """Declare what Redis holds void: from now on every answer is ``unavailable`` until the ledger is rebuilt."""
-        await self._execute("DEL", self._ready_key)
 
     async def rebuild(self, records: AsyncIterable[LedgerOperation]) -> bool:
         """Build the ledger from the history of ``ledger-requests``, oldest record first, and make it live at once.
@@ -299,7 +249,7 @@ class RedisLedger:
             raise LedgerUnavailable(f"Redis failed: {type(error).__name__}") from error
 
     async def _sweep(self, generations: Sequence[str]) -> None:
-        """Remove the keys of dead generations. What this leaves behind, for want of Redis, its TTL removes."""
+        """Remove the keys of dead generations. What stays because Redis fails is removed by its TTL."""
         dead = tuple(f"{self._root}{each}:" for each in generations)
         if not dead:
             return

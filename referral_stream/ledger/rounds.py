@@ -1,16 +1,17 @@
 """The pure part of the ledger agent: what to ask the ledger, in which order, and what to append for its results.
 
-The agent's way with the records of one partition of ``ledger-requests``, at ``now``::
+The agent takes the records of one partition of ``ledger-requests``, at ``now``, like this::
 
-    for turn in turns(records, rounds, now):                # and turns((), rounds, now) when rounds.next_at comes
+    for batch in batches(records, rounds, now):
         try:
-            outcome = answered(turn, await ledger.apply(turn.operations), now)
+            outcome = answered(batch, await ledger.apply(batch.operations), now)
         except LedgerUnavailable:
-            outcome = unanswered(turn, now)                 # and outcome.unapplied must be applied before anything else
+            outcome = unanswered(batch, now)                # and outcome.unapplied must be applied before anything else
         append outcome.events to customer-events, and wait for it
         stopped = await ledger.stopped(outcome.refused)     # a switch thrown back in between: see Answered.refused
 
-A turn's events are appended before the next turn is applied.
+A batch's events are appended before the next batch is applied. Requests may stay in ``rounds`` for their rivals: they
+come out of a later call, without records if there are none.
 """
 
 from __future__ import annotations
@@ -48,17 +49,14 @@ class Rounds:
 
     A request without an account has no rival here and does not wait. Rounds close in the order in which they began, and
     a look at what may close costs nothing for the thousands that wait at the start of a slot.
+
+    ``wait``: how long a round lasts (ms); 0 where the rivals are in one batch anyway.
     """
 
     def __init__(self, wait: int = ROUND_MILLISECONDS) -> None:
         self._wait = wait
         self._open: dict[tuple[str, int], _Round] = {}
         self._dues: defaultdict[str, list[int]] = defaultdict(list)
-
-    @property
-    def next_at(self) -> int | None:
-        """When the next round closes; None when nobody waits."""
-        return next((each.closes_at for each in self._open.values()), None)
 
     def add(self, request: ReservationRequested, now: int) -> list[ReservationRequested]:
         """Let a request wait; what may be answered at once is returned."""

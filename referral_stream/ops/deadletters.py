@@ -23,10 +23,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faust_batches import Output, partition_of
 
+from referral_stream.contracts.applying import FAULT, events_header, read_event
 from referral_stream.contracts.codec import (
     SOURCE,
-    arrival,
-    decode_event,
     decode_request,
     encode_event,
     event_headers,
@@ -34,6 +33,7 @@ from referral_stream.contracts.codec import (
 )
 from referral_stream.contracts.deadletters import (
     ATTEMPT_HEADER,
+    MAX_LETTER_BYTES,
     PAYLOAD_OMITTED_HEADER,
     Failure,
     Replayed,
@@ -53,13 +53,8 @@ from referral_stream.core.ids import derived_id
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 from referral_stream.runtime.topics_admin import TopicsProblem
-from referral_stream.stream.apps import MAX_LETTER_BYTES
-from referral_stream.stream.decide import events_header
 from referral_stream.stream.ingest import event_outputs
 from referral_stream.stream.known_aliases import read_aliases
-
-FAULT: Final = "fault"
-"""The cause of letters that are not the record's doing, but ours."""
 
 AT_ONCE: Final = 500
 """Letters that are appended, and marked, together."""
@@ -287,10 +282,7 @@ class _Replay:
 
     def _event_again(self, letter: ListedLetter, source: RawRecord, again: Headers) -> list[Output]:
         """Raises Undecodable."""
-        event = decode_event(source.value or b"")
-        arrival(source)
-        if event_key(event) != source.key:
-            raise Undecodable("invalid", "subject: is not the key of its record")
+        _, event = read_event(source)
         if letter.is_fault:
             self.faults[event.subject].append((letter, event))
         self.outcome.letters["appended"] += 1

@@ -18,10 +18,9 @@ from referral_stream.contracts.topics import Topics
 from referral_stream.core.instants import SECOND
 from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable, RedisLedger
 from referral_stream.runtime.clock import Clock
-from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.deployment import ROLES, Deployment
+from referral_stream.runtime.topic_log import partitions_of
 from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
-from referral_stream.stream.apps import ROLES
-from referral_stream.stream.history import partitions_of
 
 CLOCK_TOLERANCE_MS: Final = 2 * SECOND
 """A difference that decides nothing: windows are hours, and a reservation is valid for 30 s."""

@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from referral_stream.contracts.applying import NotApplied
 from referral_stream.contracts.codec import encode_effect
-from referral_stream.contracts.deadletters import dead_letter
+from referral_stream.contracts.deadletters import DeadLetter, dead_letter
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked
 from referral_stream.core.policy import Policy
-from referral_stream.replay.reading import Counts, Progress, open_log
+from referral_stream.replay.reading import Counts, Progress, RecordedLog, open_log
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.sorting import MEMORY_BYTES, Key, Row, in_order
 from referral_stream.replay.virtual_run import FactReplay, Happened
@@ -32,7 +33,7 @@ OUTPUTS = ("decisions", "asks", "dead-letters")
 
 @dataclass
 class Summary(Counts):
-    """What a replay read and wrote, for the terminal."""
+    """What a replay read and wrote, for the terminal. ``still_quarantined``: ends of holds that came to nothing."""
 
     customers: int = 0
     exact: bool = False
@@ -40,6 +41,7 @@ class Summary(Counts):
     asks: Counter[str] = field(default_factory=Counter)
     reasons_asked: int = 0
     cancelled: int = 0
+    still_quarantined: int = 0
 
 
 def replay_file(
@@ -69,7 +71,16 @@ def replay_file(
         files = {name: stack.enter_context((output / f"{name}.jsonl").open("wb")) for name in OUTPUTS}
 
         def refuse(record: RawRecord, error: str, now: int) -> None:
-            files["dead-letters"].write(_dead_letter_line(record, error, now))
+            letter = dead_letter(record, error=error, stage="ingest", occurred_at=now)
+            files["dead-letters"].write(_letter_line(record, letter))
+
+        def not_applied(record: RawRecord, refused: NotApplied) -> None:
+            letter = refused.dead_letter(record)
+            if letter is None:
+                summary.still_quarantined += 1
+                return
+            summary.refused[refused.cause] += 1
+            files["dead-letters"].write(_letter_line(record, letter))
 
         opened = stack.enter_context(
             open_log(
@@ -84,14 +95,14 @@ def replay_file(
                 snapshot=snapshot,
             )
         )
-        if opened.exact:
+        if isinstance(opened, RecordedLog):
             summary.exact = True
             known = {name: stored.customer for name, stored in (snapshot or {}).items()}
-            exact = ExactReplay(policy, customers=known)
+            exact = ExactReplay(policy, refused=not_applied, customers=known)
             # The log's order is that of its partitions, one after the other or any mixture of them.
-            happened = (item for items in exact.run(opened.arrivals, until) for item in items)
+            happened = (item for items in exact.run(opened.records, until) for item in items)
             _write(in_order(_rows(happened, summary), memory_bytes), files)
-            summary.customers = len(exact.customers)
+            summary.events, summary.customers = exact.events, len(exact.customers)
         else:
             facts = FactReplay(policy)
             for items in facts.run(opened.arrivals, until):
@@ -129,8 +140,7 @@ def _write(rows: Iterable[Row], files: Mapping[str, BinaryIO]) -> None:
         files[row.label].write(row.content)
 
 
-def _dead_letter_line(record: RawRecord, error: str, now: int) -> bytes:
-    letter = dead_letter(record, error=error, stage="ingest", occurred_at=now)
+def _letter_line(record: RawRecord, letter: DeadLetter) -> bytes:
     kept = RawRecord(
         topic="dead-letters", partition=record.partition, offset=record.offset, timestamp=record.timestamp,
         key=letter.key, value=letter.value, headers=letter.headers,

@@ -1,7 +1,7 @@
-"""Reading a recorded log as arrivals, the same for everything that replays one.
+"""Reading a recorded log, the same for everything that replays one.
 
-What a log holds decides how it is read: the topic ``customer-events`` at its own arrival stamps, any other topics
-through the adapters, under a clock that is the highest record timestamp so far.
+What a log holds decides how it is read: the topic ``customer-events`` as records, each with its own arrival stamp, any
+other topics as arrivals, through the adapters, under a clock that is the highest record timestamp so far.
 """
 
 from __future__ import annotations
@@ -59,11 +59,19 @@ class Counts:
     bad_lines: int = 0
 
 
-class OpenLog(NamedTuple):
-    """A log being read. ``exact``: wake-ups and ledger answers are among the arrivals, for an exact replay."""
+class FactLog(NamedTuple):
+    """A log of facts being read: for a fact replay."""
 
-    exact: bool
     arrivals: Iterator[Arrival]
+
+
+class RecordedLog(NamedTuple):
+    """A log of ``customer-events`` being read, wake-ups and ledger answers included: for an exact replay."""
+
+    records: Iterator[RawRecord]
+
+
+OpenLog: TypeAlias = FactLog | RecordedLog
 
 
 @contextmanager
@@ -79,7 +87,7 @@ def open_log(
     memory_bytes: int = MEMORY_BYTES,
     snapshot: Mapping[str, Stored] | None = None,
 ) -> Iterator[OpenLog]:
-    """The arrivals of a log, read as they are asked for; ``counts`` grows with them.
+    """A log, read as it is asked for; ``counts`` grows with it, of a recorded log by records and bad lines alone.
 
     ``snapshot``: the states that a ``customer-events`` log without its beginning builds on; what they have seen is left
     out. ``facts_only``: of a ``customer-events`` log the facts alone, in the order of their arrival. Opening and
@@ -94,15 +102,15 @@ def open_log(
         if snapshot is not None and not reader.ours:
             raise UnreadableLog(str(log), 1, f"a snapshot goes with a log of {CUSTOMER_EVENTS} alone")
         if not reader.ours:
-            yield OpenLog(exact=False, arrivals=reader.adapted(everything))
+            yield FactLog(reader.adapted(everything))
         elif facts_only:
-            yield OpenLog(exact=False, arrivals=reader.recorded_facts(everything, memory_bytes))
+            yield FactLog(reader.recorded_facts(everything, memory_bytes))
         else:
-            yield OpenLog(exact=True, arrivals=reader.recorded(everything))
+            yield RecordedLog(record for record in everything if not reader.seen(record))
 
 
 class _Reader:
-    """Records of one log as arrivals; counts and refuses what it leaves out."""
+    """Records of one log, or arrivals; counts and refuses what it leaves out."""
 
     def __init__(
         self,
@@ -176,15 +184,7 @@ class _Reader:
                     self.counts.refused[cause] += 1
                     self.refuse(record, f"{cause}: {detail}", now)
 
-    def recorded(self, records: Iterable[RawRecord]) -> Iterator[Arrival]:
-        """Records of ``customer-events`` at their own arrival stamps."""
-        for record in records:
-            if self._seen(record):
-                continue
-            if (decoded := self._decoded(record)) is not None:
-                yield decoded
-
-    def _seen(self, record: RawRecord) -> bool:
+    def seen(self, record: RawRecord) -> bool:
         """Whether the snapshot's state of this customer has this record in it."""
         known = self.snapshot.get((record.key or b"").decode("utf-8", "replace")) if self.snapshot else None
         return known is not None and record.offset < known.mark

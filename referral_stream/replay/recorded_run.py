@@ -1,42 +1,71 @@
 """Exact replay: ``customer-events`` as it was recorded, wake-ups and ledger answers included; nothing is made up.
 
-Each record is one step at its own arrival stamp, as in the live decide agent, so the decisions are the live ones, byte
-for byte.
+Each record is applied as the live decide agent applies it, at its own arrival stamp, so decisions and refusals are the
+live ones, byte for byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
 
+from referral_stream.contracts.applying import NotApplied, apply
+from referral_stream.contracts.codec import arrival
+from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
 from referral_stream.core.policy import Policy
-from referral_stream.core.step import step
-from referral_stream.replay.virtual_run import Arrival, Happened, Witness
+from referral_stream.replay.virtual_run import Happened, Witness
+
+Refused: TypeAlias = Callable[[RawRecord, NotApplied], None]
+"""Is given each record that was not applied, and why."""
 
 
 class ExactReplay:
-    """All customers of one ``customer-events`` log; ``now`` is the latest arrival.
+    """All customers of one ``customer-events`` log; ``now`` is the latest arrival, ``events`` how many were applied.
 
-    ``customers``: the states that a log without its beginning builds on.
+    ``customers``: the states that a log without its beginning builds on. ``witness`` sees the events that are applied.
     """
 
     def __init__(
-        self, policy: Policy, *, witness: Witness | None = None, customers: Mapping[str, Customer] | None = None
+        self,
+        policy: Policy,
+        *,
+        witness: Witness | None = None,
+        refused: Refused | None = None,
+        customers: Mapping[str, Customer] | None = None,
     ) -> None:
         self.policy = policy
         self.customers: dict[str, Customer] = dict(customers or {})
-        self.now = 0
-        self._witness = witness
+        self.now = self.events = 0
+        self._witness, self._refused = witness, refused
 
-    def run(self, arrivals: Iterable[Arrival], until: int | None = None) -> Iterator[list[Happened]]:
+    def run(self, records: Iterable[RawRecord], until: int | None = None) -> Iterator[list[Happened]]:
         """The effects of each record, in the log's order; records that arrived after ``until`` are left out."""
-        for now, event in arrivals:
+        for record in records:
+            now = _arrived(record)
             if until is not None and now > until:
                 continue
-            self.now = max(self.now, now)
-            known = self.customers.get(event.subject) or Customer(id=event.subject)
-            if self._witness is not None:
-                self._witness(known, event, now)
-            customer, effects, _ = step(self.policy, known, [event], now)
-            self.customers[event.subject] = customer
+            name = (record.key or b"").decode("utf-8", "replace")
+            known = self.customers.get(name) or Customer(id=name)
+            customer, effects, event, refused = apply(self.policy, known, record)
+            if refused is not None:
+                if self._refused is not None:
+                    self._refused(record, refused)
+            elif event is not None:
+                self.events += 1
+                if self._witness is not None:
+                    self._witness(known, event, now)
+            if event is not None:
+                self.now = max(self.now, now)
+            if customer is not known:
+                self.customers[name] = customer
             yield [Happened(customer.now, effect) for effect in effects]
+
+
+def _arrived(record: RawRecord) -> int:
+    """The arrival stamp; the record's own time where it has none that is sound."""
+    try:
+        return arrival(record)
+    except Undecodable:
+        return record.timestamp

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.mapping import language
@@ -13,6 +13,9 @@ from referral_stream.core.policy import Policy
 from referral_stream.ledger.client import RedisLedger
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.settings import PREFIX, Settings, SettingsProblem
+
+ROLES: Final = ("ingest", "decide", "ledger")
+"""The workers' roles: each is a consumer group, and runs alone or beside the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,12 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
-from referral_stream.ledger import LedgerError
 from referral_stream.runtime.log_throttle import REPEAT_SECONDS
 
 _OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _MOST_REMEMBERED: Final = 1_000
 TEXT_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
-_SEEN_NO_RECORD: Final = (OSError, KafkaError, LedgerError)
+_SEEN_NO_RECORD: Final = (OSError, KafkaError)
 """Exceptions of every process whose words quote no record; a process adds those of its own libraries."""
 
 

@@ -1,22 +1,25 @@
-"""Reading a topic of ours from its start, outside of any group: to the end that it has now, and on from there."""
+"""Reading one of our topics from its start, outside any group: to its present end, and on from there."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import heapq
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from referral_stream.contracts.records import RawRecord
-from referral_stream.stream.history import partitions_of
 
 STALL_SECONDS: Final = 30.0
-"""A read that brings nothing for so long, with records still to come, has failed."""
+"""A read that brings nothing for this long, with records still to come, has failed."""
 _WAIT_MS: Final = 500
 _MOST_RECORDS: Final = 2_000
+
+_Value = TypeVar("_Value")
 
 
 class UnreadableTopic(ConnectionError):
@@ -64,28 +67,68 @@ class TopicReader:
 
     async def present(self) -> AsyncIterator[list[RawRecord]]:
         """Everything from where we are to the ends that the partitions have at the call, each partition in order."""
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                ends = await self._consumer.end_offsets(self._partitions)
-            behind = await self._behind(ends)
-            while behind:
-                async with asyncio.timeout(STALL_SECONDS):
-                    while not (records := await self.more(behind)) and behind:
-                        behind = await self._behind(ends)
-                if records:
-                    yield records
-                behind = await self._behind(ends)
-        except (KafkaError, TimeoutError) as error:
-            raise self._unreadable(error) from error
+        ends = await self._ends()
+        while records := await self._next(ends, self._partitions):
+            yield records
+
+    async def present_by_instant(self, read: Callable[[RawRecord], tuple[int, _Value] | None]) -> AsyncIterator[_Value]:
+        """As :meth:`present`, merged over the partitions by instant, then by partition.
+
+        ``read`` gives a record's instant and what to yield for it; None leaves the record out.
+        """
+        ends = await self._ends()
+        waiting: dict[TopicPartition, deque[tuple[int, _Value]]] = {tp: deque() for tp in self._partitions}
+        first: list[tuple[int, TopicPartition]] = []
+        empty = set(self._partitions)
+        while True:
+            # The earliest is known once every partition has shown its next record, or has no more.
+            while empty and (records := await self._next(ends, empty)):
+                for record in records:
+                    if (found := read(record)) is not None:
+                        waiting[TopicPartition(record.topic, record.partition)].append(found)
+                for tp in [tp for tp in empty if waiting[tp]]:
+                    heapq.heappush(first, (waiting[tp][0][0], tp))
+                    empty.remove(tp)
+            empty.clear()
+            if not first:
+                return
+            _, tp = heapq.heappop(first)
+            yield waiting[tp].popleft()[1]
+            if waiting[tp]:
+                heapq.heappush(first, (waiting[tp][0][0], tp))
+            else:
+                empty.add(tp)
 
     def _unreadable(self, error: Exception) -> UnreadableTopic:
         return UnreadableTopic(f"{self._topic} can not be read: {str(error) or type(error).__name__}")
 
-    async def _behind(self, ends: dict[TopicPartition, int]) -> list[TopicPartition]:
-        return [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]
+    async def _ends(self) -> dict[TopicPartition, int]:
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                ends: dict[TopicPartition, int] = await self._consumer.end_offsets(self._partitions)
+        except (KafkaError, TimeoutError) as error:
+            raise self._unreadable(error) from error
+        return ends
+
+    async def _next(self, ends: dict[TopicPartition, int], partitions: Collection[TopicPartition]) -> list[RawRecord]:
+        """What comes next on these partitions; nothing once all of them are read up to ``ends``."""
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                while behind := [tp for tp in partitions if await self._consumer.position(tp) < ends[tp]]:
+                    if records := await self.more(behind):
+                        return records
+        except (KafkaError, TimeoutError) as error:
+            raise self._unreadable(error) from error
+        return []
 
     async def more(self, partitions: list[TopicPartition] | None = None) -> list[RawRecord]:
         """What comes next, waiting a moment for it; nothing if nothing comes. Raises KafkaError."""
         wanted = self._partitions if partitions is None else partitions
         found = await self._consumer.getmany(*wanted, timeout_ms=_WAIT_MS, max_records=_MOST_RECORDS)
         return [RawRecord.of(record) for records in found.values() for record in records]
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    """The topic's partitions; none if there is no such topic. A broker that creates topics by itself does so."""
+    await consumer._client._wait_on_metadata(topic)  # noqa: SLF001 (partitions_for_topic answers from what is known already)
+    return set(consumer.partitions_for_topic(topic) or ())

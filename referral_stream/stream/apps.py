@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from faust_batches import BatchApp, Changes, Output, create_app
 
-from referral_stream.contracts.deadletters import PAYLOAD_OMITTED_HEADER
+from referral_stream.contracts.deadletters import MAX_LETTER_BYTES, PAYLOAD_OMITTED_HEADER
 from referral_stream.contracts.inbound.aliases import Aliases
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import newer_customer, newer_wakeup
@@ -18,22 +18,16 @@ from referral_stream.contracts.topics import Topics
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.stream.decide import Decide
-from referral_stream.stream.history import ledger_history
 from referral_stream.stream.ingest import Ingest, dead_letter_output
 from referral_stream.stream.known_aliases import KnownAliases
-from referral_stream.stream.ledger_agent import LedgerAgent
+from referral_stream.stream.ledger_agent import LedgerAgent, ledger_history
 from referral_stream.stream.wakeups import Wakeups, wakeup_outputs
 from referral_stream.stream.worker_config import worker_config
 
 logger = logging.getLogger(__name__)
 
-ROLES: Final = ("ingest", "decide", "ledger")
-
 TICK_SECONDS: Final = 0.1
 """How often the timer looks: half of it is the mean delay that it adds to a wake-up."""
-
-MAX_LETTER_BYTES: Final = 1_500_000
-"""What a producer could write under the broker's default limit fits, untouched and with our headers."""
 
 RIVALS_SECONDS: Final = 0.1
 """How long the ledger waits for requests of the same account and instant."""

@@ -7,6 +7,7 @@ It is the first half of the order of effects (steps 1 to 3 of the decide agent; 
 3. Step every record in order at its own arrival stamp. If our code fails on a valid event, the event becomes a dead
    letter, the customer is quarantined, live commands are cancelled, and the batch goes on.
 
+What one record does to one state is ``contracts.applying``: an exact replay does the same.
 Everything is computed from the records and the tables alone, so a batch that is computed again gives the same bytes.
 """
 
@@ -14,13 +15,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from faust_batches import BatchResult, NeedsOperator, Output, Read, Record
 
-from referral_stream.contracts.codec import arrival, decode_event, effect_key, encode_effect
-from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.records import Headers, RawRecord
+from referral_stream.contracts.applying import Applied, NotApplied, apply
+from referral_stream.contracts.codec import effect_key, encode_effect
+from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import (
     OtherVersion,
     Stored,
@@ -43,10 +44,7 @@ from referral_stream.core.effects import (
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.events import DeadletterReplayed, Event
-from referral_stream.core.ids import hash64
 from referral_stream.core.policy import Policy
-from referral_stream.core.step import Advanced, step
 from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.state_cache import DecodedStates
 
@@ -106,7 +104,7 @@ class Decide:
             stored = Stored(record.offset + 1, self._apply(stored.customer, record, outputs))
             if record.offset < last_of[key]:
                 states[key] = stored
-            else:  # not at the end of the batch: what a step has just made is at hand, and half as dear to read
+            else:  # not at the end of the batch: while the processor still has it cached, encoding costs half
                 customers[key] = self._written(key, stored)
                 due = stored.customer.wake_at
                 if due != woken_before[key]:
@@ -139,73 +137,31 @@ class Decide:
 
     def _apply(self, customer: Customer, record: Record, outputs: list[Output]) -> Customer:
         """One record; its outputs are appended. Always returns a state, so that the mark moves past any record."""
-        try:
-            now, event = _read(record)
-        except Undecodable as error:
-            self.counts[f"refused_{error.cause}"] += 1
-            raw = RawRecord.of(record)
-            outputs.append(dead_letter_output(self.topics, raw, str(error), "decide", max(raw.timestamp, customer.now)))
-            return customer
-        if event.type == DeadletterReplayed.type and not _went_through(RawRecord.of(record), customer):
-            self.counts["still_quarantined"] += 1
-            logger.error("hold_stays", extra={"partition": record.partition, "offset": record.offset})
-            return customer
-        try:
-            advanced = step(self.policy, customer, [event], now)
-        except Exception as error:  # a fault of ours: it must neither let an ask slip out nor stop the partition
-            logger.exception(
-                "step_failed", extra={"type": event.type, "partition": record.partition, "offset": record.offset}
-            )
-            return self._quarantine(customer, now, RawRecord.of(record), error, outputs)
-        if advanced.effects:
-            self._publish(advanced, outputs)
-        return advanced.customer
+        applied = apply(self.policy, customer, record)
+        if applied.refused is not None:
+            self._refuse(applied, applied.refused, record, outputs)
+        if applied.effects:
+            self._publish(applied, outputs)
+        return applied.customer
 
-    def _quarantine(
-        self, customer: Customer, now: int, raw: RawRecord, error: Exception, outputs: list[Output]
-    ) -> Customer:
-        self.counts["refused_fault"] += 1
-        now = max(now, customer.now)
-        outputs.append(dead_letter_output(self.topics, raw, f"fault: {type(error).__name__}", "decide", now))
-        held = customer.copy()
-        held.quarantined, held.now = True, now
-        try:
-            advanced = step(self.policy, held, [], now)
-        except Exception:  # the state itself is what our code fails on: hold it, ask nothing
-            logger.exception("quarantine_failed", extra={"partition": raw.partition, "offset": raw.offset})
-            return held
-        self._publish(advanced, outputs)
-        return advanced.customer
+    def _refuse(self, applied: Applied, refused: NotApplied, record: Record, outputs: list[Output]) -> None:
+        position: dict[str, object] = {"partition": record.partition, "offset": record.offset}
+        letter = refused.dead_letter(RawRecord.of(record))
+        if letter is None:
+            self.counts[refused.cause] += 1
+            logger.error("hold_stays", extra=position)
+            return
+        self.counts[f"refused_{refused.cause}"] += 1
+        outputs.append(Output(self.topics.dead_letters, letter.value, letter.key, letter.headers))
+        for name, fault in zip(("step_failed", "quarantine_failed"), refused.faults, strict=False):
+            kind = {"type": applied.event.type} if applied.event is not None else {}
+            logger.error(name, exc_info=fault, extra=kind | position)
 
-    def _publish(self, advanced: Advanced, outputs: list[Output]) -> None:
-        now = advanced.customer.now
-        for effect in advanced.effects:
+    def _publish(self, applied: Applied, outputs: list[Output]) -> None:
+        now = applied.customer.now
+        for effect in applied.effects:
             if isinstance(effect, Decision):
                 self.decided[effect.outcome, effect.trigger] += 1
                 self.held.update(reason.gate for reason in effect.reasons if reason.answer != "pass")
             value = encode_effect(effect, now)
             outputs.append(Output(self._destinations[type(effect)], value, effect_key(effect), (("now", b"%d" % now),)))
-
-
-EVENTS_HEADER = "events"
-"""On ``deadletter.replayed``: which events the customer must have taken for the hold to end."""
-
-
-def events_header(events: Iterable[Event]) -> Headers:
-    """The header that names these facts; none where there are none."""
-    names = " ".join(f"{hash64(event.source, event.id):016x}" for event in events)
-    return ((EVENTS_HEADER, names.encode()),) if names else ()
-
-
-def _went_through(raw: RawRecord, customer: Customer) -> bool:
-    """Whether the customer has taken every event named: one that failed again, just before, has left no trace."""
-    taken = {f"{event:016x}" for event in customer.seen}
-    return all(name in taken for name in (raw.header(EVENTS_HEADER) or "").split())
-
-
-def _read(record: Record) -> tuple[int, Event]:
-    """A record of ``customer-events`` as arrival stamp and event. Raises Undecodable."""
-    now, event = arrival(record), decode_event(record.value or b"")
-    if event.subject.encode() != record.key:
-        raise Undecodable("invalid", "subject: is not the key of its record")
-    return now, event

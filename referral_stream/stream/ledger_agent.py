@@ -13,8 +13,9 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faust_batches import BatchResult, Histogram, NotOwner, Output, Read, Record
 
 from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
@@ -28,6 +29,7 @@ from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable
 from referral_stream.ledger.rounds import Answered, LedgerBatch, Rounds, answered, batches, resumption, unanswered
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import LogThrottle
+from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 from referral_stream.stream.ingest import dead_letter_output
 
 logger = logging.getLogger(__name__)
@@ -198,3 +200,32 @@ class LedgerAgent:
                 self._complaints.warn("ledger_rebuild_failed", str(cause))
             else:
                 self._at_hand()
+
+
+async def ledger_history(client: dict[str, Any], topic: str) -> AsyncIterator[LedgerOperation]:
+    """All records of ``ledger-requests`` that are there now, merged over the partitions by their instant.
+
+    ``client`` are aiokafka's connection settings. Raises KafkaError, by which the lane knows whether to try again, and
+    UnreadableTopic for a topic that does not exist.
+    """
+    try:
+        async with TopicReader(client, topic) as reader:
+            async for operation in reader.present_by_instant(_operation):
+                yield operation
+    except UnreadableTopic as error:
+        match error.__cause__:
+            case KafkaError() as cause:
+                raise cause from None
+            case TimeoutError():
+                raise KafkaTimeoutError(str(error)) from None
+            case _:
+                raise
+
+
+def _operation(record: RawRecord) -> tuple[int, LedgerOperation] | None:
+    try:
+        operation = decode_request(record.value or b"")
+    except Undecodable:
+        logger.warning("unreadable_request", extra={"partition": record.partition, "offset": record.offset})
+        return None
+    return operation.time if isinstance(operation, Event) else operation.now, operation

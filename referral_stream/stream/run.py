@@ -15,11 +15,12 @@ from faust_batches import TransportError, run_worker
 from faust_batches.uvloop_patch import survive_closed_transports
 from mode import Service
 
-from referral_stream.runtime.deployment import Deployment
+from referral_stream.ledger.client import LedgerError
+from referral_stream.runtime.deployment import ROLES, Deployment
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.logs import configure_logging
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
-from referral_stream.stream.apps import ROLES, Role, decide_role, ingest_role, ledger_role
+from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.status import StatusPage
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def run_roles(deployment: Deployment, role: str) -> int:
     What keeps it from starting is logged as one line.
     """
     settings = deployment.settings
-    configure_logging(settings.log_level, settings.log_format, harmless=(FaustError, TransportError))
+    configure_logging(settings.log_level, settings.log_format, harmless=(FaustError, TransportError, LedgerError))
     Service.mundane_level = "debug"  # "Starting…" and "Stopping…" of each of an app's many parts
     if not settings.kafka_security.endswith("SSL"):  # uvloop often needs 30 s to close a TLS connection
         with suppress(ImportError):

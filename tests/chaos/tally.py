@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from referral_stream.contracts.codec import decode_event, encode_effect
+from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer, decode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
@@ -33,7 +33,6 @@ from referral_stream.core.events import FACT_TYPES
 from referral_stream.core.instants import SECOND, to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.replay.recorded_run import ExactReplay
-from referral_stream.replay.virtual_run import Arrival
 from tests.integration.live import Said, parsed
 from tests.integration.performance import Ask, Performance, recorded
 from tests.integration.scripted import ORACLE_POLICY
@@ -218,8 +217,7 @@ def _replayed(evidence: Evidence, policy: Policy) -> tuple[list[str], ExactRepla
     """Customers whose outputs are not those of a replay, and that replay."""
     replay = ExactReplay(policy)
     made: dict[str, list[bytes]] = defaultdict(list)
-    arrivals = (Arrival(int(each.header("now") or 0), decode_event(each.value or b"")) for each in evidence.events)
-    for effects in replay.run(arrivals):
+    for effects in replay.run(evidence.events):
         for now, effect in effects:
             made[_stream(effect, effect.customer_id)].append(encode_effect(effect, now))
     live: dict[str, list[bytes]] = defaultdict(list)

@@ -264,7 +264,7 @@ def test_a_corrected_score_is_a_newer_revision_of_the_same_response() -> None:
     assert isinstance(first.data, NpsResponded)
     assert isinstance(second.data, NpsResponded)
     assert first.data.response_id == second.data.response_id
-    assert first.stamp < second.stamp
+    assert first.time < second.time
     assert first.id != second.id
 
 

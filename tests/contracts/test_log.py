@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from referral_stream.contracts.errors import UnreadableLog
-from referral_stream.contracts.log import parse_line, read_log, render_line
+from referral_stream.contracts.log import parse_line, render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import LATEST
 from tests.contracts.building import NOW, cloud_event, record
@@ -97,14 +97,6 @@ def test_a_bad_line_is_named_with_file_and_number(entry: Any, problem: str) -> N
         parse(entry)
     assert str(raised.value).startswith("week.jsonl:12: ")
     assert problem in str(raised.value)
-
-
-def test_reading_leaves_out_blank_lines_but_counts_them() -> None:
-    line = orjson.dumps(LINE)
-    records = list(read_log([line + b"\n", b"\n", b"  \r\n", line], "week.jsonl"))
-    assert [each.offset for each in records] == [0, 3]
-    with pytest.raises(UnreadableLog, match=r"week\.jsonl:3: not JSON"):
-        list(read_log([line, b"", b"{", line], "week.jsonl"))
 
 
 def test_a_written_line_is_canonical_and_readable() -> None:

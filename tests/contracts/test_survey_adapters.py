@@ -394,7 +394,7 @@ def test_a_formbricks_response_is_revised_as_it_goes_on() -> None:
     last = only(read(response("responseFinished", {"nps": 9})))
     assert first.data.response_id == last.data.response_id
     assert first.id != last.id
-    assert first.stamp < last.stamp
+    assert first.time < last.time
 
 
 def test_formbricks_may_come_in_an_array() -> None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import pytest
 from pydantic import BaseModel, Field
 
+from referral_stream.contracts.catalogue import messages
 from referral_stream.contracts.codec import decode_effect, decode_event, decode_request, encode_effect, encode_event
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.outcomes import Refused
+from referral_stream.contracts.outcomes import Accepted, Refused
 from referral_stream.contracts.versions import LINEAGES, Lineage, Older, current_body, current_version, dataschema
 from referral_stream.core.effects import EFFECT_TYPES, ReservationConfirmed
 from referral_stream.core.events import TYPES, CsatResponded
+from referral_stream.published.schemas import documents
 from tests.contracts.building import NOW, cloud_event, only, read, record, refused
+from tests.contracts.lineages import FIVE_POINTS, csat_on_five_points
 
-FIVE_POINTS = {"response_id": "resp-1", "score": 4}
+__all__ = ["csat_on_five_points"]  # a fixture
+
 V1, V2, V3 = (dataschema("csat.responded", version) for version in (1, 2, 3))
 
 
@@ -50,18 +52,14 @@ def changed_types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LINEAGES, "reservation.confirmed", Lineage((Older(ConfirmationOfOld, confirmation),)))
 
 
+@pytest.mark.usefixtures("csat_on_five_points")
 def test_version_1_of_a_rating_is_on_five_points() -> None:
     assert only(read(cloud_event("csat.responded", FIVE_POINTS, dataschema=V1))).data == CsatResponded(
         response_id="resp-1", score=4.0, scale_max=5.0
     )
 
 
-def test_the_example_of_the_documentation_is_read() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "versions.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```json\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
-    assert only(read(orjson.loads(example))).data.scale_max == 5
-
-
+@pytest.mark.usefixtures("csat_on_five_points")
 def test_version_1_is_read_in_binary_mode_too() -> None:
     headers = tuple(
         (f"ce_{name}", value.encode())
@@ -70,12 +68,14 @@ def test_version_1_is_read_in_binary_mode_too() -> None:
     assert only(read(orjson.dumps(FIVE_POINTS), headers=headers)).data.scale_max == 5
 
 
+@pytest.mark.usefixtures("csat_on_five_points")
 def test_version_1_is_read_from_our_own_log_and_stored_as_the_current_one() -> None:
     stored = decode_event(orjson.dumps(cloud_event("csat.responded", FIVE_POINTS, dataschema=V1)))
     assert stored.data == CsatResponded(response_id="resp-1", score=4.0, scale_max=5.0)
     assert decode_event(encode_event(stored)) == stored
 
 
+@pytest.mark.usefixtures("csat_on_five_points")
 @pytest.mark.parametrize(
     "named", [None, V2, V2.upper().replace(V2[20:].upper(), V2[20:]), "https://shop.example/csat/1"]
 )
@@ -85,6 +85,7 @@ def test_without_a_version_of_ours_a_body_is_of_the_published_one(named: str | N
     assert refused(read(cloud_event("csat.responded", FIVE_POINTS, dataschema=named))).detail.startswith("scale_max")
 
 
+@pytest.mark.usefixtures("csat_on_five_points")
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
@@ -98,6 +99,7 @@ def test_an_older_body_is_judged_in_its_own_terms(body: dict[str, Any], detail: 
     assert refused(read(cloud_event("csat.responded", body, dataschema=V1))) == Refused("invalid", detail)
 
 
+@pytest.mark.usefixtures("csat_on_five_points")
 @pytest.mark.parametrize(
     ("kind", "named", "cause", "detail"),
     [
@@ -136,6 +138,7 @@ def test_a_version_nobody_knows_is_refused_with_its_cause(kind: str, named: Any,
     assert (raised.value.cause, raised.value.detail) == (cause, detail)
 
 
+@pytest.mark.usefixtures("csat_on_five_points")
 @pytest.mark.parametrize("body", [None, [], "text", 7])
 def test_a_body_that_is_no_object_is_refused_whatever_its_version(body: Any) -> None:
     for named in (None, V1, V2):
@@ -193,6 +196,32 @@ def test_every_lineage_is_of_a_type_that_exists_and_names_a_version_that_exists(
     assert all(1 <= lineage.unnamed <= lineage.current for lineage in LINEAGES.values())
 
 
+@pytest.mark.usefixtures("csat_on_five_points")
 def test_what_is_written_without_a_name_is_the_version_that_needs_none() -> None:
     event = only(read(record(cloud_event("csat.responded", FIVE_POINTS, dataschema=V1)).value))
     assert "dataschema" not in orjson.loads(encode_event(event))
+
+
+@pytest.mark.usefixtures("csat_on_five_points")
+def test_every_version_is_published_and_its_schema_wants_what_its_readers_do() -> None:
+    published = {path: orjson.loads(content) for path, content in documents().items()}
+    jsonschema, referencing = pytest.importorskip("jsonschema"), pytest.importorskip("referencing")
+    files = [(path, referencing.Resource.from_contents(each)) for path, each in published.items() if "$schema" in each]
+    registry = referencing.Registry().with_resources(files)
+
+    def sound(path: str, event: object) -> bool:
+        return bool(jsonschema.Draft202012Validator(published[path], registry=registry).is_valid(event))
+
+    old, new = "in/csat.responded.v1.json", "in/csat.responded.json"
+    assert [published[path]["$id"] for path in (old, new)] == [V1, V2]
+    for path, other in ((old, new), (new, old)):
+        good, bad = (published[f"examples/{path.removesuffix('.json')}.{kind}.json"] for kind in ("valid", "invalid"))
+        assert isinstance(read(good), Accepted)
+        assert isinstance(read(bad), Refused)
+        assert [sound(each, good) for each in (path, other, "message.json")] == [True, False, True]
+        assert [sound(each, bad) for each in (path, "message.json")] == [False, False]
+    assert "csat.responded.v1" in published["asyncapi.json"]["channels"]["nps"]["messages"]
+
+
+def test_before_the_first_release_every_type_is_at_version_1() -> None:
+    assert {message.version for message in messages()} == {1}

@@ -106,7 +106,7 @@ def test_a_state_that_was_stored_and_read_again_goes_on_as_if_it_had_not_been() 
     ],
 )
 def test_what_a_state_holds_is_stored_by_position_and_can_not_be_changed(struct: type[Struct]) -> None:
-    """By position, so that older states still read; frozen but for the state itself, so that a copy is a snapshot."""
+    """By position: a later release reads earlier states. Frozen except for the state itself: a copy is a snapshot."""
     assert struct.__struct_config__.array_like
     assert struct.__struct_config__.frozen is (struct is not Customer)
 

@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from referral_stream.contracts.codec import decode_event
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.instants import SECOND, parse_instant, to_datetime
 from referral_stream.policy_file.reading import read_policy
 from referral_stream.replay.recorded_run import ExactReplay
-from referral_stream.replay.virtual_run import Arrival
 from tests.integration.live import Pipeline, Said, facts, parsed, requested
 from tests.integration.scripted import ORACLE_POLICY, SETTLED, Act, corrected_late, messages, same_person_twice, stories
 from tests.oracle.naive import decide
@@ -132,7 +130,7 @@ def assert_state_is_exact(pipeline: Pipeline, performance: Performance) -> None:
         by_mark[record.offset < marks[(record.key or b"").decode()]].append(record)
     assert facts(by_mark[False]) == []
     replay = ExactReplay(read_policy(pipeline.policy_file))
-    for _ in replay.run(_arrivals(by_mark[True])):
+    for _ in replay.run(by_mark[True]):
         pass
     assert stored.keys() == replay.customers.keys()
     differing = {name for name, each in stored.items() if each.customer != replay.customers[name]}
@@ -152,10 +150,6 @@ def _await_all(pipeline: Pipeline, customers: set[str]) -> None:
         return customers <= {body["customer_id"] for body in bodies if body["outcome"] in ("asked", "soft", "holdout")}
 
     wait_until(all_asked, "those to be corrected or repeated later have been asked", seconds=90, every=0.2)
-
-
-def _arrivals(events: Iterable[RawRecord]) -> Iterable[Arrival]:
-    return (Arrival(int(record.header("now") or 0), decode_event(record.value or b"")) for record in events)
 
 
 def _live(ask: AskRequested) -> Ask:

@@ -13,7 +13,7 @@ import pytest
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
-from referral_stream.replay.reading import Counts, open_log
+from referral_stream.replay.reading import Counts, FactLog, open_log
 from tests.integration.live import EMAIL_KEY, UNEVEN, Message, Pipeline, cloud_event, facts, parsed
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
@@ -93,6 +93,7 @@ def replayed_subjects(pipeline: Pipeline, folder: Path) -> dict[str, str]:
     log = folder / "log.jsonl"
     log.write_bytes(b"".join(render_line(record) + b"\n" for record in records))
     with open_log(log, Boundary(email_key=EMAIL_KEY.encode()), Counts(), nothing_refused) as opened:
+        assert isinstance(opened, FactLog)
         return {arrival.event.id: arrival.event.subject for arrival in opened.arrivals}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from referral_stream.core.caps import LedgerOperation
+from referral_stream.core.caps import LedgerOperation, Result
 from referral_stream.core.effects import (
     OpportunityOpened,
     ReservationConfirmed,
@@ -13,6 +13,7 @@ from referral_stream.core.effects import (
 )
 from referral_stream.core.events import ControlPaused, ControlResumed, Event, Scope, Segment
 from referral_stream.core.instants import SECOND, parse_instant
+from referral_stream.ledger import RedisLedger
 
 T0 = parse_instant("2026-06-19T11:00:00Z")[0]  # a Friday, at the start of a UTC hour
 
@@ -75,6 +76,11 @@ def a_resumption(scope: Scope = "all", name: str | None = None, *, now: int = T0
 
 def _thrown(data: ControlPaused | ControlResumed, now: int) -> Event:
     return Event(id=f"{data.type} {now}", source="ops", type=data.type, subject="", time=now, data=data)
+
+
+async def answer(ledger: RedisLedger, request: ReservationRequested) -> Result:
+    """The ledger's answer to one request. Raises LedgerUnavailable."""
+    return (await ledger.apply([request]))[0]
 
 
 async def history(*records: LedgerOperation) -> AsyncIterator[LedgerOperation]:

@@ -7,14 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from referral_stream.core.events import ReservationDenied, ReservationGranted, ReservationUnavailable
+from referral_stream.core.events import ReservationDenied, ReservationGranted
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import LedgerNotReady, LedgerUnavailable, RedisLedger
-from tests.ledger.builders import T0, a_confirmation, a_pause, a_request, history
+from tests.ledger.builders import T0, a_confirmation, a_pause, a_request, answer, history
 from tests.services.process import free_port
 from tests.services.redis import RedisServer
-
-UNAVAILABLE = ReservationUnavailable(command_id="command-1")
 
 
 @pytest.fixture
@@ -24,13 +22,9 @@ async def own_ledger(own_server: RedisServer) -> AsyncIterator[RedisLedger]:
         yield ledger
 
 
-async def test_before_it_is_built_every_answer_is_unavailable(unbuilt: RedisLedger) -> None:
+async def test_before_it_is_built_nothing_is_answered_and_nothing_dropped_in_silence(unbuilt: RedisLedger) -> None:
     assert not await unbuilt.ready()
-    assert await unbuilt.answer_batch([a_request(), a_request()]) == [UNAVAILABLE, UNAVAILABLE]
-
-
-async def test_what_is_no_request_is_never_dropped_in_silence(unbuilt: RedisLedger) -> None:
-    for operation in (a_confirmation(), a_pause()):
+    for operation in (a_request(), a_confirmation(), a_pause()):
         with pytest.raises(LedgerNotReady):
             await unbuilt.apply([operation])
 
@@ -38,44 +32,49 @@ async def test_what_is_no_request_is_never_dropped_in_silence(unbuilt: RedisLedg
 async def test_nothing_listens(own_server: RedisServer, own_ledger: RedisLedger) -> None:
     own_server.kill9()
 
-    assert await own_ledger.request(a_request()) == UNAVAILABLE
+    with pytest.raises(LedgerUnavailable):
+        await answer(own_ledger, a_request())
     assert not await own_ledger.ready()
     with pytest.raises(LedgerUnavailable):
-        await own_ledger.confirm(a_confirmation())
+        await own_ledger.apply([a_confirmation()])
 
 
 async def test_no_such_server_at_all() -> None:
     async with RedisLedger.connect(f"redis://127.0.0.1:{free_port()}", Policy(), timeout_seconds=0.5) as ledger:
-        assert await ledger.request(a_request()) == UNAVAILABLE
+        with pytest.raises(LedgerUnavailable):
+            await answer(ledger, a_request())
 
 
 async def test_a_frozen_server_costs_the_timeout_and_no_more(own_server: RedisServer, own_ledger: RedisLedger) -> None:
     own_server.pause()
     try:
-        assert await own_ledger.request(a_request()) == UNAVAILABLE
+        with pytest.raises(LedgerUnavailable):
+            await answer(own_ledger, a_request())
     finally:
         own_server.resume()
 
-    assert await own_ledger.request(a_request()) == ReservationGranted(command_id="command-1")
+    assert await answer(own_ledger, a_request()) == ReservationGranted(command_id="command-1")
 
 
 async def test_a_server_that_takes_no_writes(own_server: RedisServer, own_ledger: RedisLedger) -> None:
     async with Redis.from_url(own_server.url) as client:
         await client.config_set("maxmemory", 1)
 
-    assert await own_ledger.request(a_request()) == UNAVAILABLE
+    with pytest.raises(LedgerUnavailable):
+        await answer(own_ledger, a_request())
 
 
 async def test_a_flushed_server_is_no_ledger_until_it_is_rebuilt(
     own_server: RedisServer, own_ledger: RedisLedger
 ) -> None:
-    await own_ledger.request(a_request())
+    await answer(own_ledger, a_request())
     async with Redis.from_url(own_server.url) as client:
         await client.flushall()
 
-    assert await own_ledger.request(a_request("command-2")) == ReservationUnavailable(command_id="command-2")
+    with pytest.raises(LedgerUnavailable):
+        await answer(own_ledger, a_request("command-2"))
     assert await own_ledger.rebuild(history(a_request()))
-    assert isinstance(await own_ledger.request(a_request("command-2")), ReservationDenied)
+    assert isinstance(await answer(own_ledger, a_request("command-2")), ReservationDenied)
 
 
 @pytest.mark.parametrize("append_only", [False, True], ids=["emptied", "with its data, or most of it"])
@@ -86,20 +85,15 @@ async def test_a_restarted_server_is_no_ledger_until_it_is_rebuilt(
     with RedisServer(append_only=append_only) as server:
         async with RedisLedger.connect(server.url, Policy()) as ledger:
             await ledger.rebuild(history())
-            await ledger.request(a_request())
+            await answer(ledger, a_request())
 
             server.kill9()
             server.restart()
 
-            assert await ledger.request(a_request("command-2")) == ReservationUnavailable(command_id="command-2")
+            with pytest.raises(LedgerUnavailable):
+                await answer(ledger, a_request("command-2"))
             assert await ledger.rebuild(history(a_request()))
-            assert isinstance(await ledger.request(a_request("command-2")), ReservationDenied)
-
-
-async def test_an_invalidated_ledger_is_no_ledger(ledger: RedisLedger) -> None:
-    await ledger.invalidate()
-
-    assert await ledger.request(a_request()) == UNAVAILABLE
+            assert isinstance(await answer(ledger, a_request("command-2")), ReservationDenied)
 
 
 async def test_a_server_that_forgot_the_script_is_given_it_again(
@@ -108,7 +102,7 @@ async def test_a_server_that_forgot_the_script_is_given_it_again(
     async with Redis.from_url(own_server.url) as client:
         await client.script_flush()
 
-    assert await own_ledger.request(a_request()) == ReservationGranted(command_id="command-1")
+    assert await answer(own_ledger, a_request()) == ReservationGranted(command_id="command-1")
 
 
 async def test_what_the_ledger_stores_lapses(
@@ -132,8 +126,8 @@ async def test_what_the_ledger_stores_lapses(
 async def test_two_policies_of_one_ledger_each_judge_by_their_own_numbers(
     redis_server: RedisServer, ledger: RedisLedger, request: pytest.FixtureRequest
 ) -> None:
-    await ledger.request(a_request(due=T0))
+    await answer(ledger, a_request(due=T0))
     shorter = Policy.model_validate({"caps": {"customer_days": 0}})
 
     async with RedisLedger.connect(redis_server.url, shorter, prefix=request.node.name) as other:
-        assert await other.request(a_request("command-2")) == ReservationGranted(command_id="command-2")
+        assert await answer(other, a_request("command-2")) == ReservationGranted(command_id="command-2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from random import Random
 from typing import Any
@@ -17,7 +18,8 @@ from referral_stream.core.instants import SECOND
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import LedgerBatch, LedgerUnavailable, RedisLedger, Rounds, batches
 from referral_stream.ledger.client import OPERATIONS_PER_CALL
-from tests.ledger.builders import T0, a_pause, a_request, history
+from referral_stream.ledger.rounds import ROUND_MILLISECONDS
+from tests.ledger.builders import T0, a_pause, a_request, answer, history
 from tests.ledger.test_equivalence import TIGHT, a_log
 from tests.services.redis import RedisServer
 
@@ -51,10 +53,12 @@ def punctual(log: Iterable[LedgerOperation]) -> Iterator[tuple[int, LedgerOperat
 async def live(ledger: RedisLedger, log: Iterable[tuple[int, LedgerOperation]]) -> None:
     """What the agent does when every record reaches it at its own instant."""
     rounds = Rounds()
+    closings: deque[int] = deque()
     for now, record in log:
-        while (closing := rounds.next_at) is not None and closing <= now:
-            await work(ledger, batches([], rounds, closing))
+        while closings and closings[0] <= now:
+            await work(ledger, batches([], rounds, closings.popleft()))
         await work(ledger, batches([record], rounds, now))
+        closings.append(now + ROUND_MILLISECONDS)
     await ledger.apply(rounds.close_all())
 
 
@@ -86,7 +90,7 @@ async def test_a_history_longer_than_one_call_is_complete(unbuilt: RedisLedger) 
     assert await unbuilt.rebuild(history(*many))
 
     again = [a_request(f"again {n}", customer=f"{n}") for n in range(len(many))]
-    assert {type(each) for each in await unbuilt.answer_batch(again)} == {ReservationDenied}
+    assert {type(each) for each in await unbuilt.apply(again)} == {ReservationDenied}
 
 
 async def test_the_best_contact_of_a_round_has_the_rebuilt_reservation_too(unbuilt: RedisLedger) -> None:
@@ -96,7 +100,7 @@ async def test_the_best_contact_of_a_round_has_the_rebuilt_reservation_too(unbui
     assert await unbuilt.rebuild(history(weaker, better))
 
     later = [a_request("ana later", customer="ana"), a_request("ben later", customer="ben")]
-    assert [type(each) for each in await unbuilt.answer_batch(later)] == [ReservationGranted, ReservationDenied]
+    assert [type(each) for each in await unbuilt.apply(later)] == [ReservationGranted, ReservationDenied]
 
 
 async def test_switches_survive(unbuilt: RedisLedger) -> None:
@@ -133,11 +137,11 @@ async def test_of_several_rebuilds_at_a_time_one_wins_and_nothing_of_the_others_
 async def test_a_slower_rebuild_does_not_undo_what_happened_since_the_faster_one(unbuilt: RedisLedger) -> None:
     async def slow() -> AsyncIterator[LedgerOperation]:
         assert await unbuilt.rebuild(history())
-        assert isinstance(await unbuilt.request(a_request()), ReservationGranted)
+        assert isinstance(await answer(unbuilt, a_request()), ReservationGranted)
         yield a_request("of the past", customer="ben")
 
     assert not await unbuilt.rebuild(slow())
-    assert isinstance(await unbuilt.request(a_request("command-2")), ReservationDenied)
+    assert isinstance(await answer(unbuilt, a_request("command-2")), ReservationDenied)
 
 
 async def test_a_rebuild_whose_server_was_emptied_meanwhile_fails(own_server: RedisServer) -> None:
@@ -156,4 +160,4 @@ async def test_a_rebuild_whose_server_was_emptied_meanwhile_fails(own_server: Re
 async def test_a_rebuild_leaves_a_live_ledger_alone(ledger: RedisLedger) -> None:
     assert not await ledger.rebuild(history(a_request()))
 
-    assert isinstance(await ledger.request(a_request("command-2")), ReservationGranted)
+    assert isinstance(await answer(ledger, a_request("command-2")), ReservationGranted)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from referral_stream.contracts.codec import decode_event, encode_effect, encode_event
+from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core.customer import Customer, Stamp
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, OpportunityOpened
@@ -46,6 +46,7 @@ from tests.properties.comparing import Record, arrivals, by_engine, differences
 from tests.properties.policies import POLICIES
 from tests.properties.recording import Recording
 from tests.properties.worlds import world
+from tests.replay.logs import recorded_records
 
 SEEDS = range(1_125, 1_150)
 """Not those of the comparison; most of these worlds hold an ask or more."""
@@ -184,9 +185,8 @@ def test_resuming_from_a_snapshot_at_any_instant_changes_nothing(seed: int) -> N
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_replay_of_what_the_stream_saw_decides_as_the_stream_did(seed: int) -> None:
     recording = recorded(seed)
-    log = [Arrival(now, decode_event(encode_event(event))) for now, event in recording.log]
     exact = ExactReplay(policy_of(seed))
-    again = [item for items in exact.run(log) for item in items]
+    again = [item for items in exact.run(recorded_records(recording.log)) for item in items]
     assert told(again) == told(recording.happened)
     assert exact.customers == recording.customers
 

@@ -42,12 +42,11 @@ def fact_lines(*told: Told) -> list[bytes]:
     return lines
 
 
-def recorded_lines(*told: Told, one_after_the_other: bool = False) -> list[bytes]:
-    """The log of ``customer-events`` of a run over these facts; perhaps with its partitions one after the other."""
-    recording = Recording(POLICY).run(arrivals(*told))
+def recorded_records(log: Iterable[Arrival]) -> list[RawRecord]:
+    """The records of ``customer-events`` that hold these events."""
     offsets: Counter[int] = Counter()
     records = []
-    for now, event in recording.log:
+    for now, event in log:
         partition = _partition(event)
         records.append(
             RawRecord(
@@ -61,6 +60,12 @@ def recorded_lines(*told: Told, one_after_the_other: bool = False) -> list[bytes
             )
         )
         offsets[partition] += 1
+    return records
+
+
+def recorded_lines(*told: Told, one_after_the_other: bool = False) -> list[bytes]:
+    """The log of ``customer-events`` of a run over these facts; perhaps with its partitions one after the other."""
+    records = recorded_records(Recording(POLICY).run(arrivals(*told)).log)
     if one_after_the_other:
         records.sort(key=lambda record: record.partition)
     return [render_line(record) for record in records]

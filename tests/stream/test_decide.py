@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from faust_batches import BatchResult, Output
 
+from referral_stream.contracts import applying
 from referral_stream.contracts.state import decode_customer, decode_wakeup
 from referral_stream.contracts.topics import Topics
 from referral_stream.core import step as core_step
@@ -182,7 +183,7 @@ def breaks_on_goals(monkeypatch: pytest.MonkeyPatch) -> None:
             raise Broken
         return real(policy, customer, inputs, now)  # type: ignore[arg-type]  # passed on as it came
 
-    monkeypatch.setattr(decide, "step", failing)
+    monkeypatch.setattr(applying, "step", failing)
 
 
 @pytest.mark.usefixtures("breaks_on_goals")

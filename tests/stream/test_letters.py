@@ -11,6 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from referral_stream.cli.render import deadletters as page
+from referral_stream.contracts import applying
 from referral_stream.contracts.codec import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.deadletters import dead_letter
 from referral_stream.contracts.records import Headers, RawRecord
@@ -275,7 +276,7 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise Broken
         return real(policy, customer, inputs, now)  # type: ignore[arg-type]  # passed on as it came
 
-    monkeypatch.setattr(decide, "step", failing)
+    monkeypatch.setattr(applying, "step", failing)
     return broken
 
 

@@ -13,6 +13,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from faust_batches import Output
 
+from referral_stream.contracts import applying
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import Event
@@ -21,7 +22,6 @@ from referral_stream.core.policy import Policy
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import LogThrottle
 from referral_stream.runtime.logs import JsonFormatter, TextFormatter, Unrepeated
-from referral_stream.stream import decide
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest
 from tests.stream.records import Consumed
@@ -99,7 +99,7 @@ def test_no_record_good_or_bad_leaves_anything_personal_in_the_log(
     events = on_customer_events(outputs)
     broken = [Consumed("customer-events", 0, 100 + n, NOW, b"cus-1", value) for n, (_, value) in enumerate(BAD)]
     Decide(Topics(), Policy())(0, [*events, *broken], unknown)
-    monkeypatch.setattr(decide, "step", failing)
+    monkeypatch.setattr(applying, "step", failing)
     Decide(Topics(), Policy())(0, events, unknown)
 
     text = log.getvalue()

@@ -44,6 +44,8 @@ def show_summary(summary: Summary, policy: Policy, output: Path) -> None:
         table.add_row("reasons asked", f"{summary.reasons_asked:,}", "what do you like most, ahead of the ask")
     if summary.cancelled:
         table.add_row("cancelled", f"{summary.cancelled:,}", "commands taken back")
+    if summary.still_quarantined:
+        table.add_row("still on hold", f"{summary.still_quarantined:,}", "an event that was replayed failed again")
     if summary.bad_lines:
         table.add_row("bad lines", f"{summary.bad_lines:,}", "left out, see dead-letters.jsonl")
     console.print(table)
