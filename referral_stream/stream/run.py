@@ -45,7 +45,7 @@ def run_roles(deployment: Deployment, role: str) -> int:
     try:
         asyncio.run(require_topics(deployment))
     except TopicsProblem as problem:
-        logger.error("the worker cannot start: %s", problem)  # noqa: TRY400 (for an operator: no traceback)
+        logger.error("worker_not_started", extra={"cause": str(problem)})  # noqa: TRY400 (for an operator: no traceback)
         return EXIT_FAILED
     roles = build(deployment, ROLES if role == "all" else (role,))
     beside = [StatusPage(deployment, roles)] if settings.status_port else []

@@ -41,7 +41,7 @@ def exit_code(worker: ServerProcess, *, signals: int = 1, seconds: float = 30) -
 
 def faults(worker: ServerProcess) -> list[str]:
     """What it has said of tracebacks, exceptions and tasks left behind."""
-    bad = ("Traceback", "Exception", "never retrieved", "was destroyed", "has to stop", " ERROR ")
+    bad = ("Traceback", "Exception", "never retrieved", "was destroyed", "app_failed", " ERROR ")
     lines = (line for line in worker.log.read_text().splitlines() if " ERROR aiokafka" not in line)  # it tries again
     return [line for line in lines if any(word in line for word in bad)]
 

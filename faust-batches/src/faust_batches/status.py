@@ -1,6 +1,6 @@
-"""How an app is right now: what a probe, a dashboard or a person in the night wants to know of it.
+"""How an app is right now, for probes, dashboards and operators.
 
-Nothing here waits for the broker, except `refresh_ends`, which says how long.
+Nothing here waits for the broker, except `refresh_ends`, which says for how long.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
 from faust.types import TP
 
-from faust_batches.consumer import BatchConsumerThread, BatchMessage
-
-if TYPE_CHECKING:
-    from faust_batches.app import BatchApp
+from faust_batches.app import BatchApp
+from faust_batches.consumer import BatchConsumerThread
+from faust_batches.fetched import BatchMessage
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ async def refresh_ends(app: BatchApp) -> None:
         async with asyncio.timeout(_ENDS_SECONDS):
             ends = await asyncio.wrap_future(asked)
     except (KafkaError, TimeoutError) as exc:
-        logger.debug("the ends of the sources are not known anew: %r", exc)
+        logger.debug("ends_not_refreshed", extra={"cause": repr(exc)})
         return
     app.ends = {TP(*tp): end for tp, end in ends.items()}
 

@@ -16,7 +16,7 @@ from faust_batches.errors import StateFolderUnusable
 from faust_batches.source import SourcePosition
 
 if TYPE_CHECKING:
-    import rocksdict
+    import rocksdict  # an optional dependency
 
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class RocksStore:
         try:
             self._db.close()
         except Exception as exc:  # noqa: BLE001  (plain, as above; what is not on the disk is in the changelog)
-            logger.warning("closing: %s", _unusable(self._path, "written", exc))
+            logger.warning("store_not_closed", extra={"cause": str(_unusable(self._path, "written", exc))})
 
 
 def _unusable(path: Path, what: str, exc: Exception) -> StateFolderUnusable:

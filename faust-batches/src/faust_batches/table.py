@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from faust.stores import memory
 from faust.tables.table import Table
-from faust.types import TP
+from faust.types import TP, AppT
 
 from faust_batches.batch import Record, Supersedes
+from faust_batches.config import WorkerConfig
 from faust_batches.errors import ChangelogMismatch
 from faust_batches.source import SourcePosition, source_position
 from faust_batches.stores import MemoryStore, PartitionStore, RocksFolder
-
-if TYPE_CHECKING:
-    from faust_batches.app import BatchApp
 
 
 class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in name only
     """Faust's view of the stores of one table: opens them at an assignment, drops them at a revocation."""
 
-    def __init__(self, app: BatchApp, table: BatchTable, **kwargs: Any) -> None:
+    def __init__(self, app: AppT, config: WorkerConfig, table: BatchTable, **kwargs: Any) -> None:
         super().__init__("memory://", app, table, **kwargs)
         self.open: dict[int, PartitionStore] = {}
         self._topic = table.changelog_topic_name
-        config = app.config
         self._folder = (
             RocksFolder(config.datadir / config.id / table.name, config.rocksdb_block_cache_bytes)
             if config.store == "rocksdb" and config.datadir is not None
@@ -74,16 +71,18 @@ class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in nam
 class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
     """bytes -> bytes. Read with `get` and `items`, written with `write` once its changelog records are durable."""
 
-    app: BatchApp
     data: PartitionStores
 
-    def __init__(self, app: BatchApp, name: str, *, supersedes: Supersedes | None = None) -> None:
-        super().__init__(app, name=name, key_type=bytes, value_type=bytes, partitions=app.config.partitions)
+    def __init__(self, app: AppT, config: WorkerConfig, name: str, *, supersedes: Supersedes | None = None) -> None:
+        super().__init__(app, name=name, key_type=bytes, value_type=bytes, partitions=config.partitions)
+        self._config = config
         self._supersedes = supersedes
         self._stale: defaultdict[int, set[bytes]] = defaultdict(set)
 
     def _new_store(self) -> PartitionStores:
-        return PartitionStores(self.app, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop)
+        return PartitionStores(
+            self.app, self._config, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop
+        )
 
     def lookup(self, partition: int) -> Callable[[bytes], bytes | None]:
         """`get` of one partition, for as long as that is ours: a batch asks it for every record."""

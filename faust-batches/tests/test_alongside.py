@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from batch_builders import an_app
 from faust_batches import BatchApp, BatchResult, Read, Record, running
 
 from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
-from tests.stream.transport.builders import an_app
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,8 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from batch_builders import SOURCE, an_app
 from faust_batches import BatchResult, Read, Record, run_worker
-
-from tests.stream.transport.builders import SOURCE, an_app
 
 
 def nothing(_partition: int, _records: Sequence[Record], _read: Read) -> BatchResult:
@@ -17,7 +16,8 @@ def test_a_worker_without_a_broker_says_so_and_fails(caplog: pytest.LogCaptureFi
     app = an_app()
     app.stateless([SOURCE], nothing)
     assert run_worker(app) == 1
-    assert "no Kafka broker at" in caplog.text
+    (failed,) = [record for record in caplog.records if record.message == "worker_not_started"]
+    assert vars(failed)["cause"].startswith("no Kafka broker at ")
 
 
 def test_a_worker_leaves_no_watchdog_behind() -> None:

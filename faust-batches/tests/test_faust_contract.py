@@ -21,6 +21,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.transaction_manager import TransactionManager
+from batch_builders import an_app
 from faust.app import App
 from faust.stores import memory
 from faust.tables.manager import TableManager
@@ -31,8 +32,6 @@ from faust.transport.consumer import Consumer as CoreConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
-
-from tests.stream.transport.builders import an_app
 
 
 @pytest.mark.parametrize(
