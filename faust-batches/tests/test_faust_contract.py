@@ -220,3 +220,10 @@ def test_faust_still_ends_a_rebalance_at_the_end_of_either_way_through_recovery(
 def test_aiokafka_still_goes_to_the_beginning_of_a_log_that_ends_below_the_position() -> None:
     """A fetch that begins below where it was asked for means another log."""
     assert "tp_state.await_reset(self._default_reset_strategy)" in inspect.getsource(Fetcher._proc_fetch_request)
+
+
+def test_faust_still_closes_the_client_from_the_main_loop_when_it_rebalances_during_shutdown() -> None:
+    """We leave that to `on_thread_stop`, which does it in the loop that owns the connections."""
+    assert "self.consumer.close()" in inspect.getsource(App._on_rebalance_when_stopped)
+    assert "self._consumer._client.close(), self.app.loop" in inspect.getsource(driver.AIOKafkaConsumerThread.close)
+    assert "self._consumer.stop()" in inspect.getsource(driver.AIOKafkaConsumerThread.on_thread_stop)

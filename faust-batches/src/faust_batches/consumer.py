@@ -143,11 +143,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             logger.warning("client_not_closed")
 
     def close(self) -> None:
-        """Nothing: Faust calls this for a rebalance during shutdown, and `on_thread_stop` is about to close the client.
+        """Nothing: Faust calls this at a rebalance during shutdown, and `on_thread_stop` is about to close the client.
 
-        Faust would close it here from the main loop. Its connections belong to this thread's loop, whose transports are
-        not safe to touch from another: uvloop then reports "Fatal error on transport TCPTransport". And because it is
-        marked as closed first, `on_thread_stop` would neither stop its tasks nor leave the group.
+        Faust would close it from the main loop, whereas its connections belong to this thread's loop and must not be
+        touched from another. It would also mark the client as closed, so `on_thread_stop` could not leave the group.
         """
 
     async def _seek_wait(self, consumer: aiokafka.AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:

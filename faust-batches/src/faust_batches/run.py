@@ -56,6 +56,18 @@ async def running(*apps: BatchApp) -> AsyncIterator[None]:
 async def _serve(
     apps: tuple[BatchApp, ...], beside: Iterable[AbstractAsyncContextManager[Any]], watchdog: threading.Timer
 ) -> int:
+    stopping = asyncio.Event()
+    entering = asyncio.current_task()
+
+    def stop() -> None:
+        if entering is not None and not stopping.is_set():
+            watchdog.start()
+            entering.cancel()
+        stopping.set()
+
+    # An ordinary signal handler that raises would do so in the middle of any callback, and break what that was doing.
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stop)
     async with AsyncExitStack() as entered:
         try:
             for each in beside:
@@ -63,14 +75,16 @@ async def _serve(
         except NeedsOperator as exc:
             logger.error("worker_not_started", extra={"cause": str(exc)})  # noqa: TRY400
             return EXIT_FAILED
-        return await _run(apps, watchdog)
+        except asyncio.CancelledError:
+            if not stopping.is_set():
+                raise
+        if stopping.is_set():
+            return EXIT_OK
+        entering = None
+        return await _run(apps, stopping, watchdog)
 
 
-async def _run(apps: tuple[BatchApp, ...], watchdog: threading.Timer) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, stopping.set)
+async def _run(apps: tuple[BatchApp, ...], stopping: asyncio.Event, watchdog: threading.Timer) -> int:
     dump_stacks_on_request(lambda: [each for app in apps for each in app.loops])
     started = asyncio.create_task(_start_all(apps))
     ended: list[asyncio.Task[Any]] = [asyncio.create_task(app.wait_failed()) for app in apps]
