@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TypeAlias
 
 from confluent_kafka import Consumer, Producer
 
@@ -16,13 +17,16 @@ README = Path(__file__).parents[1] / "README.md"
 LINES = ("to be or not to be", "that is the question", "To be")
 
 
-def last_counts(broker: str, topic: str, expected: dict[bytes, bytes]) -> dict[bytes, bytes]:
+Counts: TypeAlias = dict[bytes | None, bytes | None]
+
+
+def last_counts(broker: str, topic: str, expected: Counts) -> Counts:
     """The last value of each key, once it is what is expected, or after a minute."""
     reader = Consumer(
         {"bootstrap.servers": broker, "group.id": "reader", "auto.offset.reset": "earliest", "log_level": 2}
     )
     reader.subscribe([topic])
-    found: dict[bytes, bytes] = {}
+    found: Counts = {}
     deadline = time.monotonic() + 60
     while found != expected and time.monotonic() < deadline:
         message = reader.poll(0.5)
@@ -42,7 +46,9 @@ def test_the_word_count_counts_words(broker: str, tmp_path: Path) -> None:
     for line in LINES:
         producer.produce("lines", line.encode())
     assert producer.flush(20) == 0
-    expected = {word.encode(): b"%d" % count for word, count in Counter(" ".join(LINES).lower().split()).items()}
+    expected: Counts = {
+        word.encode(): b"%d" % count for word, count in Counter(" ".join(LINES).lower().split()).items()
+    }
     worker = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
     try:
         assert last_counts(broker, "word-counts", expected) == expected

@@ -80,7 +80,7 @@ async def test_a_lost_partition_is_forgotten_and_a_kept_one_is_not() -> None:
 
 async def test_a_changelog_record_without_a_key_is_refused() -> None:
     table = await a_table(0)
-    with pytest.raises(ChangelogMismatch, match=f"{CHANGELOG}-0@5 is no entry of this table: it has no key"):
+    with pytest.raises(ChangelogMismatch, match=f"{CHANGELOG}-0@5 is not an entry of this table: it has no key"):
         table.load(0, [a_record(5, key=None)])
 
 

@@ -331,7 +331,7 @@ def test_a_full_disk_stops_the_worker_and_room_on_it_is_all_that_it_needs(kafka:
         assert f"the state folder {state}" in line
         assert "cannot be written: IO error" in line
         assert "File too large" in line
-        assert "Make room or mend the disk, and start again" in line
+        assert "Free space or repair the disk, and restart" in line
         assert "Traceback" not in said
 
         pipeline.publish(message for piece in log[30:] for message in piece)

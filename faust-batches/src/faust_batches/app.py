@@ -1,7 +1,7 @@
 """The Faust app of one role: agents feed lanes, tables are written per batch, dangerous defaults are closed.
 
 Stock Faust acks an event whose processing failed, can commit past events in flight, lets the commit overtake the
-changelog, serves tables on all interfaces and reads 100 settings from the environment. None of that is left here.
+changelog, serves tables on all interfaces and reads 100 settings from the environment. This app does none of that.
 """
 
 from __future__ import annotations
@@ -112,11 +112,11 @@ class BatchApp(faust.App):
         """Consume `topic` with `tables`, each kept in the changelog `{id}-{table}-changelog`. Once per app.
 
         Args:
-            topic: the one source of these tables; as many partitions as the config says. Where the state stands in it,
-                the changelog says; the group's committed offset is for lag monitors only. If it is not the log that the
-                state was made from, the app fails with SourceMismatch.
+            topic: the one source of these tables; as many partitions as the config says. The changelog records how far
+                the state has read it; the group's committed offset is for lag monitors only. If it is not the log that
+                the state was made from, the app fails with SourceMismatch.
             processor: see `Processor`. Whatever it publishes has to come with a change of the last table.
-            tables: names, with the hook that tells a zombie's changelog record from a good one (`Supersedes`): false
+            tables: names, with the hook that distinguishes a zombie's changelog record (`Supersedes`): false
                 only if the new value is older than the old one. It is needed when `fencing="none"`. The last one holds
                 the marks.
             on_partitions_ready: after recovery, before the first record of these partitions: with all that this worker
@@ -198,20 +198,20 @@ class BatchApp(faust.App):
         return [] if self._stateful is None else list(self._stateful.tables)
 
     def positions(self) -> dict[tuple[str, int], int]:
-        """Per source partition of ours, the offset after the last batch that this process made durable, if any."""
+        """Per source partition that we own, the offset after the last batch that this process made durable, if any."""
         return {(tp.topic, tp.partition): offset for tp, offset in self.lanes.positions.items()}
 
     def table_items(self, table: str, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Local entries of an owned partition. Of what changes while iterating, the old or the new value may come.
 
-        Not to be used any more once the partition is lost.
+        Invalid once the partition is lost.
 
         Raises:
             KeyError: no such table, or the partition is not ours.
         """
         return self._role.tables[table].items(partition)
 
-    async def send(self, outputs: Sequence[Output]) -> None:  # type: ignore[override]  # nobody else calls Faust's
+    async def send(self, outputs: Sequence[Output]) -> None:  # type: ignore[override]  # Faust's own is not used
         """Publish outside of any transaction, idempotently; returns when all is acknowledged by the broker.
 
         Raises:

@@ -73,7 +73,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self.next_offsets: dict[TP, int] = {}
         self.coordinator_generation = -1
         self._member = ""
-        # Of two workers with one name, each drawing its own patience, one gives up first and the other goes on.
+        # Of two workers with one name, each drawing its own patience, one gives up first and the other continues.
         self._replaced: deque[float] = deque(maxlen=random.choice(_REPLACED_TOO_OFTEN))  # noqa: S311 (no secret)
         self.lease = 0.0
         """`monotonic()` when the last heartbeat that the broker confirmed was *sent*."""
@@ -139,7 +139,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_thread_stop(self) -> None:
         try:
             await super().on_thread_stop()
-        except asyncio.CancelledError:  # aiokafka's fetcher lets that of its own tasks through if a broker is away
+        except asyncio.CancelledError:  # aiokafka's fetcher lets that of its tasks through if a broker is away
             logger.warning("client_not_closed")
 
     def close(self) -> None:
@@ -355,13 +355,13 @@ class BatchConsumer(driver.Consumer):
                 f"{_name(tp)} begins at {begin}, but its state has seen it up to {state.next_offset} only: the records "
                 f"in between are gone. {_REFILL}"
             )
-        if begin == state.next_offset:  # the last record that it has seen has lapsed
+        if begin == state.next_offset:  # the last record that it has seen has expired
             return begin
         self._unproven[tp] = state
         return state.next_offset - 1
 
     def _after_commit(self, tp: TP, committed: int, begin: int, end: int) -> int:
-        """Where to read on after the offset `committed`, where there is no state that says so."""
+        """Where to read on after the offset `committed`, when no state records it."""
         state = self._ports.state
         if state.has_state(tp) and not state.has_changelog(tp.partition):
             raise ChangelogMismatch(

@@ -1,7 +1,7 @@
-"""Transactional producers: one per owned source partition, opened anew at every assignment.
+"""Transactional producers: one per owned source partition, opened again at every assignment.
 
 `transactional.id` is group, topic and partition. Opening it (InitProducerId) aborts what the former owner left open and
-refuses everything that it still sends, so whoever recovers after that sees all of the former owner's work, and no more.
+refuses everything that it still sends, so that recovery after it sees all of the former owner's work, and no more.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class Fence:
 
         Raises:
             NotOwner: the producer of `tp` is of another assignment than the records.
-            Fenced: there is a newer owner, or this producer cannot go on. Nothing of this is visible, or ever will be.
-            KafkaError: the transaction was aborted; it can be tried again if the error says so.
+            Fenced: there is a newer owner, or this producer cannot continue. Nothing of this will ever be visible.
+            KafkaError: the transaction was aborted; it can be tried again if the error is retriable.
         """
         producer = self._producers.get(tp)
         if producer is None or assignment != self._assignment:

@@ -73,7 +73,7 @@ class Work(Protocol):
 
 
 class State(Protocol):
-    """What the consumer asks about tables, and what it tells their owner about partitions."""
+    """What the consumer asks about tables, and the events of an assignment that it reports."""
 
     @property
     def reads_committed(self) -> bool: ...

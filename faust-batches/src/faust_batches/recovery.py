@@ -104,7 +104,7 @@ class BatchRecovery(Recovery):
     async def _seek_again(self, tp: TP) -> None:
         wanted = self.active_offsets[tp] + 1
         logger.info("recovered_again", extra={"topic": tp.topic, "partition": tp.partition, "offset": wanted})
-        with suppress(IllegalStateError):  # not assigned any more
+        with suppress(IllegalStateError):  # no longer assigned
             await self._ports.changelogs().seek_wait({tp: wanted})
 
     async def skip_invisible_end(self) -> None:

@@ -11,8 +11,8 @@
 6. acknowledge the source offset (in the lane); it is committed later.
 
 A crash before the commit of 3: nothing has happened (`none`: outputs may be out; they are repeated, identical). A crash
-after it: recovery restores the changes, and the source goes on where the table with the marks says (`SourcePosition`);
-the processor skips by its own mark what is delivered again.
+after it: recovery restores the changes, and the source continues where the table with the marks stands
+(`SourcePosition`); the processor skips by its own mark what is delivered again.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Stateful:
         begun = monotonic()
         await fence.transact(batch.tp, batch.assignment, publisher, send)
         self._meter.publish_seconds.observe(monotonic() - begun)
-        # The commit marker takes the offset after the last record: nobody else can have written there.
+        # The commit marker takes the offset after the last record: no one else can have written there.
         last = {name: of_table[-1] for name, of_table in changelogs.items()}
         bases = {name: sent.future.result().offset for name, sent in last.items()}
         return {name: base + last[name].records for name, base in bases.items() if base >= 0}

@@ -39,7 +39,7 @@ class AppStatus:
     partitions: dict[str, int]
     """How many are ours, by source topic."""
     recovery_left: dict[str, int]
-    """Changelog records that are still to be read before the first record of ours is, by table; empty afterwards."""
+    """Changelog records that are still to be read before work begins, by table; empty afterwards."""
     queued: dict[str, int]
     """Records that wait in lanes, by source topic."""
     attempt_seconds: float
@@ -65,7 +65,7 @@ def app_status(app: BatchApp) -> AppStatus:
 
 
 def lag(app: BatchApp) -> dict[TP, int]:
-    """Per source partition of ours, how many offsets are not durable yet; what is not known is left out.
+    """Per source partition that we own, how many offsets are not durable yet; unknown ones are left out.
 
     The end is the later of what `refresh_ends` and the last fetch have found. Where all that was fetched is durable,
     markers of transactions at the end do not count.
@@ -94,7 +94,7 @@ def lag(app: BatchApp) -> dict[TP, int]:
 async def refresh_ends(app: BatchApp) -> None:
     """Ask the broker where the source partitions end; without an answer within a second, what was known stays.
 
-    Fetches tell it too, but not while a partition rests because its lane is full: just when its lag grows.
+    Fetches report them too, but not while a partition is paused because its lane is full, just when its lag grows.
     """
     thread, sources = _thread(app), _sources(app)
     if thread is None or not sources or app.should_stop:

@@ -28,7 +28,7 @@ class PartitionStore(Protocol):
     position: int | None
     """Offset of the last changelog record that the entries include; `None`: of nothing."""
     source: SourcePosition | None
-    """How far the entries have read the source, as the changelog says; `None`: it does not say."""
+    """How far the entries have read the source, as recorded in the changelog; `None`: not recorded."""
 
     def get(self, key: bytes, /) -> bytes | None: ...
 
@@ -80,7 +80,7 @@ _LOCK_RETRY_SECONDS: Final = 0.2
 class RocksStore:
     """A RocksDB database. Survives the process: recovery then reads only what the changelog has gained since.
 
-    Writes are not synced to the disk one by one: after a power cut the database is older, and says so by its position.
+    Writes are not synced to the disk one by one: after a power cut the database is older, as its position shows.
     """
 
     __slots__ = ("_db", "_new_batch", "_path", "get", "position", "source")
@@ -129,8 +129,8 @@ class RocksStore:
 
 def _unusable(path: Path, what: str, exc: Exception) -> StateFolderUnusable:
     return StateFolderUnusable(
-        f"the state folder {path} cannot be {what}: {exc}. Make room or mend the disk, and start again: what is "
-        "missing here is read from the changelog. A folder that stays unreadable may be removed"
+        f"the state folder {path} cannot be {what}: {exc}. Free space or repair the disk, and restart: what "
+        "is missing here is read from the changelog. A folder that stays unreadable may be removed"
     )
 
 

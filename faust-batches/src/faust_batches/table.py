@@ -132,7 +132,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         then the earlier one stays, and is `stale`.
 
         Raises:
-            ChangelogMismatch: a record that is no entry of ours, by its position. StateFolderUnusable.
+            ChangelogMismatch: a record that is not an entry of this table, by its position. StateFolderUnusable.
         """
         store, stale = self.data.open[partition], self._stale[partition]
         changes: dict[bytes, bytes | None] = {}
@@ -148,8 +148,8 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
                 raise self._foreign(partition, record, str(exc)) from exc
             changes[key] = value
             stale.discard(key)
-        said = (position for record in reversed(records) if (position := source_position(record)) is not None)
-        store.write(changes, records[-1].offset, next(said, None))
+        recorded = (position for record in reversed(records) if (position := source_position(record)) is not None)
+        store.write(changes, records[-1].offset, next(recorded, None))
 
     def _is_older(
         self, store: PartitionStore, changes: Mapping[bytes, bytes | None], key: bytes, value: bytes | None
@@ -162,7 +162,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
 
     def _foreign(self, partition: int, record: Record, cause: str) -> ChangelogMismatch:
         return ChangelogMismatch(
-            f"{self.changelog_topic_name}-{partition}@{record.offset} is no entry of this table: {cause}"
+            f"{self.changelog_topic_name}-{partition}@{record.offset} is not an entry of this table: {cause}"
         )
 
     async def on_rebalance(
