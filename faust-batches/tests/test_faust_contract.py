@@ -143,11 +143,13 @@ def test_the_app_and_its_recovery_have_the_attributes_that_we_use() -> None:
 
 async def test_the_clients_have_the_parts_that_we_reach_into() -> None:
     consumer = aiokafka.AIOKafkaConsumer(group_id="any")
+    await consumer.stop()
     assert consumer._client.cluster.topics() == set()
     assert "self._coordinator = GroupCoordinator(" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     begun = inspect.getsource(GroupCoordinator.__init__)
     assert all(f"self.{name} = " in begun for name in ("_coordination_task", "generation"))
     producer = aiokafka.AIOKafkaProducer(transactional_id="any")
+    await producer.stop()
     assert isinstance(producer._txn_manager, TransactionManager)
     assert app_thread_loop() is not None
 

@@ -27,8 +27,8 @@ async def ledger_history(client: dict[str, Any], topic: str) -> AsyncIterator[Le
     consumer = AIOKafkaConsumer(
         **client, enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed"
     )
-    await consumer.start()
     try:
+        await consumer.start()
         partitions = [TopicPartition(topic, p) for p in sorted(await partitions_of(consumer, topic))]
         ends = await consumer.end_offsets(partitions)
         consumer.assign(partitions)
