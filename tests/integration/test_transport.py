@@ -39,7 +39,7 @@ from tests.services.kafka import KafkaServer
 PARTITIONS = 4
 
 
-async def until(condition: Callable[[], object], description: str, seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], object], description: str, seconds: float = 90.0) -> None:
     """The asynchronous `wait_until`."""
     try:
         async with asyncio.timeout(seconds):
