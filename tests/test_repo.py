@@ -66,6 +66,23 @@ def test_the_libraries_whose_private_names_we_use_are_pinned_exactly(name: str) 
     assert str(requirement.specifier) == f"=={_pins()[name]}"
 
 
+_TRANSPORT = tomllib.loads((_ROOT / "faust-batches" / "pyproject.toml").read_text())["project"]
+
+
+@pytest.mark.parametrize("requirement", [*map(Requirement, _TRANSPORT["dependencies"])], ids=str)
+def test_the_transport_requires_what_the_product_pins(requirement: Requirement) -> None:
+    pin = _pins()[canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(pin)
+    ours = {canonicalize_name(each.name): each for each in _requirements()}.get(canonicalize_name(requirement.name))
+    assert ours is None or ours.specifier == requirement.specifier
+
+
+def test_the_wheel_brings_the_transport_until_that_is_published() -> None:
+    packages = _PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert packages == ["referral_stream", "faust-batches/src/faust_batches"]
+    assert "faust-batches" not in {requirement.name for requirement in _requirements()}
+
+
 def test_constraints_name_versions_and_no_places() -> None:
     text = (_ROOT / "constraints.txt").read_text()
     assert not re.search(r"https?:|file:|git\+| @ |--", text)

@@ -52,7 +52,7 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
             await stop.wait()
             logger.info("draining")
     except (WriterProblem, _NotListening) as problem:
-        logger.error("the receiver cannot start: %s", problem)  # noqa: TRY400 (for an operator: no traceback)
+        logger.error("receiver_not_started", extra={"cause": str(problem)})  # noqa: TRY400 (for an operator: no traceback)
         return 1
     finally:
         await writer.stop()

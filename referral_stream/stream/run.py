@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import signal
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
-from typing import Final
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 
 from faust.exceptions import FaustError
-from faust_batches import TransportError, run_worker
+from faust_batches import NeedsOperator, TransportError, run_worker
 from faust_batches.uvloop_patch import survive_closed_transports
 from mode import Service
 
@@ -22,10 +19,6 @@ from referral_stream.runtime.logs import configure_logging
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.status import StatusPage
-
-logger = logging.getLogger(__name__)
-
-EXIT_FAILED: Final = 1
 
 
 def run_roles(deployment: Deployment, role: str) -> int:
@@ -42,16 +35,20 @@ def run_roles(deployment: Deployment, role: str) -> int:
 
             uvloop.install()
             survive_closed_transports()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the worker takes signals itself
-    try:
-        asyncio.run(require_topics(deployment))
-    except TopicsProblem as problem:
-        logger.error("the worker cannot start: %s", problem)  # noqa: TRY400 (for an operator: no traceback)
-        return EXIT_FAILED
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a loop to handle signals
     roles = build(deployment, ROLES if role == "all" else (role,))
-    beside = [StatusPage(deployment, roles)] if settings.status_port else []
+    status_page = [StatusPage(deployment, roles)] if settings.status_port else []
     spare_values()
-    return run_worker(*(each.app for each in roles), beside=beside)
+    return run_worker(*(each.app for each in roles), beside=[_required_topics(deployment), *status_page])
+
+
+@asynccontextmanager
+async def _required_topics(deployment: Deployment) -> AsyncIterator[None]:
+    try:
+        await require_topics(deployment)
+    except TopicsProblem as problem:
+        raise NeedsOperator(str(problem)) from None
+    yield
 
 
 def build(deployment: Deployment, names: Iterable[str]) -> list[Role]:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaProducer
-from faust_batches.app import BatchApp
 from faust_batches.consumer import BatchConsumer, BatchConsumerThread
 from faust_batches.publish import Publisher
 from faust_batches.stateful import Stateful
@@ -64,7 +63,7 @@ _SENT: Mapping[str, tuple[type, str, Condition]] = {
 _DURABLE: Mapping[str, tuple[type, str, Condition]] = {
     "wake-ups stored": (BatchTable, "write", _named("wakeups")),
     "states stored": (BatchTable, "write", _named("customers")),
-    "changes told": (BatchApp, "changed", _always),
+    "changes announced": (Stateful, "_announce", _always),
     "acked": (BatchConsumer, "ack", _always),
     "offset committed": (BatchConsumerThread, "_commit", _batch_was_acked),
 }

@@ -61,7 +61,7 @@ def ended(worker: ServerProcess) -> str:
     said = worker.log.read_text()
     assert worker._process.returncode == 1, said
     assert "Traceback" not in said
-    (line,) = [line for line in said.splitlines() if " has to stop: " in line]
+    (line,) = [line for line in said.splitlines() if " app_failed " in line]
     return line
 
 

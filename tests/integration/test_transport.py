@@ -39,7 +39,7 @@ from tests.services.kafka import KafkaServer
 PARTITIONS = 4
 
 
-async def until(condition: Callable[[], object], description: str, seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], object], description: str, seconds: float = 90.0) -> None:
     """The asynchronous `wait_until`."""
     try:
         async with asyncio.timeout(seconds):
@@ -289,7 +289,7 @@ async def test_the_smaller_limit_of_a_topic_is_learnt_from_its_refusals(
 async def test_a_former_owner_can_write_nothing_more(kafka: KafkaServer, run: str) -> None:
     source, target = TP(f"{run}-in", 0), f"{run}-out"
     old_app, new_app = (create_app(a_config(run, kafka.bootstrap)) for _ in range(2))
-    old, new = Fence(old_app), Fence(new_app)
+    old, new = (Fence(app.config, app._producer_settings) for app in (old_app, new_app))
     opened, released = asyncio.Event(), asyncio.Event()
 
     def sending(
@@ -330,7 +330,7 @@ async def test_a_worker_that_was_fenced_by_mistake_takes_its_partitions_back(kaf
     counting = Counting(f"{run}-out")
     app.stateful(f"{run}-in", counting, ["counts"])
     zombie_app = create_app(a_config(run, kafka.bootstrap))
-    zombie = Fence(zombie_app)
+    zombie = Fence(zombie_app.config, zombie_app._producer_settings)
     async with running(app):
         produce(kafka.bootstrap, f"{run}-in", [(b"key-%d" % number, b"") for number in range(40)])
         await until(lambda: counting.seen == 40, "the first records are processed")

@@ -26,7 +26,7 @@ class ServiceFailed(Exception):
 
 
 def wait_until(
-    condition: Callable[[], object], description: str, *, seconds: float = 30.0, every: float = 0.05
+    condition: Callable[[], object], description: str, *, seconds: float = 90.0, every: float = 0.05
 ) -> None:
     """Return as soon as `condition()` is true; raise `TimeoutError`, naming `description`, after `seconds`."""
     deadline = time.monotonic() + seconds

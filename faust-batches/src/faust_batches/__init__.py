@@ -1,8 +1,8 @@
-"""Batches instead of events: a transport for Faust that is fast, loses nothing, and can make a batch one transaction.
+"""A batch transport for Faust: it is fast, loses nothing, and can make each batch one transaction.
 
-It knows nothing of referrals. An app declares processors, which are pure functions of batches; the transport consumes,
-keeps tables, publishes, fences former owners and recovers. It relies on private names of pinned releases of
-faust-streaming and aiokafka; `tests/stream/transport/test_faust_contract.py` holds them to it.
+An app declares processors, which are pure functions of batches; the transport consumes, keeps tables, publishes, fences
+former owners and recovers. It relies on private names of pinned releases of faust-streaming, mode-streaming and
+aiokafka, each held by a test (`tests/test_faust_contract.py`).
 """
 
 from faust_batches.app import BatchApp, create_app

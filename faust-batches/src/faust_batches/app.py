@@ -1,7 +1,7 @@
 """The Faust app of one role: agents feed lanes, tables are written per batch, dangerous defaults are closed.
 
 Stock Faust acks an event whose processing failed, can commit past events in flight, lets the commit overtake the
-changelog, serves tables on all interfaces and reads 100 settings from the environment. None of that is left here.
+changelog, serves tables on all interfaces and reads 100 settings from the environment. This app does none of that.
 """
 
 from __future__ import annotations
@@ -9,36 +9,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import faust
+from faust.streams import Stream
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, StreamT
 from mode.supervisors import CrashingSupervisor
 from yarl import URL
 
-from faust_batches.batch import AsyncProcessor, Changes, Output, Processor, Refusal, Supersedes
+from faust_batches.batch import AsyncProcessor, Output, Processor, Refusal, Supersedes
 from faust_batches.config import WorkerConfig
-from faust_batches.consumer import BatchConsumer, BatchMessage
-from faust_batches.errors import BatchRefused, NeedsOperator, TransportError
+from faust_batches.consumer import BatchConsumer
 from faust_batches.fence import Fence
+from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import Lanes, Step
+from faust_batches.membership import Membership
 from faust_batches.meter import Meter
-from faust_batches.publish import Publisher, Sent
+from faust_batches.plain_producer import BatchProducer, PlainSender
+from faust_batches.ports import Ports
+from faust_batches.publish import Publisher
 from faust_batches.recovery import BatchRecovery, BatchTableManager
 from faust_batches.source import SourcePosition
-from faust_batches.stateful import Stateful
+from faust_batches.stateful import ChangesCallback, Stateful
 from faust_batches.stateless import Stateless
 from faust_batches.table import BatchTable
 from faust_batches.topics import BatchTopic, check_topics
-
-if TYPE_CHECKING:
-    from aiokafka import AIOKafkaProducer
-    from faust.streams import Stream
-    from faust.types import StreamT
 
 logger = logging.getLogger(__name__)
 
@@ -46,23 +45,6 @@ _HEARTBEATS_PER_SESSION: Final = 3
 _REQUEST_HEADROOM_BYTES: Final = 100_000
 
 PartitionsCallback = Callable[[frozenset[int]], None]
-ChangesCallback = Callable[[int, Changes], None]
-
-
-class BatchProducer(driver.Producer):
-    """The producer outside transactions: what aiokafka repeats by itself is neither duplicated nor reordered."""
-
-    def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": True}
-
-    async def renew(self) -> None:
-        """Go on with a new producer: a refused batch leaves a hole in the sequence of the old one."""
-        old, new = self._producer, self._new_producer()
-        await new.start()
-        self._producer = new
-        if old is not None:
-            await old.stop()
-        cast("BatchApp", self.app).meter.producers_renewed += 1
 
 
 class BatchTransport(driver.Transport):
@@ -79,7 +61,6 @@ class _StatefulRole:
     tables: dict[str, BatchTable]
     on_partitions_ready: PartitionsCallback | None
     on_partitions_lost: PartitionsCallback | None
-    on_changes: ChangesCallback | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +74,22 @@ class BatchApp(faust.App):
 
     def __init__(self, config: WorkerConfig, on_refused: Refusal | None = None) -> None:
         self.config = config
-        self.failure: BaseException | None = None
-        self._failed = asyncio.Event()
-        self._main_loop: asyncio.AbstractEventLoop | None = None
-        self._settled_rebalances = 0
-        self._rebalances_at_assignment = 0
-        self._rejoined_after = -1
-        self.recovered_assignment = -1
-        """The assignment whose recovery ended last."""
+        self.meter = Meter()
+        self.membership = Membership(self, config, self.meter, self._request_rejoin)
+        self.lanes = Lanes(config, self.meter, self.membership, lambda: self.batch_consumer)
+        self.publisher = Publisher(config.max_record_bytes, on_refused, self.meter.published)
+        self._plain = PlainSender(self.publisher, self.meter, lambda: self.batch_producer)
+        self.ports = Ports(
+            config, self.meter, self.membership, self.lanes, self, lambda: self.batch_consumer, lambda: self.recovery
+        )
         self._owned: frozenset[int] = frozenset()
         self._stateful: _StatefulRole | None = None
         self._fence: Fence | None = None
         self._periodics: list[_Periodic] = []
         self._companions: list[AbstractAsyncContextManager[Any]] = []
         self._sources: dict[str, int | None] = {}
-        self.meter = Meter()
         self.ends: dict[TP, int] = {}
-        """Where the source partitions were found to end, when somebody asked last."""
-        self.lanes = Lanes(self)
-        self.publisher = Publisher(config.max_record_bytes, lambda: on_refused, self.meter.published)
+        """Where the source partitions ended when `refresh_ends` asked last."""
         super().__init__(config.id, **_faust_settings(config))
 
     # -- declaring -------------------------------------------------------------------------------------------------
@@ -119,7 +97,7 @@ class BatchApp(faust.App):
     def stateless(self, topics: Iterable[str], processor: Processor | AsyncProcessor) -> None:
         """Consume `topics`, one agent each, and publish what `processor` makes of them: at least once."""
         for topic in topics:
-            self._consume(topic, Stateless(self, processor), partitions=None)
+            self._consume(topic, Stateless(processor, self._plain, self.meter), partitions=None)
 
     def stateful(
         self,
@@ -134,11 +112,11 @@ class BatchApp(faust.App):
         """Consume `topic` with `tables`, each kept in the changelog `{id}-{table}-changelog`. Once per app.
 
         Args:
-            topic: the one source of these tables; as many partitions as the config says. Where the state stands in it,
-                the changelog says; the group's committed offset is for lag monitors only. If it is not the log that the
-                state was made from, the app fails with SourceMismatch.
+            topic: the one source of these tables; as many partitions as the config says. The changelog records how far
+                the state has read it; the group's committed offset is for lag monitors only. If it is not the log that
+                the state was made from, the app fails with SourceMismatch.
             processor: see `Processor`. Whatever it publishes has to come with a change of the last table.
-            tables: names, with the hook that tells a zombie's changelog record from a good one (`Supersedes`): false
+            tables: names, with the hook that distinguishes a zombie's changelog record (`Supersedes`): false
                 only if the new value is older than the old one. It is needed when `fencing="none"`. The last one holds
                 the marks.
             on_partitions_ready: after recovery, before the first record of these partitions: with all that this worker
@@ -150,15 +128,25 @@ class BatchApp(faust.App):
             raise ValueError("an app has one stateful source")
         if not tables:
             raise ValueError("a stateful source needs a table")
+        config = self.config
         hooks = dict(tables) if isinstance(tables, Mapping) else dict.fromkeys(tables)
-        declared = {name: BatchTable(self, name, supersedes=hook) for name, hook in hooks.items()}
+        declared = {name: BatchTable(self, config, name, supersedes=hook) for name, hook in hooks.items()}
         for table in declared.values():
             self.tables.add(table)
-        if self.config.fencing == "transactions":
-            self._fence = Fence(self)
-        step = Stateful(self, processor, declared, self._fence)
-        self._stateful = _StatefulRole(topic, step, declared, on_partitions_ready, on_partitions_lost, on_changes)
-        self._consume(topic, step, partitions=self.config.partitions)
+        if config.fencing == "transactions":
+            self._fence = Fence(config, self._producer_settings)
+        step = Stateful(
+            processor,
+            declared,
+            meter=self.meter,
+            feed=lambda: self.batch_consumer,
+            publisher=self.publisher,
+            plain=self._plain,
+            fence=self._fence,
+            on_changes=on_changes,
+        )
+        self._stateful = _StatefulRole(topic, step, declared, on_partitions_ready, on_partitions_lost)
+        self._consume(topic, step, partitions=config.partitions)
 
     def _consume(self, topic: str, step: Step, *, partitions: int | None) -> None:
         self.lanes.add_topic(topic, step)
@@ -210,44 +198,47 @@ class BatchApp(faust.App):
         return [] if self._stateful is None else list(self._stateful.tables)
 
     def positions(self) -> dict[tuple[str, int], int]:
-        """Per source partition of ours, the offset after the last batch that this process made durable, if any."""
+        """Per source partition that we own, the offset after the last batch that this process made durable, if any."""
         return {(tp.topic, tp.partition): offset for tp, offset in self.lanes.positions.items()}
 
     def table_items(self, table: str, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Local entries of an owned partition. Of what changes while iterating, the old or the new value may come.
 
-        Not to be used any more once the partition is lost.
+        Invalid once the partition is lost.
 
         Raises:
             KeyError: no such table, or the partition is not ours.
         """
         return self._role.tables[table].items(partition)
 
-    async def send(self, outputs: Sequence[Output]) -> None:  # type: ignore[override]  # nobody else calls Faust's
+    async def send(self, outputs: Sequence[Output]) -> None:  # type: ignore[override]  # Faust's own is not used
         """Publish outside of any transaction, idempotently; returns when all is acknowledged by the broker.
 
         Raises:
             KafkaError: some of it may not have arrived; sending it all again is safe for readers that know duplicates.
         """
-        if not outputs:
-            return
-        admitted = self.publisher.admit(outputs)
-        begun = monotonic()
-        await self.acknowledged(await self.publisher.send(self.plain_producer, admitted))
-        self.meter.publish_seconds.observe(monotonic() - begun)
+        await self._plain.send(outputs)
 
-    # -- what the parts of the transport ask of the app --------------------------------------------------------------
+    @property
+    def failure(self) -> BaseException | None:
+        """What makes this app stop; `None` while nothing does."""
+        return self.membership.failure
+
+    def fail(self, exc: BaseException, where: str = "") -> None:
+        """Stop this app, and with it the worker: the first failure is kept and logged. Safe from any thread."""
+        self.membership.fail(exc, where)
+
+    async def wait_failed(self) -> BaseException:
+        """Return the failure, once there is one."""
+        return await self.membership.wait_failed()
+
+    # -- the parts that Faust builds ---------------------------------------------------------------------------------
 
     @property
     def _role(self) -> _StatefulRole:
         if self._stateful is None:
             raise KeyError(f"{self.config.id} has no tables")
         return self._stateful
-
-    @property
-    def reads_committed(self) -> bool:
-        """Of all topics at once: changelogs that are written in transactions leave no choice."""
-        return self.config.read_committed or self._fence is not None
 
     @property
     def batch_consumer(self) -> BatchConsumer:
@@ -257,88 +248,40 @@ class BatchApp(faust.App):
     def batch_producer(self) -> BatchProducer:
         return cast("BatchProducer", self.producer)
 
+    def _request_rejoin(self) -> None:
+        self.batch_consumer.request_rejoin()
+
+    def _producer_settings(self) -> dict[str, Any]:
+        return self.batch_producer.settings()
+
     @property
     def recovery(self) -> BatchRecovery:
         return cast("BatchTableManager", self.tables).recovery
 
     @property
-    def plain_producer(self) -> AIOKafkaProducer:
-        return self.batch_producer._ensure_producer()
-
-    async def acknowledged(self, sent: Sequence[Sent]) -> None:
-        """As `Publisher.acknowledged`, for what went through the plain producer."""
-        try:
-            await self.publisher.acknowledged(sent)
-        except BatchRefused:
-            await self.batch_producer.renew()
-            raise
-
-    def changed(self, partition: int, changes: Changes) -> None:
-        if self._role.on_changes is not None:
-            self._role.on_changes(partition, changes)
-
-    def producer_settings(self) -> dict[str, Any]:
-        """What every producer of this app is made with."""
-        producer = self.batch_producer
-        return {**producer._settings_default(), **producer._settings_auth(), **producer._settings_extra()}
-
-    def fail(self, exc: BaseException, what: str = "") -> None:
-        """Stop this app, and with it the worker: the cause is logged once. Safe from any thread."""
-        if self.failure is None:
-            self.failure = exc
-            if isinstance(exc, NeedsOperator):
-                logger.error("%s has to stop: %s", self.config.id, exc)
-            else:
-                logger.error("%s has to stop: %s", self.config.id, what or "fault", exc_info=exc)
-            if self._main_loop is not None:
-                self._main_loop.call_soon_threadsafe(self._failed.set)
-
-    @property
     def loops(self) -> Iterable[asyncio.AbstractEventLoop]:
         """The loops in which this app has tasks."""
-        return self.batch_consumer.loops if self._main_loop is not None else ()
-
-    async def wait_failed(self) -> BaseException:
-        """Return the failure, once there is one."""
-        await self._failed.wait()
-        return cast("BaseException", self.failure)
-
-    def rejoin(self, assignment: int) -> None:
-        """Ask for a new assignment, once in each: we were fenced, or are not counted as owner any more.
-
-        Either we are out already, or a zombie fenced us by mistake. A new assignment settles both: new producers, state
-        from the changelog, source from the committed offset. If none begins within the session timeout, the app fails.
-        """
-        if assignment != self.consumer_generation_id or assignment == self._rejoined_after or self.rebalancing:
-            return
-        self._rejoined_after = assignment
-        self.batch_consumer.request_rejoin()
-
-        def check() -> None:
-            if assignment == self.consumer_generation_id and not self.rebalancing and not self.should_stop:
-                self.fail(TransportError("no new assignment within the session timeout"))
-
-        asyncio.get_running_loop().call_later(self.config.session_timeout_seconds, check)
+        return self.batch_consumer.loops if self.membership.started else ()
 
     # -- rebalances --------------------------------------------------------------------------------------------------
 
     @property
     def rebalancing(self) -> bool:
-        """Counted instead of flagged: the end of one rebalance cannot hide the beginning of the next one."""
-        return self.rebalancing_count != self._settled_rebalances
+        return self.membership.rebalancing
 
     @rebalancing.setter
     def rebalancing(self, flag: bool) -> None:
-        """Faust's own flag is not kept."""
+        """Faust's own flag is not kept: see `Membership.rebalancing`."""
 
-    def begin_assignment(self) -> None:
-        """Called in the consumer's thread, before anything learns of the assignment."""
-        self._rebalances_at_assignment = self.rebalancing_count
-        self.consumer_generation_id += 1
-        self.meter.assignments += 1
+    @property
+    def reads_committed(self) -> bool:
+        """Of all topics at once: changelogs that are written in transactions leave no choice."""
+        return self.config.read_committed or self._fence is not None
 
-    async def take_over(self, assigned: set[TP], assignment: int) -> None:
-        """Before recovery: nobody else may write to what is ours from now on."""
+    async def take_over(self, assigned: set[TP], assignment: int, topics: AbstractSet[str]) -> None:
+        if not self.expected_topics().keys() <= topics:  # that metadata may be older than the topics
+            with suppress(ConnectionError):  # no broker answers: ask again at the next assignment
+                await self.check_topics()
         self.lanes.keep_positions(assigned)
         if self._stateful is not None:
             self._stateful.step.begin_assignment()
@@ -346,19 +289,16 @@ class BatchApp(faust.App):
                 await self._fence.take({tp for tp in assigned if tp.topic == self._stateful.topic}, assignment)
 
     def state_positions(self, assigned: Iterable[TP]) -> dict[TP, SourcePosition | None]:
-        """Of the partitions with state among `assigned`: how far it has read them, if its changelog says so."""
         return {tp: self._role.step.source(tp.partition) for tp in assigned if self.has_state(tp)}
 
     def has_state(self, tp: TP) -> bool:
         return self._stateful is not None and tp.topic == self._stateful.topic
 
     def has_changelog(self, partition: int) -> bool:
-        """Whether the changelogs of a partition that is being taken over ever held anything."""
         changelogs = (table.changelog(partition) for table in self._role.tables.values())
         return any(self.recovery.active_highwaters.get(changelog, -1) >= 0 for changelog in changelogs)
 
     def partitions_lost(self) -> None:
-        """All partitions were revoked, and no batch is under way."""
         owned, self._owned = self._owned, frozenset()
         role = self._stateful
         if owned and role is not None and role.on_partitions_lost is not None:
@@ -366,15 +306,16 @@ class BatchApp(faust.App):
 
     def on_rebalance_end(self) -> None:
         """Faust: recovery is complete and the flow of records resumes; none has been delivered yet."""
-        if self.recovered_assignment != self.consumer_generation_id:
-            return  # that recovery was overtaken by another assignment, whose own comes next
-        if self.rebalancing_count == self._rebalances_at_assignment:
+        membership = self.membership
+        if not membership.is_recovered:
+            return  # the assignment that overtook it will get here too
+        if membership.is_undisturbed:
             try:
                 self._partitions_ready()
             except Exception as exc:  # noqa: BLE001  (a callback's fault)
                 self.fail(exc, "on_partitions_ready")
                 return
-        self._settled_rebalances = self._rebalances_at_assignment
+        membership.settle()
         super().on_rebalance_end()
 
     def _partitions_ready(self) -> None:
@@ -397,7 +338,7 @@ class BatchApp(faust.App):
 
     async def check_topics(self) -> None:
         """Ask the brokers whether all is there that is consumed. Raises TopicsMismatch, ConnectionError."""
-        settings = self.producer_settings()
+        settings = self._producer_settings()
         client = {name: settings[name] for name in settings if name in _CLIENT_SETTINGS}
         await check_topics(client, self.expected_topics())
 
@@ -410,7 +351,7 @@ class BatchApp(faust.App):
         """Faust's folders stay unused."""
 
     async def on_start(self) -> None:
-        self._main_loop = asyncio.get_running_loop()
+        self.membership.start()
         await self.check_topics()
         for companion in self._companions:
             await self.add_async_context(companion)
@@ -420,21 +361,21 @@ class BatchApp(faust.App):
         await super().on_started_init_extra_tasks()
         for periodic in self._periodics:
             self.add_future(self._run_periodic(periodic))
-        self.add_future(self._tell_silence())
+        self.add_future(self._watch_brokers())
 
-    async def _tell_silence(self) -> None:
-        """Say now and again that no broker answers: everything waits then, and nothing fails."""
+    async def _watch_brokers(self) -> None:
+        """Log at intervals that no broker answers: everything waits then, and nothing fails."""
         config, silent = self.config, False
         while not self.should_stop:
             await self.sleep(config.session_timeout_seconds)
             seconds = self.batch_consumer.silence_seconds()
             if self._assignment and not self.rebalancing and seconds > config.session_timeout_seconds:
                 silent = True
-                brokers = ", ".join(config.brokers)
-                logger.error("%s waits: no broker of %s has answered for %.0f s", config.id, brokers, seconds)
+                fields = {"app": config.id, "brokers": ", ".join(config.brokers), "seconds": round(seconds)}
+                logger.error("brokers_silent", extra=fields)
             elif silent:
                 silent = False
-                logger.warning("%s goes on: the brokers answer again", config.id)
+                logger.warning("brokers_answer_again", extra={"app": config.id})
 
     async def _run_periodic(self, periodic: _Periodic) -> None:
         name = getattr(periodic.action, "__qualname__", repr(periodic.action))
@@ -445,10 +386,10 @@ class BatchApp(faust.App):
             try:
                 await periodic.action()
             except Exception:
-                logger.exception("%s failed, again in %s s", name, periodic.seconds)
+                logger.exception("periodic_failed", extra={"action": name, "again_in_seconds": periodic.seconds})
 
     async def _stop_consumer(self) -> None:
-        self.lanes.drop_queued()  # what has begun is finished below; the rest is delivered to whoever comes next
+        self.lanes.drop_queued()  # batches under way are finished below; the next owner gets the rest
         await super()._stop_consumer()
         self.partitions_lost()
 

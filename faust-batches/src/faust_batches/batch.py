@@ -72,7 +72,7 @@ class Processor(Protocol):
 
 
 class AsyncProcessor(Protocol):
-    """The step of an app that asks another service, and has no tables. What it awaits must have a timeout of its own.
+    """The step of an app that asks another service, and has no tables. What it awaits must have its own timeout.
 
     Called like a `Processor`; its effects elsewhere must be idempotent: a batch is computed again after any failure.
     """

@@ -22,7 +22,7 @@ class WorkerConfig:
     brokers: tuple[str, ...]
     """`host:port` of the brokers to begin with."""
     partitions: int
-    """Of the source topic of the tables, and hence of their changelogs."""
+    """Of the topic that a stateful app consumes; its changelogs have the same number."""
     store: Literal["memory", "rocksdb"] = "memory"
     datadir: Path | None = None
     """Where RocksDB lives; one folder per worker process. Needed for `store="rocksdb"` only."""
@@ -39,11 +39,11 @@ class WorkerConfig:
     """Name of this worker for static membership: a restart within the session timeout takes its partitions back without
     a rebalance, and a graceful stop does not give them away. Unique within the group."""
     session_timeout_seconds: float = 10.0
-    """A worker that is silent for so long loses its partitions: the time of a failover after a crash."""
+    """A worker that is silent for this long loses its partitions: the time of a failover after a crash."""
     rebalance_timeout_seconds: float = 30.0
     request_timeout_seconds: float = 20.0
     transaction_timeout_seconds: float = 15.0
-    """After this, the broker aborts the transaction that a dead worker left open and that nobody took over."""
+    """After this, the broker aborts the transaction that a dead worker left open and no other has taken over."""
     commit_interval_seconds: float = 1.0
     stop_timeout_seconds: float = 25.0
     """A worker that has not stopped by then is ended by its watchdog. Longer than the longest batch."""

@@ -2,9 +2,9 @@
 
 Four rules keep it lossless (each has a test):
 
-0. *The log is the one that we know.* A state says for itself after which record it stands, and that record has to be
-   there; neither may a log end below what was read of it, nor begin above. With a state, the app fails; without one,
-   nothing can be skipped by mistake, and what there is gets read.
+0. *The log is the one that we know.* A state records after which record it stands, and that record has to be there; a
+   log may neither end below what was read of it, nor begin above. With a state, the app fails; without one, nothing can
+   be skipped by mistake, and what there is gets read.
 1. *Contiguity.* Every fetch carries the offset where it began: the last seek, or the end of the fetch before it. It is
    delivered only if it begins at or below the wanted offset; else records are missing and we seek back. Offsets that
    are missing *within* a fetch are real (transaction markers, compaction, retention).
@@ -23,76 +23,34 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
+import aiokafka
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage, Message
+from faust.types.tuples import Message
 from mode.utils.futures import notify
 
-from faust_batches.batch import Record
 from faust_batches.errors import ChangelogMismatch, NameTaken, NotOwner, SourceMismatch
+from faust_batches.fetched import BatchMessage, Fetched, contiguous
+from faust_batches.ports import Ports
 from faust_batches.slim_records import unpack_slim
 from faust_batches.source import SourcePosition
 
-if TYPE_CHECKING:
-    import aiokafka
-
-    from faust_batches.app import BatchApp
-
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS: Final = 0.25  # a partition that is un-paused meanwhile waits at most so long for its buffered records
+_POLL_SECONDS: Final = 0.25  # a partition that is resumed meanwhile waits at most this long for its buffered records
 _RETRY_SECONDS: Final = 0.5
 _ALL_PAUSED_SECONDS: Final = 0.02
 _LEASE_SHARE: Final = 0.7  # of the session timeout: how old the last confirmed heartbeat may be
 _LEASE_CHECK_SECONDS: Final = 0.05
 _REPLACED_TOO_OFTEN: Final = range(3, 9)
 _REPLACED_WITHIN_SECONDS: Final = 60.0
-
-
 _REFILL: Final = "Take new topics and a new group, and refill them by replay"
-
-
-class Fetched(NamedTuple):
-    """Records of one partition, and the offset from which they were read (`None`: unknown)."""
-
-    start: int | None
-    records: list[Record]
-
-    @property
-    def went_back(self) -> bool:
-        """Whether the log ended below what was asked for, so that aiokafka went back to its beginning."""
-        return self.start is not None and self.records[0].offset < self.start
-
-
-def contiguous(fetched: Fetched, wanted: int) -> list[Record] | None:
-    """The records at or above `wanted`; `None` if records between `wanted` and the fetch may have been lost."""
-    start, records = fetched
-    if start is None or start > wanted:
-        return None
-    if records[0].offset >= wanted:
-        return records
-    return [record for record in records if record.offset >= wanted]
-
-
-class BatchMessage(ConsumerMessage):
-    """A whole batch as one message at the offset of its last record: acking it commits them all."""
-
-    def __init__(self, tp: TP, records: Sequence[Record], assignment: int) -> None:
-        last = records[-1]
-        super().__init__(
-            tp.topic, tp.partition, last.offset, last.timestamp / 1000, 0, [], None, None, None, 0, 0, tp,
-            generation_id=assignment,
-        )  # fmt: skip
-        self.records = records
-        self.assignment = assignment
-        self.size_bytes = sum([len(record.key or b"") + len(record.value or b"") for record in records])
 
 
 class RebalanceListener(driver.ConsumerRebalanceListener):
@@ -109,14 +67,13 @@ class RebalanceListener(driver.ConsumerRebalanceListener):
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread that talks to the broker: notes where fetches begin and when the group last knew us."""
 
-    app: BatchApp
-
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._ports = Ports.of(self.app)
         self.next_offsets: dict[TP, int] = {}
         self.coordinator_generation = -1
         self._member = ""
-        # Of two workers with one name, each drawing its own patience, one gives up first and the other goes on.
+        # Of two workers with one name, each drawing its own patience, one gives up first and the other continues.
         self._replaced: deque[float] = deque(maxlen=random.choice(_REPLACED_TOO_OFTEN))  # noqa: S311 (no secret)
         self.lease = 0.0
         """`monotonic()` when the last heartbeat that the broker confirmed was *sent*."""
@@ -126,15 +83,15 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self.coordinator_generation = coordinator.generation
         self._check_name(coordinator.member_id)
         self.lease = monotonic()
-        self.next_offsets.clear()  # positions are aiokafka's until somebody has seeked
-        self.app.begin_assignment()
+        self.next_offsets.clear()  # positions are aiokafka's until the first seek
+        self._ports.membership.begin()
 
     def _check_name(self, member: str) -> None:
-        """Two workers of one static name take the membership from each other for ever: one of them has to end.
+        """Two workers with one static name keep taking the membership from each other: one of them has to end.
 
-        Once may be a zombie that woke up. A member that was silent for too long has lost its place by itself.
+        A single time may be a zombie that woke up. A member that was silent for too long lost its place anyway.
         """
-        config, before = self.app.config, self._member
+        config, before = self._ports.config, self._member
         self._member = member
         if config.static_member is None or before in ("", member):
             return
@@ -143,13 +100,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             self._replaced.append(now)
         if len(self._replaced) == self._replaced.maxlen and now - self._replaced[0] < _REPLACED_WITHIN_SECONDS:
             taken = f"another worker joins the group {config.id} as {config.static_member!r} too: "
-            self.app.fail(NameTaken(f"{taken}every worker needs a static name of its own"))
+            self._ports.membership.fail(NameTaken(f"{taken}every worker needs a static name of its own"))
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         # Faust offers no setting for these two (drivers/aiokafka.py, _create_worker_consumer).
-        consumer._isolation_level = "read_committed" if self.app.reads_committed else "read_uncommitted"
-        consumer._fetch_max_wait_ms = int(self.app.config.fetch_wait_seconds * 1000)
+        consumer._isolation_level = "read_committed" if self._ports.state.reads_committed else "read_uncommitted"
+        consumer._fetch_max_wait_ms = int(self._ports.config.fetch_wait_seconds * 1000)
         return consumer
 
     async def on_start(self) -> None:
@@ -170,20 +127,27 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._ensure_consumer()._client._sync_task.add_done_callback(self._refreshing_ended)
 
     def _coordination_ended(self, task: asyncio.Task[None]) -> None:
-        """Without this task there are no heartbeats and no rebalances, and aiokafka does not tell."""
+        """Without this task there are no heartbeats and no rebalances, and aiokafka does not report its end."""
         if not task.cancelled() and (exc := task.exception()) is not None:
-            self.app.fail(exc, "the coordination with the group has broken")
+            self._ports.membership.fail(exc, "group coordination")
 
     def _refreshing_ended(self, task: asyncio.Task[None]) -> None:
-        """Without this task a lost coordinator is waited for in vain, and aiokafka does not tell."""
+        """Without this task a lost coordinator is never found again, and aiokafka does not report its end."""
         if not task.cancelled() and (exc := task.exception()) is not None:
-            self.app.fail(exc, "what is known of the brokers is refreshed no more")
+            self._ports.membership.fail(exc, "metadata refresh")
 
     async def on_thread_stop(self) -> None:
         try:
             await super().on_thread_stop()
-        except asyncio.CancelledError:  # aiokafka's fetcher lets that of its own tasks through if a broker is away
-            logger.warning("left without a farewell to the brokers")
+        except asyncio.CancelledError:  # aiokafka's fetcher lets that of its tasks through if a broker is away
+            logger.warning("client_not_closed")
+
+    def close(self) -> None:
+        """Nothing: Faust calls this at a rebalance during shutdown, and `on_thread_stop` is about to close the client.
+
+        Faust would close it from the main loop, whereas its connections belong to this thread's loop and must not be
+        touched from another. It would also mark the client as closed, so `on_thread_stop` could not leave the group.
+        """
 
     async def _seek_wait(self, consumer: aiokafka.AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
         self.next_offsets.update(partitions)
@@ -207,21 +171,21 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         return committed
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Commit; False when that has to be repeated, or has become pointless, because of a rebalance or an outage."""
+        """Commit; False when that has to be repeated, or no longer matters, because of a rebalance or an outage."""
         try:
             await self._ensure_consumer().commit({driver.ensure_aiokafka_TP(tp): at for tp, at in offsets.items()})
         except (CommitFailedError, IllegalStateError) as exc:
-            logger.info("offsets not committed: %r", exc)
+            logger.info("offsets_not_committed", extra={"cause": repr(exc)})
             return False
         except KafkaError as exc:
             if not exc.retriable:
                 raise
-            logger.warning("offsets not committed, again later: %r", exc)
+            logger.warning("offsets_not_committed", extra={"cause": repr(exc)})
             return False
         return True
 
     def topics(self) -> set[str]:
-        """Topics that exist, as far as the metadata at hand go."""
+        """Topics that exist according to the present metadata."""
         return set(self._ensure_consumer()._client.cluster.topics())
 
     def request_rejoin(self) -> None:
@@ -234,14 +198,14 @@ class BatchConsumer(driver.Consumer):
 
     RebalanceListener = RebalanceListener
 
-    app: BatchApp
     _thread: BatchConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ports = Ports.of(self.app)
         self._undelivered: set[TP] = set()
         self._unproven: dict[TP, SourcePosition] = {}
         """Partitions whose next record has to be the last one that their state has seen."""
-        super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -249,16 +213,16 @@ class BatchConsumer(driver.Consumer):
     # -- fetching --------------------------------------------------------------------------------------------------
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Fetch for ever, until `fetcher` (or this consumer) stops."""
+        """Fetch until `fetcher` (or this consumer) stops."""
         try:
             while not (self.should_stop or fetcher.should_stop):
                 if not self.flow_active:
                     await self.wait(self.can_resume_flow.wait())
                     continue
-                if self._undelivered and not self.app.rebalancing:
+                if self._undelivered and not self._ports.membership.rebalancing:
                     await self._read_again()
                 active = self._get_active_partitions()
-                if not active:  # all paused or full: there is no waiting for a set, and aiokafka takes {} for "all"
+                if not active:  # all paused or full: a set cannot be awaited, and aiokafka takes {} for "all"
                     await self.sleep(_ALL_PAUSED_SECONDS)
                     continue
                 await self._fetch(active)
@@ -269,7 +233,7 @@ class BatchConsumer(driver.Consumer):
             if not self.app.should_stop:
                 raise
         except Exception as exc:  # noqa: BLE001  (whatever ends the fetching ends the worker)
-            self.app.fail(exc)
+            self._ports.membership.fail(exc)
 
     async def _fetch(self, active: set[TP]) -> None:
         try:
@@ -277,10 +241,10 @@ class BatchConsumer(driver.Consumer):
         except KafkaError as exc:
             if not exc.retriable:
                 raise
-            logger.warning("fetching failed, again in %s s: %r", _RETRY_SECONDS, exc)
+            logger.warning("fetch_failed", extra={"cause": repr(exc), "again_in_seconds": _RETRY_SECONDS})
             await self.sleep(_RETRY_SECONDS)
             return
-        recovery = self.app.recovery
+        recovery = self._ports.recovery()
         for tp, part in fetched.items():
             if not self._is_changelog_tp(tp):
                 if not await self._deliver(tp, part):
@@ -293,14 +257,14 @@ class BatchConsumer(driver.Consumer):
 
     async def _deliver(self, tp: TP, fetched: Fetched) -> bool:
         """Hand a fetch to its agent; whether all of it is delivered, or is going to be fetched again."""
-        assignment, wanted = self.app.consumer_generation_id, self._read_offset[tp]
+        assignment, wanted = self._ports.membership.assignment, self._read_offset[tp]
         if not self._may_deliver(assignment) or wanted is None:
             return False
         if fetched.went_back:
-            if self.app.has_state(tp):
+            if self._ports.state.has_state(tp):
                 raise SourceMismatch(f"{_name(tp)} ends below {fetched.start}, up to where it was read. {_REFILL}")
-            logger.error("%s begins again below %s: it was recreated or cut short", _name(tp), fetched.start)
-            wanted = fetched.records[0].offset
+            wanted = fetched.records[0].offset  # it was recreated or cut short
+            logger.error("source_begins_again", extra=_fields(tp, wanted) | {"read_up_to": fetched.start})
             self._committed_offset[tp] = None
         records = contiguous(fetched if not fetched.went_back else Fetched(wanted, fetched.records), wanted)
         if records is None:
@@ -314,8 +278,9 @@ class BatchConsumer(driver.Consumer):
                 )
             records = records[1:]
             self._read_offset[tp] = seen.next_offset
-        for begin in range(0, len(records), self.app.config.max_batch_records):
-            part = records[begin : begin + self.app.config.max_batch_records]
+        size = self._ports.config.max_batch_records
+        for begin in range(0, len(records), size):
+            part = records[begin : begin + size]
             await self.wait_first(self.callback(BatchMessage(tp, part, assignment)), self.suspend_flow.wait())
             if not self._may_deliver(assignment):
                 return False  # the position is the next assignment's now
@@ -323,11 +288,11 @@ class BatchConsumer(driver.Consumer):
         return True
 
     def _may_deliver(self, assignment: int) -> bool:
-        app = self.app
-        return self.flow_active and not app.rebalancing and assignment == app.consumer_generation_id
+        membership = self._ports.membership
+        return self.flow_active and not membership.rebalancing and assignment == membership.assignment
 
     async def _read_again(self) -> None:
-        """Fetches were held back during a rebalance; if nothing followed them, nobody would miss them."""
+        """Fetches were held back during a rebalance; if nothing followed them, nothing would reveal the gap."""
         undelivered, self._undelivered = self._undelivered, set()
         for tp in undelivered:
             wanted = self._read_offset[tp]
@@ -335,29 +300,30 @@ class BatchConsumer(driver.Consumer):
                 await self._seek_back(tp, wanted)
 
     async def _seek_back(self, tp: TP, wanted: int) -> None:
-        logger.info("reading %s-%s again from %s", tp.topic, tp.partition, wanted)
+        logger.info("source_read_again", extra=_fields(tp, wanted))
         try:
             await self.seek_wait({tp: wanted})
             self._read_offset[tp] = wanted
         except (IllegalStateError, TimeoutError):
-            logger.info("%s-%s is not ours any more", tp.topic, tp.partition)
+            logger.info("partition_no_longer_owned", extra=_fields(tp))
 
     async def perform_seek(self) -> None:
-        """Seek the source partitions to where we go on, and remember the positions.
+        """Seek the source partitions to where we continue, and remember the positions.
 
         With a state, that is where the state stands; without, it is the committed offset, or else the beginning.
 
         Raises:
             SourceMismatch, ChangelogMismatch: the log, or the state, is not what it was.
         """
-        assignment = self.app.consumer_generation_id
+        membership = self._ports.membership
+        assignment = membership.assignment
         sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
         committed = await self._thread.committed(sources)
         begins = {TP(*tp): offset for tp, offset in (await self.earliest_offsets(*sources)).items()}
         ends = {TP(*tp): offset for tp, offset in (await self.highwaters(*sources)).items()}
-        if assignment != self.app.consumer_generation_id:
+        if assignment != membership.assignment:
             return  # the next assignment seeks for itself
-        states = self.app.state_positions(sources)
+        states = self._ports.state.state_positions(sources)
         self._unproven.clear()
         positions: dict[TP, int] = {}
         for tp in sources:
@@ -369,16 +335,16 @@ class BatchConsumer(driver.Consumer):
             else:
                 positions[tp] = self._after_commit(tp, offset, begins[tp], ends[tp])
         await self.seek_wait(positions)
-        if assignment != self.app.consumer_generation_id:
+        if assignment != membership.assignment:
             return
         self._read_offset.update(positions)
         self._committed_offset.update({tp: at if at == committed[tp] else None for tp, at in positions.items()})
         stands = {tp: state.next_offset for tp, state in states.items() if state is not None}
-        # A crash came between state and commit, or somebody has reset the group: its lag would not be ours.
+        # After a crash between state and commit, or a reset of the group, its lag would be wrong.
         await self._commit_offsets({tp: offset for tp, offset in stands.items() if offset != committed[tp]})
 
     def _after_state(self, tp: TP, state: SourcePosition, begin: int, end: int) -> int:
-        """Where to read on after `state`: from the last record that it has seen, which has to be the same as then."""
+        """Where to read on after `state`: from the last record that it has seen, which has to be unchanged."""
         if end < state.next_offset:
             raise SourceMismatch(
                 f"{_name(tp)} ends at {end}, but its state has seen it up to {state.next_offset}: it was recreated or "
@@ -389,29 +355,31 @@ class BatchConsumer(driver.Consumer):
                 f"{_name(tp)} begins at {begin}, but its state has seen it up to {state.next_offset} only: the records "
                 f"in between are gone. {_REFILL}"
             )
-        if begin == state.next_offset:  # the last record that it has seen has lapsed
+        if begin == state.next_offset:  # the last record that it has seen has expired
             return begin
         self._unproven[tp] = state
         return state.next_offset - 1
 
     def _after_commit(self, tp: TP, committed: int, begin: int, end: int) -> int:
-        """Where to read on after the offset `committed`, where there is no state that says so."""
-        if self.app.has_state(tp) and not self.app.has_changelog(tp.partition):
+        """Where to read on after the offset `committed`, when no state records it."""
+        state = self._ports.state
+        if state.has_state(tp) and not state.has_changelog(tp.partition):
             raise ChangelogMismatch(
                 f"the state of {_name(tp)} is gone: it was read up to {committed}, but its changelogs are empty. "
                 f"{_REFILL}"
             )
         if begin <= committed <= end:
             return committed
-        if self.app.has_state(tp):
+        if state.has_state(tp):
             raise SourceMismatch(f"{_name(tp)} holds {begin} to {end}, but was read up to {committed}. {_REFILL}")
-        logger.error(
-            "%s holds %s to %s, but was read up to %s: reading what there is", _name(tp), begin, end, committed
-        )
+        logger.error("source_gap", extra=_fields(tp, begin) | {"end": end, "read_up_to": committed})
         return begin
 
     def request_rejoin(self) -> None:
         self._thread.request_rejoin()
+
+    def fetched_to(self, tp: TP) -> int | None:
+        return self._thread.next_offsets.get(tp)
 
     @property
     def loops(self) -> list[asyncio.AbstractEventLoop]:
@@ -419,7 +387,7 @@ class BatchConsumer(driver.Consumer):
         return [self.loop, self._thread.thread_loop]
 
     def pause_fetching(self, tp: TP) -> None:
-        """Let a partition rest whose lane is full."""
+        """Stop fetching a partition whose lane is full."""
         self._buffered_partitions.add(tp)
         self._get_active_partitions().discard(tp)
 
@@ -430,8 +398,11 @@ class BatchConsumer(driver.Consumer):
 
     # -- acks and commits ------------------------------------------------------------------------------------------
 
+    def acknowledge(self, message: BatchMessage) -> None:
+        message.ack(self)
+
     def ack(self, message: Message) -> bool:
-        if message.generation_id != self.app.consumer_generation_id:
+        if message.generation_id != self._ports.membership.assignment:
             self.forget(message)
             return False
         return super().ack(message)
@@ -465,7 +436,7 @@ class BatchConsumer(driver.Consumer):
         try:
             committed = await self._thread.commit(owned)
         except KafkaError as exc:
-            self.app.fail(exc)
+            self._ports.membership.fail(exc)
             return False
         if committed:
             self._committed_offset.update(owned)
@@ -477,54 +448,60 @@ class BatchConsumer(driver.Consumer):
     # -- rebalances ------------------------------------------------------------------------------------------------
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        self.app.lanes.drop_queued()
+        ports = self._ports
+        ports.work.drop_queued()
         self._buffered_partitions.clear()
         # Batches that have begun are finished. Faust would wait for them too, but forget their acks before it commits.
-        await self.app.lanes.idle()
+        await ports.work.idle()
         await self.commit()
         await super().on_partitions_revoked(revoked)
-        self.app.partitions_lost()
+        ports.state.partitions_lost()
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        present = self._thread.topics()
+        topics = self._thread.topics()
         try:
-            if not self.app.expected_topics().keys() <= present:
-                with suppress(ConnectionError):  # no broker to ask: it will be told when there is one
-                    await self.app.check_topics()  # the metadata at hand may be older than the topics
             # Before recovery reads the ends of the changelogs: the former owner must not be able to extend them.
-            await self.app.take_over(assigned, generation_id)
-        except Exception as exc:  # noqa: BLE001  (whatever it is, we may not go on)
-            self.app.fail(exc)
+            await self._ports.state.take_over(assigned, generation_id, topics)
+        except Exception as exc:  # noqa: BLE001  (without it, the app must not continue)
+            self._ports.membership.fail(exc)
             return
         await super().on_partitions_assigned(assigned, generation_id)
 
     def silence_seconds(self) -> float:
-        """How long ago the group last knew us: the age of the last heartbeat that was confirmed."""
+        """How long ago the group last acknowledged us: the age of the last heartbeat that was confirmed."""
         return monotonic() - self._thread.lease
 
     async def check_owner(self, tp: TP, assignment: int) -> None:
-        """Return when the group is known to count us as owner of `tp`; wait while that is unsure.
+        """Return when the group is known to count us as owner of `tp`; wait while that is uncertain.
 
         This alone is no fence: a pause between this check and the broker is enough for a stale write.
 
         Raises:
             NotOwner: the assignment is over, or about to be.
         """
-        thread = self._thread
+        thread, membership = self._thread, self._ports.membership
         while True:
             coordinator = thread._ensure_consumer()._coordinator
             if (
-                assignment != self.app.consumer_generation_id
+                assignment != membership.assignment
                 or coordinator.generation != thread.coordinator_generation
                 or tp not in self.assignment()
             ):
                 raise NotOwner(f"{tp.topic}-{tp.partition}")
-            if self.silence_seconds() < _LEASE_SHARE * self.app.config.session_timeout_seconds:
+            if self.silence_seconds() < _LEASE_SHARE * self._ports.config.session_timeout_seconds:
                 return
-            if self.app.rebalancing:  # the rebalance waits for this batch, and the heartbeat perhaps for the rebalance
+            if (
+                membership.rebalancing
+            ):  # the rebalance waits for this batch, and the heartbeat perhaps for the rebalance
                 raise NotOwner(f"{tp.topic}-{tp.partition}")
             await asyncio.sleep(_LEASE_CHECK_SECONDS)
 
 
 def _name(tp: TP) -> str:
     return f"{tp.topic}-{tp.partition}"
+
+
+def _fields(tp: TP, offset: int | None = None) -> dict[str, Any]:
+    """For the log: which partition, and where in it."""
+    fields: dict[str, Any] = {"topic": tp.topic, "partition": tp.partition}
+    return fields if offset is None else fields | {"offset": offset}

@@ -1,4 +1,20 @@
-"""What can go wrong in the transport. Everything here is a `TransportError`."""
+"""What can go wrong in the transport.
+
+TransportError
+├── NotOwner                 the batch is dropped, and delivered to its owner
+│   └── Fenced
+├── ForeignWrite             recovery settles it
+├── RecordTooLarge
+├── BatchRefused             internal: the batch is made again
+├── NeedsOperator            restarting does not help; its message says what does
+│   ├── TopicsMismatch
+│   ├── SourceMismatch
+│   ├── ChangelogMismatch
+│   ├── StateFolderUnusable
+│   ├── NameTaken
+│   └── NotAllowed
+└── WorkerFailed             the app stopped because of ``__cause__``
+"""
 
 from __future__ import annotations
 
@@ -8,7 +24,7 @@ class TransportError(Exception):
 
 
 class NotOwner(TransportError):
-    """The partition is not, or perhaps no longer, ours: the batch is dropped, its owner gets it again."""
+    """The partition is not, or perhaps no longer, ours: the batch is dropped, and delivered to its owner again."""
 
 
 class Fenced(NotOwner):
@@ -16,7 +32,7 @@ class Fenced(NotOwner):
 
 
 class ForeignWrite(TransportError):
-    """Somebody else wrote to a changelog partition of ours: stop; recovery sorts it out (`supersedes`)."""
+    """Another process wrote to one of our changelog partitions: stop; recovery settles it (`supersedes`)."""
 
 
 class RecordTooLarge(TransportError):
@@ -28,11 +44,11 @@ class RecordTooLarge(TransportError):
 
 
 class BatchRefused(TransportError):
-    """The broker's limit is smaller than ours: the publisher has learnt it, the batch has to be made again."""
+    """The broker's limit is smaller than ours: the publisher has adopted it, and the batch has to be made again."""
 
 
 class NeedsOperator(TransportError):
-    """The message is for a person: what is wrong, and what mends it. No restart will."""
+    """The message is for an operator: what is wrong, and how to fix it. Restarting does not help."""
 
 
 class TopicsMismatch(NeedsOperator):
@@ -44,7 +60,7 @@ class SourceMismatch(NeedsOperator):
 
 
 class ChangelogMismatch(NeedsOperator):
-    """The changelog is not the one that the state belongs to, or holds what is no entry of its table."""
+    """The changelog is not the one that the state belongs to, or holds a record that is not an entry of its table."""
 
 
 class StateFolderUnusable(NeedsOperator):
@@ -60,4 +76,4 @@ class NotAllowed(NeedsOperator):
 
 
 class WorkerFailed(TransportError):
-    """The app stopped itself; `__cause__` says why."""
+    """The app stopped itself; `__cause__` is the reason."""

@@ -1,28 +1,24 @@
-"""Transactional producers: one per owned source partition, opened anew at every assignment.
+"""Transactional producers: one per owned source partition, opened again at every assignment.
 
 `transactional.id` is group, topic and partition. Opening it (InitProducerId) aborts what the former owner left open and
-refuses everything that it still sends, so whoever recovers after that sees all of the former owner's work, and no more.
+refuses everything that it still sends, so that recovery after it sees all of the former owner's work, and no more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final
 
 import aiokafka
 from aiokafka import errors as kafka
 from aiokafka.producer import sender
 from faust.types import TP
 
+from faust_batches.config import WorkerConfig
 from faust_batches.errors import BatchRefused, Fenced, NotOwner
 from faust_batches.publish import Publisher, Sent
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from faust_batches.app import BatchApp
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +44,9 @@ _FATAL: Final = (
 class Fence:
     """The producers of the current assignment."""
 
-    def __init__(self, app: BatchApp) -> None:
-        self._app = app
+    def __init__(self, config: WorkerConfig, producer_settings: Callable[[], dict[str, Any]]) -> None:
+        self._config = config
+        self._producer_settings = producer_settings
         self._assignment = -1
         self._producers: dict[TP, aiokafka.AIOKafkaProducer] = {}
         self._discarding: set[asyncio.Task[None]] = set()
@@ -64,7 +61,7 @@ class Fence:
         old, self._producers = self._producers, {}
         new = {tp: self._create(tp) for tp in sources}
         try:
-            async with asyncio.timeout(self._app.config.rebalance_timeout_seconds):
+            async with asyncio.timeout(self._config.rebalance_timeout_seconds):
                 await asyncio.gather(*(producer.start() for producer in new.values()))
         except BaseException:
             self._discard(new.values())
@@ -72,12 +69,12 @@ class Fence:
         finally:
             self._discard(old.values())
         self._producers, self._assignment = new, assignment
-        logger.info("fenced %s partitions", len(new))
+        logger.info("partitions_fenced", extra={"partitions": len(new)})
 
     def _create(self, tp: TP) -> aiokafka.AIOKafkaProducer:
-        config = self._app.config
+        config = self._config
         return aiokafka.AIOKafkaProducer(
-            **self._app.producer_settings()
+            **self._producer_settings()
             | {
                 "transactional_id": f"{config.id}-{tp.topic}-{tp.partition}",
                 "transaction_timeout_ms": int(config.transaction_timeout_seconds * 1000),
@@ -107,8 +104,8 @@ class Fence:
 
         Raises:
             NotOwner: the producer of `tp` is of another assignment than the records.
-            Fenced: there is a newer owner, or this producer cannot go on. Nothing of this is visible, or ever will be.
-            KafkaError: the transaction was aborted; it can be tried again if the error says so.
+            Fenced: there is a newer owner, or this producer cannot continue. Nothing of this will ever be visible.
+            KafkaError: the transaction was aborted; it can be tried again if the error is retriable.
         """
         producer = self._producers.get(tp)
         if producer is None or assignment != self._assignment:
@@ -140,5 +137,5 @@ async def _stop(producer: aiokafka.AIOKafkaProducer) -> None:
     try:
         async with asyncio.timeout(_DISCARD_SECONDS):
             await producer.stop()
-    except Exception as exc:  # noqa: BLE001  (it is fenced or unconnected: nothing of it is needed any more)
-        logger.debug("discarded a producer: %r", exc)
+    except Exception as exc:  # noqa: BLE001  (it is fenced or unconnected, and no longer needed)
+        logger.debug("producer_discarded", extra={"cause": repr(exc)})

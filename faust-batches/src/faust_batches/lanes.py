@@ -12,22 +12,23 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, ProducerClosed
 from faust.types import TP
 
 from faust_batches.batch import Record
+from faust_batches.config import WorkerConfig
 from faust_batches.errors import BatchRefused, Fenced, NotOwner
-
-if TYPE_CHECKING:
-    from faust_batches.app import BatchApp
-    from faust_batches.consumer import BatchMessage
+from faust_batches.fetched import BatchMessage
+from faust_batches.membership import Membership
+from faust_batches.meter import Meter
+from faust_batches.ports import Feed
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 0.5
-_ROOM_AGAIN: Final = 0.5  # a full lane has its partition fetched again when so much is left of it
+_ROOM_AGAIN: Final = 0.5  # a full lane has its partition fetched again when it is this full
 # aiokafka does not call these retriable. A closed producer is one that another lane has just had renewed.
 _RETRIABLE_TOO: Final = (KafkaConnectionError, KafkaTimeoutError, ProducerClosed)
 
@@ -48,13 +49,20 @@ Step = Callable[[Batch], Awaitable[None]]
 class Lane:
     """See the module's docstring."""
 
-    def __init__(self, app: BatchApp, tp: TP, step: Step) -> None:
-        self._app = app
+    def __init__(
+        self, tp: TP, step: Step, *, config: WorkerConfig, meter: Meter, membership: Membership, feed: Feed
+    ) -> None:
         self._tp = tp
         self._step = step
+        self._config = config
+        self._meter = meter
+        self._membership = membership
+        self._feed = feed
         self._queue: deque[BatchMessage] = deque()
         self.queued_records = 0
         self._queued_bytes = 0
+        self.position: int | None = None
+        """The offset after the last batch that this process made durable."""
         self.tried_since: float | None = None
         """`monotonic()` at the beginning of the present try of the batch under way."""
         self._arrived = asyncio.Event()
@@ -68,11 +76,11 @@ class Lane:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (exc := task.exception()) is not None:
-            self._app.fail(exc, f"the lane of {_name(self._tp)} has broken")
+            self._membership.fail(exc, f"lane {_name(self._tp)}")
 
     def put(self, message: BatchMessage) -> None:
         if message.assignment == self._closed_for:
-            self._app.batch_consumer.forget(message)
+            self._feed.forget(message)
             return
         self._queue.append(message)
         self.queued_records += len(message.records)
@@ -80,11 +88,11 @@ class Lane:
         self._arrived.set()
         if not self._full and self._fill() >= 1:
             self._full = True
-            self._app.batch_consumer.pause_fetching(self._tp)
+            self._feed.pause_fetching(self._tp)
 
     def _fill(self) -> float:
         """What has queued up, in records or in bytes, as a share of what may: 1 is full."""
-        config = self._app.config
+        config = self._config
         return max(self.queued_records / config.max_queued_records, self._queued_bytes / config.max_queued_bytes)
 
     def repair(self, assignment: int) -> None:
@@ -94,14 +102,14 @@ class Lane:
 
     def drop_queued(self) -> None:
         for message in self._queue:
-            self._app.batch_consumer.forget(message)
+            self._feed.forget(message)
         self._queue.clear()
         self.queued_records = self._queued_bytes = 0
         self._full = False
 
     def _next(self) -> list[BatchMessage]:
         """What has queued up of one assignment, as many messages as fit into a batch, but at least one."""
-        queue, limit = self._queue, self._app.config.max_batch_records
+        queue, limit = self._queue, self._config.max_batch_records
         messages = [queue.popleft()]
         records = len(messages[0].records)
         while queue and queue[0].assignment == messages[0].assignment:
@@ -113,11 +121,11 @@ class Lane:
         self._queued_bytes -= sum(message.size_bytes for message in messages)
         if self._full and self._fill() <= _ROOM_AGAIN:
             self._full = False
-            self._app.batch_consumer.resume_fetching(self._tp)
+            self._feed.resume_fetching(self._tp)
         return messages
 
     async def _run(self) -> None:
-        linger = self._app.config.linger_seconds
+        linger = self._config.linger_seconds
         while True:
             if self._repair_for is not None:
                 assignment, self._repair_for = self._repair_for, None
@@ -126,7 +134,7 @@ class Lane:
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            if linger and self.queued_records < self._app.config.max_batch_records:
+            if linger and self.queued_records < self._config.max_batch_records:
                 await asyncio.sleep(linger)
                 if not self._queue:
                     continue
@@ -140,27 +148,26 @@ class Lane:
 
     async def _work(self, batch: Batch, messages: list[BatchMessage]) -> None:
         self.idle.clear()
-        meter, begun = self._app.meter, monotonic()
+        meter, begun = self._meter, monotonic()
         try:
             await self._until_durable(batch)
         except asyncio.CancelledError:
             self._forget(messages)
             raise
         except NotOwner as exc:
-            logger.warning("put back %s records of %s: %r", len(batch.records), _name(self._tp), exc.__cause__ or exc)
+            logger.warning("batch_put_back", extra=_fields(batch) | {"cause": repr(exc.__cause__ or exc)})
             meter.dropped += 1
             meter.fenced += isinstance(exc, Fenced)
             self._close(batch.assignment, messages)
-            self._app.rejoin(batch.assignment)
-        except Exception as exc:  # noqa: BLE001  (whatever it is: neither ack nor go on; the worker stops in good order)
+            self._membership.rejoin(batch.assignment)
+        except Exception as exc:  # noqa: BLE001  (whatever it is: neither ack nor continue; the worker shuts down)
             self._close(batch.assignment, messages)
-            self._app.fail(exc, f"batch {_span(batch)}")
+            self._membership.fail(exc, f"batch {_span(batch)}")
         else:
-            consumer = self._app.batch_consumer
             for message in messages:
-                message.ack(consumer)
+                self._feed.acknowledge(message)
             if messages:
-                self._app.lanes.positions[self._tp] = messages[-1].offset + 1
+                self.position = messages[-1].offset + 1
                 meter.batch_records[self._tp.topic].observe(len(batch.records))
                 meter.batch_seconds[self._tp.topic].observe(monotonic() - begun)
         finally:
@@ -173,13 +180,14 @@ class Lane:
             try:
                 await self._step(batch)
             except BatchRefused as exc:
-                self._app.meter.repeated += 1
-                logger.info("batch %s is made again: %s", _span(batch), exc)
+                self._meter.repeated += 1
+                logger.info("batch_repeated", extra=_fields(batch) | {"cause": str(exc)})
             except KafkaError as exc:
                 if not (exc.retriable or isinstance(exc, _RETRIABLE_TOO)):
                     raise
-                self._app.meter.repeated += 1
-                logger.warning("batch %s again in %s s: %r", _span(batch), _RETRY_SECONDS, exc)
+                self._meter.repeated += 1
+                fields = _fields(batch) | {"cause": repr(exc), "again_in_seconds": _RETRY_SECONDS}
+                logger.warning("batch_repeated", extra=fields)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return
@@ -191,16 +199,19 @@ class Lane:
 
     def _forget(self, messages: list[BatchMessage]) -> None:
         for message in messages:
-            self._app.batch_consumer.forget(message)
+            self._feed.forget(message)
 
 
 class Lanes:
     """The lanes of an app."""
 
-    def __init__(self, app: BatchApp) -> None:
-        self._app = app
+    def __init__(self, config: WorkerConfig, meter: Meter, membership: Membership, feed: Callable[[], Feed]) -> None:
+        """``feed`` is asked for at the first message, when Faust has made the consumer."""
+        self._config = config
+        self._meter = meter
+        self._membership = membership
+        self._feed = feed
         self._steps: dict[str, Step] = {}
-        self.positions: dict[TP, int] = {}
         self._lanes: dict[TP, Lane] = {}
 
     def add_topic(self, topic: str, step: Step) -> None:
@@ -213,10 +224,10 @@ class Lanes:
         return frozenset(self._steps)
 
     def feed(self, message: BatchMessage) -> None:
-        """Queue a batch message; what an assignment that is over delivered is forgotten."""
-        app = self._app
-        if app.rebalancing or app.should_stop or message.assignment != app.consumer_generation_id:
-            app.batch_consumer.forget(message)
+        """Queue a batch message; one that a past assignment delivered is forgotten."""
+        membership = self._membership
+        if membership.rebalancing or membership.stopping or message.assignment != membership.assignment:
+            self._feed().forget(message)
             return
         self._lane(message.tp).put(message)
 
@@ -226,16 +237,30 @@ class Lanes:
     def _lane(self, tp: TP) -> Lane:
         lane = self._lanes.get(tp)
         if lane is None:
-            lane = self._lanes[tp] = Lane(self._app, tp, self._steps[tp.topic])
+            lane = self._lanes[tp] = Lane(
+                tp,
+                self._steps[tp.topic],
+                config=self._config,
+                meter=self._meter,
+                membership=self._membership,
+                feed=self._feed(),
+            )
         return lane
 
     def drop_queued(self) -> None:
         for lane in self._lanes.values():
             lane.drop_queued()
 
+    @property
+    def positions(self) -> dict[TP, int]:
+        """The offset after the last durable batch, of partitions that had one since they were assigned to us."""
+        return {tp: lane.position for tp, lane in self._lanes.items() if lane.position is not None}
+
     def keep_positions(self, assigned: Container[TP]) -> None:
-        """Forget how far we were in partitions that are another worker's now."""
-        self.positions = {tp: offset for tp, offset in self.positions.items() if tp in assigned}
+        """Forget how far we were in partitions that belong to another worker now."""
+        for tp, lane in self._lanes.items():
+            if tp not in assigned:
+                lane.position = None
 
     def queued(self) -> dict[str, int]:
         """How many records wait, by topic."""
@@ -270,3 +295,9 @@ def _span(batch: Batch) -> str:
     if not batch.records:
         return f"{_name(batch.tp)} (repair)"
     return f"{_name(batch.tp)}@{batch.records[0].offset}..{batch.records[-1].offset}"
+
+
+def _fields(batch: Batch) -> dict[str, Any]:
+    """For the log: which batch this is."""
+    fields: dict[str, Any] = {"topic": batch.tp.topic, "partition": batch.tp.partition, "records": len(batch.records)}
+    return fields | {"offset": batch.records[0].offset} if batch.records else fields

@@ -1,4 +1,4 @@
-"""The one function that places a key on a partition, for every writer of ours (and Java's clients)."""
+"""The one function that places a key on a partition, for each of our writers (and for Java's clients)."""
 
 from __future__ import annotations
 

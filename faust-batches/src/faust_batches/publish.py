@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.types import TP
 
 from faust_batches.batch import Headers, Output, Refusal, record_bytes
 from faust_batches.errors import BatchRefused, NotAllowed, RecordTooLarge
 from faust_batches.partitioner import partition_of
-
-if TYPE_CHECKING:
-    from aiokafka import AIOKafkaProducer
-    from aiokafka.producer.message_accumulator import BatchBuilder
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ class Publisher:
     """
 
     def __init__(
-        self, max_record_bytes: int, on_refused: Callable[[], Refusal | None], published: Counter[str] | None = None
+        self, max_record_bytes: int, on_refused: Refusal | None = None, published: Counter[str] | None = None
     ) -> None:
         self._max_record_bytes = max_record_bytes
         self._on_refused = on_refused
@@ -77,13 +75,13 @@ class Publisher:
                 output.topic, record_bytes(output.key, output.value, output.headers), self.limit(output.topic)
             )
             self.refused += 1
-            on_refused = self._on_refused()
-            substitutes = list(on_refused(output, reason)) if on_refused is not None else []
+            substitutes = list(self._on_refused(output, reason)) if self._on_refused is not None else []
             fitting = [substitute for substitute in substitutes if self._fits(substitute)]
+            fields = {"topic": output.topic, "bytes": reason.size_bytes, "limit": reason.limit_bytes}
             if fitting:
-                logger.warning("refused, something else is published instead: %s", reason)
+                logger.warning("output_replaced", extra=fields)
             else:
-                logger.error("refused and lost: %s", reason)
+                logger.error("output_lost", extra=fields)
             admitted += fitting
         return admitted
 
@@ -150,7 +148,7 @@ class Publisher:
             for builder in filling.full():
                 records, size = builder.record_count(), builder.size()
                 future = await producer.send_batch(builder, tp.topic, partition=tp.partition)
-                future.add_done_callback(_look_at)
+                future.add_done_callback(_mark_retrieved)
                 sent.append(Sent(tp, records, size, future))
                 self._published[tp.topic] += records
         return sent
@@ -159,7 +157,7 @@ class Publisher:
         """Wait until the broker has answered for everything in `sent`.
 
         Raises:
-            BatchRefused: a limit was learnt. NotAllowed: somebody has to grant us a right.
+            BatchRefused: a limit was learnt. NotAllowed: the broker denies us a right.
             KafkaError: the first failure, one that cannot be retried before one that can.
         """
         failures: list[BaseException] = []
@@ -171,7 +169,8 @@ class Publisher:
             elif isinstance(result, TopicAuthorizationFailedError):
                 failures.insert(0, NotAllowed(f"{batch.tp.topic} may not be written by us: grant the right to write"))
             elif isinstance(result, BaseException):
-                logger.warning("%s-%s took nothing: %r", batch.tp.topic, batch.tp.partition, result)
+                fields = {"topic": batch.tp.topic, "partition": batch.tp.partition, "cause": repr(result)}
+                logger.warning("not_published", extra=fields)
                 failures.append(result)
         if failures:
             failures.sort(key=_is_retriable)
@@ -181,10 +180,10 @@ class Publisher:
         topic = refused.tp.topic
         if refused.records > 1 and topic not in self._alone:
             self._alone.add(topic)
-            logger.warning("%s refused a batch of %s bytes: one record per batch", topic, refused.size_bytes)
+            logger.warning("one_record_per_batch", extra={"topic": topic, "refused_bytes": refused.size_bytes})
         elif refused.records == 1:
             self._limits[topic] = min(self.limit(topic), refused.size_bytes - 1)
-            logger.warning("%s refused a record: its limit is below %s bytes", topic, refused.size_bytes)
+            logger.warning("record_limit_lowered", extra={"topic": topic, "limit": self._limits[topic]})
 
 
 class _Filling:
@@ -231,8 +230,8 @@ class _Filling:
         return self._builders
 
 
-def _look_at(future: asyncio.Future[Any]) -> None:
-    """A failure that nobody awaits any more, because the one before it was enough, is nothing for the log."""
+def _mark_retrieved(future: asyncio.Future[Any]) -> None:
+    """Mark the exception as retrieved: an earlier failure has already been raised."""
     if not future.cancelled():
         future.exception()
 

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
-from faust.types import TP
+from faust.types import TP, AppT
 from mode import Service
 
-from faust_batches.consumer import Fetched, contiguous
 from faust_batches.errors import ChangelogMismatch
+from faust_batches.fetched import Fetched, contiguous
+from faust_batches.ports import Ports
 from faust_batches.table import BatchTable
-
-if TYPE_CHECKING:
-    from faust_batches.app import BatchApp
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +27,9 @@ logger = logging.getLogger(__name__)
 class BatchRecovery(Recovery):
     """See the module's docstring."""
 
-    app: BatchApp
+    def __init__(self, app: AppT, *args: Any, **kwargs: Any) -> None:
+        super().__init__(app, *args, **kwargs)
+        self._ports = Ports.of(app)
 
     @Service.task
     async def _slurp_changelogs(self) -> None:
@@ -40,11 +40,11 @@ class BatchRecovery(Recovery):
         offsets[tp] = table.persisted_offset(tp)  # Faust may remember an older one
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
-        self.app.recovered_assignment = generation_id
+        self._ports.membership.recovered = generation_id
         await super().on_recovery_completed(generation_id)
 
     async def _resume_streams(self, generation_id: int = 0) -> None:
-        self.app.recovered_assignment = generation_id  # as above, of an app without tables
+        self._ports.membership.recovered = generation_id  # as above, of an app without tables
         await super()._resume_streams(generation_id)
 
     async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Any, title: str) -> None:
@@ -76,7 +76,7 @@ class BatchRecovery(Recovery):
             return  # after recovery, these are our own writes: older than what the store holds by now
         seen = self.active_offsets[tp]
         if seen is None:
-            return  # recovery has not looked where to start yet; it will seek
+            return  # recovery has not determined its start yet; it will seek
         if fetched.went_back:
             raise ChangelogMismatch(f"{tp.topic}-{tp.partition} ends below {fetched.start}: it was recreated meanwhile")
         records = contiguous(fetched, seen + 1)
@@ -86,7 +86,7 @@ class BatchRecovery(Recovery):
         if records:
             table = cast("BatchTable", self.tp_to_table[tp])
             table.load(tp.partition, records)
-            self.app.meter.recovered[table.name] += len(records)
+            self._ports.meter.recovered[table.name] += len(records)
             self.active_offsets[tp] = records[-1].offset
         self._check_progress()
 
@@ -103,23 +103,23 @@ class BatchRecovery(Recovery):
 
     async def _seek_again(self, tp: TP) -> None:
         wanted = self.active_offsets[tp] + 1
-        logger.info("recovering %s-%s again from %s", tp.topic, tp.partition, wanted)
-        with suppress(IllegalStateError):  # not assigned any more
-            await self.app.batch_consumer.seek_wait({tp: wanted})
+        logger.info("recovered_again", extra={"topic": tp.topic, "partition": tp.partition, "offset": wanted})
+        with suppress(IllegalStateError):  # no longer assigned
+            await self._ports.changelogs().seek_wait({tp: wanted})
 
     async def skip_invisible_end(self) -> None:
         """Nothing came: a log that ends in transaction markers, or in records compacted away, shows no last record."""
-        consumer, offsets = self.app.batch_consumer, self.active_offsets
+        changelogs, offsets = self._ports.changelogs(), self.active_offsets
         for tp, end in list(self.active_highwaters.items()):
-            seen, fetched_to = offsets.get(tp), consumer._thread.next_offsets.get(tp)
+            seen, fetched_to = offsets.get(tp), changelogs.fetched_to(tp)
             if tp not in self.active_tps or seen is None or fetched_to is None or seen >= end:
                 continue
             if fetched_to > seen + 1:
                 await self._seek_again(tp)
                 continue
             with suppress(IllegalStateError):
-                position = await consumer.position(tp)
-                if (position or 0) > end and consumer.flow_active and offsets.get(tp) == seen:
+                position = await changelogs.position(tp)
+                if (position or 0) > end and changelogs.flow_active and offsets.get(tp) == seen:
                     offsets[tp] = end
         self._check_progress()
 
@@ -131,8 +131,6 @@ class BatchRecovery(Recovery):
 
 class BatchTableManager(TableManager):
     """Starts our recovery instead of Faust's."""
-
-    app: BatchApp
 
     @property
     def recovery(self) -> BatchRecovery:

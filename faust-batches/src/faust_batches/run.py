@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from faust_batches.app import BatchApp
 from faust_batches.errors import NeedsOperator, WorkerFailed
-from faust_batches.stack_dump import tell_stacks_on_request
+from faust_batches.stack_dump import dump_stacks_on_request
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ async def _start_all(apps: Iterable[BatchApp]) -> None:
 async def _stop(apps: Iterable[BatchApp]) -> None:
     for result in await asyncio.gather(*(app.stop() for app in apps), return_exceptions=True):
         if isinstance(result, BaseException):
-            logger.error("while stopping", exc_info=result)
+            logger.error("stop_failed", exc_info=result)
 
 
 @asynccontextmanager
@@ -56,22 +56,36 @@ async def running(*apps: BatchApp) -> AsyncIterator[None]:
 async def _serve(
     apps: tuple[BatchApp, ...], beside: Iterable[AbstractAsyncContextManager[Any]], watchdog: threading.Timer
 ) -> int:
+    stopping = asyncio.Event()
+    entering = asyncio.current_task()
+
+    def stop() -> None:
+        if entering is not None and not stopping.is_set():
+            watchdog.start()
+            entering.cancel()
+        stopping.set()
+
+    # An ordinary signal handler that raises would do so in the middle of any callback, and break what that was doing.
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stop)
     async with AsyncExitStack() as entered:
         try:
             for each in beside:
                 await entered.enter_async_context(each)
         except NeedsOperator as exc:
-            logger.error("the worker cannot start: %s", exc)  # noqa: TRY400
+            logger.error("worker_not_started", extra={"cause": str(exc)})  # noqa: TRY400
             return EXIT_FAILED
-        return await _run(apps, watchdog)
+        except asyncio.CancelledError:
+            if not stopping.is_set():
+                raise
+        if stopping.is_set():
+            return EXIT_OK
+        entering = None
+        return await _run(apps, stopping, watchdog)
 
 
-async def _run(apps: tuple[BatchApp, ...], watchdog: threading.Timer) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sign, stopping.set)
-    tell_stacks_on_request(lambda: [each for app in apps for each in app.loops])
+async def _run(apps: tuple[BatchApp, ...], stopping: asyncio.Event, watchdog: threading.Timer) -> int:
+    dump_stacks_on_request(lambda: [each for app in apps for each in app.loops])
     started = asyncio.create_task(_start_all(apps))
     ended: list[asyncio.Task[Any]] = [asyncio.create_task(app.wait_failed()) for app in apps]
     ended.append(asyncio.create_task(stopping.wait()))
@@ -81,11 +95,11 @@ async def _run(apps: tuple[BatchApp, ...], watchdog: threading.Timer) -> int:
         if started.done():
             started.result()
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-    except (ConnectionError, NeedsOperator) as exc:  # its message is for a person, who can do something about it
-        logger.error("the worker cannot start: %s", exc)  # noqa: TRY400
+    except (ConnectionError, NeedsOperator) as exc:  # its message is for the operator
+        logger.error("worker_not_started", extra={"cause": str(exc)})  # noqa: TRY400
         exit_code = EXIT_FAILED
     except Exception:
-        logger.exception("the worker cannot start")
+        logger.exception("worker_not_started")
         exit_code = EXIT_FAILED
     if any(app.failure is not None for app in apps):
         exit_code = EXIT_FAILED
@@ -103,7 +117,7 @@ def _watchdog(timeout_seconds: float) -> threading.Timer:
     """Ends the process in time. To be started when the worker begins to stop: a broker may be gone meanwhile."""
 
     def end() -> None:
-        logger.error("not stopped within %s s", timeout_seconds)
+        logger.error("worker_stuck", extra={"seconds": timeout_seconds})
         os._exit(EXIT_STUCK)
 
     timer = threading.Timer(timeout_seconds, end)
@@ -117,8 +131,8 @@ def run_worker(*apps: BatchApp, beside: Sequence[AbstractAsyncContextManager[Any
     What is `beside` them is entered before they start and left after they have stopped; it may raise NeedsOperator.
 
     On a signal, batches under way are finished, offsets are committed and the group is left; whatever stalls that
-    longer than `stop_timeout_seconds` ends the process with 70. SIGUSR1 tells on stderr what the worker is doing.
-    Install uvloop before, if wanted.
+    longer than `stop_timeout_seconds` ends the process with 70. SIGUSR1 dumps the stacks of all threads and
+    tasks to stderr. Install uvloop before, if wanted.
     """
     watchdog = _watchdog(max(app.config.stop_timeout_seconds for app in apps))
     try:

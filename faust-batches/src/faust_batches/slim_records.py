@@ -1,19 +1,16 @@
-"""Consumed records without what nobody reads: aiokafka's own have eleven fields, and each has a dict for them.
+"""Consumed records with only the fields that are read: aiokafka's own have eleven, kept in a dict per record.
 
-To make them costs twice as much, and they wait in the lanes by the thousand, where the garbage collector visits them.
+Making those costs twice as much, and they wait in the lanes by the thousand, where the garbage collector visits them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
-from aiokafka.consumer.fetcher import FetchResult
-
-if TYPE_CHECKING:
-    from aiokafka.consumer.fetcher import Fetcher
-    from aiokafka.structs import TopicPartition
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.structs import TopicPartition
 
 
 class Consumed(msgspec.Struct, frozen=True, gc=False):

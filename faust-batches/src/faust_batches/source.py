@@ -1,8 +1,8 @@
 """How far the state of a partition has read its source: kept with the state, and compared with the log at every start.
 
 Marks in the state skip whatever lies below them. If the log is another one than the state was made from (recreated,
-restored, cut short), they would skip records that nobody has seen; if records in between are gone, nobody would miss
-them. Neither may go unnoticed, so the state knows where it stands by itself. The group's committed offset does not
+restored, cut short), they would skip records that nobody has seen; if records in between are gone, nothing would
+reveal it. Neither may go unnoticed, so the state itself records where it stands. The group's committed offset does not
 count: resetting it changes nothing.
 """
 
@@ -19,7 +19,7 @@ _HEADER: Final = "source"
 
 @dataclass(frozen=True, slots=True)
 class SourcePosition:
-    """After which record a state stands: the offset after it, and what tells that record from any other there."""
+    """After which record a state stands: the offset after it, and what identifies that record."""
 
     next_offset: int
     timestamp: int
@@ -47,7 +47,7 @@ class SourcePosition:
 
 
 def source_position(record: Record) -> SourcePosition | None:
-    """What a changelog record says of the source, if anything."""
+    """The source position that a changelog record carries, if any."""
     for name, content in record.headers:
         if name == _HEADER:
             return SourcePosition.decode(content)

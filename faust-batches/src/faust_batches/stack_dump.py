@@ -1,4 +1,4 @@
-"""What a worker is doing: on SIGUSR1, the stack of every thread and where every task waits, on stderr."""
+"""Dump all thread and task stacks to stderr on SIGUSR1."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
-def tell_stacks_on_request(loops: Callable[[], Iterable[asyncio.AbstractEventLoop]]) -> None:
-    """Answer SIGUSR1 from now on. The threads answer even while their loops are stuck; tasks need the running loop."""
+def dump_stacks_on_request(loops: Callable[[], Iterable[asyncio.AbstractEventLoop]]) -> None:
+    """From now on. Threads are shown even while their loops are stuck; tasks need the running loop."""
 
-    def tell_tasks() -> None:
+    def dump_tasks() -> None:
         for loop in loops():
             for task in asyncio.all_tasks(loop):
                 sys.stderr.write(f"Task {task.get_name()}: {' > '.join(_chain(task.get_coro())) or 'ends'}\n")
         sys.stderr.flush()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell_tasks)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, dump_tasks)
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=True)
 
 

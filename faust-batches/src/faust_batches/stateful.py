@@ -7,47 +7,64 @@
    - `none`: outputs first, then the changelogs one after the other, the table with the marks last: what a mark skips
      is out;
 4. write the local stores, each with its changelog position;
-5. tell `on_changes`;
+5. call `on_changes`;
 6. acknowledge the source offset (in the lane); it is committed later.
 
 A crash before the commit of 3: nothing has happened (`none`: outputs may be out; they are repeated, identical). A crash
-after it: recovery restores the changes, and the source goes on where the table with the marks says (`SourcePosition`);
-the processor skips by its own mark what is delivered again.
+after it: recovery restores the changes, and the source continues where the table with the marks stands
+(`SourcePosition`); the processor skips by its own mark what is delivered again.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from faust_batches.batch import Changes, Output, Processor
 from faust_batches.errors import ForeignWrite
+from faust_batches.fence import Fence
 from faust_batches.lanes import Batch
+from faust_batches.meter import Meter
+from faust_batches.plain_producer import PlainSender
+from faust_batches.ports import Feed
+from faust_batches.publish import Publisher, Sent
 from faust_batches.source import SourcePosition
+from faust_batches.table import BatchTable
 
-if TYPE_CHECKING:
-    from aiokafka import AIOKafkaProducer
-
-    from faust_batches.app import BatchApp
-    from faust_batches.fence import Fence
-    from faust_batches.publish import Sent
-    from faust_batches.table import BatchTable
+ChangesCallback: TypeAlias = Callable[[int, Changes], None]
 
 
 class Stateful:
     """See the module's docstring. The last of `tables` holds the marks."""
 
-    def __init__(self, app: BatchApp, processor: Processor, tables: dict[str, BatchTable], fence: Fence | None) -> None:
-        self._app = app
+    def __init__(
+        self,
+        processor: Processor,
+        tables: dict[str, BatchTable],
+        *,
+        meter: Meter,
+        feed: Callable[[], Feed],
+        publisher: Publisher,
+        plain: PlainSender,
+        fence: Fence | None,
+        on_changes: ChangesCallback | None,
+    ) -> None:
+        """Without ``fence``, outputs and changelogs are sent in order through ``plain``."""
         self._processor = processor
         self._tables = tables
         self._marks = next(reversed(tables))
+        self._meter = meter
+        self._feed = feed
+        self._publisher = publisher
+        self._plain = plain
         self._fence = fence
+        self._on_changes = on_changes
         self._ends = ChangelogEnds()
 
     def begin_assignment(self) -> None:
@@ -62,7 +79,7 @@ class Stateful:
         outputs, changes = self._compute(batch)
         if not (outputs or changes):
             return
-        await self._app.batch_consumer.check_owner(batch.tp, batch.assignment)
+        await self._feed().check_owner(batch.tp, batch.assignment)
         if self._fence is None:
             positions = await self._publish_in_order(batch, outputs, changes)
         else:
@@ -72,7 +89,11 @@ class Stateful:
             position = positions.get(name, table.position(partition))
             table.write(partition, entries, position, self._source(name, batch))
         if changes:
-            self._app.changed(partition, changes)
+            self._announce(partition, changes)
+
+    def _announce(self, partition: int, changes: Changes) -> None:
+        if self._on_changes is not None:
+            self._on_changes(partition, changes)
 
     def _compute(self, batch: Batch) -> tuple[Sequence[Output], Changes]:
         partition = batch.tp.partition
@@ -82,8 +103,8 @@ class Stateful:
             lookups = {name: table.lookup(partition) for name, table in self._tables.items()}
             begun = monotonic()
             result = self._processor(partition, batch.records, lambda table, key: lookups[table](key))
-            self._app.meter.step_seconds[batch.tp.topic].observe(monotonic() - begun)
-            outputs = self._app.publisher.admit(result.outputs)
+            self._meter.step_seconds[batch.tp.topic].observe(monotonic() - begun)
+            outputs = self._publisher.admit(result.outputs)
             changes = {name: entries for name, entries in result.changes.items() if entries}
         for name, table in self._tables.items():
             if repairs := table.stale(partition):
@@ -101,12 +122,12 @@ class Stateful:
         self, producer: AIOKafkaProducer, name: str, batch: Batch, entries: Mapping[bytes, bytes | None]
     ) -> list[Sent]:
         changelog, source = self._tables[name].changelog(batch.tp.partition), self._source(name, batch)
-        return await self._app.publisher.send_changes(producer, changelog, entries, source.headers() if source else ())
+        return await self._publisher.send_changes(producer, changelog, entries, source.headers() if source else ())
 
     async def _publish_fenced(
         self, fence: Fence, batch: Batch, outputs: Sequence[Output], changes: Changes
     ) -> dict[str, int]:
-        publisher = self._app.publisher
+        publisher = self._publisher
         changelogs: dict[str, list[Sent]] = {}
 
         async def send(producer: AIOKafkaProducer) -> Sequence[Sent]:
@@ -118,25 +139,24 @@ class Stateful:
 
         begun = monotonic()
         await fence.transact(batch.tp, batch.assignment, publisher, send)
-        self._app.meter.publish_seconds.observe(monotonic() - begun)
-        # The commit marker takes the offset after the last record: nobody else can have written there.
+        self._meter.publish_seconds.observe(monotonic() - begun)
+        # The commit marker takes the offset after the last record: no one else can have written there.
         last = {name: of_table[-1] for name, of_table in changelogs.items()}
         bases = {name: sent.future.result().offset for name, sent in last.items()}
         return {name: base + last[name].records for name, base in bases.items() if base >= 0}
 
     async def _publish_in_order(self, batch: Batch, outputs: Sequence[Output], changes: Changes) -> dict[str, int]:
-        app = self._app
         if outputs:
-            await app.send(outputs)
+            await self._plain.send(outputs)
         positions = {}
         for name in self._tables:  # in the order of their declaration, not in that of the processor's answer
             if entries := changes.get(name):
                 changelog = self._tables[name].changelog(batch.tp.partition)
-                # Before each of them: whoever was frozen at the one before must not write over its successor.
-                await app.batch_consumer.check_owner(batch.tp, batch.assignment)
+                # Before each of them: a worker frozen at the one before must not overwrite what its successor wrote.
+                await self._feed().check_owner(batch.tp, batch.assignment)
                 try:
-                    written = await self._send_changes(app.plain_producer, name, batch, entries)
-                    await app.acknowledged(written)
+                    written = await self._send_changes(self._plain.producer, name, batch, entries)
+                    await self._plain.acknowledged(written)
                 except KafkaError:
                     self._ends.doubt(changelog, len(entries))
                     raise
@@ -147,9 +167,9 @@ class Stateful:
 
 
 class ChangelogEnds:
-    """Where our next changelog records must land; anything else is somebody else's write.
+    """Where our next changelog records must land; anything else is a foreign write.
 
-    Records whose acknowledgement failed may have landed all the same: so many offsets of doubt are allowed, once.
+    Records whose acknowledgement failed may have landed nevertheless: that many offsets of doubt are allowed, once.
     """
 
     def __init__(self) -> None:
@@ -173,7 +193,7 @@ class ChangelogEnds:
         """Account for `records` that were acknowledged at `base` (negative: the broker knows only that they landed).
 
         Raises:
-            ForeignWrite: they are not where they ought to be.
+            ForeignWrite: they are not where they should be.
         """
         expected, doubt = self._expected[changelog], self._doubt.pop(changelog, 0)
         if base < 0:

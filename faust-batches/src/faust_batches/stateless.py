@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from faust_batches.batch import AsyncProcessor, BatchResult, Processor
 from faust_batches.lanes import Batch
-
-if TYPE_CHECKING:
-    from faust_batches.app import BatchApp
+from faust_batches.meter import Meter
+from faust_batches.plain_producer import PlainSender
 
 
 class Stateless:
     """At least once: after a crash or a rebalance, outputs of the last batches are published again."""
 
-    def __init__(self, app: BatchApp, processor: Processor | AsyncProcessor) -> None:
-        self._app = app
+    def __init__(self, processor: Processor | AsyncProcessor, plain: PlainSender, meter: Meter) -> None:
         self._processor = processor
+        self._plain = plain
+        self._meter = meter
 
     async def __call__(self, batch: Batch) -> None:
         begun = monotonic()
         computed = self._processor(batch.tp.partition, batch.records, _no_tables)
         result = computed if isinstance(computed, BatchResult) else await computed
-        self._app.meter.step_seconds[batch.tp.topic].observe(monotonic() - begun)
+        self._meter.step_seconds[batch.tp.topic].observe(monotonic() - begun)
         if result.changes:
             raise TypeError("a stateless processor has no tables to change")
-        await self._app.send(result.outputs)
+        await self._plain.send(result.outputs)
 
 
 def _no_tables(table: str, key: bytes) -> NoReturn:  # noqa: ARG001  (the signature of `Read`)

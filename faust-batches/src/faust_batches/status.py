@@ -1,6 +1,6 @@
-"""How an app is right now: what a probe, a dashboard or a person in the night wants to know of it.
+"""How an app is right now, for probes, dashboards and operators.
 
-Nothing here waits for the broker, except `refresh_ends`, which says how long.
+Nothing here waits for the broker, except `refresh_ends`, which says for how long.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
 from faust.types import TP
 
-from faust_batches.consumer import BatchConsumerThread, BatchMessage
-
-if TYPE_CHECKING:
-    from faust_batches.app import BatchApp
+from faust_batches.app import BatchApp
+from faust_batches.consumer import BatchConsumerThread
+from faust_batches.fetched import BatchMessage
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ class AppStatus:
     partitions: dict[str, int]
     """How many are ours, by source topic."""
     recovery_left: dict[str, int]
-    """Changelog records that are still to be read before the first record of ours is, by table; empty afterwards."""
+    """Changelog records that are still to be read before work begins, by table; empty afterwards."""
     queued: dict[str, int]
     """Records that wait in lanes, by source topic."""
     attempt_seconds: float
@@ -66,7 +65,7 @@ def app_status(app: BatchApp) -> AppStatus:
 
 
 def lag(app: BatchApp) -> dict[TP, int]:
-    """Per source partition of ours, how many offsets are not durable yet; what is not known is left out.
+    """Per source partition that we own, how many offsets are not durable yet; unknown ones are left out.
 
     The end is the later of what `refresh_ends` and the last fetch have found. Where all that was fetched is durable,
     markers of transactions at the end do not count.
@@ -95,7 +94,7 @@ def lag(app: BatchApp) -> dict[TP, int]:
 async def refresh_ends(app: BatchApp) -> None:
     """Ask the broker where the source partitions end; without an answer within a second, what was known stays.
 
-    Fetches tell it too, but not while a partition rests because its lane is full: just when its lag grows.
+    Fetches report them too, but not while a partition is paused because its lane is full, just when its lag grows.
     """
     thread, sources = _thread(app), _sources(app)
     if thread is None or not sources or app.should_stop:
@@ -107,7 +106,7 @@ async def refresh_ends(app: BatchApp) -> None:
         async with asyncio.timeout(_ENDS_SECONDS):
             ends = await asyncio.wrap_future(asked)
     except (KafkaError, TimeoutError) as exc:
-        logger.debug("the ends of the sources are not known anew: %r", exc)
+        logger.debug("ends_not_refreshed", extra={"cause": repr(exc)})
         return
     app.ends = {TP(*tp): end for tp, end in ends.items()}
 

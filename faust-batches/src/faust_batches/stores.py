@@ -16,7 +16,7 @@ from faust_batches.errors import StateFolderUnusable
 from faust_batches.source import SourcePosition
 
 if TYPE_CHECKING:
-    import rocksdict
+    import rocksdict  # an optional dependency
 
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class PartitionStore(Protocol):
     position: int | None
     """Offset of the last changelog record that the entries include; `None`: of nothing."""
     source: SourcePosition | None
-    """How far the entries have read the source, as the changelog says; `None`: it does not say."""
+    """How far the entries have read the source, as recorded in the changelog; `None`: not recorded."""
 
     def get(self, key: bytes, /) -> bytes | None: ...
 
@@ -80,7 +80,7 @@ _LOCK_RETRY_SECONDS: Final = 0.2
 class RocksStore:
     """A RocksDB database. Survives the process: recovery then reads only what the changelog has gained since.
 
-    Writes are not synced to the disk one by one: after a power cut the database is older, and says so by its position.
+    Writes are not synced to the disk one by one: after a power cut the database is older, as its position shows.
     """
 
     __slots__ = ("_db", "_new_batch", "_path", "get", "position", "source")
@@ -124,13 +124,13 @@ class RocksStore:
         try:
             self._db.close()
         except Exception as exc:  # noqa: BLE001  (plain, as above; what is not on the disk is in the changelog)
-            logger.warning("closing: %s", _unusable(self._path, "written", exc))
+            logger.warning("store_not_closed", extra={"cause": str(_unusable(self._path, "written", exc))})
 
 
 def _unusable(path: Path, what: str, exc: Exception) -> StateFolderUnusable:
     return StateFolderUnusable(
-        f"the state folder {path} cannot be {what}: {exc}. Make room or mend the disk, and start again: what is "
-        "missing here is read from the changelog. A folder that stays unreadable may be removed"
+        f"the state folder {path} cannot be {what}: {exc}. Free space or repair the disk, and restart: what "
+        "is missing here is read from the changelog. A folder that stays unreadable may be removed"
     )
 
 

@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from faust.stores import memory
 from faust.tables.table import Table
-from faust.types import TP
+from faust.types import TP, AppT
 
 from faust_batches.batch import Record, Supersedes
+from faust_batches.config import WorkerConfig
 from faust_batches.errors import ChangelogMismatch
 from faust_batches.source import SourcePosition, source_position
 from faust_batches.stores import MemoryStore, PartitionStore, RocksFolder
-
-if TYPE_CHECKING:
-    from faust_batches.app import BatchApp
 
 
 class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in name only
     """Faust's view of the stores of one table: opens them at an assignment, drops them at a revocation."""
 
-    def __init__(self, app: BatchApp, table: BatchTable, **kwargs: Any) -> None:
+    def __init__(self, app: AppT, config: WorkerConfig, table: BatchTable, **kwargs: Any) -> None:
         super().__init__("memory://", app, table, **kwargs)
         self.open: dict[int, PartitionStore] = {}
         self._topic = table.changelog_topic_name
-        config = app.config
         self._folder = (
             RocksFolder(config.datadir / config.id / table.name, config.rocksdb_block_cache_bytes)
             if config.store == "rocksdb" and config.datadir is not None
@@ -74,16 +71,18 @@ class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in nam
 class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
     """bytes -> bytes. Read with `get` and `items`, written with `write` once its changelog records are durable."""
 
-    app: BatchApp
     data: PartitionStores
 
-    def __init__(self, app: BatchApp, name: str, *, supersedes: Supersedes | None = None) -> None:
-        super().__init__(app, name=name, key_type=bytes, value_type=bytes, partitions=app.config.partitions)
+    def __init__(self, app: AppT, config: WorkerConfig, name: str, *, supersedes: Supersedes | None = None) -> None:
+        super().__init__(app, name=name, key_type=bytes, value_type=bytes, partitions=config.partitions)
+        self._config = config
         self._supersedes = supersedes
         self._stale: defaultdict[int, set[bytes]] = defaultdict(set)
 
     def _new_store(self) -> PartitionStores:
-        return PartitionStores(self.app, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop)
+        return PartitionStores(
+            self.app, self._config, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop
+        )
 
     def lookup(self, partition: int) -> Callable[[bytes], bytes | None]:
         """`get` of one partition, for as long as that is ours: a batch asks it for every record."""
@@ -133,7 +132,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         then the earlier one stays, and is `stale`.
 
         Raises:
-            ChangelogMismatch: a record that is no entry of ours, by its position. StateFolderUnusable.
+            ChangelogMismatch: a record that is not an entry of this table, by its position. StateFolderUnusable.
         """
         store, stale = self.data.open[partition], self._stale[partition]
         changes: dict[bytes, bytes | None] = {}
@@ -149,8 +148,8 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
                 raise self._foreign(partition, record, str(exc)) from exc
             changes[key] = value
             stale.discard(key)
-        said = (position for record in reversed(records) if (position := source_position(record)) is not None)
-        store.write(changes, records[-1].offset, next(said, None))
+        recorded = (position for record in reversed(records) if (position := source_position(record)) is not None)
+        store.write(changes, records[-1].offset, next(recorded, None))
 
     def _is_older(
         self, store: PartitionStore, changes: Mapping[bytes, bytes | None], key: bytes, value: bytes | None
@@ -163,7 +162,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
 
     def _foreign(self, partition: int, record: Record, cause: str) -> ChangelogMismatch:
         return ChangelogMismatch(
-            f"{self.changelog_topic_name}-{partition}@{record.offset} is no entry of this table: {cause}"
+            f"{self.changelog_topic_name}-{partition}@{record.offset} is not an entry of this table: {cause}"
         )
 
     async def on_rebalance(

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaConnectionError
 from faust.topics import Topic
+from faust.types import EventT
+from faust.types.tuples import Message
 
 from faust_batches.errors import TopicsMismatch
-
-if TYPE_CHECKING:
-    from aiokafka.cluster import ClusterMetadata
-    from faust.types import EventT
-    from faust.types.tuples import Message
 
 _PATIENCE_SECONDS: Final = 3.0  # for topics that were, or are, created just now
 _AGAIN_SECONDS: Final = 0.2

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 
 import pytest
 from aiokafka.errors import KafkaError, NotLeaderForPartitionError, TopicAuthorizationFailedError
+from batch_builders import SOURCE, a_message, an_app, take_acks
 from faust_batches import BatchApp
-from faust_batches.consumer import BatchMessage
 from faust_batches.errors import BatchRefused, NotOwner
+from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import Batch
-
-from tests.stream.transport.builders import SOURCE, a_message, an_app, take_acks
 
 
 class Steps:
@@ -82,7 +81,7 @@ async def test_a_batch_holds_at_most_what_is_configured() -> None:
 async def test_a_batch_never_mixes_assignments() -> None:
     scene = Scene()
     scene.feed(range(4))
-    scene.app.begin_assignment()
+    scene.app.membership.begin()
     scene.feed(range(4), assignment=1)
     scene.steps.free.set()
     await scene.settle()
@@ -149,13 +148,13 @@ async def test_a_dropped_batch_takes_all_that_follows_with_it_until_the_next_ass
     scene.app.on_rebalance_start()  # with a group to ask, the lane would ask for this
     scene.steps.free.set()
     await scene.settle()
-    scene.app._settled_rebalances = scene.app.rebalancing_count
+    scene.app.membership._settled_rebalances = scene.app.rebalancing_count
     scene.feed(range(14, 16))
     await scene.settle()
     assert scene.steps.offsets == [list(range(10))]
     assert scene.committed() is None
     assert not scene.app.batch_consumer.unacked
-    scene.app.begin_assignment()
+    scene.app.membership.begin()
     scene.feed(range(10), assignment=1)
     await scene.settle()
     assert scene.committed() == 10

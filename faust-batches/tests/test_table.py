@@ -3,11 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from batch_builders import a_record, an_app
 from faust.types import TP
 from faust_batches.errors import ChangelogMismatch
 from faust_batches.table import BatchTable
-
-from tests.stream.transport.builders import a_record, an_app
 
 CHANGELOG = "app-counts-changelog"
 
@@ -20,7 +19,7 @@ def owned(*partitions: int) -> set[TP]:
 
 async def a_table(*partitions: int, store: str = "memory", path: Path | None = None) -> BatchTable:
     app = an_app(store=store, datadir=path)
-    table = BatchTable(app, "counts", supersedes=lambda new, old: int(new) >= int(old))
+    table = BatchTable(app, app.config, "counts", supersedes=lambda new, old: int(new) >= int(old))
     await table.on_rebalance(owned(*partitions), set(), owned(*partitions))
     return table
 
@@ -81,7 +80,7 @@ async def test_a_lost_partition_is_forgotten_and_a_kept_one_is_not() -> None:
 
 async def test_a_changelog_record_without_a_key_is_refused() -> None:
     table = await a_table(0)
-    with pytest.raises(ChangelogMismatch, match=f"{CHANGELOG}-0@5 is no entry of this table: it has no key"):
+    with pytest.raises(ChangelogMismatch, match=f"{CHANGELOG}-0@5 is not an entry of this table: it has no key"):
         table.load(0, [a_record(5, key=None)])
 
 

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import cast
 
 import pytest
+from batch_builders import an_app
 from faust.types import TP
 from faust_batches import BatchApp, BatchResult, Read, Record
 from faust_batches.lanes import Batch
 from faust_batches.stateless import Stateless
 from faust_batches.stores import MemoryStore
 from faust_batches.table import BatchTable
-
-from tests.stream.transport.builders import an_app
 
 
 def nothing(_partition: int, _records: Sequence[Record], _read: Read) -> BatchResult:
@@ -51,7 +50,7 @@ def test_an_app_without_tables_says_so() -> None:
 
 def end_recovery(app: BatchApp) -> None:
     """The recovery of the present assignment ends."""
-    app.recovered_assignment = app.consumer_generation_id
+    app.membership.recovered = app.membership.assignment
     app.on_rebalance_end()
 
 
@@ -59,12 +58,12 @@ def test_the_end_of_a_rebalance_cannot_hide_the_beginning_of_the_next() -> None:
     app = an_app()
     assert not app.rebalancing
     app.on_rebalance_start()
-    app.begin_assignment()
+    app.membership.begin()
     assert app.rebalancing
     app.on_rebalance_start()  # again, before the first one is over
     app.on_rebalance_end()
     assert app.rebalancing
-    app.begin_assignment()
+    app.membership.begin()
     app.on_rebalance_end()  # of the first one, whose recovery was overtaken just before its end
     assert app.rebalancing
     end_recovery(app)
@@ -83,12 +82,12 @@ def test_ready_is_announced_once_per_settled_rebalance_and_lost_only_after_it() 
     )
     app.partitions_lost()
     app.on_rebalance_start()
-    app.begin_assignment()
+    app.membership.begin()
     app.on_rebalance_start()
     app._assignment = {TP("a", 1), TP("app-counts-changelog", 1)}
     app.on_rebalance_end()  # of the first, overtaken one
     assert events == []
-    app.begin_assignment()
+    app.membership.begin()
     app._assignment = {TP("a", 2), TP("a", 3)}
     cast("BatchTable", app.tables["counts"]).data.open.update({2: MemoryStore(), 3: MemoryStore()})
     app.on_rebalance_end()  # still of the first one
@@ -116,8 +115,8 @@ async def test_stateless_processors_have_no_tables() -> None:
     def writes(_partition: int, _records: Sequence[Record], _read: Read) -> BatchResult:
         return BatchResult([], {"counts": {b"a": b"1"}})
 
-    batch = Batch(TP("a", 0), 0, ())
+    app, batch = an_app(), Batch(TP("a", 0), 0, ())
     with pytest.raises(LookupError, match="counts"):
-        await Stateless(an_app(), reads)(batch)
+        await Stateless(reads, app._plain, app.meter)(batch)
     with pytest.raises(TypeError, match="no tables"):
-        await Stateless(an_app(), writes)(batch)
+        await Stateless(writes, app._plain, app.meter)(batch)

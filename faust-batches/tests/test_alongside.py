@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from batch_builders import PARTITIONS, an_app
 from faust_batches import BatchApp, BatchResult, Read, Record, running
-
-from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
-from tests.stream.transport.builders import an_app
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker() as broker:
-        yield broker
 
 
 class Story:
@@ -46,17 +38,17 @@ class Story:
             self.told.append(f"{name} leaves")
 
 
-def an_app_on(broker: EmbeddedBroker, topic: str, story: Story) -> BatchApp:
-    app = an_app(id=f"app-{topic}", brokers=(broker.bootstrap,), partitions=PARTITIONS, fencing="none")
+def an_app_on(broker: str, topic: str, story: Story) -> BatchApp:
+    app = an_app(id=f"app-{topic}", brokers=(broker,), partitions=PARTITIONS, fencing="none")
     app.stateless([topic], story.take)
     return app
 
 
 async def test_companions_enter_before_the_first_batch_and_leave_after_the_last_in_reverse(
-    broker: EmbeddedBroker,
+    broker: str,
 ) -> None:
     topic, story = uuid4().hex, Story()
-    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
+    producer = AIOKafkaProducer(bootstrap_servers=broker)
     await producer.start()
     for number in range(10):
         await producer.send_and_wait(topic, b"%d" % number)
@@ -73,7 +65,7 @@ async def test_companions_enter_before_the_first_batch_and_leave_after_the_last_
     assert story.told == ["one enters", "two enters", *batches, "two leaves", "one leaves"]
 
 
-async def test_a_companion_that_can_not_begin_keeps_the_app_from_starting(broker: EmbeddedBroker) -> None:
+async def test_a_companion_that_can_not_begin_keeps_the_app_from_starting(broker: str) -> None:
     story = Story()
     app = an_app_on(broker, uuid4().hex, story)
 

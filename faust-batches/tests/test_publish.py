@@ -7,17 +7,16 @@ from aiokafka.errors import (
     NotLeaderForPartitionError,
     TopicAuthorizationFailedError,
 )
+from batch_builders import LocalProducer
 from faust.types import TP
 from faust_batches import Output, RecordTooLarge, partition_of, record_bytes
 from faust_batches.batch import Refusal
 from faust_batches.errors import BatchRefused, NotAllowed
 from faust_batches.publish import Publisher
 
-from tests.stream.transport.builders import LocalProducer
-
 
 def a_publisher(limit: int = 900_000, on_refused: Refusal | None = None) -> Publisher:
-    return Publisher(limit, lambda: on_refused)
+    return Publisher(limit, on_refused)
 
 
 async def test_records_keep_their_order_within_a_partition() -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.stream.transport.builders import a_config, an_app
+from batch_builders import a_config, an_app
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
+from batch_builders import SOURCE, a_record, an_app, take_acks
 from faust.types import TP
 from faust_batches import Histogram, app_status, lag
-from faust_batches.consumer import BatchMessage
 from faust_batches.errors import Fenced
+from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import Batch
-
-from tests.stream.transport.builders import SOURCE, a_record, an_app, take_acks
 
 
 class Gate:
@@ -91,7 +90,7 @@ async def test_durable_batches_are_counted_by_size_and_given_up_ones_as_such() -
     assert meter.batch_seconds[SOURCE].cumulated()[-1][1] == 2
     scene.gate.open.clear()
     await scene.feed(4)
-    scene.app.begin_assignment()  # so nobody asks for another one
+    scene.app.membership.begin()  # so nobody asks for another one
     scene.gate.raises = [Fenced("source-0")]
     scene.gate.open.set()
     await scene.settle()
@@ -103,9 +102,9 @@ async def test_positions_are_those_of_partitions_that_are_ours() -> None:
     scene = Scene()
     scene.gate.open.set()
     await scene.feed(0, 1)
-    await scene.app.take_over({TP(SOURCE, 0), TP(SOURCE, 1)}, 1)
+    await scene.app.take_over({TP(SOURCE, 0), TP(SOURCE, 1)}, 1, {SOURCE})
     assert scene.app.positions() == {(SOURCE, 0): 2}
-    await scene.app.take_over({TP(SOURCE, 1)}, 2)
+    await scene.app.take_over({TP(SOURCE, 1)}, 2, {SOURCE})
     assert scene.app.positions() == {}
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from batch_builders import SOURCE, a_message, an_app, records_at, take_acks
 from faust.types import TP
-from faust_batches.consumer import BatchConsumer, BatchMessage, Fetched, contiguous
-
-from tests.stream.transport.builders import SOURCE, a_message, an_app, records_at, take_acks
+from faust_batches.consumer import BatchConsumer
+from faust_batches.fetched import BatchMessage, Fetched, contiguous
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ async def test_an_ack_after_its_assignment_does_not_count() -> None:
     consumer = a_consumer()
     message = a_message(range(10), assignment=0)
     consumer.track_message(message)
-    consumer.app.begin_assignment()
+    consumer._ports.membership.begin()
     assert not message.ack(consumer)
     assert consumer._new_offset(TP0) is None
     assert not consumer.unacked
@@ -150,7 +150,7 @@ async def test_what_is_held_back_in_a_rebalance_is_read_again_even_if_nothing_fo
     consumer.app.on_rebalance_start()
     await consumer.fetch(10, 10, 11)
     assert (consumer.delivered, consumer._read_offset[TP0]) == ([], 10)
-    consumer.app.begin_assignment()
+    consumer._ports.membership.begin()
     consumer.app.on_rebalance_end()
     await consumer._read_again()
     assert consumer.seeks == [{TP0: 10}]

@@ -21,6 +21,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.producer.transaction_manager import TransactionManager
+from batch_builders import an_app
 from faust.app import App
 from faust.stores import memory
 from faust.tables.manager import TableManager
@@ -31,8 +32,6 @@ from faust.transport.consumer import Consumer as CoreConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
-
-from tests.stream.transport.builders import an_app
 
 
 @pytest.mark.parametrize(
@@ -144,11 +143,13 @@ def test_the_app_and_its_recovery_have_the_attributes_that_we_use() -> None:
 
 async def test_the_clients_have_the_parts_that_we_reach_into() -> None:
     consumer = aiokafka.AIOKafkaConsumer(group_id="any")
+    await consumer.stop()
     assert consumer._client.cluster.topics() == set()
     assert "self._coordinator = GroupCoordinator(" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     begun = inspect.getsource(GroupCoordinator.__init__)
     assert all(f"self.{name} = " in begun for name in ("_coordination_task", "generation"))
     producer = aiokafka.AIOKafkaProducer(transactional_id="any")
+    await producer.stop()
     assert isinstance(producer._txn_manager, TransactionManager)
     assert app_thread_loop() is not None
 
@@ -221,3 +222,10 @@ def test_faust_still_ends_a_rebalance_at_the_end_of_either_way_through_recovery(
 def test_aiokafka_still_goes_to_the_beginning_of_a_log_that_ends_below_the_position() -> None:
     """A fetch that begins below where it was asked for means another log."""
     assert "tp_state.await_reset(self._default_reset_strategy)" in inspect.getsource(Fetcher._proc_fetch_request)
+
+
+def test_faust_still_closes_the_client_from_the_main_loop_when_it_rebalances_during_shutdown() -> None:
+    """We leave that to `on_thread_stop`, which does it in the loop that owns the connections."""
+    assert "self.consumer.close()" in inspect.getsource(App._on_rebalance_when_stopped)
+    assert "self._consumer._client.close(), self.app.loop" in inspect.getsource(driver.AIOKafkaConsumerThread.close)
+    assert "self._consumer.stop()" in inspect.getsource(driver.AIOKafkaConsumerThread.on_thread_stop)

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 from aiokafka.structs import ConsumerRecord
+from batch_builders import a_record
 from faust_batches.source import SourcePosition, source_position
-
-from tests.stream.transport.builders import a_record
-from tests.stream.transport.test_stores import a_store
+from test_stores import a_store
 
 
 def test_a_position_comes_back_from_the_header_of_a_changelog_record() -> None:

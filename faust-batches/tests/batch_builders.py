@@ -14,7 +14,7 @@ from aiokafka.structs import ConsumerRecord, RecordMetadata, TopicPartition
 from faust.transport.conductor import Conductor
 from faust.types import TP
 from faust_batches import BatchApp, WorkerConfig, create_app
-from faust_batches.consumer import BatchMessage
+from faust_batches.fetched import BatchMessage
 
 SOURCE = "source"
 PARTITIONS = 4

@@ -12,8 +12,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust_batches.slim_records import Consumed, unpack_slim
-
-from tests.stream.transport.test_faust_contract import parameters
+from test_faust_contract import parameters
 
 TP = TopicPartition("topic", 3)
 WRITTEN = [

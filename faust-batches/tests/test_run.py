@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from batch_builders import SOURCE, an_app
+from faust_batches import BatchResult, Read, Record, run_worker
+
+
+def nothing(_partition: int, _records: Sequence[Record], _read: Read) -> BatchResult:
+    return BatchResult()
+
+
+def test_a_worker_without_a_broker_says_so_and_fails(caplog: pytest.LogCaptureFixture) -> None:
+    app = an_app()
+    app.stateless([SOURCE], nothing)
+    assert run_worker(app) == 1
+    (failed,) = [record for record in caplog.records if record.message == "worker_not_started"]
+    assert vars(failed)["cause"].startswith("no Kafka broker at ")
+
+
+def test_a_worker_leaves_no_watchdog_behind() -> None:
+    app = an_app()
+    app.stateless([SOURCE], nothing)
+    run_worker(app)
+    assert all(thread.finished.is_set() for thread in threading.enumerate() if isinstance(thread, threading.Timer))
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_signal_while_it_is_entering_what_is_beside_it_ends_it_in_order(signals: int) -> None:
+    left: list[str] = []
+
+    @asynccontextmanager
+    async def entered() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)
+            left.append("entered")
+
+    @asynccontextmanager
+    async def slow_to_enter() -> AsyncIterator[None]:
+        for _ in range(signals):
+            os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(60)
+        yield
+        pytest.fail("it went on")
+
+    app = an_app()
+    app.stateless([SOURCE], nothing)
+    assert run_worker(app, beside=[entered(), slow_to_enter()]) == 0
+    assert left == ["entered"]
+    assert not app.started
