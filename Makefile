@@ -1,9 +1,13 @@
-# Everything a developer does with this project. Needs make, Python 3.11+ (with venv) and PyPI.
+# Everything a developer does with this project. Needs make, Python 3.11 to 3.14 (with venv) and PyPI. PYTHON runs the
+# set-up alone: where it is too old or too new for the dependencies, the set-up looks for another on the path.
 
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= 2
 BIN := .venv/bin
+
+# A terminal's Ctrl-C reaches make too, which then ends as interrupted (130): it need not add that the recipe failed.
+till_interrupted = trap 'interrupted=0' INT; $(1) || exit $${interrupted:-$$?}
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench soak soak-worlds soak-transport constraints clean setup-demo setup-test setup-dev \
@@ -13,7 +17,7 @@ help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup-demo ## Watch a small world being asked, or left in peace: no services, no Docker
-	@$(BIN)/referral-stream demo $(ARGS)
+	@$(call till_interrupted,$(BIN)/referral-stream demo $(ARGS))
 
 test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name" JOBS=1)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(ARGS)
@@ -32,8 +36,8 @@ soak-worlds: setup-test ## 200,000 random worlds against the oracle (WORLDS=1000
 soak-transport: setup-test ## Long torture of the transport alone (SECONDS=60)
 	@TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 tests/integration/test_transport_torture.py
 
-constraints: ## Write constraints.txt anew from the ranges of pyproject.toml
-	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+constraints: setup-demo ## Write constraints.txt anew from the ranges of pyproject.toml
+	@rm -rf build/constraints && $(BIN)/python -m venv build/constraints
 	@build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
 	@{ sed '/^[^#]/,$$d' constraints.txt; build/constraints/bin/python -m pip freeze --exclude referral-stream; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt && rm -rf build/constraints
@@ -43,19 +47,19 @@ clean: ## Remove everything that was made here
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo:
-	@$(PYTHON) tools/bootstrap.py demo
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo)
 
 setup-test:
-	@$(PYTHON) tools/bootstrap.py demo rocksdb test triggers uvloop
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo rocksdb test triggers uvloop)
 
 # What benchmarks compare with, in an environment of its own: Quix Streams refuses versions that are pinned here.
-build/peers/installed: pyproject.toml
-	@$(PYTHON) -m venv build/peers
+build/peers/installed: pyproject.toml | setup-dev
+	@$(BIN)/python -m venv build/peers
 	@build/peers/bin/python -m pip install --quiet --disable-pip-version-check '.[bench]'
 	@touch $@
 
 setup-dev:
-	@$(PYTHON) tools/bootstrap.py demo lint rocksdb test triggers uvloop
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo lint rocksdb test triggers uvloop)
 
 # A check prints one line when all is well, and everything it has to say when not.
 quietly = out=$$($(2) 2>&1) && echo "ok  $(1)" || { printf '%s\n' "$$out" "FAILED: $(1)"; exit 1; }
