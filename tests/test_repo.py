@@ -69,6 +69,45 @@ def test_what_a_message_tells_to_install_is_what_the_extras_ask_for() -> None:
     assert not any("referral-stream[" in source for source in sources)
 
 
+def test_the_make_targets_that_others_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (_ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    callers = [_ROOT / ".ci" / "run", *(_ROOT / ".github" / "workflows").glob("*.yml")]
+    pages = [
+        _ROOT / "README.md",
+        _ROOT / "CONTRIBUTING.md",
+        *(_ROOT / "docs").glob("*.md"),
+        _ROOT / "changes.d" / "README.md",
+    ]
+    called = {name for file in callers for name in re.findall(r"\bmake (?:--\S+ )*([a-z-]+)", file.read_text())}
+    called -= {"targets"}  # a word of a comment
+    named = {
+        name
+        for file in pages
+        for name in re.findall(r"`make ([a-z-]+)|^make ([a-z-]+)", file.read_text(), re.MULTILINE)
+    }
+    assert {"check", "test", "smoke", "coverage"} <= called
+    assert (called | {first or second for first, second in named}) - targets == set()
+    nightly = YAML(typ="safe").load(_ROOT / ".github" / "workflows" / "nightly.yml")
+    assert set(nightly["jobs"]["soak"]["strategy"]["matrix"]["target"]) <= targets
+
+
+def test_the_workflows_try_every_python_that_is_promised_and_pin_every_action() -> None:
+    check = (_ROOT / ".github" / "workflows" / "check.yml").read_text()
+    jobs = YAML(typ="safe").load(check)["jobs"]
+    promised = [each.rsplit(" ", 1)[1] for each in _PROJECT["project"]["classifiers"] if "Python :: 3." in each]
+    assert jobs["wheel"]["strategy"]["matrix"]["python"] == promised
+    assert jobs["tests"]["strategy"]["matrix"]["python"] == promised[1:], "the oldest is .ci/run's"
+    for workflow in (_ROOT / ".github" / "workflows").glob("*.yml"):
+        uses = re.findall(r"uses: (\S+)", workflow.read_text())
+        assert [each for each in uses if not re.search(r"@v\d+", each)] == []
+
+
+def test_every_page_is_in_the_index_of_the_docs() -> None:
+    index = (_ROOT / "docs" / "README.md").read_text()
+    pages = {path.name for path in (_ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
+
+
 def test_the_build_backend_is_pinned_too() -> None:
     assert _PROJECT["build-system"]["requires"] == [
         each for each in _PROJECT["project"]["optional-dependencies"]["lint"] if each.startswith("hatchling")
