@@ -26,7 +26,7 @@ test: setup-test ## Run the tests; those that need Kafka or Redis say so when th
 check: check-format check-lint check-types check-imports check-schemas check-docker check-shell check-workflows ## Formatting, lint, types, import rules, schemas, Docker files
 
 coverage: setup-test ## Run the tests of the core, and see that they reach as much of it as they did (the floor: pyproject.toml)
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --cov $(ARGS) tests/core tests/fundamentals tests/properties tests/golden tests/replay
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --cov=referral_stream.core $(ARGS) tests/core tests/fundamentals tests/properties tests/golden tests/replay
 
 mutants: setup-mutants ## Small changes to core modules that differ from main: does a test fail? (ARGS="--sample 20 FILE")
 	@$(BIN)/python tools/mutants.py $(ARGS)
