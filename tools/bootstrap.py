@@ -80,7 +80,7 @@ def suitable_python() -> str:
     """The interpreter that runs this, or else the newest ``python3.N`` on the path, that the dependencies support.
 
     Raises:
-        SetupFailed: there is none.
+        SetupFailed: no interpreter suits.
     """
     if OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
         return sys.executable

@@ -23,7 +23,7 @@ def _letter_filters(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say which letters are meant; the command gets them as one ``filters``."""
     options = (
         click.option(
-            "--stage", type=click.Choice(["ingest", "decide", "ledger", "projector"]), help="Where it failed."
+            "--stage", type=click.Choice(["ingest", "decide", "ledger"]), help="Where it failed."
         ),
         click.option("--cause", help="The word before the colon of the error, such as invalid or fault."),
         click.option("--topic", help="Where the record came from."),
