@@ -117,11 +117,14 @@ def draw(session: WorkDB, sample: int) -> int:
 
 
 def report(session: WorkDB, tried: int) -> int:
-    survivors = [result for _, result in session.results if result.test_outcome == TestOutcome.SURVIVED]
-    for survivor in survivors:
-        print(survivor.diff)
-    print(f"{tried - len(survivors)} of {tried} mutants were noticed by a test")
-    return 1 if survivors else 0
+    """Print what survived and what could not be tried; 0 if a test noticed every mutant."""
+    of_tried = [result for _, result in session.results if result.worker_outcome != WorkerOutcome.SKIPPED]
+    unnoticed = [result for result in of_tried if result.test_outcome != TestOutcome.KILLED]
+    for result in unnoticed:
+        print(f"{result.test_outcome or result.worker_outcome}:", result.diff, sep="\n")
+    noticed = len(of_tried) - len(unnoticed)
+    print(f"{noticed} of {tried} mutants were noticed by a test")
+    return 0 if noticed == tried else 1
 
 
 if __name__ == "__main__":
