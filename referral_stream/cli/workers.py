@@ -30,11 +30,8 @@ def ingest_http() -> None:
     REFERRAL_STREAM_HTTP_EVENTS_TOKEN. Listens on 127.0.0.1:8080 unless told otherwise. An answer of 202 means that
     Kafka has it. Stops in good order on SIGTERM: exit code 0; 1 when it could not start.
     """
-    try:
-        from referral_stream.receiver.serve import serve
-    except ModuleNotFoundError as missing:
-        raise click.ClickException(f"{missing.name} is missing: pip install 'referral-stream[http]'") from None
     from referral_stream.receiver.endpoints import endpoints
+    from referral_stream.receiver.serve import serve
     from referral_stream.runtime.logs import configure_logging
     from referral_stream.runtime.settings import SettingsProblem, read_receiver_settings
 

@@ -11,7 +11,7 @@ from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import parse_instant, rfc3339
 
-Stage: TypeAlias = Literal["ingest", "decide", "ledger", "projector"]
+Stage: TypeAlias = Literal["ingest", "decide", "ledger"]
 
 ATTEMPT_HEADER = "attempt"
 """On a record that a replay has appended: which attempt it is, from 2 on."""

@@ -82,6 +82,12 @@ _FAULT = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 
 
+_LIBRARY_MISSING = (
+    "conditions need a library, in the environment that referral-stream runs in: "
+    "python -m pip install 'cel-expr-python>=0.1.3,<0.2'"
+)
+
+
 class ConditionFault(NamedTuple):
     """What is wrong with an expression; ``key`` is ``when`` or ``subject``."""
 
@@ -131,7 +137,7 @@ def faults(on: Iterable[str], when: str, subject: str) -> Iterator[ConditionFaul
     try:
         checking, _ = _environments(types)
     except ModuleNotFoundError:
-        yield ConditionFault("when", "conditions need a library: pip install 'referral-stream[triggers]'")
+        yield ConditionFault("when", _LIBRARY_MISSING)
         return
     for key, text, wanted in (("when", when, "bool"), ("subject", subject, "string")):
         try:

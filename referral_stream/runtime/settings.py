@@ -7,8 +7,10 @@ Every setting is an environment variable ``REFERRAL_STREAM_<NAME>``. A secret ma
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -188,6 +190,10 @@ class Settings(KafkaSettings):
     def _complete(self) -> Self:
         if self.store == "rocksdb" and self.data_dir is None:
             raise ValueError(f"{PREFIX}STORE=rocksdb needs {PREFIX}DATA_DIR, a folder of its own for each worker")
+        if self.store == "rocksdb" and importlib.util.find_spec("rocksdict") is None:
+            raise ValueError(
+                f"{PREFIX}STORE=rocksdb needs a library: {sys.executable} -m pip install 'rocksdict>=0.3.28,<0.4'"
+            )
         if (self.redis_cert_file is None) != (self.redis_key_file is None):
             raise ValueError(f"{PREFIX}REDIS_CERT_FILE and {PREFIX}REDIS_KEY_FILE go together")
         if self.redis_tls() and not self.redis_url.get_secret_value().startswith("rediss://"):

@@ -427,7 +427,7 @@ def test_a_missing_library_is_a_fault_with_its_remedy(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "cel_expr_python", None)
     conditions._environments.cache_clear()
     (fault,) = conditions.faults(["nps.responded"], "true", "event.id")
-    assert fault.message.endswith("pip install 'referral-stream[triggers]'")
+    assert fault.message.endswith("python -m pip install 'cel-expr-python>=0.1.3,<0.2'")
 
 
 def test_a_condition_is_compiled_once_for_a_policy() -> None:

@@ -12,6 +12,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+_TO_SIGN_CERTIFICATES = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
@@ -28,8 +40,11 @@ def issue_certificates(folder: Path) -> Certificates:
     authority = (
         _unsigned(authority_name, authority_name, authority_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_TO_SIGN_CERTIFICATES, critical=True)
         .sign(authority_key, hashes.SHA256())
     )
+    # From Python 3.13 on a client by default refuses certificates that break RFC 5280 by leaving these extensions out.
+    signed_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     server_key = ec.generate_private_key(ec.SECP256R1())
     reached_as = x509.SubjectAlternativeName(
         [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -37,6 +52,7 @@ def issue_certificates(folder: Path) -> Certificates:
     server = (
         _unsigned(_named("localhost"), authority_name, server_key.public_key())
         .add_extension(reached_as, critical=False)
+        .add_extension(signed_by, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     files = Certificates(authority=folder / "authority.pem", server=folder / "server.pem")
@@ -63,4 +79,5 @@ def _unsigned(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublic
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
