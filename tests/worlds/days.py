@@ -1,8 +1,9 @@
 """Random days of a few customers as recorded logs, believable in the large and nasty in the small.
 
-One seed is one world; or Hypothesis draws it, and makes it smaller when something fails. Most customers have a history that passes the gates, so that something happens; then come reasons
-to ask, trouble, answers and noise, late, twice, out of order, and above all at instants at which something else is due:
-the ends of windows, slots, quiet hours and waits, and one millisecond to either side of them.
+One seed is one world; or Hypothesis draws it, and makes it smaller when something fails. Most customers have a history
+that passes the gates, so that something happens; then come reasons to ask, trouble, answers and noise, late, twice, out
+of order, and above all at instants at which something else is due: the ends of windows, slots, quiet hours and waits,
+and one millisecond to either side of them.
 """
 
 from __future__ import annotations

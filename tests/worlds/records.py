@@ -31,23 +31,40 @@ def topic_of(kind: str) -> str:
     return _TOPIC_OF[kind.partition(".")[0]]
 
 
-def cloud_event(kind: str, customer: str, time: int, body: Body, *, id: str = "", source: str = "test") -> Record:
-    """Without an ``id``, what is the same has the same one."""
+def cloud_event(
+    kind: str, customer: str | None, time: int, body: Body, *, id: str = "", source: str = "test"
+) -> Record:
+    """Without an ``id``, what is the same has the same one. Without a customer it is an operator's."""
     return {
         "specversion": "1.0",
         "id": id or derived_id(kind, customer, time, body),
         "source": source,
         "type": kind,
-        "subject": customer,
+        **({} if customer is None else {"subject": customer}),
         "time": rfc3339(time),
         "data": body,
     }
 
 
-def recorded(kind: str, customer: str, time: int, body: Body | None = None, *, arrived: int | None = None) -> Record:
+def recorded(
+    kind: str,
+    customer: str | None,
+    time: int,
+    body: Body | None = None,
+    *,
+    arrived: int | None = None,
+    historical: bool = False,
+    id: str = "",
+    source: str = "test",
+) -> Record:
     """The record of an event that happened at ``time``, and arrived then unless it says otherwise."""
-    value = cloud_event(kind, customer, time, body or {})
-    return {"topic": topic_of(kind), "timestamp": rfc3339(time if arrived is None else arrived), "value": value}
+    value = cloud_event(kind, customer, time, body or {}, id=id, source=source)
+    record: Record = {"topic": topic_of(kind), "timestamp": rfc3339(time if arrived is None else arrived)}
+    if customer is not None:
+        record["key"] = customer
+    if historical:
+        record["headers"] = {"historical": "true"}
+    return record | {"value": value}
 
 
 def past(facts: list[Fact], customer: str, now: int) -> list[Record]:
