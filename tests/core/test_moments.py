@@ -12,7 +12,6 @@ from referral_stream.core.rules import moments
 from referral_stream.core.zones import Zone
 from tests.builders import (
     AROUND,
-    BERLIN,
     POLICY,
     ByHand,
     a_customer,
@@ -34,6 +33,7 @@ from tests.builders import (
     ticket_solved,
     utc,
 )
+from tests.worlds.customers import BERLIN
 
 RULES = Moments()
 

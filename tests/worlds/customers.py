@@ -59,8 +59,8 @@ def history(
 ) -> list[Fact]:
     """Signed up, reachable, onboarded and consenting, with these signals; the oldest fact first.
 
-    Propensity is 20 points (tenure, recent activity) with the signal ``advice``; each of ``first_success`` and
-    ``testimonial`` adds 20, ``usage`` and ``champion`` 15, ``calls`` and ``feedback`` 10, ``goal`` none.
+    Propensity is 20 points (tenure, recent activity) with the signal ``advice``. ``testimonial`` adds 30, as it is
+    feedback, too; ``first_success`` 20, ``usage`` and ``champion`` 15, ``calls`` and ``feedback`` 10, ``goal`` none.
     ``consent`` is the channel of the consent, ``more`` goes into the profile, facts of the types in ``without`` are
     left out. A customer of fewer days has the same history in less time.
     """

@@ -29,7 +29,7 @@ _CHANNELS: Final = (("email",),) * 5 + (("email", "in_app"),) * 3 + (("in_app",)
 _FEATURES: Final = ("reports", "invoices", "search", "export", "dashboards")
 
 _Arriving: TypeAlias = tuple[int, int, Record]
-"""When, as the how manieth of its customer, what."""
+"""When, a number that keeps what comes at one instant in order, and what."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def customer_id(number: int) -> str:
 
 @dataclass
 class Year:
-    """Iterate over its records once. Who is asked meanwhile answers in what is left of the year, if told by ``answer``.
+    """Its records, to be iterated over once. Customers who are asked meanwhile answer in the rest of it: ``answer``.
 
     Memory grows with the customers, not with the records.
     """
@@ -67,6 +67,7 @@ class Year:
     start: int = START
     _replies: list[_Arriving] = field(default_factory=list, init=False)
     _replied: Iterator[int] = field(default_factory=count, init=False)
+    _now: int = field(default=0, init=False)
 
     @property
     def end(self) -> int:
@@ -75,14 +76,18 @@ class Year:
     def __iter__(self) -> Iterator[Record]:
         lives = (iter(_Life(self, self.person(number))) for number in range(self.customers))
         for now, _, record in heapq.merge(self._operator(), *lives, key=lambda arriving: arriving[0]):
-            while self._replies and self._replies[0][0] <= now:
-                yield heapq.heappop(self._replies)[2]
+            yield from self._replies_until(now)
+            self._now = now
             yield record
-        while self._replies and self._replies[0][0] < self.end:
-            yield heapq.heappop(self._replies)[2]
+        yield from self._replies_until(self.end - 1)
+
+    def _replies_until(self, now: int) -> Iterator[Record]:
+        while self._replies and self._replies[0][0] <= now:
+            self._now, _, record = heapq.heappop(self._replies)
+            yield record
 
     def person(self, number: int) -> Person:
-        """Three of four signed up before the year began; of four customers in a row, two are colleagues."""
+        """Three of four signed up before the year began; of eight customers in a row, five are colleagues."""
         random = Random(f"{self.seed}/{number}")
         before = random.random() < 0.75
         return Person(
@@ -90,7 +95,7 @@ class Year:
             zone=random.choice(_ZONES),
             channels=random.choice(_CHANNELS),
             segment=random.choice(_SEGMENTS),
-            account=f"acct-{number // 4}" if number % 4 < 2 else f"acct-{number // 4}-{number % 4}",
+            account=f"acct-{number // 8}" if number % 8 < 5 else f"acct-{number // 8}-{number % 8}",
             content=random.betavariate(3, 1.5),
             uses_per_week=random.choice((1, 2, 3, 4, 6)),
             since=self.start + round((-random.uniform(1, 900) if before else random.random() * self.days) * DAY),
@@ -122,19 +127,21 @@ class Year:
                 reply(time, kind, body | (command if kind == "referral.given" else {}))
 
     def _reply(self, ask: AskRequested, after: int, kind: str, body: Body) -> None:
-        time, number = ask.not_before + after, next(self._replied)
-        record = recorded(kind, ask.customer_id, time, body, id=derived_id("reply", ask.command_id, kind, time))
-        heapq.heappush(self._replies, (time, number, record))
+        time = ask.not_before + after
+        arrived = max(time, self._now)  # who replays is a record ahead: it may be later than the ask already
+        name = derived_id("reply", ask.command_id, kind, time)
+        record = recorded(kind, ask.customer_id, time, body, arrived=arrived, id=name, source="simulated")
+        heapq.heappush(self._replies, (arrived, next(self._replied), record))
 
     def _operator(self) -> Iterator[_Arriving]:
-        """Once a quarter a trigger is paused for a morning."""
-        for number in range(0, self.days, 91):
-            name = ("nps_promoter", "renewal", "milestone", "positive_feedback")[number // 91 % 4]
+        """Once in seven weeks a trigger is paused for two days."""
+        for number in range(0, self.days, 49):
+            name = ("nps_promoter", "renewal", "milestone", "positive_feedback")[number // 49 % 4]
             body = {"scope": "trigger", "name": name, "by": "operator", "why": "wording under review"}
-            for kind, hour in (("control.paused", 8), ("control.resumed", 12)):
-                time = self.start + number * DAY + hour * HOUR
-                if time < self.end:
-                    yield time, number, recorded(kind, None, time, body, id=f"{kind}-{number}")
+            for kind, day in (("control.paused", number), ("control.resumed", number + 2)):
+                if day < self.days:
+                    time = self.start + day * DAY + 8 * HOUR
+                    yield time, number, recorded(kind, None, time, body, id=f"{kind}-{number}", source="simulated")
 
 
 class _Life:
@@ -163,16 +170,14 @@ class _Life:
     def _plan(self, time: int, happens: Callable[[int], None] | Record) -> None:
         heapq.heappush(self.due, (time, next(self.numbers), happens))
 
-    def _again_and_again(
-        self, days: float, happens: Callable[[int], None], begin: int, *, at_once: bool = False
-    ) -> None:
+    def _now_and_then(self, days: float, happens: Callable[[int], None], begin: int) -> None:
         """At random, on average every so many days."""
 
         def now(time: int) -> None:
             self._plan(time + self._wait(days), now)
             happens(time)
 
-        self._plan(begin if at_once else begin + self._wait(days), now)
+        self._plan(begin + self._wait(days), now)
 
     def _every(self, days: int, happens: Callable[[int], None], first: int) -> None:
         def now(time: int) -> None:
@@ -190,7 +195,9 @@ class _Life:
     def _fact(self, kind: str, time: int, body: Body | None = None) -> None:
         """It arrives soon; some things are late, and some arrive twice."""
         number = next(self.numbers)
-        record = partial(recorded, kind, self.person.id, time, body, id=f"{self.person.id}-{number}")
+        record = partial(
+            recorded, kind, self.person.id, time, body, id=f"{self.person.id}-{number}", source="simulated"
+        )
         late = self.random.choice((HOUR, 6 * HOUR, DAY, 2 * DAY)) if self._chance(0.01) else 0
         arrives = time + late + round(self.random.expovariate(1 / (5 * SECOND)))
         self._plan(arrives, record(arrived=arrives))
@@ -211,21 +218,21 @@ class _Life:
         begin = max(self.year.start, self.person.since)
         content, random = self.person.content, self.random
         self._plan(begin + self._wait(2), self._use)
-        self._again_and_again(21, self._is_there, begin)
-        self._again_and_again(45, self._interaction, begin)
-        self._again_and_again(70, self._ticket, begin)
-        self._again_and_again(120, self._milestone, begin)
-        self._again_and_again(180 / content, self._kind_word, begin)
-        self._again_and_again(500 / content, self._peer, begin)
-        self._again_and_again(900 / content, self._refers_unasked, begin)
-        self._again_and_again(700 / content, self._expands, begin)
-        self._again_and_again(250 / (1.1 - content), self._complaint, begin)
-        self._again_and_again(900 / (1.1 - content), self._cancels, begin)
-        self._again_and_again(1_500, self._charge_trouble, begin)
-        self._again_and_again(1_200, self._consent_changes, begin)
-        self._again_and_again(2_500, self._suppressed, begin)
-        self._again_and_again(8_000, self._erased, begin)
-        self._again_and_again(900, self._uses_less, begin)
+        self._now_and_then(21, self._is_there, begin)
+        self._now_and_then(45, self._interaction, begin)
+        self._now_and_then(70, self._ticket, begin)
+        self._now_and_then(120, self._milestone, begin)
+        self._now_and_then(180 / content, self._kind_word, begin)
+        self._now_and_then(500 / content, self._peer, begin)
+        self._now_and_then(900 / content, self._refers_unasked, begin)
+        self._now_and_then(700 / content, self._expands, begin)
+        self._now_and_then(250 / (1.1 - content), self._complaint, begin)
+        self._now_and_then(900 / (1.1 - content), self._cancels, begin)
+        self._now_and_then(1_500, self._charge_trouble, begin)
+        self._now_and_then(1_200, self._consent_changes, begin)
+        self._now_and_then(2_500, self._suppressed, begin)
+        self._now_and_then(8_000, self._erased, begin)
+        self._now_and_then(900, self._uses_less, begin)
         self._every(90, self._survey, begin + round(random.uniform(0, 90) * DAY))
         self._every(180, self._marketing_asks, begin + round(random.uniform(0, 180) * DAY))
         self._every(30, self._compared, begin + round(random.uniform(5, 30) * DAY))
@@ -265,7 +272,12 @@ class _Life:
             body = self._profile() if fact.type == "customer.profile_changed" else fact.body
             name = f"{person.id}-past-{next(self.numbers)}"
             time = self.year.start - fact.age
-            self._plan(arrives, recorded(fact.type, person.id, time, body, id=name, arrived=arrives, historical=True))
+            self._plan(
+                arrives,
+                recorded(
+                    fact.type, person.id, time, body, id=name, arrived=arrives, historical=True, source="simulated"
+                ),
+            )
 
     def _sign_up(self, time: int) -> None:
         subscription = {"subscription_id": self._subscription}
@@ -436,10 +448,9 @@ class _Life:
             self._later(now + 30 * DAY, "customer.unsuppressed")
 
     def _erased(self, now: int) -> None:
-        """What was on its way still arrives."""
-        self.due = [entry for entry in self.due if isinstance(entry[2], dict)]
-        heapq.heapify(self.due)
+        """The account is closed ten days later; what happens until then still arrives."""
         self._fact("customer.erasure_requested", now)
+        self._ends(now + 10 * DAY)
 
     def _marketing_asks(self, now: int) -> None:
         if self._chance(0.4):
