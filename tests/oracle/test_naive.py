@@ -172,7 +172,7 @@ def test_the_first_good_moment_on_the_telephone_wins_over_a_later_slot() -> None
     assert result.asks[0]["data"]["channels"] == ["phone", "email"]
 
 
-def test_within_one_account_the_best_score_asks_and_the_other_gets_gate_9s_answer() -> None:
+def test_the_best_score_of_an_account_asks_and_gate_9_holds_the_other() -> None:
     t0 = at("Tue 10:00")
     facts = a_customer(t0, "bob", account_id="acme") + a_customer(t0, "amy", account_id="acme", score=60)
     result = play([*facts, nps(t0, who="amy"), nps(t0, who="bob")])
@@ -302,7 +302,7 @@ def test_a_wall_time_that_does_not_exist_is_the_end_of_the_gap(wall: str, fold: 
     assert shown(instant_of(datetime.fromisoformat(wall), BERLIN, fold)) == utc
 
 
-def test_the_next_midnight_comes_after_23_hours_after_25_and_where_it_is_skipped_at_one() -> None:
+def test_next_midnight_on_days_of_23_and_25_hours_and_where_it_is_skipped() -> None:
     def hours(day: date, zone: str) -> float:
         start = instant_of(datetime.combine(day, datetime.min.time()), zone)
         return (next_midnight(start, [zone]) - start) / timedelta(hours=1)
