@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.mix import START, customer_id, history, mix
+from benchmarks.mix import START, behind, customer_id, mix
 from benchmarks.table import Figure
 from referral_stream.contracts.codec import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
@@ -106,7 +106,7 @@ def _step_encoded(policy: Policy, events: Sequence[Event]) -> dict[str, bytes]:
 def typical_customer(policy: Policy) -> Customer:
     """Eligible, with three usage events a day over sixty days, a subscription, a survey answer and a solved ticket."""
     rng = random.Random(2)
-    happened = [(kind, body, START - age) for kind, _, body, age in history(rng, 7)]
+    happened = [(planned.type, planned.body, START - planned.age) for planned in behind(rng, 7)]
     for kind, days_ago in (
         ("subscription.started", 50),
         ("ticket.opened", 30),

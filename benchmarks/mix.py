@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from referral_stream.core.events import FACTS, WITHOUT_SUBJECT
-from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, rfc3339
+from referral_stream.core.instants import HOUR, MINUTE, SECOND
 from tests.contracts.examples import FACT_DATA
+from tests.worlds.customers import history, profile
+from tests.worlds.records import cloud_event, topic_of
 
 START = 1_781_596_800_000
 """Tuesday 2026-06-16 08:00 UTC: no Friday slot ahead of a survey's window, nobody's quiet hours in the zones below."""
@@ -29,19 +31,6 @@ ELIGIBLE_PER_MILLE = 75
 _ZONES = ("Europe/Berlin", "Europe/Paris", "Europe/London", "Africa/Johannesburg", "Asia/Kolkata")
 _FEATURES = ("reports", "invoices", "search", "export", "dashboards", "reminders", "approvals")
 
-_TOPICS = {
-    "product-usage": "usage onboarding milestone goal saving workflow achievement dashboard task",
-    "nps": "nps csat",
-    "billing": "trial subscription contract invoice charge dispute cancellation",
-    "support": "ticket complaint frustration",
-    "relationship": (
-        "interaction advice community feedback compliment testimonial case_study review "
-        "champion peer advocacy email call"
-    ),
-    "profile": "customer",
-    "responses": "ask referral",
-}
-_TOPIC_OF = {family: topic for topic, families in _TOPICS.items() for family in families.split()}
 _SOURCES = {
     "product-usage": "https://app.example.com/tracking",
     "nps": "https://surveys.example.com/nps",
@@ -80,7 +69,7 @@ def mix(events: int, customers: int | None = None, seed: int = 1, start: int = S
     rng = random.Random(seed)
     customers = customers or events // EVENTS_PER_CUSTOMER
     eligible = min(customers * ELIGIBLE_PER_MILLE // 1000, events * (100 - USAGE_PERCENT) // 100 // 12)
-    histories = [_Planned(rng.random() / 4, *fact) for number in range(eligible) for fact in history(rng, number)]
+    histories = [planned for number in range(eligible) for planned in behind(rng, number)]
     surveys = [
         _Planned(0.3 + 0.7 * rng.random(), "nps.responded", number, _survey(rng, number), 30 * MINUTE)
         for number in range(eligible)
@@ -103,7 +92,7 @@ def promoters(count: int, seed: int = 3, start: int = START) -> tuple[list[Sourc
     """
     rng = random.Random(seed)
     numbers = [_STRANGERS + number for number in range(2 * count) if number % 4 >= 2]
-    histories = [_Planned(0, *fact) for number in numbers for fact in history(rng, number)]
+    histories = [planned._replace(place=0) for number in numbers for planned in behind(rng, number)]
     surveys = [_Planned(0, "nps.responded", number, _survey(rng, number), 30 * MINUTE) for number in numbers]
     return [_record(rng, planned, start) for planned in histories], [_record(rng, each, start) for each in surveys]
 
@@ -118,29 +107,20 @@ class _Planned(NamedTuple):
     age: int
 
 
-def history(rng: random.Random, number: int) -> Iterator[tuple[str, int, dict[str, Any], int]]:
-    """What an eligible customer has behind them: type, customer, body, and how long ago (ms)."""
-    since = rng.randrange(60, 700) * DAY
-    yield "customer.signed_up", number, {"trial": False}, since
-    yield "customer.profile_changed", number, _profile(rng, number), since - HOUR
-    yield (
-        "customer.consent_changed",
-        number,
-        {"purpose": "referral_ask", "channel": "all", "granted": True},
-        since - DAY,
-    )
-    yield "onboarding.completed", number, {}, since - 2 * DAY
-    yield "milestone.reached", number, {"milestone": "first-report", "first_success": True}, since - 3 * DAY
+def behind(rng: random.Random, number: int) -> Iterator[_Planned]:
+    """What an eligible customer has behind them; all of it is sent in the first quarter of the job."""
+    for fact in history("first_success", tenure_days=rng.randrange(60, 700), **_profile(rng, number)):
+        yield _Planned(rng.random() / 4, fact.type, number, fact.body, fact.age)
 
 
 def _profile(rng: random.Random, number: int) -> dict[str, Any]:
     return {
-        "time_zone": rng.choice(_ZONES),
+        "zone": rng.choice(_ZONES),
+        "channels": ("email", "in_app") if rng.random() < 0.5 else ("email",),
         "locale": "en-GB",
         "segment": rng.choice(("smb", "smb", "enterprise", "mission_driven")),
         "account_id": f"acct_{number // 2:08d}" if number % 4 < 2 else f"acct_{number:08d}s",
         "email_hmac": f"{number:064x}",
-        "channels": {"email": True, "in_app": rng.random() < 0.5},
     }
 
 
@@ -159,27 +139,19 @@ def _anything(rng: random.Random, number: int) -> _Planned:
         for name, value in FACT_DATA[kind].items()
     }
     if kind == "customer.profile_changed":
-        body = _profile(rng, number)
+        body = profile(**_profile(rng, number))
     elif kind == "nps.responded":
         body["score"] = rng.choice((3, 6, 7, 8, 9, 10))
     return _Planned(rng.random(), kind, number, body, rng.randrange(48) * HOUR if rng.random() < 0.2 else 0)
 
 
 def _record(rng: random.Random, planned: _Planned, start: int) -> Sourced:
-    topic = _TOPIC_OF[planned.type.partition(".")[0]]
+    topic = topic_of(planned.type)
     delay = round(rng.expovariate(1 / (20 * SECOND)))  # producers batch: most are seconds late, few are minutes
     body = planned.body
     if body is None:
         body = {"feature": rng.choice(_FEATURES), "count": rng.randrange(1, 20)}
-    customer = customer_id(planned.customer)
-    event = {
-        "specversion": "1.0",
-        "id": f"evt_{rng.getrandbits(96):024x}",
-        "source": _SOURCES[topic],
-        "type": planned.type,
-        "subject": customer,
-        "time": rfc3339(start - planned.age - delay),
-        "datacontenttype": "application/json",
-        "data": body,
-    }
-    return Sourced(topic, customer.encode(), orjson.dumps(event))
+    customer, time = customer_id(planned.customer), start - planned.age - delay
+    name = f"evt_{rng.getrandbits(96):024x}"
+    event = cloud_event(planned.type, customer, time, body, id=name, source=_SOURCES[topic])
+    return Sourced(topic, customer.encode(), orjson.dumps(event | {"datacontenttype": "application/json"}))

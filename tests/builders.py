@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
+from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
@@ -25,13 +26,13 @@ from referral_stream.core.effects import (
 from referral_stream.core.events import Channel, Data, Event
 from referral_stream.core.fold import fold
 from referral_stream.core.ids import command_id, opportunity_id
-from referral_stream.core.instants import DAY, from_datetime, to_datetime
+from referral_stream.core.instants import from_datetime, to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from referral_stream.policy_file.reading import build_policy
 from referral_stream.replay.virtual_run import Arrival, FactReplay, Happened
+from tests.worlds.customers import BERLIN, history
 
-BERLIN = "Europe/Berlin"
 MONDAY = date(2026, 6, 15)
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 WEEKS = {"last": -7, "": 0, "next": 7}
@@ -152,27 +153,17 @@ def a_customer(
     without: tuple[str, ...] = (),
 ) -> list[Event]:
     """The history of somebody who may be asked: score 70, or 55 if no champion; ``without`` events of those types."""
-    reachable = {channel: channel in channels for channel in ev.CHANNELS}
-    profile = ev.ProfileChanged(
-        time_zone=zone,
+    signals = ("usage", "feedback", "calls", "advice", *(("champion",) if champion else ()))
+    facts = history(
+        *signals,
+        zone=zone,
+        channels=tuple(channels),
+        without=without,
         account_id=account,
         email_hmac=email_hmac,
         requires_approval=requires_approval,
-        channels=ev.ReachableChannels(**reachable),
     )
-    days_ago: list[tuple[int, Data]] = [
-        (400, ev.SignedUp()),
-        (399, profile),
-        (398, ev.OnboardingCompleted()),
-        (300, ev.UsageCompared(above_average=True)),
-        (290, ev.ChampionChanged(champion=champion)),
-        (280, ev.FeedbackShared(positive=True)),
-        *((270 + n, ev.InteractionRecorded(kind="call")) for n in range(5)),
-        (200, ev.ConsentChanged(purpose="referral_ask", channel="all", granted=True)),
-        (2, ev.AdviceAsked()),
-    ]
-    start = at("Mon 12:00")
-    return [fact(data, start - days * DAY, customer=id) for days, data in days_ago if data.type not in without]
+    return [fact(FACT_BODIES[each.type](each.body), at("Mon 12:00") - each.age, customer=id) for each in facts]
 
 
 # ---- a replay: many customers, a virtual clock, a ledger that answers at once

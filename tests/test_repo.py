@@ -221,7 +221,7 @@ def test_a_filled_in_env_file_reaches_neither_git_nor_the_image() -> None:
     assert not any("env" in line for line in allowed)
 
 
-def test_every_worker_waits_for_topics_and_redis_and_keeps_its_state_in_its_own_volume() -> None:
+def test_each_worker_waits_for_topics_and_redis_and_has_its_own_volume() -> None:
     for worker in _WORKERS:
         service = _COMPOSE["services"][worker]
         assert service["command"] == ["run", worker]

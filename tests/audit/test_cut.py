@@ -304,7 +304,7 @@ def test_those_held_out_use_their_reservations() -> None:
     assert 0 < report.counts["asks"] < len(names)
 
 
-def test_a_customer_who_took_consent_back_while_the_ledger_thought_gives_the_grant_back(deployment: Deployment) -> None:
+def test_a_grant_is_released_if_consent_was_withdrawn_meanwhile(deployment: Deployment) -> None:
     deployment.tell(a_customer("cem"), nps(9, "Thu 12:30", customer="cem"), consent(False, "Thu 12:50", customer="cem"))
     deployment.tell(until="Fri 15:00")
     assert deployment.audit().findings == ()

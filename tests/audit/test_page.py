@@ -55,10 +55,10 @@ def test_a_machine_gets_positions_as_text() -> None:
 
 
 def test_of_very_many_findings_all_are_counted_the_first_are_kept_and_few_shown() -> None:
-    tally = AuditCounts()
+    counts = AuditCounts()
     for offset in range(KEPT_PER_INVARIANT + 1):
-        tally.findings.add("records_placed", "misplaced", Position("asks", 0, offset))
-    report = tally.report()
+        counts.findings.add("records_placed", "misplaced", Position("asks", 0, offset))
+    report = counts.report()
     assert len(report.findings) == KEPT_PER_INVARIANT
     assert report.broken == {"records_placed": KEPT_PER_INVARIANT + 1}
     lines = list(as_lines(report))
@@ -67,8 +67,8 @@ def test_of_very_many_findings_all_are_counted_the_first_are_kept_and_few_shown(
 
 
 def test_invariants_are_reported_in_their_order_and_offenders_by_position() -> None:
-    tally = AuditCounts()
-    tally.findings.add("pending_wakes", "late", Position("events", 0, 1))
-    tally.findings.add("records_placed", "second", Position("asks", 1, 0))
-    tally.findings.add("records_placed", "first", Position("asks", 0, 7))
-    assert [finding.what for finding in tally.report().findings] == ["first", "second", "late"]
+    counts = AuditCounts()
+    counts.findings.add("pending_wakes", "late", Position("events", 0, 1))
+    counts.findings.add("records_placed", "second", Position("asks", 1, 0))
+    counts.findings.add("records_placed", "first", Position("asks", 0, 7))
+    assert [finding.what for finding in counts.report().findings] == ["first", "second", "late"]

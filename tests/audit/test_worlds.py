@@ -9,8 +9,8 @@ import pytest
 from referral_stream.audit.findings import AuditReport
 from tests.audit.topics import Deployment
 from tests.properties.comparing import arrivals
-from tests.properties.policies import POLICIES
-from tests.properties.worlds import world
+from tests.worlds.days import world
+from tests.worlds.policies import POLICIES
 
 SEEDS = range(2_000, 2_040)
 LONG_AFTER = 253_402_300_799_999

@@ -49,7 +49,7 @@ def main() -> int:
         table.write(soaked, asked.output)
         is_sound = not any(soaked.problems.values())
         if not is_sound:
-            table.write_evidence(soaked, asked.output)
+            table.write_records(soaked, asked.output)
             for log in Path(scratch).glob("worker-*.log"):
                 shutil.copy(log, asked.output)
     console.print(*table.for_terminal(soaked))

@@ -1,6 +1,6 @@
-"""The load: customers of every kind, told at a steady rate, each story act by act as the pipeline keeps up with it.
+"""The load: customers of every kind, told at a steady rate, each story phase by phase as the pipeline keeps up with it.
 
-The casts are those of the integration tests' script. A story is a closed loop: an act is published when the one before
+The kinds are those of the integration tests' script. A story is a closed loop: a phase is published when the one before
 has arrived on `customer-events`, and what answers a decision ("after it has settled") only when the decision is seen.
 So an outage makes a story longer, not different, and what should come of it can be told from its facts alone.
 """
@@ -22,12 +22,12 @@ from referral_stream.core.instants import SECOND
 from tests.chaos.watch import Watch
 from tests.integration.live import Message, Partitioner, Pipeline, cloud_event
 from tests.integration.scripted import (
-    CAST,
     CRC32,
+    CUSTOMERS,
     JAVA,
     SETTLED,
-    Act,
     Line,
+    Phase,
     Story,
     contact_of_an_account,
     present_in_the_app,
@@ -42,12 +42,12 @@ PAUSED_TRIGGER: Final = "peer_mentioned"
 _PAUSE_SECONDS: Final = 10.0
 _BETWEEN_PAUSES_SECONDS: Final = 35.0
 
-Cast: TypeAlias = Callable[[Story], None]
+Kind: TypeAlias = Callable[[Story], None]
 Condition: TypeAlias = Callable[[], bool]
 
 
 def _account(s: Story) -> str:
-    """Of its troupe, whose customers' names begin alike."""
+    """Of its group, whose customers' names begin alike."""
     return s.customer.partition("/")[0]
 
 
@@ -60,24 +60,24 @@ def told_of_a_failed_delivery(s: Story) -> None:
     s.is_known(strong=True, account_id=_account(s))
     s.nps(10)
     command = s.command_id("nps_promoter", f"{s.customer}/r1")
-    s.tell(Act.REPORTS, "ask.acknowledged", command_id=command, status="failed")
+    s.tell(Phase.REPORTS, "ask.acknowledged", command_id=command, status="failed")
 
 
 def colleague(s: Story) -> None:
     """Its turn comes when the first contact has been asked, or asked in vain."""
     s.is_known(account_id=_account(s))
-    s.nps(9, act=Act.LATE)
+    s.nps(9, phase=Phase.LATE)
 
 
 def erased_after_the_ask(s: Story) -> None:
     s.is_known(strong=True)
     s.nps(10)
-    s.tell(Act.LATE, "customer.erasure_requested")
-    s.tell(Act.LATE, "usage.recorded")
+    s.tell(Phase.LATE, "customer.erasure_requested")
+    s.tell(Phase.LATE, "usage.recorded")
 
 
-_TROUPES: Final[dict[tuple[Cast, ...], int]] = {
-    **{(cast,): count for cast, count in CAST.items() if cast not in {contact_of_an_account, same_person_twice}},
+_GROUPS: Final[dict[tuple[Kind, ...], int]] = {
+    **{(kind,): count for kind, count in CUSTOMERS.items() if kind not in {contact_of_an_account, same_person_twice}},
     (erased_after_the_ask,): 20,
     (asked_for_the_account, colleague): 15,
     (told_of_a_failed_delivery, colleague): 15,
@@ -90,7 +90,7 @@ class Load:
     """Begins `per_second` stories, each of one customer or a few. One thread calls `tick` all the time, then `close`.
 
     Attributes: `sent` the ids of all events, `acknowledged` those the broker has confirmed, `refused` why the producer
-    gave records up (empty, or the run proves nothing), `junk` the confirmed payloads that nobody can read, `troupes`
+    gave records up (empty, or the run proves nothing), `junk` the confirmed payloads that nobody can read, `groups`
     the customers, together with those whose caps they share.
     """
 
@@ -107,11 +107,11 @@ class Load:
         self.acknowledged: set[str] = set()
         self.refused: list[str] = []
         self.junk: set[bytes] = set()
-        self.troupes: list[tuple[str, ...]] = []
+        self.groups: list[tuple[str, ...]] = []
 
     def tick(self, *, more: bool = True) -> None:
         """Tell on. New stories and new pauses begin only if there shall be `more`."""
-        while more and len(self.troupes) < (time.monotonic() - self._begun) * self._per_second:
+        while more and len(self.groups) < (time.monotonic() - self._begun) * self._per_second:
             self._begin()
         for number, (story, condition) in list(self._told.items()):
             if condition():
@@ -124,7 +124,7 @@ class Load:
     @property
     def unfinished(self) -> list[str]:
         """The customers whose stories still wait for something."""
-        return [customer for number in self._told for customer in self.troupes[number]]
+        return [customer for number in self._told for customer in self.groups[number]]
 
     @property
     def is_over(self) -> bool:
@@ -137,21 +137,21 @@ class Load:
             producer.flush(30)
 
     def _begin(self) -> None:
-        casts = self._rng.choices(list(_TROUPES), weights=list(_TROUPES.values()))[0]
-        first = casts[0].__name__
-        alike = len(set(casts)) == 1  # then they are told apart by their numbers
+        kinds = self._rng.choices(list(_GROUPS), weights=list(_GROUPS.values()))[0]
+        first = kinds[0].__name__
+        alike = len(set(kinds)) == 1  # then they are told apart by their numbers
         number = self._numbers[first]
-        self._numbers[first] += len(casts) if alike else 1
+        self._numbers[first] += len(kinds) if alike else 1
         stories = [
-            Story(cast, number + place) if alike else Story(cast, number, name=f"{first}-{number}/{cast.__name__}")
-            for place, cast in enumerate(casts)
+            Story(kind, number + place) if alike else Story(kind, number, name=f"{first}-{number}/{kind.__name__}")
+            for place, kind in enumerate(kinds)
         ]
         for story in stories:
-            story.cast_as(story)
-        self.troupes.append(tuple(story.customer for story in stories))
-        self._go_on(len(self.troupes) - 1, self._tell(stories))
-        if len(self.troupes) % _JUNK_EVERY == 0:
-            self._publish("", Message("support", b'{"unreadable": %d' % len(self.troupes)))
+            story.kind(story)
+        self.groups.append(tuple(story.customer for story in stories))
+        self._go_on(len(self.groups) - 1, self._tell(stories))
+        if len(self.groups) % _JUNK_EVERY == 0:
+            self._publish("", Message("support", b'{"unreadable": %d' % len(self.groups)))
 
     def _go_on(self, number: int, story: Iterator[Condition]) -> None:
         condition = next(story, None)
@@ -161,19 +161,19 @@ class Load:
             self._told[number] = story, condition
 
     def _tell(self, stories: list[Story]) -> Iterator[Condition]:
-        """Publishes act by act; each condition must hold before the story goes on."""
-        for act in Act:
-            lines = [line for story in stories for line in story.acts[act]]
-            if lines and act in {Act.REPORTS, Act.LATE}:
-                yield self._all_decided([story.customer for story in stories if story.acts[Act.TRIGGERS]])
-            if act is Act.REPORTS:  # nobody reports on a command that was held out
+        """Publishes phase by phase; each condition must hold before the story goes on."""
+        for phase in Phase:
+            lines = [line for story in stories for line in story.phases[phase]]
+            if lines and phase in {Phase.REPORTS, Phase.LATE}:
+                yield self._all_decided([story.customer for story in stories if story.phases[Phase.TRIGGERS]])
+            if phase is Phase.REPORTS:  # nobody reports on a command that was held out
                 lines = [line for line in lines if line.customer in self._watch.commanded]
             if lines:
-                yield self._perform(lines)
+                yield self._publish_all(lines)
             if failed := {line.data["command_id"] for line in lines if line.data.get("status") == "failed"}:
                 yield partial(failed.issubset, self._watch.released)
         for story in stories:
-            if story.cast_as is present_in_the_app:
+            if story.kind is present_in_the_app:
                 yield from self._stay_in_the_app(story)
 
     def _stay_in_the_app(self, story: Story) -> Iterator[Condition]:
@@ -181,8 +181,8 @@ class Load:
         while story.customer not in self._watch.asked:
             yield partial(self._asked_or_past, story.customer, time.monotonic() + _PATIENCE_SECONDS)
             if story.customer not in self._watch.asked:
-                story.tell(Act.LATE, "workflow.completed", name="export")
-                yield self._perform(story.acts[Act.LATE][-1:])
+                story.tell(Phase.LATE, "workflow.completed", name="export")
+                yield self._publish_all(story.phases[Phase.LATE][-1:])
 
     def _asked_or_past(self, customer: str, instant: float) -> bool:
         return customer in self._watch.asked or time.monotonic() >= instant
@@ -191,7 +191,7 @@ class Load:
         settled = time.monotonic() + SETTLED / SECOND + 1
         return lambda: time.monotonic() >= settled and all(map(self._watch.is_settled, customers))
 
-    def _perform(self, lines: Iterable[Line]) -> Condition:
+    def _publish_all(self, lines: Iterable[Line]) -> Condition:
         """Publish them; whether they have arrived."""
         now, ids = self._pipeline.now(), {line.id for line in lines}
         for line in lines:

@@ -15,7 +15,7 @@ from referral_stream.policy_file.reading import read_policy
 from referral_stream.runtime.settings import Settings
 from tests.chaos.faults import SESSION_SECONDS, Chaos, Exit, Fault, Inflicted, Worker, crew, plan
 from tests.chaos.load import Load
-from tests.chaos.tally import Evidence, Verdict, judge
+from tests.chaos.verdict import SoakRecords, Verdict, judge
 from tests.chaos.watch import Watch
 from tests.integration.live import Pipeline
 from tests.integration.scripted import POLICY
@@ -62,7 +62,7 @@ class Soaked:
     starts: int
     refused: list[str]
     unfinished: list[str]
-    evidence: Evidence
+    records: SoakRecords
     verdict: Verdict
     audited: AuditReport
 
@@ -182,7 +182,7 @@ class _Soak:
         self._say("audit")
         audited = audit(Settings.model_validate(self._pipeline.settings), [policy], uncommitted=True)
         self._say("judgement")
-        evidence = self._evidence(until)
+        records = self._records(until)
         return Soaked(
             seed=self._seed,
             seconds=self._seconds,
@@ -194,8 +194,8 @@ class _Soak:
             starts=sum(worker.starts for worker in self._crew),
             refused=[*self._load.refused, *sorted(self._load.sent - self._load.acknowledged)],
             unfinished=unfinished,
-            evidence=evidence,
-            verdict=judge(evidence, policy),
+            records=records,
+            verdict=judge(records, policy),
             audited=audited,
         )
 
@@ -236,11 +236,11 @@ class _Soak:
             self._watch.longest_silence("referral-asks", begin, end, horizon),
         )
 
-    def _evidence(self, until: int) -> Evidence:
+    def _records(self, until: int) -> SoakRecords:
         pipeline = self._pipeline
-        return Evidence(
+        return SoakRecords(
             until=until,
-            troupes=self._load.troupes,
+            groups=self._load.groups,
             acknowledged=self._load.acknowledged,
             junk=self._load.junk,
             events=pipeline.read("customer-events"),

@@ -67,14 +67,14 @@ def write(soaked: Soaked, folder: Path) -> None:
     )
 
 
-def write_evidence(soaked: Soaked, folder: Path) -> None:
+def write_records(soaked: Soaked, folder: Path) -> None:
     """What the topics held, as files that ``referral-stream replay`` and ``explain`` read."""
-    evidence = soaked.evidence
+    soak = soaked.records
     topics = {
-        "customer-events": evidence.events,
-        "ledger-requests": evidence.requests,
-        "referral-asks": evidence.uncommitted,
-        "referral-decisions": [each.record for each in evidence.decisions],
+        "customer-events": soak.events,
+        "ledger-requests": soak.requests,
+        "referral-asks": soak.uncommitted,
+        "referral-decisions": [each.record for each in soak.decisions],
     }
     for topic, records in topics.items():
         (folder / f"{topic}.jsonl").write_bytes(b"".join(render_line(record) + b"\n" for record in records))

@@ -40,7 +40,7 @@ def rule(when: str, rest: str) -> str:
 SEGMENT = 'adapter = "segment", event = "Report Exported"'
 
 
-def test_a_mapping_takes_the_place_of_the_adapters_reading_and_keeps_who_when_and_which() -> None:
+def test_a_mapping_replaces_the_adapters_reading_but_not_who_when_and_which() -> None:
     event = only(read(rule(SEGMENT, 'type = "workflow.completed"\ndata.name = "$.properties.report"'), EXPORTED))
     assert (event.type, event.data.name) == ("workflow.completed", "cash flow")
     assert (event.subject, event.id, event.source) == ("cus-1", "m-1", "segment")

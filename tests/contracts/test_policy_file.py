@@ -312,7 +312,7 @@ def _told(given: dict[str, Any]) -> Policy | list[str]:
 
 @for_any(_toml())
 @settings(max_examples=300, deadline=None)
-def test_whatever_a_file_holds_is_a_policy_or_a_problem_with_a_line_for_each_fault(given: dict[str, Any]) -> None:
+def test_any_file_is_a_policy_or_a_problem_with_a_line_for_each_fault(given: dict[str, Any]) -> None:
     told = _told(given)
     assert isinstance(told, Policy) or (told and all(fault and "\n" not in fault for fault in told))
     assert _told(given) == told

@@ -65,7 +65,7 @@ def test_an_older_mark_never_follows_a_newer_one(new: int, old: int, *, allowed:
     assert codec.newer_wakeup(codec.encode_wakeup(1, new), codec.encode_wakeup(2, old)) is allowed
 
 
-def test_what_is_damaged_takes_any_place_so_that_nobody_goes_on_from_an_older_state() -> None:
+def test_a_damaged_state_counts_as_newer_whichever_way_it_is_compared() -> None:
     damaged = STATE[:-1]
     assert codec.newer_customer(damaged, STATE)
     assert codec.newer_customer(STATE, damaged)

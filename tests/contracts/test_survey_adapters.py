@@ -245,7 +245,7 @@ def test_an_event_that_is_twice_in_one_batch_counts_once() -> None:
     assert only(read({"api_key": "phc", "batch": [twice, twice]})).id == "e1"
 
 
-def test_a_batch_with_nothing_for_us_is_skipped_and_an_empty_one_recognised_by_nobody() -> None:
+def test_a_batch_without_known_events_is_skipped_an_empty_one_unrecognised() -> None:
     assert skipped(read({"api_key": "phc", "batch": [capture("$pageview")]})).reason == "irrelevant"
     assert refused(read({"api_key": "phc", "batch": []})).cause == "unrecognised"
 

@@ -12,7 +12,6 @@ from referral_stream.core.rules import moments
 from referral_stream.core.zones import Zone
 from tests.builders import (
     AROUND,
-    BERLIN,
     POLICY,
     ByHand,
     a_customer,
@@ -34,6 +33,7 @@ from tests.builders import (
     ticket_solved,
     utc,
 )
+from tests.worlds.customers import BERLIN
 
 RULES = Moments()
 
@@ -527,7 +527,7 @@ def test_a_moment_is_lost_to_what_forbids_it_at_the_same_instant(also: Event, fi
     assert by_hand.customer.awaiting is None
 
 
-def test_a_moment_met_by_a_gate_that_closes_and_opens_within_its_instant_is_lost() -> None:
+def test_a_moment_is_lost_if_a_gate_closes_and_opens_at_its_instant() -> None:
     by_hand = ByHand(a_customer(channels=TWO_CHANNELS))
     by_hand.at("Thu 14:00", nps(9, "Thu 14:00"))
     needed, not_needed = (

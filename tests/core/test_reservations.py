@@ -271,7 +271,7 @@ def test_a_ledger_that_says_it_can_not_answer_is_the_same_as_silence() -> None:
     assert blocking(decision) == {"overasking": "ledger.answered"}
 
 
-def test_it_is_tried_again_after_thirty_seconds_then_twice_as_long_up_to_five_minutes() -> None:
+def test_retries_wait_thirty_seconds_then_double_up_to_five_minutes() -> None:
     by_hand = waiting()
     waits, now = [], M
     for _ in range(6):

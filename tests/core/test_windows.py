@@ -12,7 +12,6 @@ from referral_stream.core.rules import windows
 from referral_stream.core.zones import Zone
 from tests.builders import (
     AROUND,
-    BERLIN,
     ByHand,
     a_customer,
     a_policy,
@@ -26,6 +25,7 @@ from tests.builders import (
     state,
     utc,
 )
+from tests.worlds.customers import BERLIN
 
 TRIGGERS = Policy().triggers
 T0 = at("Thu 12:30")

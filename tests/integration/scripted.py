@@ -1,6 +1,6 @@
 """A script for 1,000 customers: what befalls them before, during and after half a minute of a Tuesday morning.
 
-Each kind of customer is one function that says what happens in five acts: long known facts, triggers, what follows at
+Each kind of customer is one function that says what happens in five phases: long known facts, triggers, what follows at
 once (before anything has settled), what workers report of the commands, and what comes late. Whether they are asked is
 for the oracle to say.
 """
@@ -17,6 +17,8 @@ import orjson
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
 from tests.integration.live import Message, Partitioner, cloud_event
+from tests.worlds.customers import history
+from tests.worlds.records import topic_of
 
 SETTLE_SECONDS: Final = 4
 RIVAL_SECONDS: Final = 2
@@ -59,19 +61,11 @@ ORACLE_POLICY: Final[dict[str, Any]] = {
 }
 """The same for the oracle."""
 
-TOPIC_OF: Final = {
-    "nps": "nps", "csat": "nps", "ticket": "support", "complaint": "support", "customer": "profile",
-    "champion": "relationship", "interaction": "relationship", "compliment": "relationship", "peer": "relationship",
-    "advocacy": "relationship", "subscription": "billing", "invoice": "billing", "trial": "billing",
-    "charge": "billing", "ask": "responses",
-}  # fmt: skip
-"""Source topic by the first word of a type; all else is product usage."""
-
 JAVA: Final[Partitioner] = "murmur2_random"
 CRC32: Final[Partitioner] = "consistent_random"
 
 
-class Act(Enum):
+class Phase(Enum):
     BACKGROUND = "long known"
     TRIGGERS = "what happens"
     AT_ONCE = "before it has settled"
@@ -81,7 +75,7 @@ class Act(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One event; ``age`` in ms is its distance from the instant at which its act is published."""
+    """One event; ``age`` in ms is its distance from the instant at which its phase is published."""
 
     kind: str
     customer: str
@@ -93,7 +87,6 @@ class Line:
     binary: bool = False
 
     def message(self, now: int) -> Message:
-        topic = TOPIC_OF.get(self.kind.partition(".")[0], "product-usage")
         event = cloud_event(self.kind, self.customer, now - self.age, self.data, id=self.id)
         key = self.customer.encode()
         headers = ((("historical", b"true"),) if self.historical else ()) + (
@@ -102,25 +95,25 @@ class Line:
             else ()
         )
         value = orjson.dumps(event["data"] if self.binary else event)
-        return Message(topic, value, key, headers, self.partitioner)
+        return Message(topic_of(self.kind), value, key, headers, self.partitioner)
 
 
 @dataclass
 class Story:
-    """What befalls one customer, number ``n`` of those cast alike."""
+    """What befalls one customer, number ``n`` of its kind."""
 
-    cast_as: Callable[[Story], None]
+    kind: Callable[[Story], None]
     n: int
     name: str = ""
-    acts: dict[Act, list[Line]] = field(default_factory=lambda: {act: [] for act in Act})
+    phases: dict[Phase, list[Line]] = field(default_factory=lambda: {phase: [] for phase in Phase})
 
     @property
     def customer(self) -> str:
-        return self.name or f"{self.cast_as.__name__}-{self.n}"
+        return self.name or f"{self.kind.__name__}-{self.n}"
 
     def tell(
         self,
-        act: Act,
+        phase: Phase,
         kind: str,
         age: int = 0,
         /,
@@ -131,11 +124,11 @@ class Story:
         binary: bool = False,
         **data: Any,
     ) -> None:
-        count = sum(map(len, self.acts.values()))
+        count = sum(map(len, self.phases.values()))
         # Half of the producers of every topic are Java's, the other half are librdkafka's.
         chosen = partitioner or (JAVA if (self.n + count) % 2 else CRC32)
         line = Line(kind, self.customer, age, data, id or f"{self.customer}/{count}", chosen, historical, binary)
-        self.acts[act].append(line)
+        self.phases[phase].append(line)
 
     def is_known(
         self,
@@ -148,27 +141,24 @@ class Story:
         **profile: Any,
     ) -> None:
         """The facts that make a customer one who may be asked softly (``strong``: directly)."""
-        act = Act.BACKGROUND
-        channels = {"email": channel == "email", "in_app": channel == "in_app"}
-        self.tell(act, "customer.signed_up", tenure_days * DAY)
-        self.tell(
-            act, "customer.profile_changed", 5 * DAY, time_zone="Europe/Berlin", channels=channels, **profile
-        )  # fmt: skip
-        if onboarded:
-            self.tell(act, "onboarding.completed", (tenure_days - 5) * DAY)
-        self.tell(act, "goal.achieved", 5 * DAY, goal="first report")
-        self.tell(act, "interaction.recorded", 3 * DAY, kind="call")
-        if consent:
-            self.tell(act, "customer.consent_changed", 4 * DAY, purpose="referral_ask", channel=channel, granted=True)
-        if strong:
-            self.tell(act, "champion.changed", 20 * DAY, champion=True)
-            self.tell(act, "usage.compared", 20 * DAY, above_average=True)
+        missing = (
+            *(() if consent else ("customer.consent_changed",)),
+            *(() if onboarded else ("onboarding.completed",)),
+        )
+        signals = ("goal", "advice", *(("champion", "usage") if strong else ()))
+        facts = history(
+            *signals, tenure_days=tenure_days, channels=(channel,), consent=channel, without=missing, **profile
+        )
+        for fact in facts:
+            self.tell(Phase.BACKGROUND, fact.type, fact.age, **fact.body)
 
-    def nps(self, score: int, age: int = 0, *, act: Act = Act.TRIGGERS, response: str = "r1", **more: Any) -> None:
-        self.tell(act, "nps.responded", age, response_id=f"{self.customer}/{response}", score=score, **more)
+    def nps(
+        self, score: int, age: int = 0, *, phase: Phase = Phase.TRIGGERS, response: str = "r1", **more: Any
+    ) -> None:
+        self.tell(phase, "nps.responded", age, response_id=f"{self.customer}/{response}", score=score, **more)
 
-    def ticket(self, kind: str, act: Act, age: int = 0, **data: Any) -> None:
-        self.tell(act, f"ticket.{kind}", age, ticket_id=f"{self.customer}/t1", **data)
+    def ticket(self, kind: str, phase: Phase, age: int = 0, **data: Any) -> None:
+        self.tell(phase, f"ticket.{kind}", age, ticket_id=f"{self.customer}/t1", **data)
 
     def command_id(self, trigger: str, subject: str) -> str:
         return derived_id("command", self.customer, trigger, subject, 1)
@@ -189,46 +179,46 @@ def directly_asked_promoter(s: Story) -> None:
 
 def promoter_whose_ticket_is_solved_well_in_time(s: Story) -> None:
     s.is_known()
-    s.ticket("opened", Act.BACKGROUND, 2 * DAY, priority="high")
+    s.ticket("opened", Phase.BACKGROUND, 2 * DAY, priority="high")
     s.nps(9)
-    s.ticket("solved", Act.AT_ONCE if s.n % 2 else Act.LATE, rating="positive")
+    s.ticket("solved", Phase.AT_ONCE if s.n % 2 else Phase.LATE, rating="positive")
 
 
 def promoter_who_consents_late(s: Story) -> None:
     s.is_known(consent=False)
     s.nps(9)
-    s.tell(Act.LATE, "customer.consent_changed", purpose="referral_ask", channel="all", granted=True)
+    s.tell(Phase.LATE, "customer.consent_changed", purpose="referral_ask", channel="all", granted=True)
 
 
 def raised_to_promoter(s: Story) -> None:
     s.is_known()
     s.nps(8)
-    s.nps(9, act=Act.AT_ONCE)
+    s.nps(9, phase=Phase.AT_ONCE)
 
 
 def present_in_the_app(s: Story) -> None:
     s.is_known(channel="in_app")
     s.nps(9)
-    s.tell(Act.LATE, "workflow.completed", name="export")
+    s.tell(Phase.LATE, "workflow.completed", name="export")
 
 
 def mentions_a_peer(s: Story) -> None:
     s.is_known(strong=True)
-    s.nps(9, 400 * DAY, act=Act.BACKGROUND, response="last year")
-    s.tell(Act.TRIGGERS, "peer.mentioned", peer_ref=f"{s.customer}/peer", company="Acme", challenge="reporting")
+    s.nps(9, 400 * DAY, phase=Phase.BACKGROUND, response="last year")
+    s.tell(Phase.TRIGGERS, "peer.mentioned", peer_ref=f"{s.customer}/peer", company="Acme", challenge="reporting")
 
 
 def expands(s: Story) -> None:
     s.is_known(strong=True)
-    s.nps(9, 400 * DAY, act=Act.BACKGROUND, response="last year")
-    s.tell(Act.TRIGGERS, "subscription.expanded", deal_id=f"{s.customer}/deal", amount_minor=120_000, currency="EUR")
+    s.nps(9, 400 * DAY, phase=Phase.BACKGROUND, response="last year")
+    s.tell(Phase.TRIGGERS, "subscription.expanded", deal_id=f"{s.customer}/deal", amount_minor=120_000, currency="EUR")
 
 
 def renews_and_reaches_a_milestone(s: Story) -> None:
     s.is_known()
-    s.nps(9, 400 * DAY, act=Act.BACKGROUND, response="last year")
-    s.tell(Act.TRIGGERS, "subscription.renewed", subscription_id="s1", invoice_id=f"{s.customer}/invoice")
-    s.tell(Act.TRIGGERS, "milestone.reached", milestone="first dashboard", first_success=True)
+    s.nps(9, 400 * DAY, phase=Phase.BACKGROUND, response="last year")
+    s.tell(Phase.TRIGGERS, "subscription.renewed", subscription_id="s1", invoice_id=f"{s.customer}/invoice")
+    s.tell(Phase.TRIGGERS, "milestone.reached", milestone="first dashboard", first_success=True)
 
 
 # Who is not
@@ -244,20 +234,20 @@ def vetoed_at_once(s: Story) -> None:
     s.nps(9)
     match s.n % 4:
         case 0:
-            s.ticket("opened", Act.AT_ONCE)
+            s.ticket("opened", Phase.AT_ONCE)
         case 1:
-            s.tell(Act.AT_ONCE, "complaint.made", comment="too slow")
+            s.tell(Phase.AT_ONCE, "complaint.made", comment="too slow")
         case 2:
-            s.tell(Act.AT_ONCE, "customer.suppressed", reason="unsubscribe")
+            s.tell(Phase.AT_ONCE, "customer.suppressed", reason="unsubscribe")
         case _:
-            s.tell(Act.AT_ONCE, "invoice.payment_failed", invoice_id=f"{s.customer}/i1")
+            s.tell(Phase.AT_ONCE, "invoice.payment_failed", invoice_id=f"{s.customer}/i1")
 
 
 def without_consent(s: Story) -> None:
     s.is_known(consent=False)
     if s.n % 2:
         s.tell(
-            Act.BACKGROUND, "customer.consent_changed", DAY, purpose="referral_ask", channel="email", granted=False
+            Phase.BACKGROUND, "customer.consent_changed", DAY, purpose="referral_ask", channel="email", granted=False
         )  # fmt: skip
     s.nps(9)
 
@@ -270,13 +260,13 @@ def too_early(s: Story) -> None:
             s.is_known(onboarded=False)
         case _:
             s.is_known()
-            s.tell(Act.BACKGROUND, "trial.started", 6 * DAY, subscription_id="s1")
+            s.tell(Phase.BACKGROUND, "trial.started", 6 * DAY, subscription_id="s1")
     s.nps(10)
 
 
 def asked_for_something_else_last_week(s: Story) -> None:
     s.is_known()
-    s.tell(Act.BACKGROUND, "advocacy.asked", 7 * DAY, kind="review", by="marketing")
+    s.tell(Phase.BACKGROUND, "advocacy.asked", 7 * DAY, kind="review", by="marketing")
     s.nps(9)
 
 
@@ -285,7 +275,7 @@ def too_late(s: Story) -> None:
     s.nps(9, HOUR + s.n * SECOND)
 
 
-def history(s: Story) -> None:
+def backfilled(s: Story) -> None:
     s.is_known()
     s.nps(9, historical=True)
 
@@ -305,23 +295,23 @@ def said_twice(s: Story) -> None:
     s.nps(9, id=f"{s.customer}/said", partitioner=JAVA)
     s.nps(9, id=f"{s.customer}/said", partitioner=CRC32)
     s.nps(9, id=f"{s.customer}/said in other words")
-    s.nps(10, act=Act.AT_ONCE, response="r2")
+    s.nps(10, phase=Phase.AT_ONCE, response="r2")
 
 
 def out_of_order(s: Story) -> None:
     """The newest of each pair arrives first: a solved ticket before its opening, a grant before the older refusal."""
     s.is_known(consent=False)
-    s.ticket("solved", Act.BACKGROUND, DAY, rating="positive")
-    s.tell(Act.BACKGROUND, "customer.consent_changed", HOUR, purpose="referral_ask", channel="email", granted=True)
+    s.ticket("solved", Phase.BACKGROUND, DAY, rating="positive")
+    s.tell(Phase.BACKGROUND, "customer.consent_changed", HOUR, purpose="referral_ask", channel="email", granted=True)
     s.nps(9)
-    s.ticket("opened", Act.AT_ONCE, 2 * DAY, priority="urgent")
-    s.tell(Act.AT_ONCE, "customer.consent_changed", DAY, purpose="referral_ask", channel="email", granted=False)
+    s.ticket("opened", Phase.AT_ONCE, 2 * DAY, priority="urgent")
+    s.tell(Phase.AT_ONCE, "customer.consent_changed", DAY, purpose="referral_ask", channel="email", granted=False)
 
 
 def corrected_at_once(s: Story) -> None:
     s.is_known()
     s.nps(9)
-    s.nps(3 if s.n % 2 else 8, act=Act.AT_ONCE)
+    s.nps(3 if s.n % 2 else 8, phase=Phase.AT_ONCE)
 
 
 def corrected_late(s: Story) -> None:
@@ -330,8 +320,8 @@ def corrected_late(s: Story) -> None:
     s.nps(9)
     if s.n % 2:
         command = s.command_id("nps_promoter", f"{s.customer}/r1")
-        s.tell(Act.REPORTS, "ask.acknowledged", command_id=command, status="sent")
-    s.nps(4, act=Act.LATE)
+        s.tell(Phase.REPORTS, "ask.acknowledged", command_id=command, status="sent")
+    s.nps(4, phase=Phase.LATE)
 
 
 # Who shares
@@ -348,10 +338,10 @@ def same_person_twice(s: Story) -> None:
     """Two customer ids with one e-mail address; the second is heard of when the first has been asked."""
     s.is_known(email_hmac=f"{s.n // 2:064x}")
     first = s.n % 2 == 0
-    s.nps(9, 0 if first else MINUTE, act=Act.TRIGGERS if first else Act.LATE)
+    s.nps(9, 0 if first else MINUTE, phase=Phase.TRIGGERS if first else Phase.LATE)
 
 
-CAST: Final[dict[Callable[[Story], None], int]] = {
+CUSTOMERS: Final[dict[Callable[[Story], None], int]] = {
     softly_asked_promoter: 180,
     directly_asked_promoter: 120,
     promoter_whose_ticket_is_solved_well_in_time: 50,
@@ -367,7 +357,7 @@ CAST: Final[dict[Callable[[Story], None], int]] = {
     too_early: 45,
     asked_for_something_else_last_week: 15,
     too_late: 20,
-    history: 20,
+    backfilled: 20,
     never_in_the_app: 20,
     said_twice: 40,
     out_of_order: 40,
@@ -381,7 +371,7 @@ CAST: Final[dict[Callable[[Story], None], int]] = {
 def stories() -> list[Story]:
     """All customers, in a fixed order."""
     found = []
-    for tell, count in CAST.items():
+    for tell, count in CUSTOMERS.items():
         for n in range(count):
             story = Story(tell, n)
             tell(story)
@@ -389,9 +379,9 @@ def stories() -> list[Story]:
     return found
 
 
-def messages(told: list[Story], act: Act, now: int) -> list[Message]:
-    """An act of all stories, published at ``now``; interleaved, so that no customer's records come in a row."""
-    lines = [line for story in told for line in story.acts[act]]
+def messages(told: list[Story], phase: Phase, now: int) -> list[Message]:
+    """A phase of all stories, published at ``now``; interleaved, so that no customer's records come in a row."""
+    lines = [line for story in told for line in story.phases[phase]]
     lines.sort(key=lambda line: (line.age // DAY, derived_id(line.id)))
     return [line.message(now) for line in lines]
 
@@ -401,5 +391,5 @@ def a_promoter(name: str, now: int, age: int = HOUR, *, strong: bool = False, **
     story = Story(softly_asked_promoter, 0, name=name)
     story.is_known(strong=strong, **profile)
     story.nps(9, age)
-    lines = [line for act in Act for line in story.acts[act]]
+    lines = [line for phase in Phase for line in story.phases[phase]]
     return [replace(line.message(now), topic="profile", partitioner=JAVA) for line in lines]

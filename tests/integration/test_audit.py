@@ -19,8 +19,8 @@ from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.policy_file.reading import read_policy
 from referral_stream.runtime.settings import Settings
 from tests.integration.live import Pipeline, parsed
-from tests.integration.performance import Performance
 from tests.integration.scripted import POLICY, a_promoter
+from tests.integration.scripted_run import ScriptedRun
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 from tests.services.redis import RedisServer
@@ -67,14 +67,14 @@ def test_a_deployment_at_work_breaks_nothing(meanwhile: list[AuditReport]) -> No
     assert meanwhile[-1].counts["asks"] > 0
 
 
-def test_of_the_whole_script_everything_is_judged(performed: Pipeline, performance: Performance) -> None:
-    report = report_on(performed, uncommitted=True)
+def test_of_the_whole_script_everything_is_judged(scripted_pipeline: Pipeline, scripted_run: ScriptedRun) -> None:
+    report = report_on(scripted_pipeline, uncommitted=True)
     assert report.findings == ()
     assert report.unchecked == ()
-    assert report.counts["events"] == len(performance.events)
+    assert report.counts["events"] == len(scripted_run.events)
     assert report.counts["events in flight"] == 0
-    assert report.counts["decisions"] == len(performance.decisions)
-    assert report.counts["asks"] + report.counts["cancellations"] == len(performance.asks)
+    assert report.counts["decisions"] == len(scripted_run.decisions)
+    assert report.counts["asks"] + report.counts["cancellations"] == len(scripted_run.asks)
 
 
 @pytest.mark.usefixtures("meanwhile")

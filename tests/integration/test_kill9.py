@@ -12,8 +12,8 @@ import pytest
 
 from referral_stream.core.effects import AskRequested
 from tests.integration.live import Pipeline, parsed, requested
-from tests.integration.performance import assert_same_asks, assert_state_is_exact, perform
-from tests.integration.scripted import POLICY, Act
+from tests.integration.scripted import POLICY, Phase
+from tests.integration.scripted_run import assert_same_asks, assert_state_is_exact, run_script
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 from tests.services.redis import RedisServer
@@ -31,7 +31,7 @@ def test_a_killed_worker_loses_no_ask_repeats_none_and_its_state_is_exact(
 ) -> None:
     dice = random.Random(seed)
     # After so many more requests to the ledger: most are due within a second of the morning, some come late.
-    kills = {Act.AT_ONCE: dice.randint(1, 300), Act.LATE: dice.randint(1, 60)}
+    kills = {Phase.AT_ONCE: dice.randint(1, 300), Phase.LATE: dice.randint(1, 60)}
     settings = STORES[store] | ({"data_dir": str(tmp_path / "state")} if store == "rocksdb" else {})
     with Pipeline(kafka, redis_server.url, tmp_path, policy=POLICY, settings=settings) as pipeline:
         pipeline.create_topics()
@@ -41,20 +41,20 @@ def test_a_killed_worker_loses_no_ask_repeats_none_and_its_state_is_exact(
         def requested_so_far() -> int:
             return sum(parsed(record).get("type") == "reservation.requested" for record in requests.read())
 
-        def kill_and_restart(act: Act) -> None:
+        def kill_and_restart(phase: Phase) -> None:
             nonlocal worker, before
-            if act in kills:
-                enough = before + kills[act]
+            if phase in kills:
+                enough = before + kills[phase]
                 wait_until(lambda: requested_so_far() >= enough, f"{enough} asks are requested", seconds=60, every=0.01)
                 worker.kill9()
                 worker = pipeline.start()
             before = requested_so_far()
 
-        performance = perform(pipeline, kill_and_restart)
-        assert_same_asks(performance)
-        assert performance.outcomes() == performance.expected_outcomes()
-        assert_state_is_exact(pipeline, performance)
-        assert len(requested(performance.asks)) > 500
+        scripted_run = run_script(pipeline, kill_and_restart)
+        assert_same_asks(scripted_run)
+        assert scripted_run.outcomes() == scripted_run.expected_outcomes()
+        assert_state_is_exact(pipeline, scripted_run)
+        assert len(requested(scripted_run.asks)) > 500
         seen_by_all = [each.effect for each in pipeline.asks("read_uncommitted")]
         ids = {each.command_id for each in seen_by_all if isinstance(each, AskRequested)}
-        assert ids == set(requested(performance.asks))
+        assert ids == set(requested(scripted_run.asks))

@@ -83,7 +83,7 @@ def on_different_partitions(name: str, count: int) -> list[str]:
     return list(found.values())[:count]
 
 
-def test_while_redis_is_away_nobody_is_asked_and_its_memory_comes_back_from_the_log(
+def test_nobody_is_asked_without_redis_and_its_data_is_rebuilt_from_the_log(
     pipeline: Pipeline, redis: RedisServer
 ) -> None:
     shared: dict[str, Any] = {"account_id": "acme", "email_hmac": "ab" * 32}

@@ -136,7 +136,7 @@ async def test_a_deleted_target_is_waited_for_and_named(
         ("counts-changelog", ChangelogMismatch, "-in-0 is gone: it was read up to"),
     ],
 )
-async def test_a_deleted_source_or_changelog_stops_the_worker_and_a_new_one_keeps_it_from_starting(
+async def test_a_deleted_source_or_changelog_stops_the_worker_and_its_restart(
     kafka: KafkaServer, run: str, deleted: str, failure: type[Exception], line: str, said: Said
 ) -> None:
     """A changelog is state: without it, every opt-out would be forgotten. Marks in the state skip a new source."""

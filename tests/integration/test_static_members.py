@@ -32,7 +32,7 @@ def _ask(pipeline: Pipeline, customer: str) -> None:
     pipeline.await_outcome(customer, "soft", "holdout")
 
 
-def test_a_killed_worker_of_the_same_name_goes_on_long_before_the_session_of_the_dead_one_ends(
+def test_a_restarted_static_member_goes_on_before_its_old_session_ends(
     pipeline: Pipeline,
 ) -> None:
     worker = pipeline.start("decide")
@@ -47,7 +47,7 @@ def test_a_killed_worker_of_the_same_name_goes_on_long_before_the_session_of_the
     pipeline.stop()
 
 
-def test_two_workers_with_one_name_end_in_a_line_that_says_so_and_nobody_is_asked_twice(pipeline: Pipeline) -> None:
+def test_one_of_two_workers_of_one_name_exits_with_a_line_that_says_why(pipeline: Pipeline) -> None:
     rivals = [pipeline.start("decide"), pipeline.start("decide")]
     wait_until(lambda: not all(rival.running for rival in rivals), "one of them has given up", seconds=90, every=0.2)
     ended = next(rival for rival in rivals if not rival.running)

@@ -184,7 +184,7 @@ def resident(worker: ServerProcess) -> int:
     return int(psutil.Process(worker.pid).memory_info().rss)
 
 
-def test_while_redis_is_frozen_fetching_rests_memory_is_bounded_and_the_worker_is_live_but_not_ready(
+def test_worker_is_live_but_not_ready_while_redis_is_frozen(
     pipeline: Pipeline, redis: RedisServer, page: StatusPage
 ) -> None:
     patient = {"session_timeout_seconds": "10"}  # no rebalance, however busy this machine is

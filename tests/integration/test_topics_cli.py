@@ -152,7 +152,7 @@ def protected(
         yield pipeline
 
 
-def test_the_whole_pipeline_runs_behind_tls_and_passwords_with_rights_on_its_own_names_only(
+def test_pipeline_runs_with_tls_passwords_and_rights_on_its_own_names_only(
     protected: Pipeline,
 ) -> None:
     protected.start()

@@ -437,7 +437,7 @@ async def test_the_broker_of_the_demo_is_enough_for_both_kinds_of_apps() -> None
 
 
 @pytest.mark.usefixtures("kafka")  # so that it is skipped where there is none
-async def test_everything_goes_over_tls_with_a_password_and_with_no_more_rights_than_the_prefix(tmp_path: Path) -> None:
+async def test_transport_runs_with_tls_a_password_and_rights_on_the_prefix_only(tmp_path: Path) -> None:
     run = f"secured-{uuid4().hex[:8]}"
     with KafkaServer(secured=True, users=("app",)) as kafka:
         kafka.create_topics({f"{run}-{name}": PARTITIONS for name in ("in", "out", "counts-changelog")})

@@ -29,7 +29,7 @@ def members(admin: AdminClient, group: str) -> int:
     return sum(bool(member.assignment.topic_partitions) for member in found.members)
 
 
-def test_wakeups_move_with_their_partitions_to_a_worker_that_joins_and_from_one_that_dies(
+def test_wakeups_move_with_their_partitions_when_workers_join_or_die(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     with Pipeline(kafka, redis_server.url, tmp_path) as pipeline:

@@ -103,7 +103,7 @@ def test_a_message_that_is_no_decision_is_not_shown() -> None:
     assert DecisionBoard(TITLES, BERLIN).show({"data": {"command_id": "one", "customer_id": "cus-ana"}}) is None
 
 
-def test_a_time_is_shown_in_the_zone_of_its_customer_and_the_clock_in_that_of_the_demo() -> None:
+def test_times_are_in_the_customers_zone_and_the_clock_in_the_demos() -> None:
     board = DecisionBoard(TITLES, BERLIN)
     board.show(a_decision("asked", time_zone={"name": "America/New_York", "source": "profile"}))
     board.tick(datetime(2026, 9, 15, 8, 20, tzinfo=UTC))

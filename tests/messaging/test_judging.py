@@ -70,7 +70,7 @@ def test_the_clocks_of_worker_and_kit_may_differ_by_the_skew(after_not_before: i
     assert tried.problems(said(tried, "sent", at=tried.not_before + after_not_before)) == problems
 
 
-def test_a_report_that_was_made_again_after_a_crash_counts_once_if_its_id_is_the_same() -> None:
+def test_a_report_repeated_after_a_crash_counts_once_by_its_id() -> None:
     tried = trial("repeated_after_restart")
     (first,) = said(tried, "sent")
     assert tried.problems([first, first]) == ()
@@ -110,7 +110,7 @@ def test_the_commands_of_the_kit_are_commands_of_the_contract(case: Case) -> Non
     assert isinstance(decode_effect(tried.cancellation()), AskCancelled)
 
 
-def test_each_case_has_commands_of_its_own_and_unknown_things_only_where_they_are_tried() -> None:
+def test_each_case_has_its_own_commands_and_unknowns_only_where_tried() -> None:
     tried = [WorkerTrial(case, "run", STARTED, LIMITS) for case in CASES]
     assert len({each.command_id for each in tried}) == len(CASES)
     extended = [each.case.name for each in tried if "kit_field" in orjson.loads(each.command())["data"]]

@@ -38,7 +38,7 @@ def test_the_example_worker_keeps_the_contract(broker: EmbeddedBroker, tmp_path:
     assert [finding.case for finding in report.findings] == [case.name for case in CASES if not case.aborted]
 
 
-def test_a_worker_that_heeds_every_rule_passes_and_what_could_not_be_tried_is_named(broker: EmbeddedBroker) -> None:
+def test_a_correct_worker_passes_and_what_was_not_tried_is_named(broker: EmbeddedBroker) -> None:
     report = report_on(broker, RULES)
     assert report.passed, str(report)
     assert [case for case, _ in report.skipped] == ["uncommitted", "restart", "repeated_after_restart"]

@@ -99,7 +99,7 @@ def test_a_cancellation_that_comes_too_late_changes_nothing(file: Path) -> None:
     assert statuses(remembered) == [("c1", "sent")]
 
 
-def test_what_was_remembered_is_there_after_a_crash_and_a_report_is_made_again_unchanged(file: Path) -> None:
+def test_memory_survives_a_crash_and_its_report_is_repeated_unchanged(file: Path) -> None:
     before = remembering(file)
     before.accept("c1", "ana", NOW, LATEST, "{}", NOW)
     before.accept("c2", "ben", LATER, LATEST, "{}", NOW)

@@ -72,9 +72,7 @@ def send(
     )
 
 
-def test_a_mail_arrives_with_sender_subject_text_and_the_command_id_as_message_id(
-    server: str, mailbox: Mailbox
-) -> None:
+def test_a_mail_has_sender_subject_text_and_the_command_id_as_message_id(server: str, mailbox: Mailbox) -> None:
     text = "Guten Tag,\n\ndanke für die Bestnote – und für Ihr Vertrauen.\n" + "lang " * 300
     send(server, ANA, "Für Sie", text)
     (mail,) = mailbox.mails

@@ -133,7 +133,7 @@ async def test_nothing_is_sent_from_the_instant_on_at_which_it_expires(
     assert len(outboxes["email"].sent) == (status == "sent")
 
 
-async def test_who_dies_after_sending_sends_again_under_the_same_id_and_reports_it_once(
+async def test_a_worker_killed_after_sending_repeats_the_id_and_reports_once(
     working: Any, outboxes: dict[str, Outbox]
 ) -> None:
     outboxes["email"].dies_after = True

@@ -13,8 +13,8 @@ from tests.oracle.local_time import instant_of, next_midnight
 from tests.oracle.naive import decide
 from tests.oracle.records import shown, uid
 from tests.oracle.world import Result
+from tests.worlds.customers import BERLIN, history
 
-BERLIN = "Europe/Berlin"
 DATES = {
     "Tue": "2026-06-16",
     "Wed": "2026-06-17",
@@ -45,24 +45,9 @@ def fact(kind: str, when: datetime, body: Body | None = None, *, who: str = "ada
 
 def a_customer(now: datetime, who: str = "ada", channels: str = "email", score: int = 95, **profile: Any) -> list[Body]:
     """Passes every gate from a minute before `now`; the score is 60 or 95, without NPS."""
-
-    def days_ago(days: int, kind: str, body: Body | None = None) -> Body:
-        return fact(kind, now - timedelta(days=days), body, who=who)
-
-    reachable = {channel: channel in channels.split() for channel in ("email", "in_app", "phone")}
-    told = {"time_zone": BERLIN, "channels": reachable, **profile}
-    facts = [
-        days_ago(400, "customer.signed_up"),
-        days_ago(399, "customer.profile_changed", told),
-        days_ago(398, "onboarding.completed"),
-        days_ago(200, "milestone.reached", {"milestone": "first report", "first_success": True}),
-        days_ago(150, "testimonial.given"),
-    ]
-    if score == 95:
-        facts.append(days_ago(140, "usage.compared", {"above_average": True}))
-        facts += [days_ago(130 + n, "interaction.recorded", {"kind": "call"}) for n in range(5)]
-    consent = {"purpose": "referral_ask", "channel": "all", "granted": True}
-    return [*facts, days_ago(60, "customer.consent_changed", consent), days_ago(2, "advice.asked")]
+    signals = ("first_success", "testimonial", "advice", *(("usage", "calls") if score == 95 else ()))
+    facts = history(*signals, channels=channels.split(), **profile)
+    return [fact(each.type, now - timedelta(milliseconds=each.age), each.body, who=who) for each in facts]
 
 
 def nps(when: datetime, score: int = 9, response: str = "r1", **more: Any) -> Body:
@@ -187,7 +172,7 @@ def test_the_first_good_moment_on_the_telephone_wins_over_a_later_slot() -> None
     assert result.asks[0]["data"]["channels"] == ["phone", "email"]
 
 
-def test_within_one_account_the_best_score_asks_and_the_other_gets_gate_9s_answer() -> None:
+def test_the_best_score_of_an_account_asks_and_gate_9_holds_the_other() -> None:
     t0 = at("Tue 10:00")
     facts = a_customer(t0, "bob", account_id="acme") + a_customer(t0, "amy", account_id="acme", score=60)
     result = play([*facts, nps(t0, who="amy"), nps(t0, who="bob")])
@@ -317,7 +302,7 @@ def test_a_wall_time_that_does_not_exist_is_the_end_of_the_gap(wall: str, fold: 
     assert shown(instant_of(datetime.fromisoformat(wall), BERLIN, fold)) == utc
 
 
-def test_the_next_midnight_comes_after_23_hours_after_25_and_where_it_is_skipped_at_one() -> None:
+def test_next_midnight_on_days_of_23_and_25_hours_and_where_it_is_skipped() -> None:
     def hours(day: date, zone: str) -> float:
         start = instant_of(datetime.combine(day, datetime.min.time()), zone)
         return (next_midnight(start, [zone]) - start) / timedelta(hours=1)

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from tests.properties.comparing import Record, by_engine, by_oracle, differences, smallest
-from tests.properties.policies import POLICIES
-from tests.properties.worlds import World, world
+from tests.worlds.days import World, world
+from tests.worlds.policies import POLICIES
 
 WORLDS = int(os.environ.get("TESTS_WORLDS", "300"))
 AT_ONCE = 25

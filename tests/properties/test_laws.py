@@ -43,10 +43,10 @@ from referral_stream.core.step import step
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.virtual_run import Arrival, FactReplay, Happened
 from tests.properties.comparing import Record, arrivals, by_engine, differences
-from tests.properties.policies import POLICIES
 from tests.properties.recording import Recording
-from tests.properties.worlds import world
 from tests.replay.logs import recorded_records
+from tests.worlds.days import world
+from tests.worlds.policies import POLICIES
 
 SEEDS = range(1_125, 1_150)
 """Not those of the comparison; most of these worlds hold an ask or more."""

@@ -10,6 +10,8 @@ from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE, parse_instant, rfc3339
 from referral_stream.core.policy import Policy
 from tests.properties.comparing import Account, Record, by_engine, by_oracle, differences
+from tests.worlds.customers import history
+from tests.worlds.records import past, recorded
 
 NOON = parse_instant("2026-06-18T12:00:00Z")[0]
 """A Thursday; 14:00 in Berlin."""
@@ -18,29 +20,12 @@ SLOT = "2026-06-19T11:00:00.000Z"
 
 
 def fact(kind: str, at: int, body: dict[str, Any] | None = None) -> Record:
-    value = {
-        "specversion": "1.0",
-        "id": derived_id(kind, at, body),
-        "source": "test",
-        "type": kind,
-        "subject": "ada",
-        "time": rfc3339(at),
-        "data": body or {},
-    }
-    return {"topic": "facts", "timestamp": rfc3339(at), "value": value}
+    return recorded(kind, "ada", at, body)
 
 
 def a_customer(zone: str, *channels: str) -> list[Record]:
     """Passes every gate on that Thursday."""
-    reachable = {channel: channel in channels for channel in ("email", "in_app", "phone")}
-    consent = {"purpose": "referral_ask", "channel": "all", "granted": True}
-    return [
-        fact("customer.signed_up", NOON - 400 * DAY),
-        fact("customer.profile_changed", NOON - 399 * DAY, {"time_zone": zone, "channels": reachable}),
-        fact("onboarding.completed", NOON - 398 * DAY),
-        fact("customer.consent_changed", NOON - 397 * DAY, consent),
-        fact("milestone.reached", NOON - 200 * DAY, {"milestone": "first report", "first_success": True}),
-    ]
+    return past(history("first_success", zone=zone, channels=channels), "ada", NOON)
 
 
 def nps(at: int, score: int = 10) -> Record:

@@ -21,7 +21,7 @@ def some_rows(number: int, seed: int = 1) -> list[Row]:
 
 
 @pytest.mark.parametrize("memory_bytes", [1, 1_000, 40_000, 10**9])
-def test_rows_come_by_key_and_equal_ones_as_they_came_however_little_fits_in_memory(memory_bytes: int) -> None:
+def test_sorting_is_stable_however_little_fits_in_memory(memory_bytes: int) -> None:
     rows = some_rows(500)
     assert list(in_order(rows, memory_bytes)) == sorted(rows, key=lambda row: row.key)
 

@@ -17,6 +17,7 @@ from referral_stream.core.instants import DAY, HOUR, MINUTE, parse_instant
 from referral_stream.core.policy import Holdout, Policy
 from referral_stream.stream import decide
 from tests.stream.records import Consumed, an_event, on_customer_events
+from tests.worlds.customers import history
 
 TUESDAY = parse_instant("2026-06-16T08:00:00Z")[0]
 EVERYBODY = Policy(holdout=Holdout(percent=0))
@@ -51,22 +52,8 @@ class Table:
 
 def happy(customer: str, before: int) -> list[tuple[int, Event]]:
     """What makes a customer one who may be asked, all of it long before."""
-    past = before - 100 * DAY
-
-    def fact(kind: str, /, **data: object) -> tuple[int, Event]:
-        return (past + len(facts) * MINUTE, an_event(kind, past + len(facts) * MINUTE, customer, **data))
-
-    facts: list[tuple[int, Event]] = []
-    facts.append(fact("customer.signed_up"))
-    facts.append(fact("customer.profile_changed", time_zone="Europe/Berlin"))
-    facts.append(fact("onboarding.completed"))
-    facts.append(fact("goal.achieved", goal="close the books"))
-    facts.append(fact("usage.compared", above_average=True))
-    facts.append(fact("feedback.shared", positive=True))
-    facts.append(fact("champion.changed", champion=True))
-    facts.append(fact("customer.consent_changed", purpose="referral_ask", channel="all", granted=True))
-    facts.append((before - DAY, an_event("interaction.recorded", before - DAY, customer, kind="meeting")))
-    return facts
+    facts = history("goal", "usage", "feedback", "champion", "advice", tenure_days=100)
+    return [(before - f.age, an_event(f.type, before - f.age, customer, **f.body)) for f in facts]
 
 
 def promoter(customer: str, at: int) -> tuple[int, Event]:

@@ -162,7 +162,7 @@ async def test_payloads_and_source_keys_are_shown_only_where_asked_for(topic: To
     assert "ana@example.com" in with_payload
 
 
-async def test_what_the_adapter_accepts_now_is_appended_once_with_the_id_of_its_position(topic: Topic) -> None:
+async def test_a_letter_accepted_now_is_appended_once_with_the_id_of_its_position(topic: Topic) -> None:
     await topic.post(a_record(goal(), 7), "unrecognised: by an older version", "ingest")
 
     first = await topic.replay()
@@ -211,7 +211,7 @@ async def test_a_letter_whose_payload_was_left_out_stays_open(topic: Topic) -> N
     assert len((await deadletters.read_dead_letters(topic.deployment)).open) == 1
 
 
-async def test_a_replayed_event_goes_to_whom_its_alias_stands_for_and_announces_aliases(topic: Topic) -> None:
+async def test_a_replayed_event_resolves_its_alias_and_announces_aliases(topic: Topic) -> None:
     alias = {"specversion": "1.0", "type": "customer.aliased", "subject": "ana", "data": {"alias": "anonymous-7"}}
     await topic.post(a_record(alias, 1), "unrecognised: by an older version", "ingest")
     await topic.replay()

@@ -123,7 +123,7 @@ def written(error: BaseException, message: str = "batch_failed", **fields: objec
     return entry
 
 
-def test_an_exception_that_may_have_seen_a_record_is_told_by_kind_and_place_only() -> None:
+def test_an_exception_that_may_hold_a_record_is_logged_by_type_and_place() -> None:
     error = ValueError("Ana Example")
     error.__cause__ = KeyError("ana.example@example.com")
     told = written(error)["exception"]
@@ -158,7 +158,7 @@ def test_what_lasts_is_told_once_until_it_changes_or_is_over(caplog: pytest.LogC
     assert [vars(record)["cause"] for record in caplog.records] == ["timeout", "refused", "timeout", "timeout"]
 
 
-def test_what_kafkas_client_says_a_hundred_times_a_second_is_told_once_with_the_number_kept_back() -> None:
+def test_a_repeated_line_of_the_kafka_client_is_logged_once_with_its_count() -> None:
     unrepeated = Unrepeated("aiokafka")
 
     def told(name: str, words: str, second: float) -> tuple[bool, object]:

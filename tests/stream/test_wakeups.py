@@ -99,14 +99,14 @@ def test_only_so_many_are_under_way_at_a_time() -> None:
     assert [due for _, _, due in wakeups.take(1_000, limit=6)] == [106, 107, 108, 109]
 
 
-def test_those_under_way_are_counted_over_all_partitions_and_the_earliest_go_first() -> None:
+def test_wakeups_under_way_are_counted_over_all_partitions_earliest_first() -> None:
     wakeups = loaded(ana=100, ben=300)
     load(wakeups, 1, {"kim": 200, "zoe": 400})
 
     assert wakeups.take(1_000, limit=3) == [(0, b"ana", 100), (1, b"kim", 200), (0, b"ben", 300)]
 
 
-def test_what_is_never_handled_holds_up_nobody_for_longer_than_it_counts_as_under_way() -> None:
+def test_an_unhandled_wakeup_delays_others_only_while_it_is_under_way() -> None:
     wakeups = loaded(stuck=100, ana=200)
     assert wakeups.take(1_000, limit=1) == [(0, b"stuck", 100)]
 
@@ -173,7 +173,7 @@ def test_a_partition_that_is_lost_is_read_no_further() -> None:
     assert (read, wakeups.pending()) == (["ana"], 0)
 
 
-def test_a_customer_whose_wakeup_moves_with_every_event_costs_no_more_than_others() -> None:
+def test_moving_a_customers_wakeup_with_every_event_costs_no_more() -> None:
     wakeups = loaded(ana=100)
     for later in range(100_000):
         wakeups.change(0, {b"ana": encode_wakeup(1_000_000 + later, 2)})

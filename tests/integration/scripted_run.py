@@ -1,4 +1,4 @@
-"""One performance of the script by a live pipeline, and what the naive oracle makes of the same facts."""
+"""One run of the script by a live pipeline, and what the naive oracle makes of the same facts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from referral_stream.core.instants import SECOND, parse_instant, to_datetime
 from referral_stream.policy_file.reading import read_policy
 from referral_stream.replay.recorded_run import ExactReplay
 from tests.integration.live import Pipeline, Said, facts, parsed, requested
-from tests.integration.scripted import ORACLE_POLICY, SETTLED, Act, corrected_late, messages, same_person_twice, stories
+from tests.integration.scripted import (
+    ORACLE_POLICY,
+    SETTLED,
+    Phase,
+    corrected_late,
+    messages,
+    same_person_twice,
+    stories,
+)
 from tests.oracle.naive import decide
 from tests.oracle.world import Result
 from tests.services.process import wait_until
@@ -36,7 +44,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Performance:
+class ScriptedRun:
     """What was there when the worker had stopped, and what should have been."""
 
     events: list[RawRecord]
@@ -66,18 +74,18 @@ class Performance:
         return _last((row["data"]["opportunity_id"], row["data"]["outcome"]) for row in self.expected.decisions)
 
 
-def perform(pipeline: Pipeline, meanwhile: Callable[[Act], None] = lambda _: None) -> Performance:
-    """Play all acts to a pipeline that runs; ``meanwhile`` is called in each, as soon as it is published."""
+def run_script(pipeline: Pipeline, meanwhile: Callable[[Phase], None] = lambda _: None) -> ScriptedRun:
+    """Publish all phases to a pipeline that runs; ``meanwhile`` is called in each, as soon as it is published."""
     told = stories()
-    waited_for = {s.customer for s in told if s.acts[Act.TRIGGERS] and s.cast_as in _ASKED_BEFORE_LATE}
+    waited_for = {s.customer for s in told if s.phases[Phase.TRIGGERS] and s.kind in _ASKED_BEFORE_LATE}
     told_so_far: set[str] = set()
-    for act in Act:
-        if act is Act.REPORTS:
+    for phase in Phase:
+        if phase is Phase.REPORTS:
             pipeline.await_clock(pipeline.now() + SETTLED + GRACE)
             _await_all(pipeline, waited_for)
-        pipeline.publish(messages(told, act, pipeline.now()))
-        meanwhile(act)
-        told_so_far |= {line.id for story in told for line in story.acts[act]}
+        pipeline.publish(messages(told, phase, pipeline.now()))
+        meanwhile(phase)
+        told_so_far |= {line.id for story in told for line in story.phases[phase]}
         pipeline.await_facts(told_so_far)
     pipeline.await_clock(pipeline.now() + GRACE)
     arrived = facts(pipeline.read("customer-events"))
@@ -86,7 +94,7 @@ def perform(pipeline: Pipeline, meanwhile: Callable[[Act], None] = lambda _: Non
     reader = pipeline.reader("referral-asks")
     wait_until(lambda: sum(map(_is_request, reader.read())) >= count, f"{count} asks are out", seconds=60, every=0.2)
     pipeline.stop()
-    return Performance(pipeline.read("customer-events"), pipeline.asks(), pipeline.decisions(), expected)
+    return ScriptedRun(pipeline.read("customer-events"), pipeline.asks(), pipeline.decisions(), expected)
 
 
 def recorded(arrived: Iterable[RawRecord]) -> list[dict[str, Any]]:
@@ -101,24 +109,24 @@ def recorded(arrived: Iterable[RawRecord]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda each: int(each["timestamp"]))
 
 
-def assert_same_asks(performance: Performance) -> None:
+def assert_same_asks(scripted_run: ScriptedRun) -> None:
     """Every ask the oracle computes and no other, each once, none before it was due, each decision explained."""
-    asked, expected = performance.asked(), performance.expected_asks()
-    assert len(requested(performance.asks)) == len(asked)
+    asked, expected = scripted_run.asked(), scripted_run.expected_asks()
+    assert len(requested(scripted_run.asks)) == len(asked)
     assert asked.keys() - expected.keys() == set()
     assert expected.keys() - asked.keys() == set()
     assert [ask for ask, due in expected.items() if asked[ask] < due] == []
     explained = {
-        each.effect.decision_id: each.effect for each in performance.decisions if isinstance(each.effect, Decision)
+        each.effect.decision_id: each.effect for each in scripted_run.decisions if isinstance(each.effect, Decision)
     }
-    for each in performance.asks:
+    for each in scripted_run.asks:
         if isinstance(each.effect, AskRequested):
             why = explained[each.effect.decision_id]
             assert (why.command_id, why.outcome) == (each.effect.command_id, _outcome(each.effect))
             assert [(r.gate, r.answer) for r in why.reasons if r.answer != "pass"] == []
 
 
-def assert_state_is_exact(pipeline: Pipeline, performance: Performance) -> None:
+def assert_state_is_exact(pipeline: Pipeline, scripted_run: ScriptedRun) -> None:
     """The changelog's last values are what a fold of the log up to their marks gives.
 
     Above a mark there is at most what the other roles of the worker, stopping beside it, appended last: no fact.
@@ -126,7 +134,7 @@ def assert_state_is_exact(pipeline: Pipeline, performance: Performance) -> None:
     stored = {key.decode(): decode_customer(value) for key, value in pipeline.changelog("customers").items()}
     marks = {key: each.mark for key, each in stored.items()}
     by_mark: dict[bool, list[RawRecord]] = {True: [], False: []}
-    for record in performance.events:
+    for record in scripted_run.events:
         by_mark[record.offset < marks[(record.key or b"").decode()]].append(record)
     assert facts(by_mark[False]) == []
     replay = ExactReplay(read_policy(pipeline.policy_file))

@@ -8,9 +8,10 @@
    the same set although it was late, for three reasons: the windows are longer than any outage, so what is late is
    still asked; what answers a decision was published after that decision was seen (`load`); and whoever shares a cap
    with others is triggered after them. What is left is a fact that was on its way while an ask became due: the oracle
-   has asked by then, and the pipeline, held up, rightly takes the fact into account. A troupe is *overtaken* if that
-   happened: a fact of it arrived after the oracle's ask was due and not after the live one. Only such a troupe may
-   differ; they are counted, and comparison 3 holds for them as for all. And a customer with two reasons to be asked,
+   has asked by then, and the pipeline, held up, rightly takes the fact into account. A group is *overtaken* if that
+   happened: a fact of it arrived after the oracle's ask was due and not after the live decision. Only such a group may
+   differ; they are counted, and comparison 3 holds for them as for all. An ask that a live decision announces is there,
+   whoever was overtaken. And a customer with two reasons to be asked,
    for the better of which the ledger gave no answer, may be *asked for the other*: once all the same.
 3. A replay of the recorded log, wake-ups and ledger answers as they are, gives the live commands, decisions and
    requests, byte for byte and in the same order per customer.
@@ -34,14 +35,14 @@ from referral_stream.core.instants import SECOND, to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.replay.recorded_run import ExactReplay
 from tests.integration.live import Said, parsed
-from tests.integration.performance import Ask, Performance, recorded
 from tests.integration.scripted import ORACLE_POLICY
+from tests.integration.scripted_run import Ask, ScriptedRun, recorded
 from tests.oracle.naive import decide
 from tests.oracle.world import Result
 
 
 @dataclass(frozen=True)
-class Evidence:
+class SoakRecords:
     """What the topics held when the workers had stopped, and what the load knows of what it wrote.
 
     `asks` are for a reader with read_committed, `uncommitted` the records of the same topic for one that reads all.
@@ -49,7 +50,7 @@ class Evidence:
     """
 
     until: int
-    troupes: list[tuple[str, ...]]
+    groups: list[tuple[str, ...]]
     acknowledged: set[str]
     junk: set[bytes]
     events: list[RawRecord]
@@ -78,26 +79,26 @@ class Verdict:
         return not any(self.problems.values())
 
 
-def judge(evidence: Evidence, policy: Policy) -> Verdict:
+def judge(soak: SoakRecords, policy: Policy) -> Verdict:
     """Make all comparisons of this module's docstring."""
-    performance = Performance(evidence.events, evidence.asks, evidence.decisions, _expected(evidence))
-    overtaken = _overtaken(evidence, performance)
-    asked, expected = performance.asked(), performance.expected_asks()
-    cancelled = performance.cancelled(), _cancelled(performance.expected)
-    of_replay, replay = _replayed(evidence, policy)
+    run = ScriptedRun(soak.events, soak.asks, soak.decisions, _expected(soak))
+    overtaken = _overtaken(soak, run)
+    asked, expected = run.asked(), run.expected_asks()
+    cancelled = run.cancelled(), _cancelled(run.expected)
+    of_replay, replay = _replayed(soak, policy)
     lost, unexpected = _either_way(expected, asked)
-    asked_for_another = _asked_for_another(evidence, policy, lost, unexpected)
+    asked_for_another = _asked_for_another(soak, policy, lost, unexpected)
     excused = overtaken | asked_for_another
 
     def not_excused(asks: Iterable[Ask]) -> list[str]:
         return [_shown(ask) for ask in asks if ask.customer not in excused]
 
-    commands = [each for each in evidence.asks if isinstance(each.effect, AskRequested)]
+    commands = [each for each in soak.asks if isinstance(each.effect, AskRequested)]
     customer_of = {ask.command: ask.customer for ask in (*asked, *expected)}
-    decided = [each.effect for each in evidence.decisions if isinstance(each.effect, Decision)]
+    decided = [each.effect for each in soak.decisions if isinstance(each.effect, Decision)]
     problems = {
-        "events lost": _lost(evidence),
-        "asks lost": not_excused(lost),
+        "events lost": _lost(soak),
+        "asks lost": [*not_excused(lost), *_decided_but_not_made(decided, asked)],
         "asks nobody should have been asked": not_excused(unexpected),
         "asks before they were due": [
             f"{_shown(ask)} {due - asked[ask]} ms early" for ask, due in expected.items() if asked.get(ask, due) < due
@@ -106,24 +107,24 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
             command for command in cancelled[0] ^ cancelled[1] if customer_of.get(command) not in excused
         ),
         "commands twice for read_committed": _twice(each.record for each in commands),
-        "commands with two bodies": _two_bodies([*(each.record for each in evidence.asks), *evidence.uncommitted]),
+        "commands with two bodies": _two_bodies([*(each.record for each in soak.asks), *soak.uncommitted]),
         "outputs that a replay does not make": of_replay,
-        "states that a fold does not give": list(_wrong_states(evidence, replay)),
-        "wake-ups that do not fit the state": list(_wrong_wakeups(evidence, replay)),
+        "states that a fold does not give": list(_wrong_states(soak, replay)),
+        "wake-ups that do not fit the state": list(_wrong_wakeups(soak, replay)),
     }
     counts = {
-        "customers": len({name for troupe in evidence.troupes for name in troupe}),
-        "events acknowledged": len(evidence.acknowledged),
-        "records on customer-events": len(evidence.events),
-        "facts that arrived more than once": _repeated(_id(each) for each in evidence.events if _is_fact(each)),
+        "customers": len({name for group in soak.groups for name in group}),
+        "events acknowledged": len(soak.acknowledged),
+        "records on customer-events": len(soak.events),
+        "facts that arrived more than once": _repeated(_id(each) for each in soak.events if is_fact(each)),
         "asks": len(commands),
         "asks cancelled": len(cancelled[0]),
         "decisions": len(decided),
         "held out": sum(each.outcome == "holdout" for each in decided),
-        "held up by the ledger's absence": sum(map(_without_ledger, evidence.decisions)),
+        "held up by the ledger's absence": sum(map(_without_ledger, soak.decisions)),
         "held up by a pause": sum(any(r.gate == "paused" and r.answer != "pass" for r in d.reasons) for d in decided),
         "commands that only read_uncommitted sees again": len(
-            [each for each in evidence.uncommitted if parsed(each).get("type") == "referral.ask.requested"]
+            [each for each in soak.uncommitted if parsed(each).get("type") == "referral.ask.requested"]
         )
         - len(commands),
         "customers that a fact overtook": len(overtaken),
@@ -139,43 +140,57 @@ def judge(evidence: Evidence, policy: Policy) -> Verdict:
 # The oracle
 
 
-def _expected(evidence: Evidence) -> Result:
-    """What the oracle decides, troupe by troupe: nothing binds one to another, and it is slow with many at once."""
-    number = {name: place for place, troupe in enumerate(evidence.troupes) for name in troupe}
+def _expected(soak: SoakRecords) -> Result:
+    """What the oracle decides, group by group: nothing binds one to another, and it is slow with many at once."""
+    number = {name: place for place, group in enumerate(soak.groups) for name in group}
     logs: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for fact in recorded(each for each in evidence.events if _is_fact(each)):
+    for fact in recorded(each for each in soak.events if is_fact(each)):
         logs[number[fact["value"]["subject"]]].append(fact)
     whole = Result()
     for log in logs.values():
-        part = decide(log, to_datetime(evidence.until), ORACLE_POLICY)
+        part = decide(log, to_datetime(soak.until), ORACLE_POLICY)
         whole.asks += part.asks
         whole.decisions += part.decisions
     return whole
 
 
-def _overtaken(evidence: Evidence, performance: Performance) -> set[str]:
-    """The customers of whose troupe a fact arrived after an ask was due by the oracle and not after it was made."""
-    troupe_of = {name: troupe for troupe in evidence.troupes for name in troupe}
+def _overtaken(soak: SoakRecords, run: ScriptedRun) -> set[str]:
+    """The customers of whose group a fact arrived after an ask was due by the oracle and not after the live decision.
+
+    An ask that was not made was decided against when the last decision about its opportunity was made. Without that
+    bound, whatever a customer does later would excuse an ask that got lost.
+    """
+    group_of = {name: group for group in soak.groups for name in group}
     arrivals: dict[str, list[int]] = defaultdict(list)
-    for record in evidence.events:
-        if _is_fact(record):
+    for record in soak.events:
+        if is_fact(record):
             arrivals[(record.key or b"").decode()].append(int(record.header("now") or 0))
-    made = {ask.command: at for ask, at in performance.asked().items()}
+    made = {ask.command: at for ask, at in run.asked().items()}
+    decided = {each.effect.opportunity_id: each.now for each in soak.decisions if isinstance(each.effect, Decision)}
     found: set[str] = set()
-    for ask, due in performance.expected_asks().items():
-        troupe, at = troupe_of[ask.customer], made.get(ask.command, evidence.until)
-        if any(due < arrived <= at for name in troupe for arrived in arrivals[name]):
-            found |= set(troupe)
+    for ask, due in run.expected_asks().items():
+        group, at = group_of[ask.customer], made.get(ask.command, decided.get(ask.opportunity, due))
+        if any(due < arrived <= at for name in group for arrived in arrivals[name]):
+            found |= set(group)
     return found
 
 
-def _asked_for_another(evidence: Evidence, policy: Policy, lost: list[Ask], unexpected: list[Ask]) -> set[str]:
+def _decided_but_not_made(decided: Iterable[Decision], asked: Iterable[Ask]) -> list[str]:
+    """Commands of which a live decision says that they were given; nothing excuses their absence."""
+    made = {ask.command for ask in asked}
+    missing = (each for each in decided if each.outcome in ("asked", "soft") and each.command_id not in made)
+    return [
+        f"{each.customer_id} {each.trigger} {each.subject} {each.command_id}: decided, not made" for each in missing
+    ]
+
+
+def _asked_for_another(soak: SoakRecords, policy: Policy, lost: list[Ask], unexpected: list[Ask]) -> set[str]:
     """Customers who got one ask in the place of another, for which the ledger was asked but did not answer in time."""
     requested: dict[str, int] = {}
     answered: dict[str, int] = {}
     for records, kind, at in (
-        (evidence.requests, "reservation.requested", requested),
-        (evidence.events, "reservation.granted", answered),
+        (soak.requests, "reservation.requested", requested),
+        (soak.events, "reservation.granted", answered),
     ):
         for record in records:
             body = parsed(record)
@@ -213,17 +228,17 @@ def _shown(ask: Ask) -> str:
 # The replay
 
 
-def _replayed(evidence: Evidence, policy: Policy) -> tuple[list[str], ExactReplay]:
+def _replayed(soak: SoakRecords, policy: Policy) -> tuple[list[str], ExactReplay]:
     """Customers whose outputs are not those of a replay, and that replay."""
     replay = ExactReplay(policy)
     made: dict[str, list[bytes]] = defaultdict(list)
-    for effects in replay.run(evidence.events):
+    for effects in replay.run(soak.events):
         for now, effect in effects:
             made[_stream(effect, effect.customer_id)].append(encode_effect(effect, now))
     live: dict[str, list[bytes]] = defaultdict(list)
-    for said in (*evidence.asks, *evidence.decisions):
+    for said in (*soak.asks, *soak.decisions):
         live[_stream(said.effect, said.effect.customer_id)].append(said.record.value or b"")
-    for record in evidence.requests:
+    for record in soak.requests:
         body = parsed(record)
         if not body["type"].startswith("control."):
             live[f"requests of {body['data']['customer_id']}"].append(record.value or b"")
@@ -252,9 +267,9 @@ def _first_difference(name: str, live: list[bytes], made: list[bytes]) -> str:
     return f"{name}: {len(live)} live, {len(made)} replayed; number {place} is {shown[0]}, replayed {shown[1]}"
 
 
-def _wrong_states(evidence: Evidence, replay: ExactReplay) -> Iterator[str]:
-    marks = {(each.key or b"").decode(): (each.partition, each.offset + 1) for each in evidence.events}
-    stored = {key.decode(): decode_customer(value) for key, value in evidence.customers.items()}
+def _wrong_states(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
+    marks = {(each.key or b"").decode(): (each.partition, each.offset + 1) for each in soak.events}
+    stored = {key.decode(): decode_customer(value) for key, value in soak.customers.items()}
     for name in sorted(stored.keys() | replay.customers.keys()):
         here = f"{name} customer-events-{marks[name][0]}@{marks[name][1] - 1}" if name in marks else name
         if name not in stored or name not in replay.customers:
@@ -265,8 +280,8 @@ def _wrong_states(evidence: Evidence, replay: ExactReplay) -> Iterator[str]:
             yield f"{here}: another state"
 
 
-def _wrong_wakeups(evidence: Evidence, replay: ExactReplay) -> Iterator[str]:
-    kept = {key.decode(): decode_wakeup(value).due for key, value in evidence.wakeups.items()}
+def _wrong_wakeups(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
+    kept = {key.decode(): decode_wakeup(value).due for key, value in soak.wakeups.items()}
     for name in sorted(kept.keys() | replay.customers.keys()):
         due = replay.customers[name].wake_at if name in replay.customers else None
         if kept.get(name) != due:
@@ -276,11 +291,11 @@ def _wrong_wakeups(evidence: Evidence, replay: ExactReplay) -> Iterator[str]:
 # Counting
 
 
-def _lost(evidence: Evidence) -> list[str]:
-    arrived = {_id(record) for record in (*evidence.events, *evidence.requests)}
-    unreadable = {record.value for record in evidence.letters}
-    lost_junk = [value.decode() for value in evidence.junk if value not in unreadable]
-    return sorted(evidence.acknowledged - arrived) + sorted(lost_junk)
+def _lost(soak: SoakRecords) -> list[str]:
+    arrived = {_id(record) for record in (*soak.events, *soak.requests)}
+    unreadable = {record.value for record in soak.letters}
+    lost_junk = [value.decode() for value in soak.junk if value not in unreadable]
+    return sorted(soak.acknowledged - arrived) + sorted(lost_junk)
 
 
 def _twice(commands: Iterable[RawRecord]) -> list[str]:
@@ -305,7 +320,7 @@ def _id(record: RawRecord) -> str:
     return str(parsed(record).get("id"))
 
 
-def _is_fact(record: RawRecord) -> bool:
+def is_fact(record: RawRecord) -> bool:
     return parsed(record).get("type") in FACT_TYPES
 
 
