@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from referral_stream.contracts.catalogue import MESSAGES
 from referral_stream.core.events import FACTS, WITHOUT_SUBJECT
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, rfc3339
 from tests.contracts.examples import FACT_DATA
@@ -29,19 +30,6 @@ ELIGIBLE_PER_MILLE = 75
 _ZONES = ("Europe/Berlin", "Europe/Paris", "Europe/London", "Africa/Johannesburg", "Asia/Kolkata")
 _FEATURES = ("reports", "invoices", "search", "export", "dashboards", "reminders", "approvals")
 
-_TOPICS = {
-    "product-usage": "usage onboarding milestone goal saving workflow achievement dashboard task",
-    "nps": "nps csat",
-    "billing": "trial subscription contract invoice charge dispute cancellation",
-    "support": "ticket complaint frustration",
-    "relationship": (
-        "interaction advice community feedback compliment testimonial case_study review "
-        "champion peer advocacy email call"
-    ),
-    "profile": "customer",
-    "responses": "ask referral",
-}
-_TOPIC_OF = {family: topic for topic, families in _TOPICS.items() for family in families.split()}
 _SOURCES = {
     "product-usage": "https://app.example.com/tracking",
     "nps": "https://surveys.example.com/nps",
@@ -166,7 +154,7 @@ def _anything(rng: random.Random, number: int) -> _Planned:
 
 
 def _record(rng: random.Random, planned: _Planned, start: int) -> Sourced:
-    topic = _TOPIC_OF[planned.type.partition(".")[0]]
+    topic = MESSAGES[planned.type].topic
     delay = round(rng.expovariate(1 / (20 * SECOND)))  # producers batch: most are seconds late, few are minutes
     body = planned.body
     if body is None:

@@ -10,11 +10,12 @@ import orjson
 import pytest
 from pydantic import BaseModel, Field
 
+from referral_stream.contracts.catalogue import MESSAGES
 from referral_stream.contracts.codec import decode_effect, decode_event, decode_request, encode_effect, encode_event
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.versions import LINEAGES, Lineage, Older, current_body, current_version, dataschema
-from referral_stream.core.effects import EFFECT_TYPES, ReservationConfirmed
+from referral_stream.core.effects import ReservationConfirmed
 from referral_stream.core.events import TYPES, CsatResponded
 from tests.contracts.building import NOW, cloud_event, only, read, record, refused
 
@@ -189,7 +190,7 @@ def test_several_versions_are_brought_up_one_after_the_other(monkeypatch: pytest
 
 
 def test_every_lineage_is_of_a_type_that_exists_and_names_a_version_that_exists() -> None:
-    assert LINEAGES.keys() <= TYPES.keys() | set(EFFECT_TYPES.values())
+    assert LINEAGES.keys() <= MESSAGES.keys()
     assert all(1 <= lineage.unnamed <= lineage.current for lineage in LINEAGES.values())
 
 
