@@ -120,8 +120,9 @@ def encode_effect(effect: Effect, time: int) -> bytes:
     """
     message = EFFECT_MESSAGES[type(effect)]
     kind = message.kind
+    data = _EFFECT_DUMPS[kind](effect, mode="json", exclude_none=True)
     document = {
-        "data": _EFFECT_DUMPS[kind](effect, mode="json", exclude_none=True),
+        "data": data,
         "datacontenttype": _CONTENT_TYPE,
         "id": message.id(kind, effect),
         "source": SOURCE,
@@ -132,7 +133,7 @@ def encode_effect(effect: Effect, time: int) -> bytes:
     }
     if kind in LINEAGES:
         _name_version(document, kind)
-    if (traceparent := getattr(effect, "traceparent", None)) is not None:
+    if (traceparent := data.get("traceparent")) is not None:
         document["traceparent"] = traceparent
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
