@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from referral_stream.contracts.catalogue import EFFECT_MESSAGES, MESSAGES, Message, messages_on
-from referral_stream.contracts.topics import PRINCIPALS, SOURCES, TOPICS, Topic, Topics
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES, MESSAGES, messages_on
+from referral_stream.contracts.topics import PRINCIPALS, SOURCES, TOPICS, Topics
 from referral_stream.core.effects import Effect, LedgerRequest
 from referral_stream.core.events import FACTS, INTERNAL, WITHOUT_SUBJECT
 from referral_stream.core.instants import DAY
@@ -30,10 +30,11 @@ def test_no_two_messages_share_a_type() -> None:
     assert len(MESSAGES) == len(FACTS) + len(INTERNAL) + len(EFFECT_MESSAGES)
 
 
-@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES.keys())
-def test_a_message_goes_to_topics_that_exist_and_begins_where_its_direction_says(message: Message) -> None:
-    assert set(message.topics) <= TOPICS.keys()
-    assert TOPICS[message.topic].source == (message.direction == "in")
+def test_a_message_goes_to_topics_that_exist_and_begins_where_its_direction_says(subtests: pytest.Subtests) -> None:
+    for message in MESSAGES.values():
+        with subtests.test(message.kind):
+            assert set(message.topics) <= TOPICS.keys()
+            assert TOPICS[message.topic].source == (message.direction == "in")
 
 
 def test_switches_go_to_the_ledger_and_every_other_fact_to_the_log_of_customers() -> None:
@@ -52,12 +53,13 @@ def test_only_aliases_are_on_the_topic_of_aliases() -> None:
     assert [message.kind for message in messages_on("customer-aliases")] == ["customer.aliased"]
 
 
-@pytest.mark.parametrize("topic", TOPICS.values(), ids=TOPICS.keys())
-def test_who_writes_and_reads_a_topic_is_known(topic: Topic) -> None:
-    assert topic.writers
-    for named in (topic.writers, topic.readers):
-        assert set(named) <= set(PRINCIPALS)
-        assert len(set(named)) == len(named)
+def test_who_writes_and_reads_a_topic_is_known(subtests: pytest.Subtests) -> None:
+    for topic in TOPICS.values():
+        with subtests.test(topic.name):
+            assert topic.writers
+            for named in (topic.writers, topic.readers):
+                assert set(named) <= set(PRINCIPALS)
+                assert len(set(named)) == len(named)
 
 
 def test_the_order_and_the_retention_of_topics() -> None:
