@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from referral_stream.contracts.catalogue import MESSAGES
 from referral_stream.core.events import FACTS, WITHOUT_SUBJECT
 from referral_stream.core.instants import HOUR, MINUTE, SECOND
 from tests.contracts.examples import FACT_DATA
 from tests.worlds.customers import history, profile
-from tests.worlds.records import cloud_event, topic_of
+from tests.worlds.records import cloud_event
 
 START = 1_781_596_800_000
 """Tuesday 2026-06-16 08:00 UTC: no Friday slot ahead of a survey's window, nobody's quiet hours in the zones below."""
@@ -146,7 +147,7 @@ def _anything(rng: random.Random, number: int) -> _Planned:
 
 
 def _record(rng: random.Random, planned: _Planned, start: int) -> Sourced:
-    topic = topic_of(planned.type)
+    topic = MESSAGES[planned.type].topic
     delay = round(rng.expovariate(1 / (20 * SECOND)))  # producers batch: most are seconds late, few are minutes
     body = planned.body
     if body is None:

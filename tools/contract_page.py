@@ -1,7 +1,8 @@
-"""Write the tables of docs/contracts.md anew, from the published schemas: `python tools/contract_page.py [check]`.
+"""Write the tables of docs/contracts.md anew, from the rows of the contract: `python tools/contract_page.py [check]`.
 
 A table stands between `<!-- fields: NAME -->` and `<!-- end -->`. NAME is a source topic (one row for every type that
-belongs there) or a type of ours (one row per field). `check` writes nothing and exits with 1 when the page is outdated.
+belongs there), a type that workers read (one row per field), `topics` or `written` (what our roles write). `check`
+writes nothing and exits with 1 when the page is outdated.
 """
 
 from __future__ import annotations
@@ -14,21 +15,12 @@ from typing import Any
 
 import orjson
 
-from referral_stream.core.events import FACT_TYPES
+from referral_stream.contracts.catalogue import MESSAGES, messages_on
+from referral_stream.contracts.topics import SOURCES, TOPICS, Kept
+from referral_stream.core.instants import DAY
 from referral_stream.published.schemas import documents
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "contracts.md"
-
-FIRST_TYPES = {
-    "profile": "customer.signed_up",
-    "product-usage": "onboarding.completed",
-    "nps": "nps.responded",
-    "billing": "trial.started",
-    "support": "ticket.opened",
-    "relationship": "interaction.recorded",
-    "responses": "ask.acknowledged",
-}
-"""Source topic → the first of its types, in the order of the contract."""
 
 _BLOCK = re.compile(r"(<!-- fields: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _WORDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false", "object": "object"}
@@ -37,7 +29,7 @@ _LONGEST = 100_000
 
 
 def filled(page: str) -> str:
-    """The page with every table as it ought to be. KeyError for a name that is neither a topic nor a type of ours."""
+    """The page with every table as it ought to be. Raises KeyError for the name of no table."""
     schemas = {
         path.removesuffix(".json"): orjson.loads(content)
         for path, content in documents().items()
@@ -52,22 +44,44 @@ def tables_in(page: str) -> set[str]:
 
 
 def _table(name: str, schemas: dict[str, Any]) -> str:
-    rows = _types_of(name, schemas) if name in FIRST_TYPES else _fields_of(schemas[f"out/{name}"])
+    if name == "topics":
+        rows = _topics()
+    elif name == "written":
+        rows = _written()
+    else:
+        rows = _types_of(name, schemas) if name in SOURCES else _fields_of(schemas[f"out/{name}"])
     return "".join(f"{row}\n" for row in rows)
 
 
 def _types_of(topic: str, schemas: dict[str, Any]) -> Iterator[str]:
-    inbound = list(FACT_TYPES)  # in the order of the contract
-    first = list(FIRST_TYPES.values())
-    following = first[first.index(FIRST_TYPES[topic]) + 1 :]
-    begin = inbound.index(FIRST_TYPES[topic])
-    end = inbound.index(following[0]) if following else len(inbound)
     yield "| type | data |"
     yield "|---|---|"
-    for kind in inbound[begin:end]:
-        schema = schemas[f"in/{kind}"]
+    for message in messages_on(topic):
+        schema = schemas[f"in/{message.kind}"]
         fields = [f"`{field}`{mark}: {said}" for field, mark, said in _described(schema["properties"]["data"], schema)]
-        yield f"| `{kind}` | {'; '.join(fields) or '–'} |"
+        yield f"| `{message.kind}` | {'; '.join(fields) or '–'} |"
+
+
+def _topics() -> Iterator[str]:
+    yield "| topic | what is on it | key | kept | written by | read by |"
+    yield "|---|---|---|---|---|---|"
+    for topic in TOPICS.values():
+        writers = ", ".join((*(("producers",) if topic.source else ()), *(f"`{name}`" for name in topic.writers)))
+        readers = ", ".join(f"`{name}`" for name in topic.readers) or "–"
+        yield f"| `{topic.name}` | {topic.about} | {topic.key} | {_kept(topic.keep)} | {writers} | {readers} |"
+
+
+def _kept(keep: Kept) -> str:
+    return "compacted" if keep.compacted else f"{keep.retention_ms // DAY} days"
+
+
+def _written() -> Iterator[str]:
+    yield "| type | topic | schema |"
+    yield "|---|---|---|"
+    for message in MESSAGES.values():
+        if message.direction != "in":
+            path = f"{message.direction}/{message.kind}.json"
+            yield f"| `{message.kind}` | `{message.topic}` | [{path}](../schemas/{path}) |"
 
 
 def _fields_of(schema: dict[str, Any]) -> Iterator[str]:

@@ -12,19 +12,13 @@ from referral_stream.audit.folding import Fold, Made
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.policies import PolicyRuns
 from referral_stream.audit.records import Decided, Misread, position, read_decision
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import arrival, decode_event, effect_key
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import UnreadableState, decode_customer, decode_wakeup
 from referral_stream.core.effects import (
-    AskCancelled,
-    AskRequested,
     Decision,
-    OpportunityOpened,
-    ReasonAsked,
-    ReservationConfirmed,
-    ReservationReleased,
-    ReservationRequested,
 )
 from referral_stream.core.events import AskAcknowledged, DeadletterReplayed, ErasureRequested, Event, ReservationGranted
 
@@ -264,13 +258,11 @@ class PartitionAudit:
     def _tell(self, customer: bytes, made: Made) -> None:
         """What the fold makes, one by one."""
         effect, names, cause = made.effect, self._names, self._at(self._names.events, made.cause)
-        match effect:
-            case Decision():
-                self._tell_decision(customer, made, effect, cause)
-            case AskRequested() | ReasonAsked() | AskCancelled():
-                self._scene.expected[made.digest] = Expected(names.asks, customer, customer, cause)
-            case ReservationRequested() | ReservationConfirmed() | ReservationReleased() | OpportunityOpened():
-                self._scene.expected[made.digest] = Expected(names.requests, customer, effect_key(effect), cause)
+        if isinstance(effect, Decision):
+            self._tell_decision(customer, made, effect, cause)
+            return
+        topic = {"referral-asks": names.asks, "ledger-requests": names.requests}[EFFECT_MESSAGES[type(effect)].topic]
+        self._scene.expected[made.digest] = Expected(topic, customer, effect_key(effect), cause)
 
     def _tell_decision(self, customer: bytes, made: Made, decision: Decision, cause: Position) -> None:
         published = self._published.get(decision.decision_id)

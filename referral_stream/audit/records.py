@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from referral_stream.audit.findings import Position
+from referral_stream.contracts.catalogue import messages_on
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import parse_instant
 
@@ -40,6 +41,15 @@ class CancelledAsk(msgspec.Struct, frozen=True, kw_only=True):
     command_id: str
     customer_id: str
     cancelled_at: int
+
+
+class OtherCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command of ``referral-asks`` that has no window and cancels nothing: it must follow from the log, no more."""
+
+    position: Position
+    digest: bytes
+    command_id: str
+    customer_id: str
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +126,11 @@ class _Cancellation(msgspec.Struct):
     cancelled_at: str
 
 
+class _OtherCommand(msgspec.Struct):
+    command_id: str
+    customer_id: str
+
+
 class _Decided(msgspec.Struct):
     decision_id: str
     opportunity_id: str
@@ -145,11 +160,15 @@ class _Settled(msgspec.Struct):
 _head: Final = msgspec.json.Decoder(_Head)
 _command: Final = msgspec.json.Decoder(_Command)
 _cancellation: Final = msgspec.json.Decoder(_Cancellation)
+_other: Final = msgspec.json.Decoder(_OtherCommand)
 _decided: Final = msgspec.json.Decoder(_Decided)
 _request: Final = msgspec.json.Decoder(_Request)
 _settled: Final = msgspec.json.Decoder(_Settled)
 
-OnAsks: TypeAlias = Command | CancelledAsk
+_ON_ASKS: Final = frozenset(message.kind for message in messages_on("referral-asks"))
+_ON_REQUESTS: Final = frozenset(message.kind for message in messages_on("ledger-requests"))
+
+OnAsks: TypeAlias = Command | CancelledAsk | OtherCommand
 OnRequests: TypeAlias = Request | Settled | Other
 
 
@@ -194,6 +213,15 @@ def read_ask(record: RawRecord) -> OnAsks:
                     command_id=told.command_id,
                     customer_id=told.customer_id,
                     cancelled_at=_instant(told.cancelled_at),
+                )
+            case kind if kind in _ON_ASKS:
+                other = _other.decode(head.data)
+                _check_subject(head, other.customer_id)
+                return OtherCommand(
+                    position=position(record),
+                    digest=digest(record.value),
+                    command_id=other.command_id,
+                    customer_id=other.customer_id,
                 )
             case _:
                 raise Misread("not a type of this topic")
@@ -251,7 +279,7 @@ def read_request(record: RawRecord) -> OnRequests:
                     confirmed=head.type == "reservation.confirmed",
                     now=_instant(told.now),
                 )
-            case "opportunity.opened" | "control.paused" | "control.resumed":
+            case kind if kind in _ON_REQUESTS:
                 return Other(position=position(record))
             case _:
                 raise Misread("not a type of this topic")

@@ -14,6 +14,7 @@ from referral_stream.audit.records import (
     Misread,
     OnAsks,
     Other,
+    OtherCommand,
     Request,
     Settled,
     digest,
@@ -67,6 +68,8 @@ class Look:
                     case CancelledAsk() as cancellation:
                         scene.evidence.cancellations.append(cancellation)
                         scene.tally.counts["cancellations"] += 1
+                    case OtherCommand():
+                        scene.tally.counts["other commands"] += 1
                     case None:
                         pass
         scene.evidence.commands = list({command.command_id: command for command in reversed(bodies)}.values())

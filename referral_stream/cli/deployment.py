@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from referral_stream.cli.options import this_deployment
+from referral_stream.contracts.topics import PRINCIPALS
 
 
 @click.group()
@@ -48,7 +49,7 @@ def topics_check() -> None:
 
 
 @topics.command("acls")
-@click.argument("who", type=click.Choice(["ingest", "decide", "ledger", "receiver", "worker", "operator"]))
+@click.argument("who", type=click.Choice(PRINCIPALS))
 @click.option("--user", required=True, help="The name it authenticates with, as in User:NAME.")
 def topics_acls(who: str, user: str) -> None:
     """Print the kafka-acls commands that grant WHO what it needs on the broker, and nothing more.

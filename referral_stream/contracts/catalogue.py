@@ -1,28 +1,193 @@
-"""Every message of the contract in each of its versions: one closed list, from which all that is published is made."""
+"""Every message of the contract as one row, and each of its versions.
+
+Types, topics, ids and keys of what the workers write, the schemas, AsyncAPI and the tables of the documentation are
+made from these rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel
 
 from referral_stream.contracts import versions
-from referral_stream.core.effects import EFFECT_TYPES, LedgerRequest
-from referral_stream.core.events import FACTS, INTERNAL
+from referral_stream.core import events as ev
+from referral_stream.core.effects import (
+    AskCancelled,
+    AskRequested,
+    Decision,
+    OpportunityOpened,
+    ReasonAsked,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
+)
+from referral_stream.core.ids import derived_id
 
 Direction: TypeAlias = Literal["in", "out", "internal"]
+"""``in``: producers send it; ``out``: others read it; ``internal``: only our own roles write and read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One version of one message type: ``in`` is what producers send, ``out`` what workers read, ``internal`` ours."""
+    """One message type: its body, its CloudEvents ``type`` (``kind``), and where it goes.
 
-    direction: Direction
+    ``topic`` is where it belongs, and ``copied_to`` where our roles write it again; neither has the prefix.
+    """
+
+    model: type[BaseModel]
     kind: str
+    topic: str
+    direction: Direction
+    copied_to: tuple[str, ...] = ()
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        return (self.topic, *self.copied_to)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectMessage(Message):
+    """What an effect of a step becomes.
+
+    ``id`` makes its CloudEvents id of the type and the effect, ``key`` the key of its record.
+    """
+
+    id: Callable[[str, Any], str]
+    key: Callable[[Any], str]
+
+
+def _own(field: str) -> Callable[[str, Any], str]:
+    """The id that the effect has itself."""
+    return lambda _, effect: str(getattr(effect, field))
+
+
+def _derived(*fields: str) -> Callable[[str, Any], str]:
+    """An id derived from content, so that a replay writes it again."""
+    return lambda kind, effect: derived_id(kind, *(getattr(effect, field) for field in fields))
+
+
+def _customer(effect: Any) -> str:
+    return str(effect.customer_id)
+
+
+def _account(effect: Any) -> str:
+    """The account, else the customer."""
+    return str(effect.customer_id if effect.account_id is None else effect.account_id)
+
+
+def _facts(topic: str, *models: type[ev.Data]) -> Iterator[Message]:
+    """What producers send to a source topic. Ingest writes it again where our roles read it."""
+    for model in models:
+        if model.type in ev.WITHOUT_SUBJECT:
+            copied_to: tuple[str, ...] = ("ledger-requests",)
+        else:
+            copied_to = ("customer-events", *(("customer-aliases",) if model is ev.Aliased else ()))
+        yield Message(model, model.type, topic, "in", copied_to)
+
+
+def _internal(*models: type[ev.Data]) -> Iterator[Message]:
+    """What our own roles append to ``customer-events``."""
+    for model in models:
+        yield Message(model, model.type, "customer-events", "internal")
+
+
+_EVENTS: Final = (
+    *_facts(
+        "profile", ev.SignedUp, ev.ProfileChanged, ev.ConsentChanged, ev.Suppressed, ev.Unsuppressed,
+        ev.ErasureRequested, ev.Aliased,
+    ),
+    *_facts(
+        "product-usage", ev.OnboardingCompleted, ev.MilestoneReached, ev.GoalAchieved, ev.SavingMeasured,
+        ev.UsageRecorded, ev.UsageCompared, ev.WorkflowCompleted, ev.AchievementUnlocked, ev.DashboardViewed,
+        ev.TaskStarted, ev.TaskEnded,
+    ),
+    *_facts("nps", ev.NpsResponded, ev.CsatResponded),
+    *_facts(
+        "billing", ev.TrialStarted, ev.TrialEnded, ev.SubscriptionStarted, ev.SubscriptionEnded, ev.SubscriptionRenewed,
+        ev.SubscriptionExpanded, ev.ContractSigned, ev.InvoicePaymentFailed, ev.InvoicePaid, ev.ChargeRefunded,
+        ev.ChargeDisputed, ev.DisputeClosed, ev.CancellationConsidered, ev.CancellationScheduled,
+        ev.CancellationReverted,
+    ),
+    *_facts(
+        "support", ev.TicketOpened, ev.TicketSolved, ev.TicketRated, ev.TicketReopened, ev.ComplaintMade,
+        ev.FrustrationShown,
+    ),
+    *_facts(
+        "relationship", ev.InteractionRecorded, ev.AdviceAsked, ev.CommunityEngaged, ev.FeedbackShared,
+        ev.ComplimentGiven, ev.TestimonialGiven, ev.CaseStudyJoined, ev.ReviewPosted, ev.ChampionChanged,
+        ev.PeerMentioned, ev.AdvocacyAsked, ev.EmailOpened, ev.EmailClicked, ev.CallMoment, ev.CallConcernRaised,
+        ev.CallConcernAddressed, ev.CallCutShort,
+    ),
+    *_facts(
+        "responses", ev.AskAcknowledged, ev.AskAnswered, ev.AskApproved, ev.AskRejected, ev.ControlPaused,
+        ev.ControlResumed, ev.ReferralGiven, ev.ReferralStatusChanged,
+    ),
+    *_internal(
+        ev.WakeupDue, ev.ReservationGranted, ev.ReservationDenied, ev.ReservationUnavailable, ev.DeadletterReplayed
+    ),
+)  # fmt: skip
+
+_REQUEST: Final = _derived("command_id", "now")
+"""One command may be requested again after a denial: what tells the requests apart is their instant."""
+
+_EFFECTS: Final = (
+    EffectMessage(AskRequested, "referral.ask.requested", "referral-asks", "out", id=_own("command_id"), key=_customer),
+    EffectMessage(ReasonAsked, "referral.reason.asked", "referral-asks", "out", id=_own("command_id"), key=_customer),
+    EffectMessage(
+        AskCancelled, "referral.ask.cancelled", "referral-asks", "out", id=_derived("command_id"), key=_customer
+    ),
+    EffectMessage(
+        Decision, "referral.decision.made", "referral-decisions", "out", id=_own("decision_id"), key=_customer
+    ),
+    EffectMessage(
+        ReservationRequested, "reservation.requested", "ledger-requests", "internal", id=_REQUEST, key=_account
+    ),
+    EffectMessage(
+        ReservationConfirmed, "reservation.confirmed", "ledger-requests", "internal", id=_REQUEST, key=_account
+    ),
+    EffectMessage(
+        ReservationReleased, "reservation.released", "ledger-requests", "internal", id=_REQUEST, key=_account
+    ),
+    EffectMessage(
+        OpportunityOpened,
+        "opportunity.opened",
+        "ledger-requests",
+        "internal",
+        id=_derived("opportunity_id"),
+        key=_account,
+    ),
+)
+
+MESSAGES: Final[dict[str, Message]] = {message.kind: message for message in (*_EVENTS, *_EFFECTS)}
+"""Every message by its type, in the contract's order."""
+
+EFFECT_MESSAGES: Final[dict[type[BaseModel], EffectMessage]] = {message.model: message for message in _EFFECTS}
+"""The message that each effect of a step becomes."""
+
+
+def messages_on(topic: str) -> tuple[Message, ...]:
+    """What a topic, named without its prefix, carries. Source topics take every type; listed is what belongs there."""
+    return tuple(message for message in MESSAGES.values() if topic in message.topics)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageVersion:
+    """One version of one message type."""
+
+    message: Message
     version: int
     model: type[BaseModel]
+
+    @property
+    def kind(self) -> str:
+        return self.message.kind
+
+    @property
+    def direction(self) -> Direction:
+        return self.message.direction
 
     @property
     def is_current(self) -> bool:
@@ -44,18 +209,9 @@ class Message:
         return versions.dataschema(self.kind, self.version)
 
 
-def messages() -> Iterator[Message]:
-    """Every message, in the contract's order; the current version of a type first, then the older ones."""
-    for direction, kind, model in _types():
-        yield Message(direction, kind, versions.current_version(kind), model)
-        for number, version in enumerate(versions.older_versions(kind), 1):
-            yield Message(direction, kind, number, version.model)
-
-
-def _types() -> Iterator[tuple[Direction, str, type[BaseModel]]]:
-    for fact in FACTS:
-        yield "in", fact.type, fact
-    for internal in INTERNAL:
-        yield "internal", internal.type, internal
-    for effect, kind in EFFECT_TYPES.items():
-        yield "internal" if effect in get_args(LedgerRequest) else "out", kind, effect
+def message_versions() -> Iterator[MessageVersion]:
+    """Every version of every message, in the contract's order; the current one of a type first, then the older ones."""
+    for message in MESSAGES.values():
+        yield MessageVersion(message, versions.current_version(message.kind), message.model)
+        for number, version in enumerate(versions.older_versions(message.kind), 1):
+            yield MessageVersion(message, number, version.model)

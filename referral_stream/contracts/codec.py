@@ -17,26 +17,14 @@ import msgspec
 import orjson
 from pydantic import ValidationError
 
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.records import HISTORICAL_HEADER, NOW_HEADER, Headers
 from referral_stream.contracts.validation import EVENT_BODIES, explain, is_too_deep, json_problem, validators
 from referral_stream.contracts.versions import LINEAGES, current_body, dataschema_to_write
-from referral_stream.core.effects import (
-    EFFECT_TYPES,
-    AskCancelled,
-    AskRequested,
-    Decision,
-    Effect,
-    LedgerRequest,
-    OpportunityOpened,
-    ReasonAsked,
-    ReservationConfirmed,
-    ReservationReleased,
-    ReservationRequested,
-)
+from referral_stream.core.effects import Effect, LedgerRequest
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
-from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
 
 SOURCE = "referral-stream"
@@ -130,21 +118,23 @@ def encode_effect(effect: Effect, time: int) -> bytes:
 
     A command carries on the trace of the event that was the reason for it.
     """
-    kind = type(effect)
+    message = EFFECT_MESSAGES[type(effect)]
+    kind = message.kind
+    data = _EFFECT_DUMPS[kind](effect, mode="json", exclude_none=True)
     document = {
-        "data": _EFFECT_DUMPS[kind](effect, mode="json", exclude_none=True),
+        "data": data,
         "datacontenttype": _CONTENT_TYPE,
-        "id": effect_id(effect),
+        "id": message.id(kind, effect),
         "source": SOURCE,
         "specversion": _SPECVERSION,
         "subject": effect.customer_id,
         "time": rfc3339(time),
-        "type": EFFECT_TYPES[kind],
+        "type": kind,
     }
-    if EFFECT_TYPES[kind] in LINEAGES:
-        _name_version(document, EFFECT_TYPES[kind])
-    if isinstance(effect, AskRequested | ReasonAsked) and effect.traceparent is not None:
-        document["traceparent"] = effect.traceparent
+    if kind in LINEAGES:
+        _name_version(document, kind)
+    if (traceparent := data.get("traceparent")) is not None:
+        document["traceparent"] = traceparent
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
@@ -166,30 +156,18 @@ def decode_request(value: bytes) -> LedgerMessage:
 
 def effect_key(effect: Effect) -> bytes:
     """The key of an effect's record: on ``ledger-requests`` the account, else the customer; elsewhere the customer."""
-    if isinstance(effect, LedgerRequest) and effect.account_id is not None:
-        return effect.account_id.encode()
-    return effect.customer_id.encode()
+    return EFFECT_MESSAGES[type(effect)].key(effect).encode()
 
 
 def effect_id(effect: Effect) -> str:
     """The CloudEvents id: derived from content, so that a replay writes it again."""
-    match effect:
-        case AskRequested() | ReasonAsked():
-            return effect.command_id
-        case Decision():
-            return effect.decision_id
-        case AskCancelled():
-            return derived_id("referral.ask.cancelled", effect.command_id)
-        case OpportunityOpened():
-            return derived_id("opportunity.opened", effect.opportunity_id)
-        case ReservationRequested() | ReservationConfirmed() | ReservationReleased():
-            # One command may be requested again after a denial: what tells the requests apart is their instant.
-            return derived_id(EFFECT_TYPES[type(effect)], effect.command_id, effect.now)
+    message = EFFECT_MESSAGES[type(effect)]
+    return message.id(message.kind, effect)
 
 
 _EVENT_DUMPS = {name: model.__pydantic_serializer__.to_python for name, model in TYPES.items()}
-_EFFECT_DUMPS = {model: model.__pydantic_serializer__.to_python for model in EFFECT_TYPES}
-_EFFECT_BODIES = validators({name: model for model, name in EFFECT_TYPES.items()})
+_EFFECT_DUMPS = {message.kind: message.model.__pydantic_serializer__.to_python for message in EFFECT_MESSAGES.values()}
+_EFFECT_BODIES = validators({message.kind: message.model for message in EFFECT_MESSAGES.values()})
 
 
 class _Envelope(msgspec.Struct, gc=False):

@@ -1,14 +1,148 @@
-"""Names of topics and groups, with the deployment's prefix; which topic is cut and kept how."""
+"""Every topic as one row: what it is for, how long it is kept, who writes and who reads it.
+
+Names, retention, rights on the broker, AsyncAPI's channels and the tables of the documentation are made from these
+rows.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
-from referral_stream.core.instants import DAY
+_DAY: Final = 24 * 60 * 60 * 1_000
+"""As in ``core.instants``, which loads pydantic: the command line reads these rows before it knows what to run."""
 
-SOURCES: Final = ("product-usage", "nps", "billing", "support", "relationship", "profile", "responses")
-"""What producers write to, in the order of the contract."""
+Principal: TypeAlias = Literal["ingest", "decide", "ledger", "receiver", "worker", "operator"]
+"""Who has rights of its own: the workers' roles, the webhook receiver, a messaging worker, and the operator, who runs
+the other verbs of the command line."""
+
+PRINCIPALS: Final[tuple[Principal, ...]] = get_args(Principal)
+
+Headers: TypeAlias = Literal["producer", "own", "deadLetter"]
+"""Which headers its records have, as AsyncAPI describes them: a producer's, our stamp, a dead letter's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How a topic is retained: for how long, or compacted."""
+
+    retention_ms: int = 400 * _DAY
+    compacted: bool = False
+    max_message_bytes: int | None = None
+
+    def config(self) -> dict[str, str]:
+        """The topic's settings on the broker."""
+        if self.compacted:
+            return {"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY)}
+        found = {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+        if self.max_message_bytes is not None:
+            found["max.message.bytes"] = str(self.max_message_bytes)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic of this version, named without the deployment's prefix.
+
+    ``writers`` and ``readers`` are those whose work needs it, and their rights on the broker. The operator may read
+    every topic, and is named among the readers only where the topic is meant for the operator. A ``source`` belongs to
+    its producers, who choose its keys and partitions; the partitions of every other topic are fixed by the settings.
+    """
+
+    name: str
+    about: str
+    key: str
+    keep: Kept
+    writers: tuple[Principal, ...]
+    readers: tuple[Principal, ...] = ()
+    headers: Headers | None = None
+    source: bool = False
+
+
+DAYS_400: Final = Kept()
+DAYS_30: Final = Kept(retention_ms=30 * _DAY, max_message_bytes=2 << 20)
+COMPACTED: Final = Kept(compacted=True)
+
+_CUSTOMER: Final = "The customer's id."
+
+
+def _source(name: str, about: str, *writers: Principal) -> Topic:
+    key = "Whatever the producer hashes by; ignored."
+    return Topic(name, about, key, DAYS_400, ("receiver", *writers), ("ingest",), "producer", source=True)
+
+
+TOPICS: Final[dict[str, Topic]] = {
+    topic.name: topic
+    for topic in (
+        _source("product-usage", "Usage, onboarding, milestones, goals, moments in the product, critical tasks."),
+        _source("nps", "Every survey answer."),
+        _source("billing", "Subscriptions, trials, invoices, refunds, disputes, cancellations, contracts, deals."),
+        _source("support", "Tickets, complaints, frustration."),
+        _source("relationship", "Interactions, feedback, advocacy, e-mail engagement, calls, peers."),
+        _source("profile", "Sign-up, time zone, segment, account, channels, consent, suppression, aliases, erasure."),
+        _source(
+            "responses",
+            "What became of an ask: acknowledgements, answers, approvals, referrals; and operators' switches.",
+            "worker",
+        ),
+        Topic(
+            "customer-events",
+            "Internal: all that a decision saw, in its order; comments are replaced by themes.",
+            _CUSTOMER,
+            DAYS_400,
+            writers=("ingest", "decide", "ledger", "operator"),
+            readers=("decide",),
+            headers="own",
+        ),
+        Topic(
+            "ledger-requests",
+            "Internal: reservations, and operators' switches.",
+            "The account's id, else the customer's; none on a switch.",
+            DAYS_400,
+            writers=("ingest", "decide", "operator"),
+            readers=("ledger",),
+        ),
+        Topic(
+            "referral-asks",
+            "Commands to the messaging worker.",
+            _CUSTOMER,
+            DAYS_400,
+            writers=("decide",),
+            readers=("worker",),
+        ),
+        Topic(
+            "referral-decisions",
+            "Every change of a decision, with its explanation.",
+            _CUSTOMER,
+            DAYS_400,
+            writers=("decide",),
+        ),
+        Topic(
+            "customer-aliases",
+            "Compacted: which id is which customer's.",
+            "The alias.",
+            COMPACTED,
+            writers=("ingest", "operator"),
+            readers=("ingest",),
+            headers="own",
+        ),
+        Topic(
+            "dead-letters",
+            "Records that could not be used, untouched, with what is needed to try again.",
+            "As it came.",
+            DAYS_30,
+            writers=("ingest", "decide", "ledger", "operator"),
+            readers=("operator",),
+            headers="deadLetter",
+        ),
+    )
+}
+"""Every topic of this version by its name (semantics §7: logs lapse after 400 days, dead letters after 30)."""
+
+SOURCES: Final = tuple(topic.name for topic in TOPICS.values() if topic.source)
+"""What producers write to."""
+
+TABLES: Final = ("customers", "wakeups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,48 +152,22 @@ class Topics:
     prefix: str = ""
 
     def __getattr__(self, name: str) -> str:
-        """``topics.customer_events`` → ``PREFIXcustomer-events``. Raises AttributeError for a topic we do not have."""
+        """``topics.customer_events`` → ``PREFIXcustomer-events``. Raises AttributeError for an unknown topic."""
         topic = name.replace("_", "-")
-        if topic not in KEPT:
+        if topic not in TOPICS:
             raise AttributeError(name)
+        return self.full_name(topic)
+
+    def full_name(self, topic: str) -> str:
         return f"{self.prefix}{topic}"
 
     @property
     def sources(self) -> tuple[str, ...]:
-        return tuple(f"{self.prefix}{name}" for name in SOURCES)
+        return tuple(map(self.full_name, SOURCES))
 
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """How a topic is retained: for how long, or compacted. ``ours``: partitions fixed by the settings."""
-
-    retention_ms: int | None = 400 * DAY
-    compacted: bool = False
-    ours: bool = True
-    max_message_bytes: int | None = None
-
-    def config(self) -> dict[str, str]:
-        """The topic's settings on the broker."""
-        if self.compacted:
-            return {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY)}
-        found = {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
-        if self.max_message_bytes is not None:
-            found["max.message.bytes"] = str(self.max_message_bytes)
-        return found
-
-
-KEPT: Final[dict[str, Kept]] = {
-    **{name: Kept(ours=False) for name in SOURCES},
-    "customer-events": Kept(),
-    "ledger-requests": Kept(),
-    "referral-asks": Kept(),
-    "referral-decisions": Kept(),
-    "customer-aliases": Kept(compacted=True),
-    "dead-letters": Kept(retention_ms=30 * DAY, max_message_bytes=2 << 20),
-}
-"""Every topic of this version (semantics §7: logs lapse after 400 days, dead letters after 30)."""
-
-TABLES: Final = ("customers", "wakeups")
+    @property
+    def every(self) -> tuple[str, ...]:
+        return tuple(map(self.full_name, TOPICS))
 
 
 def changelogs(group: str) -> tuple[str, ...]:

@@ -202,15 +202,3 @@ class OpportunityOpened(Body):
 
 LedgerRequest: TypeAlias = ReservationRequested | ReservationConfirmed | ReservationReleased | OpportunityOpened
 Effect: TypeAlias = AskRequested | ReasonAsked | AskCancelled | Decision | LedgerRequest
-
-EFFECT_TYPES: dict[type[Body], str] = {
-    AskRequested: "referral.ask.requested",
-    ReasonAsked: "referral.reason.asked",
-    AskCancelled: "referral.ask.cancelled",
-    Decision: "referral.decision.made",
-    ReservationRequested: "reservation.requested",
-    ReservationConfirmed: "reservation.confirmed",
-    ReservationReleased: "reservation.released",
-    OpportunityOpened: "opportunity.opened",
-}
-"""The CloudEvents ``type`` of each effect."""

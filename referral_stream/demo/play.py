@@ -126,9 +126,7 @@ async def _workers(deployment: Deployment) -> AsyncIterator[Demo]:
 
 async def _touch_topics(producer: AIOKafkaProducer, deployment: Deployment) -> None:
     """The embedded broker creates a topic when its metadata is asked for."""
-    topics = deployment.topics
-    for name in (*topics.sources, topics.customer_events, topics.ledger_requests, topics.referral_asks,
-                 topics.referral_decisions, topics.customer_aliases, topics.dead_letters):  # fmt: skip
+    for name in deployment.topics.every:
         await producer.partitions_for(name)
 
 

@@ -16,6 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeAlias
 
+from referral_stream.contracts.catalogue import MESSAGES
 from referral_stream.core.ids import derived_id
 from referral_stream.core.zones import zone
 
@@ -30,16 +31,6 @@ TUESDAY, WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY, MONDAY = range(7)
 WEEK = timedelta(days=7)
 
 _CALENDAR_TUESDAY = 1
-_TOPICS = {
-    "product-usage": ("usage", "onboarding", "milestone", "goal", "saving", "workflow"),
-    "nps": ("nps", "csat"),
-    "billing": ("subscription", "invoice"),
-    "support": ("ticket", "complaint"),
-    "relationship": ("interaction", "feedback", "compliment", "testimonial", "review"),
-    "profile": ("customer",),
-    "responses": ("ask", "referral"),
-}
-_TOPIC_OF = {family: topic for topic, families in _TOPICS.items() for family in families}
 _DELIVERY = timedelta(seconds=2)
 
 
@@ -284,7 +275,7 @@ class _Customer:
             "time": _rfc3339(happened),
             "data": data or {},
         }
-        self._log.add(_TOPIC_OF[kind.partition(".")[0]], happened, self.id, value, historical=historical)
+        self._log.add(MESSAGES[kind].topic, happened, self.id, value, historical=historical)
 
     def survey_webhook(self, day: int, clock: str, response: str, score: int, comment: str | None) -> None:
         """Delighted. The same response again is a correction."""

@@ -1,6 +1,7 @@
 """Least privilege: which rights on the broker each role needs, and not one more.
 
-One list for the command that prints it, the page that explains it and the test that runs every role with nothing else.
+Rights on topics are the writers and readers of the topics' rows. One list for the command that prints it, the page that
+explains it (a test compares the two) and the test that runs every role with nothing else.
 Kafka's DESCRIBE comes with READ, WRITE and DELETE, and an idempotent producer needs WRITE on its topics only (3.0 on).
 """
 
@@ -11,15 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from referral_stream.contracts.topics import KEPT, Topics, changelogs
+from referral_stream.contracts.topics import PRINCIPALS, TOPICS, changelogs
 from referral_stream.runtime.deployment import Deployment
 
 ResourceKind: TypeAlias = Literal["topic", "group", "transactional-id"]
 AclOperation: TypeAlias = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
-
-PRINCIPALS: Final = ("ingest", "decide", "ledger", "receiver", "worker", "operator")
-"""The workers' roles, the webhook receiver, a messaging worker, and who runs the other verbs of the command line."""
-
 
 WORKER_GROUP: Final = "messaging-worker"
 """How the group of a messaging worker begins; it is the one of ``examples/messaging_worker``."""
@@ -43,53 +40,32 @@ class Right:
 
 def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
     """What ``principal``, one of ``PRINCIPALS``, needs. Raises ValueError for another."""
-    topics, decide = deployment.topics, deployment.group("decide")
+    if principal not in PRINCIPALS:
+        raise ValueError(f"no principal {principal!r}")
+    name_of, decide = deployment.topics.full_name, deployment.group("decide")
+    tables = changelogs(decide) if principal == "decide" else ()
+    reads = [name_of(topic.name) for topic in TOPICS.values() if principal in topic.readers]
+    writes = [name_of(topic.name) for topic in TOPICS.values() if principal in topic.writers]
+    on_topics = (*_topics("Read", *reads, *tables), *_topics("Write", *writes, *tables))
     match principal:
-        case "ingest":
-            found = [
-                Right("group", deployment.group("ingest"), "Read"),
-                *_topics("Read", *topics.sources, topics.customer_aliases),
-                *_topics("Write", topics.customer_events, topics.ledger_requests),
-                *_topics("Write", topics.customer_aliases, topics.dead_letters),
-            ]
+        case "ingest" | "ledger":
+            return (Right("group", deployment.group(principal), "Read"), *on_topics)
         case "decide":
-            found = [
-                Right("group", decide, "Read"),
-                *_topics("Read", topics.customer_events, *changelogs(decide)),
-                *_topics("Write", topics.referral_asks, topics.referral_decisions, topics.ledger_requests),
-                *_topics("Write", topics.customer_events, topics.dead_letters, *changelogs(decide)),
-                # One per partition; with REFERRAL_STREAM_FENCING=none nothing of it is used.
-                Right("transactional-id", f"{decide}-", "Write", prefixed=True),
-            ]
-        case "ledger":
-            found = [
-                Right("group", deployment.group("ledger"), "Read"),
-                *_topics("Read", topics.ledger_requests),
-                *_topics("Write", topics.customer_events, topics.dead_letters),
-            ]
+            transactions = Right("transactional-id", f"{decide}-", "Write", prefixed=True)
+            return (Right("group", decide, "Read"), *on_topics, transactions)
         case "receiver":
-            found = [*_topics("Write", *topics.sources)]
+            return on_topics
         case "worker":
-            found = [
-                Right("group", WORKER_GROUP, "Read", prefixed=True),
-                *_topics("Read", topics.referral_asks),
-                *_topics("Write", topics.responses),
-            ]
-        case "operator":
-            found = list(_operator(topics, decide))
-        case _:
-            raise ValueError(f"no principal {principal!r}")
-    return tuple(found)
+            return (Right("group", WORKER_GROUP, "Read", prefixed=True), *on_topics)
+        case "operator":  # runs `topics`, `doctor`, `audit` and `deadletters`, which appends what it replays
+            every = (*deployment.topics.every, *changelogs(decide))
+            on_all = (right for operation in _ON_ALL for right in _topics(operation, *every))
+            groups = Right("group", decide.removesuffix("decide"), "Describe", prefixed=True)
+            return (*on_all, *_topics("Write", *writes), groups)
 
 
-def _operator(topics: Topics, decide: str) -> Iterator[Right]:
-    """`topics`, `doctor`, `audit`, `deadletters`: makes topics, looks at all, appends what is replayed."""
-    every = [f"{topics.prefix}{name}" for name in KEPT] + list(changelogs(decide))
-    for operation in ("Create", "DescribeConfigs", "Read"):
-        yield from _topics(operation, *every)
-    yield from _topics("Write", topics.customer_events, topics.ledger_requests)
-    yield from _topics("Write", topics.customer_aliases, topics.dead_letters)
-    yield Right("group", decide.removesuffix("decide"), "Describe", prefixed=True)
+_ON_ALL: Final[tuple[AclOperation, ...]] = ("Create", "DescribeConfigs", "Read")
+"""What the operator may do with every topic."""
 
 
 def _topics(operation: AclOperation, *names: str) -> Iterator[Right]:

@@ -6,12 +6,11 @@ are those of the JSON Schemas beside the document.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, Final, Literal, TypeAlias
 
 from referral_stream import __version__
-from referral_stream.contracts.catalogue import Message, messages
+from referral_stream.contracts.catalogue import MessageVersion, message_versions
 from referral_stream.contracts.records import (
     CLOUD_EVENT,
     CONTENT_TYPE_HEADER,
@@ -19,100 +18,12 @@ from referral_stream.contracts.records import (
     NOW_HEADER,
     SOURCE_HEADER,
 )
-from referral_stream.core.events import FACT_TYPES, INTERNAL, WITHOUT_SUBJECT
+from referral_stream.contracts.topics import TOPICS, Topic
 
 Action: TypeAlias = Literal["receive", "send"]
 
-
-@dataclass(frozen=True, slots=True)
-class TopicChannel:
-    """One topic: what it is for, the types on it, what its record keys are, and which way we use it."""
-
-    about: str
-    kinds: tuple[str, ...]
-    key: str
-    actions: tuple[Action, ...]
-    headers: str | None = None
-
-
-def _source(about: str, kinds: str) -> TopicChannel:
-    return TopicChannel(
-        about, tuple(kinds.split()), "Whatever the producer hashes by; ignored.", ("receive",), "producer"
-    )
-
-
-_CUSTOMER = "The customer's id."
-
-CHANNELS: Final[Mapping[str, TopicChannel]] = {
-    "product-usage": _source(
-        "Usage, onboarding, milestones, goals, moments in the product, critical tasks.",
-        "onboarding.completed milestone.reached goal.achieved saving.measured usage.recorded usage.compared"
-        " workflow.completed achievement.unlocked dashboard.viewed task.started task.ended",
-    ),
-    "nps": _source("Every survey answer.", "nps.responded csat.responded"),
-    "billing": _source(
-        "Subscriptions, trials, invoices, refunds, disputes, cancellations, contracts, deals.",
-        "trial.started trial.ended subscription.started subscription.ended subscription.renewed subscription.expanded"
-        " contract.signed invoice.payment_failed invoice.paid charge.refunded charge.disputed dispute.closed"
-        " cancellation.considered cancellation.scheduled cancellation.reverted",
-    ),
-    "support": _source(
-        "Tickets, complaints, frustration.",
-        "ticket.opened ticket.solved ticket.rated ticket.reopened complaint.made frustration.shown",
-    ),
-    "relationship": _source(
-        "Interactions, feedback, advocacy, e-mail engagement, calls, peers.",
-        "interaction.recorded advice.asked community.engaged feedback.shared compliment.given testimonial.given"
-        " case_study.joined review.posted champion.changed peer.mentioned advocacy.asked email.opened email.clicked"
-        " call.moment call.concern_raised call.concern_addressed call.cut_short",
-    ),
-    "profile": _source(
-        "Sign-up, time zone, segment, account, channels, consent, suppression, aliases, erasure.",
-        "customer.signed_up customer.profile_changed customer.consent_changed customer.suppressed"
-        " customer.unsuppressed customer.erasure_requested customer.aliased",
-    ),
-    "responses": _source(
-        "What became of an ask: acknowledgements, answers, approvals, referrals; and operators' switches.",
-        "ask.acknowledged ask.answered ask.approved ask.rejected control.paused control.resumed referral.given"
-        " referral.status_changed",
-    ),
-    "referral-asks": TopicChannel(
-        "Commands to the messaging worker.",
-        ("referral.ask.requested", "referral.reason.asked", "referral.ask.cancelled"),
-        _CUSTOMER,
-        ("send",),
-    ),
-    "referral-decisions": TopicChannel(
-        "Every change of a decision, with its explanation.", ("referral.decision.made",), _CUSTOMER, ("send",)
-    ),
-    "customer-aliases": TopicChannel(
-        "Compacted: which id is which customer's.", ("customer.aliased",), "The alias.", ("send", "receive"), "own"
-    ),
-    "customer-events": TopicChannel(
-        "Internal: all that a decision saw, in its order; comments are replaced by themes.",
-        tuple(kind for kind in FACT_TYPES if kind not in WITHOUT_SUBJECT) + tuple(model.type for model in INTERNAL),
-        _CUSTOMER,
-        ("send", "receive"),
-        "own",
-    ),
-    "ledger-requests": TopicChannel(
-        "Internal: reservations, and operators' switches.",
-        (
-            "reservation.requested", "reservation.confirmed", "reservation.released", "opportunity.opened",
-            *sorted(WITHOUT_SUBJECT),
-        ),
-        "The account's id, else the customer's; none on a switch.",
-        ("send", "receive"),
-    ),
-    "dead-letters": TopicChannel(
-        "Records that could not be used, untouched, with what is needed to try again.",
-        (),
-        "As it came.",
-        ("send", "receive"),
-        "deadLetter",
-    ),
-}  # fmt: skip
-"""Topic without the deployment's prefix → its channel. Source topics take every type; listed is where it belongs."""
+_THIS_APPLICATION: Final = frozenset({"ingest", "decide", "ledger", "operator"})
+"""The workers' roles and the operator's tools. The webhook receiver is one more producer."""
 
 _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "string", "pattern": "^[0-9]+$"}
@@ -178,7 +89,6 @@ _DEAD_LETTER: Final[dict[str, Any]] = {
 
 def asyncapi() -> dict[str, Any]:
     """The document, with references to the schemas' files beside it."""
-    listed = tuple(messages())
     return {
         "asyncapi": "3.0.0",
         "id": "urn:referral-stream",
@@ -199,15 +109,15 @@ def asyncapi() -> dict[str, Any]:
                 "variables": {"broker": {"default": "localhost:9092", "description": "A bootstrap server."}},
             }
         },
-        "channels": {_name(topic): _channel(topic, channel, listed) for topic, channel in CHANNELS.items()},
+        "channels": {_name(topic): _channel(topic) for topic in TOPICS.values()},
         "operations": {
             f"{action}{_name(topic)[0].upper()}{_name(topic)[1:]}": {
                 "action": action,
                 "channel": {"$ref": f"#/channels/{_name(topic)}"},
-                "summary": channel.about,
+                "summary": topic.about,
             }
-            for topic, channel in CHANNELS.items()
-            for action in channel.actions
+            for topic in TOPICS.values()
+            for action in _actions(topic)
         },
         "components": {
             "schemas": {f"{name}Headers": schema for name, schema in _HEADERS.items()},
@@ -218,37 +128,46 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
-def _channel(topic: str, channel: TopicChannel, listed: Sequence[Message]) -> dict[str, Any]:
-    carried = {message.name: _message(message, channel) for message in listed if message.kind in channel.kinds}
+def _actions(topic: Topic) -> Iterator[Action]:
+    if _THIS_APPLICATION.intersection(topic.writers):
+        yield "send"
+    if _THIS_APPLICATION.intersection(topic.readers):
+        yield "receive"
+
+
+def _channel(topic: Topic) -> dict[str, Any]:
+    carried = {
+        version.name: _message(version, topic) for version in message_versions() if topic.name in version.message.topics
+    }
     return {
-        "address": f"{{prefix}}{topic}",
-        "title": topic,
-        "description": channel.about,
+        "address": f"{{prefix}}{topic.name}",
+        "title": topic.name,
+        "description": topic.about,
         "servers": [{"$ref": "#/servers/kafka"}],
         "parameters": {"prefix": {"$ref": "#/components/parameters/prefix"}},
-        "messages": carried or {"deadLetter": _described(_DEAD_LETTER, channel)},
+        "messages": carried or {"deadLetter": _described(_DEAD_LETTER, topic)},
     }
 
 
-def _message(message: Message, channel: TopicChannel) -> dict[str, Any]:
+def _message(version: MessageVersion, topic: Topic) -> dict[str, Any]:
     content = {
-        "name": message.kind,
-        "title": message.name,
+        "name": version.kind,
+        "title": version.name,
         "contentType": CLOUD_EVENT,
-        "payload": {"$ref": f"./{message.path}"},
+        "payload": {"$ref": f"./{version.path}"},
     }
-    return _described(content, channel)
+    return _described(content, topic)
 
 
-def _described(content: dict[str, Any], channel: TopicChannel) -> dict[str, Any]:
-    """A message as it is on one channel: key and headers are the channel's, whatever the message is elsewhere."""
-    key = {"type": "string", "description": channel.key}
+def _described(content: dict[str, Any], topic: Topic) -> dict[str, Any]:
+    """A message as it is on one topic: key and headers are the topic's, whatever the message is elsewhere."""
+    key = {"type": "string", "description": topic.key}
     described = content | {"bindings": {"kafka": {"key": key, "bindingVersion": _KAFKA}}}
-    if channel.headers is not None:
-        described["headers"] = {"$ref": f"#/components/schemas/{channel.headers}Headers"}
+    if topic.headers is not None:
+        described["headers"] = {"$ref": f"#/components/schemas/{topic.headers}Headers"}
     return described
 
 
-def _name(topic: str) -> str:
-    first, *rest = topic.split("-")
+def _name(topic: Topic) -> str:
+    first, *rest = topic.name.split("-")
     return first + "".join(word.capitalize() for word in rest)

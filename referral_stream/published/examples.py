@@ -9,10 +9,9 @@ from typing import Any, Final
 
 import orjson
 
-from referral_stream.contracts.catalogue import Message
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES, MessageVersion
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.core.effects import (
-    EFFECT_TYPES,
     AskCancelled,
     AskRequested,
     Decision,
@@ -315,10 +314,10 @@ WRONG: dict[str, dict[str, Any]] = {
 """Type → the fields that make its good body a bad one (None: left out); a type without a row lacks its subject."""
 
 _TIME = 1_781_863_200_000
-_EFFECTS: Final = {EFFECT_TYPES[type(effect)]: effect for effect in EFFECTS}
+_EFFECTS: Final = {EFFECT_MESSAGES[type(effect)].kind: effect for effect in EFFECTS}
 
 
-def valid(message: Message) -> dict[str, Any]:
+def valid(message: MessageVersion) -> dict[str, Any]:
     """A structured CloudEvent that its readers take."""
     if (effect := _EFFECTS.get(message.kind)) is not None:
         written: dict[str, Any] = orjson.loads(encode_effect(effect, _TIME))
@@ -336,7 +335,7 @@ def valid(message: Message) -> dict[str, Any]:
     return event if message.kind in WITHOUT_SUBJECT else {**event, "subject": "cus-1"}
 
 
-def invalid(message: Message) -> dict[str, Any]:
+def invalid(message: MessageVersion) -> dict[str, Any]:
     """A structured CloudEvent that its readers refuse, and its schema too."""
     event = valid(message)
     wrong = WRONG.get(message.kind)
@@ -346,7 +345,7 @@ def invalid(message: Message) -> dict[str, Any]:
     return {**event, "data": {name: value for name, value in changed.items() if value is not None}}
 
 
-def _data(message: Message) -> dict[str, Any]:
+def _data(message: MessageVersion) -> dict[str, Any]:
     if not message.is_current:
         return OLDER_DATA[message.kind, message.version]
     return FACT_DATA[message.kind] if message.direction == "in" else INTERNAL_DATA[message.kind]

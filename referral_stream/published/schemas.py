@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from referral_stream.contracts.catalogue import Message, messages
+from referral_stream.contracts.catalogue import MessageVersion, message_versions
 from referral_stream.contracts.versions import URN, unnamed_version
 from referral_stream.core.events import WITHOUT_SUBJECT, Commented
 from referral_stream.published import examples
@@ -39,7 +39,7 @@ _FLAGS: dict[str, Any] = {
 def documents() -> dict[str, bytes]:
     """Path below ``schemas/`` → content: indented, sorted, with a line end."""
     wanted: dict[str, Any] = {"asyncapi.json": asyncapi(), "message.json": _any_message()}
-    for message in messages():
+    for message in message_versions():
         wanted[message.path] = _schema(message)
         example = f"examples/{message.direction}/{message.name}"
         wanted[f"{example}.valid.json"] = examples.valid(message)
@@ -60,7 +60,7 @@ def drift(present: Mapping[str, bytes]) -> tuple[str, ...]:
     )
 
 
-def _schema(message: Message) -> dict[str, Any]:
+def _schema(message: MessageVersion) -> dict[str, Any]:
     """The schema of one message; fields nobody knows are allowed, since they are ignored."""
     body = message.model.model_json_schema(ref_template="#/$defs/{model}")
     definitions = body.pop("$defs", {})
@@ -90,7 +90,7 @@ def _schema(message: Message) -> dict[str, Any]:
     return document
 
 
-def _dataschema(message: Message) -> dict[str, Any]:
+def _dataschema(message: MessageVersion) -> dict[str, Any]:
     """What ``dataschema`` may be: this version's name; any of somebody else's where that says the same as none."""
     if message.version != unnamed_version(message.kind):
         return {"const": message.dataschema}
@@ -108,7 +108,7 @@ def _any_message() -> dict[str, Any]:
 
     Without an ``$id``, so that the references are those of files beside it.
     """
-    listed = tuple(messages())
+    listed = tuple(message_versions())
     return {
         "$schema": _DIALECT,
         "title": "Any message of referral-stream",
@@ -119,7 +119,7 @@ def _any_message() -> dict[str, Any]:
     }
 
 
-def _is(message: Message) -> dict[str, Any]:
+def _is(message: MessageVersion) -> dict[str, Any]:
     """The condition that a record is of this version of this type."""
     is_kind: dict[str, Any] = {"properties": {"type": {"const": message.kind}}, "required": ["type"]}
     named = {"properties": {"dataschema": {"const": message.dataschema}}, "required": ["dataschema"]}
@@ -127,7 +127,7 @@ def _is(message: Message) -> dict[str, Any]:
         return {"allOf": [is_kind, named]}
     others = [
         {"properties": {"dataschema": {"const": other.dataschema}}, "required": ["dataschema"]}
-        for other in messages()
+        for other in message_versions()
         if other.kind == message.kind and other.version != message.version
     ]
     return {"allOf": [is_kind, {"not": {"anyOf": others}}]} if others else is_kind

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from referral_stream.contracts.applying import NotApplied
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.deadletters import DeadLetter, dead_letter
 from referral_stream.contracts.inbound.adapt import Boundary
@@ -111,24 +112,27 @@ def replay_file(
     return summary
 
 
+_FILES: Final = {"referral-decisions": "decisions", "referral-asks": "asks"}
+"""Topic → the output file that holds what goes there."""
+
+
 def _rows(happened: Iterable[Happened], summary: Summary) -> Iterator[Row]:
     """The lines of the output files; what goes to the ledger is no output of a replay."""
     for now, effect in happened:
+        label = _FILES.get(EFFECT_MESSAGES[type(effect)].topic)
+        if label is None:
+            continue
         match effect:
             case Decision(outcome=outcome):
                 summary.outcomes[outcome] += 1
-                label = "decisions"
             case AskRequested(trigger=trigger):
                 summary.asks[trigger] += 1
-                label = "asks"
             case ReasonAsked():
                 summary.reasons_asked += 1
-                label = "asks"
             case AskCancelled():
                 summary.cancelled += 1
-                label = "asks"
             case _:
-                continue
+                pass
         # A customer's decisions of one instant stay as they were made: an ask comes before what it supersedes, so that
         # a reader of the file from the top always knows when the customer was last asked.
         key: Key = (now, effect.customer_id)

@@ -1,4 +1,4 @@
-"""``topics create`` and ``topics check``: make the topics as the contract wants them, or say what mends them."""
+"""``topics create`` and ``topics check``: make the topics as the contract wants them, or say how to correct them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 
-from referral_stream.contracts.topics import KEPT, Kept, changelogs
+from referral_stream.contracts.topics import COMPACTED, TOPICS, Kept, changelogs
 from referral_stream.runtime.deployment import Deployment
 
 _AT_LEAST: Final = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
 
 
 class TopicsProblem(Exception):
-    """The broker refused, or can not be reached."""
+    """The broker refused, or cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class TopicFinding:
-    """One line of ``topics check``: what is wrong with a topic, and what mends it. Empty ``problem``: all is well."""
+    """One line of ``topics check``: what is wrong with a topic, and the remedy. Empty ``problem``: all is well."""
 
     topic: str
     problem: str = ""
@@ -44,12 +44,12 @@ class TopicFinding:
 
 def wanted(deployment: Deployment) -> tuple[Wanted, ...]:
     """Every topic of the deployment, changelogs included."""
-    s = deployment.settings
+    partitions, topics = deployment.settings.partitions, deployment.topics
     found = [
-        Wanted(f"{s.topic_prefix}{name}", s.partitions if kept.ours else None, kept) for name, kept in KEPT.items()
+        Wanted(topics.full_name(topic.name), None if topic.source else partitions, topic.keep)
+        for topic in TOPICS.values()
     ]
-    changelog = Kept(compacted=True)
-    found += [Wanted(name, s.partitions, changelog) for name in changelogs(deployment.group("decide"))]
+    found += [Wanted(name, partitions, COMPACTED) for name in changelogs(deployment.group("decide"))]
     return tuple(found)
 
 
@@ -99,7 +99,7 @@ async def create_topics(deployment: Deployment) -> list[str]:
 
 
 async def check_topics(deployment: Deployment) -> list[TopicFinding]:
-    """One finding per topic, in the order of the contract. Raises TopicsProblem if the broker can not be asked."""
+    """One finding per topic, in the order of the contract. Raises TopicsProblem if the broker cannot be asked."""
     async with _Admin(deployment) as admin:
         topics = wanted(deployment)
         described = {entry["topic"]: entry for entry in await admin.describe_topics([w.name for w in topics])}
@@ -150,7 +150,7 @@ def _problems(
     w: Wanted, partitions: list[dict[str, Any]], config: dict[str, str], replication: int
 ) -> Iterator[tuple[str, str]]:
     yield from _miscounted(w, len(partitions))
-    if not w.kept.ours:
+    if w.partitions is None:
         return
     replicas = min(len(partition["replicas"]) for partition in partitions)
     if replicas < replication:
@@ -175,7 +175,7 @@ def _miscounted(w: Wanted, partitions: int) -> Iterator[tuple[str, str]]:
 
 
 def _at_least(found: str, value: str) -> bool:
-    """Longer or larger does no harm; -1 is for ever."""
+    """Longer or larger does no harm; -1 is unlimited."""
     return found.lstrip("-").isdigit() and (int(found) == -1 or int(found) >= int(value))
 
 
@@ -212,7 +212,7 @@ class _Admin:
         self._client = AIOKafkaAdminClient(**self._deployment.client(), request_timeout_ms=20_000)
         chatter = logging.getLogger("aiokafka")
         level = chatter.level
-        chatter.setLevel(logging.CRITICAL)  # what it would say for every broker and try, the problem says once
+        chatter.setLevel(logging.CRITICAL)  # TopicsProblem reports it once, instead of for every attempt
         try:
             await self._client.start()
         except Exception as error:

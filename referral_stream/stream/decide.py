@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from faust_batches import BatchResult, NeedsOperator, Output, Read, Record
 
 from referral_stream.contracts.applying import Applied, NotApplied, apply
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import effect_key, encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import (
@@ -33,17 +34,7 @@ from referral_stream.contracts.state import (
 )
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import (
-    AskCancelled,
-    AskRequested,
-    Decision,
-    Effect,
-    OpportunityOpened,
-    ReasonAsked,
-    ReservationConfirmed,
-    ReservationReleased,
-    ReservationRequested,
-)
+from referral_stream.core.effects import Decision
 from referral_stream.core.policy import Policy
 from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.state_cache import DecodedStates
@@ -67,16 +58,7 @@ class Decide:
         self.held: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self._decoded = DecodedStates(DECODED_BYTES)
-        self._destinations: dict[type[Effect], str] = {
-            AskRequested: topics.referral_asks,
-            ReasonAsked: topics.referral_asks,
-            AskCancelled: topics.referral_asks,
-            Decision: topics.referral_decisions,
-            ReservationRequested: topics.ledger_requests,
-            ReservationConfirmed: topics.ledger_requests,
-            ReservationReleased: topics.ledger_requests,
-            OpportunityOpened: topics.ledger_requests,
-        }
+        self._destinations = {model: topics.full_name(message.topic) for model, message in EFFECT_MESSAGES.items()}
 
     def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (Processor)
         states: dict[bytes, Stored] = {}

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.codec import decode_event, encode_event
-from referral_stream.contracts.inbound.adapt import CLOCK_TOLERANCE, MAX_ID, Boundary, adapt
+from referral_stream.contracts.inbound.adapt import Boundary, adapt
+from referral_stream.contracts.inbound.attributes import CLOCK_TOLERANCE, MAX_ID
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
 from tests.contracts.building import KEY, NOW, bodies, cloud_event, record

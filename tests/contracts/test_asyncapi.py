@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from referral_stream.contracts.catalogue import messages
+from referral_stream.contracts.catalogue import message_versions
 from referral_stream.contracts.codec import event_headers
 from referral_stream.contracts.deadletters import dead_letter
-from referral_stream.contracts.topics import KEPT, SOURCES
-from referral_stream.core.effects import EFFECT_TYPES
-from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
-from referral_stream.published.asyncapi import CHANNELS, asyncapi
+from referral_stream.contracts.topics import SOURCES, TOPICS
+from referral_stream.published.asyncapi import asyncapi
 from referral_stream.published.schemas import documents
 from tests.contracts.building import NOW, cloud_event, only, read, record
 
@@ -33,35 +31,33 @@ def references(node: Any) -> Iterator[str]:
 
 
 def test_the_channels_are_the_topics_of_this_version() -> None:
-    assert CHANNELS.keys() == KEPT.keys()
-    assert {channel["address"] for channel in DOCUMENT["channels"].values()} == {f"{{prefix}}{name}" for name in KEPT}
+    assert {channel["address"] for channel in DOCUMENT["channels"].values()} == {f"{{prefix}}{name}" for name in TOPICS}
 
 
-def test_every_type_that_producers_send_belongs_to_one_source_topic() -> None:
-    listed = [kind for name in SOURCES for kind in CHANNELS[name].kinds]
-    assert sorted(listed) == sorted(FACT_TYPES)
+def test_producers_topics_are_received_commands_are_sent_and_our_own_are_both() -> None:
+    actions: dict[str, set[str]] = {name: set() for name in DOCUMENT["channels"]}
+    for operation in DOCUMENT["operations"].values():
+        actions[operation["channel"]["$ref"].rpartition("/")[2]].add(operation["action"])
+    both = {"send", "receive"}
+    assert actions == {
+        **{_camel(name): {"receive"} for name in SOURCES},
+        "referralAsks": {"send"},
+        "referralDecisions": {"send"},
+        "customerEvents": both,
+        "ledgerRequests": both,
+        "customerAliases": both,
+        "deadLetters": both,
+    }
 
 
-def test_source_topics_are_only_received() -> None:
-    assert all(CHANNELS[name].actions == ("receive",) for name in SOURCES)
-    received = {name for name, operation in DOCUMENT["operations"].items() if operation["action"] == "receive"}
-    assert {"receiveNps", "receiveProductUsage"} < received
-    assert "receiveReferralAsks" not in received
+def _camel(name: str) -> str:
+    first, *rest = name.split("-")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def test_every_message_in_every_version_is_on_a_channel() -> None:
     on_channels = {name for channel in DOCUMENT["channels"].values() for name in channel["messages"]}
-    assert on_channels == {message.name for message in messages()} | {"deadLetter"}
-
-
-def test_switches_go_to_the_ledger_and_everything_else_to_the_log_of_customers() -> None:
-    assert set(CHANNELS["ledger-requests"].kinds) >= WITHOUT_SUBJECT
-    assert not WITHOUT_SUBJECT & set(CHANNELS["customer-events"].kinds)
-    assert set(FACT_TYPES) - WITHOUT_SUBJECT < set(CHANNELS["customer-events"].kinds)
-    ours = {
-        kind for name in ("ledger-requests", "referral-asks", "referral-decisions") for kind in CHANNELS[name].kinds
-    }
-    assert ours - WITHOUT_SUBJECT == set(EFFECT_TYPES.values())
+    assert on_channels == {version.name for version in message_versions()} | {"deadLetter"}
 
 
 def test_every_reference_leads_somewhere() -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from referral_stream.contracts.catalogue import Message, messages
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES, MessageVersion, message_versions
 from referral_stream.contracts.codec import SOURCE, effect_id, encode_effect
-from referral_stream.core.effects import EFFECT_TYPES
 from referral_stream.core.events import WITHOUT_SUBJECT
 from referral_stream.core.instants import to_datetime
 from tests.contracts.building import NOW, only, read
@@ -18,10 +17,10 @@ from tests.contracts.examples import EFFECTS
 kafka = pytest.importorskip("cloudevents.core.bindings.kafka", reason="the CloudEvents SDK is not installed")
 sdk = pytest.importorskip("cloudevents.core.v1.event")
 
-INBOUND = tuple(message for message in messages() if message.direction == "in")
+INBOUND = tuple(message for message in message_versions() if message.direction == "in")
 
 
-def an_event(message: Message) -> Any:
+def an_event(message: MessageVersion) -> Any:
     """The message's valid example as an event of the SDK."""
     from referral_stream.published.examples import valid
 
@@ -46,10 +45,10 @@ def test_what_the_sdk_writes_to_kafka_is_read(mode: str, subtests: pytest.Subtes
 def test_what_we_write_is_read_by_the_sdk(subtests: pytest.Subtests) -> None:
     content = {"content-type": b"application/cloudevents+json"}
     for effect in EFFECTS:
-        with subtests.test(EFFECT_TYPES[type(effect)]):
+        with subtests.test(EFFECT_MESSAGES[type(effect)].kind):
             event = kafka.from_structured_event(kafka.KafkaMessage(content, None, encode_effect(effect, NOW)))
             assert (event.get_id(), event.get_source()) == (effect_id(effect), SOURCE)
             assert event.get_subject() == effect.customer_id
-            assert event.get_type() == EFFECT_TYPES[type(effect)]
+            assert event.get_type() == EFFECT_MESSAGES[type(effect)].kind
             assert event.get_time() == to_datetime(NOW)
             assert event.get_data() == effect.model_dump(mode="json", exclude_none=True)

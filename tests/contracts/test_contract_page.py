@@ -10,11 +10,13 @@ from typing import Any
 import orjson
 import pytest
 
+from referral_stream.contracts.catalogue import MESSAGES
 from referral_stream.contracts.codec import decode_effect, encode_effect
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.inbound.themes import THEMES
 from referral_stream.contracts.outcomes import Accepted
 from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.topics import SOURCES, TOPICS
 from referral_stream.core.events import FACT_TYPES
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.policy import Policy
@@ -22,7 +24,7 @@ from referral_stream.published.schemas import documents
 from tests.contracts.test_schemas import violations
 
 _TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "contract_page.py"))
-FIRST_TYPES, PAGE, filled, tables_in = (_TOOL[name] for name in ("FIRST_TYPES", "PAGE", "filled", "tables_in"))
+PAGE, filled, tables_in = (_TOOL[name] for name in ("PAGE", "filled", "tables_in"))
 
 TEXT = PAGE.read_text("utf-8")
 EXAMPLES: list[dict[str, Any]] = [
@@ -43,12 +45,12 @@ def test_the_tables_are_those_of_the_models() -> None:
 
 def test_every_type_of_ours_and_every_input_topic_has_its_table() -> None:
     ours = {path[4:-5] for path in documents() if path.startswith("out/")}
-    missing = {*FIRST_TYPES, *ours} - {"referral.decision.made"} - tables_in(TEXT)
+    missing = {*SOURCES, *ours, "topics", "written"} - {"referral.decision.made"} - tables_in(TEXT)
     assert missing == set(), "add to docs/contracts.md a block <!-- fields: NAME --> … <!-- end -->"
 
 
-def test_every_type_that_producers_may_send_is_on_the_page() -> None:
-    assert [kind for kind in FACT_TYPES if f"| `{kind}` |" not in TEXT] == []
+def test_every_message_and_every_topic_is_on_the_page() -> None:
+    assert [name for name in (*MESSAGES, *TOPICS) if f"| `{name}` |" not in TEXT] == []
 
 
 def test_a_table_that_says_something_else_is_noticed() -> None:

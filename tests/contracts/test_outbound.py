@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import (
     arrival,
     decode_effect,
@@ -23,7 +24,7 @@ from referral_stream.contracts.codec import (
 )
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.versions import LINEAGES, current_version, dataschema
-from referral_stream.core.effects import EFFECT_TYPES, Effect, LedgerRequest
+from referral_stream.core.effects import Effect, LedgerRequest
 from referral_stream.core.events import INTERNAL, TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import LATEST, rfc3339
@@ -42,7 +43,7 @@ def event(kind: str, **attributes: Any) -> Event:
 
 def test_examples_cover_every_internal_type_and_every_effect() -> None:
     assert INTERNAL_DATA.keys() == {internal.type for internal in INTERNAL}
-    assert {type(effect) for effect in EFFECTS} == EFFECT_TYPES.keys()
+    assert {type(effect) for effect in EFFECTS} == EFFECT_MESSAGES.keys()
 
 
 def test_decoding_an_event_gives_back_what_was_encoded(subtests: pytest.Subtests) -> None:
@@ -190,7 +191,7 @@ def test_without_a_sound_arrival_stamp_nothing_stands_in(stamp: bytes | None) ->
 
 def test_decoding_an_effect_gives_back_what_was_encoded(subtests: pytest.Subtests) -> None:
     for effect in EFFECTS:
-        with subtests.test(EFFECT_TYPES[type(effect)]):
+        with subtests.test(EFFECT_MESSAGES[type(effect)].kind):
             encoded = encode_effect(effect, NOW)
             assert decode_effect(encoded) == effect
             assert encode_effect(decode_effect(encoded), NOW) == encoded

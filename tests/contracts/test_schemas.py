@@ -8,11 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from referral_stream.contracts.catalogue import Message, messages
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES, MessageVersion, message_versions
 from referral_stream.contracts.codec import decode_effect, decode_event, encode_effect, encode_event
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.outcomes import Accepted, Refused
-from referral_stream.core.effects import EFFECT_TYPES
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.published.examples import EFFECTS, FACT_DATA, INTERNAL_DATA, OLDER_DATA, WRONG
 from referral_stream.published.schemas import documents, drift
@@ -20,9 +19,9 @@ from tests.contracts.building import NOW, cloud_event, read
 
 FOLDER = Path(__file__).parents[2] / "schemas"
 EVERYTHING = {path: orjson.loads(content) for path, content in documents().items()}
-MESSAGES = tuple(messages())
+VERSIONS = tuple(message_versions())
 UNION = "message.json"
-DOCUMENTS = {path: EVERYTHING[path] for path in (UNION, *(message.path for message in MESSAGES))}
+DOCUMENTS = {path: EVERYTHING[path] for path in (UNION, *(message.path for message in VERSIONS))}
 
 
 def violations(path: str, message: Any) -> list[str]:
@@ -34,13 +33,13 @@ def violations(path: str, message: Any) -> list[str]:
     return [error.message for error in validator.iter_errors(message)]
 
 
-def example(message: Message, kind: str) -> dict[str, Any]:
+def example(message: MessageVersion, kind: str) -> dict[str, Any]:
     """The published example of a message, ``valid`` or ``invalid``."""
     found: dict[str, Any] = EVERYTHING[f"examples/{message.direction}/{message.name}.{kind}.json"]
     return found
 
 
-def is_read(message: Message, event: dict[str, Any]) -> bool:
+def is_read(message: MessageVersion, event: dict[str, Any]) -> bool:
     """Whether those who read such messages take this one; failing in any other way than by refusal is an error."""
     if message.direction == "in":
         adapted = read(event)
@@ -107,8 +106,8 @@ def test_our_own_theme_is_no_field_of_a_producer() -> None:
 
 def test_what_we_write_satisfies_its_schema(subtests: pytest.Subtests) -> None:
     for effect in EFFECTS:
-        with subtests.test(EFFECT_TYPES[type(effect)]):
-            (path,) = (path for path in DOCUMENTS if path.endswith(f"/{EFFECT_TYPES[type(effect)]}.json"))
+        with subtests.test(EFFECT_MESSAGES[type(effect)].kind):
+            (path,) = (path for path in DOCUMENTS if path.endswith(f"/{EFFECT_MESSAGES[type(effect)].kind}.json"))
             assert violations(path, orjson.loads(encode_effect(effect, NOW))) == []
 
 
@@ -124,7 +123,7 @@ def test_internal_events_satisfy_their_schema(subtests: pytest.Subtests) -> None
 
 
 def test_a_valid_example_is_read_and_satisfies_its_schema(subtests: pytest.Subtests) -> None:
-    for message in MESSAGES:
+    for message in VERSIONS:
         with subtests.test(message.name):
             event = example(message, "valid")
             assert violations(message.path, event) == []
@@ -133,7 +132,7 @@ def test_a_valid_example_is_read_and_satisfies_its_schema(subtests: pytest.Subte
 
 
 def test_an_invalid_example_is_refused_and_does_not_satisfy_its_schema(subtests: pytest.Subtests) -> None:
-    for message in MESSAGES:
+    for message in VERSIONS:
         with subtests.test(message.name):
             event = example(message, "invalid")
             assert violations(message.path, event)
@@ -142,9 +141,10 @@ def test_an_invalid_example_is_refused_and_does_not_satisfy_its_schema(subtests:
 
 
 def test_the_examples_are_of_every_message_and_of_nothing_else() -> None:
-    current = {message.kind for message in MESSAGES if message.is_current}
-    assert FACT_DATA.keys() | INTERNAL_DATA.keys() | {EFFECT_TYPES[type(effect)] for effect in EFFECTS} == current
-    assert OLDER_DATA.keys() == {(message.kind, message.version) for message in MESSAGES if not message.is_current}
+    current = {message.kind for message in VERSIONS if message.is_current}
+    effects = {EFFECT_MESSAGES[type(effect)].kind for effect in EFFECTS}
+    assert FACT_DATA.keys() | INTERNAL_DATA.keys() | effects == current
+    assert OLDER_DATA.keys() == {(message.kind, message.version) for message in VERSIONS if not message.is_current}
     assert WRONG.keys() < current
 
 
@@ -153,7 +153,7 @@ def test_a_type_nobody_knows_is_no_message() -> None:
 
 
 def test_names_of_schemas_are_unique() -> None:
-    assert len({message.dataschema for message in MESSAGES}) == len({message.path for message in MESSAGES})
+    assert len({message.dataschema for message in VERSIONS}) == len({message.path for message in VERSIONS})
 
 
 @pytest.mark.parametrize(

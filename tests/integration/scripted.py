@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import orjson
 
+from referral_stream.contracts.catalogue import MESSAGES
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
 from tests.integration.live import Message, Partitioner, cloud_event
 from tests.worlds.customers import history
-from tests.worlds.records import topic_of
 
 SETTLE_SECONDS: Final = 4
 RIVAL_SECONDS: Final = 2
@@ -95,7 +95,7 @@ class Line:
             else ()
         )
         value = orjson.dumps(event["data"] if self.binary else event)
-        return Message(topic_of(self.kind), value, key, headers, self.partitioner)
+        return Message(MESSAGES[self.kind].topic, value, key, headers, self.partitioner)
 
 
 @dataclass

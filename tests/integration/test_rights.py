@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import click
 import pytest
 import redis
 
-from referral_stream.cli.deployment import topics_acls
+from referral_stream.contracts.topics import PRINCIPALS
 from referral_stream.core.policy import Policy
-from referral_stream.ops.rights import PRINCIPALS, REDIS_COMMANDS, WORKER_GROUP, Right, commands, rights
+from referral_stream.ops.rights import REDIS_COMMANDS, WORKER_GROUP, Right, commands, rights
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import read_settings
@@ -157,12 +156,6 @@ def test_the_commands_for_kafka_say_what_the_list_says(deployment: Pipeline) -> 
 def test_the_group_of_a_messaging_worker_is_the_one_of_the_example() -> None:
     readme = Path(__file__).parents[2] / "examples" / "messaging_worker" / "README.md"
     assert f"| `GROUP` | `{WORKER_GROUP}` |" in readme.read_text(encoding="utf-8")
-
-
-def test_the_command_line_knows_everybody_on_the_list() -> None:
-    (who,) = [parameter for parameter in topics_acls.params if parameter.name == "who"]
-    assert isinstance(who.type, click.Choice)
-    assert tuple(who.type.choices) == PRINCIPALS
 
 
 @pytest.mark.parametrize(

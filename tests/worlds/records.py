@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
+from referral_stream.contracts.catalogue import MESSAGES
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import rfc3339
 from tests.worlds.customers import Body, Fact
 
 Record: TypeAlias = dict[str, Any]
 """One line of a recorded log: ``topic``, ``timestamp``, ``value``; where there is one, ``key`` and ``headers``."""
-
-_FAMILIES: Final = {
-    "product-usage": "usage onboarding milestone goal saving workflow achievement dashboard task",
-    "nps": "nps csat",
-    "billing": "trial subscription contract invoice charge dispute cancellation",
-    "support": "ticket complaint frustration",
-    "relationship": (
-        "interaction advice community feedback compliment testimonial case_study review "
-        "champion peer advocacy email call"
-    ),
-    "profile": "customer",
-    "responses": "ask referral control",
-}
-_TOPIC_OF: Final = {family: topic for topic, families in _FAMILIES.items() for family in families.split()}
-
-
-def topic_of(kind: str) -> str:
-    """The source topic on which events of that type are usual."""
-    return _TOPIC_OF[kind.partition(".")[0]]
 
 
 def cloud_event(
@@ -59,7 +41,7 @@ def recorded(
 ) -> Record:
     """The record of an event that happened at ``time``, and arrived then unless it says otherwise."""
     value = cloud_event(kind, customer, time, body or {}, id=id, source=source)
-    record: Record = {"topic": topic_of(kind), "timestamp": rfc3339(time if arrived is None else arrived)}
+    record: Record = {"topic": MESSAGES[kind].topic, "timestamp": rfc3339(time if arrived is None else arrived)}
     if customer is not None:
         record["key"] = customer
     if historical:

@@ -1,1 +1,4 @@
-"""A record in, canonical events out: recognising vendors, reading CloudEvents, the rules of the clock."""
+"""A record in, canonical events out.
+
+``adapt`` recognises its shape, ``envelope`` reads CloudEvents, ``attributes`` has the rules for every event.
+"""

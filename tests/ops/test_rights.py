@@ -1,0 +1,92 @@
+"""docs/operations.md explains the rights that ``topics acls`` grants, no more and no less."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from referral_stream.cli import main
+from referral_stream.contracts.topics import PRINCIPALS, SOURCES, TOPICS, changelogs
+from referral_stream.core.policy import Policy
+from referral_stream.ops.rights import REDIS_COMMANDS, WORKER_GROUP, commands, rights
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.settings import read_settings
+
+ENVIRONMENT = {"REFERRAL_STREAM_EMAIL_KEY": "a key for these tests only"}
+DEPLOYMENT = Deployment(read_settings(ENVIRONMENT), Policy(), Clock())
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+ROW = re.compile(r"^\| `(\w+)`.*? \| (.*?) \| (.*?) \| (.*?) ?\|$", re.MULTILINE)
+TABLES = changelogs(DEPLOYMENT.group("decide"))
+
+ROWS = {row[1]: row for row in ROW.finditer(PAGE.partition("\n## Rights\n")[2].partition("\n## ")[0])}
+
+
+def topics_in(cell: str) -> set[str]:
+    """The topics that a cell of the table stands for."""
+    words = {"the seven source topics": SOURCES, "both changelogs": TABLES, "all": (*TOPICS, *TABLES), "–": ()}
+    return {name for part in cell.split(", ") for name in words.get(part, (part.strip("`"),))}
+
+
+def test_the_table_has_every_user() -> None:
+    assert tuple(ROWS) == PRINCIPALS
+
+
+@pytest.mark.parametrize("principal", PRINCIPALS)
+def test_the_table_says_which_topics_a_user_may_read_and_write(principal: str) -> None:
+    granted = [right for right in rights(DEPLOYMENT, principal) if right.kind == "topic"]
+    assert topics_in(ROWS[principal][2]) == {right.name for right in granted if right.operation == "Read"}
+    assert topics_in(ROWS[principal][3]) == {right.name for right in granted if right.operation == "Write"}
+
+
+def test_the_table_says_what_else_is_granted() -> None:
+    others = {
+        principal: {
+            (r.kind, r.name, r.operation, r.prefixed) for r in rights(DEPLOYMENT, principal) if r.kind != "topic"
+        }
+        for principal in PRINCIPALS
+    }
+    group = DEPLOYMENT.group
+    assert others == {
+        "ingest": {("group", group("ingest"), "Read", False)},
+        "decide": {
+            ("group", group("decide"), "Read", False),
+            ("transactional-id", f"{group('decide')}-", "Write", True),
+        },
+        "ledger": {("group", group("ledger"), "Read", False)},
+        "receiver": set(),
+        "worker": {("group", WORKER_GROUP, "Read", True)},
+        "operator": {("group", f"{DEPLOYMENT.settings.group_prefix}-", "Describe", True)},
+    }
+    for principal, granted in others.items():
+        for kind, _, operation, _ in granted:
+            assert operation in ROWS[principal][4]
+            assert kind.replace("-", " ") in ROWS[principal][4]
+
+
+def test_only_the_operator_makes_topics_and_looks_at_their_settings() -> None:
+    for principal in PRINCIPALS:
+        found = {right.operation for right in rights(DEPLOYMENT, principal) if right.kind == "topic"}
+        assert ({"Create", "DescribeConfigs"} <= found) == (principal == "operator")
+
+
+def test_the_page_lists_the_commands_that_the_ledger_sends_to_redis() -> None:
+    (listed,) = re.findall(r"`~GROUP_PREFIX:\{ledger\}:\* ([^`]+)`", PAGE)
+    assert listed.split() == [f"+{command.lower()}" for command in REDIS_COMMANDS]
+
+
+@pytest.mark.parametrize("principal", PRINCIPALS)
+def test_the_command_prints_the_rights(principal: str) -> None:
+    done = CliRunner(env=ENVIRONMENT).invoke(main, ["topics", "acls", principal, "--user", "somebody"])
+    assert done.exit_code == 0
+    brokers = ",".join(DEPLOYMENT.settings.kafka_brokers)
+    assert done.output.splitlines() == list(commands(rights(DEPLOYMENT, principal), "somebody", brokers))
+
+
+def test_nobody_else_has_rights() -> None:
+    with pytest.raises(ValueError, match="no principal 'projector'"):
+        rights(DEPLOYMENT, "projector")
+    assert CliRunner(env=ENVIRONMENT).invoke(main, ["topics", "acls", "projector", "--user", "x"]).exit_code == 2
