@@ -27,7 +27,7 @@ from referral_stream.core.policy import Mode, Policy
 from referral_stream.core.rules import gates, moments, propensity, triggers, usage, windows
 from referral_stream.core.rules.gates import Verdict, View
 from referral_stream.core.rules.triggers import Occasion
-from referral_stream.core.saying import Emission, Speaker
+from referral_stream.core.composing import Emission, Speaker
 from referral_stream.core.zones import Zone
 
 ASKS_KEPT_DAYS = 400
