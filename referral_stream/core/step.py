@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from referral_stream.core import events as ev
 from referral_stream.core.asks import Ask
+from referral_stream.core.composing import EffectBuilder, Emission
 from referral_stream.core.customer import Conversion, Customer, Stamp
 from referral_stream.core.effects import Effect, GateName, Outcome, Rival, Score
 from referral_stream.core.events import Channel, Event
@@ -27,7 +28,6 @@ from referral_stream.core.policy import Mode, Policy
 from referral_stream.core.rules import gates, moments, propensity, triggers, usage, windows
 from referral_stream.core.rules.gates import Verdict, View
 from referral_stream.core.rules.triggers import Occasion
-from referral_stream.core.composing import Emission, Speaker
 from referral_stream.core.zones import Zone
 
 ASKS_KEPT_DAYS = 400
@@ -304,8 +304,8 @@ class Turn:
         self._open(reason, conversion.opens_at, historical=conversion.historical)
 
     @property
-    def _say(self) -> Speaker:
-        return Speaker(self.policy, self.c, self.zone, self.now)
+    def _say(self) -> EffectBuilder:
+        return EffectBuilder(self.policy, self.c, self.zone, self.now)
 
     def _view(self, opportunity: Opportunity) -> View:
         """What the gates look at: this instant; for one whose window is over, its deadline."""
