@@ -1,0 +1,94 @@
+"""One customer's instant in the making, and the type of a row in the step's table of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from referral_stream.core.asks import Ask
+from referral_stream.core.composing import EffectBuilder
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import Effect, Score
+from referral_stream.core.events import Event
+from referral_stream.core.instants import utc_day
+from referral_stream.core.policy import Policy
+from referral_stream.core.rules import propensity, usage, windows
+from referral_stream.core.rules.assessment import Board
+from referral_stream.core.zones import Zone
+
+
+class Turn:
+    """One customer's instant in the making. Works on its own copy of the state; ``effects`` grow in their order.
+
+    ``learned``: a record said something new at this instant; ``repeated``: one said nothing new.
+    """
+
+    __slots__ = ("_zone", "board", "customer", "effects", "learned", "now", "policy", "repeated")
+
+    def __init__(self, policy: Policy, customer: Customer, now: int) -> None:
+        self.policy = policy
+        self.customer = customer.copy()
+        self.now = self.customer.now = max(now, customer.now)
+        self.effects: list[Effect] = []
+        self.board = Board()
+        self.learned = False
+        self.repeated = False
+        self._zone: Zone | None = None
+        if self.customer.judged_day < utc_day(self.now - 1):
+            usage.judge(self.customer, utc_day(self.now - 1), policy)
+
+    @property
+    def zone(self) -> Zone:
+        """The customer's zone, as known by now. Most customers have nothing under way and need none."""
+        if self._zone is None:
+            self._zone = windows.zone_of(self.customer, self.policy)
+        return self._zone
+
+    def forget_zone(self) -> None:
+        """To be called when a record may have changed the zone."""
+        self._zone = None
+
+    @property
+    def builder(self) -> EffectBuilder:
+        """Builds effects from the state as it is now."""
+        return EffectBuilder(self.policy, self.customer, self.zone, self.now)
+
+    def score(self) -> Score:
+        """The propensity, from the state as it is now."""
+        return propensity.score(self.customer, self.now, self.policy)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether all that came had come before, and nothing is due."""
+        wake_at = self.customer.wake_at
+        return self.repeated and not self.learned and (wake_at is None or self.now < wake_at)
+
+
+class Change(NamedTuple):
+    """What the fold of a fact did. ``newest`` is False if a newer event of the same object had come before it."""
+
+    newest: bool
+    asks_before: tuple[Ask, ...]
+
+
+class Process(NamedTuple):
+    """Something that can be under way for a customer: one row each, and the step knows nothing else about it."""
+
+    name: str
+    takes: frozenset[str]
+    """Types of records that it looks at, after the fold."""
+    on_record: Callable[[Turn, Event, Change | None], bool]
+    """What follows from one record (without a change: from one that is no fact about the customer).
+
+    Returns whether it said anything new to this process; a fact is new in any case.
+    """
+    under_way: Callable[[Customer], bool]
+    """False for most customers nearly always: then time alone changes nothing."""
+    on_deadline: Callable[[Turn], None]
+    """The end of the instant, first half: what is over. Every deadline comes before anything speaks."""
+    on_due: Callable[[Turn], None]
+    """Second half: what may be said now."""
+    due: Callable[[Turn], Iterable[int]]
+    """The instants at which something changes without a record; those that are past already do not matter."""
+    on_erasure: Callable[[Turn], None]
+    """Close and take back everything: of the customer a stub remains."""
