@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from referral_stream.core import events as ev
-from referral_stream.core.caps import MemoryLedger
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     Effect,
@@ -23,6 +22,7 @@ from referral_stream.core.effects import (
     ReservationRequested,
 )
 from referral_stream.core.events import Event
+from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import finish, take
 from referral_stream.core.turn import Turn

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from referral_stream.contracts.codec import decode_request
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.core.caps import LedgerOperation
 from referral_stream.core.events import Event
+from referral_stream.core.ledger.caps import LedgerOperation
 
 logger = logging.getLogger(__name__)
 
