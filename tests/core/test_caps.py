@@ -11,7 +11,8 @@ from referral_stream.core.events import (
     ReservationUnavailable,
 )
 from referral_stream.core.instants import DAY, HOUR, SECOND, rfc3339
-from referral_stream.core.ledger.caps import BREAKER, MemoryLedger, arbitrated
+from referral_stream.core.ledger.breaker import BREAKER
+from referral_stream.core.ledger.caps import MemoryLedger, arbitrated
 from referral_stream.core.policy import Breaker, Policy
 from tests.ledger.builders import (
     T0,
