@@ -62,8 +62,8 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 def remembered(asks: tuple[Ask, ...], now: int) -> tuple[Ask, ...]:
-    """Those that are not older than ``KEPT_DAYS``; they stand in the order in which they were asked."""
+    """Those that are not older than ``KEPT_DAYS``; ``asks`` are some, in the order in which they went out."""
     oldest = now - KEPT_DAYS * DAY
-    if not asks or asks[0].asked_at >= oldest:
+    if asks[0].asked_at >= oldest:
         return asks
     return tuple(ask for ask in asks if ask.asked_at >= oldest)

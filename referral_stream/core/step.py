@@ -19,16 +19,18 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Effect
 from referral_stream.core.events import Event
 from referral_stream.core.fold import fold, seen_before
-from referral_stream.core.instants import utc_day
+from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import usage
-from referral_stream.core.turn import Change, Process, Turn
+from referral_stream.core.turn import LATE, NEWEST, Process, Turn
 
 PROCESSES: tuple[Process, ...] = (ASKING,)
 """In the order in which they act within an instant."""
 
 _NO_FACTS = frozenset({*(data.type for data in ev.INTERNAL), ev.ControlResumed.type})
 """Records that are no facts about the customer: what the timer, the ledger or an operator says."""
+
+_PROFILE_CHANGED = ev.ProfileChanged.type
 
 
 def takers(processes: tuple[Process, ...]) -> dict[str, tuple[Process, ...]]:
@@ -70,9 +72,9 @@ def take(turn: Turn, event: Event) -> None:
         if not news:
             turn.repeated = True
             return
-        asks_before = c.asks
-        change = Change(fold(c, event), asks_before)
-        if event.timezone is not None or event.type == ev.ProfileChanged.type:
+        turn.asks_before = c.asks
+        change = NEWEST if fold(c, event) else LATE
+        if event.timezone is not None or event.type == _PROFILE_CHANGED:
             turn.forget_zone()
     elif event.type == ev.DeadletterReplayed.type:
         c.quarantined = False
@@ -90,13 +92,22 @@ def finish(turn: Turn) -> Advanced:
     What arrives again, and a wake-up that comes too early, changes nothing.
     """
     c = turn.customer
-    if turn.changes_nothing:
+    if turn.repeated and not turn.learned and (c.wake_at is None or turn.now < c.wake_at):
         return Advanced(c, turn.effects, c.wake_at)
-    if c.judged_day < utc_day(turn.now):
-        usage.judge(c, utc_day(turn.now), turn.policy)
+    if c.judged_day < (day := turn.now // DAY):
+        usage.judge(c, day, turn.policy)
         turn.board.current = False
     if c.erased_at is not None:
         return _erased(turn)
+    for process in PROCESSES:
+        if process.under_way(c):
+            return _ended(turn)
+    c.wake_at = None  # nothing is under way: most customers, nearly always
+    return Advanced(c, turn.effects, None)
+
+
+def _ended(turn: Turn) -> Advanced:
+    c = turn.customer
     active = [process for process in PROCESSES if process.under_way(c)]
     for process in active:
         process.on_deadline(turn)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from referral_stream.core.asks import Ask
 from referral_stream.core.composing import EffectBuilder
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Effect, Score
 from referral_stream.core.events import Event
-from referral_stream.core.instants import utc_day
+from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import propensity, usage, windows
 from referral_stream.core.rules.assessment import Board
@@ -20,22 +20,24 @@ from referral_stream.core.zones import Zone
 class Turn:
     """One customer's instant in the making. Works on its own copy of the state; ``effects`` grow in their order.
 
-    ``learned``: a record said something new at this instant; ``repeated``: one said nothing new.
+    ``learned``: a record said something new at this instant; ``repeated``: one said nothing new. ``asks_before``: the
+    asks as they were before the last record.
     """
 
-    __slots__ = ("_zone", "board", "customer", "effects", "learned", "now", "policy", "repeated")
+    __slots__ = ("_zone", "asks_before", "board", "customer", "effects", "learned", "now", "policy", "repeated")
 
     def __init__(self, policy: Policy, customer: Customer, now: int) -> None:
         self.policy = policy
-        self.customer = customer.copy()
-        self.now = self.customer.now = max(now, customer.now)
+        self.customer = c = customer.copy()
+        self.now = c.now = now = max(c.now, now)
         self.effects: list[Effect] = []
         self.board = Board()
+        self.asks_before: tuple[Ask, ...] = ()
         self.learned = False
         self.repeated = False
         self._zone: Zone | None = None
-        if self.customer.judged_day < utc_day(self.now - 1):
-            usage.judge(self.customer, utc_day(self.now - 1), policy)
+        if c.judged_day < (day := (now - 1) // DAY):
+            usage.judge(c, day, policy)
 
     @property
     def zone(self) -> Zone:
@@ -57,21 +59,19 @@ class Turn:
         """The propensity, from the state as it is now."""
         return propensity.score(self.customer, self.now, self.policy)
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether all that came had come before, and nothing is due."""
-        wake_at = self.customer.wake_at
-        return self.repeated and not self.learned and (wake_at is None or self.now < wake_at)
 
-
-class Change(NamedTuple):
-    """What the fold of a fact did. ``newest`` is False if a newer event of the same object had come before it."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the fold of a fact did; ``newest`` is False if a newer event of the same object had come before it."""
 
     newest: bool
-    asks_before: tuple[Ask, ...]
 
 
-class Process(NamedTuple):
+NEWEST, LATE = Change(newest=True), Change(newest=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
     """Something that can be under way for a customer: one row each, and the step knows nothing else about it."""
 
     name: str

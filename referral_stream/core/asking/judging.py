@@ -51,7 +51,8 @@ def judge_live(turn: Turn) -> None:
         if known.denial is not None and not known.denial.stands(turn.now):
             opportunity = replace(known, denial=None)
         judged = judge(turn, opportunity)
-        _check_moment(turn, judged)
+        if board.moment_channels:
+            _check_moment(turn, judged)
         if judged.closed_by_gate:
             close(turn, opportunity, "suppressed", judged.verdicts)
         else:

@@ -28,7 +28,17 @@ def _on_record(turn: Turn, event: Event, change: Change | None) -> bool:
     """Judges the live opportunities again after every record that says something new."""
     if change is None:
         return _notice(turn, event.data)
-    _fact(turn, event, change)
+    c = turn.customer
+    occasions = triggers.occasions_in(event, c, turn.now, turn.policy) if change.newest else ()
+    if event.type in _CONSEQUENTIAL:
+        _follow(turn, event, change, {occasion.trigger for occasion in occasions})
+    for occasion in occasions:
+        opening.open_first(turn, occasion, event)
+    if c.live:
+        judging.judge_live(turn)
+        judging.meet_moment(turn, event)
+    if c.asks:
+        withdrawal.withdraw(turn)
     return True
 
 
@@ -48,27 +58,13 @@ def _notice(turn: Turn, data: Notice) -> bool:
     return True
 
 
-def _fact(turn: Turn, event: Event, change: Change) -> None:
-    c = turn.customer
-    occasions = triggers.occasions_in(event, c, turn.now, turn.policy) if change.newest else ()
-    if event.type in _CONSEQUENTIAL:
-        _follow(turn, event, change, {occasion.trigger for occasion in occasions})
-    for occasion in occasions:
-        opening.open_first(turn, occasion, event)
-    if c.live:
-        judging.judge_live(turn)
-        judging.meet_moment(turn, event)
-    if c.asks:
-        withdrawal.withdraw(turn)
-
-
 def _follow(turn: Turn, event: Event, change: Change, still: set[str]) -> None:
     """What else follows from a fact; ``still``: the triggers that it is a reason for."""
     match event.data:
         case ev.NpsResponded() | ev.CsatResponded() if change.newest:
             withdrawal.corrected(turn, event.data, still)
         case ev.AskAcknowledged():
-            reservation.report(turn, change.asks_before)
+            reservation.report(turn)
         case ev.ReferralStatusChanged(status="converted") if change.newest:
             opening.converted(turn, event)
         case _:
@@ -80,8 +76,11 @@ def _under_way(c: Customer) -> bool:
 
 
 def _on_deadline(turn: Turn) -> None:
-    reservation.give_up(turn)
-    opening.open_converted(turn)
+    c = turn.customer
+    if c.awaiting is not None:
+        reservation.give_up(turn, c.awaiting)
+    if c.referrals:
+        opening.open_converted(turn)
     judging.close_over(turn)
 
 
@@ -90,14 +89,16 @@ def _on_due(turn: Turn) -> None:
     c = turn.customer
     if not turn.board.current:
         judging.judge_live(turn)
-    withdrawal.withdraw(turn)
+    if c.asks:
+        withdrawal.withdraw(turn)
     if c.awaiting is None:
         reservation.dispatch(turn)
     if c.awaiting is None:
         for judged in list(turn.board.judged.values()):
             outcome: Outcome = "deferred" if judged.blocked else "pending"
             judging.keep(turn, recording.write(turn, judged.opportunity, outcome, judged.verdicts))
-    c.asks = remembered(c.asks, turn.now)
+    if c.asks:
+        c.asks = remembered(c.asks, turn.now)
 
 
 def _due(turn: Turn) -> list[int]:

@@ -9,7 +9,6 @@ from referral_stream.core.asking.arbitration import rank
 from referral_stream.core.asking.emission import emit
 from referral_stream.core.asking.judging import judge_live, keep
 from referral_stream.core.asking.recording import release
-from referral_stream.core.asks import Ask
 from referral_stream.core.events import Channel
 from referral_stream.core.ids import command_id
 from referral_stream.core.instants import SECOND
@@ -110,11 +109,8 @@ def silent(turn: Turn, command: str) -> None:
     judge_live(turn)
 
 
-def give_up(turn: Turn) -> None:
+def give_up(turn: Turn, awaiting: Awaiting) -> None:
     """An answer that has not come when its time is over is silence; at once for an opportunity that is closed."""
-    awaiting = turn.customer.awaiting
-    if awaiting is None:
-        return
     deadline = next((o.deadline for o in turn.customer.live if o.id == awaiting.opportunity_id), turn.now)
     if turn.now >= min(awaiting.give_up, deadline):
         silent(turn, awaiting.command_id)
@@ -130,10 +126,10 @@ def resumed(turn: Turn) -> bool:
     return bool(refused)
 
 
-def report(turn: Turn, asks_before: tuple[Ask, ...]) -> None:
+def report(turn: Turn) -> None:
     """Tell the ledger when a worker's report makes a reservation an ask, or takes it back."""
     c = turn.customer
-    for before, after in zip(asks_before, c.asks, strict=True):
+    for before, after in zip(turn.asks_before, c.asks, strict=True):
         if before is after:
             continue
         o = after.opportunity  # the reservation is the opportunity's: a question for the reason has none of its own

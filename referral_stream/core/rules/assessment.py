@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from referral_stream.core.events import Channel
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.rules.gates import Verdict
@@ -30,20 +32,16 @@ class Assessment(NamedTuple):
         return all(v.gate != "moment" for v in self.blocking)
 
 
-class Board:
+class Board(msgspec.Struct, gc=False):
     """Everything live as judged at this instant. All processes read it; :mod:`~referral_stream.core.asking` writes it.
 
     ``current``: whether judging again would change nothing. What changes anything that a gate sees clears it.
+    ``judged`` is by opportunity id; so is ``moment_channels``: the channel of the good moment met at this instant.
     """
 
-    __slots__ = ("current", "judged", "moment_channels")
-
-    def __init__(self) -> None:
-        self.current = False
-        self.judged: dict[str, Assessment] = {}
-        """By opportunity id."""
-        self.moment_channels: dict[str, Channel] = {}
-        """Opportunity id → channel of the good moment it met at this instant."""
+    current: bool = False
+    judged: dict[str, Assessment] = {}
+    moment_channels: dict[str, Channel] = {}
 
 
 def at_their_moment(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
