@@ -20,10 +20,10 @@ from uuid import uuid4
 import uvloop
 from redis.asyncio import Redis
 
-from referral_stream.core.caps import LedgerOperation
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import SECOND, parse_instant
+from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import RedisLedger
 from tests.services.redis import RedisServer

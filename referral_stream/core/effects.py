@@ -97,8 +97,8 @@ class Decision(Body):
     flags: tuple[str, ...] = ()
 
 
-class AskRequested(Body):
-    """``referral.ask.requested``: the command to a messaging worker."""
+class CommandHead(Body):
+    """What every command about an ask begins with: its id, the decision behind it, and whom and what it is about."""
 
     command_id: str
     decision_id: str
@@ -106,6 +106,11 @@ class AskRequested(Body):
     customer_id: str
     account_id: str | None = None
     trigger: str
+
+
+class AskRequested(CommandHead):
+    """``referral.ask.requested``: the command to a messaging worker."""
+
     subject: str
     mode: Mode
     template: str
@@ -119,18 +124,12 @@ class AskRequested(Body):
     traceparent: str | None = None
 
 
-class ReasonAsked(Body):
+class ReasonAsked(CommandHead):
     """``referral.reason.asked``: what do you like most? The ask itself follows inside the same window.
 
     The customer's answer comes back as a newer revision of the same survey response, with a comment.
     """
 
-    command_id: str
-    decision_id: str
-    opportunity_id: str
-    customer_id: str
-    account_id: str | None = None
-    trigger: str
     subject: str
     template: str
     channels: tuple[Channel, ...]
@@ -140,15 +139,9 @@ class ReasonAsked(Body):
     traceparent: str | None = None
 
 
-class AskCancelled(Body):
+class AskCancelled(CommandHead):
     """``referral.ask.cancelled``: a command that must not be sent any more."""
 
-    command_id: str
-    decision_id: str
-    opportunity_id: str
-    customer_id: str
-    account_id: str | None = None
-    trigger: str
     gate: GateName
     reason: str
     cancelled_at: Instant

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from referral_stream.core import events as ev
-from referral_stream.core.caps import MemoryLedger
 from referral_stream.core.customer import Customer, word
 from referral_stream.core.effects import Decision
 from referral_stream.core.events import Data, Event
 from referral_stream.core.instants import DAY, HOUR
+from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.gates import on_trial

@@ -1,4 +1,4 @@
-"""The ledger in Redis: the rules of :mod:`referral_stream.core.caps`, shared by all workers, atomic, failing closed.
+"""The ledger in Redis: the rules of :mod:`referral_stream.core.ledger`, shared by all workers, atomic, failing closed.
 
 Keys (``GEN`` is the generation: every rebuild makes one, and one is live):
 
@@ -38,15 +38,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from referral_stream.core.caps import (
-    LedgerOperation,
-    Result,
-    Switch,
-    denied_account,
-    denied_overasking,
-    denied_paused,
-    paused_by_breaker,
-)
 from referral_stream.core.effects import (
     OpportunityOpened,
     ReservationConfirmed,
@@ -62,6 +53,14 @@ from referral_stream.core.events import (
     Scope,
 )
 from referral_stream.core.instants import DAY, HOUR, SECOND
+from referral_stream.core.ledger.breaker import paused_by_breaker
+from referral_stream.core.ledger.caps import (
+    LedgerOperation,
+    Result,
+    denied_account,
+    denied_overasking,
+)
+from referral_stream.core.ledger.switches import Switch, denied_paused
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.rounds import in_rounds
 

@@ -21,7 +21,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from dataclasses import dataclass
 from itertools import takewhile
 
-from referral_stream.core.caps import LedgerAnswer, LedgerOperation, Result, arbitrated
 from referral_stream.core.effects import ReservationConfirmed, ReservationReleased, ReservationRequested
 from referral_stream.core.events import (
     ControlPaused,
@@ -32,6 +31,7 @@ from referral_stream.core.events import (
     ReservationUnavailable,
 )
 from referral_stream.core.ids import derived_id
+from referral_stream.core.ledger.caps import LedgerAnswer, LedgerOperation, Result, arbitrated
 
 SOURCE = "referral-stream/ledger"
 ROUND_MILLISECONDS = 100

@@ -1,4 +1,4 @@
--- The ledger's rules as one atomic script: the same as referral_stream/core/caps.py, where they are explained.
+-- The ledger's rules as one atomic script: the same as referral_stream/core/ledger/, where they are explained.
 --
 -- KEYS[1]  the ready key, PREFIX:{ledger}:ready; every other key starts with PREFIX:{ledger}: and is derived here, so all
 --          of them share one hash slot.

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from referral_stream.core.caps import LedgerAnswer, MemoryLedger
 from referral_stream.core.effects import (
     Effect,
     OpportunityOpened,
@@ -25,6 +24,7 @@ from referral_stream.core.events import (
     ReservationGranted,
     Scope,
 )
+from referral_stream.core.ledger.caps import LedgerAnswer, MemoryLedger
 from referral_stream.core.policy import Policy
 
 LedgerCall: TypeAlias = Callable[[MemoryLedger], object]

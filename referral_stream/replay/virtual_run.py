@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from referral_stream.core import events as ev
-from referral_stream.core.caps import MemoryLedger
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     Effect,
@@ -23,8 +22,10 @@ from referral_stream.core.effects import (
     ReservationRequested,
 )
 from referral_stream.core.events import Event
+from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
-from referral_stream.core.step import Turn
+from referral_stream.core.step import finish, take
+from referral_stream.core.turn import Turn
 
 
 class Arrival(NamedTuple):
@@ -135,8 +136,8 @@ class FactReplay:
     def _give(self, event: Event, name: str, now: int, turns: dict[str, Turn]) -> None:
         turn = self._turn(name, now, turns)
         if self._witness is not None:
-            self._witness(turn.c, event, now)
-        turn.take(event)
+            self._witness(turn.customer, event, now)
+        take(turn, event)
 
     def _turn(self, name: str, now: int, turns: dict[str, Turn]) -> Turn:
         turn = turns.get(name)
@@ -148,7 +149,7 @@ class FactReplay:
     def _finish(self, turns: dict[str, Turn], now: int, happened: list[Happened]) -> list[ReservationRequested]:
         requests = []
         for name in sorted(turns):
-            customer, effects, wake_at = turns[name].finish()
+            customer, effects, wake_at = finish(turns[name])
             known = self.customers.get(name)
             self.customers[name] = customer
             if wake_at is not None and (known is None or wake_at != known.wake_at):
@@ -179,5 +180,5 @@ class FactReplay:
                 time=now,
                 data=answer,
             )
-            self._turn(request.customer_id, now, turns).take(event)
+            take(self._turn(request.customer_id, now, turns), event)
         return turns

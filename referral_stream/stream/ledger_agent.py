@@ -22,9 +22,9 @@ from referral_stream.contracts.codec import decode_request, encode_event, event_
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.caps import LedgerOperation, Result
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
+from referral_stream.core.ledger.caps import LedgerOperation, Result
 from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable
 from referral_stream.ledger.rounds import Answered, LedgerBatch, Rounds, answered, batches, resumption, unanswered
 from referral_stream.runtime.clock import Clock

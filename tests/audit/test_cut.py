@@ -13,7 +13,7 @@ from referral_stream.contracts.codec import encode_event, event_headers
 from referral_stream.core import step as core_step
 from referral_stream.core.events import AdviceAsked, DeadletterReplayed, ErasureRequested, Event, ReservationGranted
 from referral_stream.core.policy import Policy
-from referral_stream.core.step import Turn
+from referral_stream.core.turn import Turn
 from tests.audit.topics import NAMES, PARTITIONS, Deployment
 from tests.builders import a_customer, a_policy, acknowledged, arriving, at, command_of, consent, fact, nps
 
@@ -175,14 +175,14 @@ def test_what_has_lapsed_is_not_missed(deployment: Deployment, topic: str) -> No
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The workers' code fails on ``advice.asked`` of 2026; the referee's does not."""
-    whole = Turn.take
+    whole = core_step.take
 
     def take(turn: Turn, event: Event) -> None:
         if event.type == AdviceAsked.type and turn.now >= at("Thu 15:00"):
             raise ZeroDivisionError
         whole(turn, event)
 
-    monkeypatch.setattr(core_step.Turn, "take", take)
+    monkeypatch.setattr(core_step, "take", take)
 
 
 @pytest.mark.usefixtures("failing")
@@ -212,14 +212,14 @@ def test_a_hold_that_did_not_end_is_folded_as_it_was(deployment: Deployment, mon
 def test_a_grant_on_which_our_code_fails_is_on_hold_and_not_forgotten(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Turn.take
+    whole = core_step.take
 
     def take(turn: Turn, event: Event) -> None:
         if event.type == ReservationGranted.type:
             raise ZeroDivisionError
         whole(turn, event)
 
-    monkeypatch.setattr(core_step.Turn, "take", take)
+    monkeypatch.setattr(core_step, "take", take)
     deployment.tell(until="Fri 13:00")
     assert deployment.stored("ben").customer.quarantined
     assert deployment.audit().counts["asks"] == 1

@@ -20,11 +20,11 @@ from referral_stream.contracts.codec import decode_request, encode_event, event_
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import Stored, decode_customer, encode_customer
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.caps import MemoryLedger
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
 from referral_stream.core.ids import derived_id
+from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
 from referral_stream.stream.decide import Decide
 from tests.builders import POLICY, Told, When, _arrivals, at

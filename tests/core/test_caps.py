@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from referral_stream.core.caps import BREAKER, MemoryLedger, arbitrated
 from referral_stream.core.events import (
     ControlPaused,
     ReservationDenied,
@@ -12,6 +11,8 @@ from referral_stream.core.events import (
     ReservationUnavailable,
 )
 from referral_stream.core.instants import DAY, HOUR, SECOND, rfc3339
+from referral_stream.core.ledger.breaker import BREAKER
+from referral_stream.core.ledger.caps import MemoryLedger, arbitrated
 from referral_stream.core.policy import Breaker, Policy
 from tests.ledger.builders import (
     T0,

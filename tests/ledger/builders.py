@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from referral_stream.core.caps import LedgerOperation, Result
 from referral_stream.core.effects import (
     OpportunityOpened,
     ReservationConfirmed,
@@ -13,6 +12,7 @@ from referral_stream.core.effects import (
 )
 from referral_stream.core.events import ControlPaused, ControlResumed, Event, Scope, Segment
 from referral_stream.core.instants import SECOND, parse_instant
+from referral_stream.core.ledger.caps import LedgerOperation, Result
 from referral_stream.ledger import RedisLedger
 
 T0 = parse_instant("2026-06-19T11:00:00Z")[0]  # a Friday, at the start of a UTC hour

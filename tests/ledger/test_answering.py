@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from referral_stream.core.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import (
     ControlPaused,
@@ -12,6 +11,7 @@ from referral_stream.core.events import (
     ReservationUnavailable,
 )
 from referral_stream.core.instants import SECOND
+from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.policy import Breaker, Policy
 from referral_stream.ledger import Answered, LedgerBatch, Rounds, answered, batches, in_rounds, resumption, unanswered
 from tests.ledger.builders import (

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from referral_stream.core.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Scope
 from referral_stream.core.instants import DAY, HOUR, SECOND
+from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.policy import Breaker, Policy
 from referral_stream.ledger import RedisLedger
 from referral_stream.local.errors import ServiceMissing

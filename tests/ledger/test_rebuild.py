@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from referral_stream.core.caps import LedgerOperation
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied, ReservationGranted
 from referral_stream.core.instants import SECOND
+from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import LedgerBatch, LedgerUnavailable, RedisLedger, Rounds, batches
 from referral_stream.ledger.client import OPERATIONS_PER_CALL

@@ -9,7 +9,6 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from referral_stream.core.caps import MemoryLedger
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     Effect,
@@ -20,6 +19,7 @@ from referral_stream.core.effects import (
 )
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
 from referral_stream.core.ids import derived_id
+from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from referral_stream.replay.virtual_run import Arrival, Happened

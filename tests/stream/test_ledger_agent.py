@@ -11,8 +11,8 @@ from faust_batches import NotOwner, Output
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.caps import LedgerOperation
 from referral_stream.core.effects import ReservationConfirmed
+from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import RedisLedger
 from referral_stream.runtime.clock import Clock

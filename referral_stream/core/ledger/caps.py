@@ -1,7 +1,8 @@
-"""The ledger's rules: who may be asked across customers, addresses and accounts, and what is switched off.
+"""The ledger's rules: who may be asked across customers, addresses and accounts.
 
-:class:`Caps` is the whole ledger in memory. A replay asks it instead of Redis, and the tests hold the Lua script of
-:mod:`referral_stream.ledger` against it, answer for answer. The rules (semantics §4 gates 2, 8 and 9, §9):
+:class:`MemoryLedger` is the whole ledger in memory, switches and breaker included. A replay asks it instead of Redis,
+and the tests hold the Lua script of :mod:`referral_stream.ledger` against it, answer for answer. The rules (semantics
+§4 gates 2, 8 and 9, §9):
 
 1. A request past its own ``valid_until`` is ``unavailable``.
 2. One command id holds one reservation. As long as it holds, the same request is granted again; an unconfirmed
@@ -22,9 +23,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from statistics import median
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from referral_stream.core.effects import (
     LedgerRequest,
@@ -42,7 +42,9 @@ from referral_stream.core.events import (
     ReservationUnavailable,
     Scope,
 )
-from referral_stream.core.instants import DAY, HOUR, rfc3339
+from referral_stream.core.instants import DAY, rfc3339
+from referral_stream.core.ledger.breaker import BurstBreaker
+from referral_stream.core.ledger.switches import Switch, Switches
 from referral_stream.core.policy import CapLimits as Limits
 from referral_stream.core.policy import Policy
 
@@ -52,36 +54,10 @@ LedgerOperation: TypeAlias = LedgerRequest | Event
 Result: TypeAlias = LedgerAnswer | ControlPaused | tuple[str, ...] | None
 """An answer to a request; the automatic pause an opening caused; the customers a resumption concerns; else None."""
 
-BREAKER = "burst-breaker"
-"""Who paused a trigger when nobody did."""
-
-
-class Switch(NamedTuple):
-    """What can be paused: everything (``name`` is empty), one trigger or one segment."""
-
-    scope: Scope
-    name: str = ""
-
-
-def switches_of(trigger: str, segment: str | None) -> tuple[Switch, ...]:
-    """The switches that stop such a request, the widest first. An unknown segment is in no segment."""
-    switches = (Switch("all"), Switch("trigger", trigger))
-    return (*switches, Switch("segment", segment)) if segment else switches
-
 
 def arbitrated(requests: Iterable[ReservationRequested]) -> list[ReservationRequested]:
     """The order in which the requests of one instant are answered: raw score, then priority, then customer id."""
     return sorted(requests, key=lambda each: (-each.raw_score, -each.priority, each.customer_id, each.command_id))
-
-
-def denied_paused(command_id: str, paused: Iterable[Switch]) -> ReservationDenied:
-    """Gate 2's answer; ``paused`` are all switches that stop the request."""
-    return ReservationDenied(
-        command_id=command_id,
-        gate="paused",
-        until_event=ControlResumed.type,
-        saw="paused: " + ", ".join(f"{scope} {name}".rstrip() for scope, name in paused),
-    )
 
 
 def denied_overasking(command_id: str, asked_at: int, limits: Limits) -> ReservationDenied:
@@ -103,12 +79,6 @@ def denied_account(command_id: str, asked: tuple[int | None, int | None], limits
     return ReservationDenied(command_id=command_id, gate="account", until=max(opens), saw="; ".join(saw))
 
 
-def paused_by_breaker(trigger: str, hour: int, count: int, limit: float) -> ControlPaused:
-    """The automatic pause: ``count`` openings since ``hour`` (hours since 1970) are more than ``limit``."""
-    why = f"{count} openings since {rfc3339(hour * HOUR)}, more than {limit:g}"
-    return ControlPaused(scope="trigger", name=trigger, by=BREAKER, why=why)
-
-
 @dataclass(slots=True)
 class _Reservation:
     customer_id: str
@@ -126,33 +96,15 @@ class _Reservation:
         return tuple((kind, name) for kind, name in whom if name)
 
 
-@dataclass(slots=True)
-class _SwitchState:
-    paused: bool
-    changed_at: int
-    refused: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Openings:
-    """Opportunity ids per UTC hour of one trigger; ``forgiven`` of the hour ``forgiven_hour`` count no more."""
-
-    hours: dict[int, set[str]] = field(default_factory=dict)
-    newest: int = -1
-    forgiven_hour: int = -1
-    forgiven: int = 0
-
-
 class MemoryLedger:
     """The ledger in memory, under one policy. Not shared between threads, never blocks, knows no clock."""
 
     def __init__(self, policy: Policy) -> None:
         self._limits = policy.caps
-        self._breaker = policy.breaker
+        self._switches = Switches()
+        self._breaker = BurstBreaker(policy.breaker)
         self._reservations: dict[str, _Reservation] = {}
         self._asks: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-        self._switches: dict[Switch, _SwitchState] = {}
-        self._openings: defaultdict[str, _Openings] = defaultdict(_Openings)
 
     def apply(self, operation: LedgerOperation) -> Result:
         """One record of ``ledger-requests``. Raises TypeError for an event that is no switch."""
@@ -186,7 +138,7 @@ class MemoryLedger:
             return ReservationGranted(command_id=command)
         if held is not None and request.now <= held.released_at:
             return ReservationUnavailable(command_id=command)
-        denial = self._paused(request) or self._overasked(request) or self._account_full(request)
+        denial = self._switches.denial(request) or self._overasked(request) or self._account_full(request)
         if denial is not None:
             return denial
         self._count(
@@ -218,78 +170,25 @@ class MemoryLedger:
             self._asks[whom].pop(released.command_id, None)
 
     def opened(self, opened: OpportunityOpened) -> ControlPaused | None:
-        """Count an opening, once per opportunity; the pause, if this one was too many of its hour (semantics §9).
-
-        After a resumption the hour's count starts afresh, or the next opening would pause again. What is older than the
-        hours that are compared is not counted.
-        """
-        if not self._breaker.enabled:
-            return None
-        hour, openings = opened.now // HOUR, self._openings[opened.trigger]
-        if hour > openings.newest:
-            openings.newest = hour
-            for old in [each for each in openings.hours if each < hour - self._breaker.hours]:
-                del openings.hours[old]
-        if hour < openings.newest - self._breaker.hours:
-            return None
-        ids = openings.hours.setdefault(hour, set())
-        if opened.opportunity_id in ids:
-            return None
-        ids.add(opened.opportunity_id)
-        count = len(ids) - (openings.forgiven if openings.forgiven_hour == hour else 0)
-        before = [len(openings.hours.get(hour - back, ())) for back in range(1, self._breaker.hours + 1)]
-        limit = max(self._breaker.floor, self._breaker.factor * median(before))
-        if count > limit and self.pause("trigger", opened.trigger, opened.now):
-            return paused_by_breaker(opened.trigger, hour, count, limit)
-        return None
+        """Count an opening; the pause, if it was too many of its hour and the trigger was not paused before."""
+        pause = self._breaker.opened(opened)
+        return pause if pause is not None and self.pause("trigger", opened.trigger, opened.now) else None
 
     def pause(self, scope: Scope, name: str | None, now: int) -> bool:
-        """Throw a switch at ``now``; whether that changed it. The change with the latest ``now`` wins."""
-        switch = Switch(scope, name or "")
-        state = self._switches.get(switch)
-        if state is not None and now < state.changed_at:
-            return False
-        if state is not None and state.paused:
-            state.changed_at = now
-            return False
-        self._switches[switch] = _SwitchState(paused=True, changed_at=now)
-        return True
+        """Throw a switch at ``now``; whether that changed it."""
+        return self._switches.pause(Switch(scope, name or ""), now)
 
     def resume(self, scope: Scope, name: str | None, now: int) -> tuple[str, ...]:
-        """Throw a switch back; the customers that were refused for it, sorted.
-
-        The same resumption again (a redelivery) names the same customers, until the next pause. One older than the last
-        change names nobody; nor does one of what is not paused, but a pause from before it that arrives later is void.
-        """
+        """Throw a switch back; the customers that were refused for it, sorted."""
         switch = Switch(scope, name or "")
-        state = self._switches.setdefault(switch, _SwitchState(paused=False, changed_at=-1))
-        if now < state.changed_at:
-            return ()
-        if not state.paused and now > state.changed_at:
-            state.changed_at = now
-            return ()
-        if state.paused:
-            state.paused, state.changed_at = False, now
-            if scope == "trigger":
-                openings = self._openings[switch.name]
-                openings.forgiven_hour = now // HOUR
-                openings.forgiven = len(openings.hours.get(openings.forgiven_hour, ()))
-        return tuple(sorted(state.refused))
+        resumption = self._switches.resume(switch, now)
+        if resumption.ended and scope == "trigger":
+            self._breaker.forgive(switch.name, now)
+        return resumption.refused
 
     def stopped(self, request: ReservationRequested) -> bool:
         """Whether a switch would stop this request now."""
-        return bool(self._stopping(request))
-
-    def _stopping(self, request: ReservationRequested) -> list[Switch]:
-        switches = switches_of(request.trigger, request.segment)
-        return [each for each in switches if each in self._switches and self._switches[each].paused]
-
-    def _paused(self, request: ReservationRequested) -> ReservationDenied | None:
-        paused = self._stopping(request)
-        if not paused:
-            return None
-        self._switches[paused[0]].refused.add(request.customer_id)
-        return denied_paused(request.command_id, paused)
+        return bool(self._switches.stopping(request))
 
     def _overasked(self, request: ReservationRequested) -> ReservationDenied | None:
         asked = self._asked("customer", request.customer_id) + self._asked("email", request.email_hmac)

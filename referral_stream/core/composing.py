@@ -1,12 +1,12 @@
-"""Commands, decisions and requests as values: what a step says, made from the state it has just reached.
+"""Effects from state: the commands, decisions and requests of a step, built from the state it has just reached.
 
-Nothing is decided here: who calls has decided, and these functions write it down.
+Nothing is decided here: the caller has decided, and these functions write it down.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import Customer, word
@@ -51,8 +51,8 @@ class Emission(NamedTuple):
     command_id: str
 
 
-class Speaker(NamedTuple):
-    """Who speaks: one customer's state at an instant, under a policy."""
+class EffectBuilder(NamedTuple):
+    """Builds the effects of one customer's state at an instant, under a policy."""
 
     policy: Policy
     customer: Customer
@@ -98,19 +98,14 @@ class Speaker(NamedTuple):
 
     def ask(self, ask: Ask, mode: Mode, score: Score) -> AskRequested:
         """The command of an ask whose decision has been written."""
-        c, o = self.customer, ask.opportunity
+        o = ask.opportunity
         return AskRequested(
-            command_id=ask.command_id,
-            decision_id=decision_id(o.id, o.written),
-            opportunity_id=o.id,
-            customer_id=c.id,
-            account_id=c.account_id,
-            trigger=o.trigger,
+            **self._head(ask, o),
             subject=o.subject,
             mode=mode,
             template=self.policy.triggers[o.trigger].template,
             variables=o.variables,
-            channels=moments.command_channels(ask.channel, c, ask.asked_at, self.zone, self.policy),
+            channels=moments.command_channels(ask.channel, self.customer, ask.asked_at, self.zone, self.policy),
             not_before=ask.asked_at,
             expires_at=ask.expires_at,
             reason_theme=o.theme,
@@ -121,17 +116,12 @@ class Speaker(NamedTuple):
 
     def question(self, ask: Ask) -> ReasonAsked:
         """The command that asks for the reason first."""
-        c, o = self.customer, ask.opportunity
+        o = ask.opportunity
         return ReasonAsked(
-            command_id=ask.command_id,
-            decision_id=decision_id(o.id, o.written),
-            opportunity_id=o.id,
-            customer_id=c.id,
-            account_id=c.account_id,
-            trigger=o.trigger,
+            **self._head(ask, o),
             subject=o.subject,
             template="reason",
-            channels=moments.command_channels(ask.channel, c, ask.asked_at, self.zone, self.policy),
+            channels=moments.command_channels(ask.channel, self.customer, ask.asked_at, self.zone, self.policy),
             not_before=ask.asked_at,
             expires_at=ask.expires_at,
             policy=_named(self.policy),
@@ -140,17 +130,18 @@ class Speaker(NamedTuple):
 
     def cancellation(self, ask: Ask, o: Opportunity, gate: GateName, why: str) -> AskCancelled:
         """Takes a command back; ``o`` is the ask's opportunity with the decision that says so."""
-        return AskCancelled(
-            command_id=ask.command_id,
-            decision_id=decision_id(o.id, o.written),
-            opportunity_id=o.id,
-            customer_id=self.customer.id,
-            account_id=self.customer.account_id,
-            trigger=o.trigger,
-            gate=gate,
-            reason=why,
-            cancelled_at=self.now,
-        )
+        return AskCancelled(**self._head(ask, o), gate=gate, reason=why, cancelled_at=self.now)
+
+    def _head(self, ask: Ask, o: Opportunity) -> dict[str, Any]:
+        """The fields of ``CommandHead``; ``o`` is the ask's opportunity with the decision behind the command."""
+        return {
+            "command_id": ask.command_id,
+            "decision_id": decision_id(o.id, o.written),
+            "opportunity_id": o.id,
+            "customer_id": self.customer.id,
+            "account_id": self.customer.account_id,
+            "trigger": o.trigger,
+        }
 
     def opened(self, o: Opportunity) -> OpportunityOpened:
         c = self.customer

@@ -1,0 +1,111 @@
+"""What the gates say of everything live: what closes for good, which good moment was met and which was lost."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from referral_stream.core.asking.recording import release, write
+from referral_stream.core.effects import Outcome
+from referral_stream.core.events import Event
+from referral_stream.core.ids import command_id
+from referral_stream.core.opportunity import Opportunity
+from referral_stream.core.rules import gates, moments, propensity
+from referral_stream.core.rules.assessment import Assessment
+from referral_stream.core.rules.gates import Verdict, View
+from referral_stream.core.turn import Turn
+
+
+def view(turn: Turn, opportunity: Opportunity) -> View:
+    """What the gates look at: this instant; for one whose window is over, its deadline."""
+    c, policy = turn.customer, turn.policy
+    now = min(turn.now, max(opportunity.deadline, opportunity.opened_at))
+    return View(
+        policy=policy,
+        customer=c,
+        now=now,
+        zone=turn.zone,
+        score=propensity.score(c, now, policy),
+        usable=moments.usable_channels(c, policy),
+        opportunity=opportunity,
+    )
+
+
+def verdicts(turn: Turn, opportunity: Opportunity) -> tuple[Verdict, ...]:
+    """All gates at this instant; for one whose window is over, as they stood at its deadline."""
+    return gates.verdicts(view(turn, opportunity))
+
+
+def judge(turn: Turn, opportunity: Opportunity) -> Assessment:
+    found = verdicts(turn, opportunity)
+    return Assessment(opportunity, found, gates.blocking(found))
+
+
+def judge_live(turn: Turn) -> None:
+    """Judge every live opportunity; close at once, for good, what can not open any more in its window."""
+    board = turn.board
+    board.judged = {}
+    for known in turn.customer.live:
+        if turn.now >= known.deadline:
+            continue  # deadlines come after the records of their instant
+        opportunity = known
+        if known.denial is not None and not known.denial.stands(turn.now):
+            opportunity = replace(known, denial=None)
+        judged = judge(turn, opportunity)
+        if board.moment_channels:
+            _check_moment(turn, judged)
+        if judged.closed_by_gate:
+            close(turn, opportunity, "suppressed", judged.verdicts)
+        else:
+            if opportunity is not known:
+                keep(turn, opportunity)
+            board.judged[known.id] = judged
+    board.current = True
+
+
+def close_over(turn: Turn) -> None:
+    """Close what has reached its deadline."""
+    for opportunity in turn.customer.live:
+        if turn.now >= opportunity.deadline:
+            judged = judge(turn, opportunity)
+            close(turn, opportunity, "suppressed" if judged.blocked else "expired", judged.verdicts)
+
+
+def meet_moment(turn: Turn, event: Event) -> None:
+    """An event that is a good moment lets everything speak that is ready and free at its arrival."""
+    channel = moments.moment_channel(event, turn.customer, turn.now, turn.zone, turn.policy)
+    if channel is None:
+        return
+    for judged in turn.board.judged.values():
+        if not judged.blocked and judged.opportunity.ready <= turn.now:
+            turn.board.moment_channels.setdefault(judged.opportunity.id, channel)
+
+
+def _check_moment(turn: Turn, judged: Assessment) -> None:
+    """A good moment is lost to a gate that blocks at its instant, and when its channel may not speak any more."""
+    c, channel = turn.customer, turn.board.moment_channels.get(judged.opportunity.id)
+    if channel is None:
+        return
+    usable = channel in moments.usable_channels(c, turn.policy)
+    if judged.blocked or not usable or not moments.speaks_at(channel, c, turn.now, turn.zone, turn.policy):
+        del turn.board.moment_channels[judged.opportunity.id]
+
+
+def keep(turn: Turn, opportunity: Opportunity) -> None:
+    """Put this version of a live opportunity in the place of the one that the state has."""
+    c = turn.customer
+    c.live = tuple(opportunity if o.id == opportunity.id else o for o in c.live)
+
+
+def drop(turn: Turn, opportunity: Opportunity) -> None:
+    """It is live no longer."""
+    c = turn.customer
+    c.live = tuple(o for o in c.live if o.id != opportunity.id)
+    turn.board.judged.pop(opportunity.id, None)
+
+
+def close(turn: Turn, opportunity: Opportunity, outcome: Outcome, verdicts: tuple[Verdict, ...]) -> None:
+    """Its life ends without an ask; the last decision says why."""
+    drop(turn, opportunity)
+    if opportunity.tries:  # behind the ledger's silence there may be a reservation that nobody will use
+        release(turn, command_id(turn.customer.id, opportunity.trigger, opportunity.subject))
+    write(turn, opportunity, outcome, verdicts)

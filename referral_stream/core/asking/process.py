@@ -1,0 +1,138 @@
+"""The row ``asking`` of the step's table: the order within the process, and when it has to be woken."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from referral_stream.core import events as ev
+from referral_stream.core.asking import judging, opening, recording, reservation, withdrawal
+from referral_stream.core.asks import remembered
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import Outcome
+from referral_stream.core.events import Event
+from referral_stream.core.rules import triggers, usage
+from referral_stream.core.turn import Change, Process, Turn
+
+Notice: TypeAlias = (
+    ev.ReservationGranted | ev.ReservationDenied | ev.ReservationUnavailable | ev.DeadletterReplayed | ev.ControlResumed
+)
+"""What the ledger or an operator says: records that are no facts about the customer."""
+
+_CONSEQUENTIAL = frozenset(
+    data.type for data in (ev.NpsResponded, ev.CsatResponded, ev.AskAcknowledged, ev.ReferralStatusChanged)
+)
+"""Facts that may change more than the state and what is live."""
+
+
+def _on_record(turn: Turn, event: Event, change: Change | None) -> bool:
+    """Judges the live opportunities again after every record that says something new."""
+    if change is None:
+        return _notice(turn, event.data)
+    c = turn.customer
+    occasions = triggers.occasions_in(event, c, turn.now, turn.policy) if change.newest else ()
+    if event.type in _CONSEQUENTIAL:
+        _follow(turn, event, change, {occasion.trigger for occasion in occasions})
+    for occasion in occasions:
+        opening.open_first(turn, occasion, event)
+    if c.live:
+        judging.judge_live(turn)
+        judging.meet_moment(turn, event)
+    if c.asks:
+        withdrawal.withdraw(turn)
+    return True
+
+
+def _notice(turn: Turn, data: Notice) -> bool:
+    """Whether there is anything new in it."""
+    match data:
+        case ev.ReservationGranted():
+            reservation.granted(turn, data)
+        case ev.ReservationDenied():
+            reservation.denied(turn, data)
+        case ev.ReservationUnavailable():
+            reservation.silent(turn, data.command_id)
+        case ev.DeadletterReplayed():
+            judging.judge_live(turn)
+        case ev.ControlResumed():
+            return reservation.resumed(turn)
+    return True
+
+
+def _follow(turn: Turn, event: Event, change: Change, still: set[str]) -> None:
+    """What else follows from a fact; ``still``: the triggers that it is a reason for."""
+    match event.data:
+        case ev.NpsResponded() | ev.CsatResponded() if change.newest:
+            withdrawal.corrected(turn, event.data, still)
+        case ev.AskAcknowledged():
+            reservation.report(turn)
+        case ev.ReferralStatusChanged(status="converted") if change.newest:
+            opening.converted(turn, event)
+        case _:
+            pass
+
+
+def _under_way(c: Customer) -> bool:
+    return bool(c.live or c.asks or c.referrals or c.awaiting)
+
+
+def _on_deadline(turn: Turn) -> None:
+    c = turn.customer
+    if c.awaiting is not None:
+        reservation.give_up(turn, c.awaiting)
+    if c.referrals:
+        opening.open_converted(turn)
+    judging.close_over(turn)
+
+
+def _on_due(turn: Turn) -> None:
+    """What may speak is requested; unless an answer is awaited, what changed is written."""
+    c = turn.customer
+    if not turn.board.current:
+        judging.judge_live(turn)
+    if c.asks:
+        withdrawal.withdraw(turn)
+    if c.awaiting is None:
+        reservation.dispatch(turn)
+    if c.awaiting is None:
+        for judged in list(turn.board.judged.values()):
+            outcome: Outcome = "deferred" if judged.blocked else "pending"
+            judging.keep(turn, recording.write(turn, judged.opportunity, outcome, judged.verdicts))
+    if c.asks:
+        c.asks = remembered(c.asks, turn.now)
+
+
+def _due(turn: Turn) -> list[int]:
+    c, due = turn.customer, []
+    for judged in turn.board.judged.values():
+        o = judged.opportunity
+        due += [o.settled, o.deadline, usage.midnight_after(turn.now)]
+        due += [v.until for v in judged.verdicts if v.until is not None]
+        if o.denial is not None and o.denial.until is not None:
+            due.append(o.denial.until)
+    if c.awaiting is not None:
+        due.append(c.awaiting.give_up)
+    if c.usage and any(ask.may_be_cancelled(turn.now) for ask in c.asks):
+        due.append(usage.midnight_after(turn.now))  # a drop in usage is seen at midnight, by no event
+    due += [referral.conversion.opens_at for referral in c.referrals.values() if referral.conversion is not None]
+    return due
+
+
+def _on_erasure(turn: Turn) -> None:
+    c = turn.customer
+    if c.awaiting is not None:
+        recording.release(turn, c.awaiting.command_id)
+    for opportunity in c.live:
+        judging.close(turn, opportunity, "suppressed", judging.verdicts(turn, opportunity))
+    withdrawal.withdraw(turn)
+
+
+ASKING = Process(
+    name="asking",
+    takes=frozenset(ev.TYPES) - {ev.WakeupDue.type},  # what is due is seen at the end of the instant, without a record
+    on_record=_on_record,
+    under_way=_under_way,
+    on_deadline=_on_deadline,
+    on_due=_on_due,
+    due=_due,
+    on_erasure=_on_erasure,
+)

@@ -1,0 +1,58 @@
+"""What is taken back: what a corrected survey answer had opened, and commands that a gate closed behind."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from referral_stream.core import events as ev
+from referral_stream.core.asking.judging import close, keep, verdicts, view
+from referral_stream.core.asking.recording import write
+from referral_stream.core.asks import Ask
+from referral_stream.core.effects import GateName
+from referral_stream.core.rules import gates, triggers
+from referral_stream.core.rules.assessment import at_their_moment
+from referral_stream.core.turn import Turn
+
+
+def withdraw(turn: Turn) -> None:
+    """Take back commands that a worker may still send, if a gate closed that protects the customer."""
+    for ask in turn.customer.asks:
+        if ask.may_be_cancelled(turn.now):
+            seen = view(turn, ask.opportunity)
+            closed = next((v for gate in gates.AFTER_EMISSION if (v := gates.verdict(gate, seen)).blocks), None)
+            if closed is not None:
+                _cancel(turn, ask, closed.gate, closed.saw)
+
+
+def corrected(turn: Turn, data: ev.NpsResponded | ev.CsatResponded, still: set[str]) -> None:
+    """A survey answer revised downwards takes back what the first revision opened; a comment may name a theme.
+
+    ``still``: the triggers that the newest revision is a reason for.
+    """
+    about = triggers.may_open(data.type, turn.policy)
+    for opportunity in turn.customer.live:
+        if opportunity.trigger in about and opportunity.response == data.response_id:
+            if opportunity.trigger not in still:
+                close(turn, opportunity, "cancelled", verdicts(turn, opportunity))
+            elif data.theme is not None:
+                themed = replace(opportunity, theme=data.theme)
+                if themed.reason_asked_at is not None and opportunity.theme is None:
+                    themed = replace(themed, ready=max(themed.settled, turn.now))  # the question has been answered
+                keep(turn, themed)
+    for ask in turn.customer.asks:
+        o = ask.opportunity
+        if o.trigger in about - still and o.response == data.response_id:
+            _cancel(turn, ask, "trouble", "the survey answer was corrected")
+
+
+def _cancel(turn: Turn, ask: Ask, gate: GateName, why: str) -> None:
+    c = turn.customer
+    if not ask.may_be_cancelled(turn.now):
+        return
+    written = next((o for o in c.live if o.id == ask.opportunity.id), ask.opportunity)
+    if ask.kind != "reason":  # behind a question the opportunity lives on, and its own decisions say what holds it
+        found = at_their_moment(verdicts(turn, ask.opportunity))
+        written = write(turn, ask.opportunity, "cancelled", found)
+    cancelled = replace(ask, cancelled=True, opportunity=written)
+    c.asks = tuple(cancelled if a.command_id == ask.command_id else a for a in c.asks)
+    turn.effects.append(turn.builder.cancellation(ask, written, gate, why))

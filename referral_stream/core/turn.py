@@ -1,0 +1,94 @@
+"""One customer's instant in the making, and the type of a row in the step's table of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from referral_stream.core.asks import Ask
+from referral_stream.core.composing import EffectBuilder
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import Effect, Score
+from referral_stream.core.events import Event
+from referral_stream.core.instants import DAY
+from referral_stream.core.policy import Policy
+from referral_stream.core.rules import propensity, usage, windows
+from referral_stream.core.rules.assessment import Board
+from referral_stream.core.zones import Zone
+
+
+class Turn:
+    """One customer's instant in the making. Works on its own copy of the state; ``effects`` grow in their order.
+
+    ``learned``: a record said something new at this instant; ``repeated``: one said nothing new. ``asks_before``: the
+    asks as they were before the last record.
+    """
+
+    __slots__ = ("_zone", "asks_before", "board", "customer", "effects", "learned", "now", "policy", "repeated")
+
+    def __init__(self, policy: Policy, customer: Customer, now: int) -> None:
+        self.policy = policy
+        self.customer = c = customer.copy()
+        self.now = c.now = now = max(c.now, now)
+        self.effects: list[Effect] = []
+        self.board = Board()
+        self.asks_before: tuple[Ask, ...] = ()
+        self.learned = False
+        self.repeated = False
+        self._zone: Zone | None = None
+        if c.judged_day < (day := (now - 1) // DAY):
+            usage.judge(c, day, policy)
+
+    @property
+    def zone(self) -> Zone:
+        """The customer's zone, as known by now. Most customers have nothing under way and need none."""
+        if self._zone is None:
+            self._zone = windows.zone_of(self.customer, self.policy)
+        return self._zone
+
+    def forget_zone(self) -> None:
+        """To be called when a record may have changed the zone."""
+        self._zone = None
+
+    @property
+    def builder(self) -> EffectBuilder:
+        """Builds effects from the state as it is now."""
+        return EffectBuilder(self.policy, self.customer, self.zone, self.now)
+
+    def score(self) -> Score:
+        """The propensity, from the state as it is now."""
+        return propensity.score(self.customer, self.now, self.policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the fold of a fact did; ``newest`` is False if a newer event of the same object had come before it."""
+
+    newest: bool
+
+
+NEWEST, LATE = Change(newest=True), Change(newest=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """Something that can be under way for a customer: one row each, and the step knows nothing else about it."""
+
+    name: str
+    takes: frozenset[str]
+    """Types of records that it looks at, after the fold."""
+    on_record: Callable[[Turn, Event, Change | None], bool]
+    """What follows from one record (without a change: from one that is no fact about the customer).
+
+    Returns whether it said anything new to this process; a fact is new in any case.
+    """
+    under_way: Callable[[Customer], bool]
+    """False for most customers nearly always: then time alone changes nothing."""
+    on_deadline: Callable[[Turn], None]
+    """The end of the instant, first half: what is over. Every deadline comes before anything speaks."""
+    on_due: Callable[[Turn], None]
+    """Second half: what may be said now."""
+    due: Callable[[Turn], Iterable[int]]
+    """The instants at which something changes without a record; those that are past already do not matter."""
+    on_erasure: Callable[[Turn], None]
+    """Close and take back everything: of the customer a stub remains."""
