@@ -18,7 +18,7 @@ the other verbs of the command line."""
 
 PRINCIPALS: Final[tuple[Principal, ...]] = get_args(Principal)
 
-Headers: TypeAlias = Literal["producer", "own", "deadLetter"]
+HeaderKind: TypeAlias = Literal["producer", "own", "deadLetter"]
 """Which headers its records have, as AsyncAPI describes them: a producer's, our stamp, a dead letter's."""
 
 
@@ -55,7 +55,7 @@ class Topic:
     keep: Kept
     writers: tuple[Principal, ...]
     readers: tuple[Principal, ...] = ()
-    headers: Headers | None = None
+    headers: HeaderKind | None = None
     source: bool = False
 
 

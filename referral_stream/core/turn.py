@@ -61,13 +61,13 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Folded:
     """What the fold of a fact did; ``newest`` is False if a newer event of the same object had come before it."""
 
     newest: bool
 
 
-NEWEST, LATE = Change(newest=True), Change(newest=False)
+NEWEST, LATE = Folded(newest=True), Folded(newest=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class Process:
     name: str
     takes: frozenset[str]
     """Types of records that it looks at, after the fold."""
-    on_record: Callable[[Turn, Event, Change | None], bool]
+    on_record: Callable[[Turn, Event, Folded | None], bool]
     """What follows from one record (without a change: from one that is no fact about the customer).
 
     Returns whether it said anything new to this process; a fact is new in any case.

@@ -17,7 +17,7 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.policy import Policy
 from referral_stream.replay.virtual_run import Happened, Witness
 
-Refused: TypeAlias = Callable[[RawRecord, NotApplied], None]
+RefusedRecord: TypeAlias = Callable[[RawRecord, NotApplied], None]
 """Is given each record that was not applied, and why."""
 
 
@@ -32,7 +32,7 @@ class ExactReplay:
         policy: Policy,
         *,
         witness: Witness | None = None,
-        refused: Refused | None = None,
+        refused: RefusedRecord | None = None,
         customers: Mapping[str, Customer] | None = None,
     ) -> None:
         self.policy = policy

@@ -11,9 +11,9 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Outcome
 from referral_stream.core.events import Event
 from referral_stream.core.rules import triggers, usage
-from referral_stream.core.turn import Change, Process, Turn
+from referral_stream.core.turn import Folded, Process, Turn
 
-Notice: TypeAlias = (
+InternalNotice: TypeAlias = (
     ev.ReservationGranted | ev.ReservationDenied | ev.ReservationUnavailable | ev.DeadletterReplayed | ev.ControlResumed
 )
 """What the ledger or an operator says: records that are no facts about the customer."""
@@ -24,7 +24,7 @@ _CONSEQUENTIAL = frozenset(
 """Facts that may change more than the state and what is live."""
 
 
-def _on_record(turn: Turn, event: Event, change: Change | None) -> bool:
+def _on_record(turn: Turn, event: Event, change: Folded | None) -> bool:
     """Judges the live opportunities again after every record that says something new."""
     if change is None:
         return _notice(turn, event.data)
@@ -42,7 +42,7 @@ def _on_record(turn: Turn, event: Event, change: Change | None) -> bool:
     return True
 
 
-def _notice(turn: Turn, data: Notice) -> bool:
+def _notice(turn: Turn, data: InternalNotice) -> bool:
     """Whether there is anything new in it."""
     match data:
         case ev.ReservationGranted():
@@ -58,7 +58,7 @@ def _notice(turn: Turn, data: Notice) -> bool:
     return True
 
 
-def _follow(turn: Turn, event: Event, change: Change, still: set[str]) -> None:
+def _follow(turn: Turn, event: Event, change: Folded, still: set[str]) -> None:
     """What else follows from a fact; ``still``: the triggers that it is a reason for."""
     match event.data:
         case ev.NpsResponded() | ev.CsatResponded() if change.newest:
