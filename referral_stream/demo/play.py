@@ -28,8 +28,8 @@ referral, who is not, and why. The real workers run on a broker and a Redis in
 memory; the clock skips the hours in which nothing happens.
 
 Times are each customer's own: Carla lives in New York, the others in Berlin.
-An opportunity is a good reason to ask, such as a top score; it stays open for
-a day or a few. August comes first, as history: Greta was asked then.
+An opportunity is an occasion to ask, such as a top score; it stays open for a
+day or a few. August comes first, as history: Greta was asked then.
 """
 _MAIL_COLUMNS, _BESIDE_MAIL = 74, len("  │ ")
 
