@@ -177,7 +177,7 @@ def test_kept_up_it_does_what_is_pasted_with_a_worker_beside_it_and_leaves_nothi
         assert [line[:3] for line in pasted] == ['{"t', "20m"]
         demo.types(pasted[0])
         demo.reads_until("It is Mon 21 Sep 15:05 in Berlin.")
-        assert "gave a top score     waits            settles until Mon 21 Sep 15:25, then asks" in demo.said
+        assert "settles until Mon 21 Sep 15:25, then asks" in demo.said
         demo.types(pasted[1])
         demo.reads_until("Mon 21 Sep 15:25 in Berlin.")
         assert "Mon 21 Sep 15:25  Henk, who slipped         gave a top score     asked " in demo.said
