@@ -148,8 +148,9 @@ def test_the_transport_requires_what_the_product_pins(requirement: Requirement) 
 
 
 def test_the_wheel_brings_the_transport_until_that_is_published() -> None:
-    packages = _PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert packages == ["referral_stream", "faust-batches/src/faust_batches"]
+    wheel = _PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["only-include"] == ["referral_stream", "faust-batches/src/faust_batches", "examples/messaging_worker"]
+    assert wheel["sources"]["faust-batches/src"] == ""
     assert "faust-batches" not in {requirement.name for requirement in _requirements()}
 
 

@@ -3,6 +3,7 @@
 A message is greeting + opening (by the command's `template`) + ask (by its `mode`) + closing, all in one language.
 Every text is a list of variants: the first one whose placeholders are all known is taken, so the last must need none
 that may be missing. A variable with a table in `phrases.toml` is said in that table's words, or not at all.
+What the deployment does not say of itself, product and sender, has a default in every language.
 """
 
 import tomllib
@@ -44,7 +45,7 @@ class Catalogue:
         phrases = self.files["phrases"].get(language, {})
         carried = {**(command.get("variables") or {}), "reason": command.get("reason_theme")}
         spoken = {key: phrases[key].get(value) if key in phrases else value for key, value in carried.items()}
-        known = {**spoken, "first_name": name.partition(" ")[0], **self._deployment}
+        known = {**spoken, "first_name": name.partition(" ")[0], **phrases.get("ourselves", {}), **self._deployment}
         # One line each: what others wrote must not be able to break a mail's header.
         return {key: " ".join(str(value).split()) for key, value in known.items() if value and str(value).strip()}
 

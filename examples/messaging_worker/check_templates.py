@@ -1,7 +1,7 @@
 """Check the wording: `python check_templates.py [FOLDER]`. Prints what is wrong, or how many messages it has composed.
 
 Composes every message there can be: each trigger, style and channel in each language, with and without each thing a
-command may leave out. Exit codes: 0 sound, 1 not.
+command or the settings may leave out. Exit codes: 0 sound, 1 not.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ COMPLETE = ("en", "de")
 BY_MAIL = ("fr", "es", "pt")
 """Languages with the direct and the soft e-mail, for these triggers:"""
 BY_MAIL_TRIGGERS = ("nps", "feedback", "milestone", "renewal")
+DATIVE = re.compile(r"\b(an|aus|bei|mit|nach|seit|von|zu) \{product\}", re.IGNORECASE)
+"""German, where the default of `product` has the form of the nominative and the accusative."""
 UNSPOKEN = {"deal_id", "peer_ref"}
 """Ids: they mean nothing to a person."""
 DEPLOYMENT = {"sender": "Robin of Acme", "product": "Acme"}
@@ -46,8 +48,8 @@ PRESSURE = re.compile(r"[?!¿¡]|\b(please|now|today|bitte|jetzt|heute|maintenan
 
 
 def main(folder: Path) -> int:
-    wrong = list(file_faults(folder)) or list(faults(Catalogue(folder, DEPLOYMENT)))
-    print(*(wrong or [f"ok  {sum(1 for _ in messages())} messages"]), sep="\n")
+    wrong = list(file_faults(folder)) or [*faults(Catalogue(folder, DEPLOYMENT)), *faults(Catalogue(folder, {}))]
+    print(*(dict.fromkeys(wrong) or [f"ok  {sum(1 for _ in messages())} messages"]), sep="\n")
     return 1 if wrong else 0
 
 
@@ -88,6 +90,8 @@ def text_faults(catalogue: Catalogue) -> Iterator[str]:
             continue
         if missing := placeholders(variants[-1]) - DEPLOYMENT.keys():
             yield f"{place}: the last variant needs {', '.join(sorted(missing))}, which may be missing"
+        if language == "de" and (found := next(filter(None, map(DATIVE.search, variants)), None)):
+            yield f"{place}: {found[0]!r} needs the dative"
         if name == "style-soft" and (found := next(filter(None, map(PRESSURE.search, variants)), None)):
             yield f"{place}: {found[0]!r} presses"
 
@@ -95,7 +99,8 @@ def text_faults(catalogue: Catalogue) -> Iterator[str]:
 def phrase_faults(catalogue: Catalogue) -> Iterator[str]:
     """Every theme and kind has its phrase in every language, and a milestone has one in all or in none."""
     tables = {language: catalogue.files["phrases"].get(language, {}) for language in (*COMPLETE, *BY_MAIL)}
-    keys = {"reason": THEMES, "kind": KINDS, "milestone": tuple(tables[COMPLETE[0]].get("milestone", ()))}
+    keys = {"reason": THEMES, "kind": KINDS, "ourselves": tuple(DEPLOYMENT)}
+    keys["milestone"] = tuple(tables[COMPLETE[0]].get("milestone", ()))
     for (language, table), (variable, values) in product(tables.items(), keys.items()):
         for value in sorted(set(values) ^ table.get(variable, {}).keys()):
             yield f"phrases.toml: {language}.{variable}.{value}: {'missing' if value in values else 'not known'}"

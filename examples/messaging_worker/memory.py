@@ -1,13 +1,12 @@
 """What the worker knows of every command, in one SQLite file. Each method is one durable transaction."""
 
 import sqlite3
-from typing import TypeAlias
 
 _FORGOTTEN_AFTER = 30 * 86_400
 """Past its expiry a repeated command is dropped as expired anyway: its id need not be kept for ever."""
 
 _COLUMNS = "id PRIMARY KEY, customer, status, changed, reported, due, expires, body"
-Command: TypeAlias = sqlite3.Row
+Command = sqlite3.Row
 """`status` as it is acknowledged, since `changed`; `accepted` waits until `due`. `reported` is the status that was
 published last. Instants are seconds since 1970, `body` is the command's JSON.
 """

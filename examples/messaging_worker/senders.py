@@ -5,14 +5,13 @@ import ssl
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
 from email.utils import formataddr
-from typing import TypeAlias
 
 from catalogue import Message
 
-Person: TypeAlias = Mapping[str, str]
+Person = Mapping[str, str]
 """An entry of the address book: `name`, `email`, `language`, as far as known."""
 
-Sender: TypeAlias = Callable[[str, str, Person, Message], None]
+Sender = Callable[[str, str, Person, Message], None]
 """Deliver on a channel, under a command id, to a person, a message.
 
 Raises Undeliverable where no attempt will ever succeed on this channel, and OSError where another one may.

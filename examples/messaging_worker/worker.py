@@ -18,7 +18,7 @@ import logging
 import os
 import signal
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
@@ -39,25 +39,25 @@ log = logging.getLogger(SOURCE)
 
 
 class Worker:
-    def __init__(self, env: Mapping[str, str]) -> None:
-        sender, address = env.get("SENDER_NAME", "Your team"), env.get("SENDER_ADDRESS", "team@localhost")
-        book, product = env.get("ADDRESS_BOOK"), env.get("PRODUCT", "our product")
+    def __init__(self, env: Mapping[str, str], now: Callable[[], float] = time) -> None:
+        self.now, book, address = now, env.get("ADDRESS_BOOK"), env.get("SENDER_ADDRESS", "team@localhost")
+        named = ("sender", env.get("SENDER_NAME")), ("product", env.get("PRODUCT"))
         self.responses = env.get("RESPONSES_TOPIC", "responses")
-        self.memory = Memory(env.get("MEMORY_FILE", "messaging-worker.sqlite"), time())
-        self.catalogue = Catalogue(Path(__file__).parent / "templates", {"sender": sender, "product": product})
+        self.memory = Memory(env.get("MEMORY_FILE", "messaging-worker.sqlite"), now())
+        self.catalogue = Catalogue(Path(__file__).parent / "templates", {key: name for key, name in named if name})
         self.people: dict[str, Person] = tomllib.loads(Path(book).read_text("utf-8")) if book else {}
         self.senders: dict[str, Sender] = dict.fromkeys(("email", "in_app", "phone"), to_console)
         if server := env.get("SMTP_SERVER"):
-            self.senders["email"] = smtp(server, sender, address, env.get("SMTP_PASSWORD", ""))
+            self.senders["email"] = smtp(server, env.get("SENDER_NAME", ""), address, env.get("SMTP_PASSWORD", ""))
 
     async def work(self, consumer: Any, producer: Any, stop: asyncio.Event) -> None:
         """One delivery at a time, and a look at the topic before each: a cancellation that has come by then counts."""
         while not stop.is_set():
-            if read := await consumer.getmany(timeout_ms=0 if self.memory.due(time()) else IDLE_MS):
+            if read := await consumer.getmany(timeout_ms=0 if self.memory.due(self.now()) else IDLE_MS):
                 for record in (record for records in read.values() for record in records):
                     self.remember(record)
                 await consumer.commit()
-            if command := self.memory.due(time()):
+            if command := self.memory.due(self.now()):
                 await self.deliver(command)
             await self.report(producer)
 
@@ -69,29 +69,31 @@ class Worker:
                 body = event["data"]
                 due, expires = (datetime.fromisoformat(body[key]).timestamp() for key in ("not_before", "expires_at"))
                 kept = json.dumps(body | {"channels": list(body["channels"])})
-                self.memory.accept(body["command_id"], body["customer_id"], due, expires, kept, time())
+                self.memory.accept(body["command_id"], body["customer_id"], due, expires, kept, self.now())
             elif event["type"] == "referral.ask.cancelled":
-                self.memory.cancel(event["data"]["command_id"], event["data"]["customer_id"], time())
+                self.memory.cancel(event["data"]["command_id"], event["data"]["customer_id"], self.now())
         except (KeyError, TypeError, ValueError) as broken:
             log.error("skipped %d/%d: %s", record.partition, record.offset, type(broken).__name__)  # noqa: TRY400
 
     async def deliver(self, command: Command) -> None:
         """Send what is due, on the first of its channels that works, and remember what came of it."""
-        if time() >= command["expires"]:
-            return self.memory.finish(command["id"], "dropped_expired", time())
+        if self.now() >= command["expires"]:
+            return self.memory.finish(command["id"], "dropped_expired", self.now())
         body, person = json.loads(command["body"]), self.people.get(command["customer"], {})
         for channel in body["channels"]:
             try:
+                if self.people and channel == "email" and not person.get("email"):
+                    raise Undeliverable("no address")  # noqa: TRY301 (as a sender would)
                 message = self.catalogue.message(body, channel, person)
                 await asyncio.to_thread(self.senders[channel], channel, command["id"], person, message)
             except OSError as away:
                 log.warning("%s: %s later (%s)", command["id"], channel, type(away).__name__)
-                return self.memory.postpone(command["id"], time() + RETRY_SECONDS)
+                return self.memory.postpone(command["id"], self.now() + RETRY_SECONDS)
             except (KeyError, TypeError, ValueError, Undeliverable) as impossible:
                 log.warning("%s: not by %s (%s)", command["id"], channel, impossible)
             else:
-                return self.memory.finish(command["id"], "sent", time())
-        return self.memory.finish(command["id"], "failed", time())
+                return self.memory.finish(command["id"], "sent", self.now())
+        return self.memory.finish(command["id"], "failed", self.now())
 
     async def report(self, producer: Any) -> None:
         for told in self.memory.unreported():
@@ -101,22 +103,22 @@ class Worker:
 
 def acknowledgement(command: Command) -> bytes:
     """A CloudEvent whose id and body are the same whenever it is published."""
-    data = {"command_id": command["id"], "status": command["status"]}
     id_ = str(uuid5(NAMESPACE_URL, f"{SOURCE}|{command['id']}|{command['status']}"))
     at = datetime.fromtimestamp(command["changed"], UTC).isoformat(timespec="milliseconds")
     event = {"specversion": "1.0", "id": id_, "source": SOURCE, "type": "ask.acknowledged", "time": at}
+    data = {"command_id": command["id"], "status": command["status"]}
     return json.dumps({**event, "subject": command["customer"], "data": data}).encode()
 
 
-async def run(env: Mapping[str, str]) -> None:
-    """Work until SIGINT or SIGTERM."""
-    worker, client = Worker(env), dict[str, Any](bootstrap_servers=env.get("KAFKA_BROKERS", "127.0.0.1:9092"))
+async def run(worker: Worker, env: Mapping[str, str], **reading: Any) -> None:
+    """Work until SIGINT or SIGTERM. ``reading``: more settings of the consumer."""
+    client = dict[str, Any](bootstrap_servers=env.get("KAFKA_BROKERS", "127.0.0.1:9092"))
     if user := env.get("KAFKA_USERNAME"):
         client |= {"sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": user}
         client |= {"sasl_plain_password": env["KAFKA_PASSWORD"], "security_protocol": "SASL_SSL"}
         client |= {"ssl_context": create_ssl_context(cafile=env.get("KAFKA_CA_FILE"))}
     group = {"group_id": env.get("GROUP", SOURCE), "session_timeout_ms": 6_000, "heartbeat_interval_ms": 2_000}
-    reading = {"isolation_level": "read_committed", "enable_auto_commit": False, "auto_offset_reset": "earliest"}
+    reading |= {"isolation_level": "read_committed", "enable_auto_commit": False, "auto_offset_reset": "earliest"}
     consumer = AIOKafkaConsumer(env.get("ASKS_TOPIC", "referral-asks"), **client, **group, **reading)
     stop = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
@@ -126,5 +128,5 @@ async def run(env: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(run(os.environ))
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(run(Worker(os.environ), os.environ))

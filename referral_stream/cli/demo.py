@@ -7,6 +7,9 @@ from pathlib import Path
 
 import click
 
+_INTERRUPTED = 128 + 2
+"""The exit code of a program that Ctrl-C has ended, as shells count it."""
+
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Stay up afterwards, for playing with it.")
@@ -19,13 +22,22 @@ def demo(*, keep: bool, output: Path) -> None:
     Needs no services: a broker and a Redis of its own are started in memory and ended with it. Takes about half a
     minute.
     """
+    try:
+        _play(output, keep=keep)
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+        sys.exit(_INTERRUPTED)
+
+
+def _play(output: Path, *, keep: bool) -> None:
     import asyncio
     import logging
 
     from rich.console import Console
 
     try:
-        from referral_stream.demo.play import DemoFailed, play
+        from referral_stream.demo.play import play
+        from referral_stream.demo.workers import DemoFailed
         from referral_stream.local.errors import EmbeddedServiceError
     except ModuleNotFoundError as missing:
         raise click.ClickException(

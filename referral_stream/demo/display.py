@@ -1,31 +1,36 @@
-"""The demo on the terminal: a live table of decisions, or one line per decision where there is no terminal.
+"""The demo on the terminal: decisions as they are made, one below the other, and the clock below the newest.
 
-Everything shown is taken from the messages of `referral-decisions` and `referral-asks`; nothing is worked out again.
+Everything shown is taken from the messages of ``referral-decisions``; nothing is worked out again. What has been shown
+stays and scrolls away with the screen: an opportunity that was held back first and asked later has a row for both.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import Any, TypeAlias
+from textwrap import wrap
+from types import TracebackType
+from typing import Any, Self, TypeAlias
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from referral_stream.words.decisions import day_and_time, happening, outcome_words, why, zone_of
 
 CloudEventBody: TypeAlias = Mapping[str, Any]
-"""A CloudEvent of ours as parsed JSON: `type`, `time`, `subject`, `data`."""
+"""A CloudEvent of ours as parsed JSON: ``type``, ``time``, ``subject``, ``data``."""
 
 ASKED = frozenset({"asked", "soft"})
 UNSEEN = frozenset({"historical", "duplicate"})
 """Outcomes that are no news: what a backfill would have triggered, and the same trigger again."""
+
+ONE_LINE_COLUMNS = 120
+"""Below this width a decision takes two lines or more: why it was made needs room of its own."""
+
+STARTING = "The workers start, and read what was before the week …"
 
 _STYLES = {
     "asked": "bold green",
@@ -40,11 +45,12 @@ _STYLES = {
     "holdout": "blue",
     "shadow": "blue",
 }
+_INDENT, _NARROW_COLUMNS = " " * len("Wed 16 Sep 09:30  "), 40
 
 
 @dataclass(frozen=True, slots=True)
-class OpportunityRow:
-    """An opportunity as its latest decision left it."""
+class DecisionRow:
+    """One decision, in words."""
 
     decided_at: datetime
     customer: str
@@ -52,38 +58,46 @@ class OpportunityRow:
     outcome: str
     reason: str
 
-    def as_text(self) -> str:
-        """For a log file or a pipe: one line, no colours, columns that line up."""
+    def text(self, width: int | None = None) -> Text:
+        """As it is shown on ``width`` columns, wrapped between words; without a width on one line, however long."""
         word = outcome_words(self.outcome)
-        return f"{day_and_time(self.decided_at):<17} {self.customer:<24} {self.happened:<24} {word:<15} {self.reason}"
+        event = f"{day_and_time(self.decided_at):<16}  {self.customer:<24}  {self.happened:<19}"
+        if width is not None and width < ONE_LINE_COLUMNS:
+            margin = _INDENT if width >= _NARROW_COLUMNS else "  "
+            head = _wrapped(event.rstrip(), width, margin) + f"\n{margin}"
+            tail = _wrapped(f"{margin}{word}: {self.reason}", width, f"{margin}  ").removeprefix(margin + word)
+        else:
+            head = f"{event}  "
+            margin = f"{head}{word:<15}  "
+            tail = f"{margin}{self.reason}"
+            tail = (tail if width is None else _wrapped(tail, width, " " * len(margin))).removeprefix(head + word)
+        return Text.assemble(head, (word, _STYLES.get(self.outcome, "")), tail)
+
+
+def _wrapped(line: str, width: int, indent: str) -> str:
+    return "\n".join(wrap(line, width, subsequent_indent=indent, break_on_hyphens=False))
 
 
 class DecisionBoard:
-    """The live table: one row per opportunity, the latest change last. Renderable by rich at any time.
+    """Every decision worth showing, and where each opportunity stands.
 
-    `titles` says what to call a customer. Times are shown in the zone of the customer they concern, the clock in
-    `home`.
+    ``titles`` says what to call a customer. Times are shown in the zone of the customer they concern, the clock in
+    ``home``.
     """
 
-    def __init__(self, titles: Mapping[str, str], home: tzinfo = UTC, *, rows: int = 20) -> None:
+    def __init__(self, titles: Mapping[str, str], home: tzinfo = UTC) -> None:
         self._titles = titles
         self._home = home
-        self._rows = rows
         self._now: datetime | None = None
-        self._lines: dict[str, OpportunityRow] = {}
+        self._latest: dict[str, DecisionRow] = {}
         self._gates: dict[str, frozenset[str]] = {}
 
-    @property
-    def lines(self) -> tuple[OpportunityRow, ...]:
-        """Every opportunity seen, in the order of their latest decisions."""
-        return tuple(self._lines.values())
-
     def tick(self, now: datetime) -> None:
-        """Set the demo's clock."""
-        self._now = now
+        """Set the demo's clock; it never goes back."""
+        self._now = now if self._now is None else max(self._now, now)
 
-    def show(self, message: CloudEventBody) -> OpportunityRow | None:
-        """Take a decision in and return its line; None where nothing is new to see.
+    def show(self, message: CloudEventBody) -> DecisionRow | None:
+        """Take a decision in and return its row; None where nothing is new to see.
 
         Nothing new: no decision, an outcome that is no news, or the same words again (a planned moment has moved behind
         a ticket that is still open).
@@ -91,94 +105,104 @@ class DecisionBoard:
         decision = message["data"]
         if "outcome" not in decision or decision["outcome"] in UNSEEN:
             return None
-        line = OpportunityRow(
+        row = DecisionRow(
             decided_at=datetime.fromisoformat(decision["decided_at"]).astimezone(zone_of(decision)),
             customer=self._titles.get(decision["customer_id"], decision["customer_id"]),
             happened=happening(decision["trigger"]),
             outcome=decision["outcome"],
             reason=why(decision),
         )
+        self.tick(row.decided_at)
         opportunity = decision["opportunity_id"]
-        last = self._lines.get(opportunity)
-        if last is not None and (last.outcome, last.reason) == (line.outcome, line.reason):
+        last = self._latest.get(opportunity)
+        if last is not None and (last.outcome, last.reason) == (row.outcome, row.reason):
             return None
-        self._lines.pop(opportunity, None)  # so that it comes last
-        self._lines[opportunity] = line
+        self._latest[opportunity] = row
         gates = frozenset(reason["gate"] for reason in decision["reasons"] if reason["answer"] != "pass")
         self._gates[opportunity] = gates - {"moment"} or gates
-        return line
+        return row
 
-    def __rich__(self) -> RenderableType:
-        return Group(self._heading(), self._table())
+    def clock(self) -> str:
+        """What the demo's clock shows, and where: ``Fri 18 Sep 19:00 in Berlin``."""
+        if self._now is None:
+            return ""
+        return f"{day_and_time(self._now.astimezone(self._home))} in {str(self._home).rpartition('/')[2]}"
 
-    def closing(self, next_steps: Sequence[tuple[str, str]]) -> RenderableType:
-        """The end of the demo: how often was asked, what spoke against it, and the commands to go on with."""
-        outcomes = Counter(line.outcome for line in self._lines.values())
-        asked = sum(outcomes[name] for name in ASKED)
+    def __rich__(self) -> Text:
+        """The line below the newest decision."""
+        if not self._latest:
+            return Text(STARTING, style="dim")
+        count = f"   opportunities: {len(self._latest)}, "
+        asked = (f"asked: {self._asked()}", "green")
+        return Text.assemble((self.clock(), "bold"), count, asked, no_wrap=True, overflow="crop")
+
+    def summary(self) -> str:
+        """How often was asked, and what spoke against it."""
+        told = f"Asks: {self._asked()}, out of {len(self._latest)} opportunities."
         against = Counter(
             gate
             for opportunity, gates in self._gates.items()
-            if self._lines[opportunity].outcome == "suppressed"
+            if self._latest[opportunity].outcome == "suppressed"
             for gate in gates
         )
-        told = Text(f"Asks: {asked}, out of {len(self._lines)} opportunities.", style="bold")
-        if against:
-            ranked = ", ".join(f"{gate.replace('_', ' ')} {number}" for gate, number in against.most_common())
-            told.append(f"\nNot asked because of: {ranked}.", style="not bold")
-        steps = Table.grid(padding=(0, 2))
-        for command, purpose in next_steps:
-            steps.add_row(Text(command, style="bold"), Text(purpose, style="dim"))
-        return Group(told, Panel(steps, title="Where to look next", title_align="left", expand=False))
+        if not against:
+            return told
+        ranked = ", ".join(f"{gate.replace('_', ' ')} {number}" for gate, number in against.most_common())
+        return f"{told}\nNot asked because of: {ranked}."
 
-    def _heading(self) -> Text:
-        clock = "" if self._now is None else day_and_time(self._now.astimezone(self._home))
-        asked = sum(line.outcome in ASKED for line in self._lines.values())
-        return Text.assemble((clock, "bold"), f"   opportunities: {len(self._lines)}, ", (f"asked: {asked}", "green"))
-
-    def _table(self) -> Table:
-        table = Table(expand=True, pad_edge=False, box=None, header_style="dim")
-        table.add_column("when", no_wrap=True)
-        table.add_column("customer")
-        table.add_column("what happened")
-        table.add_column("decision", no_wrap=True)
-        table.add_column("why", ratio=1)
-        for line in self.lines[-self._rows :]:
-            word = Text(outcome_words(line.outcome), style=_STYLES.get(line.outcome, ""))
-            table.add_row(day_and_time(line.decided_at), line.customer, line.happened, word, line.reason)
-        return table
+    def _asked(self) -> int:
+        return sum(row.outcome in ASKED for row in self._latest.values())
 
 
 class Screen:
-    """Where a board is shown. `show` and `tick` pass on to the board and bring the screen up to date."""
+    """Where a board is shown, until the end of the block. On a terminal there is a clock below it, until `release`.
 
-    def __init__(self, board: DecisionBoard, console: Console, live: Live | None) -> None:
-        self._board = board
+    ``show`` and ``tick`` pass on to the board and bring the screen up to date.
+    """
+
+    def __init__(self, board: DecisionBoard, console: Console) -> None:
+        self.board = board
         self._console = console
-        self._live = live
+        still = not console.is_terminal or console.is_dumb_terminal
+        # Refreshed by hand: rich's own thread would read the board while it changes.
+        self._live = None if still else Live(board, console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._live is None:
+            self.say(STARTING)
+        else:
+            self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Take the clock away: there is something to be read, or typed, below the decisions."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    @property
+    def width(self) -> int:
+        return self._console.width
 
     def show(self, message: CloudEventBody) -> None:
-        line = self._board.show(message)
-        if line is None:
-            return
-        if self._live is None:
-            self._console.out(
-                line.as_text(), highlight=False
-            )  # neither wrapped nor coloured: it goes to a file or a pipe
-        else:
-            self._live.refresh()
+        if (row := self.board.show(message)) is not None:
+            self.say(row.text(self.width if self._console.is_terminal else None))
+
+    def say(self, text: str | Text, style: str = "") -> None:
+        """Print the text as it is, never wrapped: a command that a terminal breaks can still be copied as one line."""
+        self._console.print(text, style=style, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+    def warn(self, text: str) -> None:
+        """Say what could not be done; on a terminal, wrapped between words."""
+        wrapped = self._console.is_terminal
+        self._console.print(text, style="red", soft_wrap=not wrapped, highlight=False, markup=False, emoji=False)
 
     def tick(self, now: datetime) -> None:
-        self._board.tick(now)
+        self.board.tick(now)
         if self._live is not None:
             self._live.refresh()
-
-
-@contextmanager
-def on_screen(board: DecisionBoard, console: Console) -> Iterator[Screen]:
-    """Show the board until the end of the block: live on a terminal, else one line per decision."""
-    if not console.is_terminal:
-        yield Screen(board, console, None)
-        return
-    # Refreshed by hand: rich's own thread would read the board while it changes.
-    with Live(board, console=console, auto_refresh=False) as live:
-        yield Screen(board, console, live)

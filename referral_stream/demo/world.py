@@ -83,7 +83,7 @@ def _ana(log: _Log) -> None:
     customer = _Customer(log, "cus-ana")
     customer.history()
     response = "7215001"
-    customer.survey_webhook(TUESDAY, "10:04", response, 10, "Saves us two days at the end of every month!")
+    customer.survey_webhook(TUESDAY, "10:04", response, 10, "Saves us hours at the end of every month!")
     command = derived_id("command", customer.id, "nps_promoter", response, 1)
     customer.event(TUESDAY, "10:25", "ask.acknowledged", {"command_id": command, "status": "sent"})
     customer.event(TUESDAY, "11:10", "ask.answered", {"command_id": command, "answer": "yes"})

@@ -48,6 +48,23 @@ def spoil(folder: Path, file: str, old: str, new: str) -> None:
     (folder / file).write_text(text.replace(old, new, 1))
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", ("our product", "Your team")),
+        ("de-AT", ("unser Produkt", "Ihr Team")),
+        ("fr", ("notre produit", "Votre équipe")),
+        ("es", ("nuestro producto", "Su equipo")),
+        ("pt-BR", ("nosso produto", "Sua equipe")),
+    ],
+)
+def test_who_writes_about_what_has_a_default_in_each_language(language: str, said: tuple[str, str]) -> None:
+    unnamed = module("catalogue").Catalogue(TEMPLATES, {})
+    text = unnamed.message(PROMOTER, "email", {"language": language}).text
+    assert all(name in text for name in said)
+    assert ("our product" in text) == (language == "en")
+
+
 def test_every_message_there_can_be_is_composed_and_sound() -> None:
     done = checked()
     assert done.returncode == 0, done.stdout
@@ -74,6 +91,8 @@ def test_every_message_there_can_be_is_composed_and_sound() -> None:
             "[it.email]",
             "nps, direct by email in fr, {}, support: is only there in en",
         ),
+        ("phrases.toml", 'sender = "Votre équipe"', 'sendr = "x"', "phrases.toml: fr.ourselves.sender: missing"),
+        ("nps.toml", "für {product}", "mit {product}", "nps.toml: de.email.opening: 'mit {product}' needs the dative"),
         ("renewal.toml", 'subject = ["Danke, dass Sie bleiben"]\n', "", "needs a subject"),
         ("frame.toml", '"Hallo!"', '"Hallo  du!"', "there is '  ' in it"),
         ("nps.toml", '"Thank you for the top score."', f'"{"Thank you. " * 30}"', "in_app of"),

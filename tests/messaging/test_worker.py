@@ -78,7 +78,7 @@ def working(tmp_path: Path, outboxes: dict[str, Outbox]) -> Any:
 
 def now() -> int:
     """Epoch ms."""
-    return round(time() * SECOND)
+    return int(time() * SECOND)
 
 
 def statuses(working: Any) -> list[tuple[str, str]]:
@@ -106,6 +106,47 @@ async def test_where_one_channel_cannot_reach_the_person_the_next_is_tried(
     outboxes["email"].raises = senders.Undeliverable("no address")
     assert await after_delivery(working, channels=["pigeon", "email", "in_app"]) == "sent"
     assert outboxes["in_app"].sent == [("in_app", "cmd-1")]
+
+
+def booked(tmp_path: Path) -> Any:
+    """A worker that writes to the console, with an address book that knows one customer."""
+    book = tmp_path / "addresses.toml"
+    book.write_text('[cus-1]\nname = "Ana Example"\n')
+    return worker.Worker({"MEMORY_FILE": ":memory:", "ADDRESS_BOOK": str(book)})
+
+
+@pytest.mark.parametrize("customer", ["cus-1", "cus-2"])
+@pytest.mark.parametrize(
+    ("channels", "status", "written"), [(["email", "in_app"], "sent", 1), (["email"], "failed", 0)]
+)
+async def test_who_has_no_address_is_tried_on_the_next_channel_on_the_console_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], customer: str, channels: list[str], status: str, written: int
+) -> None:
+    assert await after_delivery(booked(tmp_path), customer_id=customer, channels=channels) == status
+    said = capsys.readouterr().out
+    assert (said.count("--- in_app to "), said.count("--- email to ")) == (written, 0)
+
+
+async def test_without_an_address_book_the_console_shows_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await after_delivery(worker.Worker({"MEMORY_FILE": ":memory:"})) == "sent"
+    said = capsys.readouterr().out
+    assert said.startswith("--- email to the customer (cmd-1)\nThank you for your answer\n")
+    assert "the top score you gave our product" in said
+
+
+async def test_beside_the_demo_the_time_is_that_of_the_command_read_last(capsys: pytest.CaptureFixture[str]) -> None:
+    beside = module("beside_demo").DemoWorker({})
+    for customer, day in (("cus-ana", "2026-09-15"), ("cus-kim", "2046-09-19"), ("cus-ben", "2026-09-16")):
+        times = {"not_before": f"{day}T08:00:00Z", "expires_at": f"{day}T18:00:00Z"}
+        command = a_command(0, customer_id=customer, command_id=f"for-{customer}", **times)
+        beside.remember(Record(orjson.dumps(command | {"time": f"{day}T08:00:00.100Z"})))
+        await beside.deliver(beside.memory.due(beside.now()))
+    assert [status for _, status in statuses(beside)] == ["sent", "sent", "sent"]
+    assert [line.split()[3] for line in capsys.readouterr().out.splitlines() if line.startswith("--- ")] == [
+        "Ana", "Kim", "Ben",
+    ]  # fmt: skip
+    (ana, *_) = beside.memory.unreported()
+    assert orjson.loads(worker.acknowledgement(ana))["time"].startswith("2026-09-15T08:00:00.")
 
 
 async def test_it_has_failed_when_no_channel_is_left(working: Any, outboxes: dict[str, Outbox]) -> None:
