@@ -1,4 +1,4 @@
-"""What an app has done since its start, as numbers that anybody may read at any time. Written once per batch."""
+"""What an app has done since its start, as numbers that can be read at any time. Written once per batch."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class Meter:
     """Changelog records read, by table."""
     assignments: int = 0
     repeated: int = 0
-    """Batches that were made again, after an error that passes."""
+    """Batches that were made again, after a transient error."""
     dropped: int = 0
-    """Batches that were given up, for their partition is, or may be, another worker's."""
+    """Batches that were given up because their partition belongs, or may belong, to another worker."""
     fenced: int = 0
     """Of these, the ones that the broker refused because there is a newer owner."""
     producers_renewed: int = 0

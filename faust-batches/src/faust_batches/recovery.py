@@ -126,7 +126,7 @@ class BatchRecovery(Recovery):
     def _check_progress(self) -> None:
         if self.in_recovery and not self.need_recovery():
             self._set_recovery_ended()
-            self.signal_recovery_end.set()  # stays set: the task that waits for it may get there later
+            self.signal_recovery_end.set()  # stays set: the task that waits for it may start later
 
 
 class BatchTableManager(TableManager):
@@ -139,6 +139,6 @@ class BatchTableManager(TableManager):
         return cast("BatchRecovery", self._recovery)
 
     async def on_start(self) -> None:
-        # Faust sleeps a second here, for agents that were declared late. Ours are all declared before the start.
+        # Faust sleeps a second here, for agents declared late. Here, all are declared before the start.
         await self._update_channels()
         await self.recovery.start()

@@ -1,8 +1,8 @@
-"""Connections of aiokafka under uvloop: a write to a closed transport is a broken connection, and no more than that.
+"""Connections of aiokafka under uvloop: a write to a closed transport counts as a broken connection.
 
 asyncio's own transport drops what is written after it was closed; uvloop's raises RuntimeError, which aiokafka does not
-expect. It would end aiokafka's background tasks for good and unseen: without the one that refreshes the metadata, a
-consumer that lost its coordinator with a crashed broker would wait for it for ever.
+expect. It would end aiokafka's background tasks permanently and silently: without the one that refreshes the metadata,
+a consumer that lost its coordinator with a crashed broker would wait for it forever.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _send = AIOKafkaConnection.send
 
 
 def survive_closed_transports() -> None:
-    """From now on every client of this process takes such a write for a lost connection, and connects again."""
+    """From now on, every client in this process treats such a write as a lost connection, and reconnects."""
     AIOKafkaConnection.send = _sent
 
 
