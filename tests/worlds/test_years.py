@@ -19,7 +19,8 @@ from tests.properties.comparing import arrivals
 from tests.worlds.records import Record
 from tests.worlds.years import Year, customer_id
 
-CUSTOMERS = 200
+SEED, CUSTOMERS = 7, 200
+"""A small world in which even what is rare happens: a customer erased while an opportunity is open."""
 
 
 def arrived(records: Iterable[Record]) -> list[int]:
@@ -42,7 +43,7 @@ class Lived:
 
 @pytest.fixture(scope="module")
 def lived() -> Lived:
-    year, lived = Year(seed=1, customers=CUSTOMERS), Lived()
+    year, lived = Year(SEED, CUSTOMERS), Lived()
 
     def recorded() -> Iterator[Record]:
         for record in year:
@@ -78,7 +79,7 @@ def test_a_customer_has_the_same_year_in_every_population() -> None:
 
 
 def test_records_arrive_in_order_and_within_the_year(lived: Lived) -> None:
-    year = Year(seed=1)
+    year = Year(SEED)
     instants = arrived(lived.records)
     assert instants == sorted(instants)
     assert year.start <= instants[0]
@@ -86,7 +87,7 @@ def test_records_arrive_in_order_and_within_the_year(lived: Lived) -> None:
 
 
 def test_events_happen_before_they_arrive_and_only_the_past_is_backfill(lived: Lived) -> None:
-    beginning = Year(seed=1).start
+    beginning = Year(SEED).start
     for record in lived.records:
         happened = parse_instant(record["value"]["time"])[0]
         assert happened <= parse_instant(record["timestamp"])[0]
@@ -121,12 +122,7 @@ def test_every_trigger_occurs_and_every_gate_closes(lived: Lived) -> None:
         "referral_converted",
     }
     closed = {reason.gate for d in lived.decisions for reason in d.reasons if reason.answer != "pass"}
-    assert closed >= {gate.name for gate in GATES} - {"erased"}
-
-
-def test_customers_are_erased(lived: Lived) -> None:
-    """Which shows in a decision only if an opportunity is open at that instant: too seldom for so few customers."""
-    assert any(record["value"]["type"] == "customer.erasure_requested" for record in lived.records)
+    assert closed == {gate.name for gate in GATES}
 
 
 def test_every_outcome_occurs(lived: Lived) -> None:
