@@ -1,4 +1,4 @@
-"""What the boundary raises. Expected refusals of producers' records are values (see ``adapted``), not exceptions."""
+"""What the boundary raises. Expected refusals of producers' records are values (see ``outcomes``), not exceptions."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class LedgerBatch:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The outcome of a turn.
+    """The outcome of a batch.
 
     ``events`` go to ``customer-events``, each keyed by its subject. ``pauses`` are the breaker's: alert. ``refused``
     were denied for a switch: once their denials are appended, ask ``RedisLedger.stopped`` again and append
@@ -121,18 +121,18 @@ def batches(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> lis
     """Put the records of one partition into the order of application.
 
     Requests wait in ``rounds``. A confirmation or a release of an account first closes what waits for that account;
-    openings and switches overtake what waits. A switch has a turn of its own: what it set free must be told before a
+    openings and switches overtake what waits. A switch has a batch of its own: those it sets free must be told before a
     later record can forget whom it concerned.
     """
     found: list[LedgerBatch] = []
     pending: list[LedgerOperation] = []
     for operation in _ordered(records, rounds, now):
         if isinstance(operation, Event):
-            found.extend((_turn(pending, now), LedgerBatch((operation,))))
+            found.extend((_batch(pending, now), LedgerBatch((operation,))))
             pending = []
         else:
             pending.append(operation)
-    found.append(_turn(pending, now))
+    found.append(_batch(pending, now))
     return [each for each in found if each.operations or each.expired]
 
 
@@ -151,11 +151,11 @@ async def in_rounds(records: AsyncIterable[LedgerOperation]) -> AsyncIterator[Le
         yield request
 
 
-def answered(turn: LedgerBatch, results: Sequence[Result], now: int) -> Answered:
-    """What to append for the ledger's results, one for each operation of the turn."""
-    events = [_unavailable(each, now) for each in turn.expired]
+def answered(batch: LedgerBatch, results: Sequence[Result], now: int) -> Answered:
+    """What to append for the ledger's results, one for each operation of the batch."""
+    events = [_unavailable(each, now) for each in batch.expired]
     pauses, refused = [], []
-    for operation, result in zip(turn.operations, results, strict=True):
+    for operation, result in zip(batch.operations, results, strict=True):
         match operation, result:
             case ReservationRequested(), ReservationGranted() | ReservationDenied() | ReservationUnavailable():
                 events.append(_answer(operation, result, now))
@@ -173,12 +173,12 @@ def answered(turn: LedgerBatch, results: Sequence[Result], now: int) -> Answered
     return Answered(tuple(events), tuple(pauses), tuple(refused))
 
 
-def unanswered(turn: LedgerBatch, now: int) -> Answered:
+def unanswered(batch: LedgerBatch, now: int) -> Answered:
     """What to append when the ledger failed: it fails closed."""
-    requests = [each for each in turn.operations if isinstance(each, ReservationRequested)]
+    requests = [each for each in batch.operations if isinstance(each, ReservationRequested)]
     return Answered(
-        events=tuple(_unavailable(each, now) for each in (*turn.expired, *requests)),
-        unapplied=tuple(each for each in turn.operations if not isinstance(each, ReservationRequested)),
+        events=tuple(_unavailable(each, now) for each in (*batch.expired, *requests)),
+        unapplied=tuple(each for each in batch.operations if not isinstance(each, ReservationRequested)),
     )
 
 
@@ -201,7 +201,7 @@ def _ordered(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> It
                 yield record
 
 
-def _turn(operations: Iterable[LedgerOperation], now: int) -> LedgerBatch:
+def _batch(operations: Iterable[LedgerOperation], now: int) -> LedgerBatch:
     def late(operation: LedgerOperation) -> bool:
         return isinstance(operation, ReservationRequested) and now > operation.valid_until
 

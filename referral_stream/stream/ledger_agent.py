@@ -52,7 +52,7 @@ class Ledger(Protocol):
 class LedgerAgent:
     """The processor of the ledger agent.
 
-    ``send`` appends records and returns when they are acknowledged: what one turn says must be durable before the next
+    ``send`` appends records and returns when they are acknowledged: what one batch says must be durable before the next
     is applied, or a crash between a resumption and a pause would leave customers waiting for ever. ``history`` reads
     ``ledger-requests`` from its start to its present end, merged by instant. Rivals for one account and instant meet
     because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting. ``leaving`` says
@@ -89,8 +89,8 @@ class LedgerAgent:
         letters: list[Output] = []
         rounds, now = Rounds(wait=0), self.clock.now()
         operations = self._decode(records, letters)
-        for turn in (*batches(operations, rounds, now), *batches((), rounds, now)):
-            await self._take(turn)
+        for batch in (*batches(operations, rounds, now), *batches((), rounds, now)):
+            await self._take(batch)
         return BatchResult(letters)
 
     def _decode(self, records: Iterable[Record], outputs: list[Output]) -> list[LedgerOperation]:
@@ -104,18 +104,18 @@ class LedgerAgent:
                 outputs.append(dead_letter_output(self.topics, raw, str(error), "ledger", self.clock.now()))
         return operations
 
-    async def _take(self, turn: LedgerBatch) -> None:
-        """Apply one turn and append what follows, before anything else is applied."""
+    async def _take(self, batch: LedgerBatch) -> None:
+        """Apply one batch and append what follows, before anything else is applied."""
         try:
-            results = await self._applied(turn.operations)
+            results = await self._applied(batch.operations)
         except LedgerUnavailable as cause:
-            outcome = unanswered(turn, self.clock.now())
+            outcome = unanswered(batch, self.clock.now())
             self._complaints.warn("ledger_unavailable", str(cause), requests=len(outcome.events))
             await self._append(outcome.events)
             if outcome.unapplied:
                 await self._take_at_last(LedgerBatch(outcome.unapplied))
             return
-        await self._tell(answered(turn, results, self.clock.now()))
+        await self._tell(answered(batch, results, self.clock.now()))
 
     async def _applied(self, operations: Sequence[LedgerOperation]) -> list[Result]:
         """The ledger's results. One that is new, or lost its memory, is rebuilt while its requests wait.
@@ -146,7 +146,7 @@ class LedgerAgent:
         self.available = True
         self._complaints.settled()
 
-    async def _take_at_last(self, turn: LedgerBatch) -> None:
+    async def _take_at_last(self, batch: LedgerBatch) -> None:
         """What is no question but a fact: the ledger must learn it before it judges anything else.
 
         Raises NotOwner once we are leaving: whoever owns the partition next gets the whole batch again.
@@ -156,11 +156,11 @@ class LedgerAgent:
                 raise NotOwner("the ledger did not answer until the partition had to be given back")
             await self.rebuild()
             try:
-                results = await self._apply(turn.operations)
+                results = await self._apply(batch.operations)
             except LedgerUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                await self._tell(answered(turn, results, self.clock.now()))
+                await self._tell(answered(batch, results, self.clock.now()))
                 return
 
     async def _tell(self, outcome: Answered) -> None:
