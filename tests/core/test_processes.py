@@ -16,7 +16,7 @@ from referral_stream.core.effects import AskRequested, ReservationReleased
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.step import step
-from referral_stream.core.turn import Change, Process, Turn
+from referral_stream.core.turn import Folded, Process, Turn
 from tests.builders import POLICY, Story, a_customer, at, fact, nps, replay
 
 _TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "opportunity_page.py"))
@@ -28,9 +28,9 @@ def thanks(calls: list[str]) -> Process:
     Its life is kept in a field that is there already: a customer who asked for advice has been active.
     """
 
-    def on_record(_: Turn, event: Event, change: Change | None) -> bool:
-        assert change is not None
-        assert change.newest
+    def on_record(_: Turn, event: Event, folded: Folded | None) -> bool:
+        assert folded is not None
+        assert folded.newest
         calls.append(f"record {event.type}")
         return True
 

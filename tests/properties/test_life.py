@@ -28,11 +28,23 @@ from referral_stream.core.instants import HOUR
 from referral_stream.core.policy import Policy
 from referral_stream.core.turn import Turn
 from tests.properties.comparing import arrivals
-from tests.properties.policies import POLICIES
 from tests.properties.recording import Recording, _internal
-from tests.properties.worlds import world
+from tests.worlds.days import world
+from tests.worlds.policies import POLICIES
 
-WORLDS = int(os.environ.get("TESTS_WORLDS", "300"))
+WORLDS = int(os.environ.get("TESTS_WORLDS", "100"))
+AT_ONCE = 25
+
+RARE = {
+    27: "a gate closes while the answer is awaited, and then it is granted",
+    227: "a repeat behind a refusal",
+    281: "a survey answer is corrected while the answer is awaited",
+    364: "superseded behind a refusal",
+    369: "a survey answer is corrected behind a refusal",
+    540: "a repeat while the answer is awaited",
+    1183: "a refusal that is over just at the deadline",
+}
+"""Seeds of worlds with what the first ones do not meet."""
 
 CLOSING = frozenset({"suppressed", "expired", "expired_on_arrival", "superseded", "cancelled", "historical"})
 
@@ -159,11 +171,40 @@ def policy_of(seed: int, name: str) -> Policy:
     return policy.model_copy(update=changed)
 
 
-def test_the_rows_are_what_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = Watch(monkeypatch)
-    for seed in range(WORLDS):
-        made = world(seed)
-        watch.begin()
-        SlowRecording(policy_of(seed, made.policy)).run(arrivals(made.records))
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    return Watch(monkeypatch)
+
+
+def run(seed: int, watch: Watch) -> None:
+    made = world(seed)
+    watch.begin()
+    SlowRecording(policy_of(seed, made.policy)).run(arrivals(made.records))
+
+
+@pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
+def test_every_transition_is_a_row(first: int, watch: Watch) -> None:
+    for seed in range(first, first + AT_ONCE):
+        run(seed, watch)
+    assert watch.taken
+    assert not watch.unknown
+
+
+def test_every_row_is_taken(watch: Watch) -> None:
+    for seed in (*range(60), *RARE):
+        run(seed, watch)
     assert not watch.unknown
     assert [row for row in LIFE if not watch.taken[row]] == []
+
+
+def test_no_row_twice_and_each_is_decided_in_a_module_that_there_is() -> None:
+    assert len({(row.source, row.target, row.outcome, row.decided_in) for row in LIFE}) == len(LIFE)
+    assert {row.decided_in for row in LIFE} <= {module.__name__.rpartition(".")[2] for module in MODULES}
+
+
+def test_a_transition_that_is_no_row_is_found(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    fewer = tuple(row for row in LIFE if row.outcome != "expired")
+    monkeypatch.setattr("tests.properties.test_life.LIFE", fewer)
+    for seed in range(10):
+        run(seed, watch)
+    assert set(watch.unknown) == {"live → closed (expired) in judging, recording"}

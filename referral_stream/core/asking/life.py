@@ -28,6 +28,7 @@ class Transition(NamedTuple):
 
 _CORRECTED = "the survey answer was corrected"
 _NEVER = "a gate stays closed until the deadline"
+_OVER = "the deadline, behind no gate"
 _RIVAL = "another one was emitted"
 _REPEAT = "another reason of the same trigger"
 
@@ -37,7 +38,7 @@ LIFE: tuple[Transition, ...] = (
     Transition("new", "the reason arrives after its window", "closed", "opening", "expired_on_arrival"),
     Transition("live", _REPEAT, "live", "opening", "duplicate"),
     Transition("live", _NEVER, "closed", "judging", "suppressed"),
-    Transition("live", "the deadline, behind no gate", "closed", "judging", "expired"),
+    Transition("live", _OVER, "closed", "judging", "expired"),
     Transition("live", _RIVAL, "closed", "emission", "superseded"),
     Transition("live", _CORRECTED, "closed", "withdrawal", "cancelled"),
     Transition("live", "its moment is here", "awaiting", "reservation"),
@@ -55,6 +56,7 @@ LIFE: tuple[Transition, ...] = (
     Transition("refused", "the refusal is over", "live", "judging"),
     Transition("refused", _REPEAT, "refused", "opening", "duplicate"),
     Transition("refused", _NEVER, "closed", "judging", "suppressed"),
+    Transition("refused", _OVER, "closed", "judging", "expired"),
     Transition("refused", _RIVAL, "closed", "emission", "superseded"),
     Transition("refused", _CORRECTED, "closed", "withdrawal", "cancelled"),
     Transition("emitted", "a veto or a correction, while unsent", "closed", "withdrawal", "cancelled"),
