@@ -66,20 +66,20 @@ def take(turn: Turn, event: Event) -> None:
     if c.erased_at is not None:
         return
     turn.board.current = False
-    change, news = None, False
+    folded, news = None, False
     if event.type not in _NO_FACTS:
         news = not seen_before(c, event, turn.now, turn.policy)
         if not news:
             turn.repeated = True
             return
         turn.asks_before = c.asks
-        change = NEWEST if fold(c, event) else LATE
+        folded = NEWEST if fold(c, event) else LATE
         if event.timezone is not None or event.type == _PROFILE_CHANGED:
             turn.forget_zone()
     elif event.type == ev.DeadletterReplayed.type:
         c.quarantined = False
     for process in _TAKEN_BY[event.type]:
-        news = process.on_record(turn, event, change) or news
+        news = process.on_record(turn, event, folded) or news
     if news:
         turn.learned = True
     else:

@@ -78,7 +78,7 @@ class Process:
     takes: frozenset[str]
     """Types of records that it looks at, after the fold."""
     on_record: Callable[[Turn, Event, Folded | None], bool]
-    """What follows from one record (without a change: from one that is no fact about the customer).
+    """What follows from one record (without ``Folded``: from one that is no fact about the customer).
 
     Returns whether it said anything new to this process; a fact is new in any case.
     """

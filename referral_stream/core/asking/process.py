@@ -24,14 +24,14 @@ _CONSEQUENTIAL = frozenset(
 """Facts that may change more than the state and what is live."""
 
 
-def _on_record(turn: Turn, event: Event, change: Folded | None) -> bool:
+def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
     """Judges the live opportunities again after every record that says something new."""
-    if change is None:
+    if folded is None:
         return _notice(turn, event.data)
     c = turn.customer
-    occasions = triggers.occasions_in(event, c, turn.now, turn.policy) if change.newest else ()
+    occasions = triggers.occasions_in(event, c, turn.now, turn.policy) if folded.newest else ()
     if event.type in _CONSEQUENTIAL:
-        _follow(turn, event, change, {occasion.trigger for occasion in occasions})
+        _follow(turn, event, folded, {occasion.trigger for occasion in occasions})
     for occasion in occasions:
         opening.open_first(turn, occasion, event)
     if c.live:
@@ -58,14 +58,14 @@ def _notice(turn: Turn, data: InternalNotice) -> bool:
     return True
 
 
-def _follow(turn: Turn, event: Event, change: Folded, still: set[str]) -> None:
+def _follow(turn: Turn, event: Event, folded: Folded, still: set[str]) -> None:
     """What else follows from a fact; ``still``: the triggers that it is a reason for."""
     match event.data:
-        case ev.NpsResponded() | ev.CsatResponded() if change.newest:
+        case ev.NpsResponded() | ev.CsatResponded() if folded.newest:
             withdrawal.corrected(turn, event.data, still)
         case ev.AskAcknowledged():
             reservation.report(turn)
-        case ev.ReferralStatusChanged(status="converted") if change.newest:
+        case ev.ReferralStatusChanged(status="converted") if folded.newest:
             opening.converted(turn, event)
         case _:
             pass
