@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.mapping import language
-from referral_stream.contracts.mapping.parsing import MappingProblem, read_mappings
+from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.client import RedisLedger
@@ -41,7 +41,9 @@ class Deployment:
             adapters=s.topic_adapters,
             prefix=s.topic_prefix,
             backfill_topics=frozenset(s.backfill_topics),
-            mappings=read_mappings(s.mappings_file) if s.mappings_file else language.NONE,
+            mappings=parse_mappings(s.mappings_file.read_bytes(), str(s.mappings_file))
+            if s.mappings_file
+            else language.NONE,
         )
 
     def check(self) -> None:
