@@ -11,6 +11,7 @@ import click
 from referral_stream import __version__
 from referral_stream.cli.audit import audit
 from referral_stream.cli.deadletters import deadletters
+from referral_stream.cli.decisions import decisions
 from referral_stream.cli.demo import demo
 from referral_stream.cli.doctor import doctor
 from referral_stream.cli.explain import explain
@@ -21,6 +22,7 @@ from referral_stream.cli.replay import replay
 from referral_stream.cli.run import run
 from referral_stream.cli.schemas import schemas
 from referral_stream.cli.topics import topics
+from referral_stream.cli.worker import worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -48,9 +50,11 @@ for _verb in (
     audit,
     replay,
     explain,
+    decisions,
     deadletters,
     policy_group,
     mapping_group,
+    worker,
     schemas,
 ):
     main.add_command(_verb)

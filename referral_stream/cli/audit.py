@@ -39,7 +39,7 @@ def audit(policy_files: tuple[Path, ...], *, uncommitted: bool, as_data: bool) -
     from referral_stream.cli.render.progress import progress
     from referral_stream.runtime.gc_tuning import spare_values
 
-    deployment = this_deployment()
+    deployment = this_deployment(email_key_needed=False)
     policies = (deployment.policy, *map(policy_in, policy_files))
     spare_values()
     try:

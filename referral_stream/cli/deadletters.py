@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from referral_stream.cli.options import instant_of, quiet_clients, this_deployment
+from referral_stream.cli.options import instant_of, this_deployment
 
 if TYPE_CHECKING:
     from referral_stream.ops.deadletters import Filters
@@ -64,9 +64,10 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
     from referral_stream.cli.render import deadletters as page
     from referral_stream.cli.render.progress import progress
     from referral_stream.ops import deadletters
+    from referral_stream.runtime.connection import quiet_kafka
     from referral_stream.runtime.topics_admin import TopicsProblem
 
-    deployment = this_deployment()
+    deployment = this_deployment(email_key_needed=False)
 
     async def look() -> None:
         with progress("reading dead letters") as advance:
@@ -82,7 +83,7 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
             page.show_dead_letters(Console(), box, selected, shown, records)
 
     try:
-        with quiet_clients():
+        with quiet_kafka():
             asyncio.run(look())
     except TopicsProblem as problem:
         raise click.ClickException(str(problem)) from None
@@ -100,7 +101,7 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
 
     \b
     Example:
-      referral-stream deadletters replay --stage ingest --cause unrecognised --dry-run
+      referral-stream deadletters replay --cause unrecognised --dry-run
     """
     import asyncio
 
@@ -109,6 +110,7 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
     from referral_stream.cli.render import deadletters as page
     from referral_stream.cli.render.progress import progress
     from referral_stream.ops import deadletters
+    from referral_stream.runtime.connection import quiet_kafka
     from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 
     deployment = this_deployment()
@@ -127,7 +129,7 @@ def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
         return not outcome.failed_again
 
     try:
-        with quiet_clients():
+        with quiet_kafka():
             well = asyncio.run(try_again())
     except TopicsProblem as problem:
         raise click.ClickException(str(problem)) from None

@@ -16,7 +16,11 @@ _INTERRUPTED = 128 + 2
 @click.command(short_help="Watch one week of twelve customers; no services needed.")
 @click.option("--keep", is_flag=True, help="Stay up afterwards, for playing with it.")
 @click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-output"), show_default=True
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo-output"),
+    show_default=True,
+    help="Folder for what happened.",
 )
 def demo(*, keep: bool, output: Path) -> None:
     """Watch one week of twelve customers: who is asked for a referral, who is not, and why.

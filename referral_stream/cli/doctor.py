@@ -16,18 +16,20 @@ def doctor() -> None:
     """
     import asyncio
 
+    from referral_stream.cli.render.terminal import say
     from referral_stream.ops.doctor import examine
 
     async def look() -> bool:
-        well = True
+        well, remedy = True, ""
         async for line in examine(deployment):
-            well = well and not line.problem
-            click.echo(
-                f"{'WRONG' if line.problem else 'ok   '}  {line.what}{': ' if line.problem else ''}{line.problem}"
-            )
-            if line.remedy:
-                click.echo(f"       {line.remedy}")
+            if remedy and remedy != line.remedy:  # once below all lines that it is for
+                say(f"         to fix: {remedy}", indent=9)
+            verdict = "ok" if not line.problem else "not yet" if line.not_yet else "WRONG"
+            say(f"{verdict:<7}  {': '.join(filter(None, (line.what, line.problem)))}", indent=9)
+            well, remedy = well and verdict != "WRONG", line.remedy
+        if remedy:
+            say(f"         to fix: {remedy}", indent=9)
         return well
 
-    deployment = this_deployment()
+    deployment = this_deployment(email_key_needed=False)
     raise SystemExit(0 if asyncio.run(look()) else 1)

@@ -12,6 +12,7 @@ from referral_stream.cli.options import (
     POLICY,
     SKIP_BAD,
     SORT,
+    email_key,
     instant_of,
     mappings_in,
     policy_in,
@@ -46,7 +47,7 @@ def explain(
 
     \b
     Example:
-      referral-stream explain cus-deniz --log demo-output/world.jsonl --at 2026-09-16
+      referral-stream explain cus-deniz --log demo-output/world.jsonl
     """
     import json
 
@@ -57,10 +58,9 @@ def explain(
     from referral_stream.explain.of_log import UnknownCustomer
     from referral_stream.explain.of_log import explain as explained
     from referral_stream.replay.reading import Counts
-    from referral_stream.runtime.settings import replay_email_key
 
     instant, policy = instant_of(at, "--at", end_of_day=True), policy_in(policy_file)
-    boundary = Boundary(email_key=replay_email_key(), mappings=mappings_in(mappings_file))
+    boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file))
     counts = Counts()
     try:
         with reading_log(log) as advance:

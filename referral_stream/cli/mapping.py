@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import click
 
-from referral_stream.cli.options import Unusable, mappings_in
+from referral_stream.cli.options import Unusable, email_key, mappings_in
 
 
 @click.group("mapping", short_help="Map your own payloads to events, without code.")
@@ -35,9 +35,8 @@ def mapping_try(file: Path, payload: BinaryIO, topic: str, source: str | None) -
     from referral_stream.contracts.outcomes import Accepted
     from referral_stream.contracts.records import SOURCE_HEADER
     from referral_stream.runtime.clock import Clock
-    from referral_stream.runtime.settings import replay_email_key
 
-    boundary = Boundary(email_key=replay_email_key(), mappings=mappings_in(file))
+    boundary = Boundary(email_key=email_key(), mappings=mappings_in(file))
     headers = () if source is None else ((SOURCE_HEADER, source.encode()),)
     try:
         trial = try_mappings(payload.read(), boundary, Clock().now(), topic=topic, headers=headers)

@@ -55,8 +55,8 @@ def reading_log(log: Path, without_beginning: str = "") -> Iterator[Advance]:
     from referral_stream.replay.reading import BadLine, LogStartsLate
 
     try:
-        size = None if str(log) == "-" else log.stat().st_size
-        with progress("stdin" if size is None else log.name, size, in_bytes=True) as advance:
+        size = log.stat().st_size if log.is_file() else None
+        with progress("stdin" if str(log) == "-" else log.name, size, in_bytes=True) as advance:
             yield advance
     except BadLine as error:
         raise Unusable(f"{error}  (--skip-bad counts such lines and goes on)") from None
@@ -99,20 +99,6 @@ def policy_in(file: Path | None) -> Policy:
         raise Unusable(f"the policy file {error.filename} cannot be read: {error.strerror}") from None
 
 
-@contextmanager
-def quiet_clients() -> Iterator[None]:
-    """Silence Kafka's client, which logs every attempt: the one-line error covers it."""
-    import logging
-
-    chatter = logging.getLogger("aiokafka")
-    level = chatter.level
-    chatter.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        chatter.setLevel(level)
-
-
 def mappings_in(file: Path | None) -> Mappings:
     from referral_stream.contracts.mapping.language import NONE
     from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
@@ -125,14 +111,27 @@ def mappings_in(file: Path | None) -> Mappings:
         raise Unusable(f"the mapping file {error.filename} cannot be read: {error.strerror}") from None
 
 
-def this_deployment() -> Deployment:
-    """Settings, policy and clock of this process; what is wrong with them ends it with exit code 2."""
+def email_key() -> bytes:
+    """The key under which a replay hashes addresses; an unusable one ends the process with exit code 2."""
+    from referral_stream.runtime.settings import SettingsProblem, replay_email_key
+
+    try:
+        return replay_email_key()
+    except SettingsProblem as problem:
+        raise Unusable(str(problem)) from None
+
+
+def this_deployment(*, email_key_needed: bool = True) -> Deployment:
+    """Settings, policy and clock of this process; what is wrong with them ends it with exit code 2.
+
+    ``email_key_needed``: whether it reads source topics, where addresses are hashed.
+    """
     from referral_stream.runtime.clock import Clock
     from referral_stream.runtime.deployment import Deployment
     from referral_stream.runtime.settings import SettingsProblem, read_settings
 
     try:
-        settings = read_settings()
+        settings = read_settings(email_key_needed=email_key_needed)
         clock = Clock()
         if settings.clock_start is not None and settings.clock_started_at is not None:
             clock = Clock(settings.clock_start, settings.clock_started_at, settings.clock_speed)

@@ -12,6 +12,7 @@ from referral_stream.cli.options import (
     POLICY,
     SKIP_BAD,
     SORT,
+    email_key,
     instant_of,
     mappings_in,
     policy_in,
@@ -71,12 +72,11 @@ def replay(
     from referral_stream.replay.files import replay_file
     from referral_stream.replay.snapshot import read_snapshot
     from referral_stream.runtime.gc_tuning import spare_values
-    from referral_stream.runtime.settings import replay_email_key
 
     if facts and state_file:
         raise click.UsageError("--state is for an exact replay, --facts for the other kind")
     end, policy = instant_of(until, "--until", end_of_day=True), policy_in(policy_file)
-    boundary = Boundary(email_key=replay_email_key(), mappings=mappings_in(mappings_file))
+    boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file))
     spare_values()
     hint = "--state gives the states it builds on, --facts replays from what it holds"
     with reading_log(log, hint) as advance:

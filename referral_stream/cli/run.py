@@ -22,5 +22,5 @@ def run(role: str) -> None:
     """
     from referral_stream.stream.run import run_roles
 
-    deployment = this_deployment()
+    deployment = this_deployment(email_key_needed=role in ("all", "ingest"))
     raise SystemExit(run_roles(deployment, role))

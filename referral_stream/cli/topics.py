@@ -21,7 +21,7 @@ def topics_create() -> None:
     from referral_stream.runtime.topics_admin import TopicsProblem, create_topics
 
     try:
-        created = asyncio.run(create_topics(this_deployment()))
+        created = asyncio.run(create_topics(this_deployment(email_key_needed=False)))
     except TopicsProblem as problem:
         raise click.ClickException(str(problem)) from None
     for name in created:
@@ -40,16 +40,17 @@ def topics_check() -> None:
     """
     import asyncio
 
+    from referral_stream.cli.render.terminal import say
     from referral_stream.runtime.topics_admin import TopicsProblem, check_topics
 
     try:
-        findings = asyncio.run(check_topics(this_deployment()))
+        findings = asyncio.run(check_topics(this_deployment(email_key_needed=False)))
     except TopicsProblem as problem:
         raise click.ClickException(str(problem)) from None
     for finding in findings:
-        click.echo(f"{finding.topic}: {finding.problem or 'ok'}")
-        if finding.remedy:
-            click.echo(f"    {finding.remedy}")
+        say(f"{finding.topic}: {finding.problem or 'ok'}", indent=4)
+    for remedy in dict.fromkeys(finding.remedy for finding in findings if finding.remedy):
+        say(f"to fix: {remedy}", indent=8)
     raise SystemExit(1 if any(finding.problem for finding in findings) else 0)
 
 
@@ -68,6 +69,6 @@ def topics_acls(who: str, user: str) -> None:
     """
     from referral_stream.ops.rights import commands, rights
 
-    of = this_deployment()
+    of = this_deployment(email_key_needed=False)
     for command in commands(rights(of, who), user, ",".join(of.settings.kafka_brokers)):
         click.echo(command)

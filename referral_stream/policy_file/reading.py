@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeGuard, get_args
@@ -10,8 +9,9 @@ from typing import Any, NamedTuple, TypeAlias, TypeGuard, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from referral_stream.contracts.schema_words import schema_words
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
-from referral_stream.core.policy import BUILT_IN, CLOCK_PATTERN, Contradictory, Policy, Trigger
+from referral_stream.core.policy import BUILT_IN, Contradictory, Policy, Trigger
 from referral_stream.core.suggestions import VERY_NEAR, did_you_mean, nearest
 from referral_stream.policy_file.settings import CAN_BE_OFF, NONE
 
@@ -151,36 +151,10 @@ def expected(loc: Path_) -> str:
     if field is None or place[-1] == "triggers" or _is_model(field.annotation):
         return "tables, one for each trigger: [triggers.NAME]" if place[-1:] == ("triggers",) else "a table"
     schema = section.model_json_schema()["properties"][str(place[-1])]
-    words = _in_words(next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema))
+    words = schema_words(next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema))
     if place != loc:  # one member of a list
-        words = _in_words(schema["items"])
+        words = schema_words(schema["items"])
     return f'{words}, or "{NONE}"' if ".".join(map(str, place)) in CAN_BE_OFF else words
-
-
-def _in_words(schema: Mapping[str, Any]) -> str:
-    match schema:
-        case {"enum": [*words]}:
-            return f"one of {', '.join(json.dumps(word) for word in words)}"
-        case {"type": "boolean"}:
-            return "true or false"
-        case {"type": "integer", "minimum": 1, "maximum": 7}:
-            return "1 Monday … 7 Sunday"
-        case {"type": "integer" | "number" as kind, "minimum": least, "maximum": most}:
-            return f"a {'whole ' if kind == 'integer' else ''}number from {least:,} to {most:,}"
-        case {"type": "integer" | "number" as kind}:
-            return f"a {'whole ' if kind == 'integer' else ''}number"
-        case {"type": "array", "items": items, "minLength": 1}:
-            return f"a list with at least one member, each {_in_words(items)}"
-        case {"type": "array", "items": items}:
-            return f"a list, each {_in_words(items)}"
-        case {"format": "date-time"}:
-            return "an instant, as 2026-01-31T00:00:00Z"
-        case {"pattern": str(pattern)} if pattern == CLOCK_PATTERN:
-            return 'a time of day in quotes, as "20:00"'
-        case {"maxLength": int(most)}:
-            return f"text in quotes, {most:,} characters at most"
-        case _:
-            return "text in quotes"
 
 
 def _meant(loc: Path_) -> str:

@@ -40,7 +40,7 @@ def as_text(explanation: Explanation, width: int | None = None, style: Style | N
     local = zone(explanation.zone.name)
     policy, source = explanation.policy, _SOURCES[explanation.zone.source]
     lines = [
-        f"{explanation.customer_id}, as of {_stamp(explanation.at, local)}",
+        f"{explanation.customer_id}, as of {stamp(explanation.at, local)}",
         wrapped(f"times of {explanation.zone.name} ({source}), policy {policy.name} {policy.hash}", width),
         "",
         *_story(explanation.entries, local, width, style),
@@ -71,12 +71,12 @@ def _story(entries: tuple[Entry, ...], local: tzinfo, width: int | None, style: 
     narrow = width is not None and width < _WIDE_ENOUGH  # then an instant has a line of its own
     for _, same in groupby(entries, key=lambda entry: (entry.kind, entry.text)):
         first, *more = same
-        stamp = _stamp(first.instant, local)
+        at = stamp(first.instant, local)
         text = first.text
         if more:
             text = f"{text} ({len(more) + 1} times, the last on {clock_words(more[-1].instant, local)})"
-        shown = stamp if stamp != stamped else ""
-        stamped = stamp
+        shown = at if at != stamped else ""
+        stamped = at
         if narrow and shown:
             yield shown
         lead = "  " if narrow else f"{shown:<{len(_STAMP)}}  "
@@ -90,7 +90,7 @@ def _painted(line: str, kind: str, at: int, style: Style) -> str:
     return line if colour is None else f"{line[:at]}{style(kind, fg=colour, bold=True)}{line[at + len(kind) :]}"
 
 
-def _stamp(instant: int, local: tzinfo) -> str:
+def stamp(instant: int, local: tzinfo) -> str:
     """As in `Wed 2026-09-16 09:30 +02:00`."""
     moment: datetime = to_datetime(instant).astimezone(local)
     return f"{clock_words(instant, local)[:3]} {moment.isoformat(' ', 'minutes')[:16]} {moment.isoformat()[-6:]}"
