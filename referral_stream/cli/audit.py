@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from referral_stream.cli.options import policy_in, this_deployment
+from referral_stream.cli.options import Unusable, policy_in, this_deployment
 
 
 @click.command(short_help="Check from outside that the topics keep the guarantees.")
@@ -25,7 +25,7 @@ def audit(policy_files: tuple[Path, ...], *, uncommitted: bool, as_data: bool) -
     One body per command, no ask outside its window or inside a cool-down, each ask with its decision and reservation,
     each state equal to a fold of the log, a wake-up for each pending opportunity, and more (docs/audit.md). Writes
     nothing and joins no group, so it can run beside live workers. Exit code 1, with the positions, if a guarantee is
-    broken or the topics cannot be read.
+    broken; 2 if the topics cannot be read.
 
     \b
     Example:
@@ -46,7 +46,7 @@ def audit(policy_files: tuple[Path, ...], *, uncommitted: bool, as_data: bool) -
         with progress("records") as advance:
             report = audited(deployment.settings, policies, uncommitted=uncommitted, progress=advance)
     except Unreadable as problem:
-        raise click.ClickException(str(problem)) from None
+        raise Unusable(str(problem)) from None
     if as_data:
         click.echo(json.dumps(as_json(report), ensure_ascii=False, indent=2))
     else:
