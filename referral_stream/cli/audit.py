@@ -37,6 +37,7 @@ def audit(policy_files: tuple[Path, ...], *, uncommitted: bool, as_data: bool) -
     from referral_stream.audit.referee import audit as audited
     from referral_stream.cli.render.audit import as_json, as_lines
     from referral_stream.cli.render.progress import progress
+    from referral_stream.cli.render.terminal import say
     from referral_stream.runtime.gc_tuning import spare_values
 
     deployment = this_deployment(email_key_needed=False)
@@ -51,5 +52,5 @@ def audit(policy_files: tuple[Path, ...], *, uncommitted: bool, as_data: bool) -
         click.echo(json.dumps(as_json(report), ensure_ascii=False, indent=2))
     else:
         for line in as_lines(report):
-            click.echo(line)
+            say(line, indent=8)
     raise SystemExit(1 if report.findings else 0)

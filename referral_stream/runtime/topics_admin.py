@@ -97,7 +97,7 @@ async def create_topics(deployment: Deployment) -> list[str]:
         ]
         if not new:
             return []
-        response = await admin.create_topics(new)
+        response = await _created(admin, new)
         for name, code, *message in response.topic_errors:
             if code:
                 raise TopicsProblem(f"{name}: {message[0] if message and message[0] else for_code(code).__name__}")
@@ -106,7 +106,7 @@ async def create_topics(deployment: Deployment) -> list[str]:
 
 
 async def create_sandbox(client: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Create those of these topics that are missing, as the broker makes topics by default. Raises TopicsProblem.
+    """Create those of these topics that are missing, with one partition and no replicas. Raises TopicsProblem.
 
     ``client`` are aiokafka's connection settings.
     """
@@ -115,8 +115,8 @@ async def create_sandbox(client: Mapping[str, Any], names: Sequence[str]) -> Non
         with quiet_kafka():
             await admin.start()
         existing = set(await admin.list_topics())
-        new = [NewTopic(name, -1, -1) for name in names if name not in existing]
-        response = await admin.create_topics(new) if new else None
+        new = [NewTopic(name, 1, 1) for name in names if name not in existing]
+        response = await _created(admin, new) if new else None
         for name, code, *_ in response.topic_errors if response else ():
             if code:
                 raise TopicsProblem(f"{name}: {for_code(code).__name__}")
@@ -125,6 +125,13 @@ async def create_sandbox(client: Mapping[str, Any], names: Sequence[str]) -> Non
         raise TopicsProblem(await why_no_connection(client, error)) from error
     finally:
         await admin.close()
+
+
+async def _created(admin: AIOKafkaAdminClient, new: Sequence[NewTopic]) -> Any:
+    try:
+        return await admin.create_topics(list(new))
+    except AttributeError:  # aiokafka's, where no broker is the controller
+        raise TopicsProblem("this broker names no controller, so no topics can be created on it") from None
 
 
 async def check_topics(deployment: Deployment) -> list[TopicFinding]:

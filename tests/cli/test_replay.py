@@ -144,6 +144,12 @@ def test_schemas_are_written_and_checked(tmp_path: Path) -> None:
     assert (checked.exit_code, checked.stdout) == (0, "all current\n")
 
 
+def test_schemas_are_checked_only_where_there_are_some(tmp_path: Path) -> None:
+    checked = run("schemas", "check", "--to", tmp_path / "schemas")
+    assert (checked.exit_code, checked.stdout, checked.stderr.count("\n")) == (1, "", 1)
+    assert f"no schemas in {tmp_path / 'schemas'}" in checked.stderr
+
+
 def test_schemas_that_are_no_more_are_removed_and_other_files_left(tmp_path: Path) -> None:
     run("schemas", "write", "--to", tmp_path)
     (tmp_path / "in" / "nps.answered.json").write_text("{}")

@@ -117,6 +117,7 @@ def test_objects_within_are_checked_too(line: str, fault: str) -> None:
     ("when", "fault"),
     [
         ("{}", "when.adapter: required; there are "),
+        ('{ adapter = "segment", topic = "suport" }', "when.topic: no input topic 'suport'; did you mean 'support'?"),
         ('{ adapter = "segment", topic = 3 }', "when.topic: must be a topic without prefix, or "),
         ('{ adapter = "segment", event = { exists = 1 } }', "when.event: must be a value, "),
         ('{ adapter = "segment", event = { in = [] } }', "when.event: must be a value, "),

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from referral_stream.cli import main
 from referral_stream.local.broker import EmbeddedBroker
-from referral_stream.testing import CASES, Limits, Report, Unreachable, check_worker, checking
+from referral_stream.testing import CASES, Limits, Report, Unreachable, check_worker
 from referral_stream.testing.fixtures import WorkerUnderTest
 from tests.messaging.example import ExampleWorker
 from tests.messaging.naive import RULES, NaiveWorker, Rule
@@ -107,15 +107,6 @@ def test_the_topics_have_no_defaults_that_could_be_a_deployments_own(name: str) 
     assert inspect.signature(WorkerUnderTest).parameters[name].default is inspect.Parameter.empty
 
 
-def test_a_missing_topic_is_said_in_the_problem_and_nowhere_else(
-    broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checking, "_TOPIC_SECONDS", 0.5)
-    with pytest.raises(Unreachable, match="nope: no such topic"):
-        check_worker(broker.bootstrap, asks_topic="nope", responses_topic="responses")
-    assert [record.getMessage() for record in caplog.records if record.name.startswith("aiokafka")] == []
-
-
 # ---- from a shell
 
 
@@ -132,9 +123,7 @@ def test_from_a_shell_a_good_worker_ends_with_0_and_a_line_per_rule(broker: Embe
 
 
 def test_from_a_shell_a_silent_worker_ends_with_1(broker: EmbeddedBroker) -> None:
-    done = from_a_shell(
-        broker, "--asks", "silent-asks", "--responses", "silent-responses", "--create", "--seconds", "1"
-    )
+    done = from_a_shell(broker, "--asks", "silent-asks", "--responses", "silent-responses", "--seconds", "1")
     assert done.exit_code == 1
     assert done.output.startswith("No acknowledgement at all: does the worker run")
 

@@ -34,6 +34,7 @@ from referral_stream.contracts.mapping.language import (
     parse_path,
 )
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
+from referral_stream.contracts.topics import SOURCES as SOURCE_TOPICS
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
 from referral_stream.core.suggestions import did_you_mean
 
@@ -135,6 +136,9 @@ class _Reading:
         if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
             self._fault("when.topic", 'must be a topic without prefix, or { in = ["nps", "support"] }')
             return ()
+        for name in names:
+            if name not in SOURCE_TOPICS:
+                self._fault("when.topic", f"no input topic {name!r}; {did_you_mean(name, SOURCE_TOPICS)}")
         return tuple(names)
 
     def _conditions(self, given: Mapping[str, Any], before: Path = ()) -> Iterator[MappingCondition]:
