@@ -88,8 +88,9 @@ def open_log(
     memory_bytes: int = MEMORY_BYTES,
     snapshot: Mapping[str, Stored] | None = None,
 ) -> Iterator[OpenLog]:
-    """A log (see :func:`log_lines`), read as it is asked for; ``counts`` grows with it, of a recorded log by records and
-    bad lines alone.
+    """A log (see :func:`log_lines`), read as it is asked for; ``counts`` grows with it.
+
+    Of a recorded log, records and bad lines alone are counted.
 
     ``snapshot``: the states that a ``customer-events`` log without its beginning builds on; what they have seen is left
     out. ``sort``: read the lines by time. ``skipped`` is given the records that are left out and are no dead letters,

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
-
 from referral_stream.core.instants import rfc3339
 from referral_stream.runtime.log_throttle import REPEAT_SECONDS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -21,6 +22,8 @@ from referral_stream.runtime.state_folder import REMEDY, state_folder_problem
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.status import StatusPage
+
+logger = logging.getLogger(__name__)
 
 
 def run_roles(deployment: Deployment, role: str) -> int:
