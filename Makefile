@@ -56,7 +56,7 @@ smoke: dist ## Install the built wheel into an environment of its own, and play 
 	@rm -rf build/smoke && $(BIN)/python -m venv build/smoke
 	@build/smoke/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		"$$(echo dist/*.whl)[demo,rocksdb,triggers,uvloop]"
-	@cd build/smoke && bin/referral-stream --version && bin/referral-stream policy check ../../examples/policy.toml >/dev/null \
+	@cd build/smoke && bin/referral-stream --version && rm -f policy.toml && bin/referral-stream policy init && bin/referral-stream policy check policy.toml >/dev/null \
 		&& bin/referral-stream demo && test -s demo-output/asks.jsonl
 
 changelog-draft: setup-dev ## Show what the changelog of the next release will say

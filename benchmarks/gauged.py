@@ -22,7 +22,7 @@ from faust_batches import BatchApp, running
 
 from referral_stream.contracts.topics import TABLES
 from referral_stream.core.policy import Policy
-from referral_stream.policy_file.reading import read_policy
+from referral_stream.policy_file.reading import parse_policy
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.gc_tuning import spare_values
@@ -115,7 +115,7 @@ def readings(file: Path) -> list[Reading]:
 async def run(file: Path) -> None:
     settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
-    policy = read_policy(settings.policy_file) if settings.policy_file else Policy()
+    policy = parse_policy(settings.policy_file.read_bytes()) if settings.policy_file else Policy()
     clock = Clock(settings.clock_start or 0, settings.clock_started_at or 0, settings.clock_speed)
     wakeups = Wakeups()
     app = decide_role(Deployment(settings, policy, clock), wakeups).app

@@ -11,7 +11,7 @@ from faust_batches import BatchResult, Record
 
 from referral_stream.contracts.topics import TABLES, Topics
 from referral_stream.core.policy import Policy
-from referral_stream.policy_file.reading import read_policy
+from referral_stream.policy_file.reading import parse_policy
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.settings import Settings, read_settings
 from referral_stream.stream.decide import Decide
@@ -63,7 +63,7 @@ def read_job() -> Job:
     logging.disable(logging.DEBUG)  # aiokafka and Faust build records for every message before they drop them
     settings = read_settings()
     topics = Topics(settings.topic_prefix)
-    policy = read_policy(settings.policy_file) if settings.policy_file else Policy()
+    policy = parse_policy(settings.policy_file.read_bytes()) if settings.policy_file else Policy()
     spare_values()
     return Job(settings, topics, Decide(topics, policy))
 

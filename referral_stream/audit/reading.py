@@ -6,6 +6,7 @@ turns up, or when the client says that there is nothing more.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from time import monotonic
 from types import TracebackType
@@ -22,10 +23,11 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from referral_stream.contracts.records import RawRecord
+from referral_stream.runtime.connection import connection_problem
 from referral_stream.runtime.settings import KafkaSettings
 
 STALL_SECONDS: Final = 30.0
-"""A broker that says nothing for so long can not be audited."""
+"""A broker that says nothing for so long cannot be audited."""
 _AT_ONCE: Final = 5_000
 _WAIT_SECONDS: Final = 0.02  # the client waits so long for a full batch, also at the end of a log
 
@@ -56,11 +58,16 @@ class KafkaLogs:
     """The topics of a real broker. One read at a time: the next one ends it."""
 
     def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
         self._client = _client(settings)
         self._admin = AdminClient(self._client)
         self._consumers: dict[bool, Consumer] = {}
 
     def __enter__(self) -> Self:
+        """Raises Unreadable where no broker lets us in: librdkafka would try on for half a minute, and not say why."""
+        problem = asyncio.run(connection_problem(self._settings.kafka_client()))
+        if problem is not None:
+            raise Unreadable(problem)
         return self
 
     def __exit__(

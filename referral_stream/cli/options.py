@@ -1,22 +1,41 @@
-"""What several verbs read: logs, policies, mappings, instants, and the settings of this process."""
+"""What several verbs share: options, and reading logs, policies, mappings, instants and this process's settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from referral_stream.cli.render.progress import Advance
     from referral_stream.contracts.mapping.language import Mappings
     from referral_stream.core.policy import Policy
     from referral_stream.runtime.deployment import Deployment
 
-MAPPINGS = click.option(
-    "--mappings", "mappings_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Mapping file."
-)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+LOG = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+"""A recorded log, plain or gzip; ``-`` is stdin."""
+
+MAPPINGS = click.option("--mappings", "mappings_file", type=_FILE, help="Mapping file (docs/mapping.md).")
+POLICY = click.option("--policy", "policy_file", type=_FILE, help="Policy file. Default: the default policy.")
+SKIP_BAD = click.option("--skip-bad", is_flag=True, help="Leave unreadable lines out instead of stopping at one.")
+SORT = click.option("--sort", is_flag=True, help="Sort the log by time first, for lines that are out of order.")
+
+
+def missing_package(missing: ModuleNotFoundError, extra: str) -> click.ClickException:
+    """Says how to install what ``extra`` of this distribution brings, into the environment that runs."""
+    import shlex
+    import sys
+    from importlib import metadata
+
+    marker = f'extra == "{extra}"'
+    required = [line.partition(";") for line in metadata.requires("referral-stream") or []]
+    wanted = [name.strip() for name, _, condition in required if marker in condition.replace("'", '"')]
+    return click.ClickException(f"{missing.name} is missing: {sys.executable} -m pip install {shlex.join(wanted)}")
 
 
 class Unusable(click.ClickException):
@@ -26,16 +45,19 @@ class Unusable(click.ClickException):
 
 
 @contextmanager
-def readable_log(without_beginning: str = "") -> Iterator[None]:
-    """Ends the process with exit code 2 on a log that cannot be replayed, 1 where a file fails.
+def reading_log(log: Path, without_beginning: str = "") -> Iterator[Advance]:
+    """Shows how much of ``log`` has been read. A log that cannot be replayed ends the process with exit code 2.
 
-    ``without_beginning`` is the remedy for a log that starts late.
+    ``without_beginning`` is the remedy for a log that starts late. A file that fails ends it with exit code 1.
     """
+    from referral_stream.cli.render.progress import progress
     from referral_stream.contracts.errors import UnreadableLog
     from referral_stream.replay.reading import BadLine, LogStartsLate
 
     try:
-        yield
+        size = log.stat().st_size if log.is_file() else None
+        with progress("stdin" if str(log) == "-" else log.name, size, in_bytes=True) as advance:
+            yield advance
     except BadLine as error:
         raise Unusable(f"{error}  (--skip-bad counts such lines and goes on)") from None
     except LogStartsLate as error:
@@ -43,66 +65,73 @@ def readable_log(without_beginning: str = "") -> Iterator[None]:
     except UnreadableLog as error:
         raise Unusable(str(error)) from None
     except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+        raise click.ClickException(f"{error.filename or log}: {error.strerror or error}") from None
 
 
-def instant_of(text: str | None, option: str) -> int | None:
-    from referral_stream.core.instants import parse_instant
+def instant_of(text: str | None, option: str, *, end_of_day: bool = False) -> int | None:
+    """The instant an option gives, epoch ms. A date alone is its first millisecond in UTC, or its last."""
+    from datetime import date
 
-    try:
-        return None if text is None else parse_instant(text)[0]
-    except (ValueError, OverflowError) as error:
-        raise click.BadParameter(str(error), param_hint=option) from None
+    from referral_stream.core.instants import DAY, parse_instant
+
+    if text is None:
+        return None
+    with suppress(ValueError, OverflowError):
+        if len(text) == len("2026-06-30"):
+            start, _ = parse_instant(f"{date.fromisoformat(text)}T00:00:00Z")
+            return start + DAY - 1 if end_of_day else start
+        return parse_instant(text)[0]
+    problem = f"{text!r} is not a date or time; write 2026-06-30 (in UTC) or 2026-06-30T18:00:00+02:00"
+    raise click.BadParameter(problem, param_hint=option)
 
 
 def policy_in(file: Path | None) -> Policy:
     from referral_stream.core.policy import Policy
-    from referral_stream.policy_file.reading import PolicyProblem, read_policy
+    from referral_stream.policy_file.reading import PolicyProblem, parse_policy
 
     if file is None:
         return Policy()
     try:
-        return read_policy(file)
+        return parse_policy(file.read_bytes(), str(file))
     except PolicyProblem as problem:
         raise Unusable(str(problem)) from None
     except OSError as error:
-        raise Unusable(f"the policy file {error.filename} can not be read: {error.strerror}") from None
-
-
-@contextmanager
-def quiet_clients() -> Iterator[None]:
-    """What Kafka's client would log for every broker and try, the problem says once."""
-    import logging
-
-    chatter = logging.getLogger("aiokafka")
-    level = chatter.level
-    chatter.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        chatter.setLevel(level)
+        raise Unusable(f"the policy file {error.filename} cannot be read: {error.strerror}") from None
 
 
 def mappings_in(file: Path | None) -> Mappings:
     from referral_stream.contracts.mapping.language import NONE
-    from referral_stream.contracts.mapping.parsing import MappingProblem, read_mappings
+    from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
 
     try:
-        return NONE if file is None else read_mappings(file)
+        return NONE if file is None else parse_mappings(file.read_bytes(), str(file))
     except MappingProblem as problem:
         raise Unusable(str(problem)) from None
     except OSError as error:
-        raise Unusable(f"the mapping file {error.filename} can not be read: {error.strerror}") from None
+        raise Unusable(f"the mapping file {error.filename} cannot be read: {error.strerror}") from None
 
 
-def this_deployment() -> Deployment:
-    """Settings, policy and clock of this process; what is wrong with them ends it with exit code 2."""
+def email_key() -> bytes:
+    """The key under which a replay hashes addresses; an unusable one ends the process with exit code 2."""
+    from referral_stream.runtime.settings import SettingsProblem, replay_email_key
+
+    try:
+        return replay_email_key()
+    except SettingsProblem as problem:
+        raise Unusable(str(problem)) from None
+
+
+def this_deployment(*, email_key_needed: bool = True) -> Deployment:
+    """Settings, policy and clock of this process; what is wrong with them ends it with exit code 2.
+
+    ``email_key_needed``: whether it reads source topics, where addresses are hashed.
+    """
     from referral_stream.runtime.clock import Clock
     from referral_stream.runtime.deployment import Deployment
     from referral_stream.runtime.settings import SettingsProblem, read_settings
 
     try:
-        settings = read_settings()
+        settings = read_settings(email_key_needed=email_key_needed)
         clock = Clock()
         if settings.clock_start is not None and settings.clock_started_at is not None:
             clock = Clock(settings.clock_start, settings.clock_started_at, settings.clock_speed)

@@ -7,20 +7,25 @@ from pathlib import Path
 import click
 
 
-@click.group()
+@click.group(short_help="Write the JSON Schemas of all messages, or check them.")
 def schemas() -> None:
-    """Write the JSON Schemas of all messages, or check that those on disk are the current ones."""
+    """Write the JSON Schemas of all messages, or check that the files on disk are current."""
 
 
 _SCHEMAS_FOLDER = click.option(
-    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path("schemas"), show_default=True
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("schemas"),
+    show_default=True,
+    help="Their folder.",
 )
 
 
-@schemas.command("write")
+@schemas.command("write", short_help="Write a JSON Schema per message.")
 @_SCHEMAS_FOLDER
 def schemas_write(folder: Path) -> None:
-    """Write a JSON Schema per message; files of messages that are no more are removed."""
+    """Write a JSON Schema per message; files of messages that no longer exist are removed."""
     from referral_stream.published.schemas import documents
 
     wanted = documents()
@@ -38,12 +43,14 @@ def schemas_write(folder: Path) -> None:
     click.echo(f"{len(wanted)} schemas in {folder}: {changed} changed, {removed} removed")
 
 
-@schemas.command("check")
+@schemas.command("check", short_help="Compare the files with this version's messages.")
 @_SCHEMAS_FOLDER
 def schemas_check(folder: Path) -> None:
     """Compare the files with the messages of this version; exit code 1 if they differ."""
     from referral_stream.published.schemas import drift
 
+    if not folder.is_dir():
+        raise click.ClickException(f"no schemas in {folder}: name their folder with --to, or write them there first")
     findings = drift(_schemas_in(folder))
     for finding in findings:
         click.echo(finding)

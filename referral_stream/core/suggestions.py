@@ -5,8 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
+NEAR = 0.5
+"""How alike two names have to be for one to be meant by the other, of 1."""
+VERY_NEAR = 0.8
+"""A letter or two in a word."""
+
+
+def nearest(name: str, known: Collection[str], near: float = NEAR) -> str | None:
+    """The known name that is most like this one; None if none is near."""
+    found = nearest_few(name, known, 1, near)
+    return found[0] if found else None
+
+
+def nearest_few(name: str, known: Collection[str], most: int, near: float = NEAR) -> list[str]:
+    """The known names that are like this one, the nearest first."""
+    return difflib.get_close_matches(name, list(known), most, near)
+
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """The nearest known name as a question; all of them if none is near."""
-    near = difflib.get_close_matches(name, list(known), 1, 0.5)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else f"there are {', '.join(sorted(known))}"

@@ -137,15 +137,22 @@ class _World:
         """With nothing open: what would become of the strongest reason to ask, if it came now."""
         trial = self.trial(self.now, [Change("", ev.NpsResponded(response_id=RESPONSE, score=10))])
         if trial.ask is not None:
-            about = "nothing is open now; a top score would be followed by an ask"
-            return Prospect(None, "nps_promoter", f"{about} {self._when(trial.ask)}", trial.asked_at)
-        decision = next((told for told in trial.last.values() if told.subject == RESPONSE), None)
-        told = "nothing is open now"
-        if decision is not None:
-            told = f"{told}; a top score would not be followed by an ask: {_reasons(decision)}"
+            text = f"nothing is open now; a top score now would be followed by an ask {self._when(trial.ask)}"
+            return Prospect(None, "nps_promoter", f"{text}{self._but_other_reasons()}", trial.asked_at)
+        text = "nothing is open now"
+        if (decision := _about(RESPONSE, trial)) is not None:
+            text = f"{text}; a top score now would not be followed by an ask: {_reasons(decision)}"
             if decision.next_eligible_at is not None and decision.next_eligible_at > self.now:
-                told = f"{told}. The next ask is possible on {self._clock(decision.next_eligible_at)} at the earliest"
-        return Prospect(None, "nps_promoter", told)
+                text = f"{text}. The next ask is possible on {self._clock(decision.next_eligible_at)} at the earliest"
+        return Prospect(None, "nps_promoter", text)
+
+    def _but_other_reasons(self) -> str:
+        """A top score also ends the wait after a bad one; any other reason to ask does not."""
+        trial = self.trial(self.now, [Change("", ev.ComplimentGiven(reference=RESPONSE))])
+        decision = _about(RESPONSE, trial)
+        if trial.ask is not None or decision is None or not (against := _reasons(decision)):
+            return ""
+        return f"; after any other reason to ask there would be none: {against}"
 
     def _of(self, opportunity: Opportunity, trial: _Trial) -> Prospect:
         decision = trial.last.get(opportunity.id)
@@ -166,7 +173,7 @@ class _World:
         if found is None:
             ends = f"its window ends {self._clock(opportunity.deadline)}"
             against = ends if decision is None else f"{_reasons(decision)}; {ends}"
-            return Prospect(*about, f"cannot be asked about any more: {against}")
+            return Prospect(*about, f"can no longer be asked about: {against}")
         start, ask = found
         needed = self._needed(start, proposed)
         before = self._last(start, opportunity.deadline, needed) + 1
@@ -355,6 +362,10 @@ _MOMENTS = (
     Change("they complete a workflow in the app", ev.WorkflowCompleted()),
     Change("a call with them ends well", ev.CallMoment(kind="satisfaction_expressed")),
 )
+
+
+def _about(subject: str, trial: _Trial) -> Decision | None:
+    return next((decision for decision in trial.last.values() if decision.subject == subject), None)
 
 
 def _reasons(decision: Decision) -> str:

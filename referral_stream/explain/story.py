@@ -1,50 +1,30 @@
-"""One customer of a recorded log, explained: what came in, what it opened, what was decided and why, what is next.
-
-The whole log is replayed, since the asks to other contacts of an account and to the same address count too; one
-customer is written down.
-"""
+"""One customer's story: events and effects go in, entries in plain words come out. Where they come from is all one."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from pathlib import Path
 from typing import Literal, TypeAlias
 
-from referral_stream.contracts.inbound.adapt import Boundary
-from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import AskCancelled, AskRequested, Decision, PolicyRef, ReasonAsked
-from referral_stream.core.events import INTERNAL, Event
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked
+from referral_stream.core.events import INTERNAL, ControlPaused, Event
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.instants import MINUTE
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.windows import zone_of
-from referral_stream.core.zones import Zone, zone
-from referral_stream.explain.prospects import Prospect, outlook
-from referral_stream.replay.reading import Counts, Progress, RecordedLog, open_log
-from referral_stream.replay.recorded_run import ExactReplay
-from referral_stream.replay.recording_ledger import RecordedLedger, RecordingLedger
-from referral_stream.replay.virtual_run import FactReplay, Happened
+from referral_stream.core.zones import zone
+from referral_stream.replay.virtual_run import Happened
 from referral_stream.words.decisions import clock_words, happening, in_local_time, outcome_words, why
 from referral_stream.words.events import happened
 
-EntryKind: TypeAlias = Literal["came in", "ignored", "opened", "decided", "asked", "cancelled"]
+EntryKind: TypeAlias = Literal[
+    "came in", "ignored", "unusable", "skipped", "opened", "decided", "asked", "cancelled", "paused"
+]
 
 _OPENING = frozenset({"pending", "deferred", "suppressed", "asked", "soft", "holdout", "shadow"})
 _INTERNAL = frozenset(data.type for data in INTERNAL)
-_NAMES_OFFERED = 3
-
-
-class UnknownCustomer(Exception):
-    """Nothing in the log is about the customer; ``near`` are ids in it that look alike."""
-
-    def __init__(self, customer: str, near: list[str]) -> None:
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        super().__init__(f"nothing in this log is about {customer!r}{hint}")
-        self.near = near
 
 
 @dataclass(frozen=True)
@@ -57,92 +37,29 @@ class Entry:
     opportunity_id: str | None = None
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What happened to one customer up to the instant ``at`` (epoch ms), and what is next as seen from there."""
-
-    customer_id: str
-    at: int
-    zone: Zone
-    policy: PolicyRef
-    entries: tuple[Entry, ...]
-    outlook: tuple[Prospect, ...]
-
-
-def explain(
-    log: Path,
-    customer: str,
-    policy: Policy,
-    boundary: Boundary,
-    *,
-    at: int | None = None,
-    skip_bad: bool = False,
-    progress: Progress | None = None,
-) -> Explanation:
-    """Explain one customer of ``log`` under ``policy``, as of ``at`` (epoch ms; default: the end of the log).
-
-    Raises UnknownCustomer, UnreadableLog (see :func:`open_log`) and OSError.
-    """
-    story = _Story(customer, policy)
-    counts = Counts()
-    with open_log(log, boundary, counts, _left_out, skip_bad=skip_bad, progress=progress) as opened:
-        if isinstance(opened, RecordedLog):
-            ledger = RecordedLedger(policy)
-
-            def witness(known: Customer, event: Event, now: int) -> None:
-                ledger.answered(event, now)
-                story.came_in(known, event, now)
-
-            exact = ExactReplay(policy, witness=witness)
-            for items in exact.run(opened.records, at):
-                for item in items:
-                    ledger.asked(item.effect)
-                story.followed(items)
-            customers: Mapping[str, Customer] = exact.customers
-            caps, now = ledger.caps, exact.now
-        else:
-            caps = RecordingLedger(policy)
-            facts = FactReplay(policy, caps=caps, witness=story.came_in)
-            for items in facts.read(opened.arrivals, at):
-                story.followed(items)
-            for items in facts.wait(facts.now if at is None else at):
-                story.followed(items)
-            customers, now = facts.customers, facts.now
-    if customer not in customers:
-        raise UnknownCustomer(customer, difflib.get_close_matches(customer, customers, _NAMES_OFFERED))
-    end = now if at is None else at
-    return Explanation(
-        customer_id=customer,
-        at=end,
-        zone=zone_of(customers[customer], policy),
-        policy=PolicyRef(name=policy.name, hash=policy.hash),
-        entries=tuple(story.entries),
-        outlook=tuple(outlook(policy, customers, caps, customer, end)),
-    )
-
-
-class _Story:
-    """What is written down of one customer during a replay."""
+class Story:
+    """Writes one customer's entries down, as events and effects pass by in their order."""
 
     def __init__(self, customer: str, policy: Policy) -> None:
         self.customer = customer
         self.policy = policy
         self.entries: list[Entry] = []
         self._told: dict[str, str] = {}
+        self._stopped: set[str] = set()
         self._local: tzinfo = UTC
 
     def came_in(self, known: Customer, event: Event, now: int) -> None:
         """An event, before it is applied to the state ``known``."""
         if known.id != self.customer or event.type in _INTERNAL:
             return
-        told = happened(event)
+        text = happened(event)
         if event.historical:
-            told = f"{told} (history)"
+            text = f"{text} (history)"
         self._local = zone(zone_of(known, self.policy).name)
         if abs(now - event.time) > MINUTE:
-            told = f"{told}, on {clock_words(event.time, self._local)}"
+            text = f"{text}, on {clock_words(event.time, self._local)}"
         ignored = self._ignored(known, event, now)
-        self.entries.append(Entry(now, "ignored", f"{told}: {ignored}") if ignored else Entry(now, "came in", told))
+        self.entries.append(Entry(now, "ignored", f"{text}: {ignored}") if ignored else Entry(now, "came in", text))
 
     def _ignored(self, known: Customer, event: Event, now: int) -> str | None:
         """Why the event changes nothing, by the core's own tests on a copy of the state."""
@@ -171,8 +88,25 @@ class _Story:
                 case _:
                     pass
 
+    def left_out(self, entries: Iterable[Entry]) -> None:
+        """Records about the customer that became no events, by instant: each is put where it came in."""
+        for entry in entries:
+            place = next(
+                (n for n, other in enumerate(self.entries) if other.instant > entry.instant), len(self.entries)
+            )
+            self.entries.insert(place, entry)
+
+    def paused(self, now: int, pause: ControlPaused) -> None:
+        """The burst breaker paused a trigger at ``now``: told where it stopped an ask to the customer."""
+        if pause.name in self._stopped:
+            why = in_local_time(pause.why, self._local)
+            text = f"asks for the trigger {pause.name} were paused by the burst breaker: {why}; control.resumed ends it"
+            self.left_out([Entry(now, "paused", text)])
+
     def _decided(self, decision: Decision, now: int, ask: AskRequested | None) -> None:
         local = zone(decision.time_zone.name)
+        if any(reason.gate == "paused" and reason.answer != "pass" for reason in decision.reasons):
+            self._stopped.add(decision.trigger)
         about = happening(decision.trigger)
         if decision.opportunity_id not in self._told and decision.outcome in _OPENING:
             until = clock_words(decision.window.deadline, local)
@@ -188,7 +122,3 @@ class _Story:
             kind = "asked"
             told = f"{told}; not to be sent after {clock_words(ask.expires_at, local)}"
         self.entries.append(Entry(now, kind, told, decision.opportunity_id))
-
-
-def _left_out(record: RawRecord, error: str, now: int) -> None:
-    """What cannot be read is about nobody; ``replay`` writes it to dead-letters.jsonl."""

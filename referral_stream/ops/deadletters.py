@@ -62,7 +62,7 @@ AT_ONCE: Final = 500
 _STAGES: Final = ("ingest", "decide", "ledger")
 
 Progress = Callable[[int], None]
-"""Is told how many letters have been dealt with."""
+"""Is called with how many records have been read, or letters dealt with, so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,15 @@ class ReplayOutcome:
     held: int = 0
 
 
-async def read_dead_letters(deployment: Deployment) -> DeadLetters:
+async def read_dead_letters(deployment: Deployment, progress: Progress = lambda _: None) -> DeadLetters:
     """All letters that are there now. Raises TopicsProblem."""
+    read = 0
     letters: dict[str, ListedLetter] = {}
     marks: dict[str, int] = {}
     unreadable = 0
     async for record in _records(deployment):
+        read += 1
+        progress(read)
         mark = replayed(record)
         if mark is not None:
             marks[mark.id] = max(mark.attempt, marks.get(mark.id, 0))
@@ -191,7 +194,8 @@ async def replay(
     """
     turn = _Replay(deployment, await _aliases(deployment))
     chosen = {(letter.partition, letter.offset): letter for letter in letters if turn.may_be_replayed(letter)}
-    progress(len(letters) - len(chosen))
+    done = len(letters) - len(chosen)
+    progress(done)
     producer = AIOKafkaProducer(
         **deployment.client(), acks="all", enable_idempotence=True, max_request_size=MAX_LETTER_BYTES + 100_000
     )
@@ -205,10 +209,11 @@ async def replay(
             waiting.append((letter, record))
             if len(waiting) >= AT_ONCE:
                 await _append_all(producer, *turn.take(waiting))
-                progress(len(waiting))
+                done += len(waiting)
+                progress(done)
                 waiting = []
         await _append_all(producer, *turn.take(waiting))
-        progress(len(waiting))
+        progress(done + len(waiting))
         if turn.faults:
             # Read again: a customer on whom our code has failed meanwhile stays on hold.
             await _append_all(producer, *turn.release((await read_dead_letters(deployment)).open))

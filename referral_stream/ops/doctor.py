@@ -1,40 +1,50 @@
-"""``referral-stream doctor``: is everything there that a worker needs, and if not, what mends it."""
+"""``referral-stream doctor``: is everything there that a worker needs, and if not, how to fix it."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.instants import SECOND
+from referral_stream.core.instants import SECOND, rfc3339
 from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable, RedisLedger
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import ROLES, Deployment
+from referral_stream.runtime.state_folder import REMEDY, free_bytes, state_folder_problem
 from referral_stream.runtime.topic_log import partitions_of
 from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
 
 CLOCK_TOLERANCE_MS: Final = 2 * SECOND
 """A difference that decides nothing: windows are hours, and a reservation is valid for 30 s."""
 
+LEAST_FREE_BYTES: Final = 1_000_000_000
+"""State and the log of RocksDB beside it: less than this is soon full."""
+
+LAG_SECONDS: Final = 3.0
+"""How long to look whether anything lies between a committed offset and the end."""
+
 _PINNED: Final = ("faust-streaming", "aiokafka")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing looked at; empty ``problem``: it is well. No line holds a secret."""
+    """One thing looked at; empty ``problem``: it is well. No line holds a secret.
+
+    ``not_yet``: nothing is wrong, a running worker brings it about.
+    """
 
     what: str
     problem: str = ""
     remedy: str = ""
+    not_yet: bool = False
 
 
 async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
@@ -45,11 +55,17 @@ async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
         f"settings: topics {s.topic_prefix or '(no prefix)'}, group {s.group_prefix}, {s.partitions} partitions"
     )
     yield CheckResult(f"policy: {deployment.policy.name} {deployment.policy.hash}")
+    if s.email_key is None:
+        yield CheckResult("e-mail key: not set here; needed where the ingest role runs")
+    if s.has_test_clock:
+        now = rfc3339(deployment.clock.now())
+        remedy = "unset REFERRAL_STREAM_CLOCK_START, _STARTED_AT and _SPEED on a real deployment"
+        yield CheckResult("clock", f"not the real time: it shows {now} at {s.clock_speed:g} times the speed", remedy)
     yield await asyncio.to_thread(_state_folder, deployment)
     try:
         findings = await check_topics(deployment)
     except TopicsProblem as problem:
-        yield CheckResult("Kafka", str(problem), "is it running, and may this user connect?")
+        yield CheckResult("Kafka", str(problem))
     else:
         yield CheckResult(f"Kafka: {','.join(s.kafka_brokers)}, {s.kafka_security}")
         for finding in findings:
@@ -79,15 +95,12 @@ def _state_folder(deployment: Deployment) -> CheckResult:
     s = deployment.settings
     if s.store == "memory" or s.data_dir is None:
         return CheckResult("state: in memory, recovered from the changelog at every start")
-    folder: Path = s.data_dir
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        return CheckResult(
-            "state folder", f"{s.data_dir} can not be written", "set REFERRAL_STREAM_DATA_DIR, or its owner"
-        )
-    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
-    return CheckResult(f"state: rocksdb, {free / 1e9:.0f} GB free")
+    if (problem := state_folder_problem(s)) is not None:
+        return CheckResult("state folder", problem, REMEDY)
+    free = free_bytes(s) or 0
+    if free < LEAST_FREE_BYTES:
+        return CheckResult("state folder", f"{free / 1e6:.0f} MB free in {s.data_dir}", "make room, or another folder")
+    return CheckResult(f"state: rocksdb in {s.data_dir}, {free / 1e9:.0f} GB free")
 
 
 async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
@@ -113,8 +126,22 @@ def _consumer(deployment: Deployment) -> AIOKafkaConsumer:
 
 
 async def _lag(consumer: AIOKafkaConsumer, group: GroupSeen) -> int:
+    """Records that the group has still to read. A log ends in transaction markers, which nobody is shown."""
     ends = await consumer.end_offsets(list(group.offsets)) if group.offsets else {}
-    return sum(max(0, end - group.offsets[tp]) for tp, end in ends.items())
+    behind = {tp: end for tp, end in ends.items() if end > group.offsets[tp]}
+    if not behind:
+        return 0
+    consumer.assign(list(behind))
+    for tp in behind:
+        consumer.seek(tp, group.offsets[tp])
+    first: dict[TopicPartition, int] = {}
+    deadline = monotonic() + LAG_SECONDS
+    while unknown := [tp for tp in behind if tp not in first and await consumer.position(tp) < behind[tp]]:
+        for tp, records in (await consumer.getmany(*unknown, timeout_ms=200, max_records=len(unknown))).items():
+            first.setdefault(tp, records[0].offset)
+        if monotonic() > deadline:
+            first |= {tp: group.offsets[tp] for tp in unknown if tp not in first}
+    return sum(behind[tp] - offset for tp, offset in first.items())
 
 
 async def _clock_of_writers(consumer: AIOKafkaConsumer, topics: Topics) -> CheckResult:
@@ -140,8 +167,9 @@ async def _ledger(deployment: Deployment) -> AsyncIterator[CheckResult]:
         except LedgerNotReady:
             yield CheckResult(
                 "ledger",
-                "not built: every ask waits",
-                "run the ledger role: it rebuilds the ledger from ledger-requests",
+                "not built: every ask waits for it",
+                "run the ledger role: it builds the ledger from ledger-requests",
+                not_yet=True,
             )
         except LedgerUnavailable as problem:
             yield CheckResult("Redis", str(problem), "is it running, and is REFERRAL_STREAM_REDIS_URL right?")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, get_args
+from typing import Any, NamedTuple, TypeAlias, TypeGuard, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from referral_stream.contracts.schema_words import schema_words
+from referral_stream.contracts.toml_file import TomlProblem, parse_toml
 from referral_stream.core.policy import BUILT_IN, Contradictory, Policy, Trigger
-from referral_stream.core.suggestions import did_you_mean
+from referral_stream.core.suggestions import VERY_NEAR, did_you_mean, nearest
+from referral_stream.policy_file.settings import CAN_BE_OFF, NONE
 
 EXTENDS = "extends"
 SHOWN = 60
@@ -23,12 +24,8 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 Path_: TypeAlias = tuple[str | int, ...]
 
 
-class PolicyProblem(Exception):
-    """A policy that cannot be used: one line per fault, each naming the key and the remedy."""
-
-    def __init__(self, file: str, faults: list[str]) -> None:
-        super().__init__("\n".join(f"{file}: {fault}" for fault in faults))
-        self.faults = faults
+class PolicyProblem(TomlProblem):
+    """A policy that cannot be used."""
 
 
 class PolicyFault(NamedTuple):
@@ -41,13 +38,9 @@ class PolicyFault(NamedTuple):
         return f"{'.'.join(map(_shown, self.keys[0])) or 'policy'}: {self.message}"
 
 
-def read_policy(file: Path) -> Policy:
-    """The policy in a TOML file; keys left out keep their default. Raises PolicyProblem, OSError."""
-    try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PolicyProblem(str(file), [f"not TOML: {error}"]) from None
-    return build_policy(given, str(file))
+def parse_policy(content: bytes, file: str = "policy.toml") -> Policy:
+    """The policy in a TOML file (``file`` for messages); keys left out keep their default. Raises PolicyProblem."""
+    return build_policy(parse_toml(content, file, PolicyProblem), file)
 
 
 def build_policy(given: Mapping[str, Any], name: str = "policy") -> Policy:
@@ -126,16 +119,18 @@ def _faults(detail: ErrorDetails) -> Iterator[PolicyFault]:
         for contradiction in cause.found:
             yield PolicyFault(tuple((*loc, *key.split(".")) for key in contradiction.keys), contradiction.message)
     elif detail["type"] == "extra_forbidden":
-        yield PolicyFault((loc,), f"unknown key; {did_you_mean(str(loc[-1]), _siblings(loc))}")
+        yield PolicyFault((loc,), f"unknown key; {_meant(loc)}")
     elif detail["type"] == "literal_error" and isinstance(detail["input"], str):
         choices = _choices(loc)
         hint = f"; {did_you_mean(detail['input'], choices)}" if choices else ""
-        yield PolicyFault((loc,), f"{detail['msg']}{_got(detail['input'])}{hint}")
+        yield PolicyFault((loc,), f"must be {expected(loc)}{_got(detail['input'])}{hint}")
     elif loc[-1:] == ("[key]",) and detail["type"] == "string_pattern_mismatch":  # no other name has a pattern
         yield PolicyFault((loc[:-1],), "a trigger's name is lower-case letters, digits and _, at most 64 of them")
     else:
         got = "" if isinstance(detail["input"], dict) else _got(detail["input"])
-        yield PolicyFault((loc,), f"{detail['msg'].removeprefix('Value error, ')}{got}")
+        own_words = detail["type"] == "value_error"
+        message = detail["msg"].removeprefix("Value error, ") if own_words else f"must be {expected(loc)}"
+        yield PolicyFault((loc,), f"{message}{got}")
 
 
 def _shown(part: str | int) -> str:
@@ -146,6 +141,44 @@ def _shown(part: str | int) -> str:
 def _got(value: object) -> str:
     text = repr(value)
     return f" (got {text if len(text) <= SHOWN else text[:SHOWN] + '…'})"
+
+
+def expected(loc: Path_) -> str:
+    """What may stand at ``loc``, in words: "1 Monday … 7 Sunday, or "none""."""
+    place = tuple(part for part in loc if not isinstance(part, int))
+    section = _section(place[:-1])
+    field = section.model_fields.get(str(place[-1])) if place else None
+    if field is None or place[-1] == "triggers" or _is_model(field.annotation):
+        return "tables, one for each trigger: [triggers.NAME]" if place[-1:] == ("triggers",) else "a table"
+    schema = section.model_json_schema()["properties"][str(place[-1])]
+    words = schema_words(next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema))
+    if place != loc:  # one member of a list
+        words = schema_words(schema["items"])
+    return f'{words}, or "{NONE}"' if ".".join(map(str, place)) in CAN_BE_OFF else words
+
+
+def _meant(loc: Path_) -> str:
+    """The key that was meant: one of this section, or one of that name in another."""
+    key, siblings = str(loc[-1]), _siblings(loc)
+    elsewhere = dict(_keys_by_name(Policy))
+    far = nearest(key, elsewhere, VERY_NEAR)
+    if far is not None and nearest(key, siblings, VERY_NEAR) is None:
+        return f"did you mean {elsewhere[far]}?"
+    return did_you_mean(key, siblings)
+
+
+def _keys_by_name(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of a policy, by its last part: where it stands."""
+    for name, field in model.model_fields.items():
+        yield name, f"{before}{name}"
+        if name == "triggers":
+            yield from ((key, f"triggers.NAME.{key}") for key in Trigger.model_fields)
+        elif _is_model(field.annotation):
+            yield from _keys_by_name(field.annotation, f"{before}{name}.")
+
+
+def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _siblings(loc: Path_) -> list[str]:

@@ -10,10 +10,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from referral_stream.core.instants import rfc3339
-from referral_stream.core.policy import BUILT_IN, Policy, Trigger, Unit
+from referral_stream.core.policy import BUILT_IN, HalfLives, Policy, Trigger, Unit
 
 NONE = "none"
 """How a setting without a value is shown."""
+
+CAN_BE_OFF = frozenset({"moments.slot_weekday", *(f"score.half_life_days.{name}" for name in HalfLives.model_fields)})
+"""The settings that a file may set to "none"."""
 
 
 class Setting(NamedTuple):

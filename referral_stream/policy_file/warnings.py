@@ -25,6 +25,15 @@ def oddities(policy: Policy) -> list[Oddity]:
     return [*found, *_equal_priorities(policy), *_triggers(policy)]
 
 
+def same_version(policy: Policy) -> list[Oddity]:
+    """Another policy under the default's name and version: reports could tell the two apart by their hash only."""
+    default = Policy()
+    if (policy.name, policy.version) != (default.name, default.version) or policy.hash == default.hash:
+        return []
+    remark = "is still that of the default policy: set a name of your own, and count version up with each change"
+    return [Oddity("version", remark)]
+
+
 class WarningRule(NamedTuple):
     """One thing to remark upon."""
 

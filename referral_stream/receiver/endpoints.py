@@ -6,7 +6,6 @@ Without a credential there is no endpoint: nothing is taken from anybody who can
 from __future__ import annotations
 
 import base64
-import difflib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.core.suggestions import did_you_mean
 from referral_stream.receiver.signatures import SCHEMES, Scheme, SignatureVerdict, Signed
 from referral_stream.runtime.settings import PREFIX, ReceiverSettings, SettingsProblem
 
@@ -153,13 +153,15 @@ def _several(secret: SecretStr, vendor: str, make: Callable[[str, str], bytes]) 
     """One credential per line."""
     lines = [line.strip() for line in secret.get_secret_value().splitlines() if line.strip()]
     if any(len(line) < MIN_SECRET for line in lines) or not lines:
-        raise ValueError(f"at least {MIN_SECRET} characters a line, for example from: openssl rand -hex 32")
+        source = f"the signing secret that {vendor} shows for the webhook, or that you gave it there"
+        where = source if make is _key else "one of your own, for example from: openssl rand -hex 32"
+        raise ValueError(f"at least {MIN_SECRET} characters a line: {where}")
     return tuple(make(line, vendor) for line in lines)
 
 
 def _key(secret: str, vendor: str) -> bytes:
     if vendor not in SCHEMES:
-        raise ValueError(f"{vendor} signs nothing; set {PREFIX}WEBHOOK_TOKEN_{vendor.upper()} instead")
+        raise ValueError(f"{vendor} does not sign its webhooks; set {PREFIX}WEBHOOK_TOKEN_{vendor.upper()} instead")
     return SCHEMES[vendor].key(secret)
 
 
@@ -168,5 +170,4 @@ def _token(token: str, _vendor: str) -> bytes:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"no vendor {name!r}; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+    return f"no vendor {name!r}; {did_you_mean(name, tuple(known))}"

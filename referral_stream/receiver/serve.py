@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from referral_stream import __version__
 from referral_stream.receiver.app import Receiver, RequestLimits
 from referral_stream.receiver.endpoints import Endpoint
 from referral_stream.receiver.writer import SourceWriter, WriterProblem
@@ -48,6 +49,8 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
     receiver = Receiver(endpoints, writer, limits, public_url=settings.http_public_url)
     try:
         await writer.start({endpoint.topic for endpoint in endpoints.values()})
+        brokers = ",".join(settings.kafka_brokers)
+        logger.info("starting", extra={"version": __version__, "brokers": brokers, "endpoints": ",".join(endpoints)})
         async with _listening(receiver, settings, tls):
             await stop.wait()
             logger.info("draining")

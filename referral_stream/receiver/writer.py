@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from referral_stream.receiver.cloud_events import SourceRecord
+from referral_stream.runtime.connection import why_no_connection
 
 logger = logging.getLogger(__name__)
 
@@ -50,17 +51,13 @@ class SourceWriter:
 
     async def start(self, topics: Iterable[str]) -> None:
         """Connect. Raises WriterProblem where there is no broker, or one of the topics does not exist."""
-        brokers = ",".join(self._client["bootstrap_servers"])
         try:
             async with asyncio.timeout(START_SECONDS):
                 self._producer = await self._started()
                 known = (await self._producer.client.fetch_all_metadata()).topics()
         except (KafkaError, TimeoutError) as error:
             await self.stop()
-            raise WriterProblem(
-                f"no connection to Kafka at {brokers} ({error or 'no answer'}): is it running, and are "
-                "REFERRAL_STREAM_KAFKA_BROKERS and _SECURITY right?"
-            ) from None
+            raise WriterProblem(await why_no_connection(self._client, error)) from None
         if missing := sorted(set(topics) - set(known)):
             await self.stop()
             raise WriterProblem(

@@ -24,9 +24,12 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked
 from referral_stream.core.policy import Policy
-from referral_stream.replay.reading import Counts, Progress, RecordedLog, open_log
+from referral_stream.replay.log_lines import Progress
+from referral_stream.replay.overview import BreakerPause, Overview
+from referral_stream.replay.reading import Counts, RecordedLog, open_log
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.sorting import MEMORY_BYTES, Key, Row, in_order
+from referral_stream.replay.tables import write_tables
 from referral_stream.replay.virtual_run import FactReplay, Happened
 
 OUTPUTS = ("decisions", "asks", "dead-letters")
@@ -43,6 +46,7 @@ class Summary(Counts):
     reasons_asked: int = 0
     cancelled: int = 0
     still_quarantined: int = 0
+    overview: Overview = field(default_factory=Overview)
 
 
 def replay_file(
@@ -54,6 +58,8 @@ def replay_file(
     until: int | None = None,
     facts_only: bool = False,
     skip_bad: bool = False,
+    sort: bool = False,
+    as_csv: bool = False,
     progress: Progress | None = None,
     memory_bytes: int = MEMORY_BYTES,
     snapshot: Mapping[str, Stored] | None = None,
@@ -63,6 +69,7 @@ def replay_file(
     ``until`` (epoch ms): read and let time pass up to and including it; by default until nothing is pending.
     ``facts_only``: of a ``customer-events`` log take the facts alone and let a virtual clock make the rest.
     ``snapshot``: the states that a ``customer-events`` log without its beginning builds on (see ``read_snapshot``).
+    ``sort``: read the lines by time. ``as_csv``: write tables beside the files (see :func:`write_tables`).
     ``progress`` is told the bytes read; what has to be sorted takes about ``memory_bytes`` at a time. Raises
     UnreadableLog (see :func:`open_log`) and OSError; what had been written by then stays.
     """
@@ -91,6 +98,7 @@ def replay_file(
                 refuse,
                 facts_only=facts_only,
                 skip_bad=skip_bad,
+                sort=sort,
                 progress=progress,
                 memory_bytes=memory_bytes,
                 snapshot=snapshot,
@@ -109,6 +117,9 @@ def replay_file(
             for items in facts.run(opened.arrivals, until):
                 _write(sorted(_rows(items, summary), key=lambda row: row.key), files)
             summary.customers = len(facts.customers)
+            summary.overview.pauses = [BreakerPause(at, pause) for at, pause in facts.pauses]
+    if as_csv:
+        write_tables(output)
     return summary
 
 
@@ -125,6 +136,7 @@ def _rows(happened: Iterable[Happened], summary: Summary) -> Iterator[Row]:
         match effect:
             case Decision(outcome=outcome):
                 summary.outcomes[outcome] += 1
+                summary.overview.add(effect)
             case AskRequested(trigger=trigger):
                 summary.asks[trigger] += 1
             case ReasonAsked():

@@ -25,15 +25,13 @@ from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
 from referral_stream.core.events import FACT_TYPES
+from referral_stream.replay.log_lines import STDIN, Line, Progress, log_lines
+from referral_stream.replay.remarks import CUSTOMER_EVENTS, Remarks
 from referral_stream.replay.sorting import MEMORY_BYTES, Row, in_order
 from referral_stream.replay.virtual_run import Arrival
 
-CUSTOMER_EVENTS = "customer-events"
-
 Refuse: TypeAlias = Callable[[RawRecord, str, int], None]
 """Is given each record that cannot be used, ``cause: detail``, and the instant (epoch ms)."""
-Progress: TypeAlias = Callable[[int], None]
-"""Is told how many bytes have been read."""
 
 
 class MixedLog(UnreadableLog):
@@ -57,6 +55,7 @@ class Counts:
     skipped: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     bad_lines: int = 0
+    remarks: Remarks = field(default_factory=Remarks)
 
 
 class FactLog(NamedTuple):
@@ -81,22 +80,29 @@ def open_log(
     counts: Counts,
     refuse: Refuse,
     *,
+    skipped: Refuse | None = None,
     facts_only: bool = False,
     skip_bad: bool = False,
+    sort: bool = False,
     progress: Progress | None = None,
     memory_bytes: int = MEMORY_BYTES,
     snapshot: Mapping[str, Stored] | None = None,
 ) -> Iterator[OpenLog]:
-    """A log, read as it is asked for; ``counts`` grows with it, of a recorded log by records and bad lines alone.
+    """A log (see :func:`log_lines`), read as it is asked for; ``counts`` grows with it.
+
+    Of a recorded log, records and bad lines alone are counted.
 
     ``snapshot``: the states that a ``customer-events`` log without its beginning builds on; what they have seen is left
-    out. ``facts_only``: of a ``customer-events`` log the facts alone, in the order of their arrival. Opening and
-    reading raise OSError and UnreadableLog: BadLine (unless ``skip_bad``: then such lines are refused), MixedLog,
+    out. ``sort``: read the lines by time. ``skipped`` is given the records that are left out and are no dead letters,
+    ``reason: detail``. ``facts_only``: of a ``customer-events`` log the facts alone, in their order of arrival. Opening
+    and reading raise OSError and UnreadableLog: BadLine (unless ``skip_bad``: then such lines are refused), MixedLog,
     LogStartsLate (unless ``facts_only`` or with a ``snapshot``).
     """
-    with log.open("rb") as source:
-        reader = _Reader(log, boundary, counts, refuse, skip_bad=skip_bad, may_start_late=facts_only, snapshot=snapshot)
-        records = reader.records(source if progress is None else _with_progress(source, progress))
+    with log_lines(log, progress or (lambda _: None), sort=sort, memory_bytes=memory_bytes) as lines:
+        reader = _Reader(
+            log, boundary, counts, refuse, skipped, skip_bad=skip_bad, may_start_late=facts_only, snapshot=snapshot
+        )
+        records = reader.records(lines)
         first = next(records, None)
         everything = chain(() if first is None else (first,), records)
         if snapshot is not None and not reader.ours:
@@ -118,40 +124,42 @@ class _Reader:
         boundary: Boundary,
         counts: Counts,
         refuse: Refuse,
+        skipped: Refuse | None,
         *,
         skip_bad: bool,
         may_start_late: bool,
         snapshot: Mapping[str, Stored] | None,
     ) -> None:
         self.log, self.boundary, self.counts, self.refuse = log, boundary, counts, refuse
+        self.skipped = skipped
+        self.file = "stdin" if log == STDIN else str(log)
         self.skip_bad = skip_bad
         self.may_start_late = may_start_late
         self.snapshot = snapshot
         self.ours: bool | None = None
         self._partitions: set[int] = set()
 
-    def records(self, lines: Iterable[bytes]) -> Iterator[RawRecord]:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+    def records(self, lines: Iterable[Line]) -> Iterator[RawRecord]:
+        for number, line in lines:
             try:
-                record = parse_line(line, file=str(self.log), number=number)
+                record = parse_line(line, file=self.file, number=number)
             except UnreadableLog as error:
                 if not self.skip_bad:
                     raise BadLine(error.file, error.line, error.problem) from None
                 self._refuse_line(line, number, error.problem)
                 continue
             self._check(record, line, number)
+            self.counts.remarks.read(record, number, self.boundary.prefix)
             self.counts.records += 1
             yield record
 
     def _check(self, record: RawRecord, line: bytes, number: int) -> None:
         ours = record.topic.removeprefix(self.boundary.prefix) == CUSTOMER_EVENTS
         if self.ours is not None and ours != self.ours:
-            raise MixedLog(str(self.log), number, f"{CUSTOMER_EVENTS} and source topics in one log")
+            raise MixedLog(self.file, number, f"{CUSTOMER_EVENTS} and source topics in one log")
         self.ours = ours
         if ours and self.snapshot is not None and "offset" not in orjson.loads(line):
-            raise BadLine(str(self.log), number, "offset: required, the snapshot tells by it what has been seen")
+            raise BadLine(self.file, number, "offset: required, the snapshot tells by it what has been seen")
         if not ours or self.snapshot is not None or self.may_start_late or record.partition in self._partitions:
             return
         self._partitions.add(record.partition)
@@ -159,12 +167,17 @@ class _Reader:
         if record.offset > 0 and "offset" in orjson.loads(line):
             where = f"partition {record.partition} of {CUSTOMER_EVENTS} starts at offset {record.offset}"
             needed = "an exact replay needs it from offset 0 on, or a snapshot"
-            raise LogStartsLate(str(self.log), number, f"{where}; {needed}")
+            raise LogStartsLate(self.file, number, f"{where}; {needed}")
 
     def _refuse_line(self, line: bytes, number: int, problem: str) -> None:
         self.counts.bad_lines += 1
         record = RawRecord(
-            topic=self.log.name, partition=0, offset=number - 1, timestamp=0, key=None, value=line.rstrip(b"\r\n")
+            topic=Path(self.file).name,
+            partition=0,
+            offset=number - 1,
+            timestamp=0,
+            key=None,
+            value=line.rstrip(b"\r\n"),
         )
         self.refuse(record, f"unreadable line: {problem}", 0)
 
@@ -178,10 +191,15 @@ class _Reader:
                     for event in events:
                         self.counts.events += 1
                         yield Arrival(now, aliases.redirect(event))
-                case Skipped(reason=reason):
+                case Skipped(reason=reason, detail=detail):
                     self.counts.skipped[reason] += 1
+                    if reason == "unknown_type":
+                        self.counts.remarks.unknown_type(detail)
+                    if self.skipped is not None:
+                        self.skipped(record, f"{reason}: {detail}", now)
                 case Refused(cause=cause, detail=detail):
                     self.counts.refused[cause] += 1
+                    self.counts.remarks.not_usable(f"{cause}: {detail}")
                     self.refuse(record, f"{cause}: {detail}", now)
 
     def seen(self, record: RawRecord) -> bool:
@@ -206,17 +224,8 @@ class _Reader:
             decoded = Arrival(arrival(record), decode_event(record.value or b""))
         except Undecodable as error:
             self.counts.refused[error.cause] += 1
+            self.counts.remarks.not_usable(str(error))
             self.refuse(record, str(error), max(record.timestamp, 0))
             return None
         self.counts.events += 1
         return decoded
-
-
-def _with_progress(lines: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
-    read = 0
-    for number, line in enumerate(lines):
-        read += len(line)
-        if number % 1_000 == 0:
-            progress(read)
-        yield line
-    progress(read)

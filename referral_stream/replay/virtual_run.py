@@ -49,7 +49,8 @@ Witness: TypeAlias = Callable[[Customer, Event, int], None]
 class FactReplay:
     """All customers of one log, from nothing or from the ``customers`` and the ledger (``caps``) given.
 
-    ``customers`` may be looked at between two instants, ``now`` is the latest one.
+    ``customers`` may be looked at between two instants, ``now`` is the latest one; ``pauses`` are those of the burst
+    breaker, each with its instant.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class FactReplay:
         self.caps = caps or MemoryLedger(policy)
         self.customers: dict[str, Customer] = dict(customers or {})
         self.now = 0
+        self.pauses: list[tuple[int, ev.ControlPaused]] = []
         self._witness = witness
         self._due = [(c.wake_at, name) for name, c in self.customers.items() if c.wake_at is not None]
         heapq.heapify(self._due)
@@ -163,7 +165,8 @@ class FactReplay:
                     case ReservationReleased():
                         self.caps.release(effect)
                     case OpportunityOpened():
-                        self.caps.opened(effect)
+                        if (pause := self.caps.opened(effect)) is not None:
+                            self.pauses.append((now, pause))
                     case _:
                         happened.append(Happened(now, effect))
         return requests

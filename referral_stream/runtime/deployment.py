@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from referral_stream import __version__
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.mapping import language
-from referral_stream.contracts.mapping.parsing import MappingProblem, read_mappings
+from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.client import RedisLedger
@@ -35,20 +36,44 @@ class Deployment:
     @property
     def boundary(self) -> Boundary:
         """How source topics are read. Raises ValueError, MappingProblem and OSError for settings that are of no use."""
+        key = self.settings.email_key
+        if key is None:
+            raise SettingsProblem(
+                f"{PREFIX}EMAIL_KEY: set it (or {PREFIX}EMAIL_KEY_FILE): addresses are hashed with it"
+            )
+        return self._boundary(key.get_secret_value().encode())
+
+    def _boundary(self, email_key: bytes) -> Boundary:
         s = self.settings
         return Boundary(
-            email_key=s.email_key.get_secret_value().encode(),
+            email_key=email_key,
             adapters=s.topic_adapters,
             prefix=s.topic_prefix,
             backfill_topics=frozenset(s.backfill_topics),
-            mappings=read_mappings(s.mappings_file) if s.mappings_file else language.NONE,
+            mappings=parse_mappings(s.mappings_file.read_bytes(), str(s.mappings_file))
+            if s.mappings_file
+            else language.NONE,
         )
 
+    @property
+    def described(self) -> dict[str, str]:
+        """What is running here, for a log: no secret is in it."""
+        s, policy = self.settings, self.policy
+        return {
+            "version": __version__,
+            "policy": f"{policy.name} {policy.version}",
+            "policy_hash": policy.hash,
+            "brokers": ",".join(s.kafka_brokers),
+            "group_prefix": s.group_prefix,
+            "topic_prefix": s.topic_prefix,
+            "store": s.store,
+        }
+
     def check(self) -> None:
-        """Raises SettingsProblem where a setting names a file or an adapter that can not be used."""
+        """Raises SettingsProblem where a setting names a file or an adapter that cannot be used."""
         self.settings.ssl_context()
         try:
-            _ = self.boundary
+            self._boundary(b"")
         except MappingProblem as problem:
             raise SettingsProblem(str(problem)) from None
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Warnings about something that lasts: told when it begins or changes, and then now and again."""
+"""Warnings about something that lasts: logged when it begins or changes, now and again, and when it is over."""
 
 from __future__ import annotations
 
@@ -24,5 +24,7 @@ class LogThrottle:
             self._logger.warning(event, extra={"cause": cause, **fields})
 
     def settled(self) -> None:
-        """All is well again: whatever comes is news."""
+        """All is well again, which is logged if it was not: whatever comes is news."""
+        for event in self._told:
+            self._logger.info("recovered", extra={"was": event})
         self._told.clear()

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from referral_stream.core.instants import rfc3339
 from referral_stream.runtime.log_throttle import REPEAT_SECONDS
 
 _OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -84,9 +85,14 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class _Discreet(logging.Formatter):
+    """Times are RFC 3339, in UTC, as everywhere else."""
+
     def __init__(self, form: str | None = None, *, harmless: tuple[type[BaseException], ...] = ()) -> None:
         super().__init__(form)
         self._harmless = (*_SEEN_NO_RECORD, *harmless)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 (logging's)
+        return rfc3339(int(record.created * 1_000))
 
     def formatException(  # noqa: N802 (logging's name)
         self,

@@ -6,14 +6,14 @@ Every setting is an environment variable ``REFERRAL_STREAM_<NAME>``. A secret ma
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
+import re
 import ssl
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -28,7 +28,10 @@ from pydantic import (
     model_validator,
 )
 
+from referral_stream.contracts.schema_words import schema_words
+from referral_stream.contracts.topics import SOURCES
 from referral_stream.core.instants import Instant
+from referral_stream.core.suggestions import did_you_mean, nearest
 
 PREFIX = "REFERRAL_STREAM_"
 
@@ -41,6 +44,15 @@ TEST_EMAIL_KEY = "referral-stream-test-key"
 
 class SettingsProblem(Exception):
     """One line per wrong setting, each naming the variable and what to do."""
+
+
+T = TypeVar("T", tuple[str, ...], dict[str, str])
+
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+NEAR_ENOUGH: Final = 0.6
+_LAST_PORT: Final = 65_535
+_OUT_OF_BOUNDS: Final = ("int_", "float_", "literal_error", "greater_than", "less_than")
+"""The kinds of errors that are told by what the setting may be."""
 
 
 def _comma_separated(value: Any) -> Any:
@@ -75,9 +87,22 @@ def _millis(value: Any) -> Any:
 def _has_port(brokers: tuple[str, ...]) -> tuple[str, ...]:
     for broker in brokers:
         host, _, port = broker.rpartition(":")
-        if not host or not port.isdigit():
-            raise ValueError(f"{broker!r} is not host:port")
+        if not _HOST.fullmatch(host) or not port.isdigit() or not 1 <= int(port) <= _LAST_PORT:
+            raise ValueError(f"{broker!r} is not host:port, for example kafka-1.example.com:9092")
     return brokers
+
+
+def _are_input_topics(names: T) -> T:
+    """Topics, without prefix, that producers write to: a name that no worker reads would be waited for in vain."""
+    for name in names:
+        if name not in SOURCES:
+            raise ValueError(f"no input topic {name!r}; {did_you_mean(name, SOURCES)}")
+    return names
+
+
+def _lead_to_input_topics(topics: dict[str, str]) -> dict[str, str]:
+    _are_input_topics(tuple(topics.values()))
+    return topics
 
 
 class KafkaSettings(BaseModel):
@@ -140,13 +165,18 @@ class Settings(KafkaSettings):
     redis_ca_file: Path | None = None
     redis_cert_file: Path | None = None
     redis_key_file: Path | None = None
-    email_key: SecretStr
+    email_key: SecretStr | None = None
+    """Needed by what reads source topics: see :func:`read_settings`."""
 
     group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "referral-stream"
     partitions: Annotated[int, Field(ge=1, le=1_000)] = 24
     replication: Annotated[int, Field(ge=1, le=9)] = 1
-    topic_adapters: Annotated[dict[str, str], BeforeValidator(_pairs(_ADAPTERS_FORM))] = {}
-    backfill_topics: Annotated[tuple[str, ...], BeforeValidator(_comma_separated)] = ()
+    topic_adapters: Annotated[
+        dict[str, str], BeforeValidator(_pairs(_ADAPTERS_FORM)), AfterValidator(_are_input_topics)
+    ] = {}
+    backfill_topics: Annotated[
+        tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(_are_input_topics)
+    ] = ()
 
     policy_file: Path | None = None
     mappings_file: Path | None = None
@@ -162,6 +192,11 @@ class Settings(KafkaSettings):
     clock_start: Annotated[Instant, BeforeValidator(_millis)] | None = None
     clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
     clock_speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+
+    @property
+    def has_test_clock(self) -> bool:
+        """Whether another time than the real one counts: for tests and demonstrations only."""
+        return self.clock_start is not None or self.clock_speed != 1
 
     def redis_tls(self) -> dict[str, str]:
         """TLS files of the connection to Redis, as redis-py names them; empty where none is set."""
@@ -181,8 +216,8 @@ class Settings(KafkaSettings):
 
     @field_validator("email_key")
     @classmethod
-    def _long_enough(cls, key: SecretStr) -> SecretStr:
-        if len(key.get_secret_value()) < 16:  # noqa: PLR2004 (128 bits as text)
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < 16:  # noqa: PLR2004 (128 bits as text)
             raise ValueError("at least 16 characters, for example from: openssl rand -hex 32")
         return key
 
@@ -219,7 +254,9 @@ class ReceiverSettings(KafkaSettings):
     http_max_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
     http_ack_seconds: Annotated[float, Field(gt=0, le=60)] = 4.0
     http_drain_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
-    http_topics: Annotated[dict[str, str], BeforeValidator(_pairs(_TOPICS_FORM))] = {}
+    http_topics: Annotated[
+        dict[str, str], BeforeValidator(_pairs(_TOPICS_FORM)), AfterValidator(_lead_to_input_topics)
+    ] = {}
     http_events_token: SecretStr | None = None
     webhook_secrets: dict[str, SecretStr] = {}
     webhook_tokens: dict[str, SecretStr] = {}
@@ -249,9 +286,14 @@ _PER_VENDOR = {"webhook_secrets": f"{PREFIX}WEBHOOK_SECRET_", "webhook_tokens": 
 """Settings of which there is one per vendor, whose name is the rest of the variable's."""
 
 
-def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """The settings in the environment (default: the process's own). Raises SettingsProblem with one line per fault."""
-    return _read(Settings, environment, overrides)
+def read_settings(
+    environment: Mapping[str, str] | None = None, *, email_key_needed: bool = True, **overrides: Any
+) -> Settings:
+    """The settings in the environment (default: the process's own). Raises SettingsProblem with one line per fault.
+
+    ``email_key_needed``: whether the process hashes addresses; what only looks at topics does without that secret.
+    """
+    return _read(Settings, environment, overrides, needed=("EMAIL_KEY",) if email_key_needed else ())
 
 
 def read_receiver_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> ReceiverSettings:
@@ -259,9 +301,15 @@ def read_receiver_settings(environment: Mapping[str, str] | None = None, **overr
     return _read(ReceiverSettings, environment, overrides)
 
 
-def _read(kind: type[_Kind], environment: Mapping[str, str] | None, overrides: Mapping[str, Any]) -> _Kind:
+def _read(
+    kind: type[_Kind],
+    environment: Mapping[str, str] | None,
+    overrides: Mapping[str, Any],
+    needed: tuple[str, ...] = (),
+) -> _Kind:
     env = dict(os.environ if environment is None else environment)
     given: dict[str, Any] = {}
+    faults = [f"{variable}: set beside {variable}_FILE; keep one of them" for variable in _given_twice(env)]
     for name in kind.model_fields:
         variable = f"{PREFIX}{name.upper()}"
         if name in _PER_VENDOR:
@@ -270,11 +318,16 @@ def _read(kind: type[_Kind], environment: Mapping[str, str] | None, overrides: M
             given[name] = env[variable]
         elif name.upper() in _SECRETS and (file := env.get(f"{variable}_FILE")):
             given[name] = _secret_in(file, f"{variable}_FILE")
-    faults = [f"{name}: no such setting; {_nearest(name)}" for name in sorted(env) if not _is_setting(name)]
+    faults += [f"{name}: no such setting; {_nearest(name)}" for name in sorted(env) if not _is_setting(name)]
+    faults += [
+        f"{PREFIX}{name}: set it (or {PREFIX}{name}_FILE), for example from: openssl rand -hex 32"
+        for name in needed
+        if name.lower() not in {*given, *overrides}
+    ]
     try:
         settings = kind.model_validate({**given, **overrides})
     except ValidationError as error:
-        faults += [_fault(item) for item in error.errors(include_url=False, include_input=False)]
+        faults += [_fault(kind, item) for item in error.errors(include_url=False, include_input=False)]
         raise SettingsProblem("\n".join(faults)) from None
     if faults:
         raise SettingsProblem("\n".join(faults))
@@ -287,6 +340,16 @@ def _is_setting(variable: str) -> bool:
         return True
     name = variable.removeprefix(PREFIX)
     return name.lower() in _NAMES or name.removesuffix("_FILE") in _SECRETS
+
+
+def _given_twice(env: Mapping[str, str]) -> list[str]:
+    """Secrets that are set by value and by file: nobody could tell which one counts."""
+    secret = tuple(f"{PREFIX}{name}" for name in _SECRETS)
+    return [
+        name
+        for name, value in sorted(env.items())
+        if value and env.get(f"{name}_FILE") and (name in secret or name.startswith(tuple(_PER_VENDOR.values())))
+    ]
 
 
 def _by_vendor(env: Mapping[str, str], prefix: str) -> dict[str, str]:
@@ -303,9 +366,14 @@ def _by_vendor(env: Mapping[str, str], prefix: str) -> dict[str, str]:
 
 
 def replay_email_key(environment: Mapping[str, str] | None = None) -> bytes:
-    """The key for addresses in a replayed log: the deployment's if it is set, else the fixed test key."""
+    """The key for addresses in a replayed log: the deployment's if set, else the test key. Raises SettingsProblem."""
     env = os.environ if environment is None else environment
-    return env.get(f"{PREFIX}EMAIL_KEY", TEST_EMAIL_KEY).encode()
+    variable = f"{PREFIX}EMAIL_KEY"
+    if file := env.get(f"{variable}_FILE"):
+        if env.get(variable):
+            raise SettingsProblem(f"{variable}: set beside {variable}_FILE; keep one of them")
+        return _secret_in(file, f"{variable}_FILE").encode()
+    return (env.get(variable) or TEST_EMAIL_KEY).encode()
 
 
 def _secret_in(file: str, variable: str) -> str:
@@ -315,17 +383,18 @@ def _secret_in(file: str, variable: str) -> str:
         raise SettingsProblem(f"{variable}: {error.filename}: {error.strerror}") from None
 
 
-def _fault(error: Any) -> str:
+def _fault(kind: type[BaseModel], error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return str(message)
-    variable = f"{PREFIX}{str(error['loc'][0]).upper()}"
-    if error["type"] == "missing":
-        return f"{variable}: set it (or {variable}_FILE), for example from: openssl rand -hex 32"
-    return f"{variable}: {message}"
+    name = str(error["loc"][0])
+    if error["type"].startswith(_OUT_OF_BOUNDS):
+        message = f"must be {schema_words(kind.model_json_schema()['properties'][name])}"
+    elif error["type"] == "string_pattern_mismatch":  # of prefixes, which become parts of topics' names
+        message = "only letters, digits and . _ - may be in it"
+    return f"{PREFIX}{name.upper()}: {message}"
 
 
-def _nearest(name: str) -> str:
-    known = [f"{PREFIX}{field.upper()}" for field in sorted(_NAMES)]
-    near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}?" if near else "referral-stream doctor lists them"
+def _nearest(variable: str) -> str:
+    near = nearest(variable.removeprefix(PREFIX), [name.upper() for name in sorted(_NAMES)], NEAR_ENOUGH)
+    return f"did you mean {PREFIX}{near}?" if near else "docs/operations.md lists them"

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from referral_stream.contracts.records import RawRecord
+from referral_stream.runtime.connection import why_no_connection
 
 STALL_SECONDS: Final = 30.0
 """A read that brings nothing for this long, with records still to come, has failed."""
@@ -33,7 +34,7 @@ class TopicReader:
     """
 
     def __init__(self, client: dict[str, Any], topic: str) -> None:
-        self._topic = topic
+        self._topic, self._client = topic, client
         self._consumer = AIOKafkaConsumer(
             **client, enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed"
         )
@@ -44,6 +45,9 @@ class TopicReader:
             async with asyncio.timeout(STALL_SECONDS):
                 await self._consumer.start()
                 await self._assign()
+        except KafkaConnectionError as error:
+            await self._consumer.stop()
+            raise UnreadableTopic(await why_no_connection(self._client, error)) from error
         except (KafkaError, TimeoutError) as error:
             await self._consumer.stop()
             raise self._unreadable(error) from error
@@ -100,7 +104,7 @@ class TopicReader:
                 empty.add(tp)
 
     def _unreadable(self, error: Exception) -> UnreadableTopic:
-        return UnreadableTopic(f"{self._topic} can not be read: {str(error) or type(error).__name__}")
+        return UnreadableTopic(f"{self._topic} cannot be read: {str(error) or type(error).__name__}")
 
     async def _ends(self) -> dict[TopicPartition, int]:
         try:

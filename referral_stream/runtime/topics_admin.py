@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,16 +11,17 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, UnknownTopicOrPartitionError, for_code
 
 from referral_stream.contracts.topics import COMPACTED, TOPICS, Kept, changelogs
+from referral_stream.runtime.connection import quiet_kafka, why_no_connection
 from referral_stream.runtime.deployment import Deployment
 
 _AT_LEAST: Final = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
 
 
 class TopicsProblem(Exception):
-    """The broker refused, or cannot be reached."""
+    """The broker refused, or cannot be reached; one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,18 @@ class GroupSeen:
 
 
 async def groups(deployment: Deployment, names: Sequence[str]) -> list[GroupSeen]:
-    """The consumer groups of these names. Raises TopicsProblem, also where one may not be described."""
+    """The consumer groups of these names. Raises TopicsProblem, also where one may not be described.
+
+    On a cluster where no group was ever formed there is no coordinator yet: there all of them are without members.
+    """
     async with _Admin(deployment) as admin:
         found = []
         for name in names:
-            (response,) = await admin.describe_consumer_groups([name])
+            try:
+                (response,) = await admin.describe_consumer_groups([name])
+            except GroupCoordinatorNotAvailableError:
+                found.append(GroupSeen(name, "Empty", 0, {}))
+                continue
             ((code, _, state, _, _, members, *_),) = response.groups
             if code:
                 raise TopicsProblem(f"group {name}: {for_code(code).__name__}")
@@ -90,12 +97,41 @@ async def create_topics(deployment: Deployment) -> list[str]:
         ]
         if not new:
             return []
-        response = await admin.create_topics(new)
+        response = await _created(admin, new)
         for name, code, *message in response.topic_errors:
             if code:
                 raise TopicsProblem(f"{name}: {message[0] if message and message[0] else for_code(code).__name__}")
         await _until_led(admin, {topic.name for topic in new})
         return [topic.name for topic in new]
+
+
+async def create_sandbox(client: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Create those of these topics that are missing, with one partition and no replicas. Raises TopicsProblem.
+
+    ``client`` are aiokafka's connection settings.
+    """
+    admin = AIOKafkaAdminClient(**client, request_timeout_ms=20_000)
+    try:
+        with quiet_kafka():
+            await admin.start()
+        existing = set(await admin.list_topics())
+        new = [NewTopic(name, 1, 1) for name in names if name not in existing]
+        response = await _created(admin, new) if new else None
+        for name, code, *_ in response.topic_errors if response else ():
+            if code:
+                raise TopicsProblem(f"{name}: {for_code(code).__name__}")
+        await _until_led(admin, set(names))
+    except (KafkaError, TimeoutError) as error:
+        raise TopicsProblem(await why_no_connection(client, error)) from error
+    finally:
+        await admin.close()
+
+
+async def _created(admin: AIOKafkaAdminClient, new: Sequence[NewTopic]) -> Any:
+    try:
+        return await admin.create_topics(list(new))
+    except AttributeError:  # aiokafka's, where no broker is the controller
+        raise TopicsProblem("this broker names no controller, so no topics can be created on it") from None
 
 
 async def check_topics(deployment: Deployment) -> list[TopicFinding]:
@@ -209,23 +245,19 @@ class _Admin:
         self._deployment = deployment
 
     async def __aenter__(self) -> Any:
-        self._client = AIOKafkaAdminClient(**self._deployment.client(), request_timeout_ms=20_000)
-        chatter = logging.getLogger("aiokafka")
-        level = chatter.level
-        chatter.setLevel(logging.CRITICAL)  # TopicsProblem reports it once, instead of for every attempt
+        connection = self._deployment.client()
+        self._client = AIOKafkaAdminClient(**connection, request_timeout_ms=20_000)
         try:
-            await self._client.start()
+            with quiet_kafka():
+                await self._client.start()
         except Exception as error:
-            brokers = ",".join(self._deployment.settings.kafka_brokers)
-            raise TopicsProblem(
-                f"no Kafka at {brokers} that accepts us ({error}); REFERRAL_STREAM_KAFKA_BROKERS, _SECURITY, _USERNAME "
-                "and _PASSWORD say where and who"
-            ) from error
-        finally:
-            chatter.setLevel(level)
+            raise TopicsProblem(await why_no_connection(connection, error)) from error
         return self._client
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._client.close()
+        if isinstance(error, (KafkaError, TimeoutError)):
+            brokers = ",".join(self._deployment.settings.kafka_brokers)
+            raise TopicsProblem(f"Kafka at {brokers}: {str(error) or type(error).__name__}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -12,13 +13,17 @@ from faust_batches import NeedsOperator, TransportError, run_worker
 from faust_batches.uvloop_patch import survive_closed_transports
 from mode import Service
 
+from referral_stream.core.instants import rfc3339
 from referral_stream.ledger.client import LedgerError
 from referral_stream.runtime.deployment import ROLES, Deployment
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.logs import configure_logging
+from referral_stream.runtime.state_folder import REMEDY, state_folder_problem
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.status import StatusPage
+
+logger = logging.getLogger(__name__)
 
 
 def run_roles(deployment: Deployment, role: str) -> int:
@@ -39,16 +44,25 @@ def run_roles(deployment: Deployment, role: str) -> int:
     roles = build(deployment, ROLES if role == "all" else (role,))
     status_page = [StatusPage(deployment, roles)] if settings.status_port else []
     spare_values()
-    return run_worker(*(each.app for each in roles), beside=[_required_topics(deployment), *status_page])
+    return run_worker(*(each.app for each in roles), beside=[_life(deployment, role), *status_page])
 
 
 @asynccontextmanager
-async def _required_topics(deployment: Deployment) -> AsyncIterator[None]:
+async def _life(deployment: Deployment, role: str) -> AsyncIterator[None]:
+    """Frames a worker's life in the log; what keeps it from starting is raised before it begins."""
+    settings = deployment.settings
+    if (unwritable := state_folder_problem(settings)) is not None:
+        raise NeedsOperator(f"{unwritable}; {REMEDY}")
     try:
         await require_topics(deployment)
     except TopicsProblem as problem:
         raise NeedsOperator(str(problem)) from None
+    logger.info("starting", extra={"role": role, **deployment.described})
+    if settings.has_test_clock:
+        shown = rfc3339(deployment.clock.now())
+        logger.warning("clock_is_not_real_time", extra={"speed": settings.clock_speed, "shows": shown})
     yield
+    logger.info("stopped", extra={"role": role})
 
 
 def build(deployment: Deployment, names: Iterable[str]) -> list[Role]:

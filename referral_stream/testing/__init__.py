@@ -2,12 +2,12 @@
 
     from referral_stream.testing import check_worker
 
-    report = check_worker("127.0.0.1:9092", asks_topic="referral-asks", responses_topic="responses")
+    report = check_worker("127.0.0.1:9092", asks_topic="sandbox-asks", responses_topic="sandbox-responses")
     assert report.passed, str(report)
 
 The worker must be running, or about to; the kit writes commands to its topic and judges what it says on ``responses``.
 It really sends: point the worker at a sandbox. The rules are those of docs/contracts.md; ``CASES`` lists them.
-For pytest: :mod:`referral_stream.testing.fixtures`.
+For pytest: :mod:`referral_stream.testing.fixtures`. From a shell: ``referral-stream worker check``.
 """
 
 from referral_stream.testing.cases import CASES, Case

@@ -19,6 +19,7 @@ from referral_stream.contracts.outcomes import Accepted, Refused
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import AskAcknowledged
 from referral_stream.core.instants import SECOND
+from referral_stream.runtime.connection import quiet_kafka, why_no_connection
 from referral_stream.testing.cases import CASES, Case, Then, WorkerTrial
 from referral_stream.testing.report import Acknowledgement, Finding, Report
 from referral_stream.testing.timing import Limits
@@ -35,8 +36,8 @@ class Unreachable(Exception):
 def check_worker(
     bootstrap: str,
     *,
-    asks_topic: str = "referral-asks",
-    responses_topic: str = "responses",
+    asks_topic: str,
+    responses_topic: str,
     limits: Limits | None = None,
     cases: Iterable[Case] = CASES,
     restart: Callable[[], object] | None = None,
@@ -45,6 +46,8 @@ def check_worker(
     client: Mapping[str, Any] | None = None,
 ) -> Report:
     """Try every rule on the worker that reads ``asks_topic`` and acknowledges on ``responses_topic``.
+
+    Both are topics of a sandbox: what is written to them is acted upon.
 
     ``restart`` kills the worker, without a farewell, and starts it again: without it, the cases about a crash are left
     out. ``deliveries`` gives the command id of every message that has reached the sandbox so far: with it, the kit
@@ -63,9 +66,10 @@ def check_worker(
     )
     chosen, skipped = _sorted_out(cases, restart=restart is not None, transactions=transactions)
     try:
-        findings = asyncio.run(kit.run(chosen, restart))
+        with quiet_kafka():
+            findings = asyncio.run(kit.run(chosen, restart))
     except (KafkaError, TimeoutError) as error:
-        raise Unreachable(f"{bootstrap}: {error or type(error).__name__}") from error
+        raise Unreachable(asyncio.run(why_no_connection(kit.client, error))) from error
     return Report(findings, tuple(kit.unreadable), skipped)
 
 

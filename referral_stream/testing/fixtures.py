@@ -5,7 +5,7 @@
     @pytest.fixture(scope="session")
     def worker_under_test() -> Iterator[WorkerUnderTest]:
         ...start a broker and the worker...
-        yield WorkerUnderTest(bootstrap="127.0.0.1:9092", restart=worker.restart)
+        yield WorkerUnderTest("127.0.0.1:9092", "sandbox-asks", "sandbox-responses", restart=worker.restart)
 
 and in a test:
 
@@ -33,8 +33,8 @@ class WorkerUnderTest:
     """The arguments of :func:`check_worker`."""
 
     bootstrap: str
-    asks_topic: str = "referral-asks"
-    responses_topic: str = "responses"
+    asks_topic: str
+    responses_topic: str
     limits: Limits | None = None
     restart: Callable[[], object] | None = None
     deliveries: Callable[[], Iterable[str]] | None = None

@@ -38,7 +38,7 @@ def plain(reason: Mapping[str, Any], local: tzinfo, settled: str | None = None) 
     """
     words = phrases()
     causes = [words.cause(cause) for cause in reason["saw"].split("; ")]
-    seen = in_local_time(f" {words.word('words', 'and')} ".join(causes), local)
+    seen = in_local_time(_enumerated(causes, words.word("words", "and")), local)
     gate = reason["gate"] if reason["gate"] in words.tables["gates"] else "other"
     saw = _say("gates", gate, saw=seen, limit=reason["limit"])
     match reason:
@@ -55,6 +55,11 @@ def plain(reason: Mapping[str, Any], local: tzinfo, settled: str | None = None) 
             return _say("answers", "until_event", saw=saw, awaited=awaited)
         case _:
             return saw
+
+
+def _enumerated(parts: list[str], and_: str) -> str:
+    *others, last = parts
+    return f"{', '.join(others)} {and_} {last}" if others else last
 
 
 def why(decision: Mapping[str, Any]) -> str:

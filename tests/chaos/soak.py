@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from referral_stream.audit.findings import AuditReport
 from referral_stream.audit.referee import audit
-from referral_stream.policy_file.reading import read_policy
+from referral_stream.policy_file.reading import parse_policy
 from referral_stream.runtime.settings import Settings
 from tests.chaos.faults import SESSION_SECONDS, Chaos, Exit, Fault, Inflicted, Worker, crew, plan
 from tests.chaos.load import Load
@@ -178,7 +178,7 @@ class _Soak:
             worker.terminate()
         self._load.close()
         self._watch.close()
-        policy = read_policy(self._pipeline.policy_file)
+        policy = parse_policy(self._pipeline.policy_file.read_bytes())
         self._say("audit")
         audited = audit(Settings.model_validate(self._pipeline.settings), [policy], uncommitted=True)
         self._say("judgement")

@@ -13,7 +13,7 @@ import pytest
 
 from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core.effects import AskRequested
-from referral_stream.policy_file.reading import read_policy
+from referral_stream.policy_file.reading import parse_policy
 from tests.chaos import table
 from tests.chaos.faults import PER_TWENTY_MINUTES, Fault, plan
 from tests.chaos.soak import SOAK_POLICY, Soaked, run
@@ -139,4 +139,4 @@ def test_a_soak_would_have_shown(
 ) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text(SOAK_POLICY)
-    assert judge(tamper(soaked.records), read_policy(policy)).problems[problem] != []
+    assert judge(tamper(soaked.records), parse_policy(policy.read_bytes())).problems[problem] != []

@@ -9,7 +9,7 @@ import pytest
 
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.mapping.language import Mappings
-from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, read_mappings
+from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, parse_mappings
 from tests.contracts.building import KEY, accepted, only, read, sample, skipped
 
 
@@ -110,6 +110,6 @@ def test_faults_of_all_tables_are_told_at_once_with_the_file(tmp_path: Path) -> 
     file = tmp_path / "mappings.toml"
     file.write_text('[customer_paths]\nx = ["a"]\n[questions.typeform]\nq = "stars"\n[[mapping]]\ntype = "x"\n')
     with pytest.raises(MappingProblem) as problem:
-        read_mappings(file)
+        parse_mappings(file.read_bytes(), str(file))
     assert len(problem.value.faults) == 4
     assert all(line.startswith(f"{file}: ") for line in str(problem.value).splitlines())

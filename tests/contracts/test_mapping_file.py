@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from referral_stream.contracts.mapping.language import NONE, parse_path
-from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, read_mappings
+from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, parse_mappings
 
 GOOD = '[[mapping]]\nwhen = { adapter = "segment", event = "Exported" }\ntype = "goal.achieved"\ndata.goal = "g"\n'
 
@@ -26,14 +26,14 @@ def in_a_mapping(text: str, base: str = GOOD) -> list[str]:
 def test_an_empty_file_maps_nothing(tmp_path: Path) -> None:
     file = tmp_path / "mappings.toml"
     file.write_text("")
-    assert read_mappings(file) == NONE
+    assert parse_mappings(file.read_bytes(), str(file)) == NONE
 
 
 def test_what_is_no_toml_is_said_with_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mappings.toml"
     file.write_text("[[mapping")
     with pytest.raises(MappingProblem, match=rf"^{file}: not TOML: "):
-        read_mappings(file)
+        parse_mappings(file.read_bytes(), str(file))
 
 
 def test_all_faults_are_told_at_once_each_with_its_mapping() -> None:
@@ -117,6 +117,7 @@ def test_objects_within_are_checked_too(line: str, fault: str) -> None:
     ("when", "fault"),
     [
         ("{}", "when.adapter: required; there are "),
+        ('{ adapter = "segment", topic = "suport" }', "when.topic: no input topic 'suport'; did you mean 'support'?"),
         ('{ adapter = "segment", topic = 3 }', "when.topic: must be a topic without prefix, or "),
         ('{ adapter = "segment", event = { exists = 1 } }', "when.event: must be a value, "),
         ('{ adapter = "segment", event = { in = [] } }', "when.event: must be a value, "),

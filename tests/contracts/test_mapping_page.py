@@ -11,7 +11,7 @@ import pytest
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.mapping.language import CASTS, NONE, Mappings
-from referral_stream.contracts.mapping.parsing import build_mappings, read_mappings
+from referral_stream.contracts.mapping.parsing import build_mappings, parse_mappings
 from referral_stream.contracts.outcomes import Accepted, Skipped
 from tests.contracts.building import KEY, NOW, cloud_event, only, record
 
@@ -22,7 +22,7 @@ TRACK = {"type": "track", "userId": "cus-1", "messageId": "m-1", "timestamp": "2
 
 @pytest.fixture(scope="module")
 def example() -> Mappings:
-    return read_mappings(ROOT / "examples" / "mappings.toml")
+    return parse_mappings((ROOT / "examples" / "mappings.toml").read_bytes())
 
 
 def test_every_mapping_on_the_page_is_sound() -> None:

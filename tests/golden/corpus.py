@@ -8,7 +8,7 @@ from pathlib import Path
 
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.policy import Policy
-from referral_stream.policy_file.reading import read_policy
+from referral_stream.policy_file.reading import parse_policy
 from referral_stream.replay.files import replay_file
 from referral_stream.runtime.settings import replay_email_key
 
@@ -57,7 +57,7 @@ class Case:
 
     def replayed(self, output: Path) -> dict[str, bytes]:
         """What a replay writes into ``output``, by file name; the same as ``referral-stream replay`` does."""
-        policy = Policy() if self.policy_file is None else read_policy(self.policy_file)
+        policy = Policy() if self.policy_file is None else parse_policy(self.policy_file.read_bytes())
         replay_file(self.log, output, policy, Boundary(email_key=replay_email_key({})))
         return {name: (output / name).read_bytes() for name in OUTPUTS}
 

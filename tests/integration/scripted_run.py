@@ -10,7 +10,7 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.instants import SECOND, parse_instant, to_datetime
-from referral_stream.policy_file.reading import read_policy
+from referral_stream.policy_file.reading import parse_policy
 from referral_stream.replay.recorded_run import ExactReplay
 from tests.integration.live import Pipeline, Said, facts, parsed, requested
 from tests.integration.scripted import (
@@ -137,7 +137,7 @@ def assert_state_is_exact(pipeline: Pipeline, scripted_run: ScriptedRun) -> None
     for record in scripted_run.events:
         by_mark[record.offset < marks[(record.key or b"").decode()]].append(record)
     assert facts(by_mark[False]) == []
-    replay = ExactReplay(read_policy(pipeline.policy_file))
+    replay = ExactReplay(parse_policy(pipeline.policy_file.read_bytes()))
     for _ in replay.run(by_mark[True]):
         pass
     assert stored.keys() == replay.customers.keys()

@@ -16,7 +16,7 @@ from referral_stream.audit.findings import AuditReport
 from referral_stream.audit.referee import audit
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer, encode_customer
-from referral_stream.policy_file.reading import read_policy
+from referral_stream.policy_file.reading import parse_policy
 from referral_stream.runtime.settings import Settings
 from tests.integration.live import Pipeline, parsed
 from tests.integration.scripted import POLICY, a_promoter
@@ -29,7 +29,7 @@ WAVES = [[f"promoter-{wave}-{number}" for number in range(25)] for wave in range
 
 
 def report_on(pipeline: Pipeline, **more: Any) -> AuditReport:
-    return audit(Settings.model_validate(pipeline.settings), [read_policy(pipeline.policy_file)], **more)
+    return audit(Settings.model_validate(pipeline.settings), [parse_policy(pipeline.policy_file.read_bytes())], **more)
 
 
 @pytest.fixture(scope="module")

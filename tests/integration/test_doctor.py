@@ -71,22 +71,29 @@ def test_a_redis_that_may_forget_is_named_with_the_setting(pipeline: Pipeline, s
         client.config_set("maxmemory-policy", "allkeys-lru")
         found = _wrong(pipeline)
         client.config_set("maxmemory-policy", "noeviction")
-    assert found == ["WRONG  Redis: maxmemory-policy is allkeys-lru: an evicted ask would be an ask forgotten"]
+    assert found == ["WRONG    Redis: maxmemory-policy is allkeys-lru: an evicted ask would be an ask forgotten"]
 
 
 def test_a_redis_that_lost_its_memory_is_named(pipeline: Pipeline, server: RedisServer) -> None:
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
-    assert _wrong(pipeline) == ["WRONG  ledger: not built: every ask waits"]
+    assert _wrong(pipeline) == []
+    assert "not yet  ledger: not built: every ask waits for it" in pipeline.run_command("doctor").stdout
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"redis_url": "redis://127.0.0.1:1/0"}, "WRONG  Redis: Redis failed"),
-        ({"kafka_brokers": "127.0.0.1:1"}, "WRONG  Kafka: no Kafka at 127.0.0.1:1"),
+        ({"redis_url": "redis://127.0.0.1:1/0"}, "WRONG    Redis: Redis failed"),
+        (
+            {"kafka_brokers": "127.0.0.1:1"},
+            "WRONG    Kafka: no connection to Kafka at 127.0.0.1:1: nothing listens at 127.0.0.1:1",
+        ),
         ({"partitions": "7"}, "has 4 partitions, the settings say 7"),
-        ({"store": "rocksdb", "data_dir": "/dev/null/state"}, "state folder: /dev/null/state can not be"),
+        (
+            {"store": "rocksdb", "data_dir": "/dev/null/state"},
+            "state folder: /dev/null/state cannot be written (Not a directory)",
+        ),
     ],
     ids=["Redis away", "Kafka away", "partitions", "state folder"],
 )
@@ -97,7 +104,6 @@ def test_what_is_wrong_is_said_and_hides_nothing_else(
         client.flushall()
     found = _wrong(pipeline, **settings)
     assert any(said in line for line in found), found
-    assert any("ledger: not built" in line for line in found) == ("redis_url" not in settings)
 
 
 def test_a_record_from_the_future_means_that_a_clock_is_ahead(pipeline: Pipeline, kafka: KafkaServer) -> None:

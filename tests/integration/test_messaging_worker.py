@@ -150,10 +150,13 @@ def test_the_example_worker_keeps_the_contract_on_a_real_kafka_too(kafka: KafkaS
     assert report.skipped == ()
 
 
-def test_the_kit_names_the_topic_that_is_missing(kafka: KafkaServer) -> None:
+def test_the_kit_names_the_topic_that_is_missing_and_aiokafka_adds_nothing(
+    kafka: KafkaServer, caplog: pytest.LogCaptureFixture
+) -> None:
     kafka.create_topics({"kit.only.asks": 1})
     with pytest.raises(Unreachable, match=r"^kit\.only\.responses: no such topic"):
         check_worker(kafka.bootstrap, asks_topic="kit.only.asks", responses_topic="kit.only.responses")
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("aiokafka")] == []
 
 
 def test_a_worker_that_reads_uncommitted_commands_is_found_out(kafka: KafkaServer) -> None:

@@ -21,7 +21,7 @@ def pipeline(kafka: KafkaServer, tmp_path: Path) -> Pipeline:
 @pytest.mark.parametrize(
     ("settings", "key", "remedy"),
     [
-        ({"partitions": "0"}, "PARTITIONS", "greater than or equal to 1"),
+        ({"partitions": "0"}, "PARTITIONS", "must be a whole number from 1 to 1,000"),
         ({"kafka_brokers": "nowhere"}, "KAFKA_BROKERS", "host:port"),
         ({"kafka_broker": "localhost:9092"}, "KAFKA_BROKER", "did you mean REFERRAL_STREAM_KAFKA_BROKERS?"),
         ({"store": "rocksdb"}, "STORE", "needs REFERRAL_STREAM_DATA_DIR"),
@@ -31,6 +31,7 @@ def pipeline(kafka: KafkaServer, tmp_path: Path) -> Pipeline:
         ({"kafka_security": "SSL", "kafka_ca_file": "/no/such/file"}, "KAFKA_CA_FILE", "No such file"),
         ({"redis_url": "localhost:6379"}, "REDIS_URL", "redis://"),
         ({"topic_adapters": "billing=strype"}, "TOPIC_ADAPTERS", "stripe"),
+        ({"topic_adapters": "biling=stripe"}, "TOPIC_ADAPTERS", "no input topic 'biling'; did you mean 'billing'?"),
         ({"clock_started_at": ""}, "CLOCK_START", "go together"),
         ({"policy_file": "/no/such/file"}, "/no/such/file", "No such file"),
     ],
@@ -50,7 +51,7 @@ def test_a_wrong_setting_is_named_with_its_remedy(
     ("policy", "key", "remedy"),
     [
         ("[moments]\nrival_wait_secs = 3\n", "moments.rival_wait_secs", "did you mean 'rival_wait_seconds'?"),
-        ("[score]\ndirect_at = 'high'\n", "score.direct_at", "valid integer"),
+        ("[score]\ndirect_at = 'high'\n", "score.direct_at", "must be a whole number from 0 to 100"),
         ("[score]\nsoft_at = 80\n", "score", "must not exceed direct_at"),
         ("[triggers.renewal]\nwindow_day = 1\n", "triggers.renewal.window_day", "did you mean 'window_days'?"),
         ("[moments\n", "policy.toml", "not TOML"),
@@ -74,6 +75,37 @@ def test_every_wrong_setting_is_named_at_once(pipeline: Pipeline) -> None:
         "REFERRAL_STREAM_STORE",
     ]
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        (("run",), True),
+        (("run", "ingest"), True),
+        (("deadletters", "replay"), True),
+        (("run", "decide"), False),
+        (("run", "ledger"), False),
+        (("topics", "check"), False),
+        (("topics", "acls", "decide", "--user", "x"), False),
+        (("doctor",), False),
+        (("audit",), False),
+        (("deadletters", "list"), False),
+    ],
+    ids=str,
+)
+def test_only_what_hashes_addresses_needs_their_key(
+    pipeline: Pipeline, command: tuple[str, ...], *, needed: bool
+) -> None:
+    done = pipeline.run_command(*command, email_key="", kafka_brokers=f"127.0.0.1:{free_port()}")
+    assert ("EMAIL_KEY: set it" in done.stderr, done.returncode == 2) == (needed, needed)
+
+
+def test_a_state_folder_that_cannot_be_made_is_one_line(pipeline: Pipeline) -> None:
+    done = pipeline.run_command("run", store="rocksdb", data_dir="/dev/null/state")
+    (line,) = done.stderr.splitlines()
+    assert "the worker cannot start: /dev/null/state cannot be written (Not a directory)" in line
+    assert "REFERRAL_STREAM_DATA_DIR" in line
+    assert done.returncode == 1
 
 
 def test_topics_that_are_missing_are_named(pipeline: Pipeline) -> None:

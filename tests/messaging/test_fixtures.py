@@ -22,7 +22,7 @@ pytest_plugins = ["referral_stream.testing.fixtures"]
 def worker_under_test():
     limits = Limits(answer=2, early=1, quiet=0.3)
     with EmbeddedBroker() as broker, NaiveWorker(broker.bootstrap, [each for each in RULES if each != "repeats"]):
-        yield WorkerUnderTest(broker.bootstrap, limits=limits, transactions=False)
+        yield WorkerUnderTest(broker.bootstrap, "referral-asks", "responses", limits=limits, transactions=False)
 """
 
 TESTS = """

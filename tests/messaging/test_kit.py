@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from referral_stream.cli import main
 from referral_stream.local.broker import EmbeddedBroker
 from referral_stream.testing import CASES, Limits, Report, Unreachable, check_worker
+from referral_stream.testing.fixtures import WorkerUnderTest
 from tests.messaging.example import ExampleWorker
 from tests.messaging.naive import RULES, NaiveWorker, Rule
 from tests.services.process import free_port
 
 IMPATIENT = Limits(answer=3, early=1.5, quiet=0.6)
 """For workers that run already, in this process."""
+
+
+TOPICS: dict[str, Any] = {"asks_topic": "referral-asks", "responses_topic": "responses"}
+"""Of a broker that is a sandbox as a whole."""
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +34,13 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 def report_on(broker: EmbeddedBroker, heeds: tuple[Rule, ...]) -> Report:
     with NaiveWorker(broker.bootstrap, heeds):
-        return check_worker(broker.bootstrap, limits=IMPATIENT, transactions=False)
+        return check_worker(broker.bootstrap, **TOPICS, limits=IMPATIENT, transactions=False)
 
 
 def test_the_example_worker_keeps_the_contract(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with ExampleWorker(broker.bootstrap, tmp_path) as worker:
         report = check_worker(
-            broker.bootstrap, restart=worker.restart, deliveries=worker.deliveries, transactions=False
+            broker.bootstrap, **TOPICS, restart=worker.restart, deliveries=worker.deliveries, transactions=False
         )
         assert worker.stop() == 0
     assert report.passed, str(report)
@@ -81,10 +90,54 @@ def test_acknowledgements_that_share_an_id_would_be_dropped_as_repetitions(broke
 
 
 def test_without_a_worker_whatever_waits_for_an_answer_fails(broker: EmbeddedBroker) -> None:
-    report = check_worker(broker.bootstrap, limits=Limits(answer=0.5, early=0.1, quiet=0.1), transactions=False)
+    report = check_worker(
+        broker.bootstrap, **TOPICS, limits=Limits(answer=0.5, early=0.1, quiet=0.1), transactions=False
+    )
     assert set(report.failed) == {finding.case for finding in report.findings} - {"unknown_type"}
 
 
 def test_without_a_broker_the_kit_says_so() -> None:
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
-        check_worker(f"127.0.0.1:{free_port()}")
+        check_worker(f"127.0.0.1:{free_port()}", **TOPICS)
+
+
+@pytest.mark.parametrize("name", ["asks_topic", "responses_topic"])
+def test_the_topics_have_no_defaults_that_could_be_a_deployments_own(name: str) -> None:
+    assert inspect.signature(check_worker).parameters[name].default is inspect.Parameter.empty
+    assert inspect.signature(WorkerUnderTest).parameters[name].default is inspect.Parameter.empty
+
+
+# ---- from a shell
+
+
+def from_a_shell(broker: EmbeddedBroker, *options: str) -> Result:
+    arguments = ["worker", "check", "--brokers", broker.bootstrap, "--no-transactions", *options]
+    return CliRunner().invoke(main, arguments, env={"REFERRAL_STREAM_TOPIC_PREFIX": "production."})
+
+
+def test_from_a_shell_a_good_worker_ends_with_0_and_a_line_per_rule(broker: EmbeddedBroker) -> None:
+    with NaiveWorker(broker.bootstrap, RULES):
+        done = from_a_shell(broker, "--asks", "referral-asks", "--responses", "responses", "--seconds", "20")
+    assert done.exit_code == 0, done.output
+    assert len([line for line in done.output.splitlines() if line.startswith("ok      ")]) == len(CASES) - 3
+
+
+def test_from_a_shell_a_silent_worker_ends_with_1(broker: EmbeddedBroker) -> None:
+    done = from_a_shell(broker, "--asks", "silent-asks", "--responses", "silent-responses", "--seconds", "1")
+    assert done.exit_code == 1
+    assert done.output.startswith("No acknowledgement at all: does the worker run")
+
+
+def test_from_a_shell_the_deployments_own_topics_are_refused(broker: EmbeddedBroker) -> None:
+    done = from_a_shell(broker, "--asks", "production.referral-asks", "--responses", "sandbox")
+    assert (done.exit_code, "is the deployment's own topic" in done.output) == (2, True)
+    done = from_a_shell(broker, "--asks", "sandbox", "--responses", "production.responses")
+    assert (done.exit_code, "is the deployment's own topic" in done.output) == (2, True)
+
+
+def test_from_a_shell_a_broker_that_is_not_there_is_one_line() -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    options = ["--brokers", nobody, "--asks", "a", "--responses", "r"]
+    done = CliRunner().invoke(main, ["worker", "check", *options])
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert f"no connection to Kafka at {nobody}: nothing listens at {nobody}" in done.output

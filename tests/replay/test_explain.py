@@ -11,8 +11,8 @@ from referral_stream.cli.render.explanation import as_json, as_text
 from referral_stream.core import events as ev
 from referral_stream.core.policy import Policy
 from referral_stream.demo.world import demo_world
+from referral_stream.explain.of_log import Explanation, UnknownCustomer, explain
 from referral_stream.explain.prospects import Prospect
-from referral_stream.explain.story import Explanation, UnknownCustomer, explain
 from referral_stream.words.decisions import in_the_way
 from tests.builders import (
     POLICY,
@@ -239,7 +239,7 @@ def test_a_reason_that_cannot_be_asked_about_any_more_says_what_is_in_the_way(tm
     prospect = the_next(explained(tmp_path, cancelling, nps(9, "Thu 12:30"), when="Thu 13:00"))
     assert prospect.asked_at is None
     assert prospect.text == (
-        "cannot be asked about any more: cancellation scheduled, waiting for it to be reverted; "
+        "can no longer be asked about: cancellation scheduled, waiting for it to be reverted; "
         "its window ends Fri 19 Jun 12:30"
     )
 
@@ -263,19 +263,19 @@ def test_another_contact_of_the_account_counts_in_what_is_foretold(tmp_path: Pat
         ),
     )
     told = explain(log, "ana", POLICY, BOUNDARY)
-    assert the_next(told).text.startswith("cannot be asked about any more: account asked on Thu 18 Jun 12:40")
+    assert the_next(told).text.startswith("can no longer be asked about: account asked on Thu 18 Jun 12:40")
 
 
 def test_nothing_open_says_what_a_top_score_would_bring(tmp_path: Path) -> None:
     prospect = the_next(explained(tmp_path, nps(8, "Thu 12:30")))
-    assert prospect.text == "nothing is open now; a top score would be followed by an ask on Thu 18 Jun 12:50"
+    assert prospect.text == "nothing is open now; a top score now would be followed by an ask on Thu 18 Jun 12:50"
     assert prospect.asked_at == at("Thu 12:50")
 
 
 def test_after_an_ask_the_next_possible_one_is_named(tmp_path: Path) -> None:
     prospect = the_next(explained(tmp_path, nps(9, "Thu 12:30"), when="Fri 10:00"))
     assert prospect.text == (
-        "nothing is open now; a top score would not be followed by an ask: asked on Thu 18 Jun 12:50 "
+        "nothing is open now; a top score now would not be followed by an ask: asked on Thu 18 Jun 12:50 "
         "(one ask in 90 days), no ask before Wed 16 Sep 12:50. "
         "The next ask is possible on Wed 16 Sep 12:50 at the earliest"
     )
@@ -297,6 +297,99 @@ def test_a_referral_that_converted_is_a_reason_to_come(tmp_path: Path) -> None:
     assert the_next(told).text == "becomes a reason to ask on Sun 19 Jul 10:00"
 
 
+def test_a_top_score_that_would_end_a_wait_is_told_apart_from_other_reasons(tmp_path: Path) -> None:
+    """A detractor's wait ends with a 9 or 10; a compliment would have to wait for it."""
+    prospect = the_next(explained(tmp_path, nps(3, "Thu 12:30", response="r9"), when="Thu 13:00"))
+    assert prospect.text.startswith("nothing is open now; a top score now would be followed by an ask on ")
+    assert prospect.text.endswith(
+        "; after any other reason to ask there would be none: detractor on Thu 18 Jun 12:30, "
+        "no ask before Wed 16 Sep 12:30"
+    )
+
+
+# ---- records that became no events
+
+
+def a_log_with(folder: Path, *records: dict[str, object]) -> Path:
+    lines = fact_lines(a_customer(), nps(9, "Thu 12:30"))
+    return write(folder / "log", [*lines, *(json.dumps(record).encode() for record in records)])
+
+
+def cloud_event(kind: str, subject: str, **data: object) -> dict[str, object]:
+    value = {"specversion": "1.0", "id": "x", "source": "s", "type": kind, "subject": subject, "data": data}
+    return {"topic": "nps", "timestamp": at("Thu 12:35"), "value": value}
+
+
+def test_a_record_that_cannot_be_used_is_in_the_story_of_its_customer_alone(tmp_path: Path) -> None:
+    log = a_log_with(
+        tmp_path, *(cloud_event("nps.responded", who, response_id="r", score="10") for who in ("ana", "ben"))
+    )
+    told = story(explain(log, "ana", POLICY, BOUNDARY, at=at("Thu 12:40")), "Thu 12:35")
+    assert told == [
+        (
+            "Thu 12:35",
+            "unusable",
+            "a record could not be used: invalid: score: Input should be a valid integer (line 15, nps)",
+        )
+    ]
+
+
+def test_a_misspelt_type_is_in_the_story_with_the_type_that_was_meant(tmp_path: Path) -> None:
+    log = a_log_with(tmp_path, cloud_event("nps.answered", "ana"))
+    told = story(explain(log, "ana", POLICY, BOUNDARY, at=at("Thu 12:40")), "Thu 12:35")
+    assert told == [
+        (
+            "Thu 12:35",
+            "skipped",
+            "a record was skipped: unknown type nps.answered (line 15, nps); did you mean nps.responded?",
+        )
+    ]
+
+
+def test_a_vendor_payload_concerns_the_customer_whose_id_stands_in_it(tmp_path: Path) -> None:
+    strange = {"topic": "billing", "timestamp": at("Thu 12:35"), "value": {"who": {"ids": ["ana"]}, "what": "x"}}
+    only_in_a_text = {"topic": "billing", "timestamp": at("Thu 12:35"), "value": {"text": "banana"}}
+    log = a_log_with(tmp_path, strange, only_in_a_text)
+    told = story(explain(log, "ana", POLICY, BOUNDARY, at=at("Thu 12:40")), "Thu 12:35")
+    ((_, kind, text),) = told
+    assert (kind, "unrecognised" in text, "(line 15, billing)" in text) == ("unusable", True, True)
+
+
+def test_what_came_in_after_the_instant_looked_at_is_left_out(tmp_path: Path) -> None:
+    log = a_log_with(tmp_path, cloud_event("nps.answered", "ana"))
+    told = explain(log, "ana", POLICY, BOUNDARY, at=at("Thu 12:34"))
+    assert all(entry.kind != "skipped" for entry in told.entries)
+
+
+def test_a_customer_with_unusable_records_only_is_told_so(tmp_path: Path) -> None:
+    log = a_log_with(tmp_path, cloud_event("nps.responded", "mia", response_id="r", score="10"))
+    with pytest.raises(
+        UnknownCustomer, match=r"no usable event about 'mia', only 1 that cannot be used: .*\(line 15, nps\)"
+    ):
+        explain(log, "mia", POLICY, BOUNDARY)
+
+
+# ---- the burst breaker
+
+
+def test_a_pause_by_the_burst_breaker_is_told_where_it_stopped_an_ask(tmp_path: Path) -> None:
+    policy = a_policy(breaker={"floor": 1, "factor": 1})
+    names = ("ana", "ben", "eva")
+    facts = [*(a_customer(name) for name in names)]
+    scores = [nps(9, f"Thu 12:3{n}", customer=name, response=f"r-{name}") for n, name in enumerate(names)]
+    log = write(tmp_path / "log", fact_lines(*facts, *scores))
+    told = story(explain(log, "eva", policy, BOUNDARY, at=at("Thu 14:00")), "Thu 12:30")
+    assert [(kind, text) for _, kind, text in told if kind == "paused"] == [
+        (
+            "paused",
+            (
+                "asks for the trigger nps_promoter were paused by the burst breaker: 2 openings since Thu 18 Jun "
+                "12:00, more than 1; control.resumed ends it"
+            ),
+        )
+    ]
+
+
 # ---- how it is told
 
 
@@ -313,6 +406,23 @@ def test_the_text_collapses_what_repeats_and_shows_each_instant_once(tmp_path: P
     assert "Thu 2026-06-18 12:30 +02:00  came in    answered an NPS survey with 9" in lines
     assert "                             opened     gave a top score: a reason to ask, until Fri 19 Jun 12:30" in lines
     assert lines[-1] == "  gave a top score: as things stand, asked on Thu 18 Jun 12:50"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_at_a_terminal_lines_are_wrapped_with_a_hanging_indent(tmp_path: Path, width: int) -> None:
+    told = explained(tmp_path, OPEN_TICKET, nps(9, "Thu 12:30"))
+    lines = as_text(told, width).splitlines()
+    assert max(map(len, lines)) <= width
+    whole = as_text(told)
+    assert " ".join(" ".join(lines).split()) == " ".join(whole.split())
+    assert any(line.startswith(" " * 13) and line[13] != " " for line in lines) == (width < 100)
+
+
+def test_the_kinds_that_matter_are_coloured_on_request(tmp_path: Path) -> None:
+    told = explained(tmp_path, nps(9, "Thu 12:30"), when="Thu 13:00")
+    painted = as_text(told, style=lambda text, **_: f"<{text}>")
+    assert "<asked>      gave a top score: asked, by e-mail" in painted
+    assert painted.replace("<", "").replace(">", "") == as_text(told)
 
 
 def test_machines_get_instants_and_ids(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import LogThrottle
-from referral_stream.runtime.logs import JsonFormatter, TextFormatter, Unrepeated
+from referral_stream.runtime.logs import TEXT_FORMAT, JsonFormatter, TextFormatter, Unrepeated
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest
 from tests.stream.records import Consumed
@@ -140,11 +140,12 @@ def test_an_exception_of_a_connection_is_told_in_its_own_words() -> None:
 
 def test_json_is_one_object_per_line_with_the_fields_of_the_event() -> None:
     record = logging.makeLogRecord({"name": "test", "levelname": "INFO", "msg": "two\nlines of %s", "args": ("text",)})
+    record.created = 1_795_947_461.609
     record.partition = 3
     line = JsonFormatter().format(record)
     assert "\n" not in line
     entry = json.loads(line)
-    assert entry.pop("at")
+    assert entry.pop("at") == "2026-11-29T10:17:41.609Z"
     assert entry == {"level": "INFO", "logger": "test", "event": "two\nlines of text", "partition": 3}
 
 
@@ -156,6 +157,24 @@ def test_what_lasts_is_told_once_until_it_changes_or_is_over(caplog: pytest.LogC
         complaints.settled()
         complaints.warn("redis_away", "timeout")
     assert [vars(record)["cause"] for record in caplog.records] == ["timeout", "refused", "timeout", "timeout"]
+
+
+def test_what_is_over_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    complaints = LogThrottle(logging.getLogger("complaining"))
+    with caplog.at_level(logging.INFO, "complaining"):
+        complaints.settled()
+        complaints.warn("redis_away", "timeout")
+        complaints.settled()
+        complaints.settled()
+    assert [record.getMessage() for record in caplog.records] == ["redis_away", "recovered"]
+    assert vars(caplog.records[1])["was"] == "redis_away"
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(TEXT_FORMAT), JsonFormatter()])
+def test_times_are_rfc_3339_in_utc(formatter: logging.Formatter) -> None:
+    record = logging.makeLogRecord({"name": "test", "levelname": "INFO", "msg": "x"})
+    record.created = 1_795_947_461.609
+    assert "2026-11-29T10:17:41.609Z" in formatter.format(record)
 
 
 def test_a_repeated_line_of_the_kafka_client_is_logged_once_with_its_count() -> None:

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-
-from referral_stream.audit.context import Progress
 from referral_stream.audit.findings import INVARIANTS, AuditReport
 
 SHOWN: Final = 10
 """Findings of one invariant that a terminal shows; JSON has all that were kept."""
-
-
-@contextmanager
-def reading_progress(console: Console) -> Iterator[Progress]:
-    """A progress bar over the records, on a terminal only; gives the function to be told how far it is."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("records", total=None)
-        yield lambda read, of: bar.update(task, completed=read, total=of)
 
 
 def as_json(report: AuditReport) -> dict[str, Any]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -53,7 +51,7 @@ def show_dead_letters(
     if len(shown) < len(selected):
         console.print(f"… and {len(selected) - len(shown):,} older ones (--limit)")
     if dead_letters.unreadable:
-        console.print(f"{dead_letters.unreadable:,} records on the topic are no dead letters of ours")
+        console.print(f"{dead_letters.unreadable:,} records on the topic are not dead letters of this program")
 
 
 def show_outcome(console: Console, outcome: ReplayOutcome) -> None:
@@ -62,16 +60,7 @@ def show_outcome(console: Console, outcome: ReplayOutcome) -> None:
         console.print(Text(f"{count:>8,}  {what}"))
     console.print(f"{outcome.events:,} events appended")
     if outcome.released or outcome.held:
-        console.print(f"customers on hold: {outcome.released:,} released, {outcome.held:,} stay on hold")
-
-
-@contextmanager
-def replay_progress(console: Console, letters: int) -> Iterator[Any]:
-    """A progress bar over letters; gives the function to be told how many were dealt with."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("dead letters", total=letters)
-        yield lambda done: bar.update(task, advance=done)
+        console.print(f"customers on hold: {outcome.released:,} released, {outcome.held:,} still on hold")
 
 
 def _counted(letters: Sequence[ListedLetter]) -> list[tuple[tuple[str, str], int]]:

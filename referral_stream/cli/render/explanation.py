@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, tzinfo
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
+from referral_stream.cli.render.terminal import wrapped
 from referral_stream.core.instants import rfc3339, to_datetime
 from referral_stream.core.zones import zone
+from referral_stream.explain.of_log import Explanation
 from referral_stream.explain.prospects import Prospect
-from referral_stream.explain.story import Entry, Explanation
+from referral_stream.explain.story import Entry
 from referral_stream.words.decisions import clock_words, happening
 
 _SOURCES = {"profile": "from the profile", "event": "from an event", "default": "the default"}
 _STAMP = "Wed 2026-09-16 09:30 +02:00"
 _KIND = "cancelled"
+_WIDE_ENOUGH = 100
+_COLOURS = {
+    "asked": "green",
+    "decided": "yellow",
+    "cancelled": "magenta",
+    "paused": "red",
+    "unusable": "red",
+    "skipped": "red",
+}
+
+Style: TypeAlias = Callable[..., str]
 
 
-def as_text(explanation: Explanation) -> str:
+def as_text(explanation: Explanation, width: int | None = None, style: Style | None = None) -> str:
     """The story in the customer's own time, then what is next; ends with a line end.
 
-    The same thing coming in several times in a row takes one line.
+    The same thing coming in several times in a row takes one line. ``width``: columns to wrap to, with a hanging
+    indent; None does not wrap. ``style``: paints what was decided, as ``click.style`` does.
     """
     local = zone(explanation.zone.name)
-    policy = explanation.policy
+    policy, source = explanation.policy, _SOURCES[explanation.zone.source]
     lines = [
-        f"{explanation.customer_id}, as of {_stamp(explanation.at, local)}",
-        f"times of {explanation.zone.name} ({_SOURCES[explanation.zone.source]}), policy {policy.name} {policy.hash}",
+        f"{explanation.customer_id}, as of {stamp(explanation.at, local)}",
+        wrapped(f"times of {explanation.zone.name} ({source}), policy {policy.name} {policy.hash}", width),
         "",
-        *_story(explanation.entries, local),
+        *_story(explanation.entries, local, width, style),
         "",
         "What next",
-        *(f"  {_about(prospect)}{prospect.text}" for prospect in explanation.outlook),
+        *(wrapped(f"  {_about(prospect)}{prospect.text}", width, indent=4) for prospect in explanation.outlook),
     ]
     return "\n".join(lines) + "\n"
 
@@ -52,20 +66,31 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _story(entries: tuple[Entry, ...], local: tzinfo) -> Iterator[str]:
+def _story(entries: tuple[Entry, ...], local: tzinfo, width: int | None, style: Style | None) -> Iterator[str]:
     stamped = ""
+    narrow = width is not None and width < _WIDE_ENOUGH  # then an instant has a line of its own
     for _, same in groupby(entries, key=lambda entry: (entry.kind, entry.text)):
         first, *more = same
-        stamp = _stamp(first.instant, local)
+        at = stamp(first.instant, local)
         text = first.text
         if more:
             text = f"{text} ({len(more) + 1} times, the last on {clock_words(more[-1].instant, local)})"
-        shown = stamp if stamp != stamped else ""
-        stamped = stamp
-        yield f"{shown:<{len(_STAMP)}}  {first.kind:<{len(_KIND)}}  {text}"
+        shown = at if at != stamped else ""
+        stamped = at
+        if narrow and shown:
+            yield shown
+        lead = "  " if narrow else f"{shown:<{len(_STAMP)}}  "
+        line = wrapped(f"{lead}{first.kind:<{len(_KIND)}}  {text}", width, indent=len(lead) + len(_KIND) + 2)
+        yield line if style is None else _painted(line, first.kind, len(lead), style)
 
 
-def _stamp(instant: int, local: tzinfo) -> str:
+def _painted(line: str, kind: str, at: int, style: Style) -> str:
+    """The line with its kind in colour."""
+    colour = _COLOURS.get(kind)
+    return line if colour is None else f"{line[:at]}{style(kind, fg=colour, bold=True)}{line[at + len(kind) :]}"
+
+
+def stamp(instant: int, local: tzinfo) -> str:
     """As in `Wed 2026-09-16 09:30 +02:00`."""
     moment: datetime = to_datetime(instant).astimezone(local)
     return f"{clock_words(instant, local)[:3]} {moment.isoformat(' ', 'minutes')[:16]} {moment.isoformat()[-6:]}"

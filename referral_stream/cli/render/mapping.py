@@ -1,4 +1,4 @@
-"""A trial of mappings, told on the terminal: who reads the payload, which rules do, and what becomes of it."""
+"""A trial of mappings on the terminal: which adapter reads the payload, which rules match, and the result."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 
 _READERS = {
-    CLOUD_EVENTS: f"a CloudEvent of a type that is not of the contract (adapter {CLOUD_EVENTS})",
-    PLAIN: f"a JSON object of nobody we know (adapter {PLAIN})",
+    CLOUD_EVENTS: f"a CloudEvent whose type is not in the contract (adapter {CLOUD_EVENTS})",
+    PLAIN: f"a JSON object from no known vendor (adapter {PLAIN})",
 }
 
 

@@ -1,7 +1,8 @@
-"""What ``policy check`` prints: a table for a person at a terminal, plain lines for a file or a pipe."""
+"""What ``policy check`` prints: a table for a person at a terminal, TOML for a file or a pipe."""
 
 from __future__ import annotations
 
+from importlib.resources import files
 from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
@@ -10,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from referral_stream.core.policy import Policy
-from referral_stream.policy_file.settings import NONE, Setting, settings_of
-from referral_stream.policy_file.warnings import oddities
+from referral_stream.policy_file.settings import CAN_BE_OFF, NONE, Setting, settings_of
+from referral_stream.policy_file.warnings import oddities, same_version
 
 SPECIFICATION = "docs/specification/semantics.md in the repository"
 """Where the sections and gates that the meanings of settings name are found."""
@@ -21,15 +22,22 @@ def show_policy(policy: Policy, name: str, console: Console, *, everything: bool
     """Name, version and hash; the settings that differ from the default, or all; and what is odd."""
     settings = settings_of(policy)
     changed = sum(setting.differs for setting in settings)
-    _line(console, f"{name}: {policy.name}, version {policy.version}, hash {policy.hash}")
-    _line(console, f"{changed or 'no'} {'setting differs' if changed == 1 else 'settings differ'} from the default")
+    mark = "" if console.is_terminal else "# "
+    _line(console, f"{mark}{name}: {policy.name}, version {policy.version}, hash {policy.hash}")
+    differ = "setting differs" if changed == 1 else "settings differ"
+    _line(console, f"{mark}{changed or 'no'} {differ} from the default")
     if everything:
-        _line(console, f"§ and gates: {SPECIFICATION}")
+        _line(console, f"{mark}§ and gates: {SPECIFICATION}")
     shown = [setting for setting in settings if everything or setting.differs]
     if shown:
         _settings(shown, console)
-    for oddity in oddities(policy):
-        _line(console, f"warning: {oddity}")
+    for oddity in [*same_version(policy), *oddities(policy)]:
+        _line(console, f"{mark}warning: {oddity}")
+
+
+def starting_file() -> str:
+    """A policy file with every setting, its default, and what it means."""
+    return files("referral_stream.policy_file").joinpath("starting_file.toml").read_text(encoding="utf-8")
 
 
 def _settings(settings: list[Setting], console: Console) -> None:
@@ -63,11 +71,13 @@ def _counted(setting: Setting) -> str:
 
 
 def _plain(setting: Setting) -> str:
-    if not setting.differs:
-        usual = ""
-    else:
-        usual = " (a trigger of your own)" if setting.default is None else f" (default {setting.default})"
-    return f"{setting.key} = {_counted(setting)}{usual}  # {setting.meaning}"
+    """One line of TOML: what is counted, and the default, stand in the comment."""
+    notes = [setting.unit] if setting.unit and setting.value != NONE else []
+    if setting.differs:
+        notes.append("a trigger of your own" if setting.default is None else f"default {setting.default}")
+    value = f'"{NONE}"' if setting.value == NONE and setting.key in CAN_BE_OFF else setting.value
+    shown = f"{setting.key} = {value}  # {'; '.join([*notes, setting.meaning])}"
+    return f"# {shown}" if value == NONE else shown
 
 
 def _line(console: Console, text: str) -> None:

@@ -6,9 +6,7 @@ name, its type, whether it is missing) is checked when the file is read.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path as FilePath
 from typing import Annotated, Any, Final, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -35,6 +33,8 @@ from referral_stream.contracts.mapping.language import (
     Template,
     parse_path,
 )
+from referral_stream.contracts.toml_file import TomlProblem, parse_toml
+from referral_stream.contracts.topics import SOURCES as SOURCE_TOPICS
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
 from referral_stream.core.suggestions import did_you_mean
 
@@ -54,21 +54,13 @@ _SAMPLES: Final[Mapping[Cast, Scalar]] = {
 }  # fmt: skip
 
 
-class MappingProblem(Exception):
-    """Mappings that cannot be used: one line per fault, each naming the key and the remedy."""
-
-    def __init__(self, file: str, faults: list[str]) -> None:
-        super().__init__("\n".join(f"{file}: {fault}" for fault in faults))
-        self.faults = faults
+class MappingProblem(TomlProblem):
+    """Mappings that cannot be used."""
 
 
-def read_mappings(file: FilePath) -> Mappings:
-    """The mappings in a TOML file. Raises MappingProblem, OSError."""
-    try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MappingProblem(str(file), [f"not TOML: {error}"]) from None
-    return build_mappings(given, str(file))
+def parse_mappings(content: bytes, file: str = "mappings.toml") -> Mappings:
+    """The mappings in a TOML file. Raises MappingProblem. ``file`` is its name, for messages."""
+    return build_mappings(parse_toml(content, file, MappingProblem), file)
 
 
 def build_mappings(given: Mapping[str, Any], name: str = "mappings") -> Mappings:
@@ -144,6 +136,9 @@ class _Reading:
         if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
             self._fault("when.topic", 'must be a topic without prefix, or { in = ["nps", "support"] }')
             return ()
+        for name in names:
+            if name not in SOURCE_TOPICS:
+                self._fault("when.topic", f"no input topic {name!r}; {did_you_mean(name, SOURCE_TOPICS)}")
         return tuple(names)
 
     def _conditions(self, given: Mapping[str, Any], before: Path = ()) -> Iterator[MappingCondition]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from referral_stream.cli import main
 from referral_stream.cli.render.policy import show_policy
 from referral_stream.core.policy import Policy
-from referral_stream.policy_file.reading import build_policy
+from referral_stream.policy_file.reading import build_policy, parse_policy
 from referral_stream.policy_file.settings import settings_of
 
 
@@ -26,23 +26,65 @@ def test_a_good_file_is_told_by_name_version_hash_and_what_it_changes(tmp_path: 
     policy = build_policy({"name": "growth", "version": 4, "caps": {"advocacy_days": 30}})
     assert result.exit_code == 0
     assert result.output.splitlines() == [
-        f"{tmp_path / 'policy.toml'}: growth, version 4, hash {policy.hash}",
-        "3 settings differ from the default",
-        'name = "growth" (default "default")  # What decisions and reports call this policy (§8).',
-        "version = 4 (default 1)  # Count it up with each change (§8).",
-        "caps.advocacy_days = 30 days (default 14)  # Days after any other advocacy ask, such as a review (gate 10).",
+        f"# {tmp_path / 'policy.toml'}: growth, version 4, hash {policy.hash}",
+        "# 3 settings differ from the default",
+        'name = "growth"  # default "default"; What decisions and reports call this policy (§8).',
+        "version = 4  # default 1; Count it up with each change (§8).",
+        "caps.advocacy_days = 30  # days; default 14; Days after any other advocacy ask, such as a review (gate 10).",
     ]
 
 
 @pytest.mark.parametrize(("text", "line"), [("", "no settings differ"), ("version = 2", "1 setting differs")])
 def test_the_number_of_changes_is_told_in_words(tmp_path: Path, text: str, line: str) -> None:
-    assert check(tmp_path, text).output.splitlines()[1] == f"{line} from the default"
+    assert check(tmp_path, text).output.splitlines()[1] == f"# {line} from the default"
 
 
 def test_show_tells_every_setting_once(tmp_path: Path) -> None:
     where, *lines = check(tmp_path, "", "--show").output.splitlines()[2:]
-    assert where == "§ and gates: docs/specification/semantics.md in the repository"
-    assert [line.partition(" = ")[0] for line in lines] == [setting.key for setting in settings_of(Policy())]
+    assert where == "# § and gates: docs/specification/semantics.md in the repository"
+    assert [line.removeprefix("# ").partition(" = ")[0] for line in lines] == [
+        setting.key for setting in settings_of(Policy())
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '[moments]\nslot_weekday = "none"',
+        '[triggers.mine]\non = ["usage.recorded"]\nwhen = "true"\nwindow_hours = 1',
+    ],
+)
+def test_what_show_prints_into_a_pipe_is_a_policy_file_that_says_the_same(tmp_path: Path, text: str) -> None:
+    shown = check(tmp_path, text, "--show").output
+    assert parse_policy(shown.encode()) == parse_policy(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("", False),
+        ('name = "growth"', False),
+        ("version = 2\n[caps]\ncustomer_days = 60", False),
+        ("[caps]\ncustomer_days = 60", True),
+        ("[caps]\ncustomer_days = 90", False),
+    ],
+)
+def test_a_changed_policy_under_the_defaults_name_and_version_is_warned_about(
+    tmp_path: Path, text: str, *, warned: bool
+) -> None:
+    output = check(tmp_path, text).output
+    assert ("warning: version: is still that of the default policy" in output) == warned
+
+
+def test_init_writes_a_file_that_is_the_default_policy_and_never_overwrites_one(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    made = CliRunner().invoke(main, ["policy", "init", str(file)])
+    assert (made.exit_code, f"written to {file}" in made.output) == (0, True)
+    assert parse_policy(file.read_bytes()) == Policy()
+    again = CliRunner().invoke(main, ["policy", "init", str(file)])
+    assert (again.exit_code, f"{file} exists already" in again.output) == (1, True)
+    assert CliRunner().invoke(main, ["policy", "init", "-"]).output == file.read_text(encoding="utf-8")
 
 
 def test_a_bad_file_ends_with_2_and_all_its_faults_and_nothing_else(tmp_path: Path) -> None:
@@ -52,7 +94,7 @@ def test_a_bad_file_ends_with_2_and_all_its_faults_and_nothing_else(tmp_path: Pa
     assert result.stderr.splitlines() == [
         f"{file}: caps.customer_day: unknown key; did you mean 'customer_days'?",
         f"{file}: score.soft_at: soft_at (80) must not exceed direct_at (70)",
-        f"{file}: score.tenure: Input should be a valid integer (got 'x')",
+        f"{file}: score.tenure: must be a whole number from 0 to 100 (got 'x')",
     ]
 
 
@@ -70,7 +112,7 @@ def test_what_is_odd_is_a_warning_and_ends_with_0(tmp_path: Path) -> None:
     result = check(tmp_path, "shadow = true")
     assert (result.exit_code, result.output.splitlines()[-1]) == (
         0,
-        "warning: shadow: nothing is sent: decisions are only written down",
+        "# warning: shadow: nothing is sent: decisions are only written down",
     )
 
 

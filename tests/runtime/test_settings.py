@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.runtime.settings import PREFIX, SettingsProblem, read_settings
+from referral_stream.runtime.settings import (
+    PREFIX,
+    SettingsProblem,
+    read_receiver_settings,
+    read_settings,
+    replay_email_key,
+)
 
 KEY = {f"{PREFIX}EMAIL_KEY": "k" * 16}
 
@@ -27,8 +33,18 @@ def test_the_key_is_the_only_setting_without_a_default() -> None:
     ("given", "told"),
     [
         ({"KAFKA_BROKERS": "kafka"}, "KAFKA_BROKERS: 'kafka' is not host:port"),
-        ({"PARTITIONS": "0"}, "PARTITIONS: Input should be greater than or equal to 1"),
-        ({"PARTITIONS": "many"}, "PARTITIONS: Input should be a valid integer"),
+        ({"KAFKA_BROKERS": "http://127.0.0.1:39192"}, "KAFKA_BROKERS: 'http://127.0.0.1:39192' is not host:port"),
+        ({"KAFKA_BROKERS": "127.0.0.1:399999"}, "KAFKA_BROKERS: '127.0.0.1:399999' is not host:port"),
+        ({"KAFKA_BROKERS": "127.0.0.1:0"}, "KAFKA_BROKERS: '127.0.0.1:0' is not host:port"),
+        ({"KAFKA_BROKERS": "a:1,b"}, "KAFKA_BROKERS: 'b' is not host:port"),
+        ({"PARTITIONS": "0"}, "PARTITIONS: must be a whole number from 1 to 1,000"),
+        ({"PARTITIONS": "many"}, "PARTITIONS: must be a whole number from 1 to 1,000"),
+        ({"STORE": "tape"}, 'STORE: must be one of "rocksdb", "memory"'),
+        ({"TOPIC_PREFIX": "a/b"}, "TOPIC_PREFIX: only letters, digits and . _ - may be in it"),
+        ({"BACKFILL_TOPICS": "histoy"}, "BACKFILL_TOPICS: no input topic 'histoy'; there are billing, nps"),
+        ({"TOPIC_ADAPTERS": "biling=stripe"}, "TOPIC_ADAPTERS: no input topic 'biling'; did you mean 'billing'?"),
+        ({"EMAIL_KEY_FILE": "key"}, "EMAIL_KEY: set beside REFERRAL_STREAM_EMAIL_KEY_FILE; keep one of them"),
+        ({"ZZZQQQ": "1"}, "REFERRAL_STREAM_ZZZQQQ: no such setting; docs/operations.md lists them"),
         ({"STORE": "rocksdb"}, "STORE=rocksdb needs REFERRAL_STREAM_DATA_DIR"),
         ({"KAFKA_SECURITY": "SASL_SSL"}, "needs REFERRAL_STREAM_KAFKA_USERNAME and _PASSWORD"),
         ({"CLOCK_START": "2026-06-16T08:00:00Z"}, "go together"),
@@ -48,7 +64,24 @@ def test_all_faults_come_at_once() -> None:
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("from-a-file-0123456789\n")
     settings = read_settings({f"{PREFIX}EMAIL_KEY_FILE": str(tmp_path / "key")})
+    assert settings.email_key is not None
     assert settings.email_key.get_secret_value() == "from-a-file-0123456789"
+    assert replay_email_key({f"{PREFIX}EMAIL_KEY_FILE": str(tmp_path / "key")}) == b"from-a-file-0123456789"
+
+
+def test_a_process_that_hashes_no_address_does_without_the_key() -> None:
+    assert read_settings({}, email_key_needed=False).email_key is None
+    with pytest.raises(SettingsProblem, match="at least 16 characters"):
+        read_settings({f"{PREFIX}EMAIL_KEY": "short"}, email_key_needed=False)
+
+
+@pytest.mark.parametrize("name", ["KAFKA_PASSWORD", "REDIS_URL", "WEBHOOK_SECRET_STRIPE", "WEBHOOK_TOKEN_SEGMENT"])
+def test_a_secret_by_value_and_by_file_is_refused_for_every_secret(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text("s" * 32)
+    given = {f"{PREFIX}{name}": "s" * 32, f"{PREFIX}{name}_FILE": str(file)}
+    with pytest.raises(SettingsProblem, match=f"{name}: set beside {PREFIX}{name}_FILE; keep one of them"):
+        read_receiver_settings(given)
 
 
 def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
@@ -67,8 +100,12 @@ def test_a_refused_secret_is_not_quoted() -> None:
 
 
 def test_lists_and_pairs_are_written_with_commas() -> None:
-    given = {"KAFKA_BROKERS": "a:1, b:2", "TOPIC_ADAPTERS": "billing=stripe,nps=delighted", "BACKFILL_TOPICS": "old"}
+    given = {
+        "KAFKA_BROKERS": "a:1, b:2",
+        "TOPIC_ADAPTERS": "billing=stripe,nps=delighted",
+        "BACKFILL_TOPICS": "profile",
+    }
     settings = read_settings(KEY | {f"{PREFIX}{name}": value for name, value in given.items()})
     assert settings.kafka_brokers == ("a:1", "b:2")
     assert settings.topic_adapters == {"billing": "stripe", "nps": "delighted"}
-    assert settings.backfill_topics == ("old",)
+    assert settings.backfill_topics == ("profile",)

@@ -1,0 +1,85 @@
+"""`explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from referral_stream.cli.options import (
+    LOG,
+    MAPPINGS,
+    POLICY,
+    SKIP_BAD,
+    SORT,
+    email_key,
+    instant_of,
+    mappings_in,
+    policy_in,
+    reading_log,
+)
+
+
+@click.command(short_help="Tell one customer's story, and what comes next.")
+@click.argument("customer")
+@click.option("--log", type=LOG, required=True, help="The recorded log, plain or gzip; - for stdin.")
+@POLICY
+@MAPPINGS
+@click.option("--at", metavar="T", help="As of the end of the date, or the time, T. Default: the end of the log.")
+@SORT
+@SKIP_BAD
+@click.option("--json", "as_data", is_flag=True, help="Print one JSON object.")
+def explain(
+    customer: str,
+    log: Path,
+    policy_file: Path | None,
+    mappings_file: Path | None,
+    at: str | None,
+    *,
+    sort: bool,
+    skip_bad: bool,
+    as_data: bool,
+) -> None:
+    """Tell the story of one CUSTOMER in plain words: what came in, what was decided and why, and what is next.
+
+    Says when they will be asked as things stand, or what would have to happen first, and by when. Times are the
+    customer's own. Exit code 1 if nothing in the log is about the customer.
+
+    \b
+    Example:
+      referral-stream explain cus-deniz --log demo-output/world.jsonl
+    """
+    import json
+
+    from referral_stream.cli.render import explanation
+    from referral_stream.cli.render.replay import warnings
+    from referral_stream.cli.render.terminal import say, width
+    from referral_stream.contracts.inbound.adapt import Boundary
+    from referral_stream.explain.of_log import UnknownCustomer
+    from referral_stream.explain.of_log import explain as explained
+    from referral_stream.replay.reading import Counts
+
+    instant, policy = instant_of(at, "--at", end_of_day=True), policy_in(policy_file)
+    boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file))
+    counts = Counts()
+    try:
+        with reading_log(log) as advance:
+            story = explained(
+                log,
+                customer,
+                policy,
+                boundary,
+                at=instant,
+                skip_bad=skip_bad,
+                sort=sort,
+                progress=advance,
+                counts=counts,
+            )
+    except UnknownCustomer as unknown:
+        raise click.ClickException(str(unknown)) from None
+    for warning in warnings(counts):
+        say(f"warning: {warning}", indent=9, err=True)
+    if as_data:
+        click.echo(json.dumps(explanation.as_json(story), ensure_ascii=False, indent=2))
+    else:
+        click.echo(explanation.as_text(story, width(), style=click.style), nl=False)

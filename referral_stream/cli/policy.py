@@ -1,0 +1,68 @@
+"""`policy check` and `policy init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from referral_stream.cli.options import Unusable
+
+
+@click.group("policy", short_help="Check a policy file, or start one.")
+def policy_group() -> None:
+    """Check a policy file, see what every number means, or start a file of your own."""
+
+
+@policy_group.command("check", short_help="Check a policy file and show what it changes.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--show", is_flag=True, help="Print every setting, not only those that differ from the default.")
+def policy_check(file: Path, *, show: bool) -> None:
+    """Check the policy in FILE: all its errors at once (exit code 2), or what it changes.
+
+    Into a file or a pipe it prints TOML that policy check reads back.
+
+    \b
+    Example:
+      referral-stream policy check policy.toml --show
+    """
+    from rich.console import Console
+
+    from referral_stream.cli.render.policy import show_policy
+    from referral_stream.policy_file.reading import PolicyProblem, parse_policy
+
+    try:
+        policy = parse_policy(file.read_bytes(), str(file))
+    except PolicyProblem as problem:
+        click.echo(str(problem), err=True)
+        raise SystemExit(2) from None
+    except OSError as error:
+        raise Unusable(f"{file}: {error.strerror}") from None
+    show_policy(policy, str(file), Console(), everything=show)
+
+
+@policy_group.command("init", short_help="Write a policy file to start from.")
+@click.argument("file", type=click.Path(path_type=Path), default=Path("policy.toml"))
+def policy_init(file: Path) -> None:
+    """Write a policy to FILE (default: policy.toml; - for stdout) in which every setting is a comment with its default.
+
+    Take the # from a line to change its setting. A file that exists is left alone.
+
+    \b
+    Example:
+      referral-stream policy init policy.toml
+    """
+    from referral_stream.cli.render.policy import starting_file
+
+    content = starting_file()
+    if str(file) == "-":
+        click.echo(content, nl=False)
+        return
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(content)
+    except FileExistsError:
+        raise click.ClickException(f"{file} exists already; name another file") from None
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}") from None
+    click.echo(f"written to {file}; referral-stream policy check {file} shows what you change")

@@ -1,0 +1,23 @@
+"""Files of settings in TOML: parsed, or refused with every fault at once, a line each."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+
+class TomlProblem(Exception):
+    """A file that cannot be used: one line per fault, each naming the file, the key and the remedy."""
+
+    def __init__(self, file: str, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(f"{file}: {fault}" for fault in faults))
+        self.faults = list(faults)
+
+
+def parse_toml(content: bytes, file: str, problem: type[TomlProblem] = TomlProblem) -> dict[str, Any]:
+    """The tables of a TOML file; ``file`` is its name, for messages. Raises ``problem``."""
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise problem(file, [f"not TOML: {error}"]) from None

@@ -1,0 +1,182 @@
+"""One customer of a recorded log, explained: what came in, what it opened, what was decided and why, what is next.
+
+The whole log is replayed, since the asks to other contacts of an account and to the same address count too; one
+customer is written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from referral_stream.contracts.applying import NotApplied
+from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.records import RawRecord
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import PolicyRef
+from referral_stream.core.events import Event
+from referral_stream.core.policy import Policy
+from referral_stream.core.rules.windows import zone_of
+from referral_stream.core.suggestions import nearest_few
+from referral_stream.core.zones import Zone
+from referral_stream.explain.prospects import Prospect, outlook
+from referral_stream.explain.story import Entry, Story
+from referral_stream.replay.log_lines import Progress
+from referral_stream.replay.reading import Counts, RecordedLog, open_log
+from referral_stream.replay.recorded_run import ExactReplay
+from referral_stream.replay.recording_ledger import RecordedLedger, RecordingLedger
+from referral_stream.replay.remarks import meant_type
+from referral_stream.replay.virtual_run import FactReplay
+
+_NAMES_OFFERED = 3
+_NAMES_ALIKE = 0.6
+_OF_NO_INTEREST = frozenset({"irrelevant", "tombstone"})
+
+
+class UnknownCustomer(Exception):
+    """The log has no event about the customer; ``near`` are ids in it that look alike, ``left_out`` what names them."""
+
+    def __init__(self, customer: str, near: list[str], left_out: list[Entry]) -> None:
+        if left_out:
+            records = "; ".join(entry.text for entry in left_out[:_NAMES_OFFERED])
+            problem = (
+                f"this log has no usable event about {customer!r}, only {len(left_out)} that cannot be used: {records}"
+            )
+        else:
+            problem = f"nothing in this log is about {customer!r}"
+        super().__init__(problem + (f"; did you mean {', '.join(near)}?" if near else ""))
+        self.near = near
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What happened to one customer up to the instant ``at`` (epoch ms), and what is next as seen from there."""
+
+    customer_id: str
+    at: int
+    zone: Zone
+    policy: PolicyRef
+    entries: tuple[Entry, ...]
+    outlook: tuple[Prospect, ...]
+
+
+def explain(
+    log: Path,
+    customer: str,
+    policy: Policy,
+    boundary: Boundary,
+    *,
+    at: int | None = None,
+    skip_bad: bool = False,
+    sort: bool = False,
+    progress: Progress | None = None,
+    counts: Counts | None = None,
+) -> Explanation:
+    """Explain one customer of ``log`` under ``policy``, as of ``at`` (epoch ms; default: the end of the log).
+
+    ``counts`` grows with what is read. Raises UnknownCustomer, UnreadableLog (see :func:`open_log`) and OSError.
+    """
+    story = Story(customer, policy)
+    counts = Counts() if counts is None else counts
+    left_out = _LeftOut(customer, counts)
+    with open_log(
+        log,
+        boundary,
+        counts,
+        left_out.refused,
+        skipped=left_out.skipped,
+        skip_bad=skip_bad,
+        sort=sort,
+        progress=progress,
+    ) as opened:
+        if isinstance(opened, RecordedLog):
+            ledger = RecordedLedger(policy)
+
+            def witness(known: Customer, event: Event, now: int) -> None:
+                ledger.answered(event, now)
+                story.came_in(known, event, now)
+
+            exact = ExactReplay(policy, witness=witness, refused=left_out.not_applied)
+            for items in exact.run(opened.records, at):
+                for item in items:
+                    ledger.asked(item.effect)
+                story.followed(items)
+            customers: Mapping[str, Customer] = exact.customers
+            caps, now = ledger.caps, exact.now
+        else:
+            caps = RecordingLedger(policy)
+            facts = FactReplay(policy, caps=caps, witness=story.came_in)
+            for items in facts.read(opened.arrivals, at):
+                story.followed(items)
+            for items in facts.wait(facts.now if at is None else at):
+                story.followed(items)
+            customers, now = facts.customers, facts.now
+            for instant, pause in facts.pauses:
+                story.paused(instant, pause)
+    end = now if at is None else at
+    seen = [entry for entry in left_out.entries if at is None or entry.instant <= at]
+    if customer not in customers:
+        raise UnknownCustomer(customer, nearest_few(customer, customers, _NAMES_OFFERED, _NAMES_ALIKE), seen)
+    story.left_out(seen)
+    return Explanation(
+        customer_id=customer,
+        at=end,
+        zone=zone_of(customers[customer], policy),
+        policy=PolicyRef(name=policy.name, hash=policy.hash),
+        entries=tuple(story.entries),
+        outlook=tuple(outlook(policy, customers, caps, customer, end)),
+    )
+
+
+class _LeftOut:
+    """The records that became no events and name the customer."""
+
+    def __init__(self, customer: str, counts: Counts) -> None:
+        self.entries: list[Entry] = []
+        self._customer = customer
+        self._is_plain = customer.isascii() and '"' not in customer and "\\" not in customer
+        self._remarks = counts.remarks
+
+    def refused(self, record: RawRecord, error: str, now: int) -> None:
+        if self._names(record):
+            text = f"a record could not be used: {error} (line {self._remarks.line:,}, {record.topic})"
+            self.entries.append(Entry(now, "unusable", text))
+
+    def not_applied(self, record: RawRecord, why: NotApplied) -> None:
+        if (record.key or b"") == self._customer.encode():
+            text = f"a record could not be applied: {why.cause}: {why.detail} (offset {record.offset:,})"
+            self.entries.append(Entry(why.at, "unusable", text))
+
+    def skipped(self, record: RawRecord, why: str, now: int) -> None:
+        reason, _, detail = why.partition(": ")
+        if reason in _OF_NO_INTEREST or not self._names(record):
+            return
+        text = f"a record was skipped: {reason.replace('_', ' ')} {detail}".rstrip()
+        near = meant_type(detail) if reason == "unknown_type" else None
+        hint = f"; did you mean {near}?" if near else ""
+        text = f"{text} (line {self._remarks.line:,}, {record.topic}){hint}"
+        self.entries.append(Entry(now, "skipped", text))
+
+    def _names(self, record: RawRecord) -> bool:
+        """Whether the customer's id stands in the record: as its key, in a header, or as a value of its own."""
+        wanted = self._customer.encode()
+        if record.key == wanted or any(value == wanted for _, value in record.headers):
+            return True
+        if record.value is None or (self._is_plain and wanted not in record.value):
+            return False
+        try:
+            return _holds(orjson.loads(record.value), self._customer)
+        except orjson.JSONDecodeError:
+            return True  # damaged, and the id stands in it
+
+
+def _holds(value: Any, text: str) -> bool:
+    if isinstance(value, dict):
+        return any(_holds(each, text) for each in value.values())
+    if isinstance(value, list):
+        return any(_holds(each, text) for each in value)
+    return bool(value == text)

@@ -1,0 +1,101 @@
+"""Why a broker does not let us in: name, port, TLS or password. One sentence, with the setting to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+TRY_SECONDS: Final = 5.0
+_NOT_TLS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
+)
+_S: Final = "REFERRAL_STREAM_KAFKA_"
+
+
+async def why_no_connection(client: Mapping[str, Any], error: BaseException) -> str:
+    """Why a client with these connection settings (as aiokafka names them) failed with ``error``, in one line.
+
+    Every broker is tried once more, since aiokafka gives no reasons; ``error`` counts where one of them lets us in. No
+    secret is in the answer.
+    """
+    problem = await connection_problem(client)
+    return problem or f"Kafka at {','.join(_brokers(client))}: {str(error) or type(error).__name__}"
+
+
+async def connection_problem(client: Mapping[str, Any]) -> str | None:
+    """What keeps us from every broker of these connection settings, in one line; None if one of them lets us in."""
+    brokers = _brokers(client)
+    with quiet_kafka():
+        tried = await asyncio.gather(*(_why_not(broker, client) for broker in brokers))
+    if None in tried:
+        return None
+    whys = dict.fromkeys(why for why in tried if why is not None)
+    return f"no connection to Kafka at {','.join(brokers)}: {'; '.join(whys)}"
+
+
+def _brokers(client: Mapping[str, Any]) -> list[str]:
+    given = client["bootstrap_servers"]
+    return [broker.strip() for broker in (given.split(",") if isinstance(given, str) else given)]
+
+
+async def _why_not(broker: str, client: Mapping[str, Any]) -> str | None:
+    host, _, port = broker.rpartition(":")
+    security = client.get("security_protocol", "PLAINTEXT")
+    user, mechanism = client.get("sasl_plain_username"), client.get("sasl_mechanism")
+    wanted = {name: value for name, value in client.items() if name.startswith("sasl_") or name == "ssl_context"}
+    try:
+        async with asyncio.timeout(TRY_SECONDS):
+            connection = await create_conn(
+                host.strip("[]"),
+                int(port),
+                security_protocol=security,
+                request_timeout_ms=int(TRY_SECONDS * 1000),
+                **wanted,
+            )
+        connection.close()
+    except SaslAuthenticationFailed:
+        return f"{broker} refused the password of user {user!r} ({mechanism}); see {_S}USERNAME and {_S}PASSWORD"
+    except UnsupportedSaslMechanismError:
+        return f"{broker} does not offer {mechanism}; see {_S}SASL_MECHANISM"
+    except socket.gaierror:
+        return f"no such host: {host}; see {_S}BROKERS"
+    except ssl.SSLCertVerificationError as problem:
+        return f"the certificate of {broker} is not trusted ({problem.verify_message}); see {_S}CA_FILE"
+    except ssl.SSLError as problem:
+        if problem.reason in _NOT_TLS:
+            return f"{broker} does not speak TLS; see {_S}SECURITY={security}"
+        return f"{broker} ended the TLS handshake ({problem.reason}); see {_S}CERT_FILE and {_S}KEY_FILE"
+    except ConnectionRefusedError:
+        return f"nothing listens at {broker}; is it running, and is {_S}BROKERS right?"
+    except TimeoutError:
+        return f"no answer from {broker} within {TRY_SECONDS:.0f} s; is {_S}BROKERS right, and does {_S}SECURITY fit?"
+    except (ConnectionError, KafkaConnectionError):
+        return f"{broker} closed the connection; it may want another {_S}SECURITY than {security}"
+    except (OSError, KafkaError) as problem:
+        return f"{broker}: {str(problem) or type(problem).__name__}"
+    return None
+
+
+@contextmanager
+def quiet_kafka() -> Iterator[None]:
+    """Silence aiokafka, which logs every attempt at every broker: the one-line problem covers it."""
+    chatter = logging.getLogger("aiokafka")
+    level = chatter.level
+    chatter.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        chatter.setLevel(level)
