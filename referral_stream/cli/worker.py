@@ -14,6 +14,27 @@ def worker() -> None:
     """Check a messaging worker against the contract, whatever language it is written in."""
 
 
+def _sandbox_client(brokers: str | None, asks: str, responses: str) -> dict[str, Any]:
+    """Connection settings as aiokafka names them. Raises Unusable, and BadParameter for a topic of the deployment."""
+    from referral_stream.contracts.topics import Topics
+    from referral_stream.runtime.settings import SettingsProblem, read_settings
+
+    try:
+        given: dict[str, Any] = {} if brokers is None else {"kafka_brokers": brokers}
+        settings = read_settings(email_key_needed=False, **given)
+        client = settings.kafka_client()
+    except SettingsProblem as problem:
+        raise Unusable(str(problem)) from None
+    own = Topics(settings.topic_prefix)
+    for option, topic, production in (("--asks", asks, own.referral_asks), ("--responses", responses, own.responses)):
+        if topic == production:
+            raise click.BadParameter(
+                f"{topic} is the deployment's own topic, and the trial's commands would reach it; name one of your own",
+                param_hint=option,
+            )
+    return client
+
+
 @worker.command("check", short_help="Try every rule of the contract on a running worker.")
 @click.option("--asks", required=True, metavar="TOPIC", help="The sandbox topic that the worker reads commands from.")
 @click.option("--responses", required=True, metavar="TOPIC", help="The sandbox topic that it acknowledges on.")
@@ -46,24 +67,10 @@ def worker_check(
 
     from referral_stream.cli.render.progress import progress
     from referral_stream.cli.render.terminal import say
-    from referral_stream.contracts.topics import Topics
-    from referral_stream.runtime.settings import SettingsProblem, read_settings
     from referral_stream.runtime.topics_admin import TopicsProblem, create_sandbox
     from referral_stream.testing import Limits, Unreachable, check_worker
 
-    try:
-        given: dict[str, Any] = {} if brokers is None else {"kafka_brokers": brokers}
-        settings = read_settings(email_key_needed=False, **given)
-        client = settings.kafka_client()
-    except SettingsProblem as problem:
-        raise Unusable(str(problem)) from None
-    own = Topics(settings.topic_prefix)
-    for option, topic, production in (("--asks", asks, own.referral_asks), ("--responses", responses, own.responses)):
-        if topic == production:
-            raise click.BadParameter(
-                f"{topic} is the deployment's own topic, and what is tried would reach it; name one of your own",
-                param_hint=option,
-            )
+    client = _sandbox_client(brokers, asks, responses)
 
     def restarted() -> None:
         subprocess.run(restart or "", shell=True, check=True)  # noqa: S602 (the user's own command)

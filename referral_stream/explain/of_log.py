@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -26,7 +26,7 @@ from referral_stream.core.zones import Zone
 from referral_stream.explain.prospects import Prospect, outlook
 from referral_stream.explain.story import Entry, Story
 from referral_stream.replay.log_lines import Progress
-from referral_stream.replay.reading import Counts, RecordedLog, open_log
+from referral_stream.replay.reading import Counts, FactLog, RecordedLog, open_log
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.recording_ledger import RecordedLedger, RecordingLedger
 from referral_stream.replay.remarks import meant_type
@@ -94,29 +94,9 @@ def explain(
         progress=progress,
     ) as opened:
         if isinstance(opened, RecordedLog):
-            ledger = RecordedLedger(policy)
-
-            def witness(known: Customer, event: Event, now: int) -> None:
-                ledger.answered(event, now)
-                story.came_in(known, event, now)
-
-            exact = ExactReplay(policy, witness=witness, refused=left_out.not_applied)
-            for items in exact.run(opened.records, at):
-                for item in items:
-                    ledger.asked(item.effect)
-                story.followed(items)
-            customers: Mapping[str, Customer] = exact.customers
-            caps, now = ledger.caps, exact.now
+            customers, caps, now = _lived_exactly(opened, story, policy, left_out, at)
         else:
-            caps = RecordingLedger(policy)
-            facts = FactReplay(policy, caps=caps, witness=story.came_in)
-            for items in facts.read(opened.arrivals, at):
-                story.followed(items)
-            for items in facts.wait(facts.now if at is None else at):
-                story.followed(items)
-            customers, now = facts.customers, facts.now
-            for instant, pause in facts.pauses:
-                story.paused(instant, pause)
+            customers, caps, now = _lived(opened, story, policy, at)
     end = now if at is None else at
     seen = [entry for entry in left_out.entries if at is None or entry.instant <= at]
     if customer not in customers:
@@ -130,6 +110,37 @@ def explain(
         entries=tuple(story.entries),
         outlook=tuple(outlook(policy, customers, caps, customer, end)),
     )
+
+
+_Lived: TypeAlias = tuple[Mapping[str, Customer], RecordingLedger, int]
+"""The customers, the ledger and the clock at the end."""
+
+
+def _lived_exactly(log: RecordedLog, story: Story, policy: Policy, left_out: _LeftOut, at: int | None) -> _Lived:
+    ledger = RecordedLedger(policy)
+
+    def witness(known: Customer, event: Event, now: int) -> None:
+        ledger.answered(event, now)
+        story.came_in(known, event, now)
+
+    exact = ExactReplay(policy, witness=witness, refused=left_out.not_applied)
+    for items in exact.run(log.records, at):
+        for item in items:
+            ledger.asked(item.effect)
+        story.followed(items)
+    return exact.customers, ledger.caps, exact.now
+
+
+def _lived(log: FactLog, story: Story, policy: Policy, at: int | None) -> _Lived:
+    caps = RecordingLedger(policy)
+    facts = FactReplay(policy, caps=caps, witness=story.came_in)
+    for items in facts.read(log.arrivals, at):
+        story.followed(items)
+    for items in facts.wait(facts.now if at is None else at):
+        story.followed(items)
+    for instant, pause in facts.pauses:
+        story.paused(instant, pause)
+    return facts.customers, caps, facts.now
 
 
 class _LeftOut:

@@ -42,7 +42,7 @@ class BreakerPause(NamedTuple):
     pause: ControlPaused
 
 
-class _Last(NamedTuple):
+class _LastDecision(NamedTuple):
     """What an opportunity's latest decision says: the outcome, and the gates that block."""
 
     trigger: str
@@ -68,7 +68,7 @@ class Overview:
     """By the Monday of the customer's week, in UTC."""
     pauses: list[BreakerPause] = field(default_factory=list)
     _asks: list[ListedAsk] = field(default_factory=list)
-    _last: dict[str, _Last] = field(default_factory=dict)
+    _last: dict[str, _LastDecision] = field(default_factory=dict)
     _asked: Counter[str] = field(default_factory=Counter)
 
     def add(self, decision: Decision) -> None:
@@ -115,13 +115,13 @@ class Overview:
         return Counter(last.pause for last in self._last.values() if last.pause)
 
 
-def _last(decision: Decision) -> _Last:
+def _last(decision: Decision) -> _LastDecision:
     blocking = [reason for reason in decision.reasons if reason.answer != "pass"]
     gates: list[str] = []
     if decision.outcome in _HELD_BACK:  # the moment is planned, and in the way only where nothing else is
         gates = [reason.gate for reason in blocking if reason.gate != "moment"] or [each.gate for each in blocking]
     paused = next((reason.saw for reason in blocking if _PAUSED.match(reason.saw)), "")
-    return _Last(decision.trigger, decision.outcome, tuple(gates), _PAUSED.sub("", paused))
+    return _LastDecision(decision.trigger, decision.outcome, tuple(gates), _PAUSED.sub("", paused))
 
 
 def _ask(decision: Decision) -> ListedAsk:
