@@ -36,6 +36,8 @@ from tests.integration.scripted import (
 
 _PATIENCE_SECONDS: Final = 10.0
 """After which a customer who is present in the app, and was not asked, does something there again."""
+_UNFINISHED_SECONDS: Final = 30.0
+"""No story begins while as many as begin in so long are unfinished: a slow machine is given less load."""
 _JUNK_EVERY: Final = 25
 PAUSED_TRIGGER: Final = "peer_mentioned"
 """Its customers have one opportunity each: a pause makes them wait, and changes nothing else."""
@@ -87,7 +89,9 @@ _GROUPS: Final[dict[tuple[Kind, ...], int]] = {
 
 
 class Load:
-    """Begins `per_second` stories, each of one customer or a few. One thread calls `tick` all the time, then `close`.
+    """Begins `per_second` stories, each of one customer or a few, while the pipeline keeps up.
+
+    One thread calls `tick` all the time, then `close`.
 
     Attributes: `sent` the ids of all events, `acknowledged` those the broker has confirmed, `refused` why the producer
     gave records up (empty, or the run proves nothing), `junk` the confirmed payloads that nobody can read, `groups`
@@ -98,7 +102,7 @@ class Load:
         self._pipeline, self._watch, self._rng, self._per_second = pipeline, watch, rng, per_second
         self._producers: dict[Partitioner, Producer] = {kind: self._producer(kind) for kind in (JAVA, CRC32)}
         self._numbers: Counter[str] = Counter()
-        self._begun = time.monotonic()
+        self._next = time.monotonic()
         self._told: dict[int, tuple[Iterator[Condition], Condition]] = {}
         self._switches = self._throw_switches()
         self._until_switch: Condition = _always
@@ -111,8 +115,10 @@ class Load:
 
     def tick(self, *, more: bool = True) -> None:
         """Tell on. New stories and new pauses begin only if there shall be `more`."""
-        while more and len(self.groups) < (time.monotonic() - self._begun) * self._per_second:
-            self._begin()
+        while more and time.monotonic() >= self._next:
+            self._next += 1 / self._per_second
+            if len(self._told) < _UNFINISHED_SECONDS * self._per_second:
+                self._begin()
         for number, (story, condition) in list(self._told.items()):
             if condition():
                 self._go_on(number, story)

@@ -22,7 +22,7 @@ from tests.integration.live import Said
 
 SEED = int(os.environ.get("TESTS_SOAK_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
 SECONDS = 30.0
-TIMEOUT = SECONDS + 1_200
+TIMEOUT = SECONDS + 1_800
 """Start, rest and judgement take so long on a machine that is several times as slow; nothing is measured by it."""
 _OTHER_REASON = "customers asked for their other reason while the ledger was away"
 
@@ -62,7 +62,8 @@ def test_nothing_is_lost_repeated_or_changed_whatever_fails(soaked: Soaked) -> N
     counts = soaked.verdict.counts
     assert counts["asks"] > 100
     excused = ("of them with another result than the oracle's", _OTHER_REASON)
-    assert sum(counts[name] for name in excused) <= counts["customers"] // 50
+    # The longer an outage, the more of what customers do at once arrives when an ask is due already.
+    assert sum(counts[name] for name in excused) <= soaked.slowness * counts["customers"] / 50
 
 
 def first_ask(records: SoakRecords) -> Said:
