@@ -77,25 +77,13 @@ def replay_file(
     summary = Summary()
     with ExitStack() as stack:
         files = {name: stack.enter_context((output / f"{name}.jsonl").open("wb")) for name in OUTPUTS}
-
-        def refuse(record: RawRecord, error: str, now: int) -> None:
-            letter = dead_letter(record, error=error, stage="ingest", occurred_at=now)
-            files["dead-letters"].write(_letter_line(record, letter))
-
-        def not_applied(record: RawRecord, refused: NotApplied) -> None:
-            letter = refused.dead_letter(record)
-            if letter is None:
-                summary.still_quarantined += 1
-                return
-            summary.refused[refused.cause] += 1
-            files["dead-letters"].write(_letter_line(record, letter))
-
+        letters = _DeadLetterFile(files["dead-letters"], summary)
         opened = stack.enter_context(
             open_log(
                 log,
                 boundary,
                 summary,
-                refuse,
+                letters.refuse,
                 facts_only=facts_only,
                 skip_bad=skip_bad,
                 sort=sort,
@@ -107,7 +95,7 @@ def replay_file(
         if isinstance(opened, RecordedLog):
             summary.exact = True
             known = {name: stored.customer for name, stored in (snapshot or {}).items()}
-            exact = ExactReplay(policy, refused=not_applied, customers=known)
+            exact = ExactReplay(policy, refused=letters.not_applied, customers=known)
             # The log's order is that of its partitions, one after the other or any mixture of them.
             happened = (item for items in exact.run(opened.records, until) for item in items)
             _write(in_order(_rows(happened, summary), memory_bytes), files)
@@ -125,6 +113,25 @@ def replay_file(
 
 _FILES: Final = {"referral-decisions": "decisions", "referral-asks": "asks"}
 """Topic → the output file that holds what goes there."""
+
+
+class _DeadLetterFile:
+    """The file of dead letters: of records that could not be read, and of those that were not applied."""
+
+    def __init__(self, file: BinaryIO, summary: Summary) -> None:
+        self._file, self._summary = file, summary
+
+    def refuse(self, record: RawRecord, error: str, now: int) -> None:
+        letter = dead_letter(record, error=error, stage="ingest", occurred_at=now)
+        self._file.write(_letter_line(record, letter))
+
+    def not_applied(self, record: RawRecord, refused: NotApplied) -> None:
+        letter = refused.dead_letter(record)
+        if letter is None:
+            self._summary.still_quarantined += 1
+            return
+        self._summary.refused[refused.cause] += 1
+        self._file.write(_letter_line(record, letter))
 
 
 def _rows(happened: Iterable[Happened], summary: Summary) -> Iterator[Row]:
