@@ -26,7 +26,7 @@ from referral_stream.core.effects import AskCancelled, AskRequested, Decision, R
 from referral_stream.core.policy import Policy
 from referral_stream.replay.log_lines import Progress
 from referral_stream.replay.overview import BreakerPause, Overview
-from referral_stream.replay.reading import Counts, FactLog, RecordedLog, open_log
+from referral_stream.replay.reading import Counts, RecordedLog, open_log
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.sorting import MEMORY_BYTES, Key, Row, in_order
 from referral_stream.replay.tables import write_tables
@@ -77,56 +77,61 @@ def replay_file(
     summary = Summary()
     with ExitStack() as stack:
         files = {name: stack.enter_context((output / f"{name}.jsonl").open("wb")) for name in OUTPUTS}
-
-        def refuse(record: RawRecord, error: str, now: int) -> None:
-            letter = dead_letter(record, error=error, stage="ingest", occurred_at=now)
-            files["dead-letters"].write(_letter_line(record, letter))
-
-        def not_applied(record: RawRecord, refused: NotApplied) -> None:
-            letter = refused.dead_letter(record)
-            if letter is None:
-                summary.still_quarantined += 1
-                return
-            summary.refused[refused.cause] += 1
-            files["dead-letters"].write(_letter_line(record, letter))
-
+        letters = _DeadLetterFile(files["dead-letters"], summary)
         opened = stack.enter_context(
             open_log(
-                log, boundary, summary, refuse,
-                facts_only=facts_only, skip_bad=skip_bad, sort=sort,
-                progress=progress, memory_bytes=memory_bytes, snapshot=snapshot,
+                log,
+                boundary,
+                summary,
+                letters.refuse,
+                facts_only=facts_only,
+                skip_bad=skip_bad,
+                sort=sort,
+                progress=progress,
+                memory_bytes=memory_bytes,
+                snapshot=snapshot,
             )
-        )  # fmt: skip
+        )
         if isinstance(opened, RecordedLog):
+            summary.exact = True
             known = {name: stored.customer for name, stored in (snapshot or {}).items()}
-            exact = ExactReplay(policy, refused=not_applied, customers=known)
-            _write(in_order(_replayed_exactly(exact, opened, until, summary), memory_bytes), files)
+            exact = ExactReplay(policy, refused=letters.not_applied, customers=known)
+            # The log's order is that of its partitions, one after the other or any mixture of them.
+            happened = (item for items in exact.run(opened.records, until) for item in items)
+            _write(in_order(_rows(happened, summary), memory_bytes), files)
             summary.events, summary.customers = exact.events, len(exact.customers)
         else:
-            for rows in _replayed_facts(FactReplay(policy), opened, until, summary):
-                _write(rows, files)
+            facts = FactReplay(policy)
+            for items in facts.run(opened.arrivals, until):
+                _write(sorted(_rows(items, summary), key=lambda row: row.key), files)
+            summary.customers = len(facts.customers)
+            summary.overview.pauses = [BreakerPause(at, pause) for at, pause in facts.pauses]
     if as_csv:
         write_tables(output)
     return summary
 
 
-def _replayed_exactly(exact: ExactReplay, log: RecordedLog, until: int | None, summary: Summary) -> Iterator[Row]:
-    """In the log's order, which is that of its partitions: one after the other, or any mixture of them."""
-    summary.exact = True
-    happened = (item for items in exact.run(log.records, until) for item in items)
-    return _rows(happened, summary)
-
-
-def _replayed_facts(facts: FactReplay, log: FactLog, until: int | None, summary: Summary) -> Iterator[list[Row]]:
-    """The rows of each instant, in the order of the files."""
-    for items in facts.run(log.arrivals, until):
-        yield sorted(_rows(items, summary), key=lambda row: row.key)
-    summary.customers = len(facts.customers)
-    summary.overview.pauses = [BreakerPause(at, pause) for at, pause in facts.pauses]
-
-
 _FILES: Final = {"referral-decisions": "decisions", "referral-asks": "asks"}
 """Topic → the output file that holds what goes there."""
+
+
+class _DeadLetterFile:
+    """The file of dead letters: of records that could not be read, and of those that were not applied."""
+
+    def __init__(self, file: BinaryIO, summary: Summary) -> None:
+        self._file, self._summary = file, summary
+
+    def refuse(self, record: RawRecord, error: str, now: int) -> None:
+        letter = dead_letter(record, error=error, stage="ingest", occurred_at=now)
+        self._file.write(_letter_line(record, letter))
+
+    def not_applied(self, record: RawRecord, refused: NotApplied) -> None:
+        letter = refused.dead_letter(record)
+        if letter is None:
+            self._summary.still_quarantined += 1
+            return
+        self._summary.refused[refused.cause] += 1
+        self._file.write(_letter_line(record, letter))
 
 
 def _rows(happened: Iterable[Happened], summary: Summary) -> Iterator[Row]:

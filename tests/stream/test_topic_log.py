@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from random import Random
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
@@ -97,3 +99,24 @@ async def test_the_ledgers_history_is_its_requests_and_no_stray_record(
     assert [record.message for record in caplog.records if record.name.endswith("ledger_agent")] == [
         "unreadable_request"
     ]
+
+
+async def test_without_a_broker_the_ledgers_history_fails_as_kafka_does_so_that_the_batch_is_tried_again() -> None:
+    with pytest.raises(KafkaConnectionError) as failed:
+        _ = [each async for each in ledger_history({"bootstrap_servers": "127.0.0.1:1"}, "ledger-requests")]
+    assert failed.value.__cause__ is None
+
+
+async def test_a_read_that_brings_nothing_may_be_tried_again_too(
+    topic: WrittenTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_reader: TopicReader, _partitions: object = None) -> list[RawRecord]:
+        await asyncio.sleep(0.01)
+        return []
+
+    await topic.write(0, b"1")
+    monkeypatch.setattr(TopicReader, "more", nothing)
+    reading = ledger_history(topic.client, topic.name)
+    monkeypatch.setattr(topic_log, "STALL_SECONDS", 2.0)
+    with pytest.raises(KafkaTimeoutError, match="can not be read"):
+        await anext(reading)
