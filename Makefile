@@ -10,7 +10,7 @@ BIN := .venv/bin
 till_interrupted = trap 'interrupted=0' INT; $(1) || exit $${interrupted:-$$?}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-beyond-core coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
+.PHONY: help demo test testing-page coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
 	constraints clean setup-demo setup-test setup-mutants setup-dev check-format check-lint check-types check-imports \
 	check-schemas check-docker check-shell check-workflows check-changes check-release
 
@@ -25,13 +25,13 @@ test: setup-test ## Run the tests; those that need Kafka or Redis say so when th
 
 check: check-format check-lint check-types check-imports check-schemas check-docker check-shell check-workflows ## Formatting, lint, types, import rules, schemas, Docker files
 
-# Whose coverage has a floor, and the tests that have to reach it. CI runs these two targets, so that no test runs twice.
+# Whose coverage has a floor, and the tests that have to reach it.
 OF_THE_CORE := tests/core tests/fundamentals tests/golden tests/properties tests/replay
 coverage: setup-test ## Run the tests of the core, and see that they reach as much of it as they did (the floor: pyproject.toml)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --cov=referral_stream.core $(ARGS) $(OF_THE_CORE)
 
-test-beyond-core: setup-test ## Run the tests that `make coverage` does not run
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(addprefix --ignore=,$(OF_THE_CORE)) $(ARGS)
+testing-page: setup-test ## Write the tables of docs/testing.md anew from the tests' marks
+	@$(BIN)/python -m tests.rules
 
 mutants: setup-mutants ## Small changes to core modules that differ from main: does a test fail? (ARGS="--sample 20 FILE")
 	@$(BIN)/python tools/mutants.py $(ARGS)

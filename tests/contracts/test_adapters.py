@@ -30,10 +30,12 @@ from tests.contracts.building import (
     skipped,
 )
 from tests.contracts.fuzz import gathered, mutated
+from tests.rules import rule
 
 ANA = email_hmac("ana@customer.example", KEY)
 
 
+@rule("6.3")
 @pytest.mark.parametrize("vendor", BY_NAME)
 def test_no_name_address_or_free_text_of_a_webhook_gets_through(vendor: str, subtests: pytest.Subtests) -> None:
     private = ("Ana Example", "ana@", "Ana@", "Milton", "call me", "Far too expensive", "203.0.113.7")
@@ -103,6 +105,7 @@ INVOICE = {"invoice_id": "in_1"}
 UPDATED = "customer.subscription.updated"
 
 
+@rule("3.6", "10.81")
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
@@ -237,6 +240,7 @@ def delighted(kind: str = "survey_response.created", **response: Any) -> dict[st
     return {"event_type": kind, "event_id": "e1", "event_data": body}
 
 
+@rule("3.2")
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [

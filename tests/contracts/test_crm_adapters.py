@@ -9,6 +9,7 @@ import pytest
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
 from tests.contracts.building import KEY, NOW, Said, accepted, instant, only, read, refused, said, sample, skipped
+from tests.rules import rule
 
 ANA = email_hmac("ana@customer.example", KEY)
 PROFILE = ("customer.profile_changed", {"email_hmac": ANA})
@@ -182,6 +183,7 @@ def submission(kind: str, **properties: Any) -> dict[str, Any]:
     return {"id": "9001", "properties": values, "updatedAt": "2026-06-16T07:31:00Z"}
 
 
+@rule("3.2")
 def test_a_submissions_score_counts_and_not_its_group() -> None:
     event = only(read(sample("hubspot.feedback_submission")))
     assert (event.subject, event.time) == ("501", instant("2026-06-16T07:30:00Z"))

@@ -24,6 +24,7 @@ from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, rfc3339
 from tests.contracts.building import BOUNDARY, KEY, NOW, cloud_event, instant, only, read, refused, skipped
 from tests.contracts.examples import FACT_DATA
+from tests.rules import rule
 
 USAGE = cloud_event("usage.recorded", {"feature": "reports", "count": 3})
 STRIPE = {
@@ -237,6 +238,7 @@ def test_control_events_need_no_subject_and_carry_none() -> None:
 MINUTES_5 = 5 * MINUTE
 
 
+@rule("3.18", "10.3", "10.4")
 @pytest.mark.parametrize(
     ("time", "timestamp", "expected", "flags"),
     [
@@ -259,6 +261,7 @@ def test_the_clock_rules(time: str | None, timestamp: int, expected: int, flags:
     assert (event.time, event.flags) == (expected, flags)
 
 
+@rule("3.18")
 @pytest.mark.parametrize(("time", "timestamp"), [(rfc3339(NOW + DAY + 1), NOW), (None, NOW + DAY + 1)])
 def test_an_event_more_than_a_day_ahead_is_refused(time: str | None, timestamp: int) -> None:
     refusal = refused(read(cloud_event("usage.recorded", time=time), timestamp=timestamp))
@@ -275,12 +278,14 @@ def test_an_event_without_source_is_named_by_its_topic() -> None:
     assert only(read(cloud_event("usage.recorded", source=None), topic="acme-nps", boundary=boundary)).source == "nps"
 
 
+@rule("10.98")
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "europe/berlin", "../../etc/passwd", "", 7, ["UTC"]])
 def test_an_unknown_time_zone_is_ignored_and_flagged(zone: Any) -> None:
     event = only(read(USAGE | {"timezone": zone}))
     assert (event.timezone, event.flags) == (None, ("timezone_invalid",))
 
 
+@rule("10.98")
 def test_an_unknown_time_zone_in_a_profile_is_ignored_and_flagged_once() -> None:
     profile = cloud_event("customer.profile_changed", {"time_zone": "Mars/Olympus", "champion": True}, timezone="Moon")
     event = only(read(profile))
@@ -288,6 +293,7 @@ def test_an_unknown_time_zone_in_a_profile_is_ignored_and_flagged_once() -> None
     assert event.flags == ("timezone_invalid",)
 
 
+@rule("9.2")
 @pytest.mark.parametrize(
     ("headers", "topic", "historical"),
     [
@@ -317,6 +323,7 @@ def test_a_broken_trace_context_is_dropped(trace: Any) -> None:
     assert only(read(USAGE | {"traceparent": trace})).traceparent is None
 
 
+@rule("6.13")
 def test_a_comment_becomes_a_theme() -> None:
     event = only(read(cloud_event("nps.responded", FACT_DATA["nps.responded"])))
     assert event.data == NpsResponded(response_id="resp-1", score=9, theme="time_saved")
@@ -334,6 +341,7 @@ def test_the_words_of_an_answer_are_dropped() -> None:
     assert event.data == AskAnswered(command_id="cmd-1", answer="maybe")
 
 
+@rule("6.3")
 @pytest.mark.parametrize("consented", [True, False])
 def test_a_third_partys_name_never_travels(consented: bool) -> None:
     contact = {"ref": "c-1", "name": "Milton Waddams", "company": "Initech", "consented": consented}

@@ -30,6 +30,7 @@ from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import LATEST, rfc3339
 from tests.contracts.building import NOW, cloud_event, only, read, record
 from tests.contracts.examples import EFFECTS, FACT_DATA, INTERNAL_DATA
+from tests.rules import rule
 
 ALL_DATA = FACT_DATA | INTERNAL_DATA
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -130,6 +131,7 @@ def test_a_broken_record_of_customer_events_raises(value: Any, cause: str) -> No
     assert raised.value.cause == cause
 
 
+@rule("10.1")
 def test_an_event_is_keyed_by_customer_and_stamped_with_its_arrival() -> None:
     fact = event("usage.recorded")
     assert event_key(fact) == b"cus-1"

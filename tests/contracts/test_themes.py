@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from referral_stream.contracts.inbound.themes import NEGATIONS, RULES, THEMES, theme_of
+from tests.rules import rule
 
 
+@rule("6.12")
 @pytest.mark.parametrize(
     ("comment", "theme"),
     [
@@ -68,6 +70,7 @@ def test_a_comment_without_a_reason_has_no_theme(comment: str) -> None:
     assert theme_of(comment) is None
 
 
+@rule("6.12")
 def test_the_theme_spoken_of_most_wins_and_the_earlier_row_among_equals() -> None:
     assert theme_of("Good price, reliable, and so stable") == "reliability"
     assert theme_of("Cheap and easy") == "ease_of_use"

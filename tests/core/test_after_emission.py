@@ -39,6 +39,7 @@ from tests.builders import (
     shown,
     ticket_opened,
 )
+from tests.rules import rule
 
 LATER = "Thu 13:30"
 GOOD, BAD = ("sent", "delivered", "opened"), ("failed", "dropped_expired", "cancelled")
@@ -69,6 +70,7 @@ def only_ask(by_hand: ByHand) -> Ask:
 # ---- reports
 
 
+@rule("4.42", "6.6")
 @pytest.mark.parametrize("status", GOOD)
 def test_what_reached_the_customer_is_confirmed_to_the_ledger_once(status: str) -> None:
     by_hand = after_the_ask()
@@ -77,6 +79,7 @@ def test_what_reached_the_customer_is_confirmed_to_the_ledger_once(status: str) 
     assert by_hand.at("Thu 14:00", report("opened", "Thu 14:00")) == []
 
 
+@rule("4.42", "6.6", "10.41", "10.89")
 @pytest.mark.parametrize("status", BAD)
 def test_an_explicit_failure_releases_the_reservation_once(status: str) -> None:
     by_hand = after_the_ask()
@@ -86,6 +89,7 @@ def test_an_explicit_failure_releases_the_reservation_once(status: str) -> None:
     assert by_hand.at("Thu 14:00", report("failed", "Thu 14:00")) == []
 
 
+@rule("10.41")
 @pytest.mark.parametrize("status", BAD)
 def test_a_failure_after_it_was_sent_releases_nothing(status: str) -> None:
     by_hand = after_the_ask()
@@ -114,6 +118,7 @@ def test_the_earliest_report_of_each_kind_counts_in_whatever_order_they_come(ord
     assert (ask.sent_at, ask.failed_at) == (at("Thu 13:00"), at("Thu 13:00"))
 
 
+@rule("6.6")
 def test_accepted_says_nothing_about_the_customer() -> None:
     by_hand = after_the_ask()
     before = only_ask(by_hand)
@@ -129,6 +134,7 @@ def test_a_report_about_another_command_changes_nothing() -> None:
     assert only_ask(by_hand) == before
 
 
+@rule("10.89")
 def test_after_a_failure_the_customer_may_be_asked_again_and_the_rivals_stay_closed() -> None:
     failed = replay(
         a_customer(), nps(9, "Mon 12:00"), compliment("Mon 12:00"), report("failed", "Mon 12:30"),
@@ -138,6 +144,7 @@ def test_after_a_failure_the_customer_may_be_asked_again_and_the_rivals_stay_clo
     assert [ask.subject for ask in failed.asks] == ["r1", "another"]
 
 
+@rule("4.41", "10.42")
 def test_silence_of_the_worker_never_releases() -> None:
     story = replay(a_customer(), nps(9, "Mon 12:00"), compliment("Fri 12:00"))
     assert story.asked == [("nps_promoter", "Mon 12:20")]
@@ -164,6 +171,7 @@ def cancelled(effects: list[Effect]) -> list[AskCancelled]:
     return [effect for effect in effects if isinstance(effect, AskCancelled)]
 
 
+@rule("6.4", "10.90")
 @pytest.mark.parametrize("what", VETOES)
 def test_a_late_veto_takes_the_command_back(what: str) -> None:
     data, gate = VETOES[what]
@@ -186,6 +194,7 @@ def test_a_late_veto_takes_the_command_back(what: str) -> None:
     assert cancel.reason == next(reason.saw for reason in decision.reasons if reason.gate == gate)
 
 
+@rule("10.90")
 @pytest.mark.parametrize(
     "data",
     [ev.AdvocacyAsked(kind="review", by="x"), ev.TrialStarted(subscription_id="s"), ev.ChampionChanged(champion=False),
@@ -195,6 +204,7 @@ def test_other_gates_take_nothing_back(data: Data) -> None:
     assert after_the_ask().at(LATER, data) == []
 
 
+@rule("10.90")
 @pytest.mark.parametrize("status", GOOD)
 def test_what_was_sent_is_not_cancelled(status: str) -> None:
     by_hand = after_the_ask()
@@ -210,6 +220,7 @@ def test_what_a_worker_may_still_send_is_cancelled(status: str) -> None:
     assert len(cancelled(by_hand.at("Thu 14:00", ticket_opened("Thu 14:00")))) == 1
 
 
+@rule("10.90")
 @pytest.mark.parametrize("after", AROUND)
 def test_what_has_expired_is_not_cancelled_any_more(after: int) -> None:
     when = at("Thu 20:00") + after
@@ -283,6 +294,7 @@ def test_an_answer_belongs_to_its_ask() -> None:
     assert only_ask(by_hand).answered
 
 
+@rule("10.86")
 @pytest.mark.parametrize(("command", "hit"), [(command_of(), True), (None, True), ("another", False)])
 def test_a_referral_answers_the_ask_it_names_or_else_the_last_one_before_it(command: str | None, hit: bool) -> None:
     by_hand = after_the_ask()
@@ -330,6 +342,7 @@ def test_an_ask_that_is_too_old_is_forgotten_and_a_newer_one_is_not() -> None:
     assert list(by_hand.customer.asks) == [newer]
 
 
+@rule("1.13")
 def test_asks_are_remembered_as_long_as_the_logs_are_kept() -> None:
     by_hand = after_the_ask()
     end = at("Thu 12:50") + 400 * DAY

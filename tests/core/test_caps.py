@@ -23,6 +23,7 @@ from tests.ledger.builders import (
     a_resumption,
     an_opening,
 )
+from tests.rules import rule
 
 GRANTED = ReservationGranted(command_id="command-2")
 
@@ -45,6 +46,7 @@ def paused(command_id: str = "command-1", saw: str = "paused: all") -> Reservati
 # ---- the customer and the address
 
 
+@rule("4.41")
 @pytest.mark.parametrize(
     ("later", "granted"), [(0, False), (90 * DAY - 1, False), (90 * DAY, True), (90 * DAY + 1, True)]
 )
@@ -65,6 +67,7 @@ def test_other_people_are_nobodys_business(caps: MemoryLedger) -> None:
     assert caps.request(a_request("command-2", customer="ben", email="his", account="other")) == GRANTED
 
 
+@rule("4.26")
 def test_the_wait_is_that_of_the_newest_ask_to_the_customer_or_the_address(caps: MemoryLedger) -> None:
     caps.request(a_request("of ana", customer="ana", due=T0))
     caps.request(a_request("of the address", customer="ben", email="shared", due=T0 + 5 * DAY))
@@ -77,6 +80,7 @@ def test_the_wait_is_that_of_the_newest_ask_to_the_customer_or_the_address(caps:
 # ---- the account
 
 
+@rule("4.28")
 @pytest.mark.parametrize(("later", "granted"), [(0, False), (14 * DAY - 1, False), (14 * DAY, True)])
 def test_an_account_is_asked_once_in_14_days(caps: MemoryLedger, later: int, granted: bool) -> None:
     caps.request(a_request(customer="ana", account="acme", due=T0))
@@ -95,6 +99,7 @@ def three_asks(caps: MemoryLedger, *days: int) -> None:
         assert isinstance(caps.request(request), ReservationGranted)
 
 
+@rule("4.29")
 @pytest.mark.parametrize(("later", "granted"), [(45 * DAY, False), (90 * DAY - 1, False), (90 * DAY, True)])
 def test_an_account_is_asked_three_times_in_90_days(caps: MemoryLedger, later: int, granted: bool) -> None:
     three_asks(caps, 0, 14, 28)
@@ -135,6 +140,7 @@ def test_the_numbers_are_the_policys() -> None:
 # ---- one command, one reservation
 
 
+@rule("9.12")
 def test_the_same_request_is_granted_again_while_its_reservation_holds(caps: MemoryLedger) -> None:
     first = caps.request(a_request())
 
@@ -208,6 +214,7 @@ def test_a_released_reservation_never_counted(caps: MemoryLedger) -> None:
     assert caps.request(a_request("command-2", customer="ben", account="acme", email="same")) == GRANTED
 
 
+@rule("4.42")
 def test_what_was_confirmed_is_not_released(caps: MemoryLedger) -> None:
     caps.request(a_request())
     caps.confirm(a_confirmation())
@@ -265,6 +272,7 @@ def test_a_release_from_before_the_reservation_is_a_redelivery(
 # ---- switches
 
 
+@rule("4.8", "9.8")
 @pytest.mark.parametrize(
     ("scope", "name", "saw"),
     [("all", None, "all"), ("trigger", "nps_promoter", "trigger nps_promoter"), ("segment", "smb", "segment smb")],
@@ -330,6 +338,7 @@ def test_who_is_refused_for_two_switches_waits_for_the_wider_one_first(caps: Mem
     assert caps.resume("all", None, T0 + 1) == ("ana",)
 
 
+@rule("9.7")
 def test_the_latest_change_of_a_switch_wins_whatever_the_order(caps: MemoryLedger) -> None:
     caps.pause("all", None, T0 + 10)
 
@@ -360,6 +369,7 @@ def test_resuming_what_was_never_paused_names_nobody(caps: MemoryLedger) -> None
 # ---- arbitration
 
 
+@rule("10.35")
 def test_the_best_contact_is_answered_first() -> None:
     requests = [
         a_request("lower priority", customer="ana", score=90, priority=10),
@@ -371,6 +381,7 @@ def test_the_best_contact_is_answered_first() -> None:
     assert [each.command_id for each in arbitrated(requests)] == ["first", "last name", "lower priority", "lower score"]
 
 
+@rule("4.30", "10.36")
 def test_of_one_round_only_the_best_contact_of_an_account_is_granted(caps: MemoryLedger) -> None:
     requests = [
         a_request("weaker", customer="ana", account="acme", score=70),
@@ -396,6 +407,7 @@ def open_many(caps: MemoryLedger, count: int, *, hour: int = 0, trigger: str = "
     return [pause for each in openings if (pause := caps.opened(each))]
 
 
+@rule("9.4")
 def test_the_first_opening_above_the_floor_pauses_its_trigger(caps: MemoryLedger) -> None:
     assert open_many(caps, 50) == []
 
@@ -413,12 +425,14 @@ def test_the_next_hour_counts_afresh(caps: MemoryLedger) -> None:
     assert caps.opened(an_opening("one more", now=T0 + HOUR)) is None
 
 
+@rule("9.7")
 def test_an_opening_counts_once(caps: MemoryLedger) -> None:
     open_many(caps, 50)
 
     assert open_many(caps, 50) == []
 
 
+@rule("9.4")
 @pytest.mark.parametrize(
     ("usual_hours", "limit"),
     [(11, 50), (12, 50), (13, 100)],
@@ -435,6 +449,7 @@ def test_the_limit_is_five_times_the_median_of_24_hours_and_at_least_the_floor(
     assert [pause.why for pause in pauses] == [f"{limit + 1} openings since {rfc3339(T0 + DAY)}, more than {limit}"]
 
 
+@rule("9.4")
 def test_only_the_24_hours_before_are_compared(caps: MemoryLedger) -> None:
     for hour in range(24):
         open_many(caps, 20, hour=hour)
@@ -458,10 +473,12 @@ def test_resuming_what_was_not_paused_forgives_nothing(caps: MemoryLedger) -> No
     assert caps.opened(an_opening("one more", now=T0 + 200)) is not None
 
 
+@rule("9.5")
 def test_a_paused_trigger_is_not_paused_again(caps: MemoryLedger) -> None:
     assert len(open_many(caps, 60)) == 1
 
 
+@rule("9.5")
 def test_after_a_resumption_the_hour_counts_afresh(caps: MemoryLedger) -> None:
     open_many(caps, 60)
     caps.resume("trigger", "nps_promoter", T0 + HOUR // 2)

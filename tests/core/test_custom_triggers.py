@@ -41,6 +41,7 @@ from tests.builders import (
     ticket_solved,
 )  # fmt: skip
 from tests.contracts.examples import FACT_DATA
+from tests.rules import rule
 
 SEEN = [data.model_validate(FACT_DATA[data.type]) for data in EVENT_TYPES.values()]
 POWER_USER = {
@@ -63,6 +64,7 @@ def export(when: str = "Mon 12:00", workflow: str | None = "export", **more: Any
 # ---- what becomes of one
 
 
+@rule("3.11")
 def test_an_event_that_meets_the_condition_is_a_reason_to_ask() -> None:
     """It settles at once, and waits five minutes for rivals as every reason does."""
     story = replay(a_customer(), export(), policy=a_policy_with())
@@ -70,6 +72,7 @@ def test_an_event_that_meets_the_condition_is_a_reason_to_ask() -> None:
     assert (story.ask.template, story.ask.mode, story.ask.subject) == ("power_user", "direct", export().id)
 
 
+@rule("3.11")
 @pytest.mark.parametrize(
     "event",
     [
@@ -309,6 +312,7 @@ def test_an_expression_sees_the_event_and_the_customer(when: str, is_met: bool) 
     assert met(when, *a_customer(), export(id="it")) is is_met
 
 
+@rule("1.13")
 def test_asks_tickets_referrals_and_profile_are_seen() -> None:
     ana = ByHand()
     ana.at("Mon 09:00", ev.ProfileChanged(segment="enterprise", locale="de-AT"))

@@ -17,6 +17,7 @@ from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import Policy
 from tests.builders import AROUND, POLICY, a_customer, answered, at, consent, fact, nps, replay, state
 from tests.contracts.examples import FACT_DATA
+from tests.rules import rule
 
 T = at("Mon 12:00")
 
@@ -36,6 +37,7 @@ def of_type(kind: str, when: int = T) -> Event:
 # ---- every type is known
 
 
+@rule("1.5")
 def test_each_type_is_folded_or_known_to_change_nothing_but_activity() -> None:
     """A new type makes this fail until somebody has decided what it means."""
     assert set(FOLDS) <= set(ev.FACT_TYPES)
@@ -44,6 +46,7 @@ def test_each_type_is_folded_or_known_to_change_nothing_but_activity() -> None:
     assert not (ONLY_A_TRIGGER_OR_MOMENT | NOT_OF_THE_CUSTOMERS_STATE) & ev.ACTIVITY
 
 
+@rule("1.7", "10.63")
 def test_activity_is_exactly_the_list_of_the_page() -> None:
     page = """
         onboarding.completed milestone.reached goal.achieved usage.recorded workflow.completed achievement.unlocked
@@ -55,6 +58,7 @@ def test_activity_is_exactly_the_list_of_the_page() -> None:
     assert sorted(ev.ACTIVITY) == sorted(page.split())
 
 
+@rule("10.63")
 def test_an_event_is_activity_only_if_its_type_is_listed(subtests: pytest.Subtests) -> None:
     for kind in ev.FACT_TYPES:
         with subtests.test(kind):
@@ -63,6 +67,7 @@ def test_an_event_is_activity_only_if_its_type_is_listed(subtests: pytest.Subtes
             assert (customer.first_activity, customer.last_activity) == (expected, expected)
 
 
+@rule("1.1", "1.10")
 def test_a_folded_type_leaves_its_mark_on_the_state(subtests: pytest.Subtests) -> None:
     for kind in sorted(set(FOLDS) - {"ask.acknowledged"}):
         with subtests.test(kind):
@@ -133,6 +138,7 @@ CONTRADICTIONS: dict[str, tuple[Data, Data]] = {
 }
 
 
+@rule("1.4", "1.16")
 @pytest.mark.parametrize("what", CONTRADICTIONS)
 def test_of_two_contradicting_events_the_newer_wins_in_whatever_order_they_arrive(what: str) -> None:
     first, second = CONTRADICTIONS[what]
@@ -145,6 +151,7 @@ def test_of_two_contradicting_events_the_newer_wins_in_whatever_order_they_arriv
     assert state(older, newer) != state(fact(first, T), fact(second, T + 1))
 
 
+@rule("10.6")
 @pytest.mark.parametrize("what", CONTRADICTIONS)
 def test_at_one_instant_source_and_then_id_decide(what: str) -> None:
     first, second = CONTRADICTIONS[what]
@@ -152,12 +159,14 @@ def test_at_one_instant_source_and_then_id_decide(what: str) -> None:
     assert state(a, b) == state(b, a)
 
 
+@rule("10.6")
 def test_the_order_is_that_of_time_then_source_then_id() -> None:
     stamps = [Stamp(1, "b", "b"), Stamp(2, "a", "b"), Stamp(2, "b", "a"), Stamp(2, "b", "b")]
     mixed = [stamps[n] for n in (2, 0, 3, 1)]
     assert sorted(mixed) == stamps
 
 
+@rule("1.17")
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_any_order_of_a_tickets_life_ends_in_the_same_state(order: tuple[int, ...]) -> None:
     life = [
@@ -169,6 +178,7 @@ def test_any_order_of_a_tickets_life_ends_in_the_same_state(order: tuple[int, ..
     assert state(*(life[n] for n in order)) == state(*life)
 
 
+@rule("10.7")
 @pytest.mark.parametrize("what", ["nps", "csat", "ticket", "invoice", "dispute", "subscription", "task",
                                   "concern", "approval of one", "referral"])  # fmt: skip
 def test_the_fold_tells_whether_an_event_was_the_newest_of_its_object(what: str) -> None:
@@ -180,6 +190,7 @@ def test_the_fold_tells_whether_an_event_was_the_newest_of_its_object(what: str)
     assert fold(customer, fact(second, T + 2, id="newer"))
 
 
+@rule("1.11", "1.15")
 def test_a_profile_changes_only_what_it_names() -> None:
     full, partial = of_type("customer.profile_changed"), fact(ev.ProfileChanged(locale="fr"), T + 1)
 
@@ -197,6 +208,7 @@ def test_an_invalid_zone_of_a_profile_is_ignored_and_its_other_fields_are_not() 
     assert (customer.time_zone, customer.segment and customer.segment.value) == (None, "smb")
 
 
+@rule("1.12", "10.23")
 def test_consent_for_all_writes_each_channel_and_each_has_its_own_last_writer() -> None:
     everything, phone = consent(True, "Mon 10:00"), consent(False, "Mon 11:00", "phone")
 
@@ -206,6 +218,7 @@ def test_consent_for_all_writes_each_channel_and_each_has_its_own_last_writer() 
         }  # fmt: skip
 
 
+@rule("1.11")
 def test_zone_and_account_of_an_event_are_kept_whatever_its_type() -> None:
     event = fact(ev.CallMoment(kind="check_in"), T, timezone="Asia/Kolkata", account="acme")
     stamp = Stamp(T, "tests", event.id)
@@ -213,6 +226,7 @@ def test_zone_and_account_of_an_event_are_kept_whatever_its_type() -> None:
     assert (customer.event_zone, customer.account) == (Word(stamp, "Asia/Kolkata"), Word(stamp, "acme"))
 
 
+@rule("1.4", "10.47")
 def test_a_survey_keeps_its_newest_revision() -> None:
     older, newer = nps(9, T), nps(4, T + 1)
     assert state(newer, older).responses == {"r1": Survey(Stamp(T + 1, "tests", newer.id), 4, promoter=False)}
@@ -221,6 +235,7 @@ def test_a_survey_keeps_its_newest_revision() -> None:
 # ---- what only grows
 
 
+@rule("1.1", "1.5")
 @pytest.mark.parametrize(
     ("kind", "field"),
     [("onboarding.completed", "onboarded"), ("milestone.reached", "milestone"), ("milestone.reached", "first_success"),
@@ -237,17 +252,20 @@ def test_a_later_milestone_that_is_no_first_success_takes_nothing_back() -> None
     assert (customer.milestone, customer.first_success) == (True, True)
 
 
+@rule("1.6", "10.62")
 def test_interactions_are_counted_and_the_first_and_last_activity_kept() -> None:
     calls = [fact(ev.InteractionRecorded(kind="call"), T + n * HOUR) for n in (2, 0, 1)]
     customer = state(*calls)
     assert (customer.interactions, customer.first_activity, customer.last_activity) == (3, T, T + 2 * HOUR)
 
 
+@rule("1.13")
 def test_the_latest_answer_of_each_kind_is_kept() -> None:
     customer = state(answered("no", T + 1), answered("no", T), answered("yes", T))
     assert customer.answers == {"no": T + 1, "yes": T}
 
 
+@rule("1.14")
 def test_advocacy_asks_are_kept_as_long_as_they_can_decide() -> None:
     asks = [fact(ev.AdvocacyAsked(kind="review", by="x"), T + days * DAY) for days in (60, 0, -1)]
     assert state(*asks).advocacy == ((T, "review"), (T + 60 * DAY, "review"))
@@ -285,6 +303,7 @@ def test_a_call_is_cut_short_once() -> None:
 # ---- the same event again
 
 
+@rule("9.10")
 @pytest.mark.parametrize("after", AROUND)
 def test_an_event_id_is_remembered_for_seven_days_from_its_arrival(after: int) -> None:
     customer, event = Customer(id="ana"), nps(9)
@@ -300,6 +319,7 @@ def test_a_repetition_does_not_prolong_the_memory() -> None:
     assert not seen_before(customer, event, T + 7 * DAY, POLICY)
 
 
+@rule("9.10")
 def test_ids_are_those_of_their_source() -> None:
     customer = Customer(id="ana")
     seen_before(customer, fact(ev.AdviceAsked(), T, id="1"), T, POLICY)
@@ -322,6 +342,7 @@ def test_a_memory_of_no_days_is_none() -> None:
     assert not seen_before(customer, nps(9), T, forgetful)
 
 
+@rule("1.18", "10.63")
 def test_an_event_that_comes_twice_counts_once() -> None:
     event = fact(ev.InteractionRecorded(kind="call"), "Mon 13:00")
     once, twice = replay(a_customer(), event), replay(a_customer(), event, event)
@@ -333,11 +354,13 @@ def test_a_hash_depends_on_each_part_and_on_where_it_ends() -> None:
     assert len({hash64("a", "b"), hash64("ab"), hash64("a", "b", ""), hash64("b", "a")}) == 4
 
 
+@rule("9.10")
 def test_a_hash_is_the_same_on_every_machine_and_in_every_release() -> None:
     """It is kept in the customers' state for ever."""
     assert hash64("a", "b") == 18_429_100_309_458_631_331
 
 
+@rule("1.15")
 def test_a_flag_of_a_task_knows_when_it_was_written() -> None:
     started = fact(ev.TaskStarted(task_id="t"), T)
     assert state(started).tasks == {"t": Flag(Stamp(T, "tests", started.id), value=True)}

@@ -35,6 +35,7 @@ from tests.builders import (
     ticket_opened,
     ticket_solved,
 )
+from tests.rules import rule
 
 LIMITS = {gate.name: gate.limit(POLICY) for gate in GATES}
 SCORE = Score(
@@ -53,6 +54,7 @@ def reasons(**moment: Any) -> tuple[Reason, ...]:
     return tuple(clear.values())
 
 
+@rule("2.8", "8.3", "8.4", "10.94", "10.96")
 def test_the_whole_explanation_of_an_ask() -> None:
     opened, asked = replay(a_customer(account="acme"), nps(9, flags=("time_missing",))).decisions()
 
@@ -88,6 +90,7 @@ def test_the_whole_explanation_of_an_ask() -> None:
     )
 
 
+@rule("1.13", "6.2", "6.13")
 def test_the_whole_command() -> None:
     story = replay(
         a_customer(account="acme", channels=("email", "in_app")), nps(9, theme="support", traceparent="00-a")
@@ -118,10 +121,12 @@ def test_the_whole_command() -> None:
 # ---- which outcome
 
 
+@rule("8.1", "10.107")
 def test_pending_is_settling_or_waiting_for_its_moment() -> None:
     assert replay(a_customer(), nps(9, "Thu 14:00")).outcomes() == [("pending", "Thu 14:00"), ("asked", "Fri 13:00")]
 
 
+@rule("3.24", "4.2", "8.1", "10.11", "10.107")
 def test_deferred_is_another_gate_that_waits() -> None:
     story = replay(
         a_customer(), nps(9, "Thu 14:00"), ticket_opened("Thu 17:00"), ticket_solved("Fri 09:00", rating="positive")
@@ -131,17 +136,20 @@ def test_deferred_is_another_gate_that_waits() -> None:
     ]  # fmt: skip
 
 
+@rule("8.1", "10.108")
 def test_suppressed_is_a_gate_that_will_not_open_in_time() -> None:
     story = replay(a_customer(), fact(ev.ComplaintMade(), "Mon 10:00"), nps(9))
     assert story.outcomes() == [("suppressed", "Thu 12:30")]
 
 
+@rule("4.1", "10.108")
 def test_suppressed_is_also_a_gate_that_had_not_opened_at_the_deadline() -> None:
     story = replay(a_customer(channels=("in_app",)), nps(9, "Thu 12:30"), ticket_opened("Thu 12:40"))
     assert story.outcomes()[-1] == ("suppressed", "Fri 12:30")
     assert blocking(story.decisions()[-1]) == {"trouble": "ticket.solved", "moment": "moment"}
 
 
+@rule("8.1", "10.109")
 def test_expired_is_a_window_that_ended_with_only_the_moment_missing() -> None:
     story = replay(a_customer(channels=("in_app",)), nps(9))
     assert story.outcomes() == [("pending", "Thu 12:30"), ("expired", "Fri 12:30")]
@@ -156,11 +164,13 @@ def test_a_window_whose_end_was_missed_has_expired_at_the_next_opportunity() -> 
     assert (decision.outcome, shown(decision.decided_at)) == ("expired", "Fri 12:35")
 
 
+@rule("8.2")
 def test_expired_on_arrival_writes_one_decision_and_asks_nobody() -> None:
     story = replay(a_customer(), arriving(nps(9, "Tue 12:00"), "Thu 12:30"))
     assert story.outcomes() == [("expired_on_arrival", "Thu 12:30")]
 
 
+@rule("2.7", "6.8", "8.1")
 @pytest.mark.parametrize(
     ("champion", "outcome", "mode"), [(True, "asked", "direct"), (False, "soft", "soft")], ids=["70", "55"]
 )
@@ -169,6 +179,7 @@ def test_from_seventy_on_it_is_an_ask_below_it_a_soft_mention(champion: bool, ou
     assert (story.decisions()[-1].outcome, story.decisions()[-1].mode, story.ask.mode) == (outcome, mode, mode)
 
 
+@rule("3.8", "3.9", "6.9", "6.10", "10.57", "10.58")
 @pytest.mark.parametrize(
     ("event", "mode"),
     [
@@ -183,11 +194,13 @@ def test_the_mode_follows_the_trigger_and_a_soft_mention_is_soft_whatever_it_is(
     assert replay(a_customer(champion=False), event).ask.mode == "soft"
 
 
+@rule("6.11", "10.58")
 def test_a_policy_may_offer_mutual_benefit_for_a_trigger() -> None:
     policy = a_policy(triggers={"renewal": {"mode": "mutual_benefit"}})
     assert replay(a_customer(), renewed("Mon 12:00"), policy=policy).ask.mode == "mutual_benefit"
 
 
+@rule("8.2")
 def test_shadow_mode_decides_everything_and_sends_nothing() -> None:
     story = replay(a_customer(), nps(9, "Mon 12:00"), compliment("Tue 12:00"), policy=a_policy(shadow=True))
     assert story.asks == []
@@ -203,6 +216,7 @@ def test_in_shadow_mode_the_best_reason_is_the_one_that_would_have_spoken() -> N
 # ---- when
 
 
+@rule("10.5")
 def test_an_event_at_the_deadline_still_merges_and_comes_before_its_end() -> None:
     """At one instant: records, then deadlines."""
     story = replay(a_customer(channels=("in_app",)), compliment("Thu 12:30"), compliment("Sat 12:30", "another"))
@@ -232,12 +246,14 @@ def test_news_count_though_a_repeated_record_comes_at_the_same_instant() -> None
     assert decision.outcome == "deferred"
 
 
+@rule("10.64")
 def test_the_triggers_own_event_is_activity() -> None:
     idle = a_customer(without=("advice.asked",))
     assert replay(idle, nps(9)).decisions()[0].score.parts["engaged"] == 10
     assert replay(idle, renewed("Thu 12:30")).decisions()[0].score.parts["engaged"] == 0  # a renewal is no activity
 
 
+@rule("8.5", "10.103")
 def test_what_changes_nothing_writes_nothing() -> None:
     calls = [fact(ev.InteractionRecorded(kind="call"), when) for when in ("Thu 15:00", "Thu 16:00", "Fri 09:00")]
     assert replay(a_customer(), nps(9, "Thu 14:00"), calls).outcomes() == [
@@ -246,6 +262,7 @@ def test_what_changes_nothing_writes_nothing() -> None:
     ]
 
 
+@rule("10.104")
 def test_of_several_changes_at_one_instant_only_the_last_is_written() -> None:
     story = replay(
         a_customer(), nps(9, "Thu 14:00"), ticket_opened("Thu 17:00"),
@@ -254,10 +271,12 @@ def test_of_several_changes_at_one_instant_only_the_last_is_written() -> None:
     assert story.outcomes("nps_promoter") == [("pending", "Thu 14:00"), ("asked", "Fri 13:00")]
 
 
+@rule("8.5", "10.110")
 def test_an_event_that_opens_nothing_and_touches_nothing_writes_nothing() -> None:
     assert replay(a_customer(), nps(8), ticket_opened("Fri 09:00")).effects() == []
 
 
+@rule("10.11", "10.103")
 def test_a_gate_that_waits_for_something_else_is_a_change() -> None:
     """Solved: no longer until the solution, but until an instant after it."""
     story = replay(
@@ -294,6 +313,7 @@ def eligible(*events: Event) -> int | None:
 ASKED = nps(9, "Mon 12:00")  # asked at 12:20
 
 
+@rule("4.40", "10.96")
 @pytest.mark.parametrize(
     ("events", "expected"),
     [
@@ -315,6 +335,7 @@ def test_next_eligible_is_the_end_of_the_cap_or_of_the_answers_wait(events: list
 # ---- the zone
 
 
+@rule("1.11", "3.20", "8.3")
 def test_the_zone_and_where_it_came_from_are_told() -> None:
     from_event = replay(a_customer(zone=None), nps(9, timezone="Asia/Kolkata")).decisions()[0]
     unknown = replay(a_customer(zone=None), nps(9)).decisions()[0]
@@ -323,6 +344,7 @@ def test_the_zone_and_where_it_came_from_are_told() -> None:
     assert unknown.time_zone == TimeZone(name="UTC", source="default")
 
 
+@rule("8.4")
 def test_rivals_are_told_best_first_with_their_ids() -> None:
     story = replay(a_customer(), nps(9, "Mon 12:00"), compliment("Mon 12:00"), renewed("Mon 12:00"))
     asked = next(d for d in story.decisions() if d.outcome == "asked")
@@ -334,6 +356,7 @@ def test_rivals_are_told_best_first_with_their_ids() -> None:
     assert asked.command_id == command_id("ana", "nps_promoter", "r1")
 
 
+@rule("8.4")
 def test_every_decision_carries_the_hash_of_the_policy_it_was_made_under() -> None:
     other = a_policy(caps={"customer_days": 30})
     assert other.hash != POLICY.hash

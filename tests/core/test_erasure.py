@@ -20,6 +20,7 @@ from tests.builders import (
     renewed,
     replay,
 )
+from tests.rules import rule
 
 ERASED = fact(ev.ErasureRequested(), "Thu 15:00")
 HMAC = "b" * 64
@@ -55,6 +56,7 @@ def test_what_ends_at_the_instant_of_the_erasure_is_closed_by_it() -> None:
     assert blocking(story.decisions()[-1])["erased"] == "never"
 
 
+@rule("4.7")
 def test_nothing_that_comes_later_changes_a_thing() -> None:
     by_hand = ByHand()
     by_hand.at("Thu 15:00", ERASED)

@@ -15,6 +15,7 @@ from referral_stream.core.instants import DAY
 from referral_stream.core.policy import HalfLives, Policy, Scores
 from referral_stream.core.rules.propensity import faded, score
 from tests.builders import AROUND, at, csat, fact, nps, state, ticket_solved
+from tests.rules import rule
 
 NOW = at("Thu 12:30")
 FADING = Policy(score=Scores(half_life_days=HalfLives(nps=90, testimonial=365, positive_feedback=90)))
@@ -28,6 +29,7 @@ def given_now(data: Data) -> Event:
     return fact(data, NOW)
 
 
+@rule("2.9")
 @pytest.mark.parametrize(
     ("event", "part", "points"),
     [
@@ -49,6 +51,7 @@ def test_a_signal_fades_by_whole_days(after: int) -> None:
     assert points == (30 if after < 0 else 29)
 
 
+@rule("2.9")
 def test_nothing_fades_by_default() -> None:
     events = [nps(9, NOW), given_now(ev.TestimonialGiven())]
     later = parts(*events, now=NOW + 3_000 * DAY, policy=Policy())

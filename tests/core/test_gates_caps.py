@@ -33,6 +33,7 @@ from tests.builders import (
     state,
 )
 from tests.core.views import an_opportunity, answer, verdict
+from tests.rules import rule
 
 THEN = at("Mon 12:00")
 
@@ -40,6 +41,7 @@ THEN = at("Mon 12:00")
 # ---- 7: answers
 
 
+@rule("4.24")
 @pytest.mark.parametrize("after", AROUND)
 @pytest.mark.parametrize(("said", "days"), [("no", 180), ("maybe", 90)])
 def test_a_no_and_a_maybe_are_respected_for_so_long(said: str, days: int, after: int) -> None:
@@ -48,11 +50,13 @@ def test_a_no_and_a_maybe_are_respected_for_so_long(said: str, days: int, after:
     assert answer("answers", answered(said, THEN), now=end + after) == expected
 
 
+@rule("4.25")
 def test_a_stop_is_for_ever_and_a_yes_is_nothing_to_wait_for() -> None:
     assert answer("answers", answered("stop", THEN), now=THEN + 3_000 * DAY) == "never"
     assert answer("answers", answered("yes", THEN), now=THEN) == "pass"
 
 
+@rule("10.85")
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_several_answers_the_latest_end_counts(order: int) -> None:
     no, maybe = answered("no", THEN), answered("maybe", THEN + 100 * DAY)
@@ -82,6 +86,7 @@ def asked(when: int, *, sent: bool = True, replied: bool = False, **but: object)
 FIRST, SECOND, THIRD = THEN, THEN + 90 * DAY, THEN + 180 * DAY
 
 
+@rule("10.87")
 @pytest.mark.parametrize(
     ("asks", "silence"),
     [
@@ -105,6 +110,7 @@ def test_two_asks_in_a_row_that_were_sent_and_met_silence_are_an_answer(asks: li
     assert answer("answers", now=now, customer=customer) == expected
 
 
+@rule("10.86")
 @pytest.mark.parametrize("after", AROUND)
 def test_silence_is_silence_after_fourteen_days(after: int) -> None:
     customer = Customer(id="ana", asks=(asked(FIRST), asked(SECOND)))
@@ -112,6 +118,7 @@ def test_silence_is_silence_after_fourteen_days(after: int) -> None:
     assert silence == (SECOND if after >= 0 else None)
 
 
+@rule("4.25", "10.87")
 @pytest.mark.parametrize("after", AROUND)
 def test_two_silences_are_respected_for_180_days_from_the_second_ask(after: int) -> None:
     customer = Customer(id="ana", asks=(asked(FIRST), asked(SECOND)))
@@ -120,6 +127,7 @@ def test_two_silences_are_respected_for_180_days_from_the_second_ask(after: int)
     assert said == (f"until {shown(end)}" if after < 0 else "pass")
 
 
+@rule("10.88")
 def test_a_stop_stays_even_if_consent_returns() -> None:
     story = replay(
         a_customer(), answered("stop", "Mon 13:00"),
@@ -133,6 +141,7 @@ def test_a_stop_stays_even_if_consent_returns() -> None:
 # ---- 8: overasking
 
 
+@rule("4.26", "4.40")
 @pytest.mark.parametrize("after", AROUND)
 def test_one_ask_in_ninety_days_of_24_hours(after: int) -> None:
     customer = Customer(id="ana", asks=(asked(THEN),))
@@ -140,6 +149,7 @@ def test_one_ask_in_ninety_days_of_24_hours(after: int) -> None:
     assert answer("overasking", now=end + after, customer=customer) == (f"until {shown(end)}" if after < 0 else "pass")
 
 
+@rule("4.27")
 @pytest.mark.parametrize(
     ("ask", "counts"),
     [
@@ -162,6 +172,7 @@ def test_what_shadow_mode_withheld_counts_while_shadow_mode_lasts() -> None:
     assert gates.last_asked(customer, a_policy(shadow=True)) == THEN
 
 
+@rule("4.39")
 def test_nobody_ever_asked_passes() -> None:
     assert answer("overasking", now=THEN) == "pass"
 
@@ -174,6 +185,7 @@ def test_a_second_reason_within_ninety_days_of_an_ask_is_suppressed_at_once() ->
     assert (decision.outcome, blocking(decision)["overasking"]) == ("suppressed", "2026-09-13 12:20")
 
 
+@rule("4.26", "10.105")
 def test_one_person_with_two_ids_is_asked_once() -> None:
     shared = "0" * 64
     story = replay(
@@ -186,6 +198,7 @@ def test_one_person_with_two_ids_is_asked_once() -> None:
 # ---- 9: the account
 
 
+@rule("4.30", "10.35")
 def test_of_two_contacts_of_one_account_at_one_instant_the_better_score_is_asked() -> None:
     story = replay(
         a_customer("ana", account="acme", champion=False), a_customer("ben", account="acme"),
@@ -204,6 +217,7 @@ def test_the_account_named_by_an_event_counts_like_that_of_the_profile() -> None
     assert [ask.customer_id for ask in story.asks] == ["ana"]
 
 
+@rule("4.28")
 @pytest.mark.parametrize("after", AROUND)
 def test_another_contact_of_the_account_may_be_asked_fourteen_days_later(after: int) -> None:
     later = at("next Mon 12:00") + 7 * DAY + after
@@ -222,6 +236,7 @@ def other_ask(when: int, kind: Any = "review") -> Event:
     return fact(ev.AdvocacyAsked(kind=kind, by="another system"), when)
 
 
+@rule("4.31")
 @pytest.mark.parametrize("after", AROUND)
 @pytest.mark.parametrize("kind", ["review", "survey", "case_study", "other"])
 def test_any_other_advocacy_ask_keeps_us_away_for_fourteen_days(kind: str, after: int) -> None:
@@ -230,6 +245,7 @@ def test_any_other_advocacy_ask_keeps_us_away_for_fourteen_days(kind: str, after
     assert said == (f"until {shown(end)}" if after < 0 else "pass")
 
 
+@rule("4.31", "10.118")
 @pytest.mark.parametrize(
     ("asks", "said"),
     [
@@ -252,6 +268,7 @@ def test_of_several_the_latest_counts() -> None:
         assert answer("advocacy", *order, now=THEN, survey=False) == f"until {shown(THEN + 14 * DAY)}"
 
 
+@rule("10.118")
 @pytest.mark.parametrize(("event", "passes"), [(nps(9), True), (csat(5), True), (compliment(), False)])
 def test_only_survey_triggers_except_the_survey(event: Event, passes: bool) -> None:
     story = replay(a_customer(), other_ask(at("Thu 12:00"), "survey"), event)
@@ -269,6 +286,7 @@ def judged(approved: bool, when: int, opportunity: str | None = None) -> Event:
 NEEDS = fact(ev.ProfileChanged(requires_approval=True), THEN - DAY)
 
 
+@rule("4.34")
 @pytest.mark.parametrize(
     ("events", "said"),
     [
@@ -287,6 +305,7 @@ def test_where_an_account_needs_it_a_person_approves_each_ask(events: list[Event
     assert answer("approval", *events, now=THEN + 60_000) == said
 
 
+@rule("4.34")
 def test_an_approval_within_the_window_lets_it_go_out_and_none_ends_with_the_window() -> None:
     needs = a_customer(requires_approval=True)
 
@@ -306,6 +325,7 @@ def share(account: str, salt: str = "referral-stream") -> float:
     return int(hashlib.sha256(f"{salt}|{account}".encode()).hexdigest()[:16], 16) / 2**64
 
 
+@rule("10.116")
 def test_the_holdout_is_drawn_by_a_hash_of_the_account_else_the_customer() -> None:
     for name in ("acme", "bolt", "core", *(f"customer {n}" for n in range(300))):
         policy = Policy()
@@ -317,6 +337,7 @@ def test_the_holdout_is_drawn_by_a_hash_of_the_account_else_the_customer() -> No
         assert gates.is_held_out(of_account, policy) is held
 
 
+@rule("10.116")
 def test_salt_and_share_are_the_policys() -> None:
     everybody, nobody = Policy(holdout=Holdout(percent=50)), Policy(holdout=Holdout(percent=0))
     names = [f"customer {n}" for n in range(200)]
@@ -327,6 +348,7 @@ def test_salt_and_share_are_the_policys() -> None:
     assert not any(gates.is_held_out(Customer(id=n), nobody) for n in names)
 
 
+@rule("10.116")
 def test_the_share_is_exact() -> None:
     """Of many names the two on either side of the limit: one of them is held out."""
     inside, outside = (
@@ -342,6 +364,7 @@ def test_the_share_is_exact() -> None:
 HELD = next(name for name in (f"customer {n}" for n in range(1_000)) if share(name) < 0.05)
 
 
+@rule("4.35", "8.2", "10.117")
 def test_a_held_out_customer_is_never_asked_and_it_counts_as_an_ask() -> None:
     story = replay(
         a_customer(HELD), nps(9, "Mon 12:00", customer=HELD), renewed("Mon 12:00", customer=HELD),
@@ -356,6 +379,7 @@ def test_a_held_out_customer_is_never_asked_and_it_counts_as_an_ask() -> None:
     assert blocking(rest[-1])["overasking"] == "2026-09-13 12:20"
 
 
+@rule("10.117")
 def test_the_holdout_is_drawn_last_so_that_both_groups_are_alike() -> None:
     """Before the moment nothing tells the groups apart: the gate passes."""
     story = replay(a_customer(HELD), nps(9, "Thu 14:00", customer=HELD), policy=Policy(), until="Thu 23:00")

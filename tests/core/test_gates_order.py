@@ -13,6 +13,7 @@ from referral_stream.core.rules.gates import GATES, Gate, GateCause, Verdict
 from referral_stream.core.rules.gates import verdict as judged
 from tests.builders import a_customer, a_policy, at, nps, replay, state
 from tests.core.views import verdict, view
+from tests.rules import rule
 
 NOW = at("Thu 12:30")
 ORDER = (
@@ -27,11 +28,13 @@ EVENT, SOON, LATER, EVER = (
 )
 
 
+@rule("10.111")
 def test_there_are_fourteen_gates_in_the_order_of_the_page() -> None:
     assert tuple(gate.name for gate in GATES) == ORDER
     assert get_args(GateName) == ORDER
 
 
+@rule("4.1", "10.111")
 def test_every_decision_lists_all_gates_in_their_order_with_what_they_saw_and_their_limit() -> None:
     story = replay(a_customer(), nps(9))
 
@@ -40,6 +43,7 @@ def test_every_decision_lists_all_gates_in_their_order_with_what_they_saw_and_th
         assert all(reason.saw and reason.limit for reason in decision.reasons)
 
 
+@rule("4.3", "10.113")
 @pytest.mark.parametrize(
     ("causes", "answer", "until", "until_event"),
     [
@@ -61,6 +65,7 @@ def test_of_several_causes_never_comes_first_then_an_event_then_the_latest_insta
     assert said == Verdict("trouble", answer, until, until_event, saw, "nothing is wrong")  # type: ignore[arg-type]
 
 
+@rule("4.4")
 @pytest.mark.parametrize(
     ("answer", "until", "closes"),
     [
@@ -81,6 +86,7 @@ def test_a_gate_that_opens_at_the_deadline_or_later_closes_the_window_at_once(
     assert said.blocks is (answer != "pass")
 
 
+@rule("4.3", "10.112")
 def test_a_reason_shows_an_instant_as_rfc_3339_and_an_event_by_its_type() -> None:
     until = Verdict("answers", "until", at("Fri 13:00"), None, "saw", "limit")
     event = Verdict("trouble", "until_event", None, "ticket.solved", "saw", "limit")

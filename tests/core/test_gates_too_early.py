@@ -22,6 +22,7 @@ from tests.builders import (
     utc,
 )
 from tests.core.views import answer, verdict
+from tests.rules import rule
 
 NOW = at("Thu 12:30")
 TRIAL = ("trial.started", "trial.ended")
@@ -34,6 +35,7 @@ def early(*events: Event, without: tuple[str, ...] = (), now: int = NOW, **polic
 # ---- trial
 
 
+@rule("4.10", "10.74")
 @pytest.mark.parametrize(
     ("events", "said"),
     [
@@ -54,6 +56,7 @@ def test_nobody_is_asked_on_trial(events: list[Event], said: str) -> None:
     assert early(*events) == said
 
 
+@rule("1.10", "10.74")
 @pytest.mark.parametrize(
     "over", [ev.TrialEnded(subscription_id="s", converted=True), ev.SubscriptionStarted(subscription_id="s")]
 )
@@ -67,6 +70,7 @@ def test_a_sign_up_on_trial_lasts_until_a_trial_ends_or_a_subscription_starts(ov
 # ---- onboarding and sign-up
 
 
+@rule("4.11", "4.36", "4.37", "5.4")
 def test_onboarding_must_be_completed_unless_the_policy_says_otherwise() -> None:
     missing = ("onboarding.completed",)
 
@@ -74,10 +78,12 @@ def test_onboarding_must_be_completed_unless_the_policy_says_otherwise() -> None
     assert early(without=missing, too_early={"require_onboarding": False}) == "pass"
 
 
+@rule("4.6", "4.36")
 def test_an_unknown_sign_up_is_waited_for() -> None:
     assert early(without=("customer.signed_up",)) == "until customer.signed_up"
 
 
+@rule("4.12", "10.67")
 @pytest.mark.parametrize("after", AROUND)
 def test_tenure_is_thirty_days_from_the_earliest_sign_up(after: int) -> None:
     first, again = fact(ev.SignedUp(), NOW - 30 * DAY - after), fact(ev.SignedUp(), NOW - 5 * DAY)
@@ -87,12 +93,14 @@ def test_tenure_is_thirty_days_from_the_earliest_sign_up(after: int) -> None:
         assert said == ("pass" if after >= 0 else f"until {shown(NOW + 1)}")
 
 
+@rule("4.15")
 @pytest.mark.parametrize("after", AROUND)
 def test_an_initial_contract_is_thirty_days_old(after: int) -> None:
     signed = fact(ev.ContractSigned(contract_id="k", initial=True), NOW - 30 * DAY - after)
     assert early(signed) == ("pass" if after >= 0 else f"until {shown(NOW + 1)}")
 
 
+@rule("4.15")
 def test_a_contract_that_is_not_the_first_is_no_reason_to_wait() -> None:
     assert early(fact(ev.ContractSigned(contract_id="k", initial=False), "Wed 10:00")) == "pass"
 
@@ -100,6 +108,7 @@ def test_a_contract_that_is_not_the_first_is_no_reason_to_wait() -> None:
 # ---- value
 
 
+@rule("4.13")
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -119,12 +128,14 @@ def test_value_must_have_been_realised(value: list[Event], said: str) -> None:
     assert early(*value, without=("usage.compared",)) == said
 
 
+@rule("4.13", "10.65")
 @pytest.mark.parametrize(("days", "said"), [(29, "until milestone.reached"), (30, "pass"), (31, "pass")])
 def test_thirty_local_dates_of_use_are_value(days: int, said: str) -> None:
     uses = [fact(ev.UsageRecorded(), NOW - (2 * n + 1) * DAY) for n in range(days)]
     assert early(*uses, without=("usage.compared",)) == said
 
 
+@rule("10.65")
 def test_dates_of_use_are_local_ones() -> None:
     """Fifteen evenings at 23:30 and 00:30 in Berlin are thirty dates there, and fifteen in UTC."""
     uses = [
@@ -141,6 +152,7 @@ def test_dates_of_use_are_local_ones() -> None:
 # ---- first interaction
 
 
+@rule("4.14", "10.66")
 @pytest.mark.parametrize(
     ("first", "last", "said"),
     [
@@ -156,6 +168,7 @@ def test_a_first_interaction_is_activity_on_one_local_date(first: str, last: str
     assert early(*events, without=passive, too_early={"require_onboarding": False}) == said
 
 
+@rule("4.14")
 def test_no_activity_at_all_is_a_first_interaction_too() -> None:
     passive = ("onboarding.completed", "feedback.shared", "interaction.recorded", "advice.asked")
     assert early(without=passive, too_early={"require_onboarding": False}) == "until usage.recorded"
@@ -181,6 +194,7 @@ def test_under_strict_the_zone_with_the_fewest_dates_counts() -> None:
     assert answer("too_early", events, now=NOW, policy=strict) == "until usage.recorded"
 
 
+@rule("10.114")
 def test_every_reason_is_told() -> None:
     said = verdict("too_early", fact(ev.SignedUp(trial=True), "Mon 12:30"), now=NOW)
     assert said.saw == (
@@ -189,6 +203,7 @@ def test_every_reason_is_told() -> None:
     )
 
 
+@rule("4.5")
 def test_a_milestone_reached_within_the_window_opens_the_gate() -> None:
     story = replay(
         a_customer(without=("usage.compared",)),
@@ -199,6 +214,7 @@ def test_a_milestone_reached_within_the_window_opens_the_gate() -> None:
     assert story.asked == [("nps_promoter", "Thu 11:00")]
 
 
+@rule("10.82")
 @pytest.mark.parametrize(("days", "outcome"), [(20, "suppressed"), (26, "asked")])
 def test_an_expansion_opens_for_a_young_customer_and_tenure_is_this_gates_matter(days: int, outcome: str) -> None:
     """The window of seven days holds the end of the thirtieth day, or it does not."""
@@ -215,6 +231,7 @@ def test_an_expansion_opens_for_a_young_customer_and_tenure_is_this_gates_matter
 # ---- 6: the score
 
 
+@rule("2.7", "4.23", "10.56")
 @pytest.mark.parametrize(
     ("without", "said"),
     [
@@ -227,6 +244,7 @@ def test_below_fifty_it_waits_for_the_next_signal(without: tuple[str, ...], said
     assert answer("propensity", a_customer(champion=False, without=without), now=NOW) == said
 
 
+@rule("2.7", "4.23")
 def test_fifty_is_enough() -> None:
     fifty = a_customer(without=("feedback.shared", "interaction.recorded"))
 
@@ -234,6 +252,7 @@ def test_fifty_is_enough() -> None:
     assert answer("propensity", fifty, now=NOW, policy=a_policy(score={"soft_at": 51})) == "until signal"
 
 
+@rule("10.56")
 def test_where_tenure_alone_is_missing_the_instant_is_known() -> None:
     young = a_customer(champion=False, without=("customer.signed_up",))  # 45, and 55 with tenure
     signed_up = fact(ev.SignedUp(), NOW - 30 * DAY + 1)

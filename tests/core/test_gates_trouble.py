@@ -21,6 +21,7 @@ from tests.builders import (
     ticket_solved,
 )
 from tests.core.views import answer, verdict
+from tests.rules import rule
 
 THEN = at("Mon 12:00")
 SUB = "sub-1"
@@ -103,6 +104,7 @@ WAITS: dict[str, tuple[int, list[Event]]] = {
 }  # fmt: skip
 
 
+@rule("1.9", "4.16", "4.17", "4.18", "4.19", "4.20", "4.21", "10.9", "10.68", "10.69", "10.71")
 @pytest.mark.parametrize("after", AROUND)
 @pytest.mark.parametrize("what", WAITS)
 def test_after_each_trouble_it_waits_exactly_so_many_days(what: str, after: int) -> None:
@@ -195,6 +197,7 @@ OPEN: dict[str, tuple[str, list[Event]]] = {
 }
 
 
+@rule("1.8", "4.16", "4.20", "10.68", "10.70", "10.72", "10.73")
 @pytest.mark.parametrize("what", OPEN)
 def test_what_is_open_is_waited_for_without_a_limit(what: str) -> None:
     event, events = OPEN[what]
@@ -235,6 +238,7 @@ FINE: dict[str, list[Event]] = {
 }
 
 
+@rule("4.38", "10.52", "10.70", "10.73")
 @pytest.mark.parametrize("what", FINE)
 def test_this_is_no_trouble(what: str) -> None:
     events = FINE[what]
@@ -246,6 +250,7 @@ def test_this_is_no_trouble(what: str) -> None:
 # ---- tickets
 
 
+@rule("1.8", "4.16")
 def test_a_positive_rating_excuses_its_own_ticket_only() -> None:
     events = [
         *then(ev.TicketOpened(ticket_id="t"), ev.TicketSolved(ticket_id="t")),
@@ -255,6 +260,7 @@ def test_a_positive_rating_excuses_its_own_ticket_only() -> None:
     assert (said.answer, said.saw) == ("until", "ticket t solved at 2026-06-15T10:00:00.000Z")
 
 
+@rule("10.114")
 def test_the_latest_of_several_waits_is_the_answer_and_all_are_told() -> None:
     events = [*then(ev.ComplaintMade()), *then(ev.ChargeRefunded(charge_id="c"))]
     said = verdict("trouble", *events, now=THEN)
@@ -263,6 +269,7 @@ def test_the_latest_of_several_waits_is_the_answer_and_all_are_told() -> None:
     assert said.saw == "complaint or frustration at 2026-06-15T10:00:00.000Z; refund at 2026-06-15T10:00:00.000Z"
 
 
+@rule("10.69")
 def test_a_ticket_holds_back_the_ask_until_it_is_solved_well() -> None:
     story = replay(
         a_customer(), nps(9, "Thu 09:00"), ticket_opened("Thu 09:10"), ticket_solved("Thu 11:00", rating="positive")
@@ -274,6 +281,7 @@ def test_a_ticket_holds_back_the_ask_until_it_is_solved_well() -> None:
     assert story.ask.not_before == at("Thu 11:00")
 
 
+@rule("10.12")
 def test_a_wait_that_ends_after_the_deadline_closes_the_window_at_once() -> None:
     story = replay(a_customer(), nps(9, "Thu 09:00"), ticket_opened("Thu 09:10"), ticket_solved("Thu 11:00"))
 
@@ -281,6 +289,7 @@ def test_a_wait_that_ends_after_the_deadline_closes_the_window_at_once() -> None
     assert story.asked == []
 
 
+@rule("4.4")
 @pytest.mark.parametrize("after", AROUND)
 def test_a_wait_that_ends_at_the_deadline_is_too_long_and_one_that_ends_before_it_is_not(after: int) -> None:
     late = fact(ev.InvoicePaymentFailed(invoice_id="i"), "Mon 08:00")
@@ -295,16 +304,19 @@ def test_a_wait_that_ends_at_the_deadline_is_too_long_and_one_that_ends_before_i
 # ---- detractors
 
 
+@rule("4.18", "10.51")
 @pytest.mark.parametrize(("score", "said"), [(7, "until"), (8, "until"), (9, "pass"), (10, "pass")])
 def test_only_a_later_promoter_lifts_the_veto_of_a_detractor(score: int, said: str) -> None:
     events = [nps(6, THEN - 1), nps(score, THEN, "another")]
     assert verdict("trouble", *events, now=THEN).answer == said
 
 
+@rule("10.51")
 def test_an_earlier_promoter_lifts_nothing() -> None:
     assert verdict("trouble", nps(10, THEN - 1), nps(6, THEN, "another"), now=THEN).answer == "until"
 
 
+@rule("10.51")
 def test_a_promoter_corrected_downwards_lifts_nothing_any_more() -> None:
     events = [nps(6, THEN - 2, "r1"), nps(9, THEN - 1, "r2"), nps(8, THEN, "r2")]
     assert verdict("trouble", *events, now=THEN).answer == "until"
@@ -313,6 +325,7 @@ def test_a_promoter_corrected_downwards_lifts_nothing_any_more() -> None:
 # ---- disputes
 
 
+@rule("4.19", "10.70")
 @pytest.mark.parametrize("after", AROUND)
 def test_a_lost_dispute_waits_ninety_days_from_the_dispute_not_from_its_end(after: int) -> None:
     events = [
@@ -327,12 +340,14 @@ def test_a_lost_dispute_waits_ninety_days_from_the_dispute_not_from_its_end(afte
 # ---- cancellations and ends
 
 
+@rule("10.72")
 def test_a_scheduled_cancellation_ends_with_its_first_later_renewal() -> None:
     renewals = [fact(ev.SubscriptionRenewed(subscription_id=SUB), THEN + days * DAY) for days in (-3, 2, 9)]
     scheduled = fact(ev.CancellationScheduled(subscription_id=SUB), THEN)
     assert answer("trouble", scheduled, *renewals, now=THEN + 10 * DAY) == f"until {shown(THEN + 32 * DAY)}"
 
 
+@rule("4.21")
 def test_a_return_counts_from_the_start_that_ended_the_absence() -> None:
     events = [
         fact(ev.SubscriptionEnded(subscription_id="a"), THEN - 5 * DAY),
@@ -342,6 +357,7 @@ def test_a_return_counts_from_the_start_that_ended_the_absence() -> None:
     assert answer("trouble", *events, now=THEN) == f"until {shown(THEN + 28 * DAY)}"
 
 
+@rule("10.73")
 @pytest.mark.parametrize(("gap", "said"), [(-1, "pass"), (0, "until"), (1, "until")])
 def test_a_subscription_that_starts_before_the_other_ends_is_no_return(gap: int, said: str) -> None:
     """``gap``: ms from the end of the old to the start of the new one."""
@@ -356,6 +372,7 @@ def test_a_subscription_that_starts_before_the_other_ends_is_no_return(gap: int,
 # ---- usage and quarantine
 
 
+@rule("1.9")
 @pytest.mark.parametrize(
     ("drop", "said"),
     [
@@ -367,6 +384,7 @@ def test_a_drop_of_usage_is_waited_out_and_seven_days_more(drop: Drop, said: str
     assert answer("trouble", now=THEN, customer=Customer(id="ana", drop=drop)) == said
 
 
+@rule("4.22", "10.80")
 @pytest.mark.parametrize("after", AROUND)
 def test_seven_days_after_the_day_judged_recovered_it_is_over(after: int) -> None:
     day = THEN // DAY

@@ -20,6 +20,7 @@ from referral_stream.core.instants import (
     to_datetime,
     utc_day,
 )
+from tests.rules import rule
 
 ONE_SECOND_IN = 1_000
 
@@ -67,6 +68,7 @@ def test_a_moment_has_milliseconds_and_nothing_finer() -> None:
     assert to_datetime(999) == datetime(1970, 1, 1, 0, 0, 0, 999_000, UTC)
 
 
+@rule("10.95")
 def test_an_instant_is_written_in_utc_with_milliseconds_and_a_z() -> None:
     moment = datetime(2026, 6, 16, 8, 0, 0, 7_999, UTC)
     assert rfc3339(from_datetime(moment)) == "2026-06-16T08:00:00.007Z"

@@ -33,6 +33,7 @@ from tests.builders import (
     ticket_solved,
     utc,
 )
+from tests.rules import rule
 from tests.worlds.customers import BERLIN
 
 RULES = Moments()
@@ -50,6 +51,7 @@ def first(start: str, end: str, zone: str = BERLIN, rules: Moments = RULES) -> s
 # ---- the clock of e-mail
 
 
+@rule("3.23", "4.33", "5.1", "5.2", "10.8", "10.16")
 @pytest.mark.parametrize(
     ("start", "end", "instant"),
     [
@@ -88,6 +90,7 @@ def test_email_speaks_in_the_slot_if_the_window_has_one_else_outside_quiet_hours
     assert first(start, end) == instant
 
 
+@rule("5.2", "5.16")
 @pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
 def test_weekday_and_hours_are_those_of_the_customers_own_clock(zone: str) -> None:
     assert first("Mon 09:00", "next Mon 09:00", zone) == "Fri 13:00"
@@ -95,6 +98,7 @@ def test_weekday_and_hours_are_those_of_the_customers_own_clock(zone: str) -> No
     assert first("Sat 00:00", "next Mon 09:00", zone) == "next Mon 08:00"
 
 
+@rule("5.2", "5.3", "10.8")
 @pytest.mark.parametrize(
     ("when", "until"),
     [
@@ -115,6 +119,7 @@ def test_quiet_hours_are_the_night_and_the_weekend(when: str, until: str | None)
     assert moments.is_quiet(at(when), here(BERLIN), RULES) is (until is None)
 
 
+@rule("5.14", "5.15")
 @pytest.mark.parametrize(
     ("name", "start", "instant"),
     [
@@ -136,6 +141,7 @@ def test_a_quiet_end_that_comes_twice_is_the_second_and_one_that_never_comes_is_
     assert found == utc(instant)
 
 
+@rule("5.15")
 def test_a_quiet_start_that_comes_twice_is_the_first() -> None:
     rules = Moments(slot_weekday=None, quiet_weekdays=(), quiet_from="02:30", quiet_until="01:00")
 
@@ -144,6 +150,7 @@ def test_a_quiet_start_that_comes_twice_is_the_first() -> None:
     assert moments.is_quiet(utc("2026-10-25 01:15"), here(BERLIN), rules)  # 02:15 for the second time
 
 
+@rule("5.15")
 def test_a_day_whose_quiet_hours_begin_before_they_end_has_no_time_for_mail() -> None:
     """Quiet until 02:10 for the second time (01:10Z), and again from 02:50 for the first time (00:50Z)."""
     rules = Moments(slot_weekday=None, quiet_weekdays=(), quiet_from="02:50", quiet_until="02:10")
@@ -152,6 +159,7 @@ def test_a_day_whose_quiet_hours_begin_before_they_end_has_no_time_for_mail() ->
     assert moments.first_email_instant(night, night + 2 * DAY, here(BERLIN), rules) == utc("2026-10-26 01:10")
 
 
+@rule("5.17")
 @pytest.mark.parametrize(
     ("start", "instant"),
     [("2026-03-23 09:00", "2026-03-27 12:00"), ("2026-03-30 09:00", "2026-04-03 11:00")],
@@ -162,6 +170,7 @@ def test_the_slot_is_at_the_same_wall_time_before_and_after_the_clocks_change(st
     assert found == utc(instant)
 
 
+@rule("3.21")
 def test_in_several_possible_zones_only_hours_that_suit_all_of_them_are_used() -> None:
     zone = here(BERLIN, "America/New_York")  # 08:00 in New York is 14:00 in Berlin
     rules = Moments(slot_weekday=None)
@@ -199,6 +208,7 @@ def reachable(**channels: bool) -> Event:
 ALL_REACHABLE = reachable(email=True, in_app=True, phone=True)
 
 
+@rule("10.22")
 @pytest.mark.parametrize(
     ("events", "policy", "usable"),
     [
@@ -228,6 +238,7 @@ def test_a_channel_is_usable_if_reachable_consented_not_suppressed_and_allowed(
     assert moments.usable_channels(state(*events), a_policy(**policy)) == usable
 
 
+@rule("5.13", "10.27")
 @pytest.mark.parametrize(
     ("first_", "when", "events", "channels"),
     [
@@ -246,12 +257,14 @@ def test_a_command_lists_the_moments_channel_and_then_those_that_may_speak(
     assert moments.command_channels(first_, customer, at(when), here(BERLIN), POLICY) == channels
 
 
+@rule("10.30")
 @pytest.mark.parametrize("after", AROUND)
 def test_a_critical_task_without_an_end_lapses_after_two_hours(after: int) -> None:
     customer = state(fact(ev.TaskStarted(task_id="t"), "Thu 10:00"))
     assert moments.in_critical_task(customer, at("Thu 12:00") + after, POLICY) is (after < 0)
 
 
+@rule("5.8")
 def test_a_critical_task_lasts_from_its_start_to_its_end() -> None:
     started, ended = fact(ev.TaskStarted(task_id="t"), "Thu 10:00"), fact(ev.TaskEnded(task_id="t"), "Thu 10:30")
     another = fact(ev.TaskStarted(task_id="u"), "Thu 10:10")
@@ -293,12 +306,14 @@ def channel_of(data: Data, *, when: int, arrives: int | None = None, events: tup
     return moments.moment_channel(event, customer, arrives or when, here(BERLIN), POLICY)
 
 
+@rule("5.5", "5.6", "5.10", "5.11", "10.28", "10.29", "10.31")
 @pytest.mark.parametrize("what", MOMENTS)
 def test_these_events_are_good_moments_on_their_channel(what: str) -> None:
     data, channel = MOMENTS[what]
     assert channel_of(data, when=at("Thu 12:00")) == channel
 
 
+@rule("5.5", "5.7", "10.28")
 @pytest.mark.parametrize(
     ("data", "channel"),
     [(ev.EmailOpened(), None), (ev.WorkflowCompleted(), "in_app"), (ev.CallMoment(kind="check_in"), "phone")],
@@ -307,6 +322,7 @@ def test_quiet_hours_bind_email_only(data: Data, channel: Channel | None) -> Non
     assert channel_of(data, when=at("Sat 22:00")) == channel
 
 
+@rule("10.19")
 @pytest.mark.parametrize("after", AROUND)
 def test_a_moment_is_over_ten_minutes_after_its_event(after: int) -> None:
     arrives = at("Thu 12:00") + 600 * SECOND + after
@@ -314,6 +330,7 @@ def test_a_moment_is_over_ten_minutes_after_its_event(after: int) -> None:
     assert channel == (None if after > 0 else "in_app")
 
 
+@rule("5.8", "5.11")
 def test_nobody_is_addressed_within_a_critical_task_or_with_a_concern_open() -> None:
     when = at("Thu 12:00")
     raised = ev.CallConcernRaised(call_id="another")
@@ -324,6 +341,7 @@ def test_nobody_is_addressed_within_a_critical_task_or_with_a_concern_open() -> 
     assert channel_of(ev.WorkflowCompleted(), when=when, events=(raised,)) == "in_app"
 
 
+@rule("10.29")
 def test_a_concern_is_over_when_it_is_addressed_in_whatever_order_we_hear_of_it() -> None:
     raised, addressed = (
         fact(ev.CallConcernRaised(call_id="c"), "Thu 10:00"),
@@ -343,6 +361,7 @@ def test_a_moment_on_a_channel_that_cannot_be_used_is_none() -> None:
 # ---- from the opening to the ask
 
 
+@rule("3.23", "4.33", "10.16", "10.17", "10.121")
 @pytest.mark.parametrize(
     ("event", "asked"),
     [
@@ -375,6 +394,7 @@ WORK = ev.WorkflowCompleted()
 TWO_CHANNELS: tuple[Channel, ...] = ("email", "in_app")
 
 
+@rule("5.12")
 def test_a_good_moment_before_the_planned_slot_wins_on_its_own_channel() -> None:
     story = replay(a_customer(channels=TWO_CHANNELS), nps(9, "Thu 14:00"), fact(WORK, "Thu 21:30"))
 
@@ -383,27 +403,32 @@ def test_a_good_moment_before_the_planned_slot_wins_on_its_own_channel() -> None
     assert (story.ask.channels, story.ask.expires_at) == (("in_app",), at("Thu 22:30"))
 
 
+@rule("5.5")
 def test_a_mail_opened_outside_quiet_hours_is_a_moment_at_once() -> None:
     story = replay(a_customer(), nps(9, "Thu 14:00"), fact(ev.EmailOpened(), "Thu 17:00"))
     assert story.asked == [("nps_promoter", "Thu 17:00")]
 
 
+@rule("5.12", "10.13", "10.20")
 @pytest.mark.parametrize("after", AROUND)
 def test_a_moment_counts_from_the_instant_at_which_the_opportunity_has_settled(after: int) -> None:
     story = replay(a_customer(channels=("in_app",)), nps(9, "Thu 21:00"), fact(WORK, at("Thu 21:20") + after))
     assert story.asked == ([("nps_promoter", shown(at("Thu 21:20") + after))] if after >= 0 else [])
 
 
+@rule("3.12", "10.19", "10.20")
 def test_a_moment_counts_when_it_arrives_not_when_it_happened() -> None:
     before_ready = arriving(fact(WORK, "Thu 21:15"), "Thu 21:24")
     story = replay(a_customer(channels=("in_app",)), nps(9, "Thu 21:00"), before_ready)
     assert story.asked == [("nps_promoter", "Thu 21:24")]
 
 
+@rule("10.13")
 def test_a_late_event_is_ready_when_it_arrives() -> None:
     assert replay(a_customer(), arriving(nps(9, "Thu 12:30"), "Thu 15:00")).asked == [("nps_promoter", "Thu 15:00")]
 
 
+@rule("10.21")
 def test_a_moment_met_by_a_closed_gate_is_lost() -> None:
     story = replay(
         a_customer(channels=("in_app",)),
@@ -418,6 +443,7 @@ def test_a_moment_met_by_a_closed_gate_is_lost() -> None:
     assert story.asked == [("nps_promoter", "Thu 13:00")]
 
 
+@rule("5.6", "10.18", "10.115")
 def test_without_email_it_waits_for_a_moment_to_the_end_of_its_window_and_expires() -> None:
     story = replay(a_customer(channels=("in_app", "phone")), nps(9, "Thu 12:30"))
 
@@ -427,6 +453,7 @@ def test_without_email_it_waits_for_a_moment_to_the_end_of_its_window_and_expire
     ] * 2
 
 
+@rule("5.9", "10.18")
 def test_with_another_channel_a_window_that_is_all_quiet_waits_for_a_moment() -> None:
     waits = replay(a_customer(channels=TWO_CHANNELS), nps(9, "Sat 10:00"))
     met = replay(a_customer(channels=TWO_CHANNELS), nps(9, "Sat 10:00"), fact(WORK, "Sat 20:00"))
@@ -435,6 +462,7 @@ def test_with_another_channel_a_window_that_is_all_quiet_waits_for_a_moment() ->
     assert met.asked == [("nps_promoter", "Sat 20:00")]
 
 
+@rule("3.25", "10.13", "10.14")
 def test_when_a_gate_opens_the_moment_is_the_first_instant_allowed_from_then_on() -> None:
     opened, solved = ticket_opened("Thu 15:00"), ticket_solved("Thu 15:30", rating="positive")
     story = replay(a_customer(), compliment("Thu 14:45"), opened, solved)
@@ -446,6 +474,7 @@ def test_when_a_gate_opens_the_moment_is_the_first_instant_allowed_from_then_on(
     assert late.asked == [("positive_feedback", "Fri 17:00")]  # the slot is gone
 
 
+@rule("3.25")
 def test_while_gates_wait_the_moment_is_planned_from_when_the_last_of_them_opens() -> None:
     contract = fact(ev.ContractSigned(contract_id="k", initial=True), at("Tue 09:00") - 30 * DAY)
     failed = fact(ev.InvoicePaymentFailed(invoice_id="i"), at("Tue 15:00") - 4 * DAY)
@@ -457,6 +486,7 @@ def test_while_gates_wait_the_moment_is_planned_from_when_the_last_of_them_opens
     assert story.asked == [("positive_feedback", "Tue 15:00")]
 
 
+@rule("10.15")
 def test_a_wake_up_that_comes_after_the_slot_asks_at_once_if_it_may() -> None:
     by_hand = ByHand()
     by_hand.at("Thu 14:00", nps(9, "Thu 14:00"))
@@ -469,6 +499,7 @@ def test_a_wake_up_that_comes_after_the_slot_asks_at_once_if_it_may() -> None:
     assert late.requested("Fri 16:30").due == at("Fri 16:30")
 
 
+@rule("10.92")
 @pytest.mark.parametrize(
     ("event", "moment", "expires"),
     [
@@ -481,6 +512,7 @@ def test_an_email_expires_with_its_window_or_when_quiet_hours_begin(event: Event
     assert (shown(ask.not_before), shown(ask.expires_at)) == (moment, expires)
 
 
+@rule("10.93")
 @pytest.mark.parametrize(("channel", "data"), [("in_app", WORK), ("phone", ev.CallMoment(kind="check_in"))])
 @pytest.mark.parametrize(
     ("moment", "expires"), [("Thu 13:00", "Thu 14:00"), ("Fri 11:29", "Fri 12:29"), ("Fri 12:00", "Fri 12:30")]
@@ -492,6 +524,7 @@ def test_in_app_and_phone_expire_after_an_hour_or_with_the_window(
     assert shown(story.ask.expires_at) == expires
 
 
+@rule("3.27", "10.34")
 def test_a_moment_counts_for_all_that_have_settled_and_the_best_of_them_speaks() -> None:
     story = replay(
         a_customer(channels=TWO_CHANNELS),
@@ -506,6 +539,7 @@ def test_a_moment_counts_for_all_that_have_settled_and_the_best_of_them_speaks()
     assert superseded == {"renewal": {}, "nps_promoter": {"moment": "Thu 08:00"}}
 
 
+@rule("10.21", "11.14")
 @pytest.mark.parametrize(
     "also",
     [
@@ -527,6 +561,7 @@ def test_a_moment_is_lost_to_what_forbids_it_at_the_same_instant(also: Event, fi
     assert by_hand.customer.awaiting is None
 
 
+@rule("11.15")
 def test_a_moment_is_lost_if_a_gate_closes_and_opens_at_its_instant() -> None:
     by_hand = ByHand(a_customer(channels=TWO_CHANNELS))
     by_hand.at("Thu 14:00", nps(9, "Thu 14:00"))
@@ -549,12 +584,14 @@ def test_a_moment_that_comes_before_the_last_gate_opens_at_its_instant_is_lost()
     assert by_hand.customer.awaiting is None
 
 
+@rule("11.14")
 def test_a_moment_outlasts_what_forbids_nothing_at_the_same_instant() -> None:
     by_hand = ByHand(a_customer(channels=TWO_CHANNELS))
     by_hand.at("Thu 14:00", nps(9, "Thu 14:00"))
     assert by_hand.requested("Thu 21:30", WORK, ev.AdviceAsked()).due == at("Thu 21:30")
 
 
+@rule("10.91")
 def test_a_longer_wait_of_the_ledger_does_not_move_the_moment() -> None:
     by_hand = ByHand()
     by_hand.at("Thu 12:30", nps(9))
@@ -565,6 +602,7 @@ def test_a_longer_wait_of_the_ledger_does_not_move_the_moment() -> None:
     assert (decision.decided_at, ask.not_before) == (at("Thu 12:50") + 29 * SECOND, at("Thu 12:50"))  # type: ignore[union-attr]
 
 
+@rule("10.115")
 def test_the_planned_slot_is_shown_while_it_settles_and_after() -> None:
     (settling, asked) = replay(a_customer(), nps(9, "Thu 14:00")).decisions()
     moment = next(reason for reason in settling.reasons if reason.gate == "moment")

@@ -22,6 +22,7 @@ from referral_stream.core.policy import (
     Trouble,
     minutes_of,
 )
+from tests.rules import rule
 
 
 def test_the_defaults_are_the_numbers_of_the_page() -> None:
@@ -59,6 +60,7 @@ def test_the_defaults_are_the_numbers_of_the_page() -> None:
     assert (policy["channels_default"], policy["channels_allowed"]) == (("email",), ("email", "in_app", "phone"))
 
 
+@rule("3.1", "3.3", "3.4", "3.6", "3.8", "3.9", "3.10", "6.7")
 def test_the_default_triggers_are_those_of_the_page() -> None:
     triggers = {
         name: (t.window, t.window_hours or t.window_days, t.settle_seconds, t.priority, t.mode, t.template)

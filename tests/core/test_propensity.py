@@ -13,6 +13,7 @@ from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.propensity import score, tenure_alone_suffices_at
 from tests.builders import AROUND, at, csat, fact, first_success, nps, state
+from tests.rules import rule
 
 NOW = at("Thu 12:30")
 NOTHING = {
@@ -46,10 +47,12 @@ EVERYTHING: tuple[Event, ...] = (
 )
 
 
+@rule("2.8", "10.61")
 def test_nobody_known_scores_nothing_and_is_told_so_in_nine_parts() -> None:
     assert scored() == Score(value=0, raw=0, parts=NOTHING)
 
 
+@rule("2.6")
 def test_everything_together_is_140_and_counts_as_100() -> None:
     parts = {
         "tenure": 10, "first_success": 20, "usage_above_average": 15, "nps": 30, "testimonial": 20,
@@ -58,6 +61,7 @@ def test_everything_together_is_140_and_counts_as_100() -> None:
     assert scored(*EVERYTHING) == Score(value=100, raw=140, parts=parts)
 
 
+@rule("1.3", "1.7", "2.2", "2.3", "2.4", "10.54")
 @pytest.mark.parametrize(
     ("part", "points", "events"),
     [
@@ -101,16 +105,19 @@ def test_each_signal_gives_its_points(part: str, points: int, events: list[Event
     assert scored(*events).parts[part] == points
 
 
+@rule("2.1")
 @pytest.mark.parametrize("after", AROUND)
 def test_tenure_counts_from_thirty_days_on(after: int) -> None:
     assert scored(fact(ev.SignedUp(), NOW - 30 * DAY - after)).parts["tenure"] == (10 if after >= 0 else 0)
 
 
+@rule("2.5", "10.10")
 @pytest.mark.parametrize("after", AROUND)
 def test_engaged_means_active_within_seven_days_the_last_instant_included(after: int) -> None:
     assert scored(fact(ev.AdviceAsked(), NOW - 7 * DAY - after)).parts["engaged"] == (10 if after <= 0 else 0)
 
 
+@rule("10.50")
 def test_the_newest_revision_over_all_responses_is_the_nps() -> None:
     first, second = nps(10, "Mon 10:00", "r1"), nps(7, "Tue 10:00", "r2")
     revision = nps(6, "Wed 10:00", "r1")
@@ -134,6 +141,7 @@ def forty() -> list[Event]:
     return [fact(ev.SignedUp(), SIGNED_UP), nps(9, LONG_AGO), fact(ev.ComplimentGiven(), LONG_AGO)]
 
 
+@rule("10.56")
 @pytest.mark.parametrize(
     ("events", "at_"),
     [

@@ -28,6 +28,7 @@ from tests.builders import (
     ticket_opened,
     ticket_solved,
 )
+from tests.rules import rule
 
 REASON_FIRST = a_policy(ask_reason_first=True)
 REASON = reason_command_id("ana", "nps_promoter", "r1")
@@ -38,10 +39,12 @@ def reasons(story: object) -> list[tuple[str, str]]:
     return [(e.command_id, shown(e.not_before)) for e in story.effects() if isinstance(e, ReasonAsked)]  # type: ignore[attr-defined]  # a Story
 
 
+@rule("10.59")
 def test_without_the_switch_the_ask_comes_at_once() -> None:
     assert replay(a_customer(), nps(9)).asked == [("nps_promoter", "Thu 12:50")]
 
 
+@rule("6.14")
 def test_the_reason_is_asked_first_and_without_an_answer_the_ask_goes_an_hour_before_the_deadline() -> None:
     story = replay(a_customer(), nps(9, "Wed 12:00"), policy=REASON_FIRST)
 
@@ -51,11 +54,13 @@ def test_the_reason_is_asked_first_and_without_an_answer_the_ask_goes_an_hour_be
     assert blocking(story.decisions()[1]) == {"moment": "Thu 11:00"}
 
 
+@rule("6.14")
 def test_the_question_has_an_id_of_its_own() -> None:
     """Workers drop a repeated id: with that of the ask, the ask behind the question would never be sent."""
     assert derived_id("command", "ana", "nps_promoter", "r1", 0) == REASON != command_of()
 
 
+@rule("10.59")
 def test_the_reason_sets_the_ask_free_and_gives_it_its_theme() -> None:
     told = nps(9, "Wed 15:00", theme="time_saved", id="revision")
     story = replay(a_customer(), nps(9, "Wed 12:00"), told, policy=REASON_FIRST)
@@ -74,6 +79,7 @@ def test_nobody_else_is_asked_for_a_reason() -> None:
     assert (reasons(story), story.asked) == ([], [("positive_feedback", "Wed 12:20")])
 
 
+@rule("10.60")
 @pytest.mark.parametrize(
     ("promoted", "question", "ask"),
     [
@@ -117,6 +123,7 @@ def test_too_late_for_a_reason_the_ask_comes_at_once() -> None:
     assert (reasons(story), story.asked) == ([], [("nps_promoter", "next Mon 08:00")])
 
 
+@rule("10.60")
 def test_both_count_as_one_ask() -> None:
     later = nps(9, "next Wed 12:00", response="r2", theme="results")
     story = replay(a_customer(), nps(9, "Wed 12:00"), later, policy=REASON_FIRST)
@@ -153,6 +160,7 @@ def test_decisions_of_one_opportunity_are_numbered_without_a_gap_or_repetition()
     assert len(set(ids)) == len(ids) == 3
 
 
+@rule("10.60")
 def test_the_reservation_is_one_and_is_asked_for_twice() -> None:
     ana = ByHand(policy=REASON_FIRST)
     ana.at("Wed 12:00", nps(9, "Wed 12:00"))

@@ -28,6 +28,7 @@ from tests.builders import (
     shown,
     ticket_opened,
 )
+from tests.rules import rule
 
 M = at("Thu 12:50")
 
@@ -48,6 +49,7 @@ def denied(gate: Any = "overasking", until: int | None = None, event: str | None
     return ev.ReservationDenied(command_id=command_of(), gate=gate, until=until, until_event=event, saw="refused")
 
 
+@rule("9.6")
 def test_an_opening_is_reported_for_the_burst_breaker() -> None:
     opened, decision = ByHand(a_customer(account="acme")).at("Thu 12:30", nps(9))
 
@@ -61,6 +63,7 @@ def test_an_opening_is_reported_for_the_burst_breaker() -> None:
     assert isinstance(decision, Decision)
 
 
+@rule("9.6")
 @pytest.mark.parametrize("when", ["Tue 12:00", "Sat 10:00"])
 def test_what_expired_on_arrival_is_not_counted_as_an_opening_and_what_closes_at_once_is(when: str) -> None:
     effects = ByHand().at("Thu 12:30" if when == "Tue 12:00" else when, nps(9, when))
@@ -87,12 +90,14 @@ def test_the_request_says_who_what_and_when() -> None:
     )
 
 
+@rule("10.38")
 def test_due_is_the_instant_of_the_input_that_led_to_the_request() -> None:
     by_hand = ByHand()
     by_hand.at("Thu 12:30", nps(9))
     assert by_hand.requested(M + 7).due == M + 7
 
 
+@rule("3.26", "10.40")
 def test_until_the_answer_nothing_is_written_and_nothing_is_requested_twice() -> None:
     by_hand = waiting()
     assert by_hand.at(M + 1) == []
@@ -100,6 +105,7 @@ def test_until_the_answer_nothing_is_written_and_nothing_is_requested_twice() ->
     assert by_hand.wake_at == M + 30 * SECOND
 
 
+@rule("10.40", "10.91")
 def test_a_grant_lets_the_ask_out() -> None:
     decision, ask = waiting().at(M + 20, granted())
 
@@ -123,6 +129,7 @@ def test_a_grant_nobody_awaits_is_given_back_but_not_that_of_an_ask_that_is_out(
     assert by_hand.at(M + 40, granted("another")) == [released(M + 40, "another")]
 
 
+@rule("3.24", "4.2", "10.39")
 def test_a_grant_for_what_a_gate_closed_meanwhile_is_given_back() -> None:
     by_hand = waiting()
     by_hand.at(M + 10, ticket_opened(M + 10))
@@ -140,6 +147,7 @@ def test_a_grant_for_what_was_closed_for_good_meanwhile_is_given_back() -> None:
     assert by_hand.at(M + 20, granted()) == [released(M + 20)]
 
 
+@rule("10.39")
 @pytest.mark.parametrize("after", AROUND)
 def test_a_grant_at_the_deadline_is_too_late(after: int) -> None:
     by_hand = ByHand(a_customer(channels=("in_app",)))
@@ -153,6 +161,7 @@ def test_a_grant_at_the_deadline_is_too_late(after: int) -> None:
     assert (released(at("Fri 12:30") + after) in effects) is (after >= 0)
 
 
+@rule("10.39")
 def test_quiet_hours_do_not_count_again_when_the_grant_comes() -> None:
     by_hand = ByHand()
     by_hand.at("Wed 19:39:55", nps(9, "Wed 19:39:55"))
@@ -163,6 +172,7 @@ def test_quiet_hours_do_not_count_again_when_the_grant_comes() -> None:
 # ---- denied
 
 
+@rule("10.105")
 @pytest.mark.parametrize("gate", ["paused", "overasking", "account"])
 def test_a_denial_is_the_answer_of_its_gate(gate: str) -> None:
     (decision,) = waiting().at(M + 20, denied(gate, until=at("Thu 15:00")))
@@ -176,6 +186,7 @@ def test_a_denial_beyond_the_deadline_closes_for_good() -> None:
     assert decision.outcome == "suppressed"
 
 
+@rule("10.106")
 def test_when_a_denial_ends_a_new_request_is_made() -> None:
     by_hand = waiting()
     by_hand.at(M + 20, denied(until=at("Thu 15:00")))
@@ -185,6 +196,7 @@ def test_when_a_denial_ends_a_new_request_is_made() -> None:
     assert by_hand.requested("Thu 15:00").due == at("Thu 15:00")
 
 
+@rule("4.8", "9.8")
 def test_a_pause_is_over_when_it_is_resumed() -> None:
     by_hand = waiting()
     by_hand.at(M + 20, denied("paused", event="control.resumed"))
@@ -217,6 +229,7 @@ def two_candidates() -> ByHand:
 COMPLIMENT = command_of("positive_feedback", "post-1")
 
 
+@rule("3.30", "10.37")
 def test_if_the_best_is_refused_the_next_candidate_is_tried_at_the_same_instant() -> None:
     by_hand = two_candidates()
 
@@ -254,6 +267,7 @@ def test_a_candidate_that_was_blocked_meanwhile_is_not_tried() -> None:
 # ---- silent
 
 
+@rule("4.6")
 def test_no_answer_in_thirty_seconds_fails_closed_and_is_told() -> None:
     by_hand = waiting()
 
@@ -329,6 +343,7 @@ def test_the_waits_for_the_ledger_are_the_policys() -> None:
 # ---- the clock of one customer
 
 
+@rule("10.2")
 def test_now_never_goes_back() -> None:
     by_hand = waiting()
     (decision, _) = by_hand.at(M - DAY, granted())

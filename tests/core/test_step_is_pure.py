@@ -37,6 +37,7 @@ from tests.builders import (
     ticket_opened,
     ticket_solved,
 )
+from tests.rules import rule
 
 LIFE: tuple[tuple[When, tuple[Event | ev.Data, ...]], ...] = (
     ("Mon 09:00", (renewed("Mon 09:00"), first_success("Mon 09:00", historical=True))),
@@ -84,6 +85,7 @@ def test_the_state_passed_in_is_not_touched() -> None:
         assert encode_customer(customer, 0) == before, (events, now)
 
 
+@rule("9.13")
 def test_the_same_arguments_give_the_same_result() -> None:
     for customer, events, now in steps():
         assert step(POLICY, customer, events, now) == step(POLICY, customer, events, now)

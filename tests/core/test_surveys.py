@@ -23,17 +23,20 @@ from tests.builders import (
     replay,
     shown,
 )
+from tests.rules import rule
 
 
 def story_of(*events: Told) -> Story:
     return replay(a_customer(), *events)
 
 
+@rule("10.48")
 def test_ten_after_nine_changes_nothing() -> None:
     once, corrected = story_of(nps(9, "Thu 12:30")), story_of(nps(9, "Thu 12:30"), nps(10, "Thu 12:40"))
     assert corrected.effects() == once.effects()
 
 
+@rule("3.15", "8.2", "10.48")
 @pytest.mark.parametrize("score", [8, 7, 6, 0])
 def test_below_nine_cancels_what_was_open(score: int) -> None:
     story = story_of(nps(9, "Thu 14:00"), nps(score, "Thu 15:00"))
@@ -42,6 +45,7 @@ def test_below_nine_cancels_what_was_open(score: int) -> None:
     assert (story.asks, story.cancelled) == ([], [])  # no command was out yet
 
 
+@rule("10.48")
 def test_that_response_opens_no_more() -> None:
     story = story_of(nps(9, "Thu 14:00"), nps(7, "Thu 15:00"), nps(10, "Thu 16:00"))
     assert story.outcomes() == [("pending", "Thu 14:00"), ("cancelled", "Thu 15:00")]
@@ -53,6 +57,7 @@ def test_another_response_opens_its_own() -> None:
     assert story.ask.subject == "r2"
 
 
+@rule("3.16", "10.49")
 def test_a_correction_upwards_opens_at_the_correction() -> None:
     story = story_of(nps(8, "Wed 12:00"), nps(9, "Thu 12:30"))
 
@@ -60,6 +65,7 @@ def test_a_correction_upwards_opens_at_the_correction() -> None:
     assert {decision.window.opens for decision in story.decisions()} == {at("Thu 12:30")}
 
 
+@rule("10.7")
 def test_an_older_revision_that_arrives_late_opens_and_cancels_nothing() -> None:
     opens_nothing = story_of(nps(8, "Thu 12:30"), arriving(nps(9, "Thu 12:00"), "Thu 12:40"))
     cancels_nothing = story_of(nps(9, "Thu 12:30"), arriving(nps(3, "Thu 12:00"), "Thu 12:40"))
@@ -81,6 +87,7 @@ def test_a_correction_of_another_response_takes_no_command_back(other: str) -> N
     assert story.cancelled == []
 
 
+@rule("3.15", "10.90")
 def test_after_the_ask_a_correction_takes_the_command_back() -> None:
     story = story_of(nps(9, "Thu 12:30"), nps(5, "Thu 13:30"))
 
@@ -128,6 +135,7 @@ def test_a_detractor_in_another_response_holds_back_what_is_open() -> None:
     assert blocking(story.decisions()[-1])["trouble"] == shown(at("Thu 15:00") + 90 * 86_400_000)
 
 
+@rule("2.10")
 def test_a_detractor_is_not_asked_though_the_points_reach_110() -> None:
     """Trouble is a veto, never a weight."""
     story = replay(
@@ -142,6 +150,7 @@ def test_a_detractor_is_not_asked_though_the_points_reach_110() -> None:
     assert "trouble" in blocking(decision)
 
 
+@rule("10.52")
 def test_a_detractor_corrected_upwards_never_was_one() -> None:
     story = story_of(nps(2, "Thu 12:00"), nps(9, "Thu 12:30"))
     assert story.asked == [("nps_promoter", "Thu 12:50")]

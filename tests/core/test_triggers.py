@@ -33,6 +33,7 @@ from tests.builders import (
     ticket_solved,
 )
 from tests.contracts.examples import FACT_DATA
+from tests.rules import rule
 
 FEEDBACK = "positive_feedback"
 ID = "the event"
@@ -122,12 +123,14 @@ REASONS: dict[str, tuple[Data, Occasion | None]] = {
 }
 
 
+@rule("1.7", "3.1", "3.3", "3.4", "3.6", "3.8", "3.9", "6.9", "10.53", "10.55", "10.69", "10.81", "10.120")
 @pytest.mark.parametrize("what", REASONS)
 def test_what_an_event_is_a_reason_for(what: str) -> None:
     data, expected = REASONS[what]
     assert reason(data) == expected
 
 
+@rule("10.81")
 def test_no_other_type_is_a_reason() -> None:
     tried = {data.type for data, _ in REASONS.values()}
     for kind, body in FACT_DATA.items():
@@ -135,6 +138,7 @@ def test_no_other_type_is_a_reason() -> None:
             assert reason(ev.FACT_TYPES[kind].model_validate(body)) is None, kind
 
 
+@rule("3.4")
 def test_the_policy_names_milestones_that_count_beside_the_first_success() -> None:
     policy = a_policy(milestones=["hundredth invoice"])
     assert reason(ev.MilestoneReached(milestone="hundredth invoice"), policy) == Occasion(
@@ -146,6 +150,7 @@ def test_the_policy_names_milestones_that_count_beside_the_first_success() -> No
 # ---- ids
 
 
+@rule("6.1", "10.119")
 def test_ids_are_made_of_content_and_nothing_else() -> None:
     space = uuid5(NAMESPACE_URL, "referral-stream")
 
@@ -159,6 +164,7 @@ def test_a_derived_id_is_the_uuid5_of_its_parts(parts: list[str]) -> None:
     assert derived_id(*parts) == str(uuid5(uuid5(NAMESPACE_URL, "referral-stream"), "|".join(parts)))
 
 
+@rule("6.1", "10.119")
 def test_a_replay_gives_the_same_ids() -> None:
     first, second = replay(a_customer(), nps(9)), replay(a_customer(), nps(9))
 
@@ -172,6 +178,7 @@ def test_a_replay_gives_the_same_ids() -> None:
 # ---- from the event to the opportunity
 
 
+@rule("3.12", "3.13", "10.46")
 @pytest.mark.parametrize("arrives", [at("Fri 12:30") + after for after in AROUND])
 def test_an_event_that_arrives_at_its_deadline_or_later_has_expired(arrives: int) -> None:
     story = replay(a_customer(channels=("in_app",)), arriving(nps(9, "Thu 12:30"), arrives))
@@ -180,6 +187,7 @@ def test_an_event_that_arrives_at_its_deadline_or_later_has_expired(arrives: int
     assert story.customers["ana"].responses.keys() == {"r1"}
 
 
+@rule("3.14", "8.2", "10.43")
 def test_a_repeat_inside_the_window_moves_nothing_and_is_noted() -> None:
     story = replay(a_customer(), compliment("Thu 12:30", "first"), compliment("Thu 12:40", "second"))
 
@@ -194,18 +202,21 @@ def test_a_repeat_inside_the_window_moves_nothing_and_is_noted() -> None:
     assert (repeated.subject, repeated.window) == ("first", opened.window)
 
 
+@rule("10.44")
 def test_a_repeat_after_the_first_has_closed_opens_its_own() -> None:
     story = replay(a_customer(), nps(9, "Sat 10:00", "r1"), nps(9, "Sun 12:00", "r2"))
     assert story.outcomes()[0] == ("suppressed", "Sat 10:00")
     assert story.ask.subject == "r2"
 
 
+@rule("10.44")
 def test_a_repeat_after_an_ask_opens_its_own_and_the_cap_answers() -> None:
     story = replay(a_customer(), nps(9, "Mon 12:00", "r1"), nps(9, "Mon 13:00", "r2"))
     assert story.outcomes() == [("pending", "Mon 12:00"), ("asked", "Mon 12:20"), ("suppressed", "Mon 13:00")]
     assert story.decisions()[-1].subject == "r2"
 
 
+@rule("3.17", "9.11", "10.45")
 def test_the_same_business_key_never_opens_twice_and_writes_nothing() -> None:
     once = replay(a_customer(), first_success("Thu 12:30"))
     again = replay(
@@ -214,6 +225,7 @@ def test_the_same_business_key_never_opens_twice_and_writes_nothing() -> None:
     assert again.decisions() == once.decisions()
 
 
+@rule("10.7")
 def test_a_milestone_that_is_older_than_what_is_known_of_it_opens_nothing() -> None:
     known = fact(ev.MilestoneReached(milestone="first report"), "Thu 12:30")
     assert replay(a_customer(), known, arriving(first_success("Thu 12:00"), "Thu 12:40")).decisions() == []
@@ -235,12 +247,14 @@ def review(rating: float, when: str, url: str | None) -> Event:
     return fact(ev.ReviewPosted(rating=rating, scale_max=5, url=url), when)
 
 
+@rule("10.7")
 @pytest.mark.parametrize(("url", "asked"), [("page", False), (None, True)])
 def test_a_review_that_was_rewritten_meanwhile_opens_nothing(url: str | None, asked: bool) -> None:
     story = replay(a_customer(), review(2, "Mon 12:10", url), arriving(review(5, "Mon 12:00", url), "Mon 12:20"))
     assert bool(story.asks) is asked
 
 
+@rule("3.17")
 def test_another_milestone_is_another_key() -> None:
     story = replay(a_customer(), first_success("Thu 21:00", "one"), first_success("Fri 12:30", "two"))
     assert [(d.subject, d.outcome) for d in story.decisions()] == [
@@ -248,6 +262,7 @@ def test_another_milestone_is_another_key() -> None:
     ]  # fmt: skip
 
 
+@rule("3.26", "3.31", "8.2")
 def test_the_best_reason_speaks_and_the_others_are_superseded() -> None:
     """Larger priority first; the promoter has settled within the five minutes kept for rivals."""
     peer = fact(ev.PeerMentioned(peer_ref="p"), "Mon 12:00")
@@ -262,12 +277,14 @@ def test_the_best_reason_speaks_and_the_others_are_superseded() -> None:
     assert story.outcomes()[-2:] == [("superseded", "Mon 12:20")] * 2
 
 
+@rule("3.27", "10.33")
 def test_a_lower_priority_that_may_speak_now_does_not_wait_for_a_higher_one_that_may_not() -> None:
     story = replay(a_customer(), first_success("Thu 14:00"), nps(9, "Thu 14:00"))
     assert story.asked == [("milestone", "Thu 14:07")]
     assert story.outcomes("nps_promoter")[-1] == ("superseded", "Thu 14:07")
 
 
+@rule("3.29", "10.33")
 def test_a_blocked_reason_holds_nobody_up() -> None:
     """The survey that led to the score is excepted for the promoter; for the compliment it is another advocacy ask."""
     survey = fact(ev.AdvocacyAsked(kind="survey", by="us"), "Mon 10:00")
@@ -275,6 +292,7 @@ def test_a_blocked_reason_holds_nobody_up() -> None:
     assert story.asked == [("nps_promoter", "Mon 12:21")]
 
 
+@rule("3.28", "10.32")
 @pytest.mark.parametrize(
     ("events", "subject"),
     [
@@ -286,6 +304,7 @@ def test_within_one_slot_priority_decides(events: tuple[Event, ...], subject: st
     assert replay(a_customer(), events).ask.subject == subject
 
 
+@rule("3.28")
 def test_of_equal_priority_the_earliest_deadline_speaks() -> None:
     equal = a_policy(triggers={"peer_mentioned": {"priority": 30, "window_hours": 30}})
     peer = fact(ev.PeerMentioned(peer_ref="p"), "Mon 10:05")
@@ -301,6 +320,7 @@ def test_of_equal_priority_the_earliest_deadline_speaks() -> None:
     assert story.asked == [("peer_mentioned", "Mon 11:00")]
 
 
+@rule("3.28")
 def test_of_equal_deadlines_the_earliest_opening_speaks_and_then_the_smaller_id() -> None:
     ids = {subject: opportunity_of("peer_mentioned", subject) for subject in ("p", "q", "r", "s", "t")}
     praised = opportunity_of(FEEDBACK, "post-2")
@@ -340,6 +360,7 @@ def happy_customer() -> list[Event]:
     ]
 
 
+@rule("3.10", "10.83")
 @pytest.mark.parametrize(("needed", "opens"), [(89, True), (90, True), (91, False)])
 def test_the_score_at_the_conversion_decides(needed: int, opens: bool) -> None:
     policy = a_policy(triggers={"referral_converted": {"score_at_least": needed}})
@@ -347,10 +368,12 @@ def test_the_score_at_the_conversion_decides(needed: int, opens: bool) -> None:
     assert bool(story.decisions("referral_converted")) is opens
 
 
+@rule("3.10")
 def test_the_threshold_is_eighty() -> None:
     assert Policy().triggers["referral_converted"].score_at_least == 80
 
 
+@rule("10.84")
 @pytest.mark.parametrize("after", AROUND)
 def test_a_refund_before_those_thirty_days_are_over_takes_the_reason_away(after: int) -> None:
     story = replay(happy_customer(), status("converted", CONVERTED), status("refunded", T0 + after))
@@ -370,6 +393,7 @@ def test_no_other_status_opens_anything_or_takes_it_away(other: str) -> None:
     assert story.asked == [("referral_converted", "Fri 13:00")]
 
 
+@rule("3.10", "10.83", "10.84")
 def test_nothing_is_written_before_those_thirty_days_and_then_the_window_is_seven_days() -> None:
     story = replay(happy_customer(), status("converted", CONVERTED))
 

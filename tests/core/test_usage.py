@@ -14,6 +14,7 @@ from referral_stream.core.instants import DAY, HOUR, utc_day
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import usage
 from tests.builders import POLICY, ByHand, a_customer, blocking, fact, nps, replay, state, utc
+from tests.rules import rule
 
 START = utc("2026-04-01 00:00")
 FIRST = utc_day(START)
@@ -38,6 +39,7 @@ def lived(daily: list[int], *, judged_to: int | None = None) -> Customer:
     return customer
 
 
+@rule("4.22")
 @pytest.mark.parametrize(
     ("recent", "drop"),
     [(6, Drop(base_sum=28 * 10, base_days=28, ended_day=None)), (7, None)],
@@ -54,11 +56,13 @@ def test_one_use_decides_whether_it_is_exactly_forty_percent(last: int, fell: bo
     assert (lived([10] * 28 + [6, 6, 6, 6, 6, 6, last]).drop is not None) is fell
 
 
+@rule("10.78")
 @pytest.mark.parametrize(("more", "fell"), [(0, True), (1, False)])
 def test_one_use_in_many_decides_as_well(more: int, fell: bool) -> None:
     assert (lived([10_000] * 28 + [6_000] * 6 + [6_000 + more]).drop is not None) is fell
 
 
+@rule("10.80")
 @pytest.mark.parametrize(("fewer", "ended"), [(1, None), (0, FIRST + 42)])
 def test_one_use_in_many_decides_whether_it_is_over(fewer: int, ended: int | None) -> None:
     drop = lived([10_000] * 28 + [0] * 7 + [8_000] * 6 + [8_000 - fewer]).drop
@@ -66,6 +70,7 @@ def test_one_use_in_many_decides_whether_it_is_over(fewer: int, ended: int | Non
     assert drop.ended_day == ended
 
 
+@rule("10.76")
 @pytest.mark.parametrize(("day", "base"), [(0, 28 * 10), (1, 28 * 10 + 100), (28, 28 * 10 + 100), (29, None)])
 def test_the_baseline_is_that_of_the_35th_to_the_8th_day_before(day: int, base: int | None) -> None:
     """Day 36 is judged, on days 1 to 28; day 0 is too old for the baseline, day 29 belongs to the last week."""
@@ -86,6 +91,7 @@ def test_what_happened_before_anything_was_heard_of_a_customer_is_not_judged() -
     assert (customer.judged_day, customer.drop) == (FIRST + 35, None)
 
 
+@rule("10.77")
 @pytest.mark.parametrize(("history", "drop"), [(13, None), (14, Drop(base_sum=70, base_days=7))])
 def test_there_is_no_baseline_before_the_fourteenth_day(history: int, drop: Drop | None) -> None:
     customer = Customer(id="ana")
@@ -98,11 +104,13 @@ def test_there_is_no_baseline_before_the_fourteenth_day(history: int, drop: Drop
     assert customer.drop == drop
 
 
+@rule("10.76")
 def test_the_baseline_begins_with_the_first_day_of_use_and_counts_idle_days() -> None:
     daily = [0] * 3 + [30, 0, 0, 30, 0, 0, 30] + [1] * 7  # the first use on day 3: 7 days with a sum of 90
     assert lived(daily).drop == Drop(base_sum=90, base_days=7)
 
 
+@rule("10.77")
 def test_a_baseline_of_nothing_is_none() -> None:
     """Long silence is no drop: there is nothing to fall below."""
     assert lived([1] + [0] * 40).drop == Drop(base_sum=1, base_days=7)
@@ -121,12 +129,14 @@ def test_a_baseline_of_nothing_is_none() -> None:
     assert used_once.drop is None
 
 
+@rule("10.78")
 @pytest.mark.parametrize("silent_days", [3, 4, 30])
 def test_the_base_is_frozen_when_the_drop_is_set(silent_days: int) -> None:
     """After three silent days the week holds 40 of 70: a drop, against the 24 days before it."""
     assert lived([10] * 28 + [0] * silent_days).drop == Drop(base_sum=240, base_days=24)
 
 
+@rule("4.22", "10.80")
 @pytest.mark.parametrize(
     ("then", "ended"),
     [([8] * 6, None), ([8] * 7, 42), ([7] * 7, None), ([8, 8, 8, 8, 8, 8, 7, 9], 43), ([56], 36)],
@@ -145,6 +155,7 @@ def test_a_new_drop_may_follow_a_recovery() -> None:
     assert drop.ended_day is None
 
 
+@rule("10.75")
 def test_missed_days_are_judged_in_order_as_if_they_had_not_been_missed() -> None:
     daily = [10] * 28 + [0] * 7 + [9] * 7
     stepwise = lived(daily)
@@ -159,6 +170,7 @@ def test_missed_days_are_judged_in_order_as_if_they_had_not_been_missed() -> Non
     assert (at_once.drop, at_once.judged_day) == (stepwise.drop, stepwise.judged_day)
 
 
+@rule("10.79")
 def test_a_day_is_judged_once_on_what_was_known_then() -> None:
     customer = lived([10] * 28 + [6] * 7)
     known = customer.drop
@@ -169,6 +181,7 @@ def test_a_day_is_judged_once_on_what_was_known_then() -> None:
     assert customer.drop == known == Drop(base_sum=280, base_days=28)
 
 
+@rule("10.79")
 def test_a_day_that_was_judged_is_not_judged_again_with_the_next() -> None:
     customer = lived([10] * 28 + [6] * 6 + [7])
     assert customer.drop is None
@@ -195,6 +208,7 @@ def test_a_long_absence_is_judged_only_as_long_as_something_can_change() -> None
     assert customer.drop.ended_day is None
 
 
+@rule("10.75")
 def test_the_step_judges_at_midnight_in_utc_with_what_arrives_at_that_instant() -> None:
     """Up to and including 00:00Z of day D, usage of the days before D counts for the judgement of D."""
     weeks = [used(day, 10 if day < 28 else 6) for day in range(34)]
@@ -227,6 +241,7 @@ def test_what_counts_as_a_drop_and_as_recovered_is_the_policys(recent: int, fell
     assert customer.drop == (Drop(base_sum=700, base_days=7, ended_day=FIRST + 21) if fell else None)
 
 
+@rule("10.11", "10.79")
 def test_a_live_opportunity_is_held_back_from_the_midnight_that_judges_a_drop() -> None:
     """00:00Z is a timer while something lives: no event is needed for the veto to begin."""
     monday = utc("2026-06-15 00:00")
@@ -257,6 +272,7 @@ def test_days_of_use_are_distinct_local_dates() -> None:
     assert usage.days_of_use(customer, "America/New_York") == 2
 
 
+@rule("1.2")
 @pytest.mark.parametrize(("days", "long"), [(29, False), (30, True), (31, True)])
 def test_thirty_days_of_use_are_value_also_with_gaps_between_them(days: int, long: bool) -> None:
     customer = state(*(used(3 * n) for n in range(days)))
@@ -287,6 +303,7 @@ def test_days_are_forgotten_only_when_the_use_has_been_long_enough_for_every_zon
     assert min(steady.usage) == FIRST + 100 - usage.HISTORY_DAYS
 
 
+@rule("1.2")
 @pytest.mark.parametrize(("days", "long"), [(59, False), (60, True)])
 def test_twice_as_many_days_in_utc_are_long_enough_for_every_zone(days: int, long: bool) -> None:
     customer = lived([1] * days)
@@ -294,6 +311,7 @@ def test_twice_as_many_days_in_utc_are_long_enough_for_every_zone(days: int, lon
     assert len(customer.usage) == (usage.HISTORY_DAYS if long else days)
 
 
+@rule("1.2")
 def test_after_a_long_absence_no_day_is_left() -> None:
     customer = lived([1] * 60)
     usage.judge(customer, FIRST + 59 + usage.HISTORY_DAYS, POLICY)

@@ -25,6 +25,7 @@ from tests.builders import (
     state,
     utc,
 )
+from tests.rules import rule
 from tests.worlds.customers import BERLIN
 
 TRIGGERS = Policy().triggers
@@ -35,6 +36,7 @@ def in_zones(*names: str) -> Zone:
     return Zone(names[0], "profile", names)
 
 
+@rule("3.1")
 @pytest.mark.parametrize(
     ("trigger", "hours"),
     [("nps_promoter", 24), ("positive_feedback", 48), ("peer_mentioned", 48), ("referral_converted", 7 * 24)],
@@ -44,6 +46,7 @@ def test_a_window_of_hours_has_that_many_also_where_clocks_change(trigger: str, 
         assert windows.deadline(TRIGGERS[trigger], t0, in_zones(BERLIN)) == t0 + hours * HOUR
 
 
+@rule("3.5")
 @pytest.mark.parametrize(
     ("t0", "zone", "deadline"),
     [
@@ -61,6 +64,7 @@ def test_a_milestones_window_ends_at_the_customers_next_midnight(t0: int, zone: 
     assert windows.deadline(TRIGGERS["milestone"], t0, in_zones(zone)) == deadline
 
 
+@rule("3.7", "10.101")
 @pytest.mark.parametrize("trigger", ["renewal", "expansion"])
 @pytest.mark.parametrize(
     ("t0", "zone", "deadline"),
@@ -77,6 +81,7 @@ def test_a_window_of_local_days_ends_at_the_same_wall_time(trigger: str, t0: int
     assert windows.deadline(TRIGGERS[trigger], t0, in_zones(zone)) == deadline
 
 
+@rule("10.100")
 @pytest.mark.parametrize(
     ("trigger", "t0", "deadline"),
     [
@@ -92,6 +97,7 @@ def test_of_several_possible_zones_the_earliest_end_counts(trigger: str, t0: int
     assert windows.deadline(TRIGGERS[trigger], t0, zone) == deadline
 
 
+@rule("3.22")
 @pytest.mark.parametrize(
     ("trigger", "after"),
     [
@@ -111,6 +117,7 @@ def test_it_has_settled_after_its_own_wait_and_five_minutes_for_rivals(trigger: 
     assert windows.settled(rule, T0, deadline, Policy()) == T0 + after
 
 
+@rule("3.22")
 @pytest.mark.parametrize(
     ("left", "settles_after"),
     [
@@ -147,6 +154,7 @@ def told_zone(name: str | None, when: int) -> ev.Event:
     return fact(ev.ProfileChanged(time_zone=name), when)
 
 
+@rule("3.20")
 def test_the_profiles_zone_comes_before_an_events_and_that_before_the_deployments() -> None:
     policy = a_policy(time_zone={"default": "Asia/Kolkata"})
     heard = nps(9, T0, timezone="America/New_York")
@@ -156,10 +164,12 @@ def test_the_profiles_zone_comes_before_an_events_and_that_before_the_deployment
     assert windows.zone_of(state(told_zone(BERLIN, T0 - 1), heard), policy) == Zone(BERLIN, "profile", (BERLIN,))
 
 
+@rule("10.99")
 def test_the_deployments_zone_is_utc_unless_the_policy_says_so() -> None:
     assert windows.zone_of(state(), Policy()) == Zone("UTC", "default", ("UTC",))
 
 
+@rule("3.21", "10.100")
 def test_under_strict_an_unknown_zone_is_all_zones_of_the_list_and_a_known_one_is_itself() -> None:
     strict = Policy(time_zone=TimeZones(strict=True, zones=("America/New_York", BERLIN)))
     alone = Policy(time_zone=TimeZones(strict=True, default="Asia/Kolkata"))
@@ -169,11 +179,13 @@ def test_under_strict_an_unknown_zone_is_all_zones_of_the_list_and_a_known_one_i
     assert windows.zone_of(state(told_zone("UTC", T0)), strict) == Zone("UTC", "profile", ("UTC",))
 
 
+@rule("10.98")
 def test_a_profile_with_an_invalid_zone_leaves_the_one_that_was_known() -> None:
     known = state(told_zone(BERLIN, T0), told_zone("Mars/Olympus", T0 + 1))
     assert windows.zone_of(known, Policy()).name == BERLIN
 
 
+@rule("5.17", "10.97")
 def test_the_deadline_is_frozen_at_opening_and_quiet_hours_follow_the_new_zone() -> None:
     moved = told_zone("America/New_York", at("Fri 16:05"))
     story = replay(a_customer(), csat(5, when="Fri 16:00"), moved)
@@ -197,6 +209,7 @@ def test_a_new_zone_counts_from_its_own_record_on() -> None:
     assert replay(a_customer(), nps(9, "Thu 14:00"), moved).asked == [("nps_promoter", "Thu 15:00")]
 
 
+@rule("3.19")
 def test_an_event_from_the_future_closes_nobodys_window() -> None:
     """There is no stream-wide watermark: a producer with a fast clock is a matter of its own events."""
     ahead = [
@@ -205,6 +218,7 @@ def test_an_event_from_the_future_closes_nobodys_window() -> None:
     assert replay(a_customer(), nps(9, "Thu 12:30"), ahead).outcomes() == replay(a_customer(), nps(9)).outcomes()
 
 
+@rule("10.19")
 @pytest.mark.parametrize("after", AROUND)
 def test_a_window_is_open_until_just_before_its_deadline(after: int) -> None:
     told = a_customer(channels=("in_app",))

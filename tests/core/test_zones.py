@@ -10,6 +10,7 @@ from referral_stream.core import zones
 from referral_stream.core.instants import DAY, MINUTE, to_datetime
 from referral_stream.core.rules.gates import ALWAYS_ANOTHER_DATE
 from tests.builders import utc
+from tests.rules import rule
 
 NAMES = ("UTC", "Europe/Berlin", "America/New_York", "Pacific/Auckland", "Asia/Kolkata", "Africa/Cairo",
          "Australia/Lord_Howe", "America/Sao_Paulo", "Pacific/Apia", "America/St_Johns")  # fmt: skip
@@ -54,6 +55,7 @@ def test_the_local_date_changes_at_local_midnight(instant: str, name: str, local
     assert zones.local_date(utc(instant), name) == day(local)
 
 
+@rule("5.14")
 @pytest.mark.parametrize(
     ("date", "clock", "name", "first", "second"),
     [
@@ -96,6 +98,7 @@ def test_minutes_beyond_a_day_are_those_of_the_next() -> None:
     assert zones.instant_at(day("2026-06-19"), 24 * 60 + 30, "UTC") == utc("2026-06-20 00:30")
 
 
+@rule("10.102")
 @pytest.mark.parametrize(
     ("instant", "name", "midnight"),
     [
@@ -122,6 +125,7 @@ def test_the_next_midnight_is_the_first_start_of_a_local_day_strictly_after(
     assert zones.next_midnight(utc(instant), name) == utc(midnight)
 
 
+@rule("10.101")
 @pytest.mark.parametrize(
     ("instant", "days", "name", "later"),
     [

@@ -24,6 +24,7 @@ from tests.integration.mail import POLICY, Mailbox, noon, serving
 from tests.integration.webhooks import Door, receiving
 from tests.messaging.example import ExampleWorker
 from tests.receiver.signing import SECRETS
+from tests.rules import rule
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 from tests.services.redis import RedisServer
@@ -169,6 +170,7 @@ def is_held_by_trouble(decision: Decision) -> bool:
     )
 
 
+@rule("6.5")
 def test_from_signed_webhooks_to_the_acknowledged_mail_and_the_answer(
     pipeline: Pipeline, door: Door, worker: ExampleWorker, mailbox: Mailbox
 ) -> None:

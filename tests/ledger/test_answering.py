@@ -24,6 +24,7 @@ from tests.ledger.builders import (
     an_opening,
     history,
 )
+from tests.rules import rule
 
 ANA = a_request("ana's", customer="ana", account="acme", score=70)
 BEN = a_request("ben's", customer="ben", account="acme", score=90)
@@ -46,6 +47,7 @@ def told(outcome: Answered) -> list[tuple[str, str]]:
 # ---- rounds
 
 
+@rule("10.36")
 def test_rivals_wait_for_each_other_and_the_best_is_first() -> None:
     rounds = Rounds()
 
@@ -169,6 +171,7 @@ def test_a_resumption_that_overtook_its_denial_is_told_again() -> None:
     assert (event.subject, event.account, event.type) == ("ben", "acme", "control.resumed")
 
 
+@rule("9.5")
 def test_the_breakers_pause_is_reported() -> None:
     caps = MemoryLedger(Policy(breaker=Breaker(floor=1)))
     openings = (an_opening("1"), an_opening("2"))

@@ -31,6 +31,7 @@ from tests.ledger.builders import (
     an_opening,
     history,
 )
+from tests.rules import rule
 from tests.services.redis import RedisServer
 
 # Periods so short that a dozen records meet every boundary.
@@ -165,6 +166,7 @@ async def test_redis_agrees_where_chance_rarely_leads(
         assert await ledger.apply(log) == [caps.apply(each) for each in log]
 
 
+@rule("9.7")
 @settings(deadline=None, max_examples=150)
 @given(policy=POLICIES, dice=st.randoms(use_true_random=True), length=st.integers(1, 400), part=st.integers(1, 40))
 async def test_redis_answers_as_the_rules_in_memory_do(

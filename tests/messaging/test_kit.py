@@ -16,6 +16,7 @@ from referral_stream.testing import CASES, Limits, Report, Unreachable, check_wo
 from referral_stream.testing.fixtures import WorkerUnderTest
 from tests.messaging.example import ExampleWorker
 from tests.messaging.naive import RULES, NaiveWorker, Rule
+from tests.rules import rule
 from tests.services.process import free_port
 
 IMPATIENT = Limits(answer=3, early=1.5, quiet=0.6)
@@ -37,6 +38,7 @@ def report_on(broker: EmbeddedBroker, heeds: tuple[Rule, ...]) -> Report:
         return check_worker(broker.bootstrap, **TOPICS, limits=IMPATIENT, transactions=False)
 
 
+@rule("6.5")
 def test_the_example_worker_keeps_the_contract(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with ExampleWorker(broker.bootstrap, tmp_path) as worker:
         report = check_worker(
@@ -53,6 +55,7 @@ def test_a_correct_worker_passes_and_what_was_not_tried_is_named(broker: Embedde
     assert [case for case, _ in report.skipped] == ["uncommitted", "restart", "repeated_after_restart"]
 
 
+@rule("6.5")
 @pytest.mark.parametrize(
     ("ignored", "failed", "problem"),
     [

@@ -45,6 +45,7 @@ from referral_stream.replay.virtual_run import Arrival, FactReplay, Happened
 from tests.properties.comparing import Record, arrivals, by_engine, differences
 from tests.properties.recording import Recording
 from tests.replay.logs import recorded_records
+from tests.rules import rule
 from tests.worlds.days import world
 from tests.worlds.policies import POLICIES
 
@@ -76,6 +77,7 @@ def replayed(seed: int) -> list[Happened]:
     return [item for items in FactReplay(policy_of(seed)).run(arrived(seed)) for item in items]
 
 
+@rule("1.18")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_arrives_twice_changes_nothing(seed: int) -> None:
     random, made, policy = Random(seed), world(seed).records, policy_of(seed)
@@ -98,6 +100,7 @@ def test_what_arrives_twice_changes_nothing(seed: int) -> None:
     assert differences(by_engine(twice, policy), by_engine(made, policy)) == []
 
 
+@rule("1.17")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_facts_fold_into_the_same_signals_in_any_order(seed: int) -> None:
     events: dict[str, list[Event]] = defaultdict(list)
@@ -159,6 +162,7 @@ def test_an_ask_lies_in_its_window_and_in_no_cool_down_or_after_an_opt_out(seed:
                 pass
 
 
+@rule("9.12")
 def test_a_command_is_given_once_and_taken_back_at_most_once() -> None:
     for seed in SEEDS:
         effects = [item.effect for item in replayed(seed)]
@@ -182,6 +186,7 @@ def test_resuming_from_a_snapshot_at_any_instant_changes_nothing(seed: int) -> N
     assert told(resumed) == told(replayed(seed))
 
 
+@rule("9.13", "11.15")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_replay_of_what_the_stream_saw_decides_as_the_stream_did(seed: int) -> None:
     recording = recorded(seed)

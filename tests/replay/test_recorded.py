@@ -15,6 +15,7 @@ from referral_stream.replay.files import Summary, replay_file
 from referral_stream.replay.reading import BadLine, LogStartsLate, MixedLog
 from tests.builders import POLICY, a_customer, at, compliment, nps, ticket_opened, ticket_solved
 from tests.replay.logs import BOUNDARY, Row, fact_lines, recorded_lines, rows, write
+from tests.rules import rule
 
 # ana is asked on Thursday at 12:50; ben's ticket stays open until it is too late; eva pays two compliments, asked once.
 WEEK = (
@@ -49,6 +50,7 @@ def test_a_log_of_facts_becomes_decisions_and_asks(tmp_path: Path) -> None:
     assert sum(summary.outcomes.values()) == len(rows(tmp_path, "decisions"))
 
 
+@rule("10.2")
 def test_the_clock_of_a_raw_log_never_goes_back(tmp_path: Path) -> None:
     """It is the latest timestamp of the whole log so far, whoever the record is about."""
     lines = [
@@ -80,12 +82,14 @@ def test_the_facts_of_a_recorded_log_replay_without_its_wakeups_and_answers(tmp_
     assert rows(tmp_path / "again", "decisions") == rows(tmp_path / "facts-out", "decisions")
 
 
+@rule("9.14")
 def test_another_policy_changes_a_fact_replay(tmp_path: Path) -> None:
     cautious = POLICY.model_copy(update={"score": POLICY.score.model_copy(update={"soft_at": 100, "direct_at": 100})})
     log = write(tmp_path / "log", recorded_lines(*WEEK))
     assert replayed(log, tmp_path, cautious, facts_only=True).asks == {"nps_promoter": 1}
 
 
+@rule("10.5")
 def test_outputs_come_by_time_and_customer(tmp_path: Path) -> None:
     log = write(tmp_path / "log", recorded_lines(*WEEK, one_after_the_other=True))
     replayed(log, tmp_path)
@@ -210,6 +214,7 @@ def test_an_empty_log_gives_empty_files(tmp_path: Path, content: bytes) -> None:
 # ---- the same bytes
 
 
+@rule("9.13")
 @pytest.mark.parametrize("lines", [fact_lines(*WEEK), recorded_lines(*WEEK)], ids=["facts", "exact"])
 def test_two_processes_write_the_same_bytes(tmp_path: Path, lines: list[bytes]) -> None:
     """Whatever hash seed, working directory and machine zone they have."""

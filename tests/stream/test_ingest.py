@@ -14,6 +14,7 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import Settings
 from referral_stream.stream.ingest import Ingest
+from tests.rules import rule
 from tests.stream.records import Consumed
 
 ARRIVAL = 1_781_596_800_000
@@ -52,6 +53,7 @@ def run(*values: bytes | None, topic: str = "nps") -> tuple[Ingest, list[tuple[s
     return ingest, [(o.topic, o.key, dict(o.headers)) for o in result.outputs]
 
 
+@rule("10.1")
 def test_an_event_is_keyed_by_customer_whatever_its_source_key_and_stamped_with_its_arrival() -> None:
     _, outputs = run(cloud_event("goal.achieved", "cus-ana", goal="x"))
     assert outputs == [("customer-events", b"cus-ana", {"now": b"%d" % ARRIVAL})]
