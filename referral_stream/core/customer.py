@@ -210,10 +210,8 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     referrals: dict[str, Referral] = msgspec.field(default_factory=_nothing)
     wake_at: int | None = None
 
-    def copy(self) -> Customer:
-        """A state of its own that may be advanced without touching this one."""
-        copied: Customer = self.__copy__()  # type: ignore[attr-defined]  # of every Struct; copy() costs as much again
-        return copied
+    copy = msgspec.Struct.__copy__  # type: ignore[attr-defined]  # without a frame of Python: every step makes one
+    """A state of its own that may be advanced without touching this one."""
 
     @property
     def positive_feedback(self) -> bool:

@@ -28,7 +28,8 @@ class Turn:
 
     def __init__(self, policy: Policy, customer: Customer, now: int) -> None:
         self.policy = policy
-        self.customer = c = customer.copy()
+        c: Customer = customer.copy()
+        self.customer = c
         self.now = c.now = now = max(c.now, now)
         self.effects: list[Effect] = []
         self.board = Board()
