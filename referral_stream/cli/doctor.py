@@ -24,9 +24,8 @@ def doctor() -> None:
         async for line in examine(deployment):
             if remedy and remedy != line.remedy:  # once below all lines that it is for
                 say(f"         to fix: {remedy}", indent=9)
-            verdict = "ok" if not line.problem else "not yet" if line.not_yet else "WRONG"
-            say(f"{verdict:<7}  {': '.join(filter(None, (line.what, line.problem)))}", indent=9)
-            well, remedy = well and verdict != "WRONG", line.remedy
+            say(f"{line.verdict:<7}  {': '.join(filter(None, (line.what, line.problem)))}", indent=9)
+            well, remedy = well and line.verdict != "WRONG", line.remedy
         if remedy:
             say(f"         to fix: {remedy}", indent=9)
         return well

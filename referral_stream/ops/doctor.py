@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from importlib import metadata
 from time import monotonic
-from typing import Final
+from typing import Final, Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -38,13 +38,17 @@ _PINNED: Final = ("faust-streaming", "aiokafka")
 class CheckResult:
     """One thing looked at; empty ``problem``: it is well. No line holds a secret.
 
-    ``not_yet``: nothing is wrong, a running worker brings it about.
+    ``severity`` of a problem: ``not yet`` is what a running worker brings about, ``warning`` may be meant.
     """
 
     what: str
     problem: str = ""
     remedy: str = ""
-    not_yet: bool = False
+    severity: Literal["WRONG", "warning", "not yet"] = "WRONG"
+
+    @property
+    def verdict(self) -> str:
+        return self.severity if self.problem else "ok"
 
 
 async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
@@ -60,7 +64,8 @@ async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
     if s.has_test_clock:
         now = rfc3339(deployment.clock.now())
         remedy = "unset REFERRAL_STREAM_CLOCK_START, _STARTED_AT and _SPEED on a real deployment"
-        yield CheckResult("clock", f"not the real time: it shows {now} at {s.clock_speed:g} times the speed", remedy)
+        problem = f"not the real time: it shows {now} and runs at {s.clock_speed:g} times the speed"
+        yield CheckResult("clock", problem, remedy, severity="warning")
     yield await asyncio.to_thread(_state_folder, deployment)
     try:
         findings = await check_topics(deployment)
@@ -169,7 +174,7 @@ async def _ledger(deployment: Deployment) -> AsyncIterator[CheckResult]:
                 "ledger",
                 "not built: every ask waits for it",
                 "run the ledger role: it builds the ledger from ledger-requests",
-                not_yet=True,
+                severity="not yet",
             )
         except LedgerUnavailable as problem:
             yield CheckResult("Redis", str(problem), "is it running, and is REFERRAL_STREAM_REDIS_URL right?")

@@ -59,6 +59,7 @@ def test_a_deployment_at_work_is_well_and_its_workers_are_counted(pipeline: Pipe
         "topics: 15 as they should be",
         "clocks: no record is from the future",
         f"group {pipeline.name}-decide: 1 worker, stable",
+        "warning  clock: not the real time: it shows 2026-06-16T",
         "in memory only: rebuilt from ledger-requests",
         "ledger: ready",
     ):
