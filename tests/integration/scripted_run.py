@@ -92,7 +92,7 @@ def run_script(pipeline: Pipeline, meanwhile: Callable[[Phase], None] = lambda _
     expected = decide(recorded(arrived), to_datetime(pipeline.now()), ORACLE_POLICY)
     count = sum(row["type"] == "referral.ask.requested" for row in expected.asks)
     reader = pipeline.reader("referral-asks")
-    wait_until(lambda: sum(map(_is_request, reader.read())) >= count, f"{count} asks are out", seconds=60, every=0.2)
+    wait_until(lambda: sum(map(_is_request, reader.read())) >= count, f"{count} asks are out", seconds=180, every=0.2)
     pipeline.stop()
     return ScriptedRun(pipeline.read("customer-events"), pipeline.asks(), pipeline.decisions(), expected)
 
