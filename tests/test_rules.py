@@ -6,7 +6,7 @@ import re
 
 from tests.rules import PAGE, SPECIFICATION, in_order, marked, page
 
-_RULE = re.compile(r'<a id="(\d+\.\d+)"></a>\*\*\1\*\*(?: \*(Not|Partly) built\.\*)?')
+_RULE = re.compile(r'<a id="(\d+\.\d+)"></a>\*\*\1\*\*(?: \*(Not|Partly) built(?: yet)?\.\*)?')
 _WHOLLY_BUILT = {"1", "2", "3", "4", "5", "6", "8", "9", "10"}
 _WITHOUT_BEHAVIOUR = {"7.8": "retention is a topic's setting", "11.1": "names the pages that complete this one"}
 
