@@ -142,8 +142,10 @@ def shared(
 
 
 def test_of_the_contacts_of_one_account_only_the_best_is_asked_at_one_instant(shared: Pipeline) -> None:
+    shared.publish(a_promoter("first-of-all", shared.now(), AGE))
+    shared.await_outcome("first-of-all", "soft")  # the workers are up: what follows is known before it is due
     contacts = on_different_partitions("contact", 3)
-    now, soon = shared.now(), -3 * SECOND  # all become due at the same instant, when all of them are known
+    now, soon = shared.now(), -15 * SECOND  # all become due at the same instant, when all of them are known
     for number, contact in enumerate(contacts):
         shared.publish(a_promoter(contact, now, soon, strong=number == 1, account_id="umbrella"))
     shared.await_outcome(contacts[1], "asked")
