@@ -97,13 +97,14 @@ def test_only_what_hashes_addresses_needs_their_key(
     pipeline: Pipeline, command: tuple[str, ...], *, needed: bool
 ) -> None:
     done = pipeline.run_command(*command, email_key="", kafka_brokers=f"127.0.0.1:{free_port()}")
-    assert ("EMAIL_KEY: set it" in done.stderr, done.returncode == 2) == (needed, needed)
+    assert ("EMAIL_KEY: set it" in done.stderr) == needed
+    assert (done.returncode == 2) == (needed or command == ("audit",))  # which ends with 2 where it cannot read
 
 
 def test_a_state_folder_that_cannot_be_made_is_one_line(pipeline: Pipeline) -> None:
     done = pipeline.run_command("run", store="rocksdb", data_dir="/dev/null/state")
     (line,) = done.stderr.splitlines()
-    assert "the worker cannot start: /dev/null/state cannot be written (Not a directory)" in line
+    assert "/dev/null/state cannot be written (Not a directory)" in line
     assert "REFERRAL_STREAM_DATA_DIR" in line
     assert done.returncode == 1
 
