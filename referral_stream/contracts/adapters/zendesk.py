@@ -1,6 +1,6 @@
 """Zendesk: ticket events, from its event webhooks (``zen:event-type:ticket.*``) and event bus (``ticket_event``).
 
-The bus hands an event to Amazon EventBridge or to a flow, with the same content in other words. Triggers and automations
+The bus hands an event to Amazon EventBridge or to a flow, with the same content. Triggers and automations
 send whatever their authors wrote: those should send CloudEvents. A merged, deleted or spam ticket counts as solved;
 otherwise it would stay open forever.
 """
