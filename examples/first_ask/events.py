@@ -1,9 +1,9 @@
-"""Print what a customer has lived through who is asked at once: key, tab, CloudEvent; the last of this moment.
+"""Print the history of a customer who is asked at once: key, tab, CloudEvent; the last one is from just now.
 
     python events.py cus-ana
 
-They all go to one topic, any of the input topics, under one key: so they keep their order. Plain Python; nothing of
-`referral_stream` is imported.
+They all go to one topic, any of the input topics, under one key, so they keep their order. Plain Python; it imports
+nothing from `referral_stream`.
 """
 
 import json
@@ -18,7 +18,7 @@ LIFE: tuple[tuple[int, str, dict[str, Any]], ...] = (
     (50, "milestone.reached", {"milestone": "first-export", "first_success": True}),
     (0, "nps.responded", {"response_id": "first-ask", "score": 10, "comment": "It saves us hours every week."}),
 )
-"""Days ago, type, and what it says."""
+"""Days ago, type, and data."""
 
 
 def events(customer: str, now: datetime) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 A message is greeting + opening (by the command's `template`) + ask (by its `mode`) + closing, all in one language.
 Every text is a list of variants: the first one whose placeholders are all known is taken, so the last must need none
-that may be missing. A variable with a table in `phrases.toml` is said in that table's words, or not at all.
+that may be missing. A variable with a table in `phrases.toml` uses that table's words, or is left out.
 What the deployment does not say of itself, product and sender, has a default in every language.
 """
 
@@ -29,7 +29,7 @@ class Catalogue:
     def message(self, command: Mapping[str, Any], channel: str, person: Mapping[str, str]) -> Message:
         """The command in the person's language (`de-AT`, then `de`) or else in English. KeyError: no such wording."""
         language, name = person.get("language", ""), person.get("name", "")
-        # A trigger of a team's own may have no wording yet: the frame and the style are a message without an opening.
+        # A custom trigger may have no wording yet: the frame and the style are a message without an opening.
         occasion = command["template"] if command["template"] in self.files else "any"
         style = [f"style-{command['mode']}"] if command.get("mode") else []  # a question for the reason has none
         for spoken in (language, language.partition("-")[0], "en"):

@@ -1,6 +1,6 @@
 """Check the wording: `python check_templates.py [FOLDER]`. Prints what is wrong, or how many messages it has composed.
 
-Composes every message there can be: each trigger, style and channel in each language, with and without each thing a
+Composes every possible message: each trigger, style and channel in each language, with and without each thing a
 command or the settings may leave out. Exit codes: 0 sound, 1 not.
 """
 
@@ -44,7 +44,7 @@ DEPLOYMENT = {"sender": "Robin of Acme", "product": "Acme"}
 LONGEST = {"subject": 60, "email": 900, "in_app": 220, "phone": 420}
 """Characters: a subject that phones show, a mail of one screen, a banner, a note to glance at."""
 PRESSURE = re.compile(r"[?!¿¡]|\b(please|now|today|bitte|jetzt|heute|maintenant|ahora|hoy|agora|hoje)\b", re.IGNORECASE)
-"""What the soft style does without."""
+"""Words that the soft style avoids."""
 
 
 def main(folder: Path) -> int:
@@ -54,7 +54,7 @@ def main(folder: Path) -> int:
 
 
 def faults(catalogue: Catalogue) -> Iterator[str]:
-    """What is wrong with the texts; where they are sound, with the messages made of them."""
+    """What is wrong with the texts; if they are sound, with the messages made from them."""
     wrong = [*text_faults(catalogue), *phrase_faults(catalogue)]
     yield from wrong
     for what, command, channel, language in [] if wrong else messages():
@@ -62,7 +62,7 @@ def faults(catalogue: Catalogue) -> Iterator[str]:
 
 
 def file_faults(folder: Path) -> Iterator[str]:
-    """Every file is there and is TOML."""
+    """Every file exists and is TOML."""
     for name in ("frame", "phrases", "any", "reason", *TRIGGERS, *(f"style-{style}" for style in STYLES)):
         if not (folder / f"{name}.toml").is_file():
             yield f"{folder / name}.toml: missing"
@@ -124,7 +124,7 @@ def message_faults(catalogue: Catalogue, command: dict[str, Any], channel: str, 
 
 
 def messages() -> Iterator[tuple[str, dict[str, Any], str, str]]:
-    """(what, command, channel, language) of every message that has to be there."""
+    """(what, command, channel, language) of every message that must exist."""
     for language, channel in product((*COMPLETE, *BY_MAIL), CHANNELS):
         everything = language in COMPLETE
         if not everything and channel != "email":
@@ -147,7 +147,7 @@ def carried_by(template: str) -> Iterator[dict[str, str]]:
 
 
 def texts(catalogue: Catalogue) -> Iterator[tuple[str, str, str, str, Any]]:
-    """(file, language, channel, key, variants) of all there is but the phrases."""
+    """(file, language, channel, key, variants) of everything except the phrases."""
     for name, languages in catalogue.files.items():
         for language, channels in languages.items() if name != "phrases" else ():
             for channel, keys in channels.items():

@@ -1,9 +1,9 @@
-"""What the worker knows of every command, in one SQLite file. Each method is one durable transaction."""
+"""What the worker knows about every command, in one SQLite file. Each method is one durable transaction."""
 
 import sqlite3
 
 _FORGOTTEN_AFTER = 30 * 86_400
-"""Past its expiry a repeated command is dropped as expired anyway: its id need not be kept for ever."""
+"""Past its expiry a repeated command is dropped as expired anyway: its id need not be kept forever."""
 
 _COLUMNS = "id PRIMARY KEY, customer, status, changed, reported, due, expires, body"
 Command = sqlite3.Row
@@ -32,14 +32,14 @@ class Memory:
         self._db.execute(_NEW + waiting, (command, customer, "cancelled", now, now, now, ""))
 
     def finish(self, command: str, status: str, now: float) -> None:
-        """What came of it; what it said is not needed any more."""
+        """The outcome; the body is no longer needed."""
         self._db.execute("UPDATE commands SET status = ?, changed = ?, body = '' WHERE id = ?", (status, now, command))
 
     def postpone(self, command: str, due: float) -> None:
         self._db.execute("UPDATE commands SET due = ? WHERE id = ?", (due, command))
 
     def due(self, now: float) -> Command | None:
-        """Of the commands that wait and are due, the first."""
+        """The first of the commands that wait and are due."""
         due = "SELECT * FROM commands WHERE status = 'accepted' AND due <= ? ORDER BY due, id LIMIT 1"
         return next(self._db.execute(due, (now,)), None)
 

@@ -12,9 +12,9 @@ Person = Mapping[str, str]
 """An entry of the address book: `name`, `email`, `language`, as far as known."""
 
 Sender = Callable[[str, str, Person, Message], None]
-"""Deliver on a channel, under a command id, to a person, a message.
+"""Deliver a message to a person on a channel, under a command id.
 
-Raises Undeliverable where no attempt will ever succeed on this channel, and OSError where another one may.
+Raises Undeliverable if no attempt will ever succeed on this channel, and OSError if another one may.
 """
 
 

@@ -1,4 +1,4 @@
-"""A messaging worker: reads commands from `referral-asks`, writes to people, says on `responses` what came of it.
+"""A messaging worker: reads commands from `referral-asks`, writes to people, reports on `responses`.
 
 The order of effects, and what a crash right after each of them does:
 
@@ -6,9 +6,9 @@ The order of effects, and what a crash right after each of them does:
 2. its offset is committed    nothing is lost: it is remembered
 3. the message is delivered   it is delivered again after the restart, under the same Message-ID
 4. the outcome is remembered  it is reported after the restart
-5. the report is published    it is published again, with the same id and body; nobody counts it twice
+5. the report is published    it is published again, with the same id and body; it counts once
 
-So a person is written to at least once, with the command id as idempotency key, and twice only if the worker dies
+So a person gets a message at least once, with the command id as idempotency key, and twice only if the worker dies
 between 3 and 4. Settings come from the environment: see README.md.
 """
 
@@ -51,7 +51,7 @@ class Worker:
             self.senders["email"] = smtp(server, env.get("SENDER_NAME", ""), address, env.get("SMTP_PASSWORD", ""))
 
     async def work(self, consumer: Any, producer: Any, stop: asyncio.Event) -> None:
-        """One delivery at a time, and a look at the topic before each: a cancellation that has come by then counts."""
+        """One delivery at a time, reading the topic before each: a cancellation that has arrived by then counts."""
         while not stop.is_set():
             if read := await consumer.getmany(timeout_ms=0 if self.memory.due(self.now()) else IDLE_MS):
                 for record in (record for records in read.values() for record in records):
@@ -62,7 +62,7 @@ class Worker:
             await self.report(producer)
 
     def remember(self, record: Any) -> None:
-        """What is no command is none of our business; what is broken is logged, without what it says."""
+        """Anything but a command is ignored; a broken record is logged, without its content."""
         try:
             event = json.loads(record.value)
             if event["type"] in ("referral.ask.requested", "referral.reason.asked"):
@@ -76,7 +76,7 @@ class Worker:
             log.error("skipped %d/%d: %s", record.partition, record.offset, type(broken).__name__)  # noqa: TRY400
 
     async def deliver(self, command: Command) -> None:
-        """Send what is due, on the first of its channels that works, and remember what came of it."""
+        """Send what is due, on the first of its channels that works, and remember the outcome."""
         if self.now() >= command["expires"]:
             return self.memory.finish(command["id"], "dropped_expired", self.now())
         body, person = json.loads(command["body"]), self.people.get(command["customer"], {})

@@ -1,1 +1,1 @@
-"""The referee: reads the topics from outside, with code of its own, and says which promises they do not keep."""
+"""The audit: reads the topics from outside, with independent code, and says which promises they break."""

@@ -1,6 +1,6 @@
-"""The checks of commands, written from semantics §6 and §10, and from what is published: no gate of the core runs.
+"""The checks of commands, written from semantics §6 and §10, using only what is published: no gate of the core runs.
 
-Each function looks at one invariant and adds what breaks it.
+Each function checks one invariant and adds what breaks it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 
 CLOCKS_DIFFER: Final = 5_000
-"""Milliseconds by which the clocks of two workers may differ: who released first is known no better."""
+"""Milliseconds by which the clocks of two workers may differ: who released first is known no more exactly."""
 
 _IDS: Final = uuid5(NAMESPACE_URL, "referral-stream")
 _REACHED: Final = frozenset({"sent", "delivered", "opened"})
@@ -49,7 +49,7 @@ class Evidence:
     """What the topics hold about the commands that are judged.
 
     ``decisions``: by id, those that commands name. ``emitted``: command ids that a decision says it used (asked, or
-    withheld). ``asking``: opportunities with a command, also one that came out meanwhile. ``requests``: by command id,
+    withheld). ``asking``: opportunities with a command, even one published meanwhile. ``requests``: by command id,
     those that were granted; ``reservations``: by opportunity, those of commands. ``late_*``: partitions whose beginning
     retention has taken.
     """
@@ -84,7 +84,7 @@ class Evidence:
 
 
 def one_body(commands: Iterable[Command], tally: AuditCounts) -> None:
-    """Whatever the isolation a reader has: the same id is the same bytes."""
+    """At any isolation level, the same id has the same bytes."""
     known: dict[str, Command] = {}
     for command in commands:
         first = known.setdefault(command.command_id, command)
@@ -98,7 +98,7 @@ def once(commands: Iterable[Command], tally: AuditCounts) -> None:
     for command in commands:
         first = known.setdefault(command.command_id, command)
         if first is not command:
-            _add(tally, "command_once", f"command {command.command_id} is there twice", first, command)
+            _add(tally, "command_once", f"command {command.command_id} occurs twice", first, command)
 
 
 def inside_window(evidence: Evidence, tally: AuditCounts) -> None:
@@ -128,7 +128,7 @@ def decided(evidence: Evidence, tally: AuditCounts) -> None:
         found = evidence.decisions.get(command.decision_id, [])
         name = f"command {command.command_id}"
         if not found and command.position.partition not in evidence.late_decisions:
-            _add(tally, "ask_decided", f"{name} names a decision that is not there", command)
+            _add(tally, "ask_decided", f"{name} names a decision that does not exist", command)
         if len({decision.digest for decision in found}) > 1:
             _add(tally, "ask_decided", f"{name} has two decisions under one id", command, *found)
         for decision in found[:1]:
@@ -139,9 +139,9 @@ def decided(evidence: Evidence, tally: AuditCounts) -> None:
                 outcome = "soft" if command.mode == "soft" else "asked"
                 agrees = (decision.outcome, decision.command_id) == (outcome, command.command_id)
             if not (same and agrees and decision.policy == command.policy):
-                _add(tally, "ask_decided", f"{name} and its decision do not say the same", command, decision)
+                _add(tally, "ask_decided", f"{name} and its decision disagree", command, decision)
         if not command.asks_reason and command.command_id != _command_id(command):
-            _add(tally, "ask_decided", f"{name} has not the id of its customer, trigger and subject", command)
+            _add(tally, "ask_decided", f"{name} does not have the id of its customer, trigger and subject", command)
 
 
 def reserved(evidence: Evidence, tally: AuditCounts) -> None:
@@ -163,7 +163,7 @@ def reserved(evidence: Evidence, tally: AuditCounts) -> None:
 
 
 def reservations_settled(evidence: Evidence, tally: AuditCounts) -> None:
-    """No grant is forgotten: an ask (or one withheld) uses it, or it is given back; and a report is passed on."""
+    """No grant is forgotten: an ask (or one withheld) uses it, or it is given back; and reports reach the ledger."""
     for reservation, grants in evidence.granted.items():
         requests = evidence.requests.get(reservation, [])
         used = reservation in evidence.emitted or any(request.opportunity_id in evidence.asking for request in requests)
@@ -183,7 +183,7 @@ def _report_passed_on(command: Command, evidence: Evidence, tally: AuditCounts) 
         return
     since = evidence.granted[command.command_id][0].position
     once = {each.event: each for each in reversed(evidence.reported.get(command.command_id, ()))}
-    # A report that was there before the ask says nothing, nor does its repetition: an event counts when it is new.
+    # A report from before the ask means nothing, nor does its repetition: an event counts when it is new.
     reports = sorted(each for each in once.values() if each.position > since)
     first = next((each for each in reports if each.status in _REACHED | _FAILED), None)
     if first is None:
@@ -204,10 +204,10 @@ def cancellations_known(evidence: Evidence, tally: AuditCounts) -> None:
         command = known.get(told.command_id)
         if command is None:
             if told.position.partition not in evidence.late_asks:
-                what = f"command {told.command_id} is cancelled and was never there"
+                what = f"command {told.command_id} is cancelled and never existed"
                 _add(tally, "cancellation_known", what, told)
         elif (told.customer_id, True) != (command.customer_id, told.cancelled_at < command.expires_at):
-            what = f"command {told.command_id} is cancelled for somebody else, or after it expired"
+            what = f"command {told.command_id} is cancelled for another customer, or after it expired"
             _add(tally, "cancellation_known", what, command, told)
 
 
@@ -227,7 +227,7 @@ def cool_downs(evidence: Evidence, policies: Mapping[str, Policy], tally: AuditC
     """No two asks of one customer, address or account nearer than the policy allows, and no more of an account.
 
     What counts is the moment, ``not_before``; an ask whose reservation had been released by the time of the other does
-    not. Of two policies the more generous number is taken. Asks under a policy that is not given are left out.
+    not. Of two policies the more generous number counts. Asks under a policy that is not given are left out.
     """
     by_customer: dict[str, list[_Ask]] = defaultdict(list)
     by_address: dict[str, list[_Ask]] = defaultdict(list)
@@ -285,7 +285,7 @@ def _quota(asks: Sequence[_Ask], evidence: Evidence, tally: AuditCounts) -> None
 
 def _both_count(earlier: _Ask, later: _Ask, evidence: Evidence) -> bool:
     if earlier.command.opportunity_id == later.command.opportunity_id:
-        return False  # the question for the reason and the ask behind it count as one
+        return False  # the question for the reason and the ask after it count as one
     return not evidence.released_by(earlier.reservation, earlier.decided_at, later.decided_at)
 
 

@@ -1,4 +1,4 @@
-"""What the parts of one look share: the topics and how far they are read, the policies, and what has been found."""
+"""What the parts of one pass share: the topics and how far they are read, the policies, and the findings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Names:
 
 
 class Expected(NamedTuple):
-    """A record that a fold makes and that must be on its topic: of which customer, and the record that caused it."""
+    """A record that a fold makes and that must be on its topic: its customer, and the record that caused it."""
 
     topic: str
     customer: bytes
@@ -62,7 +62,7 @@ class Expected(NamedTuple):
 
 @dataclass
 class Scene:
-    """One look. ``out``: the ends of the outbound topics when it began; all before them must follow from the logs."""
+    """One pass. ``out``: the ends of the outbound topics when it began; all before them must follow from the logs."""
 
     logs: Logs
     names: Names
@@ -75,10 +75,10 @@ class Scene:
     out: dict[str, list[int]] = field(default_factory=dict)
     expected: dict[bytes, Expected] = field(default_factory=dict)
     unjudged: set[bytes] = field(default_factory=set)
-    """Customers of whom nothing could be recomputed; those of the partitions ``unfoldable`` besides."""
+    """Customers of whom nothing could be recomputed, in addition to those of the partitions ``unfoldable``."""
     unfoldable: set[int] = field(default_factory=set)
     oversized: set[tuple[str, bytes]] = field(default_factory=set)
-    """Topic and key of outputs that no broker would take: a dead letter stands for them."""
+    """Topic and key of outputs that no broker would take: a dead letter replaces them."""
     read: int = 0
     total: int = 0
 
@@ -90,8 +90,8 @@ class Scene:
             self.total += sum(self.out[topic]) - sum(self.begins[topic])
         counts = {topic: len(begins) for topic, begins in self.begins.items()}
         if len(set(counts.values())) > 1:
-            told = ", ".join(f"{topic} {count}" for topic, count in sorted(counts.items()))
-            raise Unreadable(f"the topics differ in their partitions: {told}; referral-stream topics check")
+            found = ", ".join(f"{topic} {count}" for topic, count in sorted(counts.items()))
+            raise Unreadable(f"the topics differ in their partitions: {found}; referral-stream topics check")
         late = {topic: {p for p, begin in enumerate(begins) if begin > 0} for topic, begins in self.begins.items()}
         for topic in (n.asks, n.decisions, n.requests, n.events):
             without = (
@@ -104,17 +104,17 @@ class Scene:
         self.evidence.late_asks, self.evidence.late_decisions = late[n.asks], late[n.decisions]
         self.evidence.late_events, self.evidence.requests_complete = late[n.events], not late[n.requests]
         if not self.fenced:
-            self.tally.unchecked["without transactions a command may be repeated, and a batch be seen in part"] += 1
+            self.tally.unchecked["without transactions a command may be repeated, and a batch may be seen in part"] += 1
 
     @property
     def partitions(self) -> int:
-        """Of every topic of ours."""
+        """Of each of our topics."""
         return len(self.begins[self.names.events])
 
     def records(
         self, topic: str, partition: int, start: int | None = None, end: int | None = None
     ) -> Iterator[RawRecord]:
-        """The records from ``start`` (else the beginning) to ``end`` (else as far as there are any now)."""
+        """The records from ``start`` (else the beginning) to ``end`` (else the present end)."""
         begin = self.begins[topic][partition] if start is None else start
         for record in self.logs.read(topic, partition, begin, end):
             self.read += 1
@@ -134,7 +134,7 @@ class Scene:
             self.tally.findings.add("records_placed", "the key belongs to another partition", position(record))
 
     def check_place(self, record: RawRecord) -> None:
-        """A record of ours with any key: its partition and its stamp."""
+        """One of our records with any key: its partition and its stamp."""
         self.check_placement(record)
         try:
             arrival(record)

@@ -1,4 +1,4 @@
-"""What the referee found: the invariants by name, the offenders by position, and what could not be checked."""
+"""What the audit found: the invariants by name, the offenders by position, and what could not be checked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 KEPT_PER_INVARIANT: Final = 1_000
-"""Findings of one invariant that are kept; a log that breaks it a million times needs no list of a million."""
+"""Findings kept per invariant: a log that breaks one a million times needs no list of a million."""
 
 
 class Position(NamedTuple):
@@ -22,28 +22,28 @@ class Position(NamedTuple):
 
 
 INVARIANTS: Final[dict[str, str]] = {
-    "records_readable": "every record of ours can be read, and has what the contract says",
+    "records_readable": "each of our records can be read, and has what the contract requires",
     "records_placed": "a record's key is its subject, and its partition the key's murmur2",
-    "letters_complete": "every dead letter has all its headers, and what decide could not read has one",
-    "one_body_per_command": "a command id has one body, whoever reads it",
+    "letters_complete": "every dead letter has all its headers, and every record that decide could not read has one",
+    "one_body_per_command": "a command id has one body, for every reader",
     "command_once": "a reader with read_committed sees a command once",
     "ask_inside_window": "an ask is decided and due inside its window, and expires by its end",
     "no_ask_in_cool_down": "no customer, e-mail address or account is asked within the policy's cool-downs",
-    "ask_decided": "each ask has its one decision, which says the same",
+    "ask_decided": "each ask has exactly one decision, which agrees with it",
     "ask_reserved": "each ask has a reservation that was requested for its moment and granted before it",
     "reservation_settled": "a granted reservation is used or given back, and what workers report reaches the ledger",
     "cancellation_known": "a cancellation names a command that is there, and comes before it expires",
-    "record_counted": "a state has every record of its customer in it that its partition's work has passed",
-    "state_is_fold": "the state is what a fold of the customer's log gives",
-    "decisions_follow": "decisions, commands and requests are those that the fold makes, byte for byte; none more",
-    "wakeup_matches": "the wake-up table holds what the states say, and nothing else",
+    "record_counted": "a state has every record of its customer that its partition has processed",
+    "state_is_fold": "the state is the fold of the customer's log",
+    "decisions_follow": "decisions, commands and requests are those that the fold produces, byte for byte, no others",
+    "wakeup_matches": "the wake-up table holds what follows from the states, and nothing else",
     "pending_wakes": "an opportunity that is pending has a wake-up, at its deadline at the latest",
 }
-"""Name → what it says. The order is that of a report."""
+"""Name → what it means, in the order of a report."""
 
 
 class AuditFinding(NamedTuple):
-    """One offence. ``what`` names ids of ours and rules, never a customer or a payload."""
+    """One offence. ``what`` names our own ids and rules, never a customer or a payload."""
 
     invariant: str
     what: str
@@ -51,7 +51,7 @@ class AuditFinding(NamedTuple):
 
 
 class Findings:
-    """Collects findings; of each invariant all are counted and the first ones kept."""
+    """Collects findings: all are counted, and the first ones of each invariant kept."""
 
     def __init__(self) -> None:
         self.kept: list[AuditFinding] = []
@@ -67,8 +67,8 @@ class Findings:
 class AuditReport:
     """The outcome of an audit.
 
-    ``counts``: what was looked at (events, customers, asks, decisions, …). ``broken``: how often each invariant is; of
-    very many findings the first ones are in ``findings``. ``unchecked``: checks that could not be made, and why.
+    ``counts``: what was checked (events, customers, asks, decisions, …). ``broken``: how often each invariant is; of
+    very many findings only the first are in ``findings``. ``unchecked``: checks that could not be made, and why.
     """
 
     findings: tuple[AuditFinding, ...]
@@ -79,7 +79,7 @@ class AuditReport:
 
 @dataclass
 class AuditCounts:
-    """What one look at the topics has come to so far."""
+    """The results of one pass so far."""
 
     findings: Findings = field(default_factory=Findings)
     counts: Counter[str] = field(default_factory=Counter)

@@ -1,7 +1,7 @@
 """The fold of one partition's log with the product's own core: what states, decisions and requests should be.
 
 Where the policy in force is not certain (see ``policies``), a customer has several possible states; what was published
-tells them apart, and a state in the changelog is right if it is one of them.
+distinguishes them, and a state in the changelog is right if it is one of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 
 MOST_BRANCHES: Final = 16
-"""Possible states of one customer beyond which nothing is said about it."""
+"""The most possible states of one customer; beyond them nothing is judged."""
 _EVENTS_HEADER: Final = "events"
 
 
@@ -35,7 +35,7 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """A possible state, and what it has said since it is only possible."""
+    """A possible state, and its effects since it became uncertain."""
 
     customer: Customer
     said: tuple[Made, ...] = ()
@@ -45,8 +45,8 @@ class Fold:
     """All customers of one partition, by key.
 
     ``policies``: those given, by hash. ``published``: decision id → digest of its value. ``faults``: offsets at which
-    the workers' code failed, known from their dead letters. ``tell`` is given what was made, customer by customer, as
-    soon as it is certain. ``unjudged``: keys of which nothing can be said → why.
+    the workers' code failed, known from their dead letters. ``tell`` is given the effects, customer by customer, as
+    soon as they are certain. ``unjudged``: keys that cannot be judged → why.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Fold:
         self._only = tuple(policies.values()) if len(only) == 1 else None
 
     def take(self, key: bytes, record: RawRecord, now: int, event: Event) -> None:
-        """One record of that customer; records come in their order. Raises whatever the core raises."""
+        """One record of that customer; records come in order. Raises whatever the core raises."""
         if key in self.unjudged:
             return
         policies = self._only or self._in_force(key, now)
@@ -81,12 +81,12 @@ class Fold:
         self._branch(key, branches, policies, record, now, event)
 
     def touch(self, key: bytes) -> None:
-        """A record that could not be read: the customer has a state from then on, and it says nothing."""
+        """A record that could not be read: the customer has a state from then on, without effects."""
         if key not in self.unjudged:
             self._branches.setdefault(key, (_Branch(Customer(id=key.decode("utf-8", "replace"))),))
 
     def settle(self, key: bytes, stored: Customer) -> bool:
-        """Whether the state can be the customer's; which of several it was is certain then."""
+        """Whether the state can be the customer's; if so, which of several it was is certain from then on."""
         branches = self._branches.pop(key, ())
         right = next((branch for branch in branches if branch.customer == stored), None)
         for each in (right or branches[0]).said if branches else ():
@@ -155,7 +155,7 @@ def _made(effects: list[Effect], now: int, cause: int) -> Iterator[Made]:
 
 
 def _held(policy: Policy, customer: Customer, now: int) -> tuple[Customer, list[Effect]]:
-    """What the decide agent does with a customer on whom its code fails: hold it, and take back what is out."""
+    """What the decide agent does when its code fails on a customer: quarantine it, and withdraw its commands."""
     held = customer.copy()
     held.quarantined, held.now = True, max(now, customer.now)
     try:

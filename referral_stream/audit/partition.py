@@ -45,7 +45,7 @@ class _Pending(NamedTuple):
 
 
 class _Cut(NamedTuple):
-    """What a state says that is needed beside its comparison with the fold."""
+    """What is needed from a state beyond its comparison with the fold."""
 
     wake_at: int | None
     quarantined: bool
@@ -53,7 +53,7 @@ class _Cut(NamedTuple):
 
 @dataclass
 class _Seen:
-    """What the log says of one customer up to its mark, beside the fold. Offsets in ``customer-events``."""
+    """What the log says about one customer up to its mark, besides the fold. Offsets in ``customer-events``."""
 
     mark: int = 0
     last: int = -1
@@ -71,7 +71,7 @@ class _Letters:
 
 
 class PartitionAudit:
-    """Judges one partition; what concerns other partitions too goes to the scene. :meth:`run` once."""
+    """Judges one partition; what concerns other partitions too goes to the context. Call :meth:`run` once."""
 
     def __init__(self, scene: Scene, number: int) -> None:
         self._scene, self._number = scene, number
@@ -130,7 +130,7 @@ class PartitionAudit:
         names = self._names
         for record in self._scene.records(names.letters, self._number):
             if record.header("replayed") is not None and record.header("dead-letter-id") is None:
-                continue  # says of a letter that it was replayed
+                continue  # marks a letter as replayed
             self._scene.tally.counts["dead letters"] += 1
             missing = [name for name in _LETTER_HEADERS if record.header(name) is None]
             if missing:
@@ -149,7 +149,7 @@ class PartitionAudit:
             (self._letters.faults if cause == "fault" else self._letters.unreadable).add(int(offset))
 
     def _read_decisions(self) -> PolicyRuns:
-        """All decisions that are there now. Which policies they name, in their order."""
+        """All decisions now, and the policies they name, in order."""
         runs, scene = PolicyRuns(), self._scene
         asked = {command.decision_id for command in scene.evidence.commands}
         out = scene.out[self._names.decisions][self._number]
@@ -164,7 +164,7 @@ class PartitionAudit:
             runs.add(decided.policy, decided.decided_at)
             first = self._published.setdefault(decided.decision_id, decided)
             if first is not decided and (scene.fenced or first.digest != decided.digest):
-                what = f"decision {decided.decision_id} is there twice"
+                what = f"decision {decided.decision_id} occurs twice"
                 self._findings.add("decisions_follow", what, first.position, decided.position)
             if decided.decision_id in asked:
                 self._evidence.decisions[decided.decision_id].append(decided)
@@ -207,7 +207,7 @@ class PartitionAudit:
             fold.take(key, record, now, event)
         except Exception as error:  # noqa: BLE001 (a fault of the core: the workers should have held this customer)
             fold.unjudged[key] = "the fold fails"
-            what = f"the fold fails with {type(error).__name__}, and no dead letter says so"
+            what = f"the fold fails with {type(error).__name__}, and no dead letter records it"
             self._findings.add("state_is_fold", what, position(record))
 
     def _arrived(self, record: RawRecord) -> tuple[int, Event] | None:
@@ -223,7 +223,7 @@ class PartitionAudit:
         return now, event
 
     def _take_unusable(self, record: RawRecord, key: bytes, fold: Fold | None) -> None:
-        """A record that the workers have passed over: it changed no state, and a dead letter must say so."""
+        """A record that the workers skipped: it changed no state, and must have a dead letter."""
         if fold is not None:
             fold.touch(key)
         # Without a key its letter may be on any partition.
@@ -236,7 +236,7 @@ class PartitionAudit:
         return self._scene.begins[self._names.letters][self._number] == 0
 
     def _note(self, record: RawRecord, now: int, event: Event, seen: _Seen) -> None:
-        """What the checks of commands need to know of the log."""
+        """What the checks of commands need from the log."""
         match event.data:
             case ReservationGranted(command_id=command):
                 if record.offset not in self._letters.faults:
@@ -301,17 +301,17 @@ class PartitionAudit:
         if known and seen.last + 1 == seen.mark:
             return
         if not self._letters_complete and (self._cuts[key].quarantined or seen.replayed):
-            # Which event our code had failed on, only a dead letter says.
+            # Only a dead letter says on which event our code had failed.
             self._scene.tally.unchecked["customers not recomputed: dead letters of their faults have lapsed"] += 1
             self._scene.unjudged.add(key)
             return
-        what = "the state is not what the log gives" if not known else "the state's mark is behind no record of it"
+        what = "the state is not the fold of the log" if not known else "the state's mark follows no record of it"
         where = [self._at(self._names.customers, self._states[key].offset)]
         where += [self._at(self._names.events, seen.last)] if seen.last >= 0 else []
         self._findings.add("state_is_fold", what, *where)
 
     def _compare_decisions(self) -> None:
-        """What was out when the look began and no fold makes."""
+        """What had been published when the pass began and no fold makes."""
         out = self._scene.out[self._names.decisions][self._number]
         for name, decided in self._published.items():
             if name in self._made or decided.position.offset >= out:
@@ -350,7 +350,7 @@ class PartitionAudit:
         names, cut = self._names, self._cuts.get(key)
         wanted = cut.wake_at if cut else None
         if key in self._states and cut is None:
-            return  # its state can not be read, which is a finding already
+            return  # its state cannot be read, which is already a finding
         if (entry[0] if entry else None) == wanted:
             return
         where = [self._at(names.wakeups, entry[1])] if entry else []

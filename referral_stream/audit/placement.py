@@ -1,4 +1,4 @@
-"""Which partition a key belongs to, computed here once more: the referee does not take the writers' word for it."""
+"""Which partition a key belongs to, computed independently: the audit does not take the writers' word for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SEED = 0x9747B28C
 _32_BITS = 0xFFFFFFFF
 
 
-@lru_cache(maxsize=1 << 17)  # keys come back, and a miss takes ten times as long
+@lru_cache(maxsize=1 << 17)  # keys recur, and a miss takes ten times as long
 def partition_of(key: bytes, partitions: int) -> int:
     """As Kafka's Java client chooses it: MurmurHash2 of the key, its sign bit cleared, modulo the partitions."""
     mixed = _SEED ^ len(key)

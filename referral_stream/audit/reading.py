@@ -1,7 +1,7 @@
 """Reading topics from outside: no group, no commit, nothing written; and knowing where a log ends.
 
-A log of ours ends in transaction markers, which no reader is shown: a read is over when a record at or behind the end
-turns up, or when the client says that there is nothing more.
+Our logs end in transaction markers, which no reader sees: a read is over when a record at or after the end
+turns up, or when the client reports that there is nothing more.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from referral_stream.runtime.connection import connection_problem
 from referral_stream.runtime.settings import KafkaSettings
 
 STALL_SECONDS: Final = 30.0
-"""A broker that says nothing for so long cannot be audited."""
+"""A broker that is silent for this long cannot be audited."""
 _AT_ONCE: Final = 5_000
-_WAIT_SECONDS: Final = 0.02  # the client waits so long for a full batch, also at the end of a log
+_WAIT_SECONDS: Final = 0.02  # the client waits this long for a full batch, even at the end of a log
 
 
 class Unreadable(ConnectionError):
-    """A topic does not exist, or the broker does not let us read it; one line that says which."""
+    """A topic does not exist, or the broker does not let us read it; the one-line message says which."""
 
 
 class Logs(Protocol):
     """The topics as a reader finds them. All methods raise Unreadable."""
 
     def begins(self, topic: str) -> list[int]:
-        """The first offset of each partition that retention has left."""
+        """The first offset of each partition that is still retained."""
         ...
 
     def ends(self, topic: str) -> list[int]:
-        """Of each partition the offset before which every transaction is decided."""
+        """For each partition, the offset before which every transaction is decided."""
         ...
 
     def read(
@@ -101,7 +101,7 @@ class KafkaLogs:
                         return
                     if message.topic() is not None and not error.retriable():
                         raise Unreadable(f"{topic}-{partition}: {error.str()}")
-                    # What is about no partition may be about the group, and that we may not join it does not matter.
+                    # An error about no partition may be about the group, and that we may not join it does not matter.
                     complaint = error.str()
                     continue
                 heard = monotonic()
@@ -122,7 +122,7 @@ class KafkaLogs:
                     "enable.auto.offset.store": False,
                     "enable.partition.eof": True,
                     "auto.offset.reset": "error",
-                    "fetch.wait.max.ms": 10,  # an end is told by an empty fetch
+                    "fetch.wait.max.ms": 10,  # an empty fetch marks an end
                 }
             )
         return self._consumers[committed]
@@ -155,7 +155,7 @@ def _client(s: KafkaSettings) -> dict[str, Any]:
         "bootstrap.servers": ",".join(s.kafka_brokers),
         "security.protocol": s.kafka_security,
         "client.id": "referral-stream-audit",
-        "log_level": 0,  # what it would say of every try, the problem says once
+        "log_level": 0,  # the problem is reported once, instead of for every attempt
     }
     found |= {name: str(file) for name, file in files.items() if file is not None}
     if s.kafka_security.startswith("SASL"):

@@ -1,4 +1,4 @@
-"""Commands, decisions and requests as the referee reads them: the fields it judges by, straight from the JSON."""
+"""Commands, decisions and requests as the audit reads them: the fields it judges by, straight from the JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from referral_stream.core.instants import parse_instant
 
 
 class Misread(ValueError):
-    """A record that is not what its topic carries; says which rule, never what the record holds."""
+    """A record that is not what its topic carries; names the rule, never the record's content."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,7 +177,7 @@ def position(record: RawRecord) -> Position:
 
 
 def digest(value: bytes | None) -> bytes:
-    """Tells bodies apart."""
+    """Distinguishes bodies."""
     return hashlib.blake2b(value or b"", digest_size=12).digest()
 
 
@@ -300,5 +300,5 @@ def _instant(text: str) -> int:
 
 
 def _misread(error: msgspec.MsgspecError) -> Misread:
-    # What msgspec says of JSON and of fields quotes no value of a string; of anything longer only the rule is kept.
+    # msgspec's messages about JSON and fields quote no strings; of anything longer only the rule is kept.
     return Misread(str(error).partition("\n")[0][:200])

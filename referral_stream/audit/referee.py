@@ -1,6 +1,6 @@
-"""``referral-stream audit``: a look at all topics of a deployment from outside, and what breaks its promises.
+"""``referral-stream audit``: reads all topics of a deployment from outside, and reports what breaks its promises.
 
-It joins no group, commits nothing and writes nothing, so it may run beside working workers at any time. A live system
+It joins no group, commits nothing and writes nothing, so it may run alongside live workers at any time. A live system
 moves while it is read; these are the cuts at which it is judged:
 
 1. The ends of the outbound topics are noted first. All before them is *out*: it must follow from the logs.
@@ -8,16 +8,16 @@ moves while it is read; these are the cuts at which it is judged:
    in ``customer-events`` behind the last record it has seen. This is the cut of that customer: the log below the mark
    is folded with the core (recorded wake-ups and answers as they are) and must give this state.
 3. The outbound topics are read on to their ends of then. What a fold makes below a mark went out with its state in one
-   transaction, so it must be there, byte for byte. What is there behind the ends of 1 and does not follow is *in
-   flight*: it belongs to records behind the mark, and is judged by the next audit.
+   transaction, so it must be there, byte for byte. Anything after the ends of 1 that does not follow is *in flight*:
+   it belongs to records after the mark, and the next audit judges it.
 4. Wake-ups are read after the states, and then the states once more: a customer whose state has not moved in between
-   must have the wake-up that its state says.
+   must have the wake-up that follows from it.
 
-The markers of one transaction become visible on different partitions at slightly different times. Therefore what looks
-broken is looked at once more, some seconds later, from the beginning; only what is broken both times is reported.
+The markers of one transaction become visible on different partitions at slightly different times. So what looks broken is
+checked again, some seconds later, from the beginning; only what is broken both times is reported.
 
-The fold depends on the policy. Decisions name theirs; where a log spans several, each is needed. Customers who were
-decided on under one that is not given are counted, not judged. A log whose beginning retention has taken can not be
+The fold depends on the policy. Decisions name theirs; where a log spans several, each is needed. Customers
+decided on under one that is not given are counted, not judged. A log whose beginning is no longer retained cannot be
 folded: the report says which checks that leaves out.
 
 Memory: one partition at a time, its customers as values (some 30 KB each) and 1 KB for each of its decisions; of all
@@ -39,7 +39,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.runtime.settings import Settings
 
 SETTLE_SECONDS: Final = 1.0
-"""How long after a transaction is visible on one partition it is taken to be visible on all."""
+"""How long after a transaction is visible on one partition it is assumed to be visible on all."""
 PATIENCE_SECONDS: Final = 10.0
 """How long to wait before a second look at what seems broken."""
 
@@ -53,9 +53,9 @@ def audit(
     settle_seconds: float = SETTLE_SECONDS,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> AuditReport:
-    """Look at the deployment's topics as they are now. Raises Unreadable, and ValueError without a policy.
+    """Audit the deployment's topics as they are now. Raises Unreadable, and ValueError without a policy.
 
-    ``policies``: the one in force, and earlier ones that the logs still speak of. ``uncommitted``: compare the
+    ``policies``: the one in force, and earlier ones that the logs still refer to. ``uncommitted``: compare the
     bodies of commands in open and aborted transactions too.
     """
     with KafkaLogs(settings) as logs:
@@ -84,7 +84,7 @@ def look_at(
     progress: Progress = lambda _read, _of: None,
     settle_seconds: float = 0.0,
 ) -> AuditReport:
-    """One look at everything. ``fenced``: the workers write in transactions. Raises as :func:`audit`."""
+    """One pass over everything. ``fenced``: the workers write in transactions. Raises as :func:`audit`."""
     if not policies:
         raise ValueError("an audit needs the policy in force")
     known = {policy.hash: policy for policy in policies}
@@ -93,7 +93,7 @@ def look_at(
 
 
 def confirmed(look: Callable[[], AuditReport], patience_seconds: float) -> AuditReport:
-    """The outcome of a look; of one that finds something, what a second look finds again."""
+    """The outcome of a pass; if it finds something, what a second pass finds again."""
     first = look()
     if not first.findings:
         return first

@@ -1,4 +1,4 @@
-"""One look at all topics: what was out when it began is judged, by the logs as they are a moment later."""
+"""One pass over all topics: what had been published when it began is judged by the logs as they are a moment later."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from referral_stream.contracts.records import RawRecord
 
 
 class Look:
-    """Reads everything once; :meth:`run` once."""
+    """Reads everything once: call :meth:`run` once."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -56,7 +56,7 @@ class Look:
         return scene.tally.report()
 
     def _read_commands(self) -> list[Command]:
-        """All commands that are out. The evidence gets the first body of each, and the cancellations."""
+        """All published commands. The evidence gets the first body of each, and the cancellations."""
         scene, topic = self._scene, self._scene.names.asks
         bodies: list[Command] = []
         for partition, end in enumerate(scene.out[topic]):
@@ -88,14 +88,14 @@ class Look:
         return told
 
     def _read_asks_behind(self) -> None:
-        """What has come out since: it may be what a fold makes, and is not judged itself."""
+        """What has been published since: it may match what a fold makes, and is not judged itself."""
         topic = self._scene.names.asks
         for partition, start in enumerate(self._scene.out[topic]):
             for record in self._scene.records(topic, partition, start):
                 self._read_ask(record)
 
     def _read_uncommitted(self) -> list[Command]:
-        """All commands that any reader can have seen: those of open and aborted transactions among them."""
+        """All commands that any reader can have seen, including those of open and aborted transactions."""
         topic, found = self._scene.names.asks, []
         for partition, begin in enumerate(self._scene.begins[topic]):
             for record in self._scene.logs.read(topic, partition, begin, committed=False):
@@ -109,14 +109,14 @@ class Look:
         return found
 
     def _read_requests(self) -> None:
-        """Evidence for the commands; and what a fold makes is ticked off. Other systems' requests are none of ours."""
+        """Evidence for the commands; and what a fold makes is ticked off. Other systems' requests are ignored."""
         scene, topic = self._scene, self._scene.names.requests
         for partition, end in enumerate(scene.logs.ends(topic)):
             for record in scene.records(topic, partition, end=end):
                 scene.tally.counts["requests"] += 1
                 self._take_request(record)
             # Transactions of all partitions meet here, and one that a dead worker left open hides what others have
-            # committed behind it. What stands there is good for evidence, and is judged once it is decided.
+            # committed behind it. What is there serves as evidence, and is judged once it is decided.
             for record in scene.logs.read(topic, partition, end, committed=False):
                 self._take_request(record)
 

@@ -1,4 +1,4 @@
-"""E-mail addresses never travel: what stands for one is a keyed hash, the same for every spelling of the address."""
+"""E-mail addresses never travel: a keyed hash stands for them, the same for every spelling of an address."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One record of ``customer-events`` applied to one customer: the rule that the worker and an exact replay share.
 
 The worker turns the result into records, counters and logs (``stream.decide``), the replay into files
-(``replay.recorded_run``). The auditor has this rule once more, in code of its own, on purpose (``audit.folding``).
+(``replay.recorded_run``). The auditor deliberately repeats this rule in independent code (``audit.folding``).
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class NotApplied(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """What one record leaves behind: the state, what it says, and why the record was not applied, if so.
+    """What one record leaves behind: the state, its effects, and why the record was not applied, if so.
 
     ``event`` is the record's, None if it could not be read. A record that was not applied may have effects: a
-    quarantine takes back what is under way.
+    quarantine withdraws what is under way.
     """
 
     customer: Customer
@@ -62,7 +62,7 @@ class Applied(NamedTuple):
 
 
 def apply(policy: Policy, customer: Customer, record: ClientRecord) -> Applied:
-    """Apply a record to the state of its key. Total: whatever the record holds, and whatever the step does with it."""
+    """Apply a record to the state of its key. Total: whatever the record holds, and whatever the step does."""
     try:
         now, event = read_event(record)
     except Undecodable as error:

@@ -60,7 +60,7 @@ class EffectMessage(Message):
 
 
 def _own(field: str) -> Callable[[str, Any], str]:
-    """The id that the effect has itself."""
+    """The effect's own id."""
     return lambda _, effect: str(getattr(effect, field))
 
 
@@ -131,7 +131,7 @@ _EVENTS: Final = (
 )  # fmt: skip
 
 _REQUEST: Final = _derived("command_id", "now")
-"""One command may be requested again after a denial: what tells the requests apart is their instant."""
+"""One command may be requested again after a denial: the instant distinguishes the requests."""
 
 _EFFECTS: Final = (
     EffectMessage(AskRequested, "referral.ask.requested", "referral-asks", "out", id=_own("command_id"), key=_customer),
@@ -169,7 +169,7 @@ EFFECT_MESSAGES: Final[dict[type[BaseModel], EffectMessage]] = {message.model: m
 
 
 def messages_on(topic: str) -> tuple[Message, ...]:
-    """What a topic, named without its prefix, carries. Source topics take every type; listed is what belongs there."""
+    """What a topic, named without its prefix, carries. Source topics take every type; this lists what belongs there."""
     return tuple(message for message in MESSAGES.values() if topic in message.topics)
 
 

@@ -2,8 +2,8 @@
 
 CloudEvents 1.0, structured mode, as canonical JSON (sorted keys, compact, UTF-8, absent instead of null): the same
 value is the same bytes on every machine. Extension attributes: ``accountid``, ``timezone``, ``traceparent``,
-``historical``, ``flags`` (comma-separated, since an attribute is no list). What was written in an older version is read
-as the current one (see ``versions``).
+``historical``, ``flags`` (comma-separated, since an attribute cannot be a list). Older versions are read as the
+current one (see ``versions``).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
 
 SOURCE = "referral-stream"
-"""The CloudEvents ``source`` of everything we say ourselves."""
+"""The CloudEvents ``source`` of everything we write."""
 
 LedgerMessage: TypeAlias = LedgerRequest | Event
 """A record of ``ledger-requests``: a request, or ``control.paused`` / ``control.resumed``."""
 
 _LONGEST_STAMP: Final = 15
-"""Digits of the last instant there is."""
+"""Digits of the last possible instant."""
 
 _SPECVERSION = "1.0"
 _CONTENT_TYPE = "application/json"
@@ -69,7 +69,7 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(value: bytes) -> Event:
-    """The value of a ``customer-events`` record → the event it was made of. Raises Undecodable."""
+    """The value of a ``customer-events`` record → the event it was made from. Raises Undecodable."""
     return _plain_event(value) or _event(_document(value))
 
 
@@ -97,7 +97,7 @@ class Headed(Protocol):
 
 
 def arrival(record: Headed) -> int:
-    """The arrival stamp of a record of ours. Raises Undecodable without a sound one: no clock may stand in for it."""
+    """The arrival stamp of one of our records. Raises Undecodable without a valid one: no clock may replace it."""
     stamp: bytes | None = None
     for name, value in record.headers:
         if name == NOW_HEADER or name.lower() == NOW_HEADER:
@@ -108,7 +108,7 @@ def arrival(record: Headed) -> int:
     return now
 
 
-@lru_cache(maxsize=256)  # as many as arrive together say the same
+@lru_cache(maxsize=256)  # records that arrive together share it
 def _stamped(stamp: bytes) -> int | None:
     return int(stamp) if stamp.isdigit() and EARLIEST <= int(stamp) <= LATEST else None
 
@@ -116,7 +116,7 @@ def _stamped(stamp: bytes) -> int | None:
 def encode_effect(effect: Effect, time: int) -> bytes:
     """The value of the record an effect becomes; ``time`` is the instant of the decision.
 
-    A command carries on the trace of the event that was the reason for it.
+    A command carries the trace of the event that caused it.
     """
     message = EFFECT_MESSAGES[type(effect)]
     kind = message.kind
@@ -139,12 +139,12 @@ def encode_effect(effect: Effect, time: int) -> bytes:
 
 
 def decode_effect(value: bytes) -> Effect:
-    """The value of a record of ours → the effect it was made of. Raises Undecodable."""
+    """The value of one of our records → the effect it was made from. Raises Undecodable."""
     return _effect(_document(value))
 
 
 def decode_request(value: bytes) -> LedgerMessage:
-    """The value of a ``ledger-requests`` record → the request, or the switch somebody threw. Raises Undecodable."""
+    """The value of a ``ledger-requests`` record → the request, or the switch that was thrown. Raises Undecodable."""
     document = _document(value)
     if _kind(document) in WITHOUT_SUBJECT:
         return _event(document)
@@ -191,7 +191,7 @@ _envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 def _plain_event(value: bytes) -> Event | None:
-    """The event of a value as we write them, a third faster than ``_event`` makes it; None where that has to look."""
+    """The event of a value as we write them, a third faster than ``_event`` makes it; None where only that can."""
     try:
         envelope = _envelope(value)
         kind = envelope.type

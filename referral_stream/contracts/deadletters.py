@@ -18,7 +18,7 @@ ATTEMPT_HEADER = "attempt"
 REPLAYED_HEADER = "replayed"
 """On a record without a value on ``dead-letters``: the id of the letter that was replayed; ``attempt`` says which."""
 PAYLOAD_OMITTED_HEADER = "payload-omitted"
-"""On a letter whose payload no broker would take: its size in bytes."""
+"""On a letter whose payload no broker would accept: its size in bytes."""
 MAX_LETTER_BYTES = 1_500_000
 """What a producer could write under the broker's default limit fits, untouched and with our headers."""
 
@@ -35,7 +35,7 @@ _OURS = (
 )
 _RESERVED = frozenset({*_OURS, PAYLOAD_OMITTED_HEADER})
 _KEPT = "original-"
-"""Before the name of a record's own header that a header of the letter is called as well."""
+"""Precedes the name of a record's own header that clashes with one of the letter's."""
 _MAX_ERROR = 2_000
 _ATTEMPT_DIGITS = 9
 
@@ -43,7 +43,7 @@ _ATTEMPT_DIGITS = 9
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A record for ``dead-letters``: key and value as they came, the original headers followed by ours.
 
-    An original header that is called like one of ours is kept as ``original-NAME``.
+    An original header with the name of one of the letter's own is kept as ``original-NAME``.
     """
 
     key: bytes | None
@@ -77,7 +77,7 @@ def dead_letter(record: RawRecord, *, error: str, stage: Stage, occurred_at: int
         str(attempt),
         derived_id("dead-letter", record.topic, record.partition, record.offset, stage),
     )
-    # On a record of ours, the attempt is what a replay wrote: the letter says it itself.
+    # On our own records the attempt comes from a replay: the letter has its own header for it.
     own = {ATTEMPT_HEADER} if stage != "ingest" else frozenset[str]()
     kept = tuple((_kept_name(name), value) for name, value in record.headers if name not in own)
     added = tuple((name, value.encode("utf-8", "replace")) for name, value in zip(_OURS, ours, strict=True))
@@ -85,13 +85,13 @@ def dead_letter(record: RawRecord, *, error: str, stage: Stage, occurred_at: int
 
 
 def attempt_of(record: RawRecord) -> int:
-    """Which attempt a record of ours is: 1, unless a replay has appended it."""
+    """Which attempt one of our records is: 1, unless a replay has appended it."""
     text = record.header(ATTEMPT_HEADER) or ""
     return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < _ATTEMPT_DIGITS else 1
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """A record of ``dead-letters`` that is no letter: up to ``attempt``, the letter ``id`` has been replayed."""
+    """A record of ``dead-letters`` that is not a letter: up to ``attempt``, the letter ``id`` has been replayed."""
 
     id: str
     attempt: int
@@ -105,7 +105,7 @@ def replayed_headers(replayed: Replayed) -> Headers:
 def replayed(record: RawRecord) -> Replayed | None:
     """What a record of ``dead-letters`` says of a letter's replay; None for a letter.
 
-    A letter keeps the headers of its record, whatever their names: what it has of its own tells them apart.
+    A letter keeps the headers of its record, whatever their names: its own headers distinguish it.
     """
     told = record.header(REPLAYED_HEADER)
     if told is None or record.value is not None or record.header("dead-letter-id") is not None:
@@ -114,7 +114,7 @@ def replayed(record: RawRecord) -> Replayed | None:
 
 
 def original(letter: RawRecord) -> RawRecord:
-    """A record of ``dead-letters`` → the record it was made of, ready for another try. Raises Undecodable."""
+    """A record of ``dead-letters`` → the record it was made from, ready for another try. Raises Undecodable."""
     return RawRecord(
         topic=_text(letter, "source-topic"),
         partition=_number(letter, "source-partition"),
@@ -127,7 +127,7 @@ def original(letter: RawRecord) -> RawRecord:
 
 
 def _kept_name(name: str) -> str:
-    """The name of a record's own header on its letter; one more prefix for what has the prefix already."""
+    """The name of a record's own header on its letter; a name that has the prefix already gets another."""
     return f"{_KEPT}{name}" if _meant(name) in _RESERVED else name
 
 

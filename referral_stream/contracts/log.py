@@ -1,7 +1,7 @@
 """The recorded log: JSON lines, one Kafka record each; what ``replay`` reads and ``record`` writes.
 
 A line is ``{"topic", "timestamp" (RFC 3339 or epoch ms), "value", "key"?, "headers"?, "partition"?, "offset"?}``. Bytes
-that are no JSON value stand as ``{"base64": …}``, and so do keys and headers that are no text. Without ``offset`` the
+that are not JSON appear as ``{"base64": …}``, and so are keys and headers that are not text. Without ``offset`` the
 line's number takes its place, so that two records of a log never share a position.
 """
 
@@ -47,7 +47,7 @@ def render_line(record: RawRecord) -> bytes:
     if record.headers:
         names = [name for name, _ in record.headers]
         pairs = [[name, _render_text(value)] for name, value in record.headers]
-        # An object knows neither order nor repetition; where one of the two matters, a list of pairs does.
+        # An object keeps neither order nor repetition; where either matters, a list of pairs does.
         entry["headers"] = dict(pairs) if names == sorted(set(names)) else pairs
     return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
 

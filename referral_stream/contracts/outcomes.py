@@ -22,7 +22,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """Nothing for us in it: counted by ``reason``, kept nowhere."""
+    """It holds no facts: counted by ``reason``, not stored."""
 
     reason: SkipReason
     detail: str = ""
@@ -49,7 +49,7 @@ class Fact(msgspec.Struct, frozen=True):
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """One vendor payload, read: who it is about, when it was (RFC 3339 text or epoch ms), which facts follow from it.
 
-    Without ``id`` or ``time`` the record's position and time stand in, as for every other event.
+    Without ``id`` or ``time`` the record's position and time are used, as for every other event.
     """
 
     subject: str

@@ -69,5 +69,5 @@ class RawRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def historical(self) -> bool:
-        """Whether the record says of itself that it is a backfill."""
+        """Whether the record is marked as a backfill."""
         return bool(self.headers) and (self.header(HISTORICAL_HEADER) or "").strip().lower() in {"true", "1"}

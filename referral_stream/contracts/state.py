@@ -1,8 +1,8 @@
 """What the tables hold, as bytes: a customer's state with its mark, and the next wake-up.
 
 A state is its version in one byte, then MessagePack by msgspec under LZ4 (docs/decisions/0005-state-codec.md): arrays
-without field names, so that new fields are appended with defaults and old values still read; compressed, because the
-same few sources and ids stand in every signal.
+without field names, so that new fields can be appended with defaults and old values still read; compressed, because the
+same few sources and ids recur in every signal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from referral_stream.core.customer import Customer
 VERSION = 1
 
 LARGEST_STATE = 64 << 20
-"""What a state may say of its own size, uncompressed: damaged bytes must not make us ask for all memory."""
+"""The largest uncompressed size a state may declare: damaged bytes must not make us allocate all memory."""
 
 
 class Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -33,11 +33,11 @@ class Wakeup(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class UnreadableState(Exception):
-    """A table value that this version can not read: written by a newer one, or damaged."""
+    """A table value that this version cannot read: written by a newer one, or damaged."""
 
 
 class OtherVersion(UnreadableState):
-    """Written by another version of this program: not ours to touch."""
+    """Written by another version of this program: it must not be touched."""
 
 
 _PREFIX = bytes([VERSION])
@@ -82,7 +82,7 @@ def decode_wakeup(value: bytes) -> Wakeup:
 def newer_customer(new: bytes, old: bytes) -> bool:
     """Whether ``new`` may follow ``old``: only a worker that had lost its partition writes an older mark.
 
-    What is damaged takes any place, so that nobody goes on from a state that lacks something. Raises OtherVersion.
+    A damaged one may follow anything, so that nothing continues from an incomplete state. Raises OtherVersion.
     """
     try:
         return decode_customer(new).mark >= decode_customer(old).mark
@@ -100,7 +100,7 @@ def newer_wakeup(new: bytes, old: bytes) -> bool:
 
 
 def wakeup_due(value: bytes) -> int:
-    """When a customer is due next; a damaged entry is due at once, since whoever handles it writes it anew."""
+    """When a customer is due next; a damaged entry is due at once, since handling it rewrites it."""
     try:
         return decode_wakeup(value).due
     except UnreadableState:

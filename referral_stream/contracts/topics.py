@@ -13,7 +13,7 @@ _DAY: Final = 24 * 60 * 60 * 1_000
 """As in ``core.instants``, which loads pydantic: the command line reads these rows before it knows what to run."""
 
 Principal: TypeAlias = Literal["ingest", "decide", "ledger", "receiver", "worker", "operator"]
-"""Who has rights of its own: the workers' roles, the webhook receiver, a messaging worker, and the operator, who runs
+"""Who has separate rights: the workers' roles, the webhook receiver, a messaging worker, and the operator, who runs
 the other verbs of the command line."""
 
 PRINCIPALS: Final[tuple[Principal, ...]] = get_args(Principal)

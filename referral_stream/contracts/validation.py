@@ -12,7 +12,7 @@ from referral_stream.core.events import FACT_TYPES, TYPES, Data
 
 
 def validators(models: Mapping[str, type[BaseModel]]) -> dict[str, Callable[[Any], Any]]:
-    """Type name → what makes a body of a dict. The validator itself, since ``model_validate`` costs as much again."""
+    """Type name → what makes a body from a dict. The validator itself, since ``model_validate`` doubles the cost."""
     return {name: model.__pydantic_validator__.validate_python for name, model in models.items()}
 
 
@@ -39,5 +39,5 @@ def is_too_deep(error: orjson.JSONDecodeError) -> bool:
 
 
 def _rule(kind: str, message: str) -> str:
-    # A validator of our own may quote what it was given; pydantic's own messages never do.
+    # Our own validators may quote their input; pydantic's messages never do.
     return "the values do not go together" if kind == "value_error" else message

@@ -1,9 +1,9 @@
 """Versions of message bodies: what an older body meant, and how it becomes the current one.
 
 A record names the version of its body by the CloudEvents attribute ``dataschema``, as
-``urn:referral-stream:TYPE:VERSION``. One that names none, or a schema of somebody else's registry, is of the version
-that was current when its type was first published (``Lineage.unnamed``), and stays so for ever: that is how the log of
-last year reads after a change.
+``urn:referral-stream:TYPE:VERSION``. One that names none, or a schema in another registry, has the version that
+was current when its type was first published (``Lineage.unnamed``), forever: so last year's log still reads after a
+change.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.validation import explain
 
 URN: Final = "urn:referral-stream:"
-"""How our ``dataschema`` begins; any other is of the producer's own registry and is ignored."""
+"""How our ``dataschema`` begins; any other names a producer's registry and is ignored."""
 
 _MAX_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Older:
-    """A version that nobody should write any more: what its body had to be, and the next version's body of one.
+    """An outdated version: what its body had to be, and how to turn it into the next version's body.
 
-    ``upcast`` is pure; what it is given has passed ``model``, what it gives still has to pass the next version.
+    ``upcast`` is pure; its input has passed ``model``, its output must still pass the next version.
     """
 
     model: type[BaseModel]
@@ -36,7 +36,7 @@ class Older:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The versions of one type before the current one, from version 1 on, and which one a body is that names none."""
+    """The versions of one type before the current one, from version 1 on, and the version of a body that names none."""
 
     older: tuple[Older, ...]
     unnamed: int = 1
@@ -47,7 +47,7 @@ class Lineage:
 
 
 LINEAGES: dict[str, Lineage] = {}
-"""Types whose body has changed so that its older readers or records would not do; every other one is at version 1.
+"""Types whose body has changed incompatibly for older readers or records; every other one is at version 1.
 
 Nothing has been released yet, so there is none: ``tests/contracts/lineages.py`` shows what one looks like.
 """
@@ -76,15 +76,15 @@ def dataschema(kind: str, version: int) -> str:
 
 
 def dataschema_to_write(kind: str) -> str | None:
-    """The ``dataschema`` that a record needs which we write now; None where its absence says the same."""
+    """The ``dataschema`` that a record written now needs; None if its absence means the same."""
     lineage = LINEAGES.get(kind, _UNCHANGED)
     return None if lineage.current == lineage.unnamed else dataschema(kind, lineage.current)
 
 
 def current_body(kind: str, named: Any, body: Any) -> Any:
-    """A body as the current version has it, by what ``dataschema`` says (``named``; None without); else Refused.
+    """A body in its current version, given its ``dataschema`` (``named``; None without); else Refused.
 
-    A body that is current already is returned as it is, unvalidated: that is the business of the current model.
+    A body that is already current is returned as it is, unvalidated: the current model does that.
     """
     lineage = LINEAGES.get(kind, _UNCHANGED)
     version = _named_version(kind, named)
@@ -97,7 +97,7 @@ def current_body(kind: str, named: Any, body: Any) -> Any:
         return Refused("unknown_version", f"dataschema: version {version} of {kind}, {known}")
     try:
         for older in lineage.older[version - 1 :]:
-            # In the version's own terms, or its producer would be told of fields that it never heard of.
+            # By the version's own rules, or the error would name fields that its producer does not know.
             older.model.__pydantic_validator__.validate_python(body)
             body = older.upcast(body)
     except ValidationError as error:
@@ -106,7 +106,7 @@ def current_body(kind: str, named: Any, body: Any) -> Any:
 
 
 def _named_version(kind: str, named: Any) -> int | Refused | None:
-    """The version that a ``dataschema`` names; None if it names none of ours."""
+    """The version that a ``dataschema`` names; None if it is not one of our names."""
     if named is None:
         return None
     if type(named) is not str:

@@ -17,7 +17,7 @@ KEPT_DAYS = 400
 class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An emitted ask (or one withheld by holdout or shadow), as caps, answers and cancellation need it.
 
-    Kind ``reason``: the question for the reason that comes before the ask of the same opportunity.
+    Kind ``reason``: the question that precedes the ask of the same opportunity.
     """
 
     opportunity: Opportunity
@@ -33,7 +33,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def counts(self) -> bool:
-        """Whether it uses up the customer's cap: all but an explicit failure of what was never sent."""
+        """Whether it uses up the customer's cap: true unless it explicitly failed and was never sent."""
         return self.failed_at is None or self.sent_at is not None
 
     @property
@@ -42,7 +42,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.sent_at is not None
 
     def may_be_cancelled(self, now: int) -> bool:
-        """A command that a worker may still send, also after a failure: workers try again."""
+        """Whether a worker may still send the command, even after a failure: workers retry."""
         return (
             self.kind in ("asked", "soft", "reason")
             and not self.cancelled
@@ -62,7 +62,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 def remembered(asks: tuple[Ask, ...], now: int) -> tuple[Ask, ...]:
-    """Those that are not older than ``KEPT_DAYS``; ``asks`` are some, in the order in which they went out."""
+    """Those not older than ``KEPT_DAYS``; ``asks`` is not empty, and in the order in which they went out."""
     oldest = now - KEPT_DAYS * DAY
     if asks[0].asked_at >= oldest:
         return asks

@@ -43,7 +43,7 @@ def _named(policy: Policy) -> PolicyRef:
 
 
 class Emission(NamedTuple):
-    """What a decision that asks adds to the explanation."""
+    """What a decision to ask adds to the explanation."""
 
     mode: Mode
     channel: Channel
@@ -129,7 +129,7 @@ class EffectBuilder(NamedTuple):
         )
 
     def cancellation(self, ask: Ask, o: Opportunity, gate: GateName, why: str) -> AskCancelled:
-        """Takes a command back; ``o`` is the ask's opportunity with the decision that says so."""
+        """Withdraws a command; ``o`` is the ask's opportunity with the decision that says so."""
         return AskCancelled(**self._head(ask, o), gate=gate, reason=why, cancelled_at=self.now)
 
     def _head(self, ask: Ask, o: Opportunity) -> dict[str, Any]:

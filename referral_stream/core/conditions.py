@@ -1,8 +1,8 @@
-"""Conditions of the triggers a team adds: CEL over one event and its customer.
+"""Conditions of custom triggers: CEL over one event and its customer.
 
 An expression sees the names of :func:`names_for` and nothing else. It is checked when the policy is read: unknown names
-and types that do not fit are refused there, as far as they can be known. When it runs it does no input or output, reads
-no clock, and ends within a fixed budget; what fails while it runs (a comparison with null, say) counts as not met.
+and types that do not fit are refused there, as far as they can be known. When it runs it does no I/O, reads
+no clock, and ends within a fixed budget; a failure while it runs (a comparison with null, say) counts as not met.
 Which library, and why: docs/decisions/0008-trigger-conditions.md.
 
 The library is loaded by the first condition: a policy without conditions neither needs nor pays for it.
@@ -23,7 +23,7 @@ ValueKind: TypeAlias = Literal["string", "int", "double", "bool", "timestamp", "
 
 
 class Name(NamedTuple):
-    """What an expression may use: its type, what it says, and whether it may be null."""
+    """What an expression may use: its type, its meaning, and whether it may be null."""
 
     kind: ValueKind
     meaning: str
@@ -36,7 +36,7 @@ EVENT: dict[str, Name] = {
     "event.type": Name("string", "one of the types in `on`"),
     "event.time": Name("timestamp", "when it happened"),
 }
-"""Beside these: ``event.data.FIELD`` for the fields of the types in ``on``."""
+"""In addition: ``event.data.FIELD`` for the fields of the types in ``on``."""
 
 CUSTOMER: dict[str, Name] = {
     "customer.score": Name("int", "propensity, 0 to 100"),
@@ -59,12 +59,12 @@ CUSTOMER: dict[str, Name] = {
 """The customer as it is with the event applied. A name once given keeps its meaning."""
 
 WITHHELD = frozenset({"by", "comment", "email_hmac", "text"})
-"""Fields that say, or stand for, who somebody is or what somebody wrote: no reason to ask hangs on them."""
+"""Fields that hold, or stand for, who someone is or what they wrote: no condition may depend on them."""
 
 NOT_A_REASON = frozenset({ev.ErasureRequested, ev.Aliased, ev.ControlPaused, ev.ControlResumed})
 
 EVENT_TYPES: dict[str, type[ev.Data]] = {data.type: data for data in ev.FACTS if data not in NOT_A_REASON}
-"""What a trigger may be opened by."""
+"""The event types that may open a trigger."""
 
 LONGEST = 1_000
 """Characters in an expression: far more than one can read, far less than what makes compiling slow."""
@@ -98,7 +98,7 @@ class ConditionFault(NamedTuple):
 class Condition:
     """A compiled trigger: is this event a reason to ask, and about what?
 
-    ``fields``: what of ``event.data`` its expressions look at.
+    ``fields``: the fields of ``event.data`` that its expressions use.
     """
 
     def __init__(self, on: Iterable[str], when: str, subject: str) -> None:
@@ -113,8 +113,8 @@ class Condition:
     def subject_of(self, values: Mapping[str, Any]) -> str | None:
         """The subject if the condition is met by these values, None if not. Never raises.
 
-        ``values``: one for each name, but of ``event.data`` only ``fields``. Text with a zero character in it meets
-        nothing: the library would take what is before it for the whole.
+        ``values``: one for each name, but of ``event.data`` only ``fields``. Text with a NUL character matches
+        nothing: the library would stop reading there.
         """
         seen = {name: values[name] for name in self._of_when}  # each value handed over costs a conversion
         named = {name: values[name] for name in self._of_subject}
@@ -125,7 +125,7 @@ class Condition:
                 return None
             subject = self._subject.eval(data=named)
             text = subject.plain_value() if subject.type().name() == "STRING" else None
-        except (RuntimeError, TypeError, ValueError):  # the library's words for: out of budget, a value it cannot take
+        except (RuntimeError, TypeError, ValueError):  # out of budget, or a value the library cannot take
             return None
         return text or None
 
@@ -173,7 +173,7 @@ def _fields(data: type[ev.Data]) -> Iterator[tuple[str, Name]]:
 
 
 def _kind(annotation: Any) -> tuple[ValueKind | None, bool]:
-    """The CEL type of a field, None for one that has parts of its own; and whether it may be null."""
+    """The CEL type of a field, None for a nested one; and whether it may be null."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _kind(get_args(annotation)[0])
@@ -190,8 +190,8 @@ def _kind(annotation: Any) -> tuple[ValueKind | None, bool]:
 def _environments(on: tuple[str, ...]) -> tuple[Any, Any]:
     """Two views of the same names: one to check types by, and one to run in.
 
-    To the checker what may be null is a type of its own, so that comparing it with the wrong type is found. At run time
-    the library takes no Python value for such a type, and the value comes as it is.
+    To the checker a nullable value has a separate type, so that comparing it with the wrong type is found. At run time
+    the library takes no Python value for such a type, so the value is passed as it is.
     """
     from cel_expr_python import cel  # type: ignore[import-untyped]  # noqa: PLC0415 (only who writes conditions needs it)
 
@@ -206,7 +206,7 @@ def _environments(on: tuple[str, ...]) -> tuple[Any, Any]:
 
 
 def _names_in(text: str) -> tuple[str, ...]:
-    """The names a sound expression looks at: those the library misses when nothing, or not all of them, is declared."""
+    """The names a valid expression uses: those the library misses when none, or not all of them, are declared."""
     from cel_expr_python import cel  # noqa: PLC0415 (as above)
 
     declared: set[str] = set()

@@ -44,7 +44,7 @@ class Survey(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Ticket(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """``at`` is the newest opening, solution or reopening, ``opened`` the newest of the first and the last.
+    """``at`` is the newest opening, solution or reopening, ``opened`` the newest opening or reopening.
 
     ``priority`` is that of the newest opening that named one (``prioritised``); the rating has its own stamp.
     """
@@ -59,7 +59,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def went_well(self) -> bool:
-        """Whether the customer is content with it: a rating given before it was opened again says nothing any more."""
+        """Whether the customer is content with it: a rating from before it was reopened no longer counts."""
         return (
             self.rating == "positive" and self.rated is not None and (self.opened is None or self.rated > self.opened)
         )
@@ -80,7 +80,7 @@ class Dispute(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Cancellation(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The newest event of each kind: considering is a signal of its own, it does not undo a scheduled cancellation."""
+    """The newest event of each kind: considering is a separate signal and does not undo a scheduled cancellation."""
 
     considered: Stamp | None = None
     scheduled: Stamp | None = None
@@ -98,7 +98,7 @@ class SubscriptionEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class UsageDay(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Usage of one UTC day. The first and last minute of it tell which local dates it touches, whatever the zone.
 
-    Minutes are enough, and small: no zone of our days differs from UTC by a broken minute.
+    Minutes are enough, and small: no present-day zone differs from UTC by a fraction of a minute.
     """
 
     count: int
@@ -211,7 +211,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     wake_at: int | None = None
 
     copy = msgspec.Struct.__copy__  # type: ignore[attr-defined]  # without a frame of Python: every step makes one
-    """A state of its own that may be advanced without touching this one."""
+    """A copy that may be advanced without touching this one."""
 
     @property
     def positive_feedback(self) -> bool:

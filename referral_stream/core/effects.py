@@ -98,7 +98,7 @@ class Decision(Body):
 
 
 class CommandHead(Body):
-    """What every command about an ask begins with: its id, the decision behind it, and whom and what it is about."""
+    """What every command about an ask begins with: its id, the decision behind it, and who and what it is about."""
 
     command_id: str
     decision_id: str
@@ -140,7 +140,7 @@ class ReasonAsked(CommandHead):
 
 
 class AskCancelled(CommandHead):
-    """``referral.ask.cancelled``: a command that must not be sent any more."""
+    """``referral.ask.cancelled``: a command that must no longer be sent."""
 
     gate: GateName
     reason: str
@@ -165,7 +165,7 @@ class ReservationRequested(Body):
 
 
 class ReservationConfirmed(Body):
-    """The worker sent it: the reservation is an ask."""
+    """The worker sent it: the reservation has become an ask."""
 
     command_id: str
     customer_id: str
@@ -174,7 +174,7 @@ class ReservationConfirmed(Body):
 
 
 class ReservationReleased(Body):
-    """Explicit failure, or a grant nobody awaits: the reservation never counted."""
+    """An explicit failure, or a grant no longer awaited: the reservation never counted."""
 
     command_id: str
     customer_id: str
@@ -183,7 +183,7 @@ class ReservationReleased(Body):
 
 
 class OpportunityOpened(Body):
-    """Reported for the burst breaker, which counts openings per trigger and UTC hour."""
+    """Reported to the burst breaker, which counts openings per trigger and UTC hour."""
 
     opportunity_id: str
     customer_id: str

@@ -1,7 +1,7 @@
 """Canonical customer events: past-tense facts, one closed union, and the internal records of ``customer-events``.
 
 Field names and types are those of the contract (docs/contracts.md); a model ignores what it does not know, and refuses
-what it knows under a wrong type. ``comment`` and ``text`` exist on the way in only: ingest replaces them by a theme or
+what it knows under a wrong type. ``comment`` and ``text`` exist only on input: ingest replaces them with a theme or
 an intent before anything is stored, so no free text ever reaches ``customer-events``.
 """
 
@@ -35,14 +35,14 @@ class Data(BaseModel):
 
 
 class Commented(Data):
-    """Something said in the customer's own words: the words stay outside, their theme travels."""
+    """Something in the customer's own words: the words are dropped, their theme is kept."""
 
     comment: Text | None = None
     theme: str | None = None
 
 
 class Rated(Commented):
-    """A rating on a scale of its own; impossible ones are refused."""
+    """A rating on its own scale; impossible ones are refused."""
 
     @model_validator(mode="after")
     def _within_scale(self) -> Rated:
@@ -182,10 +182,10 @@ class TaskEnded(Data):
 
 
 PROMOTER = 9
-"""The least NPS score of a promoter, whatever a vendor calls one."""
+"""The lowest NPS score of a promoter, whatever a vendor calls one."""
 
 PASSIVE = 7
-"""The least NPS score of somebody who is no detractor."""
+"""The lowest NPS score that is not a detractor's."""
 
 
 class NpsResponded(Commented):
@@ -326,7 +326,7 @@ class TicketReopened(TicketFact):
 
 
 class Referenced(Commented):
-    """Said somewhere: ``reference`` names the place."""
+    """A statement; ``reference`` says where it was made."""
 
     reference: Id | None = None
 
@@ -453,7 +453,7 @@ class AskAnswered(Data):
 
 
 class ApprovalAnswer(Data):
-    """What a person said about one opportunity that needed approval."""
+    """A person's verdict on one opportunity that needed approval."""
 
     opportunity_id: Id
     by: str
@@ -517,7 +517,7 @@ class ReferralStatusChanged(Data):
 
 
 class WakeupDue(Data):
-    """Time has come: sent by the timer that watches the ``wakeups`` table."""
+    """An awaited instant has come: sent by the timer that watches the ``wakeups`` table."""
 
     type: ClassVar[str] = "wakeup.due"
     due: Instant
@@ -529,7 +529,7 @@ class ReservationGranted(Data):
 
 
 class ReservationDenied(Data):
-    """The ledger's no: ``gate`` answers until ``until`` or until an event of type ``until_event``."""
+    """The ledger's refusal: ``gate`` blocks until ``until`` or until an event of type ``until_event``."""
 
     type: ClassVar[str] = "reservation.denied"
     command_id: Id
@@ -551,7 +551,7 @@ class ReservationUnavailable(Data):
 
 
 class DeadletterReplayed(Data):
-    """The events that had failed in our own code went through again: the quarantine ends."""
+    """The events on which our own code had failed have now been applied: the quarantine ends."""
 
     type: ClassVar[str] = "deadletter.replayed"
 
@@ -582,7 +582,7 @@ FACT_TYPES: dict[str, type[Data]] = {data.type: data for data in FACTS}
 TYPES: dict[str, type[Data]] = {data.type: data for data in (*FACTS, *INTERNAL)}
 
 WITHOUT_SUBJECT = frozenset({ControlPaused.type, ControlResumed.type})
-"""Types that are about no single customer; every other one needs a subject."""
+"""Types that do not concern a single customer; every other one needs a subject."""
 
 ACTIVITY = frozenset({
     "onboarding.completed", "milestone.reached", "goal.achieved", "usage.recorded", "workflow.completed",
@@ -598,8 +598,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as the decision sees it.
 
     ``time`` is event time after the clock rules; ``id`` and ``source`` identify it; ``subject`` is the customer id
-    (empty for control.*). ``flags`` says what ingest had to mend (``time_missing``, ``time_naive``, ``time_clamped``,
-    ``timezone_invalid``).
+    (empty for control.*). ``flags`` says what ingest had to correct (``time_missing``, ``time_naive``,
+    ``time_clamped``, ``timezone_invalid``).
     """
 
     id: str

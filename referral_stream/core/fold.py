@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 REMEMBERED_IDS = 20_000
 """Event ids kept per customer at most, 18 bytes each: a state must stay well below the 900 KB of a changelog record.
-Who has more events in the days of memory (2,800 a day) is a machine; a repeat from before counts as one event more."""
+A customer with more events in that time (2,800 a day) is a machine; an older repeat counts as one more event."""
 
 
 def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
@@ -332,13 +332,13 @@ def _subscription(c: Customer, d: ev.Subscribed, s: Stamp) -> bool:
     newest = all(s > other.at for other in c.subscriptions if other.subscription == d.subscription_id)
     known = c.subscriptions
     if kind == "renewed" and all(each.scheduled is None for each in c.cancellations.values()):
-        known = _without_old_renewals(known, s.time)  # of a scheduled cancellation the first renewal is the end
+        known = _without_old_renewals(known, s.time)  # the first renewal ends a scheduled cancellation
     c.subscriptions = tuple(sorted((*known, SubscriptionEvent(s, d.subscription_id, kind)), key=lambda e: e.at))
     return newest
 
 
 RENEWALS_KEPT_DAYS = 400
-"""As long as the logs: what could change an older renewal's meaning cannot arrive any more."""
+"""As long as the logs: what could change an older renewal's meaning can no longer arrive."""
 
 
 def _without_old_renewals(known: tuple[SubscriptionEvent, ...], now: int) -> tuple[SubscriptionEvent, ...]:

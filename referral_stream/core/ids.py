@@ -10,7 +10,7 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "referral-stream").bytes
 
 def derived_id(*parts: object) -> str:
     """The uuid5 of the parts joined by ``|`` in the project's namespace: same content, same id, on every machine."""
-    # As uuid.uuid5 makes it (RFC 9562, 5.5), for a third of the time: a decision needs several.
+    # As uuid.uuid5 makes it (RFC 9562, 5.5), in a third of the time: a decision needs several.
     digest = bytearray(
         hashlib.sha1(_NAMESPACE + "|".join(map(str, parts)).encode(), usedforsecurity=False).digest()[:16]
     )

@@ -1,7 +1,7 @@
 """Instants: whole milliseconds since 1970-01-01T00:00:00Z, the only notion of time inside the core.
 
-Integers compare and add exactly and cost nothing; local calendar arithmetic happens in :mod:`zones`, `windows` and
-`moments` only. On every boundary an instant is RFC 3339, UTC, milliseconds, ``Z``.
+Integers compare and add exactly and cost nothing; local calendar arithmetic happens only in ``zones``, ``windows``
+and ``moments``. On every boundary an instant is RFC 3339, UTC, milliseconds, ``Z``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ LATEST = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last instant RFC 3
 
 
 def parse_instant(text: str) -> tuple[int, bool]:
-    """RFC 3339 (or ISO 8601) text → (instant, naive); naive text is read as UTC. Below a millisecond: cut off.
+    """RFC 3339 (or ISO 8601) text → (instant, naive); naive text is read as UTC. Anything below a millisecond is cut.
 
-    Raises ValueError for text that is no date and time, or outside 1970–9999.
+    Raises ValueError for text that is not a date and time, or is outside 1970–9999.
     """
     if "T" not in text and " " not in text and "t" not in text:
         raise ValueError(f"not a date and time: {text!r}")

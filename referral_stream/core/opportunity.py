@@ -30,7 +30,7 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``ready``: the first instant at which it may speak if no gate blocks: settled and arrived. ``written``: how many
     decisions were written under its id; ``last``: hash of (outcome, blocking gates) of the last one. ``survey``: the
     trigger is itself a survey answer; ``response``: that answer's id, for corrections. ``tries``: how often the ledger
-    kept silent.
+    did not answer.
     """
 
     id: str

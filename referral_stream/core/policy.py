@@ -1,9 +1,9 @@
 """The policy: every business number and switch as one frozen, versioned, hashable value.
 
 Its source is docs/specification/semantics.md; a § in a description is one of its sections. Field names are the keys of
-``policy.toml``. Durations carry their unit in the name. The hash is taken over the normalised value, so two files that
-say the same have the same hash, and a comment changes nothing. Every field says in one sentence what it decides, and
-where the page says so: ``referral-stream policy check --show`` prints the sentences.
+``policy.toml``. Durations carry their unit in the name. The hash is taken over the normalised value, so equivalent
+files have the same hash, and a comment changes nothing. Every field says in one sentence what it decides, with its §:
+``referral-stream policy check --show`` prints the sentences.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class Unit:
 
 
 def _as_set(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Order and repetition say nothing in a list of choices, so they must not change the hash."""
+    """Order and repetition mean nothing in a list of choices, so they must not change the hash."""
     return tuple(sorted(set(values)))  # type: ignore[type-var]  # members are text or numbers
 
 
 def _none_for_no(value: Any) -> Any:
-    """TOML has no null: ``"none"`` says it."""
+    """TOML has no null: ``"none"`` stands for it."""
     return None if value == "none" else value
 
 
 def _instant_of_toml(value: Any) -> Any:
-    """TOML has instants of its own; without an offset they are none."""
+    """TOML has its own instants; without an offset they are refused."""
     if not isinstance(value, datetime):
         return value
     if value.tzinfo is None:
@@ -68,7 +68,7 @@ Choice: TypeAlias = Annotated[tuple[T, ...], Field(strict=False), AfterValidator
 
 
 class Contradiction(NamedTuple):
-    """Settings that cannot both be meant: their keys (the first is the one to look at) and what is wrong with them."""
+    """Settings that contradict each other: their keys (the first is the one to check) and what is wrong with them."""
 
     keys: tuple[str, ...]
     message: str
@@ -86,7 +86,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     def contradictions(self) -> Iterator[Contradiction]:
-        """What in these values cannot both be meant; keys are relative to the section."""
+        """The contradictions in these values; keys are relative to the section."""
         yield from ()
 
     @model_validator(mode="after")
@@ -103,7 +103,7 @@ HalfLife: TypeAlias = Annotated[
 
 
 class HalfLives(Section):
-    """How fast signals fade: after so many days a signal counts half. Off by default (semantics §2)."""
+    """How fast signals fade: the days after which a signal counts half. Off by default (semantics §2)."""
 
     nps: HalfLife = Field(None, description="Days after which the newest NPS answer counts half; 90 is usual (§2).")
     testimonial: HalfLife = Field(
@@ -161,7 +161,7 @@ class Scores(Section):
 class Trigger(Section):
     """One reason to ask: how long its window is, how long to let it settle, how it ranks (semantics §3).
 
-    ``on``, ``when`` and ``subject`` belong to triggers that a team adds; what opens the built-in ones is in `triggers`.
+    ``on``, ``when`` and ``subject`` belong to custom triggers; ``rules.triggers`` opens the built-in ones.
     """
 
     enabled: bool = Field(default=True, description="Whether it may lead to an ask; if not, gate 2 says never (§4).")
@@ -188,17 +188,17 @@ class Trigger(Section):
     active_since: Annotated[Instant | None, BeforeValidator(_instant_of_toml)] = Field(
         None, description="What happened before is history and opens nothing (§9)."
     )
-    mode: Mode | None = Field(None, description="How to ask from direct_at points on; direct if not said (§6).")
-    template: ShortText = Field("", description="The wording that messaging workers shall use (§6).")
-    on: Choice[str] = Field((), description="The event types that may open it; own triggers only (§3).")
-    when: Expression | None = Field(None, description="The CEL condition that opens it; own triggers only (§3).")
+    mode: Mode | None = Field(None, description="How to ask from direct_at points on; direct by default (§6).")
+    template: ShortText = Field("", description="The wording that messaging workers use (§6).")
+    on: Choice[str] = Field((), description="The event types that may open it; custom triggers only (§3).")
+    when: Expression | None = Field(None, description="The CEL condition that opens it; custom triggers only (§3).")
     subject: Expression = Field(
-        "event.id", description="CEL expression for what it is about: one ask for each; own triggers only (§3)."
+        "event.id", description="CEL expression for what it is about: one ask for each; custom triggers only (§3)."
     )
 
     @property
     def is_own(self) -> bool:
-        """Whether a team added it, with a condition of its own."""
+        """Whether it is custom, with a condition."""
         return self.when is not None or bool(self.on)
 
     @property
@@ -279,16 +279,16 @@ class TooEarly(Section):
     tenure_days: Days = Field(30, description="Nobody is asked sooner after sign-up (gate 4).")
     require_onboarding: bool = Field(default=True, description="Whether onboarding must be completed first (gate 4).")
     days_of_use: Annotated[int, Field(ge=1, le=60), Unit("days")] = Field(
-        30, description="So many local dates with usage are value realised, if nothing else is (gate 4)."
+        30, description="This many local dates with usage are value realised, if nothing else is (gate 4)."
     )
     activity_days: Annotated[int, Field(ge=1, le=2), Unit("days")] = Field(
-        2, description="Nobody is asked before activity on so many local dates (gate 4)."
+        2, description="Nobody is asked before activity on this many local dates (gate 4)."
     )
     initial_contract_days: Days = Field(30, description="Nobody is asked sooner after an initial contract (gate 4).")
 
 
 class Trouble(Section):
-    """Gate 5: how long each trouble keeps us away."""
+    """Gate 5: how long we stay away after each kind of trouble."""
 
     ticket_solved_days: Days = Field(3, description="Wait after a ticket is solved, unless rated well (gate 5).")
     urgent_ticket_solved_days: Days = Field(14, description="The same for an urgent or high ticket (gate 5).")
@@ -298,7 +298,7 @@ class Trouble(Section):
     refund_days: Days = Field(90, description="Wait after a refund (gate 5).")
     dispute_days: Days = Field(90, description="Wait after a dispute that was lost, from its start (gate 5).")
     cancellation_considered_days: Days = Field(
-        90, description="How long a thought of cancelling lasts if nothing more is heard (gate 5)."
+        90, description="How long considering a cancellation lasts without further news (gate 5)."
     )
     cancellation_reverted_days: Days = Field(30, description="Wait after a cancellation is off the table (gate 5).")
     resubscribed_days: Days = Field(30, description="Wait after a customer who had left came back (gate 5).")
@@ -321,7 +321,7 @@ class Answers(Section):
 
     no_days: Days = Field(180, description="Wait after the answer no (gate 7).")
     maybe_days: Days = Field(90, description="Wait after the answer maybe (gate 7).")
-    silence_after_days: Days = Field(14, description="No answer for so long counts as silence (gate 7).")
+    silence_after_days: Days = Field(14, description="No answer for this long counts as silence (gate 7).")
     two_silences_days: Days = Field(180, description="Wait after the second of two silences in a row (gate 7).")
 
     def contradictions(self) -> Iterator[Contradiction]:
@@ -336,7 +336,7 @@ class Answers(Section):
 class CapLimits(Section):
     """Gates 8, 9 and 10: how often a customer, a person and an account may be asked."""
 
-    customer_days: Days = Field(90, description="One ask per customer and e-mail address in so many days (gate 8).")
+    customer_days: Days = Field(90, description="One ask per customer and e-mail address in this many days (gate 8).")
     account_gap_days: Days = Field(14, description="Days between two asks within one account (gate 9).")
     account_asks: Annotated[int, Field(ge=1, le=10_000), Unit("asks")] = Field(
         3, description="Most asks within one account in account_days (gate 9)."
@@ -355,9 +355,9 @@ class CapLimits(Section):
 class Moments(Section):
     """Gate 12: when each channel may speak (semantics §5)."""
 
-    rival_wait_seconds: Seconds = Field(300, description="Wait after settling, for a better reason to turn up (§3).")
+    rival_wait_seconds: Seconds = Field(300, description="Wait after settling, in case a better reason turns up (§3).")
     last_call_seconds: Annotated[int, Field(ge=1, le=3_600), Unit("seconds")] = Field(
-        60, description="So long before the deadline all waiting ends (§3)."
+        60, description="All waiting ends this long before the deadline (§3)."
     )
     slot_weekday: Annotated[Weekday | None, BeforeValidator(_none_for_no)] = Field(
         5, description='Weekday of the e-mail slot, 1 Monday to 7 Sunday; "none": no slot, any hour not quiet (§5).'
@@ -365,13 +365,13 @@ class Moments(Section):
     slot_from: ClockTime = Field("13:00", description="Start of the e-mail slot (§5).")
     slot_until: ClockTime = Field("16:00", description="End of the e-mail slot, not included (§5).")
     quiet_from: ClockTime = Field("20:00", description="Start of the quiet night, for e-mail (§5).")
-    quiet_until: ClockTime = Field("08:00", description="End of the quiet night, from then on it may speak (§5).")
+    quiet_until: ClockTime = Field("08:00", description="End of the quiet night; e-mail may go out from then on (§5).")
     quiet_weekdays: Choice[Weekday] = Field(
         (6, 7), description="Weekdays that are quiet all day, 1 Monday to 7 Sunday (§5)."
     )
-    moment_fresh_seconds: Seconds = Field(600, description="An event is a good moment for so long after it (§10).")
+    moment_fresh_seconds: Seconds = Field(600, description="An event is a good moment for this long after it (§10).")
     present_expires_seconds: Annotated[int, Field(ge=60, le=86_400), Unit("seconds")] = Field(
-        3_600, description="An in-app or phone ask is good for so long (§10)."
+        3_600, description="An in-app or phone ask expires after this long (§10)."
     )
     critical_task_seconds: Seconds = Field(7_200, description="A critical task that never ends lapses after it (§10).")
 
@@ -422,7 +422,7 @@ class LedgerSettings(Section):
     """How long to wait for the ledger before failing closed."""
 
     answer_seconds: Annotated[int, Field(ge=1, le=3_600), Unit("seconds")] = Field(
-        30, description="The ledger's silence for so long is a no (gates 8 and 9)."
+        30, description="Silence of the ledger for this long is a no (gates 8 and 9)."
     )
     retry_seconds: Annotated[int, Field(ge=1, le=86_400), Unit("seconds")] = Field(
         30, description="The first retry after a silence; each further wait doubles (gates 8 and 9)."
@@ -444,13 +444,13 @@ class Breaker(Section):
 
     enabled: bool = Field(default=True, description="Whether a burst of openings pauses its trigger (§9).")
     floor: Annotated[int, Field(ge=1, le=10_000_000), Unit("openings an hour")] = Field(
-        50, description="So many openings of a trigger in one hour are never a burst (§9)."
+        50, description="Up to this many openings of a trigger in one hour are never a burst (§9)."
     )
     factor: Annotated[int, Field(ge=1, le=1_000), Unit("times")] = Field(
         5, description="More than this times the usual hour is a burst (§9)."
     )
     hours: Annotated[int, Field(ge=1, le=168), Unit("hours")] = Field(
-        24, description="The usual hour is the median of so many full hours before (§9)."
+        24, description="The usual hour is the median of this many preceding full hours (§9)."
     )
 
 
@@ -461,7 +461,7 @@ class Holdout(Section):
         5.0, description="Share of accounts that are never asked, to measure against (gate 14)."
     )
     salt: Annotated[ShortText, Field(min_length=1)] = Field(
-        "referral-stream", description="Another text draws another share (gate 14)."
+        "referral-stream", description="A different text selects a different share (gate 14)."
     )
 
 
@@ -471,7 +471,7 @@ class Policy(Section):
     name: Annotated[ShortText, Field(min_length=1)] = Field(
         "default", description="What decisions and reports call this policy (§8)."
     )
-    version: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(1, description="Count it up with each change (§8).")
+    version: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(1, description="Increment it with each change (§8).")
     shadow: bool = Field(default=False, description="Decide and record everything, send nothing (§8).")
     ask_reason_first: bool = Field(
         default=False, description="Ask a promoter without a comment for the reason before the referral (§6)."
@@ -480,13 +480,13 @@ class Policy(Section):
         "unknown", description="What counts while a customer has said nothing about consent (gate 3)."
     )
     channels_default: Choice[Channel] = Field(
-        ("email",), description="Channels that reach a customer of whom nothing is known (§10)."
+        ("email",), description="Channels that reach a customer about whom nothing is known (§10)."
     )
     channels_allowed: Annotated[Choice[Channel], Field(min_length=1)] = Field(
         ("email", "in_app", "phone"), description="Channels that may be used at all (§10)."
     )
     milestones: Choice[Annotated[str, Field(min_length=1, max_length=512)]] = Field(
-        (), description="Milestones that open an opportunity, beside every first success (§3)."
+        (), description="Milestones that open an opportunity, besides every first success (§3)."
     )
     dedup_days: Days = Field(7, description="How long an event's id is remembered, to see it is a repeat (§9).")
     score: Scores = Field(Scores(), description="Propensity (§2).")
@@ -521,7 +521,7 @@ class Policy(Section):
                         yield Contradiction((f"{key}.{only}",), "works for referral_converted only")
 
     def __hash__(self) -> int:
-        return hash(self.hash)  # what is made of a policy once is kept by it
+        return hash(self.hash)  # values derived from a policy are cached on it
 
     @cached_property
     def hash(self) -> str:
@@ -531,7 +531,7 @@ class Policy(Section):
 
     @cached_property
     def conditions(self) -> dict[str, tuple[tuple[str, Condition], ...]]:
-        """Event type → the (name, compiled condition) of each trigger of the team's own that it may open, by name."""
+        """Event type → the (name, compiled condition) of each custom trigger that it may open, by name."""
         found: dict[str, list[tuple[str, Condition]]] = {}
         for name, trigger in sorted(self.triggers.items()):
             if trigger.when is not None:

@@ -5,7 +5,7 @@ It is pure: same arguments, same result; the state passed in is not touched. Wit
 semantics §10: the records in their order (after each, every live opportunity is judged again), then deadlines, then the
 dispatch; of several changes of a decision at one instant only the last is written.
 
-What can be under way for a customer stands in ``PROCESSES``, one row each; the rest of the step is the same for all.
+Everything that can be under way for a customer is a row in ``PROCESSES``; the rest of the step is the same for all.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ PROCESSES: tuple[Process, ...] = (ASKING,)
 """In the order in which they act within an instant."""
 
 _NO_FACTS = frozenset({*(data.type for data in ev.INTERNAL), ev.ControlResumed.type})
-"""Records that are no facts about the customer: what the timer, the ledger or an operator says."""
+"""Records that are not facts about the customer: from the timer, the ledger or an operator."""
 
 _PROFILE_CHANGED = ev.ProfileChanged.type
 
 
 def takers(processes: tuple[Process, ...]) -> dict[str, tuple[Process, ...]]:
-    """For each type of record the processes that take it; ``wakeup.due`` is for none, it only begins an instant."""
+    """For each type of record the processes that take it; none takes ``wakeup.due``, which only begins an instant."""
     return {type_: tuple(process for process in processes if type_ in process.takes) for type_ in ev.TYPES}
 
 
@@ -42,7 +42,7 @@ _TAKEN_BY = takers(PROCESSES)
 
 
 class Advanced(NamedTuple):
-    """What a step returns: the new state, what to tell the world in this order, and when to be woken (None: never)."""
+    """What a step returns: the new state, the effects in order, and when to be woken (None: never)."""
 
     customer: Customer
     effects: list[Effect]
@@ -61,7 +61,7 @@ def step(policy: Policy, customer: Customer, inputs: Iterable[Event], now: int) 
 
 
 def take(turn: Turn, event: Event) -> None:
-    """Apply one record: a fact is folded into the state, then each process that takes its type says what follows."""
+    """Apply one record: fold a fact into the state, then let each process that takes its type act on it."""
     c = turn.customer
     if c.erased_at is not None:
         return
@@ -89,7 +89,7 @@ def take(turn: Turn, event: Event) -> None:
 def finish(turn: Turn) -> Advanced:
     """Deadlines, dispatch, the decisions that changed, and the next instant at which something is due.
 
-    What arrives again, and a wake-up that comes too early, changes nothing.
+    Repeated records and early wake-ups change nothing.
     """
     c = turn.customer
     if turn.repeated and not turn.learned and (c.wake_at is None or turn.now < c.wake_at):
@@ -118,7 +118,7 @@ def _ended(turn: Turn) -> Advanced:
 
 
 def _erased(turn: Turn) -> Advanced:
-    """Every process closes what is under way; a stub is kept for good."""
+    """Every process closes what is under way; only a stub is kept, permanently."""
     for process in PROCESSES:
         process.on_erasure(turn)
     c = turn.customer

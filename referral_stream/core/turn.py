@@ -18,9 +18,9 @@ from referral_stream.core.zones import Zone
 
 
 class Turn:
-    """One customer's instant in the making. Works on its own copy of the state; ``effects`` grow in their order.
+    """One customer's instant in the making. Works on its own copy of the state; ``effects`` grow in order.
 
-    ``learned``: a record said something new at this instant; ``repeated``: one said nothing new. ``asks_before``: the
+    ``learned``: a record was new at this instant; ``repeated``: one was not. ``asks_before``: the
     asks as they were before the last record.
     """
 
@@ -42,7 +42,7 @@ class Turn:
 
     @property
     def zone(self) -> Zone:
-        """The customer's zone, as known by now. Most customers have nothing under way and need none."""
+        """The customer's zone, as known so far. Most customers have nothing under way and need none."""
         if self._zone is None:
             self._zone = windows.zone_of(self.customer, self.policy)
         return self._zone
@@ -73,23 +73,23 @@ NEWEST, LATE = Folded(newest=True), Folded(newest=False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """Something that can be under way for a customer: one row each, and the step knows nothing else about it."""
+    """Something that can be under way for a customer, one row each; the step knows nothing else about it."""
 
     name: str
     takes: frozenset[str]
     """Types of records that it looks at, after the fold."""
     on_record: Callable[[Turn, Event, Folded | None], bool]
-    """What follows from one record (without ``Folded``: from one that is no fact about the customer).
+    """Act on one record (without ``Folded``: one that is not a fact about the customer).
 
-    Returns whether it said anything new to this process; a fact is new in any case.
+    Returns whether it was new to this process; a fact always is.
     """
     under_way: Callable[[Customer], bool]
-    """False for most customers nearly always: then time alone changes nothing."""
+    """Whether anything is under way, mostly False: then time alone changes nothing."""
     on_deadline: Callable[[Turn], None]
-    """The end of the instant, first half: what is over. Every deadline comes before anything speaks."""
+    """The end of the instant, first half: close what is over. Every deadline comes before anything speaks."""
     on_due: Callable[[Turn], None]
-    """Second half: what may be said now."""
+    """Second half: let speak what may."""
     due: Callable[[Turn], Iterable[int]]
-    """The instants at which something changes without a record; those that are past already do not matter."""
+    """The instants at which something changes without a record; past ones are ignored."""
     on_erasure: Callable[[Turn], None]
-    """Close and take back everything: of the customer a stub remains."""
+    """Close and withdraw everything: only a stub of the customer remains."""

@@ -18,7 +18,7 @@ EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 class Zone(NamedTuple):
-    """Where the customer's clock hangs. ``names`` has several entries only for an unknown zone under ``strict``."""
+    """The customer's time zone. ``names`` has several entries only for an unknown zone under ``strict``."""
 
     name: str
     source: str  # profile | event | default
@@ -55,8 +55,8 @@ def local_date(instant: int, name: str) -> int:
 def instant_at(day: int, minute: int, name: str, *, repeated: str = "first") -> int:
     """The instant at which clocks show ``minute`` (since midnight, may exceed a day) on that local date.
 
-    A wall time that does not exist gives the first instant after the gap; one that comes twice gives the ``"first"`` or
-    the ``"second"`` of the two.
+    A wall time that does not exist gives the first instant after the gap; one that occurs twice gives the ``"first"``
+    or the ``"second"`` of the two.
     """
     days, minute = divmod(minute, DAY // MINUTE)
     wall = datetime.fromordinal(day + days + EPOCH_ORDINAL) + timedelta(minutes=minute)

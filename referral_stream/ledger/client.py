@@ -4,9 +4,9 @@ Keys (``GEN`` is the generation: every rebuild makes one, and one is live):
 
 =====================================================  ======  =================================================
 ``PREFIX:{ledger}:ready``                              string  live generation and the server's run id
-``PREFIX:{ledger}:generations``                        set     generations with keys of their own
+``PREFIX:{ledger}:generations``                        set     generations that have keys
 ``PREFIX:{ledger}:GEN:building``                       string  run id of the server a rebuild writes to
-``PREFIX:{ledger}:GEN:reservation:COMMAND``            hash    state, instants, and whom it is counted for
+``PREFIX:{ledger}:GEN:reservation:COMMAND``            hash    state, instants, and who it counts for
 ``PREFIX:{ledger}:GEN:customer|email|account:ID``      zset    commands counted, by the instant of the ask
 ``PREFIX:{ledger}:GEN:switches:paused|changed``        hash    every switch ever thrown: state, instant
 ``PREFIX:{ledger}:GEN:refused:SWITCH``                 set     customers refused while it was paused
@@ -64,7 +64,7 @@ from referral_stream.core.ledger.switches import Switch, denied_paused
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.rounds import in_rounds
 
-# Enough that the round trip costs nothing, few enough that the script holds the server for some 15 ms only.
+# Enough to make the round trip negligible, few enough that the script blocks the server for only some 15 ms.
 OPERATIONS_PER_CALL: Final = 500
 _SPARE_DAYS: Final = 30
 _SPARE_HOURS: Final = 24
@@ -86,12 +86,12 @@ class LedgerUnavailable(LedgerError):
 
 
 class LedgerNotReady(LedgerUnavailable):
-    """Redis answers, but what it holds is not the ledger: rebuild it. Nothing took effect."""
+    """Redis answers, but its content is not the ledger: rebuild it. Nothing took effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The Redis behind a ledger; ``now`` is its clock in ms, ``durable`` whether it keeps what it is told on disk."""
+    """The Redis behind a ledger; ``now`` is its clock in ms, ``durable`` whether it keeps its data on disk."""
 
     version: str
     maxmemory_policy: str
@@ -102,8 +102,8 @@ class Server:
 class RedisLedger:
     """The ledger of one deployment. Every call is bounded by ``timeout_seconds``; safe to use from many tasks.
 
-    ``client`` must decode responses. Without an answer of Redis everything raises :class:`LedgerUnavailable`: a request
-    is then answered ``reservation.unavailable``, and a confirmation or a pause repeated until it is through.
+    ``client`` must decode responses. Without an answer from Redis everything raises :class:`LedgerUnavailable`: a
+    request is then answered ``reservation.unavailable``, and a confirmation or a pause retried until it succeeds.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class RedisLedger:
         timeout_seconds: float = 2.0,
         tls: Mapping[str, str] | None = None,
     ) -> Self:
-        """A ledger with a client of its own; nothing is sent yet. Close it, or use it as a context manager.
+        """A ledger with its own client; nothing is sent yet. Close it, or use it as a context manager.
 
         ``tls``: for a ``rediss://`` URL, PEM files as redis-py names them: ``ssl_ca_certs`` (the authority that signed
-        the server's certificate), ``ssl_certfile`` and ``ssl_keyfile`` (ours, where the server asks for one).
+        the server's certificate), ``ssl_certfile`` and ``ssl_keyfile`` (ours, if the server requires one).
         """
         more: dict[str, Any] = dict(tls or {})
         client = Redis.from_url(
@@ -136,7 +136,7 @@ class RedisLedger:
             decode_responses=True,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            # Once, for the connection that the server closed while it was idle. All operations may be repeated.
+            # Once, for a connection that the server closed while it was idle. All operations may be repeated.
             retry=Retry(NoBackoff(), 1),
             **more,
         )
@@ -155,7 +155,7 @@ class RedisLedger:
         await self.aclose()
 
     async def apply(self, operations: Sequence[LedgerOperation]) -> list[Result]:
-        """Apply records of ``ledger-requests`` in this order; one result each, as :meth:`MemoryLedger.apply` gives it.
+        """Apply records of ``ledger-requests`` in order; one result each, as :meth:`MemoryLedger.apply` gives it.
 
         Up to OPERATIONS_PER_CALL take one round trip and are atomic together. Raises LedgerUnavailable; then a longer
         list may have been applied in part, from its start.
@@ -181,7 +181,7 @@ class RedisLedger:
         return True
 
     async def server(self) -> Server:
-        """What the server says of itself. Raises LedgerUnavailable."""
+        """What the server reports about itself. Raises LedgerUnavailable."""
         about: dict[str, Any] = await self._execute("INFO")
         seconds, micros = await self._execute("TIME")
         return Server(
@@ -196,7 +196,7 @@ class RedisLedger:
 
         The records of several partitions must come merged by their instant, and reach to the end of the log as it was
         when the rebuild began. Nobody sees what is being built before it is complete. Returns False, with nothing
-        changed, when a ledger is live already: of several rebuilds at a time the first to end wins. Raises
+        changed, when a ledger is live already: of several concurrent rebuilds the first to finish wins. Raises
         LedgerUnavailable when Redis fails or restarts meanwhile; then begin again.
         """
         generation = uuid4().hex[:12]
@@ -248,7 +248,7 @@ class RedisLedger:
             raise LedgerUnavailable(f"Redis failed: {type(error).__name__}") from error
 
     async def _sweep(self, generations: Sequence[str]) -> None:
-        """Remove the keys of dead generations. What stays because Redis fails is removed by its TTL."""
+        """Remove the keys of dead generations. If Redis fails, their TTL removes the rest."""
         dead = tuple(f"{self._root}{each}:" for each in generations)
         if not dead:
             return
@@ -293,7 +293,7 @@ class _Superseded(Exception):
 
 
 class _ScriptMissing(Exception):
-    """The server has not seen the script yet, or was restarted."""
+    """The server does not have the script yet, or was restarted."""
 
 
 def _encoded(operation: LedgerOperation) -> tuple[object, ...]:
@@ -316,7 +316,7 @@ def _encoded(operation: LedgerOperation) -> tuple[object, ...]:
         case Event(data=ControlResumed(scope=scope, name=name), time=time):
             return "resume", scope, name or "", time
         case _:
-            raise TypeError(f"not a matter of the ledger: {operation.type}")
+            raise TypeError(f"not for the ledger: {operation.type}")
 
 
 def _resumed(reply: _Reply) -> tuple[str, ...]:

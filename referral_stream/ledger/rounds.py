@@ -48,7 +48,7 @@ class Rounds:
     """Requests that wait for rivals of the same account and the same ``due``, so that the best contact wins.
 
     A request without an account has no rival here and does not wait. Rounds close in the order in which they began, and
-    a look at what may close costs nothing for the thousands that wait at the start of a slot.
+    checking what may close costs nothing, even with thousands waiting at the start of a slot.
 
     ``wait``: how long a round lasts (ms); 0 where the rivals are in one batch anyway.
     """
@@ -59,7 +59,7 @@ class Rounds:
         self._dues: defaultdict[str, list[int]] = defaultdict(list)
 
     def add(self, request: ReservationRequested, now: int) -> list[ReservationRequested]:
-        """Let a request wait; what may be answered at once is returned."""
+        """Let a request wait; returns what may be answered at once."""
         if not request.account_id:
             return [request]
         key = (request.account_id, request.due)
@@ -75,11 +75,11 @@ class Rounds:
         return self._take([key for key, _ in over])
 
     def close(self, account_id: str | None) -> list[ReservationRequested]:
-        """Take the requests of one account: something about it happened after them."""
+        """Take the requests of one account: a later record concerns it."""
         return self._take([(account_id, due) for due in self._dues.get(account_id, ())]) if account_id else []
 
     def close_all(self) -> list[ReservationRequested]:
-        """Take everything: the log ends, or the partition goes."""
+        """Take everything: the log ends, or the partition is lost."""
         return self._take(list(self._open))
 
     def _take(self, keys: Iterable[tuple[str, int]]) -> list[ReservationRequested]:
@@ -107,7 +107,7 @@ class Answered:
     ``events`` go to ``customer-events``, each keyed by its subject. ``pauses`` are the breaker's: alert. ``refused``
     were denied for a switch: once their denials are appended, ask ``RedisLedger.stopped`` again and append
     :func:`resumption` for those that nothing stops any more. A resumption that ran before the denials were appended
-    told these customers too early, and nobody would tell them again. ``unapplied`` must reach the ledger before
+    notified these customers too early, and nothing would notify them again. ``unapplied`` must reach the ledger before
     anything else does.
     """
 
@@ -121,7 +121,7 @@ def batches(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> lis
     """Put the records of one partition into the order of application.
 
     Requests wait in ``rounds``. A confirmation or a release of an account first closes what waits for that account;
-    openings and switches overtake what waits. A switch has a batch of its own: those it sets free must be told before a
+    openings and switches overtake what waits. A switch has its own batch: those it releases must be notified before a
     later record can forget whom it concerned.
     """
     found: list[LedgerBatch] = []
@@ -139,8 +139,8 @@ def batches(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> lis
 async def in_rounds(records: AsyncIterable[LedgerOperation]) -> AsyncIterator[LedgerOperation]:
     """The records in the order in which the agent had them applied, with their own instants as the clock.
 
-    Requests that had expired by then are among them: whether they had, only the agent's clock knew, and a reservation
-    too many is given back by the decide agent's release, one too few would be an ask too many.
+    They include requests that had expired by then: only the agent's clock knew that, and while the decide agent's
+    release undoes a reservation too many, one too few would be an ask too many.
     """
     rounds, clock = Rounds(), 0
     async for record in records:
@@ -169,7 +169,7 @@ def answered(batch: LedgerBatch, results: Sequence[Result], now: int) -> Answere
             case _, ControlPaused():
                 pauses.append(result)
             case _:
-                pass  # nothing to tell
+                pass  # nobody to notify
     return Answered(tuple(events), tuple(pauses), tuple(refused))
 
 
@@ -183,7 +183,7 @@ def unanswered(batch: LedgerBatch, now: int) -> Answered:
 
 
 def resumption(request: ReservationRequested, now: int) -> Event:
-    """Tells one customer that what stopped the request is over; see :class:`Answered`."""
+    """Notifies one customer that what stopped the request is over; see :class:`Answered`."""
     data = ControlResumed(scope="trigger", name=request.trigger, by=SOURCE, why="resumed while it was being denied")
     return _event("resumed", (request.command_id, request.now), request.customer_id, request.account_id, data, now)
 
@@ -215,7 +215,7 @@ def _unavailable(request: ReservationRequested, now: int) -> Event:
 
 
 def _answer(request: ReservationRequested, answer: LedgerAnswer, now: int) -> Event:
-    # One id for one request: if a crash makes the ledger answer it twice, the first answer stands.
+    # One id per request: if a crash makes the ledger answer it twice, the first answer stands.
     return _event("answer", (request.command_id, request.now), request.customer_id, request.account_id, answer, now)
 
 

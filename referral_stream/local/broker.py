@@ -1,4 +1,4 @@
-"""A Kafka broker for the demo: memory only, nothing to install beside the confluent-kafka wheel."""
+"""A Kafka broker for the demo: memory only, nothing to install except the confluent-kafka wheel."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PARTITIONS = 4
 """Partitions of every topic: the broker creates a topic at its first use, and always with four."""
 
 PARTITION_BYTES = 5 * 1024 * 1024
-"""What the broker keeps of a partition. Beyond it, it drops the oldest batches and says nothing."""
+"""What the broker keeps per partition. Beyond that it silently drops the oldest batches."""
 
 ROOM_FRACTION = 0.8
-"""Input ends here: what is in flight already, and what it makes the workers write, still has to fit."""
+"""Input ends here: what is already in flight, and what the workers write in response, still has to fit."""
 
 _START_SECONDS = 15.0
 _ANSWER_SECONDS = 5.0
@@ -40,9 +40,9 @@ class PartitionUsage:
 
 
 class EmbeddedBroker:
-    """A broker on a loopback port, in a process of its own, that ends with this process, however that ends.
+    """A broker on a loopback port, in a separate process, that ends with this process, however that ends.
 
-    A process of its own, because its threads must neither compete with the workers for one interpreter nor vanish with
+    A separate process, because its threads must neither compete with the workers for one interpreter nor vanish with
     a worker that is killed, and because a fork of a process that runs librdkafka is not safe.
 
         with EmbeddedBroker() as broker:
@@ -79,7 +79,7 @@ class EmbeddedBroker:
     def start(self) -> None:
         """Start the broker and wait until it answers. `ServiceMissing` without its wheel, `ServiceFailed` otherwise."""
         if self._process is not None:
-            raise ServiceFailed("The embedded broker runs already.")
+            raise ServiceFailed("The embedded broker is already running.")
         if find_spec("confluent_kafka") is None:
             raise ServiceMissing("The embedded broker needs the package confluent-kafka: pip install confluent-kafka")
         self._process = subprocess.Popen(
@@ -96,7 +96,7 @@ class EmbeddedBroker:
             raise
 
     def stop(self) -> None:
-        """End the process and forget every record; a broker that does not run is left as it is."""
+        """End the process and forget every record; a broker that is not running is left as it is."""
         process, self._process, self._bootstrap = self._process, None, ""
         if process is None:
             return
@@ -119,7 +119,7 @@ class EmbeddedBroker:
         return tuple(sorted((PartitionUsage(*row) for row in rows), key=lambda row: -row.size_bytes))
 
     def require_room(self) -> None:
-        """Return if the broker may be given more; else raise `BrokerFull`, which names the partition."""
+        """Return if the broker can take more; else raise `BrokerFull`, which names the partition."""
         fullest = next(iter(self.usage()), None)
         if fullest is not None and fullest.size_bytes >= ROOM_FRACTION * PARTITION_BYTES:
             raise BrokerFull(
@@ -130,7 +130,7 @@ class EmbeddedBroker:
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
-            raise ServiceFailed("The embedded broker does not run.")
+            raise ServiceFailed("The embedded broker is not running.")
         return self._process
 
     def _answer(self, seconds: float) -> str:

@@ -1,8 +1,8 @@
 """The child process of `EmbeddedBroker`: librdkafka's mock cluster, and a tally of what it holds.
 
-Spoken over the pipes of the process, one JSON document per line: at the start the bootstrap address; after that, for
-every line received, the list of `[topic, partition, records, bytes]`. At the end of its input, which is also what it
-sees when its parent is killed, it exits.
+Protocol over the pipes of the process, one JSON document per line: at the start the bootstrap address; after that, for
+every line received, the list of `[topic, partition, records, bytes]`. At the end of its input, which also comes
+when its parent is killed, it exits.
 
 Run by path, as a script, so that it starts without importing the package around it.
 """
@@ -65,9 +65,7 @@ class RecordCounts:
             if time.monotonic() >= look_again:
                 self._assign_new_partitions()
                 look_again = time.monotonic() + _NEW_TOPICS_SECONDS
-            first = self._consumer.poll(
-                _POLL_SECONDS
-            )  # returns at the first record, where `consume` waits for them all
+            first = self._consumer.poll(_POLL_SECONDS)  # returns at the first record, whereas `consume` waits for all
             for message in [first, *self._consumer.consume(_RECORDS_PER_POLL, 0)] if first else ():
                 if message.error() is None:
                     self._count(message)
@@ -100,7 +98,7 @@ class RecordCounts:
 
 def _size_of(message: Message) -> int:
     key, value = message.key(), message.value()
-    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])  # declared wider, for what one may send
+    headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])  # declared wider, for what may be sent
     told = sum(len(name) + len(text or b"") + _HEADER_OVERHEAD for name, text in headers)
     return len(key or b"") + len(value or b"") + told + _RECORD_OVERHEAD
 

@@ -1,4 +1,4 @@
-"""Redis for the demo: a real server out of a wheel, behind a unix socket that only this user can open."""
+"""Redis for the demo: a real server from a wheel, behind a unix socket that only this user can open."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOG_LINES_SHOWN = 5
 
 
 class EmbeddedRedis:
-    """A Redis without persistence, that ends with this process, however that ends.
+    """A Redis without persistence that ends with this process, however that ends.
 
         with EmbeddedRedis() as server:
             redis.asyncio.from_url(server.url)   # "unix:///tmp/referral-stream-x1y2/redis.sock"
@@ -64,13 +64,13 @@ class EmbeddedRedis:
     @property
     def pid(self) -> int:
         if self._process is None:
-            raise ServiceFailed("The embedded Redis does not run.")
+            raise ServiceFailed("The embedded Redis is not running.")
         return self._process.pid
 
     def start(self) -> None:
         """Start the server and wait until it answers. `ServiceMissing` if there is none, else `ServiceFailed`."""
         if self._process is not None:
-            raise ServiceFailed("The embedded Redis runs already.")
+            raise ServiceFailed("The embedded Redis is already running.")
         program = find_server()
         # mkdtemp makes it for this user alone; a socket's path must stay below 104 bytes, so the names are short.
         self._folder = Path(tempfile.mkdtemp(prefix="referral-stream-"))
@@ -88,7 +88,7 @@ class EmbeddedRedis:
             ["/bin/sh", "-c", _GUARDED, str(self._folder), str(program), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the workers: they drain while their Redis still runs
+            start_new_session=True,  # Ctrl-C is for the workers: they drain while their Redis is still running
         )
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(self.socket):
@@ -99,7 +99,7 @@ class EmbeddedRedis:
             time.sleep(_RETRY_SECONDS)
 
     def stop(self) -> None:
-        """End the server and forget what it holds; a server that does not run is left as it is."""
+        """End the server and forget its data; a server that is not running is left as it is."""
         process, self._process = self._process, None
         if process is None:
             return

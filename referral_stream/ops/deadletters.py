@@ -1,15 +1,15 @@
 """Dead letters, listed and replayed: `referral-stream deadletters`.
 
-A replay runs the adapter again on the original record and appends what it says now to ``customer-events``, never to a
-source topic. Ids come from the payload or from the original's position, so what is replayed twice is taken once. The
-order is the argument: first the events are durable, then the mark that the letter has been replayed; after a crash
-between the two the events are appended again, and fall to their ids.
+A replay runs the adapter again on the original record and appends the resulting events to ``customer-events``, never to
+a source topic. Ids come from the payload or from the original's position, so what is replayed twice counts once. The
+order makes it safe: first the events are durable, then the mark that the letter has been replayed; after a crash
+between the two the events are appended again, and their ids make them repeats.
 
 A letter of stage ``decide`` is a record of ``customer-events``: it is appended again as it was. Where our own code had
 failed on it the customer is on hold, and ``deadletter.replayed`` ends that: it comes last, only if no other such letter
-of the customer is left, and names the events that must have gone through by then (the decide agent looks: one that
+of the customer is left, and names the events that must have been applied by then (the decide agent checks: one that
 failed again has changed nothing, and the hold stays). So the letters that hold one customer are replayed together, and
-are marked only when the hold may end. What fails again is a letter with the next attempt.
+are marked only when the hold may end. A letter that fails again gets the next attempt.
 """
 
 from __future__ import annotations
@@ -86,13 +86,13 @@ class ListedLetter:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it holds its customer: our code failed on a valid event."""
+        """Whether it puts its customer on hold: our code failed on a valid event."""
         return self.failure.stage == "decide" and self.cause == FAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Which letters are meant; None: any. ``customer`` is the key of the record, ``since`` epoch ms."""
+    """Which letters to select; None: any. ``customer`` is the key of the record, ``since`` epoch ms."""
 
     stage: str | None = None
     cause: str | None = None
@@ -101,7 +101,7 @@ class Filters:
     customer: str | None = None
 
     def select(self, letters: Iterable[ListedLetter], prefix: str = "") -> list[ListedLetter]:
-        """The letters meant, in their order; ``topic`` may be given without the deployment's ``prefix``."""
+        """The selected letters, in order; ``topic`` may be given without the deployment's ``prefix``."""
         return [letter for letter in letters if self._mean(letter, prefix)]
 
     def _mean(self, letter: ListedLetter, prefix: str) -> bool:
@@ -116,7 +116,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """All dead letters, the newest first, each with its last attempt; ``unreadable`` records are none of ours."""
+    """All dead letters, the newest first, each with its last attempt; ``unreadable`` records are not ours."""
 
     letters: tuple[ListedLetter, ...]
     unreadable: int
@@ -137,7 +137,7 @@ def together(selected: Sequence[ListedLetter], box: DeadLetters) -> list[ListedL
 
 @dataclass(slots=True)
 class ReplayOutcome:
-    """What became of a replay: letters by outcome, events appended, customers whose hold was ended or was not."""
+    """The result of a replay: letters by outcome, events appended, customers whose hold ended or did not."""
 
     letters: Counter[str] = field(default_factory=Counter)
     failed_again: int = 0
@@ -147,7 +147,7 @@ class ReplayOutcome:
 
 
 async def read_dead_letters(deployment: Deployment, progress: Progress = lambda _: None) -> DeadLetters:
-    """All letters that are there now. Raises TopicsProblem."""
+    """All letters there are now. Raises TopicsProblem."""
     read = 0
     letters: dict[str, ListedLetter] = {}
     marks: dict[str, int] = {}
@@ -190,7 +190,7 @@ async def replay(
 ) -> ReplayOutcome:
     """Try these letters again, in the order in which they were written. Raises TopicsProblem: the rest stays open.
 
-    Letters that were replayed before are left out, and those whose record we do not have, or can not append.
+    Letters that were replayed before are left out, and those whose record we do not have, or cannot append.
     """
     turn = _Replay(deployment, await _aliases(deployment))
     chosen = {(letter.partition, letter.offset): letter for letter in letters if turn.may_be_replayed(letter)}
@@ -245,7 +245,7 @@ class _Replay:
         return False
 
     def take(self, pairs: Iterable[tuple[ListedLetter, RawRecord]]) -> tuple[list[Output], list[Output]]:
-        """What to append, and what then."""
+        """What to append, and what to do afterwards."""
         outputs: list[Output] = []
         marks: list[Output] = []
         for letter, record in pairs:
@@ -270,7 +270,7 @@ class _Replay:
         return outputs, marks
 
     def _adapted_again(self, source: RawRecord, again: Headers) -> list[Output]:
-        """Raises Undecodable where the adapter refuses it as before."""
+        """Raises Undecodable if the adapter still refuses it."""
         now = self.clock.now()
         match adapt(source, now, self.boundary):
             case Accepted(events=events):
@@ -292,7 +292,7 @@ class _Replay:
             self.faults[event.subject].append((letter, event))
         self.outcome.letters["appended"] += 1
         if event.type == DeadletterReplayed.type:
-            return []  # the end of the hold is said anew, with what it depends on now
+            return []  # the end of the hold is written anew, with what it depends on now
         self.outcome.events += 1
         headers = (*event_headers(event, self.clock.now()), *again)
         return [Output(self.topics.customer_events, source.value, source.key, headers)]
@@ -301,14 +301,14 @@ class _Replay:
         self.outcome.letters[f"failed again: {error.partition(':')[0]}"] += 1
         self.outcome.failed_again += 1
         if letter.is_fault:
-            error = f"{FAULT}: {error}"  # it goes on to hold its customer
+            error = f"{FAULT}: {error}"  # it keeps its customer on hold
         stage: Any = letter.failure.stage
         attempt = letter.failure.attempt + 1
         new = dead_letter(source, error=error, stage=stage, occurred_at=self.clock.now(), attempt=attempt)
         return Output(self.topics.dead_letters, new.value, new.key, new.headers, letter.partition)
 
     def release(self, still_open: Collection[ListedLetter]) -> tuple[list[Output], list[Output]]:
-        """The ends of the holds, and the marks of the letters behind them."""
+        """The ends of the holds, and the marks of the letters that caused them."""
         now = self.clock.now()
         outputs: list[Output] = []
         marks: list[Output] = []
@@ -344,7 +344,7 @@ def _hold_ended(customer: str, letters: Iterable[tuple[str, int]], now: int) -> 
 
 
 def _mark(topic: str, letter: ListedLetter) -> Output:
-    """On the letter's own partition, behind it: retention takes the letter first."""
+    """On the letter's own partition, after it: retention takes the letter first."""
     headers = replayed_headers(Replayed(id=letter.failure.id, attempt=letter.failure.attempt))
     return Output(topic, None, letter.key, headers, letter.partition)
 
@@ -353,7 +353,7 @@ def _letter(record: RawRecord) -> ListedLetter:
     """Raises Undecodable."""
     failed, source = failure(record), original(record)
     omitted = record.header(PAYLOAD_OMITTED_HEADER) is not None
-    # A binary CloudEvent may lack a value; what was too large for a topic has none here.
+    # A binary CloudEvent may lack a value; a record too large for a topic has none here.
     lost = record.value is None and (omitted or failed.error.startswith("too_large"))
     return ListedLetter(
         partition=record.partition,

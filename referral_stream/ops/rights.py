@@ -1,7 +1,7 @@
-"""Least privilege: which rights on the broker each role needs, and not one more.
+"""Least privilege: exactly the rights on the broker that each role needs.
 
-Rights on topics are the writers and readers of the topics' rows. One list for the command that prints it, the page that
-explains it (a test compares the two) and the test that runs every role with nothing else.
+Rights on topics are the writers and readers of the topics' rows. One list serves the command that prints it, the page
+that explains it (a test compares the two) and the test that runs every role with nothing else.
 Kafka's DESCRIBE comes with READ, WRITE and DELETE, and an idempotent producer needs WRITE on its topics only (3.0 on).
 """
 
@@ -19,7 +19,7 @@ ResourceKind: TypeAlias = Literal["topic", "group", "transactional-id"]
 AclOperation: TypeAlias = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
 
 WORKER_GROUP: Final = "messaging-worker"
-"""How the group of a messaging worker begins; it is the one of ``examples/messaging_worker``."""
+"""The prefix of a messaging worker's group: the group of ``examples/messaging_worker``."""
 
 REDIS_COMMANDS: Final = tuple(
     "EVAL EVALSHA INFO TIME SCAN UNLINK DEL GET SET EXPIRE HGET HMGET HSET SADD SCARD SMEMBERS ZADD ZREM "
@@ -30,7 +30,7 @@ REDIS_COMMANDS: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """``operation`` on the resource ``name``, or on all that begin with it (``prefixed``)."""
+    """``operation`` on the resource ``name``, or on all whose names begin with it (``prefixed``)."""
 
     kind: ResourceKind
     name: str

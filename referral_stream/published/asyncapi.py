@@ -1,7 +1,7 @@
 """The AsyncAPI 3 document: which topics there are, what is written to them, what is read, with which headers and keys.
 
-Seen from this application, as AsyncAPI wants it: it receives what producers send and sends what workers read. Bodies
-are those of the JSON Schemas beside the document.
+Seen from this application, as AsyncAPI requires: it receives what producers send and sends what workers read. Bodies
+are those of the JSON Schemas next to the document.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ _DEAD_LETTER: Final[dict[str, Any]] = {
 
 
 def asyncapi() -> dict[str, Any]:
-    """The document, with references to the schemas' files beside it."""
+    """The document, with references to the schema files next to it."""
     return {
         "asyncapi": "3.0.0",
         "id": "urn:referral-stream",
@@ -160,7 +160,7 @@ def _message(version: MessageVersion, topic: Topic) -> dict[str, Any]:
 
 
 def _described(content: dict[str, Any], topic: Topic) -> dict[str, Any]:
-    """A message as it is on one topic: key and headers are the topic's, whatever the message is elsewhere."""
+    """A message as it is on one topic: key and headers are the topic's, whatever they are elsewhere."""
     key = {"type": "string", "description": topic.key}
     described = content | {"bindings": {"kafka": {"key": key, "bindingVersion": _KAFKA}}}
     if topic.headers is not None:

@@ -1,6 +1,6 @@
-"""One good message and one bad one of every type and version: what the published examples are made of.
+"""One valid message and one invalid one of every type and version: the published examples are made from these.
 
-A good body has every optional field set. A bad one is the good one with the change that ``WRONG`` names.
+A valid body has every optional field set. An invalid one is the valid one with the change that ``WRONG`` names.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ EFFECTS: tuple[Effect, ...] = (
 )
 
 OLDER_DATA: dict[tuple[str, int], dict[str, Any]] = {}
-"""By (type, version): a good body of every version that is no longer written. There is none yet."""
+"""By (type, version): a valid body of every version that is no longer written. There are none yet."""
 
 WRONG: dict[str, dict[str, Any]] = {
     "customer.signed_up": {"trial": "yes"},
@@ -311,14 +311,14 @@ WRONG: dict[str, dict[str, Any]] = {
     "reservation.released": {"command_id": None},
     "opportunity.opened": {"trigger": None},
 }
-"""Type → the fields that make its good body a bad one (None: left out); a type without a row lacks its subject."""
+"""Type → the fields that make its valid body invalid (None: left out); a type without a row lacks its subject."""
 
 _TIME = 1_781_863_200_000
 _EFFECTS: Final = {EFFECT_MESSAGES[type(effect)].kind: effect for effect in EFFECTS}
 
 
 def valid(message: MessageVersion) -> dict[str, Any]:
-    """A structured CloudEvent that its readers take."""
+    """A structured CloudEvent that its readers accept."""
     if (effect := _EFFECTS.get(message.kind)) is not None:
         written: dict[str, Any] = orjson.loads(encode_effect(effect, _TIME))
         return written

@@ -26,13 +26,13 @@ _ATTRIBUTES: dict[str, Any] = {
     "time": {"type": "string", "format": "date-time", "description": "Event time; absent: the record's timestamp."},
     "datacontenttype": {"const": "application/json"},
     "accountid": {"type": "string", "minLength": 1, "maxLength": 512, "description": "The customer's account."},
-    "timezone": {"type": "string", "description": "The customer's IANA time zone, where this event knows it."},
+    "timezone": {"type": "string", "description": "The customer's IANA time zone, if this event knows it."},
     "traceparent": {"type": "string", "description": "W3C trace context."},
 }
 _SUBJECT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 512, "description": "The customer's id."}
 _FLAGS: dict[str, Any] = {
     "historical": {"type": "boolean", "description": "A backfill: changes the state, opens nothing."},
-    "flags": {"type": "string", "description": "What ingest had to mend, separated by commas."},
+    "flags": {"type": "string", "description": "What ingest had to correct, separated by commas."},
 }
 
 
@@ -51,7 +51,7 @@ def documents() -> dict[str, bytes]:
 
 
 def drift(present: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Where the models and the files ``present`` (path below ``schemas/`` → content) differ; empty = nowhere."""
+    """Where the models and the files ``present`` (path below ``schemas/`` → content) differ; empty if nowhere."""
     wanted = documents()
     return tuple(
         f"{path}: {'missing' if path not in present else 'not of this contract' if path not in wanted else 'outdated'}"
@@ -61,11 +61,11 @@ def drift(present: Mapping[str, bytes]) -> tuple[str, ...]:
 
 
 def _schema(message: MessageVersion) -> dict[str, Any]:
-    """The schema of one message; fields nobody knows are allowed, since they are ignored."""
+    """The schema of one message; unknown fields are allowed, since they are ignored."""
     body = message.model.model_json_schema(ref_template="#/$defs/{model}")
     definitions = body.pop("$defs", {})
     if message.direction == "in" and issubclass(message.model, Commented):
-        body["properties"].pop("theme")  # ours: made of the comment, which goes no further
+        body["properties"].pop("theme")  # ours: derived from the comment, which goes no further
     properties = _ATTRIBUTES | {"type": {"const": message.kind}, "dataschema": _dataschema(message), "data": body}
     required = ["id", "source", "specversion", "type"]
     if message.version != unnamed_version(message.kind):
@@ -91,22 +91,22 @@ def _schema(message: MessageVersion) -> dict[str, Any]:
 
 
 def _dataschema(message: MessageVersion) -> dict[str, Any]:
-    """What ``dataschema`` may be: this version's name; any of somebody else's where that says the same as none."""
+    """What ``dataschema`` may be: this version's name; any foreign one where that means the same as none."""
     if message.version != unnamed_version(message.kind):
         return {"const": message.dataschema}
     return {
         "type": "string",
         "format": "uri",
-        "description": "Absent, or none of ours: this version.",
+        "description": "Absent, or not one of ours: this version.",
         "if": {"pattern": f"^{URN}"},
         "then": {"const": message.dataschema},
     }
 
 
 def _any_message() -> dict[str, Any]:
-    """The closed union: a message is of one of the types, and as that type and version wants it.
+    """The closed union: a message has one of the types, and is as that type and version requires.
 
-    Without an ``$id``, so that the references are those of files beside it.
+    Without an ``$id``, so that the references resolve to files next to it.
     """
     listed = tuple(message_versions())
     return {
@@ -120,7 +120,7 @@ def _any_message() -> dict[str, Any]:
 
 
 def _is(message: MessageVersion) -> dict[str, Any]:
-    """The condition that a record is of this version of this type."""
+    """The condition that a record has this version of this type."""
     is_kind: dict[str, Any] = {"properties": {"type": {"const": message.kind}}, "required": ["type"]}
     named = {"properties": {"dataschema": {"const": message.dataschema}}, "required": ["dataschema"]}
     if message.version != unnamed_version(message.kind):

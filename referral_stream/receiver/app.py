@@ -1,8 +1,8 @@
-"""The receiver's HTTP side: who is let in, how much at once, and what is answered when.
+"""The receiver's HTTP side: who is let in, how much at once, and which answer is given when.
 
-``202`` means: the broker has it. Everything else means: it is yours still. A request passes, in this order: the
+``202`` means: the broker has it. Everything else means: it is still yours. A request passes, in this order: the
 endpoint (404), the shape of the request (405, 413, 415), the credentials as far as headers tell (401, 403), a place
-among the requests in hand (429), the body (400, 408, 413), its signature (403), the broker (413, 503).
+among the requests in progress (429), the body (400, 408, 413), its signature (403), the broker (413, 503).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class HttpRefusal(Exception):
-    """A request that is not taken: status, a word for machines, and what to do about it."""
+    """A request that is refused: status, a code for machines, and what to do about it."""
 
     def __init__(self, status: int, error: str, detail: str = "", **headers: str) -> None:
         super().__init__(error)
@@ -86,7 +86,7 @@ class Receiver:
         """The application; it starts nothing and ends nothing."""
         app = web.Application(middlewares=[self._let_go, _in_json], client_max_size=self._limits.body_bytes)
         app.router.add_post("/webhooks/{vendor}", self.webhook)
-        app.router.add_get("/webhooks/{vendor}", self.handshake)  # HEAD as well: Intercom and SurveyMonkey ask so
+        app.router.add_get("/webhooks/{vendor}", self.handshake)  # HEAD too: Intercom and SurveyMonkey check with it
         app.router.add_post("/events", self.events)
         app.router.add_get("/live", self.live)
         app.router.add_get("/ready", self.ready)
@@ -94,7 +94,7 @@ class Receiver:
         return app
 
     async def drain(self, seconds: float) -> None:
-        """Return when no request is in hand, or after so long. Not ready from now on; what still comes is taken."""
+        """Return once nothing is in progress, or after this long. Not ready from now on; requests are still taken."""
         self._draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -129,7 +129,7 @@ class Receiver:
         return await self._take(request, endpoint, records)
 
     async def handshake(self, request: web.Request) -> web.Response:
-        """Whether there is such an endpoint: some vendors look before they send."""
+        """Whether there is such an endpoint: some vendors check before they send."""
         self._endpoint(request.match_info["vendor"])
         return web.json_response({"receives": "POST"})
 
@@ -137,7 +137,7 @@ class Receiver:
         return web.json_response({"live": True})
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """200 while a broker answers and nobody has asked the process to end."""
+        """200 while a broker answers and no stop has been requested."""
         async with self._asking:
             now = asyncio.get_running_loop().time()
             if now >= self._ready_until:
@@ -162,7 +162,7 @@ class Receiver:
     async def _take(
         self, request: web.Request, endpoint: Endpoint, records: Callable[[bytes], Sequence[SourceRecord]]
     ) -> web.Response:
-        """Let the request in and pass on what it holds; returns when the broker has it. Raises Refusal."""
+        """Let the request in and pass on its content; returns when the broker has it. Raises Refusal."""
         verdict = endpoint.glance(request.headers)
         if verdict is not None:
             _admit(verdict)
@@ -178,13 +178,13 @@ class Receiver:
                 raise HttpRefusal(413, "too_large", "the topic takes no record of this size") from None
             except NotWritten as reason:
                 logger.warning("not_written", extra={"source": endpoint.source, "cause": str(reason)})
-                detail = "send it again; what was written already is recognised by its id"
+                detail = "send it again; anything already written is recognised by its id"
                 raise HttpRefusal(503, "not_written", detail, Retry_After=str(BROKER_RETRY_SECONDS)) from None
         logger.debug("accepted", extra={"source": endpoint.source, "records": len(made), "bytes": len(body)})
         return web.json_response({"accepted": len(made)}, status=202)
 
     async def _body(self, request: web.Request) -> bytes:
-        """The whole body. Raises Refusal where it is too large, comes too slowly or breaks off."""
+        """The whole body. Raises Refusal if it is too large, arrives too slowly or breaks off."""
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 return await request.read()
@@ -215,7 +215,7 @@ class Receiver:
 
     @web.middleware
     async def _let_go(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """While draining: the sender's next request is for whoever comes after us."""
+        """While draining: the sender's next request is for our successor."""
         response = await handler(request)
         if self._draining:
             response.force_close()
@@ -248,7 +248,7 @@ def _admit(verdict: SignatureVerdict) -> None:
 
 @web.middleware
 async def _in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every refusal as JSON, and as an event in the log: with the endpoint's name, without a word of the request."""
+    """Every refusal as JSON, and as an event in the log: with the endpoint's name, quoting nothing of the request."""
     try:
         return await handler(request)
     except HttpRefusal as refusal:
@@ -261,7 +261,7 @@ async def _in_json(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def _told(request: web.Request, status: int, cause: str) -> None:
-    # Only names of ours get into the log: a path may hold anything.
+    # Only our own names are logged: a path may hold anything.
     resource = request.match_info.route.resource
     vendor = request.match_info.get("vendor", "") if status != web.HTTPNotFound.status_code else ""
     place = resource.canonical.replace("{vendor}", vendor or "*") if resource else "*"
@@ -269,5 +269,5 @@ def _told(request: web.Request, status: int, cause: str) -> None:
 
 
 async def _anonymous(_request: web.Request, response: web.StreamResponse) -> None:
-    """Which software answers, in which version, is nobody's business."""
+    """Do not reveal which software answers, in which version."""
     response.headers.pop("Server", None)

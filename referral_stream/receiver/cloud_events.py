@@ -1,8 +1,8 @@
 """CloudEvents over HTTP → records of a source topic.
 
-The HTTP and the Kafka protocol binding of CloudEvents 1.0: structured and batched events go on as they are, one
-record each; of a binary event the ``ce-`` headers become ``ce_`` headers. Only the envelope is looked at here: what a
-type or a body must be is the business of whoever reads the topic.
+The HTTP and the Kafka protocol binding of CloudEvents 1.0: structured and batched events are passed on as they are, one
+record each; the ``ce-`` headers of a binary event become ``ce_`` headers. Only the envelope is checked here: the
+topic's readers check type and body.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, 
 BATCH: Final = "application/cloudevents-batch+json"
 JSON: Final = "application/json"
 WHOLE: Final = (CLOUD_EVENT, BATCH)
-"""What a body may call itself that holds whole events; beside any other, the event is in the headers."""
+"""The media types of bodies that hold whole events; with any other, the event is in the headers."""
 
 REQUIRED: Final = ("specversion", "id", "source", "type")
 """The attributes without which there is no CloudEvent."""
@@ -39,26 +39,26 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True)
 class NotAnEvent:
-    """Why a body is no CloudEvent, without a word of it."""
+    """Why a body is not a CloudEvent, without quoting it."""
 
     detail: str
 
 
 def is_binary(headers: Mapping[str, str]) -> bool:
-    """Whether a request says of itself that it is a CloudEvent in binary mode."""
+    """Whether a request declares itself a CloudEvent in binary mode."""
     return any(name.lower() == "ce-specversion" for name in headers)
 
 
 def records_of(
     media_type: str, headers: Mapping[str, str], body: bytes, topic: str
 ) -> tuple[SourceRecord, ...] | NotAnEvent:
-    """The records of a request: all of a batch, or none of it. ``media_type`` in small letters, without parameters."""
+    """The records of a request: all of a batch, or none of it. ``media_type`` in lower case, without parameters."""
     if media_type not in WHOLE:
         return _binary(headers, body, topic)
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return NotAnEvent("the body is no JSON")
+        return NotAnEvent("the body is not JSON")
     if media_type != BATCH:
         return NotAnEvent(problem) if (problem := _problem(parsed)) else (_structured(parsed, body, topic),)
     if not isinstance(parsed, list) or not parsed:
@@ -88,7 +88,7 @@ def _binary(headers: Mapping[str, str], body: bytes, topic: str) -> tuple[Source
 
 
 def _problem(event: Any) -> str:
-    """What keeps it from being a CloudEvent; empty for one."""
+    """Why it is not a CloudEvent; empty if it is one."""
     if not isinstance(event, dict):
         return "an event is a JSON object"
     for name in REQUIRED:

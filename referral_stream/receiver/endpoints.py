@@ -1,6 +1,6 @@
 """Who may send what to where: an endpoint for every vendor with a credential, and one for CloudEvents.
 
-Without a credential there is no endpoint: nothing is taken from anybody who can not prove who they are.
+Without a credential there is no endpoint: nothing is accepted from anyone who cannot prove who they are.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Endpoint:
     tokens: tuple[bytes, ...] = field(default=(), repr=False)
 
     def glance(self, headers: Mapping[str, str]) -> SignatureVerdict | None:
-        """The verdict where the headers alone give one; None where the body has to be read for it."""
+        """The verdict if the headers alone give one; None if the body has to be read first."""
         borne = _borne(headers.get("Authorization"), self.tokens) if self.tokens else SignatureVerdict.UNSIGNED
         signed = bool(self.keys) and self._scheme.header in headers
         return None if signed and borne is not SignatureVerdict.AUTHENTIC else borne
@@ -64,7 +64,7 @@ class Endpoint:
     def verify(self, request: Signed, now: int) -> SignatureVerdict:
         """The verdict on a request that ``glance`` left open; ``now`` in epoch ms."""
         verdicts = {self._scheme.verify(request, key, now) for key in self.keys}
-        # Every key is tried; the best verdict counts, since a request knows only one of them.
+        # Every key is tried; the best verdict counts, since a request uses only one of them.
         return min(verdicts, key=_BEST.index)
 
     @property
@@ -76,9 +76,9 @@ _BEST = (SignatureVerdict.AUTHENTIC, SignatureVerdict.STALE, SignatureVerdict.FO
 
 
 def _borne(authorization: str | None, tokens: Iterable[bytes]) -> SignatureVerdict:
-    """The verdict on ``Authorization: Bearer TOKEN``, or ``Basic`` with the token as password, whoever the user is.
+    """The verdict on ``Authorization: Bearer TOKEN``, or ``Basic`` with the token as password, whatever the user name.
 
-    Basic is for vendors whose only place for a credential is the URL (``https://any:TOKEN@…``).
+    Basic is for vendors that can only put a credential into the URL (``https://any:TOKEN@…``).
     """
     if authorization is None:
         return SignatureVerdict.UNSIGNED
@@ -115,7 +115,7 @@ def endpoints(settings: ReceiverSettings) -> dict[str, Endpoint]:
             faults.append(f"{PREFIX}HTTP_EVENTS_TOKEN: {error}")
     if "hubspot" in keys and settings.http_public_url is None:
         faults.append(
-            f"{PREFIX}HTTP_PUBLIC_URL: HubSpot signs the URL that it calls: set what comes before /webhooks/hubspot, "
+            f"{PREFIX}HTTP_PUBLIC_URL: HubSpot signs the URL that it calls: set the part before /webhooks/hubspot, "
             "for example https://hooks.example.com"
         )
     if not (keys or tokens or faults):
@@ -135,7 +135,7 @@ def endpoints(settings: ReceiverSettings) -> dict[str, Endpoint]:
 def _credentials(
     kind: str, given: Mapping[str, SecretStr], faults: list[str], make: Callable[[str, str], bytes]
 ) -> dict[str, tuple[bytes, ...]]:
-    """The credentials of a kind by vendor; what is wrong with one becomes a fault."""
+    """The credentials of a kind by vendor; an invalid one becomes a fault."""
     found = {}
     for vendor, secret in given.items():
         variable = f"{PREFIX}{kind}_{vendor.upper()}"

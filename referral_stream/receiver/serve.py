@@ -24,13 +24,13 @@ _protocol_logger = logging.getLogger(f"{__name__}.http")
 
 _KEEPALIVE_SECONDS = 75.0
 _ANSWER_SECONDS = 1.0  # for the last answers to leave
-_LINGER_SECONDS = 2.0  # to read on what a refused sender is still sending, so that it sees our answer
+_LINGER_SECONDS = 2.0  # to read what a refused sender is still sending, so that it sees our answer
 
 
 def serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) -> int:
-    """Receive until SIGTERM or SIGINT; the exit code: 0 after a stop in good order, 1 where it could not start.
+    """Receive until SIGTERM or SIGINT; the exit code: 0 after a graceful stop, 1 if it could not start.
 
-    What keeps it from starting is logged as one line. Raises SettingsProblem for TLS files that can not be used.
+    What keeps it from starting is logged as one line. Raises SettingsProblem for unusable TLS files.
     """
     return asyncio.run(_serve(settings, endpoints))
 
@@ -40,7 +40,7 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it has to say is in our own events
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own events say the same
     tls = settings.http_ssl_context()
     writer = SourceWriter(
         settings.kafka_client(), max_record_bytes=settings.http_max_body_bytes, ack_seconds=settings.http_ack_seconds
@@ -64,14 +64,14 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
 
 
 class _NotListening(Exception):
-    """Somebody else has the port, or we may not have it."""
+    """The port is taken, or not allowed."""
 
 
 @asynccontextmanager
 async def _listening(receiver: Receiver, settings: ReceiverSettings, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
-    """Take requests meanwhile. Leaving takes no new connections, and lets the requests in hand come to their end.
+    """Take requests until the context ends, which refuses new connections and lets requests in progress finish.
 
-    That is waited for here and not left to aiohttp, which reads no further bodies once it shuts down.
+    That wait is here and not left to aiohttp, which reads no further bodies once it shuts down.
     """
     _protocol_logger.addFilter(_told_in_words)
     runner = web.AppRunner(
@@ -91,7 +91,7 @@ async def _listening(receiver: Receiver, settings: ReceiverSettings, tls: ssl.SS
         except OSError as error:
             place = f"{settings.http_host}:{settings.http_port}"
             raise _NotListening(
-                f"can not listen on {place} ({error.strerror or error}): see {PREFIX}HTTP_HOST and {PREFIX}HTTP_PORT"
+                f"cannot listen on {place} ({error.strerror or error}): see {PREFIX}HTTP_HOST and {PREFIX}HTTP_PORT"
             ) from None
         host, port = runner.addresses[0][:2]
         logger.info("listening", extra={"host": host, "port": port, "tls": tls is not None})
@@ -105,7 +105,7 @@ async def _listening(receiver: Receiver, settings: ReceiverSettings, tls: ssl.SS
 
 
 def _told_in_words(record: logging.LogRecord) -> bool:
-    """What aiohttp tells of broken requests quotes them, and with them perhaps a token: that is left out."""
+    """What aiohttp logs about broken requests quotes them, and perhaps a token: leave that out."""
     error = record.exc_info[1] if record.exc_info else None
     record.msg, record.args = "request_failed", ()
     return not isinstance(error, HttpProcessingError)

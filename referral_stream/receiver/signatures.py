@@ -1,9 +1,9 @@
 """How vendors sign their webhooks: one row each, as the vendor documents it.
 
 Everything here is pure: the request, the key and the time are arguments, and the answer is a value. Digests are
-compared as bytes, in constant time. Four vendors sign the time as well; for those a request is good for
-``REPLAY_WINDOW`` only. The others sign the body alone: their requests can be replayed by whoever has recorded one, and
-what is sent twice is taken once because of its event id.
+compared as bytes, in constant time. Four vendors sign the time as well; their requests are valid only for
+``REPLAY_WINDOW``. The others sign only the body: anyone who has recorded a request can replay it, but its event id
+makes it count once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Algorithm: TypeAlias = Literal["sha1", "sha256"]
 
 
 class SignatureVerdict(StrEnum):
-    """What became of a request's credentials. ``unsigned``: it has none of those that are looked for."""
+    """The verdict on a request's credentials. ``unsigned``: it has none of the expected ones."""
 
     AUTHENTIC = "authentic"
     UNSIGNED = "unsigned"
@@ -35,7 +35,7 @@ class SignatureVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A request as signatures see it: the URL that the vendor called, the body's bytes as they came.
+    """A request as signatures see it: the URL that the vendor called, the body's bytes as received.
 
     ``headers`` finds names in any case.
     """
@@ -48,7 +48,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How one vendor signs. ``key`` turns the configured secret into the key; ValueError says what the secret lacks."""
+    """How one vendor signs. ``key`` turns the configured secret into the key; ValueError says what is wrong with it."""
 
     header: str
     verify: Callable[[Signed, bytes, int], SignatureVerdict]
@@ -60,13 +60,13 @@ def _mac(key: bytes, message: bytes, algorithm: Algorithm = "sha256") -> bytes:
 
 
 def _same(expected: bytes, given: Iterable[bytes]) -> bool:
-    """Whether one of them is the expected digest; looks at all of them."""
+    """Whether one of them is the expected digest; always compares all."""
     found = [hmac.compare_digest(expected, each) for each in given]
     return any(found)
 
 
 def _unhex(text: str) -> bytes:
-    """A digest written in hex; empty, which no digest is, where it is not."""
+    """A digest written in hex; empty, which matches none, if it is not hex."""
     try:
         return bytes.fromhex(text)
     except ValueError:
@@ -74,7 +74,7 @@ def _unhex(text: str) -> bytes:
 
 
 def _unbase64(text: str) -> bytes:
-    """A digest written in base64; empty where it is not."""
+    """A digest written in base64; empty if it is not."""
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
@@ -82,7 +82,7 @@ def _unbase64(text: str) -> bytes:
 
 
 def _fresh(at: int | None, now: int) -> SignatureVerdict:
-    """The verdict on a request whose signature is right. Instants are epoch ms; None is no time at all."""
+    """The verdict on a request whose signature is right. Instants are epoch ms; None means no time."""
     return SignatureVerdict.AUTHENTIC if at is not None and abs(now - at) <= REPLAY_WINDOW else SignatureVerdict.STALE
 
 
@@ -102,7 +102,7 @@ def of_body(
     prefix: str = "",
     key: Callable[[str], bytes] = str.encode,
 ) -> Scheme:
-    """The scheme of a vendor who signs the body and nothing else: ``prefix`` and digest in one header."""
+    """The scheme of a vendor that signs only the body: ``prefix`` and digest in one header."""
 
     def verify(request: Signed, secret: bytes, _now: int) -> SignatureVerdict:
         given = request.headers.get(header)
@@ -147,7 +147,7 @@ def _zendesk(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
 
 
 _HUBSPOT_DECODES = re.compile("%(3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
-"""The characters that HubSpot signs as themselves even where a URL has them encoded; it lists them."""
+"""The characters that HubSpot decodes before signing a URL; it lists them."""
 
 
 def _hubspot(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
@@ -199,7 +199,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     "formbricks": Scheme("webhook-signature", _standard, _standard_key),
     # https://www.twilio.com/docs/segment/connections/destinations/catalog/actions-webhook; of a batch only the first
-    # event is signed (support article 51193799782171), so that a batch never verifies: batching has to be off
+    # event is signed (support article 51193799782171), so a batch never verifies: batching has to be off
     "segment": of_body("X-Signature", "sha1", _unhex),
     # https://www.typeform.com/developers/webhooks/secure-your-webhooks/
     "typeform": of_body("Typeform-Signature", "sha256", _unbase64, prefix="sha256="),
@@ -214,4 +214,4 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     # https://api.surveymonkey.com/v3/docs#webhook-callbacks
     "surveymonkey": of_body("Sm-Signature", "sha1", _unbase64, key=_surveymonkey_key),
 }
-"""Every vendor of ours that signs. PostHog and Dittofeed do not: they send a token that the operator chose."""
+"""Every supported vendor that signs. PostHog and Dittofeed do not: they send a token that the operator chose."""

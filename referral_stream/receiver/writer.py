@@ -1,4 +1,4 @@
-"""Writing to the source topics: nothing is taken for written before the broker has acknowledged it."""
+"""Writing to the source topics: nothing counts as written before the broker has acknowledged it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ ENVELOPE_BYTES: Final = 64 * 1024
 
 
 class WriterProblem(Exception):
-    """Why the writer can not start; one line for an operator."""
+    """Why the writer cannot start; one line for an operator."""
 
 
 class NotWritten(Exception):
-    """The broker has not acknowledged all records. Some may be written, now or later: they are to be sent again."""
+    """The broker has not acknowledged all records. Some may be written, now or later: send them again."""
 
 
 class TooLarge(Exception):
-    """The topic takes no record of this size."""
+    """The record is too large for the topic."""
 
 
 class SourceWriter:
@@ -94,7 +94,7 @@ class SourceWriter:
             raise NotWritten(type(error).__name__) from None
         finally:
             for future in sent:
-                future.cancel()  # nobody waits for it any longer; what is queued is sent all the same
+                future.cancel()  # nobody waits for it any longer; what is queued is still sent
 
     async def answers(self) -> bool:
         """Whether a broker answers now."""
@@ -119,7 +119,7 @@ class SourceWriter:
         return producer
 
     async def _replace(self, broken: AIOKafkaProducer) -> None:
-        """Put a new producer in the place of this one. Where that fails, the next failure tries again."""
+        """Replace this producer with a new one. If that fails, the next failure tries again."""
         async with self._replacing:
             if self._producer is not broken:
                 return

@@ -1,7 +1,7 @@
 """The one clock seam: ingest, the wake-up timer and the ledger agent read time here, and nothing else does.
 
-Real time by default. A demo or a test may let time start elsewhere, run faster or jump; then the timestamps that the
-broker put on source records are mapped the same way.
+Real time by default. A demo or a test may let time start elsewhere, run faster or jump; the broker's timestamps on
+source records are then mapped the same way.
 """
 
 from __future__ import annotations

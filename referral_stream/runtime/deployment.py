@@ -16,7 +16,7 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.settings import PREFIX, Settings, SettingsProblem
 
 ROLES: Final = ("ingest", "decide", "ledger")
-"""The workers' roles: each is a consumer group, and runs alone or beside the others."""
+"""The workers' roles: each is a consumer group, and runs alone or with the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Deployment:
 
     @property
     def boundary(self) -> Boundary:
-        """How source topics are read. Raises ValueError, MappingProblem and OSError for settings that are of no use."""
+        """How source topics are read. Raises ValueError, MappingProblem and OSError for unusable settings."""
         key = self.settings.email_key
         if key is None:
             raise SettingsProblem(

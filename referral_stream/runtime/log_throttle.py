@@ -10,7 +10,7 @@ REPEAT_SECONDS: Final = 30.0
 
 
 class LogThrottle:
-    """What is complained of at present, by event name."""
+    """The current complaints, by event name."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -24,7 +24,7 @@ class LogThrottle:
             self._logger.warning(event, extra={"cause": cause, **fields})
 
     def settled(self) -> None:
-        """All is well again, which is logged if it was not: whatever comes is news."""
+        """All is well again, which is logged if it was not; the next complaint is new."""
         for event in self._told:
             self._logger.info("recovered", extra={"was": event})
         self._told.clear()

@@ -1,7 +1,7 @@
 """What a process writes to stderr: events with fields, one line or one JSON object each, and nothing personal.
 
-An exception may quote what it failed on, and with it a name or a comment. So a traceback shows where and what kind; the
-words of an exception only if it is of a kind that has never seen a record.
+An exception may quote what it failed on, and with it a name or a comment. So a traceback shows where and what kind; an
+exception's message is shown only if its kind never sees a record.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "a
 _MOST_REMEMBERED: Final = 1_000
 TEXT_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _SEEN_NO_RECORD: Final = (OSError, KafkaError)
-"""Exceptions of every process whose words quote no record; a process adds those of its own libraries."""
+"""Exceptions of every process whose messages quote no record; a process adds those of its own libraries."""
 
 
 def configure_logging(level: str, form: str, *, harmless: tuple[type[BaseException], ...] = ()) -> None:
-    """Events with fields on stderr. Faust's and aiokafka's chatter is left out below WARNING.
+    """Events with fields on stderr. Faust's and aiokafka's chatter below WARNING is left out.
 
-    ``harmless``: kinds of exceptions whose words may be logged, because they have never seen a record.
+    ``harmless``: kinds of exceptions whose messages may be logged, because they never see a record.
     """
     sink = logging.StreamHandler(sys.stderr)
     sink.setFormatter(
@@ -39,16 +39,16 @@ def configure_logging(level: str, form: str, *, harmless: tuple[type[BaseExcepti
     logging.basicConfig(level=level, handlers=[sink], force=True)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     if level != "DEBUG":
-        # Faust tells every step of every service under the module name of our subclasses.
+        # Faust logs every step of every service under the module name of our subclasses.
         for name in ("faust", "mode", "faust_batches"):
             logging.getLogger(name).setLevel(logging.WARNING)
         logging.disable(logging.DEBUG)  # Faust builds debug records for every message before it drops them
 
 
 class Unrepeated(logging.Filter):
-    """Of the same words of one logger tells the first in some seconds, and with it how many were kept back before.
+    """Lets through a logger's repeated message once in some seconds, with the number suppressed before.
 
-    While a broker is away, aiokafka says so some hundred times a second.
+    While a broker is down, aiokafka logs it some hundred times a second.
     """
 
     def __init__(self, chatty: str) -> None:
@@ -57,7 +57,7 @@ class Unrepeated(logging.Filter):
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is told; `kept_back` is added to one that has been repeated."""
+        """Whether to log the record; ``kept_back`` is added to a repeated one."""
         if not record.name.startswith(self._chatty):
             return True
         said = record.name, record.getMessage()
@@ -74,7 +74,7 @@ class Unrepeated(logging.Filter):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Aiokafka leaves futures of its own alone when a producer is fenced or refused; the lane tells what came of it."""
+    """Aiokafka never retrieves some of its futures when a producer is fenced or refused; the lane logs the outcome."""
     if record.name != "asyncio" or not record.exc_info:
         return True
     return not (isinstance(record.exc_info[1], KafkaError) and record.getMessage().startswith("Future exception"))
@@ -111,7 +111,7 @@ class TextFormatter(_Discreet):
     """For people: the event, then ``name=value``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        record.exc_text = None  # what a less discreet handler before us may have left there
+        record.exc_text = None  # which a less careful handler before us may have left there
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)

@@ -16,7 +16,7 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.runtime.connection import why_no_connection
 
 STALL_SECONDS: Final = 30.0
-"""A read that brings nothing for this long, with records still to come, has failed."""
+"""A read that yields nothing for this long, with records still to come, has failed."""
 _WAIT_MS: Final = 500
 _MOST_RECORDS: Final = 2_000
 
@@ -70,7 +70,7 @@ class TopicReader:
         await self._consumer.stop()
 
     async def present(self) -> AsyncIterator[list[RawRecord]]:
-        """Everything from where we are to the ends that the partitions have at the call, each partition in order."""
+        """Everything from our position to the partitions' ends at the time of the call, each partition in order."""
         ends = await self._ends()
         while records := await self._next(ends, self._partitions):
             yield records
@@ -85,7 +85,7 @@ class TopicReader:
         first: list[tuple[int, TopicPartition]] = []
         empty = set(self._partitions)
         while True:
-            # The earliest is known once every partition has shown its next record, or has no more.
+            # The earliest is known once every partition has delivered its next record, or has no more.
             while empty and (records := await self._next(ends, empty)):
                 for record in records:
                     if (found := read(record)) is not None:

@@ -1,4 +1,4 @@
-"""``topics create`` and ``topics check``: make the topics as the contract wants them, or say how to correct them."""
+"""``topics create`` and ``topics check``: create the topics that the contract requires, or say how to correct them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class TopicFinding:
-    """One line of ``topics check``: what is wrong with a topic, and the remedy. Empty ``problem``: all is well."""
+    """One line of ``topics check``: what is wrong with a topic, and the remedy. Empty ``problem``: nothing is wrong."""
 
     topic: str
     problem: str = ""
@@ -86,7 +86,7 @@ async def groups(deployment: Deployment, names: Sequence[str]) -> list[GroupSeen
 
 
 async def create_topics(deployment: Deployment) -> list[str]:
-    """Create what is missing; the names created. Topics that exist stay as they are. Raises TopicsProblem."""
+    """Create what is missing; returns the names created. Existing topics stay as they are. Raises TopicsProblem."""
     async with _Admin(deployment) as admin:
         existing = set(await admin.list_topics())
         s = deployment.settings
@@ -150,7 +150,7 @@ async def check_topics(deployment: Deployment) -> list[TopicFinding]:
 
 
 async def require_topics(deployment: Deployment) -> None:
-    """Raises TopicsProblem, in one line with the remedy, unless every topic is there with its number of partitions."""
+    """Raises TopicsProblem, in one line with the fix, unless every topic exists with its number of partitions."""
     async with _Admin(deployment) as admin:
         topics = {w.name: w for w in wanted(deployment)}
         missing, wrong, remedies = [], [], set()
@@ -169,7 +169,7 @@ async def require_topics(deployment: Deployment) -> None:
 
 
 def _config(w: Wanted, replication: int) -> dict[str, str]:
-    """A topic's settings. With three replicas a write is one that two have: one broker may die, and nothing is lost."""
+    """A topic's settings. With three replicas every write is on two: one broker may die, and nothing is lost."""
     return w.kept.config() | ({"min.insync.replicas": str(replication - 1)} if replication > 2 else {})  # noqa: PLR2004
 
 
@@ -227,7 +227,7 @@ async def _configs(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, di
 
 
 async def _until_led(admin: AIOKafkaAdminClient, names: set[str], seconds: float = 20.0) -> None:
-    """Until every partition has a leader: the first write to a topic just made would fail otherwise."""
+    """Wait until every partition has a leader: otherwise the first write to a new topic would fail."""
     async with asyncio.timeout(seconds):
         while True:
             described = await admin.describe_topics(sorted(names))
@@ -239,7 +239,7 @@ async def _until_led(admin: AIOKafkaAdminClient, names: set[str], seconds: float
 
 
 class _Admin:
-    """A connected admin client; what goes wrong with it is a TopicsProblem."""
+    """A connected admin client; its errors become TopicsProblem."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment

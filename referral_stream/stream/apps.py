@@ -27,7 +27,7 @@ from referral_stream.stream.worker_config import worker_config
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.1
-"""How often the timer looks: half of it is the mean delay that it adds to a wake-up."""
+"""How often the timer runs: half of it is the mean delay that it adds to a wake-up."""
 
 RIVALS_SECONDS: Final = 0.1
 """How long the ledger waits for requests of the same account and instant."""
@@ -60,7 +60,7 @@ def ingest_role(deployment: Deployment) -> Role:
 def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
     """``customer-events`` → states, asks, decisions, requests; and the timer that wakes customers.
 
-    ``wakeups`` may be given by a caller who wants to look at what is pending.
+    ``wakeups`` may be given by a caller who wants to see what is pending.
     """
     topics, clock = deployment.topics, deployment.clock
     wakeups = Wakeups() if wakeups is None else wakeups
@@ -119,7 +119,7 @@ def _refusal(topics: Topics, clock: Clock, stage: Any) -> Any:
     """Turns an output that no broker would take into a dead letter without payload: that would be refused again."""
 
     def refused(output: Output, error: Exception) -> Sequence[Output]:
-        if output.topic == topics.dead_letters:  # keep what the headers say, leave the payload where it came from
+        if output.topic == topics.dead_letters:  # keep the headers, leave the payload where it came from
             size = str(len(output.value or b"")).encode()
             return [
                 Output(output.topic, None, (output.key or b"")[:512], (*output.headers, (PAYLOAD_OMITTED_HEADER, size)))

@@ -48,8 +48,8 @@ DECODED_BYTES = 16 << 20
 class Decide:
     """The processor of the decide agent.
 
-    ``decided`` grows by (outcome, trigger) of what was decided, ``held`` by the gates that did not let an ask pass, and
-    ``counts`` by ``refused_<cause>`` of dead letters and by ``still_quarantined``.
+    It counts (outcome, trigger) of decisions in ``decided``, the gates that blocked an ask in ``held``, and
+    ``refused_<cause>`` of dead letters and ``still_quarantined`` in ``counts``.
     """
 
     def __init__(self, topics: Topics, policy: Policy) -> None:
@@ -72,7 +72,7 @@ class Decide:
             key = record.key or b""
             stored = states.get(key)
             if stored is None:
-                # The table's word, not the state's: without fencing, a crash between the two may have parted them.
+                # From the table, not the state: without fencing, a crash between the two may have left them different.
                 wakeup = read("wakeups", key)
                 woken_before[key] = None if wakeup is None else wakeup_due(wakeup)
                 try:
@@ -95,12 +95,12 @@ class Decide:
         return BatchResult(outputs, {"customers": customers, "wakeups": wakeups})
 
     def _hold_back(self, record: Record, error: UnreadableState, outputs: list[Output]) -> None:
-        """A damaged state stays as it is, and nothing is asked: what it lacks, an opt-out perhaps, nobody can know.
+        """A damaged state stays as it is, and nothing is asked: nobody can know what it lacks (an opt-out?).
 
-        Raises NeedsOperator for the state of another version: going on would hold back everybody.
+        Raises NeedsOperator for the state of another version: going on would hold everyone back.
         """
         if isinstance(error, OtherVersion):
-            raise NeedsOperator(f"{error}. Run the newer one again: its states are not ours to touch") from error
+            raise NeedsOperator(f"{error}. Run the newer version again: its states must not be touched") from error
         self.counts["refused_unreadable_state"] += 1
         logger.error("state_unreadable", extra={"partition": record.partition, "offset": record.offset})
         raw = RawRecord.of(record)

@@ -1,6 +1,6 @@
 """The ingest step: records of a source topic → canonical events on ``customer-events``, keyed by customer.
 
-At least once: what is appended twice after a crash has the same event id, and the decide agent takes it once. An alias
+At least once: what is appended twice after a crash has the same event id, and counts once in the decide agent. An alias
 (``customer.aliased``) redirects the records after it; records before it in the same batch may, after a crash, be
 appended a second time under the customer that the alias stands for.
 """
@@ -26,10 +26,10 @@ from referral_stream.runtime.clock import Clock
 class Ingest:
     """The processor of every ingest agent.
 
-    ``counts`` grows by what became of the records: ``accepted``, ``skipped_<reason>``, ``refused_<cause>``, all of them
-    words of ours and none of a payload.
+    ``counts``: what became of the records: ``accepted``, ``skipped_<reason>``, ``refused_<cause>``, all our own words,
+    never a payload's.
 
-    ``aliases``: what is known of them when the first record comes; grows with every one that a record announces.
+    ``aliases``: those known when the first record comes; grows with every one that a record announces.
     """
 
     def __init__(self, topics: Topics, boundary: Boundary, clock: Clock, aliases: Aliases | None = None) -> None:
@@ -61,20 +61,20 @@ def event_outputs(
 ) -> tuple[Output, ...]:
     """The records that an event becomes, arrived ``now``: under the customer whom its subject stands for.
 
-    What an operator switches concerns the ledger, which keeps the switches. An alias goes to ``customer-aliases`` too,
-    as often as it is said: that an earlier record of it was written is not known.
+    An operator's switch goes to the ledger, which keeps the switches. An alias also goes to ``customer-aliases``, each
+    time it is announced: whether an earlier record of it was written is not known.
     """
     event = aliases.redirect(event)
     topic = topics.ledger_requests if event.type in WITHOUT_SUBJECT else topics.customer_events
     value, headers = encode_event(event), event_headers(event, now)
     output = Output(topic, value, event_key(event), (*headers, *more_headers) if more_headers else headers)
-    if type(event.data) is Aliased and event.data.alias != event.subject:  # pydantic makes isinstance dear
+    if type(event.data) is Aliased and event.data.alias != event.subject:  # isinstance is slow on pydantic models
         return Output(topics.customer_aliases, value, event.data.alias.encode(), headers), output
     return (output,)
 
 
 def dead_letter_output(topics: Topics, record: RawRecord, error: str, stage: Stage, now: int) -> Output:
-    """The record that a dead letter becomes. A record of ours says itself which attempt it was."""
+    """The record that a dead letter becomes. Our own records carry their attempt."""
     attempt = 1 if stage == "ingest" else attempt_of(record)
     letter = dead_letter(record, error=error, stage=stage, occurred_at=now, attempt=attempt)
     return Output(topics.dead_letters, letter.value, letter.key, letter.headers)

@@ -2,7 +2,7 @@
 
 Compacted, one record per alias: key = the alias, value = the ``customer.aliased`` event that announced it. A worker
 reads all of it before it takes its first record, and follows it from then on. What one worker learns redirects its own
-later records at once, those of the others some milliseconds later.
+later records at once, and those of the others some milliseconds later.
 
 The records outlive an erasure: without them, later records of an alias would begin a new customer.
 """
@@ -38,9 +38,9 @@ class Link(NamedTuple):
 
 
 class KnownAliases:
-    """Keeps ``aliases`` as the topic says: whole once this context is entered, and up to date within it.
+    """Keeps ``aliases`` in step with the topic: complete once this context is entered, and up to date within it.
 
-    ``failed`` is told what ends the following before the context does. Entering raises UnreadableTopic.
+    ``failed`` is called with whatever ends the following before the context does. Entering raises UnreadableTopic.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class KnownAliases:
                 for link in _links(records):
                     self._aliases.learn(link.alias, link.customer)
         except Exception as error:  # noqa: BLE001 (whatever it is: without aliases one customer would become two)
-            self._failed(error, "aliases can not be followed any more")
+            self._failed(error, "aliases can no longer be followed")
         finally:
             await reader.__aexit__(None, None, None)
 
@@ -97,7 +97,7 @@ async def read_aliases(client: dict[str, Any], topic: str) -> Aliases:
 
 
 async def _learn_all(reader: TopicReader, aliases: Aliases) -> int:
-    """Learn what the topic holds now; how many aliases that is."""
+    """Learn what the topic holds now; returns how many aliases."""
     newest: dict[str, Link] = {}
     async for records in reader.present():
         newest.update((link.alias, link) for link in _links(records))

@@ -2,7 +2,7 @@
 
 At least once: a batch that is repeated after a crash gets the same answers (the ledger is idempotent by command id)
 under the same event ids. While Redis is away every request is answered ``unavailable``, and what must not be lost
-(confirmations, releases, switches) is tried again before anything else. A ledger that lost its memory answers nothing
+(confirmations, releases, switches) is tried again before anything else. A ledger that lost its data answers nothing
 until it has been rebuilt from ``ledger-requests``.
 """
 
@@ -53,7 +53,7 @@ class LedgerAgent:
     """The processor of the ledger agent.
 
     ``send`` appends records and returns when they are acknowledged: what one batch says must be durable before the next
-    is applied, or a crash between a resumption and a pause would leave customers waiting for ever. ``history`` reads
+    is applied, or a crash between a resumption and a pause would leave customers waiting forever. ``history`` reads
     ``ledger-requests`` from its start to its present end, merged by instant. Rivals for one account and instant meet
     because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting. ``leaving`` says
     that the partitions have to be given back: then nothing waits for Redis any more.
@@ -118,7 +118,7 @@ class LedgerAgent:
         await self._tell(answered(batch, results, self.clock.now()))
 
     async def _applied(self, operations: Sequence[LedgerOperation]) -> list[Result]:
-        """The ledger's results. One that is new, or lost its memory, is rebuilt while its requests wait.
+        """The ledger's results. One that is new, or lost its data, is rebuilt while its requests wait.
 
         The log that it is rebuilt from holds these operations too; none is counted twice. Raises LedgerUnavailable.
         """
@@ -147,7 +147,7 @@ class LedgerAgent:
         self._complaints.settled()
 
     async def _take_at_last(self, batch: LedgerBatch) -> None:
-        """What is no question but a fact: the ledger must learn it before it judges anything else.
+        """Facts rather than requests: the ledger must learn them before it judges anything else.
 
         Raises NotOwner once we are leaving: whoever owns the partition next gets the whole batch again.
         """
@@ -169,11 +169,11 @@ class LedgerAgent:
             logger.error("burst_breaker_paused", extra={"trigger": pause.name, "why": pause.why})
         await self._append(outcome.events)
         if outcome.refused:
-            # Resumed while it was being denied: only now, with the denial appended, can the customer be told.
+            # Resumed while it was being denied: only now, with the denial appended, can the customer be notified.
             try:
                 stopped = await self.ledger.stopped(outcome.refused)
             except LedgerUnavailable:
-                return  # whoever resumes it later tells the customer
+                return  # a later resumption notifies the customer
             pairs = zip(outcome.refused, stopped, strict=True)
             await self._append([resumption(request, self.clock.now()) for request, still in pairs if not still])
 
@@ -187,7 +187,7 @@ class LedgerAgent:
         await self.send([Output(topic, encode_event(e), event_key(e), event_headers(e, now)) for e in events])
 
     async def rebuild(self) -> None:
-        """Rebuild the ledger from its log if it is not ready; who comes meanwhile waits for the end of this try."""
+        """Rebuild the ledger from its log if it is not ready; callers in the meantime wait for this attempt."""
         somebody_does = self._rebuilding.locked()
         async with self._rebuilding:
             if somebody_does:
@@ -203,7 +203,7 @@ class LedgerAgent:
 
 
 async def ledger_history(client: dict[str, Any], topic: str) -> AsyncIterator[LedgerOperation]:
-    """All records of ``ledger-requests`` that are there now, merged over the partitions by their instant.
+    """All records on ``ledger-requests`` now, merged over the partitions by their instant.
 
     ``client`` are aiokafka's connection settings. Raises KafkaError, by which the lane knows whether to try again, and
     UnreadableTopic for a topic that does not exist.

@@ -1,4 +1,4 @@
-"""Customer states as values, kept between batches: reading a long one from its bytes costs more than the event does."""
+"""Customer states as values, kept between batches: decoding a long one costs more than applying the event."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from referral_stream.contracts.state import Stored
 
 SHORT_BYTES: Final = 512
-"""Shorter states are not kept: to decode one is as cheap as to find its many small parts in a cold memory."""
+"""Shorter states are not kept: decoding one is as cheap as finding its many small parts in cold memory."""
 
 
 class DecodedStates:
     """The long states written last, within ``limit`` bytes of encoded form; decoded they take 12 to 14 times as much.
 
     Each is kept with the very bytes that were written and found only for equal ones: whatever a rebalance or an aborted
-    batch makes of the table, nothing has to be thrown away here.
+    batch does to the table, nothing here has to be invalidated.
     """
 
     def __init__(self, limit: int) -> None:
@@ -24,14 +24,14 @@ class DecodedStates:
         self._kept: OrderedDict[bytes, tuple[bytes, Stored]] = OrderedDict()
 
     def find(self, key: bytes, value: bytes) -> Stored | None:
-        """The state that these bytes are, if it is kept."""
+        """The state these bytes encode, if it is kept."""
         if len(value) < SHORT_BYTES:
             return None
         kept = self._kept.get(key)
         return kept[1] if kept is not None and kept[0] == value else None
 
     def keep(self, key: bytes, value: bytes, stored: Stored) -> None:
-        """Remember what was written under the key, and forget what was written longest ago."""
+        """Keep what was written under the key, and evict what was written longest ago."""
         if len(value) < SHORT_BYTES:
             return
         former = self._kept.pop(key, None)

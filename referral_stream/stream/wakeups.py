@@ -4,13 +4,13 @@ What is due when, for this worker's own partitions: read from the table ``wakeup
 a time, and kept up to date with every batch. Due entries are appended to ``customer-events`` as ``wakeup.due``; the
 decide agent clears or moves the entry when it handles it.
 
-Only so many are under way at a time. They queue up in the same log as everything else, so a burst (a slot opens for
-50,000 customers) delays an event by no more than those, and goes as fast as the decide agent handles them. A wake-up
-that was not handled in time counts as lost: it queues again behind all that became due before, so that one that is
-never handled holds up nobody.
+Only a limited number are under way at a time. They queue up in the same log as everything else, so a burst (a slot
+opens for 50,000 customers) delays an event by no more than those, and proceeds as fast as the decide agent handles
+them. A wake-up that was not handled in time counts as lost: it queues again behind all that became due before, so that
+one that is never handled delays no other.
 
-No step touches more than a few entries, but for one: a heap is made anew when most of it is out of date. A million
-entries in 24 partitions take 150 bytes each, beside their table.
+No step touches more than a few entries, with one exception: a heap is rebuilt when most of it is out of date. A million
+entries in 24 partitions take 150 bytes each, in addition to their table.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ SOURCE = "referral-stream/timer"
 AGAIN_AFTER = 10 * SECOND
 """How long a wake-up may be under way before it counts as lost."""
 UNDER_WAY = 2_000
-"""At most so many at a time; handling them takes the decide agent a fraction of a second."""
+"""At most this many at a time; handling them takes the decide agent a fraction of a second."""
 PORTION = 2_000
 """Entries read from the table in one go: a few milliseconds."""
 DELAYS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 
 _OUTDATED = 1_000
-"""Out-of-date heap entries that are not worth a thought."""
+"""Out-of-date heap entries that are not worth a rebuild."""
 
 
 class _Partition:
-    """``due`` is what is pending; the heap may also hold entries that do not stand any more.
+    """``due`` is what is pending; the heap may also hold entries that are no longer valid.
 
     ``sent`` says when the wake-ups under way were sent, the longest under way first.
     """
@@ -53,10 +53,10 @@ class _Partition:
         self.heap: list[tuple[int, bytes]] = []
         self.sent: dict[bytes, int] = {}
         self.unread: Iterator[tuple[bytes, bytes]] | None = iter(entries)
-        self.changed: set[bytes] = set()  # while there is something unread, which may be older
+        self.changed: set[bytes] = set()  # while something is unread, which may be older
 
     def read_on(self, limit: int) -> int:
-        """Take over at most ``limit`` more of the table's entries; how many there were."""
+        """Take over at most ``limit`` more of the table's entries; returns how many there were."""
         if self.unread is None:
             return 0
         portion = list(islice(self.unread, limit))
@@ -112,7 +112,7 @@ class _Partition:
 
 
 class Wakeups:
-    """What is due when, for the partitions that are ours. Knows no clock and sends nothing itself.
+    """What is due when, for our partitions. Knows no clock and sends nothing itself.
 
     ``delays``: seconds from due to appended, of every wake-up that was sent, for the first time or again.
     """
@@ -129,7 +129,7 @@ class Wakeups:
         self._partitions[partition] = _Partition(entries)
 
     def read_on(self, limit: int = PORTION) -> bool:
-        """Read a portion of what was loaded; whether there may be more. To be called until there is not."""
+        """Read a portion of what was loaded; returns whether there may be more. Call it until there is not."""
         for partition in self._partitions.values():
             limit -= partition.read_on(limit)
             if limit <= 0:
@@ -137,7 +137,7 @@ class Wakeups:
         return False
 
     def drop(self, partitions: Iterable[int]) -> None:
-        """These partitions are another worker's now."""
+        """These partitions now belong to another worker."""
         for partition in partitions:
             self._partitions.pop(partition, None)
 
@@ -149,7 +149,7 @@ class Wakeups:
                 ours.change(key, value)
 
     def pending(self) -> int:
-        """How many customers wait for something, as far as has been read."""
+        """How many customers are waiting for something, as far as has been read."""
         return sum(len(partition.due) for partition in self._partitions.values())
 
     def next_due(self) -> int | None:

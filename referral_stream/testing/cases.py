@@ -19,11 +19,11 @@ from referral_stream.testing.timing import Limits
 AckStatus: TypeAlias = Literal["accepted", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"]
 
 SENT: frozenset[AckStatus] = frozenset({"sent", "delivered", "opened"})
-"""What says that the message has left."""
+"""The statuses that report the message as sent."""
 
 
 class Then(Enum):
-    """What the kit does after it has published the command."""
+    """What the kit does after publishing the command."""
 
     NOTHING = "nothing"
     REPEAT = "publish the same record again, at once"
@@ -129,7 +129,7 @@ class WorkerTrial:
         return orjson.dumps(orjson.loads(value) | {"type": self.case.kind})
 
     def cancellation(self) -> bytes:
-        """The value of the record that takes it back."""
+        """The value of the record that cancels it."""
         effect = AskCancelled(
             command_id=self.command_id,
             decision_id=derived_id("decision", self._opportunity, 2),
@@ -143,7 +143,7 @@ class WorkerTrial:
         return encode_effect(effect, self.started)
 
     def has_ended(self, said: Sequence[Acknowledgement]) -> bool:
-        """Whether what is waited for has come."""
+        """Whether the awaited acknowledgement has come."""
         return self.case.ends is None or any(each.status == self.case.ends for each in said)
 
     def problems(self, said: Sequence[Acknowledgement], deliveries: int | None = None) -> tuple[str, ...]:
@@ -157,9 +157,9 @@ class WorkerTrial:
             found.append(f"no acknowledgement {self.case.ends!r} within {self.limits.answer:g} s")
         found += [f"acknowledged {status!r}" for status in sorted(self.case.never & set(statuses))]
         if self.case.ends is None and (others := set(statuses) - self.case.never):
-            found.append(f"acknowledged {', '.join(map(repr, sorted(others)))}, of what was no command")
+            found.append(f"acknowledged {', '.join(map(repr, sorted(others)))}, for something that was not a command")
         sent = [(each.source, each.id) for each in said if each.status == "sent"]
-        # A crash may fall between the report and the note that it was made; then it is made again, under the same id.
+        # A crash may fall between the report and recording it; then it is repeated, under the same id.
         if (times := len(set(sent) if self.case.with_restart else sent)) > 1:
             found.append(f"acknowledged 'sent' {times} times")
         earliest = self.not_before - round(self.limits.skew * SECOND)

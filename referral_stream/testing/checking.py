@@ -1,4 +1,4 @@
-"""Runs the cases against a worker through Kafka, all at once: a good worker is done in a few seconds."""
+"""Runs the cases against a worker through Kafka, all at once: a correct worker is done in a few seconds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOOK_MS = 50
 
 
 class Unreachable(Exception):
-    """The kit cannot speak with the broker, or a topic is missing; the message says which."""
+    """The kit cannot reach the broker, or a topic is missing; the message says which."""
 
 
 def check_worker(
@@ -49,13 +49,13 @@ def check_worker(
 
     Both are topics of a sandbox: what is written to them is acted upon.
 
-    ``restart`` kills the worker, without a farewell, and starts it again: without it, the cases about a crash are left
+    ``restart`` kills the worker abruptly and starts it again: without it, the cases about a crash are left
     out. ``deliveries`` gives the command id of every message that has reached the sandbox so far: with it, the kit
-    does not have to take the worker's word. ``transactions`` = False leaves out the case for which the broker needs
+    need not take the worker's word. ``transactions`` = False leaves out the case for which the broker needs
     them. ``client`` are further arguments for aiokafka's clients, such as security settings.
 
-    Blocks for some seconds if all is well, for a good ``limits.answer`` if not. Raises Unreachable. From a coroutine:
-    ``await asyncio.to_thread(check_worker, …)``.
+    Blocks for a few seconds if all is well, for a little over ``limits.answer`` if not. Raises Unreachable. From a
+    coroutine: ``await asyncio.to_thread(check_worker, …)``.
     """
     kit = _Kit(
         {"bootstrap_servers": bootstrap, **(client or {})},
@@ -77,7 +77,7 @@ _Skipped: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def _sorted_out(cases: Iterable[Case], *, restart: bool, transactions: bool) -> tuple[list[Case], _Skipped]:
-    """What can be tried here, and what can not, and why."""
+    """What can be tried here, what cannot, and why."""
     chosen: list[Case] = []
     skipped: list[tuple[str, str]] = []
     for case in cases:
@@ -92,7 +92,7 @@ def _sorted_out(cases: Iterable[Case], *, restart: bool, transactions: bool) -> 
 
 @dataclass
 class _Kit:
-    """One run: what it may use, and what it has heard."""
+    """One run: what it may use, and what it has received."""
 
     client: dict[str, Any]
     asks_topic: str
@@ -142,7 +142,7 @@ class _Kit:
     async def _restarted(
         self, cases: Sequence[Case], restart: Callable[[], object], producer: Any, consumer: Any
     ) -> tuple[Finding, ...]:
-        """The worker is killed when it has sent what it may, and while the rest waits."""
+        """The worker is killed once it has sent what it may, while the rest waits."""
         trials = self._trials(cases)
         for trial in trials:
             await self._publish(producer, trial, trial.command())
@@ -201,7 +201,7 @@ class _Kit:
             if isinstance(event.data, AskAcknowledged):
                 about = (event.data.command_id, event.data.status)
                 if self.ids.setdefault((event.source, event.id), about) != about:
-                    # The pipeline takes the second one for a repetition of the first, and drops it.
+                    # The pipeline would take the second for a repetition of the first, and drop it.
                     self.unreadable.append(f"{record.partition}/{record.offset} has the id of another acknowledgement")
                 yield Acknowledgement(event.id, event.source, event.subject, *about, now)
 
@@ -225,7 +225,7 @@ _BOUNDARY = Boundary(email_key=b"the kit has no addresses")
 
 
 async def _partitions(producer: Any, topic: str) -> Iterable[int]:
-    """The topic's partitions. Raises Unreachable where there is no such topic, and the broker does not make one."""
+    """The topic's partitions. Raises Unreachable if there is no such topic and the broker does not create it."""
     try:
         async with asyncio.timeout(_TOPIC_SECONDS):
             found: Iterable[int] = await producer.partitions_for(topic)

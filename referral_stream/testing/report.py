@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All findings, and what is wrong with records of ``responses`` whatever they are about.
+    """All findings, and what is wrong with records of ``responses`` in general.
 
     ``skipped`` names the cases that were left out, with the reason.
     """

@@ -1,6 +1,6 @@
 """Decisions in plain words: what the terminal, an explanation and a report say about an outcome and its reasons.
 
-The words are made of what a decision carries; nothing is worked out again. Instants are told in the customer's zone.
+The words are made from what a decision carries; nothing is recomputed. Instants are shown in the customer's zone.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def outcome_words(outcome: str) -> str:
 def plain(reason: Mapping[str, Any], local: tzinfo, settled: str | None = None) -> str:
     """One gate's answer in plain words, with instants in the `local` zone: "ticket 4711 is open, waits for …".
 
-    `reason` is an entry of a decision's `reasons`, `settled` that decision's (RFC 3339), where it has one. Words this
-    module does not know are shown as they are.
+    `reason` is an entry of a decision's `reasons`, `settled` that decision's (RFC 3339), where it has one. Unknown
+    words are shown as they are.
     """
     words = phrases()
     causes = [words.cause(cause) for cause in reason["saw"].split("; ")]
@@ -63,7 +63,7 @@ def _enumerated(parts: list[str], and_: str) -> str:
 
 
 def why(decision: Mapping[str, Any]) -> str:
-    """What speaks for or against the ask, in plain words and in the customer's own zone.
+    """The reasons for or against the ask, in plain words and in the customer's own zone.
 
     `decision` is the `data` of a message of `referral-decisions`, as parsed JSON.
     """
@@ -96,13 +96,13 @@ def in_the_way(decision: Mapping[str, Any]) -> str:
 
 
 def _telling(decision: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The blocking reasons; the planned moment is beside the point where something else is in the way."""
+    """The blocking reasons; the planned moment is irrelevant while something else blocks."""
     blocking = [reason for reason in decision["reasons"] if reason["answer"] != "pass"]
     return [reason for reason in blocking if reason["gate"] != "moment"] or blocking
 
 
 def zone_of(decision: Mapping[str, Any]) -> tzinfo:
-    """The zone a decision was made in; UTC for one that this machine's database does not know."""
+    """The zone a decision was made in; UTC if this machine's database does not know it."""
     name = decision["time_zone"]["name"]
     return zone(name) if is_zone(name) else UTC
 

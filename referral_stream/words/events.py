@@ -1,4 +1,4 @@
-"""Events in plain words: "ticket 4711 was opened", for people who read what came in about a customer.
+"""Events in plain words: "ticket 4711 was opened", for people reading a customer's events.
 
 Names of contacts and other people's words are left out: an explanation gets pasted into tickets and chats.
 """
@@ -13,7 +13,7 @@ from referral_stream.words.phrases import Phrases, phrases
 
 
 def happened(event: Event) -> str:
-    """What the event says about its customer; a type without a phrase is named."""
+    """What the event says about its customer; a type without a phrase is shown by name."""
     words = phrases()
     if isinstance(event.data, ev.ProfileChanged):
         return _profile(event.data, words)

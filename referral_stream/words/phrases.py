@@ -40,7 +40,7 @@ class Phrases(Formatter):
         return self.vformat(kept, (), fields)
 
     def cause(self, saw: str) -> str:
-        """What a gate saw, as people read it; a cause that no phrase knows is shown as it is."""
+        """What a gate saw, as people read it; a cause without a phrase is shown as it is."""
         for pattern, says in self._causes:
             if found := pattern.fullmatch(saw):
                 text: str = says.format(**found.groupdict())
@@ -63,7 +63,7 @@ class Phrases(Formatter):
 
 @cache
 def phrases(language: str = "en") -> Phrases:
-    """The phrases of a language. Raises FileNotFoundError for one that is not there."""
+    """The phrases of a language. Raises FileNotFoundError if there are none."""
     file = resources.files(__package__) / f"{language}.toml"
     return Phrases(tomllib.loads(file.read_text(encoding="utf-8")))
 

@@ -267,7 +267,7 @@ def test_without_transactions_a_command_may_be_repeated(deployment: Deployment) 
     assert [finding.invariant for finding in deployment.audit().findings] == ["command_once"]
     report = deployment.audit(fenced=False)
     assert report.findings == ()
-    assert report.unchecked == ("without transactions a command may be repeated, and a batch be seen in part",)
+    assert report.unchecked == ("without transactions a command may be repeated, and a batch may be seen in part",)
 
 
 def test_a_report_that_came_before_its_ask_and_again_after_it_is_no_report(deployment: Deployment) -> None:

@@ -16,7 +16,7 @@ from referral_stream.cli.render.audit import SHOWN, as_json, as_lines
 
 BROKEN = AuditReport(
     findings=(
-        AuditFinding("command_once", "command c1 is there twice", (Position("asks", 0, 4), Position("asks", 0, 9))),
+        AuditFinding("command_once", "command c1 occurs twice", (Position("asks", 0, 4), Position("asks", 0, 9))),
     ),
     broken={"command_once": 1},
     counts=Counter({"asks": 1_234, "wake-ups": 0}),
@@ -29,7 +29,7 @@ def test_a_finding_shows_its_sentence_and_its_positions() -> None:
         "looked at: 1,234 asks",
         "not checked: a policy",
         "BROKEN  command_once, 1 times: a reader with read_committed sees a command once",
-        "        command c1 is there twice: asks-0@4 asks-0@9",
+        "        command c1 occurs twice: asks-0@4 asks-0@9",
     ]
 
 
@@ -46,7 +46,7 @@ def test_a_machine_gets_positions_as_text() -> None:
         "findings": [
             {
                 "invariant": "command_once",
-                "what": "command c1 is there twice",
+                "what": "command c1 occurs twice",
                 "positions": ["asks-0@4", "asks-0@9"],
             }
         ],

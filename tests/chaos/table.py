@@ -93,7 +93,7 @@ def _counted(soaked: Soaked) -> Iterator[tuple[str, str]]:
     for fault in Fault:
         yield fault, str(struck[fault])
     yield "starts of a worker", str(soaked.starts)
-    yield "workers that gave up for want of a broker", str(len(soaked.for_want_of_a_broker))
+    yield "workers that exited because no broker was reachable", str(len(soaked.for_want_of_a_broker))
     for name, number in soaked.verdict.counts.items():
         yield name, f"{number:,}"
     for name, number in soaked.audited.counts.items():

@@ -29,7 +29,7 @@ def test_a_good_file_is_told_by_name_version_hash_and_what_it_changes(tmp_path: 
         f"# {tmp_path / 'policy.toml'}: growth, version 4, hash {policy.hash}",
         "# 3 settings differ from the default",
         'name = "growth"  # default "default"; What decisions and reports call this policy (§8).',
-        "version = 4  # default 1; Count it up with each change (§8).",
+        "version = 4  # default 1; Increment it with each change (§8).",
         "caps.advocacy_days = 30  # days; default 14; Days after any other advocacy ask, such as a review (gate 10).",
     ]
 

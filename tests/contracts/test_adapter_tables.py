@@ -78,7 +78,7 @@ def test_without_the_tables_adapters_read_as_they_are() -> None:
         ),
         (
             "[customer_paths]\nstripe = [\"$.metadata['a.b']\"]",
-            "customer_paths.stripe: names with a dot in them can not be told here",
+            "customer_paths.stripe: names containing a dot cannot be written here",
         ),
         ("customer_paths = 3", 'customer_paths: must be a table: [customer_paths] with intercom = ["contact.id"]'),
         ('[questions.typefrom]\nq = "nps"', "questions.typefrom: unknown adapter; did you mean 'typeform'?"),

@@ -105,7 +105,7 @@ def test_a_count_is_cast_or_the_record_is_refused_by_field(cast: str, value: Any
     toml = rule(SEGMENT, f'name = "exports"\ntype = "usage.recorded"\ndata.count = {{ path = "n", as = "{cast}" }}')
     adapted = read(toml, {**EXPORTED, "n": value})
     if result is None:
-        assert refused(adapted) == Refused("invalid", f"mapping exports: data.count: can not be read as {cast}")
+        assert refused(adapted) == Refused("invalid", f"mapping exports: data.count: cannot be read as {cast}")
     else:
         assert only(adapted).data.count == result
 
@@ -129,7 +129,7 @@ def test_casts(kind: str, field: str, cast: str, value: Any, result: Any) -> Non
     toml = rule(SEGMENT, f'type = "{kind}"\ndata.{field} = {{ path = "$.n", as = "{cast}" }}\n{more}')
     adapted = read(toml, {**EXPORTED, "n": value})
     if result is None:
-        assert refused(adapted).detail.endswith(f"data.{field}: can not be read as {cast}")
+        assert refused(adapted).detail.endswith(f"data.{field}: cannot be read as {cast}")
     else:
         assert getattr(only(adapted).data, field) == result
 

@@ -65,7 +65,7 @@ def test_what_a_new_mapping_understands_is_replayed_and_decided_once(pipeline: P
     assert pipeline.await_outcome("ana", "deferred").trigger == "nps_promoter"
     (left,) = listed(pipeline)["letters"]
     assert (left["cause"], left["attempt"]) == ("invalid", 2)
-    assert left["error"] == "invalid: mapping in-app survey: data.score: can not be read as int"
+    assert left["error"] == "invalid: mapping in-app survey: data.score: cannot be read as int"
 
     again = pipeline.run_command("deadletters", "replay", "--cause", "unrecognised", mappings_file=str(mappings))
     assert (again.returncode, again.stdout) == (0, "0 events appended\n")

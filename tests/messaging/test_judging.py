@@ -48,7 +48,7 @@ def said(
         ("cancelled", ("cancelled", "sent"), ("acknowledged 'sent'",)),
         ("cancelled_too_late", ("sent", "cancelled"), ("acknowledged 'cancelled'",)),
         ("unknown_type", (), ()),
-        ("unknown_type", ("accepted",), ("acknowledged 'accepted', of what was no command",)),
+        ("unknown_type", ("accepted",), ("acknowledged 'accepted', for something that was not a command",)),
         ("uncommitted", ("sent",), ("acknowledged 'sent'",)),
         ("restart", ("accepted", "sent"), ()),
     ],

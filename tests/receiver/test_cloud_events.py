@@ -102,8 +102,8 @@ def test_a_binary_event_may_have_no_body() -> None:
 @pytest.mark.parametrize(
     ("media_type", "body", "told"),
     [
-        (CLOUD_EVENT, b"", "the body is no JSON"),
-        (CLOUD_EVENT, b"\xff", "the body is no JSON"),
+        (CLOUD_EVENT, b"", "the body is not JSON"),
+        (CLOUD_EVENT, b"\xff", "the body is not JSON"),
         (CLOUD_EVENT, [EVENT], "an event is a JSON object"),
         (CLOUD_EVENT, EVENT | {"specversion": "0.3"}, "specversion: must be 1.0"),
         (CLOUD_EVENT, EVENT | {"id": 7}, "id: must be text"),

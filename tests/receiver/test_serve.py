@@ -130,7 +130,7 @@ async def test_what_keeps_it_from_starting_is_one_line(broker: EmbeddedBroker, t
         port = taken.getsockname()[1]
         code, (line,) = ended(KAFKA_BROKERS=broker.bootstrap, HTTP_PORT=str(port))
     assert code == 1
-    assert f"can not listen on 127.0.0.1:{port}" in json.loads(line)["cause"]
+    assert f"cannot listen on 127.0.0.1:{port}" in json.loads(line)["cause"]
 
     code, (line,) = ended(HTTP_CERT_FILE=str(tmp_path / "none.pem"), HTTP_KEY_FILE=str(tmp_path / "none.pem"))
     assert code == 2

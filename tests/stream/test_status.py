@@ -61,7 +61,7 @@ def with_redis(role: Role, available: bool | None) -> Role:
         ({}, ""),
         ({"failure": "KafkaError"}, "failed: KafkaError"),
         ({"attempt_seconds": STUCK_SECONDS}, ""),
-        ({"attempt_seconds": STUCK_SECONDS + 1}, "stuck: a batch has been under way for 121 s"),
+        ({"attempt_seconds": STUCK_SECONDS + 1}, "stuck: a batch has been running for 121 s"),
         ({"attempt_seconds": STUCK_SECONDS + 1, "in_touch": False}, ""),
         ({"joined": False, "in_touch": False, "recovery_left": {"customers": 9}}, ""),
         ({"stopping": True}, ""),
@@ -99,7 +99,7 @@ def test_what_a_role_lacks_is_named(roles: list[Role], seen: dict[str, Any], why
 
 
 @pytest.mark.parametrize(
-    ("available", "why"), [(True, ""), (False, "Redis does not answer"), (None, "Redis was not asked yet")]
+    ("available", "why"), [(True, ""), (False, "Redis does not answer"), (None, "Redis has not been asked yet")]
 )
 def test_the_ledger_needs_redis(roles: list[Role], available: bool | None, why: str) -> None:
     assert waiting_for(with_redis(roles[2], available), WELL) == why

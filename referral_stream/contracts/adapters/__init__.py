@@ -1,4 +1,4 @@
-"""Vendors' webhooks → facts. One module per vendor, one row here; the order is that in which shapes are tried."""
+"""Vendors' webhooks → facts. One module per vendor, one row here; shapes are tried in this order."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ _MARKED: dict[str, frozenset[str]] = {
     mark: frozenset(adapter.name for adapter in REGISTRY if mark in adapter.marks)
     for mark in {mark for adapter in REGISTRY for mark in adapter.marks}
 }
-"""Name in a body → the adapters it is a mark of."""
+"""Name in a body → the adapters it marks."""
 
 
 def candidates(body: Any) -> tuple[Adapter, ...]:
-    """The adapters that a JSON body may be of, by the names in it; whoever recognises it is among them."""
+    """The adapters that may recognise a JSON body, by the names in it: no other one does."""
     if type(body) is not dict:
         return REGISTRY
     return _in_order(frozenset().union(*[_MARKED[name] for name in body if name in _MARKED]))

@@ -1,7 +1,7 @@
 """Delighted: survey responses and unsubscriptions.
 
 A response comes twice or more (first the bare score, then the comment, then corrections), each time with the same
-response id: revisions of one answer. Whether somebody is a promoter follows from the score.
+response id: revisions of one answer. Whether someone is a promoter follows from the score.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from referral_stream.contracts.adapters.reading import (
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _SATISFACTION = {"csat": 5, "smiley": 5, "smileys": 5, "five_star": 5, "star": 5, "thumbs": 1}
-"""Survey types that ask how satisfied somebody is → their scale's maximum."""
+"""Survey types that measure satisfaction → their scale's maximum."""
 
 
 def recognises(payload: Payload) -> bool:
-    """``survey_response.*`` or ``unsubscribe.*`` beside an ``event_data`` object."""
+    """``survey_response.*`` or ``unsubscribe.*`` next to an ``event_data`` object."""
     kind = payload.get("event_type")
     return (
         isinstance(kind, str)

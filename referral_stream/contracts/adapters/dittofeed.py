@@ -1,6 +1,6 @@
 """Dittofeed: calls in Segment's shape, and what became of its own messages (``DF…`` track events).
 
-Leaving one of its lists counts as leaving: somebody who does not want our mail is not asked. Coming back is left to
+Leaving one of its lists counts as leaving: someone who does not want our mail is not asked. Renewed consent comes from
 consent events.
 """
 
@@ -13,7 +13,7 @@ from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
-    """One call; those that are not Dittofeed's own mean what they mean in Segment's spec."""
+    """One call; those not specific to Dittofeed mean what they mean in Segment's spec."""
     event = text_at(payload, "event")
     if event is None or not event.startswith(segment.DITTOFEED):
         return segment.read(payload, reading)

@@ -1,6 +1,6 @@
-"""Formbricks: responses as they are created, go on and finish: revisions of one answer.
+"""Formbricks: responses as they are created, updated and finished: revisions of one answer.
 
-A webhook holds answers by question id and no questions. What an id does not say (``nps``, ``nps_score``), the
+A webhook holds answers by question id, without the questions. Where an id does not say it (``nps``, ``nps_score``), the
 deployment's ``questions`` do.
 """
 

@@ -1,8 +1,8 @@
 """Help Scout: ratings, survey responses, conversations and customers.
 
-The name of the event travels in an HTTP header, so a body says by itself what it is, and a conversation by its status
-what became of it. A rating is Great, Okay or Bad: three steps of satisfaction, and with the conversation known the
-ticket's rating.
+The name of the event travels in an HTTP header, so a body is recognised by its shape, and a conversation's status says
+what happened to it. A rating is Great, Okay or Bad: three steps of satisfaction, and also the ticket's rating if the
+conversation is known.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 _RATINGS = {"great": 3, "okay": 2, "ok": 2, "bad": 1, "not good": 1}
 _VERDICTS = {3: "positive", 1: "negative"}
 _FACES = {"happy": (3, 3), "neutral": (2, 3), "sad": (1, 3), "thumbs up": (1, 1), "thumbs down": (0, 1)}
-"""A survey's named answers: (score, scale's maximum). An emoji the team chose itself says nothing to us."""
+"""A survey's named answers: (score, scale's maximum). An emoji the team chose itself is not understood."""
 _OVER = ("closed", "spam")
 _UNDER_WAY = ("active", "open", "pending")
 _CATEGORIES = ("promoter", "passive", "detractor")
@@ -96,7 +96,7 @@ def _is_customer(payload: Payload) -> bool:
 
 
 def _customer(payload: Payload) -> Payload:
-    """Whoever it is about, wherever the body keeps them."""
+    """The person it is about, wherever the body keeps them."""
     for path in ("customer", "primaryCustomer", "_embedded.customer"):
         if customer := object_at(payload, path):
             return customer
@@ -140,7 +140,7 @@ def _surveyed(payload: Payload) -> Facts:
 
 
 def _conversation(payload: Payload) -> Facts:
-    """A conversation's status, as a ticket's. One touched again after it began is, if it is open, open again."""
+    """A conversation's status, as a ticket's. An open one touched again after it began was reopened."""
     ticket = {"ticket_id": id_at(payload, "id")}
     status = payload.get("status")
     if payload.get("isDraft") is True or payload.get("state") in ("draft", "deleted"):

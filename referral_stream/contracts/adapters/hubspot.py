@@ -1,7 +1,7 @@
 """HubSpot: webhooks (arrays of changes), and CRM records as workflows and exports send them.
 
-A change says of a contact what changed, and of a deal or a ticket nothing about whom it concerns: those are skipped
-unless the deployment puts the contact's id somewhere and says where. Property values are text whatever they are.
+A contact's change names the contact; a deal's or a ticket's does not say whom it concerns, so those are skipped
+unless the deployment puts the contact's id somewhere and says where. Property values are always text.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _changed(kind: str, change: str, payload: Payload, reading: Reading) -> Fact
 
 
 def _contact_property(name: str, value: Any, payload: Payload, reading: Reading) -> Facts:
-    """What a contact's property says, whether it changed or is part of the record."""
+    """What a contact's property means, whether it changed or is part of the record."""
     match name:
         case "email":
             return profile(email_hmac=reading.email_hmac(value))
@@ -132,7 +132,7 @@ def _contact_property(name: str, value: Any, payload: Payload, reading: Reading)
 
 
 def _zone(value: Any) -> str | None:
-    """``europe_slash_berlin`` → ``Europe/Berlin``; None for what no database knows."""
+    """``europe_slash_berlin`` → ``Europe/Berlin``; None if the database does not know it."""
     if not isinstance(value, str):
         return None
     wanted = value.replace("_slash_", "/").casefold()
@@ -140,7 +140,7 @@ def _zone(value: Any) -> str | None:
 
 
 def _merged(payload: Payload) -> Facts:
-    """The contact that remains answers for those that went into it."""
+    """The contact that remains stands for those merged into it."""
     remaining = id_at(payload, "newObjectId", "primaryObjectId", "objectId")
     gone = [payload.get("primaryObjectId"), *list_at(payload, "mergedObjectIds")]
     aliases = dict.fromkeys(str(one) for one in gone if type(one) in (int, str) and str(one).strip())
@@ -201,7 +201,7 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 def _one_profile(facts: Facts) -> Facts:
-    """The facts with everything about the profile in one."""
+    """The facts, with everything about the profile merged into one."""
     known: dict[str, Any] = {}
     others = []
     for fact in facts:

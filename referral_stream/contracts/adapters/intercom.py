@@ -1,7 +1,7 @@
 """Intercom: notifications about conversations, tickets, contacts and events, of old and current API versions.
 
-A conversation is a ticket here: it is open while somebody waits for an answer. Ratings go from 1 to 5; 4 and 5 are
-content. Everybody is known by Intercom's own contact id (``contact.id``), which alone is in every notification; a
+A conversation is a ticket here: it is open while someone waits for an answer. Ratings go from 1 to 5; 4 and 5 are
+positive. Everyone is identified by Intercom's own contact id (``contact.id``), which alone is in every notification; a
 deployment whose contacts all have its own id sets ``contact.external_id``.
 """
 
@@ -64,7 +64,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 def _unwrapped(item: Payload) -> Notice:
-    """The thing itself, which some topics wrap, and the person, whom every version keeps elsewhere."""
+    """The object itself, which some topics wrap, and the person, whom every version keeps elsewhere."""
     inner = object_at(item, "ticket") or object_at(item, "conversation")
     return Notice(inner or item, _contact(item, inner or item))
 
@@ -93,7 +93,7 @@ def _thing(notice: Notice) -> dict[str, Any]:
 
 
 def _is_internal(notice: Notice) -> bool:
-    """A ticket of the team's own, which no customer sees."""
+    """An internal ticket, which no customer sees."""
     return str(notice.item.get("category")).casefold() in _INTERNAL
 
 
@@ -105,7 +105,7 @@ def _opened(notice: Notice, _: Reading) -> Facts:
 
 
 def _reopened(notice: Notice, _: Reading) -> Facts:
-    """Open again, or still: whoever writes waits for an answer."""
+    """Open again, or still: someone who writes waits for an answer."""
     is_open = notice.item.get("open") is not False and not _is_internal(notice)
     return (Fact("ticket.reopened", _thing(notice)),) if is_open else ()
 
@@ -120,7 +120,7 @@ def _solved(notice: Notice, _: Reading) -> Facts:
 
 
 def _state_changed(notice: Notice, reading: Reading) -> Facts:
-    """Resolved, or taken up again; the steps between are the team's own."""
+    """Resolved, or reopened; the steps between are internal."""
     state = str(at(notice.item, "ticket_state.category") or notice.item.get("ticket_state"))
     if state == "resolved":
         return _solved(notice, reading)
@@ -243,7 +243,7 @@ _FACTS: dict[str, Callable[[Notice, Reading], Facts]] = {
     "event.created": _event,
     "content_stat.email": _mailed,
 }
-"""Topics with something for us. Replies of the team, notes, tags and assignments change nothing for the customer."""
+"""Topics that are read. The team's replies, notes, tags and assignments change nothing for the customer."""
 
 
 ADAPTER = Adapter(

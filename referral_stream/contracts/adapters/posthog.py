@@ -1,8 +1,8 @@
 """PostHog: captured events (alone or as a batch), and what its webhook destination sends.
 
-Event names are the product's own, so a name we do not know is usage; names with ``$`` are PostHog's, and mostly no
-doing of the customer's. A survey says neither its scale nor which question is which, unless the deployment does: a
-number then counts as NPS, PostHog's usual scale of 0 to 10, because a detractor overlooked would be asked.
+Event names are chosen by the product, so an unknown name is usage; names with ``$`` are PostHog's, and mostly not
+actions of the customer. A survey states neither its scale nor which question is which, unless the deployment does: a
+number then counts as NPS, PostHog's usual scale of 0 to 10, because an overlooked detractor would be asked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NOBODY = frozenset({
     "anonymous", "guest", "distinctid", "distinct_id", "id", "not_authenticated", "email", "undefined", "true", "false",
     "null", "none", "nan", "0", "[object object]", "nil",
 })  # fmt: skip
-"""What code sends for want of an id. PostHog refuses to identify by these, for they would make one of many."""
+"""What code sends when it has no id. PostHog refuses to identify by these, for they would merge many into one."""
 
 
 def recognises(payload: Payload) -> bool:
@@ -93,7 +93,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 def _time(payload: Payload) -> int | str | None:
-    """When it was; text that is no time counts as none, as at PostHog itself."""
+    """When it happened; text that is not a time counts as missing, as at PostHog itself."""
     time = time_at(payload, "timestamp", "properties.timestamp")
     if isinstance(time, str):
         try:
@@ -116,7 +116,7 @@ def _facts(event: str, payload: Payload, properties: Payload, distinct: str | No
             return _identified(payload, properties, reading)
         case "$groupidentify":
             key, kind = id_at(properties, "$group_key"), text_at(properties, "$group_type")
-            # Sent from a server, the group stands for itself: nobody belongs to it by that.
+            # Sent from a server, the group stands for itself: it makes nobody a member.
             return () if key is None or distinct == f"${kind}_{key}" else profile(account_id=key)
         case "$create_alias":
             alias = id_at(properties, "alias")

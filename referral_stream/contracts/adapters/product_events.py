@@ -24,7 +24,7 @@ _NAMED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 
 
 def happened(name: str, properties: Any) -> Facts:
-    """The fact of a product's own event. A name of ours without the properties it needs is usage, like every other."""
+    """The fact of a custom event. One of our names without the properties it needs is usage, like every other."""
     found = _NAMED.get(name.casefold().replace("_", " ").replace("-", " ").strip())
     if found is not None:
         kind, needed, optional = found

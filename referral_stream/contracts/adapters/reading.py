@@ -19,12 +19,12 @@ _MILLISECONDS_FROM = 100_000_000_000
 _MICROSECONDS_FROM = 1_000 * _MILLISECONDS_FROM
 _NANOSECONDS_FROM = 1_000 * _MICROSECONDS_FROM
 _MAX_DIGITS = 20
-"""Digits of a whole number sent as text; longer ones are no count of anything we read."""
+"""Digits of a whole number sent as text; longer ones count nothing that we read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a deployment tells an adapter.
+    """How a deployment configures an adapter.
 
     ``customer_paths``: where to look for the customer's id, in order. ``questions``: which scale a survey's question
     has, by the vendor's reference of the question (or survey), as ``nps``, ``csat/5``, ``comment`` or ``ignore``.
@@ -39,7 +39,7 @@ class Reading:
         return id_at(payload, *self.customer_paths)
 
     def email_hmac(self, address: Any) -> str | None:
-        """What stands for an e-mail address; None when it is none."""
+        """What stands for an e-mail address; None for anything else."""
         return email_hmac(address, self.email_key) if isinstance(address, str) and "@" in address else None
 
 
@@ -47,12 +47,12 @@ class Reading:
 class Adapter:
     """A vendor: ``name`` is what the header ``referral-source`` says, and the CloudEvents source of the events.
 
-    ``marks`` are names of which every body that is an object has at least one: who has none of them is not asked.
+    ``marks`` are names of which every body that is an object has at least one; without any it is not asked.
     ``split`` gives the notifications of a body; ``recognises`` and ``read`` see one of them. ``read`` is total: a
     payload that lacks what a fact needs gives the fact without it, which validation then refuses by name.
     ``customer_paths`` (dotted) are ids that every webhook of the vendor carries: ids that only some carry would split
-    one customer in two. A deployment whose own ids are everywhere sets its own paths. ``has_questions``: whether it
-    asks the deployment which scale a question has.
+    one customer in two. A deployment whose own ids are in every payload sets its own paths. ``has_questions``:
+    whether the deployment says which scale a question has.
     """
 
     name: str
@@ -121,7 +121,7 @@ def id_at(payload: Payload, *paths: str) -> str | None:
 
 
 def id_of(value: Any) -> str | None:
-    """The value as an id: text that is not blank, a whole number, or an object's own ``id``; None when it is none."""
+    """The value as an id: text that is not blank, a whole number, or an object's own ``id``; else None."""
     if type(value) is str:
         return value if value and not value.isspace() else None
     if type(value) is dict:
@@ -131,7 +131,7 @@ def id_of(value: Any) -> str | None:
 
 
 def is_one_of(value: Any, texts: Collection[str]) -> bool:
-    """Whether the value is one of these texts; whatever else it is, it is not."""
+    """Whether the value is one of these texts; any other type of value is not."""
     return isinstance(value, str) and value in texts
 
 
@@ -153,7 +153,7 @@ def whole_number(value: Any) -> int | None:
 
 
 def epoch_millis(value: Any) -> int | None:
-    """A vendor's count since 1970, in whichever unit its size says, → instant; None when it is no number."""
+    """A vendor's count since 1970, in the unit that its size implies, → instant; None for anything but a number."""
     if type(value) is float and abs(value) < _MILLISECONDS_FROM:
         return int(value * SECOND)
     if type(value) is not int:
@@ -180,7 +180,7 @@ def time_at(payload: Payload, *paths: str) -> int | str | None:
 
 
 def profile(**known: Any) -> Facts:
-    """What is known of a customer's profile; no fact at all when nothing is."""
+    """What is known about a customer's profile; no fact if nothing is."""
     data = {name: value for name, value in known.items() if value is not None}
     return (Fact("customer.profile_changed", data),) if data else ()
 
@@ -197,7 +197,7 @@ def about(
     timezone: str | None = None,
     historical: bool = False,
 ) -> Webhook | Skipped:
-    """The webhook of ``kind`` (the vendor's name), unless it says nothing to us or concerns nobody we can name."""
+    """The webhook of ``kind`` (the vendor's name), unless it holds no facts or names no customer."""
     if not facts:
         return Skipped("irrelevant", kind)
     subject = reading.customer(payload)

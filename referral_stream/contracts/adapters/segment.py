@@ -1,7 +1,7 @@
 """Segment: track, identify and group calls, with the names of its B2B SaaS, e-mail and live chat specs.
 
-A track call with a name we do not know is usage: calling ``track`` is what products do when somebody uses them. Names
-that are not the customer's own doing (a delivery, a sign-out) are not. Calls come alone or as the ``batch`` of the
+A track call with a name we do not know is usage: products call ``track`` when someone uses them. Names that
+are not actions of the customer (a delivery, a sign-out) are not. Calls come alone or as the ``batch`` of the
 tracking API.
 """
 
@@ -32,12 +32,12 @@ _TIMES = ("timestamp", "originalTimestamp", "original_timestamp", "sentAt", "sen
 
 
 def is_call(payload: Payload) -> bool:
-    """A call of the spec about somebody, named or anonymous."""
+    """A call of the spec about a person, named or anonymous."""
     return _call(payload) in _CALLS and any(name in payload for name in _USERS)
 
 
 def recognises(payload: Payload) -> bool:
-    """A call, but for those that only Dittofeed makes: its event names have a prefix of their own."""
+    """A call, except those that only Dittofeed makes: its event names have their own prefix."""
     event = payload.get("event")
     return is_call(payload) and not (isinstance(event, str) and event.startswith(DITTOFEED))
 
@@ -90,7 +90,7 @@ def _account(payload: Payload) -> str | None:
 
 
 def _identified(payload: Payload, reading: Reading) -> Facts:
-    """Who somebody is: the hash of the address, and since when they are a customer."""
+    """Who someone is: the hash of the address, and since when they have been a customer."""
     facts = profile(email_hmac=reading.email_hmac(at(payload, "traits.email")))
     since = text_at(payload, "traits.createdAt") or text_at(payload, "traits.created_at")
     return facts if since is None else (*facts, Fact("customer.signed_up", {}, since))
@@ -101,7 +101,7 @@ def _joined(payload: Payload, _: Reading) -> Facts:
 
 
 def _renamed(payload: Payload) -> Facts:
-    """Somebody who was known by another id."""
+    """A person who was known by another id."""
     alias = id_at(payload, "previousId", "previous_id")
     return () if alias is None else (Fact("customer.aliased", {"alias": alias}),)
 
@@ -125,7 +125,7 @@ def _trial_started(payload: Payload, _: Reading) -> Facts:
 
 
 def _trial_ended(payload: Payload, _: Reading) -> Facts:
-    # The spec does not say how it ended. Unless the call does, it was no success until a subscription starts.
+    # The spec does not say how it ended. Unless the call does, it was not a success until a subscription starts.
     converted = at(payload, "properties.converted") is True
     return (Fact("trial.ended", {"subscription_id": _subscription(payload), "converted": converted}),)
 
@@ -173,7 +173,7 @@ _TRACKED: dict[str, Callable[[Payload, Reading], Facts]] = {
     "Live Chat Message Sent": _nothing,
     "Live Chat Message Received": _nothing,
 }
-"""What a name of the specs means; others are the product's own. One live chat is one interaction, not one a message."""
+"""What a name of the specs means; others are custom. A live chat is one interaction, not one per message."""
 
 
 ADAPTER = Adapter(

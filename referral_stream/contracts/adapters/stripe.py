@@ -1,6 +1,6 @@
 """Stripe: event envelopes, of old and current API versions.
 
-Amounts stay in minor units, as Stripe counts them (a yen is one unit). Test mode never reaches a customer. What one
+Amounts stay in minor units, as Stripe counts them (a yen is one unit). Test mode never reaches a customer. What a
 webhook does not say is not guessed: a dispute names its customer only where the charge is expanded, so a deployment
 that wants disputes expands it or sets its own paths.
 """
@@ -71,9 +71,9 @@ def _before(payload: Payload) -> Payload:
 
 
 def _paid(payload: Payload, _: Reading) -> Facts:
-    """A paid invoice; that of a billing cycle renews. The first one does not, nor one over nothing (a free plan).
+    """A paid invoice; that of a billing cycle renews. The first one does not, nor does a zero invoice (a free plan).
 
-    The invoice that ends a trial is of a cycle too, but the first that is paid; only an expanded subscription tells.
+    The invoice that ends a trial is of a cycle too, but is the first paid one; only an expanded subscription shows it.
     """
     invoice = _resource(payload)
     paid = Fact("invoice.paid", {"invoice_id": id_at(invoice, "id")})
@@ -107,7 +107,7 @@ def _unpaid(payload: Payload, _: Reading) -> Facts:
 
 
 def _voided(payload: Payload, _: Reading) -> Facts:
-    """Nothing is owed any more: without this the failed payment would stay open for ever."""
+    """Nothing is owed any more: without this the failed payment would stay open forever."""
     return (Fact("invoice.paid", {"invoice_id": id_at(_resource(payload), "id")}),)
 
 
@@ -118,7 +118,7 @@ def _subscribed(payload: Payload, _: Reading) -> Facts:
             return (Fact("trial.started", subscription),)
         case "active":
             return (Fact("subscription.started", subscription),)
-        case _:  # incomplete: nothing has begun until the first payment, which comes as an update
+        case _:  # incomplete: nothing begins until the first payment, which comes as an update
             return ()
 
 
@@ -168,7 +168,7 @@ def _is_ending(subscription: Payload) -> bool:
 
 
 def _size_changed(payload: Payload, before: Payload, now: Payload) -> Facts:
-    """More seats or a dearer plan, at the same rhythm and in the same currency: an expansion, worth the difference."""
+    """More seats or a dearer plan, at the same interval and currency: an expansion, worth the difference."""
     old, new = _recurring(before), _recurring(now)
     if old is None or new is None or old[1:] != new[1:] or new[0] <= old[0] or now.get("status") != "active":
         return ()
@@ -177,7 +177,7 @@ def _size_changed(payload: Payload, before: Payload, now: Payload) -> Facts:
 
 
 def _recurring(subscription: Payload) -> tuple[int, Any, Any, Any] | None:
-    """(minor units per period, currency, interval, count) over all items; None when it cannot be told."""
+    """(minor units per period, currency, interval, count) over all items; None if unknown."""
     items = at(subscription, "items.data")
     if not isinstance(items, list) or not items:
         return None
@@ -224,7 +224,7 @@ def _refunded(payload: Payload, _: Reading) -> Facts:
 
 
 def _refund(payload: Payload, _: Reading) -> Facts:
-    """A refund names its charge; one that failed never reached anybody."""
+    """A refund names its charge; a failed one never reached anyone."""
     refund = _resource(payload)
     if refund.get("status") in ("failed", "canceled"):
         return ()

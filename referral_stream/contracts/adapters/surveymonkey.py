@@ -1,7 +1,7 @@
-"""SurveyMonkey: callbacks, which name a response and hold none of it; and responses that somebody fetched.
+"""SurveyMonkey: callbacks, which name a response without its content; and fetched responses.
 
-A callback carries no score, so nothing follows from it. Whoever fetches the response (``…/responses/ID/details``) and
-puts that on the topic gets it read, by the deployment's ``questions``.
+A callback carries no score, so nothing follows from it. A response fetched from ``…/responses/ID/details`` and put on
+the topic is read, by the deployment's ``questions``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Survey answers: which scale a question has, and the fact that an answer on it is.
+"""Survey answers: which scale a question has, and which fact an answer on it becomes.
 
 Vendors of forms say what was answered, not always what the number means. A deployment says it per question; without
-that, a question that calls itself NPS or asks about recommending is NPS. What nobody can tell stays outside: a 5 of 5
-taken for a 5 of 10 would make a detractor of somebody who is happy.
+that, a question that calls itself NPS or asks about recommending is NPS. What cannot be known is left out: a 5 of 5
+taken for a 5 of 10 would turn a happy customer into a detractor.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def scale_of(text: str) -> Scale:
 
 
 def configured(questions: Mapping[str, str], *references: str | None) -> Scale | None:
-    """The scale that the deployment gave the first of these references it knows."""
+    """The scale that the deployment gives the first of these references that it knows."""
     for reference in references:
         if reference is not None and reference in questions:
             return scale_of(questions[reference])

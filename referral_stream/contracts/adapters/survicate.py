@@ -69,7 +69,7 @@ def _answered(event: Payload, answers: list[Payload], reading: Reading) -> Facts
 
 
 def _stand_in(event: Payload) -> str | None:
-    """What identifies a response in webhooks of before there was an id: who answered which survey."""
+    """What identifies a response in older webhooks, which have no id: who answered which survey."""
     names = (id_at(event, "survey.id"), id_at(event, "respondent.uuid", "respondent.id"))
     return ":".join(name for name in names if name) if all(names) else None
 

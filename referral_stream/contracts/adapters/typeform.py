@@ -1,8 +1,8 @@
 """Typeform: form responses. NPS is an opinion scale from 0 to 10 there, or a question of type ``nps``.
 
-Which opinion scale asks for a recommendation, its reference or title says, or the deployment's ``questions``; the only
-one of a form is taken for it, since 0 to 10 is what the scale has unless somebody changed it. Stars need their number
-of steps, from the form's definition or the deployment.
+The reference or title of an opinion scale, or the deployment's ``questions``, says whether it asks for recommendations;
+a form's only one is assumed to, since the scale is 0 to 10 unless changed. Stars need their number of steps, from the
+form's definition or the deployment.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from referral_stream.contracts.outcomes import Skipped, Webhook
 _EVENTS = ("form_response", "form_response_partial")
 _NPS_STEPS = 11
 _SCALED = ("nps", "opinion_scale", "rating", "long_text")
-"""Types of questions whose answers may say something to us without the deployment's word."""
+"""Types of questions whose answers may be understood without the deployment's help."""
 
 
 def recognises(payload: Payload) -> bool:
-    """A ``form_response`` that says so twice."""
+    """A ``form_response`` that is named so twice."""
     return is_one_of(payload.get("event_type"), _EVENTS) and isinstance(payload.get("form_response"), dict)
 
 
@@ -77,7 +77,7 @@ def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Fa
 
 
 def _scale(kind: Any, reference: str | None, field: Payload, opinion_scales: int) -> Scale:
-    """What the answer means by itself, without the deployment's word."""
+    """What the answer means by itself, without the deployment's help."""
     match kind:
         case "nps":
             return NPS
@@ -93,7 +93,7 @@ def _scale(kind: Any, reference: str | None, field: Payload, opinion_scales: int
 
 
 def _is_nought_to_ten(field: Payload) -> bool:
-    """Whether the definition says nothing against the scale that Typeform gives an opinion scale by itself."""
+    """Whether the definition leaves an opinion scale as Typeform makes it by default."""
     return _steps(field) in (None, _NPS_STEPS) and at(field, "properties.start_at_one") is not True
 
 

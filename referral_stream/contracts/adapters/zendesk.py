@@ -1,8 +1,8 @@
-"""Zendesk: ticket events, of its event webhooks (``zen:event-type:ticket.*``) and of its event bus (``ticket_event``).
+"""Zendesk: ticket events, from its event webhooks (``zen:event-type:ticket.*``) and event bus (``ticket_event``).
 
-The bus hands an event to Amazon EventBridge or to a flow; it says the same in other words. Triggers and automations
-send whatever somebody wrote into them: their authors send CloudEvents. What ends a ticket, ends it: a merged, deleted
-or spam ticket would otherwise count as open for ever.
+The bus hands an event to Amazon EventBridge or to a flow, with the same content. Triggers and automations
+send whatever their authors wrote: those should send CloudEvents. A merged, deleted or spam ticket counts as solved;
+otherwise it would stay open forever.
 """
 
 from __future__ import annotations

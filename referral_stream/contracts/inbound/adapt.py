@@ -1,4 +1,4 @@
-"""What producers send → canonical events: recognise the shape, and make events of what is in it.
+"""What producers send → canonical events: recognise the shape, and turn its content into events.
 
 ``adapt`` is total: whatever the bytes are, it answers with a value. A shape is recognised in this order: CloudEvents
 (structured, then binary), the header ``referral-source``, the topic's configured adapter, an unmistakable vendor shape.
@@ -39,9 +39,9 @@ class Boundary:
 
     ``adapters`` names a vendor adapter per topic (without ``prefix``), ``customer_paths`` replaces, per adapter, where
     the customer id is looked for, ``questions`` says, per adapter, which scale a survey's question has (question →
-    ``nps``, ``csat/5``, ``comment``, ``ignore``); ``backfill_topics`` carry history only; ``mappings`` are the team's
-    own, which come before an adapter's reading; paths and questions in their file count where none are given here.
-    Raises ValueError for an unknown adapter and for an invalid scale.
+    ``nps``, ``csat/5``, ``comment``, ``ignore``); ``backfill_topics`` carry history only; ``mappings`` are the
+    deployment's, and precede an adapter's reading; paths and questions in their file count where none are given here.
+    Raises ValueError for an unknown adapter or an invalid scale.
     """
 
     email_key: bytes = field(repr=False)
@@ -94,7 +94,7 @@ def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
 def recognised(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[str | None, tuple[Payload, ...]]:
     """Who reads a record's payload (parsed JSON), by the name that mappings know, and the notifications in it.
 
-    CloudEvents of the contract's own types, and what is no JSON object or list, are read by nobody: (None, ()).
+    For CloudEvents of the contract's own types, and anything but a JSON object or list, that is nobody: (None, ()).
     """
     if type(payload) is dict and "specversion" in payload:
         kind = payload.get("type")
@@ -128,7 +128,7 @@ def _cloud_event(
 def _mapped_cloud_event(
     attributes: dict[str, Any], body: bytes | None, record: RawRecord, now: int, boundary: Boundary
 ) -> Adapted | None:
-    """An event of an unknown type, as the team's mappings read it; None if none of them does."""
+    """An event of an unknown type, as the mappings read it; None if none of them does."""
     if language.CLOUD_EVENTS not in boundary.mappings.by_adapter:
         return None
     data = parsed(body) if body else structured_data(attributes)
@@ -151,7 +151,7 @@ def _mapped_cloud_event(
 
 
 def _mapped_object(body: Any, record: RawRecord, now: int, boundary: Boundary) -> Adapted | None:
-    """A JSON object that nobody recognises, as the team's mappings read it; None if none of them does."""
+    """A JSON object that no adapter recognises, as the mappings read it; None if none of them does."""
     topic = _topic(record, boundary)
     rules = boundary.mappings.matching(language.PLAIN, body, topic) if type(body) is dict else ()
     if not rules:
@@ -176,7 +176,7 @@ def _topic(record: RawRecord, boundary: Boundary) -> str:
 
 
 def _vendor(body: dict[str, Any] | list[Any], record: RawRecord, now: int, boundary: Boundary) -> Adapted:
-    """All that a body says or nothing of it: a half-read body could never be completed without repeating its rest."""
+    """All of a body or nothing: a half-read body could never be completed without repeating the rest."""
     found = _adapter_for(body, record, boundary)
     if isinstance(found, Refused):
         by_rule = _mapped_object(body, record, now, boundary) if found.cause == "unrecognised" else None
@@ -270,7 +270,7 @@ def _webhook_events(
 
 
 def _is_history(record: RawRecord, boundary: Boundary) -> bool:
-    """Whether a record says so, or its topic carries nothing else."""
+    """Whether a record is marked as history, or its topic carries nothing else."""
     if boundary.backfill_topics and _topic(record, boundary) in boundary.backfill_topics:
         return True
     return bool(record.headers) and record.historical

@@ -16,12 +16,12 @@ class Aliases:
     def redirect(self, event: Event) -> Event:
         """The event under the customer it is about; an alias that it announces counts from the next event on."""
         customer = self.customer(event.subject)
-        if type(event.data) is Aliased:  # pydantic makes isinstance dear
+        if type(event.data) is Aliased:  # isinstance is slow on pydantic models
             self.learn(event.data.alias, customer)
         return event if customer == event.subject else replace(event, subject=customer)
 
     def learn(self, alias: str, customer: str) -> None:
-        """From now on ``alias`` is ``customer``; what would make a customer an alias of itself is ignored."""
+        """From now on ``alias`` is ``customer``; an alias that would make a customer its own alias is ignored."""
         customer = self.customer(customer)
         if customer != alias:
             self._customers[alias] = customer

@@ -40,11 +40,11 @@ MAX_ID = 512
 """Characters of an id, a source, a subject or an account."""
 
 EventTime: TypeAlias = tuple[int, tuple[str, ...]]
-"""When an event was, and the flags that say what had to be corrected."""
+"""When an event happened, and the flags for what had to be corrected."""
 
 
 class Attributes(msgspec.Struct, gc=False):
-    """What a CloudEvent or a vendor's webhook says of one event of a known type; None where it says nothing."""
+    """What a CloudEvent or a vendor's webhook says about one event of a known type; None where it says nothing."""
 
     kind: str
     data: Any
@@ -59,7 +59,7 @@ class Attributes(msgspec.Struct, gc=False):
 
 
 def canonical_event(given: Attributes) -> Event | Refused:
-    """The event; a fault of ``given.when`` is reported only where nothing else is wrong."""
+    """The event; an error in ``given.when`` is reported only if nothing else is wrong."""
     kind, subject, data, timezone = given.kind, given.subject, given.data, given.timezone
     if kind in WITHOUT_SUBJECT:
         subject = ""
@@ -127,7 +127,7 @@ def event_time(given: str | int | None, record: RawRecord, now: int) -> EventTim
 
 
 def _themed(data: dict[str, Any]) -> dict[str, Any]:
-    """The data with the theme of their comment instead of it, where that is plainly one: vendors' payloads."""
+    """The data with the theme of its comment instead of the comment, if there clearly is one: vendors' payloads."""
     said = data.get("comment")
     if type(said) is not str or len(said) > MAX_TEXT or "theme" in data:
         return data
@@ -135,7 +135,7 @@ def _themed(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_words(body: Commented) -> dict[str, Any]:
-    """A comment's theme instead of it. A theme of the producer's own would be a way in for free text."""
+    """A comment's theme instead of it. A theme chosen by the producer would let free text in."""
     said = body.comment
     own = body.theme if body.theme in THEMES else None
     if said is not None:
@@ -164,7 +164,7 @@ _CORRECTIONS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     ReferralGiven.type: _without_names,
     ProfileChanged.type: _with_a_known_zone,
 }
-"""Type → the fields of its body that must not stay as they came, with the values they get instead."""
+"""Type → the fields of its body that must be replaced, with their new values."""
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 

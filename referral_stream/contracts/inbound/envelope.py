@@ -24,7 +24,7 @@ from referral_stream.core.events import Event
 
 
 def binary_attributes(record: RawRecord) -> dict[str, Any]:
-    """The ``ce_`` headers as attributes; empty when the record is no CloudEvent in binary mode."""
+    """The ``ce_`` headers as attributes; empty unless the record is a CloudEvent in binary mode."""
     attributes = {
         name[3:].lower(): value.decode("utf-8", "replace")
         for name, value in record.headers
@@ -60,7 +60,7 @@ def cloud_event(
             return Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
     time = get("time")
     if time is not None and type(time) is not str:
-        return Refused("invalid", "time: must be RFC 3339")  # a bare number would leave seconds or milliseconds open
+        return Refused("invalid", "time: must be RFC 3339")  # a bare number could mean seconds or milliseconds
     if data is None:
         data = {}
     named = get("dataschema")
@@ -97,7 +97,7 @@ def structured_data(attributes: dict[str, Any]) -> Any:
 
 
 def parsed(value: bytes) -> Any:
-    """JSON → Python; Refused where it is none."""
+    """JSON → Python; Refused if it is not JSON."""
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError as error:

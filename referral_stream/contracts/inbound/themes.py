@@ -1,8 +1,8 @@
-"""A comment's theme, by rule: why somebody likes us, in one word of ours. The comment itself goes no further.
+"""A comment's theme, by rule: why someone likes us, in one of our own words. The comment itself goes no further.
 
-The rules are data: per theme, words and phrases of five languages, all tried on every comment. Nobody says which
-language a comment is in, so a word that means something else in one of the others is left out, such as "fast", German
-for almost. A trailing ``*`` takes every ending. Deterministic: the theme with most hits, the earlier row among equals.
+The rules are data: per theme, words and phrases of five languages, all tried on every comment. The language
+of a comment is unknown, so a word that means something else in one of the others is left out, such as "fast", German
+for almost. A trailing ``*`` takes every ending. Deterministic: the theme with most hits, the earlier row if tied.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ RULES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 OTHER = "other"
-"""Something was said, and no rule knows what it is about."""
+"""Something was said, but it matches no rule."""
 
 THEMES: tuple[str, ...] = (*RULES, OTHER)
 """Every theme there is; nothing else may stand in a ``theme`` field."""
@@ -86,14 +86,14 @@ _REACH = 2
 """A negation counts for the two words after it: "not very easy", "nicht besonders zuverlässig"."""
 
 _READ = 4_000
-"""Characters looked at: a reason to like us stands early, and a pasted novel must cost no more than a comment."""
+"""Characters examined: a reason to like us comes early, and a pasted novel must cost no more than a comment."""
 
 
 @lru_cache(maxsize=1)
 def theme_of(comment: str) -> str | None:
-    """The theme most spoken of in the comment, or None when no rule finds one.
+    """The most mentioned theme of the comment, or None if no rule finds one.
 
-    The last answer is remembered, and no more: the answers of one survey response share its comment.
+    Only the last result is cached: the answers of one survey response share its comment.
     """
     text = " ".join(_WORD.findall(_fold(comment[:_READ])))
     hits: dict[str, int] = {}
@@ -115,7 +115,7 @@ def _fold(text: str) -> str:
 def _compiled() -> tuple[re.Pattern[str], list[str]]:
     """A pattern for every entry, and the theme of each of its groups.
 
-    Alternatives stand by their first letter, so that a word is held against few; within a letter in the rules' order.
+    Alternatives are grouped by first letter, so that a word is compared with few; within a letter in the rules' order.
     """
     letters: dict[str, dict[str, list[str]]] = {}
     for theme, entries in RULES.items():

@@ -1,4 +1,4 @@
-"""A payload tried against mappings: who is recognised in it, which rules read it, and what becomes of it or why not."""
+"""A payload tried against mappings: who recognises it, which rules read it, and what it becomes or why not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class MappingTrial:
-    """``adapter``: who reads the payload; None: nobody. ``tried``: the rules of that adapter, per notification."""
+    """``adapter``: what reads the payload; None: nothing. ``tried``: the rules of that adapter, per notification."""
 
     adapter: str | None
     tried: tuple[tuple[Tried, ...], ...]

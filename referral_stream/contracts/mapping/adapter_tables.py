@@ -1,4 +1,4 @@
-"""The tables of a mapping file that tell the adapters something: where a customer's id is, what a question asks.
+"""The tables of a mapping file that configure the adapters: where a customer's id is, what a question asks.
 
 ``[customer_paths]`` has one list of paths per adapter, ``[questions.ADAPTER]`` one scale per question.
 """
@@ -19,7 +19,7 @@ _WITH_QUESTIONS: Final = tuple(name for name, adapter in BY_NAME.items() if adap
 
 
 def read_customer_paths(given: Any, faults: list[str]) -> dict[str, tuple[str, ...]]:
-    """Per adapter, where the customer's id is looked for, as adapters write paths; what is wrong joins ``faults``."""
+    """Per adapter, where the customer's id is looked for, as adapters write paths; errors are added to ``faults``."""
     found: dict[str, tuple[str, ...]] = {}
     for name, paths in _entries(given, CUSTOMER_PATHS, '[customer_paths] with intercom = ["contact.id"]', faults):
         place = f"{CUSTOMER_PATHS}.{name}"
@@ -36,7 +36,7 @@ def read_customer_paths(given: Any, faults: list[str]) -> dict[str, tuple[str, .
 
 
 def read_questions(given: Any, faults: list[str]) -> dict[str, dict[str, str]]:
-    """Per adapter, the scale of each question; what is wrong joins ``faults``."""
+    """Per adapter, the scale of each question; errors are added to ``faults``."""
     example = '[questions.typeform] with how_likely = "nps"'
     found: dict[str, dict[str, str]] = {}
     for name, questions in _entries(given, QUESTIONS, example, faults):
@@ -66,7 +66,7 @@ def _dotted(path: str) -> str:
     """A path as adapters write it: ``$.contacts[0].id`` → ``contacts.0.id``. Raises ValueError."""
     steps = parse_path(path)
     if any("." in step for step in steps):
-        raise ValueError("names with a dot in them can not be told here")
+        raise ValueError("names containing a dot cannot be written here")
     return ".".join(steps)
 
 

@@ -1,8 +1,8 @@
-"""A team's own mappings: payloads of its choice → canonical facts, declared in a file instead of written as an adapter.
+"""Mappings: payloads of a team's choice → canonical facts, declared in a file instead of written as an adapter.
 
 A rule names an adapter (whose payloads it reads), conditions, and what to take from where. The rules that match a
 payload take the place of the adapter's own reading; who it is about, its id and its time stay the adapter's where it
-finds them, unless a rule says where else to look. Applying rules is total: the answer is a value, whatever the payload.
+finds them, unless a rule says where else to look. Applying rules is total: the result is a value, whatever the payload.
 Reading the file: :mod:`referral_stream.contracts.mapping.parsing`.
 """
 
@@ -20,23 +20,23 @@ from referral_stream.contracts.adapters.reading import Payload, id_at, time_at, 
 from referral_stream.contracts.outcomes import Fact, Refused, Skipped, Webhook
 
 CLOUD_EVENTS: Final = "cloudevents"
-"""Instead of a vendor: CloudEvents of a type that is not of the contract; paths begin at the event."""
+"""Instead of a vendor: CloudEvents whose type is not in the contract; paths begin at the event."""
 PLAIN: Final = "json"
-"""Instead of a vendor: JSON objects that nobody recognises."""
+"""Instead of a vendor: JSON objects that no adapter recognises."""
 
 Path: TypeAlias = tuple[str, ...]
 Scalar: TypeAlias = str | int | float | bool
 Cast: TypeAlias = Literal["int", "float", "bool", "str", "email_hmac"]
 CASTS: tuple[Cast, ...] = get_args(Cast)
 Hash: TypeAlias = Callable[[Any], str | None]
-"""What stands for an e-mail address; None when it is none."""
+"""What stands for an e-mail address; None for anything else."""
 
 _TRUE = frozenset({"true", "yes", "1"})
 _FALSE = frozenset({"false", "no", "0"})
 
 
 class Uncastable(Exception):
-    """A value that is there, but not of the type that a rule wants; the message quotes no value."""
+    """A value that is present, but not of the type that a rule wants; the message quotes no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Taken:
     default: Scalar | None = None
 
     def of(self, payload: Payload, email_hmac: Hash) -> Any:
-        """Raises Uncastable: what is there and can not be cast is no reason for the default."""
+        """Raises Uncastable: the default does not replace a value that is present but cannot be cast."""
         found = value_at(payload, self.path)
         if found is None:
             return self.default
@@ -76,7 +76,7 @@ Template: TypeAlias = "Scalar | Taken | Mapping[str, Template]"
 
 @dataclass(frozen=True, slots=True)
 class MappingRule:
-    """One mapping. ``type`` None: such payloads are of no interest. ``topics`` empty: any source topic."""
+    """One mapping. ``type`` None: such payloads are dropped. ``topics`` empty: any source topic."""
 
     name: str
     adapter: str
@@ -97,7 +97,7 @@ class MappingRule:
 
 @dataclass(frozen=True, slots=True)
 class Mappings:
-    """All that a deployment's mapping file says: its rules, in the order of the file, and what it tells adapters.
+    """The content of a deployment's mapping file: its rules, in file order, and how it configures adapters.
 
     ``customer_paths``: per adapter, where the customer's id is looked for; ``questions``: per adapter, the scale of a
     survey's question (see ``contracts.inbound.Boundary``).
@@ -131,8 +131,8 @@ def mapped(
 ) -> Webhook | Skipped | Refused:
     """What the rules that match a payload make of it.
 
-    ``own`` is the adapter's reading, whose facts they replace; what it left out as a test stays out. ``customer`` is
-    who it is about where the adapter found nothing to say.
+    ``own`` is the adapter's reading, whose facts they replace; what it skipped as a test stays skipped. ``customer`` is
+    who it is about if the adapter found nothing.
     """
     if isinstance(own, Skipped) and own.reason == "test_mode":
         return own
@@ -235,14 +235,12 @@ def cast_to(cast: Cast, value: Any, email_hmac: Hash) -> Scalar:
         case "email_hmac":
             made = email_hmac(value)
     if made is None:
-        raise Uncastable(f"can not be read as {cast}")
+        raise Uncastable(f"cannot be read as {cast}")
     return made
 
 
 def _number(value: Any) -> float | None:
-    if type(value) not in (int, float, str) or (
-        isinstance(value, str) and "_" in value
-    ):  # 1_0 is Python's, nobody else's
+    if type(value) not in (int, float, str) or (isinstance(value, str) and "_" in value):  # 1_0 is valid in Python only
         return None
     try:
         number = float(value)

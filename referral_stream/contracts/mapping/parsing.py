@@ -1,7 +1,7 @@
-"""The mapping file: TOML → checked mappings. Every fault is named, all at once, with the nearest valid name.
+"""The mapping file: TOML → checked mappings. All errors are reported at once, each with the nearest valid name.
 
-Types and fields are those of the canonical models; what can be known of a value before the first payload arrives (its
-name, its type, whether it is missing) is checked when the file is read.
+Types and fields are those of the canonical models; everything that can be checked before the first payload arrives (a
+name, a type, a missing value) is checked when the file is read.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TABLES: Final = (TABLE, CUSTOMER_PATHS, QUESTIONS)
 SOURCES: Final = (*BY_NAME, CLOUD_EVENTS, PLAIN)
 """What ``when.adapter`` may be."""
 TYPES: Final = {name: model for name, model in FACT_TYPES.items() if name not in WITHOUT_SUBJECT}
-"""What a payload may become: facts about a customer. Nobody pauses the asking by an analytics event."""
+"""What a payload may become: facts about a customer. An analytics event must not pause asking."""
 
 _PLACES: Final = ("subject", "id", "time", "account")
 _KEYS: Final = ("name", "when", "type", "ignore", "data", *_PLACES)
@@ -83,7 +83,7 @@ def build_mappings(given: Mapping[str, Any], name: str = "mappings") -> Mappings
 
 
 class _Reading:
-    """One ``[[mapping]]`` being read; ``faults`` grows with what is wrong with it."""
+    """One ``[[mapping]]`` being read; ``faults`` collects its errors."""
 
     def __init__(self, table: dict[str, Any], number: int) -> None:
         self.table = table
@@ -276,7 +276,7 @@ def _adapter_of(known: FieldInfo) -> TypeAdapter[Any]:
 
 
 def _mismatch(known: FieldInfo, sample: Scalar) -> str | None:
-    """Why no value of the sample's type can be one for the field; a limit that the sample breaks is no reason."""
+    """Why no value of the sample's type can suit the field; a limit that only the sample breaks does not count."""
     try:
         _adapter_of(known).validate_python(sample, strict=True)
     except ValidationError as error:

@@ -12,6 +12,6 @@ def rank(policy: Policy, opportunity: Opportunity) -> tuple[int, int, int, str]:
 
 
 def priority(policy: Policy, opportunity: Opportunity) -> int:
-    """That of its trigger; 0 if an earlier policy had the trigger and this one has not."""
+    """That of its trigger; 0 if an earlier policy had the trigger and this one does not."""
     rule = policy.triggers.get(opportunity.trigger)
     return 0 if rule is None else rule.priority

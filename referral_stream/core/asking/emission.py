@@ -21,7 +21,7 @@ from referral_stream.core.turn import Turn
 
 
 def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
-    """The ask goes out (or is withheld by holdout or shadow, and counts all the same); rivals are superseded."""
+    """The ask goes out (or is withheld by holdout or shadow, and still counts); rivals are superseded."""
     c, policy, o = turn.customer, turn.policy, judged.opportunity
     score = turn.score()
     found = at_their_moment(judged.verdicts)
@@ -67,7 +67,7 @@ def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
 
 
 def _supersede(turn: Turn, awaiting: Awaiting) -> None:
-    """One person is asked once: close what else was live; what could have spoken at the same instant shows it."""
+    """One person is asked once: close everything else live; the rivals of this instant become superseded."""
     might_speak = {id_ for id_, _ in awaiting.rest}
     for rival in turn.customer.live:
         if rival.id == awaiting.opportunity_id:
@@ -91,7 +91,7 @@ def _asks_reason_first(turn: Turn, o: Opportunity, moment: int) -> bool:
 
 
 def _without_reason_at(o: Opportunity) -> int:
-    """When the ask goes without the reason that was asked for: an hour before the deadline."""
+    """When the ask goes out without the requested reason: an hour before the deadline."""
     return o.deadline - HOUR
 
 

@@ -1,4 +1,4 @@
-"""What the gates say of everything live: what closes for good, which good moment was met and which was lost."""
+"""The gates' verdicts on everything live: what closes for good, which good moment was met and which was lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from referral_stream.core.turn import Turn
 
 
 def view(turn: Turn, opportunity: Opportunity) -> View:
-    """What the gates look at: this instant; for one whose window is over, its deadline."""
+    """The instant the gates look at: this one; for an opportunity whose window is over, its deadline."""
     c, policy = turn.customer, turn.policy
     now = min(turn.now, max(opportunity.deadline, opportunity.opened_at))
     return View(
@@ -31,7 +31,7 @@ def view(turn: Turn, opportunity: Opportunity) -> View:
 
 
 def verdicts(turn: Turn, opportunity: Opportunity) -> tuple[Verdict, ...]:
-    """All gates at this instant; for one whose window is over, as they stood at its deadline."""
+    """All gates at this instant; for an opportunity whose window is over, as they stood at its deadline."""
     return gates.verdicts(view(turn, opportunity))
 
 
@@ -41,7 +41,7 @@ def judge(turn: Turn, opportunity: Opportunity) -> Assessment:
 
 
 def judge_live(turn: Turn) -> None:
-    """Judge every live opportunity; close at once, for good, what can not open any more in its window."""
+    """Judge every live opportunity; close at once, for good, what can no longer open within its window."""
     board = turn.board
     board.judged = {}
     for known in turn.customer.live:
@@ -71,7 +71,7 @@ def close_over(turn: Turn) -> None:
 
 
 def meet_moment(turn: Turn, event: Event) -> None:
-    """An event that is a good moment lets everything speak that is ready and free at its arrival."""
+    """An event that is a good moment lets everything speak that is ready and unblocked at its arrival."""
     channel = moments.moment_channel(event, turn.customer, turn.now, turn.zone, turn.policy)
     if channel is None:
         return
@@ -81,7 +81,7 @@ def meet_moment(turn: Turn, event: Event) -> None:
 
 
 def _check_moment(turn: Turn, judged: Assessment) -> None:
-    """A good moment is lost to a gate that blocks at its instant, and when its channel may not speak any more."""
+    """A good moment is lost if a gate blocks at its instant, or its channel may no longer speak."""
     c, channel = turn.customer, turn.board.moment_channels.get(judged.opportunity.id)
     if channel is None:
         return
@@ -91,13 +91,13 @@ def _check_moment(turn: Turn, judged: Assessment) -> None:
 
 
 def keep(turn: Turn, opportunity: Opportunity) -> None:
-    """Put this version of a live opportunity in the place of the one that the state has."""
+    """Replace the state's version of a live opportunity with this one."""
     c = turn.customer
     c.live = tuple(opportunity if o.id == opportunity.id else o for o in c.live)
 
 
 def drop(turn: Turn, opportunity: Opportunity) -> None:
-    """It is live no longer."""
+    """It is no longer live."""
     c = turn.customer
     c.live = tuple(o for o in c.live if o.id != opportunity.id)
     turn.board.judged.pop(opportunity.id, None)
@@ -106,6 +106,6 @@ def drop(turn: Turn, opportunity: Opportunity) -> None:
 def close(turn: Turn, opportunity: Opportunity, outcome: Outcome, verdicts: tuple[Verdict, ...]) -> None:
     """Its life ends without an ask; the last decision says why."""
     drop(turn, opportunity)
-    if opportunity.tries:  # behind the ledger's silence there may be a reservation that nobody will use
+    if opportunity.tries:  # the ledger's silence may hide a reservation that nobody will use
         release(turn, command_id(turn.customer.id, opportunity.trigger, opportunity.subject))
     write(turn, opportunity, outcome, verdicts)

@@ -18,13 +18,13 @@ from referral_stream.core.turn import Turn
 
 
 def open_first(turn: Turn, occasion: Occasion, event: Event) -> None:
-    """Open what this event is an occasion for, unless its business key is used up."""
+    """Open the opportunities this event is an occasion for, unless their business keys are used up."""
     if _is_first(turn, occasion.trigger, occasion.subject):
         _open(turn, occasion, event.time, historical=event.historical, event=event)
 
 
 def _is_first(turn: Turn, trigger: str, subject: str) -> bool:
-    """Whether nothing was a reason of this trigger about this subject before: a business key is used up by this."""
+    """Whether this trigger had no reason about this subject before: that uses up the business key."""
     c, key = turn.customer, hash64(trigger, subject)
     if trigger not in turn.policy.triggers or key in c.keys:
         return False
@@ -61,7 +61,7 @@ def _open(turn: Turn, occasion: Occasion, t0: int, *, historical: bool, event: E
     if now >= end:
         write(turn, opportunity, "expired_on_arrival", verdicts(turn, opportunity))
         return
-    # At the deadline itself the one that is live still is: records come before deadlines.
+    # At the deadline itself a live one still is: records come before deadlines.
     live = next((o for o in c.live if o.trigger == occasion.trigger and now <= o.deadline), None)
     if live is not None:
         repeated = decide(turn, live, "duplicate", verdicts(turn, live), turn.score())
@@ -93,7 +93,7 @@ def converted(turn: Turn, event: Event) -> None:
 
 
 def open_converted(turn: Turn) -> None:
-    """Open what a conversion announced for a time that has come."""
+    """Open what a conversion scheduled for an instant that has come."""
     c = turn.customer
     due = [
         (referral.conversion, referral_id)
@@ -103,7 +103,7 @@ def open_converted(turn: Turn) -> None:
     for conversion, referral_id in sorted(due):
         c.referrals = {**c.referrals, referral_id: replace(c.referrals[referral_id], conversion=None)}
         _open_conversion(turn, referral_id, conversion)
-        judge_live(turn)  # as after every record: what closes at once takes in no repeat
+        judge_live(turn)  # as after every record: one that closes at once absorbs no repeat
 
 
 def _open_conversion(turn: Turn, referral_id: str, conversion: Conversion) -> None:

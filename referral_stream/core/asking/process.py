@@ -16,7 +16,7 @@ from referral_stream.core.turn import Folded, Process, Turn
 InternalNotice: TypeAlias = (
     ev.ReservationGranted | ev.ReservationDenied | ev.ReservationUnavailable | ev.DeadletterReplayed | ev.ControlResumed
 )
-"""What the ledger or an operator says: records that are no facts about the customer."""
+"""Records from the ledger or an operator, which are not facts about the customer."""
 
 _CONSEQUENTIAL = frozenset(
     data.type for data in (ev.NpsResponded, ev.CsatResponded, ev.AskAcknowledged, ev.ReferralStatusChanged)
@@ -25,7 +25,7 @@ _CONSEQUENTIAL = frozenset(
 
 
 def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
-    """Judges the live opportunities again after every record that says something new."""
+    """Judges the live opportunities again after every record with something new."""
     if folded is None:
         return _notice(turn, event.data)
     c = turn.customer
@@ -59,7 +59,7 @@ def _notice(turn: Turn, data: InternalNotice) -> bool:
 
 
 def _follow(turn: Turn, event: Event, folded: Folded, still: set[str]) -> None:
-    """What else follows from a fact; ``still``: the triggers that it is a reason for."""
+    """What else follows from a fact; ``still``: the triggers for which it is still a reason."""
     match event.data:
         case ev.NpsResponded() | ev.CsatResponded() if folded.newest:
             withdrawal.corrected(turn, event.data, still)
@@ -85,7 +85,7 @@ def _on_deadline(turn: Turn) -> None:
 
 
 def _on_due(turn: Turn) -> None:
-    """What may speak is requested; unless an answer is awaited, what changed is written."""
+    """Request what may speak; unless an answer is awaited, write what changed."""
     c = turn.customer
     if not turn.board.current:
         judging.judge_live(turn)
@@ -128,7 +128,7 @@ def _on_erasure(turn: Turn) -> None:
 
 ASKING = Process(
     name="asking",
-    takes=frozenset(ev.TYPES) - {ev.WakeupDue.type},  # what is due is seen at the end of the instant, without a record
+    takes=frozenset(ev.TYPES) - {ev.WakeupDue.type},  # what is due is found at the end of the instant, without a record
     on_record=_on_record,
     under_way=_under_way,
     on_deadline=_on_deadline,

@@ -30,7 +30,7 @@ def decide(
     score: Score,
     emission: Emission | None = None,
 ) -> Opportunity:
-    """Write the opportunity's next decision, and return the opportunity that knows it."""
+    """Write the opportunity's next decision, and return the opportunity updated with it."""
     turn.effects.append(turn.builder.decision(o, outcome, verdicts, score, emission))
     return replace(o, written=o.written + 1, last=_fingerprint(outcome, verdicts))
 

@@ -40,7 +40,7 @@ def dispatch(turn: Turn) -> None:
 
 
 def _request(turn: Turn, candidates: list[tuple[Assessment, Channel]], moment: int) -> None:
-    """Ask the ledger for the first candidate; until it answers, nothing is written about any of them."""
+    """Request the first candidate from the ledger; until it answers, nothing is written about any of them."""
     (judged, channel), *rest = candidates
     c, o = turn.customer, judged.opportunity
     c.awaiting = Awaiting(
@@ -59,7 +59,7 @@ def granted(turn: Turn, data: ev.ReservationGranted) -> None:
     awaiting = c.awaiting
     if awaiting is None or awaiting.command_id != data.command_id:
         if all(ask.command_id != data.command_id for ask in c.asks):
-            release(turn, data.command_id)  # nobody awaits it any more
+            release(turn, data.command_id)  # it is no longer awaited
         return
     c.awaiting = None
     opportunity = next((o for o in c.live if o.id == awaiting.opportunity_id), None)
@@ -93,7 +93,7 @@ def denied(turn: Turn, data: ev.ReservationDenied) -> None:
 
 
 def silent(turn: Turn, command: str) -> None:
-    """The ledger can not answer: fail closed, try again later, each time a little later."""
+    """The ledger cannot answer: fail closed and retry, each time after a longer wait."""
     c, rules = turn.customer, turn.policy.ledger
     awaiting = c.awaiting
     if awaiting is None or awaiting.command_id != command:
@@ -110,14 +110,14 @@ def silent(turn: Turn, command: str) -> None:
 
 
 def give_up(turn: Turn, awaiting: Awaiting) -> None:
-    """An answer that has not come when its time is over is silence; at once for an opportunity that is closed."""
+    """An answer that has not come in time counts as silence; at once if the opportunity is closed."""
     deadline = next((o.deadline for o in turn.customer.live if o.id == awaiting.opportunity_id), turn.now)
     if turn.now >= min(awaiting.give_up, deadline):
         silent(turn, awaiting.command_id)
 
 
 def resumed(turn: Turn) -> bool:
-    """What a pause had refused may ask again; whether there was anything."""
+    """What a pause had refused may ask again; returns whether there was anything."""
     refused = [o for o in turn.customer.live if o.denial and o.denial.until_event == ev.ControlResumed.type]
     for opportunity in refused:
         keep(turn, replace(opportunity, denial=None))
@@ -127,12 +127,12 @@ def resumed(turn: Turn) -> bool:
 
 
 def report(turn: Turn) -> None:
-    """Tell the ledger when a worker's report makes a reservation an ask, or takes it back."""
+    """Notify the ledger when a worker's report turns a reservation into an ask, or releases it."""
     c = turn.customer
     for before, after in zip(turn.asks_before, c.asks, strict=True):
         if before is after:
             continue
-        o = after.opportunity  # the reservation is the opportunity's: a question for the reason has none of its own
+        o = after.opportunity  # the reservation is the opportunity's: a question for the reason has no separate one
         if after.reached and not before.reached:
             turn.effects.append(turn.builder.confirmation(command_id(c.id, o.trigger, o.subject)))
         elif before.counts and not after.counts:

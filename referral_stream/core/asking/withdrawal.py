@@ -1,4 +1,4 @@
-"""What is taken back: what a corrected survey answer had opened, and commands that a gate closed behind."""
+"""Withdrawals: of what a corrected survey answer had opened, and of commands after which a gate closed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from referral_stream.core.turn import Turn
 
 
 def withdraw(turn: Turn) -> None:
-    """Take back commands that a worker may still send, if a gate closed that protects the customer."""
+    """Withdraw commands that a worker may still send, if a gate closed that protects the customer."""
     for ask in turn.customer.asks:
         if ask.may_be_cancelled(turn.now):
             seen = view(turn, ask.opportunity)
@@ -25,9 +25,9 @@ def withdraw(turn: Turn) -> None:
 
 
 def corrected(turn: Turn, data: ev.NpsResponded | ev.CsatResponded, still: set[str]) -> None:
-    """A survey answer revised downwards takes back what the first revision opened; a comment may name a theme.
+    """A survey answer revised downwards withdraws what the first revision opened; a comment may name a theme.
 
-    ``still``: the triggers that the newest revision is a reason for.
+    ``still``: the triggers for which the newest revision is still a reason.
     """
     about = triggers.may_open(data.type, turn.policy)
     for opportunity in turn.customer.live:
@@ -50,7 +50,7 @@ def _cancel(turn: Turn, ask: Ask, gate: GateName, why: str) -> None:
     if not ask.may_be_cancelled(turn.now):
         return
     written = next((o for o in c.live if o.id == ask.opportunity.id), ask.opportunity)
-    if ask.kind != "reason":  # behind a question the opportunity lives on, and its own decisions say what holds it
+    if ask.kind != "reason":  # after a question the opportunity lives on, and its own decisions say what blocks it
         found = at_their_moment(verdicts(turn, ask.opportunity))
         written = write(turn, ask.opportunity, "cancelled", found)
     cancelled = replace(ask, cancelled=True, opportunity=written)

@@ -23,7 +23,7 @@ def paused_by_breaker(trigger: str, hour: int, count: int, limit: float) -> Cont
 
 @dataclass(slots=True)
 class _Openings:
-    """Opportunity ids per UTC hour of one trigger; ``forgiven`` of the hour ``forgiven_hour`` count no more."""
+    """Opportunity ids per UTC hour of one trigger; ``forgiven`` of the hour ``forgiven_hour`` no longer count."""
 
     hours: dict[int, set[str]] = field(default_factory=dict)
     newest: int = -1
@@ -39,7 +39,7 @@ class BurstBreaker:
         self._openings: defaultdict[str, _Openings] = defaultdict(_Openings)
 
     def opened(self, opened: OpportunityOpened) -> ControlPaused | None:
-        """Count an opening, once per opportunity; the pause that is called for if it is too many of its hour.
+        """Count an opening, once per opportunity; returns the pause to make if its hour now has too many.
 
         What is older than the hours that are compared is not counted.
         """
@@ -63,7 +63,7 @@ class BurstBreaker:
         return paused_by_breaker(opened.trigger, hour, count, limit) if count > limit else None
 
     def forgive(self, trigger: str, now: int) -> None:
-        """After a resumption the hour's count starts afresh, or the next opening would pause again."""
+        """After a resumption the hour's count restarts, or the next opening would pause again."""
         openings = self._openings[trigger]
         openings.forgiven_hour = now // HOUR
         openings.forgiven = len(openings.hours.get(openings.forgiven_hour, ()))

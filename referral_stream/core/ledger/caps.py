@@ -7,7 +7,7 @@ and the tests hold the Lua script of :mod:`referral_stream.ledger` against it, a
 1. A request past its own ``valid_until`` is ``unavailable``.
 2. One command id holds one reservation. As long as it holds, the same request is granted again; an unconfirmed
    reservation moves to the later ``due`` of a repeated request. A request that is not newer than the release of its own
-   command is a redelivery nobody waits for: ``unavailable``.
+   command is a redelivery that nobody awaits: ``unavailable``.
 3. A request is denied, in this order, by a switch (*paused*), by an ask to the same customer or the same e-mail address
    (*overasking*), by the asks to the same account (*account*). Waits are half-open: they end at from + N × 86 400 s.
 4. A reservation counts from ``due`` until it is released. A release is void against a confirmed reservation and against
@@ -16,7 +16,7 @@ and the tests hold the Lua script of :mod:`referral_stream.ledger` against it, a
    an unknown command counts from its own instant, by customer and account.
 6. Time comes from the records only and moves forward: what lies a full period behind a newly counted ask is forgotten.
 
-Nothing here identifies a person but opaque ids and HMACs.
+Nothing here identifies a person except opaque ids and HMACs.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class _Reservation:
 
     @property
     def asked(self) -> tuple[tuple[str, str], ...]:
-        """Whom the ask is counted for."""
+        """Who the ask is counted for."""
         whom = (("customer", self.customer_id), ("email", self.email_hmac), ("account", self.account_id))
         return tuple((kind, name) for kind, name in whom if name)
 
@@ -107,7 +107,7 @@ class MemoryLedger:
         self._asks: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
 
     def apply(self, operation: LedgerOperation) -> Result:
-        """One record of ``ledger-requests``. Raises TypeError for an event that is no switch."""
+        """One record of ``ledger-requests``. Raises TypeError for an event other than a switch."""
         match operation:
             case ReservationRequested():
                 return self.request(operation)
@@ -125,7 +125,7 @@ class MemoryLedger:
             case Event(data=ControlResumed(scope=scope, name=name), time=time):
                 return self.resume(scope, name, time)
             case _:
-                raise TypeError(f"not a matter of the ledger: {operation.type}")
+                raise TypeError(f"not for the ledger: {operation.type}")
 
     def request(self, request: ReservationRequested) -> LedgerAnswer:
         """Reserve an ask, or say why not."""
@@ -170,16 +170,16 @@ class MemoryLedger:
             self._asks[whom].pop(released.command_id, None)
 
     def opened(self, opened: OpportunityOpened) -> ControlPaused | None:
-        """Count an opening; the pause, if it was too many of its hour and the trigger was not paused before."""
+        """Count an opening; returns the pause if its hour now has too many and the trigger was not paused before."""
         pause = self._breaker.opened(opened)
         return pause if pause is not None and self.pause("trigger", opened.trigger, opened.now) else None
 
     def pause(self, scope: Scope, name: str | None, now: int) -> bool:
-        """Throw a switch at ``now``; whether that changed it."""
+        """Throw a switch at ``now``; returns whether that changed it."""
         return self._switches.pause(Switch(scope, name or ""), now)
 
     def resume(self, scope: Scope, name: str | None, now: int) -> tuple[str, ...]:
-        """Throw a switch back; the customers that were refused for it, sorted."""
+        """Throw a switch back; returns the customers that were refused for it, sorted."""
         switch = Switch(scope, name or "")
         resumption = self._switches.resume(switch, now)
         if resumption.ended and scope == "trigger":

@@ -68,7 +68,7 @@ class Switches:
         """Throw a switch back.
 
         The same resumption again (a redelivery) names the same customers, until the next pause. One older than the last
-        change names nobody; nor does one of what is not paused, but a pause from before it that arrives later is void.
+        change names nobody; nor does one for something not paused, but it voids an earlier pause that arrives later.
         """
         state = self._states.setdefault(switch, _SwitchState(paused=False, changed_at=-1))
         if now < state.changed_at:

@@ -1,4 +1,4 @@
-"""What the gates say of each live opportunity at one instant."""
+"""The gates' verdicts on each live opportunity at one instant."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Assessment(NamedTuple):
 class Board(msgspec.Struct, gc=False):
     """Everything live as judged at this instant. All processes read it; :mod:`~referral_stream.core.asking` writes it.
 
-    ``current``: whether judging again would change nothing. What changes anything that a gate sees clears it.
+    ``current``: whether judging again would change nothing. Any change to what a gate sees clears it.
     ``judged`` is by opportunity id; so is ``moment_channels``: the channel of the good moment met at this instant.
     """
 

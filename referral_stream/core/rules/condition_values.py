@@ -1,4 +1,4 @@
-"""What a condition of a policy's own trigger sees of the event and of the customer (docs/policy.md)."""
+"""What the condition of a custom trigger sees of the event and of the customer (docs/policy.md)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from referral_stream.core.zones import Zone
 
 
 class GateCause(NamedTuple):
-    """Why a gate is closed: for ever (neither), until an instant, or until an event of a type."""
+    """Why a gate is closed: forever (neither), until an instant, or until an event of a type."""
 
     saw: str
     until: int | None = None
@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
         return self.answer != "pass"
 
     def closes(self, deadline: int) -> bool:
-        """Whether it can not open any more before the deadline."""
+        """Whether it can no longer open before the deadline."""
         return self.answer == "never" or (self.answer == "until" and self.until is not None and self.until >= deadline)
 
     def reason(self) -> Reason:
@@ -55,7 +55,7 @@ class Verdict(NamedTuple):
 
 @lru_cache(maxsize=1_024)
 def _as_reason(v: Verdict) -> Reason:
-    """What a decision says of it. Most gates pass in most decisions, and then they all say the same."""
+    """How a decision shows it. Most gates pass in most decisions, and then they look the same."""
     until = rfc3339(v.until) if v.until is not None else v.until_event
     return Reason(gate=v.gate, answer=v.answer, until=until, saw=v.saw, limit=v.limit)
 
@@ -85,8 +85,8 @@ class Gate(NamedTuple):
 def verdicts(view: View) -> tuple[Verdict, ...]:
     """All gates' verdicts, in the order of the table.
 
-    The moment lies where the other gates let it: one that answers ``until`` an instant inside the window moves it to
-    the first allowed one from then on.
+    The moment depends on the other gates: one that answers ``until`` an instant inside the window moves it to the
+    first allowed one from then on.
     """
     judged = [
         _answered(passed, found) if (found := gate.causes(view)) else passed for gate, passed in _table(view.policy)
@@ -106,7 +106,7 @@ def verdict(gate: Gate, view: View) -> Verdict:
 
 @lru_cache(maxsize=16)
 def _table(policy: Policy) -> tuple[tuple[Gate, Verdict], ...]:
-    """All gates, each with what it says under this policy when nothing is in the way."""
+    """All gates, each with its answer under this policy when it passes."""
     return tuple((gate, _passed(gate, policy)) for gate in GATES)
 
 
@@ -132,7 +132,7 @@ def blocking(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
 
 
 def _wait(now: int, since: int | None, days: int, saw: str) -> list[GateCause]:
-    """A wait of ``days`` × 24 h from ``since``, over at exactly its end."""
+    """A wait of ``days`` × 24 h from ``since``, half-open: it is over exactly at its end."""
     if since is None or now >= since + days * DAY:
         return []
     return [GateCause(f"{saw} at {rfc3339(since)}", until=since + days * DAY)]
@@ -164,7 +164,7 @@ def _consent(v: View) -> list[GateCause]:
     causes = []
     if c.suppressed is not None and c.suppressed.value:
         causes.append(GateCause("on the suppression list", until_event="customer.unsuppressed"))
-    # A channel is usable only with consent: mostly the first look is enough.
+    # A channel is usable only with consent: usually the first check is enough.
     if not v.usable and not any(moments.is_consented(c, channel, policy) for channel in CHANNELS):
         unknown = not c.consent
         saw = "consent unknown" if unknown else "consent withdrawn"
@@ -220,7 +220,7 @@ def has_value(v: View) -> bool:
 
 
 ALWAYS_ANOTHER_DATE = 3 * DAY
-"""No local date lasts so long, whatever a zone does to its clocks: the calendar need not be asked."""
+"""No local date lasts this long, whatever a zone does to its clocks: the calendar is not needed."""
 
 
 def activity_days(c: Customer, zone: Zone) -> int:
@@ -300,7 +300,7 @@ def _cancellation(v: View) -> list[GateCause]:
 
 
 def _renewed_after(instant: int, subscription: str, c: Customer) -> int | None:
-    """The first renewal after the instant; where no subscription was named, of any."""
+    """The first renewal after the instant; of any subscription if none was named."""
     return next(
         (
             event.at.time
@@ -312,7 +312,7 @@ def _renewed_after(instant: int, subscription: str, c: Customer) -> int | None:
 
 
 def _ended(v: View) -> list[GateCause]:
-    """Plays the subscriptions' lives in the order of time: ended while no other is active, until one is again."""
+    """Replays the subscriptions' lives in order: ended while no other is active, until one is again."""
     events = v.customer.subscriptions
     if not events:
         return []
@@ -397,7 +397,7 @@ def _overasking(v: View) -> list[GateCause]:
 def last_asked(c: Customer, policy: Policy, *, but: str | None = None) -> int | None:
     """The last ask that counts; one that shadow mode withheld counts only while shadow mode lasts.
 
-    ``but``: an opportunity whose own ask is none that holds it back.
+    ``but``: an opportunity that its own ask does not hold back.
     """
     return max(
         (a.asked_at for a in c.asks if a.counts and (a.kind != "shadow" or policy.shadow) and a.opportunity.id != but),
@@ -494,4 +494,4 @@ GATES: tuple[Gate, ...] = (
 _MOMENT = next(at for at, gate in enumerate(GATES) if gate.name == "moment")
 
 AFTER_EMISSION = tuple(gate for gate in GATES if gate.name in ("erased", "consent", "trouble"))
-"""The gates that take a command back while it can still be stopped."""
+"""The gates that withdraw a command while it can still be stopped."""

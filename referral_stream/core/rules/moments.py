@@ -73,7 +73,7 @@ def _around(start: int, end: int, zone: Zone, hours: Hours) -> tuple[Interval, .
     """These hours on the local days around ``[start, end]``; in several possible zones what is common to all.
 
     A local date is at most a day away from the UTC day, and its hours may reach into the next: whole UTC days with two
-    to spare on both sides hold all that matters, and let what was found be used again.
+    to spare on both sides cover everything relevant, and make the result reusable.
     """
     return _daily(utc_day(start) - 2, utc_day(end) + 3, zone.names, hours)
 
@@ -91,7 +91,7 @@ def _daily(first: int, last: int, names: tuple[str, ...], hours: Hours) -> tuple
 def _in_zone(days: range, name: str, hours: Hours) -> Iterator[Interval]:
     for day in days:
         if (day + 3) % 7 + 1 in hours.weekdays:  # 1970-01-01 was a Thursday
-            # A wall time that comes twice: quiet hours end with the second, begin with the first.
+            # A wall time that occurs twice: quiet hours end with the second, begin with the first.
             opens = zones.instant_at(day, hours.opens, name, repeated="second")
             closes = zones.instant_at(day, hours.closes, name)
             if opens < closes:
@@ -158,10 +158,10 @@ def command_channels(first: Channel, c: Customer, now: int, zone: Zone, policy: 
 
 
 def moment_channel(e: Event, c: Customer, now: int, zone: Zone, policy: Policy) -> Channel | None:
-    """The channel for which this event, arriving at ``now``, is a good moment; None if it is none.
+    """The channel for which this event, arriving at ``now``, is a good moment; None if it is not one.
 
-    The state ``c`` has the event folded in. Only fresh events count: a moment is over after ten minutes, and what a
-    backfill tells is long over.
+    The state ``c`` has the event folded in. Only fresh events count: a moment is over after ten minutes, and those in
+    a backfill are long over.
     """
     channel = None if e.historical else _moment_of(e, c)
     if (

@@ -38,7 +38,7 @@ def faded(weight: int, half_life_days: int, days: int) -> int:
 
 
 def _fading(weight: int, half_life_days: int | None, since: int | None, now: int) -> int:
-    """What a signal of that instant still counts. It fades by whole days; one without an instant does not fade."""
+    """How much a signal of that instant still counts. It fades by whole days; one without an instant does not fade."""
     if half_life_days is None or since is None:
         return weight
     return faded(weight, half_life_days, max(0, now - since) // DAY)

@@ -40,7 +40,7 @@ def occasions_in(e: Event, c: Customer, now: int, policy: Policy) -> tuple[Occas
     The state ``c`` has the event folded in.
     """
     if e.type not in _OCCASION_TYPES and e.type not in policy.conditions:
-        return ()  # nearly all events: spare them the class patterns
+        return ()  # nearly all events: this spares them the class patterns
     built_in = occasion_in(e, policy)
     found = () if built_in is None else (built_in,)
     return found if e.type not in policy.conditions else (*found, *_own_occasions(e, c, now, policy))

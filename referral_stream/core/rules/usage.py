@@ -30,7 +30,7 @@ def judge(c: Customer, through: int, policy: Policy) -> None:
     if through <= c.judged_day:
         return
     if c.judged_day and c.usage:
-        last_that_matters = max(c.usage) + HISTORY_DAYS + 1  # after it both means are zero and nothing changes any more
+        last_that_matters = max(c.usage) + HISTORY_DAYS + 1  # after it both means are zero and nothing changes
         for day in range(c.judged_day + 1, min(through, last_that_matters) + 1):
             _judge_day(c, day, policy)
     c.judged_day = through
@@ -69,7 +69,7 @@ def _forget(c: Customer, today: int, policy: Policy) -> None:
 def is_used_on(c: Customer, days: int, zone: str) -> bool:
     """Whether the usage that is still known lies on so many distinct local dates of that zone."""
     if 2 * len(c.usage) < days:
-        return False  # a UTC day touches at most two local dates: the calendar need not be asked
+        return False  # a UTC day touches at most two local dates: the calendar is not needed
     return days_of_use(c, zone) >= days
 
 

@@ -1,4 +1,4 @@
-"""What a worker tells about itself over HTTP: `/live`, `/ready` and `/metrics`. It reads, and changes nothing."""
+"""What a worker reports about itself over HTTP: `/live`, `/ready` and `/metrics`. It reads, and changes nothing."""
 
 from referral_stream.stream.status.server import StatusPage
 

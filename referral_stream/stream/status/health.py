@@ -1,8 +1,8 @@
-"""The two questions of a supervisor: is it any use to go on with this process, and is it doing its work?
+"""The two questions of a supervisor: should this process be restarted, and is it doing its work?
 
-They differ in what they blame. `trouble` is what only a restart can mend, so a broker or a Redis that is away is none:
-the worker waits for them, and a new process could do no better. `waiting_for` is whatever keeps records from being
-worked on, wherever the fault is.
+They differ in scope. ``trouble`` is what only a restart can fix, so an unreachable broker or Redis does not count: the
+worker waits for them, and a new process could do no better. ``waiting_for`` is whatever keeps records from being
+processed, wherever the fault lies.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from referral_stream.stream.apps import Role
 from referral_stream.stream.ledger_agent import LedgerAgent
 
 STUCK_SECONDS: Final = 120.0
-"""Far beyond what a batch may take: requests to the broker end, well or badly, within 20 s (or the session timeout)."""
+"""Far beyond what a batch may take: requests to the broker end within 20 s (or the session timeout)."""
 
 
 def trouble(role: Role, now: AppStatus) -> str:
-    """Why the process should be ended; empty: it should not.
+    """Why the process should be restarted; empty: it should not.
 
     A batch that makes no progress counts only while the broker confirms that we are there, and for the ledger while
     Redis is not known to be away: without them, waiting is right.
@@ -28,12 +28,12 @@ def trouble(role: Role, now: AppStatus) -> str:
         return f"failed: {now.failure}"
     waits = not now.in_touch or _without_redis(role)
     if now.attempt_seconds > STUCK_SECONDS and not waits:
-        return f"stuck: a batch has been under way for {now.attempt_seconds:.0f} s"
+        return f"stuck: a batch has been running for {now.attempt_seconds:.0f} s"
     return ""
 
 
 def waiting_for(role: Role, now: AppStatus) -> str:
-    """What the role lacks to do its work; empty: nothing. A worker that owns nothing, for others do, lacks nothing."""
+    """What the role lacks to do its work; empty: nothing. Owning nothing because others own all is no lack."""
     if now.failure:
         return f"failed: {now.failure}"
     if now.stopping:
@@ -47,7 +47,7 @@ def waiting_for(role: Role, now: AppStatus) -> str:
     if _without_redis(role):
         return "Redis does not answer"
     if isinstance(role.processor, LedgerAgent) and role.processor.available is None:
-        return "Redis was not asked yet"
+        return "Redis has not been asked yet"
     return ""
 
 

@@ -1,7 +1,7 @@
-"""The numbers of a worker as Prometheus reads them. They are collected when somebody asks, and kept nowhere.
+"""The numbers of a worker as Prometheus reads them. They are collected on request, and stored nowhere.
 
-Labels take a bounded number of values: roles, topics and tables of ours, partitions as far as they exist, gates, causes
-and outcomes that the code knows, and triggers that the policy names. Nothing of a record is among them.
+Labels take a bounded number of values: our own roles, topics and tables, existing partitions, gates, causes and
+outcomes that the code knows, and triggers that the policy names. They contain nothing from a record.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class Family(NamedTuple):
 FAMILIES: Final = (
     Family("build_info", "gauge", "1; the labels say what is running", ("version", "policy", "policy_hash")),
     # The transport, for every role.
-    Family("ready", "gauge", "1 while the role does its work, as /ready tells it", ("role",)),
+    Family("ready", "gauge", "1 while the role does its work, as /ready reports it", ("role",)),
     Family("partitions", "gauge", "Partitions that this worker owns", ("role", "topic")),
-    Family("lag_records", "gauge", "Records of an owned partition to be dealt with", ("role", "topic", "partition")),
-    Family("queued_records", "gauge", "Records that were fetched and wait for their batch", ("role", "topic")),
-    Family("batch_records", "histogram", "Records of a batch; the sum is the records dealt with", ("role", "topic")),
+    Family("lag_records", "gauge", "Records of an owned partition to be processed", ("role", "topic", "partition")),
+    Family("queued_records", "gauge", "Records that were fetched and are waiting for their batch", ("role", "topic")),
+    Family("batch_records", "histogram", "Records of a batch; the sum is the records processed", ("role", "topic")),
     Family("batch_seconds", "histogram", "From the start of a batch until its effects are durable", ("role", "topic")),
     Family("step_seconds", "histogram", "The processor's share of a batch", ("role", "topic")),
     Family("publish_seconds", "histogram", "Until the broker has acknowledged or committed records", ("role",)),
-    Family("attempt_seconds", "gauge", "How long the oldest batch under way has been tried", ("role",)),
-    Family("published_records_total", "counter", "Records handed to the producer, repetitions too", ("role", "topic")),
+    Family("attempt_seconds", "gauge", "How long the oldest batch in progress has been running", ("role",)),
+    Family("published_records_total", "counter", "Records handed to the producer, with repetitions", ("role", "topic")),
     Family("refused_outputs_total", "counter", "Records too large to publish; dead-lettered instead", ("role",)),
-    Family("batches_repeated_total", "counter", "Batches made again after an error that passes", ("role",)),
+    Family("batches_repeated_total", "counter", "Batches repeated after a transient error", ("role",)),
     Family("batches_dropped_total", "counter", "Batches given up because the partition was lost", ("role",)),
-    Family("fenced_total", "counter", "Batches that the broker refused for a newer owner", ("role",)),
+    Family("fenced_total", "counter", "Batches that the broker refused because of a newer owner", ("role",)),
     Family("assignments_total", "counter", "Assignments received: one for each rebalance", ("role",)),
     Family("producers_renewed_total", "counter", "Producers replaced after a refused batch", ("role",)),
     Family("recovery_records_left", "gauge", "Changelog records to be read before work begins", ("role", "table")),
@@ -62,19 +62,19 @@ FAMILIES: Final = (
     Family("decisions_total", "counter", "Decisions by outcome", ("outcome", "trigger")),
     Family("gates_held_total", "counter", "Decisions that this gate held back, alone or with others", ("gate",)),
     Family("holds_stayed_total", "counter", "Customers whose hold a replayed dead letter did not end"),
-    Family("wakeups_pending", "gauge", "Customers who wait for an instant"),
-    Family("wakeup_overdue_seconds", "gauge", "How long the earliest wake-up that was not sent is overdue"),
+    Family("wakeups_pending", "gauge", "Customers waiting for an instant"),
+    Family("wakeup_overdue_seconds", "gauge", "How long the earliest unsent wake-up is overdue"),
     Family("wakeup_delay_seconds", "histogram", "From due to appended, of every wake-up sent"),
     # The ledger.
-    Family("ledger_available", "gauge", "1 while the ledger can be used, 0 while Redis is away"),
-    Family("ledger_call_seconds", "histogram", "Calls of Redis, failed ones too"),
-    Family("ledger_failures_total", "counter", "Calls that Redis did not answer as it should"),
+    Family("ledger_available", "gauge", "1 while the ledger can be used, 0 while Redis is down"),
+    Family("ledger_call_seconds", "histogram", "Calls to Redis, failed ones included"),
+    Family("ledger_failures_total", "counter", "Calls that Redis did not answer properly"),
     Family("ledger_answers_total", "counter", "Answers by type", ("type",)),
     Family("ledger_denials_total", "counter", "Refused reservations by gate", ("gate",)),
     Family("ledger_rebuilds_total", "counter", "Rebuilds of the ledger from its log"),
     Family("burst_pauses_total", "counter", "Triggers that the burst breaker paused", ("trigger",)),
 )  # fmt: skip
-"""All metrics of ours; docs/operations.md lists them too."""
+"""All our metrics; docs/operations.md lists them too."""
 
 
 def registry(deployment: Deployment, roles: Sequence[Role]) -> CollectorRegistry:
@@ -88,7 +88,7 @@ def registry(deployment: Deployment, roles: Sequence[Role]) -> CollectorRegistry
 
 
 class Numbers(Collector):
-    """Reads the roles whenever it is asked; to be asked in their event loop."""
+    """Reads the roles whenever it is asked; call it in their event loop."""
 
     def __init__(self, deployment: Deployment, roles: Sequence[Role]) -> None:
         self._deployment, self._roles = deployment, tuple(roles)
@@ -113,7 +113,7 @@ class Numbers(Collector):
 
 
 class _Sheet:
-    """The families, to be filled in."""
+    """The metric families, still empty."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
@@ -182,7 +182,7 @@ def _of_transport(sheet: _Sheet, role: Role) -> None:
 def _of_dead_letters(sheet: _Sheet, role: Role) -> None:
     causes = _ending(role.processor.counts, "refused_")
     if isinstance(role.processor, Decide):
-        causes.setdefault("fault", 0)  # an alert sees the first one only as a rise from nought
+        causes.setdefault("fault", 0)  # an alert notices the first one only as an increase from zero
     for cause, count in causes.items():
         sheet.add("dead_letters_total", count, role.name, cause)
 

@@ -1,4 +1,4 @@
-"""The HTTP side: three pages to be read with GET, and nothing else."""
+"""The HTTP side: three pages for GET, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from referral_stream.stream.status.metrics import registry
 
 logger = logging.getLogger(__name__)
 
-_ENDS_SECONDS: Final = 5.0  # however often somebody asks, the broker is asked no more than that
+_ENDS_SECONDS: Final = 5.0  # however many requests come, the broker is asked no more often than this
 _ANSWER_SECONDS: Final = 1.0  # for the last answers to leave
 
 
@@ -44,7 +44,7 @@ class StatusPage:
         except OSError as error:
             await runner.cleanup()
             raise NeedsOperator(
-                f"can not listen on {self._host}:{self._port} ({error.strerror or error}): set {PREFIX}STATUS_PORT to a"
+                f"cannot listen on {self._host}:{self._port} ({error.strerror or error}): set {PREFIX}STATUS_PORT to a"
                 f" free port, or to 0 for no status page; {PREFIX}STATUS_HOST is the address"
             ) from None
         self._runner = runner
@@ -65,14 +65,14 @@ class StatusPage:
         return app
 
     async def live(self, _request: web.Request) -> web.Response:
-        """503 when a restart is the remedy; see `trouble`. That there is an answer says that the event loop turns."""
+        """503 when a restart is the remedy; see ``trouble``. Any answer shows that the event loop is running."""
         roles = {role.name: trouble(role, app_status(role.app)) for role in self._roles}
         live = not any(roles.values())
         body = {"live": live} | ({} if live else {"why": {name: why for name, why in roles.items() if why}})
         return web.json_response(body, status=200 if live else 503)
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """200 while every role does its work; the body says of each what it has, and what it lacks."""
+        """200 while every role does its work; the body says what each has, and what it lacks."""
         roles = {role.name: _told(role) for role in self._roles}
         ready = all(told["ready"] for told in roles.values())
         return web.json_response({"ready": ready, "roles": roles}, status=200 if ready else 503)
@@ -100,6 +100,6 @@ def _told(role: Role) -> dict[str, Any]:
 
 
 async def _plain(_request: web.Request, response: web.StreamResponse) -> None:
-    """Never kept by a cache, and without the name and version of the software that answers."""
+    """Never cached, and without the name and version of the software that answers."""
     response.headers["Cache-Control"] = "no-store"
     response.headers.pop("Server", None)
