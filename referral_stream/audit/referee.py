@@ -13,8 +13,8 @@ moves while it is read; these are the cuts at which it is judged:
 4. Wake-ups are read after the states, and then the states once more: a customer whose state has not moved in between
    must have the wake-up that follows from it.
 
-The markers of one transaction become visible on different partitions at slightly different times. So what looks broken is
-checked again, some seconds later, from the beginning; only what is broken both times is reported.
+The markers of one transaction become visible on different partitions at slightly different times. So what looks broken
+is checked again, some seconds later, from the beginning; only what is broken both times is reported.
 
 The fold depends on the policy. Decisions name theirs; where a log spans several, each is needed. Customers
 decided on under one that is not given are counted, not judged. A log whose beginning is no longer retained cannot be

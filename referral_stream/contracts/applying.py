@@ -73,7 +73,7 @@ def apply(policy: Policy, customer: Customer, record: ClientRecord) -> Applied:
         return Applied(customer, [], event, refused)
     try:
         advanced = step(policy, customer, [event], now)
-    except Exception as error:  # noqa: BLE001 (a fault of ours must neither let an ask slip out nor stop the partition)
+    except Exception as error:  # noqa: BLE001 (our own fault must neither let an ask slip out nor stop the partition)
         return _quarantined(policy, customer, max(now, customer.now), event, error)
     return Applied(advanced.customer, advanced.effects, event, None)
 

@@ -295,7 +295,7 @@ def _effect(document: dict[str, Any]) -> Effect:
     kind = _kind(document)
     body = _EFFECT_BODIES.get(kind)
     if body is None:
-        raise Undecodable("unknown_type", "not a type of ours")
+        raise Undecodable("unknown_type", "not one of our types")
     try:
         effect: Effect = body(_body(document, kind, document.get("data")))
     except ValidationError as error:

@@ -21,7 +21,7 @@ from rich.text import Text
 from referral_stream.words.decisions import day_and_time, happening, outcome_words, why, zone_of
 
 CloudEventBody: TypeAlias = Mapping[str, Any]
-"""A CloudEvent of ours as parsed JSON: ``type``, ``time``, ``subject``, ``data``."""
+"""One of our CloudEvents as parsed JSON: ``type``, ``time``, ``subject``, ``data``."""
 
 ASKED = frozenset({"asked", "soft"})
 UNSEEN = frozenset({"historical", "duplicate"})

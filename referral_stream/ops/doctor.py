@@ -150,7 +150,7 @@ async def _lag(consumer: AIOKafkaConsumer, group: GroupSeen) -> int:
 
 
 async def _clock_of_writers(consumer: AIOKafkaConsumer, topics: Topics) -> CheckResult:
-    """A record from the future: some worker's clock is ahead of ours, or ours is behind."""
+    """A record from the future: some worker's clock is ahead, or this one is behind."""
     topic = topics.customer_events
     later = Clock().now() + CLOCK_TOLERANCE_MS
     partitions = [TopicPartition(topic, p) for p in sorted(await partitions_of(consumer, topic))]
