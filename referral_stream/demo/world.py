@@ -237,7 +237,7 @@ class _Customer:
         feedback: bool = True,
         consents: bool = True,
     ) -> None:
-        """What the producers knew before the week: a customer whom nothing keeps from being asked, except for the options.
+        """What the producers knew before the week: a customer who may be asked, apart from what the options say.
 
         `signed_up` is a number of days ago; everything else lies between then and the week.
         """

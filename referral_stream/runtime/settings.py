@@ -335,7 +335,7 @@ def _read(
 
 
 def _is_setting(variable: str) -> bool:
-    """Whether the variable is a setting of some process of a deployment, or of another program: they may share a file."""
+    """Whether the variable is a setting of any process of a deployment, or of another program."""
     if not variable.startswith(PREFIX) or variable.startswith(tuple(_PER_VENDOR.values())):
         return True
     name = variable.removeprefix(PREFIX)
