@@ -45,7 +45,9 @@ def test_a_killed_worker_loses_no_ask_repeats_none_and_its_state_is_exact(
             nonlocal worker, before
             if phase in kills:
                 enough = before + kills[phase]
-                wait_until(lambda: requested_so_far() >= enough, f"{enough} asks are requested", seconds=180, every=0.01)
+                wait_until(
+                    lambda: requested_so_far() >= enough, f"{enough} asks are requested", seconds=180, every=0.01
+                )
                 worker.kill9()
                 worker = pipeline.start()
             before = requested_so_far()
