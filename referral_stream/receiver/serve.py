@@ -49,8 +49,6 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
     receiver = Receiver(endpoints, writer, limits, public_url=settings.http_public_url)
     try:
         await writer.start({endpoint.topic for endpoint in endpoints.values()})
-        brokers = ",".join(settings.kafka_brokers)
-        logger.info("starting", extra={"version": __version__, "brokers": brokers, "endpoints": ",".join(endpoints)})
         async with _listening(receiver, settings, tls):
             await stop.wait()
             logger.info("draining")
@@ -94,7 +92,8 @@ async def _listening(receiver: Receiver, settings: ReceiverSettings, tls: ssl.SS
                 f"cannot listen on {place} ({error.strerror or error}): see {PREFIX}HTTP_HOST and {PREFIX}HTTP_PORT"
             ) from None
         host, port = runner.addresses[0][:2]
-        logger.info("listening", extra={"host": host, "port": port, "tls": tls is not None})
+        what = {"version": __version__, "brokers": ",".join(settings.kafka_brokers)}
+        logger.info("listening", extra={"host": host, "port": port, "tls": tls is not None, **what})
         if tls is None and not _is_loopback(host):
             logger.warning("plain_http", extra={"remedy": f"end TLS in front of it, or set {PREFIX}HTTP_CERT_FILE"})
         yield

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from referral_stream import __version__
 from referral_stream.local.broker import EmbeddedBroker
 from referral_stream.runtime.settings import PREFIX
 from tests.receiver.running import JSON, make_topics, records_on, until
@@ -85,8 +86,9 @@ async def test_a_stop_lets_the_request_in_hand_come_to_its_end(broker: EmbeddedB
         await until(lambda: not process.running, "the process has ended")
         assert process._process.returncode == 0
     assert len(await records_on(broker.bootstrap, ["billing"])) == 2
-    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
-    assert events == ["listening", "draining", "stopped"]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["listening", "draining", "stopped"]
+    assert (lines[0]["version"], lines[0]["brokers"]) == (__version__, broker.bootstrap)
 
 
 async def test_broken_http_is_told_without_a_word_of_it(broker: EmbeddedBroker, tmp_path: Path) -> None:
@@ -141,8 +143,8 @@ async def test_what_keeps_it_from_starting_is_one_line(broker: EmbeddedBroker, t
     ("given", "told"),
     [
         ({"WEBHOOK_SECRET_STRIPE": ""}, "nothing to receive"),
-        ({"WEBHOOK_SECRET_STRYPE": "s" * 16}, "did you mean stripe?"),
-        ({"HTTP_PORT": "http"}, "HTTP_PORT: Input should be a valid integer"),
+        ({"WEBHOOK_SECRET_STRYPE": "s" * 16}, "did you mean 'stripe'?"),
+        ({"HTTP_PORT": "http"}, "HTTP_PORT: must be a whole number from 0 to 65,535"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(given: dict[str, str], told: str) -> None:
