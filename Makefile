@@ -11,7 +11,7 @@ till_interrupted = trap 'interrupted=0' INT; $(1) || exit $${interrupted:-$$?}
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test testing-page coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
-	constraints clean setup-demo setup-test setup-mutants setup-dev check-format check-lint check-types check-imports \
+	constraints clean setup-demo setup-test setup-mutants setup-dev check-format check-lint check-types check-words check-imports \
 	check-schemas check-docker check-shell check-workflows check-changes check-release
 
 help: ## Show what there is to do
@@ -23,7 +23,7 @@ demo: setup-demo ## Watch a small world being asked, or left in peace: no servic
 test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name" JOBS=1)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
-check: check-format check-lint check-types check-imports check-schemas check-docker check-shell check-workflows ## Formatting, lint, types, import rules, schemas, Docker files
+check: check-format check-lint check-types check-words check-imports check-schemas check-docker check-shell check-workflows ## Formatting, lint, types, words, import rules, schemas, Docker files
 
 # Whose coverage has a floor, and the tests that have to reach it.
 OF_THE_CORE := tests/core tests/fundamentals tests/golden tests/properties tests/replay
@@ -110,6 +110,10 @@ check-lint: setup-dev
 
 check-types: setup-dev
 	@$(call quietly,types,$(BIN)/mypy)
+
+check-words: setup-dev
+	@$(call quietly,words,$(BIN)/python tools/check_words.py)
+	@$(call quietly,spelling,$(BIN)/codespell)
 
 check-imports: setup-dev
 	@$(call quietly,imports,$(BIN)/lint-imports)

@@ -1,11 +1,11 @@
-"""Make `.venv` and install this project into it with the extras named, showing how far it is.
+"""Make ``.venv`` and install this project into it with the extras named, showing how far it is.
 
     python3 tools/bootstrap.py demo test
 
 Runs under any Python 3: the environment is made with the interpreter it was started with if that suits, else with the
-newest ``python3.N`` on the path that does. Needs ``venv`` and PyPI; nothing else. Does nothing when all that is asked
+newest ``python3.N`` on the path that does. Needs ``venv`` and PyPI; nothing else. Does nothing when everything asked
 for is already there: a stamp in ``.venv`` holds a digest of pyproject.toml and constraints.txt. An environment without
-a stamp, or whose interpreter is gone, was left half-made and is made again.
+a stamp, or whose interpreter is gone, was left half-made and is rebuilt.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """

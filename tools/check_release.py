@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def problems(tag: str, root: Path) -> list[str]:
-    """Everything that is in the way of releasing the checkout at ``root`` under this tag."""
+    """Everything that prevents releasing the checkout at ``root`` under this tag."""
     version = re.search(r'^__version__ = "(.+)"$', (root / "referral_stream" / "__init__.py").read_text(), re.MULTILINE)
     newest = re.search(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
     found = []

@@ -22,23 +22,24 @@ EVERYWHERE = {
     r"\b(?:mends?|mended|mending)\b": "fix, repair, remedy",
     r"\bbut for\b": "except for",
     r"\b(?:that|which|who) is none\b": "that is not one",
-    r"\bis none of\b": "is not one of",
+    r"\bis none of (?:our|its|their)\b": "is ignored, is left to others",
     r"\bin good order\b": "gracefully, cleanly",
     r"\bbesides\b(?=[.;])": "also, in addition",
     r"\bfarewell\b": "without leaving the group",
     r"\bmakes? (?:\w+ )?dear\b|\bhalf as dear\b|\bis dear\b": "expensive, slow",
     r"\bbelongs? into\b": "belongs in",
-    r"\bof (?:a|the) (?:team|vendor|customer|producer)'s own\b": "custom, its own",
+    r"\b(?:of )?(?:a|the) (?:team|vendor|customer|producer)'s own(?= triggers?\b)": "custom",
+    r"\bof (?:a|the) (?:team|vendor|producer)'s own\b": "custom, its own",
     r"\bis nothing for\b": "does not belong in",
-    r"\bnone of ours\b": "not ours",
-    r"\bno (?:\w+ )?of ours\b": "none of our, not our",
-    r"\bof ours\b": "our",
+    r"\bof ours\b": "our, one of our",
+    r"\b(?:must|may|does|do|is|are|can|will) not (?:\w+ )?any more\b": "no longer",
+    r"\bgood for so (?:long|many)\b": "expires after this long",
+    r"\bin so many (?:days|hours|seconds)\b|\bso many (?:days|hours|seconds)\b": "N days, this many days",
 }
 PROSE = {
-    r"\b(?:is|are|was|were|be) told\b": "is reported, is shown, is named",
+    r"\b(?:is|are|was|were|be) told\b(?! apart)": "is reported, is shown, is named",
     r"\bwhoever\b": "anyone who, the one who",
     r"\bfor so long\b": "for this long",
-    r"\bso many days\b": "N days, this many days",
 }
 """Looked for in Markdown only."""
 
@@ -48,11 +49,12 @@ SUFFIXES = {".md", ".py", ".toml", ".yml", ".yaml", ".lua"}
 
 
 def main(arguments: list[str]) -> int:
-    paths = [Path(argument) for argument in arguments] or list(_tracked())
+    paths = [Path(argument).resolve() for argument in arguments] or list(_tracked())
     found = 0
     for path in paths:
+        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         for line, words, better in findings(path.read_text(encoding="utf-8"), prose=path.suffix == ".md"):
-            print(f"{path}:{line}: {words!r}: {better}")
+            print(f"{shown}:{line}: {words!r}: {better}")
             found += 1
     return 1 if found else 0
 

@@ -1,8 +1,8 @@
-"""Write the tables of docs/contracts.md anew, from the rows of the contract: `python tools/contract_page.py [check]`.
+"""Regenerate the tables of docs/contracts.md from the rows of the contract: ``python tools/contract_page.py [check]``.
 
-A table stands between `<!-- fields: NAME -->` and `<!-- end -->`. NAME is a source topic (one row for every type that
-belongs there), a type that workers read (one row per field), `topics` or `written` (what our roles write). `check`
-writes nothing and exits with 1 when the page is outdated.
+A table stands between ``<!-- fields: NAME -->`` and ``<!-- end -->``. NAME is a source topic (one row for every type
+that belongs there), a type that workers read (one row per field), ``topics`` or ``written`` (what our roles write).
+``check`` writes nothing and exits with 1 when the page is outdated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "contracts.md"
 _BLOCK = re.compile(r"(<!-- fields: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _WORDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false", "object": "object"}
 _LONGEST = 100_000
-"""A limit on text that is there for safety only is not worth a reader's time."""
+"""A limit on text that exists only for safety is not worth a reader's time."""
 
 
 def filled(page: str) -> str:

@@ -93,7 +93,7 @@ def cosmic_ray(arguments: list[str], env: dict[str, str]) -> int:
 
 
 def draw(session: WorkDB, sample: int) -> int:
-    """Leave so many mutants of each module to be tried; the number of all that are left.
+    """Leave this many mutants of each module to be tried; returns the number of all that are left.
 
     The ``|`` of annotations never runs, so that nothing could notice a change of it.
     """

@@ -1,7 +1,7 @@
-"""Write the diagram and the table of docs/opportunity.md anew: `python tools/opportunity_page.py [check]`.
+"""Write the diagram and the table of docs/opportunity.md anew: ``python tools/opportunity_page.py [check]``.
 
-They are made from the rows of `referral_stream.core.asking.life`. `check` writes nothing and exits with 1 when the page
-is outdated.
+They are made from the rows of ``referral_stream.core.asking.life``. ``check`` writes nothing and exits with 1 when the
+page is outdated.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The worker beside `referral-stream demo --keep`: `KAFKA_BROKERS=127.0.0.1:PORT python beside_demo.py`.
+"""The worker next to `referral-stream demo --keep`: `KAFKA_BROKERS=127.0.0.1:PORT python beside_demo.py`.
 
-The demo's clock is not ours: by today's, every command has expired. Here the time is that of the command read last, and
+By today's clock, every command of the demo has expired. Here the time is that of the last command read, and
 goes on from there. Commands are read one by one, and written to the console; nothing is remembered afterwards.
 """
 
@@ -34,5 +34,5 @@ class DemoWorker(Worker):
 
 
 if __name__ == "__main__":
-    # One by one: the commands of a week that are read in one go would all have the time of the last.
+    # One by one: a week's commands read in one go would all have the time of the last.
     asyncio.run(run(DemoWorker(os.environ), os.environ, max_poll_records=1))

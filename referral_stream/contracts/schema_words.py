@@ -1,4 +1,4 @@
-"""What a setting may be, in words for people who write it, made of its JSON schema."""
+"""What a setting may be, in words for its author, derived from its JSON schema."""
 
 from __future__ import annotations
 

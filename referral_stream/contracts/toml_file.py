@@ -1,4 +1,4 @@
-"""Files of settings in TOML: parsed, or refused with every fault at once, a line each."""
+"""Settings files in TOML: parsed, or refused with all errors at once, a line each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class TomlProblem(Exception):
-    """A file that cannot be used: one line per fault, each naming the file, the key and the remedy."""
+    """A file that cannot be used: one line per error, each naming the file, the key and the fix."""
 
     def __init__(self, file: str, faults: Sequence[str]) -> None:
         super().__init__("\n".join(f"{file}: {fault}" for fault in faults))

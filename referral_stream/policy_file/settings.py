@@ -34,7 +34,7 @@ class Setting(NamedTuple):
 
 
 def settings_of(policy: Policy) -> list[Setting]:
-    """Every setting, in the order of the model; the team's own triggers after the built-in ones, by name."""
+    """Every setting, in the order of the model; custom triggers after the built-in ones, by name."""
     return list(_settings("", policy, Policy()))
 
 

@@ -97,7 +97,7 @@ def _dataschema(message: MessageVersion) -> dict[str, Any]:
     return {
         "type": "string",
         "format": "uri",
-        "description": "Absent, or unknown: this version.",
+        "description": "Absent, or not our own: this version.",
         "if": {"pattern": f"^{URN}"},
         "then": {"const": message.dataschema},
     }

@@ -22,7 +22,7 @@ WHOLE: Final = (CLOUD_EVENT, BATCH)
 """The media types of bodies that hold whole events; with any other, the event is in the headers."""
 
 REQUIRED: Final = ("specversion", "id", "source", "type")
-"""The attributes without which there is no CloudEvent."""
+"""The attributes that every CloudEvent must have."""
 
 _BINARY = "ce-"
 

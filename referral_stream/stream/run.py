@@ -1,4 +1,4 @@
-"""Running roles as a worker process: `referral-stream run`."""
+"""Running roles as a worker process: ``referral-stream run``."""
 
 from __future__ import annotations
 

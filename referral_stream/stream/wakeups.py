@@ -99,7 +99,7 @@ class _Partition:
         return next(iter(self.sent.values())) + AGAIN_AFTER if self.sent else None
 
     def send(self, now: int) -> tuple[bytes, int]:
-        """The key and the due instant of the `first`; it is under way from now on."""
+        """The key and the due instant of the ``first``; it is under way from now on."""
         _, key = heapq.heappop(self.heap)
         self.sent[key] = now
         return key, self.due[key]
@@ -122,7 +122,7 @@ class Wakeups:
         self._partitions: dict[int, _Partition] = {}
 
     def load(self, partition: int, entries: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take over a partition with what its table holds: ``entries`` are read later, by `read_on`.
+        """Take over a partition with what its table holds: ``entries`` are read later, by ``read_on``.
 
         They may show the table as it is now or as it is when they are read.
         """

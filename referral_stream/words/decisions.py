@@ -21,7 +21,7 @@ _INSTANT = re.compile(r"\b(?:at |(since ))?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\
 
 
 def happening(trigger: str) -> str:
-    """What a trigger says about the customer: `nps_promoter` → "gave a top score"; an unknown one stays as it is."""
+    """What a trigger says about the customer: ``nps_promoter`` → "gave a top score"; an unknown one stays as it is."""
     return phrases().word("triggers", trigger)
 
 
@@ -31,10 +31,10 @@ def outcome_words(outcome: str) -> str:
 
 
 def plain(reason: Mapping[str, Any], local: tzinfo, settled: str | None = None) -> str:
-    """One gate's answer in plain words, with instants in the `local` zone: "ticket 4711 is open, waits for …".
+    """One gate's answer in plain words, with instants in the ``local`` zone: "ticket 4711 is open, waits for …".
 
-    `reason` is an entry of a decision's `reasons`, `settled` that decision's (RFC 3339), where it has one. Unknown
-    words are shown as they are.
+    ``reason`` is an entry of a decision's ``reasons``, ``settled`` that decision's (RFC 3339), where it has one.
+    Unknown words are shown as they are.
     """
     words = phrases()
     causes = [words.cause(cause) for cause in reason["saw"].split("; ")]
@@ -65,7 +65,7 @@ def _enumerated(parts: list[str], and_: str) -> str:
 def why(decision: Mapping[str, Any]) -> str:
     """The reasons for or against the ask, in plain words and in the customer's own zone.
 
-    `decision` is the `data` of a message of `referral-decisions`, as parsed JSON.
+    ``decision`` is the ``data`` of a message of ``referral-decisions``, as parsed JSON.
     """
     local = zone_of(decision)
     deadline = decision["window"]["deadline"]
@@ -108,14 +108,14 @@ def zone_of(decision: Mapping[str, Any]) -> tzinfo:
 
 
 def in_local_time(text: str, local: tzinfo) -> str:
-    """The text with its instants in the `local` zone: "at 2026-09-01T10:00:00.000Z" → "on Tue 1 Sep 12:00"."""
+    """The text with its instants in the ``local`` zone: "at 2026-09-01T10:00:00.000Z" → "on Tue 1 Sep 12:00"."""
     return _INSTANT.sub(
         lambda found: _say("calendar", "since" if found[1] else "instant", instant=_clock(found[2], local)), text
     )
 
 
 def day_and_time(moment: datetime) -> str:
-    """As in `Fri 18 Sep 13:00`, in English whatever the locale of the machine."""
+    """As in ``Fri 18 Sep 13:00``, in English whatever the locale of the machine."""
     calendar = phrases().tables["calendar"]
     return (
         f"{calendar['weekdays'][moment.weekday()]} {moment.day} {calendar['months'][moment.month - 1]} {moment:%H:%M}"
@@ -123,7 +123,7 @@ def day_and_time(moment: datetime) -> str:
 
 
 def clock_words(instant: int, local: tzinfo) -> str:
-    """`day_and_time` of an instant (epoch ms) in the `local` zone."""
+    """``day_and_time`` of an instant (epoch ms) in the ``local`` zone."""
     return day_and_time(to_datetime(instant).astimezone(local))
 
 

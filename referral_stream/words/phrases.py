@@ -1,4 +1,4 @@
-"""The phrases of one language, read from its file beside this module (`en.toml` says how they are written)."""
+"""The phrases of one language, read from its file beside this module (``en.toml`` says how they are written)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Phrases(Formatter):
         return any(pattern.fullmatch(saw) for pattern, _ in self._causes)
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
-        """Adds two conversions to Python's: `!w` words instead of snake_case, `!c` the phrase for a channel."""
+        """Adds two conversions to Python's: ``!w`` words instead of snake_case, ``!c`` the phrase for a channel."""
         match conversion:
             case "w":
                 return str(value).replace("_", " ")

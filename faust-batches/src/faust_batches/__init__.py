@@ -2,7 +2,7 @@
 
 An app declares processors, which are pure functions of batches; the transport consumes, keeps tables, publishes, fences
 former owners and recovers. It relies on private names of pinned releases of faust-streaming, mode-streaming and
-aiokafka, each held by a test (`tests/test_faust_contract.py`).
+aiokafka, each held by a test (``tests/test_faust_contract.py``).
 """
 
 from faust_batches.app import BatchApp, create_app

@@ -70,7 +70,7 @@ class _Periodic:
 
 
 class BatchApp(faust.App):
-    """Declare with `stateless`, `stateful` and `periodic`; run with `run_worker` or `running`."""
+    """Declare with ``stateless``, ``stateful`` and ``periodic``; run with ``run_worker`` or ``running``."""
 
     def __init__(self, config: WorkerConfig, on_refused: Refusal | None = None) -> None:
         self.config = config
@@ -89,13 +89,13 @@ class BatchApp(faust.App):
         self._companions: list[AbstractAsyncContextManager[Any]] = []
         self._sources: dict[str, int | None] = {}
         self.ends: dict[TP, int] = {}
-        """Where the source partitions ended when `refresh_ends` asked last."""
+        """Where the source partitions ended when ``refresh_ends`` asked last."""
         super().__init__(config.id, **_faust_settings(config))
 
     # -- declaring -------------------------------------------------------------------------------------------------
 
     def stateless(self, topics: Iterable[str], processor: Processor | AsyncProcessor) -> None:
-        """Consume `topics`, one agent each, and publish what `processor` makes of them: at least once."""
+        """Consume ``topics``, one agent each, and publish what ``processor`` makes from them: at least once."""
         for topic in topics:
             self._consume(topic, Stateless(processor, self._plain, self.meter), partitions=None)
 
@@ -109,16 +109,16 @@ class BatchApp(faust.App):
         on_partitions_lost: PartitionsCallback | None = None,
         on_changes: ChangesCallback | None = None,
     ) -> None:
-        """Consume `topic` with `tables`, each kept in the changelog `{id}-{table}-changelog`. Once per app.
+        """Consume ``topic`` with ``tables``, each kept in the changelog ``{id}-{table}-changelog``. Once per app.
 
         Args:
             topic: the one source of these tables; as many partitions as the config says. The changelog records how far
                 the state has read it; the group's committed offset is for lag monitors only. If it is not the log that
                 the state was made from, the app fails with SourceMismatch.
-            processor: see `Processor`. Whatever it publishes has to come with a change of the last table.
-            tables: names, with the hook that distinguishes a zombie's changelog record (`Supersedes`): false
-                only if the new value is older than the old one. It is needed when `fencing="none"`. The last one holds
-                the marks.
+            processor: see ``Processor``. Whatever it publishes has to come with a change of the last table.
+            tables: names, with the hook that distinguishes a zombie's changelog record (``Supersedes``): false
+                only if the new value is older than the old one. It is needed when ``fencing="none"``. The last
+                one holds the marks.
             on_partitions_ready: after recovery, before the first record of these partitions: with all that this worker
                 owns, at every assignment. Tables can be read in it.
             on_partitions_lost: with the same partitions, when they are taken away, all of them before any assignment.
@@ -160,17 +160,17 @@ class BatchApp(faust.App):
         self.agent(channel, name=topic, concurrency=1, supervisor_strategy=CrashingSupervisor)(feed)
 
     def periodic(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-        """Await `action` every `seconds`, never twice at a time, while the app is `ready`.
+        """Await ``action`` every ``seconds``, never twice at a time, while the app is ``ready``.
 
-        What it raises is logged, and it is tried again at the next turn. It only nudges: it may `send`, but tables are
-        written by the processor alone.
+        Its exceptions are logged, and it is tried again at the next turn. It only nudges: it may ``send``, but only the
+        processor writes tables.
         """
         self._periodics.append(_Periodic(seconds, action))
 
     def alongside(self, companion: AbstractAsyncContextManager[Any]) -> None:
-        """Enter `companion` before the first record is consumed, and leave it after the last batch.
+        """Enter ``companion`` before the first record is consumed, and leave it after the last batch.
 
-        What it raises on entry keeps the app from starting.
+        An exception on entry keeps the app from starting.
         """
         self._companions.append(companion)
 
@@ -189,7 +189,7 @@ class BatchApp(faust.App):
         )
 
     def owned_partitions(self) -> frozenset[int]:
-        """Partitions of the stateful topic that this worker owns and has recovered; empty while not `ready`."""
+        """Partitions of the stateful topic that this worker owns and has recovered; empty while not ``ready``."""
         return self._owned if self.ready else frozenset()
 
     @property
@@ -221,7 +221,7 @@ class BatchApp(faust.App):
 
     @property
     def failure(self) -> BaseException | None:
-        """What makes this app stop; `None` while nothing does."""
+        """What makes this app stop; ``None`` while nothing does."""
         return self.membership.failure
 
     def fail(self, exc: BaseException, where: str = "") -> None:
@@ -271,11 +271,11 @@ class BatchApp(faust.App):
 
     @rebalancing.setter
     def rebalancing(self, flag: bool) -> None:
-        """Faust's own flag is not kept: see `Membership.rebalancing`."""
+        """Faust's own flag is not kept: see ``Membership.rebalancing``."""
 
     @property
     def reads_committed(self) -> bool:
-        """Of all topics at once: changelogs that are written in transactions leave no choice."""
+        """For all topics at once: changelogs that are written in transactions leave no choice."""
         return self.config.read_committed or self._fence is not None
 
     async def take_over(self, assigned: set[TP], assignment: int, topics: AbstractSet[str]) -> None:
@@ -332,12 +332,12 @@ class BatchApp(faust.App):
                 self.lanes.repair(TP(role.topic, partition), self.consumer_generation_id)
 
     def expected_topics(self) -> dict[str, int | None]:
-        """What is consumed, changelogs included, with the number of partitions; `None`: any."""
+        """What is consumed, changelogs included, with the number of partitions; ``None``: any."""
         tables = () if self._stateful is None else self._stateful.tables.values()
         return self._sources | {table.changelog_topic_name: self.config.partitions for table in tables}
 
     async def check_topics(self) -> None:
-        """Ask the brokers whether all is there that is consumed. Raises TopicsMismatch, ConnectionError."""
+        """Ask the brokers whether everything that is consumed exists. Raises TopicsMismatch, ConnectionError."""
         settings = self._producer_settings()
         client = {name: settings[name] for name in settings if name in _CLIENT_SETTINGS}
         await check_topics(client, self.expected_topics())
@@ -364,7 +364,7 @@ class BatchApp(faust.App):
         self.add_future(self._watch_brokers())
 
     async def _watch_brokers(self) -> None:
-        """Log at intervals that no broker answers: everything waits then, and nothing fails."""
+        """Log at intervals that no broker answers: meanwhile everything waits, and nothing fails."""
         config, silent = self.config, False
         while not self.should_stop:
             await self.sleep(config.session_timeout_seconds)
@@ -455,7 +455,7 @@ def create_app(config: WorkerConfig, *, on_refused: Refusal | None = None) -> Ba
 
     Args:
         config: all settings.
-        on_refused: what to publish in the place of an output that is too large for its topic, such as a dead letter.
+        on_refused: what to publish instead of an output that is too large for its topic, such as a dead letter.
             Without it, such outputs are left out with an error in the log.
     """
     return BatchApp(config, on_refused)

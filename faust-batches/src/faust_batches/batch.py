@@ -11,17 +11,17 @@ import msgspec
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 
 Changes: TypeAlias = dict[str, dict[bytes, bytes | None]]
-"""Table name -> key -> new value; `None` deletes the key."""
+"""Table name -> key -> new value; ``None`` deletes the key."""
 
 Read: TypeAlias = Callable[[str, bytes], bytes | None]
-"""`read(table, key)`: the value as it was before this batch, of the partition that the batch came from."""
+"""``read(table, key)``: the value as it was before this batch, of the partition that the batch came from."""
 
 Supersedes: TypeAlias = Callable[[bytes, bytes], bool]
-"""`supersedes(new, old)`: may the value `new`, which follows `old` in the changelog, take its place?"""
+"""``supersedes(new, old)``: may the value ``new``, which follows ``old`` in the changelog, take its place?"""
 
 
 class Record(Protocol):
-    """One consumed record, as aiokafka delivers it (`aiokafka.ConsumerRecord`)."""
+    """One consumed record, as aiokafka delivers it (``aiokafka.ConsumerRecord``)."""
 
     @property
     def topic(self) -> str: ...
@@ -43,7 +43,7 @@ class Record(Protocol):
 
 
 class Output(msgspec.Struct, frozen=True, gc=False):
-    """One record to publish. Without `partition`, the key decides (see `partition_of`); without a key, any."""
+    """One record to publish. Without ``partition``, the key decides (see ``partition_of``); without a key, any."""
 
     topic: str
     value: bytes | None
@@ -65,7 +65,7 @@ class Processor(Protocol):
 
     It is called with records of ONE partition in offset order, and may be called with records that it has seen
     before: a stateful processor skips what lies below its own mark, a stateless one repeats its outputs. An exception
-    is a fault of the program: it stops the worker, so what a record can provoke must become an output instead.
+    is a bug: it stops the worker, so anything a record can provoke must become an output instead.
     """
 
     def __call__(self, partition: int, records: Sequence[Record], read: Read, /) -> BatchResult: ...
@@ -74,14 +74,14 @@ class Processor(Protocol):
 class AsyncProcessor(Protocol):
     """The step of an app that asks another service, and has no tables. What it awaits must have its own timeout.
 
-    Called like a `Processor`; its effects elsewhere must be idempotent: a batch is computed again after any failure.
+    Called like a ``Processor``; its effects elsewhere must be idempotent: a batch is computed again after any failure.
     """
 
     async def __call__(self, partition: int, records: Sequence[Record], read: Read, /) -> BatchResult: ...
 
 
 Refusal: TypeAlias = Callable[[Output, Exception], Sequence[Output]]
-"""`on_refused(output, reason)`: what to publish in the place of an output that no broker would accept."""
+"""``on_refused(output, reason)``: what to publish instead of an output that no broker would accept."""
 
 # Upper bounds of what Kafka's record format v2 adds: 61 bytes for a batch of one record, and per record and per header
 # the lengths (variable-length integers of at most 5 bytes), attributes, timestamp and offset deltas.

@@ -18,19 +18,19 @@ class WorkerConfig:
     """
 
     id: str
-    """The consumer group; also the prefix of changelogs (`{id}-{table}-changelog`) and transactional ids."""
+    """The consumer group; also the prefix of changelogs (``{id}-{table}-changelog``) and transactional ids."""
     brokers: tuple[str, ...]
-    """`host:port` of the brokers to begin with."""
+    """``host:port`` of the brokers to begin with."""
     partitions: int
-    """Of the topic that a stateful app consumes; its changelogs have the same number."""
+    """Partitions of the topic that a stateful app consumes; its changelogs have the same number."""
     store: Literal["memory", "rocksdb"] = "memory"
     datadir: Path | None = None
-    """Where RocksDB lives; one folder per worker process. Needed for `store="rocksdb"` only."""
+    """Where RocksDB lives; one folder per worker process. Needed for ``store="rocksdb"`` only."""
     fencing: Literal["transactions", "none"] = "transactions"
-    """`transactions`: one fenced transaction per batch of a stateful app. `none`: awaited sends in the same order, for
-    brokers that lack transactions and for latencies below 10 ms; a crash may then repeat outputs."""
+    """``transactions``: one fenced transaction per batch of a stateful app. ``none``: awaited sends in the same order,
+    for brokers that lack transactions and for latencies below 10 ms; a crash may then repeat outputs."""
     read_committed: bool = True
-    """Leave out records of open and aborted transactions. A stateful app with transactions does so in any case."""
+    """Leave out records of open and aborted transactions. A stateful app with transactions always does so."""
 
     credentials: CredentialsT | None = field(default=None, repr=False)
     ssl_context: SSLContext | None = field(default=None, repr=False)
@@ -53,9 +53,9 @@ class WorkerConfig:
     max_queued_records: int = 8_000
     """Per partition; fetching pauses above it."""
     max_queued_bytes: int = 8 << 20
-    """Likewise, of keys and values: what bounds the memory where records are large."""
+    """Likewise, for keys and values: it bounds the memory if records are large."""
     max_record_bytes: int = 900_000
-    """The largest record to publish; below the broker's `message.max.bytes` (1,048,588 by default)."""
+    """The largest record to publish; below the broker's ``message.max.bytes`` (1,048,588 by default)."""
     max_produce_batch_bytes: int = 200_000
     max_fetch_bytes: int = 4 << 20
     """Per partition and request: recovery of large tables is fastest with megabytes."""

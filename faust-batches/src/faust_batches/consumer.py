@@ -2,9 +2,9 @@
 
 Four rules keep it lossless (each has a test):
 
-0. *The log is the one that we know.* A state records after which record it stands, and that record has to be there; a
+0. *The log is the one that we know.* A state records the last record it includes, and that record has to be there; a
    log may neither end below what was read of it, nor begin above. With a state, the app fails; without one, nothing can
-   be skipped by mistake, and what there is gets read.
+   be skipped by mistake, and what exists is read.
 1. *Contiguity.* Every fetch carries the offset where it began: the last seek, or the end of the fetch before it. It is
    delivered only if it begins at or below the wanted offset; else records are missing and we seek back. Offsets that
    are missing *within* a fetch are real (transaction markers, compaction, retention).
@@ -13,7 +13,7 @@ Four rules keep it lossless (each has a test):
 3. *Acks count for their own assignment only.* Batches of a partition are acked in order, and the commit follows the
    last one.
 
-Assignments are counted locally, and this count takes the place of Kafka's generation in all of Faust: a member that
+Assignments are counted locally, and this count replaces Kafka's generation throughout Faust: a member that
 rejoins may be given the same generation again.
 """
 
@@ -76,7 +76,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         # Of two workers with one name, each drawing its own patience, one gives up first and the other continues.
         self._replaced: deque[float] = deque(maxlen=random.choice(_REPLACED_TOO_OFTEN))  # noqa: S311 (no secret)
         self.lease = 0.0
-        """`monotonic()` when the last heartbeat that the broker confirmed was *sent*."""
+        """``monotonic()`` when the last heartbeat that the broker confirmed was *sent*."""
 
     def begin_assignment(self) -> None:
         coordinator = self._ensure_consumer()._coordinator
@@ -143,10 +143,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             logger.warning("client_not_closed")
 
     def close(self) -> None:
-        """Nothing: Faust calls this at a rebalance during shutdown, and `on_thread_stop` is about to close the client.
+        """Nothing: Faust calls this in a rebalance at shutdown, and ``on_thread_stop`` is about to close the client.
 
         Faust would close it from the main loop, whereas its connections belong to this thread's loop and must not be
-        touched from another. It would also mark the client as closed, so `on_thread_stop` could not leave the group.
+        touched from another. It would also mark the client as closed, so ``on_thread_stop`` could not leave the group.
         """
 
     async def _seek_wait(self, consumer: aiokafka.AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
@@ -213,7 +213,7 @@ class BatchConsumer(driver.Consumer):
     # -- fetching --------------------------------------------------------------------------------------------------
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Fetch until `fetcher` (or this consumer) stops."""
+        """Fetch until ``fetcher`` (or this consumer) stops."""
         try:
             while not (self.should_stop or fetcher.should_stop):
                 if not self.flow_active:
@@ -344,7 +344,7 @@ class BatchConsumer(driver.Consumer):
         await self._commit_offsets({tp: offset for tp, offset in stands.items() if offset != committed[tp]})
 
     def _after_state(self, tp: TP, state: SourcePosition, begin: int, end: int) -> int:
-        """Where to read on after `state`: from the last record that it has seen, which has to be unchanged."""
+        """Where to read on after ``state``: from the last record that it has seen, which has to be unchanged."""
         if end < state.next_offset:
             raise SourceMismatch(
                 f"{_name(tp)} ends at {end}, but its state has seen it up to {state.next_offset}: it was recreated or "
@@ -361,7 +361,7 @@ class BatchConsumer(driver.Consumer):
         return state.next_offset - 1
 
     def _after_commit(self, tp: TP, committed: int, begin: int, end: int) -> int:
-        """Where to read on after the offset `committed`, when no state records it."""
+        """Where to read on after the offset ``committed``, when no state records it."""
         state = self._ports.state
         if state.has_state(tp) and not state.has_changelog(tp.partition):
             raise ChangelogMismatch(
@@ -472,7 +472,7 @@ class BatchConsumer(driver.Consumer):
         return monotonic() - self._thread.lease
 
     async def check_owner(self, tp: TP, assignment: int) -> None:
-        """Return when the group is known to count us as owner of `tp`; wait while that is uncertain.
+        """Return when the group is known to count us as owner of ``tp``; wait while that is uncertain.
 
         This alone is no fence: a pause between this check and the broker is enough for a stale write.
 

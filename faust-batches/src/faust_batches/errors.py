@@ -32,7 +32,7 @@ class Fenced(NotOwner):
 
 
 class ForeignWrite(TransportError):
-    """Another process wrote to one of our changelog partitions: stop; recovery settles it (`supersedes`)."""
+    """Another process wrote to one of our changelog partitions: stop; recovery settles it (``supersedes``)."""
 
 
 class RecordTooLarge(TransportError):
@@ -76,4 +76,4 @@ class NotAllowed(NeedsOperator):
 
 
 class WorkerFailed(TransportError):
-    """The app stopped itself; `__cause__` is the reason."""
+    """The app stopped itself; ``__cause__`` is the reason."""

@@ -1,7 +1,7 @@
 """Transactional producers: one per owned source partition, opened again at every assignment.
 
-`transactional.id` is group, topic and partition. Opening it (InitProducerId) aborts what the former owner left open and
-refuses everything that it still sends, so that recovery after it sees all of the former owner's work, and no more.
+``transactional.id`` is group, topic and partition. Opening it (InitProducerId) aborts what the former owner left open
+and refuses everything that it still sends, so that recovery after it sees all of the former owner's work, and no more.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Fence:
         self._discarding: set[asyncio.Task[None]] = set()
 
     async def take(self, sources: Iterable[TP], assignment: int) -> None:
-        """Open the producers of `sources` for `assignment`: after this, no former owner can write.
+        """Open the producers of ``sources`` for ``assignment``: after this, no former owner can write.
 
         Raises:
             KafkaError: they could not be opened. TimeoutError: not in time.
@@ -100,10 +100,10 @@ class Fence:
         publisher: Publisher,
         send: Callable[[aiokafka.AIOKafkaProducer], Awaitable[Sequence[Sent]]],
     ) -> None:
-        """One transaction with everything that `send` sends; returns when it is committed.
+        """One transaction with everything that ``send`` sends; returns when it is committed.
 
         Raises:
-            NotOwner: the producer of `tp` is of another assignment than the records.
+            NotOwner: the producer of ``tp`` is of another assignment than the records.
             Fenced: there is a newer owner, or this producer cannot continue. Nothing of this will ever be visible.
             KafkaError: the transaction was aborted; it can be tried again if the error is retriable.
         """

@@ -12,7 +12,7 @@ from faust_batches.batch import Record
 
 
 class Fetched(NamedTuple):
-    """Records of one partition, and the offset from which they were read (`None`: unknown)."""
+    """Records of one partition, and the offset from which they were read (``None``: unknown)."""
 
     start: int | None
     records: list[Record]
@@ -24,7 +24,7 @@ class Fetched(NamedTuple):
 
 
 def contiguous(fetched: Fetched, wanted: int) -> list[Record] | None:
-    """The records at or above `wanted`; `None` if records between `wanted` and the fetch may have been lost."""
+    """The records at or above ``wanted``; ``None`` if records between ``wanted`` and the fetch may have been lost."""
     start, records = fetched
     if start is None or start > wanted:
         return None

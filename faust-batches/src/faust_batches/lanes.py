@@ -35,7 +35,7 @@ _RETRIABLE_TOO: Final = (KafkaConnectionError, KafkaTimeoutError, ProducerClosed
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records of one partition and one assignment, in offset order. Without records it only repairs (`Stateful`)."""
+    """Records of one partition and one assignment, in offset order. Without records it only repairs (``Stateful``)."""
 
     tp: TP
     assignment: int
@@ -64,7 +64,7 @@ class Lane:
         self.position: int | None = None
         """The offset after the last batch that this process made durable."""
         self.tried_since: float | None = None
-        """`monotonic()` at the beginning of the present try of the batch under way."""
+        """``monotonic()`` at the beginning of the present try of the batch under way."""
         self._arrived = asyncio.Event()
         self._closed_for = -1  # the assignment in which a batch was dropped
         self._repair_for: int | None = None  # the assignment that begins with a repair
@@ -224,7 +224,7 @@ class Lanes:
         return frozenset(self._steps)
 
     def feed(self, message: BatchMessage) -> None:
-        """Queue a batch message; one that a past assignment delivered is forgotten."""
+        """Queue a batch message; one that a past assignment delivered is dropped."""
         membership = self._membership
         if membership.rebalancing or membership.stopping or message.assignment != membership.assignment:
             self._feed().forget(message)
@@ -270,7 +270,7 @@ class Lanes:
         return found
 
     def tried_since(self) -> float | None:
-        """`monotonic()` when the batch that has been tried for longest was begun, or begun again; `None`: all rest."""
+        """``monotonic()`` when the batch that has been tried for longest was last begun; ``None``: all are idle."""
         return min((lane.tried_since for lane in self._lanes.values() if lane.tried_since is not None), default=None)
 
     async def idle(self) -> None:

@@ -36,7 +36,7 @@ class Membership:
         self.recovered = _NEVER
         """The assignment whose recovery ended last."""
         self.failure: BaseException | None = None
-        """What makes the app stop; `None` while nothing does."""
+        """What makes the app stop; ``None`` while nothing does."""
         self._failed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 

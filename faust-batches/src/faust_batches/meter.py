@@ -14,7 +14,7 @@ _RECORDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
 
 class Histogram:
-    """How many values were at most as large as each of `bounds`, and their sum."""
+    """How many values were at most as large as each of ``bounds``, and their sum."""
 
     __slots__ = ("_counts", "bounds", "sum")
 

@@ -12,7 +12,7 @@ _MASK: Final = 0xFFFFFFFF
 
 
 def murmur2(key: bytes) -> int:
-    """MurmurHash2 (32 bits, unsigned) with the seed of Kafka's Java client, `Utils.murmur2`."""
+    """MurmurHash2 (32 bits, unsigned) with the seed of Kafka's Java client, ``Utils.murmur2``."""
     length = len(key)
     whole = length & ~3
     h = _SEED ^ length
@@ -30,5 +30,5 @@ def murmur2(key: bytes) -> int:
 # 2^17 keys of about 30 bytes hold 20 MB; a miss costs 2 us, a hit 0.1 us.
 @lru_cache(maxsize=1 << 17)
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of `key` among `partitions`, as Kafka's Java client chooses it."""
+    """The partition of ``key`` among ``partitions``, as Kafka's Java client chooses it."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -47,7 +47,7 @@ class PlainSender:
         return self._faust_producer()._ensure_producer()
 
     async def send(self, outputs: Sequence[Output]) -> None:
-        """Publish `outputs`; returns when the broker has acknowledged all of them. Raises as `acknowledged`."""
+        """Publish ``outputs``; returns when the broker has acknowledged all of them. Raises as ``acknowledged``."""
         if not outputs:
             return
         admitted = self._publisher.admit(outputs)
@@ -56,7 +56,7 @@ class PlainSender:
         self._meter.publish_seconds.observe(monotonic() - begun)
 
     async def acknowledged(self, sent: Sequence[Sent]) -> None:
-        """As `Publisher.acknowledged`, for what went through `producer`."""
+        """As ``Publisher.acknowledged``, for what went through ``producer``."""
         try:
             await self._publisher.acknowledged(sent)
         except BatchRefused:

@@ -34,7 +34,7 @@ class Feed(Protocol):
     def resume_fetching(self, tp: TP, /) -> None: ...
 
     async def check_owner(self, tp: TP, assignment: int, /) -> None:
-        """Return once the group is known to count us as owner of `tp`. Raises NotOwner."""
+        """Return once the group is known to count us as owner of ``tp``. Raises NotOwner."""
 
 
 class Changelogs(Protocol):
@@ -49,7 +49,7 @@ class Changelogs(Protocol):
         """The offset from which the client will fetch next."""
 
     def fetched_to(self, tp: TP, /) -> int | None:
-        """The offset after the last record that was fetched since the last seek; `None`: neither has happened."""
+        """The offset after the last record that was fetched since the last seek; ``None``: neither has happened."""
 
 
 class Recovering(Protocol):
@@ -84,12 +84,12 @@ class State(Protocol):
         """Whether the changelogs of a partition that is being taken over ever held anything."""
 
     def state_positions(self, assigned: Iterable[TP], /) -> Mapping[TP, SourcePosition | None]:
-        """For partitions with state among `assigned`: how far it has read them, if its changelog says so."""
+        """For partitions with state among ``assigned``: how far it has read them, if its changelog says so."""
 
     async def take_over(self, assigned: set[TP], assignment: int, topics: AbstractSet[str], /) -> None:
         """Before recovery: make sure that nobody else can write to our partitions from now on.
 
-        `topics` exist for certain; others are looked for.
+        ``topics`` exist for certain; others are looked for.
         """
 
     def partitions_lost(self) -> None:

@@ -27,7 +27,7 @@ _HEADROOM_BYTES: Final = 2_000  # an entry smaller than the limit by this has ro
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A produce batch on its way. `future` gives aiokafka's RecordMetadata with the offset of the first record."""
+    """A produce batch on its way. ``future`` gives aiokafka's RecordMetadata with the offset of the first record."""
 
     tp: TP
     records: int
@@ -38,9 +38,9 @@ class Sent:
 class Publisher:
     """Sends records through any producer, and knows which records the topics take.
 
-    Limits start at `max_record_bytes`; when a broker refuses less, the topic's limit is learnt and the batch has to be
-    made again without the record (`admit`), through a new producer: a refused batch breaks the old one's sequence.
-    `published` grows by the records that were handed to a producer, by topic.
+    Limits start at ``max_record_bytes``; when a broker refuses less, the topic's limit is learnt and the batch has to
+    be made again without the record (``admit``), through a new producer: a refused batch breaks the old one's sequence.
+    ``published`` grows by the records that were handed to a producer, by topic.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Publisher:
         self._published: Counter[str] = Counter() if published is None else published
 
     def limit(self, topic: str) -> int:
-        """The size in bytes of the largest record for `topic`, as `record_bytes` counts."""
+        """The size in bytes of the largest record for ``topic``, as ``record_bytes`` counts."""
         return self._limits.get(topic, self._max_record_bytes)
 
     def admit(self, outputs: Sequence[Output]) -> Sequence[Output]:
-        """`outputs` with those that are too large replaced by what `on_refused` makes of them, or left out.
+        """``outputs`` with those that are too large replaced by what ``on_refused`` makes of them, or left out.
 
         So a single record can never stop the worker. Leaving out is an error in the log.
         """
@@ -86,7 +86,7 @@ class Publisher:
         return admitted
 
     def _all_fit(self, outputs: Sequence[Output]) -> bool:
-        """Whether all of them would fit into the topic that takes the least."""
+        """Whether all of them would fit into the topic with the lowest limit."""
         limit = min(self._limits.values(), default=self._max_record_bytes)
         headers: Headers = ()
         room = limit - record_bytes(None, None)
@@ -102,7 +102,7 @@ class Publisher:
         return record_bytes(output.key, output.value, output.headers) <= self.limit(output.topic)
 
     async def send(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[Sent]:
-        """Hand `outputs` to `producer`, in their order per partition; returns before they are acknowledged."""
+        """Hand ``outputs`` to ``producer``, in their order per partition; returns before they are acknowledged."""
         partitions: dict[str, int] = {}
         groups: dict[tuple[str, int], _Filling] = {}
         for output in outputs:
@@ -124,7 +124,7 @@ class Publisher:
     async def send_changes(
         self, producer: AIOKafkaProducer, tp: TP, changes: Mapping[bytes, bytes | None], headers: Headers = ()
     ) -> list[Sent]:
-        """Hand the changelog records of `changes` to `producer`, the last one with these `headers`.
+        """Hand the changelog records of ``changes`` to ``producer``, the last one with these ``headers``.
 
         Raises:
             RecordTooLarge: an entry exceeds the limit. State cannot be left out: the processor has to bound it.
@@ -154,7 +154,7 @@ class Publisher:
         return sent
 
     async def acknowledged(self, sent: Sequence[Sent]) -> None:
-        """Wait until the broker has answered for everything in `sent`.
+        """Wait until the broker has answered for everything in ``sent``.
 
         Raises:
             BatchRefused: a limit was learnt. NotAllowed: the broker denies us a right.

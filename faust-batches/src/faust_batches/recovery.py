@@ -1,7 +1,7 @@
 """Recovery of tables from their changelogs, a fetch at a time (Faust's own: a record at a time, and 30 times slower).
 
-Faust's assignor, seeks, highwaters and rebalance logic stay; what changes is how records arrive (`apply`) and that the
-stores, which know their positions, are asked for them. No standbys.
+Faust's assignor, seeks, highwaters and rebalance logic stay; what changes is how records arrive (``apply``) and that
+the stores, which know their positions, are asked for them. No standbys.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class BatchRecovery(Recovery):
 
     @Service.task
     async def _slurp_changelogs(self) -> None:
-        """Nothing is queued: `apply` takes the place of Faust's task of this name."""
+        """Nothing is queued: ``apply`` replaces Faust's task of this name."""
 
     def _add(self, table: Any, tp: TP, offsets: Any) -> None:
         self.tp_to_table[tp] = table

@@ -1,4 +1,4 @@
-"""Running apps: in a test or another program (`running`), or as a worker process (`run_worker`)."""
+"""Running apps: in a test or another program (``running``), or as a worker process (``run_worker``)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def _serve(
             entering.cancel()
         stopping.set()
 
-    # An ordinary signal handler that raises would do so in the middle of any callback, and break what that was doing.
+    # An ordinary signal handler that raises would do so in the middle of any callback, and break its work.
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stop)
     async with AsyncExitStack() as entered:
@@ -114,7 +114,7 @@ async def _run(apps: tuple[BatchApp, ...], stopping: asyncio.Event, watchdog: th
 
 
 def _watchdog(timeout_seconds: float) -> threading.Timer:
-    """Ends the process in time. To be started when the worker begins to stop: a broker may be gone meanwhile."""
+    """Ends the process in time. Start it when the worker begins to stop: a broker may be gone by then."""
 
     def end() -> None:
         logger.error("worker_stuck", extra={"seconds": timeout_seconds})
@@ -128,10 +128,10 @@ def _watchdog(timeout_seconds: float) -> threading.Timer:
 def run_worker(*apps: BatchApp, beside: Sequence[AbstractAsyncContextManager[Any]] = ()) -> int:
     """Run apps until SIGTERM, SIGINT or a failure; returns the exit code: 0 asked to stop, 1 failed.
 
-    What is `beside` them is entered before they start and left after they have stopped; it may raise NeedsOperator.
+    ``beside`` is entered before they start and left after they have stopped; it may raise NeedsOperator.
 
     On a signal, batches under way are finished, offsets are committed and the group is left; whatever stalls that
-    longer than `stop_timeout_seconds` ends the process with 70. SIGUSR1 dumps the stacks of all threads and
+    longer than ``stop_timeout_seconds`` ends the process with 70. SIGUSR1 dumps the stacks of all threads and
     tasks to stderr. Install uvloop before, if wanted.
     """
     watchdog = _watchdog(max(app.config.stop_timeout_seconds for app in apps))

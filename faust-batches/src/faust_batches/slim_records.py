@@ -1,6 +1,6 @@
 """Consumed records with only the fields that are read: aiokafka's own have eleven, kept in a dict per record.
 
-Making those costs twice as much, and they wait in the lanes by the thousand, where the garbage collector visits them.
+Those cost twice as much to make, and thousands wait in the lanes, where the garbage collector visits them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition
 
 
 class Consumed(msgspec.Struct, frozen=True, gc=False):
-    """One consumed record: a `Record`."""
+    """One consumed record: a ``Record``."""
 
     topic: str
     partition: int
@@ -26,7 +26,7 @@ class Consumed(msgspec.Struct, frozen=True, gc=False):
 
 
 def unpack_slim(fetcher: Fetcher) -> None:
-    """Have `fetcher` make each record that it fetches from now on a `Consumed`."""
+    """Have ``fetcher`` make each record that it fetches from now on a ``Consumed``."""
     receive: Final[Callable[..., Coroutine[Any, Any, bool]]] = fetcher._proc_fetch_request
 
     async def receive_slim(*args: Any) -> bool:

@@ -1,8 +1,8 @@
 """How far the state of a partition has read its source: kept with the state, and compared with the log at every start.
 
-Marks in the state skip whatever lies below them. If the log is another one than the state was made from (recreated,
-restored, cut short), they would skip records that nobody has seen; if records in between are gone, nothing would
-reveal it. Neither may go unnoticed, so the state itself records where it stands. The group's committed offset does not
+Marks in the state skip whatever lies below them. If the log is not the one the state was made from (recreated,
+restored, cut short), they would skip unseen records; if records in between are gone, nothing would
+reveal it. Neither may go unnoticed, so the state itself records its position. The group's committed offset does not
 count: resetting it changes nothing.
 """
 
@@ -19,7 +19,7 @@ _HEADER: Final = "source"
 
 @dataclass(frozen=True, slots=True)
 class SourcePosition:
-    """After which record a state stands: the offset after it, and what identifies that record."""
+    """The last record that a state includes: the offset after it, and what identifies it."""
 
     next_offset: int
     timestamp: int
@@ -30,7 +30,7 @@ class SourcePosition:
         return cls(record.offset + 1, record.timestamp, crc32(record.value or b""))
 
     def follows(self, record: Record) -> bool:
-        """Whether `record` is the last one that the state has seen."""
+        """Whether ``record`` is the last one that the state has seen."""
         return self == SourcePosition.after(record)
 
     def encode(self) -> bytes:

@@ -3,16 +3,16 @@
 1. compute: the processor reads the stores and returns outputs and changes; nothing has happened yet;
 2. make sure that we still own the partition;
 3. publish the outputs and the changelog records of all tables, every acknowledgement awaited
-   - `transactions`: all of it in one transaction, fenced per partition, then commit;
-   - `none`: outputs first, then the changelogs one after the other, the table with the marks last: what a mark skips
-     is out;
+   - ``transactions``: all of it in one transaction, fenced per partition, then commit;
+   - ``none``: outputs first, then the changelogs one after the other, the table with the marks last: what a mark skips
+     has been published;
 4. write the local stores, each with its changelog position;
-5. call `on_changes`;
+5. call ``on_changes``;
 6. acknowledge the source offset (in the lane); it is committed later.
 
-A crash before the commit of 3: nothing has happened (`none`: outputs may be out; they are repeated, identical). A crash
-after it: recovery restores the changes, and the source continues where the table with the marks stands
-(`SourcePosition`); the processor skips by its own mark what is delivered again.
+A crash before the commit of 3: nothing has happened (``none``: outputs may be published; they are repeated,
+identical). A crash after it: recovery restores the changes, and the source continues where the table with the marks
+stands (``SourcePosition``); the processor skips by its own mark what is redelivered.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ChangesCallback: TypeAlias = Callable[[int, Changes], None]
 
 
 class Stateful:
-    """See the module's docstring. The last of `tables` holds the marks."""
+    """See the module's docstring. The last of ``tables`` holds the marks."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Stateful:
         self._ends.clear()
 
     def set_end(self, changelog: TP, next_offset: int) -> None:
-        """Recovery is complete: our next record in `changelog` lands at `next_offset`."""
+        """Recovery is complete: our next record in ``changelog`` lands at ``next_offset``."""
         self._ends.expect(changelog, next_offset)
 
     async def __call__(self, batch: Batch) -> None:
@@ -112,7 +112,7 @@ class Stateful:
         return outputs, changes
 
     def source(self, partition: int) -> SourcePosition | None:
-        """How far the state of a recovered partition has read its source; `None`: its changelog does not say."""
+        """How far the state of a recovered partition has read its source; ``None``: its changelog does not say."""
         return self._tables[self._marks].source(partition)
 
     def _source(self, name: str, batch: Batch) -> SourcePosition | None:
@@ -190,7 +190,7 @@ class ChangelogEnds:
         self._doubt[changelog] += records
 
     def landed(self, changelog: TP, base: int, records: int) -> None:
-        """Account for `records` that were acknowledged at `base` (negative: the broker knows only that they landed).
+        """Account for ``records`` acknowledged at ``base`` (negative: the broker knows only that they landed).
 
         Raises:
             ForeignWrite: they are not where they should be.

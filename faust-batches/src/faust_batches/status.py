@@ -1,6 +1,6 @@
-"""How an app is right now, for probes, dashboards and operators.
+"""The present status of an app, for probes, dashboards and operators.
 
-Nothing here waits for the broker, except `refresh_ends`, which says for how long.
+Nothing here waits for the broker, except ``refresh_ends``, which says for how long.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ENDS_SECONDS: Final = 1.0  # a question waits behind a fetch of the same connec
 
 @dataclass(frozen=True, slots=True)
 class AppStatus:
-    """A look at an app, taken in its event loop."""
+    """A snapshot of an app, taken in its event loop."""
 
     failure: str
     """The kind of what makes the app stop; empty while nothing does."""
@@ -37,7 +37,7 @@ class AppStatus:
     in_touch: bool
     """Within the session timeout the broker has confirmed that we are a member."""
     partitions: dict[str, int]
-    """How many are ours, by source topic."""
+    """How many partitions are ours, by source topic."""
     recovery_left: dict[str, int]
     """Changelog records that are still to be read before work begins, by table; empty afterwards."""
     queued: dict[str, int]
@@ -47,7 +47,7 @@ class AppStatus:
 
 
 def app_status(app: BatchApp) -> AppStatus:
-    """Take a look. Before the app has started, there is nothing but zeros to see."""
+    """Take a snapshot. Before the app has started, everything is zero."""
     thread = _thread(app)
     now = monotonic()
     since = app.lanes.tried_since()
@@ -67,8 +67,8 @@ def app_status(app: BatchApp) -> AppStatus:
 def lag(app: BatchApp) -> dict[TP, int]:
     """Per source partition that we own, how many offsets are not durable yet; unknown ones are left out.
 
-    The end is the later of what `refresh_ends` and the last fetch have found. Where all that was fetched is durable,
-    markers of transactions at the end do not count.
+    The end is the later of what ``refresh_ends`` and the last fetch have found. If all that was fetched is durable,
+    transaction markers at the end do not count.
     """
     thread = _thread(app)
     if thread is None:
@@ -92,7 +92,7 @@ def lag(app: BatchApp) -> dict[TP, int]:
 
 
 async def refresh_ends(app: BatchApp) -> None:
-    """Ask the broker where the source partitions end; without an answer within a second, what was known stays.
+    """Ask the broker where the source partitions end; without an answer within a second, the known ends stay.
 
     Fetches report them too, but not while a partition is paused because its lane is full, just when its lag grows.
     """

@@ -26,25 +26,25 @@ class PartitionStore(Protocol):
     """Entries of one partition of one table."""
 
     position: int | None
-    """Offset of the last changelog record that the entries include; `None`: of nothing."""
+    """Offset of the last changelog record that the entries include; ``None``: of nothing."""
     source: SourcePosition | None
-    """How far the entries have read the source, as recorded in the changelog; `None`: not recorded."""
+    """How far the entries have read the source, as recorded in the changelog; ``None``: not recorded."""
 
     def get(self, key: bytes, /) -> bytes | None: ...
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every entry. The store may be written to meanwhile: what changes then may come as it was, or as it is."""
+        """Every entry. The store may be written to meanwhile: a changed entry may come in its old or new form."""
         ...
 
     def write(self, changes: Mapping[bytes, bytes | None], position: int, source: SourcePosition | None = None) -> None:
-        """Apply `changes` (`None` deletes) and move to `position`, and to `source` unless `None`: all or nothing."""
+        """All or nothing: apply ``changes`` (``None`` deletes), move to ``position``, and to ``source`` if given."""
         ...
 
     def close(self) -> None: ...
 
 
 class MemoryStore:
-    """A dict. It keeps the very `bytes` object that was written, so a reader may cache by identity."""
+    """A dict. It keeps the very ``bytes`` object that was written, so a reader may cache by identity."""
 
     __slots__ = ("_entries", "get", "position", "source")
 
@@ -101,7 +101,7 @@ class RocksStore:
         return (entry for entry in entries if entry[0][:1] != b"\x00")
 
     def write(self, changes: Mapping[bytes, bytes | None], position: int, source: SourcePosition | None = None) -> None:
-        """As in `PartitionStore`. Raises StateFolderUnusable."""
+        """As in ``PartitionStore``. Raises StateFolderUnusable."""
         batch = self._new_batch(raw_mode=True)
         for key, value in changes.items():
             if key[:1] == b"\x00":
@@ -154,7 +154,7 @@ class RocksFolder:
         """Open a partition's database; waits while another process, perhaps our dying predecessor, holds its lock.
 
         Raises:
-            StateFolderUnusable: whatever is wrong with the folder. TimeoutError: the lock is still held.
+            StateFolderUnusable: anything is wrong with the folder. TimeoutError: the lock is still held.
         """
         from rocksdict import Rdict  # noqa: PLC0415  (optional dependency)
 

@@ -60,7 +60,7 @@ class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in nam
         return await self._folder.open(partition, timeout_seconds=self._open_timeout_seconds)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        """Nothing to purge: the stores of foreign partitions were dropped in `on_rebalance`."""
+        """Nothing to purge: the stores of foreign partitions were dropped in ``on_rebalance``."""
 
     async def on_stop(self) -> None:
         while self.open:
@@ -69,7 +69,7 @@ class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in nam
 
 
 class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
-    """bytes -> bytes. Read with `get` and `items`, written with `write` once its changelog records are durable."""
+    """bytes -> bytes. Read with ``get`` and ``items``, written with ``write`` once changelog records are durable."""
 
     data: PartitionStores
 
@@ -85,7 +85,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         )
 
     def lookup(self, partition: int) -> Callable[[bytes], bytes | None]:
-        """`get` of one partition, for as long as that is ours: a batch asks it for every record."""
+        """``get`` of one partition, for as long as that is ours: a batch asks it for every record."""
         return self.data.open[partition].get
 
     def get(self, partition: int, key: bytes) -> bytes | None:  # type: ignore[override]  # not Faust's mapping
@@ -103,7 +103,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         return -1 if position is None else position
 
     def source(self, partition: int) -> SourcePosition | None:
-        """How far the entries have read the source; `None`: the changelog does not say."""
+        """How far the entries have read the source; ``None``: the changelog does not say."""
         return self.data.open[partition].source
 
     def write(
@@ -113,7 +113,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         position: int,
         source: SourcePosition | None = None,
     ) -> None:
-        """Take over what the changelog holds up to the offset `position`, `changes` being the last of it.
+        """Take over what the changelog holds up to the offset ``position``, ``changes`` being the last of it.
 
         Raises:
             StateFolderUnusable: nothing of it is taken over.
@@ -129,7 +129,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         """Recovery: take over fetched changelog records, in order.
 
         The last record of a key wins, unless its value may not supersede an earlier one (a former owner wrote it late):
-        then the earlier one stays, and is `stale`.
+        then the earlier one stays, and is ``stale``.
 
         Raises:
             ChangelogMismatch: a record that is not an entry of this table, by its position. StateFolderUnusable.
@@ -154,7 +154,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
     def _is_older(
         self, store: PartitionStore, changes: Mapping[bytes, bytes | None], key: bytes, value: bytes | None
     ) -> bool:
-        """Whether `value` may not take the place of what there is."""
+        """Whether ``value`` may not replace the present one."""
         if self._supersedes is None or value is None:
             return False
         current = changes[key] if key in changes else store.get(key)
@@ -174,7 +174,7 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Nothing is ever buffered by Faust: recovery calls `load`."""
+        """Nothing is ever buffered by Faust: recovery calls ``load``."""
 
     def on_key_set(self, key: bytes, value: bytes) -> NoReturn:  # noqa: ARG002  (Faust's signature)
         raise TypeError("a batch table is written by its app's processor only")

@@ -21,7 +21,7 @@ _AGAIN_SECONDS: Final = 0.2
 
 
 class BatchTopic(Topic):
-    """Its messages are whole batches (`BatchMessage`); nothing is decoded."""
+    """Its messages are whole batches (``BatchMessage``); nothing is decoded."""
 
     def _compile_decode(self) -> None:
         async def decode(message: Message, *, propagate: bool = False) -> EventT[Any]:  # noqa: ARG001
@@ -32,7 +32,7 @@ class BatchTopic(Topic):
 
 
 async def check_topics(settings: Mapping[str, Any], expected: Mapping[str, int | None]) -> None:
-    """Make sure that topics exist, and have the number of partitions that is `expected` (`None`: any).
+    """Make sure that topics exist, and have the number of partitions that is ``expected`` (``None``: any).
 
     A worker that starts without its topics would ignore them, and subscribe to them much later. A broker that creates
     topics by itself does so when asked here.

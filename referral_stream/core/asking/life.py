@@ -1,6 +1,6 @@
 """The life of an opportunity, as rows.
 
-Nothing is driven by them; they are held to be what happens: a property over random worlds checks that every transition
+They drive nothing, but must be true: a property over random worlds checks that every transition
 taken is a row, and that every row is taken. ``docs/opportunity.md`` draws its diagram from them.
 """
 
@@ -14,7 +14,7 @@ until the ledger answers. ``emitted``: asked, or withheld by holdout or shadow. 
 
 
 class Transition(NamedTuple):
-    """One way from a place to a place, in the module of :mod:`~referral_stream.core.asking` that decides it.
+    """One transition from place to place, in the module of :mod:`~referral_stream.core.asking` that decides it.
 
     ``outcome`` is that of the decision written on the way; None where none needs to be written.
     """

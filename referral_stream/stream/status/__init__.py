@@ -1,4 +1,4 @@
-"""What a worker reports about itself over HTTP: `/live`, `/ready` and `/metrics`. It reads, and changes nothing."""
+"""What a worker reports about itself over HTTP: ``/live``, ``/ready`` and ``/metrics``. It only reads."""
 
 from referral_stream.stream.status.server import StatusPage
 
