@@ -501,5 +501,5 @@ def test_a_breaker_that_is_off_counts_nothing() -> None:
 
 def test_an_event_that_is_no_switch_is_refused(caps: MemoryLedger) -> None:
     stranger = a_pause()
-    with pytest.raises(TypeError, match="not a matter of the ledger"):
+    with pytest.raises(TypeError, match="not for the ledger"):
         caps.apply(type(stranger)(id="1", source="s", type="x", subject="", time=T0, data=None))

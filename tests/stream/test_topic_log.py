@@ -118,5 +118,5 @@ async def test_a_read_that_brings_nothing_may_be_tried_again_too(
     monkeypatch.setattr(TopicReader, "more", nothing)
     reading = ledger_history(topic.client, topic.name)
     monkeypatch.setattr(topic_log, "STALL_SECONDS", 2.0)
-    with pytest.raises(KafkaTimeoutError, match="can not be read"):
+    with pytest.raises(KafkaTimeoutError, match="cannot be read"):
         await anext(reading)
