@@ -111,8 +111,8 @@ def replay_file(
     return summary
 
 
-_FILES: Final = {"referral-decisions": "decisions", "referral-asks": "asks"}
-"""Topic → the output file that holds what goes there."""
+_FILES: Final = {"referral-decisions": "decisions", "referral-asks": "asks", "ledger-requests": None}
+"""Topic → the output file that holds what goes there; what goes to the ledger is no output of a replay."""
 
 
 class _DeadLetterFile:
@@ -135,9 +135,9 @@ class _DeadLetterFile:
 
 
 def _rows(happened: Iterable[Happened], summary: Summary) -> Iterator[Row]:
-    """The lines of the output files; what goes to the ledger is no output of a replay."""
+    """The lines of the output files. Raises KeyError for an effect on a topic that has no file yet."""
     for now, effect in happened:
-        label = _FILES.get(EFFECT_MESSAGES[type(effect)].topic)
+        label = _FILES[EFFECT_MESSAGES[type(effect)].topic]
         if label is None:
             continue
         match effect:

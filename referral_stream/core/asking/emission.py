@@ -34,7 +34,7 @@ def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
         outcome = "shadow"
     elif gates.is_held_out(c, policy):
         outcome = "holdout"
-        found = (*found[:-1], gates.HELD_OUT)
+        found = tuple(gates.HELD_OUT if v.gate == "holdout" else v for v in found)
     elif _asks_reason_first(turn, o, moment):
         _ask_reason(turn, o, moment, first)
         _supersede(turn, awaiting)

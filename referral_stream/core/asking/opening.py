@@ -18,7 +18,7 @@ from referral_stream.core.turn import Turn
 
 
 def open_first(turn: Turn, occasion: Occasion, event: Event) -> None:
-    """Open the opportunities this event is an occasion for, unless their business keys are used up."""
+    """Open an opportunity for this occasion, unless their business keys are used up."""
     if _is_first(turn, occasion.trigger, occasion.subject):
         _open(turn, occasion, event.time, historical=event.historical, event=event)
 
