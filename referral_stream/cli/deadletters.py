@@ -20,7 +20,7 @@ def deadletters() -> None:
 
 
 def _letter_filters(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which letters are meant; the command gets them as one ``filters``."""
+    """The options that select letters; the command gets them as one ``filters``."""
     options = (
         click.option("--stage", type=click.Choice(["ingest", "decide", "ledger"]), help="Where it failed."),
         click.option("--cause", help="The first word of the error, such as invalid or fault."),

@@ -14,18 +14,18 @@ _INTERRUPTED = 128 + 2
 
 
 @click.command(short_help="Watch one week of twelve customers; no services needed.")
-@click.option("--keep", is_flag=True, help="Stay up afterwards, for playing with it.")
+@click.option("--keep", is_flag=True, help="Keep running afterwards, so you can experiment.")
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("demo-output"),
     show_default=True,
-    help="Folder for what happened.",
+    help="Folder for the results.",
 )
 def demo(*, keep: bool, output: Path) -> None:
     """Watch one week of twelve customers: who is asked for a referral, who is not, and why.
 
-    Needs no services: a broker and a Redis of its own are started in memory and ended with it. Takes about half a
+    Needs no services: it starts its own broker and Redis in memory and stops them at the end. Takes about half a
     minute.
     """
     try:

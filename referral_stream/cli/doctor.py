@@ -12,7 +12,7 @@ def doctor() -> None:
     """Check that Kafka, the topics, Redis and local state are ready for a worker.
 
     Each line says ok, or what is wrong and how to fix it; exit code 1 if something is wrong. What only a running worker
-    brings about, such as the ledger, is "not yet" and no error. Secrets are never shown.
+    brings about, such as the ledger, is "not yet", not an error. Secrets are never shown.
     """
     import asyncio
 
@@ -22,7 +22,7 @@ def doctor() -> None:
     async def look() -> bool:
         well, remedy = True, ""
         async for line in examine(deployment):
-            if remedy and remedy != line.remedy:  # once below all lines that it is for
+            if remedy and remedy != line.remedy:  # once, below all lines that share it
                 say(f"         to fix: {remedy}", indent=9)
             say(f"{line.verdict:<7}  {': '.join(filter(None, (line.what, line.problem)))}", indent=9)
             well, remedy = well and line.verdict != "WRONG", line.remedy

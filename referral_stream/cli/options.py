@@ -27,7 +27,7 @@ SORT = click.option("--sort", is_flag=True, help="Sort the log by time first, fo
 
 
 def missing_package(missing: ModuleNotFoundError, extra: str) -> click.ClickException:
-    """Says how to install what ``extra`` of this distribution brings, into the environment that runs."""
+    """Says how to install this distribution's ``extra`` into the running environment."""
     import shlex
     import sys
     from importlib import metadata
@@ -59,7 +59,7 @@ def reading_log(log: Path, without_beginning: str = "") -> Iterator[Advance]:
         with progress("stdin" if str(log) == "-" else log.name, size, in_bytes=True) as advance:
             yield advance
     except BadLine as error:
-        raise Unusable(f"{error}  (--skip-bad counts such lines and goes on)") from None
+        raise Unusable(f"{error}  (--skip-bad counts such lines and continues)") from None
     except LogStartsLate as error:
         raise Unusable(f"{error}  ({without_beginning})" if without_beginning else str(error)) from None
     except UnreadableLog as error:
@@ -122,7 +122,7 @@ def email_key() -> bytes:
 
 
 def this_deployment(*, email_key_needed: bool = True) -> Deployment:
-    """Settings, policy and clock of this process; what is wrong with them ends it with exit code 2.
+    """Settings, policy and clock of this process; errors in them end it with exit code 2.
 
     ``email_key_needed``: whether it reads source topics, where addresses are hashed.
     """

@@ -11,7 +11,7 @@ from referral_stream.cli.options import Unusable
 
 @click.group("policy", short_help="Check a policy file, or start one.")
 def policy_group() -> None:
-    """Check a policy file, see what every number means, or start a file of your own."""
+    """Check a policy file, see what every number means, or start your own file."""
 
 
 @policy_group.command("check", short_help="Check a policy file and show what it changes.")
@@ -46,7 +46,7 @@ def policy_check(file: Path, *, show: bool) -> None:
 def policy_init(file: Path) -> None:
     """Write a policy to FILE (default: policy.toml; - for stdout) in which every setting is a comment with its default.
 
-    Take the # from a line to change its setting. A file that exists is left alone.
+    Remove the # from a line to change its setting. An existing file is left alone.
 
     \b
     Example:
@@ -62,7 +62,7 @@ def policy_init(file: Path) -> None:
         with file.open("x", encoding="utf-8") as new:
             new.write(content)
     except FileExistsError:
-        raise click.ClickException(f"{file} exists already; name another file") from None
+        raise click.ClickException(f"{file} already exists; name another file") from None
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from None
     click.echo(f"written to {file}; referral-stream policy check {file} shows what you change")

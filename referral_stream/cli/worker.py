@@ -55,7 +55,7 @@ def worker_check(
 ) -> None:
     """Write commands to a sandbox topic, and judge what the running worker acknowledges (docs/contracts.md).
 
-    The worker sends for real: point it at a sandbox, and both at topics of your own. Connection settings are those of a
+    The worker really sends: point it at a sandbox, and both at dedicated topics. Connection settings are those of a
     deployment (REFERRAL_STREAM_KAFKA_…). Exit code 1 if a rule is broken or the broker cannot be reached.
 
     \b

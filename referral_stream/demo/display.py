@@ -1,6 +1,6 @@
 """The demo on the terminal: decisions as they are made, one below the other, and the clock below the newest.
 
-Everything shown is taken from the messages of ``referral-decisions``; nothing is worked out again. What has been shown
+Everything shown is taken from the messages of ``referral-decisions``; nothing is recomputed. What has been shown
 stays and scrolls away with the screen: an opportunity that was held back first and asked later has a row for both.
 """
 
@@ -25,10 +25,10 @@ CloudEventBody: TypeAlias = Mapping[str, Any]
 
 ASKED = frozenset({"asked", "soft"})
 UNSEEN = frozenset({"historical", "duplicate"})
-"""Outcomes that are no news: what a backfill would have triggered, and the same trigger again."""
+"""Outcomes that are not news: what a backfill would have triggered, and the same trigger again."""
 
 ONE_LINE_COLUMNS = 120
-"""Below this width a decision takes two lines or more: why it was made needs room of its own."""
+"""Below this width a decision takes two lines or more: the reason needs its own room."""
 
 STARTING = "The workers start, and read what was before the week …"
 
@@ -97,10 +97,10 @@ class DecisionBoard:
         self._now = now if self._now is None else max(self._now, now)
 
     def show(self, message: CloudEventBody) -> DecisionRow | None:
-        """Take a decision in and return its row; None where nothing is new to see.
+        """Add a decision and return its row; None if there is nothing new to show.
 
-        Nothing new: no decision, an outcome that is no news, or the same words again (a planned moment has moved behind
-        a ticket that is still open).
+        Nothing new: no decision, an outcome that is not news, or the same words again (a planned moment has moved
+        behind a ticket that is still open).
         """
         decision = message["data"]
         if "outcome" not in decision or decision["outcome"] in UNSEEN:
@@ -137,7 +137,7 @@ class DecisionBoard:
         return Text.assemble((self.clock(), "bold"), count, asked, no_wrap=True, overflow="crop")
 
     def summary(self) -> str:
-        """How often was asked, and what spoke against it."""
+        """How often customers were asked, and the reasons why not."""
         told = f"Asks: {self._asked()}, out of {len(self._latest)} opportunities."
         against = Counter(
             gate

@@ -1,4 +1,4 @@
-"""``demo --keep``: the demo goes on, and whoever watches decides what happens next and when."""
+"""``demo --keep``: the demo goes on, and the viewer decides what happens next and when."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def keep_up(demo: Demo, screen: Screen, bootstrap: str, redis_url: str) ->
 
 
 async def obey(line: str, demo: Demo, screen: Screen) -> None:
-    """A record happens at its timestamp, or now where that has passed; ``20m`` lets so much time pass."""
+    """A record happens at its timestamp, or now if that has passed; ``20m`` lets that much time pass."""
     line = line.strip()
     if line.startswith("{"):
         try:
@@ -83,18 +83,18 @@ def how_to_play(now: int, clock: str, bootstrap: str, redis_url: str) -> str:
     return "\n".join(
         (
             "",
-            f"Still up. It is {clock}, and time goes on from there.",
+            f"Still running. It is {clock}, and time goes on from there.",
             "",
             "Paste this line here, and Henk gives a top score after all:",
             f"  {line}",
             "and this one, and twenty minutes pass:",
             "  20m",
             "Any line of a recorded log will do; the clock moves to its timestamp, never back.",
-            "20m, 3h or 2d lets time pass. Enter says what time it is. Ctrl-C ends the demo.",
+            "20m, 3h or 2d lets time pass. Enter shows the time. Ctrl-C ends the demo.",
             "",
             *worker,
-            "Programs of your own may write to nps, billing, support and so on; an event's",
-            f"time has to be of this clock, or missing. Kafka is at {bootstrap}, Redis at",
+            "Your own programs may write to nps, billing, support and so on; an event's",
+            f"time must follow this clock, or be missing. Kafka is at {bootstrap}, Redis at",
             f"{redis_url}.",
             "",
         )

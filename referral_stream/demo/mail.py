@@ -19,7 +19,7 @@ def example_worker() -> Path | None:
 
 
 def mail(command: Mapping[str, Any], name: str, width: int) -> str | None:
-    """The mail of a command (its ``data``), wrapped at ``width``; None where the example worker is not at hand."""
+    """The mail of a command (its ``data``), wrapped at ``width``; None if the example worker is not available."""
     folder = example_worker()
     spec = folder and spec_from_file_location("referral_stream_example_catalogue", folder / "catalogue.py")
     if not folder or not spec or not spec.loader:

@@ -1,4 +1,4 @@
-"""The demo from beginning to end, and what it says before and after the decisions."""
+"""The demo from beginning to end, and its texts before and after the decisions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAIL_COLUMNS, _BESIDE_MAIL = 74, len("  │ ")
 
 
 async def play(console: Console, output: Path, *, keep: bool = False) -> None:
-    """Play the whole demo on ``console``; with ``keep`` stay up afterwards until SIGINT or SIGTERM.
+    """Play the whole demo on ``console``; with ``keep`` keep running afterwards until SIGINT or SIGTERM.
 
     The log of what happened and what was decided goes to ``output``. Raises DemoFailed, EmbeddedServiceError,
     WorkerFailed. Nothing is left running.
@@ -56,7 +56,7 @@ async def play(console: Console, output: Path, *, keep: bool = False) -> None:
                 if keep:
                     await keep_up(demo, screen, broker.bootstrap, redis.url)
                     demo.save(output)
-                    screen.say(f"Stopped. All of it is in {output}, for explain and replay.")
+                    screen.say(f"Stopped. Everything is in {output}, for explain and replay.")
 
 
 def _close(demo: Demo, screen: Screen, output: Path, *, keep: bool) -> None:
@@ -79,4 +79,4 @@ def next_steps(output: Path, *, keep: bool) -> list[tuple[str, str]]:
         ("One customer's story in plain words", f"{program} explain cus-deniz --log {world}"),
         ("Every decision with all fourteen reasons", f"python3 -m json.tool --json-lines {decisions} | less"),
     ]
-    return steps if keep else [*steps, ("The same, to play with afterwards", f"{program} demo --keep")]
+    return steps if keep else [*steps, ("The same, to experiment with afterwards", f"{program} demo --keep")]

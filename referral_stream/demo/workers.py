@@ -1,6 +1,6 @@
 """The real workers on the embedded broker and Redis, and a world that happens to them.
 
-The clock is real where something happens and jumps over the hours in which nothing does: windows, quiet hours and slots
+The clock is real while something happens and jumps over the hours in which nothing does: windows, quiet hours and slots
 are those of the default policy. Before each jump everything that is under way has come to rest.
 """
 
@@ -31,13 +31,13 @@ from referral_stream.stream.wakeups import Wakeups
 
 REST_LOOKS: Final = 3
 REST_SECONDS: Final = 0.01
-"""At rest: nothing new at so many looks in a row, so far apart. An appended record is visible within about 2 ms."""
+"""At rest: nothing new in this many polls in a row, this far apart. An appended record is visible within about 2 ms."""
 
 FETCH_WAIT_SECONDS: Final = 0.01
 """The embedded broker answers a waiting fetch only when its time is over, not when a record comes."""
 
 STEP_SECONDS: Final = 20.0
-"""A step that takes longer has hung: the demo says so and fails."""
+"""A step that takes longer has hung: the demo reports it and fails."""
 
 
 class DemoFailed(Exception):
@@ -55,7 +55,7 @@ def demo_settings(broker: EmbeddedBroker, redis: EmbeddedRedis, folder: Path) ->
             "redis_url": redis.url,
             "email_key": TEST_EMAIL_KEY,
             "partitions": PARTITIONS,
-            "fencing": "none",  # the embedded broker's transactions are not for use: decision record 1
+            "fencing": "none",  # the embedded broker's transactions are unusable: decision record 1
             "data_dir": folder,
         }
     )
@@ -91,7 +91,7 @@ async def _touch_topics(producer: AIOKafkaProducer, deployment: Deployment) -> N
 
 
 class Demo:
-    """The running workers, the world's hand on their clock, and an outside reader of what they say."""
+    """The running workers, the world's hand on their clock, and an outside reader of their output."""
 
     def __init__(
         self, deployment: Deployment, apps: Iterable[BatchApp], wakeups: Wakeups, producer: Any, consumer: Any
@@ -145,12 +145,12 @@ class Demo:
         self.clock.jump_to(instant)
 
     async def listen(self) -> None:
-        """From now on, whatever comes in is part of the world, whoever sent it."""
+        """From now on, everything that comes in is part of the world, from any sender."""
         await self.consumer.seek_to_end(*self.sources)
         self.consumer.resume(*self.sources)
 
     async def look(self, screen: Screen) -> None:
-        """Show what has been said since."""
+        """Show what the workers have written since."""
         self._check_alive()
         if await self._read(screen):
             self.tick(screen)
@@ -170,7 +170,7 @@ class Demo:
         await self.producer.flush()
 
     async def _rest(self, screen: Screen) -> None:
-        """Until every record has gone all the way, and everything said has been shown."""
+        """Until every record has been fully processed, and everything written has been shown."""
         looks = 0
         try:
             async with asyncio.timeout(STEP_SECONDS):
@@ -193,7 +193,7 @@ class Demo:
                 raise DemoFailed(f"{app.config.id} stopped: {app.failure!r}")
 
     async def _read(self, screen: Screen) -> bool:
-        """Show what the workers have said since; whether there was anything."""
+        """Show what the workers have written since; returns whether there was anything."""
         found = False
         for tp, records in (await self.consumer.getmany(timeout_ms=0)).items():
             for record in records:

@@ -50,14 +50,14 @@ CAST: tuple[Character, ...] = (
     Character(
         "cus-deniz", "Deniz, with ticket 4711", "is a promoter with an open ticket: asked once it is solved well"
     ),
-    Character("cus-emma", "Emma, twelve days in", "gives a 10, but has been a customer for 12 days only"),
+    Character("cus-emma", "Emma, twelve days in", "gives a 10, but has been a customer for only 12 days"),
     Character("cus-finn", "Finn, late at night", "reaches a milestone at 21:00: the night eats the window"),
     Character("cus-greta", "Greta, asked in summer", "was asked 40 days ago: her compliment gets no second ask"),
     Character("cus-henk", "Henk, who slipped", "corrects his 9 to a 3: not asked then, nor after his milestone"),
     Character("cus-ida", "Ida, who said no mail", "pays a compliment, but has withdrawn her consent"),
     Character("cus-jonas", "Jonas, past due", "pays a compliment while his own payment is failing"),
     Character("cus-kim", "Kim, at work on Saturday", "gives a 9 at the weekend: asked in the app, while present"),
-    Character("cus-lena", "Lena, after a ticket", "has a ticket solved without a word: it is too soon to ask"),
+    Character("cus-lena", "Lena, after a ticket", "has a ticket solved without a rating: it is too soon to ask"),
 )
 
 
@@ -194,7 +194,7 @@ _STORIES: tuple[Callable[[_Log], None], ...] = (
 
 
 class _Log:
-    """The records told so far. Days count from the Tuesday of the week, clock times are Berlin's."""
+    """The records so far. Days count from the Tuesday of the week, clock times are Berlin's."""
 
     def __init__(self, first_day: date) -> None:
         self._first_day = first_day
@@ -205,7 +205,7 @@ class _Log:
         return local.astimezone(UTC)
 
     def add(self, topic: str, happened: datetime, customer: str, value: dict[str, Any], *, historical: bool) -> None:
-        """Something that happened then, and was on its way for a moment."""
+        """Something that happened then, and arrived a moment later."""
         arrived = happened + _DELIVERY
         record: LogRecord = {"topic": topic, "timestamp": _rfc3339(arrived), "key": customer, "value": value}
         if historical:
@@ -217,7 +217,7 @@ class _Log:
 
 
 class _Customer:
-    """One customer's records, told in the producers' own words."""
+    """One customer's records, in the producers' own formats."""
 
     def __init__(
         self, log: _Log, customer_id: str, *, time_zone: str = HOME, channels: tuple[str, ...] = ("email",)

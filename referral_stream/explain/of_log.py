@@ -1,7 +1,7 @@
 """One customer of a recorded log, explained: what came in, what it opened, what was decided and why, what is next.
 
-The whole log is replayed, since the asks to other contacts of an account and to the same address count too; one
-customer is written down.
+The whole log is replayed, since the asks to other contacts of an account and to the same address count too; only one
+customer is recorded.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class _LeftOut:
         self.entries.append(Entry(now, "skipped", text))
 
     def _names(self, record: RawRecord) -> bool:
-        """Whether the customer's id stands in the record: as its key, in a header, or as a value of its own."""
+        """Whether the record contains the customer's id: as its key, in a header, or as a separate value."""
         wanted = self._customer.encode()
         if record.key == wanted or any(value == wanted for _, value in record.headers):
             return True
@@ -182,7 +182,7 @@ class _LeftOut:
         try:
             return _holds(orjson.loads(record.value), self._customer)
         except orjson.JSONDecodeError:
-            return True  # damaged, and the id stands in it
+            return True  # damaged, and contains the id
 
 
 def _holds(value: Any, text: str) -> bool:

@@ -1,6 +1,6 @@
 """What will become of a customer's open reasons to ask, as things stand, and what would change it.
 
-Nothing of the rules is repeated here: each answer is a trial on a copy of the customer's world, with the same step and
+None of the rules is repeated here: each answer is a trial on a copy of the customer's world, with the same step and
 ledger that decide. What might lift a gate is only proposed; the step says which of it is needed, and until when.
 """
 
@@ -27,7 +27,7 @@ from referral_stream.replay.virtual_run import Arrival, FactReplay
 from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way
 
 TRIAL_STEP = 6 * HOUR
-"""How far apart the instants are at which an event is tried that does not help at once: each part of each day."""
+"""The spacing of the instants at which an event that does not help at once is tried: each part of each day."""
 
 SOURCE = "referral-stream/explain"
 RESPONSE = "explain"
@@ -43,7 +43,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Prospect:
-    """What will or could become of one reason to ask; of any new one, where ``opportunity_id`` is None.
+    """What will or could become of one reason to ask; of any new one if ``opportunity_id`` is None.
 
     ``asked_at``: when the ask would be made, None for never. With ``changes`` (in plain words) it would be made so only
     if these happen by ``by``; they still help, with a later ask, before ``before``. Instants are epoch ms.
@@ -254,7 +254,7 @@ class _World:
         return _Trial(ask, last)
 
     def _end(self, at: int, *, opened: bool) -> int:
-        """The last deadline among what is open; what a change opens has a window of its own."""
+        """The last deadline among what is open; what a change opens has its own window."""
         ends = [opportunity.deadline for opportunity in self.customer.live]
         return max([*ends, at + 2 * DAY if opened and not ends else at, self.now])
 
@@ -315,7 +315,7 @@ def _resumed(trigger: str, segment: str | None) -> Iterator[Change]:
 
 
 def _trouble(customer: Customer, awaited: str | None) -> Iterator[Change]:
-    """``awaited`` is the event the gate names: what begins a wait of its own is proposed only if it is that."""
+    """``awaited`` is the event the gate names: what would start its own wait is proposed only if it is that event."""
     for name, ticket in sorted(customer.tickets.items()):
         if ticket.open:
             yield Change(f"ticket {name} is solved well", ev.TicketSolved(ticket_id=name, rating="positive"))

@@ -1,4 +1,4 @@
-"""One customer's story: events and effects go in, entries in plain words come out. Where they come from is all one."""
+"""One customer's story: events and effects go in, entries in plain words come out. Their origin does not matter."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Story:
         return None if fold(state, event) else "older than what is known"
 
     def followed(self, items: list[Happened]) -> None:
-        """What the steps of one instant said."""
+        """The effects of one instant's steps."""
         effects = [(now, effect) for now, effect in items if effect.customer_id == self.customer]
         taken_back = {effect.decision_id for _, effect in effects if isinstance(effect, AskCancelled)}
         asks = {effect.decision_id: effect for _, effect in effects if isinstance(effect, AskRequested)}
@@ -97,7 +97,7 @@ class Story:
             self.entries.insert(place, entry)
 
     def paused(self, now: int, pause: ControlPaused) -> None:
-        """The burst breaker paused a trigger at ``now``: told where it stopped an ask to the customer."""
+        """The burst breaker paused a trigger at ``now``: shown if it stopped an ask to the customer."""
         if pause.name in self._stopped:
             why = in_local_time(pause.why, self._local)
             text = f"asks for the trigger {pause.name} were paused by the burst breaker: {why}; control.resumed ends it"
@@ -115,7 +115,7 @@ class Story:
             )
         told = f"{about}: {outcome_words(decision.outcome)}, {why(decision.model_dump(mode='json', exclude_none=True))}"
         if self._told.get(decision.opportunity_id) == told:
-            return  # the planned moment has moved behind something that is still in the way
+            return  # the planned moment has moved, while something else still blocks
         self._told[decision.opportunity_id] = told
         kind: EntryKind = "cancelled" if decision.outcome == "cancelled" else "decided"
         if ask is not None:

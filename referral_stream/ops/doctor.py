@@ -23,20 +23,20 @@ from referral_stream.runtime.topic_log import partitions_of
 from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
 
 CLOCK_TOLERANCE_MS: Final = 2 * SECOND
-"""A difference that decides nothing: windows are hours, and a reservation is valid for 30 s."""
+"""A difference that does not matter: windows are hours, and a reservation is valid for 30 s."""
 
 LEAST_FREE_BYTES: Final = 1_000_000_000
-"""State and the log of RocksDB beside it: less than this is soon full."""
+"""For state and RocksDB's log: less than this soon fills up."""
 
 LAG_SECONDS: Final = 3.0
-"""How long to look whether anything lies between a committed offset and the end."""
+"""How long to check whether anything lies between a committed offset and the end."""
 
 _PINNED: Final = ("faust-streaming", "aiokafka")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing looked at; empty ``problem``: it is well. No line holds a secret.
+    """One check; empty ``problem``: nothing is wrong. No line contains a secret.
 
     ``severity`` of a problem: ``not yet`` is what a running worker brings about, ``warning`` may be meant.
     """
@@ -52,7 +52,7 @@ class CheckResult:
 
 
 async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
-    """What was looked at, one line after the other; whatever is wrong with one does not hide the next."""
+    """The checks, line by line; a failed one does not hide the next."""
     s = deployment.settings
     yield _versions(metadata.requires("referral-stream") or [], metadata.version)
     yield CheckResult(
@@ -104,7 +104,9 @@ def _state_folder(deployment: Deployment) -> CheckResult:
         return CheckResult("state folder", problem, REMEDY)
     free = free_bytes(s) or 0
     if free < LEAST_FREE_BYTES:
-        return CheckResult("state folder", f"{free / 1e6:.0f} MB free in {s.data_dir}", "make room, or another folder")
+        return CheckResult(
+            "state folder", f"{free / 1e6:.0f} MB free in {s.data_dir}", "free some space, or use another folder"
+        )
     return CheckResult(f"state: rocksdb in {s.data_dir}, {free / 1e9:.0f} GB free")
 
 

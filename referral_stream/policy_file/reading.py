@@ -1,4 +1,4 @@
-"""The policy file: TOML → a checked policy. Every fault is named, all at once, with the nearest valid key."""
+"""The policy file: TOML → a checked policy. All errors are reported at once, each with the nearest valid key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PolicyProblem(TomlProblem):
 
 
 class PolicyFault(NamedTuple):
-    """What is wrong; ``keys``: the settings involved, as paths from the top, the first is the one to look at."""
+    """What is wrong; ``keys``: the settings involved, as paths from the top, the one to check first."""
 
     keys: tuple[Path_, ...]
     message: str
@@ -62,7 +62,7 @@ def build_policy(given: Mapping[str, Any], name: str = "policy") -> Policy:
 
 
 def _merged(given: dict[str, Any]) -> tuple[dict[str, Any], list[PolicyFault]]:
-    """The built-in triggers with the keys given, and the team's own; and the names that are neither."""
+    """The built-in triggers with the keys given, and the custom ones; and the names that are neither."""
     faults = []
     merged: dict[str, Any] = {}
     for name, trigger in Policy().triggers.items():
@@ -80,7 +80,7 @@ def _merged(given: dict[str, Any]) -> tuple[dict[str, Any], list[PolicyFault]]:
 
 
 def _base(trigger: Trigger, own: Mapping[str, Any]) -> dict[str, Any]:
-    """The trigger's values; another kind of window does away with the length of the old one."""
+    """The trigger's values; another kind of window drops the length of the old one."""
     values = trigger.model_dump(exclude_defaults=True)
     if own.get("window", trigger.window) != trigger.window:
         return {key: value for key, value in values.items() if key not in ("window_hours", "window_days")}

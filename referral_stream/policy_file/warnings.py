@@ -1,4 +1,4 @@
-"""What in a sound policy is unusual enough to say so: legal, and perhaps meant."""
+"""What in a valid policy is unusual enough to mention: legal, and perhaps intended."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def oddities(policy: Policy) -> list[Oddity]:
 
 
 def same_version(policy: Policy) -> list[Oddity]:
-    """Another policy under the default's name and version: reports could tell the two apart by their hash only."""
+    """Another policy under the default's name and version: reports could distinguish the two only by their hash."""
     default = Policy()
     if (policy.name, policy.version) != (default.name, default.version) or policy.hash == default.hash:
         return []
-    remark = "is still that of the default policy: set a name of your own, and count version up with each change"
+    remark = "is still that of the default policy: set your own name, and increment version with each change"
     return [Oddity("version", remark)]
 
 
 class WarningRule(NamedTuple):
-    """One thing to remark upon."""
+    """One warning."""
 
     key: str
     applies: Callable[[Policy], bool]
@@ -43,9 +43,11 @@ class WarningRule(NamedTuple):
 
 
 RULES: tuple[WarningRule, ...] = (
-    WarningRule("shadow", lambda p: p.shadow, "nothing is sent: decisions are only written down"),
+    WarningRule("shadow", lambda p: p.shadow, "nothing is sent: decisions are only recorded"),
     WarningRule(
-        "consent_default", lambda p: p.consent_default == "granted", "who has said nothing counts as consenting"
+        "consent_default",
+        lambda p: p.consent_default == "granted",
+        "customers who have said nothing count as consenting",
     ),
     WarningRule(
         "channels_default",
@@ -66,14 +68,14 @@ RULES: tuple[WarningRule, ...] = (
     WarningRule(
         "trouble.urgent_ticket_solved_days",
         lambda p: p.trouble.urgent_ticket_solved_days < p.trouble.ticket_solved_days,
-        "an urgent ticket keeps us away for less time than an ordinary one",
+        "an urgent ticket keeps us away for a shorter time than an ordinary one",
     ),
     WarningRule(
         "answers.maybe_days",
         lambda p: p.answers.maybe_days > p.answers.no_days,
         "maybe keeps us away for longer than no",
     ),
-    WarningRule("answers.no_days", lambda p: p.answers.no_days == 0, "a no keeps nobody away"),
+    WarningRule("answers.no_days", lambda p: p.answers.no_days == 0, "a no blocks nothing"),
     WarningRule(
         "caps.customer_days", lambda p: p.caps.customer_days == 0, "a customer may be asked any number of times"
     ),
@@ -90,7 +92,7 @@ RULES: tuple[WarningRule, ...] = (
     WarningRule(
         "moments.quiet_weekdays",
         lambda p: len(p.moments.quiet_weekdays) == 6,  # noqa: PLR2004 (days of a week but one)
-        "leaves one day a week to ask on: most windows close before it",
+        "leaves one day a week to ask: most windows close before it",
     ),
     WarningRule(
         "time_zone.zones",
@@ -132,5 +134,5 @@ def _triggers(policy: Policy) -> Iterator[Oddity]:
         if "usage.recorded" in trigger.on and trigger.subject == "event.id":
             yield Oddity(
                 f"triggers.{name}.subject",
-                "is the event, and usage comes often: each one that meets the condition is remembered for good",
+                "is the event, and usage comes often: each event that meets the condition is remembered permanently",
             )

@@ -70,7 +70,7 @@ def replay_file(
     ``facts_only``: of a ``customer-events`` log take the facts alone and let a virtual clock make the rest.
     ``snapshot``: the states that a ``customer-events`` log without its beginning builds on (see ``read_snapshot``).
     ``sort``: read the lines by time. ``as_csv``: write tables beside the files (see :func:`write_tables`).
-    ``progress`` is told the bytes read; what has to be sorted takes about ``memory_bytes`` at a time. Raises
+    ``progress`` is called with the bytes read; what has to be sorted takes about ``memory_bytes`` at a time. Raises
     UnreadableLog (see :func:`open_log`) and OSError; what had been written by then stays.
     """
     output.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def _rows(happened: Iterable[Happened], summary: Summary) -> Iterator[Row]:
                 summary.cancelled += 1
             case _:
                 pass
-        # A customer's decisions of one instant stay as they were made: an ask comes before what it supersedes, so that
+        # A customer's decisions of one instant keep their order: an ask comes before what it supersedes, so that
         # a reader of the file from the top always knows when the customer was last asked.
         key: Key = (now, effect.customer_id)
         yield Row(key, label, encode_effect(effect, now) + b"\n")

@@ -31,9 +31,9 @@ def log_lines(
 ) -> Iterator[Iterator[Line]]:
     """The lines of ``log``, blank ones left out. ``-`` is stdin; what is compressed is recognised by its first bytes.
 
-    ``sort``: by the timestamps of the records, those of equal timestamps as they stood; lines keep their numbers, and
-    one that is no record stays behind the line before it. Records of ``customer-events`` go by their offsets, which are
-    their order. Opening and reading raise OSError, and UnreadableLog for a damaged archive.
+    ``sort``: by the timestamps of the records, equal timestamps keep their order; lines keep their numbers, and
+    one that is not a record stays behind the line before it. Records of ``customer-events`` go by their offsets, which
+    are their order. Opening and reading raise OSError, and UnreadableLog for a damaged archive.
     """
     with ExitStack() as stack:
         raw: BinaryIO = sys.stdin.buffer if log == STDIN else stack.enter_context(log.open("rb"))
@@ -73,7 +73,7 @@ def _rows(lines: Iterator[Line], file: str) -> Iterator[Row]:
         try:
             record = parse_line(line, file=file, number=number)
         except UnreadableLog:
-            pass  # whoever reads the line says what is wrong with it
+            pass  # the reader of the line reports what is wrong with it
         else:
             at = record.offset if record.topic == CUSTOMER_EVENTS else record.timestamp
         yield Row(key=(at, ""), label=str(number), content=line)

@@ -1,4 +1,4 @@
-"""What a growth lead asks of a replay: who is asked, when, about what; and which gates keep the others back."""
+"""What a growth lead wants from a replay: who is asked, when, about what; and which gates hold the others back."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Overview:
 def _last(decision: Decision) -> _LastDecision:
     blocking = [reason for reason in decision.reasons if reason.answer != "pass"]
     gates: list[str] = []
-    if decision.outcome in _HELD_BACK:  # the moment is planned, and in the way only where nothing else is
+    if decision.outcome in _HELD_BACK:  # the moment is planned, and blocks only if nothing else does
         gates = [reason.gate for reason in blocking if reason.gate != "moment"] or [each.gate for each in blocking]
     paused = next((reason.saw for reason in blocking if _PAUSED.match(reason.saw)), "")
     return _LastDecision(decision.trigger, decision.outcome, tuple(gates), _PAUSED.sub("", paused))

@@ -39,7 +39,7 @@ class MixedLog(UnreadableLog):
 
 
 class BadLine(UnreadableLog):
-    """A line that is no record; one may choose to leave such lines out."""
+    """A line that is not a record; such lines can be left out on request."""
 
 
 class LogStartsLate(UnreadableLog):
@@ -163,7 +163,7 @@ class _Reader:
         if not ours or self.snapshot is not None or self.may_start_late or record.partition in self._partitions:
             return
         self._partitions.add(record.partition)
-        # A line that gives no offset has its number for one, and nothing is known about where the topic starts.
+        # A line without an offset uses its number as one, and nothing is known about where the topic starts.
         if record.offset > 0 and "offset" in orjson.loads(line):
             where = f"partition {record.partition} of {CUSTOMER_EVENTS} starts at offset {record.offset}"
             needed = "an exact replay needs it from offset 0 on, or a snapshot"

@@ -1,4 +1,4 @@
-"""Exact replay: ``customer-events`` as it was recorded, wake-ups and ledger answers included; nothing is made up.
+"""Exact replay: ``customer-events`` as it was recorded, wake-ups and ledger answers included; nothing is generated.
 
 Each record is applied as the live decide agent applies it, at its own arrival stamp, so decisions and refusals are the
 live ones, byte for byte.
@@ -64,7 +64,7 @@ class ExactReplay:
 
 
 def _arrived(record: RawRecord) -> int:
-    """The arrival stamp; the record's own time where it has none that is sound."""
+    """The arrival stamp; the record's own time if it has no valid one."""
     try:
         return arrival(record)
     except Undecodable:

@@ -110,7 +110,7 @@ class RecordedLedger:
         self._pending: dict[str, ReservationRequested] = {}
 
     def asked(self, effect: Effect) -> None:
-        """What a step told the ledger."""
+        """A step's requests to the ledger."""
         match effect:
             case ReservationRequested():
                 self._pending[effect.command_id] = effect
@@ -124,7 +124,7 @@ class RecordedLedger:
                 pass
 
     def answered(self, event: Event, now: int) -> None:
-        """A recorded answer: what the ledger knew by then, whoever it had it from."""
+        """A recorded answer: what the ledger knew by then, from whatever source."""
         match event.data:
             case ReservationGranted(command_id=command) if command in self._pending:
                 self.caps.request(self._pending.pop(command))

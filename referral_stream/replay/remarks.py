@@ -1,4 +1,4 @@
-"""What is worth saying about a log that was read: lines out of order, unknown types and topics, unusable records."""
+"""Remarks about a log that was read: lines out of order, unknown types and topics, unusable records."""
 
 from __future__ import annotations
 

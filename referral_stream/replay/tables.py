@@ -26,7 +26,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_tables(folder: Path) -> None:
-    """``asks.csv`` and ``not-asked.csv`` beside ``decisions.jsonl``: a line per ask, and per opportunity without one.
+    """``asks.csv`` and ``not-asked.csv`` next to ``decisions.jsonl``: a line per ask, and per opportunity without one.
 
     A text that a spreadsheet would take for a formula begins with an apostrophe. Raises OSError.
     """

@@ -1,7 +1,7 @@
 """Settings of a deployment: the only reader of the environment.
 
 Every setting is an environment variable ``REFERRAL_STREAM_<NAME>``. A secret may also come from a file that
-``<NAME>_FILE`` names. A wrong or missing setting stops the start with one line that names the variable and the remedy.
+``<NAME>_FILE`` names. An invalid or missing setting prevents start-up, with one line naming the variable and the fix.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 NEAR_ENOUGH: Final = 0.6
 _LAST_PORT: Final = 65_535
 _OUT_OF_BOUNDS: Final = ("int_", "float_", "literal_error", "greater_than", "less_than")
-"""The kinds of errors that are told by what the setting may be."""
+"""The kinds of errors that are explained by what the setting may be."""
 
 
 def _comma_separated(value: Any) -> Any:
@@ -93,7 +93,7 @@ def _has_port(brokers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _are_input_topics(names: T) -> T:
-    """Topics, without prefix, that producers write to: a name that no worker reads would be waited for in vain."""
+    """Topics, without prefix, that producers write to: waiting for a name that no worker reads would be in vain."""
     for name in names:
         if name not in SOURCES:
             raise ValueError(f"no input topic {name!r}; {did_you_mean(name, SOURCES)}")
@@ -159,14 +159,14 @@ class KafkaSettings(BaseModel):
 
 
 class Settings(KafkaSettings):
-    """What the workers need beside Kafka: Redis, where state lives, and which clock counts."""
+    """What the workers need besides Kafka: Redis, where state lives, and which clock counts."""
 
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     redis_ca_file: Path | None = None
     redis_cert_file: Path | None = None
     redis_key_file: Path | None = None
     email_key: SecretStr | None = None
-    """Needed by what reads source topics: see :func:`read_settings`."""
+    """Needed to read source topics: see :func:`read_settings`."""
 
     group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "referral-stream"
     partitions: Annotated[int, Field(ge=1, le=1_000)] = 24
@@ -187,7 +187,7 @@ class Settings(KafkaSettings):
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
     status_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
-    """Where a worker answers `/live`, `/ready` and `/metrics`; 0: nowhere."""
+    """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
 
     clock_start: Annotated[Instant, BeforeValidator(_millis)] | None = None
     clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
@@ -224,7 +224,7 @@ class Settings(KafkaSettings):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.store == "rocksdb" and self.data_dir is None:
-            raise ValueError(f"{PREFIX}STORE=rocksdb needs {PREFIX}DATA_DIR, a folder of its own for each worker")
+            raise ValueError(f"{PREFIX}STORE=rocksdb needs {PREFIX}DATA_DIR, a separate folder for each worker")
         if self.store == "rocksdb" and importlib.util.find_spec("rocksdict") is None:
             raise ValueError(
                 f"{PREFIX}STORE=rocksdb needs a library: {sys.executable} -m pip install 'rocksdict>=0.3.28,<0.4'"
@@ -239,7 +239,7 @@ class Settings(KafkaSettings):
 
 
 class ReceiverSettings(KafkaSettings):
-    """What the webhook receiver needs beside Kafka. It knows neither Redis nor the key of the e-mail addresses.
+    """What the webhook receiver needs besides Kafka. It knows neither Redis nor the key of the e-mail addresses.
 
     ``webhook_secrets`` and ``webhook_tokens`` are by vendor; a secret holds one credential per line, so that a new one
     can be taken beside the old. ``http_topics`` are topics by vendor, without prefix; CloudEvents are ``events`` there.
@@ -291,7 +291,7 @@ def read_settings(
 ) -> Settings:
     """The settings in the environment (default: the process's own). Raises SettingsProblem with one line per fault.
 
-    ``email_key_needed``: whether the process hashes addresses; what only looks at topics does without that secret.
+    ``email_key_needed``: whether the process hashes addresses; one that only inspects topics does without that secret.
     """
     return _read(Settings, environment, overrides, needed=("EMAIL_KEY",) if email_key_needed else ())
 
@@ -343,7 +343,7 @@ def _is_setting(variable: str) -> bool:
 
 
 def _given_twice(env: Mapping[str, str]) -> list[str]:
-    """Secrets that are set by value and by file: nobody could tell which one counts."""
+    """Secrets that are set by value and by file: it would be unclear which one counts."""
     secret = tuple(f"{PREFIX}{name}" for name in _SECRETS)
     return [
         name
@@ -391,7 +391,7 @@ def _fault(kind: type[BaseModel], error: Any) -> str:
     if error["type"].startswith(_OUT_OF_BOUNDS):
         message = f"must be {schema_words(kind.model_json_schema()['properties'][name])}"
     elif error["type"] == "string_pattern_mismatch":  # of prefixes, which become parts of topics' names
-        message = "only letters, digits and . _ - may be in it"
+        message = "may contain only letters, digits and . _ -"
     return f"{PREFIX}{name.upper()}: {message}"
 
 

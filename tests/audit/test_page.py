@@ -26,7 +26,7 @@ BROKEN = AuditReport(
 
 def test_a_finding_shows_its_sentence_and_its_positions() -> None:
     assert list(as_lines(BROKEN)) == [
-        "looked at: 1,234 asks",
+        "checked: 1,234 asks",
         "not checked: a policy",
         "BROKEN  command_once, 1 times: a reader with read_committed sees a command once",
         "        command c1 occurs twice: asks-0@4 asks-0@9",

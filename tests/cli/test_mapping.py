@@ -51,7 +51,7 @@ def test_what_becomes_no_event_ends_with_1_and_the_reason(tmp_path: Path) -> Non
     assert result.exit_code == 1
     assert result.output.splitlines() == [
         "recognised: a JSON object from no known vendor (adapter json)",
-        "no mapping is for this adapter",
+        "no mapping names this adapter",
         "dead letter: unrecognised: neither a CloudEvent nor a webhook of a vendor we know",
     ]
 

@@ -83,7 +83,7 @@ def test_init_writes_a_file_that_is_the_default_policy_and_never_overwrites_one(
     assert (made.exit_code, f"written to {file}" in made.output) == (0, True)
     assert parse_policy(file.read_bytes()) == Policy()
     again = CliRunner().invoke(main, ["policy", "init", str(file)])
-    assert (again.exit_code, f"{file} exists already" in again.output) == (1, True)
+    assert (again.exit_code, f"{file} already exists" in again.output) == (1, True)
     assert CliRunner().invoke(main, ["policy", "init", "-"]).output == file.read_text(encoding="utf-8")
 
 
@@ -112,7 +112,7 @@ def test_what_is_odd_is_a_warning_and_ends_with_0(tmp_path: Path) -> None:
     result = check(tmp_path, "shadow = true")
     assert (result.exit_code, result.output.splitlines()[-1]) == (
         0,
-        "# warning: shadow: nothing is sent: decisions are only written down",
+        "# warning: shadow: nothing is sent: decisions are only recorded",
     )
 
 

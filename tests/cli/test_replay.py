@@ -43,7 +43,7 @@ def test_replay_of_a_recorded_log_is_exact_unless_facts_are_wanted(tmp_path: Pat
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ([b"{}", b""], "log:1: topic: required, as text  (--skip-bad counts such lines and goes on)"),
+        ([b"{}", b""], "log:1: topic: required, as text  (--skip-bad counts such lines and continues)"),
         ([*fact_lines(*WEEK), *recorded_lines(*WEEK)], "log:16: customer-events and source topics in one log"),
         (
             recorded_lines(*WEEK)[1:],

@@ -40,7 +40,7 @@ def test_the_key_is_the_only_setting_without_a_default() -> None:
         ({"PARTITIONS": "0"}, "PARTITIONS: must be a whole number from 1 to 1,000"),
         ({"PARTITIONS": "many"}, "PARTITIONS: must be a whole number from 1 to 1,000"),
         ({"STORE": "tape"}, 'STORE: must be one of "rocksdb", "memory"'),
-        ({"TOPIC_PREFIX": "a/b"}, "TOPIC_PREFIX: only letters, digits and . _ - may be in it"),
+        ({"TOPIC_PREFIX": "a/b"}, "TOPIC_PREFIX: may contain only letters, digits and . _ -"),
         ({"BACKFILL_TOPICS": "histoy"}, "BACKFILL_TOPICS: no input topic 'histoy'; there are billing, nps"),
         ({"TOPIC_ADAPTERS": "biling=stripe"}, "TOPIC_ADAPTERS: no input topic 'biling'; did you mean 'billing'?"),
         ({"EMAIL_KEY_FILE": "key"}, "EMAIL_KEY: set beside REFERRAL_STREAM_EMAIL_KEY_FILE; keep one of them"),

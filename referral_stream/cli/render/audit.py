@@ -1,4 +1,4 @@
-"""An audit on the terminal and as JSON: what was looked at, what is broken and where, what could not be checked."""
+"""An audit on the terminal and as JSON: what was checked, what is broken and where, what could not be checked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def as_json(report: AuditReport) -> dict[str, Any]:
 
 
 def as_lines(report: AuditReport) -> Iterator[str]:
-    yield "looked at: " + ", ".join(f"{count:,} {name}" for name, count in report.counts.items() if count)
+    yield "checked: " + ", ".join(f"{count:,} {name}" for name, count in report.counts.items() if count)
     for why in report.unchecked:
         yield f"not checked: {why}"
     for name, count in report.broken.items():

@@ -1,4 +1,4 @@
-"""Dead letters on the terminal and for machines. Payloads, and keys that a producer chose, only where asked for."""
+"""Dead letters on the terminal and for machines. Payloads, and keys that a producer chose, only on request."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def show_dead_letters(
 
 
 def show_outcome(console: Console, outcome: ReplayOutcome) -> None:
-    """What became of a replay."""
+    """The outcome of a replay."""
     for what, count in sorted(outcome.letters.items()):
         console.print(Text(f"{count:>8,}  {what}"))
     console.print(f"{outcome.events:,} events appended")

@@ -23,7 +23,7 @@ def trial_lines(trial: MappingTrial) -> Iterator[str]:
     for number, rules in enumerate(trial.tried):
         place = f"[{number}] " if len(trial.tried) > 1 else ""
         if not rules:
-            yield f"{place}no mapping is for this adapter"
+            yield f"{place}no mapping names this adapter"
         for tried in rules:
             yield f"{place}mapping {tried.rule.name}: {_answer(tried)}"
     match trial.adapted:

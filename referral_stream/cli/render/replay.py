@@ -1,4 +1,4 @@
-"""What a replay shows in the end: counts, who was asked, what kept the others back, and what was odd in the log."""
+"""What a replay shows at the end: counts, who was asked, what held the others back, and oddities of the log."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def show_summary(summary: Summary, policy: Policy, output: Path) -> None:
 
 
 def warnings(counts: Counts) -> Iterator[str]:
-    """What was odd in a log, a sentence each."""
+    """The oddities of a log, one sentence each."""
     remarks = counts.remarks
     if remarks.widest is not None:
         jump = remarks.widest
@@ -82,7 +82,7 @@ def _totals(summary: Summary) -> Iterator[tuple[str, int, str]]:
     if summary.reasons_asked:
         yield "reasons asked", summary.reasons_asked, "what do you like most, ahead of the ask"
     if summary.cancelled:
-        yield "cancelled", summary.cancelled, "commands taken back"
+        yield "cancelled", summary.cancelled, "commands withdrawn"
     if summary.still_quarantined:
         yield "still on hold", summary.still_quarantined, "an event that was replayed failed again"
     if summary.bad_lines:

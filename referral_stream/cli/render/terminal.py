@@ -13,7 +13,7 @@ _NARROWEST = 40
 
 
 def width(*, err: bool = False) -> int | None:
-    """The columns of the terminal that stdout (or stderr) is; None for a file or a pipe: nothing is to be wrapped."""
+    """The width of the terminal behind stdout (or stderr); None for a file or a pipe: do not wrap."""
     stream = sys.stderr if err else sys.stdout
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
