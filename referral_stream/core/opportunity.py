@@ -1,4 +1,4 @@
-"""Opportunities: what a customer's state keeps of each reason to ask, from its opening to its end."""
+"""Opportunities: what a customer's state keeps of each occasion to ask, from its opening to its end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Denial(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One reason to ask, with its window ``[t0, deadline)``.
+    """One occasion to ask, with its window ``[t0, deadline)``.
 
     ``ready``: the first instant at which it may speak if no gate blocks: settled and arrived. ``written``: how many
     decisions were written under its id; ``last``: hash of (outcome, blocking gates) of the last one. ``survey``: the

@@ -159,7 +159,7 @@ class Scores(Section):
 
 
 class Trigger(Section):
-    """One reason to ask: how long its window is, how long to let it settle, how it ranks (semantics §3).
+    """One occasion to ask: how long its window is, how long to let it settle, how it ranks (semantics §3).
 
     ``on``, ``when`` and ``subject`` belong to custom triggers; ``rules.triggers`` opens the built-in ones.
     """

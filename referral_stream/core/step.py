@@ -101,12 +101,12 @@ def finish(turn: Turn) -> Advanced:
         return _erased(turn)
     for process in PROCESSES:
         if process.under_way(c):
-            return _ended(turn)
+            return _end_of_instant(turn)
     c.wake_at = None  # nothing is under way: most customers, nearly always
     return Advanced(c, turn.effects, None)
 
 
-def _ended(turn: Turn) -> Advanced:
+def _end_of_instant(turn: Turn) -> Advanced:
     c = turn.customer
     active = [process for process in PROCESSES if process.under_way(c)]
     for process in active:

@@ -28,7 +28,6 @@ START = datetime(2026, 9, 15, 9, 0, tzinfo=zone(HOME))
 """A Tuesday, 09:00 in Berlin: the demo's clock starts here. No clock change within the week or the 90 days before."""
 
 TUESDAY, WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY, MONDAY = range(7)
-WEEK = timedelta(days=7)
 
 _CALENDAR_TUESDAY = 1
 _DELIVERY = timedelta(seconds=2)

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from referral_stream.core import events as ev
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision
 from referral_stream.core.events import Data, Event
 from referral_stream.core.ids import command_id, decision_id, derived_id, opportunity_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 from referral_stream.core.policy import Policy
-from referral_stream.core.rules.triggers import Occasion, occasion_in
+from referral_stream.core.rules.triggers import Occasion, occasion_in, occasions_in
 from tests.builders import (
     AROUND,
     ByHand,
@@ -40,7 +41,10 @@ ID = "the event"
 
 
 def reason(data: Data, policy: Policy | None = None) -> Occasion | None:
-    return occasion_in(fact(data, "Thu 12:30", id=ID), policy or Policy())
+    event, chosen = fact(data, "Thu 12:30", id=ID), policy or Policy()
+    found = occasion_in(event, chosen)
+    assert occasions_in(event, Customer("ana"), event.time, chosen) == (() if found is None else (found,))
+    return found
 
 
 REASONS: dict[str, tuple[Data, Occasion | None]] = {

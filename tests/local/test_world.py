@@ -16,7 +16,7 @@ from referral_stream.contracts.outcomes import Accepted
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
-from referral_stream.demo.world import CAST, HOME, START, WEEK, LogRecord, demo_world
+from referral_stream.demo.world import CAST, HOME, START, LogRecord, demo_world
 from referral_stream.replay.files import Summary, replay_file
 from tests.oracle.naive import decide
 
@@ -24,6 +24,8 @@ Row: TypeAlias = dict[str, Any]
 
 BOUNDARY = Boundary(email_key=b"demo")
 WINTER = datetime(2027, 2, 16, 9, 0, tzinfo=zone(HOME))
+
+WEEK = timedelta(days=7)
 
 
 def local(text: str, start: datetime = START) -> str:

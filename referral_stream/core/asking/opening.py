@@ -1,4 +1,4 @@
-"""Whether a reason to ask opens an opportunity, repeats one that is live, or comes too late."""
+"""Whether a occasion to ask opens an opportunity, repeats one that is live, or comes too late."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_first(turn: Turn, occasion: Occasion, event: Event) -> None:
 
 
 def _is_first(turn: Turn, trigger: str, subject: str) -> bool:
-    """Whether this trigger had no reason about this subject before: that uses up the business key."""
+    """Whether this trigger had no occasion about this subject before: that uses up the business key."""
     c, key = turn.customer, hash64(trigger, subject)
     if trigger not in turn.policy.triggers or key in c.keys:
         return False
@@ -73,12 +73,13 @@ def _open(turn: Turn, occasion: Occasion, t0: int, *, historical: bool, event: E
 
 
 def converted(turn: Turn, event: Event) -> None:
-    """A referral became a customer: if the referrer is happy enough, a new reason to ask opens later."""
-    c, rule = turn.customer, turn.policy.triggers.get("referral_converted")
+    """A referral became a customer: if the referrer is happy enough, a new occasion to ask opens later."""
+    c = turn.customer
     data: ev.ReferralStatusChanged = event.data
     if not _is_first(turn, "referral_converted", data.referral_id):
         return
-    if rule is None or (rule.score_at_least or 0) > turn.score().value:
+    rule = turn.policy.triggers["referral_converted"]
+    if (rule.score_at_least or 0) > turn.score().value:
         return
     conversion = Conversion(
         at=Stamp(event.time, event.source, event.id),
