@@ -31,6 +31,7 @@ from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.recording_ledger import RecordedLedger, RecordingLedger
 from referral_stream.replay.remarks import meant_type
 from referral_stream.replay.virtual_run import FactReplay
+from referral_stream.words.phrases import phrases
 
 _NAMES_OFFERED = 3
 _NAMES_ALIKE = 0.6
@@ -41,14 +42,16 @@ class UnknownCustomer(Exception):
     """The log has no event about the customer; ``near`` are ids in it that look alike, ``left_out`` what names them."""
 
     def __init__(self, customer: str, near: list[str], left_out: list[Entry]) -> None:
-        if left_out:
-            records = "; ".join(entry.text for entry in left_out[:_NAMES_OFFERED])
-            problem = (
-                f"this log has no usable event about {customer!r}, only {len(left_out)} that cannot be used: {records}"
+        super().__init__(
+            phrases().say(
+                "left_out",
+                "only_unusable" if left_out else "unknown",
+                customer=customer,
+                number=len(left_out),
+                records="; ".join(entry.text for entry in left_out[:_NAMES_OFFERED]),
+                near=", ".join(near),
             )
-        else:
-            problem = f"nothing in this log is about {customer!r}"
-        super().__init__(problem + (f"; did you mean {', '.join(near)}?" if near else ""))
+        )
         self.near = near
 
 
@@ -154,22 +157,28 @@ class _LeftOut:
 
     def refused(self, record: RawRecord, error: str, now: int) -> None:
         if self._names(record):
-            text = f"a record could not be used: {error} (line {self._remarks.line:,}, {record.topic})"
+            text = phrases().say("left_out", "refused", error=error, line=self._remarks.line, topic=record.topic)
             self.entries.append(Entry(now, "unusable", text))
 
     def not_applied(self, record: RawRecord, why: NotApplied) -> None:
         if (record.key or b"") == self._customer.encode():
-            text = f"a record could not be applied: {why.cause}: {why.detail} (offset {record.offset:,})"
+            text = phrases().say("left_out", "not_applied", cause=why.cause, detail=why.detail, offset=record.offset)
             self.entries.append(Entry(why.at, "unusable", text))
 
     def skipped(self, record: RawRecord, why: str, now: int) -> None:
         reason, _, detail = why.partition(": ")
         if reason in _OF_NO_INTEREST or not self._names(record):
             return
-        text = f"a record was skipped: {reason.replace('_', ' ')} {detail}".rstrip()
         near = meant_type(detail) if reason == "unknown_type" else None
-        hint = f"; did you mean {near}?" if near else ""
-        text = f"{text} (line {self._remarks.line:,}, {record.topic}){hint}"
+        text = phrases().say(
+            "left_out",
+            "skipped",
+            reason=reason,
+            detail=detail,
+            line=self._remarks.line,
+            topic=record.topic,
+            near=near,
+        )
         self.entries.append(Entry(now, "skipped", text))
 
     def _names(self, record: RawRecord) -> bool:

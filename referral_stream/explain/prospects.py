@@ -1,4 +1,4 @@
-"""What will become of a customer's open reasons to ask, as things stand, and what would change it.
+"""What will become of a customer's open occasions to ask, as things stand, and what would change it.
 
 None of the rules is repeated here: each answer is a trial on a copy of the customer's world, with the same step and
 ledger that decide. What might lift a gate is only proposed; the step says which of it is needed, and until when.
@@ -25,6 +25,8 @@ from referral_stream.core.zones import zone
 from referral_stream.replay.recording_ledger import RecordingLedger, Whom
 from referral_stream.replay.virtual_run import Arrival, FactReplay
 from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way
+from referral_stream.words.events import if_it_happens
+from referral_stream.words.phrases import phrases
 
 TRIAL_STEP = 6 * HOUR
 """The spacing of the instants at which an event that does not help at once is tried: each part of each day."""
@@ -34,16 +36,9 @@ RESPONSE = "explain"
 """The response id of the survey answer that is made up to see what stands in the way of any ask."""
 
 
-class Change(NamedTuple):
-    """An event that might lift a gate, and how it is put: "ticket 4711 is solved well"."""
-
-    words: str
-    data: Data
-
-
 @dataclass(frozen=True)
 class Prospect:
-    """What will or could become of one reason to ask; of any new one if ``opportunity_id`` is None.
+    """What will or could become of one occasion to ask; of any new one if ``opportunity_id`` is None.
 
     ``asked_at``: when the ask would be made, None for never. With ``changes`` (in plain words) it would be made so only
     if these happen by ``by``; they still help, with a later ask, before ``before``. Instants are epoch ms.
@@ -64,14 +59,14 @@ def outlook(
     """The prospects of the customer of that name at the instant ``now``, in the order in which they were opened."""
     customer = customers[name]
     if customer.erased_at is not None:
-        return [Prospect(None, "", "erased: will never be asked again")]
+        return [Prospect(None, "", phrases().say("prospects", "erased"))]
     world = _World.around(policy, customers, caps, name, now)
     prospects = world.of_live() + world.of_conversions()
     return prospects or [world.of_a_top_score()]
 
 
 class _Trial(NamedTuple):
-    """What became of a customer in a trial: the first ask (its decision), and each reason's last decision."""
+    """What became of a customer in a trial: the first ask (its decision), and each occasion's last decision."""
 
     ask: Decision | None
     last: dict[str, Decision]
@@ -126,43 +121,51 @@ class _World:
         return [self._of(opportunity, as_it_stands) for opportunity in live]
 
     def of_conversions(self) -> list[Prospect]:
-        """Referrals that converted: a reason to ask that opens later."""
+        """Referrals that converted: an occasion to ask that opens later."""
         return [
-            Prospect(None, "referral_converted", f"becomes a reason to ask on {self._clock(conversion.opens_at)}")
+            Prospect(
+                None,
+                "referral_converted",
+                phrases().say("prospects", "opens", instant=self._clock(conversion.opens_at)),
+            )
             for _, referral in sorted(self.customer.referrals.items())
             if (conversion := referral.conversion) is not None
         ]
 
     def of_a_top_score(self) -> Prospect:
-        """With nothing open: what would become of the strongest reason to ask, if it came now."""
-        trial = self.trial(self.now, [Change("", ev.NpsResponded(response_id=RESPONSE, score=10))])
+        """With nothing open: what would become of the strongest occasion to ask, if it came now."""
+        words = phrases()
+        trial = self.trial(self.now, [ev.NpsResponded(response_id=RESPONSE, score=10)])
         if trial.ask is not None:
-            text = f"nothing is open now; a top score now would be followed by an ask {self._when(trial.ask)}"
-            return Prospect(None, "nps_promoter", f"{text}{self._but_other_reasons()}", trial.asked_at)
-        text = "nothing is open now"
-        if (decision := _about(RESPONSE, trial)) is not None:
-            text = f"{text}; a top score now would not be followed by an ask: {_reasons(decision)}"
-            if decision.next_eligible_at is not None and decision.next_eligible_at > self.now:
-                text = f"{text}. The next ask is possible on {self._clock(decision.next_eligible_at)} at the earliest"
-        return Prospect(None, "nps_promoter", text)
+            text = words.say("prospects", "top_score", when=self._when(trial.ask), against=self._against_others())
+        elif (decision := _about(RESPONSE, trial)) is not None:
+            possible = decision.next_eligible_at
+            text = words.say(
+                "prospects",
+                "no_top_score",
+                against=_reasons(decision),
+                instant=None if possible is None or possible <= self.now else self._clock(possible),
+            )
+        else:
+            text = words.say("prospects", "nothing_open")
+        return Prospect(None, "nps_promoter", text, trial.asked_at)
 
-    def _but_other_reasons(self) -> str:
-        """A top score also ends the wait after a bad one; any other reason to ask does not."""
-        trial = self.trial(self.now, [Change("", ev.ComplimentGiven(reference=RESPONSE))])
+    def _against_others(self) -> str | None:
+        """A top score also ends the wait after a bad one; any other occasion to ask does not."""
+        trial = self.trial(self.now, [ev.ComplimentGiven(reference=RESPONSE)])
         decision = _about(RESPONSE, trial)
-        if trial.ask is not None or decision is None or not (against := _reasons(decision)):
-            return ""
-        return f"; after any other reason to ask there would be none: {against}"
+        return None if trial.ask is not None or decision is None else _reasons(decision)
 
     def _of(self, opportunity: Opportunity, trial: _Trial) -> Prospect:
         decision = trial.last.get(opportunity.id)
-        about = (opportunity.id, opportunity.trigger)
+        about, words = (opportunity.id, opportunity.trigger), phrases()
         if decision is not None and decision.outcome in EMITTED:
+            when = self._when(decision)
             if decision.outcome == "holdout":
-                return Prospect(*about, f"in the holdout group: not asked, and counted as asked {self._when(decision)}")
-            return Prospect(*about, f"as things stand, asked {self._when(decision)}", decision.decided_at)
+                return Prospect(*about, words.say("prospects", "holdout", when=when))
+            return Prospect(*about, words.say("prospects", "planned", when=when), decision.decided_at)
         if trial.ask is not None:
-            return Prospect(*about, f"not asked: {happening(trial.ask.trigger)} is asked about first")
+            return Prospect(*about, words.say("prospects", "another_first", trigger=happening(trial.ask.trigger)))
         return self._if_changed(opportunity, decision)
 
     def _if_changed(self, opportunity: Opportunity, decision: Decision | None) -> Prospect:
@@ -171,9 +174,9 @@ class _World:
         proposed = [] if decision is None else list(self._proposed(opportunity, decision))
         found = self._soonest(opportunity, proposed) if proposed else None
         if found is None:
-            ends = f"its window ends {self._clock(opportunity.deadline)}"
-            against = ends if decision is None else f"{_reasons(decision)}; {ends}"
-            return Prospect(*about, f"can no longer be asked about: {against}")
+            against = None if decision is None else _reasons(decision)
+            ends = self._clock(opportunity.deadline)
+            return Prospect(*about, phrases().say("prospects", "no_more", against=against, instant=ends))
         start, ask = found
         needed = self._needed(start, proposed)
         before = self._last(start, opportunity.deadline, needed) + 1
@@ -182,28 +185,40 @@ class _World:
             *about,
             self._told(ask, opportunity, needed, start, by, before),
             ask.decided_at,
-            tuple(change.words for change in needed),
+            tuple(map(if_it_happens, needed)),
             by,
             before,
         )
 
     def _told(
-        self, ask: Decision, opportunity: Opportunity, needed: list[Change], start: int, by: int, before: int
+        self, ask: Decision, opportunity: Opportunity, needed: list[Data], start: int, by: int, before: int
     ) -> str:
-        condition = " and ".join(change.words for change in needed)
-        other = f" about another reason ({happening(ask.trigger)})" if ask.opportunity_id != opportunity.id else ""
+        words = phrases()
+        condition = f" {words.word('words', 'and')} ".join(map(if_it_happens, needed))
+        other = happening(ask.trigger) if ask.opportunity_id != opportunity.id else None
         if ask.decided_at <= start:
-            since = "" if start == self.now else f"not before {self._clock(start)} and "
-            return f"would be asked{other} when {condition}, if that is {since}before {self._clock(before)}"
-        told = f"would be asked{other} {self._when(ask)} if {condition} by {self._limit(by, ask.decided_at)}"
-        return told if before <= by else f"{told}; after that, it would still do before {self._clock(before)}"
-
-    def _limit(self, by: int, asked_at: int) -> str:
-        return "then" if by == asked_at + 1 else self._clock(by)  # in time up to the very instant of the ask
+            return words.say(
+                "prospects",
+                "at_once_if",
+                other=other,
+                condition=condition,
+                since=None if start == self.now else self._clock(start),
+                before=self._clock(before),
+            )
+        up_to_the_ask = by == ask.decided_at + 1  # in time up to the very instant of the ask
+        return words.say(
+            "prospects",
+            "later_if",
+            other=other,
+            when=self._when(ask),
+            condition=condition,
+            by=words.say("prospects", "then") if up_to_the_ask else self._clock(by),
+            before=None if before <= by else self._clock(before),
+        )
 
     # -------------------------------------------------------------------------------------------------------- searching
 
-    def _soonest(self, opportunity: Opportunity, changes: list[Change]) -> tuple[int, Decision] | None:
+    def _soonest(self, opportunity: Opportunity, changes: list[Data]) -> tuple[int, Decision] | None:
         """The first instant tried at which all changes together bring an ask, and that ask."""
         starts = {self.now, *range(self.now + TRIAL_STEP, opportunity.deadline, TRIAL_STEP)}
         if self.now <= opportunity.ready < opportunity.deadline:
@@ -214,7 +229,7 @@ class _World:
                 return start, trial.ask
         return None
 
-    def _needed(self, start: int, changes: list[Change]) -> list[Change]:
+    def _needed(self, start: int, changes: list[Data]) -> list[Data]:
         """The changes without those that an ask does not need; of several ways the one proposed first is kept."""
         needed = changes
         for change in reversed(changes):
@@ -223,7 +238,7 @@ class _World:
                 needed = fewer
         return needed
 
-    def _last(self, start: int, end: int, changes: list[Change], *, asked_at: int | None = None) -> int:
+    def _last(self, start: int, end: int, changes: list[Data], *, asked_at: int | None = None) -> int:
         """The last instant in ``[start, end)`` at which the changes still bring an ask (at ``asked_at``, if given).
 
         They do at ``start``. Later changes never bring an earlier ask, so halving the interval finds it.
@@ -238,10 +253,10 @@ class _World:
                 high = middle
         return low
 
-    def trial(self, at: int = 0, changes: list[Change] | None = None) -> _Trial:
+    def trial(self, at: int = 0, changes: list[Data] | None = None) -> _Trial:
         """What becomes of the customer if these changes happen at that instant, to the end of all open windows."""
         replay = FactReplay(self.policy, caps=deepcopy(self.caps), customers=self.customers)
-        arrivals = [Arrival(at, self._event(change.data, at, n)) for n, change in enumerate(changes or [])]
+        arrivals = [Arrival(at, self._event(change, at, n)) for n, change in enumerate(changes or [])]
         ask: Decision | None = None
         last: dict[str, Decision] = {}
         for items in replay.run(arrivals, self._end(at, opened=bool(changes))):
@@ -265,7 +280,7 @@ class _World:
 
     # --------------------------------------------------------------------------------------------- what might help
 
-    def _proposed(self, opportunity: Opportunity, decision: Decision) -> Iterator[Change]:
+    def _proposed(self, opportunity: Opportunity, decision: Decision) -> Iterator[Data]:
         """Changes that might lift what still blocks at the end, the likeliest first; the trials sort them out."""
         customer = self.customer
         for reason in decision.reasons:
@@ -275,8 +290,8 @@ class _World:
                 case "paused":
                     yield from _resumed(opportunity.trigger, word(customer.segment))
                 case "consent":
-                    yield Change("consent is given", _CONSENT)
-                    yield Change("they are taken off the suppression list", ev.Unsuppressed())
+                    yield ev.ConsentChanged(purpose="referral_ask", channel="all", granted=True)
+                    yield ev.Unsuppressed()
                 case "too_early":
                     yield from _early(customer)
                 case "trouble":
@@ -284,13 +299,11 @@ class _World:
                 case "propensity":
                     yield from _SIGNALS
                 case "channel":
-                    reachable = ev.ReachableChannels(email=True)
-                    yield Change("they can be reached by e-mail", ev.ProfileChanged(channels=reachable))
+                    yield ev.ProfileChanged(channels=ev.ReachableChannels(email=True))
                 case "moment":
                     yield from _MOMENTS
                 case "approval":
-                    approved = ev.AskApproved(opportunity_id=opportunity.id, by=SOURCE)
-                    yield Change("somebody approves it", approved)
+                    yield ev.AskApproved(opportunity_id=opportunity.id, by=SOURCE)
                 case _:
                     pass  # a cap, an answer, another ask: time alone lifts these
 
@@ -300,67 +313,62 @@ class _World:
         return clock_words(instant, zone(self.local))
 
     def _when(self, decision: Decision) -> str:
-        return "at once" if decision.decided_at <= self.now else f"on {self._clock(decision.decided_at)}"
+        at_once = decision.decided_at <= self.now
+        return phrases().say("prospects", "at_once" if at_once else "on", instant=self._clock(decision.decided_at))
 
 
-def _resumed(trigger: str, segment: str | None) -> Iterator[Change]:
-    switches: list[tuple[str, ev.Scope, str | None]] = [
-        ("asks are resumed", "all", None),
-        (f"asks for the trigger {trigger} are resumed", "trigger", trigger),
-        (f"asks of the segment {segment} are resumed", "segment", segment),
-    ]
-    for words, scope, name in switches:
+def _resumed(trigger: str, segment: str | None) -> Iterator[Data]:
+    switches: list[tuple[ev.Scope, str | None]] = [("all", None), ("trigger", trigger), ("segment", segment)]
+    for scope, name in switches:
         if scope == "all" or name is not None:
-            yield Change(words, ev.ControlResumed(scope=scope, name=name, by=SOURCE, why="a trial"))
+            yield ev.ControlResumed(scope=scope, name=name, by=SOURCE, why="a trial")
 
 
-def _trouble(customer: Customer, awaited: str | None) -> Iterator[Change]:
+def _trouble(customer: Customer, awaited: str | None) -> Iterator[Data]:
     """``awaited`` is the event the gate names: what would start its own wait is proposed only if it is that event."""
     for name, ticket in sorted(customer.tickets.items()):
         if ticket.open:
-            yield Change(f"ticket {name} is solved well", ev.TicketSolved(ticket_id=name, rating="positive"))
+            yield ev.TicketSolved(ticket_id=name, rating="positive")
         elif ticket.rating is None:
-            yield Change(f"ticket {name} is rated well", ev.TicketRated(ticket_id=name, rating="positive"))
+            yield ev.TicketRated(ticket_id=name, rating="positive")
     for name, invoice in sorted(customer.invoices.items()):
         if invoice.failed:
-            yield Change(f"invoice {name} is paid", ev.InvoicePaid(invoice_id=name))
+            yield ev.InvoicePaid(invoice_id=name)
     for name, dispute in sorted(customer.disputes.items()):
         if dispute.status == "open":
-            yield Change(f"the dispute of charge {name} is won", ev.DisputeClosed(charge_id=name, won=True))
+            yield ev.DisputeClosed(charge_id=name, won=True)
     if customer.quarantined:
-        yield Change("the event that failed goes through", ev.DeadletterReplayed())
+        yield ev.DeadletterReplayed()
     if awaited == ev.CancellationReverted.type:
         for name, cancellation in sorted(customer.cancellations.items()):
             if cancellation.scheduled is not None:
-                yield Change("the cancellation is reverted", ev.CancellationReverted(subscription_id=name or None))
+                yield ev.CancellationReverted(subscription_id=name or None)
 
 
-def _early(customer: Customer) -> Iterator[Change]:
+def _early(customer: Customer) -> Iterator[Data]:
     if not customer.onboarded:
-        yield Change("onboarding is completed", ev.OnboardingCompleted())
+        yield ev.OnboardingCompleted()
     if customer.signed_up is None:
-        yield Change("it becomes known that they signed up long ago", ev.SignedUp())
+        yield ev.SignedUp()
     if on_trial(customer):
         subscriptions = {event.subscription for event in customer.subscriptions if event.kind == "trial"}
         for name in sorted(subscriptions) or ["trial"]:
-            yield Change("the trial ends with a purchase", ev.TrialEnded(subscription_id=name, converted=True))
-    yield Change("some value is realised (a milestone, a goal, a saving)", ev.GoalAchieved(goal=SOURCE))
-    yield Change("they use the product on another day", ev.UsageRecorded())
+            yield ev.TrialEnded(subscription_id=name, converted=True)
+    yield ev.GoalAchieved(goal=SOURCE)
+    yield ev.UsageRecorded()
 
-
-_CONSENT = ev.ConsentChanged(purpose="referral_ask", channel="all", granted=True)
 
 _SIGNALS = (
-    Change("they talk with us", ev.InteractionRecorded(kind="call", positive=True)),
-    Change("they share positive feedback", ev.FeedbackShared(positive=True)),
-    Change("they use the product more than the average", ev.UsageCompared(above_average=True)),
-    Change("they become a champion", ev.ChampionChanged(champion=True)),
+    ev.InteractionRecorded(kind="call", positive=True),
+    ev.FeedbackShared(positive=True),
+    ev.UsageCompared(above_average=True),
+    ev.ChampionChanged(champion=True),
 )
-"""What lifts the score without being a reason to ask itself, the likeliest first."""
+"""What lifts the score without being an occasion to ask itself, the likeliest first."""
 
 _MOMENTS = (
-    Change("they complete a workflow in the app", ev.WorkflowCompleted()),
-    Change("a call with them ends well", ev.CallMoment(kind="satisfaction_expressed")),
+    ev.WorkflowCompleted(),
+    ev.CallMoment(kind="satisfaction_expressed"),
 )
 
 

@@ -18,6 +18,7 @@ from referral_stream.core.zones import zone
 from referral_stream.replay.virtual_run import Happened
 from referral_stream.words.decisions import clock_words, happening, in_local_time, outcome_words, why
 from referral_stream.words.events import happened
+from referral_stream.words.phrases import phrases
 
 EntryKind: TypeAlias = Literal[
     "came in", "ignored", "unusable", "skipped", "opened", "decided", "asked", "cancelled", "paused"
@@ -52,23 +53,26 @@ class Story:
         """An event, before it is applied to the state ``known``."""
         if known.id != self.customer or event.type in _INTERNAL:
             return
+        words = phrases()
         text = happened(event)
         if event.historical:
-            text = f"{text} (history)"
+            text = words.say("story", "history", event=text)
         self._local = zone(zone_of(known, self.policy).name)
         if abs(now - event.time) > MINUTE:
-            text = f"{text}, on {clock_words(event.time, self._local)}"
-        ignored = self._ignored(known, event, now)
-        self.entries.append(Entry(now, "ignored", f"{text}: {ignored}") if ignored else Entry(now, "came in", text))
+            text = words.say("story", "earlier", event=text, instant=clock_words(event.time, self._local))
+        if ignored := self._ignored(known, event, now):
+            self.entries.append(Entry(now, "ignored", words.say("story", "ignored", event=text, why=ignored)))
+        else:
+            self.entries.append(Entry(now, "came in", text))
 
     def _ignored(self, known: Customer, event: Event, now: int) -> str | None:
         """Why the event changes nothing, by the core's own tests on a copy of the state."""
-        state = known.copy()
+        state, words = known.copy(), phrases()
         if state.erased_at is not None:
-            return "erased"
+            return words.say("story", "erased")
         if seen_before(state, event, now, self.policy):
-            return "a duplicate"
-        return None if fold(state, event) else "older than what is known"
+            return words.say("story", "duplicate")
+        return None if fold(state, event) else words.say("story", "older")
 
     def followed(self, items: list[Happened]) -> None:
         """The effects of one instant's steps."""
@@ -80,11 +84,11 @@ class Story:
                 case Decision() if effect.decision_id not in taken_back:
                     self._decided(effect, now, asks.get(effect.decision_id))
                 case AskCancelled():
-                    told = f"the ask was taken back: {in_local_time(effect.reason, self._local)}"
-                    self.entries.append(Entry(now, "cancelled", told, effect.opportunity_id))
+                    text = phrases().say("story", "taken_back", why=in_local_time(effect.reason, self._local))
+                    self.entries.append(Entry(now, "cancelled", text, effect.opportunity_id))
                 case ReasonAsked():
-                    told = f"{happening(effect.trigger)}: asked what they like most, ahead of the ask itself"
-                    self.entries.append(Entry(now, "asked", told, effect.opportunity_id))
+                    text = phrases().say("story", "reason_asked", trigger=happening(effect.trigger))
+                    self.entries.append(Entry(now, "asked", text, effect.opportunity_id))
                 case _:
                     pass
 
@@ -100,25 +104,25 @@ class Story:
         """The burst breaker paused a trigger at ``now``: shown if it stopped an ask to the customer."""
         if pause.name in self._stopped:
             why = in_local_time(pause.why, self._local)
-            text = f"asks for the trigger {pause.name} were paused by the burst breaker: {why}; control.resumed ends it"
+            text = phrases().say("story", "paused", name=pause.name, why=why)
             self.left_out([Entry(now, "paused", text)])
 
     def _decided(self, decision: Decision, now: int, ask: AskRequested | None) -> None:
-        local = zone(decision.time_zone.name)
+        local, words = zone(decision.time_zone.name), phrases()
         if any(reason.gate == "paused" and reason.answer != "pass" for reason in decision.reasons):
             self._stopped.add(decision.trigger)
         about = happening(decision.trigger)
         if decision.opportunity_id not in self._told and decision.outcome in _OPENING:
             until = clock_words(decision.window.deadline, local)
-            self.entries.append(
-                Entry(now, "opened", f"{about}: a reason to ask, until {until}", decision.opportunity_id)
-            )
-        told = f"{about}: {outcome_words(decision.outcome)}, {why(decision.model_dump(mode='json', exclude_none=True))}"
+            opened = words.say("story", "opened", trigger=about, instant=until)
+            self.entries.append(Entry(now, "opened", opened, decision.opportunity_id))
+        reasons = why(decision.model_dump(mode="json", exclude_none=True))
+        told = words.say("story", "decided", trigger=about, outcome=outcome_words(decision.outcome), why=reasons)
         if self._told.get(decision.opportunity_id) == told:
             return  # the planned moment has moved, while something else still blocks
         self._told[decision.opportunity_id] = told
         kind: EntryKind = "cancelled" if decision.outcome == "cancelled" else "decided"
         if ask is not None:
             kind = "asked"
-            told = f"{told}; not to be sent after {clock_words(ask.expires_at, local)}"
+            told = words.say("story", "asked", decided=told, instant=clock_words(ask.expires_at, local))
         self.entries.append(Entry(now, kind, told, decision.opportunity_id))

@@ -40,19 +40,20 @@ def plain(reason: Mapping[str, Any], local: tzinfo, settled: str | None = None) 
     causes = [words.cause(cause) for cause in reason["saw"].split("; ")]
     seen = in_local_time(_enumerated(causes, words.word("words", "and")), local)
     gate = reason["gate"] if reason["gate"] in words.tables["gates"] else "other"
-    saw = _say("gates", gate, saw=seen, limit=reason["limit"])
+    saw = words.say("gates", gate, saw=seen, limit=reason["limit"])
     match reason:
         case {"answer": "until", "gate": "moment", "until": str(instant)} if instant == settled:
-            return _say("answers", "settles", instant=_clock(instant, local))
+            return words.say("answers", "settles", instant=_clock(instant, local))
         case {"answer": "until", "gate": "moment", "until": str(instant)}:
-            return _say("answers", "planned", instant=_clock(instant, local))
+            return words.say("answers", "planned", instant=_clock(instant, local))
         case {"answer": "until_event", "gate": "moment", "until": "moment"}:
-            return _say("answers", "moment")
+            return words.say("answers", "moment")
         case {"answer": "until", "until": str(instant)}:
-            return _say("answers", "until", saw=saw, instant=_clock(instant, local))
+            return words.say("answers", "until", saw=saw, instant=_clock(instant, local))
         case {"answer": "until_event", "until": str(event)}:
-            awaited = words.say("awaited", event) or _say("answers", "event", event=event)
-            return _say("answers", "until_event", saw=saw, awaited=awaited)
+            known = event in words.tables["awaited"]
+            awaited = words.word("awaited", event) if known else words.say("answers", "event", event=event)
+            return words.say("answers", "until_event", saw=saw, awaited=awaited)
         case _:
             return saw
 
@@ -74,15 +75,15 @@ def why(decision: Mapping[str, Any]) -> str:
         case "asked" | "soft" | "shadow":
             ways = [words.word("channels", decision["channel"])] if decision.get("channel") else []
             ways += [words.word("modes", decision["mode"])] if decision.get("mode") else []
-            return ", ".join([*ways, _say("because", "score", score=decision["score"]["value"])])
+            return ", ".join([*ways, words.say("because", "score", score=decision["score"]["value"])])
         case "superseded" | "expired" | "expired_on_arrival" | "historical" | "duplicate" as outcome:
-            return _say("because", outcome, instant=_clock(deadline, local))
+            return words.say("because", outcome, instant=_clock(deadline, local))
         case outcome:
             reasons = in_the_way(decision)
             if outcome == "suppressed" and all(reason["answer"] != "never" for reason in _telling(decision)):
                 over = _instant(decision["decided_at"]) >= _instant(deadline)
                 phrase = "window_closed" if over else "window_closes"
-                return _say("because", phrase, why=reasons, instant=_clock(deadline, local))
+                return words.say("because", phrase, why=reasons, instant=_clock(deadline, local))
             return reasons
 
 
@@ -90,7 +91,7 @@ def in_the_way(decision: Mapping[str, Any]) -> str:
     """The blocking gates' answers alone, in plain words; empty where nothing blocks."""
     telling = _telling(decision)
     if decision["outcome"] == "cancelled" and all(reason["gate"] == "moment" for reason in telling):
-        return _say("because", "corrected")  # the one cancellation that no gate causes
+        return phrases().word("because", "corrected")  # the one cancellation that no gate causes
     local = zone_of(decision)
     return "; ".join(plain(reason, local, decision.get("settled")) for reason in telling)
 
@@ -110,7 +111,8 @@ def zone_of(decision: Mapping[str, Any]) -> tzinfo:
 def in_local_time(text: str, local: tzinfo) -> str:
     """The text with its instants in the ``local`` zone: "at 2026-09-01T10:00:00.000Z" → "on Tue 1 Sep 12:00"."""
     return _INSTANT.sub(
-        lambda found: _say("calendar", "since" if found[1] else "instant", instant=_clock(found[2], local)), text
+        lambda found: phrases().say("calendar", "since" if found[1] else "instant", instant=_clock(found[2], local)),
+        text,
     )
 
 
@@ -125,10 +127,6 @@ def day_and_time(moment: datetime) -> str:
 def clock_words(instant: int, local: tzinfo) -> str:
     """``day_and_time`` of an instant (epoch ms) in the ``local`` zone."""
     return day_and_time(to_datetime(instant).astimezone(local))
-
-
-def _say(table: str, name: str, /, **fields: Any) -> str:
-    return phrases().say(table, name, **fields) or name
 
 
 def _instant(text: str) -> datetime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from referral_stream.core import events as ev
-from referral_stream.core.events import Event
+from referral_stream.core.events import Data, Event
 from referral_stream.words.phrases import Phrases, phrases
 
 
@@ -17,8 +17,16 @@ def happened(event: Event) -> str:
     words = phrases()
     if isinstance(event.data, ev.ProfileChanged):
         return _profile(event.data, words)
-    fields: dict[str, Any] = dict(event.data)
-    return words.say("events", event.type, **fields) or event.type
+    return words.say("events", event.type, **_fields(event.data))
+
+
+def if_it_happens(data: Data) -> str:
+    """An event that might come, as a condition: "ticket 4711 is solved well"."""
+    return phrases().say("changes", data.type, **_fields(data))
+
+
+def _fields(data: Data) -> dict[str, Any]:
+    return dict(data)
 
 
 def _profile(data: ev.ProfileChanged, words: Phrases) -> str:
@@ -36,5 +44,4 @@ def _profile(data: ev.ProfileChanged, words: Phrases) -> str:
         for name in ("champion", "requires_approval")
         if (value := getattr(data, name)) is not None
     ]
-    told = words.say("profile", "changes" if changes else "changed", changes=", ".join(filter(None, changes)))
-    return told or data.type
+    return words.say("profile", "changes" if changes else "changed", changes=", ".join(changes))

@@ -28,14 +28,14 @@ class Phrases(Formatter):
         found: str = self.tables[table].get(name, name)
         return found
 
-    def say(self, table: str, name: str, /, **fields: Any) -> str | None:
-        """The phrase with these fields filled in; None where the table has no such name."""
+    def say(self, table: str, name: str, /, **fields: Any) -> str:
+        """The phrase with these fields filled in."""
         phrase = self.tables[table].get(name)
         if isinstance(phrase, Mapping):
             value = fields.get(phrase["by"])
             phrase = phrase.get("none" if value is None else str(value).lower(), phrase.get("other"))
         if phrase is None:
-            return None
+            return name
         kept = _OPTIONAL.sub(lambda part: part[1] if _all_known(part[1], fields) else "", phrase)
         return self.vformat(kept, (), fields)
 

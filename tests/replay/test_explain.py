@@ -70,7 +70,7 @@ def test_the_story_tells_what_came_in_what_it_opened_and_what_was_decided(tmp_pa
     assert story(explained(tmp_path, *told, exact=exact)) == [
         ("Wed 10:00", "came in", "ticket 4711 was opened"),
         ("Thu 12:30", "came in", "answered an NPS survey with 9"),
-        ("Thu 12:30", "opened", "gave a top score: a reason to ask, until Fri 19 Jun 12:30"),
+        ("Thu 12:30", "opened", "gave a top score: an occasion to ask, until Fri 19 Jun 12:30"),
         ("Thu 12:30", "decided", "gave a top score: held back, ticket 4711 is open, waiting for it to be solved"),
         ("Thu 15:00", "came in", "ticket 4711 was solved and rated positive"),
         (
@@ -160,8 +160,8 @@ def test_an_open_ticket_says_until_when_it_has_to_be_solved(tmp_path: Path, exac
         before=at("next Wed 11:00"),
     )
     assert prospect.text == (
-        "would be asked about another reason (gave good feedback) on Fri 19 Jun 13:00 if ticket 4711 is solved well by "
-        "then; after that, it would still do before Wed 24 Jun 11:00"
+        "would be asked because of another occasion (gave good feedback) on Fri 19 Jun 13:00 if ticket 4711 is solved "
+        "well by then; after that, it would still help before Wed 24 Jun 11:00"
     )
 
 
@@ -239,7 +239,7 @@ def test_a_reason_that_cannot_be_asked_about_any_more_says_what_is_in_the_way(tm
     prospect = the_next(explained(tmp_path, cancelling, nps(9, "Thu 12:30"), when="Thu 13:00"))
     assert prospect.asked_at is None
     assert prospect.text == (
-        "can no longer be asked about: cancellation scheduled, waiting for it to be reverted; "
+        "can no longer lead to an ask: cancellation scheduled, waiting for it to be reverted; "
         "its window ends Fri 19 Jun 12:30"
     )
 
@@ -247,7 +247,7 @@ def test_a_reason_that_cannot_be_asked_about_any_more_says_what_is_in_the_way(tm
 def test_of_two_reasons_the_one_that_is_asked_about_first_is_named(tmp_path: Path) -> None:
     told = explained(tmp_path, renewed("Tue 10:00"), nps(9, "Thu 12:30"), when="Thu 12:40")
     assert [prospect.text for prospect in told.outlook] == [
-        "not asked: gave a top score is asked about first",
+        "not asked: another occasion to ask comes first (gave a top score)",
         "as things stand, asked on Thu 18 Jun 12:50",
     ]
 
@@ -263,7 +263,7 @@ def test_another_contact_of_the_account_counts_in_what_is_foretold(tmp_path: Pat
         ),
     )
     told = explain(log, "ana", POLICY, BOUNDARY)
-    assert the_next(told).text.startswith("can no longer be asked about: account asked on Thu 18 Jun 12:40")
+    assert the_next(told).text.startswith("can no longer lead to an ask: account asked on Thu 18 Jun 12:40")
 
 
 def test_nothing_open_says_what_a_top_score_would_bring(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_a_referral_that_converted_is_a_reason_to_come(tmp_path: Path) -> None:
         fact(ev.ReferralGiven(referral_id="ref-1", contact=ev.Contact(ref="c1", consented=False)), "Thu 15:00"),
         fact(ev.ReferralStatusChanged(referral_id="ref-1", status="converted"), "Fri 10:00"),
     )
-    assert the_next(told).text == "becomes a reason to ask on Sun 19 Jul 10:00"
+    assert the_next(told).text == "becomes an occasion to ask on Sun 19 Jul 10:00"
 
 
 def test_a_top_score_that_would_end_a_wait_is_told_apart_from_other_reasons(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_top_score_that_would_end_a_wait_is_told_apart_from_other_reasons(tmp_
     prospect = the_next(explained(tmp_path, nps(3, "Thu 12:30", response="r9"), when="Thu 13:00"))
     assert prospect.text.startswith("nothing is open now; a top score now would be followed by an ask on ")
     assert prospect.text.endswith(
-        "; after any other reason to ask there would be none: detractor on Thu 18 Jun 12:30, "
+        "; after any other occasion to ask there would be none: detractor on Thu 18 Jun 12:30, "
         "no ask before Wed 16 Sep 12:30"
     )
 
@@ -404,7 +404,7 @@ def test_the_text_collapses_what_repeats_and_shows_each_instant_once(tmp_path: P
     lines = as_text(explained(tmp_path, *used, nps(9, "Thu 12:30"))).splitlines()
     assert "Mon 2026-06-15 09:00 +02:00  came in    used the product (3 times, the last on Wed 17 Jun 09:00)" in lines
     assert "Thu 2026-06-18 12:30 +02:00  came in    answered an NPS survey with 9" in lines
-    assert "                             opened     gave a top score: a reason to ask, until Fri 19 Jun 12:30" in lines
+    assert f"{'opened':>35}     gave a top score: an occasion to ask, until Fri 19 Jun 12:30" in lines
     assert lines[-1] == "  gave a top score: as things stand, asked on Thu 18 Jun 12:50"
 
 

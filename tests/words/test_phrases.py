@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import resources
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
 
 import pytest
 
-from referral_stream.core.effects import Outcome
+import referral_stream
+from referral_stream.core import events as ev
+from referral_stream.core.effects import Outcome, TimeZone
 from referral_stream.core.events import CHANNELS, FACTS, DeadletterReplayed
 from referral_stream.core.policy import Mode, Policy
 from referral_stream.core.rules.gates import GATES
@@ -22,6 +27,12 @@ LANGUAGES = sorted(
     for file in resources.files("referral_stream.words").iterdir()
     if file.name.endswith(".toml")
 )
+SENTENCES = ("story", "left_out", "prospects", "explanation")
+"""Tables of which the code asks for each phrase by its name."""
+MADE_UP: set[type[ev.Data]] = {ev.NpsResponded, ev.ComplimentGiven}
+"""Events that an explanation tries without naming them as what would help."""
+PRODUCT = Path(referral_stream.__file__).parent
+
 each_language = pytest.mark.parametrize("language", LANGUAGES)
 
 
@@ -38,6 +49,49 @@ def fields_of(language: Phrases, table: str, name: str) -> set[str]:
     return by | {field for text in texts(phrase) for _, field, _, _ in language.parse(text) if field}
 
 
+class Call(NamedTuple):
+    """A call of ``say`` or ``word`` in the code; ``names`` is empty where they are not literals."""
+
+    place: str
+    table: str
+    names: frozenset[str]
+    fields: frozenset[str] | None
+    """None where a mapping is passed."""
+
+
+@cache
+def calls() -> tuple[Call, ...]:
+    return tuple(call for file in sorted(PRODUCT.rglob("*.py")) for call in calls_in(file))
+
+
+def calls_in(file: Path) -> Iterator[Call]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(
+                    value=ast.Name(id="words") | ast.Call(func=ast.Name(id="phrases")), attr="say" | "word"
+                ),
+                args=[ast.Constant(value=str(table)), name],
+                keywords=keywords,
+            ):
+                fields = frozenset(keyword.arg for keyword in keywords if keyword.arg is not None)
+                known = fields if len(fields) == len(keywords) else None
+                yield Call(f"{file.name}:{node.lineno}", table, frozenset(literals(name)), known)
+            case _:
+                pass
+
+
+def literals(name: ast.expr) -> Iterator[str]:
+    match name:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.IfExp(body=yes, orelse=no):
+            yield from literals(yes)
+            yield from literals(no)
+        case _:
+            pass
+
+
 @each_language
 def test_every_closed_set_of_the_code_has_a_phrase_for_each_of_its_members(language: str) -> None:
     tables = phrases(language).tables
@@ -46,6 +100,7 @@ def test_every_closed_set_of_the_code_has_a_phrase_for_each_of_its_members(langu
     assert set(tables["channels"]) == {*CHANNELS, "all"}
     assert set(tables["triggers"]) == set(Policy().triggers)
     assert set(tables["events"]) == {*(fact.type for fact in FACTS), DeadletterReplayed.type}
+    assert set(tables["explanation"]["zone_source"]) == {"by", *get_args(TimeZone.model_fields["source"].annotation)}
     assert set(tables["gates"]) - {"other"} <= {gate.name for gate in GATES}
 
 
@@ -54,6 +109,46 @@ def test_every_closed_set_of_the_code_has_a_phrase_for_each_of_its_members(langu
 def test_a_phrase_about_an_event_names_only_fields_that_the_event_has(language: str, model: Any) -> None:
     if model.type != "customer.profile_changed":  # told field by field
         assert fields_of(phrases(language), "events", model.type) <= set(model.model_fields)
+
+
+@each_language
+def test_every_phrase_that_the_code_asks_for_exists(language: str) -> None:
+    tables = phrases(language).tables
+    assert len(calls()) > 40
+    missing = [(call.place, name) for call in calls() for name in call.names if name not in tables.get(call.table, {})]
+    assert missing == []
+
+
+@each_language
+def test_every_sentence_is_asked_for_by_its_name(language: str) -> None:
+    for table in SENTENCES:
+        of_table = [call for call in calls() if call.table == table]
+        assert [call.place for call in of_table if not call.names] == []
+        assert {name for call in of_table for name in call.names} == set(phrases(language).tables[table]), table
+
+
+@each_language
+def test_a_phrase_has_the_fields_that_the_code_gives_it(language: str) -> None:
+    """All that a phrase names is given, and all that is given is named by one of the phrases asked for."""
+    words = phrases(language)
+    for call in calls():
+        if call.names and call.fields is not None:
+            assert call.fields == {field for name in call.names for field in fields_of(words, call.table, name)}, call
+
+
+@each_language
+def test_every_event_that_an_explanation_proposes_has_a_phrase(language: str) -> None:
+    source = (PRODUCT / "explain" / "prospects.py").read_text(encoding="utf-8")
+    made = {
+        getattr(ev, node.func.attr)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "ev"
+    }
+    proposed = {model.type: model for model in (*FACTS, DeadletterReplayed) if model in made - MADE_UP}
+    words = phrases(language)
+    assert set(words.tables["changes"]) == set(proposed)
+    for name, model in proposed.items():
+        assert fields_of(words, "changes", name) <= set(model.model_fields), name
 
 
 @each_language
@@ -108,6 +203,13 @@ def test_a_part_in_brackets_needs_its_fields() -> None:
     tables = {"causes": {}, "events": {"x": "complained[ ({reference})]"}}
     assert Phrases(tables).say("events", "x", reference="R1") == "complained (R1)"
     assert Phrases(tables).say("events", "x", reference=None) == "complained"
+
+
+def test_a_name_that_the_table_lacks_is_shown_as_it_is() -> None:
+    by_kind = {"by": "kind", "call": "called"}
+    tables = {"causes": {}, "events": {"x": by_kind}}
+    assert Phrases(tables).say("events", "call.tomorrow", reference="R1") == "call.tomorrow"
+    assert Phrases(tables).say("events", "x", kind="letter") == "x"
 
 
 def test_an_unknown_language_is_an_error() -> None:

@@ -14,8 +14,8 @@ from referral_stream.explain.of_log import Explanation
 from referral_stream.explain.prospects import Prospect
 from referral_stream.explain.story import Entry
 from referral_stream.words.decisions import clock_words, happening
+from referral_stream.words.phrases import phrases
 
-_SOURCES = {"profile": "from the profile", "event": "from an event", "default": "the default"}
 _STAMP = "Wed 2026-09-16 09:30 +02:00"
 _KIND = "cancelled"
 _WIDE_ENOUGH = 100
@@ -37,16 +37,20 @@ def as_text(explanation: Explanation, width: int | None = None, style: Style | N
     The same thing coming in several times in a row takes one line. ``width``: columns to wrap to, with a hanging
     indent; None does not wrap. ``style``: paints what was decided, as ``click.style`` does.
     """
-    local = zone(explanation.zone.name)
-    policy, source = explanation.policy, _SOURCES[explanation.zone.source]
+    local, words = zone(explanation.zone.name), phrases()
+    policy, where = explanation.policy, explanation.zone
+    source = words.say("explanation", "zone_source", source=where.source)
     lines = [
-        f"{explanation.customer_id}, as of {stamp(explanation.at, local)}",
-        wrapped(f"times of {explanation.zone.name} ({source}), policy {policy.name} {policy.hash}", width),
+        words.say("explanation", "title", customer=explanation.customer_id, instant=stamp(explanation.at, local)),
+        wrapped(
+            words.say("explanation", "terms", zone=where.name, source=source, policy=policy.name, hash=policy.hash),
+            width,
+        ),
         "",
         *_story(explanation.entries, local, width, style),
         "",
-        "What next",
-        *(wrapped(f"  {_about(prospect)}{prospect.text}", width, indent=4) for prospect in explanation.outlook),
+        words.say("explanation", "next"),
+        *(wrapped(f"  {_prospect_text(prospect)}", width, indent=4) for prospect in explanation.outlook),
     ]
     return "\n".join(lines) + "\n"
 
@@ -74,7 +78,8 @@ def _story(entries: tuple[Entry, ...], local: tzinfo, width: int | None, style: 
         at = stamp(first.instant, local)
         text = first.text
         if more:
-            text = f"{text} ({len(more) + 1} times, the last on {clock_words(more[-1].instant, local)})"
+            last = clock_words(more[-1].instant, local)
+            text = phrases().say("explanation", "repeated", text=text, times=len(more) + 1, instant=last)
         shown = at if at != stamped else ""
         stamped = at
         if narrow and shown:
@@ -96,10 +101,10 @@ def stamp(instant: int, local: tzinfo) -> str:
     return f"{clock_words(instant, local)[:3]} {moment.isoformat(' ', 'minutes')[:16]} {moment.isoformat()[-6:]}"
 
 
-def _about(prospect: Prospect) -> str:
-    if prospect.opportunity_id is None and prospect.trigger != "referral_converted":
-        return ""
-    return f"{happening(prospect.trigger)}: "
+def _prospect_text(prospect: Prospect) -> str:
+    of_none = prospect.opportunity_id is None and prospect.trigger != "referral_converted"
+    trigger = None if of_none else happening(prospect.trigger)
+    return phrases().say("explanation", "prospect", trigger=trigger, text=prospect.text)
 
 
 def _prospect(prospect: Prospect) -> dict[str, Any]:
