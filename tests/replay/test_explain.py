@@ -148,7 +148,7 @@ def test_a_planned_ask_is_foretold(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_an_open_ticket_says_until_when_it_has_to_be_solved(tmp_path: Path, exact: bool) -> None:
-    """The Friday slot is the moment, whenever before it the ticket is solved; within the slot it would still do."""
+    """The Friday slot is the moment, whenever before it the ticket is solved; within the slot it would still help."""
     prospect = the_next(explained(tmp_path, OPEN_TICKET, renewed("Wed 11:00"), when="Thu 09:00", exact=exact))
     assert prospect == Prospect(
         opportunity_id=opportunity_of("renewal", "in-1"),
