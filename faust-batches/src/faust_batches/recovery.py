@@ -6,6 +6,7 @@ the stores, which know their positions, are asked for them. No standbys.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from typing import Any, cast
@@ -34,6 +35,21 @@ class BatchRecovery(Recovery):
     @Service.task
     async def _slurp_changelogs(self) -> None:
         """Nothing is queued: ``apply`` replaces Faust's task of this name."""
+
+    @Service.task
+    async def _restart_recovery(self) -> None:
+        """Faust's own, begun again when something it waits for is cancelled under it, as when the broker dies.
+
+        mode ends a task that was cancelled without a word; the worker would then wait for its tables for ever.
+        """
+        while not self.should_stop:
+            try:
+                await Recovery._restart_recovery.fun(self)
+            except asyncio.CancelledError:
+                if self.should_stop:
+                    raise
+                logger.warning("recovery_cancelled", extra={"generation": self._generation_id})
+                self.signal_recovery_start.set()
 
     def _add(self, table: Any, tp: TP, offsets: Any) -> None:
         self.tp_to_table[tp] = table
