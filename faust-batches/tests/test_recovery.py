@@ -9,6 +9,7 @@ import pytest
 from batch_builders import an_app
 from faust.tables.recovery import Recovery
 from faust_batches import BatchResult
+from faust_batches.errors import WorkerFailed
 from faust_batches.recovery import BatchRecovery, BatchTableManager
 from mode.services import ServiceTask
 
@@ -50,3 +51,21 @@ async def test_a_recovery_cancelled_by_the_stop_of_the_worker_ends(monkeypatch: 
     app.stateful("a", lambda *_: BatchResult(), ["counts"])
     with pytest.raises(asyncio.CancelledError):
         await BatchRecovery._restart_recovery.fun(cast("BatchTableManager", app.tables).recovery)
+
+
+async def test_a_recovery_that_is_itself_cancelled_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the loop is torn down: it must not be held up, and the worker must not live on without its tables."""
+
+    async def faust_recovery(recovery: Recovery) -> None:
+        await recovery.signal_recovery_start.wait()
+
+    monkeypatch.setattr(Recovery, "_restart_recovery", ServiceTask(faust_recovery))
+    app = an_app()
+    app.stateful("a", lambda *_: BatchResult(), ["counts"])
+    recovery = cast("BatchTableManager", app.tables).recovery
+    task = asyncio.ensure_future(BatchRecovery._restart_recovery.fun(recovery))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert isinstance(app.failure, WorkerFailed)

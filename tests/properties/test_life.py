@@ -134,7 +134,7 @@ class Watch:
 
 @dataclass
 class SlowRecording(Recording):
-    """As :class:`Recording`, but the ledger answers at once, some seconds later, too late, or that it can not."""
+    """As :class:`Recording`, but the ledger answers at once, some seconds later, too late, or says that it cannot."""
 
     _late: list[tuple[int, str, Event]] = field(default_factory=list)
 

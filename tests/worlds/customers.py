@@ -38,7 +38,7 @@ _SIGNALS: Final[dict[str, tuple[_Dated, ...]]] = {
 }
 """What raises a score or shows that value was realised: how many days ago for a customer of 400 days.
 
-Before the consent, so that none of it was an occasion to ask; but for the advice, which is what they did lately.
+Before the consent, so that none of it was an occasion to ask, except for the advice, which is what they did lately.
 """
 
 

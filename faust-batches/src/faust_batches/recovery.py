@@ -17,12 +17,15 @@ from faust.tables.recovery import Recovery
 from faust.types import TP, AppT
 from mode import Service
 
-from faust_batches.errors import ChangelogMismatch
+from faust_batches.errors import ChangelogMismatch, WorkerFailed
 from faust_batches.fetched import Fetched, contiguous
 from faust_batches.ports import Ports
 from faust_batches.table import BatchTable
 
 logger = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 1.0
+"""Between a recovery that was cancelled and the next: what cancelled it may do so again."""
 
 
 class BatchRecovery(Recovery):
@@ -38,9 +41,10 @@ class BatchRecovery(Recovery):
 
     @Service.task
     async def _restart_recovery(self) -> None:
-        """Faust's own, begun again when something it waits for is cancelled under it, as when the broker dies.
+        """Faust's own, begun again when something it waits for is cancelled under it.
 
-        mode ends a task that was cancelled without a word; the worker would then wait for its tables for ever.
+        mode ends a cancelled task without a word; the worker would then wait for its tables for ever. A cancellation of
+        this task itself ends it, and the worker with it.
         """
         while not self.should_stop:
             try:
@@ -48,8 +52,13 @@ class BatchRecovery(Recovery):
             except asyncio.CancelledError:
                 if self.should_stop:
                     raise
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    self._ports.membership.fail(WorkerFailed("the recovery was cancelled"))
+                    raise
                 logger.warning("recovery_cancelled", extra={"generation": self._generation_id})
                 self.signal_recovery_start.set()
+                await self.sleep(_AGAIN_SECONDS)
 
     def _add(self, table: Any, tp: TP, offsets: Any) -> None:
         self.tp_to_table[tp] = table
