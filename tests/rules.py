@@ -18,6 +18,10 @@ PAGE = TESTS.parent / "docs" / "testing.md"
 SPECIFICATION = TESTS.parent / "docs" / "specification"
 BEGIN, END = "<!-- rules: begin -->\n", "<!-- rules: end -->\n"
 
+PAGES = {"": "semantics.md", "I": "identity.md"}
+"""Letter of the numbers → the page of the specification that has them."""
+
+_NUMBER = re.compile(r"([A-Z]?)(\d+)\.(\d+)")
 _SECTION = re.compile(r"^## §(\d+) (.+)$", re.MULTILINE)
 
 
@@ -46,19 +50,30 @@ def _marks(tree: ast.Module) -> Iterator[tuple[str, list[str]]]:
                     yield node.name, [ast.literal_eval(number) for number in mark.args]
 
 
-def in_order(number: str) -> tuple[int, ...]:
-    return tuple(map(int, number.split(".")))
+def in_order(number: str) -> tuple[str, int, int]:
+    """``10.15`` before ``I1.2``: semantics, which has no letter, comes first."""
+    letter, section, rule = _NUMBER.fullmatch(number).groups()  # type: ignore[union-attr]  # a test holds their form
+    return letter, int(section), int(rule)
+
+
+def titles() -> dict[str, str]:
+    """Section → its title: ``10`` of semantics, ``I1`` of identity."""
+    return {
+        f"{letter}{number}": title
+        for letter, name in PAGES.items()
+        for number, title in _SECTION.findall((SPECIFICATION / name).read_text(encoding="utf-8"))
+    }
 
 
 def tables() -> str:
     """The tables of the page: a section of the specification each, a row a rule."""
     tests = marked()
-    titles = dict(_SECTION.findall((SPECIFICATION / "semantics.md").read_text(encoding="utf-8")))
     parts = []
-    for section, title in titles.items():
+    for section, title in titles().items():
         numbers = sorted((number for number in tests if number.split(".")[0] == section), key=in_order)
         if numbers:
-            rows = [f"| [{n}](specification/semantics.md#{n}) | {_named(tests[n])} |" for n in numbers]
+            name = PAGES[section.rstrip("0123456789")]
+            rows = [f"| [{n}](specification/{name}#{n}) | {_named(tests[n])} |" for n in numbers]
             parts.append("\n".join([f"### §{section} {title}", "", "| rule | tests |", "|---|---|", *rows, ""]))
     return "\n" + "\n".join(parts) + "\n"
 

@@ -17,6 +17,7 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision, Effect
 from referral_stream.core.events import DeadletterReplayed, Event
+from referral_stream.core.keys import parse_key
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 
@@ -71,7 +72,7 @@ class Fold:
         policies = self._only or self._in_force(key, now)
         if not policies:
             return
-        branches = self._branches.get(key) or (_Branch(Customer(id=key.decode("utf-8", "replace"))),)
+        branches = self._branches.get(key) or (_Branch(Customer(id=str(parse_key(key)))),)
         if len(branches) == len(policies) == 1:
             customer, made = self._applied(policies[0], branches[0].customer, record, now, event)
             self._branches[key] = (_Branch(customer),)
@@ -83,7 +84,7 @@ class Fold:
     def touch(self, key: bytes) -> None:
         """A record that could not be read: the customer has a state from then on, without effects."""
         if key not in self.unjudged:
-            self._branches.setdefault(key, (_Branch(Customer(id=key.decode("utf-8", "replace"))),))
+            self._branches.setdefault(key, (_Branch(Customer(id=str(parse_key(key)))),))
 
     def settle(self, key: bytes, stored: Customer) -> bool:
         """Whether the state can be the customer's; if so, which of several it was is certain from then on."""
@@ -145,7 +146,7 @@ class Fold:
         elif event.type == DeadletterReplayed.type and not _went_through(record, customer):
             return customer, []
         else:
-            customer, effects, _ = step(policy, customer, [event], now)
+            customer, effects, _, _ = step(policy, customer, [event], now)
         return customer, list(_made(effects, customer.now, record.offset))
 
 

@@ -13,14 +13,21 @@ from referral_stream.audit.placement import partition_of
 from referral_stream.audit.policies import PolicyRuns
 from referral_stream.audit.records import Decided, Misread, position, read_decision
 from referral_stream.contracts.catalogue import EFFECT_MESSAGES
-from referral_stream.contracts.codec import arrival, decode_event, effect_key
+from referral_stream.contracts.codec import arrival, decode_event, effect_key, event_key
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import UnreadableState, decode_customer, decode_wakeup
 from referral_stream.core.effects import (
     Decision,
 )
-from referral_stream.core.events import AskAcknowledged, DeadletterReplayed, ErasureRequested, Event, ReservationGranted
+from referral_stream.core.events import (
+    APPENDED,
+    AskAcknowledged,
+    DeadletterReplayed,
+    ErasureRequested,
+    Event,
+    ReservationGranted,
+)
 
 _LETTER_HEADERS: Final = (
     "error", "stage", "source-topic", "source-partition", "source-offset", "source-timestamp", "occurred-at", "attempt",
@@ -217,7 +224,7 @@ class PartitionAudit:
         except Undecodable as problem:
             self._findings.add("records_readable", str(problem), position(record))
             return None
-        if event.subject.encode() != record.key:
+        if event_key(event) != record.key and not event.via and event.type not in APPENDED:
             self._findings.add("records_placed", "the key is not the subject", position(record))
             return None
         return now, event

@@ -48,11 +48,13 @@ class Unusable(click.ClickException):
 def reading_log(log: Path, without_beginning: str = "") -> Iterator[Advance]:
     """Shows how much of ``log`` has been read. A log that cannot be replayed ends the process with exit code 2.
 
-    ``without_beginning`` is the remedy for a log that starts late. A file that fails ends it with exit code 1.
+    ``without_beginning`` is the remedy for a log that starts late. A file that fails ends it with exit code 1, and
+    so does a recorded log that holds something else than the replay makes.
     """
     from referral_stream.cli.render.progress import progress
     from referral_stream.contracts.errors import UnreadableLog
     from referral_stream.replay.reading import BadLine, LogStartsLate
+    from referral_stream.replay.recorded_run import Diverged
 
     try:
         size = log.stat().st_size if log.is_file() else None
@@ -64,6 +66,8 @@ def reading_log(log: Path, without_beginning: str = "") -> Iterator[Advance]:
         raise Unusable(f"{error}  ({without_beginning})" if without_beginning else str(error)) from None
     except UnreadableLog as error:
         raise Unusable(str(error)) from None
+    except Diverged as error:
+        raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or log}: {error.strerror or error}") from None
 

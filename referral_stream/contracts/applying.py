@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from referral_stream.contracts.codec import arrival, decode_event
+from referral_stream.contracts.codec import arrival, decode_event, event_key
 from referral_stream.contracts.deadletters import DeadLetter, attempt_of, dead_letter
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import ClientRecord, Headers, RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Effect
-from referral_stream.core.events import DeadletterReplayed, Event
+from referral_stream.core.effects import Append, Effect
+from referral_stream.core.events import APPENDED, DeadletterReplayed, Event
 from referral_stream.core.ids import hash64
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
@@ -51,12 +51,15 @@ class NotApplied(NamedTuple):
 class Applied(NamedTuple):
     """What one record leaves behind: the state, its effects, and why the record was not applied, if so.
 
+    ``appended``: what goes back to ``customer-events``, for other entities.
+
     ``event`` is the record's, None if it could not be read. A record that was not applied may have effects: a
     quarantine withdraws what is under way.
     """
 
     customer: Customer
     effects: list[Effect]
+    appended: list[Append]
     event: Event | None
     refused: NotApplied | None
 
@@ -67,15 +70,15 @@ def apply(policy: Policy, customer: Customer, record: ClientRecord) -> Applied:
         now, event = read_event(record)
     except Undecodable as error:
         at = max(record.timestamp, customer.now)
-        return Applied(customer, [], None, NotApplied(error.cause, error.detail, at))
+        return Applied(customer, [], [], None, NotApplied(error.cause, error.detail, at))
     if event.type == DeadletterReplayed.type and not _went_through(RawRecord.of(record), customer):
         refused = NotApplied(STILL_QUARANTINED, "an event that it waits for was not taken", max(now, customer.now))
-        return Applied(customer, [], event, refused)
+        return Applied(customer, [], [], event, refused)
     try:
         advanced = step(policy, customer, [event], now)
     except Exception as error:  # noqa: BLE001 (our own fault must neither let an ask slip out nor stop the partition)
         return _quarantined(policy, customer, max(now, customer.now), event, error)
-    return Applied(advanced.customer, advanced.effects, event, None)
+    return Applied(advanced.customer, advanced.effects, advanced.appended, event, None)
 
 
 def _quarantined(policy: Policy, customer: Customer, now: int, event: Event, fault: Exception) -> Applied:
@@ -85,14 +88,14 @@ def _quarantined(policy: Policy, customer: Customer, now: int, event: Event, fau
     try:
         advanced = step(policy, held, [], now)
     except Exception as error:  # noqa: BLE001 (the state itself is what our code fails on: quarantine it, ask nothing)
-        return Applied(held, [], event, refused._replace(faults=(fault, error)))
-    return Applied(advanced.customer, advanced.effects, event, refused)
+        return Applied(held, [], [], event, refused._replace(faults=(fault, error)))
+    return Applied(advanced.customer, advanced.effects, advanced.appended, event, refused)
 
 
 def read_event(record: ClientRecord) -> tuple[int, Event]:
     """A record of ``customer-events`` as arrival stamp and event. Raises Undecodable."""
     now, event = arrival(record), decode_event(record.value or b"")
-    if event.subject.encode() != record.key:
+    if event_key(event) != record.key and not event.via and event.type not in APPENDED:
         raise Undecodable("invalid", "subject: is not the key of its record")
     return now, event
 

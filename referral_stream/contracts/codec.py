@@ -2,7 +2,8 @@
 
 CloudEvents 1.0, structured mode, as canonical JSON (sorted keys, compact, UTF-8, absent instead of null): the same
 value is the same bytes on every machine. Extension attributes: ``accountid``, ``timezone``, ``traceparent``,
-``historical``, ``flags`` (comma-separated, since an attribute cannot be a list). Older versions are read as the
+``historical``, ``flags`` (comma-separated, since an attribute cannot be a list), ``link``,
+``via`` (a JSON array as text). Older versions are read as the
 current one (see ``versions``).
 """
 
@@ -24,8 +25,9 @@ from referral_stream.contracts.records import HISTORICAL_HEADER, NOW_HEADER, Hea
 from referral_stream.contracts.validation import EVENT_BODIES, explain, is_too_deep, json_problem, validators
 from referral_stream.contracts.versions import LINEAGES, current_body, dataschema_to_write
 from referral_stream.core.effects import Effect, LedgerRequest
-from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event
+from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event, Link
 from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
+from referral_stream.core.keys import customer_key, link_key
 
 SOURCE = "referral-stream"
 """The CloudEvents ``source`` of everything we write."""
@@ -65,6 +67,10 @@ def encode_event(event: Event) -> bytes:
         document["historical"] = True
     if event.flags:
         document["flags"] = ",".join(event.flags)
+    if event.link is not None:
+        document["link"] = str(event.link)
+    if event.via:
+        document["via"] = orjson.dumps(event.via).decode()
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
@@ -74,8 +80,10 @@ def decode_event(value: bytes) -> Event:
 
 
 def event_key(event: Event) -> bytes:
-    """The key of a ``customer-events`` record: the customer."""
-    return event.subject.encode()
+    """The key of a fact's record on ``customer-events``: the customer, or the link that says who is meant."""
+    if event.subject or event.link is None:
+        return customer_key(event.subject).encode()
+    return link_key(event.link).encode()
 
 
 def event_headers(event: Event, now: int) -> Headers:
@@ -184,6 +192,8 @@ class _Envelope(msgspec.Struct, gc=False):
     traceparent: str | None = None
     historical: bool = False
     flags: str | None = None
+    link: str | None = None
+    via: str | None = None
     dataschema: Any = None
 
 
@@ -197,7 +207,8 @@ def _plain_event(value: bytes) -> Event | None:
         kind = envelope.type
         if envelope.dataschema is not None or kind in LINEAGES or not envelope.id:
             return None
-        if not envelope.subject and kind not in WITHOUT_SUBJECT:
+        link = envelope.link
+        if not envelope.subject and link is None and kind not in WITHOUT_SUBJECT:
             return None
         return Event(
             id=envelope.id,
@@ -211,6 +222,8 @@ def _plain_event(value: bytes) -> Event | None:
             traceparent=envelope.traceparent,
             historical=envelope.historical,
             flags=tuple(envelope.flags.split(",")) if envelope.flags else (),
+            link=None if link is None else Link.parse(link),
+            via=() if envelope.via is None else _via(envelope.via),
         )
     except (KeyError, ValueError, OverflowError, RecursionError):  # msgspec's and pydantic's errors are ValueErrors
         return None
@@ -267,6 +280,8 @@ def _event(document: dict[str, Any]) -> Event:
             traceparent=get("traceparent"),
             historical=get("historical", False),
             flags=tuple(flags.split(",")) if flags else (),
+            link=None if (link := get("link")) is None else _link(link),
+            via=() if (via := get("via")) is None else _passed_on(via),
         )
     except KeyError as missing:
         raise Undecodable("invalid", f"{missing.args[0]}: required") from None
@@ -282,8 +297,8 @@ def _check_attributes(event: Event) -> None:
     """A Struct built in Python checks no types, and a wrong attribute must not surface in the middle of a step."""
     if not (type(event.id) is type(event.source) is type(event.subject) is str and event.id):
         raise Undecodable("invalid", "id, source and subject: must be text")
-    if not event.subject and event.type not in WITHOUT_SUBJECT:
-        raise Undecodable("no_subject", f"{event.type} needs a subject, the customer id")
+    if not event.subject and event.link is None and event.type not in WITHOUT_SUBJECT:
+        raise Undecodable("no_subject", f"{event.type} needs a subject, the customer id, or a link")
     for extension in (event.account, event.timezone, event.traceparent):
         if extension is not None and type(extension) is not str:
             raise Undecodable("invalid", "accountid, timezone and traceparent: must be text")
@@ -301,6 +316,23 @@ def _effect(document: dict[str, Any]) -> Effect:
     except ValidationError as error:
         raise Undecodable("invalid", explain(error)) from None
     return effect
+
+
+_via = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+def _link(text: Any) -> Link:
+    try:
+        return Link.parse(text)
+    except (AttributeError, ValueError):
+        raise Undecodable("invalid", "link: must be KIND:VALUE") from None
+
+
+def _passed_on(text: Any) -> tuple[str, ...]:
+    try:
+        return _via(text)
+    except (TypeError, ValueError):
+        raise Undecodable("invalid", "via: must be a JSON array of keys, as text") from None
 
 
 def _instant(text: Any) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import msgspec
 from pydantic import BaseModel, ConfigDict
 
-from referral_stream.core.events import Channel, Segment
+from referral_stream.core.events import Channel, Event, Segment
 from referral_stream.core.instants import Instant
 from referral_stream.core.policy import Mode
 
@@ -193,5 +194,16 @@ class OpportunityOpened(Body):
     now: Instant
 
 
+class Append(msgspec.Struct, frozen=True, gc=False):
+    """A record that one entity of ``customer-events`` appends to another, with the ``now`` of its step (identity §3).
+
+    ``key``: see :mod:`~referral_stream.core.keys`.
+    """
+
+    key: str
+    event: Event
+
+
 LedgerRequest: TypeAlias = ReservationRequested | ReservationConfirmed | ReservationReleased | OpportunityOpened
 Effect: TypeAlias = AskRequested | ReasonAsked | AskCancelled | Decision | LedgerRequest
+"""What is published for others: a message, with a row in the catalogue."""

@@ -7,8 +7,9 @@ an intent before anything is stored, so no free text ever reaches ``customer-eve
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_args
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -581,6 +582,9 @@ INTERNAL: tuple[type[Data], ...] = (
 FACT_TYPES: dict[str, type[Data]] = {data.type: data for data in FACTS}
 TYPES: dict[str, type[Data]] = {data.type: data for data in (*FACTS, *INTERNAL)}
 
+APPENDED: frozenset[str] = frozenset()
+"""Internal types that one entity of ``customer-events`` appends to another (identity §7)."""
+
 WITHOUT_SUBJECT = frozenset({ControlPaused.type, ControlResumed.type})
 """Types that do not concern a single customer; every other one needs a subject."""
 
@@ -594,12 +598,37 @@ ACTIVITY = frozenset({
 """What counts as the customer being active (semantics §10, Activity)."""
 
 
+class Link(NamedTuple):
+    """Something that names a customer without being a customer id (identity §4); ``str`` gives ``KIND:VALUE``.
+
+    ``kind`` is ``[a-z0-9_]{1,32}``; the value of an ``email`` is the HMAC of the address.
+    """
+
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """``KIND:VALUE``, split at the first colon. Raises ValueError."""
+        kind, colon, value = text.partition(":")
+        if not (colon and value and _LINK_KIND(kind)):
+            raise ValueError("must be KIND:VALUE, the kind in lower case")
+        return cls(kind, value)
+
+
+_LINK_KIND = re.compile(r"[a-z0-9_]{1,32}").fullmatch
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as the decision sees it.
 
     ``time`` is event time after the clock rules; ``id`` and ``source`` identify it; ``subject`` is the customer id
-    (empty for control.*). ``flags`` says what ingest had to correct (``time_missing``, ``time_naive``,
-    ``time_clamped``, ``timezone_invalid``).
+    (empty for control.*, and where ``link`` says in its place who is meant). ``flags`` says what ingest had to correct
+    (``time_missing``, ``time_naive``, ``time_clamped``, ``timezone_invalid``). ``via``: the keys of the entities that
+    passed it on, first one first; whose record it is says the key then, not the subject.
     """
 
     id: str
@@ -613,3 +642,5 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     traceparent: str | None = None
     historical: bool = False
     flags: tuple[str, ...] = ()
+    link: Link | None = None
+    via: tuple[str, ...] = ()

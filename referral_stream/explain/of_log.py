@@ -81,7 +81,8 @@ def explain(
 ) -> Explanation:
     """Explain one customer of ``log`` under ``policy``, as of ``at`` (epoch ms; default: the end of the log).
 
-    ``counts`` grows with what is read. Raises UnknownCustomer, UnreadableLog (see :func:`open_log`) and OSError.
+    ``counts`` grows with what is read. Raises UnknownCustomer, UnreadableLog (see :func:`open_log`), Diverged and
+    OSError.
     """
     story = Story(customer, policy)
     counts = Counts() if counts is None else counts
@@ -131,6 +132,7 @@ def _lived_exactly(log: RecordedLog, story: Story, policy: Policy, left_out: _Le
         for item in items:
             ledger.asked(item.effect)
         story.followed(items)
+    exact.compare()
     return exact.customers, ledger.caps, exact.now
 
 

@@ -50,6 +50,7 @@ from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import FACT_TYPES, DeadletterReplayed, Event
 from referral_stream.core.ids import derived_id
+from referral_stream.core.keys import customer_key, parse_key
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 from referral_stream.runtime.topics_admin import TopicsProblem
@@ -289,7 +290,7 @@ class _Replay:
         """Raises Undecodable."""
         _, event = read_event(source)
         if letter.is_fault:
-            self.faults[event.subject].append((letter, event))
+            self.faults[str(parse_key(source.key or b""))].append((letter, event))
         self.outcome.letters["appended"] += 1
         if event.type == DeadletterReplayed.type:
             return []  # the end of the hold is written anew, with what it depends on now
@@ -316,7 +317,7 @@ class _Replay:
             appended = {(letter.failure.id, letter.failure.attempt) for letter, _ in pairs}
             if any(
                 letter.is_fault
-                and letter.key == customer.encode()
+                and letter.key == customer_key(customer).encode()
                 and (letter.failure.id, letter.failure.attempt) not in appended
                 for letter in still_open
             ):

@@ -71,7 +71,7 @@ def replay_file(
     ``snapshot``: the states that a ``customer-events`` log without its beginning builds on (see ``read_snapshot``).
     ``sort``: read the lines by time. ``as_csv``: write tables beside the files (see :func:`write_tables`).
     ``progress`` is called with the bytes read; what has to be sorted takes about ``memory_bytes`` at a time. Raises
-    UnreadableLog (see :func:`open_log`) and OSError; what had been written by then stays.
+    UnreadableLog (see :func:`open_log`), Diverged and OSError; what had been written by then stays.
     """
     output.mkdir(parents=True, exist_ok=True)
     summary = Summary()
@@ -99,6 +99,7 @@ def replay_file(
             # The log's order is that of its partitions, one after the other or any mixture of them.
             happened = (item for items in exact.run(opened.records, until) for item in items)
             _write(in_order(_rows(happened, summary), memory_bytes), files)
+            exact.compare()
             summary.events, summary.customers = exact.events, len(exact.customers)
         else:
             facts = FactReplay(policy)

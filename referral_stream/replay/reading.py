@@ -25,6 +25,7 @@ from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
 from referral_stream.core.events import FACT_TYPES
+from referral_stream.core.keys import parse_key
 from referral_stream.replay.log_lines import STDIN, Line, Progress, log_lines
 from referral_stream.replay.remarks import CUSTOMER_EVENTS, Remarks
 from referral_stream.replay.sorting import MEMORY_BYTES, Row, in_order
@@ -204,7 +205,7 @@ class _Reader:
 
     def seen(self, record: RawRecord) -> bool:
         """Whether the snapshot's state of this customer has this record in it."""
-        known = self.snapshot.get((record.key or b"").decode("utf-8", "replace")) if self.snapshot else None
+        known = self.snapshot.get(str(parse_key(record.key or b""))) if self.snapshot else None
         return known is not None and record.offset < known.mark
 
     def recorded_facts(self, records: Iterable[RawRecord], memory_bytes: int) -> Iterator[Arrival]:
@@ -215,7 +216,7 @@ class _Reader:
     def _fact_rows(self, records: Iterable[RawRecord]) -> Iterator[Row]:
         for record in records:
             decoded = self._decoded(record)
-            if decoded is not None and decoded.event.type in FACT_TYPES:
+            if decoded is not None and decoded.event.type in FACT_TYPES and not decoded.event.via:
                 # Copied, since what orjson writes keeps the buffer it was written in: ten times the memory.
                 yield Row(key=(decoded.now, ""), label="", content=bytes(memoryview(record.value or b"")))
 

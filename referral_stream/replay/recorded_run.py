@@ -1,21 +1,34 @@
 """Exact replay: ``customer-events`` as it was recorded, wake-ups and ledger answers included; nothing is generated.
 
 Each record is applied as the live decide agent applies it, at its own arrival stamp, so decisions and refusals are the
-live ones, byte for byte.
+live ones, byte for byte. What entities appended to each other is taken as recorded too, and compared with what the
+steps would append (identity §7).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from referral_stream.contracts.applying import NotApplied, apply
-from referral_stream.contracts.codec import arrival
+from referral_stream.contracts.codec import arrival, encode_event
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
+from referral_stream.core.events import APPENDED
+from referral_stream.core.instants import rfc3339
+from referral_stream.core.keys import parse_key
 from referral_stream.core.policy import Policy
 from referral_stream.replay.virtual_run import Happened, Witness
+
+_Appended: TypeAlias = tuple[str, int, bytes]
+"""What an entity appended: key, arrival stamp, value."""
+
+
+class Diverged(Exception):
+    """The log does not hold what this program, under this policy, would have appended to it, or holds more."""
+
 
 RefusedRecord: TypeAlias = Callable[[RawRecord, NotApplied], None]
 """Is given each record that was not applied, and why."""
@@ -39,6 +52,8 @@ class ExactReplay:
         self.customers: dict[str, Customer] = dict(customers or {})
         self.now = self.events = 0
         self._witness, self._refused = witness, refused
+        self._starts_late = bool(customers)
+        self._appended: Counter[_Appended] = Counter()
 
     def run(self, records: Iterable[RawRecord], until: int | None = None) -> Iterator[list[Happened]]:
         """The effects of each record, in the log's order; records that arrived after ``until`` are left out."""
@@ -46,9 +61,13 @@ class ExactReplay:
             now = _arrived(record)
             if until is not None and now > until:
                 continue
-            name = (record.key or b"").decode("utf-8", "replace")
+            name = str(parse_key(record.key or b""))
             known = self.customers.get(name) or Customer(id=name)
-            customer, effects, event, refused = apply(self.policy, known, record)
+            customer, effects, appended, event, refused = apply(self.policy, known, record)
+            for each in appended:
+                self._count((each.key, customer.now, encode_event(each.event)), 1)
+            if event is not None and (event.via or event.type in APPENDED):
+                self._count(((record.key or b"").decode("utf-8", "replace"), now, record.value or b""), -1)
             if refused is not None:
                 if self._refused is not None:
                     self._refused(record, refused)
@@ -61,6 +80,25 @@ class ExactReplay:
             if customer is not known:
                 self.customers[name] = customer
             yield [Happened(customer.now, effect) for effect in effects]
+
+    def _count(self, appended: _Appended, by: int) -> None:
+        self._appended[appended] += by
+        if not self._appended[appended]:
+            del self._appended[appended]
+
+    def compare(self) -> None:
+        """Once all is read: partitions may lie one after the other in a log, causes after what they led to.
+
+        Raises Diverged.
+        """
+        # What a log without its beginning holds may have been appended by records from before it.
+        wrong = [at for (_, at, _), surplus in self._appended.items() if surplus > 0 or not self._starts_late]
+        if wrong:
+            raise Diverged(
+                f"{len(wrong)} records that customers append to each other differ between the log and this replay, "
+                f"the first at {rfc3339(min(wrong))}: another version of the program or of the policy wrote them, or "
+                "the log is not whole"
+            )
 
 
 def _arrived(record: RawRecord) -> int:

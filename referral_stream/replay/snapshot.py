@@ -11,6 +11,7 @@ from pathlib import Path
 from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.state import Stored, UnreadableState, decode_customer
+from referral_stream.core.keys import parse_key
 
 
 def read_snapshot(file: Path) -> dict[str, Stored]:
@@ -23,7 +24,7 @@ def read_snapshot(file: Path) -> dict[str, Stored]:
             record = parse_line(line, file=str(file), number=number)
             if record.key is None:
                 raise UnreadableLog(str(file), number, "key: required, the customer's id")
-            customer = record.key.decode("utf-8", "replace")
+            customer = str(parse_key(record.key))
             if record.value is None:
                 states.pop(customer, None)
                 continue

@@ -1,20 +1,22 @@
 """Fact replay: a log of facts under a virtual clock, with an in-memory ledger that answers at once.
 
 Time is the highest arrival instant so far; wake-ups fire at their exact instants. At one instant: records in their
-order, then the deadlines and dispatches by customer id, then the ledger's answers in rounds: all requests of a round
-are collected, the best contact is answered first, and the next candidates of those refused form the next round
-(semantics §10).
+order, each with what entities append to each other because of it, first in first out (identity §7), then the deadlines
+and dispatches by customer id, then the ledger's answers in rounds: all requests of a round are collected, the best
+contact is answered first, and the next candidates of those refused form the next round (semantics §10).
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
+    Append,
     Effect,
     OpportunityOpened,
     ReservationConfirmed,
@@ -22,6 +24,7 @@ from referral_stream.core.effects import (
     ReservationRequested,
 )
 from referral_stream.core.events import Event
+from referral_stream.core.keys import parse_key
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import finish, take
@@ -67,6 +70,7 @@ class FactReplay:
         self.now = 0
         self.pauses: list[tuple[int, ev.ControlPaused]] = []
         self._witness = witness
+        self._appended: deque[Append] = deque()
         self._due = [(c.wake_at, name) for name, c in self.customers.items() if c.wake_at is not None]
         heapq.heapify(self._due)
 
@@ -134,12 +138,24 @@ class FactReplay:
                     self._give(event, customer, now, turns)
             case _:
                 self._give(event, event.subject, now, turns)
+        self._pass_on(now, turns)
 
     def _give(self, event: Event, name: str, now: int, turns: dict[str, Turn]) -> None:
         turn = self._turn(name, now, turns)
         if self._witness is not None:
             self._witness(turn.customer, event, now)
+        self._apply(turn, event)
+
+    def _apply(self, turn: Turn, event: Event) -> None:
         take(turn, event)
+        self._appended.extend(turn.appended)
+        turn.appended.clear()
+
+    def _pass_on(self, now: int, turns: dict[str, Turn]) -> None:
+        """What entities have appended to each other, and what follows from it, until nothing is left."""
+        while self._appended:
+            appended = self._appended.popleft()
+            self._give(appended.event, str(parse_key(appended.key.encode())), now, turns)
 
     def _turn(self, name: str, now: int, turns: dict[str, Turn]) -> Turn:
         turn = turns.get(name)
@@ -151,7 +167,8 @@ class FactReplay:
     def _finish(self, turns: dict[str, Turn], now: int, happened: list[Happened]) -> list[ReservationRequested]:
         requests = []
         for name in sorted(turns):
-            customer, effects, wake_at = finish(turns[name])
+            customer, effects, wake_at, appended = finish(turns[name])
+            self._appended.extend(appended)
             known = self.customers.get(name)
             self.customers[name] = customer
             if wake_at is not None and (known is None or wake_at != known.wake_at):
@@ -183,5 +200,6 @@ class FactReplay:
                 time=now,
                 data=answer,
             )
-            take(self._turn(request.customer_id, now, turns), event)
+            self._apply(self._turn(request.customer_id, now, turns), event)
+        self._pass_on(now, turns)
         return turns

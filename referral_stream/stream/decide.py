@@ -21,7 +21,7 @@ from faust_batches import BatchResult, NeedsOperator, Output, Read, Record
 
 from referral_stream.contracts.applying import Applied, NotApplied, apply
 from referral_stream.contracts.catalogue import EFFECT_MESSAGES
-from referral_stream.contracts.codec import effect_key, encode_effect
+from referral_stream.contracts.codec import effect_key, encode_effect, encode_event, event_headers
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import (
     OtherVersion,
@@ -35,6 +35,7 @@ from referral_stream.contracts.state import (
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision
+from referral_stream.core.keys import parse_key
 from referral_stream.core.policy import Policy
 from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.state_cache import DecodedStates
@@ -109,7 +110,7 @@ class Decide:
     def _load(self, key: bytes, read: Read) -> Stored:
         value = read("customers", key)
         if value is None:
-            return Stored(0, Customer(id=key.decode("utf-8", "replace")))
+            return Stored(0, Customer(id=str(parse_key(key))))
         return self._decoded.find(key, value) or decode_customer(value)
 
     def _written(self, key: bytes, stored: Stored) -> bytes:
@@ -124,6 +125,10 @@ class Decide:
             self._refuse(applied, applied.refused, record, outputs)
         if applied.effects:
             self._publish(applied, outputs)
+        now = applied.customer.now
+        for each in applied.appended:  # into the topic that this agent reads, in its own transaction
+            value, headers = encode_event(each.event), event_headers(each.event, now)
+            outputs.append(Output(self.topics.customer_events, value, each.key.encode(), headers))
         return applied.customer
 
     def _refuse(self, applied: Applied, refused: NotApplied, record: Record, outputs: list[Output]) -> None:

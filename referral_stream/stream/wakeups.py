@@ -26,6 +26,7 @@ from referral_stream.contracts.state import wakeup_due
 from referral_stream.core.events import Event, WakeupDue
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import SECOND
+from referral_stream.core.keys import parse_key
 
 SOURCE = "referral-stream/timer"
 AGAIN_AFTER = 10 * SECOND
@@ -185,7 +186,7 @@ def wakeup_outputs(taken: Iterable[tuple[int, bytes, int]], topic: str, now: int
     """The records of ``wakeup.due``, each on the partition its customer lives on."""
     outputs = []
     for partition, key, due in taken:
-        customer = key.decode()
+        customer = str(parse_key(key))
         event = Event(
             id=derived_id("wakeup", customer, due),
             source=SOURCE,

@@ -204,10 +204,10 @@ def test_a_wake_up_that_comes_again_or_too_early_changes_nothing(seed: int) -> N
     woken = []
     for now, event in recording.log:
         known = customers.get(event.subject) or Customer(id=event.subject)
-        customer, effects, _ = step(policy, known, [event], now)
+        customer, effects, _, _ = step(policy, known, [event], now)
         woken += [Happened(customer.now, effect) for effect in effects]
         if event.type == "wakeup.due":
-            customer, nothing, wake_at = step(policy, customer, [event], now)
+            customer, nothing, wake_at, _ = step(policy, customer, [event], now)
             assert nothing == []
             assert wake_at == customer.wake_at
         customers[event.subject] = customer
@@ -220,7 +220,7 @@ def test_a_step_leaves_the_state_it_was_given_alone(seed: int) -> None:
     for now, event in recorded(seed).log:
         known = customers.get(event.subject) or Customer(id=event.subject)
         before = deepcopy(known)
-        customer, _, _ = step(policy, known, [event], now)
+        customer, _, _, _ = step(policy, known, [event], now)
         assert known == before
         customers[event.subject] = customer
 

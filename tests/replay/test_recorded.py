@@ -13,6 +13,7 @@ import pytest
 from referral_stream.core.policy import Policy
 from referral_stream.replay.files import Summary, replay_file
 from referral_stream.replay.reading import BadLine, LogStartsLate, MixedLog
+from referral_stream.replay.recorded_run import Diverged
 from tests.builders import POLICY, a_customer, at, compliment, nps, ticket_opened, ticket_solved
 from tests.replay.logs import BOUNDARY, Row, fact_lines, recorded_lines, rows, write
 from tests.rules import rule
@@ -246,3 +247,15 @@ def test_a_ticket_solved_well_is_seen_in_both_kinds_of_replay(tmp_path: Path) ->
         replayed(write(tmp_path / f"{name}.log", lines), tmp_path / name)
         asks = [row for row in rows(tmp_path / name, "asks") if row["subject"] == "ben"]
         assert [ask["time"] for ask in asks] == ["2026-06-18T15:00:00.000Z"]
+
+
+@rule("I7.3")
+def test_a_log_with_something_appended_that_no_step_appends_is_refused(tmp_path: Path) -> None:
+    """It is read to its end: what was decided until then is there to be looked at."""
+    log = recorded_lines(a_customer("ana"), nps(9, "Thu 12:30", customer="ana"))
+    passed_on = json.loads(log[-1])
+    passed_on["value"] |= {"id": "passed-on", "via": '["eva"]'}
+    passed_on |= {"offset": len(log), "key": "ana"}
+    with pytest.raises(Diverged, match="1 records"):
+        replayed(write(tmp_path / "log", [*log, json.dumps(passed_on).encode()]), tmp_path)
+    assert rows(tmp_path, "asks")
