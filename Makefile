@@ -10,7 +10,7 @@ BIN := .venv/bin
 till_interrupted = trap 'interrupted=0' INT; $(1) || exit $${interrupted:-$$?}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test testing-page coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
+.PHONY: help demo test test-nightly testing-page coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
 	constraints clean setup-demo setup-test setup-mutants setup-dev check-format check-lint check-types check-words check-imports \
 	check-schemas check-docker check-shell check-workflows check-changes check-release
 
@@ -22,6 +22,9 @@ demo: setup-demo ## Watch a small world being asked, or left in peace: no servic
 
 test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name" JOBS=1)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+
+test-nightly: setup-test ## Run the tests that take too long for every change
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile -m nightly $(ARGS)
 
 check: check-format check-lint check-types check-words check-imports check-schemas check-docker check-shell check-workflows ## Formatting, lint, types, words, import rules, schemas, Docker files
 
@@ -46,7 +49,7 @@ soak-worlds: setup-test ## 200,000 random worlds against the oracle (WORLDS=1000
 	@TESTS_WORLDS=$(or $(WORLDS),200000) $(BIN)/pytest -q -n auto --timeout 0 tests/properties/test_against_oracle.py
 
 soak-transport: setup-test ## Long torture of the transport alone (SECONDS=60)
-	@TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 tests/integration/test_transport_torture.py
+	@TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 -m '' tests/integration/test_transport_torture.py
 
 dist: setup-dev ## Build wheel and sdist into dist/
 	@rm -rf dist && $(BIN)/hatchling build

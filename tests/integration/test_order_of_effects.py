@@ -23,6 +23,7 @@ from referral_stream.stream.decide import Decide
 from tests.builders import POLICY, _arrivals, a_customer, at, nps
 from tests.integration.live import Message, Pipeline
 from tests.integration.stepping_worker import STEPS
+from tests.night import by_night
 from tests.properties.recording import Recording
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until
@@ -127,8 +128,10 @@ def await_exact(pipeline: Pipeline, *, repeats: bool = False) -> Undisturbed:
     return expected
 
 
-@pytest.mark.parametrize("store", ["memory", "rocksdb"])
-@pytest.mark.parametrize("fencing", ["transactions", "none"])
+@pytest.mark.parametrize(
+    ("fencing", "store"),
+    [("transactions", "rocksdb"), ("none", "memory"), by_night("transactions", "memory"), by_night("none", "rocksdb")],
+)
 def test_a_worker_may_end_after_any_step(kafka: KafkaServer, tmp_path: Path, fencing: str, store: str) -> None:
     settings = {"fencing": fencing, "store": store, "static_member": "worker", "data_dir": str(tmp_path / "state")}
     steps = STEPS[fencing]

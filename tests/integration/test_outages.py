@@ -28,6 +28,7 @@ from faust_batches.errors import ChangelogMismatch, NeedsOperator, NotAllowed, S
 
 from tests.integration.test_order_of_effects import a_pipeline, await_exact, pieces
 from tests.integration.test_transport import PARTITIONS, Counting, a_config, consume, echo, produce, until
+from tests.night import by_night
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until
 
@@ -182,8 +183,9 @@ async def test_a_new_source_is_told_from_the_old_one_even_if_it_is_longer(
     assert counting.seen == 0
 
 
-@pytest.mark.parametrize("store", ["memory", "rocksdb"])
-@pytest.mark.parametrize("offset", [0, None], ids=["to the beginnings", "to the ends"])
+@pytest.mark.parametrize(
+    ("store", "offset"), [("memory", 0), ("rocksdb", None), by_night("memory", None), by_night("rocksdb", 0)]
+)
 async def test_resetting_the_groups_offsets_changes_nothing(
     kafka: KafkaServer, run: str, tmp_path: Path, store: str, offset: int | None
 ) -> None:
@@ -283,7 +285,7 @@ async def test_a_transactional_id_that_the_broker_has_forgotten_is_taken_anew() 
 
 
 @pytest.mark.usefixtures("kafka")
-@pytest.mark.parametrize("fencing", ["transactions", "none"])
+@pytest.mark.parametrize("fencing", ["transactions", by_night("none")])
 async def test_a_broker_that_is_away_is_waited_for(fencing: str, caplog: pytest.LogCaptureFixture) -> None:
     """It goes away under a batch, for longer than the session lasts and than the delivery of a batch may take."""
     with KafkaServer() as kafka:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_order_of_effects import a_pipeline, await_exact, pieces
+from tests.night import by_night
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until
 
@@ -47,7 +48,7 @@ def faults(worker: ServerProcess) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
-@pytest.mark.parametrize("fencing", ["transactions", "none"])
+@pytest.mark.parametrize("fencing", ["transactions", by_night("none")])
 def test_a_worker_may_be_stopped_at_any_moment(kafka: KafkaServer, tmp_path: Path, fencing: str) -> None:
     """While it starts, joins, recovers, takes partitions from another one, and works; by one signal or by two."""
     with a_pipeline(kafka, tmp_path, {"fencing": fencing}) as pipeline:
@@ -91,7 +92,7 @@ def test_a_worker_tells_on_request_what_it_is_doing_and_goes_on(kafka: KafkaServ
 
 
 @pytest.mark.usefixtures("kafka")
-@pytest.mark.parametrize("fencing", ["transactions", "none"])
+@pytest.mark.parametrize("fencing", ["transactions", by_night("none")])
 def test_a_worker_whose_broker_is_away_ends_in_time(tmp_path: Path, fencing: str) -> None:
     """0, or 70 where something could not be finished: it is delivered again."""
     with KafkaServer() as kafka, a_pipeline(kafka, tmp_path, {"fencing": fencing}) as pipeline:

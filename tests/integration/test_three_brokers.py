@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.live import PARTITIONS, UNEVEN, Pipeline, parsed, requested
 from tests.integration.scripted import a_promoter
+from tests.night import nightly
 from tests.services.cluster import KafkaCluster
 from tests.services.kafka import KafkaServer
 from tests.services.redis import RedisServer
@@ -44,6 +45,7 @@ def test_topics_are_made_so_that_a_broker_may_die(pipeline: Pipeline) -> None:
     assert "min.insync.replicas is 2, should be 3" in fewer.stdout
 
 
+@nightly
 def test_every_customer_is_asked_once_while_one_broker_after_the_other_dies(
     cluster: KafkaCluster, pipeline: Pipeline
 ) -> None:

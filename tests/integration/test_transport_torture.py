@@ -27,6 +27,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from tests.integration.transport_worker import PARTITIONS, SESSION_SECONDS, command_id, is_pending, step
+from tests.night import by_night
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 
@@ -309,7 +310,7 @@ def inflict(fault: str, worker: Worker, rng: random.Random) -> None:
 
 @pytest.mark.timeout(LONG_SECONDS + 180)
 @pytest.mark.parametrize(
-    ("store", "fencing"), [("memory", "transactions"), ("rocksdb", "transactions"), ("memory", "none")]
+    ("store", "fencing"), [("rocksdb", "transactions"), ("memory", "none"), by_night("memory", "transactions")]
 )
 def test_what_workers_leave_behind_is_exact_whatever_happens_to_them(
     kafka: KafkaServer, tmp_path: Path, store: str, fencing: str
@@ -327,7 +328,7 @@ def test_what_workers_leave_behind_is_exact_whatever_happens_to_them(
 
 @pytest.mark.timeout(LONG_SECONDS + 180)
 @pytest.mark.usefixtures("kafka")  # so that it is skipped where there is none
-@pytest.mark.parametrize("fencing", ["transactions", "none"])
+@pytest.mark.parametrize("fencing", ["transactions", by_night("none")])
 def test_what_workers_leave_behind_is_exact_although_the_broker_crashes(tmp_path: Path, fencing: str) -> None:
     rng = random.Random(SEED)
     with KafkaServer() as kafka, tortured(kafka, tmp_path, "memory", fencing) as (_, until):
