@@ -22,7 +22,7 @@ def link_key(link: Link) -> str:
 
 
 def parse_key(key: bytes) -> str | Link:
-    """The customer id, or the link, that a key stands for. Total: what no writer of ours makes is taken as it is."""
+    """The customer id, or the link, that a key stands for. Total: what nobody of us writes is taken as it is."""
     text = key.decode("utf-8", "replace")
     if not text.startswith(_MARK):
         return text
