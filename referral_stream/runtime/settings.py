@@ -41,6 +41,18 @@ _TOPICS_FORM = "vendor=topic, separated by commas, for example hubspot=relations
 TEST_EMAIL_KEY = "referral-stream-test-key"
 """``replay`` and ``demo`` hash addresses with this key unless one is given: equal in, equal out, on every machine."""
 
+_KEY_SOURCE = "for example from: openssl rand -hex 32"
+_FEWEST_CHARACTERS, _FEWEST_DIFFERENT = 16, 6
+
+
+def _key_fault(key: str) -> str | None:
+    """What is wrong with a key that somebody sets to hash addresses with."""
+    if len(key) < _FEWEST_CHARACTERS:  # 128 bits, even of hexadecimal digits that repeat
+        return f"at least {_FEWEST_CHARACTERS} characters, {_KEY_SOURCE}"
+    if len(set(key)) < _FEWEST_DIFFERENT:
+        return f"anybody could guess it; take another, {_KEY_SOURCE}"
+    return None
+
 
 class SettingsProblem(Exception):
     """One line per wrong setting, each naming the variable and what to do."""
@@ -217,8 +229,8 @@ class Settings(KafkaSettings):
     @field_validator("email_key")
     @classmethod
     def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and len(key.get_secret_value()) < 16:  # noqa: PLR2004 (128 bits as text)
-            raise ValueError("at least 16 characters, for example from: openssl rand -hex 32")
+        if key is not None and (fault := _key_fault(key.get_secret_value())):
+            raise ValueError(fault)
         return key
 
     @model_validator(mode="after")
@@ -320,10 +332,12 @@ def _read(
             given[name] = _secret_in(file, f"{variable}_FILE")
     faults += [f"{name}: no such setting; {_nearest(name)}" for name in sorted(env) if not _is_setting(name)]
     faults += [
-        f"{PREFIX}{name}: set it (or {PREFIX}{name}_FILE), for example from: openssl rand -hex 32"
+        f"{PREFIX}{name}: set it (or {PREFIX}{name}_FILE), {_KEY_SOURCE}"
         for name in needed
         if name.lower() not in {*given, *overrides}
     ]
+    if given.get("email_key") == TEST_EMAIL_KEY:
+        faults.append(f"{PREFIX}EMAIL_KEY: this key is published, with the demo; take another, {_KEY_SOURCE}")
     try:
         settings = kind.model_validate({**given, **overrides})
     except ValidationError as error:
@@ -372,8 +386,12 @@ def replay_email_key(environment: Mapping[str, str] | None = None) -> bytes:
     if file := env.get(f"{variable}_FILE"):
         if env.get(variable):
             raise SettingsProblem(f"{variable}: set beside {variable}_FILE; keep one of them")
-        return _secret_in(file, f"{variable}_FILE").encode()
-    return (env.get(variable) or TEST_EMAIL_KEY).encode()
+        key = _secret_in(file, f"{variable}_FILE")
+    else:
+        key = env.get(variable) or TEST_EMAIL_KEY
+    if fault := _key_fault(key):
+        raise SettingsProblem(f"{variable}: {fault}")
+    return key.encode()
 
 
 def _secret_in(file: str, variable: str) -> str:
@@ -381,6 +399,8 @@ def _secret_in(file: str, variable: str) -> str:
         return Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingsProblem(f"{variable}: {error.filename}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsProblem(f"{variable}: {file}: is not UTF-8 text") from None
 
 
 def _fault(kind: type[BaseModel], error: Any) -> str:

@@ -129,7 +129,7 @@ def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
 
 def test_workers_and_receiver_may_share_one_file_of_settings() -> None:
     shared = {
-        f"{PREFIX}EMAIL_KEY": "k" * 16,
+        f"{PREFIX}EMAIL_KEY": "a key for tests only",
         f"{PREFIX}HTTP_PORT": "8443",
         f"{PREFIX}WEBHOOK_SECRET_STRIPE": "s" * 16,
         f"{PREFIX}WEBHOOK_TOKEN_POSTHOG_FILE": "/not/read/by/workers",

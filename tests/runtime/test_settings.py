@@ -14,7 +14,7 @@ from referral_stream.runtime.settings import (
     replay_email_key,
 )
 
-KEY = {f"{PREFIX}EMAIL_KEY": "k" * 16}
+KEY = {f"{PREFIX}EMAIL_KEY": "a key for tests only"}
 
 
 def problem(**given: str) -> str:
@@ -51,6 +51,8 @@ def test_the_key_is_the_only_setting_without_a_default() -> None:
         ({"TOPIC_ADAPTERS": "stripe"}, "TOPIC_ADAPTERS: write topic=adapter"),
         ({"KAFKA_BROKER": "a:1"}, "KAFKA_BROKER: no such setting; did you mean REFERRAL_STREAM_KAFKA_BROKERS?"),
         ({"EMAIL_KEY": "short"}, "EMAIL_KEY: at least 16 characters"),
+        ({"EMAIL_KEY": "aaaaaaaaaaaaaaaa"}, "EMAIL_KEY: anybody could guess it"),
+        ({"EMAIL_KEY": "referral-stream-test-key"}, "EMAIL_KEY: this key is published"),
     ],
 )
 def test_a_wrong_setting_names_itself_and_the_remedy(given: dict[str, str], told: str) -> None:
@@ -109,3 +111,14 @@ def test_lists_and_pairs_are_written_with_commas() -> None:
     assert settings.kafka_brokers == ("a:1", "b:2")
     assert settings.topic_adapters == {"billing": "stripe", "nps": "delighted"}
     assert settings.backfill_topics == ("profile",)
+
+
+def test_a_secret_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"\xff\xfe" * 16)
+    with pytest.raises(SettingsProblem, match=r"^REFERRAL_STREAM_EMAIL_KEY_FILE: .*key: is not UTF-8 text$"):
+        read_settings({f"{PREFIX}EMAIL_KEY_FILE": str(tmp_path / "key")})
+
+
+def test_a_replay_takes_no_key_that_a_worker_would_refuse() -> None:
+    with pytest.raises(SettingsProblem, match="anybody could guess it"):
+        replay_email_key({f"{PREFIX}EMAIL_KEY": "a" * 16})
