@@ -46,8 +46,9 @@ class Catalogue:
         carried = {**(command.get("variables") or {}), "reason": command.get("reason_theme")}
         spoken = {key: phrases[key].get(value) if key in phrases else value for key, value in carried.items()}
         known = {**spoken, "first_name": name.partition(" ")[0], **phrases.get("ourselves", {}), **self._deployment}
-        # One line each: what others wrote must not be able to break a mail's header.
-        return {key: " ".join(str(value).split()) for key, value in known.items() if value and str(value).strip()}
+        # One line each, without control characters: what others wrote must not break a mail's header, or a terminal.
+        lines = {key: "".join(filter(str.isprintable, " ".join(str(known[key] or "").split()))) for key in known}
+        return {key: line for key, line in lines.items() if line.strip()}
 
 
 def chosen(variants: list[str], values: Mapping[str, str]) -> str:

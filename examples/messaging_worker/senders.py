@@ -3,8 +3,8 @@
 import smtplib
 import ssl
 from collections.abc import Callable, Mapping
+from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import formataddr
 
 from catalogue import Message
 
@@ -27,9 +27,9 @@ def to_console(channel: str, command: str, person: Person, message: Message) -> 
 
 
 def smtp(server: str, sender: str, address: str, password: str) -> Sender:
-    """A sender of e-mail through `host:port`; with a password it logs in, after STARTTLS."""
+    """A sender of e-mail through `host:port`, under TLS but for one on this machine; with a password it logs in."""
     host, _, port = server.partition(":")
-    place, author = (host, int(port or 587)), formataddr((sender, address))
+    place, author = (host, int(port or 587)), Address(sender, addr_spec=address)
 
     def send(_channel: str, command: str, person: Person, message: Message) -> None:
         # The same id at every attempt: mail systems that know it deliver it once.
@@ -37,12 +37,13 @@ def smtp(server: str, sender: str, address: str, password: str) -> Sender:
         mail["From"], mail["Message-ID"] = author, f"<{command}@{address.rpartition('@')[2]}>"
         mail.set_content(message.text)
         try:
-            mail["To"], mail["Subject"] = person["email"].encode("ascii").decode(), message.subject
+            mail["To"], mail["Subject"] = Address(addr_spec=person["email"]), message.subject
         except (KeyError, ValueError):
-            raise Undeliverable("no address, or none to write to") from None
+            raise Undeliverable("not one address, or none to write to") from None
         with smtplib.SMTP(*place, timeout=30) as connection:
-            if password:
+            if password or host not in {"localhost", "127.0.0.1"}:
                 connection.starttls(context=ssl.create_default_context())
+            if password:
                 connection.login(address, password)
             try:
                 connection.send_message(mail)

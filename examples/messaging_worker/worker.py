@@ -32,8 +32,6 @@ from memory import Command, Memory
 from senders import Person, Sender, Undeliverable, smtp, to_console
 
 SOURCE = "messaging-worker"
-IDLE_MS = 500
-RETRY_SECONDS = 5
 
 log = logging.getLogger(SOURCE)
 
@@ -53,7 +51,7 @@ class Worker:
     async def work(self, consumer: Any, producer: Any, stop: asyncio.Event) -> None:
         """One delivery at a time, reading the topic before each: a cancellation that has arrived by then counts."""
         while not stop.is_set():
-            if read := await consumer.getmany(timeout_ms=0 if self.memory.due(self.now()) else IDLE_MS):
+            if read := await consumer.getmany(timeout_ms=0 if self.memory.due(self.now()) else 500):
                 for record in (record for records in read.values() for record in records):
                     self.remember(record)
                 await consumer.commit()
@@ -88,7 +86,7 @@ class Worker:
                 await asyncio.to_thread(self.senders[channel], channel, command["id"], person, message)
             except OSError as away:
                 log.warning("%s: %s later (%s)", command["id"], channel, type(away).__name__)
-                return self.memory.postpone(command["id"], self.now() + RETRY_SECONDS)
+                return self.memory.postpone(command["id"], self.now() + 5)  # seconds
             except (KeyError, TypeError, ValueError, Undeliverable) as impossible:
                 log.warning("%s: not by %s (%s)", command["id"], channel, impossible)
             else:

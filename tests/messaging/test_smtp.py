@@ -104,7 +104,16 @@ def test_a_refusal_for_good_and_one_for_now_are_told_apart(
     assert mailbox.mails == []
 
 
-@pytest.mark.parametrize("person", [{}, {"email": "ana@x.example\nBcc: all@x.example"}, {"email": "änä@x.example"}])
+@pytest.mark.parametrize(
+    "person",
+    [
+        {},
+        {"email": "ana@x.example\nBcc: all@x.example"},
+        {"email": "änä@x.example"},
+        {"email": "ana@x.example, all@x.example"},
+        {"email": "Team: ana@x.example, all@x.example;"},
+    ],
+)
 def test_who_has_no_usable_address_can_not_be_written_to(server: str, mailbox: Mailbox, person: dict[str, str]) -> None:
     with pytest.raises(senders.Undeliverable):
         send(server, person)
@@ -120,6 +129,13 @@ def test_a_password_is_never_sent_without_tls(server: str, mailbox: Mailbox) -> 
     with pytest.raises(smtplib.SMTPNotSupportedError):
         send(server, ANA, password="secret")
     assert mailbox.logins == []
+
+
+def test_without_a_password_too_it_asks_another_machine_for_tls(server: str, mailbox: Mailbox) -> None:
+    """127.1 is another name of this one."""
+    with pytest.raises(smtplib.SMTPNotSupportedError):
+        send(server.replace("127.0.0.1", "127.1"), ANA)
+    assert mailbox.mails == []
 
 
 def test_a_mail_that_is_refused_for_what_it_says_is_not_tried_again(server: str, mailbox: Mailbox) -> None:

@@ -201,9 +201,9 @@ def test_what_others_wrote_stays_on_one_line_and_is_no_template() -> None:
     peer = {
         "template": "peer",
         "mode": "value_first",
-        "variables": {"company": "A\r\nBcc: x {sender}", "challenge": " "},
+        "variables": {"company": "A\r\nBcc:\0 x\x1b[2J {sender}", "challenge": "\x1b\x07"},
     }
-    assert "A Bcc: x {sender}" in catalogue.message(peer, "email", NOBODY).text
+    assert "A Bcc: x[2J {sender}" in catalogue.message(peer, "email", NOBODY).text
 
 
 def test_a_trigger_without_wording_of_its_own_is_said_with_the_general_one() -> None:
