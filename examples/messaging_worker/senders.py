@@ -27,7 +27,7 @@ def to_console(channel: str, command: str, person: Person, message: Message) -> 
 
 
 def smtp(server: str, sender: str, address: str, password: str) -> Sender:
-    """A sender of e-mail through `host:port`, under TLS but for one on this machine; with a password it logs in."""
+    """A sender of e-mail through `host:port`, under TLS except on this machine; with a password it logs in."""
     host, _, port = server.partition(":")
     place, author = (host, int(port or 587)), Address(sender, addr_spec=address)
 
