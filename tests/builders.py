@@ -258,7 +258,7 @@ class ByHand:
         """Let these arrive at that instant (nothing: a wake-up), and give the effects."""
         now = at(when)
         events = [each if isinstance(each, Event) else fact(each, now) for each in inputs]
-        self.customer, effects, self.wake_at, _ = step(self.policy, self.customer, events, now)
+        self.customer, effects, self.wake_at, *_ = step(self.policy, self.customer, events, now)
         return effects
 
     def requested(self, when: When, *inputs: Event | Data) -> ReservationRequested:

@@ -15,7 +15,7 @@ from referral_stream.audit.records import digest
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Decision, Effect
+from referral_stream.core.effects import Decision, Effect, Letter
 from referral_stream.core.events import DeadletterReplayed, Event
 from referral_stream.core.keys import parse_key
 from referral_stream.core.policy import Policy
@@ -27,9 +27,12 @@ _EVENTS_HEADER: Final = "events"
 
 
 class Made(NamedTuple):
-    """An effect that a fold makes: the digest of its record's value, and the offset of the record that caused it."""
+    """An effect that a fold makes: the digest of its record's value, and the offset of the record that caused it.
 
-    effect: Effect
+    A dead letter that the core makes of the record itself is one too; its digest is empty.
+    """
+
+    effect: Effect | Letter
     digest: bytes
     cause: int
 
@@ -143,11 +146,13 @@ class Fold:
     ) -> tuple[Customer, list[Made]]:
         if record.offset in self._faults:
             customer, effects = _held(policy, customer, now)
+            letters: list[Letter] = []
         elif event.type == DeadletterReplayed.type and not _went_through(record, customer):
             return customer, []
         else:
-            customer, effects, _, _ = step(policy, customer, [event], now)
-        return customer, list(_made(effects, customer.now, record.offset))
+            customer, effects, _, _, letters = step(policy, customer, [event], now)
+        made = [*_made(effects, customer.now, record.offset)]
+        return customer, [*made, *(Made(letter, b"", record.offset) for letter in letters)]
 
 
 def _made(effects: list[Effect], now: int, cause: int) -> Iterator[Made]:

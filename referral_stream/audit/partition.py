@@ -19,6 +19,7 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import UnreadableState, decode_customer, decode_wakeup
 from referral_stream.core.effects import (
     Decision,
+    Letter,
 )
 from referral_stream.core.events import (
     APPENDED,
@@ -74,7 +75,7 @@ class _Letters:
     """Of the dead letters: at which offsets our code failed, and at which a record could not be read."""
 
     faults: set[int] = field(default_factory=set)
-    unreadable: set[int] = field(default_factory=set)
+    others: set[int] = field(default_factory=set)
 
 
 class PartitionAudit:
@@ -153,7 +154,7 @@ class PartitionAudit:
         if cause == "too_large":
             self._scene.oversized.add((topic or "", record.key or b""))
         elif topic == self._names.events and partition == str(self._number) and offset.isdigit():
-            (self._letters.faults if cause == "fault" else self._letters.unreadable).add(int(offset))
+            (self._letters.faults if cause == "fault" else self._letters.others).add(int(offset))
 
     def _read_decisions(self) -> PolicyRuns:
         """All decisions now, and the policies they name, in order."""
@@ -234,7 +235,7 @@ class PartitionAudit:
         if fold is not None:
             fold.touch(key)
         # Without a key its letter may be on any partition.
-        if record.key is not None and self._letters_complete and record.offset not in self._letters.unreadable:
+        if record.key is not None and self._letters_complete and record.offset not in self._letters.others:
             what = "a record that could not be used has no dead letter"
             self._findings.add("letters_complete", what, position(record))
 
@@ -265,6 +266,11 @@ class PartitionAudit:
     def _tell(self, customer: bytes, made: Made) -> None:
         """What the fold makes, one by one."""
         effect, names, cause = made.effect, self._names, self._at(self._names.events, made.cause)
+        if isinstance(effect, Letter):
+            if self._letters_complete and made.cause not in self._letters.others:
+                what = f"a record about which the core complains ({effect.cause}) has no dead letter"
+                self._findings.add("letters_complete", what, cause)
+            return
         if isinstance(effect, Decision):
             self._tell_decision(customer, made, effect, cause)
             return

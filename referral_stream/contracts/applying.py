@@ -14,7 +14,7 @@ from referral_stream.contracts.deadletters import DeadLetter, attempt_of, dead_l
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import ClientRecord, Headers, RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Append, Effect
+from referral_stream.core.effects import Append, Effect, Letter
 from referral_stream.core.events import APPENDED, DeadletterReplayed, Event
 from referral_stream.core.ids import hash64
 from referral_stream.core.policy import Policy
@@ -30,7 +30,7 @@ EVENTS_HEADER: Final = "events"
 
 
 class NotApplied(NamedTuple):
-    """Why a record was not applied: ``cause`` and ``detail`` quote no payload; ``at`` is the instant (epoch ms).
+    """Why a record was not applied, or only in part: ``cause`` and ``detail`` quote no payload; ``at`` is epoch ms.
 
     ``faults``: what our own code raised, in the step and, if that failed too, while putting the customer in quarantine.
     """
@@ -51,7 +51,8 @@ class NotApplied(NamedTuple):
 class Applied(NamedTuple):
     """What one record leaves behind: the state, its effects, and why the record was not applied, if so.
 
-    ``appended``: what goes back to ``customer-events``, for other entities.
+    ``appended``: what goes back to ``customer-events``, for other entities. ``letters``: what the step itself makes a
+    dead letter for, although the record was applied.
 
     ``event`` is the record's, None if it could not be read. A record that was not applied may have effects: a
     quarantine withdraws what is under way.
@@ -62,6 +63,12 @@ class Applied(NamedTuple):
     appended: list[Append]
     event: Event | None
     refused: NotApplied | None
+    letters: tuple[NotApplied, ...] = ()
+
+    @property
+    def complaints(self) -> tuple[NotApplied, ...]:
+        """All that may become dead letters of the record, in order."""
+        return self.letters if self.refused is None else (self.refused, *self.letters)
 
 
 def apply(policy: Policy, customer: Customer, record: ClientRecord) -> Applied:
@@ -78,7 +85,19 @@ def apply(policy: Policy, customer: Customer, record: ClientRecord) -> Applied:
         advanced = step(policy, customer, [event], now)
     except Exception as error:  # noqa: BLE001 (our own fault must neither let an ask slip out nor stop the partition)
         return _quarantined(policy, customer, max(now, customer.now), event, error)
-    return Applied(advanced.customer, advanced.effects, advanced.appended, event, None)
+    return Applied(
+        advanced.customer,
+        advanced.effects,
+        advanced.appended,
+        event,
+        None,
+        lettered(advanced.letters, advanced.customer.now),
+    )
+
+
+def lettered(letters: Iterable[Letter], now: int) -> tuple[NotApplied, ...]:
+    """What a step at ``now`` makes dead letters for."""
+    return tuple(NotApplied(letter.cause, letter.detail, now) for letter in letters)
 
 
 def _quarantined(policy: Policy, customer: Customer, now: int, event: Event, fault: Exception) -> Applied:

@@ -204,6 +204,16 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     event: Event
 
 
+class Letter(msgspec.Struct, frozen=True, gc=False):
+    """A dead letter that a step makes of the record it has just applied: somebody has to look at it (identity §3).
+
+    ``cause`` and ``detail`` quote no payload.
+    """
+
+    cause: str
+    detail: str
+
+
 LedgerRequest: TypeAlias = ReservationRequested | ReservationConfirmed | ReservationReleased | OpportunityOpened
 Effect: TypeAlias = AskRequested | ReasonAsked | AskCancelled | Decision | LedgerRequest
 """What is published for others: a message, with a row in the catalogue."""

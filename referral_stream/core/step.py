@@ -16,7 +16,7 @@ from typing import NamedTuple
 from referral_stream.core import events as ev
 from referral_stream.core.asking.process import ASKING
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Append, Effect
+from referral_stream.core.effects import Append, Effect, Letter
 from referral_stream.core.events import Event
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.instants import DAY
@@ -44,13 +44,15 @@ _TAKEN_BY = takers(PROCESSES)
 class Advanced(NamedTuple):
     """What a step returns: the new state, the effects in order, and when to be woken (None: never).
 
-    ``appended``: what goes back to ``customer-events``, for other entities, in order.
+    ``appended``: what goes back to ``customer-events``, for other entities, in order. ``letters``: dead letters of the
+    last record.
     """
 
     customer: Customer
     effects: list[Effect]
     wake_at: int | None
     appended: list[Append]
+    letters: list[Letter]
 
 
 def step(policy: Policy, customer: Customer, inputs: Iterable[Event], now: int) -> Advanced:
@@ -97,7 +99,7 @@ def finish(turn: Turn) -> Advanced:
     """
     c = turn.customer
     if turn.repeated and not turn.learned and (c.wake_at is None or turn.now < c.wake_at):
-        return Advanced(c, turn.effects, c.wake_at, turn.appended)
+        return Advanced(c, turn.effects, c.wake_at, turn.appended, turn.letters)
     if c.judged_day < (day := turn.now // DAY):
         usage.judge(c, day, turn.policy)
         turn.board.current = False
@@ -107,7 +109,7 @@ def finish(turn: Turn) -> Advanced:
         if process.under_way(c):
             return _end_of_instant(turn)
     c.wake_at = None  # nothing is under way: most customers, nearly always
-    return Advanced(c, turn.effects, None, turn.appended)
+    return Advanced(c, turn.effects, None, turn.appended, turn.letters)
 
 
 def _end_of_instant(turn: Turn) -> Advanced:
@@ -118,7 +120,7 @@ def _end_of_instant(turn: Turn) -> Advanced:
     for process in active:
         process.on_due(turn)
     c.wake_at = min((at for process in active for at in process.due(turn) if at > turn.now), default=None)
-    return Advanced(c, turn.effects, c.wake_at, turn.appended)
+    return Advanced(c, turn.effects, c.wake_at, turn.appended, turn.letters)
 
 
 def _erased(turn: Turn) -> Advanced:
@@ -127,4 +129,4 @@ def _erased(turn: Turn) -> Advanced:
         process.on_erasure(turn)
     c = turn.customer
     stub = Customer(id=c.id, now=c.now, erased_at=c.erased_at, email_hmac=c.email_hmac)
-    return Advanced(stub, turn.effects, None, turn.appended)
+    return Advanced(stub, turn.effects, None, turn.appended, turn.letters)

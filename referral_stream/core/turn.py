@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from referral_stream.core.asks import Ask
 from referral_stream.core.composing import EffectBuilder
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Append, Effect, Score
+from referral_stream.core.effects import Append, Effect, Letter, Score
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
@@ -20,14 +20,15 @@ from referral_stream.core.zones import Zone
 class Turn:
     """One customer's instant in the making. Works on its own copy of the state; ``effects`` grow in order.
 
-    ``appended``: what goes back to ``customer-events``, for other entities.
+    ``appended``: what goes back to ``customer-events``, for other entities. ``letters``: dead letters of the record.
 
     ``learned``: a record was new at this instant; ``repeated``: one was not. ``asks_before``: the
     asks as they were before the last record.
     """
 
     __slots__ = (
-        "_zone", "appended", "asks_before", "board", "customer", "effects", "learned", "now", "policy", "repeated",
+        "_zone", "appended", "asks_before", "board", "customer", "effects", "learned", "letters", "now", "policy",
+        "repeated",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, customer: Customer, now: int) -> None:
@@ -37,6 +38,7 @@ class Turn:
         self.now = c.now = now = max(c.now, now)
         self.effects: list[Effect] = []
         self.appended: list[Append] = []
+        self.letters: list[Letter] = []
         self.board = Board()
         self.asks_before: tuple[Ask, ...] = ()
         self.learned = False

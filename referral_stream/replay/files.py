@@ -1,7 +1,7 @@
 """Replay of a recorded log from files to files: what ``referral-stream replay`` does.
 
 A log of ``customer-events`` replays exactly; any other log is a fact replay through the real adapters. Asks and
-decisions are written in the order (time, customer, as they were made), dead letters by their position in the log, all
+decisions are written in the order (time, customer, as they were made), dead letters as they come up along the log, all
 as canonical JSON, so that two runs on two machines write the same bytes.
 """
 
@@ -102,7 +102,7 @@ def replay_file(
             exact.compare()
             summary.events, summary.customers = exact.events, len(exact.customers)
         else:
-            facts = FactReplay(policy)
+            facts = FactReplay(policy, lettered=letters.not_applied)
             for items in facts.run(opened.arrivals, until):
                 _write(sorted(_rows(items, summary), key=lambda row: row.key), files)
             summary.customers = len(facts.customers)

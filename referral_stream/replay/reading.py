@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import orjson
 
-from referral_stream.contracts.codec import arrival, decode_event
+from referral_stream.contracts.codec import arrival, decode_event, event_key
 from referral_stream.contracts.errors import Undecodable, UnreadableLog
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.inbound.aliases import Aliases
@@ -24,7 +24,7 @@ from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
-from referral_stream.core.events import FACT_TYPES
+from referral_stream.core.events import FACT_TYPES, Event
 from referral_stream.core.keys import parse_key
 from referral_stream.replay.log_lines import STDIN, Line, Progress, log_lines
 from referral_stream.replay.remarks import CUSTOMER_EVENTS, Remarks
@@ -191,7 +191,7 @@ class _Reader:
                 case Accepted(events=events):
                     for event in events:
                         self.counts.events += 1
-                        yield Arrival(now, aliases.redirect(event))
+                        yield Arrival(now, aliases.redirect(event), record)
                 case Skipped(reason=reason, detail=detail):
                     self.counts.skipped[reason] += 1
                     if reason == "unknown_type":
@@ -211,14 +211,17 @@ class _Reader:
     def recorded_facts(self, records: Iterable[RawRecord], memory_bytes: int) -> Iterator[Arrival]:
         """The facts of ``customer-events`` alone, by arrival: partitions may lie one after the other in a log."""
         rows = in_order(self._fact_rows(records), memory_bytes)
-        return (Arrival(row.key[0], decode_event(row.content)) for row in rows)
+        for row in rows:
+            event = decode_event(row.content)
+            yield Arrival(row.key[0], event, _positioned(row, event))
 
     def _fact_rows(self, records: Iterable[RawRecord]) -> Iterator[Row]:
         for record in records:
             decoded = self._decoded(record)
             if decoded is not None and decoded.event.type in FACT_TYPES and not decoded.event.via:
                 # Copied, since what orjson writes keeps the buffer it was written in: ten times the memory.
-                yield Row(key=(decoded.now, ""), label="", content=bytes(memoryview(record.value or b"")))
+                content = bytes(memoryview(record.value or b""))
+                yield Row(key=(decoded.now, ""), label=_label(record), content=content)
 
     def _decoded(self, record: RawRecord) -> Arrival | None:
         try:
@@ -230,3 +233,16 @@ class _Reader:
             return None
         self.counts.events += 1
         return decoded
+
+
+def _label(record: RawRecord) -> str:
+    return f"{record.topic} {record.partition} {record.offset} {record.timestamp}"
+
+
+def _positioned(row: Row, event: Event) -> RawRecord:
+    """The record that a sorted row was made of, without its headers."""
+    topic, *numbers = row.label.split(" ")
+    partition, offset, timestamp = map(int, numbers)
+    return RawRecord(
+        topic=topic, partition=partition, offset=offset, timestamp=timestamp, key=event_key(event), value=row.content
+    )

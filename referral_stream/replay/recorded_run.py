@@ -63,15 +63,16 @@ class ExactReplay:
                 continue
             name = str(parse_key(record.key or b""))
             known = self.customers.get(name) or Customer(id=name)
-            customer, effects, appended, event, refused = apply(self.policy, known, record)
-            for each in appended:
+            applied = apply(self.policy, known, record)
+            customer, effects, event = applied.customer, applied.effects, applied.event
+            for each in applied.appended:
                 self._count((each.key, customer.now, encode_event(each.event)), 1)
             if event is not None and (event.via or event.type in APPENDED):
                 self._count(((record.key or b"").decode("utf-8", "replace"), now, record.value or b""), -1)
-            if refused is not None:
-                if self._refused is not None:
-                    self._refused(record, refused)
-            elif event is not None:
+            if self._refused is not None:
+                for complaint in applied.complaints:
+                    self._refused(record, complaint)
+            if applied.refused is None and event is not None:
                 self.events += 1
                 if self._witness is not None:
                     self._witness(known, event, now)

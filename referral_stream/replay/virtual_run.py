@@ -13,11 +13,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
+from referral_stream.contracts.applying import NotApplied, lettered
+from referral_stream.contracts.records import RawRecord
 from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     Append,
     Effect,
+    Letter,
     OpportunityOpened,
     ReservationConfirmed,
     ReservationReleased,
@@ -32,10 +35,14 @@ from referral_stream.core.turn import Turn
 
 
 class Arrival(NamedTuple):
-    """One event and the instant at which it arrived (epoch ms, never going back along a log)."""
+    """One event and the instant at which it arrived (epoch ms, never going back along a log).
+
+    ``record``: the log's record that brought it, for dead letters; None if no log did.
+    """
 
     now: int
     event: Event
+    record: RawRecord | None = None
 
 
 class Happened(NamedTuple):
@@ -44,6 +51,9 @@ class Happened(NamedTuple):
     now: int
     effect: Effect
 
+
+Lettered: TypeAlias = Callable[[RawRecord, NotApplied], None]
+"""Is given what a step makes a dead letter for, with the record of the log from which it followed."""
 
 Witness: TypeAlias = Callable[[Customer, Event, int], None]
 """Is shown each event of a customer, with the state before it and the instant; must leave the state alone."""
@@ -63,6 +73,7 @@ class FactReplay:
         caps: MemoryLedger | None = None,
         customers: Mapping[str, Customer] | None = None,
         witness: Witness | None = None,
+        lettered: Lettered | None = None,
     ) -> None:
         self.policy = policy
         self.caps = caps or MemoryLedger(policy)
@@ -70,6 +81,8 @@ class FactReplay:
         self.now = 0
         self.pauses: list[tuple[int, ev.ControlPaused]] = []
         self._witness = witness
+        self._lettered = lettered
+        self._record: RawRecord | None = None
         self._appended: deque[Append] = deque()
         self._due = [(c.wake_at, name) for name, c in self.customers.items() if c.wake_at is not None]
         heapq.heapify(self._due)
@@ -85,7 +98,7 @@ class FactReplay:
 
     def read(self, arrivals: Iterable[Arrival], until: int | None = None) -> Iterator[list[Happened]]:
         """As :meth:`run`, without letting time go on after the last arrival."""
-        batch: list[Event] = []
+        batch: list[Arrival] = []
         instant = 0
         for arrival in arrivals:
             if until is not None and arrival.now > until:
@@ -95,7 +108,7 @@ class FactReplay:
                 yield self._at(instant, batch)
                 batch = []
             instant = arrival.now
-            batch.append(arrival.event)
+            batch.append(arrival)
         if batch:
             yield from self.wait(instant - 1)
             yield self._at(instant, batch)
@@ -113,12 +126,14 @@ class FactReplay:
             heapq.heappop(self._due)
         return None
 
-    def _at(self, now: int, events: list[Event]) -> list[Happened]:
+    def _at(self, now: int, arrivals: list[Arrival]) -> list[Happened]:
         """One instant: these records, the wake-ups due, and the ledger's rounds."""
         self.now = now
         turns: dict[str, Turn] = {}
-        for event in events:
-            self._take(event, now, turns)
+        for arrival in arrivals:
+            self._record = arrival.record
+            self._take(arrival.event, now, turns)
+        self._record = None
         while self._next_due() == now:
             name = heapq.heappop(self._due)[1]
             if name not in turns:
@@ -150,6 +165,13 @@ class FactReplay:
         take(turn, event)
         self._appended.extend(turn.appended)
         turn.appended.clear()
+        self._complain(turn.letters, turn.now)
+        turn.letters.clear()
+
+    def _complain(self, letters: list[Letter], now: int) -> None:
+        if self._lettered is not None and self._record is not None:
+            for each in lettered(letters, now):
+                self._lettered(self._record, each)
 
     def _pass_on(self, now: int, turns: dict[str, Turn]) -> None:
         """What entities have appended to each other, and what follows from it, until nothing is left."""
@@ -167,7 +189,7 @@ class FactReplay:
     def _finish(self, turns: dict[str, Turn], now: int, happened: list[Happened]) -> list[ReservationRequested]:
         requests = []
         for name in sorted(turns):
-            customer, effects, wake_at, appended = finish(turns[name])
+            customer, effects, wake_at, appended, _ = finish(turns[name])
             self._appended.extend(appended)
             known = self.customers.get(name)
             self.customers[name] = customer

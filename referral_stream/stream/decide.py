@@ -121,8 +121,8 @@ class Decide:
     def _apply(self, customer: Customer, record: Record, outputs: list[Output]) -> Customer:
         """One record; its outputs are appended. Always returns a state, so that the mark moves past any record."""
         applied = apply(self.policy, customer, record)
-        if applied.refused is not None:
-            self._refuse(applied, applied.refused, record, outputs)
+        for complaint in applied.complaints:
+            self._refuse(applied, complaint, record, outputs)
         if applied.effects:
             self._publish(applied, outputs)
         now = applied.customer.now

@@ -22,11 +22,11 @@ def audited(seed: int) -> tuple[AuditReport, AuditReport]:
     this = world(seed)
     told = list(arrivals(this.records))
     deployment = Deployment(POLICIES[this.policy][0])
-    for now, event in told[: len(told) // 2]:
+    for now, event, _ in told[: len(told) // 2]:
         deployment.wake(now)
         deployment.take(event, now)
     middle = deployment.audit()
-    for now, event in told[len(told) // 2 :]:
+    for now, event, _ in told[len(told) // 2 :]:
         deployment.wake(now)
         deployment.take(event, now)
     deployment.wake(LONG_AFTER)
@@ -53,7 +53,7 @@ def test_a_policy_that_changes_midway_breaks_nothing(seed: int) -> None:
     names = sorted(POLICIES)
     earlier, later = POLICIES[this.policy][0], POLICIES[names[seed % len(names)]][0]
     deployment = Deployment(earlier)
-    for place, (now, event) in enumerate(told):
+    for place, (now, event, _) in enumerate(told):
         if place == len(told) // 2:
             deployment.switch(later)
         deployment.wake(now)

@@ -127,7 +127,7 @@ class Deployment:
 
     def tell(self, *told: Told, until: When | None = None) -> None:
         """Let these arrive in their order, and everything happen that is due by ``until`` (else by the last)."""
-        for now, event in sorted(_arrivals(told), key=lambda arrival: arrival.now):
+        for now, event, _ in sorted(_arrivals(told), key=lambda arrival: arrival.now):
             self.wake(now)
             self.take(event, now)
         if until is not None:

@@ -68,13 +68,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_row_sees_the_records_it_takes_and_is_woken_when_it_is_due(calls: list[str]) -> None:
-    customer, effects, wake_at, _ = step(
+    customer, effects, wake_at, *_ = step(
         POLICY, Customer(id="ana"), [fact(ev.AdviceAsked(), "Thu 12:30")], at("Thu 12:30")
     )
     assert calls == ["record advice.asked", "deadline", "due"]
     assert effects == []
     assert wake_at == customer.wake_at == at("Fri 12:30")
-    customer, effects, wake_at, _ = step(POLICY, customer, [], at("Fri 12:30"))
+    customer, effects, wake_at, *_ = step(POLICY, customer, [], at("Fri 12:30"))
     assert effects == [ReservationReleased(command_id="thanks", customer_id="ana", now=at("Fri 12:30"))]
     assert wake_at is None
     calls.clear()

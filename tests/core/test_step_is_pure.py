@@ -65,7 +65,7 @@ def steps() -> Iterator[tuple[Customer, list[Event], int]]:
         now = at(when)
         events = [each if isinstance(each, Event) else fact(each, now) for each in inputs]
         yield customer, events, now
-        customer, _, _, _ = step(POLICY, customer, events, now)
+        customer, *_ = step(POLICY, customer, events, now)
 
 
 def test_this_life_has_asks_refusals_and_an_end() -> None:
@@ -115,7 +115,7 @@ def test_what_a_state_holds_is_stored_by_position_and_can_not_be_changed(struct:
 
 def test_two_customers_share_nothing() -> None:
     one, other = Customer(id="one"), Customer(id="other")
-    advanced, _, _, _ = step(
+    advanced, *_ = step(
         POLICY, one, [fact(each.data, each.time, customer="one") for each in a_customer()], at("Mon 12:00")
     )
 
@@ -135,7 +135,7 @@ def test_the_empty_table_that_all_customers_share_stays_empty() -> None:
 
 
 def test_a_step_of_nothing_changes_the_clock_and_the_days_judged_alone() -> None:
-    customer, effects, wake_at, _ = step(POLICY, Customer(id="ana"), [], at("Mon 12:00"))
+    customer, effects, wake_at, *_ = step(POLICY, Customer(id="ana"), [], at("Mon 12:00"))
     expected = Customer(id="ana", now=at("Mon 12:00"), judged_day=at("Mon 12:00") // 86_400_000)
     assert (customer, effects, wake_at) == (expected, [], None)
 

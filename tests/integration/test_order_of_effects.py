@@ -46,7 +46,7 @@ def pieces(count: int) -> Iterator[list[Message]]:
         recording = Recording(POLICY).run(sorted(_arrivals(told), key=lambda arrival: arrival.now))
         messages = [
             Message("customer-events", encode_event(event), event_key(event), event_headers(event, now))
-            for now, event in recording.log
+            for now, event, _ in recording.log
         ]
         half = len(told)  # everybody has answered, nobody has been woken yet
         yield unfinished + messages[:half]

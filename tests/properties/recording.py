@@ -39,7 +39,7 @@ class Recording:
         self._due: list[tuple[int, str]] = []
 
     def run(self, arrivals: Iterable[Arrival]) -> Recording:
-        for now, event in arrivals:
+        for now, event, _ in arrivals:
             self._wake(now)
             match event.data:
                 case ControlPaused(scope=scope, name=name):
@@ -62,7 +62,7 @@ class Recording:
     def _append(self, now: int, event: Event) -> None:
         self.log.append(Arrival(now, event))
         known = self.customers.get(event.subject) or Customer(id=event.subject)
-        customer, effects, wake_at, _ = step(self.policy, known, [event], now)
+        customer, effects, wake_at, *_ = step(self.policy, known, [event], now)
         self.customers[event.subject] = customer
         if wake_at is not None:
             heapq.heappush(self._due, (wake_at, event.subject))

@@ -104,7 +104,7 @@ def test_what_arrives_twice_changes_nothing(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_facts_fold_into_the_same_signals_in_any_order(seed: int) -> None:
     events: dict[str, list[Event]] = defaultdict(list)
-    for _, event in arrived(seed):
+    for _, event, _ in arrived(seed):
         if event.subject and not event.type.startswith("ask."):
             events[event.subject].append(event)
     for name, facts in events.items():
@@ -134,7 +134,7 @@ def test_an_ask_lies_in_its_window_and_in_no_cool_down_or_after_an_opt_out(seed:
     asked: dict[str, list[AskRequested]] = defaultdict(list)
     released = defaultdict(list)
     opted_out: dict[str, int] = {}
-    for now, event in arrived(seed):
+    for now, event, _ in arrived(seed):
         match event.data:
             case ErasureRequested() | AskAnswered(answer="stop"):
                 opted_out[event.subject] = min(now, opted_out.get(event.subject, now))
@@ -202,12 +202,12 @@ def test_a_wake_up_that_comes_again_or_too_early_changes_nothing(seed: int) -> N
     recording = recorded(seed)
     customers: dict[str, Customer] = {}
     woken = []
-    for now, event in recording.log:
+    for now, event, _ in recording.log:
         known = customers.get(event.subject) or Customer(id=event.subject)
-        customer, effects, _, _ = step(policy, known, [event], now)
+        customer, effects, *_ = step(policy, known, [event], now)
         woken += [Happened(customer.now, effect) for effect in effects]
         if event.type == "wakeup.due":
-            customer, nothing, wake_at, _ = step(policy, customer, [event], now)
+            customer, nothing, wake_at, *_ = step(policy, customer, [event], now)
             assert nothing == []
             assert wake_at == customer.wake_at
         customers[event.subject] = customer
@@ -217,10 +217,10 @@ def test_a_wake_up_that_comes_again_or_too_early_changes_nothing(seed: int) -> N
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_step_leaves_the_state_it_was_given_alone(seed: int) -> None:
     policy, customers = policy_of(seed), dict[str, Customer]()
-    for now, event in recorded(seed).log:
+    for now, event, _ in recorded(seed).log:
         known = customers.get(event.subject) or Customer(id=event.subject)
         before = deepcopy(known)
-        customer, _, _, _ = step(policy, known, [event], now)
+        customer, *_ = step(policy, known, [event], now)
         assert known == before
         customers[event.subject] = customer
 

@@ -34,7 +34,7 @@ def arrivals(*told: Told) -> list[Arrival]:
 def fact_lines(*told: Told) -> list[bytes]:
     """A log of one source topic."""
     lines = []
-    for now, event in arrivals(*told):
+    for now, event, _ in arrivals(*told):
         line: Row = {"topic": "product-usage", "timestamp": now, "value": orjson.loads(encode_event(event))}
         if event.historical:
             line["headers"] = {"historical": "true"}
@@ -46,7 +46,7 @@ def recorded_records(log: Iterable[Arrival]) -> list[RawRecord]:
     """The records of ``customer-events`` that hold these events."""
     offsets: Counter[int] = Counter()
     records = []
-    for now, event in log:
+    for now, event, _ in log:
         partition = _partition(event)
         records.append(
             RawRecord(

@@ -19,9 +19,12 @@ from referral_stream.contracts.state import decode_customer
 from referral_stream.contracts.topics import Topics
 from referral_stream.core import step as core_step
 from referral_stream.core.customer import Customer
+from referral_stream.core.effects import Letter
 from referral_stream.core.events import Event
 from referral_stream.core.instants import HOUR, rfc3339
 from referral_stream.core.policy import Policy
+from referral_stream.core.turn import Turn
+from referral_stream.replay import virtual_run
 from referral_stream.replay.files import Summary, replay_file
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.virtual_run import Arrival
@@ -192,6 +195,40 @@ def test_a_letter_is_written_at_the_customers_own_instant_and_counts_the_attempt
     assert (told["stage"], told["attempt"]) == (b"decide", b"3")
     assert told["occurred-at"].decode() == rfc3339(outcome.customer.now)
     assert live(records(unstamped), 1).letters == outcome.letters
+
+
+def test_a_step_that_complains_makes_a_letter_of_a_record_that_is_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = core_step.step
+
+    def complaining(policy: Policy, customer: Customer, inputs: Sequence[Event], now: int) -> core_step.Advanced:
+        told = [Letter("odd", event.type) for event in inputs if event == BROKEN]
+        return real(policy, customer, inputs, now)._replace(letters=told)
+
+    monkeypatch.setattr(applying, "step", complaining)
+    log = records(FAILING)
+    outcome = live(log, 1)
+    assert outcome == replayed(log, tmp_path)
+    assert (errors(outcome), outcome.refused) == ([f"odd: {FAILS_ON}"], {"odd": 1})
+    assert outcome.customer.above_average is not None
+    told = dict(outcome.letters[0][2])
+    assert (told["source-offset"], told["stage"]) == (b"%d" % (len(log) - 1), b"decide")
+
+
+def test_in_a_fact_replay_it_is_a_letter_of_the_logs_own_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = core_step.take
+
+    def complaining(turn: Turn, event: Event) -> None:
+        real(turn, event)
+        turn.letters += [Letter("odd", event.type)] * (event.type == FAILS_ON)
+
+    monkeypatch.setattr(virtual_run, "take", complaining)
+    seen: list[tuple[RawRecord, NotApplied]] = []
+    facts = virtual_run.FactReplay(POLICY, lettered=lambda *told: seen.append(told))
+    for _ in facts.run([Arrival(LATER, BROKEN, FAILING)]):
+        pass
+    assert seen == [(FAILING, NotApplied("odd", FAILS_ON, LATER))]
 
 
 @pytest.mark.usefixtures("broken")
