@@ -147,7 +147,7 @@ class Fold:
         if record.offset in self._faults:
             customer, effects = _held(policy, customer, now)
             letters: list[Letter] = []
-        elif event.type == DeadletterReplayed.type and not _went_through(record, customer):
+        elif isinstance(event.data, DeadletterReplayed) and not _went_through(record, event.data, customer):
             return customer, []
         else:
             customer, effects, _, _, letters = step(policy, customer, [event], now)
@@ -171,7 +171,9 @@ def _held(policy: Policy, customer: Customer, now: int) -> tuple[Customer, list[
     return advanced.customer, advanced.effects
 
 
-def _went_through(record: RawRecord, customer: Customer) -> bool:
-    """Whether the customer has taken every event that the end of a hold depends on."""
-    wanted = (record.header(_EVENTS_HEADER) or "").split()
+def _went_through(record: RawRecord, data: DeadletterReplayed, customer: Customer) -> bool:
+    """Whether the customer has taken every event that the end of a hold depends on; one merged away passes it on."""
+    if customer.merged_into is not None:
+        return True
+    wanted = (data.events or record.header(_EVENTS_HEADER) or "").split()
     return {int(name, 16) for name in wanted} <= customer.seen.keys()

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from referral_stream.contracts.codec import arrival, decode_event, event_key
 from referral_stream.contracts.deadletters import DeadLetter, attempt_of, dead_letter
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.records import ClientRecord, Headers, RawRecord
+from referral_stream.contracts.records import ClientRecord, RawRecord
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Append, Effect, Letter
 from referral_stream.core.events import APPENDED, DeadletterReplayed, Event
@@ -26,7 +26,7 @@ STILL_QUARANTINED: Final = "still_quarantined"
 """The cause where a quarantine does not end, because an event that it waits for has not been taken."""
 
 EVENTS_HEADER: Final = "events"
-"""On ``deadletter.replayed``: which events the customer must have taken for the quarantine to end."""
+"""On older records of ``deadletter.replayed``, what their data says now: which events the customer must have taken."""
 
 
 class NotApplied(NamedTuple):
@@ -78,7 +78,7 @@ def apply(policy: Policy, customer: Customer, record: ClientRecord) -> Applied:
     except Undecodable as error:
         at = max(record.timestamp, customer.now)
         return Applied(customer, [], [], None, NotApplied(error.cause, error.detail, at))
-    if event.type == DeadletterReplayed.type and not _went_through(RawRecord.of(record), customer):
+    if type(event.data) is DeadletterReplayed and not _went_through(RawRecord.of(record), event.data, customer):
         refused = NotApplied(STILL_QUARANTINED, "an event that it waits for was not taken", max(now, customer.now))
         return Applied(customer, [], [], event, refused)
     try:
@@ -119,13 +119,17 @@ def read_event(record: ClientRecord) -> tuple[int, Event]:
     return now, event
 
 
-def events_header(events: Iterable[Event]) -> Headers:
-    """The header that names these facts; none where there are none."""
-    names = " ".join(f"{hash64(event.source, event.id):016x}" for event in events)
-    return ((EVENTS_HEADER, names.encode()),) if names else ()
+def names_of(events: Iterable[Event]) -> str | None:
+    """What ``deadletter.replayed`` calls these facts; None where there are none."""
+    return " ".join(f"{hash64(event.source, event.id):016x}" for event in events) or None
 
 
-def _went_through(raw: RawRecord, customer: Customer) -> bool:
-    """Whether the customer has taken every event named: one that failed again, just before, has left no trace."""
+def _went_through(raw: RawRecord, data: DeadletterReplayed, customer: Customer) -> bool:
+    """Whether the customer has taken every event named: one that failed again, just before, has left no trace.
+
+    An id that was merged away takes none: it passes this on, after them.
+    """
+    if customer.merged_into is not None:
+        return True
     taken = {f"{event:016x}" for event in customer.seen}
-    return all(name in taken for name in (raw.header(EVENTS_HEADER) or "").split())
+    return all(name in taken for name in (data.events or raw.header(EVENTS_HEADER) or "").split())

@@ -84,7 +84,7 @@ def _facts(topic: str, *models: type[ev.Data]) -> Iterator[Message]:
         if model.type in ev.WITHOUT_SUBJECT:
             copied_to: tuple[str, ...] = ("ledger-requests",)
         else:
-            copied_to = ("customer-events", *(("customer-aliases",) if model is ev.Aliased else ()))
+            copied_to = ("customer-events",)
         yield Message(model, model.type, topic, "in", copied_to)
 
 
@@ -126,7 +126,8 @@ _EVENTS: Final = (
         ev.ControlResumed, ev.ReferralGiven, ev.ReferralStatusChanged,
     ),
     *_internal(
-        ev.WakeupDue, ev.ReservationGranted, ev.ReservationDenied, ev.ReservationUnavailable, ev.DeadletterReplayed
+        ev.WakeupDue, ev.ReservationGranted, ev.ReservationDenied, ev.ReservationUnavailable, ev.DeadletterReplayed,
+        ev.MergeRequested, ev.MergeDelivered, ev.MergeMoved,
     ),
 )  # fmt: skip
 

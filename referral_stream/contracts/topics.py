@@ -118,15 +118,6 @@ TOPICS: Final[dict[str, Topic]] = {
             writers=("decide",),
         ),
         Topic(
-            "customer-aliases",
-            "Compacted: which id is which customer's.",
-            "The alias.",
-            COMPACTED,
-            writers=("ingest", "operator"),
-            readers=("ingest",),
-            headers="own",
-        ),
-        Topic(
             "dead-letters",
             "Records that could not be used, untouched, with what is needed to try again.",
             "As it came.",

@@ -138,7 +138,7 @@ class EffectBuilder(NamedTuple):
             "command_id": ask.command_id,
             "decision_id": decision_id(o.id, o.written),
             "opportunity_id": o.id,
-            "customer_id": self.customer.id,
+            "customer_id": o.owner or self.customer.id,
             "account_id": self.customer.account_id,
             "trigger": o.trigger,
         }
@@ -172,9 +172,22 @@ class EffectBuilder(NamedTuple):
             now=self.now,
         )
 
-    def confirmation(self, command: str) -> ReservationConfirmed:
-        c = self.customer
-        return ReservationConfirmed(command_id=command, customer_id=c.id, account_id=c.account_id, now=self.now)
+    def confirmation(self, o: Opportunity) -> ReservationConfirmed:
+        """The reservation of an opportunity has become an ask."""
+        return ReservationConfirmed(**self._reserved(o), now=self.now)
+
+    def reversal(self, o: Opportunity) -> ReservationReleased:
+        """The reservation of an opportunity has become no ask."""
+        return ReservationReleased(**self._reserved(o), now=self.now)
+
+    def _reserved(self, o: Opportunity) -> dict[str, Any]:
+        """Whose reservation it is, for the ledger: for good that of the id under which it was made."""
+        owner = o.owner or self.customer.id
+        return {
+            "command_id": command_id(owner, o.trigger, o.subject),
+            "customer_id": owner,
+            "account_id": self.customer.account_id,
+        }
 
     def release(self, command: str) -> ReservationReleased:
         c = self.customer

@@ -130,6 +130,14 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
     conversion: Conversion | None = None
 
 
+class AliasedAt(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """Which ``customer.aliased`` said that another id is this customer, too."""
+
+    time: int
+    source: str
+    id: str
+
+
 _NOTHING: dict[Any, Any] = {}
 
 
@@ -139,7 +147,13 @@ def _nothing() -> dict[Any, Any]:
 
 
 class Customer(msgspec.Struct, array_like=True, gc=False):
-    """Everything a decision about one customer depends on. Instants are epoch ms; ``*_day`` are UTC days since 1970."""
+    """Everything a decision about one customer depends on. Instants are epoch ms; ``*_day`` are UTC days since 1970.
+
+    ``erased_now``: the step's ``now`` at the erasure. ``merged_into``: this id is another one of that customer, and
+    nothing else is kept under it. ``merging``: ids that were asked to hand over and have not answered. ``absorbed``:
+    hashes of (id, stamp) of what was folded in; ``ids``: the customer's other ids. ``holds``: of which of them an event
+    could not be applied. ``held``: the newest hold by address.
+    """
 
     id: str
     now: int = 0
@@ -209,6 +223,14 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     approvals: dict[str, Flag] = msgspec.field(default_factory=_nothing)
     referrals: dict[str, Referral] = msgspec.field(default_factory=_nothing)
     wake_at: int | None = None
+    # who it is
+    erased_now: int | None = None
+    merged_into: str | None = None
+    merging: dict[str, AliasedAt] = msgspec.field(default_factory=_nothing)
+    absorbed: tuple[int, ...] = ()
+    ids: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
+    held: Stamp | None = None
 
     copy = msgspec.Struct.__copy__  # type: ignore[attr-defined]  # without a frame of Python: every step makes one
     """A copy that may be advanced without touching this one."""
@@ -223,6 +245,12 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
         """When positive feedback was last given, as far as known."""
         times = [csat.at.time for csat in self.csats.values() if csat.promoter]
         return max((at for at in (*times, self.feedback_at) if at is not None), default=None)
+
+    @property
+    def on_hold(self) -> bool:
+        """Whether the address is held, and nobody has lifted that."""
+        held, word = self.held, self.suppressed
+        return held is not None and not (word is not None and not word.value and word.at > held)
 
     @property
     def account_id(self) -> str | None:

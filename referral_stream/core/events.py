@@ -552,9 +552,58 @@ class ReservationUnavailable(Data):
 
 
 class DeadletterReplayed(Data):
-    """The events on which our own code had failed have now been applied: the quarantine ends."""
+    """The events on which our own code had failed have now been applied: the quarantine ends.
+
+    ``events``: those that it depends on, each as ``hash64(source, id)`` in 16 hex digits, with a space between.
+    """
 
     type: ClassVar[str] = "deadletter.replayed"
+    events: str | None = None
+
+
+class AliasStamp(BaseModel):
+    """Which ``customer.aliased`` it was that said so."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    time: Instant
+    source: str
+    id: str
+
+
+class MergeRequested(Data):
+    """At an id that is said to be the same person as the customer ``into``: hand over to them.
+
+    ``asked_at`` is the ``now`` of the step that said so.
+    """
+
+    type: ClassVar[str] = "merge.requested"
+    into: Id
+    stamp: AliasStamp
+    asked_at: Instant
+
+
+class MergeDelivered(Data):
+    """The answer of the id ``of`` to a request that was made of the id ``asked``, for the customer that made it.
+
+    ``state``: all that is known under the id, as its packed bytes in base64; None if there is nothing to hand over.
+    ``erased_at``: the ``now`` of its erasure. ``too_large``: the state fits no record, and stays where it is.
+    """
+
+    type: ClassVar[str] = "merge.delivered"
+    of: Id
+    asked: Id
+    stamp: AliasStamp
+    asked_at: Instant
+    state: str | None = None
+    erased_at: Instant | None = None
+    too_large: bool = False
+
+
+class MergeMoved(Data):
+    """At an id that was merged away: the customer at the end of the way is ``into``."""
+
+    type: ClassVar[str] = "merge.moved"
+    into: Id
 
 
 FACTS: tuple[type[Data], ...] = (
@@ -576,13 +625,14 @@ FACTS: tuple[type[Data], ...] = (
 
 INTERNAL: tuple[type[Data], ...] = (
     WakeupDue, ReservationGranted, ReservationDenied, ReservationUnavailable, DeadletterReplayed,
+    MergeRequested, MergeDelivered, MergeMoved,
 )  # fmt: skip
 """Types that only this system appends to ``customer-events``."""
 
 FACT_TYPES: dict[str, type[Data]] = {data.type: data for data in FACTS}
 TYPES: dict[str, type[Data]] = {data.type: data for data in (*FACTS, *INTERNAL)}
 
-APPENDED: frozenset[str] = frozenset()
+APPENDED: frozenset[str] = frozenset({MergeRequested.type, MergeDelivered.type, MergeMoved.type})
 """Internal types that one entity of ``customer-events`` appends to another (identity §7)."""
 
 WITHOUT_SUBJECT = frozenset({ControlPaused.type, ControlResumed.type})

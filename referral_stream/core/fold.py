@@ -142,7 +142,7 @@ def _suppressed(c: Customer, d: ev.Data, s: Stamp) -> None:
 
 
 def _erasure(c: Customer, _: ev.Data, s: Stamp) -> None:
-    c.erased_at = s.time
+    c.erased_at, c.erased_now = s.time, c.now
 
 
 def _champion(c: Customer, d: ev.ChampionChanged, s: Stamp) -> None:

@@ -30,7 +30,7 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``ready``: the first instant at which it may speak if no gate blocks: settled and arrived. ``written``: how many
     decisions were written under its id; ``last``: hash of (outcome, blocking gates) of the last one. ``survey``: the
     trigger is itself a survey answer; ``response``: that answer's id, for corrections. ``tries``: how often the ledger
-    did not answer.
+    did not answer. ``owner``: the id under which it was made, where that was merged away since.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     written: int = 0
     last: int = 0
     reason_asked_at: int | None = None
+    owner: str = ""
 
 
 class Awaiting(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from referral_stream.core import events as ev
+from referral_stream.core import merging
 from referral_stream.core.asking.process import ASKING
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Append, Effect, Letter
@@ -24,7 +25,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.rules import usage
 from referral_stream.core.turn import LATE, NEWEST, Process, Turn
 
-PROCESSES: tuple[Process, ...] = (ASKING,)
+PROCESSES: tuple[Process, ...] = (merging.MERGING, ASKING)
 """In the order in which they act within an instant."""
 
 _NO_FACTS = frozenset({*(data.type for data in ev.INTERNAL), ev.ControlResumed.type})
@@ -68,9 +69,9 @@ def step(policy: Policy, customer: Customer, inputs: Iterable[Event], now: int) 
 
 def take(turn: Turn, event: Event) -> None:
     """Apply one record: fold a fact into the state, then let each process that takes its type act on it."""
-    c = turn.customer
-    if c.erased_at is not None:
+    if merging.done_elsewhere(turn, event):
         return
+    c = turn.customer
     turn.board.current = False
     folded, news = None, False
     if event.type not in _NO_FACTS:
@@ -83,7 +84,10 @@ def take(turn: Turn, event: Event) -> None:
         if event.timezone is not None or event.type == _PROFILE_CHANGED:
             turn.forget_zone()
     elif event.type == ev.DeadletterReplayed.type:
-        c.quarantined = False
+        if event.subject == c.id:
+            c.quarantined = False
+        else:  # it was an event of another id of the customer
+            c.holds = tuple(id_ for id_ in c.holds if id_ != event.subject)
     for process in _TAKEN_BY[event.type]:
         news = process.on_record(turn, event, folded) or news
     if news:
@@ -98,6 +102,8 @@ def finish(turn: Turn) -> Advanced:
     Repeated records and early wake-ups change nothing.
     """
     c = turn.customer
+    if c.merged_into is not None and c.erased_at is None:
+        return Advanced(c, turn.effects, None, turn.appended, turn.letters)
     if turn.repeated and not turn.learned and (c.wake_at is None or turn.now < c.wake_at):
         return Advanced(c, turn.effects, c.wake_at, turn.appended, turn.letters)
     if c.judged_day < (day := turn.now // DAY):
@@ -128,5 +134,12 @@ def _erased(turn: Turn) -> Advanced:
     for process in PROCESSES:
         process.on_erasure(turn)
     c = turn.customer
-    stub = Customer(id=c.id, now=c.now, erased_at=c.erased_at, email_hmac=c.email_hmac)
+    stub = Customer(
+        id=c.id,
+        now=c.now,
+        erased_at=c.erased_at,
+        erased_now=c.erased_now,
+        email_hmac=c.email_hmac,
+        merged_into=c.merged_into,
+    )
     return Advanced(stub, turn.effects, None, turn.appended, turn.letters)

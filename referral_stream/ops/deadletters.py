@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faust_batches import Output, partition_of
 
-from referral_stream.contracts.applying import FAULT, events_header, read_event
+from referral_stream.contracts.applying import FAULT, names_of, read_event
 from referral_stream.contracts.codec import (
     SOURCE,
     decode_request,
@@ -45,21 +45,21 @@ from referral_stream.contracts.deadletters import (
 )
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.inbound.adapt import adapt
-from referral_stream.contracts.inbound.aliases import Aliases
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import FACT_TYPES, DeadletterReplayed, Event
 from referral_stream.core.ids import derived_id
 from referral_stream.core.keys import customer_key, parse_key
+from referral_stream.core.merging import HOLDING
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 from referral_stream.runtime.topics_admin import TopicsProblem
-from referral_stream.stream.ingest import event_outputs
-from referral_stream.stream.known_aliases import read_aliases
+from referral_stream.stream.ingest import event_output
 
 AT_ONCE: Final = 500
 """Letters that are appended, and marked, together."""
 
+_HOLDING: Final = HOLDING | {FAULT}
 _STAGES: Final = ("ingest", "decide", "ledger")
 
 Progress = Callable[[int], None]
@@ -86,9 +86,9 @@ class ListedLetter:
         return self.failure.error.partition(":")[0]
 
     @property
-    def is_fault(self) -> bool:
-        """Whether it puts its customer on hold: our code failed on a valid event."""
-        return self.failure.stage == "decide" and self.cause == FAULT
+    def holds(self) -> bool:
+        """Whether it puts its customer on hold: our code failed on a valid event, or a merge ended oddly."""
+        return self.failure.stage == "decide" and self.cause in _HOLDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +131,8 @@ class DeadLetters:
 def together(selected: Sequence[ListedLetter], box: DeadLetters) -> list[ListedLetter]:
     """The selected letters, and all others that hold the same customers."""
     chosen = {letter.failure.id for letter in selected}
-    customers = {letter.key for letter in selected if letter.is_fault}
-    others = (letter for letter in box.open if letter.is_fault and letter.key in customers)
+    customers = {letter.key for letter in selected if letter.holds}
+    others = (letter for letter in box.open if letter.holds and letter.key in customers)
     return [*selected, *(letter for letter in others if letter.failure.id not in chosen)]
 
 
@@ -193,7 +193,7 @@ async def replay(
 
     Letters that were replayed before are left out, and those whose record we do not have, or cannot append.
     """
-    turn = _Replay(deployment, await _aliases(deployment))
+    turn = _Replay(deployment)
     chosen = {(letter.partition, letter.offset): letter for letter in letters if turn.may_be_replayed(letter)}
     done = len(letters) - len(chosen)
     progress(done)
@@ -228,9 +228,8 @@ async def replay(
 class _Replay:
     """The decisions of one replay: which records to append, and which marks once these are durable."""
 
-    def __init__(self, deployment: Deployment, aliases: Aliases) -> None:
+    def __init__(self, deployment: Deployment) -> None:
         self.topics, self.boundary, self.clock = deployment.topics, deployment.boundary, deployment.clock
-        self.aliases = aliases
         self.outcome = ReplayOutcome()
         self.faults: dict[str, list[tuple[ListedLetter, Event]]] = defaultdict(list)
 
@@ -266,7 +265,7 @@ class _Replay:
             except Undecodable as error:
                 marks.append(self._failed_again(letter, source, str(error)))
             else:
-                if not letter.is_fault:
+                if not letter.holds:
                     marks.append(_mark(self.topics.dead_letters, letter))
         return outputs, marks
 
@@ -277,9 +276,7 @@ class _Replay:
             case Accepted(events=events):
                 self.outcome.letters["appended"] += 1
                 self.outcome.events += len(events)
-                return [
-                    output for event in events for output in event_outputs(self.topics, self.aliases, event, now, again)
-                ]
+                return [event_output(self.topics, event, now, again) for event in events]
             case Skipped(reason=reason):
                 self.outcome.letters[f"nothing in it: {reason}"] += 1
                 return []
@@ -289,7 +286,7 @@ class _Replay:
     def _event_again(self, letter: ListedLetter, source: RawRecord, again: Headers) -> list[Output]:
         """Raises Undecodable."""
         _, event = read_event(source)
-        if letter.is_fault:
+        if letter.holds:
             self.faults[str(parse_key(source.key or b""))].append((letter, event))
         self.outcome.letters["appended"] += 1
         if event.type == DeadletterReplayed.type:
@@ -301,7 +298,7 @@ class _Replay:
     def _failed_again(self, letter: ListedLetter, source: RawRecord, error: str) -> Output:
         self.outcome.letters[f"failed again: {error.partition(':')[0]}"] += 1
         self.outcome.failed_again += 1
-        if letter.is_fault:
+        if letter.holds:
             error = f"{FAULT}: {error}"  # it keeps its customer on hold
         stage: Any = letter.failure.stage
         attempt = letter.failure.attempt + 1
@@ -316,7 +313,7 @@ class _Replay:
         for customer, pairs in self.faults.items():
             appended = {(letter.failure.id, letter.failure.attempt) for letter, _ in pairs}
             if any(
-                letter.is_fault
+                letter.holds
                 and letter.key == customer_key(customer).encode()
                 and (letter.failure.id, letter.failure.attempt) not in appended
                 for letter in still_open
@@ -325,14 +322,14 @@ class _Replay:
                 continue
             self.outcome.released += 1
             marks += (_mark(self.topics.dead_letters, letter) for letter, _ in pairs)
-            event = _hold_ended(customer, appended, now)
-            facts = [fact for _, fact in pairs if fact.type in FACT_TYPES]
-            headers = (*event_headers(event, now), *events_header(facts))
+            facts = names_of(fact for _, fact in pairs if fact.type in FACT_TYPES)
+            event = _hold_ended(customer, appended, facts, now)
+            headers = event_headers(event, now)
             outputs.append(Output(self.topics.customer_events, encode_event(event), event_key(event), headers))
         return outputs, marks
 
 
-def _hold_ended(customer: str, letters: Iterable[tuple[str, int]], now: int) -> Event:
+def _hold_ended(customer: str, letters: Iterable[tuple[str, int]], events: str | None, now: int) -> Event:
     names = (f"{id_}#{attempt}" for id_, attempt in sorted(letters))
     return Event(
         id=derived_id(DeadletterReplayed.type, customer, *names),
@@ -340,7 +337,7 @@ def _hold_ended(customer: str, letters: Iterable[tuple[str, int]], now: int) -> 
         type=DeadletterReplayed.type,
         subject=customer,
         time=now,
-        data=DeadletterReplayed(),
+        data=DeadletterReplayed(events=events),
     )
 
 
@@ -375,13 +372,6 @@ async def _records(deployment: Deployment) -> AsyncIterator[RawRecord]:
             async for records in reader.present():
                 for record in records:
                     yield record
-    except UnreadableTopic as error:
-        raise TopicsProblem(str(error)) from error
-
-
-async def _aliases(deployment: Deployment) -> Aliases:
-    try:
-        return await read_aliases(deployment.client(), deployment.topics.customer_aliases)
     except UnreadableTopic as error:
         raise TopicsProblem(str(error)) from error
 

@@ -19,12 +19,11 @@ import orjson
 from referral_stream.contracts.codec import arrival, decode_event, event_key
 from referral_stream.contracts.errors import Undecodable, UnreadableLog
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.inbound.aliases import Aliases
 from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
-from referral_stream.core.events import FACT_TYPES, Event
+from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.core.keys import parse_key
 from referral_stream.replay.log_lines import STDIN, Line, Progress, log_lines
 from referral_stream.replay.remarks import CUSTOMER_EVENTS, Remarks
@@ -183,15 +182,15 @@ class _Reader:
         self.refuse(record, f"unreadable line: {problem}", 0)
 
     def adapted(self, records: Iterable[RawRecord]) -> Iterator[Arrival]:
-        """Through the adapters and the aliases; the clock is the highest record timestamp so far."""
-        now, aliases = 0, Aliases()
+        """Through the adapters; the clock is the highest record timestamp so far."""
+        now = 0
         for record in records:
             now = max(now, record.timestamp)
             match adapt(record, now, self.boundary):
                 case Accepted(events=events):
                     for event in events:
                         self.counts.events += 1
-                        yield Arrival(now, aliases.redirect(event), record)
+                        yield Arrival(now, event, record)
                 case Skipped(reason=reason, detail=detail):
                     self.counts.skipped[reason] += 1
                     if reason == "unknown_type":
@@ -218,7 +217,7 @@ class _Reader:
     def _fact_rows(self, records: Iterable[RawRecord]) -> Iterator[Row]:
         for record in records:
             decoded = self._decoded(record)
-            if decoded is not None and decoded.event.type in FACT_TYPES and not decoded.event.via:
+            if decoded is not None and _is_fact(decoded.event):
                 # Copied, since what orjson writes keeps the buffer it was written in: ten times the memory.
                 content = bytes(memoryview(record.value or b""))
                 yield Row(key=(decoded.now, ""), label=_label(record), content=content)
@@ -233,6 +232,11 @@ class _Reader:
             return None
         self.counts.events += 1
         return decoded
+
+
+def _is_fact(event: Event) -> bool:
+    """Whether producers said it: not what entities passed on, and no switch, which the ledger passes on."""
+    return event.type in FACT_TYPES and event.type not in WITHOUT_SUBJECT and not event.via
 
 
 def _label(record: RawRecord) -> str:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from referral_stream.contracts.applying import NotApplied, apply
 from referral_stream.contracts.codec import arrival, encode_event
+from referral_stream.contracts.deadletters import ATTEMPT_HEADER
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
@@ -67,7 +68,8 @@ class ExactReplay:
             customer, effects, event = applied.customer, applied.effects, applied.event
             for each in applied.appended:
                 self._count((each.key, customer.now, encode_event(each.event)), 1)
-            if event is not None and (event.via or event.type in APPENDED):
+            again = record.header(ATTEMPT_HEADER) is not None  # by an operator, once more
+            if event is not None and not again and (event.via or event.type in APPENDED):
                 self._count(((record.key or b"").decode("utf-8", "replace"), now, record.value or b""), -1)
             if self._refused is not None:
                 for complaint in applied.complaints:

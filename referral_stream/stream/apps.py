@@ -11,7 +11,6 @@ from typing import Any, Final
 from faust_batches import BatchApp, Changes, Output, create_app
 
 from referral_stream.contracts.deadletters import MAX_LETTER_BYTES, PAYLOAD_OMITTED_HEADER
-from referral_stream.contracts.inbound.aliases import Aliases
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import newer_customer, newer_wakeup
 from referral_stream.contracts.topics import Topics
@@ -19,7 +18,6 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest, dead_letter_output
-from referral_stream.stream.known_aliases import KnownAliases
 from referral_stream.stream.ledger_agent import LedgerAgent, ledger_history
 from referral_stream.stream.wakeups import Wakeups, wakeup_outputs
 from referral_stream.stream.worker_config import worker_config
@@ -44,15 +42,13 @@ class Role:
 
 
 def ingest_role(deployment: Deployment) -> Role:
-    """Source topics → ``customer-events``, once all known aliases have been read."""
+    """Source topics → ``customer-events``."""
     topics, clock = deployment.topics, deployment.clock
     app = create_app(
         worker_config(deployment, "ingest", max_record_bytes=MAX_LETTER_BYTES),
         on_refused=_refusal(topics, clock, "ingest"),
     )
-    aliases = Aliases()
-    app.alongside(KnownAliases(deployment.client(), topics.customer_aliases, aliases, app.fail))
-    ingest = Ingest(topics, deployment.boundary, clock, aliases)
+    ingest = Ingest(topics, deployment.boundary, clock)
     app.stateless(topics.sources, ingest)
     return Role("ingest", app, ingest)
 

@@ -33,7 +33,9 @@ def test_what_is_left_is_a_stub() -> None:
 
     by_hand.at("Thu 15:00:07", ERASED)
 
-    assert by_hand.customer == Customer(id="ana", now=at("Thu 15:00:07"), erased_at=at("Thu 15:00"), email_hmac=written)
+    assert by_hand.customer == Customer(
+        id="ana", now=at("Thu 15:00:07"), erased_at=at("Thu 15:00"), erased_now=at("Thu 15:00:07"), email_hmac=written
+    )
     assert isinstance(written, Word)
     assert written.value == HMAC
     assert by_hand.wake_at is None

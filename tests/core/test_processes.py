@@ -105,7 +105,9 @@ def test_erasure_asks_every_row(calls: list[str]) -> None:
     calls.clear()
     erased = step(POLICY, customer, [fact(ev.ErasureRequested(), "Thu 12:31")], at("Thu 12:31"))
     assert calls == ["erasure"]
-    assert erased.customer == Customer(id="ana", now=at("Thu 12:31"), erased_at=at("Thu 12:31"))
+    assert erased.customer == Customer(
+        id="ana", now=at("Thu 12:31"), erased_at=at("Thu 12:31"), erased_now=at("Thu 12:31")
+    )
 
 
 def test_asking_is_the_same_beside_another_row(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

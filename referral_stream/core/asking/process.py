@@ -15,8 +15,9 @@ from referral_stream.core.turn import Folded, Process, Turn
 
 InternalNotice: TypeAlias = (
     ev.ReservationGranted | ev.ReservationDenied | ev.ReservationUnavailable | ev.DeadletterReplayed | ev.ControlResumed
-)
-"""Records from the ledger or an operator, which are not facts about the customer."""
+    | ev.MergeRequested | ev.MergeDelivered
+)  # fmt: skip
+"""Records from the ledger, an operator or another id, which are not facts about the customer."""
 
 _CONSEQUENTIAL = frozenset(
     data.type for data in (ev.NpsResponded, ev.CsatResponded, ev.AskAcknowledged, ev.ReferralStatusChanged)
@@ -53,6 +54,9 @@ def _notice(turn: Turn, data: InternalNotice) -> bool:
             reservation.silent(turn, data.command_id)
         case ev.DeadletterReplayed():
             judging.judge_live(turn)
+        case ev.MergeRequested() | ev.MergeDelivered():
+            judging.judge_live(turn)
+            withdrawal.withdraw(turn)
         case ev.ControlResumed():
             return reservation.resumed(turn)
     return True

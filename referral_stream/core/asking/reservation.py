@@ -134,6 +134,6 @@ def report(turn: Turn) -> None:
             continue
         o = after.opportunity  # the reservation is the opportunity's: a question for the reason has no separate one
         if after.reached and not before.reached:
-            turn.effects.append(turn.builder.confirmation(command_id(c.id, o.trigger, o.subject)))
+            turn.effects.append(turn.builder.confirmation(o))
         elif before.counts and not after.counts:
-            release(turn, command_id(c.id, o.trigger, o.subject))
+            turn.effects.append(turn.builder.reversal(o))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec.structs import replace
 
 from referral_stream.core import events as ev
@@ -19,7 +21,7 @@ def withdraw(turn: Turn) -> None:
     for ask in turn.customer.asks:
         if ask.may_be_cancelled(turn.now):
             seen = view(turn, ask.opportunity)
-            closed = next((v for gate in gates.AFTER_EMISSION if (v := gates.verdict(gate, seen)).blocks), None)
+            closed = next((v for gate in gates.AFTER_EMISSION if (v := gates.withdrawing(gate, seen)).blocks), None)
             if closed is not None:
                 _cancel(turn, ask, closed.gate, closed.saw)
 
@@ -42,6 +44,16 @@ def corrected(turn: Turn, data: ev.NpsResponded | ev.CsatResponded, still: set[s
     for ask in turn.customer.asks:
         o = ask.opportunity
         if o.trigger in about - still and o.response == data.response_id:
+            _cancel(turn, ask, "trouble", "the survey answer was corrected")
+
+
+def corrected_elsewhere(turn: Turn, revised: Collection[str]) -> None:
+    """Survey answers were revised downwards under another id of the customer: what they had opened is withdrawn."""
+    for opportunity in turn.customer.live:
+        if opportunity.response in revised:
+            close(turn, opportunity, "cancelled", verdicts(turn, opportunity))
+    for ask in turn.customer.asks:
+        if ask.opportunity.response in revised:
             _cancel(turn, ask, "trouble", "the survey answer was corrected")
 
 

@@ -24,11 +24,15 @@ from referral_stream.core.zones import Zone
 
 
 class GateCause(NamedTuple):
-    """Why a gate is closed: forever (neither), until an instant, or until an event of a type."""
+    """Why a gate is closed: forever (neither), until an instant, or until an event of a type.
+
+    ``takes_back``: whether it also withdraws a command that is not sent.
+    """
 
     saw: str
     until: int | None = None
     until_event: str | None = None
+    takes_back: bool = True
 
 
 class Verdict(NamedTuple):
@@ -98,6 +102,12 @@ def verdicts(view: View) -> tuple[Verdict, ...]:
     return tuple(judged)
 
 
+def withdrawing(gate: Gate, view: View) -> Verdict:
+    """The gate's answer among the causes that take a command back."""
+    passed, causes = _passed(gate, view.policy), [cause for cause in gate.causes(view) if cause.takes_back]
+    return _answered(passed, causes) if causes else passed
+
+
 def verdict(gate: Gate, view: View) -> Verdict:
     """The gate's one answer among its causes."""
     passed, causes = _passed(gate, view.policy), gate.causes(view)
@@ -142,7 +152,8 @@ def _wait(now: int, since: int | None, days: int, saw: str) -> list[GateCause]:
 
 
 def _erased(v: View) -> list[GateCause]:
-    return [] if v.customer.erased_at is None else [GateCause("erasure requested")]
+    causes = [] if v.customer.erased_at is None else [GateCause("erasure requested")]
+    return causes if v.customer.merged_into is None else [*causes, GateCause("merged_into")]
 
 
 def _paused(v: View) -> list[GateCause]:
@@ -164,6 +175,8 @@ def _consent(v: View) -> list[GateCause]:
     causes = []
     if c.suppressed is not None and c.suppressed.value:
         causes.append(GateCause("on the suppression list", until_event="customer.unsuppressed"))
+    if c.on_hold:
+        causes.append(GateCause("address", until_event="customer.unsuppressed"))
     # A channel is usable only with consent: usually the first check is enough.
     if not v.usable and not any(moments.is_consented(c, channel, policy) for channel in CHANNELS):
         unknown = not c.consent
@@ -240,8 +253,10 @@ def activity_days(c: Customer, zone: Zone) -> int:
 def _trouble(v: View) -> list[GateCause]:
     c, now, rules = v.customer, v.now, v.policy.trouble
     causes = []
-    if c.quarantined:
+    if c.quarantined or c.holds:
         causes.append(GateCause("an event of this customer could not be applied", until_event="deadletter.replayed"))
+    if c.merging:
+        causes.append(GateCause("merging", until_event="merge.delivered", takes_back=False))
     for name, ticket in sorted(c.tickets.items()):
         if ticket.at is not None and ticket.open:
             causes.append(GateCause(f"ticket {name} is open", until_event="ticket.solved"))

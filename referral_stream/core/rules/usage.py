@@ -34,7 +34,7 @@ def judge(c: Customer, through: int, policy: Policy) -> None:
         for day in range(c.judged_day + 1, min(through, last_that_matters) + 1):
             _judge_day(c, day, policy)
     c.judged_day = through
-    _forget(c, through, policy)
+    forget(c, through, policy)
 
 
 def _judge_day(c: Customer, day: int, policy: Policy) -> None:
@@ -54,7 +54,7 @@ def _judge_day(c: Customer, day: int, policy: Policy) -> None:
         c.drop = Drop(base, end - start)
 
 
-def _forget(c: Customer, today: int, policy: Policy) -> None:
+def forget(c: Customer, today: int, policy: Policy) -> None:
     """Drop days that no baseline looks at, once it is certain that the product was used for long enough."""
     if not c.used_for_long:
         # A local date touches at most two UTC days: twice as many UTC days are enough in every zone.
