@@ -45,8 +45,9 @@ bench: setup-dev build/peers/installed ## Measure everything, on a real Kafka an
 soak: setup-test ## Twenty minutes of faults under load on real services, judged from outside (SECONDS=300 SEED=7)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),1200) $(if $(SEED),--seed $(SEED))
 
-soak-worlds: setup-test ## 200,000 random worlds against the oracle (WORLDS=1000)
-	@TESTS_WORLDS=$(or $(WORLDS),200000) $(BIN)/pytest -q -n auto --timeout 0 tests/properties/test_against_oracle.py
+soak-worlds: setup-test ## 200,000 random worlds against the oracle, and merged from several ids (WORLDS=1000)
+	@TESTS_WORLDS=$(or $(WORLDS),200000) $(BIN)/pytest -q -n auto --timeout 0 tests/properties/test_against_oracle.py \
+		tests/properties/test_merged_worlds.py
 
 soak-transport: setup-test ## Long torture of the transport alone (SECONDS=60)
 	@TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 -m '' tests/integration/test_transport_torture.py

@@ -134,6 +134,19 @@ INTERNAL_DATA: dict[str, dict[str, Any]] = {
     },
     "reservation.unavailable": {"command_id": "cmd-1"},
     "deadletter.replayed": {},
+    "merge.requested": {
+        "into": "cus-1",
+        "stamp": {"time": "2026-06-16T08:00:00.000Z", "source": "crm", "id": "merge-17"},
+        "asked_at": "2026-06-16T08:00:00.250Z",
+    },
+    "merge.delivered": {
+        "of": "cus-old",
+        "asked": "cus-old",
+        "stamp": {"time": "2026-06-16T08:00:00.000Z", "source": "crm", "id": "merge-17"},
+        "asked_at": "2026-06-16T08:00:00.250Z",
+        "erased_at": "2026-06-01T08:00:00.000Z",
+    },
+    "merge.moved": {"into": "cus-1"},
 }
 
 _SCORE = Score(value=100, raw=110, parts={"tenure": 10, "nps": 30, "champion": 15})
@@ -302,6 +315,9 @@ WRONG: dict[str, dict[str, Any]] = {
     "reservation.granted": {"command_id": None},
     "reservation.denied": {"gate": "consent"},
     "reservation.unavailable": {"command_id": ""},
+    "merge.requested": {"into": None},
+    "merge.delivered": {"stamp": "merge-17"},
+    "merge.moved": {"into": ""},
     "referral.ask.requested": {"mode": "pushy"},
     "referral.ask.cancelled": {"gate": "weather"},
     "referral.decision.made": {"outcome": "forgotten"},

@@ -22,6 +22,7 @@ from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked
 from referral_stream.core.policy import Policy
 from referral_stream.replay.log_lines import Progress
@@ -94,8 +95,7 @@ def replay_file(
         )
         if isinstance(opened, RecordedLog):
             summary.exact = True
-            known = {name: stored.customer for name, stored in (snapshot or {}).items()}
-            exact = ExactReplay(policy, refused=letters.not_applied, customers=known)
+            exact = ExactReplay(policy, refused=letters.not_applied, customers=_states(snapshot or {}))
             # The log's order is that of its partitions, one after the other or any mixture of them.
             happened = (item for items in exact.run(opened.records, until) for item in items)
             _write(in_order(_rows(happened, summary), memory_bytes), files)
@@ -114,6 +114,10 @@ def replay_file(
 
 _FILES: Final = {"referral-decisions": "decisions", "referral-asks": "asks", "ledger-requests": None}
 """Topic → the output file that holds what goes there; what goes to the ledger is no output of a replay."""
+
+
+def _states(snapshot: Mapping[str, Stored]) -> dict[str, Customer]:
+    return {name: stored.customer for name, stored in snapshot.items()}
 
 
 class _DeadLetterFile:

@@ -45,7 +45,6 @@ def test_producers_topics_are_received_commands_are_sent_and_our_own_are_both() 
         "referralDecisions": {"send"},
         "customerEvents": both,
         "ledgerRequests": both,
-        "customerAliases": both,
         "deadLetters": both,
     }
 

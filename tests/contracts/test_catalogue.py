@@ -49,10 +49,6 @@ def test_requests_to_the_ledger_and_nothing_else_go_to_its_topic() -> None:
     assert models == set(get_args(LedgerRequest))
 
 
-def test_only_aliases_are_on_the_topic_of_aliases() -> None:
-    assert [message.kind for message in messages_on("customer-aliases")] == ["customer.aliased"]
-
-
 def test_who_writes_and_reads_a_topic_is_known(subtests: pytest.Subtests) -> None:
     for topic in TOPICS.values():
         with subtests.test(topic.name):
@@ -66,7 +62,6 @@ def test_the_order_and_the_retention_of_topics() -> None:
     assert SOURCES == ("product-usage", "nps", "billing", "support", "relationship", "profile", "responses")
     kept = {name: topic.keep.config() for name, topic in TOPICS.items()}
     logs = {"cleanup.policy": "delete", "retention.ms": str(400 * DAY)}
-    assert kept.pop("customer-aliases") == {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY)}
     assert kept.pop("dead-letters") == {**logs, "retention.ms": str(30 * DAY), "max.message.bytes": str(2 << 20)}
     assert all(config == logs for config in kept.values())
 

@@ -121,11 +121,7 @@ def test_no_right_is_granted_to_a_role_that_it_makes_no_use_of(secured: KafkaSer
     """Of the workers' roles, after all the above: what no record happened to need is named here, and why."""
     topics = _described(at_work).topics
     rare = {
-        "ingest": {
-            topics.dead_letters,
-            topics.ledger_requests,
-            topics.customer_aliases,
-        },  # bad input, switches, aliases
+        "ingest": {topics.dead_letters, topics.ledger_requests},  # bad input, switches
         "decide": {topics.dead_letters, topics.customer_events},  # a fault of our own, wake-ups
         "ledger": {topics.dead_letters},  # a request that can not be read
     }

@@ -21,7 +21,6 @@ OURS = {
     "ledger-requests": ("delete", 400 * DAY),
     "referral-asks": ("delete", 400 * DAY),
     "referral-decisions": ("delete", 400 * DAY),
-    "customer-aliases": ("compact", 7 * DAY),  # the broker's own default, which means nothing where it compacts
     "dead-letters": ("delete", 30 * DAY),
 }
 """Cleanup and retention, ms."""

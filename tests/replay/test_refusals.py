@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from referral_stream.cli import main
 from referral_stream.contracts import applying
-from referral_stream.contracts.applying import FAULT, STILL_QUARANTINED, NotApplied, events_header
+from referral_stream.contracts.applying import EVENTS_HEADER, FAULT, STILL_QUARANTINED, NotApplied, names_of
 from referral_stream.contracts.log import parse_line, render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_customer
@@ -135,7 +135,10 @@ def errors(outcome: Outcome) -> list[str]:
 WRONG_KEY = a_record(an_event("nps.responded", LATER, "ben", response_id="r9", score=9), key=b"ana")
 FAILING = a_record(BROKEN)
 END = a_record(ENDED)
-EARLY_END = msgspec.structs.replace(END, headers=(*END.headers, *events_header([BROKEN])))
+EARLY_END = a_record(an_event("deadletter.replayed", LATER + HOUR, "ana", events=names_of([BROKEN])))
+OLD_EARLY_END = msgspec.structs.replace(
+    END, headers=(*END.headers, (EVENTS_HEADER, (names_of([BROKEN]) or "").encode()))
+)
 
 CASES = {
     "a key that is not the subject": ([WRONG_KEY], ["invalid: subject: is not the key of its record"], {"invalid": 1}),
@@ -153,6 +156,11 @@ CASES = {
         {FAULT: 2},
     ),
     "a hold that stays": ([FAILING, EARLY_END], ["fault: Broken"], {FAULT: 1, STILL_QUARANTINED: 1}),
+    "a hold that stays, said by a header": (
+        [FAILING, OLD_EARLY_END],
+        ["fault: Broken"],
+        {FAULT: 1, STILL_QUARANTINED: 1},
+    ),
     "a hold that ends": ([FAILING, END], ["fault: Broken"], {FAULT: 1}),
 }  # fmt: skip
 
@@ -177,6 +185,7 @@ def test_a_fault_holds_the_customer_until_what_was_replayed_went_through() -> No
         "a step that raises",
         "a step that raises again",
         "a hold that stays",
+        "a hold that stays, said by a header",
     ]
 
 

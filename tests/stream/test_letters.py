@@ -9,9 +9,11 @@ from uuid import uuid4
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
+from msgspec.structs import replace
 
 from referral_stream.cli.render import deadletters as page
 from referral_stream.contracts import applying
+from referral_stream.contracts.applying import names_of
 from referral_stream.contracts.codec import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.deadletters import dead_letter
 from referral_stream.contracts.records import Headers, RawRecord
@@ -211,15 +213,19 @@ async def test_a_letter_whose_payload_was_left_out_stays_open(topic: Topic) -> N
     assert len((await deadletters.read_dead_letters(topic.deployment)).open) == 1
 
 
-async def test_a_replayed_event_resolves_its_alias_and_announces_aliases(topic: Topic) -> None:
-    alias = {"specversion": "1.0", "type": "customer.aliased", "subject": "ana", "data": {"alias": "anonymous-7"}}
-    await topic.post(a_record(alias, 1), "unrecognised: by an older version", "ingest")
-    await topic.replay()
-    await topic.post(a_record(goal("anonymous-7"), 2), "unrecognised: by an older version", "ingest")
-    await topic.replay()
+async def test_a_hold_of_a_merge_ends_when_its_letter_is_replayed(topic: Topic) -> None:
+    """The record of a circle was taken: it is a repeat now, and what ends is the hold."""
+    passed_on = replace(an_event("goal.achieved", NOW - DAY, "ben", goal="x"), via=("ana", "ben"))
+    record = replace(on_our_log(passed_on, 3), key=b"ana")
+    await topic.post(record, "merge_cycle: the ids of one person are merged in a circle", "decide")
 
-    assert [event.subject for event in await topic.events()] == ["ana", "ana"]
-    assert [record.key for record in await topic.read("customer-aliases")] == [b"anonymous-7"]
+    outcome = await topic.replay()
+
+    again, ended = await topic.read("customer-events")
+    assert (again.key, again.value, outcome.released) == (b"ana", record.value, 1)
+    event = decode_event(ended.value or b"")
+    assert (event.type, event.subject, ended.key) == ("deadletter.replayed", "ana", b"ana")
+    assert event.data.events == names_of([passed_on])
 
 
 # ---- a customer on hold

@@ -1,0 +1,72 @@
+"""Ids of one log, each at its own pace: what they append to each other waits until its reader comes to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from referral_stream.contracts.codec import decode_event, encode_event
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision, Effect, Letter
+from referral_stream.core.events import Event
+from referral_stream.core.keys import customer_key, parse_key
+from referral_stream.core.policy import Policy
+from referral_stream.core.step import step
+from tests.builders import POLICY
+
+Choose = Callable[[list[str]], str]
+"""Whose turn it is next, among those with something to read."""
+
+
+@dataclass
+class Entities:
+    """A partition for each id: its records in order, those of different ids in any."""
+
+    policy: Policy = POLICY
+    states: dict[str, Customer] = field(default_factory=dict)
+    effects: list[Effect] = field(default_factory=list)
+    letters: list[tuple[str, Letter]] = field(default_factory=list)
+    read: list[tuple[str, Event]] = field(default_factory=list)
+    waiting: dict[str, deque[tuple[int, Event]]] = field(default_factory=dict)
+
+    def tell(self, *events: Event, now: int | None = None, key: str | None = None) -> None:
+        """These lie on the log, and nobody has read them yet."""
+        for event in events:
+            arrived = event.time if now is None else now
+            self.waiting.setdefault(key or customer_key(event.subject), deque()).append((arrived, event))
+
+    def settle(self, *events: Event, choose: Choose = min) -> Entities:
+        """Everybody reads on until nothing is left."""
+        self.tell(*events)
+        while keys := [key for key, records in self.waiting.items() if records]:
+            self.read_one(choose(keys))
+        return self
+
+    def read_one(self, key: str) -> None:
+        now, event = self.waiting[key].popleft()
+        name = str(parse_key(key.encode()))
+        self.read.append((name, event))
+        known = self.states.get(name) or Customer(id=name)
+        customer, effects, _, appended, letters = step(self.policy, known, [event], now)
+        self.states[name] = customer
+        self.effects += effects
+        self.letters += ((name, letter) for letter in letters)
+        for each in appended:
+            self.tell(decode_event(encode_event(each.event)), now=customer.now, key=each.key)
+
+    def again(self, key: str, records: Iterable[Event]) -> None:
+        """The same records come once more."""
+        for event in records:
+            self.tell(event, key=key)
+
+    @property
+    def asked(self) -> list[AskRequested]:
+        return [effect for effect in self.effects if isinstance(effect, AskRequested)]
+
+    @property
+    def cancelled(self) -> list[AskCancelled]:
+        return [effect for effect in self.effects if isinstance(effect, AskCancelled)]
+
+    def decisions(self, customer: str) -> list[Decision]:
+        return [effect for effect in self.effects if isinstance(effect, Decision) and effect.customer_id == customer]
