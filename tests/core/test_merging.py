@@ -1,8 +1,8 @@
-"""One person under several ids: who hands over to whom, what becomes of what was under way, and that nothing is lost."""
+"""One person under several ids: who hands over to whom, what becomes of what was under way; nothing is lost."""
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import pairwise, permutations
 from random import Random
 
 import pytest
@@ -219,7 +219,7 @@ def test_the_customer_at_the_end_tells_all_stubs_but_the_last() -> None:
 def test_a_chain_of_many_ids_passes_everything_on() -> None:
     names = [f"id-{number:03}" for number in range(120)]
     world = Entities()
-    for number, (alias, into) in enumerate(zip(names, names[1:], strict=False)):
+    for number, (alias, into) in enumerate(pairwise(names)):
         world.settle(aliased(into, alias, at(ALIASED) + number))
     world.settle(erased(names[0]))
     assert world.states[names[-1]].erased_at == at("Thu 13:00")

@@ -127,7 +127,7 @@ EITHER_WAY: dict[str, list[Halves]] = {
     "advocacy": [Halves(((1, "review"),), ((1, "review"), (2, "survey")), ((1, "review"), (2, "survey")))],
     "tickets": [
         Halves(ticket(at=OLD, open=True, opened=OLD), ticket(at=NEW, open=False), ticket(at=NEW, opened=OLD)),
-        Halves(ticket(at=OLD, open=False), ticket(at=NEW, open=True, opened=NEW), ticket(at=NEW, open=True, opened=NEW)),
+        Halves(ticket(at=OLD), ticket(at=NEW, open=True, opened=NEW), ticket(at=NEW, open=True, opened=NEW)),
         Halves(
             ticket(at=NEW, open=True, opened=NEW, prioritised=OLD, priority="low"),
             ticket(at=OLD, open=True, opened=OLD, prioritised=MID, priority="urgent"),
@@ -170,7 +170,7 @@ EITHER_WAY: dict[str, list[Halves]] = {
         ),
     ],
     "held": [Halves(None, OLD, OLD), Halves(OLD, NEW, NEW)],
-    "merging": [Halves({"bea": AliasedAt(1, "s", "e")}, {"bea": AliasedAt(2, "s", "e")}, {"bea": AliasedAt(2, "s", "e")})],
+    "merging": [Halves({"bea": AliasedAt(1, "s", "")}, {"bea": AliasedAt(2, "s", "")}, {"bea": AliasedAt(2, "s", "")})],
     "absorbed": [Halves((1,), (), (1,))],
 }  # fmt: skip
 

@@ -1,16 +1,20 @@
 """The live stream in small: one step per record, and the log of everything the decision saw.
 
-What ``customer-events`` would hold: the facts, the wake-ups at their instants, the ledger's answers as they came.
+What ``customer-events`` would hold: the facts, the wake-ups at their instants, the ledger's answers as they came, and
+what customers append to each other, first in first out. An arrival has a record only if its key is not its subject's.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
+    Append,
     Effect,
     OpportunityOpened,
     ReservationConfirmed,
@@ -19,6 +23,7 @@ from referral_stream.core.effects import (
 )
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
 from referral_stream.core.ids import derived_id
+from referral_stream.core.keys import parse_key
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
@@ -37,6 +42,8 @@ class Recording:
     def __post_init__(self) -> None:
         self._caps = MemoryLedger(self.policy)
         self._due: list[tuple[int, str]] = []
+        self._appended: deque[tuple[int, Append]] = deque()
+        self._passing_on = False
 
     def run(self, arrivals: Iterable[Arrival]) -> Recording:
         for now, event, _ in arrivals:
@@ -59,16 +66,28 @@ class Recording:
             if self.customers[name].wake_at == due:
                 self._append(due, _internal(WakeupDue(due=due), name, due))
 
-    def _append(self, now: int, event: Event) -> None:
-        self.log.append(Arrival(now, event))
-        known = self.customers.get(event.subject) or Customer(id=event.subject)
-        customer, effects, wake_at, *_ = step(self.policy, known, [event], now)
-        self.customers[event.subject] = customer
+    def _append(self, now: int, event: Event, key: str | None = None) -> None:
+        name = event.subject if key is None else str(parse_key(key.encode()))
+        self.log.append(Arrival(now, event, None if key is None else _at(key, now)))
+        known = self.customers.get(name) or Customer(id=name)
+        customer, effects, wake_at, appended, _ = step(self.policy, known, [event], now)
+        self.customers[name] = customer
         if wake_at is not None:
-            heapq.heappush(self._due, (wake_at, event.subject))
+            heapq.heappush(self._due, (wake_at, name))
+        self._appended.extend((customer.now, each) for each in appended)
         for effect in effects:
             self.happened.append(Happened(customer.now, effect))
             self._tell_ledger(effect, now)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._passing_on:
+            return  # by whoever has begun with it
+        self._passing_on = True
+        while self._appended:
+            now, each = self._appended.popleft()
+            self._append(now, each.event, each.key)
+        self._passing_on = False
 
     def _tell_ledger(self, effect: Effect, now: int) -> None:
         match effect:
@@ -83,6 +102,10 @@ class Recording:
                 self._caps.opened(effect)
             case _:
                 pass
+
+
+def _at(key: str, now: int) -> RawRecord:
+    return RawRecord(topic="customer-events", partition=0, offset=0, timestamp=now, key=key.encode(), value=None)
 
 
 def _internal(data: Data, customer: str, now: int, about: str = "") -> Event:

@@ -15,16 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from referral_stream.contracts.codec import encode_effect
 from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.events import Event
 from referral_stream.core.fold import ADVOCACY_KEPT_DAYS
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import usage
-from referral_stream.replay.virtual_run import Arrival
+from referral_stream.replay.recorded_run import ExactReplay
+from referral_stream.replay.virtual_run import Arrival, FactReplay
 from tests.core.entities import Entities
 from tests.properties.comparing import arrivals
+from tests.properties.recording import Recording
+from tests.replay.logs import recorded_records
 from tests.rules import rule
 from tests.worlds.days import World, world, worlds
 from tests.worlds.policies import POLICIES
@@ -68,7 +73,7 @@ def alias(into: str, other: str, now: int) -> Event:
 
 
 def scattered(policy: Policy, told: tuple[Arrival, ...], random: Random, ids: tuple[str, ...]) -> Entities:
-    """Each fact under one of the ids; that they are one person is told at some time; everybody reads at their own pace."""
+    """Each fact under one of the ids; that they are one is told at some time; everybody reads at their own pace."""
     entities = Entities(policy)
     lines: list[tuple[int, Event]] = [(now, under(random.choice(ids), event)) for now, event, _ in told]
     known = [ids[0]]
@@ -163,3 +168,60 @@ def test_an_erasure_after_the_merge_reaches_everybody(seed: int) -> None:
     for name, state in entities.states.items():
         pointing = Customer(id=name, now=state.now, judged_day=state.judged_day, merged_into=state.merged_into)
         assert name == customer.id or state == pointing
+
+
+@cache
+def merged(seed: int) -> tuple[Policy, tuple[Arrival, ...]]:
+    """A world of several people, some of whom turn out to be one."""
+    random, made = Random(seed), world(seed)
+    told = list(arrivals(made.records))
+    people = sorted({arrival.event.subject for arrival in told if arrival.event.subject})
+    for _ in range(random.randrange(1, 4)):
+        if len(people) > 1:
+            place = random.randrange(len(told) // 3, len(told))
+            now = told[place].now
+            told.insert(place, Arrival(now, alias(*random.sample(people, 2), now)))
+    return POLICIES[made.policy][0], tuple(told)
+
+
+@rule("I7.3")
+@pytest.mark.parametrize("seed", range(40))
+def test_a_merge_replays_as_it_was_recorded(seed: int) -> None:
+    policy, told = merged(seed)
+    recording = Recording(policy).run(told)
+    exact = ExactReplay(policy)
+    again = [item for items in exact.run(recorded_records(recording.log)) for item in items]
+    assert [encode_effect(*item[::-1]) for item in again] == [encode_effect(*item[::-1]) for item in recording.happened]
+    assert exact.customers == recording.customers
+    exact.compare()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_nobody_is_asked_under_an_id_that_was_merged_away(seed: int) -> None:
+    """In a replay of the facts, in which the ledger answers at once; and what was not sent is taken back."""
+    policy, told = merged(seed)
+    replay, gone, open_ = FactReplay(policy), dict[str, int](), dict[str, str]()
+    for items in replay.run(told):
+        for now, effect in items:
+            if isinstance(effect, AskRequested):
+                assert gone.get(effect.customer_id, now) == now
+                open_[effect.command_id] = effect.customer_id
+            elif isinstance(effect, AskCancelled):
+                del open_[effect.command_id]
+        gone |= {name: replay.now for name, state in replay.customers.items() if state.merged_into and name not in gone}
+    for name in gone:
+        state = replay.customers[name]
+        assert (state.live, state.asks, state.awaiting, state.wake_at) == ((), (), None, None)
+
+
+def test_these_worlds_hold_merges_of_people_who_were_asked() -> None:
+    asked = closed = 0
+    for seed in range(40):
+        policy, told = merged(seed)
+        replay = FactReplay(policy)
+        effects = [item.effect for items in replay.run(told) for item in items]
+        gone = {name for name, state in replay.customers.items() if state.merged_into}
+        asked += sum(isinstance(effect, AskRequested) and effect.customer_id in gone for effect in effects)
+        closed += sum("merged_into" in effect.reasons[0].saw for effect in effects if isinstance(effect, Decision))
+    assert asked
+    assert closed

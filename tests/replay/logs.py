@@ -15,7 +15,6 @@ from referral_stream.contracts.codec import encode_event, event_headers, event_k
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
-from referral_stream.core.events import Event
 from referral_stream.replay.virtual_run import Arrival
 from tests.builders import POLICY, Told, _arrivals
 from tests.properties.recording import Recording
@@ -46,15 +45,16 @@ def recorded_records(log: Iterable[Arrival]) -> list[RawRecord]:
     """The records of ``customer-events`` that hold these events."""
     offsets: Counter[int] = Counter()
     records = []
-    for now, event, _ in log:
-        partition = _partition(event)
+    for now, event, lies in log:
+        key = event_key(event) if lies is None else lies.key
+        partition = _partition(key or b"")
         records.append(
             RawRecord(
                 topic="customer-events",
                 partition=partition,
                 offset=offsets[partition],
                 timestamp=now,
-                key=event_key(event),
+                key=key,
                 value=encode_event(event),
                 headers=event_headers(event, now),
             )
@@ -81,5 +81,5 @@ def rows(folder: Path, name: str) -> list[Row]:
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
 
 
-def _partition(event: Event) -> int:
-    return crc32(event.subject.encode()) % PARTITIONS
+def _partition(key: bytes) -> int:
+    return crc32(key) % PARTITIONS
