@@ -27,6 +27,13 @@ WITHHELD: Final = frozenset({"holdout", "shadow"})
 ASKED: Final = frozenset({"asked", "soft"})
 
 
+class HandedOver(NamedTuple):
+    """``merge.delivered`` with a state on ``customer-events``: from ``now`` on nobody lives under the id."""
+
+    position: Position
+    now: int
+
+
 class Granted(NamedTuple):
     """``reservation.granted`` on ``customer-events``."""
 
@@ -50,7 +57,8 @@ class Evidence:
 
     ``decisions``: by id, those that commands name. ``emitted``: command ids that a decision says it used (asked, or
     withheld). ``asking``: opportunities with a command, even one published meanwhile. ``requests``: by command id,
-    those that were granted; ``reservations``: by opportunity, those of commands. ``late_*``: partitions whose beginning
+    those that were granted; ``reservations``: by opportunity, those of commands. ``handed_over``: ids that were merged
+    away; ``back``: those among them that became customers again, at a circle. ``late_*``: partitions whose beginning
     retention has taken.
     """
 
@@ -64,6 +72,8 @@ class Evidence:
     settled: dict[str, list[Settled]] = field(default_factory=lambda: defaultdict(list))
     granted: dict[str, list[Granted]] = field(default_factory=lambda: defaultdict(list))
     reported: dict[str, list[Reported]] = field(default_factory=lambda: defaultdict(list))
+    handed_over: dict[str, HandedOver] = field(default_factory=dict)
+    back: set[str] = field(default_factory=set)
     late_decisions: Collection[int] = ()
     late_events: Collection[int] = ()
     late_asks: Collection[int] = ()
@@ -160,6 +170,18 @@ def reserved(evidence: Evidence, tally: AuditCounts) -> None:
             continue
         if not any(until is None or grant.now <= until for grant in grants):
             _add(tally, "ask_reserved", f"{name} went out without a granted reservation", command, request)
+
+
+def not_merged_away(evidence: Evidence, tally: AuditCounts) -> None:
+    """An id that has handed over its state is asked nothing any more; in the instant itself it may have been."""
+    for command in evidence.commands:
+        gone = evidence.handed_over.get(command.customer_id)
+        if gone is None or command.customer_id in evidence.back:
+            continue
+        for decision in evidence.decisions.get(command.decision_id, ())[:1]:
+            if decision.decided_at > gone.now:
+                what = f"command {command.command_id} asks under an id that was merged away"
+                tally.findings.add("not_merged_away", what, command.position, gone.position)
 
 
 def reservations_settled(evidence: Evidence, tally: AuditCounts) -> None:

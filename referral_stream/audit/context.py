@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
+from referral_stream.audit.appended import Appended
 from referral_stream.audit.commands import Evidence
 from referral_stream.audit.findings import AuditCounts, Position
 from referral_stream.audit.placement import partition_of
@@ -74,6 +75,7 @@ class Scene:
     begins: dict[str, list[int]] = field(default_factory=dict)
     out: dict[str, list[int]] = field(default_factory=dict)
     expected: dict[bytes, Expected] = field(default_factory=dict)
+    appended: Appended = field(default_factory=Appended)
     unjudged: set[bytes] = field(default_factory=set)
     """Customers of whom nothing could be recomputed, in addition to those of the partitions ``unfoldable``."""
     unfoldable: set[int] = field(default_factory=set)

@@ -32,10 +32,12 @@ INVARIANTS: Final[dict[str, str]] = {
     "ask_decided": "each ask has exactly one decision, which agrees with it",
     "ask_reserved": "each ask has a reservation that was requested for its moment and granted before it",
     "reservation_settled": "a granted reservation is used or given back, and what workers report reaches the ledger",
+    "not_merged_away": "nobody is asked under an id that was merged away before",
     "cancellation_known": "a cancellation names a command that is there, and comes before it expires",
     "record_counted": "a state has every record of its customer that its partition has processed",
     "state_is_fold": "the state is the fold of the customer's log",
     "decisions_follow": "decisions, commands and requests are those that the fold produces, byte for byte, no others",
+    "appends_follow": "what customers append to each other is what the fold produces, byte for byte, nothing else",
     "wakeup_matches": "the wake-up table holds what follows from the states, and nothing else",
     "pending_wakes": "an opportunity that is pending has a wake-up, at its deadline at the latest",
 }

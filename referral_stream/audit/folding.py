@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 from referral_stream.audit.policies import PolicyRuns
 from referral_stream.audit.records import digest
-from referral_stream.contracts.codec import encode_effect
+from referral_stream.contracts.codec import encode_effect, encode_event
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Decision, Effect, Letter
+from referral_stream.core.effects import Append, Decision, Effect, Letter
 from referral_stream.core.events import DeadletterReplayed, Event
 from referral_stream.core.keys import parse_key
 from referral_stream.core.policy import Policy
@@ -29,10 +29,10 @@ _EVENTS_HEADER: Final = "events"
 class Made(NamedTuple):
     """An effect that a fold makes: the digest of its record's value, and the offset of the record that caused it.
 
-    A dead letter that the core makes of the record itself is one too; its digest is empty.
+    So is what goes to another id; and a dead letter that the core makes of the record itself, with an empty digest.
     """
 
-    effect: Effect | Letter
+    effect: Effect | Append | Letter
     digest: bytes
     cause: int
 
@@ -146,13 +146,15 @@ class Fold:
     ) -> tuple[Customer, list[Made]]:
         if record.offset in self._faults:
             customer, effects = _held(policy, customer, now)
-            letters: list[Letter] = []
-        elif isinstance(event.data, DeadletterReplayed) and not _went_through(record, event.data, customer):
+            return customer, list(_made(effects, customer.now, record.offset))
+        if isinstance(event.data, DeadletterReplayed) and not _went_through(record, event.data, customer):
             return customer, []
-        else:
-            customer, effects, _, _, letters = step(policy, customer, [event], now)
-        made = [*_made(effects, customer.now, record.offset)]
-        return customer, [*made, *(Made(letter, b"", record.offset) for letter in letters)]
+        customer, effects, _, appended, letters = step(policy, customer, [event], now)
+        return customer, [
+            *_made(effects, customer.now, record.offset),
+            *(Made(each, digest(encode_event(each.event)), record.offset) for each in appended),
+            *(Made(letter, b"", record.offset) for letter in letters),
+        ]
 
 
 def _made(effects: list[Effect], now: int, cause: int) -> Iterator[Made]:

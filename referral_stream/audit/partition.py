@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from referral_stream.audit.commands import ASKED, WITHHELD, Granted, Reported
+from referral_stream.audit.commands import ASKED, WITHHELD, Granted, HandedOver, Reported
 from referral_stream.audit.context import Expected, Scene
 from referral_stream.audit.findings import Position
 from referral_stream.audit.folding import Fold, Made
@@ -18,6 +18,7 @@ from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import UnreadableState, decode_customer, decode_wakeup
 from referral_stream.core.effects import (
+    Append,
     Decision,
     Letter,
 )
@@ -27,8 +28,10 @@ from referral_stream.core.events import (
     DeadletterReplayed,
     ErasureRequested,
     Event,
+    MergeDelivered,
     ReservationGranted,
 )
+from referral_stream.core.keys import parse_key
 
 _LETTER_HEADERS: Final = (
     "error", "stage", "source-topic", "source-partition", "source-offset", "source-timestamp", "occurred-at", "attempt",
@@ -202,6 +205,8 @@ class PartitionAudit:
     def _take(self, record: RawRecord, key: bytes, seen: _Seen, fold: Fold | None) -> None:
         counted = record.offset < seen.mark
         arrived = self._arrived(record)
+        if arrived is not None:
+            self._scene.appended.take(record, arrived[1])
         if not counted:
             return
         if arrived is None:
@@ -256,6 +261,8 @@ class PartitionAudit:
                     )
             case ErasureRequested():
                 seen.erased = True
+            case MergeDelivered(of=id_, state=state) if state is not None and not event.via:
+                self._evidence.handed_over.setdefault(id_, HandedOver(position(record), now))
             case DeadletterReplayed():
                 seen.replayed = True
             case _:
@@ -266,7 +273,12 @@ class PartitionAudit:
     def _tell(self, customer: bytes, made: Made) -> None:
         """What the fold makes, one by one."""
         effect, names, cause = made.effect, self._names, self._at(self._names.events, made.cause)
+        if isinstance(effect, Append):
+            self._scene.appended.made[effect.key.encode(), made.digest].append(cause)
+            return
         if isinstance(effect, Letter):
+            if effect.cause == "merge_cycle":
+                self._evidence.back.add(str(parse_key(customer)))
             if self._letters_complete and made.cause not in self._letters.others:
                 what = f"a record about which the core complains ({effect.cause}) has no dead letter"
                 self._findings.add("letters_complete", what, cause)

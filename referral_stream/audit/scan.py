@@ -42,6 +42,8 @@ class Look:
         for partition in range(scene.partitions):
             PartitionAudit(scene, partition).run()
         self._read_asks_behind()
+        scene.appended.read_behind(scene)
+        scene.appended.compare(scene)
         self._read_requests()
         self._compare()
         checks.one_body([*bodies, *(self._read_uncommitted() if uncommitted else ())], scene.tally)
@@ -51,6 +53,7 @@ class Look:
         checks.cool_downs(scene.evidence, scene.policies, scene.tally)
         checks.decided(scene.evidence, scene.tally)
         checks.reserved(scene.evidence, scene.tally)
+        checks.not_merged_away(scene.evidence, scene.tally)
         checks.reservations_settled(scene.evidence, scene.tally)
         checks.cancellations_known(scene.evidence, scene.tally)
         return scene.tally.report()

@@ -206,7 +206,7 @@ def _requested(turn: Turn, event: Event, data: ev.MergeRequested) -> None:
     if mine is not None and (mine, c.id) > (AliasedAt(*_told(data.stamp)), data.into):
         return  # of two that ask each other the one that was told last is obeyed
     _close(turn, data.into)
-    state = _encode(_handed_over(turn.customer))
+    state = _packed(turn.customer)
     if len(state) > LARGEST_STATE:
         turn.customer.merged_into, turn.customer.quarantined = None, True
         turn.letters.append(Letter(STATE_TOO_LARGE, "it fits no record, and is not handed over"))
@@ -229,10 +229,11 @@ def _close(turn: Turn, into: str) -> None:
     withdrawal.withdraw(turn)
 
 
-def _handed_over(customer: Customer) -> Customer:
+def _packed(customer: Customer) -> bytes:
+    """The same bytes for the same state, whether it was read from a table (a whole score is a float then) or not."""
     state: Customer = customer.copy()
     state.merged_into = state.wake_at = None
-    return state
+    return _encode(_decode(_encode(state)))
 
 
 def _answer(

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+import msgspec
 import orjson
 import pytest
 from faust_batches.partitioner import partition_of
+from msgspec.structs import replace
 
 from referral_stream.audit.findings import INVARIANTS, AuditReport, Position
+from referral_stream.contracts.codec import encode_event, event_headers
 from referral_stream.contracts.deadletters import dead_letter
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import encode_wakeup
+from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer
 from referral_stream.core.instants import DAY, rfc3339
 from tests.audit.topics import NAMES, PARTITIONS, Deployment
-from tests.builders import a_customer, a_policy, acknowledged, at, command_of, consent, nps, opportunity_of
+from tests.builders import a_customer, a_policy, acknowledged, at, command_of, consent, fact, nps, opportunity_of
 
 
 def a_deployment() -> Deployment:
     """Thursday 15:00: Ana was asked and it was sent, Ben waits for Friday's slot, Cem took his consent back after the
-    ask, of Dora and Eli, who share an account, one was asked, and Gil's ask failed.
+    ask, of Dora and Eli, who share an account, one was asked, Gil's ask failed, and Hal turned out to be Ian.
     """
     deployment = Deployment()
     for name in ("ana", "ben", "cem", "gil"):
@@ -34,6 +39,7 @@ def a_deployment() -> Deployment:
         acknowledged("sent", "Thu 12:51", command_of(), customer="ana"),
         acknowledged("failed", "Thu 12:51", command_of(customer="gil"), customer="gil"),
         consent(False, "Thu 12:52", customer="cem"),
+        fact(ev.Aliased(alias="ian"), "Thu 13:00", customer="hal"),
         nps(9, "Thu 14:00", customer="ben"),
         until="Thu 15:00",
     )
@@ -49,7 +55,7 @@ def test_a_sound_deployment_breaks_nothing(deployment: Deployment) -> None:
     report = deployment.audit(uncommitted=True)
     assert report.findings == ()
     assert report.unchecked == ()
-    assert (report.counts["asks"], report.counts["cancellations"], report.counts["customers"]) == (4, 1, 6)
+    assert (report.counts["asks"], report.counts["cancellations"], report.counts["customers"]) == (4, 1, 8)
     assert report.counts["wake-ups"] == 1  # Ben's slot
 
 
@@ -333,6 +339,33 @@ def ask_that_nobody_decided(d: Deployment) -> Position:
     return asked_again(d, days=100, less=0)
 
 
+def asked_after_handing_over(d: Deployment) -> Position:
+    stamp = ev.AliasStamp(time=at("Thu 12:40"), source="t", id="t")
+    state = b64encode(msgspec.msgpack.encode(Customer(id="ana"))).decode()
+    data = ev.MergeDelivered(of="ana", asked="ana", stamp=stamp, asked_at=stamp.time, state=state)
+    event = fact(data, stamp.time, customer="ben")
+    d.decide(d.logs.append(NAMES.events, b"ben", encode_event(event), event_headers(event, stamp.time)))
+    ask = ask_of(d)
+    return Position(ask.topic, ask.partition, ask.offset)
+
+
+def appended_record_lost(d: Deployment) -> Position:
+    """The record that caused it is named."""
+    d.logs.remove(d.logs.find(NAMES.events, of("ian", "merge.requested")))
+    cause = d.logs.find(NAMES.events, of("hal", "aliased"))
+    return Position(cause.topic, cause.partition, cause.offset)
+
+
+def appended_by_nobody(d: Deployment) -> Position:
+    event = replace(nps(2, "Thu 14:30", customer="ian"), via=("ian",))
+    return d.logs.append(NAMES.events, b"hal", encode_event(event), event_headers(event, at("Thu 14:30")))
+
+
+def appended_twice(d: Deployment) -> Position:
+    record = d.logs.find(NAMES.events, of("hal", "merge.delivered"))
+    return d.logs.append(NAMES.events, record.key, record.value, record.headers)
+
+
 def wakeup_lost(d: Deployment) -> Position:
     d.logs.append(NAMES.wakeups, b"ben", None)
     return last(d, NAMES.customers, b"ben")
@@ -398,6 +431,7 @@ FORGED: list[tuple[str, Callable[[Deployment], Position]]] = [
     ("reservation_settled", released_before_it_was_requested),
     ("reservation_settled", confirmation_lost),
     ("reservation_settled", release_lost),
+    ("not_merged_away", asked_after_handing_over),
     ("cancellation_known", cancels_what_never_was),
     ("cancellation_known", cancels_too_late),
     ("record_counted", record_not_counted),
@@ -410,6 +444,9 @@ FORGED: list[tuple[str, Callable[[Deployment], Position]]] = [
     ("decisions_follow", cancellation_lost),
     ("decisions_follow", opening_lost),
     ("decisions_follow", ask_that_nobody_decided),
+    ("appends_follow", appended_record_lost),
+    ("appends_follow", appended_by_nobody),
+    ("appends_follow", appended_twice),
     ("wakeup_matches", wakeup_lost),
     ("wakeup_matches", wakeup_too_late),
     ("wakeup_matches", wakeup_for_nothing),

@@ -9,6 +9,7 @@ import pytest
 from referral_stream.audit.findings import AuditReport
 from tests.audit.topics import Deployment
 from tests.properties.comparing import arrivals
+from tests.properties.merged import merged
 from tests.worlds.days import world
 from tests.worlds.policies import POLICIES
 
@@ -43,6 +44,18 @@ def test_in_these_worlds_customers_are_asked_and_wait() -> None:
     """Otherwise the test above would say little."""
     assert sum(audited(seed)[1].counts["asks"] for seed in SEEDS) > len(SEEDS) // 2
     assert sum(audited(seed)[0].counts["wake-ups"] for seed in SEEDS) > len(SEEDS) // 2
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_nor_does_what_it_writes_of_people_who_turn_out_to_be_one(seed: int) -> None:
+    policy, told = merged(seed)
+    deployment = Deployment(policy)
+    for now, event, _ in told:
+        deployment.wake(now)
+        deployment.take(event, now)
+    deployment.wake(LONG_AFTER)
+    report = deployment.audit(uncommitted=True)
+    assert (report.findings, report.unchecked) == ((), ())
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -154,8 +154,8 @@ class Deployment:
         log = self.logs.logs[where.topic, where.partition]
         record = next(each for each in reversed(log) if each.offset == where.offset)
         result = self._decide(where.partition, [record], lambda name, key: self._tables[name, where.partition].get(key))
-        for output in result.outputs:
-            self._publish(output)
+        published = [self._publish(output) for output in result.outputs]
+        appended = [each for each in published if each.topic == NAMES.events]
         for name, changes in result.changes.items():
             for key, value in changes.items():
                 self.logs.append(name, key, value, partition=where.partition)
@@ -170,6 +170,8 @@ class Deployment:
         for output in result.outputs:
             if output.topic == NAMES.requests:
                 self._answer(output.value or b"")
+        for each in appended:
+            self.decide(each)
 
     def stored(self, customer: str) -> Stored:
         key = customer.encode()
@@ -184,8 +186,8 @@ class Deployment:
     def audit(self, *earlier: Policy, **more: Any) -> AuditReport:
         return look_at(self.logs, NAMES, [self.policy, *earlier], **more)
 
-    def _publish(self, output: Output) -> None:
-        self.logs.append(output.topic, output.key, output.value, output.headers, output.partition)
+    def _publish(self, output: Output) -> Position:
+        return self.logs.append(output.topic, output.key, output.value, output.headers, output.partition)
 
     def _answer(self, value: bytes) -> None:
         request = decode_request(value)

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core import events as ev
 from referral_stream.core import merging
 from referral_stream.core.customer import Customer, Flag, Stamp
@@ -199,6 +200,18 @@ def test_a_state_is_folded_in_once_for_each_stamp() -> None:
     world.again("ana", [delivered] * 2)
     world.settle()
     assert world.states["ana"] == known
+
+
+@rule("I7.3")
+def test_a_state_is_handed_over_as_the_same_bytes_whether_it_was_read_from_a_table_or_not() -> None:
+    handed_over = []
+    for stored in (False, True):
+        world = Entities().settle(nps(7, "Mon 10:00", customer="old"))  # a whole number, where a float is kept
+        if stored:
+            world.states["old"] = decode_customer(encode_customer(world.states["old"], mark=1)).customer
+        world.settle(aliased())
+        handed_over += [event.data.state for name, event in world.read if event.type == "merge.delivered"]
+    assert handed_over[0] == handed_over[1]
 
 
 @rule("I3.14")

@@ -28,6 +28,7 @@ from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.virtual_run import Arrival, FactReplay
 from tests.core.entities import Entities
 from tests.properties.comparing import arrivals
+from tests.properties.merged import alias, merged
 from tests.properties.recording import Recording
 from tests.replay.logs import recorded_records
 from tests.rules import rule
@@ -65,11 +66,6 @@ def _facts(made: World) -> tuple[Policy, tuple[Arrival, ...]]:
 
 def under(id_: str, event: Event) -> Event:
     return replace(event, subject=id_)
-
-
-def alias(into: str, other: str, now: int) -> Event:
-    data = ev.Aliased(alias=other)
-    return Event(id=f"{into} is {other}", source="t", type=data.type, subject=into, time=now, data=data)
 
 
 def scattered(policy: Policy, told: tuple[Arrival, ...], random: Random, ids: tuple[str, ...]) -> Entities:
@@ -168,20 +164,6 @@ def test_an_erasure_after_the_merge_reaches_everybody(seed: int) -> None:
     for name, state in entities.states.items():
         pointing = Customer(id=name, now=state.now, judged_day=state.judged_day, merged_into=state.merged_into)
         assert name == customer.id or state == pointing
-
-
-@cache
-def merged(seed: int) -> tuple[Policy, tuple[Arrival, ...]]:
-    """A world of several people, some of whom turn out to be one."""
-    random, made = Random(seed), world(seed)
-    told = list(arrivals(made.records))
-    people = sorted({arrival.event.subject for arrival in told if arrival.event.subject})
-    for _ in range(random.randrange(1, 4)):
-        if len(people) > 1:
-            place = random.randrange(len(told) // 3, len(told))
-            now = told[place].now
-            told.insert(place, Arrival(now, alias(*random.sample(people, 2), now)))
-    return POLICIES[made.policy][0], tuple(told)
 
 
 @rule("I7.3")
