@@ -6,10 +6,10 @@ customer is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -25,7 +25,7 @@ from referral_stream.core.suggestions import nearest_few
 from referral_stream.core.zones import Zone
 from referral_stream.explain.prospects import Prospect, outlook
 from referral_stream.explain.story import Entry, Story
-from referral_stream.replay.log_lines import Progress
+from referral_stream.replay.log_lines import STDIN, Progress
 from referral_stream.replay.reading import Counts, FactLog, RecordedLog, open_log
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.recording_ledger import RecordedLedger, RecordingLedger
@@ -81,31 +81,44 @@ def explain(
 ) -> Explanation:
     """Explain one customer of ``log`` under ``policy``, as of ``at`` (epoch ms; default: the end of the log).
 
+    An id that was merged away is explained as the customer it belongs to, with the story of all their ids: that takes a
+    second reading of the log, and is left out where it comes from stdin.
+
     ``counts`` grows with what is read. Raises UnknownCustomer, UnreadableLog (see :func:`open_log`), Diverged and
     OSError.
     """
-    story = Story(customer, policy)
-    counts = Counts() if counts is None else counts
-    left_out = _LeftOut(customer, counts)
-    with open_log(
-        log,
-        boundary,
-        counts,
-        left_out.refused,
-        skipped=left_out.skipped,
-        skip_bad=skip_bad,
-        sort=sort,
-        progress=progress,
-    ) as opened:
-        if isinstance(opened, RecordedLog):
-            customers, caps, now = _lived_exactly(opened, story, policy, left_out, at)
-        else:
-            customers, caps, now = _lived(opened, story, policy, at)
+    ids = {customer}
+    while True:
+        found = Counts()
+        story, left_out = Story(ids, policy), _LeftOut(ids, found)
+        with open_log(
+            log,
+            boundary,
+            found,
+            left_out.refused,
+            skipped=left_out.skipped,
+            skip_bad=skip_bad,
+            sort=sort,
+            progress=progress,
+        ) as opened:
+            if isinstance(opened, RecordedLog):
+                customers, caps, now = _lived_exactly(opened, story, policy, left_out, at)
+            else:
+                customers, caps, now = _lived(opened, story, policy, at)
+        known = ids_of(customer, customers)
+        if known <= ids or log == STDIN:
+            break
+        ids = known
+    if counts is not None:
+        counts.__dict__.update(found.__dict__)
     end = now if at is None else at
     seen = [entry for entry in left_out.entries if at is None or entry.instant <= at]
     if customer not in customers:
         raise UnknownCustomer(customer, nearest_few(customer, customers, _NAMES_OFFERED, _NAMES_ALIKE), seen)
     story.left_out(seen)
+    if untold := sorted(known - ids):
+        story.left_out([Entry(end, "skipped", phrases().say("left_out", "other_ids", ids=", ".join(untold)))])
+    customer = end_of(customer, customers)
     return Explanation(
         customer_id=customer,
         at=end,
@@ -114,6 +127,23 @@ def explain(
         entries=tuple(story.entries),
         outlook=tuple(outlook(policy, customers, caps, customer, end)),
     )
+
+
+def end_of(id_: str, customers: Mapping[str, Customer]) -> str:
+    """The customer to whom an id belongs, whichever way it was merged."""
+    passed = {id_}
+    while (state := customers.get(id_)) is not None and state.merged_into is not None:
+        if (id_ := state.merged_into) in passed:
+            return min(passed)  # a circle that nothing has gone through yet
+        passed.add(id_)
+    return id_
+
+
+def ids_of(id_: str, customers: Mapping[str, Customer]) -> set[str]:
+    """All ids of the customer to whom this one belongs."""
+    end = end_of(id_, customers)
+    away = (name for name, state in customers.items() if state.merged_into is not None)
+    return {id_, end, *(name for name in away if end_of(name, customers) == end)}
 
 
 _Lived: TypeAlias = tuple[Mapping[str, Customer], RecordingLedger, int]
@@ -148,13 +178,24 @@ def _lived(log: FactLog, story: Story, policy: Policy, at: int | None) -> _Lived
     return facts.customers, caps, facts.now
 
 
+class _LookedFor(NamedTuple):
+    """An id, as bytes too; ``is_plain``: JSON has no other way to write it."""
+
+    name: str
+    written: bytes
+    is_plain: bool
+
+    @classmethod
+    def of(cls, name: str) -> _LookedFor:
+        return cls(name, name.encode(), name.isascii() and '"' not in name and "\\" not in name)
+
+
 class _LeftOut:
     """The records that became no events and name the customer."""
 
-    def __init__(self, customer: str, counts: Counts) -> None:
+    def __init__(self, ids: Collection[str], counts: Counts) -> None:
         self.entries: list[Entry] = []
-        self._customer = customer
-        self._is_plain = customer.isascii() and '"' not in customer and "\\" not in customer
+        self._ids = [_LookedFor.of(id_) for id_ in ids]
         self._remarks = counts.remarks
 
     def refused(self, record: RawRecord, error: str, now: int) -> None:
@@ -163,7 +204,7 @@ class _LeftOut:
             self.entries.append(Entry(now, "unusable", text))
 
     def not_applied(self, record: RawRecord, why: NotApplied) -> None:
-        if (record.key or b"") == self._customer.encode():
+        if any((record.key or b"") == each.written for each in self._ids):
             text = phrases().say("left_out", "not_applied", cause=why.cause, detail=why.detail, offset=record.offset)
             self.entries.append(Entry(why.at, "unusable", text))
 
@@ -185,13 +226,16 @@ class _LeftOut:
 
     def _names(self, record: RawRecord) -> bool:
         """Whether the record contains the customer's id: as its key, in a header, or as a separate value."""
-        wanted = self._customer.encode()
+        return any(self._names_one(record, each) for each in self._ids)
+
+    def _names_one(self, record: RawRecord, id_: _LookedFor) -> bool:
+        wanted = id_.written
         if record.key == wanted or any(value == wanted for _, value in record.headers):
             return True
-        if record.value is None or (self._is_plain and wanted not in record.value):
+        if record.value is None or (id_.is_plain and wanted not in record.value):
             return False
         try:
-            return _holds(orjson.loads(record.value), self._customer)
+            return _holds(orjson.loads(record.value), id_.name)
         except orjson.JSONDecodeError:
             return True  # damaged, and contains the id
 

@@ -1,8 +1,11 @@
-"""One customer's story: events and effects go in, entries in plain words come out. Their origin does not matter."""
+"""One customer's story: events and effects go in, entries in plain words come out. Their origin does not matter.
+
+A customer may have several ids. What one of them passes on is told where it is taken, with the id under which it came.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Literal, TypeAlias
@@ -41,8 +44,8 @@ class Entry:
 class Story:
     """Writes one customer's entries down, as events and effects pass by in their order."""
 
-    def __init__(self, customer: str, policy: Policy) -> None:
-        self.customer = customer
+    def __init__(self, ids: Collection[str], policy: Policy) -> None:
+        self.ids = ids
         self.policy = policy
         self.entries: list[Entry] = []
         self._told: dict[str, str] = {}
@@ -51,10 +54,13 @@ class Story:
 
     def came_in(self, known: Customer, event: Event, now: int) -> None:
         """An event, before it is applied to the state ``known``."""
-        if known.id != self.customer or event.type in _INTERNAL:
+        away = known.merged_into is not None and known.erased_at is None
+        if known.id not in self.ids or event.type in _INTERNAL or away:
             return
         words = phrases()
         text = happened(event)
+        if len(self.ids) > 1 and event.subject:
+            text = words.say("story", "as", event=text, id=event.subject)
         if event.historical:
             text = words.say("story", "history", event=text)
         self._local = zone(zone_of(known, self.policy).name)
@@ -76,7 +82,7 @@ class Story:
 
     def followed(self, items: list[Happened]) -> None:
         """The effects of one instant's steps."""
-        effects = [(now, effect) for now, effect in items if effect.customer_id == self.customer]
+        effects = [(now, effect) for now, effect in items if effect.customer_id in self.ids]
         taken_back = {effect.decision_id for _, effect in effects if isinstance(effect, AskCancelled)}
         asks = {effect.decision_id: effect for _, effect in effects if isinstance(effect, AskRequested)}
         for now, effect in effects:

@@ -36,6 +36,7 @@ from tests.builders import (
     ticket_solved,
 )
 from tests.replay.logs import BOUNDARY, fact_lines, recorded_lines, write
+from tests.rules import rule
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "explain.txt"
 OPEN_TICKET = ticket_opened("Wed 10:00", "4711")
@@ -124,6 +125,49 @@ def test_history_is_told_as_history(tmp_path: Path) -> None:
         ("Thu 12:30", "came in", "reached the first success 'first report' (history)"),
         ("Thu 12:30", "decided", "reached a milestone: not acted on, it is part of the history"),
     ]
+
+
+@rule("I3.12")
+@pytest.mark.parametrize("exact", [False, True], ids=["facts", "exact"])
+@pytest.mark.parametrize("who", ["ana", "ana-old"])
+def test_each_id_of_a_customer_is_explained_as_the_customer_with_the_story_of_all(
+    tmp_path: Path, who: str, exact: bool
+) -> None:
+    told = (
+        a_customer(),
+        nps(9, "Mon 10:00", customer="ana-old"),
+        fact(ev.Aliased(alias="ana-old"), "Mon 10:05"),
+        ticket_opened("Mon 11:00", "4711", customer="ana-old"),
+        nps(9, "Mon 12:00", "r2"),
+    )
+    lines = recorded_lines(*told) if exact else fact_lines(*told)
+    explanation = explain(write(tmp_path / "log", lines), who, POLICY, BOUNDARY, at=at("Mon 13:00"))
+    assert explanation.customer_id == "ana"
+    assert [(when, text) for when, kind, text in story(explanation) if kind == "came in"] == [
+        ("Mon 10:00", "answered an NPS survey with 9 (as ana-old)"),
+        ("Mon 10:05", "is also known as ana-old (as ana)"),
+        ("Mon 11:00", "ticket 4711 was opened (as ana-old)"),
+        ("Mon 12:00", "answered an NPS survey with 9 (as ana)"),
+    ]
+    cancelled = [text for when, kind, text in story(explanation) if kind == "cancelled"]
+    assert len(cancelled) == 1
+    assert "another id of the same customer goes on" in cancelled[0]
+
+
+def test_an_id_that_has_not_been_merged_yet_is_explained_by_itself(tmp_path: Path) -> None:
+    told = (nps(9, "Mon 10:00", customer="ana-old"), fact(ev.Aliased(alias="ana-old"), "Mon 10:05"))
+    explanation = explained(tmp_path, *told, who="ana-old", when="Mon 10:04")
+    assert explanation.customer_id == "ana-old"
+    assert all("(as " not in entry.text for entry in explanation.entries)
+
+
+def test_from_stdin_the_other_ids_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = (nps(9, "Mon 10:00", customer="ana-old"), fact(ev.Aliased(alias="ana-old"), "Mon 10:05"))
+    log = write(tmp_path / "log", fact_lines(a_customer(), *told))
+    with log.open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        explanation = explain(Path("-"), "ana", POLICY, BOUNDARY)
+    assert explanation.entries[-1].text.startswith("also known as ana-old: ")
 
 
 def test_the_past_is_looked_at_without_what_came_later(tmp_path: Path) -> None:
