@@ -27,6 +27,7 @@ Condition: TypeAlias = Callable[..., object]
 """Of the arguments of a method, the object first, and of its result under `result`: whether this call is the step."""
 
 _acked: list[object] = []
+_appended: list[object] = []
 
 
 def _has_effects(*_: Any, result: Any) -> object:
@@ -89,6 +90,25 @@ STEPS: Mapping[str, Mapping[str, tuple[type, str, Condition]]] = {
 """By the setting `FENCING`: after which call the process ends."""
 
 
+def _having_appended(condition: Condition) -> Condition:
+    """The same step, of a batch that has sent records to other ids on the topic it reads."""
+    return lambda *arguments, result: _appended and condition(*arguments, result=result)
+
+
+MERGING: Mapping[str, Mapping[str, tuple[type, str, Condition]]] = {
+    fencing: {
+        "appended": (Publisher, "send", _is("customer-events")),
+        **{
+            f"appended, {name}": (owner, method, _having_appended(condition))
+            for name, (owner, method, condition) in steps.items()
+            if name not in ("computed", "begun", "outputs sent", "outputs acknowledged")
+        },
+    }
+    for fencing, steps in STEPS.items()
+}
+"""The steps of a batch in which customers append to each other."""
+
+
 def _end_after(owner: type, name: str, condition: Condition) -> None:
     method = getattr(owner, name)
 
@@ -123,8 +143,20 @@ def _note_acks() -> None:
     BatchConsumer.ack = noting  # type: ignore[method-assign]  # that is what this program is for
 
 
+def _note_appended() -> None:
+    send = Publisher.send
+
+    async def noting(self: Publisher, *arguments: Any, **named: Any) -> Any:
+        sent = await send(self, *arguments, **named)
+        _appended.extend(each for each in sent if each.tp.topic.endswith("customer-events"))
+        return sent
+
+    Publisher.send = noting  # type: ignore[method-assign]  # that is what this program is for
+
+
 if __name__ == "__main__":
     step = sys.argv.pop(1)
     _note_acks()
-    _end_after(*{**STEPS["transactions"], **STEPS["none"]}[step])
+    _note_appended()
+    _end_after(*{**STEPS["transactions"], **STEPS["none"], **MERGING["transactions"], **MERGING["none"]}[step])
     main()

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.contracts.codec import encode_event, event_headers, event_key
+from referral_stream.contracts.codec import decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored, decode_customer, decode_wakeup
 from referral_stream.contracts.topics import Topics
+from referral_stream.core import events as ev
+from referral_stream.core.events import APPENDED
 from referral_stream.core.instants import DAY
 from referral_stream.stream.decide import Decide
-from tests.builders import POLICY, _arrivals, a_customer, at, nps
+from tests.builders import POLICY, _arrivals, a_customer, at, fact, nps
 from tests.integration.live import Message, Pipeline
-from tests.integration.stepping_worker import STEPS
+from tests.integration.stepping_worker import MERGING, STEPS
 from tests.night import by_night
 from tests.properties.recording import Recording
 from tests.services.kafka import KafkaServer
@@ -59,12 +61,14 @@ class Undisturbed:
 
     def __init__(self, events: Iterable[RawRecord]) -> None:
         self.outputs: dict[str, Counter[tuple[bytes | None, bytes | None]]] = {name: Counter() for name in OUTPUTS}
+        self.appended: Counter[tuple[bytes | None, bytes | None]] = Counter()
         self.tables: dict[str, dict[bytes, bytes]] = {"customers": {}, "wakeups": {}}
         decide = Decide(Topics(), POLICY)
         for record in events:
             result = decide(record.partition, [record], lambda table, key: self.tables[table].get(key))
             for output in result.outputs:
-                self.outputs[output.topic][output.key, output.value] += 1
+                found = self.outputs.get(output.topic, self.appended)
+                found[output.key, output.value] += 1
             for table, changes in result.changes.items():
                 self._apply(self.tables[table], changes)
 
@@ -146,3 +150,62 @@ def test_a_worker_may_end_after_any_step(kafka: KafkaServer, tmp_path: Path, fen
         expected = await_exact(pipeline, repeats=fencing == "none")
         pipeline.stop()
         assert len(expected.outputs["referral-asks"]) == CUSTOMERS_PER_PIECE * len(steps)
+
+
+PAIRS_PER_PIECE = 6
+
+
+def merging_pieces(count: int) -> Iterator[list[Message]]:
+    """People with two ids each, of whom one waits to be asked under the id that is merged away, and opts out later."""
+    for piece in range(count):
+        told: list[ev.Event] = []
+        for number in range(PAIRS_PER_PIECE):
+            ana, old = f"ana-{piece}-{number}", f"old-{piece}-{number}"
+            told += [*a_customer(ana), nps(9, "Thu 12:30", customer=old)]
+            told += [fact(ev.Aliased(alias=old), "Thu 12:31", customer=ana)]
+            told += [fact(ev.Suppressed(reason="unsubscribe"), "Thu 12:32", customer=old)]
+        yield [
+            Message("customer-events", encode_event(event), event_key(event), event_headers(event, event.time))
+            for event in told
+        ]
+
+
+def appended(records: Iterable[RawRecord]) -> Counter[tuple[bytes | None, bytes | None]]:
+    """What ids have appended to each other, as it lies on the log."""
+    found: Counter[tuple[bytes | None, bytes | None]] = Counter()
+    for record in records:
+        event = decode_event(record.value or b"")
+        if event.via or event.type in APPENDED:
+            found[record.key, record.value] += 1
+    return found
+
+
+@pytest.mark.parametrize("fencing", ["transactions", by_night("none")])
+def test_a_worker_may_end_after_any_step_of_a_merge(kafka: KafkaServer, tmp_path: Path, fencing: str) -> None:
+    """It dies with an open transaction in the topic that it reads, and nothing is lost, made up or made twice."""
+    settings = {"fencing": fencing, "store": "memory", "static_member": "worker"}
+    steps = MERGING[fencing]
+    with a_pipeline(kafka, tmp_path, settings) as pipeline:
+        pipeline.create_topics()
+        log = list(merging_pieces(len(steps) + 1))
+        for step, piece in zip(steps, log, strict=False):
+            pipeline.publish(piece)
+            run_until(step, pipeline)
+        pipeline.publish(log[-1])
+        pipeline.start("decide")
+
+        def is_settled() -> bool:
+            expected = Undisturbed(pipeline.read("customer-events"))
+            merged = sum(stored.customer.merged_into is not None for stored in expected.states().values())
+            passed_on = sum(stored.customer.suppressed is not None for stored in expected.states().values())
+            return merged == passed_on == PAIRS_PER_PIECE * len(log)
+
+        wait_until(is_settled, "everybody is merged, and the opt-outs have arrived", seconds=120, every=0.5)
+        expected = await_exact(pipeline, repeats=fencing == "none")
+        pipeline.stop()
+        found = appended(pipeline.read("customer-events"))
+        assert found.keys() == expected.appended.keys()
+        assert fencing == "none" or found == expected.appended
+        assert all(stored.customer.merging == {} for stored in expected.states().values())
+        assert expected.outputs["referral-asks"] == Counter()
+        assert expected.outputs["dead-letters"] == Counter()
