@@ -11,7 +11,11 @@ _SECTION_NOT_BUILT = re.compile(
     r"\n## [^\n]+\n\n> \*\*Not built yet\.\*\*.*?(?=\n<a id=\"I?\d+\"></a>\n|\n## |\Z)", re.DOTALL
 )
 _WHOLLY_BUILT = {"1", "2", "3", "4", "5", "6", "8", "9", "10"}
-_WITHOUT_BEHAVIOUR = {"7.8": "retention is a topic's setting", "11.1": "names the pages that complete this one"}
+_WITHOUT_BEHAVIOUR = {
+    "7.8": "retention is a topic's setting",
+    "11.1": "names the pages that complete this one",
+    "I3.25": "what there is not: the docs say so",
+}
 
 
 def rules() -> dict[str, str]:

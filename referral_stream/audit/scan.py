@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 
 from referral_stream.audit import commands as checks
+from referral_stream.audit.appended import AppendedThere
 from referral_stream.audit.context import Scene
 from referral_stream.audit.findings import AuditReport, Position
 from referral_stream.audit.partition import PartitionAudit
+from referral_stream.audit.placement import partition_of
 from referral_stream.audit.records import (
     CancelledAsk,
     Command,
@@ -22,6 +24,8 @@ from referral_stream.audit.records import (
     read_ask,
     read_request,
 )
+from referral_stream.contracts.codec import decode_event
+from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 
 
@@ -42,8 +46,8 @@ class Look:
         for partition in range(scene.partitions):
             PartitionAudit(scene, partition).run()
         self._read_asks_behind()
-        scene.appended.read_behind(scene)
-        scene.appended.compare(scene)
+        self._read_events_behind()
+        self._compare_appended()
         self._read_requests()
         self._compare()
         checks.one_body([*bodies, *(self._read_uncommitted() if uncommitted else ())], scene.tally)
@@ -157,6 +161,35 @@ class Look:
             if self._is_out(told.position) and scene.is_judged(told.customer_id.encode(), told.position.partition):
                 what = f"a record about command {told.command_id} follows from no record"
                 scene.tally.findings.add("decisions_follow", what, told.position)
+
+    def _read_events_behind(self) -> None:
+        """What was appended to a partition after it was read: it may match what a later one makes."""
+        scene = self._scene
+        for partition in range(scene.partitions):
+            for record in scene.records(scene.names.events, partition, scene.appended.read.get(partition)):
+                try:
+                    scene.appended.take(record, decode_event(record.value or b""))
+                except Undecodable:
+                    continue  # the next audit says so
+
+    def _compare_appended(self) -> None:
+        """What is missing, and what is too much among the records that were there when the pass began."""
+        scene, appended = self._scene, self._scene.appended
+        for what, causes in appended.made.items():
+            missing = len(causes) - len(appended.there[what])
+            lapsed = partition_of(what[0], scene.partitions) in scene.unfoldable
+            if missing > 0 and not lapsed and (scene.names.events, what[0]) not in scene.oversized:
+                text = "a record that one id appends to another is missing"
+                scene.tally.findings.add("appends_follow", text, *causes[-missing:])
+        for what, found in appended.there.items():
+            surplus = len(found) - len(appended.made.get(what, ()))
+            judged = [each.position for each in found if self._is_judged(each)]
+            for each in judged[-surplus:] if surplus > 0 else ():
+                scene.tally.findings.add("appends_follow", "a record of another id follows from no record", each)
+
+    def _is_judged(self, each: AppendedThere) -> bool:
+        source = partition_of(each.source, self._scene.partitions)
+        return self._is_out(each.position) and self._scene.is_judged(each.source, source)
 
     def _is_out(self, where: Position) -> bool:
         return where.offset < self._scene.out[where.topic][where.partition]

@@ -1,7 +1,7 @@
 """Two states of one person become one (identity §3): a rule for every field of a state.
 
 The state of one folded world equals the union of its two halves, whichever way its events were told under the two ids;
-but for drops of usage, for opportunities, and for one event that was told under both ids.
+except for drops of usage, opportunities, and one event that was told under both ids.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def test_every_request_is_answered_also_with_nothing(known: bool) -> None:
 # ---------------------------------------------------------------------------------------------- the id that hands over
 
 
-@rule("I3.3", "I3.6")
+@rule("I3.3", "I3.6", "I3.7")
 def test_a_live_opportunity_is_cancelled_with_one_decision_under_its_own_id() -> None:
     world = Entities().settle(*a_customer("ana"), *a_customer("old"), nps(9, "Thu 12:30", customer="old"))
     before = len(world.decisions("old"))
@@ -182,7 +182,7 @@ def test_a_survey_that_was_corrected_under_the_other_id_takes_the_ask_back() -> 
 # ------------------------------------------------------------------------------------------------ what comes later
 
 
-@rule("I3.13")
+@rule("I3.1", "I3.13")
 def test_what_comes_later_is_passed_on_as_it_was_said() -> None:
     world = merged()
     told = suppressed("old")

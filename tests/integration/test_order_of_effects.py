@@ -27,6 +27,7 @@ from tests.integration.live import Message, Pipeline
 from tests.integration.stepping_worker import MERGING, STEPS
 from tests.night import by_night
 from tests.properties.recording import Recording
+from tests.rules import rule
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until
 
@@ -180,6 +181,7 @@ def appended(records: Iterable[RawRecord]) -> Counter[tuple[bytes | None, bytes 
     return found
 
 
+@rule("I7.5", "I7.6")
 @pytest.mark.parametrize("fencing", ["transactions", by_night("none")])
 def test_a_worker_may_end_after_any_step_of_a_merge(kafka: KafkaServer, tmp_path: Path, fencing: str) -> None:
     """It dies with an open transaction in the topic that it reads, and nothing is lost, made up or made twice."""

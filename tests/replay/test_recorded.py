@@ -8,14 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from referral_stream.contracts.log import render_line
+from referral_stream.core import events as ev
 from referral_stream.core.policy import Policy
 from referral_stream.replay.files import Summary, replay_file
 from referral_stream.replay.reading import BadLine, LogStartsLate, MixedLog
 from referral_stream.replay.recorded_run import Diverged
-from tests.builders import POLICY, a_customer, at, compliment, nps, ticket_opened, ticket_solved
-from tests.replay.logs import BOUNDARY, Row, fact_lines, recorded_lines, rows, write
+from referral_stream.replay.virtual_run import Arrival, FactReplay
+from tests.builders import POLICY, a_customer, at, compliment, fact, nps, ticket_opened, ticket_solved
+from tests.replay.logs import BOUNDARY, Row, fact_lines, recorded_lines, recorded_records, rows, write
 from tests.rules import rule
 
 # ana is asked on Thursday at 12:50; ben's ticket stays open until it is too late; eva pays two compliments, asked once.
@@ -259,3 +263,48 @@ def test_a_log_with_something_appended_that_no_step_appends_is_refused(tmp_path:
     with pytest.raises(Diverged, match="1 records"):
         replayed(write(tmp_path / "log", [*log, json.dumps(passed_on).encode()]), tmp_path)
     assert rows(tmp_path, "asks")
+
+
+@rule("I7.1")
+def test_what_ids_append_to_each_other_is_taken_before_the_next_record_of_the_log() -> None:
+    seen: list[tuple[str, str]] = []
+    facts = FactReplay(POLICY, witness=lambda customer, event, _: seen.append((customer.id, event.type)))
+    told = [
+        fact(ev.Aliased(alias="old"), "Thu 12:00"),
+        fact(ev.Aliased(alias="older"), "Thu 12:00", customer="old"),
+        nps(9, "Thu 12:00"),
+        nps(9, "Thu 12:00", "r2", customer="older"),
+    ]
+    for _ in facts.run((Arrival(event.time, event) for event in told), at("Thu 12:00")):
+        pass
+    assert seen == [
+        ("ana", "customer.aliased"), ("old", "merge.requested"), ("ana", "merge.delivered"),
+        ("old", "customer.aliased"), ("ana", "customer.aliased"), ("older", "merge.requested"),
+        ("ana", "merge.delivered"),
+        ("ana", "nps.responded"),
+        ("older", "nps.responded"), ("ana", "nps.responded"),
+    ]  # fmt: skip
+
+
+@rule("I7.2")
+def test_of_a_recorded_log_the_facts_alone_are_what_producers_said(tmp_path: Path) -> None:
+    """What ids passed on, what they asked of each other and the switches that the ledger passed on are made again."""
+    told = (
+        a_customer("ana"),
+        a_customer("old"),
+        nps(9, "Thu 10:00", customer="old"),
+        fact(ev.Aliased(alias="old"), "Thu 10:01"),
+        ticket_opened("Thu 10:02", customer="old"),
+        nps(9, "Thu 10:03", "r2", customer="ana"),
+    )
+    lines = recorded_lines(told)
+    passed_on = [json.loads(line) for line in lines if "via" in json.loads(line)["value"]]
+    assert [(row["key"], row["value"]["type"]) for row in passed_on] == [("ana", "ticket.opened")]
+    switch = fact(ev.ControlResumed(scope="all", by="zoe", why="over"), "Thu 10:02", customer="ana")
+    recorded = recorded_records([Arrival(switch.time, switch)])[0]
+    lines.append(render_line(msgspec.structs.replace(recorded, key=b"ana", partition=7)))
+    replayed(write(tmp_path / "recorded", lines), tmp_path / "from-recorded", facts_only=True)
+    replayed(write(tmp_path / "raw", fact_lines(told)), tmp_path / "from-raw")
+    for name in ("decisions", "asks"):
+        assert rows(tmp_path / "from-recorded", name) == rows(tmp_path / "from-raw", name)
+    assert rows(tmp_path / "from-raw", "decisions")
