@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from referral_stream.core.events import Event
+from referral_stream.core.events import Event, Link
 
 SkipReason: TypeAlias = Literal["unknown_type", "irrelevant", "no_score", "no_customer", "test_mode", "tombstone"]
 RefusalCause: TypeAlias = Literal[
@@ -39,23 +39,31 @@ Adapted: TypeAlias = Accepted | Skipped | Refused
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """One thing a vendor's webhook says, not yet validated; ``time`` only where it differs from the webhook's own."""
+    """One thing a vendor's webhook says, not yet validated; ``time`` only where it differs from the webhook's own.
+
+    ``browser``: whether anybody's browser can say it, so that it counts only where the deployment trusts it to.
+    """
 
     type: str
     data: dict[str, Any]
     time: int | str | None = None
+    browser: bool = False
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """One vendor payload, read: who it is about, when it was (RFC 3339 text or epoch ms), which facts follow from it.
 
-    Without ``id`` or ``time`` the record's position and time are used, as for every other event.
+    Without ``id`` or ``time`` the record's position and time are used, as for every other event. Without ``subject``,
+    ``link`` says who is meant; ``links`` are what else the payload names for the subject: each becomes
+    ``customer.linked``. What came through a link is given to no link: without a subject they are not taught.
     """
 
-    subject: str
-    facts: tuple[Fact, ...]
-    id: str | None
-    time: int | str | None
+    subject: str | None = None
+    facts: tuple[Fact, ...] = ()
+    id: str | None = None
+    time: int | str | None = None
+    link: Link | None = None
+    links: tuple[Link, ...] = ()
     account: str | None = None
     timezone: str | None = None
     traceparent: str | None = None

@@ -117,6 +117,12 @@ class Aliased(Data):
     alias: Id
 
 
+class Linked(Data):
+    type: ClassVar[str] = "customer.linked"
+    kind: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
+    value: Id
+
+
 # ------------------------------------------------------------------------------------------------------ product usage
 
 
@@ -558,7 +564,7 @@ class DeadletterReplayed(Data):
 
 
 FACTS: tuple[type[Data], ...] = (
-    SignedUp, ProfileChanged, ConsentChanged, Suppressed, Unsuppressed, ErasureRequested, Aliased,
+    SignedUp, ProfileChanged, ConsentChanged, Suppressed, Unsuppressed, ErasureRequested, Linked, Aliased,
     OnboardingCompleted, MilestoneReached, GoalAchieved, SavingMeasured, UsageRecorded, UsageCompared,
     WorkflowCompleted, AchievementUnlocked, DashboardViewed, TaskStarted, TaskEnded,
     NpsResponded, CsatResponded,

@@ -46,6 +46,7 @@ FACT_DATA: dict[str, dict[str, Any]] = {
     "customer.suppressed": {"reason": "bounce"},
     "customer.unsuppressed": {"reason": "address confirmed"},
     "customer.erasure_requested": {},
+    "customer.linked": {"kind": "stripe_charge", "value": "ch_1"},
     "customer.aliased": {"alias": "cus-old"},
     "onboarding.completed": {},
     "milestone.reached": {"milestone": "first-report", "first_success": True},

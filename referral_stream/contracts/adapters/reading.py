@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
+from referral_stream.core.events import Link
 from referral_stream.core.instants import SECOND
 
 Payload: TypeAlias = dict[str, Any]
@@ -196,13 +197,19 @@ def about(
     account: str | None = None,
     timezone: str | None = None,
     historical: bool = False,
+    link: Link | None = None,
+    links: tuple[Link, ...] = (),
 ) -> Webhook | Skipped:
-    """The webhook of ``kind`` (the vendor's name), unless it holds no facts or names no customer."""
-    if not facts:
-        return Skipped("irrelevant", kind)
+    """The webhook of ``kind`` (the vendor's name), unless it holds nothing.
+
+    ``link`` says who is meant if the payload names no customer; ``links`` are what else it names for the customer.
+    """
     subject = reading.customer(payload)
-    if subject is None:
+    if not facts and (subject is None or not links):
+        return Skipped("irrelevant", kind)
+    if subject is None and link is None:
         return Skipped("no_customer", kind)
     return Webhook(
-        subject=subject, facts=facts, id=id, time=time, account=account, timezone=timezone, historical=historical
-    )
+        subject=subject, facts=facts, id=id, time=time, account=account, timezone=timezone, historical=historical,
+        link=link, links=links,
+    )  # fmt: skip

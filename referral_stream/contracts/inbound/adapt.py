@@ -24,7 +24,7 @@ from referral_stream.contracts.inbound.attributes import (
 from referral_stream.contracts.inbound.envelope import binary_attributes, cloud_event, parsed, structured_data
 from referral_stream.contracts.mapping import language
 from referral_stream.contracts.mapping.language import Mappings
-from referral_stream.contracts.outcomes import Accepted, Adapted, Refused, Skipped, Webhook
+from referral_stream.contracts.outcomes import Accepted, Adapted, Fact, Refused, Skipped, Webhook
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core.events import Event
@@ -246,17 +246,24 @@ def _webhook_events(
     when = event_time(webhook.time, record, now)
     traceparent = trace_of(webhook.traceparent, record)
     is_alone = len(webhook.facts) == 1
+    taught = webhook.links if webhook.subject is not None else ()
+    facts = (*webhook.facts, *(Fact("customer.linked", {"kind": kind, "value": value}) for kind, value in taught))
     events: list[Event] = []
     counts: dict[str, int] = {}
-    for fact in webhook.facts:
+    for fact in facts:
         counts[fact.type] = nth = counts.get(fact.type, 0) + 1
         given = Attributes(
             kind=fact.type,
             data=fact.data,
             when=when if fact.time is None else event_time(fact.time, record, now),
-            id=base if is_alone else f"{base}#{fact.type}" if nth == 1 else f"{base}#{fact.type}#{nth}",
+            id=base
+            if is_alone and fact is facts[0]
+            else f"{base}#{fact.type}"
+            if nth == 1
+            else f"{base}#{fact.type}#{nth}",
             source=source,
             subject=webhook.subject,
+            link=None if webhook.subject is not None else webhook.link,
             account=webhook.account,
             timezone=webhook.timezone,
             traceparent=traceparent,

@@ -25,6 +25,7 @@ from referral_stream.core.events import (
     AskAnswered,
     Commented,
     Event,
+    Link,
     ProfileChanged,
     ReferralGiven,
 )
@@ -56,12 +57,15 @@ class Attributes(msgspec.Struct, gc=False):
     timezone: Any
     traceparent: str | None
     historical: bool
+    link: Link | None = None
 
 
 def canonical_event(given: Attributes) -> Event | Refused:
     """The event; an error in ``given.when`` is reported only if nothing else is wrong."""
     kind, subject, data, timezone = given.kind, given.subject, given.data, given.timezone
     if kind in WITHOUT_SUBJECT:
+        subject = ""
+    elif subject is None and given.link is not None:
         subject = ""
     elif subject is None or subject == "":
         return Refused("no_subject", f"{kind} needs a subject, the customer id")
@@ -99,6 +103,7 @@ def canonical_event(given: Attributes) -> Event | Refused:
         traceparent=given.traceparent,
         historical=given.historical,
         flags=flags,
+        link=given.link,
     )
 
 

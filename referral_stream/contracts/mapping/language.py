@@ -151,9 +151,9 @@ def mapped(
             where.setdefault(name, given)
     if not facts:
         return Skipped("irrelevant", f"mapping {', '.join(names)}")
-    found = own if isinstance(own, Webhook) else Webhook(subject=customer or "", facts=(), id=None, time=None)
+    found = own if isinstance(own, Webhook) else Webhook(subject=customer)
     found = replace(found, facts=tuple(facts), **where)
-    return found if found.subject else Skipped("no_customer", f"mapping {', '.join(names)}")
+    return found if found.subject or found.link else Skipped("no_customer", f"mapping {', '.join(names)}")
 
 
 def _whereabouts(rule: MappingRule, payload: Payload) -> dict[str, Any]:
