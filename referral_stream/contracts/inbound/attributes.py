@@ -63,9 +63,7 @@ class Attributes(msgspec.Struct, gc=False):
 def canonical_event(given: Attributes) -> Event | Refused:
     """The event; an error in ``given.when`` is reported only if nothing else is wrong."""
     kind, subject, data, timezone = given.kind, given.subject, given.data, given.timezone
-    if kind in WITHOUT_SUBJECT:
-        subject = ""
-    elif subject is None and given.link is not None:
+    if kind in WITHOUT_SUBJECT or (subject is None and given.link is not None):
         subject = ""
     elif subject is None or subject == "":
         return Refused("no_subject", f"{kind} needs a subject, the customer id")
