@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import Event, Link
 
-SkipReason: TypeAlias = Literal["unknown_type", "irrelevant", "no_score", "no_customer", "test_mode", "tombstone"]
+SkipReason: TypeAlias = Literal[
+    "unknown_type", "irrelevant", "no_score", "no_customer", "unusable_id", "untrusted_alias", "test_mode", "tombstone",
+]  # fmt: skip
 RefusalCause: TypeAlias = Literal[
-    "undecodable", "too_deep", "too_large", "not_an_object", "unrecognised", "unknown_adapter", "invalid", "no_subject",
-    "time_in_future", "unknown_version",
+    "undecodable", "too_deep", "too_large", "not_an_object", "unrecognised", "unknown_adapter", "invalid",
+    "unusable_id", "unexpected_cloudevent", "not_authorised", "time_in_future", "unknown_version",
 ]  # fmt: skip
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """Canonical events, ready for ``customer-events``, in the order in which they are to be appended; never empty."""
+    """Canonical events, ready for ``customer-events``, in the order in which they are to be appended.
+
+    ``letters``: what of its content could not be used; there are no events where nothing could.
+    """
 
     events: tuple[Event, ...]
+    letters: tuple[ElementLetter, ...] = ()
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -33,6 +40,13 @@ class Refused(msgspec.Struct, frozen=True):
 
     cause: RefusalCause
     detail: str
+
+
+class ElementLetter(NamedTuple):
+    """What of a body becomes a dead letter of its own: the record of an element of it (or of the whole), and why."""
+
+    record: RawRecord
+    refused: Refused
 
 
 Adapted: TypeAlias = Accepted | Skipped | Refused
