@@ -142,7 +142,7 @@ class MilestoneReached(Data):
 
 class GoalAchieved(Data):
     type: ClassVar[str] = "goal.achieved"
-    goal: str | None = None
+    goal: str
 
 
 class SavingMeasured(Data):

@@ -236,7 +236,7 @@ class _Body:
         webhook = language.mapped(rules, body, Skipped("no_customer"), None, hashed)
         return self._whole(webhook, self.topic, language.PLAIN)
 
-    def _whole(self, webhook: Webhook | Skipped | Refused, source: str, origin: str) -> Adapted:
+    def _whole(self, webhook: Webhook | Skipped, source: str, origin: str) -> Adapted:
         """What a record becomes that is one notification as a whole."""
         return self._alone(self._events(webhook, source, origin, self.record))
 
@@ -281,7 +281,6 @@ class _Body:
         if type(part) is not dict or not adapter.recognises(part):
             return _Notification(refused=Refused("unrecognised", f"not the shape of {adapter.name}"))
         boundary, reading = self.boundary, self.boundary.readings[adapter.name]
-        webhook: Webhook | Skipped | Refused
         webhook = own = adapter.read(part, reading)
         if adapter.name in boundary.mappings.by_adapter and (
             rules := boundary.mappings.matching(adapter.name, part, self.topic)
@@ -291,17 +290,13 @@ class _Body:
             webhook = _trusted(webhook, adapter, reading)
         return self._events(webhook, adapter.name, adapter.name, record)
 
-    def _events(
-        self, webhook: Webhook | Skipped | Refused, source: str, origin: str, record: RawRecord
-    ) -> _Notification:
+    def _events(self, webhook: Webhook | Skipped, source: str, origin: str, record: RawRecord) -> _Notification:
         """The events of one notification; ``record`` is its element of the body, for an id where the vendor gave none.
 
         What protects is kept where another fact of the same notification is refused.
         """
         if isinstance(webhook, Skipped):
             return _Notification(skipped=webhook)
-        if isinstance(webhook, Refused):
-            return _Notification(refused=webhook)
         reading, spoilt = self.boundary.readings[origin], self.spoilt
         base = webhook.id
         if base is not None and not 0 < len(base) <= MAX_ID:

@@ -282,9 +282,10 @@ _KEY = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
 
 
 def _with_keys_alone(body: Data) -> dict[str, Any]:
-    """What is a sentence where a key should be is left out."""
+    """What is a sentence where a key should be is left out; a goal, which has to be named, by its theme."""
     said = ((name, getattr(body, name)) for name in KEYS[body.type] & body.model_fields_set)
-    return {name: None for name, text in said if text is not None and not _KEY(text)}
+    sentences = ((name, text) for name, text in said if text is not None and not _KEY(text))
+    return {name: theme_of(text) or OTHER if name == "goal" else None for name, text in sentences}
 
 
 _CORRECTIONS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
