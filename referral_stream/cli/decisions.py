@@ -60,11 +60,12 @@ def decisions(
     filters = DecisionFilters(customer=customer, trigger=trigger, outcome=outcome)
     with TemporaryDirectory() as folder, reading_log(source) as advance:
         if source.is_file() and is_recorded_log(source):
-            boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file))
+            policy = policy_in(policy_file)
+            boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file), identity=policy.identity)
             replay_file(
                 source,
                 Path(folder),
-                policy_in(policy_file),
+                policy,
                 boundary,
                 skip_bad=skip_bad,
                 sort=sort,

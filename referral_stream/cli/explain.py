@@ -60,7 +60,7 @@ def explain(
     from referral_stream.replay.reading import Counts
 
     instant, policy = instant_of(at, "--at", end_of_day=True), policy_in(policy_file)
-    boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file))
+    boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file), identity=policy.identity)
     counts = Counts()
     try:
         with reading_log(log) as advance:

@@ -44,4 +44,4 @@ def mapping_try(file: Path, payload: BinaryIO, topic: str, source: str | None) -
         raise Unusable(f"the payload is not JSON: {error}") from None
     for line in trial_lines(trial):
         click.echo(line)
-    raise SystemExit(0 if isinstance(trial.adapted, Accepted) else 1)
+    raise SystemExit(0 if isinstance(trial.adapted, Accepted) and trial.adapted.events else 1)

@@ -76,7 +76,7 @@ def replay(
     if facts and state_file:
         raise click.UsageError("--state is for an exact replay, --facts for the other kind")
     end, policy = instant_of(until, "--until", end_of_day=True), policy_in(policy_file)
-    boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file))
+    boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file), identity=policy.identity)
     spare_values()
     hint = "--state gives the states it builds on, --facts replays from what it holds"
     with reading_log(log, hint) as advance:

@@ -3,10 +3,51 @@
 from __future__ import annotations
 
 import hmac
+import re
 import unicodedata
+from typing import Final
+
+NOBODY: Final = frozenset({"noreply", "no-reply", "none", "test"})
+"""Local parts of addresses behind which there is nobody."""
+_NOWHERE = re.compile(r"(?:.+\.)?example\..+|(?:.+\.)?(?:invalid|test|local)")
+"""Domains where nobody is (RFC 2606, RFC 6762)."""
+_GMAIL: Final = frozenset({"gmail.com", "googlemail.com"})
+_HMAC = re.compile(r"[0-9a-fA-F]{64}")
 
 
-def email_hmac(email: str, key: bytes) -> str:
-    """Hex HMAC-SHA256 of lower(strip(NFKC(e-mail))) under the deployment's key."""
-    normal = unicodedata.normalize("NFKC", email).strip().lower()
-    return hmac.digest(key, normal.encode("utf-8", "surrogatepass"), "sha256").hex()
+def normal_address(email: str) -> str | None:
+    """The one spelling of an e-mail address; None for what is none, or only holds the place of one.
+
+    NFKC, stripped, lower case; what follows the first ``+`` of the local part, and Gmail's dots, name the same
+    mailbox; the domain as IDNA.
+    """
+    text = unicodedata.normalize("NFKC", email).strip().lower()
+    local, at, domain = text.rpartition("@")
+    local = local.partition("+")[0]
+    domain = _idna(domain.strip().rstrip("."))
+    if domain in _GMAIL:
+        local, domain = local.replace(".", ""), "gmail.com"
+    if not (at and local and domain) or local in NOBODY or _NOWHERE.fullmatch(domain):
+        return None
+    return f"{local}@{domain}"
+
+
+def _idna(domain: str) -> str:
+    """The domain in ASCII; as it is where no DNS name is like that."""
+    if domain.isascii():
+        return domain
+    try:
+        return domain.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return domain
+
+
+def email_hmac(email: str, key: bytes) -> str | None:
+    """Hex HMAC-SHA256 of the normalised address under the deployment's key; None where there is no address."""
+    normal = normal_address(email)
+    return None if normal is None else hmac.digest(key, normal.encode("utf-8", "replace"), "sha256").hex()
+
+
+def hmac_in(value: object) -> str | None:
+    """An HMAC that was computed before, hex in any case, as we write it; None for anything else."""
+    return value.lower() if isinstance(value, str) and _HMAC.fullmatch(value) else None

@@ -97,7 +97,7 @@ def _internal(*models: type[ev.Data]) -> Iterator[Message]:
 _EVENTS: Final = (
     *_facts(
         "profile", ev.SignedUp, ev.ProfileChanged, ev.ConsentChanged, ev.Suppressed, ev.Unsuppressed,
-        ev.ErasureRequested, ev.Aliased,
+        ev.ErasureRequested, ev.Linked, ev.Aliased,
     ),
     *_facts(
         "product-usage", ev.OnboardingCompleted, ev.MilestoneReached, ev.GoalAchieved, ev.SavingMeasured,

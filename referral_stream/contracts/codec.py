@@ -2,7 +2,7 @@
 
 CloudEvents 1.0, structured mode, as canonical JSON (sorted keys, compact, UTF-8, absent instead of null): the same
 value is the same bytes on every machine. Extension attributes: ``accountid``, ``timezone``, ``traceparent``,
-``historical``, ``flags`` (comma-separated, since an attribute cannot be a list), ``link``,
+``historical``, ``flags`` (comma-separated, since an attribute cannot be a list), ``link``, ``origin``,
 ``via`` (a JSON array as text). Older versions are read as the
 current one (see ``versions``).
 """
@@ -38,6 +38,8 @@ LedgerMessage: TypeAlias = LedgerRequest | Event
 _LONGEST_STAMP: Final = 15
 """Digits of the last possible instant."""
 
+_NO_VENDORS = "cloudevents"
+"""The origin of an event that came as a CloudEvent: it is not written."""
 _SPECVERSION = "1.0"
 _CONTENT_TYPE = "application/json"
 
@@ -69,6 +71,8 @@ def encode_event(event: Event) -> bytes:
         document["flags"] = ",".join(event.flags)
     if event.link is not None:
         document["link"] = str(event.link)
+    if event.origin != _NO_VENDORS:
+        document["origin"] = event.origin
     if event.via:
         document["via"] = orjson.dumps(event.via).decode()
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
@@ -194,6 +198,7 @@ class _Envelope(msgspec.Struct, gc=False):
     flags: str | None = None
     link: str | None = None
     via: str | None = None
+    origin: str = _NO_VENDORS
     dataschema: Any = None
 
 
@@ -224,6 +229,7 @@ def _plain_event(value: bytes) -> Event | None:
             flags=tuple(envelope.flags.split(",")) if envelope.flags else (),
             link=None if link is None else Link.parse(link),
             via=() if envelope.via is None else _via(envelope.via),
+            origin=intern(envelope.origin),
         )
     except (KeyError, ValueError, OverflowError, RecursionError):  # msgspec's and pydantic's errors are ValueErrors
         return None
@@ -282,6 +288,7 @@ def _event(document: dict[str, Any]) -> Event:
             flags=tuple(flags.split(",")) if flags else (),
             link=None if (link := get("link")) is None else _link(link),
             via=() if (via := get("via")) is None else _passed_on(via),
+            origin=get("origin", _NO_VENDORS),
         )
     except KeyError as missing:
         raise Undecodable("invalid", f"{missing.args[0]}: required") from None
@@ -302,6 +309,8 @@ def _check_attributes(event: Event) -> None:
     for extension in (event.account, event.timezone, event.traceparent):
         if extension is not None and type(extension) is not str:
             raise Undecodable("invalid", "accountid, timezone and traceparent: must be text")
+    if type(event.origin) is not str:
+        raise Undecodable("invalid", "origin: must be text")
     if type(event.historical) is not bool:
         raise Undecodable("invalid", "historical: must be true or false")
 

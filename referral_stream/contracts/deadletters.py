@@ -66,6 +66,7 @@ def dead_letter(record: RawRecord, *, error: str, stage: Stage, occurred_at: int
 
     The id follows from position and stage: a redelivered record may be written twice, and is the same letter.
     """
+    element = () if stage != "ingest" or record.element_number is None else (record.element_number,)
     ours = (
         error[:_MAX_ERROR],
         stage,
@@ -75,7 +76,7 @@ def dead_letter(record: RawRecord, *, error: str, stage: Stage, occurred_at: int
         str(record.timestamp),
         rfc3339(occurred_at),
         str(attempt),
-        derived_id("dead-letter", record.topic, record.partition, record.offset, stage),
+        derived_id("dead-letter", record.topic, record.partition, record.offset, stage, *element),
     )
     # On our own records the attempt comes from a replay: the letter has its own header for it.
     own = {ATTEMPT_HEADER} if stage != "ingest" else frozenset[str]()

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from referral_stream.core.events import Event
+from referral_stream.contracts.records import RawRecord
+from referral_stream.core.events import Event, Link
 
-SkipReason: TypeAlias = Literal["unknown_type", "irrelevant", "no_score", "no_customer", "test_mode", "tombstone"]
+SkipReason: TypeAlias = Literal[
+    "unknown_type", "irrelevant", "no_score", "no_customer", "unusable_id", "untrusted_alias", "test_mode", "tombstone",
+]  # fmt: skip
 RefusalCause: TypeAlias = Literal[
-    "undecodable", "too_deep", "too_large", "not_an_object", "unrecognised", "unknown_adapter", "invalid", "no_subject",
-    "time_in_future", "unknown_version",
+    "undecodable", "too_deep", "too_large", "not_an_object", "unrecognised", "unknown_adapter", "invalid",
+    "unusable_id", "unexpected_cloudevent", "not_authorised", "time_in_future", "unknown_version",
 ]  # fmt: skip
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """Canonical events, ready for ``customer-events``, in the order in which they are to be appended; never empty."""
+    """Canonical events, ready for ``customer-events``, in the order in which they are to be appended.
+
+    ``letters``: what of its content could not be used; there are no events where nothing could.
+    """
 
     events: tuple[Event, ...]
+    letters: tuple[ElementLetter, ...] = ()
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -35,27 +42,42 @@ class Refused(msgspec.Struct, frozen=True):
     detail: str
 
 
+class ElementLetter(NamedTuple):
+    """What of a body becomes a dead letter of its own: the record of an element of it (or of the whole), and why."""
+
+    record: RawRecord
+    refused: Refused
+
+
 Adapted: TypeAlias = Accepted | Skipped | Refused
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """One thing a vendor's webhook says, not yet validated; ``time`` only where it differs from the webhook's own."""
+    """One thing a vendor's webhook says, not yet validated; ``time`` only where it differs from the webhook's own.
+
+    ``browser``: whether anybody's browser can say it, so that it counts only where the deployment trusts it to.
+    """
 
     type: str
     data: dict[str, Any]
     time: int | str | None = None
+    browser: bool = False
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """One vendor payload, read: who it is about, when it was (RFC 3339 text or epoch ms), which facts follow from it.
 
-    Without ``id`` or ``time`` the record's position and time are used, as for every other event.
+    Without ``id`` or ``time`` the record's position and time are used, as for every other event. Without ``subject``,
+    ``link`` says who is meant; ``links`` are what else the payload names for the subject: each becomes
+    ``customer.linked``. What came through a link is given to no link: without a subject they are not taught.
     """
 
-    subject: str
-    facts: tuple[Fact, ...]
-    id: str | None
-    time: int | str | None
+    subject: str | None = None
+    facts: tuple[Fact, ...] = ()
+    id: str | None = None
+    time: int | str | None = None
+    link: Link | None = None
+    links: tuple[Link, ...] = ()
     account: str | None = None
     timezone: str | None = None
     traceparent: str | None = None

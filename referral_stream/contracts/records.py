@@ -14,6 +14,14 @@ CONTENT_TYPE_HEADER = "content-type"
 NOW_HEADER = "now"
 HISTORICAL_HEADER = "historical"
 SOURCE_HEADER = "referral-source"
+ENDPOINT_HEADER = "referral-endpoint"
+"""Through which of the receiver's own endpoints a record came: ``events`` (facts alone) or ``control``."""
+ELEMENT_HEADER = "element"
+"""On the dead letter of an element of a batch: its number, from 0 on."""
+
+
+_DIGITS = 6
+"""Of an element's number: no record holds more elements."""
 
 
 class ClientRecord(Protocol):
@@ -66,6 +74,17 @@ class RawRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             if found.lower() == wanted:
                 return value.decode("utf-8", "replace")
         return None
+
+    def element(self, number: int, value: bytes) -> Self:
+        """One element of this record's body, as a record of its own."""
+        headers = tuple(header for header in self.headers if header[0].lower() != ELEMENT_HEADER)
+        return msgspec.structs.replace(self, value=value, headers=(*headers, (ELEMENT_HEADER, b"%d" % number)))
+
+    @property
+    def element_number(self) -> int | None:
+        """Which element of a body this record is; None for a whole body."""
+        text = self.header(ELEMENT_HEADER) if self.headers else None
+        return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 
     @property
     def historical(self) -> bool:

@@ -1,7 +1,8 @@
 """The customer's state: what a decision about one customer depends on, and nothing else.
 
-Every signal that can be contradicted keeps the stamp (time, source, id) of the event that wrote it. Containers inside a
-state are replaced, never changed in place: a shallow copy of a state is a snapshot of it. How an event changes it: see
+Every signal that can be contradicted keeps the stamp (time, protective, source, id) of the event that wrote it.
+Containers inside a state are replaced, never changed in place: a shallow copy of a state is a snapshot of it. How an
+event changes it: see
 :mod:`~referral_stream.core.fold`.
 """
 
@@ -12,17 +13,26 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from referral_stream.core.asks import Ask
+from referral_stream.core.events import Event, is_favourable
 from referral_stream.core.opportunity import Awaiting, Opportunity
 
 Life: TypeAlias = Literal["trial", "converted", "unconverted", "started", "renewed", "ended"]
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
-    """When and by which event a signal was written; the order is that of last-writer-wins."""
+    """When and by which event a signal was written; the order is that of last-writer-wins.
+
+    At one time what protects counts as newer than what speaks for asking (identity §1).
+    """
 
     time: int
+    protective: bool
     source: str
     id: str
+
+    @classmethod
+    def of(cls, event: Event) -> Stamp:
+        return cls(event.time, not is_favourable(event.data), event.source, event.id)
 
 
 class Flag(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_args
 
 import msgspec
@@ -24,6 +25,9 @@ Amount: TypeAlias = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Channel: TypeAlias = Literal["email", "in_app", "phone"]
 Segment: TypeAlias = Literal["smb", "enterprise", "mission_driven"]
 Scope: TypeAlias = Literal["all", "trigger", "segment"]
+
+SOMEBODY = "somebody"
+"""Who did it, where no key says so."""
 
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
@@ -115,6 +119,12 @@ class ErasureRequested(Data):
 class Aliased(Data):
     type: ClassVar[str] = "customer.aliased"
     alias: Id
+
+
+class Linked(Data):
+    type: ClassVar[str] = "customer.linked"
+    kind: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,32}$")]
+    value: Id
 
 
 # ------------------------------------------------------------------------------------------------------ product usage
@@ -403,7 +413,7 @@ class PeerMentioned(Data):
 class AdvocacyAsked(Data):
     type: ClassVar[str] = "advocacy.asked"
     kind: Literal["review", "survey", "case_study", "other"]
-    by: str
+    by: str = SOMEBODY
 
 
 class EmailOpened(Data):
@@ -457,7 +467,7 @@ class ApprovalAnswer(Data):
     """A person's verdict on one opportunity that needed approval."""
 
     opportunity_id: Id
-    by: str
+    by: str = SOMEBODY
 
 
 class AskApproved(ApprovalAnswer):
@@ -473,8 +483,8 @@ class Controlled(Data):
 
     scope: Scope
     name: str | None = None
-    by: str
-    why: str
+    by: str = SOMEBODY
+    why: str = ""
 
     @model_validator(mode="after")
     def _named(self) -> Controlled:
@@ -607,7 +617,7 @@ class MergeMoved(Data):
 
 
 FACTS: tuple[type[Data], ...] = (
-    SignedUp, ProfileChanged, ConsentChanged, Suppressed, Unsuppressed, ErasureRequested, Aliased,
+    SignedUp, ProfileChanged, ConsentChanged, Suppressed, Unsuppressed, ErasureRequested, Linked, Aliased,
     OnboardingCompleted, MilestoneReached, GoalAchieved, SavingMeasured, UsageRecorded, UsageCompared,
     WorkflowCompleted, AchievementUnlocked, DashboardViewed, TaskStarted, TaskEnded,
     NpsResponded, CsatResponded,
@@ -637,6 +647,47 @@ APPENDED: frozenset[str] = frozenset({MergeRequested.type, MergeDelivered.type, 
 
 WITHOUT_SUBJECT = frozenset({ControlPaused.type, ControlResumed.type})
 """Types that do not concern a single customer; every other one needs a subject."""
+
+OPERATORS = frozenset({"control.paused", "control.resumed", "ask.approved", "ask.rejected"})
+"""Types that only those may say who run the deployment: on ``responses`` and at the receiver's ``/control``."""
+
+
+def is_operators(kind: str) -> bool:
+    """Whether a type, known or not, is for operators alone (identity §5)."""
+    return kind in OPERATORS or kind.startswith(("control.", "reward.")) or kind == "customer.overfull_cleared"
+
+
+_ALWAYS: Callable[[Any], bool] = lambda _: True  # noqa: E731 (a row of the table below)
+
+FAVOURABLE: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys((
+        "compliment.given", "testimonial.given", "case_study.joined", "milestone.reached", "goal.achieved",
+        "saving.measured", "usage.recorded", "workflow.completed", "achievement.unlocked", "dashboard.viewed",
+        "call.moment", "peer.mentioned", "subscription.renewed", "subscription.expanded", "referral.given",
+        "customer.unsuppressed", "control.resumed", "ask.approved",
+    ), _ALWAYS),
+    "nps.responded": lambda d: d.score >= PROMOTER,
+    "csat.responded": lambda d: d.top_box,
+    "review.posted": lambda d: d.top_box,
+    "usage.compared": lambda d: d.above_average,
+    "feedback.shared": lambda d: d.positive,
+    "interaction.recorded": lambda d: d.positive is True,
+    "referral.status_changed": lambda d: d.status == "converted",
+    "customer.consent_changed": lambda d: d.granted,
+}  # fmt: skip
+"""Type → whether an event of it, by its body, speaks for asking (identity §1). Everything else is protective."""
+
+
+def is_favourable(data: Data) -> bool:
+    """Whether an event with this body speaks for asking; if not, it protects."""
+    judged = FAVOURABLE.get(data.type)
+    return judged is not None and judged(data)
+
+
+def may_protect(kind: str) -> bool:
+    """Whether an event of this type may protect, whatever its body turns out to say."""
+    return FAVOURABLE.get(kind) is not _ALWAYS
+
 
 ACTIVITY = frozenset({
     "onboarding.completed", "milestone.reached", "goal.achieved", "usage.recorded", "workflow.completed",
@@ -675,7 +726,8 @@ _LINK_KIND = re.compile(r"[a-z0-9_]{1,32}").fullmatch
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as the decision sees it.
 
-    ``time`` is event time after the clock rules; ``id`` and ``source`` identify it; ``subject`` is the customer id
+    ``time`` is event time after the clock rules; ``origin`` (the vendor whose payload
+    it was, else ``cloudevents``), ``source`` and ``id`` identify it; ``subject`` is the customer id
     (empty for control.*, and where ``link`` says in its place who is meant). ``flags`` says what ingest had to correct
     (``time_missing``, ``time_naive``, ``time_clamped``, ``timezone_invalid``). ``via``: the keys of the entities that
     passed it on, first one first; whose record it is says the key then, not the subject.
@@ -694,3 +746,4 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     flags: tuple[str, ...] = ()
     link: Link | None = None
     via: tuple[str, ...] = ()
+    origin: str = "cloudevents"

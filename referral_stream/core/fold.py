@@ -41,8 +41,8 @@ A customer with more events in that time (2,800 a day) is a machine; an older re
 
 
 def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
-    """Whether this event id of this source arrived within the last days; remembers it if not. Forgets what is older."""
-    key, forgotten = hash64(e.source, e.id), now - policy.dedup_days * DAY
+    """Whether this event (origin, source, id) arrived within the last days; remembers it if not, forgets older ones."""
+    key, forgotten = hash64(e.origin, e.source, e.id), now - policy.dedup_days * DAY
     arrived = c.seen.get(key)
     if arrived is not None and arrived > forgotten:
         return True
@@ -60,7 +60,7 @@ def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
 
 def fold(c: Customer, e: Event) -> bool:
     """Fold one fact into the working copy ``c``. False if a newer event of the same object had come before it."""
-    stamp = Stamp(e.time, e.source, e.id)
+    stamp = Stamp.of(e)
     if e.type in ev.ACTIVITY:
         if c.last_activity is None or e.time > c.last_activity:
             c.last_activity = e.time

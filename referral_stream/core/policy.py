@@ -465,6 +465,17 @@ class Holdout(Section):
     )
 
 
+class Identity(Section):
+    """Who is meant, and whom to believe when two ids are said to be one person (identity §2, §3)."""
+
+    placeholder_ids: Choice[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
+        (), description="Ids that stand for nobody, in any case, besides the usual ones (identity §2)."
+    )
+    trust_browser_aliases: bool = Field(
+        default=False, description="Believe aliases that any visitor's browser can send (identity §3)."
+    )
+
+
 class Policy(Section):
     """Everything a growth team may set. ``Policy()`` is the page as written."""
 
@@ -500,6 +511,7 @@ class Policy(Section):
     ledger: LedgerSettings = Field(LedgerSettings(), description="Waiting for the ledger.")
     breaker: Breaker = Field(Breaker(), description="Burst breaker (§9).")
     holdout: Holdout = Field(Holdout(), description="Gate 14.")
+    identity: Identity = Field(Identity(), description="Ids and aliases (identity §2, §3).")
 
     def contradictions(self) -> Iterator[Contradiction]:
         for name, trigger in self.triggers.items():

@@ -273,6 +273,8 @@ class _Replay:
         """Raises Undecodable if the adapter still refuses it."""
         now = self.clock.now()
         match adapt(source, now, self.boundary):
+            case Accepted(events=(), letters=((_, refused), *_)):
+                raise Undecodable(refused.cause, refused.detail)
             case Accepted(events=events):
                 self.outcome.letters["appended"] += 1
                 self.outcome.events += len(events)

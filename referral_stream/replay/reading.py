@@ -187,7 +187,9 @@ class _Reader:
         for record in records:
             now = max(now, record.timestamp)
             match adapt(record, now, self.boundary):
-                case Accepted(events=events):
+                case Accepted(events=events, letters=letters):
+                    for element, refused in letters:
+                        self._refused(element, refused, now)
                     for event in events:
                         self.counts.events += 1
                         yield Arrival(now, event, record)
@@ -197,10 +199,14 @@ class _Reader:
                         self.counts.remarks.unknown_type(detail)
                     if self.skipped is not None:
                         self.skipped(record, f"{reason}: {detail}", now)
-                case Refused(cause=cause, detail=detail):
-                    self.counts.refused[cause] += 1
-                    self.counts.remarks.not_usable(f"{cause}: {detail}")
-                    self.refuse(record, f"{cause}: {detail}", now)
+                case Refused() as refused:
+                    self._refused(record, refused, now)
+
+    def _refused(self, record: RawRecord, refused: Refused, now: int) -> None:
+        error = f"{refused.cause}: {refused.detail}"
+        self.counts.refused[refused.cause] += 1
+        self.counts.remarks.not_usable(error)
+        self.refuse(record, error, now)
 
     def seen(self, record: RawRecord) -> bool:
         """Whether the snapshot's state of this customer has this record in it."""

@@ -53,6 +53,7 @@ class Deployment:
             mappings=parse_mappings(s.mappings_file.read_bytes(), str(s.mappings_file))
             if s.mappings_file
             else language.NONE,
+            identity=self.policy.identity,
         )
 
     @property

@@ -39,9 +39,13 @@ class Ingest:
         for record in records:
             raw = RawRecord.of(record, at(record.timestamp))
             match adapt(raw, now, boundary):
-                case Accepted(events=events):
-                    self.counts["accepted"] += 1
+                case Accepted(events=events, letters=letters):
+                    self.counts["accepted"] += bool(events)
                     outputs += (event_output(topics, event, now) for event in events)
+                    for element, refused in letters:
+                        self.counts[f"refused_{refused.cause}"] += 1
+                        error = f"{refused.cause}: {refused.detail}"
+                        outputs.append(dead_letter_output(topics, element, error, "ingest", now))
                 case Skipped(reason=reason):
                     self.counts[f"skipped_{reason}"] += 1
                 case Refused(cause=cause, detail=detail):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from referral_stream.contracts.adapters import BY_NAME, REGISTRY, candidates
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.outcomes import Accepted, Refused
 from referral_stream.core.events import NpsResponded
 from tests.contracts.building import (
     KEY,
@@ -225,11 +226,15 @@ def test_stripe_test_mode_never_reaches_a_customer() -> None:
 
 
 def test_a_stripe_dispute_without_its_charge_expanded_names_nobody() -> None:
-    assert skipped(read(stripe("charge.dispute.created", {"charge": "ch_1", "customer": None}))).reason == "no_customer"
+    payload = stripe("charge.dispute.created", {"charge": "ch_1", "customer": None})
+    assert refused(read(payload)) == Refused("unusable_id", "charge.disputed names no customer")
 
 
-def test_a_renewal_without_its_subscription_is_refused_as_a_whole() -> None:
-    refusal = refused(read(stripe("invoice.paid", {"id": "in_1", "billing_reason": "subscription_cycle"})))
+def test_of_a_renewal_without_its_subscription_the_payment_stays_and_the_rest_is_a_letter() -> None:
+    adapted = read(stripe("invoice.paid", {"id": "in_1", "billing_reason": "subscription_cycle"}))
+    assert isinstance(adapted, Accepted)
+    assert [event.type for event in adapted.events] == ["invoice.paid"]
+    ((_, refusal),) = adapted.letters
     assert refusal.cause == "invalid"
     assert refusal.detail.startswith("subscription_id: ")
 
@@ -335,9 +340,9 @@ def test_zendesk(payload: dict[str, Any], expected: Said) -> None:
     assert said(payload) == expected
 
 
-def test_a_ticket_of_nobody_is_skipped() -> None:
+def test_a_ticket_of_nobody_is_a_dead_letter() -> None:
     payload = zendesk("ticket.created", {}, requester_id=None)
-    assert skipped(read(payload)).reason == "no_customer"
+    assert refused(read(payload)).cause == "unusable_id"
 
 
 def track(name: Any, properties: dict[str, Any] | None = None, **call: Any) -> dict[str, Any]:
@@ -415,7 +420,7 @@ def test_segment_tells_account_and_time_zone() -> None:
 
 def test_the_email_specs_own_spelling_is_read() -> None:
     event = only(read({"user_id": "u1", "action": "track", "event": "Email Opened", "properties": {"email_id": "m7"}}))
-    assert (event.type, event.subject, event.flags) == ("email.opened", "u1", ("time_missing",))
+    assert (event.type, event.subject, event.flags) == ("email.opened", "u1", ("time_unreadable",))
 
 
 def test_an_anonymous_visitor_is_nobody_we_know() -> None:

@@ -35,7 +35,7 @@ def test_what_the_sdk_writes_to_kafka_is_read(mode: str, subtests: pytest.Subtes
     for message in INBOUND:
         with subtests.test(message.name):
             written = write(an_event(message))
-            event = only(read(written.value, headers=tuple(written.headers.items())))
+            event = only(read(written.value, headers=tuple(written.headers.items()), topic="responses"))
             assert (event.id, event.source, event.type, event.account) == ("evt-1", "shop", message.kind, "acc-1")
             assert event.subject == ("" if message.kind in WITHOUT_SUBJECT else "cus-1")
             assert to_datetime(event.time) == datetime(2026, 6, 16, 7, 59, tzinfo=UTC)

@@ -68,11 +68,11 @@ def test_a_table_of_nothing_we_know_is_an_error() -> None:
 def test_an_example_for_producers_is_accepted_as_it_stands(example: dict[str, Any]) -> None:
     assert violations(f"in/{example['type']}.json", example) == []
     value = orjson.dumps(example)
-    record = RawRecord(topic="any", partition=0, offset=0, timestamp=NOW, key=None, value=value)
+    record = RawRecord(topic="responses", partition=0, offset=0, timestamp=NOW, key=None, value=value)
     adapted = adapt(record, NOW, Boundary(b"key"))
     assert isinstance(adapted, Accepted)
     (event,) = adapted.events
-    assert event.flags == (() if "time" in example else ("time_missing",))
+    assert event.flags == (() if "time" in example else ("time_unreadable",))
 
 
 @pytest.mark.parametrize("example", named(OUTBOUND))

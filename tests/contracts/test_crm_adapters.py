@@ -8,6 +8,8 @@ import pytest
 
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.core.events import may_protect
+from referral_stream.core.policy import Identity
 from tests.contracts.building import KEY, NOW, Said, accepted, instant, only, read, refused, said, sample, skipped
 from tests.rules import rule
 
@@ -137,7 +139,11 @@ def test_hubspot_contacts(payload: dict[str, Any], expected: Said) -> None:
 )
 def test_hubspot_deals_and_tickets_need_a_contact_from_the_deployment(payload: dict[str, Any], expected: Said) -> None:
     assert said(payload | {"contactId": 9}) == expected
-    assert skipped(read(payload)).reason == ("no_customer" if expected else "irrelevant")
+    alone = read(payload)
+    if expected and may_protect(expected[0][0]):
+        assert refused(alone).cause == "unusable_id"
+    else:
+        assert skipped(alone).reason == ("no_customer" if expected else "irrelevant")
 
 
 def test_a_hubspot_array_is_every_contacts_own_events() -> None:
@@ -149,8 +155,8 @@ def test_a_hubspot_array_is_every_contacts_own_events() -> None:
     assert accepted(read(sample("hubspot.contact_changes"), headers=(("referral-source", b"hubspot"),))) == events
 
 
-@pytest.mark.parametrize("value", [[], [1], [[]], [{"hello": 1}], [change("contact.deletion"), 7]])
-def test_an_array_that_is_not_all_hubspots_is_nobodys(value: Any) -> None:
+@pytest.mark.parametrize("value", [[], [1], [[]], [{"hello": 1}]])
+def test_an_array_in_which_nothing_is_hubspots_is_nobodys(value: Any) -> None:
     assert refused(read(value)).cause == "not_an_object"
     assert refused(read(value, headers=(("referral-source", b"hubspot"),))).cause == "unrecognised"
 
@@ -251,8 +257,13 @@ def test_a_segment_batch_is_its_calls_with_what_they_share() -> None:
     ]
 
 
+TRUSTING = Boundary(email_key=KEY, identity=Identity(trust_browser_aliases=True))
+
+
 def test_segments_alias_joins_two_ids() -> None:
-    assert said({"type": "alias", "userId": "u1", "previousId": "old"}) == [("customer.aliased", {"alias": "old"})]
+    alias = {"type": "alias", "userId": "u1", "previousId": "old"}
+    assert skipped(read(alias)).reason == "untrusted_alias"
+    assert said(alias, TRUSTING) == [("customer.aliased", {"alias": "old"})]
     assert said({"type": "alias", "userId": "u1"}) == []
 
 

@@ -58,7 +58,7 @@ def test_examples_cover_every_fact() -> None:
 def test_every_fact_of_the_contract_is_accepted(subtests: pytest.Subtests) -> None:
     for kind in FACT_DATA:
         with subtests.test(kind):
-            event = only(read(cloud_event(kind, FACT_DATA[kind])))
+            event = only(read(cloud_event(kind, FACT_DATA[kind]), topic="responses"))
             assert (event.type, event.id, event.source) == (kind, "evt-1", "shop")
             assert isinstance(event.data, FACT_TYPES[kind])
             assert event.flags == ()
@@ -96,17 +96,13 @@ def test_the_same_type_is_accepted_on_any_topic() -> None:
 @pytest.mark.parametrize(
     ("value", "headers", "boundary", "source"),
     [
-        (USAGE, (("referral-source", b"stripe"),), BOUNDARY, "shop"),
         (STRIPE, (("referral-source", b"Stripe "),), "segment", "stripe"),
         (STRIPE, (), "stripe", "stripe"),
-        (STRIPE, (), "delighted", "stripe"),
         (STRIPE, (), BOUNDARY, "stripe"),
     ],
     ids=[
-        "a CloudEvent before the header",
         "the header before the topic",
         "the topic's adapter",
-        "the shape, where the topic's adapter does not fit",
         "the shape",
     ],
 )
@@ -140,7 +136,10 @@ NO_BODY = binary(type="shop.opened")
         (None, (), "tombstone"),
         (STRIPE | {"type": "balance.available"}, (), "irrelevant"),
         (STRIPE | {"livemode": False}, (), "test_mode"),
-        (STRIPE | {"data": {"object": {"object": "invoice", "id": "in_1"}}}, (), "no_customer"),
+        (cloud_event("usage.recorded", subject=None), (), "no_customer"),
+        (USAGE | {"subject": ""}, (), "no_customer"),
+        (USAGE | {"subject": " \t"}, (), "unusable_id"),
+        (USAGE | {"subject": "undefined"}, (), "unusable_id"),
     ],
 )
 def test_what_says_nothing_to_us_is_skipped(value: Any, headers: Headers, reason: str) -> None:
@@ -156,8 +155,6 @@ DEEP = b'{"specversion":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
         (b"", (), Refused("undecodable", "")),
         (b"\xff\xfe", (), Refused("undecodable", "")),
         (b"{", (), Refused("undecodable", "")),
-        (b'{"specversion": NaN}', (), Refused("undecodable", "")),
-        (b'{"data": "\xff"}', (), Refused("undecodable", "")),
         (b"not json", binary(), Refused("undecodable", "")),
         (cloud_event("usage.recorded", data_base64="%"), (), Refused("undecodable", "data_base64: not base64")),
         (DEEP, (), Refused("too_deep", "")),
@@ -179,17 +176,9 @@ DEEP = b'{"specversion":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
             (("content-type", b"application/cloudevents+json; charset=utf-8"),),
             Refused("invalid", "specversion: must be 1.0"),
         ),
-        (USAGE | {"id": 7}, (), Refused("invalid", "id: must be text of 1 to 512 characters")),
         (USAGE | {"id": "x" * 513}, (), Refused("invalid", "id: must be text of 1 to 512 characters")),
-        (USAGE | {"subject": 7}, (), Refused("invalid", "subject: must be text of 1 to 512 characters")),
-        (USAGE | {"accountid": ""}, (), Refused("invalid", "accountid: must be text of 1 to 512 characters")),
-        (cloud_event("usage.recorded", subject=None), (), Refused("no_subject", "")),
-        (USAGE | {"subject": ""}, (), Refused("no_subject", "")),
-        (USAGE | {"subject": " \t"}, (), Refused("no_subject", "")),
         (USAGE | {"data": "text"}, (), Refused("invalid", "data: must be a JSON object")),
         (USAGE | {"data": [1]}, (), Refused("invalid", "data: must be a JSON object")),
-        (USAGE | {"data": {"count": -1}}, (), Refused("invalid", "count: ")),
-        (USAGE | {"data": {"count": "3"}}, (), Refused("invalid", "count: ")),
         (cloud_event("nps.responded", {"response_id": "r"}), (), Refused("invalid", "score: Field required")),
         (cloud_event("nps.responded", {"response_id": "r", "score": 11}), (), Refused("invalid", "score: ")),
         (cloud_event("nps.responded", {"response_id": "r", "score": -1}), (), Refused("invalid", "score: ")),
@@ -208,8 +197,6 @@ DEEP = b'{"specversion":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
         (USAGE | {"time": "yesterday"}, (), Refused("invalid", "time: must be RFC 3339")),
         (USAGE | {"time": "1969-12-31T23:59:59Z"}, (), Refused("invalid", "time: must be RFC 3339")),
         (USAGE | {"time": NOW}, (), Refused("invalid", "time: must be RFC 3339")),
-        (STRIPE | {"created": -5}, (), Refused("invalid", "time: out of range")),
-        (STRIPE | {"id": "x" * 513}, (), Refused("invalid", "id: must be text of 1 to 512 characters")),
     ],
 )
 def test_what_cannot_be_used_is_refused(value: Any, headers: Headers, refusal: Refused) -> None:
@@ -226,19 +213,21 @@ def test_a_refusal_never_quotes_the_payload() -> None:
     ):
         assert secret not in refused(read(cloud_event("nps.responded", data))).detail
     profile = cloud_event("customer.profile_changed", {"email_hmac": secret, "segment": secret, "channels": secret})
-    assert secret not in refused(read(profile)).detail
+    assert secret not in repr(only(read(profile)))
 
 
 def test_control_events_need_no_subject_and_carry_none() -> None:
     for subject in (None, "", "cus-1", 7):
-        event = only(read(cloud_event("control.paused", FACT_DATA["control.paused"]) | {"subject": subject}))
+        paused = cloud_event("control.paused", FACT_DATA["control.paused"]) | {"subject": subject}
+        event = only(read(paused, topic="responses"))
         assert event.subject == ""
 
 
 MINUTES_5 = 5 * MINUTE
+Y2K = instant("2000-01-01T00:00:00Z")
 
 
-@rule("3.18", "10.3", "10.4")
+@rule("I1.6", "I1.7", "I1.8")
 @pytest.mark.parametrize(
     ("time", "timestamp", "expected", "flags"),
     [
@@ -246,26 +235,38 @@ MINUTES_5 = 5 * MINUTE
         ("2026-06-16t07:00:00z", NOW, instant("2026-06-16T07:00:00Z"), ()),
         ("2026-06-16T09:00:00+02:00", NOW, instant("2026-06-16T07:00:00Z"), ()),
         ("2026-06-16T07:00:00", NOW, instant("2026-06-16T07:00:00Z"), ("time_naive",)),
-        (None, NOW - HOUR, NOW - HOUR, ("time_missing",)),
-        (None, -1, NOW, ("time_missing",)),
-        (None, NOW + MINUTES_5 + 1, NOW, ("time_missing", "time_clamped")),
-        (rfc3339(NOW + MINUTES_5), NOW - 1, NOW + MINUTES_5, ()),
-        (rfc3339(NOW + MINUTES_5 + 1), NOW - 1, NOW - 1, ("time_clamped",)),
-        (rfc3339(NOW + MINUTES_5 + 1), NOW + HOUR, NOW, ("time_clamped",)),
-        (rfc3339(NOW + MINUTES_5 + 1), -1, NOW, ("time_clamped",)),
-        (rfc3339(NOW + DAY)[:-1], NOW, NOW, ("time_naive", "time_clamped")),
+        (None, NOW - HOUR, NOW - HOUR, ("time_unreadable",)),
+        (None, -1, NOW, ("time_unreadable",)),
+        (None, NOW + DAY + 1, NOW, ("time_unreadable",)),
+        (None, Y2K - 1, NOW, ("time_unreadable",)),
+        (None, Y2K, Y2K, ("time_unreadable",)),
+        (rfc3339(NOW + MINUTES_5), NOW - 1, NOW, ()),
+        (rfc3339(NOW + MINUTES_5 + 1), NOW - 1, NOW, ("time_clamped",)),
+        (rfc3339(NOW + DAY)[:-1], NOW - HOUR, NOW, ("time_naive", "time_clamped")),
     ],
 )
 def test_the_clock_rules(time: str | None, timestamp: int, expected: int, flags: tuple[str, ...]) -> None:
-    event = only(read(cloud_event("usage.recorded", time=time), timestamp=timestamp))
-    assert (event.time, event.flags) == (expected, flags)
+    for kind in ("usage.recorded", "customer.suppressed"):
+        event = only(read(cloud_event(kind, time=time), timestamp=timestamp))
+        assert (event.time, event.flags) == (expected, flags)
 
 
-@rule("3.18")
-@pytest.mark.parametrize(("time", "timestamp"), [(rfc3339(NOW + DAY + 1), NOW), (None, NOW + DAY + 1)])
-def test_an_event_more_than_a_day_ahead_is_refused(time: str | None, timestamp: int) -> None:
-    refusal = refused(read(cloud_event("usage.recorded", time=time), timestamp=timestamp))
-    assert refusal.cause == "time_in_future"
+@rule("I1.3", "I1.5", "I1.7", "I1.8")
+@pytest.mark.parametrize(
+    ("time", "cause"),
+    [
+        ("yesterday", "invalid"),
+        (NOW, "invalid"),
+        (True, "invalid"),
+        ("1970-01-01T00:00:00Z", "invalid"),
+        ("1999-12-31T23:59:59.999Z", "invalid"),
+        (rfc3339(NOW + DAY + 1), "time_in_future"),
+    ],
+)
+def test_a_time_that_cannot_be_believed_refuses_only_what_speaks_for_asking(time: Any, cause: str) -> None:
+    assert refused(read(cloud_event("usage.recorded") | {"time": time})).cause == cause
+    event = only(read(cloud_event("customer.suppressed") | {"time": time}, timestamp=NOW - HOUR))
+    assert (event.time, event.flags) == (NOW - HOUR, ("time_unreadable",))
 
 
 def test_an_event_without_id_is_named_by_its_position() -> None:

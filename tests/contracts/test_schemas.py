@@ -40,11 +40,14 @@ def example(message: MessageVersion, kind: str) -> dict[str, Any]:
 
 
 def is_read(message: MessageVersion, event: dict[str, Any]) -> bool:
-    """Whether those who read such messages take this one; failing in any other way than by refusal is an error."""
+    """Whether those who read such messages take this one as it stands: nothing of it is refused or dropped.
+
+    Failing in any other way is an error.
+    """
     if message.direction == "in":
-        adapted = read(event)
+        adapted = read(event, topic="responses")
         assert isinstance(adapted, Accepted | Refused)
-        return isinstance(adapted, Accepted)
+        return isinstance(adapted, Accepted) and "field_dropped" not in adapted.events[0].flags
     decode = decode_event if message.kind in TYPES else decode_effect
     try:
         decode(orjson.dumps(event))

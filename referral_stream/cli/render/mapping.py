@@ -27,7 +27,9 @@ def trial_lines(trial: MappingTrial) -> Iterator[str]:
         for tried in rules:
             yield f"{place}mapping {tried.rule.name}: {_answer(tried)}"
     match trial.adapted:
-        case Accepted(events=events):
+        case Accepted(events=events, letters=letters):
+            for element, refused in letters:
+                yield f"[{element.element_number}] dead letter: {refused.cause}: {refused.detail}"
             for event in events:
                 yield f"event {event.type}"
                 yield orjson.dumps(orjson.loads(encode_event(event)), option=orjson.OPT_INDENT_2).decode()

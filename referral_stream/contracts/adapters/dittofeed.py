@@ -51,4 +51,5 @@ ADAPTER = Adapter(
     customer_paths=("userId",),
     read=read,
     split=segment.split,
+    browser=True,
 )

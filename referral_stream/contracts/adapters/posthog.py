@@ -183,4 +183,5 @@ ADAPTER = Adapter(
     read=read,
     split=split,
     has_questions=True,
+    browser=True,
 )

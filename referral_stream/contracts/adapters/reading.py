@@ -8,7 +8,9 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.identifiers import is_placeholder, usable_id
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
+from referral_stream.core.events import Link
 from referral_stream.core.instants import SECOND
 
 Payload: TypeAlias = dict[str, Any]
@@ -28,15 +30,22 @@ class Reading:
 
     ``customer_paths``: where to look for the customer's id, in order. ``questions``: which scale a survey's question
     has, by the vendor's reference of the question (or survey), as ``nps``, ``csat/5``, ``comment`` or ``ignore``.
+    ``placeholders``: ids, in lower case, that stand for none here, besides those that always do.
     """
 
     email_key: bytes = field(repr=False)
     customer_paths: tuple[str, ...]
     questions: Mapping[str, str] = field(default_factory=dict)
+    placeholders: frozenset[str] = frozenset()
+    trust_browser_aliases: bool = False
 
     def customer(self, payload: Payload) -> str | None:
-        """The customer's id, from the first path that holds one."""
-        return id_at(payload, *self.customer_paths)
+        """The customer's id, from the first path that holds one; a placeholder is none."""
+        for path in self.customer_paths:
+            found = id_of(at(payload, path))
+            if found is not None and not is_placeholder(found, self.placeholders):
+                return found
+        return None
 
     def email_hmac(self, address: Any) -> str | None:
         """What stands for an e-mail address; None for anything else."""
@@ -52,7 +61,8 @@ class Adapter:
     payload that lacks what a fact needs gives the fact without it, which validation then refuses by name.
     ``customer_paths`` (dotted) are ids that every webhook of the vendor carries: ids that only some carry would split
     one customer in two. A deployment whose own ids are in every payload sets its own paths. ``has_questions``:
-    whether the deployment says which scale a question has.
+    whether the deployment says which scale a question has. ``browser``: its calls come from visitors' browsers, so
+    that anybody can say that two ids are one person.
     """
 
     name: str
@@ -62,16 +72,17 @@ class Adapter:
     read: Callable[[Payload, Reading], Webhook | Skipped]
     split: Callable[[Any], Sequence[Any]] | None = None
     has_questions: bool = False
+    browser: bool = False
 
-    def parts(self, body: Any) -> Sequence[Payload]:
-        """The notifications of a JSON body, in its order; none at all where any of them is not this vendor's."""
+    def parts(self, body: Any) -> Sequence[Any]:
+        """The notifications of a JSON body, in its order; none at all where not one of them is this vendor's.
+
+        The others among them each stand by themselves: they are not this vendor's.
+        """
         if self.split is None:
             return (body,) if isinstance(body, dict) and self.recognises(body) else ()
         parts = self.split(body)
-        for part in parts:
-            if not (isinstance(part, dict) and self.recognises(part)):
-                return ()
-        return parts
+        return parts if any(isinstance(part, dict) and self.recognises(part) for part in parts) else ()
 
 
 def listed(body: Any) -> Sequence[Any]:
@@ -121,13 +132,8 @@ def id_at(payload: Payload, *paths: str) -> str | None:
 
 
 def id_of(value: Any) -> str | None:
-    """The value as an id: text that is not blank, a whole number, or an object's own ``id``; else None."""
-    if type(value) is str:
-        return value if value and not value.isspace() else None
-    if type(value) is dict:
-        inner = value.get("id")
-        return None if type(inner) is dict else id_of(inner)
-    return str(value) if type(value) is int else None
+    """The value as an id in its one spelling (identity §2), or an object's own ``id``; None for what is none."""
+    return usable_id(value.get("id") if type(value) is dict else value)
 
 
 def is_one_of(value: Any, texts: Collection[str]) -> bool:
@@ -196,13 +202,17 @@ def about(
     account: str | None = None,
     timezone: str | None = None,
     historical: bool = False,
+    link: Link | None = None,
+    links: tuple[Link, ...] = (),
 ) -> Webhook | Skipped:
-    """The webhook of ``kind`` (the vendor's name), unless it holds no facts or names no customer."""
-    if not facts:
-        return Skipped("irrelevant", kind)
+    """The webhook of ``kind`` (the vendor's name), unless it holds nothing.
+
+    ``link`` says who is meant if the payload names no customer; ``links`` are what else it names for the customer.
+    """
     subject = reading.customer(payload)
-    if subject is None:
-        return Skipped("no_customer", kind)
+    if not facts and (subject is None or not links):
+        return Skipped("irrelevant", kind)
     return Webhook(
-        subject=subject, facts=facts, id=id, time=time, account=account, timezone=timezone, historical=historical
-    )
+        subject=subject, facts=facts, id=id, time=time, account=account, timezone=timezone, historical=historical,
+        link=link, links=links,
+    )  # fmt: skip

@@ -183,4 +183,5 @@ ADAPTER = Adapter(
     customer_paths=("userId", "user_id"),
     read=read,
     split=split,
+    browser=True,
 )

@@ -8,26 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from referral_stream.contracts.adapters import BY_NAME, Adapter, Payload, Reading, candidates
 from referral_stream.contracts.adapters.reading import text_at
 from referral_stream.contracts.adapters.surveys import scale_of
+from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
     MAX_ID,
+    NOT_AUTHORISED,
     Attributes,
     canonical_event,
-    event_time,
+    is_allowed,
+    link_of,
     position_id,
     trace_of,
 )
-from referral_stream.contracts.inbound.envelope import binary_attributes, cloud_event, parsed, structured_data
+from referral_stream.contracts.inbound.envelope import (
+    binary_attributes,
+    canonical,
+    cloud_event,
+    mended,
+    parsed,
+    structured_data,
+)
 from referral_stream.contracts.mapping import language
 from referral_stream.contracts.mapping.language import Mappings
-from referral_stream.contracts.outcomes import Accepted, Adapted, Refused, Skipped, Webhook
+from referral_stream.contracts.opt_outs import unlisted
+from referral_stream.contracts.outcomes import Accepted, Adapted, ElementLetter, Fact, Refused, Skipped, Webhook
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
-from referral_stream.core.events import Event
+from referral_stream.core.events import Aliased, Event
+from referral_stream.core.policy import Identity
 
 MAX_RECORD_BYTES = 256_000
 """A larger record of a source topic becomes a dead letter."""
@@ -41,6 +55,7 @@ class Boundary:
     the customer id is looked for, ``questions`` says, per adapter, which scale a survey's question has (question →
     ``nps``, ``csat/5``, ``comment``, ``ignore``); ``backfill_topics`` carry history only; ``mappings`` are the
     deployment's, and precede an adapter's reading; paths and questions in their file count where none are given here.
+    ``identity`` is the policy's.
     Raises ValueError for an unknown adapter or an invalid scale.
     """
 
@@ -52,6 +67,7 @@ class Boundary:
     backfill_topics: frozenset[str] = frozenset()
     mappings: Mappings = language.NONE
     max_record_bytes: int = MAX_RECORD_BYTES
+    identity: Identity = field(default_factory=Identity)
     readings: Mapping[str, Reading] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +80,12 @@ class Boundary:
         paths = {name: adapter.customer_paths for name, adapter in BY_NAME.items()}
         paths |= {language.CLOUD_EVENTS: (), language.PLAIN: (), **self.mappings.customer_paths, **self.customer_paths}
         questions = {**self.mappings.questions, **self.questions}
-        readings = {name: Reading(self.email_key, at, questions.get(name, {})) for name, at in paths.items()}
+        identity = self.identity
+        more = frozenset(word.lower() for word in identity.placeholder_ids)
+        readings = {
+            name: Reading(self.email_key, at, questions.get(name, {}), more, identity.trust_browser_aliases)
+            for name, at in paths.items()
+        }
         object.__setattr__(self, "readings", readings)
 
 
@@ -73,22 +94,23 @@ def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     value = record.value
     if value is not None and len(value) > boundary.max_record_bytes:
         return Refused("too_large", f"{len(value)} bytes, the limit is {boundary.max_record_bytes}")
+    body = _Body(record, now, boundary, _topic(record, boundary))
     structured = False
     if record.headers:
         structured = (record.header(CONTENT_TYPE_HEADER) or "").lower().startswith(CLOUD_EVENT)
         if not structured and (attributes := binary_attributes(record)):
-            return _cloud_event(attributes, value, record, now, boundary)
+            return body.cloud_event(attributes, value)
     if value is None:
         return Skipped("tombstone")
-    payload = parsed(value)
+    payload = body.read(value)
     if type(payload) is dict:
         if structured or "specversion" in payload:
-            return _cloud_event(payload, None, record, now, boundary)
+            return body.cloud_event(payload, None)
     elif type(payload) is Refused:
         return payload
     elif structured or type(payload) is not list:
         return Refused("not_an_object", "the value is no JSON object")
-    return _vendor(payload, record, now, boundary)
+    return body.vendors(payload)
 
 
 def recognised(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[str | None, tuple[Payload, ...]]:
@@ -107,106 +129,245 @@ def recognised(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[str
     return (language.PLAIN, (payload,)) if type(payload) is dict and found.cause == "unrecognised" else (None, ())
 
 
-def _cloud_event(
-    attributes: dict[str, Any], body: bytes | None, record: RawRecord, now: int, boundary: Boundary
-) -> Adapted:
-    """A CloudEvent; ``body`` is the record's value in binary mode, else the data is among the attributes.
+class _Notification(NamedTuple):
+    """What one notification becomes. Where there are no events, ``skipped`` says why, unless it is refused."""
 
-    The type is looked at first: an event of an unknown type is ignored, whatever else is wrong with it.
+    events: Sequence[Event] = ()
+    refused: Refused | None = None
+    skipped: Skipped = Skipped("irrelevant")
+
+
+class _Body:
+    """One record on its way through the boundary.
+
+    ``spoilt`` is what was wrong with its bytes: what speaks for asking is refused for it, what protects is not.
     """
-    kind = attributes.get("type")
-    if type(kind) is not str or not kind:
-        return Refused("invalid", "type: must be text")
-    if kind not in FACT_BODIES:
-        found = _mapped_cloud_event(attributes, body, record, now, boundary)
-        return Skipped("unknown_type", kind[:MAX_ID]) if found is None else found
-    topic = record.topic.removeprefix(boundary.prefix)
-    event = cloud_event(kind, attributes, body, record, now, topic=topic, historical=_is_history(record, boundary))
-    return Accepted((event,)) if isinstance(event, Event) else event
+
+    __slots__ = ("boundary", "flags", "now", "record", "spoilt", "topic")
+
+    def __init__(self, record: RawRecord, now: int, boundary: Boundary, topic: str) -> None:
+        self.record, self.now, self.boundary, self.topic = record, now, boundary, topic
+        self.spoilt: Refused | None = None
+        self.flags: tuple[str, ...] = ()
+
+    def read(self, value: bytes) -> Any:
+        """JSON → Python; Refused if it cannot be read, not even leniently."""
+        found = parsed(value)
+        if type(found) is not Refused or found.cause == "too_deep":
+            return found
+        lenient, flags = mended(value)
+        if type(lenient) is Refused:
+            return found
+        self.spoilt, self.flags = found, flags
+        return lenient
+
+    # ---------------------------------------------------------------------------------------------------- CloudEvents
+
+    def cloud_event(self, attributes: dict[str, Any], body: bytes | None) -> Adapted:
+        """A CloudEvent; ``body`` is the record's value in binary mode, else the data is among the attributes.
+
+        The type is looked at first: an event of an unknown type is ignored, whatever else is wrong with it.
+        """
+        record, boundary, topic = self.record, self.boundary, self.topic
+        if topic in boundary.adapters or (record.headers and record.header(SOURCE_HEADER) is not None):
+            return Refused("unexpected_cloudevent", "only this vendor's own payloads count here")
+        kind = attributes.get("type")
+        if type(kind) is not str or not kind:
+            return Refused("invalid", "type: must be text")
+        if not is_allowed(kind, record, topic):
+            return NOT_AUTHORISED
+        if kind not in FACT_BODIES:
+            found = self._mapped_cloud_event(attributes, body)
+            if found is not None:
+                return found
+            said = unlisted(kind)
+            if not said:
+                return Skipped("unknown_type", kind[:MAX_ID])
+            event = self._event(said[0].type, attributes | {"dataschema": None}, said[0].data)
+        else:
+            event = self._event(kind, attributes, self.read(body) if body else structured_data(attributes))
+        return Accepted((event,)) if isinstance(event, Event) else event
+
+    def _event(self, kind: str, attributes: dict[str, Any], data: Any) -> Event | Refused | Skipped:
+        return cloud_event(
+            kind,
+            attributes,
+            data,
+            self.record,
+            self.now,
+            topic=self.topic,
+            reading=self.boundary.readings[language.CLOUD_EVENTS],
+            historical=self.is_history,
+            spoilt=self.spoilt,
+            flags=self.flags,
+        )
+
+    def _mapped_cloud_event(self, attributes: dict[str, Any], body: bytes | None) -> Adapted | None:
+        """An event of an unknown type, as the mappings read it; None if none of them does."""
+        boundary = self.boundary
+        if language.CLOUD_EVENTS not in boundary.mappings.by_adapter:
+            return None
+        data = self.read(body) if body else structured_data(attributes)
+        event = {**attributes, "data": None if isinstance(data, Refused) else data}
+        rules = boundary.mappings.matching(language.CLOUD_EVENTS, event, self.topic)
+        if not rules:
+            return None
+        reading = boundary.readings[language.CLOUD_EVENTS]
+        kind, _, value = (text_at(event, "link") or "").partition(":")
+        own = Webhook(
+            subject=named(event.get("subject"), reading.placeholders),
+            id=text_at(event, "id"),
+            time=text_at(event, "time"),
+            account=text_at(event, "accountid"),
+            timezone=text_at(event, "timezone"),
+            traceparent=text_at(event, "traceparent"),
+            link=link_of(kind, value, reading),
+        )
+        source = (text_at(event, "source") or self.topic)[:MAX_ID]
+        webhook = language.mapped(rules, event, own, None, reading.email_hmac)
+        return self._whole(webhook, source, language.CLOUD_EVENTS)
+
+    def _mapped_object(self, body: Any) -> Adapted | None:
+        """A JSON object that no adapter recognises, as the mappings read it; None if none of them does."""
+        rules = self.boundary.mappings.matching(language.PLAIN, body, self.topic) if type(body) is dict else ()
+        if not rules:
+            return None
+        hashed = self.boundary.readings[language.PLAIN].email_hmac
+        webhook = language.mapped(rules, body, Skipped("no_customer"), None, hashed)
+        return self._whole(webhook, self.topic, language.PLAIN)
+
+    def _whole(self, webhook: Webhook | Skipped, source: str, origin: str) -> Adapted:
+        """What a record becomes that is one notification as a whole."""
+        return self._alone(self._events(webhook, source, origin, self.record))
+
+    def _alone(self, made: _Notification) -> Adapted:
+        if made.events and made.refused:
+            return Accepted(_each_once(made.events), (ElementLetter(self.record, made.refused),))
+        return Accepted(_each_once(made.events)) if made.events else made.refused or made.skipped
+
+    # -------------------------------------------------------------------------------------------------------- vendors
+
+    def vendors(self, body: dict[str, Any] | list[Any]) -> Adapted:
+        """A vendor's body. Every notification in it stands by itself: what cannot be used is a letter of its own."""
+        found = _adapter_for(body, self.record, self.boundary)
+        if isinstance(found, Refused):
+            by_rule = self._mapped_object(body) if found.cause == "unrecognised" and not self._is_bound else None
+            return found if by_rule is None else by_rule
+        adapter, parts = found
+        if len(parts) == 1:
+            return self._alone(self._notification(adapter, parts[0], self.record))
+        events: list[Event] = []
+        letters: list[ElementLetter] = []
+        skipped = Skipped("irrelevant")
+        for number, part in enumerate(parts):
+            made = self._notification(adapter, part, self.record.element(number, b""))
+            events += made.events
+            if made.refused is not None:
+                letters.append(ElementLetter(self.record.element(number, canonical(part)), made.refused))
+            elif not made.events and skipped.reason == "irrelevant":
+                skipped = made.skipped
+        return Accepted(_each_once(events), tuple(letters)) if events or letters else skipped
+
+    @property
+    def _is_bound(self) -> bool:
+        """Whether the record is one vendor's alone to read."""
+        record = self.record
+        return self.topic in self.boundary.adapters or (
+            bool(record.headers) and record.header(SOURCE_HEADER) is not None
+        )
+
+    def _notification(self, adapter: Adapter, part: Any, record: RawRecord) -> _Notification:
+        """One notification of a vendor's body; ``record`` is the body, or this element of it."""
+        if type(part) is not dict or not adapter.recognises(part):
+            return _Notification(refused=Refused("unrecognised", f"not the shape of {adapter.name}"))
+        boundary, reading = self.boundary, self.boundary.readings[adapter.name]
+        webhook = own = adapter.read(part, reading)
+        if adapter.name in boundary.mappings.by_adapter and (
+            rules := boundary.mappings.matching(adapter.name, part, self.topic)
+        ):
+            webhook = language.mapped(rules, part, own, reading.customer(part), reading.email_hmac)
+        if isinstance(webhook, Webhook):
+            webhook = _trusted(webhook, adapter, reading)
+        return self._events(webhook, adapter.name, adapter.name, record)
+
+    def _events(self, webhook: Webhook | Skipped, source: str, origin: str, record: RawRecord) -> _Notification:
+        """The events of one notification; ``record`` is its element of the body, for an id where the vendor gave none.
+
+        What protects is kept where another fact of the same notification is refused.
+        """
+        if isinstance(webhook, Skipped):
+            return _Notification(skipped=webhook)
+        reading, spoilt = self.boundary.readings[origin], self.spoilt
+        base = webhook.id
+        if base is not None and not 0 < len(base) <= MAX_ID:
+            base, spoilt = None, spoilt or Refused("invalid", f"id: must be text of 1 to {MAX_ID} characters")
+        base = base or position_id(record)
+        historical = webhook.historical or self.is_history
+        traceparent = trace_of(webhook.traceparent, record)
+        is_alone = len(webhook.facts) == 1
+        taught = webhook.links if webhook.subject is not None else ()
+        facts = (*webhook.facts, *(Fact("customer.linked", {"kind": kind, "value": value}) for kind, value in taught))
+        link = None if webhook.link is None else link_of(*webhook.link, reading)
+        events: list[Event] = []
+        refused: Refused | None = None
+        skipped: Skipped | None = None
+        counts: dict[str, int] = {}
+        for fact in facts:
+            counts[fact.type] = nth = counts.get(fact.type, 0) + 1
+            if not is_allowed(fact.type, record, self.topic):
+                refused = refused or NOT_AUTHORISED
+                continue
+            given = Attributes(
+                kind=fact.type,
+                data=fact.data,
+                time=webhook.time if fact.time is None else fact.time,
+                id=base if is_alone and fact is facts[0] else f"{base}#{fact.type}{'' if nth == 1 else f'#{nth}'}",
+                source=source,
+                subject=webhook.subject,
+                link=link,
+                account=webhook.account,
+                timezone=webhook.timezone,
+                traceparent=traceparent,
+                historical=historical,
+                origin=origin,
+                spoilt=spoilt,
+                flags=self.flags,
+            )
+            event = canonical_event(given, record, self.now, reading)
+            if isinstance(event, Event):
+                events.append(event)
+            elif isinstance(event, Refused):
+                refused = refused or event
+            else:
+                skipped = skipped or event
+        return _Notification(events, refused, skipped or Skipped("irrelevant"))
+
+    @property
+    def is_history(self) -> bool:
+        """Whether a record is marked as history, or its topic carries nothing else."""
+        return self.topic in self.boundary.backfill_topics or (bool(self.record.headers) and self.record.historical)
 
 
-def _mapped_cloud_event(
-    attributes: dict[str, Any], body: bytes | None, record: RawRecord, now: int, boundary: Boundary
-) -> Adapted | None:
-    """An event of an unknown type, as the mappings read it; None if none of them does."""
-    if language.CLOUD_EVENTS not in boundary.mappings.by_adapter:
-        return None
-    data = parsed(body) if body else structured_data(attributes)
-    event = {**attributes, "data": None if isinstance(data, Refused) else data}
-    rules = boundary.mappings.matching(language.CLOUD_EVENTS, event, _topic(record, boundary))
-    if not rules:
-        return None
-    own = Webhook(
-        subject=text_at(event, "subject") or "",
-        facts=(),
-        id=text_at(event, "id"),
-        time=text_at(event, "time"),
-        account=text_at(event, "accountid"),
-        timezone=text_at(event, "timezone"),
-        traceparent=text_at(event, "traceparent"),
-    )
-    source = (text_at(event, "source") or _topic(record, boundary))[:MAX_ID]
-    webhook = language.mapped(rules, event, own, None, boundary.readings[language.CLOUD_EVENTS].email_hmac)
-    return _whole(webhook, source, record, now, boundary)
+def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:
+    """The same id twice in one body is the same event sent twice."""
+    found: dict[str, Event] = {}
+    for event in events:
+        found.setdefault(event.id, event)
+    return tuple(found.values())
 
 
-def _mapped_object(body: Any, record: RawRecord, now: int, boundary: Boundary) -> Adapted | None:
-    """A JSON object that no adapter recognises, as the mappings read it; None if none of them does."""
-    topic = _topic(record, boundary)
-    rules = boundary.mappings.matching(language.PLAIN, body, topic) if type(body) is dict else ()
-    if not rules:
-        return None
-    nothing = Skipped("no_customer")
-    webhook = language.mapped(rules, body, nothing, None, boundary.readings[language.PLAIN].email_hmac)
-    return _whole(webhook, topic, record, now, boundary)
-
-
-def _whole(
-    webhook: Webhook | Skipped | Refused, source: str, record: RawRecord, now: int, boundary: Boundary
-) -> Adapted:
-    """What a record becomes that is one notification as a whole."""
-    if not isinstance(webhook, Webhook):
+def _trusted(webhook: Webhook, adapter: Adapter, reading: Reading) -> Webhook | Skipped:
+    """The webhook without aliases that anybody's browser could have sent, unless the deployment believes these."""
+    if reading.trust_browser_aliases or not any(fact.type == Aliased.type for fact in webhook.facts):
         return webhook
-    made = _webhook_events(webhook, source, "", record, now, boundary)
-    return made if isinstance(made, Refused) else Accepted(tuple(made))
+    facts = tuple(fact for fact in webhook.facts if fact.type != Aliased.type or not (adapter.browser or fact.browser))
+    if not facts and webhook.facts and not webhook.links:
+        return Skipped("untrusted_alias", adapter.name)
+    return replace(webhook, facts=facts)
 
 
 def _topic(record: RawRecord, boundary: Boundary) -> str:
     return record.topic.removeprefix(boundary.prefix)
-
-
-def _vendor(body: dict[str, Any] | list[Any], record: RawRecord, now: int, boundary: Boundary) -> Adapted:
-    """All of a body or nothing: a half-read body could never be completed without repeating the rest."""
-    found = _adapter_for(body, record, boundary)
-    if isinstance(found, Refused):
-        by_rule = _mapped_object(body, record, now, boundary) if found.cause == "unrecognised" else None
-        return found if by_rule is None else by_rule
-    adapter, parts = found
-    reading = boundary.readings[adapter.name]
-    is_mapped = adapter.name in boundary.mappings.by_adapter
-    events: dict[str, Event] = {}
-    skipped: Skipped | None = None
-    for number, part in enumerate(parts):
-        webhook: Webhook | Skipped | Refused
-        webhook = own = adapter.read(part, reading)
-        if is_mapped and (rules := boundary.mappings.matching(adapter.name, part, _topic(record, boundary))):
-            webhook = language.mapped(rules, part, own, reading.customer(part), reading.email_hmac)
-        if isinstance(webhook, Skipped):
-            skipped = skipped or webhook
-            continue
-        place = "" if len(parts) == 1 else f"#{number}"
-        made = (
-            webhook
-            if isinstance(webhook, Refused)
-            else _webhook_events(webhook, adapter.name, place, record, now, boundary)
-        )
-        if isinstance(made, Refused):
-            return made if len(parts) == 1 else Refused(made.cause, f"[{number}] {made.detail}")
-        for event in made:
-            events.setdefault(event.id, event)  # the same id twice in one body is the same event sent twice
-    if events:
-        return Accepted(tuple(events.values()))
-    return skipped or Refused("unrecognised", _UNRECOGNISED)
 
 
 _UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
@@ -214,63 +375,22 @@ _UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
 
 def _adapter_for(
     body: dict[str, Any] | list[Any], record: RawRecord, boundary: Boundary
-) -> tuple[Adapter, Sequence[Payload]] | Refused:
+) -> tuple[Adapter, Sequence[Any]] | Refused:
     """Whose webhook it is, and the notifications in it."""
     name = record.header(SOURCE_HEADER) if record.headers else None
     if name is not None:
-        named = BY_NAME.get(name.strip().lower())
-        if named is None:
+        bound = BY_NAME.get(name.strip().lower())
+        if bound is None:
             return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter")
-        parts = named.parts(body)
-        return (named, parts) if parts else Refused("unrecognised", f"not the shape of {named.name}")
-    configured = boundary.adapters.get(_topic(record, boundary))
-    if configured is not None and (parts := BY_NAME[configured].parts(body)):
-        return BY_NAME[configured], parts
+    else:
+        configured = boundary.adapters.get(_topic(record, boundary))
+        bound = None if configured is None else BY_NAME[configured]
+    if bound is not None:
+        parts = bound.parts(body)
+        return (bound, parts) if parts else Refused("unrecognised", f"not the shape of {bound.name}")
     for adapter in candidates(body):
         if parts := adapter.parts(body):
             return adapter, parts
     if type(body) is list:
         return Refused("not_an_object", "the value is no JSON object")
     return Refused("unrecognised", _UNRECOGNISED)
-
-
-def _webhook_events(
-    webhook: Webhook, source: str, place: str, record: RawRecord, now: int, boundary: Boundary
-) -> list[Event] | Refused:
-    """The events of one notification; ``place`` is where in the body it stood, for an id where the vendor gave none."""
-    for name, value in (("id", webhook.id), ("account", webhook.account)):
-        if value is not None and len(value) > MAX_ID:
-            return Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
-    base = webhook.id or f"{position_id(record)}{place}"
-    historical = webhook.historical or _is_history(record, boundary)
-    when = event_time(webhook.time, record, now)
-    traceparent = trace_of(webhook.traceparent, record)
-    is_alone = len(webhook.facts) == 1
-    events: list[Event] = []
-    counts: dict[str, int] = {}
-    for fact in webhook.facts:
-        counts[fact.type] = nth = counts.get(fact.type, 0) + 1
-        given = Attributes(
-            kind=fact.type,
-            data=fact.data,
-            when=when if fact.time is None else event_time(fact.time, record, now),
-            id=base if is_alone else f"{base}#{fact.type}" if nth == 1 else f"{base}#{fact.type}#{nth}",
-            source=source,
-            subject=webhook.subject,
-            account=webhook.account,
-            timezone=webhook.timezone,
-            traceparent=traceparent,
-            historical=historical,
-        )
-        event = canonical_event(given)
-        if isinstance(event, Refused):
-            return event
-        events.append(event)
-    return events
-
-
-def _is_history(record: RawRecord, boundary: Boundary) -> bool:
-    """Whether a record is marked as history, or its topic carries nothing else."""
-    if boundary.backfill_topics and _topic(record, boundary) in boundary.backfill_topics:
-        return True
-    return bool(record.headers) and record.historical

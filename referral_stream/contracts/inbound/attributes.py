@@ -7,123 +7,233 @@ gets in.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from pydantic import ValidationError
 
+from referral_stream.contracts.adapters import Reading
+from referral_stream.contracts.addresses import hmac_in
+from referral_stream.contracts.identifiers import is_placeholder, named, usable_id
+from referral_stream.contracts.inbound.bodies import DROPPED, read_body
 from referral_stream.contracts.inbound.themes import OTHER, THEMES, theme_of
-from referral_stream.contracts.outcomes import Refused
-from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.validation import FACT_BODIES, explain
+from referral_stream.contracts.outcomes import Refused, Skipped
+from referral_stream.contracts.records import ENDPOINT_HEADER, RawRecord
+from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core import zones
 from referral_stream.core.events import (
     FACTS,
     MAX_TEXT,
     WITHOUT_SUBJECT,
+    Aliased,
     AskAnswered,
     Commented,
+    Data,
     Event,
+    Link,
+    Linked,
     ProfileChanged,
     ReferralGiven,
+    is_favourable,
+    is_operators,
 )
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, EARLIEST, LATEST, MINUTE, parse_instant
 
 CLOCK_TOLERANCE = 5 * MINUTE
-"""How far ahead of our clock an event may be before it is clamped."""
+"""How far ahead of our clock an event may be without being flagged."""
 CLOCK_LIMIT = DAY
-"""How far ahead of our clock an event may be before it is refused."""
+"""How far ahead of our clock an event may be to be believed at all."""
+BEFORE = 946_684_800_000
+"""2000-01-01: no event is older; an earlier time is a clock's or a program's fault."""
 
 MAX_ID = 512
-"""Characters of an id, a source, a subject or an account."""
+"""Characters of an event's id or source."""
+
+CLOUD_EVENTS: Final = "cloudevents"
+"""The origin of events that are no vendor's."""
+RESPONSES: Final = "responses"
+"""The topic, without prefix, on which an operator's word counts."""
 
 EventTime: TypeAlias = tuple[int, tuple[str, ...]]
 """When an event happened, and the flags for what had to be corrected."""
 
 
 class Attributes(msgspec.Struct, gc=False):
-    """What a CloudEvent or a vendor's webhook says about one event of a known type; None where it says nothing."""
+    """What a CloudEvent or a vendor's webhook says about one event of a known type; None where it says nothing.
+
+    ``spoilt``: what is wrong around the body; what speaks for asking is refused for it, what protects is not.
+    """
 
     kind: str
     data: Any
-    when: EventTime | Refused
+    time: Any
     id: str
     source: str
     subject: Any
-    account: str | None
+    account: Any
     timezone: Any
     traceparent: str | None
     historical: bool
+    link: Link | None = None
+    origin: str = CLOUD_EVENTS
+    spoilt: Refused | None = None
+    flags: tuple[str, ...] = ()
 
 
-def canonical_event(given: Attributes) -> Event | Refused:
-    """The event; an error in ``given.when`` is reported only if nothing else is wrong."""
-    kind, subject, data, timezone = given.kind, given.subject, given.data, given.timezone
-    if kind in WITHOUT_SUBJECT:
-        subject = ""
-    elif subject is None or subject == "":
-        return Refused("no_subject", f"{kind} needs a subject, the customer id")
-    elif type(subject) is not str or len(subject) > MAX_ID:
-        return Refused("invalid", f"subject: must be text of 1 to {MAX_ID} characters")
-    elif subject.isspace():
-        return Refused("no_subject", f"{kind} needs a subject, the customer id")
+def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
+    """The event; why there is none is said by the first thing that is wrong with it: body, time, customer."""
+    kind, data, spoilt, flags = given.kind, given.data, given.spoilt, given.flags
     if type(data) is not dict:
-        return Refused("invalid", "data: must be a JSON object")
+        data, spoilt = {}, spoilt or Refused("invalid", "data: must be a JSON object")
     correct = _CORRECTIONS.get(kind)
     if correct is _without_words:
         data = _themed(data)
-    try:
-        body = FACT_BODIES[kind](data)
-    except ValidationError as error:
-        return Refused("invalid", explain(error))
-    if not isinstance(given.when, tuple):
-        return given.when
-    instant, flags = given.when
+    elif kind == Linked.type and data.get("kind") == EMAIL:
+        data = data | {"value": hashed_address(data.get("value"), reading)}
+    found = read_body(kind, data, given.id)
+    if isinstance(found, Refused):
+        if kind in (Aliased.type, Linked.type):
+            return Refused("unusable_id", found.detail)
+        return spoilt or found
+    body = found.body
+    if found.dropped:
+        flags = _flagged(flags, DROPPED)
+    kind = body.type  # a trouble whose object is unknown is a complaint
+    favourable = is_favourable(body)
+    if spoilt is not None and favourable:
+        return spoilt
+    when = event_time(given.time, record, now, favourable=favourable)
+    if isinstance(when, Refused):
+        return when
+    instant, corrected_time = when
+    flags = corrected_time + flags
+    if (isinstance(body, Linked) and _bad_link(Link(body.kind, body.value), reading)) or (
+        isinstance(body, Aliased) and is_placeholder(body.alias, reading.placeholders)
+    ):
+        return Refused("unusable_id", "alias and value: must name somebody or something")
+    subject, link = _who(given, body, reading)
+    if subject is None and link is None:
+        return _nobody(given, favourable=favourable)
+    timezone = given.timezone
     if timezone is not None and not (type(timezone) is str and zones.is_zone(timezone)):
         timezone, flags = None, _flagged(flags, "timezone_invalid")
+    account = given.account
+    if account is not None:
+        account = named(account, reading.placeholders)
+        flags = _flagged(flags, DROPPED) if account is None else flags
+    correct = _CORRECTIONS.get(kind)
     if correct is not None and (corrected := correct(body)):
         # Validated once more: that costs less than a copy of the body.
-        body = FACT_BODIES[kind](data | corrected)
+        body = FACT_BODIES[kind](body.model_dump(exclude=set(corrected), exclude_unset=True) | _set(corrected))
         flags = _flagged(flags, "timezone_invalid") if "time_zone" in corrected else flags
+        flags = _flagged(flags, DROPPED) if not KEYS.get(kind, frozenset()).isdisjoint(corrected) else flags
     return Event(
         id=given.id,
         source=given.source,
         type=kind,
-        subject=subject,
+        subject=subject or "",
         time=instant,
         data=body,
-        account=given.account,
+        account=account,
         timezone=timezone,
         traceparent=given.traceparent,
         historical=given.historical,
         flags=flags,
+        link=None if subject is not None else link,
+        origin=given.origin,
     )
 
 
-def event_time(given: str | int | None, record: RawRecord, now: int) -> EventTime | Refused:
-    """The clock rules (semantics §3, §10). A number is epoch ms, None what the producer did not say."""
-    stamp = record.timestamp if record.timestamp >= 0 else now
+def _set(corrected: Mapping[str, Any]) -> dict[str, Any]:
+    """The corrections that give a field a value; others leave it out."""
+    return {name: value for name, value in corrected.items() if value is not None}
+
+
+def _who(given: Attributes, body: Data, reading: Reading) -> tuple[str | None, Link | None]:
+    """The customer, and what else says who is meant; no id counts that stands for nobody."""
+    if body.type in WITHOUT_SUBJECT:
+        return "", None
+    subject = named(given.subject, reading.placeholders)
+    link = given.link
+    if subject is None and link is None and body.type == "referral.status_changed":
+        link = Link("referral", body.referral_id)  # type: ignore[attr-defined]  # the type says which body it is
+    return subject, None if link is None or _bad_link(link, reading) else link
+
+
+def _nobody(given: Attributes, *, favourable: bool) -> Refused | Skipped:
+    is_absent = given.subject is None or given.subject == ""
+    if not favourable:
+        return Refused("unusable_id", f"{given.kind} names no customer" + ("" if is_absent else " by a usable id"))
+    return Skipped("no_customer" if is_absent else "unusable_id", given.kind)
+
+
+EMAIL: Final = "email"
+"""The kind of a link whose value is the HMAC of an address."""
+
+
+def _bad_link(link: Link, reading: Reading) -> bool:
+    """Whether a link, its value normalised, names nothing."""
+    if link.kind == EMAIL:
+        return hmac_in(link.value) is None
+    return "@" in link.value or is_placeholder(link.value, reading.placeholders)
+
+
+def link_of(kind: Any, value: Any, reading: Reading) -> Link | None:
+    """A link in its one spelling: an address as its HMAC; None for what names nothing, and for an address elsewhere."""
+    text = hashed_address(value, reading) if kind == EMAIL else usable_id(value)
+    if text is None or type(kind) is not str or not _LINK_KIND(kind):
+        return None
+    link = Link(kind, text)
+    return None if _bad_link(link, reading) else link
+
+
+def hashed_address(value: Any, reading: Reading) -> str | None:
+    """The HMAC of an address; one that was computed before is taken as it is."""
+    return hmac_in(value) or reading.email_hmac(value)
+
+
+_LINK_KIND = re.compile(r"[a-z0-9_]{1,32}").fullmatch
+
+
+def is_allowed(kind: str, record: RawRecord, topic: str) -> bool:
+    """Whether an event of this type counts where it came from; ``topic`` without prefix (identity §5)."""
+    if not is_operators(kind):
+        return True
+    return topic == RESPONSES and (not record.headers or record.header(ENDPOINT_HEADER) != "events")
+
+
+NOT_AUTHORISED: Final = Refused("not_authorised", f"counts on {RESPONSES} and at /control alone")
+
+
+def event_time(given: Any, record: RawRecord, now: int, *, favourable: bool) -> EventTime | Refused:
+    """The clock rules (identity §1). A number is epoch ms, None what the producer did not say."""
+    arrival = now if record.timestamp < 0 else min(record.timestamp, now)
+    if arrival < BEFORE:
+        arrival = now
+    unreadable: EventTime = arrival, ("time_unreadable",)
     flags: tuple[str, ...] = ()
     if given is None:
-        instant, flags = stamp, ("time_missing",)
-    elif isinstance(given, str):
+        return unreadable
+    if type(given) is int and EARLIEST <= given <= LATEST:
+        instant = given
+    elif type(given) is str:
         try:
             instant, naive = parse_instant(given)
         except (ValueError, OverflowError):
-            return Refused("invalid", "time: must be RFC 3339")
-        if naive:
-            flags = ("time_naive",)
-    elif EARLIEST <= given <= LATEST:
-        instant = given
+            return Refused("invalid", "time: must be RFC 3339") if favourable else unreadable
+        flags = ("time_naive",) if naive else ()
     else:
-        return Refused("invalid", "time: out of range")
+        return Refused("invalid", "time: must be RFC 3339") if favourable else unreadable
+    if instant < BEFORE:
+        return Refused("invalid", "time: before 2000") if favourable else unreadable
+    if instant <= now:
+        return instant, flags
     if instant > now + CLOCK_LIMIT:
-        return Refused("time_in_future", f"time: more than {CLOCK_LIMIT // MINUTE} minutes ahead of its arrival")
-    if instant > now + CLOCK_TOLERANCE:
-        return min(stamp, now), _flagged(flags, "time_clamped")
-    return instant, flags
+        if favourable:
+            return Refused("time_in_future", f"time: more than {CLOCK_LIMIT // MINUTE} minutes ahead of its arrival")
+        return unreadable
+    return now, (_flagged(flags, "time_clamped") if instant > now + CLOCK_TOLERANCE else flags)
 
 
 def _themed(data: dict[str, Any]) -> dict[str, Any]:
@@ -158,8 +268,29 @@ def _with_a_known_zone(body: ProfileChanged) -> dict[str, Any]:
     return {} if body.time_zone is None or zones.is_zone(body.time_zone) else {"time_zone": None}
 
 
+KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "peer.mentioned": frozenset({"company", "challenge"}),
+    "goal.achieved": frozenset({"goal"}),
+    "advocacy.asked": frozenset({"by"}),
+    **dict.fromkeys(("ask.approved", "ask.rejected"), frozenset({"by"})),
+    **dict.fromkeys(("control.paused", "control.resumed"), frozenset({"by", "why"})),
+    **dict.fromkeys(("customer.suppressed", "customer.unsuppressed"), frozenset({"reason"})),
+}
+"""Fields that hold a key of the producer's; sentences there, which may be about people, are dropped (identity §5)."""
+
+_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
+
+
+def _with_keys_alone(body: Data) -> dict[str, Any]:
+    """What is a sentence where a key should be is left out; a goal, which has to be named, by its theme."""
+    said = ((name, getattr(body, name)) for name in KEYS[body.type] & body.model_fields_set)
+    sentences = ((name, text) for name, text in said if text is not None and not _KEY(text))
+    return {name: theme_of(text) or OTHER if name == "goal" else None for name, text in sentences}
+
+
 _CORRECTIONS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     **{fact.type: _without_words for fact in FACTS if issubclass(fact, Commented)},
+    **dict.fromkeys(KEYS, _with_keys_alone),
     AskAnswered.type: _without_text,
     ReferralGiven.type: _without_names,
     ProfileChanged.type: _with_a_known_zone,
@@ -183,5 +314,6 @@ def _flagged(flags: tuple[str, ...], flag: str) -> tuple[str, ...]:
 
 
 def position_id(record: RawRecord) -> str:
-    """An id for an event without one: the same at every redelivery."""
-    return derived_id("event", record.topic, record.partition, record.offset)
+    """An id for an event without one: the same at every redelivery, also of one element of the record alone."""
+    made = derived_id("event", record.topic, record.partition, record.offset)
+    return made if record.element_number is None else f"{made}|{record.element_number}"

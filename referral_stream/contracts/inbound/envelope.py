@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+import codecs
+import json
+from typing import Any, Final
 
 import orjson
 
+from referral_stream.contracts.adapters import Reading
 from referral_stream.contracts.inbound.attributes import (
     MAX_ID,
     Attributes,
     canonical_event,
-    event_time,
+    link_of,
     position_id,
     trace_of,
 )
-from referral_stream.contracts.outcomes import Refused
+from referral_stream.contracts.inbound.bodies import DROPPED
+from referral_stream.contracts.outcomes import Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.validation import is_too_deep, json_problem
 from referral_stream.contracts.versions import LINEAGES, current_body
@@ -36,31 +40,34 @@ def binary_attributes(record: RawRecord) -> dict[str, Any]:
 def cloud_event(
     kind: str,
     attributes: dict[str, Any],
-    body: bytes | None,
+    data: Any,
     record: RawRecord,
     now: int,
     *,
     topic: str,
+    reading: Reading,
     historical: bool,
-) -> Event | Refused:
+    spoilt: Refused | None,
+    flags: tuple[str, ...],
+) -> Event | Refused | Skipped:
     """The canonical event of a CloudEvent of a known type; ``topic`` is the source of one that names none.
 
-    ``body`` is the record's value in binary mode, else the data is among the attributes.
+    ``data`` is Refused where it could not be read. ``spoilt``: what was wrong with the bytes.
     """
-    version = attributes.get("specversion")
-    if type(version) is not str or not version.startswith("1."):
-        return Refused("invalid", "specversion: must be 1.0")
-    data = parsed(body) if body else structured_data(attributes)
-    if type(data) is Refused:
-        return data
     get = attributes.get
-    for name in ("id", "source", "accountid"):
-        text = get(name)
+    version = get("specversion")
+    if type(version) is not str or not version.startswith("1."):
+        spoilt = spoilt or Refused("invalid", "specversion: must be 1.0")
+    if isinstance(data, Refused):
+        data, spoilt = {}, spoilt or data
+    texts: dict[str, str | None] = {}
+    for name in ("id", "source"):
+        given = get(name)
+        text = str(given) if type(given) is int else given
         if text is not None and (type(text) is not str or not 0 < len(text) <= MAX_ID):
-            return Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
-    time = get("time")
-    if time is not None and type(time) is not str:
-        return Refused("invalid", "time: must be RFC 3339")  # a bare number could mean seconds or milliseconds
+            spoilt = spoilt or Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
+            text = None
+        texts[name] = text
     if data is None:
         data = {}
     named = get("dataschema")
@@ -68,19 +75,33 @@ def cloud_event(
         data = current_body(kind, named, data)
         if type(data) is Refused:
             return data
-    given = Attributes(
-        kind=kind,
-        data=data,
-        when=event_time(time, record, now),
-        id=get("id") or position_id(record),
-        source=get("source") or topic,
-        subject=get("subject"),
-        account=get("accountid"),
-        timezone=get("timezone"),
-        traceparent=trace_of(get("traceparent"), record),
-        historical=historical,
+    link = get("link")
+    link_kind, _, value = link.partition(":") if type(link) is str else ("", "", "")
+    return canonical_event(
+        Attributes(
+            kind=kind,
+            data=data,
+            time=get("time") if type(get("time")) is str else _no_text(get("time")),
+            id=texts["id"] or position_id(record),
+            source=texts["source"] or topic,
+            subject=get("subject"),
+            account=get("accountid"),
+            timezone=get("timezone"),
+            traceparent=trace_of(get("traceparent"), record),
+            historical=historical,
+            link=link_of(link_kind, value, reading),
+            spoilt=spoilt,
+            flags=flags,
+        ),
+        record,
+        now,
+        reading,
     )
-    return canonical_event(given)
+
+
+def _no_text(time: Any) -> Any:
+    """A bare number could mean seconds or milliseconds: it is no time."""
+    return None if time is None else ()
 
 
 def structured_data(attributes: dict[str, Any]) -> Any:
@@ -102,3 +123,43 @@ def parsed(value: bytes) -> Any:
         return orjson.loads(value)
     except orjson.JSONDecodeError as error:
         return Refused("too_deep" if is_too_deep(error) else "undecodable", json_problem(error))
+
+
+def mended(value: bytes) -> tuple[Any, tuple[str, ...]]:
+    """What a careless program wrote for JSON → Python, and its flags; Refused if it cannot be read.
+
+    A byte order mark is skipped, half a character becomes U+FFFD, and what is no number (``NaN``) is null.
+    """
+    dropped: set[str] = set()
+
+    def nothing(_: str) -> None:
+        dropped.add(DROPPED)
+
+    try:
+        found = json.loads(value.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"), parse_constant=nothing)
+        return _whole(found, _DEEPEST), tuple(dropped)
+    except (ValueError, RecursionError):
+        return Refused("undecodable", "not JSON"), ()
+
+
+_DEEPEST: Final = 254
+"""Levels of objects and arrays that can be written again."""
+
+
+def _whole(value: Any, levels: int) -> Any:
+    """The value without halves of surrogate pairs. Raises RecursionError where it is nested too deeply."""
+    if levels < 0:
+        raise RecursionError
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(name, 0): _whole(inner, levels - 1) for name, inner in value.items()}
+    return [_whole(inner, levels - 1) for inner in value] if isinstance(value, list) else value
+
+
+def canonical(value: Any) -> bytes:
+    """Canonical JSON: sorted keys, compact, UTF-8."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # nested more deeply than it can write
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from msgspec.structs import replace
 
 from referral_stream.contracts.adapters.reading import Payload, id_at, time_at, whole_number
-from referral_stream.contracts.outcomes import Fact, Refused, Skipped, Webhook
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 CLOUD_EVENTS: Final = "cloudevents"
 """Instead of a vendor: CloudEvents whose type is not in the contract; paths begin at the event."""
@@ -35,8 +35,8 @@ _TRUE = frozenset({"true", "yes", "1"})
 _FALSE = frozenset({"false", "no", "0"})
 
 
-class Uncastable(Exception):
-    """A value that is present, but not of the type that a rule wants; the message quotes no value."""
+UNREADABLE: Final = ()
+"""What stands for a value that is present, but not of the type that a rule wants: no field takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Taken:
     default: Scalar | None = None
 
     def of(self, payload: Payload, email_hmac: Hash) -> Any:
-        """Raises Uncastable: the default does not replace a value that is present but cannot be cast."""
+        """The default does not replace a value that is present but cannot be cast: that is unreadable."""
         found = value_at(payload, self.path)
         if found is None:
             return self.default
@@ -128,7 +128,7 @@ def mapped(
     own: Webhook | Skipped,
     customer: str | None,
     email_hmac: Hash,
-) -> Webhook | Skipped | Refused:
+) -> Webhook | Skipped:
     """What the rules that match a payload make of it.
 
     ``own`` is the adapter's reading, whose facts they replace; what it skipped as a test stays skipped. ``customer`` is
@@ -143,17 +143,14 @@ def mapped(
         names.append(rule.name)
         if rule.type is None:
             continue
-        try:
-            facts.append(Fact(rule.type, _object(rule.data, payload, email_hmac, "data")))
-        except Uncastable as error:
-            return Refused("invalid", f"mapping {rule.name}: {error}")
+        facts.append(Fact(rule.type, _object(rule.data, payload, email_hmac)))
         for name, given in _whereabouts(rule, payload).items():
             where.setdefault(name, given)
     if not facts:
         return Skipped("irrelevant", f"mapping {', '.join(names)}")
-    found = own if isinstance(own, Webhook) else Webhook(subject=customer or "", facts=(), id=None, time=None)
+    found = own if isinstance(own, Webhook) else Webhook(subject=customer)
     found = replace(found, facts=tuple(facts), **where)
-    return found if found.subject else Skipped("no_customer", f"mapping {', '.join(names)}")
+    return found if found.subject or found.link else Skipped("no_customer", f"mapping {', '.join(names)}")
 
 
 def _whereabouts(rule: MappingRule, payload: Payload) -> dict[str, Any]:
@@ -167,18 +164,13 @@ def _whereabouts(rule: MappingRule, payload: Payload) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _object(fields: Mapping[str, Template], payload: Payload, email_hmac: Hash, place: str) -> dict[str, Any]:
-    """Raises Uncastable, which names the place."""
+def _object(fields: Mapping[str, Template], payload: Payload, email_hmac: Hash) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, template in fields.items():
-        inner = f"{place}.{name}"
         if isinstance(template, Taken):
-            try:
-                value = template.of(payload, email_hmac)
-            except Uncastable as error:
-                raise Uncastable(f"{inner}: {error}") from None
+            value = template.of(payload, email_hmac)
         elif isinstance(template, Mapping):
-            value = _object(template, payload, email_hmac, inner) or None
+            value = _object(template, payload, email_hmac) or None
         else:
             value = template
         if value is not None:
@@ -220,8 +212,8 @@ def parse_path(text: str) -> Path:
 _STEP = re.compile(r"\.?([^.\[\]'\"]+)|\[(\d+)\]|\['([^']+)'\]")
 
 
-def cast_to(cast: Cast, value: Any, email_hmac: Hash) -> Scalar:
-    """The value as the type of that name. Raises Uncastable."""
+def cast_to(cast: Cast, value: Any, email_hmac: Hash) -> Any:
+    """The value as the type of that name; UNREADABLE where it is none."""
     made: Scalar | None
     match cast:
         case "int":
@@ -234,9 +226,7 @@ def cast_to(cast: Cast, value: Any, email_hmac: Hash) -> Scalar:
             made = _text(value)
         case "email_hmac":
             made = email_hmac(value)
-    if made is None:
-        raise Uncastable(f"cannot be read as {cast}")
-    return made
+    return UNREADABLE if made is None else made
 
 
 def _number(value: Any) -> float | None:

@@ -82,7 +82,7 @@ def converted(turn: Turn, event: Event) -> None:
     if (rule.score_at_least or 0) > turn.score().value:
         return
     conversion = Conversion(
-        at=Stamp(event.time, event.source, event.id),
+        at=Stamp.of(event),
         opens_at=event.time + rule.opens_after_days * DAY,
         historical=event.historical,
     )

@@ -90,8 +90,7 @@ def occasion_in(e: Event, policy: Policy) -> Occasion | None:
             return Occasion("renewal", invoice or contract or e.id, {})
         case ev.SubscriptionExpanded(deal_id=deal):
             return Occasion("expansion", deal, {"deal_id": deal})
-        case ev.PeerMentioned(peer_ref=peer, company=company, challenge=challenge):
-            said = {"peer_ref": peer, "company": company, "challenge": challenge}
-            return Occasion("peer_mentioned", peer, {name: text for name, text in said.items() if text})
+        case ev.PeerMentioned(peer_ref=peer):  # the worker knows who that is: names stay where they are known
+            return Occasion("peer_mentioned", peer, {"peer_ref": peer})
         case _:
             return None

@@ -1,0 +1,55 @@
+"""Ids as producers write them → one spelling, or none: who is meant must never depend on how an id was typed."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any, Final
+
+MAX_BYTES: Final = 256
+"""Of an id, in UTF-8."""
+
+PLACEHOLDERS: Final = frozenset({
+    "undefined", "null", "none", "nil", "nan", "[object object]", "unknown", "anonymous", "guest", "0", "-1",
+    "00000000-0000-0000-0000-000000000000",
+})  # fmt: skip
+"""What programs write where they have no id, in lower case. The policy may add to them."""
+
+_CROSSED_OUT = re.compile(r"x{3,}")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control and bidi characters: two ids that look alike would not be."""
+_EXACT: Final = 2**53
+"""Below this a float holds every whole number."""
+
+
+def usable_id(value: Any) -> str | None:
+    """The id in its one spelling: NFC, stripped, numbers as digits. None for what no id can be."""
+    if type(value) is str:
+        text = value
+    elif type(value) is int:
+        text = str(value) if abs(value) < 10**MAX_BYTES else ""
+    elif type(value) is float and value.is_integer() and abs(value) < _EXACT:
+        text = str(int(value))
+    else:
+        return None
+    if text.isascii():
+        text = text.strip()
+        if text.isprintable() and 0 < len(text) <= MAX_BYTES:
+            return text
+        return None
+    text = unicodedata.normalize("NFC", text).strip()
+    if not text or _CONTROLS.search(text) or len(text.encode("utf-8", "replace")) > MAX_BYTES:
+        return None
+    return text.encode("utf-8", "replace").decode() if any("\ud800" <= c <= "\udfff" for c in text) else text
+
+
+def is_placeholder(text: str, more: frozenset[str] = frozenset()) -> bool:
+    """Whether a usable id stands for none; ``more`` in lower case."""
+    word = text.lower()
+    return word in PLACEHOLDERS or word in more or "{{" in word or "${" in word or bool(_CROSSED_OUT.fullmatch(word))
+
+
+def named(value: Any, more: frozenset[str] = frozenset()) -> str | None:
+    """The id of somebody or something: usable, and no placeholder."""
+    text = usable_id(value)
+    return None if text is None or is_placeholder(text, more) else text
