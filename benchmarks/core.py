@@ -98,7 +98,7 @@ def _step_encoded(policy: Policy, events: Sequence[Event]) -> dict[str, bytes]:
     states: dict[str, bytes] = {}
     for mark, event in enumerate(events):
         known = states.get(event.subject)
-        customer = Customer(id=event.subject) if known is None else decode_customer(known).customer
+        customer = Customer(id=event.subject) if known is None else decode_customer(known).entity
         states[event.subject] = encode_customer(step(policy, customer, [event], START).customer, mark)
     return states
 

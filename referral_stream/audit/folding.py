@@ -15,9 +15,10 @@ from referral_stream.audit.records import digest
 from referral_stream.contracts.codec import encode_effect, encode_event
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Append, Decision, Effect, Letter
+from referral_stream.core.effects import Append, Decision, Effect, Letter, RecordPosition
+from referral_stream.core.entities import Entity, new_entity
 from referral_stream.core.events import DeadletterReplayed, Event
-from referral_stream.core.keys import parse_key
+from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 
@@ -41,12 +42,12 @@ class Made(NamedTuple):
 class _Branch:
     """A possible state, and its effects since it became uncertain."""
 
-    customer: Customer
+    entity: Entity
     said: tuple[Made, ...] = ()
 
 
 class Fold:
-    """All customers of one partition, by key.
+    """All customers and links of one partition, by key.
 
     ``policies``: those given, by hash. ``published``: decision id → digest of its value. ``faults``: offsets at which
     the workers' code failed, known from their dead letters. ``tell`` is given the effects, customer by customer, as
@@ -75,10 +76,10 @@ class Fold:
         policies = self._only or self._in_force(key, now)
         if not policies:
             return
-        branches = self._branches.get(key) or (_Branch(Customer(id=str(parse_key(key)))),)
+        branches = self._branches.get(key) or (_Branch(new_entity(key)),)
         if len(branches) == len(policies) == 1:
-            customer, made = self._applied(policies[0], branches[0].customer, record, now, event)
-            self._branches[key] = (_Branch(customer),)
+            entity, made = self._applied(policies[0], branches[0].entity, record, now, event)
+            self._branches[key] = (_Branch(entity),)
             for each in made:
                 self._tell(key, each)
             return
@@ -87,12 +88,12 @@ class Fold:
     def touch(self, key: bytes) -> None:
         """A record that could not be read: the customer has a state from then on, without effects."""
         if key not in self.unjudged:
-            self._branches.setdefault(key, (_Branch(Customer(id=str(parse_key(key)))),))
+            self._branches.setdefault(key, (_Branch(new_entity(key)),))
 
-    def settle(self, key: bytes, stored: Customer) -> bool:
-        """Whether the state can be the customer's; if so, which of several it was is certain from then on."""
+    def settle(self, key: bytes, stored: Entity) -> bool:
+        """Whether the state can be that of the key; if so, which of several it was is certain from then on."""
         branches = self._branches.pop(key, ())
-        right = next((branch for branch in branches if branch.customer == stored), None)
+        right = next((branch for branch in branches if branch.entity == stored), None)
         for each in (right or branches[0]).said if branches else ():
             self._tell(key, each)
         return right is not None
@@ -124,10 +125,10 @@ class Fold:
         found: list[_Branch] = []
         for branch in branches:
             for policy in policies:
-                customer, made = self._applied(policy, branch.customer, record, now, event)
+                entity, made = self._applied(policy, branch.entity, record, now, event)
                 said = (*branch.said, *made)
-                if not any(customer == other.customer and said == other.said for other in found):
-                    found.append(_Branch(customer, said))
+                if not any(entity == other.entity and said == other.said for other in found):
+                    found.append(_Branch(entity, said))
         found = [branch for branch in found if all(map(self._was_published, branch.said))] or found[:1]
         if len(found) > MOST_BRANCHES:
             self._give_up(key, "too many policy changes in too short a time")
@@ -135,15 +136,18 @@ class Fold:
         if len(found) == 1:
             for each in found[0].said:
                 self._tell(key, each)
-            found = [_Branch(found[0].customer)]
+            found = [_Branch(found[0].entity)]
         self._branches[key] = tuple(found)
 
     def _was_published(self, made: Made) -> bool:
         return not isinstance(made.effect, Decision) or self._published.get(made.effect.decision_id) == made.digest
 
     def _applied(
-        self, policy: Policy, customer: Customer, record: RawRecord, now: int, event: Event
-    ) -> tuple[Customer, list[Made]]:
+        self, policy: Policy, entity: Entity, record: RawRecord, now: int, event: Event
+    ) -> tuple[Entity, list[Made]]:
+        if isinstance(entity, LinkState):
+            return self._applied_to_link(policy, entity, record, now, event)
+        customer = entity
         if record.offset in self._faults:
             customer, effects = _held(policy, customer, now)
             return customer, list(_made(effects, customer.now, record.offset))
@@ -154,6 +158,21 @@ class Fold:
             *_made(effects, customer.now, record.offset),
             *(Made(each, digest(encode_event(each.event)), record.offset) for each in appended),
             *(Made(letter, b"", record.offset) for letter in letters),
+        ]
+
+    def _applied_to_link(
+        self, policy: Policy, link: LinkState, record: RawRecord, now: int, event: Event
+    ) -> tuple[LinkState, list[Made]]:
+        """Its letters are about the records that had brought what came to nobody."""
+        if record.offset in self._faults:
+            return link, []
+        attempt = record.header("attempt") or "1"
+        at = RecordPosition(record.topic, record.partition, record.offset, record.timestamp, int(attempt))
+        state, appended, letters = step_link(policy, link, (Brought(event, at),), now)
+        lapsed = [(each, each.undelivered) for each in letters if each.undelivered is not None]
+        return state, [
+            *(Made(each, digest(encode_event(each.event)), record.offset) for each in appended),
+            *(Made(each, b"", gone.position.offset) for each, gone in lapsed if gone.position is not None),
         ]
 
 

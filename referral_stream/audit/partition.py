@@ -16,12 +16,14 @@ from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import arrival, decode_event, effect_key, event_key
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.state import UnreadableState, decode_customer, decode_wakeup
+from referral_stream.contracts.state import UnreadableState, decode_state, decode_wakeup
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     Append,
     Decision,
     Letter,
 )
+from referral_stream.core.entities import Entity
 from referral_stream.core.events import (
     APPENDED,
     AskAcknowledged,
@@ -128,12 +130,12 @@ class PartitionAudit:
                 self._states[key] = _Last(record.value, record.offset)
         for key, last in self._states.items():
             try:
-                stored = decode_customer(last.value)
+                stored = decode_state(last.value)
             except UnreadableState as problem:
                 self._findings.add("records_readable", str(problem), self._at(self._names.customers, last.offset))
                 self._scene.unjudged.add(key)
             else:
-                self._cuts[key] = _Cut(stored.customer.wake_at, stored.customer.quarantined)
+                self._cuts[key] = _Cut(stored.entity.wake_at, _is_quarantined(stored.entity))
                 self._seen[key] = _Seen(mark=stored.mark)
         self._scene.tally.counts["customers"] += len(self._states)
 
@@ -322,7 +324,7 @@ class PartitionAudit:
         if key in fold.unjudged:
             return
         seen = self._seen[key]
-        known = fold.settle(key, decode_customer(self._states[key].value).customer)
+        known = fold.settle(key, decode_state(self._states[key].value).entity)
         if known and seen.last + 1 == seen.mark:
             return
         if not self._letters_complete and (self._cuts[key].quarantined or seen.replayed):
@@ -385,3 +387,8 @@ class PartitionAudit:
 
     def _at(self, topic: str, offset: int) -> Position:
         return Position(topic, self._number, offset)
+
+
+def _is_quarantined(entity: Entity) -> bool:
+    """A link is never on hold: it asks nobody."""
+    return isinstance(entity, Customer) and entity.quarantined

@@ -1,4 +1,4 @@
-"""One record of ``customer-events`` applied to one customer: the rule that the worker and an exact replay share.
+"""One record of ``customer-events`` applied to a customer or a link: the rule that worker and exact replay share.
 
 The worker turns the result into records, counters and logs (``stream.decide``), the replay into files
 (``replay.recorded_run``). The auditor deliberately repeats this rule in independent code (``audit.folding``).
@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from referral_stream.contracts.codec import arrival, decode_event, event_key
-from referral_stream.contracts.deadletters import DeadLetter, attempt_of, dead_letter
+from referral_stream.contracts.codec import arrival, decode_event, encode_event, event_headers, event_key
+from referral_stream.contracts.deadletters import ATTEMPT_HEADER, DeadLetter, attempt_of, dead_letter
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import ClientRecord, RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Append, Effect, Letter
+from referral_stream.core.effects import Append, Effect, Letter, RecordPosition, Undelivered
+from referral_stream.core.entities import Entity
 from referral_stream.core.events import APPENDED, DeadletterReplayed, Event
 from referral_stream.core.ids import hash64
+from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 
@@ -33,17 +35,20 @@ class NotApplied(NamedTuple):
     """Why a record was not applied, or only in part: ``cause`` and ``detail`` quote no payload; ``at`` is epoch ms.
 
     ``faults``: what our own code raised, in the step and, if that failed too, while putting the customer in quarantine.
+    ``earlier``: the record that it is about, where that is not the one just applied.
     """
 
     cause: str
     detail: str
     at: int
     faults: tuple[Exception, ...] = ()
+    earlier: RawRecord | None = None
 
     def dead_letter(self, record: RawRecord) -> DeadLetter | None:
-        """The dead letter of the record; None where it leaves none."""
+        """The dead letter of the record, or of the earlier one; None where it leaves none."""
         if self.cause == STILL_QUARANTINED:
             return None
+        record = self.earlier or record
         error = f"{self.cause}: {self.detail}"
         return dead_letter(record, error=error, stage="decide", occurred_at=self.at, attempt=attempt_of(record))
 
@@ -58,7 +63,7 @@ class Applied(NamedTuple):
     quarantine withdraws what is under way.
     """
 
-    customer: Customer
+    entity: Entity
     effects: list[Effect]
     appended: list[Append]
     event: Event | None
@@ -71,13 +76,19 @@ class Applied(NamedTuple):
         return self.letters if self.refused is None else (self.refused, *self.letters)
 
 
-def apply(policy: Policy, customer: Customer, record: ClientRecord) -> Applied:
+def apply(policy: Policy, entity: Entity, record: ClientRecord) -> Applied:
     """Apply a record to the state of its key. Total: whatever the record holds, and whatever the step does."""
     try:
         now, event = read_event(record)
     except Undecodable as error:
-        at = max(record.timestamp, customer.now)
-        return Applied(customer, [], [], None, NotApplied(error.cause, error.detail, at))
+        at = max(record.timestamp, entity.now)
+        return Applied(entity, [], [], None, NotApplied(error.cause, error.detail, at))
+    if isinstance(entity, LinkState):
+        return _apply_to_link(policy, entity, Brought(event, _position(record)), now)
+    return _apply_to_customer(policy, entity, record, event, now)
+
+
+def _apply_to_customer(policy: Policy, customer: Customer, record: ClientRecord, event: Event, now: int) -> Applied:
     if type(event.data) is DeadletterReplayed and not _went_through(RawRecord.of(record), event.data, customer):
         refused = NotApplied(STILL_QUARANTINED, "an event that it waits for was not taken", max(now, customer.now))
         return Applied(customer, [], [], event, refused)
@@ -95,9 +106,48 @@ def apply(policy: Policy, customer: Customer, record: ClientRecord) -> Applied:
     )
 
 
+def _apply_to_link(policy: Policy, link: LinkState, brought: Brought, now: int) -> Applied:
+    try:
+        state, appended, letters = step_link(policy, link, (brought,), now)
+    except Exception as error:  # noqa: BLE001 (as for a customer; a link asks nobody, so nothing has to be held)
+        at = max(now, link.now)
+        return Applied(link, [], [], brought.event, NotApplied(FAULT, type(error).__name__, at, (error,)))
+    return Applied(state, [], appended, brought.event, None, lettered(letters, state.now))
+
+
+def _position(record: ClientRecord) -> RecordPosition:
+    raw = RawRecord.of(record)
+    return RecordPosition(raw.topic, raw.partition, raw.offset, raw.timestamp, attempt_of(raw))
+
+
 def lettered(letters: Iterable[Letter], now: int) -> tuple[NotApplied, ...]:
-    """What a step at ``now`` makes dead letters for."""
-    return tuple(NotApplied(letter.cause, letter.detail, now) for letter in letters)
+    """What a step at ``now`` makes dead letters for; what came to nobody and is of no record has none."""
+    of_records = (each for each in letters if each.undelivered is None or each.undelivered.position is not None)
+    return tuple(_lettered(letter, now) for letter in of_records)
+
+
+def _lettered(letter: Letter, now: int) -> NotApplied:
+    undelivered = letter.undelivered
+    if undelivered is None:
+        return NotApplied(letter.cause, letter.detail, now)
+    return NotApplied(letter.cause, letter.detail, undelivered.lapsed, earlier=_earlier(undelivered))
+
+
+def _earlier(undelivered: Undelivered) -> RawRecord | None:
+    """The canonical event, as a record at the position of the one that brought it."""
+    if (at := undelivered.position) is None:
+        return None
+    event = undelivered.event
+    headers = event_headers(event, undelivered.arrived)
+    return RawRecord(
+        topic=at.topic,
+        partition=at.partition,
+        offset=at.offset,
+        timestamp=at.timestamp,
+        key=undelivered.key.encode(),
+        value=encode_event(event),
+        headers=headers if at.attempt == 1 else (*headers, (ATTEMPT_HEADER, b"%d" % at.attempt)),
+    )
 
 
 def _quarantined(policy: Policy, customer: Customer, now: int, event: Event, fault: Exception) -> Applied:

@@ -128,6 +128,7 @@ _EVENTS: Final = (
     *_internal(
         ev.WakeupDue, ev.ReservationGranted, ev.ReservationDenied, ev.ReservationUnavailable, ev.DeadletterReplayed,
         ev.MergeRequested, ev.MergeDelivered, ev.MergeMoved,
+        ev.LinkTaught, ev.LinkLeft, ev.Held,
     ),
 )  # fmt: skip
 

@@ -241,6 +241,10 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     ids: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     held: Stamp | None = None
+    # links
+    emails: dict[str, bool] = msgspec.field(default_factory=_nothing)
+    email_from_browser: bool = False
+    stops: dict[str, Stamp] = msgspec.field(default_factory=_nothing)
 
     copy = msgspec.Struct.__copy__  # type: ignore[attr-defined]  # without a frame of Python: every step makes one
     """A copy that may be advanced without touching this one."""

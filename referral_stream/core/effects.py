@@ -204,14 +204,36 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     event: Event
 
 
-class Letter(msgspec.Struct, frozen=True, gc=False):
-    """A dead letter that a step makes of the record it has just applied: somebody has to look at it (identity §3).
+class RecordPosition(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where a record lies, and which attempt it is, counted from 1; ``timestamp`` is the broker's (epoch ms)."""
 
-    ``cause`` and ``detail`` quote no payload.
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    attempt: int = 1
+
+
+class Undelivered(msgspec.Struct, frozen=True, gc=False):
+    """An event that came to nobody: under which key, when (``arrived`` and ``lapsed``, epoch ms), by which record."""
+
+    key: str
+    event: Event
+    arrived: int
+    lapsed: int
+    position: RecordPosition | None
+
+
+class Letter(msgspec.Struct, frozen=True, gc=False):
+    """A dead letter that a step makes: somebody has to look at it (identity §3, §4).
+
+    It is one of the record that the step has just applied, or, if named, of what came to nobody. ``cause`` and
+    ``detail`` quote no payload.
     """
 
     cause: str
     detail: str
+    undelivered: Undelivered | None = None
 
 
 LedgerRequest: TypeAlias = ReservationRequested | ReservationConfirmed | ReservationReleased | OpportunityOpened

@@ -616,6 +616,33 @@ class MergeMoved(Data):
     into: Id
 
 
+Standing: TypeAlias = Literal["theirs", "named", "former"]
+"""How a link names a customer: the address that is theirs now; named until further notice; one they had, or that is
+only said to be theirs: they get what is closing and nothing else."""
+
+
+class LinkTaught(Data):
+    """At a link: it names this customer, in the place of the customer ``instead_of`` if there is one."""
+
+    type: ClassVar[str] = "link.taught"
+    customer: Id
+    standing: Standing = "named"
+    instead_of: Id | None = None
+
+
+class LinkLeft(Data):
+    """At an e-mail link: the address is this customer's no more. They get what is closing as before."""
+
+    type: ClassVar[str] = "link.left"
+    customer: Id
+
+
+class Held(Data):
+    """Somebody of the same address must not be asked: nobody who has or had it is, until a person lifts it."""
+
+    type: ClassVar[str] = "customer.held"
+
+
 FACTS: tuple[type[Data], ...] = (
     SignedUp, ProfileChanged, ConsentChanged, Suppressed, Unsuppressed, ErasureRequested, Linked, Aliased,
     OnboardingCompleted, MilestoneReached, GoalAchieved, SavingMeasured, UsageRecorded, UsageCompared,
@@ -636,13 +663,16 @@ FACTS: tuple[type[Data], ...] = (
 INTERNAL: tuple[type[Data], ...] = (
     WakeupDue, ReservationGranted, ReservationDenied, ReservationUnavailable, DeadletterReplayed,
     MergeRequested, MergeDelivered, MergeMoved,
+    LinkTaught, LinkLeft, Held,
 )  # fmt: skip
 """Types that only this system appends to ``customer-events``."""
 
 FACT_TYPES: dict[str, type[Data]] = {data.type: data for data in FACTS}
 TYPES: dict[str, type[Data]] = {data.type: data for data in (*FACTS, *INTERNAL)}
 
-APPENDED: frozenset[str] = frozenset({MergeRequested.type, MergeDelivered.type, MergeMoved.type})
+APPENDED: frozenset[str] = frozenset(
+    {MergeRequested.type, MergeDelivered.type, MergeMoved.type, LinkTaught.type, LinkLeft.type, Held.type}
+)
 """Internal types that one entity of ``customer-events`` appends to another (identity §7)."""
 
 WITHOUT_SUBJECT = frozenset({ControlPaused.type, ControlResumed.type})
@@ -688,6 +718,62 @@ def may_protect(kind: str) -> bool:
     """Whether an event of this type may protect, whatever its body turns out to say."""
     return FAVOURABLE.get(kind) is not _ALWAYS
 
+
+ASKING = "referral_ask"
+"""The purpose of the consent that asking needs."""
+
+CLOSING: dict[str, Callable[[Any], bool]] = {
+    # 1 erased · 3 consent
+    "customer.erasure_requested": _ALWAYS,
+    "customer.suppressed": _ALWAYS,
+    "customer.held": _ALWAYS,
+    "customer.consent_changed": lambda d: d.purpose == ASKING and not d.granted,
+    # 5 trouble
+    **dict.fromkeys((
+        "ticket.opened", "ticket.solved", "ticket.rated", "ticket.reopened", "complaint.made", "frustration.shown",
+        "invoice.payment_failed", "invoice.paid", "charge.refunded", "charge.disputed", "dispute.closed",
+        "cancellation.considered", "cancellation.scheduled", "cancellation.reverted", "subscription.ended",
+        "subscription.started",
+    ), _ALWAYS),
+    "trial.ended": lambda d: not d.converted,
+    "nps.responded": lambda d: d.score < PROMOTER,
+    "csat.responded": lambda d: not d.top_box,
+    "review.posted": lambda d: not d.top_box,
+    "feedback.shared": lambda d: not d.positive,
+    "interaction.recorded": lambda d: d.positive is False,
+    # 7 answers
+    "ask.answered": lambda d: d.answer != "yes",
+}  # fmt: skip
+"""Type → whether an event of it, by its body, closes gate 1, 3, 5 or 7, or ends what does about the same object without
+speaking for an ask. It reaches everybody whom a link has ever named (identity §4)."""
+
+STOPS: dict[str, Callable[[Any], bool]] = {
+    "customer.erasure_requested": _ALWAYS,
+    "customer.suppressed": _ALWAYS,
+    "customer.held": _ALWAYS,
+    "customer.consent_changed": CLOSING["customer.consent_changed"],
+    "ask.answered": lambda d: d.answer == "stop",
+}
+"""The closing ones that are a person's last word about being asked: no link ever drops them before their time."""
+
+
+def is_closing(data: Data) -> bool:
+    """Whether an event with this body reaches everybody whom its link has ever named."""
+    judged = CLOSING.get(data.type)
+    return judged is not None and judged(data)
+
+
+def is_stop(data: Data) -> bool:
+    """Whether it is a suppression, a stop, a withdrawal of consent or an erasure."""
+    judged = STOPS.get(data.type)
+    return judged is not None and judged(data)
+
+
+LIFTING = frozenset({"customer.consent_changed", "customer.unsuppressed"})
+"""What lifts a person's word (consent granted, off the list): it counts only where exactly one person can be meant."""
+
+BROWSER = "browser"
+"""The flag of an event that anybody's browser may have sent: an address in it never replaces one from elsewhere."""
 
 ACTIVITY = frozenset({
     "onboarding.completed", "milestone.reached", "goal.achieved", "usage.recorded", "workflow.completed",

@@ -68,6 +68,10 @@ def fold(c: Customer, e: Event) -> bool:
             c.first_activity = e.time
     folding = _FOLDS.get(e.type)
     newest = folding is None or folding(c, e.data, stamp) is not False
+    if e.type == _PROFILE and e.data.email_hmac is not None:
+        _address(c, Word(stamp, e.data.email_hmac), from_browser=ev.BROWSER in e.flags)
+    elif e.type == _UNSUPPRESSED and not e.via:
+        c.held = _newer(c.held, stamp, Flag(stamp, value=False))
     if e.timezone is not None:
         c.event_zone = _newer(c.event_zone, stamp, Word(stamp, e.timezone))
     if e.account is not None:  # after the body, which knows better if it names an account too
@@ -117,8 +121,6 @@ def _profile(c: Customer, d: ev.ProfileChanged, s: Stamp) -> None:
         c.segment = _newer(c.segment, s, Word(s, d.segment))
     if d.account_id is not None:
         c.account = _newer(c.account, s, Word(s, d.account_id))
-    if d.email_hmac is not None:
-        c.email_hmac = _newer(c.email_hmac, s, Word(s, d.email_hmac))
     if d.champion is not None:
         c.champion = _newer(c.champion, s, Flag(s, d.champion))
     if d.requires_approval is not None:
@@ -130,8 +132,22 @@ def _profile(c: Customer, d: ev.ProfileChanged, s: Stamp) -> None:
                 c.reachable = _put(c.reachable, channel, s, Flag(s, value)) or c.reachable
 
 
+def _address(c: Customer, word: Word, *, from_browser: bool) -> None:
+    """The newest counts, but one from a browser only where no other is known: anybody can type any address."""
+    if c.email_hmac is None or c.email_from_browser != from_browser:
+        if c.email_hmac is None or c.email_from_browser:
+            c.email_hmac, c.email_from_browser = word, from_browser
+    else:
+        c.email_hmac = _newer(c.email_hmac, word.at, word)
+
+
+def hold(c: Customer, stamp: Stamp) -> None:
+    """Somebody of the same address must not be asked: neither is this customer."""
+    c.held = _newer(c.held, stamp, Flag(stamp, value=True))
+
+
 def _consent(c: Customer, d: ev.ConsentChanged, s: Stamp) -> None:
-    if d.purpose != "referral_ask":
+    if d.purpose != ev.ASKING:
         return
     for channel in ev.CHANNELS if d.channel == "all" else (d.channel,):
         c.consent = _put(c.consent, channel, s, Flag(s, d.granted)) or c.consent
@@ -139,6 +155,10 @@ def _consent(c: Customer, d: ev.ConsentChanged, s: Stamp) -> None:
 
 def _suppressed(c: Customer, d: ev.Data, s: Stamp) -> None:
     c.suppressed = _newer(c.suppressed, s, Flag(s, isinstance(d, ev.Suppressed)))
+
+
+def _held(c: Customer, _: ev.Held, s: Stamp) -> None:
+    hold(c, s)
 
 
 def _erasure(c: Customer, _: ev.Data, s: Stamp) -> None:
@@ -416,12 +436,16 @@ def _referral_status(c: Customer, d: ev.ReferralStatusChanged, s: Stamp) -> bool
     return newest
 
 
+_PROFILE = ev.ProfileChanged.type
+_UNSUPPRESSED = ev.Unsuppressed.type
+
 _FOLDS: dict[str, Callable[[Customer, Any, Stamp], bool | None]] = {
     "customer.signed_up": _signed_up,
     "customer.profile_changed": _profile,
     "customer.consent_changed": _consent,
     "customer.suppressed": _suppressed,
     "customer.unsuppressed": _suppressed,
+    "customer.held": _held,
     "customer.erasure_requested": _erasure,
     "champion.changed": _champion,
     "onboarding.completed": _onboarded,

@@ -6,7 +6,7 @@ key says whose record it is: what an entity passes on keeps the subject it came 
 
 from __future__ import annotations
 
-from referral_stream.core.events import Link
+from referral_stream.core.events import Event, Link
 
 _MARK = "~"
 
@@ -32,3 +32,13 @@ def parse_key(key: bytes) -> str | Link:
         return Link.parse(text[1:])
     except ValueError:
         return text
+
+
+def is_link_key(key: str) -> bool:
+    """Whether it is the key of a link."""
+    return type(parse_key(key.encode())) is Link
+
+
+def through_link(event: Event) -> bool:
+    """Whether a link has passed it on: such an event is given to no other link."""
+    return any(map(is_link_key, event.via))

@@ -466,13 +466,16 @@ class Holdout(Section):
 
 
 class Identity(Section):
-    """Who is meant, and whom to believe when two ids are said to be one person (identity §2, §3)."""
+    """Who is meant, and whom to believe when two ids are said to be one person (identity §2 to §4)."""
 
     placeholder_ids: Choice[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
         (), description="Ids that stand for nobody, in any case, besides the usual ones (identity §2)."
     )
     trust_browser_aliases: bool = Field(
         default=False, description="Believe aliases that any visitor's browser can send (identity §3)."
+    )
+    wait_days: Annotated[int, Field(ge=1, le=400), Unit("days")] = Field(
+        7, description="How long an event waits until its link names a customer (identity §4)."
     )
 
 
@@ -511,7 +514,7 @@ class Policy(Section):
     ledger: LedgerSettings = Field(LedgerSettings(), description="Waiting for the ledger.")
     breaker: Breaker = Field(Breaker(), description="Burst breaker (§9).")
     holdout: Holdout = Field(Holdout(), description="Gate 14.")
-    identity: Identity = Field(Identity(), description="Ids and aliases (identity §2, §3).")
+    identity: Identity = Field(Identity(), description="Ids, aliases and links (identity §2 to §4).")
 
     def contradictions(self) -> Iterator[Contradiction]:
         for name, trigger in self.triggers.items():

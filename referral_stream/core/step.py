@@ -21,14 +21,15 @@ from referral_stream.core.effects import Append, Effect, Letter
 from referral_stream.core.events import Event
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.instants import DAY
+from referral_stream.core.linking import LINKING
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import usage
 from referral_stream.core.turn import LATE, NEWEST, Process, Turn
 
-PROCESSES: tuple[Process, ...] = (merging.MERGING, ASKING)
+PROCESSES: tuple[Process, ...] = (merging.MERGING, LINKING, ASKING)
 """In the order in which they act within an instant."""
 
-_NO_FACTS = frozenset({*(data.type for data in ev.INTERNAL), ev.ControlResumed.type})
+_NO_FACTS = frozenset({*(data.type for data in ev.INTERNAL), ev.ControlResumed.type} - {ev.Held.type})
 """Records that are not facts about the customer: from the timer, the ledger or an operator."""
 
 _PROFILE_CHANGED = ev.ProfileChanged.type
@@ -140,6 +141,7 @@ def _erased(turn: Turn) -> Advanced:
         erased_at=c.erased_at,
         erased_now=c.erased_now,
         email_hmac=c.email_hmac,
+        emails=c.emails,
         merged_into=c.merged_into,
     )
     return Advanced(stub, turn.effects, None, turn.appended, turn.letters)

@@ -148,6 +148,9 @@ INTERNAL_DATA: dict[str, dict[str, Any]] = {
         "erased_at": "2026-06-01T08:00:00.000Z",
     },
     "merge.moved": {"into": "cus-1"},
+    "link.taught": {"customer": "cus-1", "standing": "named"},
+    "link.left": {"customer": "cus-1"},
+    "customer.held": {},
 }
 
 _SCORE = Score(value=100, raw=110, parts={"tenure": 10, "nps": 30, "champion": 15})
@@ -315,6 +318,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "wakeup.due": {"due": None},
     "reservation.granted": {"command_id": None},
     "reservation.denied": {"gate": "consent"},
+    "link.taught": {"standing": "somebody"},
+    "link.left": {"customer": None},
     "reservation.unavailable": {"command_id": ""},
     "merge.requested": {"into": None},
     "merge.delivered": {"stamp": "merge-17"},

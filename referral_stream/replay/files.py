@@ -21,14 +21,13 @@ from referral_stream.contracts.deadletters import DeadLetter, dead_letter
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.state import Stored
-from referral_stream.core.customer import Customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked
 from referral_stream.core.policy import Policy
 from referral_stream.replay.log_lines import Progress
 from referral_stream.replay.overview import BreakerPause, Overview
 from referral_stream.replay.reading import Counts, RecordedLog, open_log
 from referral_stream.replay.recorded_run import ExactReplay
+from referral_stream.replay.snapshot import Snapshot, entities_of
 from referral_stream.replay.sorting import MEMORY_BYTES, Key, Row, in_order
 from referral_stream.replay.tables import write_tables
 from referral_stream.replay.virtual_run import FactReplay, Happened
@@ -63,7 +62,7 @@ def replay_file(
     as_csv: bool = False,
     progress: Progress | None = None,
     memory_bytes: int = MEMORY_BYTES,
-    snapshot: Mapping[str, Stored] | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Summary:
     """Replay ``log`` under ``policy`` into ``output`` (created if missing; files there are replaced).
 
@@ -95,7 +94,7 @@ def replay_file(
         )
         if isinstance(opened, RecordedLog):
             summary.exact = True
-            exact = ExactReplay(policy, refused=letters.not_applied, customers=_states(snapshot or {}))
+            exact = ExactReplay(policy, refused=letters.not_applied, entities=entities_of(snapshot))
             # The log's order is that of its partitions, one after the other or any mixture of them.
             happened = (item for items in exact.run(opened.records, until) for item in items)
             _write(in_order(_rows(happened, summary), memory_bytes), files)
@@ -114,10 +113,6 @@ def replay_file(
 
 _FILES: Final = {"referral-decisions": "decisions", "referral-asks": "asks", "ledger-requests": None}
 """Topic → the output file that holds what goes there; what goes to the ledger is no output of a replay."""
-
-
-def _states(snapshot: Mapping[str, Stored]) -> dict[str, Customer]:
-    return {name: stored.customer for name, stored in snapshot.items()}
 
 
 class _DeadLetterFile:

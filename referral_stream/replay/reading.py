@@ -7,7 +7,7 @@ other topics as arrivals, through the adapters, under a clock that is the highes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -22,11 +22,11 @@ from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.state import Stored
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.core.keys import parse_key
 from referral_stream.replay.log_lines import STDIN, Line, Progress, log_lines
 from referral_stream.replay.remarks import CUSTOMER_EVENTS, Remarks
+from referral_stream.replay.snapshot import Snapshot
 from referral_stream.replay.sorting import MEMORY_BYTES, Row, in_order
 from referral_stream.replay.virtual_run import Arrival
 
@@ -86,7 +86,7 @@ def open_log(
     sort: bool = False,
     progress: Progress | None = None,
     memory_bytes: int = MEMORY_BYTES,
-    snapshot: Mapping[str, Stored] | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Iterator[OpenLog]:
     """A log (see :func:`log_lines`), read as it is asked for; ``counts`` grows with it.
 
@@ -128,7 +128,7 @@ class _Reader:
         *,
         skip_bad: bool,
         may_start_late: bool,
-        snapshot: Mapping[str, Stored] | None,
+        snapshot: Snapshot | None,
     ) -> None:
         self.log, self.boundary, self.counts, self.refuse = log, boundary, counts, refuse
         self.skipped = skipped
@@ -209,8 +209,8 @@ class _Reader:
         self.refuse(record, error, now)
 
     def seen(self, record: RawRecord) -> bool:
-        """Whether the snapshot's state of this customer has this record in it."""
-        known = self.snapshot.get(str(parse_key(record.key or b""))) if self.snapshot else None
+        """Whether the snapshot's state of this customer or link has this record in it."""
+        known = self.snapshot.get(parse_key(record.key or b"")) if self.snapshot else None
         return known is not None and record.offset < known.mark
 
     def recorded_facts(self, records: Iterable[RawRecord], memory_bytes: int) -> Iterator[Arrival]:

@@ -8,18 +8,20 @@ steps would append (identity §7).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeAlias
 
 from referral_stream.contracts.applying import NotApplied, apply
 from referral_stream.contracts.codec import arrival, encode_event
-from referral_stream.contracts.deadletters import ATTEMPT_HEADER
+from referral_stream.contracts.deadletters import attempt_of
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.events import APPENDED
+from referral_stream.core.entities import Entity, new_entity
+from referral_stream.core.events import APPENDED, Link
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.keys import parse_key
+from referral_stream.core.links import LinkState
 from referral_stream.core.policy import Policy
 from referral_stream.replay.virtual_run import Happened, Witness
 
@@ -36,9 +38,10 @@ RefusedRecord: TypeAlias = Callable[[RawRecord, NotApplied], None]
 
 
 class ExactReplay:
-    """All customers of one ``customer-events`` log; ``now`` is the latest arrival, ``events`` how many were applied.
+    """All customers and links of one ``customer-events`` log; ``now`` is the latest arrival.
 
-    ``customers``: the states that a log without its beginning builds on. ``witness`` sees the events that are applied.
+    ``events``: how many were applied. ``entities``: the states that a log without its
+    beginning builds on. ``witness`` sees the events of customers that are applied.
     """
 
     def __init__(
@@ -47,13 +50,16 @@ class ExactReplay:
         *,
         witness: Witness | None = None,
         refused: RefusedRecord | None = None,
-        customers: Mapping[str, Customer] | None = None,
+        entities: Collection[Entity] = (),
     ) -> None:
         self.policy = policy
-        self.customers: dict[str, Customer] = dict(customers or {})
+        self.customers: dict[str, Customer] = {}
+        self.links: dict[Link, LinkState] = {}
+        for entity in entities:
+            self._keep(entity)
         self.now = self.events = 0
         self._witness, self._refused = witness, refused
-        self._starts_late = bool(customers)
+        self._starts_late = bool(entities)
         self._appended: Counter[_Appended] = Counter()
 
     def run(self, records: Iterable[RawRecord], until: int | None = None) -> Iterator[list[Happened]]:
@@ -62,27 +68,34 @@ class ExactReplay:
             now = _arrived(record)
             if until is not None and now > until:
                 continue
-            name = str(parse_key(record.key or b""))
-            known = self.customers.get(name) or Customer(id=name)
+            name = parse_key(record.key or b"")
+            found = self.links.get(name) if isinstance(name, Link) else self.customers.get(name)
+            known = found or new_entity(record.key or b"")
             applied = apply(self.policy, known, record)
-            customer, effects, event = applied.customer, applied.effects, applied.event
+            entity, effects, event = applied.entity, applied.effects, applied.event
             for each in applied.appended:
-                self._count((each.key, customer.now, encode_event(each.event)), 1)
-            again = record.header(ATTEMPT_HEADER) is not None  # by an operator, once more
-            if event is not None and not again and (event.via or event.type in APPENDED):
+                self._count((each.key, entity.now, encode_event(each.event)), 1)
+            # What the operator has replayed from dead letters was appended a second time, and not by an entity.
+            if event is not None and (event.via or event.type in APPENDED) and attempt_of(record) == 1:
                 self._count(((record.key or b"").decode("utf-8", "replace"), now, record.value or b""), -1)
             if self._refused is not None:
                 for complaint in applied.complaints:
                     self._refused(record, complaint)
             if applied.refused is None and event is not None:
                 self.events += 1
-                if self._witness is not None:
+                if self._witness is not None and isinstance(known, Customer):
                     self._witness(known, event, now)
             if event is not None:
                 self.now = max(self.now, now)
-            if customer is not known:
-                self.customers[name] = customer
-            yield [Happened(customer.now, effect) for effect in effects]
+            if entity is not known:
+                self._keep(entity)
+            yield [Happened(entity.now, effect) for effect in effects]
+
+    def _keep(self, entity: Entity) -> None:
+        if isinstance(entity, LinkState):
+            self.links[entity.link] = entity
+        else:
+            self.customers[entity.id] = entity
 
     def _count(self, appended: _Appended, by: int) -> None:
         self._appended[appended] += by

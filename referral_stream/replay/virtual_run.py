@@ -1,9 +1,10 @@
 """Fact replay: a log of facts under a virtual clock, with an in-memory ledger that answers at once.
 
 Time is the highest arrival instant so far; wake-ups fire at their exact instants. At one instant: records in their
-order, each with what entities append to each other because of it, first in first out (identity §7), then the deadlines
-and dispatches by customer id, then the ledger's answers in rounds: all requests of a round are collected, the best
-contact is answered first, and the next candidates of those refused form the next round (semantics §10).
+order, each with what entities (customers, and links: identity §4) append to each other because of it, first in first
+out (identity §7), then the deadlines and dispatches by customer id, then the ledger's answers in rounds: all requests
+of a round are collected, the best contact is answered first, and the next candidates of those refused form the next
+round (semantics §10).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from referral_stream.contracts.applying import NotApplied, lettered
+from referral_stream.contracts.deadletters import attempt_of
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer
@@ -22,13 +24,15 @@ from referral_stream.core.effects import (
     Effect,
     Letter,
     OpportunityOpened,
+    RecordPosition,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.events import Event
+from referral_stream.core.events import Event, Link
 from referral_stream.core.keys import parse_key
 from referral_stream.core.ledger.caps import MemoryLedger
+from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import finish, take
 from referral_stream.core.turn import Turn
@@ -60,10 +64,10 @@ Witness: TypeAlias = Callable[[Customer, Event, int], None]
 
 
 class FactReplay:
-    """All customers of one log, from nothing or from the ``customers`` and the ledger (``caps``) given.
+    """All customers and links of one log, from nothing or from ``customers``, ``links`` and a ledger (``caps``).
 
-    ``customers`` may be looked at between two instants, ``now`` is the latest one; ``pauses`` are those of the burst
-    breaker, each with its instant.
+    ``customers`` and ``links`` may be looked at between two instants, ``now`` is the latest one; ``pauses`` are those
+    of the burst breaker, each with its instant.
     """
 
     def __init__(
@@ -72,12 +76,14 @@ class FactReplay:
         *,
         caps: MemoryLedger | None = None,
         customers: Mapping[str, Customer] | None = None,
+        links: Mapping[Link, LinkState] | None = None,
         witness: Witness | None = None,
         lettered: Lettered | None = None,
     ) -> None:
         self.policy = policy
         self.caps = caps or MemoryLedger(policy)
         self.customers: dict[str, Customer] = dict(customers or {})
+        self.links: dict[Link, LinkState] = dict(links or {})
         self.now = 0
         self.pauses: list[tuple[int, ev.ControlPaused]] = []
         self._witness = witness
@@ -86,6 +92,8 @@ class FactReplay:
         self._appended: deque[Append] = deque()
         self._due = [(c.wake_at, name) for name, c in self.customers.items() if c.wake_at is not None]
         heapq.heapify(self._due)
+        self._links_due = [(each.wake_at, link) for link, each in self.links.items() if each.wake_at is not None]
+        heapq.heapify(self._links_due)
 
     def run(self, arrivals: Iterable[Arrival], until: int | None = None) -> Iterator[list[Happened]]:
         """The effects of each instant, in the order in which outputs are written.
@@ -119,6 +127,18 @@ class FactReplay:
             yield self._at(due, [])
 
     def _next_due(self) -> int | None:
+        instants = (self._next_customer_due(), self._next_link_due())
+        return min((instant for instant in instants if instant is not None), default=None)
+
+    def _next_link_due(self) -> int | None:
+        while self._links_due:
+            due, link = self._links_due[0]
+            if self.links[link].wake_at == due:
+                return due
+            heapq.heappop(self._links_due)
+        return None
+
+    def _next_customer_due(self) -> int | None:
         while self._due:
             due, name = self._due[0]
             if self.customers[name].wake_at == due:
@@ -134,7 +154,9 @@ class FactReplay:
             self._record = arrival.record
             self._take(arrival.event, now, turns)
         self._record = None
-        while self._next_due() == now:
+        while self._next_link_due() == now:
+            self._advance_link(heapq.heappop(self._links_due)[1], now)
+        while self._next_customer_due() == now:
             name = heapq.heappop(self._due)[1]
             if name not in turns:
                 turns[name] = Turn(self.policy, self.customers[name], now)
@@ -152,10 +174,13 @@ class FactReplay:
                 for customer in self.caps.resume(scope, name, event.time):
                     self._give(event, customer, now, turns)
             case _:
-                self._give(event, event.subject, now, turns)
+                self._give(event, event.subject or event.link or "", now, turns)
         self._pass_on(now, turns)
 
-    def _give(self, event: Event, name: str, now: int, turns: dict[str, Turn]) -> None:
+    def _give(self, event: Event, name: str | Link, now: int, turns: dict[str, Turn]) -> None:
+        if isinstance(name, Link):
+            self._advance_link(name, now, Brought(event, _position(self._record)))
+            return
         turn = self._turn(name, now, turns)
         if self._witness is not None:
             self._witness(turn.customer, event, now)
@@ -168,16 +193,28 @@ class FactReplay:
         self._complain(turn.letters, turn.now)
         turn.letters.clear()
 
+    def _advance_link(self, link: Link, now: int, *brought: Brought) -> None:
+        """At once: a link speaks to nobody, so nothing of it waits for the end of the instant."""
+        state, appended, letters = step_link(self.policy, self.links.get(link) or LinkState(link), brought, now)
+        known = self.links.get(link)
+        self.links[link] = state
+        if state.wake_at is not None and (known is None or state.wake_at != known.wake_at):
+            heapq.heappush(self._links_due, (state.wake_at, link))
+        self._appended.extend(appended)
+        self._complain(letters, now)
+
     def _complain(self, letters: list[Letter], now: int) -> None:
-        if self._lettered is not None and self._record is not None:
-            for each in lettered(letters, now):
-                self._lettered(self._record, each)
+        if self._lettered is None:
+            return
+        for each in lettered(letters, now):
+            if (record := each.earlier or self._record) is not None:
+                self._lettered(record, each)
 
     def _pass_on(self, now: int, turns: dict[str, Turn]) -> None:
         """What entities have appended to each other, and what follows from it, until nothing is left."""
         while self._appended:
             appended = self._appended.popleft()
-            self._give(appended.event, str(parse_key(appended.key.encode())), now, turns)
+            self._give(appended.event, parse_key(appended.key.encode()), now, turns)
 
     def _turn(self, name: str, now: int, turns: dict[str, Turn]) -> Turn:
         turn = turns.get(name)
@@ -225,3 +262,10 @@ class FactReplay:
             self._apply(self._turn(request.customer_id, now, turns), event)
         self._pass_on(now, turns)
         return turns
+
+
+def _position(record: RawRecord | None) -> RecordPosition | None:
+    """Where the record of the log lies that brings what is taken now."""
+    if record is None:
+        return None
+    return RecordPosition(record.topic, record.partition, record.offset, record.timestamp, attempt_of(record))

@@ -3,7 +3,8 @@
 It is the first half of the order of effects (steps 1 to 3 of the decide agent; the transport does 4 to 6):
 
 1. Decode; what cannot be decoded becomes a dead letter of this batch.
-2. Group by customer and load each state once; a record below the state's own mark was applied before and is skipped.
+2. Group by key (a customer, or a link that says who is meant) and load each state once; a record below the state's
+   own mark was applied before and is skipped.
 3. Step every record in order at its own arrival stamp. If our code fails on a valid event, the event becomes a dead
    letter, the customer is quarantined, live commands are cancelled, and the batch goes on.
 
@@ -27,15 +28,14 @@ from referral_stream.contracts.state import (
     OtherVersion,
     Stored,
     UnreadableState,
-    decode_customer,
-    encode_customer,
+    decode_state,
+    encode_state,
     encode_wakeup,
     wakeup_due,
 )
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision
-from referral_stream.core.keys import parse_key
+from referral_stream.core.entities import Entity, new_entity
 from referral_stream.core.policy import Policy
 from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.state_cache import DecodedStates
@@ -62,7 +62,7 @@ class Decide:
         self._destinations = {model: topics.full_name(message.topic) for model, message in EFFECT_MESSAGES.items()}
 
     def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (Processor)
-        states: dict[bytes, Stored] = {}
+        states: dict[bytes, Stored[Entity]] = {}
         woken_before: dict[bytes, int | None] = {}
         outputs: list[Output] = []
         unreadable: set[bytes] = set()
@@ -84,12 +84,12 @@ class Decide:
                     continue
             if record.offset < stored.mark:
                 continue
-            stored = Stored(record.offset + 1, self._apply(stored.customer, record, outputs))
+            stored = Stored(record.offset + 1, self._apply(stored.entity, record, outputs))
             if record.offset < last_of[key]:
                 states[key] = stored
             else:  # not at the end of the batch: while the processor still has it cached, encoding costs half
                 customers[key] = self._written(key, stored)
-                due = stored.customer.wake_at
+                due = stored.entity.wake_at
                 if due != woken_before[key]:
                     wakeups[key] = None if due is None else encode_wakeup(due, stored.mark)
         wakeups |= {key: None for key in unreadable if woken_before[key] is not None}
@@ -107,29 +107,29 @@ class Decide:
         raw = RawRecord.of(record)
         outputs.append(dead_letter_output(self.topics, raw, f"unreadable_state: {error}", "decide", raw.timestamp))
 
-    def _load(self, key: bytes, read: Read) -> Stored:
+    def _load(self, key: bytes, read: Read) -> Stored[Entity]:
         value = read("customers", key)
         if value is None:
-            return Stored(0, Customer(id=str(parse_key(key))))
-        return self._decoded.find(key, value) or decode_customer(value)
+            return Stored(0, new_entity(key))
+        return self._decoded.find(key, value) or decode_state(value)
 
-    def _written(self, key: bytes, stored: Stored) -> bytes:
-        value = encode_customer(stored.customer, stored.mark)
+    def _written(self, key: bytes, stored: Stored[Entity]) -> bytes:
+        value = encode_state(stored.entity, stored.mark)
         self._decoded.keep(key, value, stored)
         return value
 
-    def _apply(self, customer: Customer, record: Record, outputs: list[Output]) -> Customer:
+    def _apply(self, entity: Entity, record: Record, outputs: list[Output]) -> Entity:
         """One record; its outputs are appended. Always returns a state, so that the mark moves past any record."""
-        applied = apply(self.policy, customer, record)
+        applied = apply(self.policy, entity, record)
         for complaint in applied.complaints:
             self._refuse(applied, complaint, record, outputs)
         if applied.effects:
             self._publish(applied, outputs)
-        now = applied.customer.now
+        now = applied.entity.now
         for each in applied.appended:  # into the topic that this agent reads, in its own transaction
             value, headers = encode_event(each.event), event_headers(each.event, now)
             outputs.append(Output(self.topics.customer_events, value, each.key.encode(), headers))
-        return applied.customer
+        return applied.entity
 
     def _refuse(self, applied: Applied, refused: NotApplied, record: Record, outputs: list[Output]) -> None:
         position: dict[str, object] = {"partition": record.partition, "offset": record.offset}
@@ -145,7 +145,7 @@ class Decide:
             logger.error(name, exc_info=fault, extra=kind | position)
 
     def _publish(self, applied: Applied, outputs: list[Output]) -> None:
-        now = applied.customer.now
+        now = applied.entity.now
         for effect in applied.effects:
             if isinstance(effect, Decision):
                 self.decided[effect.outcome, effect.trigger] += 1

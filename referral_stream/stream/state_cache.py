@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Any, Final
 
 from referral_stream.contracts.state import Stored
 
@@ -21,16 +21,16 @@ class DecodedStates:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
-        self._kept: OrderedDict[bytes, tuple[bytes, Stored]] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[bytes, Stored[Any]]] = OrderedDict()
 
-    def find(self, key: bytes, value: bytes) -> Stored | None:
+    def find(self, key: bytes, value: bytes) -> Stored[Any] | None:
         """The state these bytes encode, if it is kept."""
         if len(value) < SHORT_BYTES:
             return None
         kept = self._kept.get(key)
         return kept[1] if kept is not None and kept[0] == value else None
 
-    def keep(self, key: bytes, value: bytes, stored: Stored) -> None:
+    def keep(self, key: bytes, value: bytes, stored: Stored[Any]) -> None:
         """Keep what was written under the key, and evict what was written longest ago."""
         if len(value) < SHORT_BYTES:
             return

@@ -23,7 +23,7 @@ from faust_batches import Histogram, Output
 
 from referral_stream.contracts.codec import encode_event, event_headers
 from referral_stream.contracts.state import wakeup_due
-from referral_stream.core.events import Event, WakeupDue
+from referral_stream.core.events import Event, Link, WakeupDue
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import SECOND
 from referral_stream.core.keys import parse_key
@@ -183,17 +183,19 @@ class Wakeups:
 
 
 def wakeup_outputs(taken: Iterable[tuple[int, bytes, int]], topic: str, now: int) -> list[Output]:
-    """The records of ``wakeup.due``, each on the partition its customer lives on."""
+    """The records of ``wakeup.due``, each on the partition its customer or link lives on."""
     outputs = []
     for partition, key, due in taken:
-        customer = str(parse_key(key))
+        name = parse_key(key)
+        is_link = isinstance(name, Link)
         event = Event(
-            id=derived_id("wakeup", customer, due),
+            id=derived_id("wakeup", key.decode("utf-8", "replace") if is_link else name, due),
             source=SOURCE,
             type=WakeupDue.type,
-            subject=customer,
+            subject="" if is_link else str(name),
             time=due,
             data=WakeupDue(due=due),
+            link=name if isinstance(name, Link) else None,
         )
         outputs.append(Output(topic, encode_event(event), key, event_headers(event, now), partition))
     return outputs

@@ -102,7 +102,7 @@ def test_a_policy_that_has_decided_nothing_yet_may_have_been_in_force(deployment
     earlier = deployment.policy
     deployment.switch(a_policy(dedup_days=0))
     deployment.tell(fact(AdviceAsked(), "Fri 10:00"))
-    assert deployment.stored("ana").customer.seen != {}
+    assert deployment.stored("ana").entity.seen != {}
     assert deployment.audit(earlier).findings == ()
     deployment.policy = earlier
     assert [finding.invariant for finding in deployment.audit().findings] == ["state_is_fold"]
@@ -188,12 +188,12 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("failing")
 def test_a_customer_on_hold_is_folded_as_it_was(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     deployment.tell(fact(AdviceAsked(), "Thu 15:10"), fact(AdviceAsked(), "Thu 15:10", customer="ben"))
-    assert deployment.stored("ana").customer.quarantined
+    assert deployment.stored("ana").entity.quarantined
     assert deployment.audit().findings == ()
     monkeypatch.undo()
     assert deployment.audit().findings == ()
     deployment.tell(fact(DeadletterReplayed(), "Thu 15:20"))
-    assert not deployment.stored("ana").customer.quarantined
+    assert not deployment.stored("ana").entity.quarantined
     assert deployment.audit().findings == ()
 
 
@@ -205,7 +205,7 @@ def test_a_hold_that_did_not_end_is_folded_as_it_was(deployment: Deployment, mon
     event = fact(DeadletterReplayed(), "Thu 15:20")
     headers = (*event_headers(event, event.time), ("events", b"00000000000000ff"))
     deployment.decide(deployment.logs.append(NAMES.events, b"ana", encode_event(event), headers))
-    assert deployment.stored("ana").customer.quarantined
+    assert deployment.stored("ana").entity.quarantined
     assert deployment.audit().findings == ()
 
 
@@ -221,7 +221,7 @@ def test_a_grant_on_which_our_code_fails_is_on_hold_and_not_forgotten(
 
     monkeypatch.setattr(core_step, "take", take)
     deployment.tell(until="Fri 13:00")
-    assert deployment.stored("ben").customer.quarantined
+    assert deployment.stored("ben").entity.quarantined
     assert deployment.audit().counts["asks"] == 1
     monkeypatch.undo()
     assert deployment.audit().findings == ()

@@ -180,8 +180,8 @@ class Deployment:
     def write_state(self, customer: str, change: Callable[[Customer], None], mark: int = 0) -> Position:
         """A state that follows from no record; ``mark`` is added to the true one."""
         stored = self.stored(customer)
-        change(stored.customer)
-        return self.logs.append("customers", customer.encode(), encode_customer(stored.customer, stored.mark + mark))
+        change(stored.entity)
+        return self.logs.append("customers", customer.encode(), encode_customer(stored.entity, stored.mark + mark))
 
     def audit(self, *earlier: Policy, **more: Any) -> AuditReport:
         return look_at(self.logs, NAMES, [self.policy, *earlier], **more)
@@ -199,7 +199,7 @@ class Deployment:
         """Let everything happen that is due by then."""
         while self._due and self._due[0][0] <= until:
             due, name = heapq.heappop(self._due)
-            if self.stored(name).customer.wake_at == due:
+            if self.stored(name).entity.wake_at == due:
                 self.arrive(_internal(WakeupDue(due=due), name, due), due)
 
 

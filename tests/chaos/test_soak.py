@@ -112,7 +112,7 @@ def a_decision_disappears(records: SoakRecords) -> SoakRecords:
 def a_state_is_stale(records: SoakRecords) -> SoakRecords:
     key, value = next(iter(records.customers.items()))
     stored = decode_customer(value)
-    stale = encode_customer(stored.customer, stored.mark - 1)
+    stale = encode_customer(stored.entity, stored.mark - 1)
     return replace(records, customers={**records.customers, key: stale})
 
 

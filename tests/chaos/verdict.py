@@ -276,7 +276,7 @@ def _wrong_states(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
             yield f"{here}: {'not in the log' if name in stored else 'no state'}"
         elif stored[name].mark != marks[name][1]:
             yield f"{here}: mark {stored[name].mark}"
-        elif stored[name].customer != replay.customers[name]:
+        elif stored[name].entity != replay.customers[name]:
             yield f"{here}: another state"
 
 

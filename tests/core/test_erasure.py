@@ -34,7 +34,12 @@ def test_what_is_left_is_a_stub() -> None:
     by_hand.at("Thu 15:00:07", ERASED)
 
     assert by_hand.customer == Customer(
-        id="ana", now=at("Thu 15:00:07"), erased_at=at("Thu 15:00"), erased_now=at("Thu 15:00:07"), email_hmac=written
+        id="ana",
+        now=at("Thu 15:00:07"),
+        erased_at=at("Thu 15:00"),
+        erased_now=at("Thu 15:00:07"),
+        email_hmac=written,
+        emails={HMAC: True},
     )
     assert isinstance(written, Word)
     assert written.value == HMAC

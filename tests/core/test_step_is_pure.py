@@ -93,7 +93,7 @@ def test_the_same_arguments_give_the_same_result() -> None:
 
 def test_a_state_that_was_stored_and_read_again_goes_on_as_if_it_had_not_been() -> None:
     for customer, events, now in steps():
-        stored = decode_customer(encode_customer(customer, 7)).customer
+        stored = decode_customer(encode_customer(customer, 7)).entity
         assert stored == customer
         assert step(POLICY, stored, events, now) == step(POLICY, customer, events, now)
 

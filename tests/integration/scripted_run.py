@@ -141,8 +141,8 @@ def assert_state_is_exact(pipeline: Pipeline, scripted_run: ScriptedRun) -> None
     for _ in replay.run(by_mark[True]):
         pass
     assert stored.keys() == replay.customers.keys()
-    differing = {name for name, each in stored.items() if each.customer != replay.customers[name]}
-    assert {name: stored[name].customer for name in differing} == {name: replay.customers[name] for name in differing}
+    differing = {name for name, each in stored.items() if each.entity != replay.customers[name]}
+    assert {name: stored[name].entity for name in differing} == {name: replay.customers[name] for name in differing}
     assert marks == {(record.key or b"").decode(): record.offset + 1 for record in by_mark[True]}
 
 

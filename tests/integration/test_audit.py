@@ -90,9 +90,9 @@ def test_what_is_forged_is_found_and_named(pipeline: Pipeline) -> None:
 
     customer, value = min(pipeline.changelog("customers").items())
     stored = decode_customer(value)
-    stored.customer.interactions += 1
+    stored.entity.interactions += 1
     changelog = f"{pipeline.name}-decide-customers-changelog"
-    state = replace(ask, key=customer, value=encode_customer(stored.customer, stored.mark), headers=())
+    state = replace(ask, key=customer, value=encode_customer(stored.entity, stored.mark), headers=())
     forged = append(pipeline, state, changelog)
 
     done = pipeline.run_command("audit", "--json")

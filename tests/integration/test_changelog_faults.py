@@ -148,7 +148,7 @@ def test_after_compaction_nothing_personal_is_left_of_an_erased_customer(tmp_pat
 
         wait_until(stub_alone, "the log is compacted", seconds=90, every=1)
         (stub,) = versions("customers", VICTIM)
-        customer = decode_customer(stub or b"").customer
+        customer = decode_customer(stub or b"").entity
         assert customer.erased_at == erased.time
         assert (customer.seen, customer.wake_at) == ({}, None)
         pipeline.stop()
@@ -157,5 +157,5 @@ def test_after_compaction_nothing_personal_is_left_of_an_erased_customer(tmp_pat
         pipeline.start("decide")
         pipeline.publish([said_to(nps(9, "Thu 13:00", "again", customer=VICTIM))])
         await_exact(pipeline)
-        assert decode_customer(pipeline.changelog("customers")[VICTIM.encode()]).customer.erased_at == erased.time
+        assert decode_customer(pipeline.changelog("customers")[VICTIM.encode()]).entity.erased_at == erased.time
         pipeline.stop()

@@ -88,7 +88,7 @@ def statuses(pipeline: Pipeline, customer: str) -> list[str]:
 
 def only_ask(pipeline: Pipeline, customer: str) -> Ask:
     """The customer's one ask, as the decide agent's changelog has it."""
-    (ask,) = decode_customer(pipeline.changelog("customers")[customer.encode()]).customer.asks
+    (ask,) = decode_customer(pipeline.changelog("customers")[customer.encode()]).entity.asks
     return ask
 
 

@@ -161,7 +161,7 @@ def acknowledgements(responses: Topic, customer: str) -> list[tuple[str, str]]:
 
 def state(pipeline: Pipeline, customer: str) -> Customer:
     """The customer, as the decide agent's changelog has it."""
-    return decode_customer(pipeline.changelog("customers")[customer.encode()]).customer
+    return decode_customer(pipeline.changelog("customers")[customer.encode()]).entity
 
 
 def is_held_by_trouble(decision: Decision) -> bool:

@@ -182,7 +182,7 @@ def test_resuming_from_a_snapshot_at_any_instant_changes_nothing(seed: int) -> N
         for name, customer in replay.customers.items():
             stored = decode_customer(encode_customer(customer, mark=7))
             assert stored.mark == 7
-            replay.customers[name] = stored.customer
+            replay.customers[name] = stored.entity
     assert told(resumed) == told(replayed(seed))
 
 

@@ -89,7 +89,7 @@ def live(records: Sequence[RawRecord], size: int) -> Outcome:
         asks=values.get("referral-asks", []),
         letters=[(o.key, o.value, tuple(o.headers)) for o in outputs if o.topic == "dead-letters"],
         refused={name.removeprefix("refused_"): count for name, count in agent.counts.items()},
-        customer=decode_customer(tables["customers", b"ana"]).customer,
+        customer=decode_customer(tables["customers", b"ana"]).entity,
     )
 
 

@@ -75,7 +75,7 @@ def test_a_batch_makes_decisions_a_state_and_a_wakeup() -> None:
     assert outcomes(result) == ["pending"]
     stored = decode_customer(table.values["customers", b"cus-ana"])
     assert stored.mark == 10
-    assert stored.customer.wake_at == TUESDAY + 20 * MINUTE
+    assert stored.entity.wake_at == TUESDAY + 20 * MINUTE
     assert decode_wakeup(table.values["wakeups", b"cus-ana"]).due == TUESDAY + 20 * MINUTE
 
 
@@ -200,12 +200,12 @@ def test_a_customer_on_hold_may_be_asked_once_the_dead_letter_was_replayed() -> 
     history = [pair for pair in happy("cus-ana", TUESDAY) if pair[1].type != "goal.achieved"]
     goal = (TUESDAY - DAY, an_event("goal.achieved", TUESDAY - DAY, "cus-ana", goal="x"))
     table.run(table.records([*history, goal, promoter("cus-ana", TUESDAY)]))
-    assert decode_customer(table.values["customers", b"cus-ana"]).customer.quarantined
+    assert decode_customer(table.values["customers", b"cus-ana"]).entity.quarantined
 
     replayed = an_event("deadletter.replayed", TUESDAY + HOUR, "cus-ana")
     table.run(table.records([(TUESDAY + HOUR, replayed)]))
 
-    assert not decode_customer(table.values["customers", b"cus-ana"]).customer.quarantined
+    assert not decode_customer(table.values["customers", b"cus-ana"]).entity.quarantined
 
 
 def test_a_wakeup_that_is_no_longer_needed_is_cleared() -> None:

@@ -260,11 +260,11 @@ class Decider:
 
     @property
     def on_hold(self) -> bool:
-        return decode_customer(self.tables["customers", b"ana"]).customer.quarantined
+        return decode_customer(self.tables["customers", b"ana"]).entity.quarantined
 
     @property
     def has_reached_goal(self) -> bool:
-        return decode_customer(self.tables["customers", b"ana"]).customer.goal
+        return decode_customer(self.tables["customers", b"ana"]).entity.goal
 
 
 def records_at(records: Sequence[RawRecord]) -> list[tuple[int, RawRecord]]:

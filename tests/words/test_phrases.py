@@ -16,7 +16,7 @@ import pytest
 import referral_stream
 from referral_stream.core import events as ev
 from referral_stream.core.effects import Outcome, TimeZone
-from referral_stream.core.events import CHANNELS, FACTS, DeadletterReplayed
+from referral_stream.core.events import CHANNELS, FACTS, DeadletterReplayed, Held
 from referral_stream.core.policy import Mode, Policy
 from referral_stream.core.rules.gates import GATES
 from referral_stream.words.phrases import Phrases, phrases
@@ -99,13 +99,13 @@ def test_every_closed_set_of_the_code_has_a_phrase_for_each_of_its_members(langu
     assert set(tables["modes"]) == set(get_args(Mode))
     assert set(tables["channels"]) == {*CHANNELS, "all"}
     assert set(tables["triggers"]) == set(Policy().triggers)
-    assert set(tables["events"]) == {*(fact.type for fact in FACTS), DeadletterReplayed.type}
+    assert set(tables["events"]) == {*(fact.type for fact in FACTS), DeadletterReplayed.type, Held.type}
     assert set(tables["explanation"]["zone_source"]) == {"by", *get_args(TimeZone.model_fields["source"].annotation)}
     assert set(tables["gates"]) - {"other"} <= {gate.name for gate in GATES}
 
 
 @each_language
-@pytest.mark.parametrize("model", [*FACTS, DeadletterReplayed], ids=lambda model: model.type)
+@pytest.mark.parametrize("model", [*FACTS, DeadletterReplayed, Held], ids=lambda model: model.type)
 def test_a_phrase_about_an_event_names_only_fields_that_the_event_has(language: str, model: Any) -> None:
     if model.type != "customer.profile_changed":  # told field by field
         assert fields_of(phrases(language), "events", model.type) <= set(model.model_fields)

@@ -110,7 +110,7 @@ def _intersection(left: Iterable[Interval], right: Iterable[Interval]) -> Iterat
 
 
 def usable_channels(c: Customer, policy: Policy) -> tuple[Channel, ...]:
-    """Reachable, consented, not suppressed, allowed by policy; in the order e-mail, in-app, phone."""
+    """Reachable, consented, neither suppressed nor held, allowed by policy; in the order e-mail, in-app, phone."""
     if c.on_hold or (c.suppressed is not None and c.suppressed.value):
         return ()
     return tuple(

@@ -1,0 +1,156 @@
+"""What a customer tells the links that name them: the row ``linking`` of the step's table (identity §4).
+
+Whatever names the customer is taught; their present e-mail address as theirs, former ones as former. A stop that they
+say under their own id goes to all their addresses, also to one that is learned after it: nobody who has or had such an
+address is asked. What came through a link goes to no link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from referral_stream.core import events as ev
+from referral_stream.core.customer import Customer, Stamp, word
+from referral_stream.core.effects import Append
+from referral_stream.core.events import Event, Link
+from referral_stream.core.keys import link_key, through_link
+from referral_stream.core.links import EMAIL, REFERRAL, held_event, taught_event
+from referral_stream.core.turn import Folded, Process, Turn
+
+MOST_EMAILS = 200
+"""Addresses that a customer remembers; beyond them the one known longest goes, never the present one."""
+
+
+def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
+    match event.data:
+        case ev.Linked(kind=kind, value=value):
+            _linked(turn, event, Link(kind, value))
+        case ev.ProfileChanged(email_hmac=str(hmac)):
+            _address_said(turn, event, hmac)
+        case ev.ReferralGiven(referral_id=referral):
+            _teach(turn, event, Link(REFERRAL, referral))
+        case data if _is_stop_for_address(data) and not through_link(event):
+            _stop(turn, event)
+        case _:
+            pass
+    return folded is not None
+
+
+def _linked(turn: Turn, event: Event, link: Link) -> None:
+    if link.kind != EMAIL:
+        _teach(turn, event, link)
+        return
+    known = turn.customer.emails
+    typed = ev.BROWSER in event.flags
+    if typed and link.value in known:
+        return
+    _teach(turn, event, link, "former" if typed else "named")
+    _remember(turn, link.value, told=known.get(link.value, False))
+
+
+def _address_said(turn: Turn, event: Event, said: str) -> None:
+    """The address that counts now is taught as theirs; one that they had, or that a browser says, as former."""
+    c = turn.customer
+    theirs = word(c.email_hmac)
+    for hmac, told in c.emails.items():
+        if told and hmac != theirs:
+            _tell(turn, event, Link(EMAIL, hmac), ev.LinkLeft(customer=c.id))
+            c.emails = {**c.emails, hmac: False}
+    if theirs is not None and not c.emails.get(theirs):
+        _teach(turn, event, Link(EMAIL, theirs), "theirs")
+        _remember(turn, theirs, told=True)
+    if said not in c.emails:
+        _teach(turn, event, Link(EMAIL, said), "former")
+        _remember(turn, said, told=False)
+
+
+def _remember(turn: Turn, hmac: str, *, told: bool) -> None:
+    """Keep an address; the stops that stand go to one that is new."""
+    c = turn.customer
+    is_new = hmac not in c.emails
+    emails = {**c.emails, hmac: told}
+    if len(emails) > MOST_EMAILS:
+        del emails[next(each for each, theirs in emails.items() if not theirs and each != hmac)]
+    c.emails = emails
+    if is_new:
+        _hold_others(turn, hmac, c.stops)
+
+
+def _hold_others(turn: Turn, hmac: str, stops: Mapping[str, Stamp]) -> None:
+    """Tell the link of an address those of the stops that still hold."""
+    for stamp in _standing(turn.customer, stops):
+        _append(turn, Link(EMAIL, hmac), held_event(stamp, turn.customer.id))
+
+
+def _standing(c: Customer, stops: Mapping[str, Stamp]) -> list[Stamp]:
+    withdrawn = c.consent.get("email")
+    stands = {
+        ev.Suppressed.type: c.suppressed is not None and c.suppressed.value,
+        ev.ConsentChanged.type: withdrawn is not None and not withdrawn.value,
+        ev.AskAnswered.type: "stop" in c.answers,
+    }
+    return [stamp for type_, stamp in stops.items() if stands[type_]]
+
+
+def _is_stop_for_address(data: ev.Data) -> bool:
+    """Whether it holds everybody of the same address: a suppression, a stop, an erasure, e-mail consent withdrawn."""
+    if isinstance(data, ev.ConsentChanged) and data.channel not in ("email", "all"):
+        return False
+    return ev.is_stop(data) and not isinstance(data, ev.Held)
+
+
+def _stop(turn: Turn, event: Event) -> None:
+    c, stamp = turn.customer, Stamp.of(event)
+    if event.type != ev.ErasureRequested.type:
+        known = c.stops.get(event.type)
+        c.stops = {**c.stops, event.type: stamp if known is None or stamp > known else known}
+    for hmac in c.emails:
+        _append(turn, Link(EMAIL, hmac), held_event(stamp, c.id))
+
+
+def _teach(turn: Turn, event: Event, link: Link, standing: ev.Standing = "named") -> None:
+    _tell(turn, event, link, ev.LinkTaught(customer=turn.customer.id, standing=standing))
+
+
+def _tell(turn: Turn, event: Event, link: Link, told: ev.LinkTaught | ev.LinkLeft) -> None:
+    _append(turn, link, taught_event(event, turn.customer.id, link, told))
+
+
+def _append(turn: Turn, link: Link, event: Event) -> None:
+    turn.appended.append(Append(link_key(link), event))
+
+
+def take_over(turn: Turn, event: Event, absorbed: Customer) -> None:
+    """To be called when the state of ``absorbed`` has been folded into the turn's customer, because of ``event``.
+
+    Before it, ``emails`` are the customer's own. Each e-mail link of the absorbed one names the customer in its place.
+    """
+    c = turn.customer
+    theirs = word(c.email_hmac)
+    for hmac in (each for each in c.emails if each not in absorbed.emails):
+        _hold_others(turn, hmac, absorbed.stops)
+    c.stops = {**absorbed.stops, **{each: max(at, absorbed.stops.get(each, at)) for each, at in c.stops.items()}}
+    for hmac in absorbed.emails:
+        standing: ev.Standing = "theirs" if hmac == theirs else "former"
+        taught = ev.LinkTaught(customer=c.id, standing=standing, instead_of=absorbed.id)
+        _tell(turn, event, Link(EMAIL, hmac), taught)
+        _remember(turn, hmac, told=hmac == theirs)
+    if theirs is not None:
+        _address_said(turn, event, theirs)
+
+
+def _nothing(_: Turn) -> None:
+    pass
+
+
+LINKING = Process(
+    name="linking",
+    takes=frozenset({ev.Linked.type, ev.ProfileChanged.type, ev.ReferralGiven.type, *ev.STOPS} - {ev.Held.type}),
+    on_record=_on_record,
+    under_way=lambda _: False,
+    on_deadline=_nothing,
+    on_due=_nothing,
+    due=lambda _: (),
+    on_erasure=_nothing,
+)
+"""Nothing is under way with it: links keep what waits."""
