@@ -162,7 +162,10 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     ``erased_now``: the step's ``now`` at the erasure. ``merged_into``: this id is another one of that customer, and
     nothing else is kept under it. ``merging``: ids that were asked to hand over and have not answered. ``absorbed``:
     hashes of (id, stamp) of what was folded in; ``ids``: the customer's other ids. ``holds``: of which of them an event
-    could not be applied. ``held``: the newest hold by address.
+    could not be applied. ``held``: the newest hold because of
+    somebody with the same address; ``lifted``: the newest word under an own id that ends it. ``emails``: the HMACs that
+    are, were or are said to be theirs, True if the link was told that it is theirs now. ``stops``: type → the newest
+    stop of it that was said under an own id.
     """
 
     id: str
@@ -244,6 +247,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     # links
     emails: dict[str, bool] = msgspec.field(default_factory=_nothing)
     email_from_browser: bool = False
+    lifted: Stamp | None = None
     stops: dict[str, Stamp] = msgspec.field(default_factory=_nothing)
 
     copy = msgspec.Struct.__copy__  # type: ignore[attr-defined]  # without a frame of Python: every step makes one
@@ -262,9 +266,8 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def on_hold(self) -> bool:
-        """Whether the address is held, and nobody has lifted that."""
-        held, word = self.held, self.suppressed
-        return held is not None and not (word is not None and not word.value and word.at > held)
+        """Whether they are held by their address, and have not been let go under an id of their own."""
+        return self.held is not None and (self.lifted is None or self.lifted < self.held)
 
     @property
     def account_id(self) -> str | None:

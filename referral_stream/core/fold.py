@@ -71,7 +71,7 @@ def fold(c: Customer, e: Event) -> bool:
     if e.type == _PROFILE and e.data.email_hmac is not None:
         _address(c, Word(stamp, e.data.email_hmac), from_browser=ev.BROWSER in e.flags)
     elif e.type == _UNSUPPRESSED and not e.via:
-        c.held = _newer(c.held, stamp, Flag(stamp, value=False))
+        c.lifted = _latest_stamp(c.lifted, stamp)
     if e.timezone is not None:
         c.event_zone = _newer(c.event_zone, stamp, Word(stamp, e.timezone))
     if e.account is not None:  # after the body, which knows better if it names an account too
@@ -141,11 +141,6 @@ def _address(c: Customer, word: Word, *, from_browser: bool) -> None:
         c.email_hmac = _newer(c.email_hmac, word.at, word)
 
 
-def hold(c: Customer, stamp: Stamp) -> None:
-    """Somebody of the same address must not be asked: neither is this customer."""
-    c.held = _newer(c.held, stamp, Flag(stamp, value=True))
-
-
 def _consent(c: Customer, d: ev.ConsentChanged, s: Stamp) -> None:
     if d.purpose != ev.ASKING:
         return
@@ -158,7 +153,7 @@ def _suppressed(c: Customer, d: ev.Data, s: Stamp) -> None:
 
 
 def _held(c: Customer, _: ev.Held, s: Stamp) -> None:
-    hold(c, s)
+    c.held = _latest_stamp(c.held, s)
 
 
 def _erasure(c: Customer, _: ev.Data, s: Stamp) -> None:

@@ -5,16 +5,18 @@ A customer may have several ids. What one of them passes on is told where it is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Literal, TypeAlias
 
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked
-from referral_stream.core.events import INTERNAL, ControlPaused, Event
+from referral_stream.core.events import INTERNAL, ControlPaused, Event, Held, Link
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.instants import MINUTE
+from referral_stream.core.keys import parse_key
+from referral_stream.core.links import LinkState
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import zone
@@ -24,11 +26,11 @@ from referral_stream.words.events import happened
 from referral_stream.words.phrases import phrases
 
 EntryKind: TypeAlias = Literal[
-    "came in", "ignored", "unusable", "skipped", "opened", "decided", "asked", "cancelled", "paused"
+    "came in", "waits", "ignored", "unusable", "skipped", "opened", "decided", "asked", "cancelled", "paused"
 ]
 
 _OPENING = frozenset({"pending", "deferred", "suppressed", "asked", "soft", "holdout", "shadow"})
-_INTERNAL = frozenset(data.type for data in INTERNAL)
+_UNTOLD = frozenset(data.type for data in INTERNAL) - {Held.type}
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Entry:
 class Story:
     """Writes one customer's entries down, as events and effects pass by in their order."""
 
-    def __init__(self, ids: Collection[str], policy: Policy) -> None:
+    def __init__(self, ids: Set[str], policy: Policy) -> None:
         self.ids = ids
         self.policy = policy
         self.entries: list[Entry] = []
@@ -55,11 +57,14 @@ class Story:
     def came_in(self, known: Customer, event: Event, now: int) -> None:
         """An event, before it is applied to the state ``known``."""
         away = known.merged_into is not None and known.erased_at is None
-        if known.id not in self.ids or event.type in _INTERNAL or away:
+        if known.id not in self.ids or event.type in _UNTOLD or away:
             return
         words = phrases()
         text = happened(event)
-        if len(self.ids) > 1 and event.subject:
+        links = [name for key in event.via if isinstance(name := parse_key(key.encode()), Link)]
+        if links and event.type != Held.type:
+            text = words.say("story", "by_link", event=text, kind=words.word("links", links[-1].kind))
+        elif len(self.ids) > 1 and event.subject and event.type != Held.type:
             text = words.say("story", "as", event=text, id=event.subject)
         if event.historical:
             text = words.say("story", "history", event=text)
@@ -105,6 +110,19 @@ class Story:
                 (n for n, other in enumerate(self.entries) if other.instant > entry.instant), len(self.entries)
             )
             self.entries.insert(place, entry)
+
+    def waiting(self, links: Iterable[LinkState]) -> None:
+        """What waits at links that once named the customer, and now name nobody who can be meant."""
+        words = phrases()
+        for state in links:
+            if self.ids.isdisjoint(state.named):
+                continue
+            kind = words.word("links", state.link.kind)
+            for kept in state.kept:
+                if not kept.given:
+                    until = clock_words(kept.lapses_at(self.policy), self._local)
+                    text = words.say("story", "waits", event=happened(kept.event), kind=kind, instant=until)
+                    self.left_out([Entry(kept.arrived, "waits", text)])
 
     def paused(self, now: int, pause: ControlPaused) -> None:
         """The burst breaker paused a trigger at ``now``: shown if it stopped an ask to the customer."""

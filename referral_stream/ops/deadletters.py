@@ -49,7 +49,7 @@ from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import FACT_TYPES, DeadletterReplayed, Event
 from referral_stream.core.ids import derived_id
-from referral_stream.core.keys import customer_key, parse_key
+from referral_stream.core.keys import customer_key, is_link_key, parse_key
 from referral_stream.core.merging import HOLDING
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
@@ -87,8 +87,12 @@ class ListedLetter:
 
     @property
     def holds(self) -> bool:
-        """Whether it puts its customer on hold: our code failed on a valid event, or a merge ended oddly."""
-        return self.failure.stage == "decide" and self.cause in _HOLDING
+        """Whether it puts its customer on hold: our code failed on a valid event, or a merge ended oddly.
+
+        A link is never on hold.
+        """
+        is_link = is_link_key((self.key or b"").decode("utf-8", "replace"))
+        return self.failure.stage == "decide" and self.cause in _HOLDING and not is_link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
