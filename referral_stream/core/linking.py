@@ -46,6 +46,7 @@ def _linked(turn: Turn, event: Event, link: Link) -> None:
         return
     _teach(turn, event, link, "former" if typed else "named")
     _remember(turn, link.value, told=known.get(link.value, False))
+    _hold_others(turn, link.value, turn.customer.stops, event.time)
 
 
 def _address_said(turn: Turn, event: Event, said: str) -> None:
@@ -62,34 +63,31 @@ def _address_said(turn: Turn, event: Event, said: str) -> None:
     if said not in c.emails:
         _teach(turn, event, Link(EMAIL, said), "former")
         _remember(turn, said, told=False)
+    _hold_others(turn, said, c.stops, event.time)
 
 
 def _remember(turn: Turn, hmac: str, *, told: bool) -> None:
-    """Keep an address; the stops that stand go to one that is new."""
-    c = turn.customer
-    is_new = hmac not in c.emails
-    emails = {**c.emails, hmac: told}
+    emails = {**turn.customer.emails, hmac: told}
     if len(emails) > MOST_EMAILS:
         del emails[next(each for each, theirs in emails.items() if not theirs and each != hmac)]
-    c.emails = emails
-    if is_new:
-        _hold_others(turn, hmac, c.stops)
+    turn.customer.emails = emails
 
 
-def _hold_others(turn: Turn, hmac: str, stops: Mapping[str, Stamp]) -> None:
-    """Tell the link of an address those of the stops that still hold."""
-    for stamp in _standing(turn.customer, stops):
-        _append(turn, Link(EMAIL, hmac), held_event(stamp, turn.customer.id))
+def _hold_others(turn: Turn, hmac: str, stops: Mapping[str, Stamp], since: int) -> None:
+    """Tell the link of an address that was the customer's ``since`` then (epoch ms) the stops that held at a time."""
+    c = turn.customer
+    for type_, stamp in stops.items():
+        lifted = _lifted(c, type_)
+        if lifted is None or lifted < stamp or since < lifted.time:
+            _append(turn, Link(EMAIL, hmac), held_event(stamp, c.id))
 
 
-def _standing(c: Customer, stops: Mapping[str, Stamp]) -> list[Stamp]:
-    withdrawn = c.consent.get("email")
-    stands = {
-        ev.Suppressed.type: c.suppressed is not None and c.suppressed.value,
-        ev.ConsentChanged.type: withdrawn is not None and not withdrawn.value,
-        ev.AskAnswered.type: "stop" in c.answers,
-    }
-    return [stamp for type_, stamp in stops.items() if stands[type_]]
+def _lifted(c: Customer, stop: str) -> Stamp | None:
+    """The newest word that ends a stop of that type, if no newer one stands; nothing ends the answer "stop"."""
+    word_ = {ev.Suppressed.type: c.suppressed, ev.ConsentChanged.type: c.consent.get("email")}.get(stop)
+    if word_ is None:
+        return None
+    return word_.at if word_.value is (stop == ev.ConsentChanged.type) else None
 
 
 def _is_stop_for_address(data: ev.Data) -> bool:
@@ -128,13 +126,14 @@ def take_over(turn: Turn, event: Event, absorbed: Customer) -> None:
     c = turn.customer
     theirs = word(c.email_hmac)
     for hmac in (each for each in c.emails if each not in absorbed.emails):
-        _hold_others(turn, hmac, absorbed.stops)
+        _hold_others(turn, hmac, absorbed.stops, event.time)
     c.stops = {**absorbed.stops, **{each: max(at, absorbed.stops.get(each, at)) for each, at in c.stops.items()}}
     for hmac in absorbed.emails:
         standing: ev.Standing = "theirs" if hmac == theirs else "former"
         taught = ev.LinkTaught(customer=c.id, standing=standing, instead_of=absorbed.id)
         _tell(turn, event, Link(EMAIL, hmac), taught)
         _remember(turn, hmac, told=hmac == theirs)
+        _hold_others(turn, hmac, c.stops, event.time)
     if theirs is not None:
         _address_said(turn, event, theirs)
 

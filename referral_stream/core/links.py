@@ -202,11 +202,12 @@ class _LinkTurn:
         if known is None and not self._has_room():
             self._hold(customer, event)
             return
-        until = self.now + TAUGHT_DAYS * DAY if taught.standing == "named" else 0
+        standing = taught.standing if self._is_email else "named"
+        until = self.now + TAUGHT_DAYS * DAY if standing == "named" else 0
         had = self._had_until(known)
-        new = NamedCustomer(stamp, until, taught.standing == "theirs")
+        new = NamedCustomer(stamp, until, standing == "theirs")
         if known is not None:
-            theirs = new.theirs or (known.theirs and taught.standing != "former")
+            theirs = new.theirs or (known.theirs and standing != "former")
             new = NamedCustomer(max(known.at, new.at), max(known.until, new.until), theirs)
         self.state.named = {**self.state.named, customer: new}
         self._give_kept(customer, had, present=new.is_present(self.now))
@@ -246,7 +247,7 @@ class _LinkTurn:
 
     def _leave(self, customer: str) -> None:
         known = self.state.named.get(customer)
-        if known is not None:
+        if known is not None and self._is_email:
             self.state.named = {**self.state.named, customer: NamedCustomer(known.at, 0)}
 
     def _has_room(self) -> bool:

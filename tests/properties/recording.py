@@ -1,7 +1,7 @@
 """The live stream in small: one step per record, and the log of everything the decision saw.
 
 What ``customer-events`` would hold: the facts, the wake-ups at their instants, the ledger's answers as they came, and
-what customers append to each other, first in first out. An arrival has a record only if its key is not its subject's.
+what customers and links append to each other, first in first out. An arrival has a record only if its key is not its subject's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from referral_stream.contracts.codec import event_key
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
@@ -21,10 +24,11 @@ from referral_stream.core.effects import (
     ReservationReleased,
     ReservationRequested,
 )
-from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
+from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, Link, WakeupDue
 from referral_stream.core.ids import derived_id
 from referral_stream.core.keys import parse_key
 from referral_stream.core.ledger.caps import MemoryLedger
+from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from referral_stream.replay.virtual_run import Arrival, Happened
@@ -38,6 +42,8 @@ class Recording:
     log: list[Arrival] = field(default_factory=list)
     happened: list[Happened] = field(default_factory=list)
     customers: dict[str, Customer] = field(default_factory=dict)
+
+    links: dict[Link, LinkState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._caps = MemoryLedger(self.policy)
@@ -62,22 +68,38 @@ class Recording:
     def _wake(self, before: int | None) -> None:
         """Append the wake-ups that are due before that instant (None: all)."""
         while self._due and (before is None or self._due[0][0] < before):
-            due, name = heapq.heappop(self._due)
-            if self.customers[name].wake_at == due:
+            due, key = heapq.heappop(self._due)
+            name = parse_key(key.encode())
+            if isinstance(name, Link):
+                if self.links[name].wake_at == due:
+                    self._append(due, replace(_internal(WakeupDue(due=due), "", due), link=name))
+            elif self.customers[name].wake_at == due:
                 self._append(due, _internal(WakeupDue(due=due), name, due))
 
     def _append(self, now: int, event: Event, key: str | None = None) -> None:
-        name = event.subject if key is None else str(parse_key(key.encode()))
         self.log.append(Arrival(now, event, None if key is None else _at(key, now)))
+        key = event_key(event).decode() if key is None else key
+        name = parse_key(key.encode())
+        if isinstance(name, Link):
+            self._append_to_link(now, event, name, key)
+            return
         known = self.customers.get(name) or Customer(id=name)
         customer, effects, wake_at, appended, _ = step(self.policy, known, [event], now)
         self.customers[name] = customer
         if wake_at is not None:
-            heapq.heappush(self._due, (wake_at, name))
+            heapq.heappush(self._due, (wake_at, key))
         self._appended.extend((customer.now, each) for each in appended)
         for effect in effects:
             self.happened.append(Happened(customer.now, effect))
             self._tell_ledger(effect, now)
+        self._pass_on()
+
+    def _append_to_link(self, now: int, event: Event, link: Link, key: str) -> None:
+        state, appended, _ = step_link(self.policy, self.links.get(link) or LinkState(link), [Brought(event, None)], now)
+        self.links[link] = state
+        if state.wake_at is not None:
+            heapq.heappush(self._due, (state.wake_at, key))
+        self._appended.extend((state.now, each) for each in appended)
         self._pass_on()
 
     def _pass_on(self) -> None:
