@@ -7,7 +7,12 @@ import msgspec
 import pytest
 
 from referral_stream.contracts import state as codec
-from referral_stream.core.customer import Customer
+from referral_stream.core.customer import Customer, Stamp
+from referral_stream.core.effects import RecordPosition
+from referral_stream.core.events import Event, Link, Suppressed
+from referral_stream.core.links import KeptEvent, LinkState, NamedCustomer
+
+LINK = Link("email", "a" * 64)
 
 
 def test_a_customer_comes_back_equal() -> None:
@@ -16,6 +21,28 @@ def test_a_customer_comes_back_equal() -> None:
     stored = codec.decode_customer(codec.encode_customer(customer, mark=42))
 
     assert (stored.entity, stored.mark) == (customer, 42)
+
+
+def test_a_link_comes_back_equal_with_the_events_it_keeps() -> None:
+    event = Event(id="e", source="s", type="customer.suppressed", subject="", time=5, data=Suppressed(), link=LINK)
+    named = {"ana": NamedCustomer(Stamp(1, "s", "i"), 7, theirs=True)}
+    link = LinkState(LINK, 9, named, (KeptEvent(event, 5, RecordPosition("t", 1, 2, 3)),), 4, 10)
+
+    stored = codec.decode_state(codec.encode_state(link, mark=42))
+
+    assert (stored.entity, stored.mark) == (link, 42)
+
+
+def test_a_link_is_no_customer() -> None:
+    with pytest.raises(codec.UnreadableState):
+        codec.decode_customer(codec.encode_state(LinkState(LINK), 1))
+    assert codec.newer_customer(codec.encode_state(LinkState(LINK), 5), codec.encode_state(LinkState(LINK), 4))
+
+
+def test_a_link_whose_events_are_damaged_is_refused() -> None:
+    damaged = codec.Stored(1, LinkState(LINK, kept=(KeptEvent(b"{}", 5),)))
+    with pytest.raises(codec.UnreadableState):
+        codec.decode_state(bytes([codec.LINK + codec.VERSION]) + lz4.block.compress(msgspec.msgpack.encode(damaged)))
 
 
 def test_the_same_state_is_the_same_bytes() -> None:
