@@ -102,8 +102,7 @@ def _stop(turn: Turn, event: Event) -> None:
     if event.type != ev.ErasureRequested.type:
         known = c.stops.get(event.type)
         c.stops = {**c.stops, event.type: stamp if known is None or stamp > known else known}
-    for hmac in c.emails:
-        _append(turn, Link(EMAIL, hmac), held_event(stamp, c.id))
+    hold_others(turn, stamp)
 
 
 def _teach(turn: Turn, event: Event, link: Link, standing: ev.Standing = "named") -> None:
@@ -118,24 +117,29 @@ def _append(turn: Turn, link: Link, event: Event) -> None:
     turn.appended.append(Append(link_key(link), event))
 
 
-def take_over(turn: Turn, event: Event, absorbed: Customer) -> None:
-    """To be called when the state of ``absorbed`` has been folded into the turn's customer, because of ``event``.
+def take_over(turn: Turn, event: Event, before: Customer, absorbed: Customer) -> None:
+    """To be called when ``absorbed`` has been folded into the turn's customer, ``before`` until then.
 
-    Before it, ``emails`` are the customer's own. Each e-mail link of the absorbed one names the customer in its place.
+    The links of the absorbed one's addresses name the customer in its place, and what either has said holds for all.
     """
     c = turn.customer
     theirs = word(c.email_hmac)
-    for hmac in (each for each in c.emails if each not in absorbed.emails):
-        _hold_others(turn, hmac, absorbed.stops, event.time)
-    c.stops = {**absorbed.stops, **{each: max(at, absorbed.stops.get(each, at)) for each, at in c.stops.items()}}
     for hmac in absorbed.emails:
         standing: ev.Standing = "theirs" if hmac == theirs else "former"
         taught = ev.LinkTaught(customer=c.id, standing=standing, instead_of=absorbed.id)
         _tell(turn, event, Link(EMAIL, hmac), taught)
         _remember(turn, hmac, told=hmac == theirs)
-        _hold_others(turn, hmac, c.stops, event.time)
+        _hold_others(turn, hmac, before.stops, event.time)
+    for hmac in (each for each in before.emails if each not in absorbed.emails):
+        _hold_others(turn, hmac, absorbed.stops, event.time)
     if theirs is not None:
         _address_said(turn, event, theirs)
+
+
+def hold_others(turn: Turn, stamp: Stamp) -> None:
+    """Everybody who has or had an address of the customer's is held, because of a stop with that stamp."""
+    for hmac in turn.customer.emails:
+        _append(turn, Link(EMAIL, hmac), held_event(stamp, turn.customer.id))
 
 
 def _nothing(_: Turn) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from referral_stream.core import events as ev
+from referral_stream.core import linking
 from referral_stream.core.asking import judging, recording, withdrawal
 from referral_stream.core.customer import AliasedAt, Customer, Stamp
 from referral_stream.core.effects import Append, Letter
@@ -168,6 +169,7 @@ def _delivered(turn: Turn, event: Event, data: ev.MergeDelivered) -> None:
         c.ids = c.ids if data.of in c.ids else (*c.ids, data.of)[:MOST_IDS]
         if data.erased_at >= data.asked_at:
             c.erased_at, c.erased_now = data.erased_at, turn.now
+            linking.hold_others(turn, Stamp(event.time, event.source, event.id))
         else:  # said of an id that was erased before: nobody is erased for that, and nobody is asked
             at = Stamp(event.time, event.source, event.id)
             c.held = at if c.held is None else max(c.held, at)
@@ -178,14 +180,15 @@ def _delivered(turn: Turn, event: Event, data: ev.MergeDelivered) -> None:
     if len(c.absorbed) >= MOST_ABSORBED:
         _too_many(turn)
         return
-    _fold_in(turn, _decode(base64.b64decode(data.state)), absorbed)
+    _fold_in(turn, event, _decode(base64.b64decode(data.state)), absorbed)
 
 
-def _fold_in(turn: Turn, other: Customer, absorbed: int) -> None:
+def _fold_in(turn: Turn, event: Event, other: Customer, absorbed: int) -> None:
     before = turn.customer
     turn.customer = united = unite(before, other, turn.policy)
     united.absorbed = (*united.absorbed, absorbed)[-MOST_ABSORBED:]
     turn.forget_zone()
+    linking.take_over(turn, event, before, other)
     withdrawal.corrected_elsewhere(turn, revised_downwards(before, united))
 
 

@@ -57,6 +57,10 @@ def unite(customer: Customer, other: Customer, policy: Policy) -> Customer:
     known = {c.id, x.id, *united.ids}
     united.merging = {asked: at for asked, at in united.merging.items() if asked not in known}
     united.holds = tuple(sorted({*c.holds, *x.holds, *((x.id,) if x.quarantined and x.id != c.id else ())}))
+    known_better = [each for each in (c, x) if each.email_hmac is not None and not each.email_from_browser]
+    if len(known_better) == 1:
+        united.email_hmac = known_better[0].email_hmac
+    united.email_from_browser = not known_better and (c.email_from_browser or x.email_from_browser)
     united.quarantined = c.quarantined or (x.quarantined and x.id == c.id)
     usage.forget(united, united.judged_day, policy)
     return united
@@ -125,6 +129,11 @@ def _asks(mine: tuple[Ask, ...], other: tuple[Ask, ...]) -> tuple[Ask, ...]:
     """In the order in which they went out; one that both know counts as the customer's own."""
     known = {ask.command_id for ask in mine}
     return tuple(sorted((*mine, *(ask for ask in other if ask.command_id not in known)), key=lambda ask: ask.asked_at))
+
+
+def _emails(mine: dict[str, bool], other: dict[str, bool]) -> dict[str, bool]:
+    """What the links of the other id's addresses were told was said about that id."""
+    return {**dict.fromkeys(other, False), **mine}
 
 
 def _used(mine: UsageDay, other: UsageDay) -> UsageDay:
@@ -263,6 +272,11 @@ RULES: dict[str, Rule] = {
     "ids": _mine,  # see unite
     "holds": _mine,  # see unite
     "held": _greatest,
+    "lifted": _greatest,
+    # links
+    "emails": _emails,
+    "email_from_browser": _mine,  # see unite
+    "stops": _table(max),
 }
 """Field of the state → what it becomes. A field without a rule fails a test: what is known under one id must not be
 lost under the other."""

@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from referral_stream.contracts.codec import decode_event, encode_event
+from referral_stream.contracts.codec import decode_event, encode_event, event_key
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import AskCancelled, AskRequested, Decision, Effect, Letter
-from referral_stream.core.events import Event
-from referral_stream.core.keys import customer_key, parse_key
+from referral_stream.core.effects import Append, AskCancelled, AskRequested, Decision, Effect, Letter
+from referral_stream.core.events import Event, Link
+from referral_stream.core.keys import parse_key
+from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from tests.builders import POLICY
@@ -25,6 +26,7 @@ class Entities:
 
     policy: Policy = POLICY
     states: dict[str, Customer] = field(default_factory=dict)
+    links: dict[Link, LinkState] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
     letters: list[tuple[str, Letter]] = field(default_factory=list)
     read: list[tuple[str, Event]] = field(default_factory=list)
@@ -34,7 +36,7 @@ class Entities:
         """These lie on the log, and nobody has read them yet."""
         for event in events:
             arrived = event.time if now is None else now
-            self.waiting.setdefault(key or customer_key(event.subject), deque()).append((arrived, event))
+            self.waiting.setdefault(key or event_key(event).decode(), deque()).append((arrived, event))
 
     def settle(self, *events: Event, choose: Choose = min) -> Entities:
         """Everybody reads on until nothing is left."""
@@ -45,15 +47,24 @@ class Entities:
 
     def read_one(self, key: str) -> None:
         now, event = self.waiting[key].popleft()
-        name = str(parse_key(key.encode()))
+        name = parse_key(key.encode())
+        if isinstance(name, Link):
+            known_link = self.links.get(name) or LinkState(name)
+            link, passed_on, _ = step_link(self.policy, known_link, [Brought(event, None)], now)
+            self.links[name] = link
+            self._tell_others(passed_on, link.now)
+            return
         self.read.append((name, event))
         known = self.states.get(name) or Customer(id=name)
         customer, effects, _, appended, letters = step(self.policy, known, [event], now)
         self.states[name] = customer
         self.effects += effects
         self.letters += ((name, letter) for letter in letters)
+        self._tell_others(appended, customer.now)
+
+    def _tell_others(self, appended: list[Append], now: int) -> None:
         for each in appended:
-            self.tell(decode_event(encode_event(each.event)), now=customer.now, key=each.key)
+            self.tell(decode_event(encode_event(each.event)), now=now, key=each.key)
 
     def again(self, key: str, records: Iterable[Event]) -> None:
         """The same records come once more."""

@@ -12,7 +12,7 @@ from referral_stream.core import events as ev
 from referral_stream.core import merging
 from referral_stream.core.customer import Customer, Flag, Stamp
 from referral_stream.core.effects import AskRequested, ReservationReleased, ReservationRequested
-from referral_stream.core.events import Event
+from referral_stream.core.events import Event, Link
 from referral_stream.core.ids import command_id
 from referral_stream.core.uniting import MOST_ABSORBED
 from tests.builders import a_customer, at, blocking, fact, nps, ticket_opened
@@ -495,3 +495,47 @@ def test_two_ids_of_one_person_are_asked_once() -> None:
     world.settle(nps(9, "Thu 16:00", "r2", customer="old"))
     assert [type(effect) for effect in world.effects if isinstance(effect, AskRequested)] == [AskRequested]
     assert blocking(world.decisions("ana")[-1])["overasking"]
+
+
+# ---- links (identity §4)
+
+HMAC = "a" * 64
+
+
+def address(hmac: str, when: str, customer: str) -> Event:
+    return fact(ev.ProfileChanged(email_hmac=hmac), when, customer=customer)
+
+
+@rule("I4.13")
+@pytest.mark.parametrize("seed", range(20))
+def test_after_a_merge_the_customer_stands_at_the_others_address_in_its_place(seed: int) -> None:
+    world = Entities()
+    world.settle(address(HMAC, "Mon 12:00", "old"))
+    world.settle(aliased(when="Tue 12:00"), choose=Random(seed).choice)
+    named = world.links[Link("email", HMAC)].named
+    assert {customer: each.theirs for customer, each in named.items()} == {"ana": True}
+    world.settle(fact(ev.Suppressed(), "Wed 12:00", customer="", link=Link("email", HMAC)))
+    assert world.states["ana"].suppressed is not None
+
+
+@rule("I4.13", "I4.15")
+@pytest.mark.parametrize("who", ["ana", "old"])
+@pytest.mark.parametrize("where", ["ana", "old"])
+@pytest.mark.parametrize("stop_first", [True, False])
+def test_a_stop_under_one_id_holds_who_has_an_address_of_the_other(who: str, where: str, *, stop_first: bool) -> None:
+    stop, merge = fact(ev.Suppressed(), "Mon 13:00", customer=who), aliased(when="Mon 14:00")
+    world = Entities().settle(address(HMAC, "Mon 12:00", where), address(HMAC, "Mon 12:00", "ben"))
+    for event in (stop, merge) if stop_first else (merge, stop):
+        world.settle(event)
+    assert world.states["ben"].on_hold
+    assert not world.states["ana"].on_hold
+
+
+@rule("I3.21", "I4.15")
+def test_an_erasure_that_comes_with_a_merge_holds_who_has_an_address_of_the_customer() -> None:
+    world = Entities().settle(address(HMAC, "Mon 12:00", "ana"), address(HMAC, "Mon 12:00", "ben"))
+    world.tell(fact(ev.ErasureRequested(), "Tue 12:00", customer="old"), now=at("Tue 12:01"))
+    world.tell(aliased(when="Tue 12:00"))
+    world.settle()
+    assert world.states["ana"].erased_at is not None
+    assert world.states["ben"].on_hold

@@ -170,6 +170,9 @@ EITHER_WAY: dict[str, list[Halves]] = {
         ),
     ],
     "held": [Halves(None, OLD, OLD), Halves(OLD, NEW, NEW)],
+    "lifted": [Halves(None, OLD, OLD), Halves(OLD, NEW, NEW)],
+    "emails": [Halves({"a": False}, {"b": False}, {"a": False, "b": False})],
+    "stops": [Halves({"customer.suppressed": OLD}, {"customer.suppressed": NEW}, {"customer.suppressed": NEW})],
     "merging": [Halves({"bea": AliasedAt(1, "s", "")}, {"bea": AliasedAt(2, "s", "")}, {"bea": AliasedAt(2, "s", "")})],
     "absorbed": [Halves((1,), (), (1,))],
 }  # fmt: skip
@@ -186,7 +189,18 @@ def test_each_field_that_holds_something_is_in_a_test() -> None:
     """The rest is the customer's own, or has a test of its own below."""
     own = {"id", "erased_at", "erased_now", "merged_into", "live", "awaiting", "wake_at"}
     below = {"quarantined", "holds", "ids", "asks", "seen", "keys", "judged_day", "calls_cut_short"}
-    assert set(EITHER_WAY) | own | below == set(RULES)
+    assert set(EITHER_WAY) | own | below == set(RULES) - {"email_from_browser"}
+
+
+@rule("I4.4")
+@pytest.mark.parametrize("typed", [{"ana"}, {"old"}, {"ana", "old"}, set[str]()])
+def test_of_two_addresses_one_that_no_browser_sent_counts(typed: set[str]) -> None:
+    mine = {"email_hmac": Word(OLD, "a"), "email_from_browser": "ana" in typed}
+    other = {"email_hmac": Word(NEW, "b"), "email_from_browser": "old" in typed}
+    both = united(mine, other)
+    assert both.email_hmac is not None
+    assert both.email_hmac.value == ("a" if typed == {"old"} else "b")
+    assert both.email_from_browser is (len(typed) == 2)
 
 
 def opportunity(name: str, **more: Any) -> Opportunity:

@@ -1,7 +1,8 @@
 """The live stream in small: one step per record, and the log of everything the decision saw.
 
 What ``customer-events`` would hold: the facts, the wake-ups at their instants, the ledger's answers as they came, and
-what customers and links append to each other, first in first out. An arrival has a record only if its key is not its subject's.
+what customers and links append to each other, first in first out. An arrival has a record only if its key is not its
+subject's.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class Recording:
         self._pass_on()
 
     def _append_to_link(self, now: int, event: Event, link: Link, key: str) -> None:
-        state, appended, _ = step_link(self.policy, self.links.get(link) or LinkState(link), [Brought(event, None)], now)
+        state, appended, _ = step_link(
+            self.policy, self.links.get(link) or LinkState(link), [Brought(event, None)], now
+        )
         self.links[link] = state
         if state.wake_at is not None:
             heapq.heappush(self._due, (state.wake_at, key))

@@ -12,12 +12,12 @@ from referral_stream.contracts.codec import arrival, decode_event
 from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.log import parse_line, render_line
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.state import Stored, encode_customer
+from referral_stream.contracts.state import encode_customer
 from referral_stream.core.customer import Customer
 from referral_stream.core.step import step
 from referral_stream.replay.files import replay_file
 from referral_stream.replay.reading import BadLine, LogStartsLate
-from referral_stream.replay.snapshot import read_snapshot
+from referral_stream.replay.snapshot import Snapshot, read_snapshot
 from tests.builders import POLICY, a_customer, compliment, nps
 from tests.replay.logs import BOUNDARY, fact_lines, recorded_lines, rows, write
 
@@ -52,7 +52,7 @@ def changelog_of(lines: list[bytes]) -> list[bytes]:
     return [render_line(record) for record in found]
 
 
-def replayed(log: Path, output: Path, snapshot: dict[str, Stored] | None = None) -> list[object]:
+def replayed(log: Path, output: Path, snapshot: Snapshot | None = None) -> list[object]:
     replay_file(log, output, POLICY, BOUNDARY, snapshot=snapshot)
     return [*rows(output, "decisions"), *rows(output, "asks")]
 

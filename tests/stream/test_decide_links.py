@@ -134,7 +134,7 @@ def test_a_fault_of_ours_at_a_link_is_a_letter_and_holds_nobody(monkeypatch: pyt
     (letter,) = letters(table.run([record]))
     assert failure(letter).error == "fault: ZeroDivisionError"
     listed = ListedLetter(0, 0, letter.key, failure(letter), "customer-events", 0, 0, 0, has_payload=True)
-    assert not listed.is_fault
+    assert not listed.holds
     monkeypatch.setattr(applying, "step_link", step_link)
     assert letters(table.run([Consumed(**{**vars(record), "offset": 1})])) == []
     applied = apply(Policy(), LinkState(CHARGE), record)
