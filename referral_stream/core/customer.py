@@ -162,10 +162,9 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     ``erased_now``: the step's ``now`` at the erasure. ``merged_into``: this id is another one of that customer, and
     nothing else is kept under it. ``merging``: ids that were asked to hand over and have not answered. ``absorbed``:
     hashes of (id, stamp) of what was folded in; ``ids``: the customer's other ids. ``holds``: of which of them an event
-    could not be applied. ``held``: the newest hold because of
-    somebody with the same address; ``lifted``: the newest word under an own id that ends it. ``emails``: the HMACs that
-    are, were or are said to be theirs, True if the link was told that it is theirs now. ``stops``: type → the newest
-    stop of it that was said under an own id.
+    could not be applied. ``held``: by customer of the same address, the newest hold because of them; ``lifted``: the
+    newest word under an own id that ends all before it. ``emails``: the HMACs that are, were or are said to be theirs,
+    True if the link was told that it is theirs now. ``stops``: type → the newest stop of it said under an own id.
     """
 
     id: str
@@ -243,7 +242,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     absorbed: tuple[int, ...] = ()
     ids: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
-    held: Stamp | None = None
+    held: dict[str, Stamp] = msgspec.field(default_factory=_nothing)
     # links
     emails: dict[str, bool] = msgspec.field(default_factory=_nothing)
     email_from_browser: bool = False
@@ -267,7 +266,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     @property
     def on_hold(self) -> bool:
         """Whether they are held by their address, and have not been let go under an id of their own."""
-        return self.held is not None and (self.lifted is None or self.lifted < self.held)
+        return any(self.lifted is None or self.lifted < at for at in self.held.values())
 
     @property
     def account_id(self) -> str | None:

@@ -30,6 +30,7 @@ from referral_stream.core.customer import (
 from referral_stream.core.events import Event
 from referral_stream.core.ids import hash64
 from referral_stream.core.instants import DAY, utc_day
+from referral_stream.core.keys import through_link
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.usage import used
 
@@ -70,7 +71,9 @@ def fold(c: Customer, e: Event) -> bool:
     newest = folding is None or folding(c, e.data, stamp) is not False
     if e.type == _PROFILE and e.data.email_hmac is not None:
         _address(c, Word(stamp, e.data.email_hmac), from_browser=ev.BROWSER in e.flags)
-    elif e.type == _UNSUPPRESSED and not e.via:
+    elif e.type == _HELD and e.subject not in (c.id, *c.ids):
+        hold(c, e.subject, stamp)
+    elif e.type == _UNSUPPRESSED and not through_link(e):
         c.lifted = _latest_stamp(c.lifted, stamp)
     if e.timezone is not None:
         c.event_zone = _newer(c.event_zone, stamp, Word(stamp, e.timezone))
@@ -152,8 +155,16 @@ def _suppressed(c: Customer, d: ev.Data, s: Stamp) -> None:
     c.suppressed = _newer(c.suppressed, s, Flag(s, isinstance(d, ev.Suppressed)))
 
 
-def _held(c: Customer, _: ev.Held, s: Stamp) -> None:
-    c.held = _latest_stamp(c.held, s)
+MOST_HOLDS = 50
+"""Holds that a customer remembers; the newest ones hold longest."""
+
+
+def hold(c: Customer, who: str, stamp: Stamp) -> None:
+    """Somebody of the same address must not be asked, and neither must this customer."""
+    held = {**c.held, who: _latest_stamp(c.held.get(who), stamp)}
+    if len(held) > MOST_HOLDS:
+        del held[min(held, key=lambda each: held[each])]
+    c.held = held
 
 
 def _erasure(c: Customer, _: ev.Data, s: Stamp) -> None:
@@ -433,6 +444,7 @@ def _referral_status(c: Customer, d: ev.ReferralStatusChanged, s: Stamp) -> bool
 
 _PROFILE = ev.ProfileChanged.type
 _UNSUPPRESSED = ev.Unsuppressed.type
+_HELD = ev.Held.type
 
 _FOLDS: dict[str, Callable[[Customer, Any, Stamp], bool | None]] = {
     "customer.signed_up": _signed_up,
@@ -440,7 +452,6 @@ _FOLDS: dict[str, Callable[[Customer, Any, Stamp], bool | None]] = {
     "customer.consent_changed": _consent,
     "customer.suppressed": _suppressed,
     "customer.unsuppressed": _suppressed,
-    "customer.held": _held,
     "customer.erasure_requested": _erasure,
     "champion.changed": _champion,
     "onboarding.completed": _onboarded,

@@ -261,7 +261,7 @@ class _LinkTurn:
         """One too many for this link: nothing that comes by it would reach them."""
         if self.state.full_since is None:
             self.state.full_since = taught.time
-        held = held_event(Stamp(self.state.full_since, SOURCE, f"{self.key}|{customer}"), customer)
+        held = held_event(Stamp(self.state.full_since, SOURCE, f"{self.key}|{customer}"), self.key)
         self._append(customer, replace(held, via=(self.key,)))
 
     # -------------------------------------------------------------------------------------------------- what it keeps
@@ -307,7 +307,7 @@ class _LinkTurn:
 
 
 def held_event(said: Stamp, customer: str) -> Event:
-    """The record that holds others of the customer's address because of a stop that was ``said`` about the customer."""
+    """The record that holds others of an address because of a stop that was ``said`` about the ``customer``."""
     return Event(
         id=derived_id(ev.Held.type, said.source, said.id),
         source=SOURCE,

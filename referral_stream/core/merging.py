@@ -19,6 +19,7 @@ from referral_stream.core.asking import judging, recording, withdrawal
 from referral_stream.core.customer import AliasedAt, Customer, Stamp
 from referral_stream.core.effects import Append, Letter
 from referral_stream.core.events import AliasStamp, Data, Event
+from referral_stream.core.fold import hold
 from referral_stream.core.ids import derived_id, hash64
 from referral_stream.core.keys import customer_key, parse_key
 from referral_stream.core.rules.assessment import Board
@@ -171,8 +172,7 @@ def _delivered(turn: Turn, event: Event, data: ev.MergeDelivered) -> None:
             c.erased_at, c.erased_now = data.erased_at, turn.now
             linking.hold_others(turn, Stamp(event.time, event.source, event.id))
         else:  # said of an id that was erased before: nobody is erased for that, and nobody is asked
-            at = Stamp(event.time, event.source, event.id)
-            c.held = at if c.held is None else max(c.held, at)
+            hold(c, data.of, Stamp(event.time, event.source, event.id))
         return
     absorbed = hash64(data.of, *map(str, _told(data.stamp)))
     if data.state is None or absorbed in c.absorbed:

@@ -19,6 +19,7 @@ from referral_stream.core.customer import (
     Drop,
     Invoice,
     Referral,
+    Stamp,
     Survey,
     Ticket,
     UsageDay,
@@ -57,6 +58,7 @@ def unite(customer: Customer, other: Customer, policy: Policy) -> Customer:
     known = {c.id, x.id, *united.ids}
     united.merging = {asked: at for asked, at in united.merging.items() if asked not in known}
     united.holds = tuple(sorted({*c.holds, *x.holds, *((x.id,) if x.quarantined and x.id != c.id else ())}))
+    united.held = {**_held_by_others(x, c), **_held_by_others(c, x)}
     known_better = [each for each in (c, x) if each.email_hmac is not None and not each.email_from_browser]
     if len(known_better) == 1:
         united.email_hmac = known_better[0].email_hmac
@@ -129,6 +131,11 @@ def _asks(mine: tuple[Ask, ...], other: tuple[Ask, ...]) -> tuple[Ask, ...]:
     """In the order in which they went out; one that both know counts as the customer's own."""
     known = {ask.command_id for ask in mine}
     return tuple(sorted((*mine, *(ask for ask in other if ask.command_id not in known)), key=lambda ask: ask.asked_at))
+
+
+def _held_by_others(held: Customer, than: Customer) -> dict[str, Stamp]:
+    """Whom the first is held by, without the second: they are one person, and nobody is held by their own word."""
+    return {who: at for who, at in held.held.items() if who not in (than.id, *than.ids)}
 
 
 def _emails(mine: dict[str, bool], other: dict[str, bool]) -> dict[str, bool]:
@@ -271,7 +278,7 @@ RULES: dict[str, Rule] = {
     "absorbed": _set,
     "ids": _mine,  # see unite
     "holds": _mine,  # see unite
-    "held": _greatest,
+    "held": _mine,  # see unite
     "lifted": _greatest,
     # links
     "emails": _emails,

@@ -476,7 +476,7 @@ def test_it_is_told_as_held_by_the_address_and_the_sender_is_not() -> None:
         if reason.gate == "consent"
     }
     assert saw == {"ana": "address", "ben": "on the suppression list"}
-    assert story.customers["ben"].held is None
+    assert not story.customers["ben"].held
 
 
 @rule("I4.12")

@@ -169,7 +169,7 @@ EITHER_WAY: dict[str, list[Halves]] = {
             },
         ),
     ],
-    "held": [Halves(None, OLD, OLD), Halves(OLD, NEW, NEW)],
+    "held": [Halves({"ben": OLD}, {"eva": NEW}, {"ben": OLD, "eva": NEW})],
     "lifted": [Halves(None, OLD, OLD), Halves(OLD, NEW, NEW)],
     "emails": [Halves({"a": False}, {"b": False}, {"a": False, "b": False})],
     "stops": [Halves({"customer.suppressed": OLD}, {"customer.suppressed": NEW}, {"customer.suppressed": NEW})],
@@ -190,6 +190,14 @@ def test_each_field_that_holds_something_is_in_a_test() -> None:
     own = {"id", "erased_at", "erased_now", "merged_into", "live", "awaiting", "wake_at"}
     below = {"quarantined", "holds", "ids", "asks", "seen", "keys", "judged_day", "calls_cut_short"}
     assert set(EITHER_WAY) | own | below == set(RULES) - {"email_from_browser"}
+
+
+@rule("I3.8", "I4.15")
+def test_nobody_is_held_any_more_because_of_their_own_other_id() -> None:
+    both = united(
+        {"held": {"old": NEW, "older": NEW, "ben": OLD}}, {"ids": ("older",), "held": {"ana": NEW, "eva": OLD}}
+    )
+    assert both.held == {"ben": OLD, "eva": OLD}
 
 
 @rule("I4.4")
