@@ -172,7 +172,7 @@ def _delivered(turn: Turn, event: Event, data: ev.MergeDelivered) -> None:
             c.erased_at, c.erased_now = data.erased_at, turn.now
             linking.hold_others(turn, Stamp(event.time, event.source, event.id))
         else:  # said of an id that was erased before: nobody is erased for that, and nobody is asked
-            hold(c, data.of, Stamp(event.time, event.source, event.id))
+            hold(c, f"~erased:{data.of}", Stamp(event.time, event.source, event.id))
         return
     absorbed = hash64(data.of, *map(str, _told(data.stamp)))
     if data.state is None or absorbed in c.absorbed:

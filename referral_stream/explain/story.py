@@ -5,7 +5,8 @@ A customer may have several ids. What one of them passes on is told where it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Literal, TypeAlias
@@ -46,7 +47,7 @@ class Entry:
 class Story:
     """Writes one customer's entries down, as events and effects pass by in their order."""
 
-    def __init__(self, ids: Set[str], policy: Policy) -> None:
+    def __init__(self, ids: AbstractSet[str], policy: Policy) -> None:
         self.ids = ids
         self.policy = policy
         self.entries: list[Entry] = []

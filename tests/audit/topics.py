@@ -18,12 +18,13 @@ from referral_stream.audit.findings import AuditReport, Position
 from referral_stream.audit.referee import look_at
 from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.records import Headers, RawRecord
-from referral_stream.contracts.state import Stored, decode_customer, encode_customer
+from referral_stream.contracts.state import Stored, decode_customer, decode_state, encode_customer
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
 from referral_stream.core.ids import derived_id
+from referral_stream.core.keys import parse_key
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
 from referral_stream.stream.decide import Decide
@@ -164,7 +165,7 @@ class Deployment:
                 else:
                     self._tables[name, where.partition][key] = value
         key = record.key or b""
-        wake_at = self.stored(key.decode()).customer.wake_at
+        wake_at = decode_state(self._tables["customers", where.partition][key]).entity.wake_at
         if wake_at is not None:
             heapq.heappush(self._due, (wake_at, key.decode()))
         for output in result.outputs:
@@ -173,7 +174,7 @@ class Deployment:
         for each in appended:
             self.decide(each)
 
-    def stored(self, customer: str) -> Stored:
+    def stored(self, customer: str) -> Stored[Customer]:
         key = customer.encode()
         return decode_customer(self._tables["customers", partition_of(key, PARTITIONS)][key])
 
@@ -198,9 +199,12 @@ class Deployment:
     def wake(self, until: int) -> None:
         """Let everything happen that is due by then."""
         while self._due and self._due[0][0] <= until:
-            due, name = heapq.heappop(self._due)
-            if self.stored(name).entity.wake_at == due:
-                self.arrive(_internal(WakeupDue(due=due), name, due), due)
+            due, key = heapq.heappop(self._due)
+            table = self._tables["customers", partition_of(key.encode(), PARTITIONS)]
+            if decode_state(table[key.encode()]).entity.wake_at == due:
+                name = parse_key(key.encode())
+                woken = _internal(WakeupDue(due=due), name if isinstance(name, str) else "", due)
+                self.arrive(woken if isinstance(name, str) else replace(woken, link=name), due)
 
 
 def _internal(data: Data, customer: str, now: int, about: str = "") -> Event:

@@ -208,7 +208,7 @@ def test_a_state_is_handed_over_as_the_same_bytes_whether_it_was_read_from_a_tab
     for stored in (False, True):
         world = Entities().settle(nps(7, "Mon 10:00", customer="old"))  # a whole number, where a float is kept
         if stored:
-            world.states["old"] = decode_customer(encode_customer(world.states["old"], mark=1)).customer
+            world.states["old"] = decode_customer(encode_customer(world.states["old"], mark=1)).entity
         world.settle(aliased())
         handed_over += [event.data.state for name, event in world.read if event.type == "merge.delivered"]
     assert handed_over[0] == handed_over[1]
