@@ -261,7 +261,9 @@ class _LinkTurn:
         """One too many for this link: nothing that comes by it would reach them."""
         if self.state.full_since is None:
             self.state.full_since = taught.time
-        held = held_event(Stamp(self.state.full_since, SOURCE, f"{self.key}|{customer}"), self.key)
+        name = f"{self.key}|{customer}"
+        since = Stamp(time=self.state.full_since, protective=True, source=SOURCE, id=name)
+        held = held_event(since, self.key)
         self._append(customer, replace(held, via=(self.key,)))
 
     # -------------------------------------------------------------------------------------------------- what it keeps

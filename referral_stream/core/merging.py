@@ -170,9 +170,9 @@ def _delivered(turn: Turn, event: Event, data: ev.MergeDelivered) -> None:
         c.ids = c.ids if data.of in c.ids else (*c.ids, data.of)[:MOST_IDS]
         if data.erased_at >= data.asked_at:
             c.erased_at, c.erased_now = data.erased_at, turn.now
-            linking.hold_others(turn, Stamp(event.time, event.source, event.id))
+            linking.hold_others(turn, Stamp.of(event))
         else:  # said of an id that was erased before: nobody is erased for that, and nobody is asked
-            hold(c, f"~erased:{data.of}", Stamp(event.time, event.source, event.id))
+            hold(c, f"~erased:{data.of}", Stamp.of(event))
         return
     absorbed = hash64(data.of, *map(str, _told(data.stamp)))
     if data.state is None or absorbed in c.absorbed:

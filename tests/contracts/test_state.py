@@ -25,7 +25,7 @@ def test_a_customer_comes_back_equal() -> None:
 
 def test_a_link_comes_back_equal_with_the_events_it_keeps() -> None:
     event = Event(id="e", source="s", type="customer.suppressed", subject="", time=5, data=Suppressed(), link=LINK)
-    named = {"ana": NamedCustomer(Stamp(1, "s", "i"), 7, theirs=True)}
+    named = {"ana": NamedCustomer(Stamp(1, True, "s", "i"), 7, theirs=True)}
     link = LinkState(LINK, 9, named, (KeptEvent(event, 5, RecordPosition("t", 1, 2, 3)),), 4, 10)
 
     stored = codec.decode_state(codec.encode_state(link, mark=42))

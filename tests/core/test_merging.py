@@ -189,7 +189,7 @@ def test_what_comes_later_is_passed_on_as_it_was_said() -> None:
     world.settle(told)
     name, event = world.read[-1]
     assert (name, event.via, event.subject, event.id, event.time) == ("ana", ("old",), "old", told.id, told.time)
-    assert world.states["ana"].suppressed == Flag(Stamp(told.time, told.source, told.id), value=True)
+    assert world.states["ana"].suppressed == Flag(Stamp(told.time, True, told.source, told.id), value=True)
 
 
 @rule("I3.8")

@@ -32,7 +32,7 @@ from referral_stream.core.uniting import MOST_IDS, RULES, TICKET, unite
 from tests.builders import POLICY
 from tests.rules import rule
 
-OLD, MID, NEW = (Stamp(time, "s", "e") for time in (1, 2, 3))
+OLD, MID, NEW = (Stamp(time, True, "s", "e") for time in (1, 2, 3))
 
 
 def united(mine: dict[str, Any], other: dict[str, Any]) -> Customer:
