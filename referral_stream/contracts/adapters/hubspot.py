@@ -1,19 +1,21 @@
 """HubSpot: webhooks (arrays of changes), and CRM records as workflows and exports send them.
 
-A contact's change names the contact; a deal's or a ticket's does not say whom it concerns, so those are skipped
-unless the deployment puts the contact's id somewhere and says where. Property values are always text.
+A contact's change names the contact. A ticket's does not say whom it concerns: it reaches the contact with whom HubSpot
+associates it. A deal's is skipped unless the deployment puts the contact's id somewhere and says where. Property values are
+always text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     epoch_millis,
     id_at,
@@ -25,9 +27,12 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
+from referral_stream.contracts.adapters.states import is_true, opted_out
 from referral_stream.contracts.adapters.surveys import COMMENT, IGNORE, NPS, Response, configured
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core import zones
+from referral_stream.core.instants import parse_instant
 
 _OBJECTS = {"0-1": "contact", "0-2": "company", "0-3": "deal", "0-5": "ticket", "0-19": "feedback_submission"}
 """Object types as the generic subscriptions (``object.*``) number them."""
@@ -54,23 +59,33 @@ def _change(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind, _, change = subscription.partition(".")
     if kind == "object":
         kind = _OBJECTS.get(str(payload.get("objectTypeId")), "object")
-    contact = _contact(payload, change) if kind == "contact" else id_at(payload, "contactId")
-    return about(
+    if change == "associationChange":
+        sides = _sides(payload)
+    elif change == "merge":
+        sides = {kind: id_at(payload, "newObjectId", "primaryObjectId", "objectId")}
+    else:
+        sides = {kind: id_at(payload, "objectId")}
+    ticket = None if payload.get("associationRemoved") is True else sides.get("ticket")
+    if change == "merge" and kind == "ticket":
+        ticket = id_at(payload, "primaryObjectId")  # whose it is, is known of the old one
+    contact = sides.get("contact") or id_at(payload, "contactId")
+    return about_whom(
         payload | {"contactId": contact},
         reading,
-        _changed(kind, change, payload, reading),
+        _changed(kind, change, payload, sides, reading),
+        [("hubspot_contact", contact), ("hubspot_ticket", ticket)],
         kind=subscription[:200],
         id=_change_id(payload),
         time=epoch_millis(payload.get("occurredAt")),
     )
 
 
-def _contact(payload: Payload, change: str) -> str | None:
-    if change == "associationChange":
-        return id_at(payload, "fromObjectId")
-    if change == "merge":
-        return id_at(payload, "newObjectId", "primaryObjectId", "objectId")
-    return id_at(payload, "objectId")
+def _sides(payload: Payload) -> dict[str, str | None]:
+    """The two objects of an association, each by its kind: ``TICKET_TO_CONTACT``, or the types' numbers."""
+    first, _, second = str(payload.get("associationType")).casefold().partition("_to_")
+    first = _OBJECTS.get(str(payload.get("fromObjectTypeId")), first)
+    second = _OBJECTS.get(str(payload.get("toObjectTypeId")), second)
+    return {first: id_at(payload, "fromObjectId"), second: id_at(payload, "toObjectId")}
 
 
 def _change_id(payload: Payload) -> str | None:
@@ -82,11 +97,13 @@ def _change_id(payload: Payload) -> str | None:
     return ":".join((event, *(part for part in parts if part)))[:512]
 
 
-_IDENTIFYING = ("objectId", "fromObjectId", "primaryObjectId", "propertyName", "occurredAt")
+_IDENTIFYING = ("objectId", "fromObjectId", "toObjectId", "primaryObjectId", "propertyName", "occurredAt")
 
 
-def _changed(kind: str, change: str, payload: Payload, reading: Reading) -> Facts:
+def _changed(kind: str, change: str, payload: Payload, sides: dict[str, str | None], reading: Reading) -> Facts:
     match kind, change:
+        case _, "associationChange":
+            return _associated(payload, sides)
         case "contact", "propertyChange":
             name, value = text_at(payload, "propertyName"), payload.get("propertyValue")
             return () if name is None else _contact_property(name, value, payload, reading)
@@ -94,17 +111,25 @@ def _changed(kind: str, change: str, payload: Payload, reading: Reading) -> Fact
             return (Fact("customer.erasure_requested", {}),)
         case "contact", "merge":
             return _merged(payload)
-        case "contact", "associationChange":
-            return _associated(payload)
         case "deal", "propertyChange":
-            is_won = payload.get("propertyName") == "dealstage" and payload.get("propertyValue") == "closedwon"
-            return (Fact("subscription.expanded", {"deal_id": id_at(payload, "objectId")}),) if is_won else ()
-        case "ticket", "creation":
-            return (Fact("ticket.opened", {"ticket_id": id_at(payload, "objectId")}),)
+            return _won(payload)
+        case "ticket", "creation" | "restore":
+            return (Fact("ticket.opened", {"ticket_id": sides.get("ticket")}),)
+        case "ticket", "deletion":
+            return (Fact("ticket.solved", {"ticket_id": sides.get("ticket")}),)
+        case "ticket", "merge":
+            return _tickets_merged(payload)
         case "ticket", "propertyChange":
             return _ticket_property(payload)
         case _:
-            return ()
+            return unlisted(change) if kind == "contact" else ()
+
+
+def _won(payload: Payload) -> Facts:
+    """Won, in every pipeline; ``closedwon`` is the stage of HubSpot's own."""
+    name, value = payload.get("propertyName"), payload.get("propertyValue")
+    is_won = (name == "dealstage" and value == "closedwon") or (name == "hs_is_closed_won" and is_true(value))
+    return (Fact("subscription.expanded", {"deal_id": id_at(payload, "objectId")}),) if is_won else ()
 
 
 def _contact_property(name: str, value: Any, payload: Payload, reading: Reading) -> Facts:
@@ -118,17 +143,20 @@ def _contact_property(name: str, value: Any, payload: Payload, reading: Reading)
             return profile(locale=value[:64])
         case "lifecyclestage" if value == "customer":
             return (Fact("customer.signed_up", {}),)
-        case "hs_email_optout" if str(value).casefold() == "true":
-            return (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
-        case "hs_email_hard_bounce_reason_enum" if value:
+        case _ if name.startswith("hs_email_optout"):  # from all mail, or (with its number) from one type of it
+            return (Fact("customer.suppressed", {"reason": "unsubscribe"}),) if is_true(value) else ()
+        case "hs_email_hard_bounce_reason_enum" | "hs_email_bad_address" | "hs_email_quarantined" if is_true(value):
             return (Fact("customer.suppressed", {"reason": "bounce"}),)
+        case "hs_merged_object_ids":
+            contact = id_at(payload, "objectId", "contactId")
+            return _aliases(str(value or "").split(";"), contact)
         case "hs_feedback_last_nps_rating" if (score := whole_number(value)) is not None:
             contact = id_at(payload, "objectId", "contactId")
             when = time_at(payload, "occurredAt", "properties.hs_feedback_last_survey_date", "updatedAt")
             response = None if contact is None or when is None else f"nps:{contact}:{when}"[:512]
             return (Fact("nps.responded", {"response_id": response, "score": score}),)
         case _:
-            return ()
+            return opted_out({name: value})
 
 
 def _zone(value: Any) -> str | None:
@@ -142,16 +170,37 @@ def _zone(value: Any) -> str | None:
 def _merged(payload: Payload) -> Facts:
     """The contact that remains stands for those merged into it."""
     remaining = id_at(payload, "newObjectId", "primaryObjectId", "objectId")
-    gone = [payload.get("primaryObjectId"), *list_at(payload, "mergedObjectIds")]
-    aliases = dict.fromkeys(str(one) for one in gone if type(one) in (int, str) and str(one).strip())
+    return _aliases([payload.get("primaryObjectId"), *list_at(payload, "mergedObjectIds")], remaining)
+
+
+def _aliases(gone: Iterable[Any], remaining: str | None) -> Facts:
+    aliases = dict.fromkeys(str(one).strip() for one in gone if type(one) in (int, str) and str(one).strip())
     return tuple(Fact("customer.aliased", {"alias": alias}) for alias in aliases if alias != remaining)
 
 
-def _associated(payload: Payload) -> Facts:
-    is_company = payload.get("associationType") == "CONTACT_TO_COMPANY"
-    if not is_company or payload.get("associationRemoved") is True or payload.get("isPrimaryAssociation") is False:
+def _tickets_merged(payload: Payload) -> Facts:
+    """The ticket that remains stands for those merged into it, which nobody closes any more."""
+    remaining = id_at(payload, "newObjectId", "primaryObjectId")
+    gone = [payload.get("primaryObjectId"), *list_at(payload, "mergedObjectIds")]
+    solved = dict.fromkeys(str(one) for one in gone if type(one) in (int, str) and str(one) != remaining)
+    opened = () if remaining is None else (Fact("ticket.opened", {"ticket_id": remaining}),)
+    return (*opened, *(Fact("ticket.solved", {"ticket_id": ticket}) for ticket in solved))
+
+
+def _associated(payload: Payload, sides: dict[str, str | None]) -> Facts:
+    """A contact's company, or a contact's ticket. Whether the ticket is open is not said: unless something newer is known
+    of it, it is.
+    """
+    if payload.get("associationRemoved") is True or "contact" not in sides:
         return ()
-    return profile(account_id=id_at(payload, "toObjectId"))
+    if "ticket" in sides:
+        return (Fact("ticket.opened", {"ticket_id": sides["ticket"]}, _SOMETIME),)
+    is_primary = payload.get("isPrimaryAssociation") is not False
+    return profile(account_id=sides["company"]) if is_primary and "company" in sides else ()
+
+
+_SOMETIME = parse_instant("2000-01-01T00:00:00Z")[0]
+"""Before everything that is known of a ticket: what says when it was opened or solved is newer."""
 
 
 def _ticket_property(payload: Payload) -> Facts:
@@ -176,38 +225,58 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
     values = {name: value.get("value") if isinstance(value, dict) else value for name, value in wrapped.items()}
     flat = payload | {"properties": values}
     is_submission = "hs_survey_type" in values
+    if not is_submission and not _is_contact(payload, values):
+        return Skipped("irrelevant", "record")
     facts = _submitted(flat, values, reading) if is_submission else ()
     if is_submission and not facts:
         return Skipped("no_score", "feedback submission")
-    own = id_at(payload, "vid", "id") or id_at(values, "hs_object_id")
+    own = id_at(payload, "vid", "id", "objectId") or id_at(values, "hs_object_id")
     contact = (
         id_at(values, "hs_contact_id") or id_at(payload, "associations.contacts.results.0", "contactId")
         if is_submission
         else own
     )
     if not is_submission:
-        known = flat | {"contactId": own}
+        known = flat | {"contactId": own, "objectId": None}
         facts = tuple(fact for name, value in values.items() for fact in _contact_property(name, value, known, reading))
+        facts = (*facts, *_aliases(list_at(payload, "merged-vids"), own))
     revised = time_at(flat, "updatedAt", "properties.hs_lastmodifieddate", "properties.lastmodifieddate")
     submitted = time_at(flat, "properties.hs_submission_timestamp") if is_submission else None
-    return about(
+    return about_whom(
         flat | {"contactId": contact},
         reading,
-        _one_profile(facts),
+        _once(facts),
+        [
+            ("hubspot_contact", contact),
+            *(("email", address) for address in str(values.get("hs_additional_emails") or "").split(";")),
+            ("email", values.get("hs_respondent_email")),
+        ],
         kind="feedback submission" if is_submission else "contact",
         id=f"record:{own}:{revised or submitted}"[:512] if own is not None and (revised or submitted) else None,
         time=submitted or revised,  # records are also touched for HubSpot's own reasons, long after the answer
     )
 
 
-def _one_profile(facts: Facts) -> Facts:
-    """The facts, with everything about the profile merged into one."""
+def _is_contact(payload: Payload, values: Payload) -> bool:
+    """Companies, deals and tickets are numbered like contacts, and look like them but for their properties."""
+    stated = payload.get("objectTypeId") or payload.get("objectType")
+    if stated is not None:
+        return _OBJECTS.get(str(stated), str(stated).casefold()) == "contact"
+    return "vid" in payload or any(name in _CONTACTS or name.startswith("hs_email_") for name in values)
+
+
+_CONTACTS = frozenset({"email", "firstname", "lastname", "hs_feedback_last_nps_rating"})
+"""Properties that only contacts have."""
+
+
+def _once(facts: Facts) -> Facts:
+    """The facts, each once, with everything about the profile merged into one."""
     known: dict[str, Any] = {}
-    others = []
+    others: list[Fact] = []
     for fact in facts:
         if fact.type == "customer.profile_changed":
             known |= fact.data
-        else:
+        elif fact not in others and not (fact.type == "customer.suppressed" and any(o.type == fact.type for o in others)):
             others.append(fact)
     return (*others, *profile(**known))
 

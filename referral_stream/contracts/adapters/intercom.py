@@ -1,4 +1,4 @@
-"""Intercom: notifications about conversations, tickets, contacts and events, of old and current API versions.
+"""Intercom: notifications about conversations, tickets, contacts, events and outbound content, of every API version.
 
 A conversation is a ticket here: it is open while someone waits for an answer. Ratings go from 1 to 5; 4 and 5 are
 positive. Everyone is identified by Intercom's own contact id (``contact.id``), which alone is in every notification; a
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.product_events import happened
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     epoch_millis,
     id_at,
@@ -28,12 +28,22 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
+from referral_stream.contracts.adapters.states import by_machine, opted_out
+from referral_stream.contracts.adapters.surveys import NPS, Response, configured, is_loyalty
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _SCALE_MAX = 5
 _PEOPLE = ("user", "lead", "contact", "visitor")
 _INTERNAL = ("back-office", "back_office", "tracker")
 _OURS = ("bot", "admin", "team")
+_STATES = {
+    "unsubscribed_from_emails": "unsubscribe",
+    "marked_email_as_spam": "spam_report",
+    "has_hard_bounced": "bounce",
+    "unsubscribed_from_sms": "unsubscribe",
+}
+"""What a contact's record says of what the contact wants."""
 
 
 class Notice(NamedTuple):
@@ -52,15 +62,43 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One notification; customer paths may begin with ``contact``, the person it is about."""
     topic = str(payload.get("topic"))
     notice = _unwrapped(object_at(payload, "data.item"))
-    facts = _FACTS[topic](notice, reading) if topic in _FACTS else ()
-    return about(
-        payload | {"contact": notice.contact},
+    if topic.startswith(_OUTBOUND):
+        facts = _reached(notice, reading)
+    else:
+        facts = _FACTS[topic](notice, reading) if topic in _FACTS else unlisted(topic)
+    if not any(fact.type in _SAID_ALREADY for fact in facts):
+        facts = (*_state(notice.contact), *facts)
+    contact = notice.contact
+    return about_whom(
+        payload | {"contact": contact},
         reading,
         facts,
+        [
+            ("intercom_contact", contact.get("id")),
+            ("intercom_external", contact.get("external_id")),
+            ("email", contact.get("email")),
+        ],
         kind=topic[:200],
         id=id_at(payload, "id"),
         time=epoch_millis(payload.get("created_at")),
     )
+
+
+_OUTBOUND = "content_stat."
+_SAID_ALREADY = frozenset({"customer.suppressed", "customer.erasure_requested"})
+
+
+def _state(contact: Payload) -> Facts:
+    """An opt-out that a record holds; it is read at every sight, for whoever missed the event."""
+    for name, reason in _STATES.items():
+        if contact.get(name) is True:
+            return (Fact("customer.suppressed", {"reason": reason}),)
+    if list_at(contact, "opted_out_subscription_types.data"):
+        return _LEFT
+    return opted_out(contact.get("custom_attributes"))
+
+
+_LEFT = (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
 
 
 def _unwrapped(item: Payload) -> Notice:
@@ -83,7 +121,8 @@ def _contact(item: Payload, thing: Payload) -> Payload:
         {"id": item.get("intercom_user_id"), "user_id": item.get("user_id"), "email": item.get("email")},
     )
     for person in people:
-        if isinstance(person, dict) and id_at(person, "id") and not is_one_of(person.get("type"), _OURS):
+        is_person = isinstance(person, dict) and not is_one_of(person.get("type"), _OURS)
+        if is_person and id_at(person, "id", "external_id", "user_id", "email"):
             return person | {"external_id": id_at(person, "external_id", "user_id")}
     return {}
 
@@ -170,19 +209,25 @@ def _joined(notice: Notice, _: Reading) -> Facts:
 
 
 def _left(_: Notice, __: Reading) -> Facts:
-    return (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
+    """Out of one list of mails or of text messages, or out of all: who leaves anything is not asked."""
+    return _LEFT
 
 
-def _left_a_list(notice: Notice, reading: Reading) -> Facts:
-    """Out of a list of mails; one of text messages alone says nothing about asking by mail."""
-    lists = list_at(notice.item, "subscription_types.data")
-    kinds = [kind for one in lists for kind in list_at(one, "content_types")]
-    return _left(notice, reading) if not kinds or "email" in kinds else ()
+def _deleted(_: Notice, __: Reading) -> Facts:
+    return (Fact("customer.erasure_requested", {}),)
 
 
 def _merged(notice: Notice, _: Reading) -> Facts:
-    alias = id_at(notice.item, "merged_from")
-    return () if alias is None else (Fact("customer.aliased", {"alias": alias}),)
+    """Two users are one by the team's word. A lead is whoever wrote in the messenger, and says itself who it is."""
+    gone = object_at(notice.item, "merged_from")
+    alias = id_at(gone, "id")
+    users = all(is_one_of("user", (one.get("role"), one.get("type"))) for one in (gone, notice.item))
+    return () if alias is None else (Fact("customer.aliased", {"alias": alias}, browser=not users),)
+
+
+def _attached(notice: Notice, reading: Reading) -> Facts:
+    """Another person waits for the answer as well."""
+    return _opened(notice, reading) if notice.item.get("open") is not False else ()
 
 
 def _event(notice: Notice, _: Reading) -> Facts:
@@ -190,24 +235,45 @@ def _event(notice: Notice, _: Reading) -> Facts:
     if name is None:
         return ()
     time = epoch_millis(notice.item.get("created_at"))
-    return tuple(Fact(fact.type, fact.data, time) for fact in happened(name, notice.item.get("metadata")))
+    facts = (*opted_out(notice.item.get("metadata")), *happened(name, notice.item.get("metadata")))
+    return tuple(Fact(fact.type, fact.data, time) for fact in facts[:1])
 
 
-def _mailed(notice: Notice, reading: Reading) -> Facts:
-    mail = {"message_id": id_at(notice.item, "content_id")}
-    match notice.item.get("stat_type"):
-        case "open":
+def _reached(notice: Notice, reading: Reading) -> Facts:
+    """What came of a mail, message or survey. That one was sent or shown is our doing; a bounce for now is no opt-out."""
+    stat = object_at(notice.item, "content_stat") or notice.item
+    mail = {"message_id": id_at(stat, "content_id")}
+    is_mail = str(stat.get("content_type") or notice.item.get("type") or "email").casefold().endswith("email")
+    match stat.get("stat_type"):
+        case "open" if is_mail and not by_machine(stat):
             return (Fact("email.opened", mail),)
-        case "click":
+        case "click" if is_mail and not by_machine(stat):
             return (Fact("email.clicked", mail),)
         case "hard_bounce":
             return (Fact("customer.suppressed", {"reason": "bounce"}),)
+        case "soft_bounce":
+            return ()
         case "spam_complaint":
             return (Fact("customer.suppressed", {"reason": "spam_report"}),)
         case "unsubscribe":
-            return _left(notice, reading)
+            return _LEFT
+        case "answer":
+            return _answered(stat, notice, reading)
+        case str(other):
+            return unlisted(other)
         case _:
             return ()
+
+
+def _answered(stat: Payload, notice: Notice, reading: Reading) -> Facts:
+    """One answer of a survey, on the scale that the deployment gives its question, or that the question names."""
+    answer = object_at(stat, "answer") or object_at(notice.item, "answer") or stat
+    question = id_at(answer, "question_id")
+    scale = configured(reading.questions, question) or (NPS if is_loyalty(answer.get("question_text")) else None)
+    response = Response(id_at(stat, "receipt_id", "id"))
+    if scale is not None:
+        response.add(question, scale, answer.get("response"))
+    return response.facts()
 
 
 _FACTS: dict[str, Callable[[Notice, Reading], Facts]] = {
@@ -237,11 +303,16 @@ _FACTS: dict[str, Callable[[Notice, Reading], Facts]] = {
     "user.email.updated": _profile,
     "contact.unsubscribed": _left,
     "user.unsubscribed": _left,
-    "granular.unsubscribe": _left_a_list,
+    "granular.unsubscribe": _left,
+    "contact.deleted": _deleted,
+    "user.deleted": _deleted,
     "contact.merged": _merged,
     "company.contact.attached": _joined,
+    "conversation.contact.attached": _attached,
+    "conversation.contact.detached": _solved,
+    "ticket.contact.attached": _attached,
+    "ticket.contact.detached": _solved,
     "event.created": _event,
-    "content_stat.email": _mailed,
 }
 """Topics that are read. The team's replies, notes, tags and assignments change nothing for the customer."""
 
@@ -252,4 +323,5 @@ ADAPTER = Adapter(
     recognises=recognises,
     customer_paths=("contact.id",),
     read=read,
+    has_questions=True,
 )

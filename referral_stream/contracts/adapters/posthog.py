@@ -1,8 +1,8 @@
 """PostHog: captured events (alone or as a batch), and what its webhook destination sends.
 
-Event names are chosen by the product, so an unknown name is usage; names with ``$`` are PostHog's, and mostly not
-actions of the customer. A survey states neither its scale nor which question is which, unless the deployment does: a
-number then counts as NPS, PostHog's usual scale of 0 to 10, because an overlooked detractor would be asked.
+Event names are chosen by the product, so only listed ones mean something; names with ``$`` are PostHog's own, and mostly not
+actions of the customer. A survey does not state its scales: a number is a score where the deployment says so, or where the
+question (or the survey that asks for one number) calls itself NPS.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.product_events import MAX_FEATURE, happened
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     id_at,
     list_at,
@@ -27,11 +27,12 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.surveys import COMMENT, NPS, Response, Scale, configured, score_of
+from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.surveys import COMMENT, NPS, Response, configured, is_loyalty, score_of
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import parse_instant
 
-_NPS_MAX = 10
 _RESPONSE = "$survey_response"
 _ACCOUNT_GROUPS = ("company", "organization", "account", "workspace", "customer")
 _NOBODY = frozenset({
@@ -42,13 +43,17 @@ _NOBODY = frozenset({
 
 
 def recognises(payload: Payload) -> bool:
-    """An event with a distinct id, or with the project's key; a Segment call has neither."""
-    return isinstance(payload.get("event"), str) and (
-        "distinct_id" in payload
-        or "api_key" in payload
-        or "token" in payload
-        or "distinct_id" in object_at(payload, "properties")
-    )
+    """An event with a distinct id, or with the project's key; a Segment call has neither.
+
+    Mixpanel's events have the id in the same place, and its own marks beside it.
+    """
+    if not isinstance(payload.get("event"), str):
+        return False
+    if "distinct_id" in payload or "api_key" in payload or "token" in payload:
+        return True
+    properties = object_at(payload, "properties")
+    is_ours = "$lib" in properties or "uuid" in payload or "timestamp" in payload
+    return is_ours and "distinct_id" in properties and not any(name.startswith("mp_") for name in properties)
 
 
 def split(body: Any) -> Sequence[Any]:
@@ -73,23 +78,45 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     event = text_at(payload, "event") or ""
     properties = object_at(payload, "properties")
     distinct = id_at(payload, "distinct_id", "properties.distinct_id", "properties.$distinct_id")
-    account = _account(properties)
-    if event == "survey sent" and not (answers := _answered(payload, properties, reading)):
+    facts = _facts(event, payload, properties, distinct, reading)
+    if not any(fact.type == "customer.suppressed" for fact in facts):
+        facts = (*opted_out(*_records(payload, properties)), *facts)
+    if event == "survey sent" and not facts:
         return Skipped("no_score", event)
-    facts = answers if event == "survey sent" else _facts(event, payload, properties, distinct, reading)
     # The group's own record is written under an id that stands for the group.
-    is_nobody = distinct is None or distinct.casefold() in _NOBODY or properties.get("$is_identified") is False
-    return about(
-        payload | {"distinct_id": None if is_nobody else distinct},
+    is_nobody = distinct is None or distinct.casefold() in _NOBODY
+    is_anonymous = is_nobody or properties.get("$is_identified") is False
+    return about_whom(
+        payload | {"distinct_id": None if is_anonymous else distinct},
         reading,
         facts,
+        _named(payload, properties, None if is_nobody else distinct, is_anonymous=is_anonymous),
         kind=event[:MAX_FEATURE],
         id=id_at(payload, "uuid", "properties.$insert_id"),
         time=_time(payload),
-        account=account,
+        account=_account(properties),
         timezone=text_at(properties, "$timezone"),
         historical=payload.get("historical_migration") is True,
     )
+
+
+def _records(payload: Payload, properties: Payload) -> tuple[Any, ...]:
+    """Where an event holds state: what it sets of the person, the person's own properties, and the event's."""
+    paths = ("$set", "$set_once", "person.properties")
+    return (*(at(payload, path) for path in paths), at(properties, "$set"), at(properties, "$set_once"), properties)
+
+
+def _named(
+    payload: Payload, properties: Payload, distinct: str | None, *, is_anonymous: bool
+) -> list[tuple[str, Any]]:
+    """Who else the person is. The device is left out: several people use one."""
+    anonymous = at(properties, "$anon_distinct_id")
+    return [
+        ("email", _address(payload, properties)),
+        ("posthog_anonymous" if is_anonymous else "posthog_distinct", distinct),
+        ("posthog_anonymous", None if str(anonymous).casefold() in _NOBODY else anonymous),
+        ("posthog_person", at(payload, "person.id") or at(payload, "person.uuid")),
+    ]
 
 
 def _time(payload: Payload) -> int | str | None:
@@ -112,47 +139,79 @@ def _account(properties: Payload) -> str | None:
 
 def _facts(event: str, payload: Payload, properties: Payload, distinct: str | None, reading: Reading) -> Facts:
     match event:
+        case "survey sent":
+            return _answered(payload, properties, reading)
         case "$identify" | "$set":
-            return _identified(payload, properties, reading)
+            known = profile(email_hmac=reading.email_hmac(_address(payload, properties)))
+            return (*known, *_same(properties, "$anon_distinct_id"))
         case "$groupidentify":
             key, kind = id_at(properties, "$group_key"), text_at(properties, "$group_type")
             # Sent from a server, the group stands for itself: it makes nobody a member.
             return () if key is None or distinct == f"${kind}_{key}" else profile(account_id=key)
-        case "$create_alias":
-            alias = id_at(properties, "alias")
-            return () if alias is None else (Fact("customer.aliased", {"alias": alias}),)
-        case "survey shown":
+        case "$create_alias" | "$merge_dangerously":
+            return _same(properties, "alias")
+        case "survey shown":  # it takes part in nothing, but somebody has just been asked something
             return (Fact("advocacy.asked", {"kind": "survey", "by": "posthog"}),)
-        case "survey dismissed":
+        case "survey dismissed" | "survey abandoned":
             return ()
-        case _ if not event or event.startswith("$"):
-            return ()
+        case _ if event.startswith("$"):
+            return unlisted(event)
         case _:
             return happened(event, properties)
 
 
-def _identified(payload: Payload, properties: Payload, reading: Reading) -> Facts:
-    address = (
+def _same(properties: Payload, where: str) -> Facts:
+    """Another id of the same person, as any browser may say."""
+    alias = id_at(properties, where)
+    is_nobody = alias is None or alias.casefold() in _NOBODY
+    return () if is_nobody else (Fact("customer.aliased", {"alias": alias}, browser=True),)
+
+
+def _address(payload: Payload, properties: Payload) -> Any:
+    return (
         at(properties, "$set.email")
         or at(payload, "$set.email")
         or at(properties, "$set_once.email")
         or at(payload, "person.properties.email")
     )
-    return profile(email_hmac=reading.email_hmac(address))
 
 
 def _answered(payload: Payload, properties: Payload, reading: Reading) -> Facts:
-    """The answers with a score, each of them once: a response repeats its first answer under two names."""
+    """The answers with a score: of the questions the deployment names, else the one that calls itself NPS.
+
+    A response repeats its first answer under two names; of two questions that call themselves NPS the lower answer counts.
+    """
     survey = id_at(properties, "$survey_id")
     response = Response(
         id_at(properties, "$survey_submission_id") or id_at(payload, "uuid") or _stand_in(payload, survey)
     )
     questions = list_at(properties, "$survey_questions")
+    answers: dict[str, Any] = {}
     for name, value in properties.items():
         if name.startswith(_RESPONSE):
-            question = _question(name.removeprefix(_RESPONSE).removeprefix("_"), questions)
-            response.add(question, configured(reading.questions, question, survey) or _guessed(value), value)
+            answers.setdefault(_question(name.removeprefix(_RESPONSE).removeprefix("_"), questions), value)
+    wordings = {id_at({"id": at(each, "id")}, "id") or str(n): at(each, "question") for n, each in enumerate(questions)}
+    unnamed: list[Any] = []
+    loyal: list[Any] = []
+    for question, value in answers.items():
+        scale = configured(reading.questions, question)
+        if scale is not None:
+            response.add(question, scale, value)
+        elif score_of(value) is None:
+            response.add(question, COMMENT, value)
+        else:
+            (loyal if is_loyalty(wordings.get(question)) else unnamed).append(value)
+    if loyal:
+        response.add(None, NPS, min(loyal, key=_as_number))
+    elif not response.facts() and len({_as_number(value) for value in unnamed}) == 1:
+        scale = configured(reading.questions, survey) or (NPS if is_loyalty(properties.get("$survey_name")) else None)
+        if scale is not None:
+            response.add(next(iter(answers)) if len(answers) == 1 else "0", scale, unnamed[0])
     return response.facts()
+
+
+def _as_number(value: Any) -> float:
+    return score_of(value) or 0
 
 
 def _question(reference: str, questions: list[Any]) -> str:
@@ -168,11 +227,6 @@ def _stand_in(payload: Payload, survey: str | None) -> str | None:
     time = time_at(payload, "timestamp")
     distinct = id_at(payload, "distinct_id", "properties.distinct_id")
     return None if survey is None or distinct is None else f"{survey}:{distinct}:{time or ''}"[:512]
-
-
-def _guessed(value: Any) -> Scale:
-    score = score_of(value)
-    return NPS if isinstance(score, int) and 0 <= score <= _NPS_MAX else COMMENT
 
 
 ADAPTER = Adapter(

@@ -1,10 +1,15 @@
-"""Events that products name themselves: what a name means to us, whichever tool reported it."""
+"""Events that products name themselves: what a name means to us, whichever tool reported it.
+
+A name that nobody listed says nothing of what happened: our own mail, an audience entered and a nightly job are tracked
+like a click. So it is no usage; a mapping says which names are.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from referral_stream.contracts.adapters.reading import Facts, at
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact
 
 MAX_FEATURE = 200
@@ -24,11 +29,21 @@ _NAMED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 
 
 def happened(name: str, properties: Any) -> Facts:
-    """The fact of a custom event. One of our names without the properties it needs is usage, like every other."""
-    found = _NAMED.get(name.casefold().replace("_", " ").replace("-", " ").strip())
+    """The fact of a custom event: one of our names with the properties it needs, an opt-out by its words, else none."""
+    found = _NAMED.get(plain(name))
     if found is not None:
         kind, needed, optional = found
         data = {key: value for key in (*needed, *optional) if (value := at(properties, key)) is not None}
         if data.keys() >= set(needed):
             return (Fact(kind, data),)
+    return unlisted(name)
+
+
+def used(name: str) -> Facts:
+    """Usage of what a listed name says."""
     return (Fact("usage.recorded", {"feature": name[:MAX_FEATURE]}),)
+
+
+def plain(name: str) -> str:
+    """A name without the difference between the styles in which products write it."""
+    return name.casefold().replace("_", " ").replace("-", " ").strip()

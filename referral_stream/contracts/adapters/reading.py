@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,7 +12,7 @@ from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.identifiers import is_placeholder, usable_id
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.events import Link
-from referral_stream.core.instants import SECOND
+from referral_stream.core.instants import SECOND, parse_instant
 
 Payload: TypeAlias = dict[str, Any]
 Facts: TypeAlias = tuple[Fact, ...]
@@ -183,6 +184,28 @@ def time_at(payload: Payload, *paths: str) -> int | str | None:
         if instant is not None:
             return instant
     return None
+
+
+def since_at(payload: Payload, *paths: str) -> int | None:
+    """The first time among the paths that somebody can have become a customer, as an instant; also a mere date.
+
+    None if it is unreadable, or lies before 2000: that is what tools write that know no time.
+    """
+    for path in paths:
+        value = at(payload, path)
+        instant = time_at({"since": value}, "since")
+        if isinstance(instant, str):
+            try:
+                instant, _ = parse_instant(f"{instant}T00:00:00Z" if _DATE.fullmatch(instant) else instant)
+            except (ValueError, OverflowError):
+                continue
+        if instant is not None and instant >= _MILLENNIUM:
+            return instant
+    return None
+
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MILLENNIUM = parse_instant("2000-01-01T00:00:00Z")[0]
 
 
 def profile(**known: Any) -> Facts:

@@ -1,8 +1,7 @@
-"""Segment: track, identify and group calls, with the names of its B2B SaaS, e-mail and live chat specs.
+"""Segment: track, identify, group, alias and delete, with the names of its B2B SaaS, e-mail and live chat specs.
 
-A track call with a name we do not know is usage: products call ``track`` when someone uses them. Names that
-are not actions of the customer (a delivery, a sign-out) are not. Calls come alone or as the ``batch`` of the
-tracking API.
+Dozens of tools write into Segment under names of their own, so only listed names are usage; of the others, only an opt-out
+is read. Calls come alone or as the ``batch`` of the tracking API.
 """
 
 from __future__ import annotations
@@ -10,21 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from referral_stream.contracts.adapters.product_events import MAX_FEATURE, happened
+from referral_stream.contracts.adapters.identities import about_whom
+from referral_stream.contracts.adapters.product_events import MAX_FEATURE, happened, plain, used
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     id_at,
+    list_at,
     profile,
+    since_at,
     text_at,
 )
+from referral_stream.contracts.adapters.states import by_machine, opted_out
+from referral_stream.contracts.adapters.surveys import score_of
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
-_CALLS = frozenset({"track", "identify", "group", "page", "screen", "alias"})
+_CALLS = frozenset({"track", "identify", "group", "page", "screen", "alias", "delete"})
 DITTOFEED = "DF"
 """What Dittofeed's own event names begin with."""
 _USERS = ("userId", "user_id", "anonymousId", "anonymous_id")
@@ -54,27 +57,60 @@ def split(body: Any) -> Sequence[Any]:
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One call."""
     call = _call(payload)
-    kind = call
-    facts: Facts = ()
-    if call == "track":
-        kind = text_at(payload, "event") or call
-        facts = _TRACKED[kind](payload, reading) if kind in _TRACKED else _used(payload)
-    elif call == "identify":
-        facts = _identified(payload, reading)
-    elif call == "group":
-        facts = _joined(payload, reading)
-    elif call == "alias":
-        facts = _renamed(payload)
-    return about(
+    kind = (text_at(payload, "event") or call) if call == "track" else call
+    facts = _facts(call, payload, reading)
+    if not any(fact.type in _SAID_ALREADY for fact in facts):
+        facts = (*opted_out(*_records(payload)), *facts)
+    return about_whom(
         payload,
         reading,
         facts,
+        _named(payload),
         kind=kind[:MAX_FEATURE],
         id=id_at(payload, "messageId", "message_id"),
         time=next(filter(None, (text_at(payload, name) for name in _TIMES)), None),
         account=_account(payload),
         timezone=text_at(payload, "context.timezone"),
     )
+
+
+_SAID_ALREADY = frozenset({"customer.suppressed", "customer.erasure_requested"})
+
+
+def _facts(call: str, payload: Payload, reading: Reading) -> Facts:
+    match call:
+        case "track":
+            return _tracked(payload, reading)
+        case "identify":
+            return _identified(payload, reading)
+        case "group":
+            return _joined(payload, reading)
+        case "alias":
+            return _renamed(payload)
+        case "delete":  # a deletion request in Segment: it forwards one to every webhook
+            return (Fact("customer.erasure_requested", {}),)
+        case _:
+            return ()
+
+
+def _records(payload: Payload) -> tuple[Any, ...]:
+    """Where a call holds state: about its person, and of what happened."""
+    where = ("traits", "context.traits", "properties", "context.messaging_subscriptions")
+    return tuple({"record": at(payload, path)} for path in where)
+
+
+def _named(payload: Payload) -> list[tuple[str, Any]]:
+    """Who else the person is. An address comes first: several tools name their reader by nothing else."""
+    traits = at(payload, "context.traits")
+    return [
+        ("email", at(payload, "traits.email")),
+        ("email", at(traits, "email")),
+        ("segment_user", payload.get("userId")),
+        ("segment_user", payload.get("user_id")),
+        ("segment_anonymous", payload.get("anonymousId")),
+        ("segment_anonymous", payload.get("anonymous_id")),
+        ("delighted_person", at(traits, "delighted_person_id")),
+    ]
 
 
 def _call(payload: Payload) -> str:
@@ -90,9 +126,9 @@ def _account(payload: Payload) -> str | None:
 
 
 def _identified(payload: Payload, reading: Reading) -> Facts:
-    """Who someone is: the hash of the address, and since when they have been a customer."""
+    """Who someone is: the hash of the address, and since when they have been a customer, if that is readable."""
     facts = profile(email_hmac=reading.email_hmac(at(payload, "traits.email")))
-    since = text_at(payload, "traits.createdAt") or text_at(payload, "traits.created_at")
+    since = since_at(payload, "traits.createdAt", "traits.created_at")
     return facts if since is None else (*facts, Fact("customer.signed_up", {}, since))
 
 
@@ -101,14 +137,51 @@ def _joined(payload: Payload, _: Reading) -> Facts:
 
 
 def _renamed(payload: Payload) -> Facts:
-    """A person who was known by another id."""
+    """A person who was known by another id, as any browser may say."""
     alias = id_at(payload, "previousId", "previous_id")
-    return () if alias is None else (Fact("customer.aliased", {"alias": alias}),)
+    return () if alias is None else (Fact("customer.aliased", {"alias": alias}, browser=True),)
 
 
-def _used(payload: Payload) -> Facts:
+def _tracked(payload: Payload, reading: Reading) -> Facts:
     name = text_at(payload, "event")
-    return () if name is None else happened(name, payload.get("properties"))
+    if name is None:
+        return ()
+    row = _TRACKED.get(plain(name))
+    return row(payload, reading) if row else _scored(payload) or happened(name, payload.get("properties"))
+
+
+def _scored(payload: Payload, *, is_nps: bool = False) -> Facts:
+    """An answer on the scale of NPS that a survey tool reports, if it says that this is the scale.
+
+    Other scales are each tool's own, and stated by none.
+    """
+    properties = at(payload, "properties")
+    answers = [each for each in list_at(properties, "answers") if str(at(each, "metric")).casefold() == "nps"]
+    if not answers:
+        stated = (at(properties, name) for name in ("metric_type", "survey_type", "survey_kind"))
+        if not (is_nps or any(str(kind).casefold() == "nps" for kind in stated)):
+            return ()
+        answers = [properties]
+    scores = (score_of(at(answer, name)) for answer in answers for name in _SCORES)
+    score = next((found for found in scores if found is not None), None)
+    if score is None:
+        return ()
+    response = id_at(properties, "response_id", "survey_response_id") or id_at(payload, "messageId", "message_id")
+    comment = text_at(properties, "text") or text_at(properties, "comment")
+    words = {} if comment is None else {"comment": comment}
+    return (Fact("nps.responded", {"response_id": response, "score": score, **words}),)
+
+
+_SCORES = ("score", "value", "nps_score", "npsScore", "rating", "npsRating", "survey_question_answer", "answer")
+"""Where the tools put the number."""
+
+
+def _nps(payload: Payload, _: Reading) -> Facts:
+    return _scored(payload, is_nps=True)
+
+
+def _did(payload: Payload, _: Reading) -> Facts:
+    return used(str(payload.get("event")))
 
 
 def _nothing(_: Payload, __: Reading) -> Facts:
@@ -146,7 +219,12 @@ def _suppressed(reason: str) -> Callable[[Payload, Reading], Facts]:
 
 
 def _mail(kind: str) -> Callable[[Payload, Reading], Facts]:
-    return lambda payload, _: (Fact(kind, {"message_id": id_at(payload, "properties.email_id")}),)
+    def read_it(payload: Payload, _: Reading) -> Facts:
+        if by_machine(payload.get("properties")):
+            return ()
+        return (Fact(kind, {"message_id": id_at(payload, "properties.email_id")}),)
+
+    return read_it
 
 
 def _chatted(_: Payload, __: Reading) -> Facts:
@@ -154,26 +232,38 @@ def _chatted(_: Payload, __: Reading) -> Facts:
 
 
 _TRACKED: dict[str, Callable[[Payload, Reading], Facts]] = {
-    "Signed Up": _signed_up,
-    "Signed Out": _nothing,
-    "Trial Started": _trial_started,
-    "Trial Ended": _trial_ended,
-    "Account Created": _joined,
-    "Account Added User": _joined,
-    "Account Removed User": _nothing,
-    "Account Deleted": _account_deleted,
-    "Email Delivered": _nothing,
-    "Email Opened": _mail("email.opened"),
-    "Email Link Clicked": _mail("email.clicked"),
-    "Email Bounced": _suppressed("bounce"),
-    "Email Marked as Spam": _suppressed("spam_report"),
-    "Unsubscribed": _suppressed("unsubscribe"),
-    "Live Chat Conversation Started": _chatted,
-    "Live Chat Conversation Ended": _nothing,
-    "Live Chat Message Sent": _nothing,
-    "Live Chat Message Received": _nothing,
+    "signed up": _signed_up,
+    "signed in": _did,
+    "signed out": _nothing,
+    "invite sent": _did,
+    "trial started": _trial_started,
+    "trial ended": _trial_ended,
+    "account created": _joined,
+    "account added user": _joined,
+    "account removed user": _nothing,
+    "account deleted": _account_deleted,
+    "email delivered": _nothing,
+    "email opened": _mail("email.opened"),
+    "email link clicked": _mail("email.clicked"),
+    "email bounced": _suppressed("bounce"),
+    "email soft bounced": _nothing,
+    "email marked as spam": _suppressed("spam_report"),
+    "unsubscribed": _suppressed("unsubscribe"),
+    "email unsubscribed": _suppressed("unsubscribe"),
+    "email group unsubscribed": _suppressed("unsubscribe"),
+    "email group unsusbcribed": _suppressed("unsubscribe"),
+    "visitordonotprocessupdated": _suppressed("do_not_process"),
+    "nps response sent": _nps,
+    "npssubmitted": _nps,
+    "live chat conversation started": _chatted,
+    "live chat conversation ended": _nothing,
+    "live chat message sent": _nothing,
+    "live chat message received": _nothing,
 }
-"""What a name of the specs means; others are custom. A live chat is one interaction, not one per message."""
+"""What a name means, however it is written: those of the specs, and of the tools in Segment's catalogue that would be
+misread (a bounce for a day is no opt-out; ``Unsusbcribed`` is Segment's own spelling). A live chat is one interaction, not
+one per message.
+"""
 
 
 ADAPTER = Adapter(

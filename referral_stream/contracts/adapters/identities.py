@@ -1,0 +1,55 @@
+"""Everybody a payload names, in every way it does: one id is chosen, all others are linked to it.
+
+What is later said under one of the others alone (an unsubscribe by address, or by the id of a browser) then reaches the
+same customer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from referral_stream.contracts.adapters.reading import Facts, Payload, Reading, about, id_of
+from referral_stream.contracts.outcomes import Skipped, Webhook
+from referral_stream.core.events import Link
+
+_OF_SOMEBODY_KNOWN = frozenset({
+    "customer.profile_changed", "customer.signed_up", "usage.recorded", "onboarding.completed", "milestone.reached",
+    "goal.achieved", "workflow.completed", "achievement.unlocked", "dashboard.viewed",
+})  # fmt: skip
+"""What counts only of a customer who is named: visitors do it too, and there are many of them."""
+
+
+def links_of(reading: Reading, named: Iterable[tuple[str, Any]]) -> tuple[Link, ...]:
+    """The links among (kind, value), each once, in order; an address counts as ``email`` whatever it is called."""
+    found: dict[Link, None] = {}
+    for kind, value in named:
+        text = id_of(value)
+        if text is None:
+            continue
+        if kind == "email" or "@" in text:
+            hashed = reading.email_hmac(text)
+            if hashed is not None:
+                found[Link("email", hashed)] = None
+        else:
+            found[Link(kind, text)] = None
+    return tuple(found)
+
+
+def about_whom(
+    payload: Payload, reading: Reading, facts: Facts, named: Iterable[tuple[str, Any]], **rest: Any
+) -> Webhook | Skipped:
+    """As ``about``, of whom the payload names: the customer if a path holds one, else who goes by the first of ``named``.
+
+    ``named``: (kind of link, value) of every other id, the surest first. An address that the facts hold is not taught twice.
+    """
+    subject = reading.customer(payload)
+    links = links_of(reading, named)
+    if subject is None:
+        kept = tuple(fact for fact in facts if fact.type not in _OF_SOMEBODY_KNOWN)
+        if facts and not (kept and links):
+            return Skipped("no_customer", rest["kind"])
+        return about(payload, reading, kept, link=links[0] if links else None, **rest)
+    told = {fact.data.get("email_hmac") for fact in facts}
+    links = tuple(link for link in links if link.value != subject and link.value not in told)
+    return about(payload, reading, facts, links=links, **rest)

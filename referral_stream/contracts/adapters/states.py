@@ -1,0 +1,102 @@
+"""What a record says of a person besides what happened: that they opted out, or that a machine acted in their name.
+
+Vendors keep opt-outs as state (``hs_email_optout: true``, ``unsubscribed_from_emails``, a trait that a team named itself),
+and whoever missed the event sees them there. The names are read as those of events are (see ``contracts.opt_outs``), so a
+field that nobody listed counts as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from referral_stream.contracts.adapters.reading import Facts
+from referral_stream.contracts.opt_outs import REASON, says_opt_out
+from referral_stream.contracts.outcomes import Fact
+
+_FALSE = frozenset({"", "false", "no", "n", "f", "off", "0", "0.0", "null", "none", "nil", "undefined", "never", "nan"})
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_NO_STATE = frozenset({
+    "count", "rate", "total", "num", "number", "score", "url", "link", "href", "token", "header", "template", "text",
+})  # fmt: skip
+"""Words that make a field something else than a state, such as ``unsubscribe_url`` and ``bounce_rate``."""
+_SUBSCRIPTIONS = frozenset({
+    "subscription", "subscriptions", "subscribe", "subscribed", "consent", "newsletter", "marketing", "preference",
+    "preferences", "status", "state",
+})  # fmt: skip
+"""Words of a field whose text says whether somebody is subscribed."""
+_MAIL = frozenset({"email", "emails", "mail", "mails", "mailing", "marketing", "newsletter", "newsletters"})
+_MAX_STATUS = 40
+"""Characters of a status; longer text is prose."""
+_DEEPEST = 4
+"""How far into a record its objects and lists are looked through."""
+_MACHINE = frozenset({"machine", "prefetch", "prefetched", "proxy", "bot", "apple"})
+
+
+def opted_out(*records: Any) -> Facts:
+    """A suppression (reason ``recognised``) if one of the records (objects) holds an opt-out, else nothing."""
+    held = any(_holds(name, value) for record in records for name, value in _fields(record, _DEEPEST))
+    return (Fact("customer.suppressed", {"reason": REASON}),) if held else ()
+
+
+def by_machine(record: Any) -> bool:
+    """Whether an open or a click was a machine's: one of its fields that speak of machines or prefetching is true."""
+    return isinstance(record, dict) and any(
+        not _MACHINE.isdisjoint(_words(name)) and is_true(value) for name, value in record.items()
+    )
+
+
+def is_true(value: Any) -> bool:
+    """Whether a field is set: anything but false, zero, nothing, and the words for them."""
+    if isinstance(value, str):
+        return value.strip().casefold() not in _FALSE
+    return bool(value)
+
+
+def _fields(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    """Every field, also of the objects within; PostHog's own properties (``$…``) are no team's."""
+    if depth == 0:
+        return
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not name.startswith("$"):
+                yield name, inner
+                yield from _fields(inner, depth - 1)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _fields(inner, depth - 1)
+
+
+def _holds(name: str, value: Any) -> bool:
+    words = _words(name)
+    if says_opt_out(name):
+        return _NO_STATE.isdisjoint(words) and _is_set(value)
+    if isinstance(value, str) and len(value) <= _MAX_STATUS and not _SUBSCRIPTIONS.isdisjoint(words):
+        return says_opt_out(value)
+    return _is_denied(value) and _asks_for_leave(words)
+
+
+def _is_set(value: Any) -> bool:
+    """Set, or an object or list of which anything is."""
+    if isinstance(value, dict):
+        return any(_is_set(inner) for inner in value.values())
+    if isinstance(value, list):
+        return any(_is_set(inner) for inner in value)
+    return is_true(value)
+
+
+def _is_denied(value: Any) -> bool:
+    """Explicitly false; a missing value is no answer."""
+    return value is False or (isinstance(value, str) and value.strip().casefold() in {"false", "no"})
+
+
+def _asks_for_leave(words: list[str]) -> bool:
+    """``email_opt_in``, ``optedIn``, ``subscribed_to_newsletter``; a bare ``subscribed`` may be about a paid plan."""
+    pairs = set(zip(words, words[1:], strict=False))
+    opted_in = "optin" in words or not pairs.isdisjoint({("opt", "in"), ("opted", "in")})
+    return opted_in or ("subscribed" in words and not _MAIL.isdisjoint(words))
+
+
+def _words(name: str) -> list[str]:
+    return [part.lower() for part in _PARTS.findall(name[:200])]
