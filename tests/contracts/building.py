@@ -99,11 +99,23 @@ def _merged(base: Any, change: Any) -> Any:
 
 
 def said(payload: Any, boundary: Boundary = BOUNDARY) -> Said:
-    """(type, data) of every event the payload becomes; nothing when it is skipped as irrelevant."""
+    """(type, data) of every event the payload becomes but the links it teaches; nothing when it is irrelevant."""
+    return [(event.type, event.data.model_dump(exclude_none=True)) for event in facts(payload, boundary)]
+
+
+def facts(payload: Any, boundary: Boundary = BOUNDARY) -> tuple[Event, ...]:
+    """Every event the payload becomes but the links it teaches; none when it is skipped as irrelevant."""
     adapted = read(payload, boundary=boundary)
     if getattr(adapted, "reason", None) == "irrelevant":
-        return []
-    return [(event.type, event.data.model_dump(exclude_none=True)) for event in accepted(adapted)]
+        return ()
+    return tuple(event for event in accepted(adapted) if event.type != "customer.linked")
+
+
+def taught(payload: Any, boundary: Boundary = BOUNDARY) -> list[tuple[str, str]]:
+    """(kind, value) of every link the payload teaches."""
+    adapted = read(payload, boundary=boundary)
+    events = adapted.events if isinstance(adapted, Accepted) else ()
+    return [(event.data.kind, event.data.value) for event in events if event.type == "customer.linked"]
 
 
 def instant(text: str) -> int:
