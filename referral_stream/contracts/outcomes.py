@@ -29,10 +29,14 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """It holds no facts: counted by ``reason``, not stored."""
+    """It holds no facts: counted by ``reason``, not stored.
+
+    ``found`` is whom, when and which an adapter read all the same, for the mappings that give it facts.
+    """
 
     reason: SkipReason
     detail: str = ""
+    found: Webhook | None = None
 
 
 class Refused(msgspec.Struct, frozen=True):

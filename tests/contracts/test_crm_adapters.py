@@ -8,9 +8,22 @@ import pytest
 
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
-from referral_stream.core.events import may_protect
 from referral_stream.core.policy import Identity
-from tests.contracts.building import KEY, NOW, Said, accepted, instant, only, read, refused, said, sample, skipped
+from tests.contracts.building import (
+    KEY,
+    NOW,
+    Said,
+    accepted,
+    facts,
+    instant,
+    only,
+    read,
+    refused,
+    said,
+    sample,
+    skipped,
+    taught,
+)
 from tests.rules import rule
 
 ANA = email_hmac("ana@customer.example", KEY)
@@ -137,13 +150,128 @@ def test_hubspot_contacts(payload: dict[str, Any], expected: Said) -> None:
         (change("conversation.newMessage"), []),
     ],
 )
-def test_hubspot_deals_and_tickets_need_a_contact_from_the_deployment(payload: dict[str, Any], expected: Said) -> None:
+def test_hubspot_deals_need_a_contact_from_the_deployment(payload: dict[str, Any], expected: Said) -> None:
     assert said(payload | {"contactId": 9}) == expected
-    alone = read(payload)
-    if expected and may_protect(expected[0][0]):
-        assert refused(alone).cause == "unusable_id"
-    else:
-        assert skipped(alone).reason == ("no_customer" if expected else "irrelevant")
+    if not payload["subscriptionType"].startswith("ticket."):
+        assert skipped(read(payload)).reason == ("no_customer" if expected else "irrelevant")
+
+
+@rule("I4.18")
+def test_a_hubspot_ticket_is_its_contacts_by_the_association() -> None:
+    opened = only(read(change("ticket.creation", objectId=77)))
+    assert (opened.subject, opened.link, opened.data.ticket_id) == ("", ("hubspot_ticket", "77"), "77")
+    for association in (
+        change("ticket.associationChange", associationType="TICKET_TO_CONTACT", fromObjectId=77, toObjectId=501),
+        change("contact.associationChange", associationType="CONTACT_TO_TICKET", fromObjectId=501, toObjectId=77),
+        change(
+            "object.associationChange", fromObjectTypeId="0-5", toObjectTypeId="0-1", fromObjectId=77, toObjectId=501
+        ),
+    ):
+        payload = {name: value for name, value in association.items() if name != "objectId"}
+        assert {event.subject for event in accepted(read(payload))} == {"501"}
+        assert taught(payload) == [("hubspot_ticket", "77")]
+        assert taught(payload | {"associationRemoved": True}) == []
+
+
+def test_an_associated_ticket_of_which_nothing_else_is_known_is_open_since_before_everything() -> None:
+    payload = change("ticket.associationChange", associationType="TICKET_TO_CONTACT", fromObjectId=77, toObjectId=501)
+    (opened,) = facts({name: value for name, value in payload.items() if name != "objectId"})
+    assert (opened.type, opened.data.ticket_id, opened.time) == ("ticket.opened", "77", instant("2000-01-01T00:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (change("ticket.deletion"), ["ticket.solved 501"]),
+        (change("ticket.restore"), ["ticket.opened 501"]),
+        (
+            change("ticket.merge", primaryObjectId=501, mergedObjectIds=[502], newObjectId=503),
+            ["ticket.opened 503", "ticket.solved 501", "ticket.solved 502"],
+        ),
+        (
+            change("ticket.merge", primaryObjectId=501, mergedObjectIds=[502]),
+            ["ticket.opened 501", "ticket.solved 502"],
+        ),
+    ],
+)
+def test_what_becomes_of_a_hubspot_ticket(payload: dict[str, Any], expected: list[str]) -> None:
+    events = accepted(read(payload))
+    assert [f"{event.type} {event.data.ticket_id}" for event in events] == expected
+    assert {event.link for event in events} == {("hubspot_ticket", "501")}
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("hs_email_optout", "true", "unsubscribe"),
+        ("hs_email_optout_6871816", "true", "unsubscribe"),
+        ("hs_email_optout_6871816", "", None),
+        ("hs_email_optout_6871816", "false", None),
+        ("hs_email_optout_survey_reason", "NO_LONGER_INTERESTED", "unsubscribe"),
+        ("hs_email_quarantined", "true", "bounce"),
+        ("hs_email_bad_address", "true", "bounce"),
+        ("do_not_contact", "Yes", "recognised"),
+        ("doNotContact", "true", "recognised"),
+        ("newsletter_unsubscribed_at", "1781593200000", "recognised"),
+        ("do_not_contact", "No", None),
+        ("unsubscribe_url", "https://customer.example/u", None),
+        ("email_opt_in", "false", "recognised"),
+        ("email_opt_in", "", None),
+        ("email_consent_status", "Opted out", "recognised"),
+    ],
+)
+def test_a_hubspot_opt_out_is_read_as_a_change_and_in_the_record(name: str, value: str, reason: str | None) -> None:
+    expected = [] if reason is None else [("customer.suppressed", {"reason": reason})]
+    assert said(contact_property(name, value)) == expected
+    assert said({"id": "501", "properties": {"hs_object_id": "501", "firstname": "Ana", name: value}}) == expected
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"properties": {"name": "Initech", "domain": "customer.example"}},
+        {"properties": {"dealname": "x", "dealstage": "closedwon"}},
+        {"objectTypeId": "0-2", "properties": {"email": "ana@customer.example"}},
+        {"objectType": "TICKET", "properties": {"email": "ana@customer.example"}},
+    ],
+)
+def test_a_record_of_a_company_a_deal_or_a_ticket_is_no_contact(record: dict[str, Any]) -> None:
+    properties = {"hs_object_id": "501", "unsubscribed": "true", **record["properties"]}
+    assert skipped(read({"id": "501", **record, "properties": properties})).reason == "irrelevant"
+
+
+def test_contacts_whom_a_record_names_as_merged_are_aliases() -> None:
+    aliases = [("customer.aliased", {"alias": "503"}), ("customer.aliased", {"alias": "504"})]
+    assert said(contact_property("hs_merged_object_ids", "503;504")) == aliases
+    assert said({"vid": 501, "merged-vids": [503, 504], "properties": {}}) == aliases
+    assert said({"vid": 501, "properties": {"hs_merged_object_ids": {"value": "503;504"}}}) == aliases
+
+
+@rule("I2.7")
+def test_the_other_addresses_of_a_hubspot_contact_are_linked() -> None:
+    addresses = {"email": "ana@customer.example", "hs_additional_emails": "a@x.eu;b@x.eu"}
+    record = {"id": "501", "properties": {"hs_object_id": "501", **addresses}}
+    assert taught(record) == [("email", email_hmac(address, KEY)) for address in ("a@x.eu", "b@x.eu")]
+
+
+@rule("I2.7")
+def test_hubspots_own_id_is_linked_where_the_deployment_has_another() -> None:
+    own = Boundary(email_key=KEY, customer_paths={"hubspot": ("properties.customer_id",)})
+    record = {"vid": 501, "properties": {"customer_id": "cus-1", "email": "ana@customer.example"}}
+    assert taught(record, own) == [("hubspot_contact", "501")]
+    (left,) = facts(contact_property("hs_email_optout", "true"), own)
+    assert (left.subject, left.link) == ("", ("hubspot_contact", "501"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "won"),
+    [("dealstage", "closedwon", True), ("hs_is_closed_won", "true", True), ("hs_is_closed_won", "false", False)],
+)
+def test_a_deal_is_won_in_every_pipeline(name: str, value: str, *, won: bool) -> None:
+    payload = change("deal.propertyChange", contactId=9, propertyName=name, propertyValue=value)
+    assert [kind for kind, _ in said(payload)] == (["subscription.expanded"] if won else [])
 
 
 def test_a_hubspot_array_is_every_contacts_own_events() -> None:
@@ -155,8 +283,8 @@ def test_a_hubspot_array_is_every_contacts_own_events() -> None:
     assert accepted(read(sample("hubspot.contact_changes"), headers=(("referral-source", b"hubspot"),))) == events
 
 
-@pytest.mark.parametrize("value", [[], [1], [[]], [{"hello": 1}]])
-def test_an_array_in_which_nothing_is_hubspots_is_nobodys(value: Any) -> None:
+@pytest.mark.parametrize("value", [[], [1], [[]], [{"hello": 1}], [change("contact.deletion"), 7]])
+def test_an_array_that_is_not_all_hubspots_is_nobodys(value: Any) -> None:
     assert refused(read(value)).cause == "not_an_object"
     assert refused(read(value, headers=(("referral-source", b"hubspot"),))).cause == "unrecognised"
 
@@ -244,7 +372,7 @@ def test_dittofeed(payload: dict[str, Any], expected: Said) -> None:
 
 
 def test_a_call_is_dittofeeds_where_the_header_says_so_and_segments_elsewhere() -> None:
-    call = dittofeed("Report Exported")
+    call = dittofeed("Signed In")
     assert only(read(call)).source == "segment"
     assert only(read(call, headers=(("referral-source", b"dittofeed"),))).source == "dittofeed"
 
@@ -260,16 +388,12 @@ def test_a_segment_batch_is_its_calls_with_what_they_share() -> None:
 TRUSTING = Boundary(email_key=KEY, identity=Identity(trust_browser_aliases=True))
 
 
-def test_segments_alias_joins_two_ids() -> None:
-    alias = {"type": "alias", "userId": "u1", "previousId": "old"}
-    assert skipped(read(alias)).reason == "untrusted_alias"
-    assert said(alias, TRUSTING) == [("customer.aliased", {"alias": "old"})]
+@rule("I3.29")
+def test_segments_alias_joins_two_ids_where_browsers_are_believed() -> None:
+    call = {"type": "alias", "userId": "u1", "previousId": "old"}
+    assert said(call, TRUSTING) == [("customer.aliased", {"alias": "old"})]
+    assert skipped(read(call)).reason == "untrusted_alias"
     assert said({"type": "alias", "userId": "u1"}) == []
-
-
-def test_a_name_of_ours_without_what_it_needs_is_usage() -> None:
-    call = {"type": "track", "userId": "u1", "event": "Dashboard Viewed", "properties": {"name": "sales"}}
-    assert said(call) == [("usage.recorded", {"feature": "Dashboard Viewed", "count": 1})]
 
 
 # --------------------------------------------------------------------------------------------------------------- Stripe

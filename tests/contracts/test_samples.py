@@ -118,7 +118,9 @@ NAMES: dict[str, Iterable[str]] = {
     "stripe": {*stripe._FACTS, *compared(stripe._status_changed, stripe._subscribed, stripe._refund)},
     "zendesk": {*compared(zendesk._facts), *zendesk._GONE, *zendesk._BUS, *zendesk._DONE, *zendesk._RATINGS},
     "intercom": {*intercom._FACTS, *compared(intercom._reached)},
-    "hubspot": compared(hubspot._changed, hubspot._won, hubspot._contact_property, hubspot._ticket_property, hubspot._associated),
+    "hubspot": compared(
+        hubspot._changed, hubspot._won, hubspot._contact_property, hubspot._ticket_property, hubspot._associated
+    ),
     "delighted": {*compared(delighted.read, delighted._answered), *delighted._SATISFACTION},
     "typeform": {*typeform._EVENTS, *typeform._SCALED},
     "formbricks": formbricks._EVENTS,

@@ -8,7 +8,23 @@ import pytest
 
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
-from tests.contracts.building import KEY, NOW, Said, accepted, instant, only, read, refused, said, sample, skipped
+from referral_stream.core.policy import Identity
+from tests.contracts.building import (
+    KEY,
+    NOW,
+    Said,
+    accepted,
+    facts,
+    instant,
+    only,
+    read,
+    refused,
+    said,
+    sample,
+    skipped,
+    taught,
+)
+from tests.rules import rule
 
 ANA = email_hmac("ana@customer.example", KEY)
 PROFILE = ("customer.profile_changed", {"email_hmac": ANA})
@@ -32,6 +48,13 @@ def notification(topic: str, **item: Any) -> dict[str, Any]:
 def contact(topic: str, **fields: Any) -> dict[str, Any]:
     """An Intercom notification whose item is contact c1."""
     return notification(topic, **{"type": "contact", "id": "c1", "contacts": None, **fields})
+
+
+def answer(question: str, response: str) -> dict[str, Any]:
+    """An answer to a survey's question."""
+    said = {"question_id": "q1", "question_text": question, "response": response}
+    stat = {"content_type": "survey", "stat_type": "answer", "receipt_id": "r1", "answer": said}
+    return notification("content_stat.survey", content_stat=stat)
 
 
 def state(category: str, previous: str | None = None) -> dict[str, Any]:
@@ -101,7 +124,27 @@ def rated(score: int, rating: str | None) -> Said:
         (contact("contact.lead.created", email="ana@customer.example"), []),
         (contact("contact.user.tag.created"), []),
         (contact("user.unsubscribed"), LEFT),
-        (contact("contact.deleted"), []),
+        (contact("contact.deleted"), [("customer.erasure_requested", {})]),
+        (contact("user.deleted"), [("customer.erasure_requested", {})]),
+        (contact("contact.archived"), []),
+        (contact("contact.subscribed"), []),
+        *(
+            (contact("contact.user.tag.created", **{name: True}), [("customer.suppressed", {"reason": reason})])
+            for name, reason in (
+                ("unsubscribed_from_emails", "unsubscribe"),
+                ("unsubscribed_from_sms", "unsubscribe"),
+                ("marked_email_as_spam", "spam_report"),
+                ("has_hard_bounced", "bounce"),
+            )
+        ),
+        (contact("contact.user.updated", unsubscribed_from_emails=False, has_hard_bounced=None), []),
+        (contact("contact.user.updated", opted_out_subscription_types={"data": [{"id": "1"}]}), LEFT),
+        (contact("contact.user.updated", opted_out_subscription_types={"data": []}), []),
+        (
+            contact("contact.user.updated", custom_attributes={"do_not_contact": True}),
+            [("customer.suppressed", {"reason": "recognised"})],
+        ),
+        (contact("contact.newsletter.opted_out"), [("customer.suppressed", {"reason": "recognised"})]),
         (
             notification("contact.unsubscribed", contacts=None, contact={"type": "contact", "id": "c1"}),
             LEFT,
@@ -112,10 +155,10 @@ def rated(score: int, rating: str | None) -> Said:
         ),
         (
             notification("granular.unsubscribe", subscription_types={"data": [{"content_types": ["sms"]}]}),
-            [],
+            LEFT,
         ),
         (
-            contact("contact.merged", merged_from={"type": "contact", "id": "c0"}),
+            contact("contact.merged", role="user", merged_from={"type": "contact", "id": "c0", "role": "user"}),
             [("customer.aliased", {"alias": "c0"})],
         ),
         (contact("contact.merged"), []),
@@ -124,14 +167,52 @@ def rated(score: int, rating: str | None) -> Said:
             [("customer.profile_changed", {"account_id": "co1"})],
         ),
         (
-            notification("event.created", contacts=None, intercom_user_id="c1", event_name="invited-friend"),
-            [("usage.recorded", {"feature": "invited-friend", "count": 1})],
+            notification("event.created", contacts=None, intercom_user_id="c1", event_name="onboarding-completed"),
+            [("onboarding.completed", {})],
+        ),
+        (notification("event.created", event_name="invited-friend"), []),
+        (
+            notification("event.created", event_name="newsletter-opt-out"),
+            [("customer.suppressed", {"reason": "recognised"})],
         ),
         (
             notification("content_stat.email", stat_type="open", content_id="m1"),
             [("email.opened", {"message_id": "m1"})],
         ),
         (notification("content_stat.email", stat_type="hard_bounce"), [("customer.suppressed", {"reason": "bounce"})]),
+        *(
+            (
+                notification("content_stat.email", content_stat={"content_type": "email", "stat_type": kind}),
+                [] if reason is None else [("customer.suppressed", {"reason": reason})],
+            )
+            for kind, reason in (
+                ("unsubscribe", "unsubscribe"),
+                ("spam_complaint", "spam_report"),
+                ("hard_bounce", "bounce"),
+                ("soft_bounce", None),
+                ("receipt", None),
+                ("goal_success", None),
+                ("list_unsubscribed", "recognised"),
+            )
+        ),
+        (notification("content_stat.sms", content_stat={"content_type": "sms", "stat_type": "unsubscribe"}), LEFT),
+        (notification("content_stat.post", content_stat={"content_type": "post", "stat_type": "open"}), []),
+        (
+            notification(
+                "content_stat.email", content_stat={"content_type": "email", "stat_type": "open", "machine_open": True}
+            ),
+            [],
+        ),
+        (answer("How likely are you to recommend us?", "3"), [("nps.responded", {"response_id": "r1", "score": 3})]),
+        (answer("How many seats do you need?", "10"), []),
+        *(
+            (notification(f"{kind}.contact.{change}", **{kind: {"id": "7", "open": True}}, contact={"id": "c1"}), said)
+            for kind in ("ticket", "conversation")
+            for change, said in (
+                ("attached", [("ticket.opened", TICKET)]),
+                ("detached", [("ticket.solved", TICKET)]),
+            )
+        ),
         (notification("content_stat.email", stat_type="receipt"), []),
     ],
 )
@@ -150,7 +231,9 @@ def test_the_people_of_every_api_version_are_found() -> None:
     ):
         payload = notification("conversation.admin.closed", **item)
         own = Boundary(email_key=KEY, customer_paths={"intercom": ("contact.external_id",)})
-        assert (only(read(payload)).subject, only(read(payload, boundary=own)).subject) == ("c1", "u1")
+        (as_intercom,), (as_ours,) = facts(payload), facts(payload, own)
+        assert (as_intercom.subject, as_ours.subject) == ("c1", "u1")
+        assert (taught(payload), taught(payload, own)) == ([("intercom_external", "u1")], [("intercom_contact", "c1")])
 
 
 def test_an_agent_is_no_customer() -> None:
@@ -158,20 +241,46 @@ def test_an_agent_is_no_customer() -> None:
     assert refused(read(payload)).cause == "unusable_id"
 
 
+@rule("I3.29")
+@pytest.mark.parametrize(
+    "gone",
+    [{"type": "contact", "id": "c0"}, {"type": "contact", "id": "c0", "role": "lead"}, {"type": "lead", "id": "c0"}],
+)
+def test_a_lead_that_is_merged_is_believed_where_the_deployment_says_so(gone: dict[str, Any]) -> None:
+    payload = contact("contact.merged", role="user", external_id=None, merged_from=gone)
+    trusting = Boundary(email_key=KEY, identity=Identity(trust_browser_aliases=True))
+    assert skipped(read(payload)).reason == "untrusted_alias"
+    assert said(payload, trusting) == [("customer.aliased", {"alias": "c0"})]
+
+
+def test_a_survey_question_is_on_the_scale_that_the_deployment_says() -> None:
+    boundary = Boundary(email_key=KEY, questions={"intercom": {"q1": "csat/5"}})
+    assert said(answer("How was it?", "2"), boundary) == [
+        ("csat.responded", {"response_id": "r1:q1", "score": 2, "scale_max": 5})
+    ]
+
+
+def test_somebody_who_is_named_by_an_address_only_is_meant_by_it() -> None:
+    payload = notification("event.created", contacts=None, id=None, event_name="opt-out", email="ana@customer.example")
+    (left,) = facts(payload)
+    assert (left.type, left.subject, left.link) == ("customer.suppressed", "", ("email", ANA))
+
+
 def test_a_deleted_conversation_names_nobody() -> None:
     payload = notification("conversation.deleted", contacts=None, id=None, conversation_id="7")
-    assert refused(read(payload)).cause == "unusable_id"
+    assert skipped(read(payload)).reason == "irrelevant"
 
 
 def test_somebody_signed_up_when_intercom_says_so_and_not_when_it_told_us() -> None:
-    signed_up, profile = accepted(read(sample("intercom.contact_user_created")))
+    signed_up, profile = facts(sample("intercom.contact_user_created"))
     assert signed_up.time == instant("2026-06-15T09:00:00Z")
     assert (profile.data.account_id, profile.data.locale, profile.data.email_hmac) == ("ico-initech", "de", ANA)
 
 
 def test_an_event_has_its_own_time() -> None:
-    payload = notification("event.created", event_name="x", created_at=instant("2026-06-01T00:00:00Z") // 1_000)
-    assert only(read(payload)).time == instant("2026-06-01T00:00:00Z")
+    when = instant("2026-06-01T00:00:00Z")
+    (event,) = facts(notification("event.created", event_name="onboarding-completed", created_at=when // 1_000))
+    assert event.time == when
 
 
 # ----------------------------------------------------------------------------------------------------------- Help Scout
@@ -268,6 +377,7 @@ def test_helpscout(payload: dict[str, Any], expected: Said) -> None:
         (survey(value="Blue"), "no_score"),
         (survey(category="promoter"), "no_score"),
         (survey(name="Woman in Lotus Position", value="🧘"), "no_score"),
+        (rating("Great", customer={}), "no_customer"),
     ],
 )
 def test_a_helpscout_body_that_tells_too_little_is_skipped_with_the_reason(payload: Any, reason: str) -> None:

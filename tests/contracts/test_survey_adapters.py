@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 import pytest
 
 from referral_stream.contracts.adapters.surveys import Scale, scale_of
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
-from referral_stream.contracts.outcomes import Accepted, Refused
 from referral_stream.core.policy import Identity
 from tests.contracts.building import (
     BOUNDARY,
@@ -18,6 +16,7 @@ from tests.contracts.building import (
     NOW,
     Said,
     accepted,
+    facts,
     instant,
     only,
     read,
@@ -26,6 +25,7 @@ from tests.contracts.building import (
     sample,
     skipped,
 )
+from tests.rules import rule
 
 ANA = email_hmac("ana@customer.example", KEY)
 PROFILE = ("customer.profile_changed", {"email_hmac": ANA})
@@ -81,15 +81,43 @@ def survey_sent(**properties: Any) -> dict[str, Any]:
     }
 
 
-QUESTIONS = [{"id": "q-a", "question": "How likely?"}, {"id": "q-b", "question": "Why?"}]
+QUESTIONS = [{"id": "q-a", "question": "How likely are you to recommend us?"}, {"id": "q-b", "question": "Why?"}]
+TEAM = {"id": "q-c", "question": "How many people are in your team?"}
 
 
 @pytest.mark.parametrize(
     ("payload", "boundary", "expected"),
     [
-        (survey_sent(survey_response=9), BOUNDARY, [nps("e1", 9)]),
-        (survey_sent(survey_response="0"), BOUNDARY, [nps("e1", 0)]),
-        (survey_sent(survey_response=10, survey_submission_id="sub"), BOUNDARY, [nps("sub", 10)]),
+        (survey_sent(survey_response=9), asking("posthog", s1="nps"), [nps("e1", 9)]),
+        (survey_sent(survey_response=9, survey_name="NPS of the quarter"), BOUNDARY, [nps("e1", 9)]),
+        (survey_sent(survey_response="0", survey_questions=QUESTIONS), BOUNDARY, [nps("e1", 0)]),
+        (
+            survey_sent(survey_response=10, survey_submission_id="sub", survey_questions=QUESTIONS),
+            BOUNDARY,
+            [nps("sub", 10)],
+        ),
+        (
+            survey_sent(**{"survey_response_q-c": 10, "survey_response_q-a": 2}, survey_questions=[TEAM, *QUESTIONS]),
+            BOUNDARY,
+            [nps("e1", 2)],
+        ),
+        (  # in the page's own order: the named one counts wherever it stands
+            survey_sent(survey_response=10, survey_response_1=2, survey_questions=[TEAM, QUESTIONS[0]]),
+            BOUNDARY,
+            [nps("e1", 2)],
+        ),
+        (  # two that call themselves NPS: the lower
+            survey_sent(
+                survey_response=10, survey_response_1="3", survey_questions=[QUESTIONS[0], QUESTIONS[0] | {"id": "q-d"}]
+            ),
+            BOUNDARY,
+            [nps("e1", 3)],
+        ),
+        (  # the deployment's word counts before the wording
+            survey_sent(survey_response=10, survey_response_1=4, survey_questions=[QUESTIONS[0], TEAM]),
+            asking("posthog", **{"q-c": "nps"}),
+            [nps("e1", 4)],
+        ),
         (
             survey_sent(survey_response=9, **{"survey_response_q-a": 9}, survey_questions=QUESTIONS),
             BOUNDARY,
@@ -97,7 +125,7 @@ QUESTIONS = [{"id": "q-a", "question": "How likely?"}, {"id": "q-b", "question":
         ),
         (
             survey_sent(survey_response=9, survey_response_1="so easy to use"),
-            BOUNDARY,
+            asking("posthog", s1="nps"),
             [nps("e1", 9, "ease_of_use")],
         ),
         (survey_sent(survey_response=4), asking("posthog", s1="csat/5"), [csat("e1:0", 4, 5)]),
@@ -117,9 +145,17 @@ def test_posthog_surveys(payload: dict[str, Any], boundary: Boundary, expected: 
     assert said(payload, boundary) == expected
 
 
-@pytest.mark.parametrize("response", ["Awesome!", 11, -1, 9.5, None, True, ["Great"], {}])
-def test_a_posthog_answer_without_a_score_is_skipped_with_the_reason(response: Any) -> None:
+@rule("I1.10")
+@pytest.mark.parametrize("response", ["Awesome!", 11, 9, 0, "10", -1, 9.5, None, True, ["Great"], {}])
+def test_a_posthog_answer_without_a_named_score_is_skipped_with_the_reason(response: Any) -> None:
     assert skipped(read(survey_sent(survey_response=response))).reason == "no_score"
+    assert skipped(read(survey_sent(survey_response=response, survey_questions=[TEAM]))).reason == "no_score"
+
+
+def test_of_several_numbers_none_counts_where_only_the_survey_is_named() -> None:
+    payload = survey_sent(survey_response=10, survey_response_1=2)
+    assert skipped(read(payload, boundary=asking("posthog", s1="nps"))).reason == "no_score"
+    assert skipped(read(payload | {"properties": payload["properties"] | {"$survey_name": "NPS"}})).reason == "no_score"
 
 
 def test_a_question_that_is_to_be_ignored_is() -> None:
@@ -128,9 +164,12 @@ def test_a_question_that_is_to_be_ignored_is() -> None:
 
 
 def test_a_posthog_answer_without_any_id_is_named_by_who_answered_what_and_when() -> None:
-    payload = survey_sent(survey_response=9)
+    payload = survey_sent(survey_response=9, survey_name="NPS")
     del payload["uuid"]
     assert only(read(payload)).data.response_id == "s1:u1:2026-06-16T07:00:00Z"
+
+
+RECOGNISED = ("customer.suppressed", {"reason": "recognised"})
 
 
 def capture(event: str, **fields: Any) -> dict[str, Any]:
@@ -141,19 +180,26 @@ def capture(event: str, **fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
-        (capture("report_exported"), [("usage.recorded", {"feature": "report_exported", "count": 1})]),
-        (capture("x" * 300), [("usage.recorded", {"feature": "x" * 200, "count": 1})]),
+        (capture("report_exported"), []),
+        (capture("x" * 300), []),
+        (capture("newsletter_unsubscribed"), [("customer.suppressed", {"reason": "recognised"})]),
+        (capture("$workflows_email_bounced"), [("customer.suppressed", {"reason": "recognised"})]),
+        (capture("$workflows_email_opened"), []),
+        (capture("$set", **{"$set": {"unsubscribed": True}}), [RECOGNISED]),
+        (capture("x", person={"properties": {"do_not_contact": "yes"}}), [RECOGNISED]),
+        (capture("x", person={"properties": {"$is_bounce": True, "unsubscribed": False}}), []),
         (capture("onboarding_completed"), [("onboarding.completed", {})]),
         (
             capture("milestone-reached", properties={"milestone": "first-report", "first_success": True}),
             [("milestone.reached", {"milestone": "first-report", "first_success": True})],
         ),
-        (capture("Goal Achieved"), [("usage.recorded", {"feature": "Goal Achieved", "count": 1})]),
+        (capture("Goal Achieved"), []),
         (capture("Goal Achieved", properties={"goal": "g"}), [("goal.achieved", {"goal": "g"})]),
         (capture("$pageview"), []),
         (capture("$autocapture"), []),
         (capture("survey shown"), [("advocacy.asked", {"kind": "survey", "by": "posthog"})]),
         (capture("survey dismissed"), []),
+        (capture("survey abandoned", properties={"$survey_response": 10}), []),
         (capture(""), []),
         (capture("$identify", properties={"$set": {"email": " ANA@customer.example"}}), [PROFILE]),
         (capture("$set", **{"$set": {"email": "ana@customer.example"}}), [PROFILE]),
@@ -176,6 +222,33 @@ def test_posthog(payload: dict[str, Any], expected: Said) -> None:
     assert said(payload) == expected
 
 
+ALIASES = [
+    capture("$create_alias", properties={"alias": "old"}),
+    capture("$merge_dangerously", properties={"alias": "old"}),
+    capture("$identify", properties={"$anon_distinct_id": "old"}),
+]
+
+
+@rule("I3.29")
+@pytest.mark.parametrize("payload", ALIASES)
+def test_what_any_browser_says_of_two_ids_is_believed_where_the_deployment_says_so(payload: dict[str, Any]) -> None:
+    trusting = Boundary(email_key=KEY, identity=Identity(trust_browser_aliases=True))
+    assert said(payload, trusting) == [("customer.aliased", {"alias": "old"})]
+    untrusting = read(payload)
+    if payload["event"] == "$identify":  # it still teaches whose browser it is
+        assert [event.type for event in accepted(untrusting)] == ["customer.linked"]
+    else:
+        assert skipped(untrusting).reason == "untrusted_alias"
+
+
+def test_mixpanels_events_are_not_posthogs() -> None:
+    mixpanel: dict[str, Any]
+    mixpanel = {"event": "Unsubscribed", "properties": {"time": 1, "distinct_id": "u1", "token": "t", "mp_lib": "web"}}
+    assert refused(read(mixpanel)).cause == "unrecognised"
+    del mixpanel["properties"]["token"], mixpanel["properties"]["mp_lib"]
+    assert refused(read(mixpanel)).cause == "unrecognised"
+
+
 @pytest.mark.parametrize(
     ("groups", "account"),
     [
@@ -189,7 +262,7 @@ def test_posthog(payload: dict[str, Any], expected: Said) -> None:
     ],
 )
 def test_the_account_is_among_the_groups(groups: Any, account: str | None) -> None:
-    assert only(read(capture("x", properties={"$groups": groups}))).account == account
+    assert only(read(capture("onboarding_completed", properties={"$groups": groups}))).account == account
 
 
 @pytest.mark.parametrize(
@@ -203,7 +276,7 @@ def test_the_account_is_among_the_groups(groups: Any, account: str | None) -> No
     ],
 )
 def test_nobody_in_particular_is_no_posthog_customer(fields: dict[str, Any]) -> None:
-    assert skipped(read(capture("report_exported", **fields))).reason == "no_customer"
+    assert skipped(read(capture("onboarding_completed", **fields))).reason == "no_customer"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +292,7 @@ def test_nobody_in_particular_is_no_posthog_customer(fields: dict[str, Any]) -> 
     ],
 )
 def test_a_posthog_time_that_is_none_counts_as_missing(time: Any, flags: tuple[str, ...]) -> None:
-    assert only(read(capture("x", timestamp=time))).flags == flags
+    assert only(read(capture("onboarding_completed", timestamp=time))).flags == flags
 
 
 def test_a_batch_is_several_customers_events_each_with_its_own_id() -> None:
@@ -231,19 +304,20 @@ def test_a_batch_is_several_customers_events_each_with_its_own_id() -> None:
 
 
 def test_browsers_send_a_bare_array() -> None:
-    events = [{"event": "x", "uuid": f"e{n}", "properties": {"token": "phc", "distinct_id": "u1"}} for n in (1, 2)]
+    said_by = {"token": "phc", "distinct_id": "u1", "$lib": "web"}
+    events = [{"event": "onboarding_completed", "uuid": f"e{n}", "properties": said_by} for n in (1, 2)]
     assert [(event.source, event.id) for event in accepted(read(events))] == [("posthog", "e1"), ("posthog", "e2")]
 
 
 def test_events_of_a_batch_without_ids_are_told_apart_by_their_place() -> None:
-    batch = {"api_key": "phc", "batch": [capture("a"), capture("b")]}
+    batch = {"api_key": "phc", "batch": [capture("onboarding_completed"), capture("workflow_completed")]}
     ids = [event.id for event in accepted(read(batch))]
     assert len(set(ids)) == 2
     assert ids == [event.id for event in accepted(read(batch))]
 
 
 def test_an_event_that_is_twice_in_one_batch_counts_once() -> None:
-    twice = capture("a", uuid="e1")
+    twice = capture("onboarding_completed", uuid="e1")
     assert only(read({"api_key": "phc", "batch": [twice, twice]})).id == "e1"
 
 
@@ -252,26 +326,11 @@ def test_a_batch_without_known_events_is_skipped_an_empty_one_unrecognised() -> 
     assert refused(read({"api_key": "phc", "batch": []})).cause == "unrecognised"
 
 
-def test_an_impossible_event_of_a_batch_is_a_letter_of_its_own() -> None:
-    adapted = read({"api_key": "phc", "batch": [capture("a"), {"hello": "b"}]})
-    assert isinstance(adapted, Accepted)
-    assert [event.data.feature for event in adapted.events] == ["a"]
-    ((element, refusal),) = adapted.letters
-    assert refusal == Refused("unrecognised", "not the shape of posthog")
-    assert (element.element_number, orjson.loads(element.value or b"")["hello"]) == (1, "b")
-
-
-def test_an_alias_that_any_browser_can_send_is_believed_only_where_the_policy_says_so() -> None:
-    alias = capture("$create_alias", properties={"alias": "old"})
-    trusting = Boundary(email_key=KEY, identity=Identity(trust_browser_aliases=True))
-    assert skipped(read(alias)).reason == "untrusted_alias"
-    assert said(alias, trusting) == [("customer.aliased", {"alias": "old"})]
-
-
 def test_posthogs_webhook_and_its_older_hook_are_read_alike() -> None:
-    event = only(read(sample("posthog.webhook")))
+    (event,) = facts(sample("posthog.webhook"))
     assert (event.type, event.subject, event.id) == ("onboarding.completed", "cus-ana", "0197-ana-4")
-    hook = {"hook": {"id": "h", "event": "action_performed"}, "data": {"event": "x", "distinctId": "u1", "uuid": "e"}}
+    data = {"event": "onboarding_completed", "distinctId": "u1", "uuid": "e"}
+    hook = {"hook": {"id": "h", "event": "action_performed"}, "data": data}
     assert only(read(hook)).subject == "u1"
 
 

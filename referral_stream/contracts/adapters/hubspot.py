@@ -1,8 +1,8 @@
 """HubSpot: webhooks (arrays of changes), and CRM records as workflows and exports send them.
 
 A contact's change names the contact. A ticket's does not say whom it concerns: it reaches the contact with whom HubSpot
-associates it. A deal's is skipped unless the deployment puts the contact's id somewhere and says where. Property values are
-always text.
+associates it. A deal's is skipped unless the deployment puts the contact's id somewhere and says where. Property values
+are always text.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _changed(kind: str, change: str, payload: Payload, sides: dict[str, str | No
         case "ticket", "propertyChange":
             return _ticket_property(payload)
         case _:
-            return unlisted(change) if kind == "contact" else ()
+            return unlisted(str(payload["subscriptionType"]))
 
 
 def _won(payload: Payload) -> Facts:
@@ -188,8 +188,8 @@ def _tickets_merged(payload: Payload) -> Facts:
 
 
 def _associated(payload: Payload, sides: dict[str, str | None]) -> Facts:
-    """A contact's company, or a contact's ticket. Whether the ticket is open is not said: unless something newer is known
-    of it, it is.
+    """A contact's company, or a contact's ticket. Whether the ticket is open is not said: unless something newer is
+    known of it, it is.
     """
     if payload.get("associationRemoved") is True or "contact" not in sides:
         return ()
@@ -276,9 +276,10 @@ def _once(facts: Facts) -> Facts:
     for fact in facts:
         if fact.type == "customer.profile_changed":
             known |= fact.data
-        elif fact not in others and not (fact.type == "customer.suppressed" and any(o.type == fact.type for o in others)):
+        elif fact not in others:
             others.append(fact)
-    return (*others, *profile(**known))
+    left = [fact for fact in others if fact.type == "customer.suppressed"][1:]  # one is enough, for whichever reason
+    return (*(fact for fact in others if fact not in left), *profile(**known))
 
 
 def _submitted(payload: Payload, values: Payload, reading: Reading) -> Facts:

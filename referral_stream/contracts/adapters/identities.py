@@ -39,17 +39,20 @@ def links_of(reading: Reading, named: Iterable[tuple[str, Any]]) -> tuple[Link, 
 def about_whom(
     payload: Payload, reading: Reading, facts: Facts, named: Iterable[tuple[str, Any]], **rest: Any
 ) -> Webhook | Skipped:
-    """As ``about``, of whom the payload names: the customer if a path holds one, else who goes by the first of ``named``.
+    """As ``about``, of whom the payload names: the customer if a path holds one, else who goes by the first of
+    ``named``.
 
-    ``named``: (kind of link, value) of every other id, the surest first. An address that the facts hold is not taught twice.
+    ``named``: (kind of link, value) of every other id, the surest first. An address that the facts hold is not taught
+    twice.
     """
     subject = reading.customer(payload)
     links = links_of(reading, named)
     if subject is None:
         kept = tuple(fact for fact in facts if fact.type not in _OF_SOMEBODY_KNOWN)
-        if facts and not (kept and links):
-            return Skipped("no_customer", rest["kind"])
-        return about(payload, reading, kept, link=links[0] if links else None, **rest)
+        webhook = about(payload, reading, kept, link=links[0] if links else None, **rest)
+        if facts and isinstance(webhook, Skipped):
+            return Skipped("no_customer", rest["kind"], webhook.found)
+        return webhook
     told = {fact.data.get("email_hmac") for fact in facts}
     links = tuple(link for link in links if link.value != subject and link.value not in told)
     return about(payload, reading, facts, links=links, **rest)

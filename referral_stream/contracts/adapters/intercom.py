@@ -121,8 +121,9 @@ def _contact(item: Payload, thing: Payload) -> Payload:
         {"id": item.get("intercom_user_id"), "user_id": item.get("user_id"), "email": item.get("email")},
     )
     for person in people:
-        is_person = isinstance(person, dict) and not is_one_of(person.get("type"), _OURS)
-        if is_person and id_at(person, "id", "external_id", "user_id", "email"):
+        if not isinstance(person, dict) or is_one_of(person.get("type"), _OURS):
+            continue
+        if id_at(person, "id", "external_id", "user_id", "email"):
             return person | {"external_id": id_at(person, "external_id", "user_id")}
     return {}
 
@@ -156,6 +157,11 @@ def _prioritised(notice: Notice, reading: Reading) -> Facts:
 
 def _solved(notice: Notice, _: Reading) -> Facts:
     return () if _is_internal(notice) else (Fact("ticket.solved", _thing(notice)),)
+
+
+def _gone(notice: Notice, reading: Reading) -> Facts:
+    """Deleted; most versions do not say whose it was."""
+    return _solved(notice, reading) if notice.contact else ()
 
 
 def _state_changed(notice: Notice, reading: Reading) -> Facts:
@@ -221,7 +227,7 @@ def _merged(notice: Notice, _: Reading) -> Facts:
     """Two users are one by the team's word. A lead is whoever wrote in the messenger, and says itself who it is."""
     gone = object_at(notice.item, "merged_from")
     alias = id_at(gone, "id")
-    users = all(is_one_of("user", (one.get("role"), one.get("type"))) for one in (gone, notice.item))
+    users = all("user" in (one.get("role"), one.get("type")) for one in (gone, notice.item))
     return () if alias is None else (Fact("customer.aliased", {"alias": alias}, browser=not users),)
 
 
@@ -240,7 +246,7 @@ def _event(notice: Notice, _: Reading) -> Facts:
 
 
 def _reached(notice: Notice, reading: Reading) -> Facts:
-    """What came of a mail, message or survey. That one was sent or shown is our doing; a bounce for now is no opt-out."""
+    """What came of a mail, message or survey; that it was sent or shown is our doing, and a bounce for now passes."""
     stat = object_at(notice.item, "content_stat") or notice.item
     mail = {"message_id": id_at(stat, "content_id")}
     is_mail = str(stat.get("content_type") or notice.item.get("type") or "email").casefold().endswith("email")
@@ -281,7 +287,7 @@ _FACTS: dict[str, Callable[[Notice, Reading], Facts]] = {
     "conversation.user.replied": _reopened,
     "conversation.admin.opened": _reopened,
     "conversation.admin.closed": _solved,
-    "conversation.deleted": _solved,
+    "conversation.deleted": _gone,
     "conversation.priority.updated": _prioritised,
     "conversation.rating.added": _rated,
     "conversation.rating.remarked": _rated,

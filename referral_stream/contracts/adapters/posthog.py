@@ -1,8 +1,8 @@
 """PostHog: captured events (alone or as a batch), and what its webhook destination sends.
 
-Event names are chosen by the product, so only listed ones mean something; names with ``$`` are PostHog's own, and mostly not
-actions of the customer. A survey does not state its scales: a number is a score where the deployment says so, or where the
-question (or the survey that asks for one number) calls itself NPS.
+Event names are chosen by the product, so only listed ones mean something; names with ``$`` are PostHog's own, and
+mostly not actions of the customer. A survey does not state its scales: a number is a score where the deployment says
+so, or where the question (or the survey that asks for one number) calls itself NPS.
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ def _records(payload: Payload, properties: Payload) -> tuple[Any, ...]:
     return (*(at(payload, path) for path in paths), at(properties, "$set"), at(properties, "$set_once"), properties)
 
 
-def _named(
-    payload: Payload, properties: Payload, distinct: str | None, *, is_anonymous: bool
-) -> list[tuple[str, Any]]:
+def _named(payload: Payload, properties: Payload, distinct: str | None, *, is_anonymous: bool) -> list[tuple[str, Any]]:
     """Who else the person is. The device is left out: several people use one."""
     anonymous = at(properties, "$anon_distinct_id")
     return [
@@ -179,7 +177,8 @@ def _address(payload: Payload, properties: Payload) -> Any:
 def _answered(payload: Payload, properties: Payload, reading: Reading) -> Facts:
     """The answers with a score: of the questions the deployment names, else the one that calls itself NPS.
 
-    A response repeats its first answer under two names; of two questions that call themselves NPS the lower answer counts.
+    A response repeats its first answer under two names; of two questions that call themselves NPS the lower answer
+    counts.
     """
     survey = id_at(properties, "$survey_id")
     response = Response(

@@ -232,10 +232,10 @@ def about(
 
     ``link`` says who is meant if the payload names no customer; ``links`` are what else it names for the customer.
     """
-    subject = reading.customer(payload)
-    if not facts and (subject is None or not links):
-        return Skipped("irrelevant", kind)
-    return Webhook(
-        subject=subject, facts=facts, id=id, time=time, account=account, timezone=timezone, historical=historical,
-        link=link, links=links,
+    webhook = Webhook(
+        subject=reading.customer(payload), facts=facts, id=id, time=time, account=account, timezone=timezone,
+        historical=historical, link=link, links=links,
     )  # fmt: skip
+    if not facts and (webhook.subject is None or not links):
+        return Skipped("irrelevant", kind, webhook)
+    return webhook

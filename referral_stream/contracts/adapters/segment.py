@@ -1,7 +1,7 @@
 """Segment: track, identify, group, alias and delete, with the names of its B2B SaaS, e-mail and live chat specs.
 
-Dozens of tools write into Segment under names of their own, so only listed names are usage; of the others, only an opt-out
-is read. Calls come alone or as the ``batch`` of the tracking API.
+Dozens of tools write into Segment under names of their own, so only listed names are usage; of the others, only an
+opt-out is read. Calls come alone or as the ``batch`` of the tracking API.
 """
 
 from __future__ import annotations
@@ -261,8 +261,8 @@ _TRACKED: dict[str, Callable[[Payload, Reading], Facts]] = {
     "live chat message received": _nothing,
 }
 """What a name means, however it is written: those of the specs, and of the tools in Segment's catalogue that would be
-misread (a bounce for a day is no opt-out; ``Unsusbcribed`` is Segment's own spelling). A live chat is one interaction, not
-one per message.
+misread (a bounce for a day is no opt-out; ``Unsusbcribed`` is Segment's own spelling). A live chat is one interaction,
+not one per message.
 """
 
 

@@ -1,14 +1,15 @@
 """What a record says of a person besides what happened: that they opted out, or that a machine acted in their name.
 
-Vendors keep opt-outs as state (``hs_email_optout: true``, ``unsubscribed_from_emails``, a trait that a team named itself),
-and whoever missed the event sees them there. The names are read as those of events are (see ``contracts.opt_outs``), so a
-field that nobody listed counts as well.
+Vendors keep opt-outs as state (``hs_email_optout: true``, ``unsubscribed_from_emails``, a trait that a team named
+itself), and whoever missed the event sees them there. The names are read as those of events are (see
+``contracts.opt_outs``), so a field that nobody listed counts as well.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from referral_stream.contracts.adapters.reading import Facts
@@ -93,7 +94,7 @@ def _is_denied(value: Any) -> bool:
 
 def _asks_for_leave(words: list[str]) -> bool:
     """``email_opt_in``, ``optedIn``, ``subscribed_to_newsletter``; a bare ``subscribed`` may be about a paid plan."""
-    pairs = set(zip(words, words[1:], strict=False))
+    pairs = set(pairwise(words))
     opted_in = "optin" in words or not pairs.isdisjoint({("opt", "in"), ("opted", "in")})
     return opted_in or ("subscribed" in words and not _MAIL.isdisjoint(words))
 

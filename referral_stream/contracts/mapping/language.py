@@ -148,7 +148,7 @@ def mapped(
             where.setdefault(name, given)
     if not facts:
         return Skipped("irrelevant", f"mapping {', '.join(names)}")
-    found = own if isinstance(own, Webhook) else Webhook(subject=customer)
+    found = own if isinstance(own, Webhook) else own.found or Webhook(subject=customer)
     found = replace(found, facts=tuple(facts), **where)
     return found if found.subject or found.link else Skipped("no_customer", f"mapping {', '.join(names)}")
 

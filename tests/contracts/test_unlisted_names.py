@@ -1,0 +1,134 @@
+"""Every name of every vendor's catalogue, put to every adapter: what it does not list may only hold somebody back.
+
+A catalogue is a file of event names, one a line (``catalogues/VENDOR.txt``; ``#`` begins a comment that says where they
+are documented). Names of a vendor without one are no test of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.contracts.opt_outs import says_opt_out
+from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
+from referral_stream.core.events import Event
+from tests.contracts.building import NOW, read
+from tests.rules import rule
+
+CATALOGUES = {
+    path.stem: [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    for path in sorted((Path(__file__).parent / "catalogues").glob("*.txt"))
+}
+
+WHEN = "2026-06-16T07:30:00Z"
+
+
+def segment(name: str) -> Any:
+    """A track call of that name."""
+    return {
+        "type": "track",
+        "event": name,
+        "userId": "c1",
+        "messageId": "m",
+        "timestamp": WHEN,
+        "properties": {"n": 10},
+    }
+
+
+def posthog(name: str) -> Any:
+    """A captured event of that name, with a number where a survey's answer stands."""
+    properties = {"$survey_id": "s", "$survey_response": 10, "n": 10}
+    return {
+        "api_key": "k",
+        "event": name,
+        "distinct_id": "c1",
+        "uuid": "u",
+        "timestamp": WHEN,
+        "properties": properties,
+    }
+
+
+def hubspot(name: str) -> Any:
+    """A change of that subscription, about one object."""
+    change = {"propertyName": "hs_score", "propertyValue": "10", "occurredAt": NOW - 1_000}
+    return [{"eventId": 1, "portalId": 2, "subscriptionType": name, "objectId": "c1", "contactId": "c1", **change}]
+
+
+def intercom(name: str) -> Any:
+    """A notification of that topic, about a contact, with a number where scores stand."""
+    item = {"type": "x", "id": "7", "contact": {"type": "contact", "id": "c1"}, "event_name": "n", "score": 10}
+    return {"type": "notification_event", "id": "n", "topic": name, "created_at": NOW // 1_000, "data": {"item": item}}
+
+
+PAYLOADS: dict[str, Callable[[str], Any]] = {
+    "segment": segment,
+    "posthog": posthog,
+    "hubspot": hubspot,
+    "intercom": intercom,
+}
+"""Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
+
+FAVOURABLE = {
+    ("segment", "Signed In"): {"usage.recorded"},
+    ("segment", "Invite Sent"): {"usage.recorded"},
+}
+"""Listed names that say something good by themselves; there is no other one."""
+
+HOLDING = {
+    "customer.suppressed", "customer.erasure_requested", "ticket.opened", "ticket.reopened", "ticket.solved",
+    "charge.disputed", "charge.refunded", "invoice.payment_failed", "cancellation.scheduled", "cancellation.considered",
+    "subscription.ended", "trial.started", "trial.ended", "advocacy.asked", "task.started",
+}  # fmt: skip
+"""What holds back, or ends what held back: nobody is asked because of these alone."""
+NEUTRAL = {
+    "customer.linked", "customer.profile_changed", "customer.signed_up", "customer.aliased", "email.opened",
+    "email.clicked", "interaction.recorded", "subscription.started", "invoice.paid",
+}  # fmt: skip
+"""Who somebody is, when they read a mail, or that they were talked to: no reason to ask."""
+
+
+def events_of(vendor: str, name: str) -> tuple[Event, ...]:
+    """What the adapter of a vendor makes of a name; a skip or a dead letter is nothing."""
+    adapted = read(PAYLOADS[vendor](name), headers=(("referral-source", vendor.encode()),))
+    assert isinstance(adapted, Accepted | Skipped | Refused)
+    return adapted.events if isinstance(adapted, Accepted) else ()
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("vendor", PAYLOADS)
+@pytest.mark.parametrize("catalogue", CATALOGUES)
+def test_a_name_alone_is_never_a_reason_to_ask(vendor: str, catalogue: str, subtests: pytest.Subtests) -> None:
+    for name in CATALOGUES[catalogue]:
+        with subtests.test(name):
+            kinds = {event.type for event in events_of(vendor, name)}
+            assert kinds - HOLDING - NEUTRAL == FAVOURABLE.get((vendor, name), set())
+
+
+FOR_A_WHILE = {("segment", "Email Soft Bounced")}
+"""Listed, because their words say more than they mean."""
+
+
+@rule("I1.11")
+@pytest.mark.parametrize("vendor", PAYLOADS)
+@pytest.mark.parametrize("catalogue", CATALOGUES)
+def test_a_name_with_a_word_of_opting_out_suppresses_and_erases_nobody(
+    vendor: str, catalogue: str, subtests: pytest.Subtests
+) -> None:
+    for name in CATALOGUES[catalogue]:
+        if says_opt_out(name):
+            with subtests.test(name):
+                said = {event.type for event in events_of(vendor, name)} - {"customer.linked"}
+                assert said == (set() if (vendor, name) in FOR_A_WHILE else {"customer.suppressed"})
+
+
+def test_every_catalogue_is_of_an_adapter_and_says_where_its_names_are_documented() -> None:
+    assert CATALOGUES.keys() <= BY_NAME.keys()
+    assert CATALOGUES.keys() >= PAYLOADS.keys()
+    for vendor, names in CATALOGUES.items():
+        text = (Path(__file__).parent / "catalogues" / f"{vendor}.txt").read_text(encoding="utf-8")
+        assert text.startswith("#")
+        assert len(names) == len(set(names)) > 10
