@@ -253,7 +253,9 @@ def test_contacts_whom_a_record_names_as_merged_are_aliases() -> None:
 def test_the_other_addresses_of_a_hubspot_contact_are_linked() -> None:
     addresses = {"email": "ana@customer.example", "hs_additional_emails": "a@x.eu;b@x.eu"}
     record = {"id": "501", "properties": {"hs_object_id": "501", **addresses}}
-    assert taught(record) == [("email", email_hmac(address, KEY)) for address in ("a@x.eu", "b@x.eu")]
+    links = [("email", email_hmac(address, KEY)) for address in ("a@x.eu", "b@x.eu")]
+    assert taught(record) == links
+    assert taught(contact_property("hs_additional_emails", "a@x.eu;b@x.eu")) == links
 
 
 @rule("I2.7")
@@ -263,6 +265,98 @@ def test_hubspots_own_id_is_linked_where_the_deployment_has_another() -> None:
     assert taught(record, own) == [("hubspot_contact", "501")]
     (left,) = facts(contact_property("hs_email_optout", "true"), own)
     assert (left.subject, left.link) == ("", ("hubspot_contact", "501"))
+
+
+@rule("I2.7")
+@pytest.mark.parametrize(
+    ("call", "links"),
+    [
+        ({"type": "identify", "anonymousId": "a0", "traits": {}}, [("segment_anonymous", "a0")]),
+        ({"type": "page", "anonymousId": "a0"}, [("segment_anonymous", "a0")]),
+        ({"type": "page", "anonymousId": "u1"}, []),
+        ({"type": "identify", "traits": {"email": "ana@customer.example"}}, []),  # the profile teaches it
+        (
+            {"type": "track", "event": "Email Opened", "context": {"traits": {"email": "ana@customer.example"}}},
+            [("email", ANA)],
+        ),
+        ({"type": "track", "event": "Email Opened", "anonymousId": "ana@customer.example"}, [("email", ANA)]),
+        ({"type": "group", "groupId": "a1", "traits": {"email": "office@customer.example"}}, []),
+    ],
+)
+def test_the_other_ids_of_a_segment_call_are_linked(call: dict[str, Any], links: list[tuple[str, str]]) -> None:
+    assert taught({"userId": "u1", **call}) == links
+
+
+def test_what_is_said_of_a_company_is_said_of_nobody_in_it() -> None:
+    call = {"type": "group", "userId": "u1", "groupId": "a1", "traits": {"unsubscribed": True}}
+    assert said(call) == [("customer.profile_changed", {"account_id": "a1"})]
+
+
+@rule("I2.5")
+@pytest.mark.parametrize(
+    ("call", "link"),
+    [
+        ({"anonymousId": "a0"}, ("segment_anonymous", "a0")),
+        ({"anonymousId": "ana@customer.example"}, ("email", ANA)),
+        ({"anonymousId": "a0", "context": {"traits": {"email": "ana@customer.example"}}}, ("email", ANA)),
+    ],
+)
+def test_without_a_user_the_address_is_meant_or_else_the_browser(call: dict[str, Any], link: tuple[str, str]) -> None:
+    (left,) = facts({"type": "track", "event": "Unsubscribed", **call})
+    assert (left.type, left.subject, left.link) == ("customer.suppressed", "", link)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reads_as"),
+    [
+        ("unsubscribed", True, True), ("unsubscribed", "true", True), ("unsubscribed", 1, True),
+        ("unsubscribed_at", "2026-06-16T07:00:00Z", True), ("email_opt_out", "yes", True), ("optedOut", True, True),
+        ("doNotContact", True, True), ("subscription_status", "Unsubscribed", True),
+        ("email_subscribe", "opted_out", True),
+        ("email_opt_in", False, True), ("subscribed_to_newsletter", False, True),
+        ("marketing", {"unsubscribed": True}, True),
+        ("channels", [{"type": "email", "status": "UNSUBSCRIBED"}], True), ("unsubscribedChannelIds", [7], True),
+        ("unsubscribed", False, False), ("unsubscribed", None, False), ("unsubscribed", "false", False),
+        ("unsubscribed", 0, False), ("unsubscribed_at", "", False), ("unsubscribedChannelIds", [], False),
+        ("subscribed", False, False), ("email_opt_in", None, False), ("subscription_status", "Subscribed", False),
+        ("unsubscribe_url", "https://customer.example", False), ("bounce_rate", 0.4, False), ("spam_score", 3, False),
+        ("plan", "unsubscribed", False),
+        ("note", "wants to unsubscribe from the newsletter, and said so by phone", False),
+    ],
+)  # fmt: skip
+def test_an_opt_out_is_read_from_a_trait_whatever_it_is_called(name: str, value: Any, *, reads_as: bool) -> None:
+    call = {"type": "identify", "userId": "u1", "traits": {name: value}}
+    assert said(call) == ([("customer.suppressed", {"reason": "recognised"})] if reads_as else [])
+
+
+@pytest.mark.parametrize(
+    ("since", "becomes"),
+    [
+        (1736668800, "2025-01-12T08:00:00Z"),
+        (1736668800000, "2025-01-12T08:00:00Z"),
+        ("1736668800", "2025-01-12T08:00:00Z"),
+        ("2015-03-04", "2015-03-04T00:00:00Z"),
+        ("2025-01-12T09:00:00+01:00", "2025-01-12T08:00:00Z"),
+        (0, None), ("1970-01-01T00:00:00Z", None), ("0001-01-01T00:00:00Z", None), ("soon", None), (None, None),
+    ],
+)  # fmt: skip
+def test_since_when_somebody_is_a_customer_is_read_or_not_known(since: Any, becomes: str | None) -> None:
+    found = facts({"type": "identify", "userId": "u1", "traits": {"createdAt": since}})
+    assert [event.time for event in found] == ([] if becomes is None else [instant(becomes)])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_ours"),
+    [
+        ("machine_open", "true", True),
+        ("prefetched", True, True),
+        ("proxySource", "Apple", True),
+        ("machine_open", "false", False),
+    ],
+)
+def test_what_a_machine_opens_nobody_has_read(name: str, value: Any, *, is_ours: bool) -> None:
+    call = {"type": "track", "userId": "u1", "event": "Email Opened", "properties": {name: value}}
+    assert [kind for kind, _ in said(call)] == ([] if is_ours else ["email.opened"])
 
 
 @pytest.mark.parametrize(
@@ -283,8 +377,8 @@ def test_a_hubspot_array_is_every_contacts_own_events() -> None:
     assert accepted(read(sample("hubspot.contact_changes"), headers=(("referral-source", b"hubspot"),))) == events
 
 
-@pytest.mark.parametrize("value", [[], [1], [[]], [{"hello": 1}], [change("contact.deletion"), 7]])
-def test_an_array_that_is_not_all_hubspots_is_nobodys(value: Any) -> None:
+@pytest.mark.parametrize("value", [[], [1], [[]], [{"hello": 1}]])
+def test_an_array_of_which_nothing_is_hubspots_is_nobodys(value: Any) -> None:
     assert refused(read(value)).cause == "not_an_object"
     assert refused(read(value, headers=(("referral-source", b"hubspot"),))).cause == "unrecognised"
 

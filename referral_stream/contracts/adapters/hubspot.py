@@ -73,11 +73,17 @@ def _change(payload: Payload, reading: Reading) -> Webhook | Skipped:
         payload | {"contactId": contact},
         reading,
         _changed(kind, change, payload, sides, reading),
-        [("hubspot_contact", contact), ("hubspot_ticket", ticket)],
+        [("hubspot_contact", contact), ("hubspot_ticket", ticket), *_more_addresses(kind, payload)],
         kind=subscription[:200],
         id=_change_id(payload),
         time=epoch_millis(payload.get("occurredAt")),
     )
+
+
+def _more_addresses(kind: str, payload: Payload) -> list[tuple[str, str]]:
+    """The other addresses of a contact, where they are what changed."""
+    is_it = kind == "contact" and payload.get("propertyName") == "hs_additional_emails"
+    return [("email", address) for address in str(payload.get("propertyValue") or "").split(";")] if is_it else []
 
 
 def _sides(payload: Payload) -> dict[str, str | None]:

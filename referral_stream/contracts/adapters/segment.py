@@ -95,15 +95,20 @@ def _facts(call: str, payload: Payload, reading: Reading) -> Facts:
 
 def _records(payload: Payload) -> tuple[Any, ...]:
     """Where a call holds state: about its person, and of what happened."""
-    where = ("traits", "context.traits", "properties", "context.messaging_subscriptions")
-    return tuple({"record": at(payload, path)} for path in where)
+    where = ("context.traits", "properties", "context.messaging_subscriptions")
+    return ({"record": _traits(payload)}, *({"record": at(payload, path)} for path in where))
+
+
+def _traits(payload: Payload) -> Any:
+    """What a call says of its person; a group's traits are those of the company."""
+    return payload.get("traits") if _call(payload) == "identify" else None
 
 
 def _named(payload: Payload) -> list[tuple[str, Any]]:
     """Who else the person is. An address comes first: several tools name their reader by nothing else."""
     traits = at(payload, "context.traits")
     return [
-        ("email", at(payload, "traits.email")),
+        ("email", at(_traits(payload), "email")),
         ("email", at(traits, "email")),
         ("segment_user", payload.get("userId")),
         ("segment_user", payload.get("user_id")),
