@@ -10,7 +10,8 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import Event, Link
 
 SkipReason: TypeAlias = Literal[
-    "unknown_type", "irrelevant", "no_score", "no_customer", "unusable_id", "untrusted_alias", "test_mode", "tombstone",
+    "unknown_type", "irrelevant", "no_score", "no_customer", "unusable_id", "untrusted_alias", "test_mode",
+    "other_account", "tombstone",
 ]  # fmt: skip
 RefusalCause: TypeAlias = Literal[
     "undecodable", "too_deep", "too_large", "not_an_object", "unrecognised", "unknown_adapter", "invalid",

@@ -38,7 +38,7 @@ def test_a_question_is_of_the_scale_that_the_file_says() -> None:
     payload = sample("surveymonkey.response_details")
     assert skipped(read(payload)).reason == "no_score"
     boundary = Boundary(email_key=KEY, mappings=mappings('[questions.surveymonkey]\nq-nps = "nps"\nq-why = "comment"'))
-    answered = only(read(payload, boundary=boundary))
+    answered, _ = accepted(read(payload, boundary=boundary))
     assert (answered.type, answered.data.score, answered.data.theme) == ("nps.responded", 9, "time_saved")
 
 

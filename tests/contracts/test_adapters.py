@@ -30,6 +30,7 @@ from tests.contracts.building import (
     sample,
     samples,
     skipped,
+    taught,
 )
 from tests.contracts.fuzz import gathered, mutated
 from tests.rules import rule
@@ -51,7 +52,8 @@ def test_one_webhook_names_its_events_apart_and_the_same_every_time() -> None:
     ids = [event.id for event in accepted(read(sample("stripe.invoice_paid.cycle")))]
     assert ids == ["evt_1SkRenewal#subscription.renewed", "evt_1SkRenewal#invoice.paid"]
     assert ids == [event.id for event in accepted(read(sample("stripe.invoice_paid.cycle"), offset=99))]
-    assert only(read(sample("stripe.charge_dispute_created"))).id == "evt_1SkDispute"
+    disputed, linked = accepted(read(sample("stripe.charge_dispute_created")))
+    assert (disputed.id, linked.id) == ("evt_1SkDispute", "evt_1SkDispute#customer.linked")
 
 
 def test_a_deployment_may_say_where_its_customer_ids_are() -> None:
@@ -126,7 +128,7 @@ UPDATED = "customer.subscription.updated"
         (
             stripe(
                 "invoice.payment_succeeded",
-                {"id": "in_1", "billing_reason": "subscription_cycle", "subscription": {"id": "sub_1"}},
+                {"id": "in_1", "billing_reason": "subscription_cycle", "subscription": {"id": "sub_1"}, "total": 1},
             ),
             [("subscription.renewed", SUB | INVOICE), ("invoice.paid", INVOICE)],
         ),
@@ -210,7 +212,10 @@ UPDATED = "customer.subscription.updated"
             [("customer.profile_changed", {"email_hmac": ANA})],
         ),
         (stripe("customer.updated", {"object": "customer", "id": "cus_1", "email": "a@b"}, {"name": "x"}), []),
-        (stripe("customer.deleted", {"object": "customer", "id": "cus_1"}), []),
+        (
+            stripe("customer.deleted", {"object": "customer", "id": "cus_1"}),
+            [("customer.erasure_requested", {})],
+        ),
     ],
 )
 def test_stripe(payload: dict[str, Any], expected: Said) -> None:
@@ -226,18 +231,187 @@ def test_stripe_test_mode_never_reaches_a_customer() -> None:
     assert skipped(read(sample("stripe.invoice_paid.cycle") | {"livemode": False})).reason == "test_mode"
 
 
-def test_a_stripe_dispute_without_its_charge_expanded_names_nobody() -> None:
-    payload = stripe("charge.dispute.created", {"charge": "ch_1", "customer": None})
-    assert refused(read(payload)) == Refused("unusable_id", "charge.disputed names no customer")
+NOBODY = {"customer": None}
+CHARGED = {"charge": "ch_1", "payment_intent": "pi_1", **NOBODY}
 
 
-def test_of_a_renewal_without_its_subscription_the_payment_stays_and_the_rest_is_a_letter() -> None:
-    adapted = read(stripe("invoice.paid", {"id": "in_1", "billing_reason": "subscription_cycle"}))
-    assert isinstance(adapted, Accepted)
-    assert [event.type for event in adapted.events] == ["invoice.paid"]
-    ((_, refusal),) = adapted.letters
-    assert refusal.cause == "invalid"
-    assert refusal.detail.startswith("subscription_id: ")
+@rule("I4.18")
+@pytest.mark.parametrize(
+    ("kind", "resource", "expected", "link"),
+    [
+        ("charge.dispute.created", CHARGED, ("charge.disputed", {"charge_id": "ch_1"}), ("stripe_charge", "ch_1")),
+        (
+            "charge.dispute.closed",
+            CHARGED | {"object": "dispute", "status": "won"},
+            ("dispute.closed", {"charge_id": "ch_1", "won": True}),
+            ("stripe_charge", "ch_1"),
+        ),
+        ("refund.created", CHARGED, ("charge.refunded", {"charge_id": "ch_1"}), ("stripe_charge", "ch_1")),
+        ("refund.updated", CHARGED, ("charge.refunded", {"charge_id": "ch_1"}), ("stripe_charge", "ch_1")),
+        ("charge.refund.updated", CHARGED, ("charge.refunded", {"charge_id": "ch_1"}), ("stripe_charge", "ch_1")),
+        (
+            "refund.created",
+            CHARGED | {"charge": None},
+            ("charge.refunded", {"charge_id": "pi_1"}),
+            ("stripe_payment_intent", "pi_1"),
+        ),
+    ],
+)
+def test_a_stripe_payload_that_names_a_charge_and_no_customer_says_who_is_meant_by_the_charge(
+    kind: str, resource: dict[str, Any], expected: tuple[str, dict[str, Any]], link: tuple[str, str]
+) -> None:
+    event = only(read(stripe(kind, resource)))
+    assert (event.type, event.data.model_dump(exclude_none=True)) == expected
+    assert (event.subject, event.link) == ("", link)
+
+
+@rule("I4.2")
+@pytest.mark.parametrize(
+    ("kind", "resource", "links"),
+    [
+        (
+            "charge.succeeded",
+            {"object": "charge", "id": "ch_1", "payment_intent": "pi_1"},
+            {"stripe_charge:ch_1", "stripe_payment_intent:pi_1"},
+        ),
+        (
+            "payment_intent.succeeded",
+            {"object": "payment_intent", "id": "pi_1", "latest_charge": "ch_1"},
+            {"stripe_charge:ch_1", "stripe_payment_intent:pi_1"},
+        ),
+        (
+            "payment_intent.succeeded",
+            {"object": "payment_intent", "id": "pi_1", "charges": {"data": [{"id": "ch_1"}]}},
+            {"stripe_charge:ch_1", "stripe_payment_intent:pi_1"},
+        ),
+        (
+            "invoice.created",
+            {"object": "invoice", "id": "in_1", "charge": "ch_1", "payment_intent": {"id": "pi_1"}},
+            {"stripe_charge:ch_1", "stripe_payment_intent:pi_1"},
+        ),
+        (
+            "invoice.created",
+            {"object": "invoice", "id": "in_1", "payments": {"data": [{"payment": {"payment_intent": "pi_1"}}]}},
+            {"stripe_payment_intent:pi_1"},
+        ),
+        (
+            "checkout.session.completed",
+            {"object": "checkout.session", "id": "cs_1", "payment_intent": "pi_1"},
+            {"stripe_payment_intent:pi_1"},
+        ),
+        (
+            "customer.subscription.trial_will_end",
+            {"object": "subscription", "id": "sub_1", "customer_account": "acct_1"},
+            {"stripe_account:acct_1"},
+        ),
+    ],
+)
+def test_whatever_of_stripes_names_a_customer_and_a_charge_teaches_whose_it_is(
+    kind: str, resource: dict[str, Any], links: set[str]
+) -> None:
+    events = accepted(read(stripe(kind, resource)))
+    assert {(event.type, event.subject) for event in events} == {("customer.linked", "cus_1")}
+    assert {f"{event.data.kind}:{event.data.value}" for event in events} == links
+
+
+@rule("I2.7")
+def test_a_deployments_own_id_is_linked_to_stripes() -> None:
+    boundary = Boundary(email_key=KEY, customer_paths={"stripe": ("data.object.metadata.tenant",)})
+    paid, *linked = accepted(read(stripe("invoice.paid", INVOICE_OF_TENANT), boundary=boundary))
+    assert (paid.type, paid.subject) == ("invoice.paid", "tenant-7")
+    assert [(event.data.kind, event.data.value) for event in linked] == [("stripe_customer", "cus_1")]
+    failed = only(read(stripe("invoice.payment_failed", {"id": "in_2"}), boundary=boundary))
+    assert (failed.subject, failed.link) == ("", ("stripe_customer", "cus_1"))
+
+
+INVOICE_OF_TENANT = {"object": "invoice", "id": "in_1", "metadata": {"tenant": "tenant-7"}}
+
+
+@rule("I1.10")
+def test_a_customer_of_a_connected_account_is_not_ours() -> None:
+    skip = skipped(read(stripe("customer.created", {"object": "customer", "id": "cus_9"}, account="acct_1Merchant")))
+    assert skip.reason == "other_account"
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("total", [0, -1200, None, "x"])
+def test_a_cycle_of_nothing_or_of_a_credit_renews_nothing(total: Any) -> None:
+    cycle = {"id": "in_1", "billing_reason": "subscription_cycle", "subscription": "sub_1", "total": total}
+    assert said(stripe("invoice.paid", cycle)) == [("invoice.paid", INVOICE)]
+
+
+def test_an_invoice_without_a_subscription_renews_none() -> None:
+    cycle = {"id": "in_1", "billing_reason": "subscription_cycle", "total": 4900, "parent": None, "lines": {"data": []}}
+    assert said(stripe("invoice.paid", cycle)) == [("invoice.paid", INVOICE)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "now", "before", "expected"),
+    [
+        ("updated", {"pause_collection": {"behavior": "void"}}, {"pause_collection": None}, "cancellation.scheduled"),
+        ("updated", {"pause_collection": None}, {"pause_collection": {"behavior": "void"}}, "cancellation.reverted"),
+        (
+            "updated",
+            {"pause_collection": None, "cancel_at_period_end": True},
+            {"pause_collection": {"behavior": "void"}},
+            None,
+        ),
+        ("collection_paused", {"pause_collection": {"behavior": "void"}}, None, "cancellation.scheduled"),
+        ("collection_resumed", {"pause_collection": None}, None, "cancellation.reverted"),
+        ("collection_resumed", {"cancel_at": 1_800_000_000}, None, None),
+        ("updated", {"status": "paused"}, {"status": "active"}, "subscription.ended"),
+        ("paused", {"status": "paused", "trial_end": NOW // 1000 - 90 * 86_400}, None, "subscription.ended"),
+        ("paused", {"status": "paused", "trial_end": NOW // 1000}, None, "trial.ended"),
+    ],
+)
+def test_who_pauses_paying_is_as_one_who_is_leaving(
+    kind: str, now: dict[str, Any], before: dict[str, Any] | None, expected: str | None
+) -> None:
+    found = said(stripe(f"customer.subscription.{kind}", subscription(**now), before))
+    assert [name for name, _ in found] == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize("status", ["needs_response", "under_review", "warning_needs_response", None])
+@pytest.mark.parametrize("kind", ["updated", "funds_withdrawn"])
+def test_a_dispute_that_goes_on_is_open(kind: str, status: str | None) -> None:
+    changed = stripe(f"charge.dispute.{kind}", {"object": "dispute", "charge": "ch_1", "status": status})
+    assert said(changed)[0] == ("charge.disputed", {"charge_id": "ch_1"})
+
+
+@pytest.mark.parametrize(
+    ("status", "won"), [("won", True), ("warning_closed", True), ("lost", False), ("prevented", False)]
+)
+@pytest.mark.parametrize("kind", ["updated", "funds_reinstated"])
+def test_a_dispute_that_was_decided_is_closed(kind: str, status: str, won: bool) -> None:
+    changed = stripe(f"charge.dispute.{kind}", {"object": "dispute", "charge": "ch_1", "status": status})
+    assert said(changed)[0] == ("dispute.closed", {"charge_id": "ch_1", "won": won})
+
+
+@pytest.mark.parametrize(
+    ("session", "expected"),
+    [
+        ({"consent": {"promotions": "opt_out"}}, [("cus_1", None)]),
+        (
+            {
+                "consent": {"promotions": "opt_out"},
+                "customer": None,
+                "customer_details": {"email": "Ana@customer.example"},
+            },
+            [("", ("email", ANA))],
+        ),
+        ({"consent": {"promotions": "opt_in"}}, []),
+        ({"consent": None}, []),
+    ],
+)
+@pytest.mark.parametrize("kind", ["completed", "expired"])
+def test_who_declines_promotions_at_a_checkout_is_not_asked_by_mail(
+    kind: str, session: dict[str, Any], expected: list[Any]
+) -> None:
+    adapted = read(stripe(f"checkout.session.{kind}", {"object": "checkout.session", "id": "cs_1", **session}))
+    events = [] if getattr(adapted, "reason", None) == "irrelevant" else accepted(adapted)
+    refusals = [event for event in events if event.type == "customer.consent_changed"]
+    assert [(event.subject, event.link) for event in refusals] == expected
+    assert all((event.data.channel, event.data.granted) == ("email", False) for event in refusals)
 
 
 def delighted(kind: str = "survey_response.created", **response: Any) -> dict[str, Any]:
@@ -260,7 +434,10 @@ def delighted(kind: str = "survey_response.created", **response: Any) -> dict[st
             [("csat.responded", {"response_id": "1", "score": 4.0, "scale_max": 5.0})],
         ),
         (delighted(survey_type="ces"), []),
+        (delighted(score="0"), [("nps.responded", {"response_id": "1", "score": 0})]),
         (delighted("unsubscribe.created"), [("customer.suppressed", {"reason": "unsubscribe"})]),
+        (delighted("unsubscribe.restored"), [("customer.suppressed", {"reason": "recognised"})]),
+        (delighted("bounce.created"), [("customer.suppressed", {"reason": "recognised"})]),
         (delighted("survey_response.deleted"), []),
     ],
 )
@@ -278,9 +455,27 @@ def test_a_corrected_score_is_a_newer_revision_of_the_same_response() -> None:
     assert first.id != second.id
 
 
-@pytest.mark.parametrize("score", [None, 11, "9", True])
+@pytest.mark.parametrize("score", [None, 11, "nine", True])
 def test_an_impossible_delighted_score_is_refused(score: Any) -> None:
     assert refused(read(delighted(score=score))).detail.startswith("score: ")
+
+
+@rule("I2.7", "I4.2")
+@pytest.mark.parametrize(
+    ("told", "subject", "link", "linked"),
+    [
+        ({"person_properties": {"customer_id": "u1"}}, "u1", None, [("delighted_person", "7")]),
+        ({}, "", ("delighted_person", "7"), []),
+        ({"person": {"id": 7, "email": " ANA@customer.example"}}, "", ("email", ANA), []),
+    ],
+)
+@pytest.mark.parametrize("kind", ["survey_response.created", "unsubscribe.created"])
+def test_delighteds_own_person_is_linked_to_the_customer_or_says_who_is_meant(
+    kind: str, told: dict[str, Any], subject: str, link: tuple[str, str] | None, linked: list[tuple[str, str]]
+) -> None:
+    first, *others = accepted(read(delighted(kind, **told)))
+    assert (first.subject, first.link) == (subject, link)
+    assert [(event.data.kind, event.data.value) for event in others] == linked
 
 
 def zendesk(kind: str, event: dict[str, Any], **detail: Any) -> dict[str, Any]:
@@ -334,7 +529,12 @@ TICKET = {"ticket_id": "5"}
         (zendesk("ticket.undeleted", {}, status="OPEN"), [("ticket.reopened", TICKET)]),
         (zendesk("ticket.undeleted", {}, status="CLOSED"), []),
         (zendesk("ticket.comment_added", {"comment": {"body": "hello"}}), []),
-        (zendesk("user.created", {}), []),
+        (
+            zendesk("ticket.requester_changed", {"current": "7"}, status="OPEN", priority="HIGH"),
+            [("ticket.opened", TICKET | {"priority": "high"})],
+        ),
+        (zendesk("ticket.requester_changed", {"current": "7"}, status="SOLVED"), []),
+        (zendesk("ticket.unsubscribed", {}), [("customer.suppressed", {"reason": "recognised"})]),
     ],
 )
 def test_zendesk(payload: dict[str, Any], expected: Said) -> None:
@@ -344,6 +544,64 @@ def test_zendesk(payload: dict[str, Any], expected: Said) -> None:
 def test_a_ticket_of_nobody_is_a_dead_letter() -> None:
     payload = zendesk("ticket.created", {}, requester_id=None)
     assert refused(read(payload)).cause == "unusable_id"
+
+
+@rule("I1.10")
+def test_a_ticket_that_changes_hands_is_the_new_requesters_and_no_longer_the_former_ones() -> None:
+    opened, solved = accepted(
+        read(zendesk("ticket.requester_changed", {"current": "8", "previous": "7"}, requester_id="8", status="OPEN"))
+    )
+    assert (opened.type, opened.subject, opened.id) == ("ticket.opened", "8", "z1")
+    assert (solved.type, solved.subject, solved.id) == ("ticket.solved", "7", "z1:former")
+    assert solved.time < opened.time  # so that it stays open if both turn out to be one customer
+
+
+def user(kind: str, event: dict[str, Any] | None = None, **detail: Any) -> dict[str, Any]:
+    """A Zendesk event about user 7."""
+    whole = {"id": "7", "email": "Ana@customer.example", "external_id": "u1", "role": "end-user", **detail}
+    return zendesk(kind, event or {}, **whole) | {"subject": "zen:user:7", "detail": whole}
+
+
+USER = [("customer.profile_changed", {"email_hmac": ANA})]
+
+
+@rule("I3.28", "I2.7")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (user("user.merged", {"user": {"id": "6"}}), [("customer.aliased", {"alias": "6"}), *USER]),
+        (user("user.merged", {"user": {"id": 7}}), USER),
+        (user("user.merged") | {"type": "zen:event-type/user.merged"}, USER),
+        (user("user.created"), USER),
+        (user("user.identity_changed"), USER),
+        (user("user.deleted"), [("customer.erasure_requested", {})]),
+        (user("user.active_changed", {"current": False}), []),
+        (user("user.suspended_changed", {"current": True}), []),
+        (user("user.merged", {"user": {"id": "6"}}, role="agent"), []),
+        (user("user.marketing_opt_out"), [("customer.suppressed", {"reason": "recognised"}), *USER]),
+    ],
+)
+def test_a_zendesk_user(payload: dict[str, Any], expected: Said) -> None:
+    assert said(payload) == expected
+    if expected:
+        assert {event.subject for event in accepted(read(payload))} == {"7"}
+        assert ("zendesk_external_id", "u1") in taught(payload)
+
+
+def test_a_zendesk_ticket_reaches_the_teams_own_id_through_the_user() -> None:
+    boundary = Boundary(email_key=KEY, customer_paths={"zendesk": ("detail.external_id",)})
+    known = accepted(read(user("user.created"), boundary=boundary))
+    assert {event.subject for event in known} == {"u1"}
+    assert ("zendesk_user", "7") in [(e.data.kind, e.data.value) for e in known if e.type == "customer.linked"]
+    ticket = only(read(zendesk("ticket.created", {}, external_id="the ticket's own"), boundary=boundary))
+    assert (ticket.subject, ticket.link) == ("", ("zendesk_user", "7"))
+
+
+def test_a_user_merged_on_the_event_bus_is_one_customer() -> None:
+    event = {"meta": {"occurred_at": "2026-06-16T07:00:00Z", "sequence": {"id": "s", "position": 1}}}
+    body = {"detail": {"user_event": event | {"type": "User Merged", "user": {"id": 7}, "merged_user": {"id": 6}}}}
+    aliased = only(read(body))
+    assert (aliased.type, aliased.subject, aliased.data.alias, aliased.id) == ("customer.aliased", "7", "6", "s:1")
 
 
 def track(name: Any, properties: dict[str, Any] | None = None, **call: Any) -> dict[str, Any]:

@@ -365,57 +365,91 @@ def field(ref: str, title: str = "", **properties: Any) -> dict[str, Any]:
     return {"id": f"id-{ref}", "ref": ref, "title": title, "type": "opinion_scale", "properties": properties}
 
 
+def choice(label: str, ref: str = "c1") -> dict[str, Any]:
+    """A choice that was picked."""
+    asked = {"id": f"id-{ref}", "ref": ref, "type": "multiple_choice"}
+    return {"type": "choice", "choice": {"id": "x", "label": label}, "field": asked}
+
+
+NAMED = "how_likely_nps"
+
+
+@rule("I1.10")
 @pytest.mark.parametrize(
     ("payload", "boundary", "expected"),
     [
-        (form(number(9)), BOUNDARY, [nps("t1", 9)]),
+        (form(number(9, NAMED)), BOUNDARY, [nps("t1", 9)]),
+        (form(number("9", NAMED)), BOUNDARY, [nps("t1", 9)]),
         (form(number(9, kind="nps"), number(3, "r2")), BOUNDARY, [nps("t1", 9)]),
         (form(number(9, "company_nps"), number(3, "r2")), BOUNDARY, [nps("t1", 9)]),
+        (form(number(2, "r1"), number(9, "weiterempfehlung")), BOUNDARY, [nps("t1", 9)]),
+        (form(number(9, "nps_a"), number(3, "nps_b")), BOUNDARY, [nps("t1", 3)]),
+        (form(number(3, "nps_a"), number(9, "r2")), asking("typeform", r2="nps"), [nps("t1", 9)]),
+        (form(number(9, NAMED), fields=(field(NAMED, steps=11),)), BOUNDARY, [nps("t1", 9)]),
         (
-            form(number(2, "r1"), number(9, "r2"), fields=(field("r2", "Würden Sie uns weiterempfehlen?"),)),
+            form(number(9, NAMED), fields=(field(NAMED, labels={"left": "Not likely", "right": "Very likely"}),)),
             BOUNDARY,
             [nps("t1", 9)],
         ),
-        (form(number(9), fields=(field("r1", steps=11),)), BOUNDARY, [nps("t1", 9)]),
-        (form(number(9), words("Great reporting")), BOUNDARY, [nps("t1", 9, "features")]),
+        (form(number(9, NAMED), words("Great reporting")), BOUNDARY, [nps("t1", 9, "features")]),
         (
             form(number(4), number(9, "r2")),
             asking("typeform", r1="csat/5", r2="nps"),
             [csat("t1:r1", 4, 5), nps("t1", 9)],
         ),
         (form(number(4)), asking("typeform", **{"id-r1": "csat/5"}), [csat("t1:r1", 4, 5)]),
+        (form(choice("4")), asking("typeform", c1="csat/5"), [csat("t1:c1", 4, 5)]),
         (
-            form(number(9), words("fast support", "why", "short_text")),
+            form(number(9, NAMED), words("fast support", "why", "short_text")),
             asking("typeform", why="comment"),
             [nps("t1", 9, "support")],
         ),
-        (form(number(4, kind="rating"), fields=(field("r1", steps=5),)), BOUNDARY, [csat("t1:r1", 4, 5)]),
-        (form(number(9), hidden={"user_id": "u1", "email": "ana@customer.example"}), BOUNDARY, [nps("t1", 9), PROFILE]),
+        (
+            form(number(4, "csat_support", "rating"), fields=(field("csat_support", steps=5),)),
+            BOUNDARY,
+            [csat("t1:csat_support", 4, 5)],
+        ),
+        (
+            form(number(9, NAMED), hidden={"user_id": "u1", "email": "ana@customer.example"}),
+            BOUNDARY,
+            [nps("t1", 9), PROFILE],
+        ),
     ],
 )
 def test_typeform(payload: dict[str, Any], boundary: Boundary, expected: Said) -> None:
     assert said(payload, boundary) == expected
 
 
+@rule("I1.10")
 @pytest.mark.parametrize(
     "payload",
     [
         form(),
+        form(number(10), fields=(field("r1", "How likely are you to cancel your plan?"),)),
+        form(number(10), fields=(field("r1", "How likely are you to recommend us?"),)),
         form(number(3), number(4, "r2")),
-        form(number(5), fields=(field("r1", steps=5),)),
-        form(number(9), fields=(field("r1", steps=11, start_at_one=True),)),
-        form(number(9), fields=(field("r1", start_at_one=True),)),
-        form(number(4, kind="rating")),
-        form(words("9")),
-        form(number(None)),
+        form(number(5, NAMED), fields=(field(NAMED, steps=5),)),
+        form(number(9, NAMED), fields=(field(NAMED, steps=11, start_at_one=True),)),
+        form(number(9, NAMED), fields=(field(NAMED, start_at_one=True),)),
+        form(number(10, NAMED), fields=(field(NAMED, labels={"left": "Very likely", "right": "Not at all likely"}),)),
+        form(number(9, NAMED, "nps"), fields=(field(NAMED, labels={"left": "Gern", "right": "Auf keinen Fall, nie"}),)),
+        form(number(5, kind="rating"), fields=(field("r1", "How hard was it?", steps=5),)),
+        form(number(4, "csat", "rating")),
+        form(words("9", NAMED)),
+        form(number(None, NAMED)),
         form(answers=None),
     ],
     ids=[
         "no answer",
+        "an only scale",
+        "a title",
         "two scales alike",
         "not from 0 to 10",
         "from 1 to 11",
         "from 1",
+        "reversed",
+        "reversed NPS",
+        "stars for something",
         "stars of unknown number",
         "words",
         "nothing",
@@ -426,12 +460,41 @@ def test_a_form_whose_scale_nobody_named_is_skipped_with_the_reason(payload: dic
     assert skipped(read(payload)).reason == "no_score"
 
 
+def left(payload: dict[str, Any]) -> dict[str, Any]:
+    """The same form, left without being sent."""
+    return payload | {"event_type": "form_response_partial"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([number(6, kind="nps")], [nps("t1", 6)]),
+        ([number(8, kind="nps")], [nps("t1", 8)]),
+        ([number(9, kind="nps"), number(2, "csat", "rating")], [csat("t1:csat", 2, 5)]),
+    ],
+)
+def test_of_a_form_that_was_left_counts_what_speaks_against_asking(answers: Any, expected: Said) -> None:
+    assert said(left(form(*answers, fields=(field("csat", steps=5),)))) == expected
+    assert skipped(read(left(form(number(9, kind="nps"))))).reason == "no_score"
+
+
 def test_a_form_without_hidden_fields_names_nobody() -> None:
-    assert skipped(read(form(number(9), hidden={}))).reason == "no_customer"
+    assert skipped(read(form(number(9, NAMED), hidden={}))).reason == "no_customer"
+
+
+MAIL = {"type": "email", "email": "Ana@customer.example", "field": {"id": "m", "ref": "m", "type": "email"}}
+
+
+@rule("I4.2", "I2.7")
+def test_an_address_that_was_typed_is_linked_or_says_who_is_meant() -> None:
+    _, linked = accepted(read(form(number(9, NAMED), MAIL)))
+    assert (linked.type, linked.subject, linked.data.kind, linked.data.value) == ("customer.linked", "u1", "email", ANA)
+    nobody = only(read(form(number(2, NAMED), MAIL, hidden={})))
+    assert (nobody.subject, nobody.link) == ("", ("email", ANA))
 
 
 def test_an_impossible_score_is_refused() -> None:
-    assert refused(read(form(number(11)))).detail.startswith("score: ")
+    assert refused(read(form(number(11, NAMED)))).detail.startswith("score: ")
 
 
 # ---------------------------------------------------------------------------------- Formbricks, SurveyMonkey, Survicate
@@ -450,6 +513,8 @@ def response(event: str = "responseFinished", answers: Any = None, **data: Any) 
         ({"nps_score": 0, "why": "saves us hours every week"}, BOUNDARY, [nps("r1", 0, "time_saved")]),
         ({"q7": 9}, asking("formbricks", q7="nps"), [nps("r1", 9)]),
         ({"q7": 4, "nps": 9}, asking("formbricks", q7="csat/5"), [csat("r1:q7", 4, 5), nps("r1", 9)]),
+        ({"nps": "3"}, BOUNDARY, [nps("r1", 3)]),
+        ({"nps_a": 9, "nps_b": 2}, BOUNDARY, [nps("r1", 2)]),
     ],
 )
 def test_formbricks(answers: Any, boundary: Boundary, expected: Said) -> None:
@@ -485,12 +550,42 @@ def test_a_surveymonkey_callback_carries_no_score(name: str) -> None:
 
 def test_a_fetched_surveymonkey_response_is_read_by_the_deployments_questions() -> None:
     boundary = asking("surveymonkey", **{"q-nps": "nps", "q-why": "comment"})
-    event = only(read(sample("surveymonkey.response_details"), boundary=boundary))
+    event, _ = accepted(read(sample("surveymonkey.response_details"), boundary=boundary))
     assert (event.subject, event.time) == ("cus-ana", instant("2026-06-16T07:30:00Z"))
     assert (event.data.response_id, event.data.score, event.data.theme) == ("456", 9, "time_saved")
     assert skipped(read(sample("surveymonkey.response_details"))).reason == "no_score"
     unfinished = sample("surveymonkey.response_details") | {"response_status": "partial"}
-    assert skipped(read(unfinished, boundary=boundary)).reason == "irrelevant"
+    assert skipped(read(unfinished, boundary=boundary)).reason == "no_score"
+    unfinished["pages"][0]["questions"][0]["answers"][0]["simple_text"] = "2"
+    assert accepted(read(unfinished, boundary=boundary))[0].data.score == 2
+    preview = sample("surveymonkey.response_details") | {"collection_mode": "survey_preview"}
+    assert skipped(read(preview, boundary=boundary)).reason == "test_mode"
+
+
+@rule("I2.7", "I4.2")
+@pytest.mark.parametrize(
+    ("payload", "link"),
+    [
+        (
+            {"id": "1", "survey_id": "2", "recipient_id": "88", "email_address": "Ana@customer.example"},
+            ("email", ANA),
+        ),
+        ({"id": "1", "survey_id": "2", "recipient_id": "88", "email_address": ""}, ("surveymonkey_recipient", "88")),
+    ],
+)
+def test_a_surveymonkey_recipient_says_who_is_meant(payload: dict[str, Any], link: tuple[str, str]) -> None:
+    pages = [{"questions": [{"id": "q", "answers": [{"text": "3"}]}]}]
+    event = only(read(payload | {"pages": pages, "date_created": "2026-06-16T07:00:00Z"}, boundary=ASKED))
+    assert (event.subject, event.link) == ("", link)
+
+
+def test_a_surveymonkey_survey_that_was_open_to_all_names_nobody() -> None:
+    body = {"id": "1", "survey_id": "2", "recipient_id": "0", "date_created": "2026-06-16T07:00:00Z"}
+    body["pages"] = [{"questions": [{"id": "q", "answers": [{"text": "3"}]}]}]
+    assert skipped(read(body, boundary=ASKED)).reason == "no_customer"
+
+
+ASKED = asking("surveymonkey", q="nps")
 
 
 def answered(choice: Any, kind: str = "questionAnswered", **event: Any) -> dict[str, Any]:
@@ -498,7 +593,7 @@ def answered(choice: Any, kind: str = "questionAnswered", **event: Any) -> dict[
     body = {
         "responseUuid": "r1",
         "timestamp": "2026-06-16T07:00:00+00:00",
-        "respondent": {"id": "u1", "attributes": []},
+        "respondent": {"attributes": {"user_id": "u1"}},
         "question": {"id": 5, "body": "?"},
         "choice": choice,
         **event,
@@ -514,6 +609,7 @@ def answered(choice: Any, kind: str = "questionAnswered", **event: Any) -> dict[
         (answered({"id": 0, "body": "Detractor", "comment": "slow support"}), BOUNDARY, [nps("r1", 0, "support")]),
         (answered({"id": 777, "body": "4"}), asking("survicate", **{"5": "csat/5"}), [csat("r1:5", 4, 5)]),
         (answered({"id": 777, "body": "9"}), asking("survicate", **{"5": "nps"}), [nps("r1", 9)]),
+        (answered(None, text="4"), asking("survicate", **{"5": "csat/5"}), [csat("r1:5", 4, 5)]),
         (
             answered(
                 None,
@@ -540,5 +636,30 @@ def test_a_survicate_answer_in_words_is_skipped_with_the_reason(choice: Any) -> 
 
 
 def test_a_survicate_response_without_an_id_is_who_answered_which_survey() -> None:
-    payload = answered({"id": 9, "body": "promoter"}, responseUuid=None, survey={"id": "s1"})
-    assert only(read(payload)).data.response_id == "s1:u1"
+    payload = answered(PROMOTER, responseUuid=None, survey={"id": "s1"}, respondent={"id": "r7"})
+    assert only(read(payload)).data.response_id == "s1:r7"
+
+
+PROMOTER = {"id": 9, "body": "promoter"}
+
+
+@rule("I2.7", "I4.2")
+@pytest.mark.parametrize(
+    ("respondent", "subject", "link", "linked"),
+    [
+        (
+            {"id": "r7", "uuid": "x", "attributes": {"user_id": "u1"}},
+            "u1",
+            None,
+            ["survicate_uuid:x", "survicate_respondent:r7"],
+        ),
+        ({"id": "r7", "uuid": "x", "attributes": []}, "", ("survicate_uuid", "x"), []),
+        ({"id": "r7", "attributes": {"email": "Ana@customer.example"}}, "", ("email", ANA), []),
+    ],
+)
+def test_survicates_own_respondent_is_linked_to_the_customer_or_says_who_is_meant(
+    respondent: dict[str, Any], subject: str, link: tuple[str, str] | None, linked: list[str]
+) -> None:
+    first, *others = accepted(read(answered(PROMOTER, respondent=respondent)))
+    assert (first.subject, first.link) == (subject, link)
+    assert [f"{event.data.kind}:{event.data.value}" for event in others] == linked

@@ -1,25 +1,30 @@
 """Delighted: survey responses and unsubscriptions.
 
 A response comes twice or more (first the bare score, then the comment, then corrections), each time with the same
-response id: revisions of one answer. Whether someone is a promoter follows from the score.
+response id: revisions of one answer. Whether someone is a promoter follows from the score. The customer's id is a
+property that the team gives a survey; an unsubscription has none, only Delighted's own person and their address, which
+the surveys teach.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     epoch_millis,
     id_at,
     object_at,
     profile,
 )
+from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.surveys import score_of
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _SATISFACTION = {"csat": 5, "smiley": 5, "smileys": 5, "five_star": 5, "star": 5, "thumbs": 1}
@@ -27,41 +32,41 @@ _SATISFACTION = {"csat": 5, "smiley": 5, "smileys": 5, "five_star": 5, "star": 5
 
 
 def recognises(payload: Payload) -> bool:
-    """``survey_response.*`` or ``unsubscribe.*`` next to an ``event_data`` object."""
-    kind = payload.get("event_type")
-    return (
-        isinstance(kind, str)
-        and kind.startswith(("survey_response.", "unsubscribe."))
-        and isinstance(payload.get("event_data"), dict)
-    )
+    """An ``event_type`` next to an ``event_data`` object."""
+    return isinstance(payload.get("event_type"), str) and isinstance(payload.get("event_data"), dict)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One webhook."""
     kind = str(payload.get("event_type"))
-    response = object_at(payload, "event_data")
-    facts: Facts = ()
-    if kind in {"survey_response.created", "survey_response.updated"}:
-        facts = _answered(response)
-        if facts:
-            facts += profile(email_hmac=reading.email_hmac(at(response, "person.email")))
-    elif kind == "unsubscribe.created":
-        facts = (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
-    return about(
+    told = object_at(payload, "event_data")
+    facts: Facts
+    match kind:
+        case "survey_response.created" | "survey_response.updated":
+            facts = _answered(told)
+        case "unsubscribe.created":
+            facts = (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
+        case _:
+            facts = unlisted(kind)
+    address = at(told, "person.email") or told.get("email")
+    return about_whom(
         payload,
         reading,
-        facts,
-        kind=kind,
+        (*facts, *opted_out(told.get("person_properties")), *profile(email_hmac=reading.email_hmac(address))),
+        (("email", address), ("delighted_person", id_at(told, "person.id", "person_id"))),
+        kind=kind[:200],
         id=id_at(payload, "event_id"),
-        time=epoch_millis(response.get("updated_at") or response.get("unsubscribed_at") or response.get("created_at")),
+        time=epoch_millis(told.get("updated_at") or told.get("unsubscribed_at") or told.get("created_at")),
     )
 
 
 def _answered(response: Payload) -> Facts:
+    """The answer; before there were other surveys, one said nothing of its type, and was NPS."""
     survey = str(response.get("survey_type") or "nps")
+    score = score_of(response.get("score"))
     data: dict[str, Any] = {
         "response_id": id_at(response, "id"),
-        "score": response.get("score"),
+        "score": response.get("score") if score is None else score,
         "comment": response.get("comment"),
     }
     if survey == "nps":
@@ -75,6 +80,6 @@ ADAPTER = Adapter(
     name="delighted",
     marks=("event_data",),
     recognises=recognises,
-    customer_paths=("event_data.person_properties.customer_id", "event_data.person.id"),
+    customer_paths=("event_data.person_properties.customer_id",),
     read=read,
 )

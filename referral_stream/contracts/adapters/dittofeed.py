@@ -1,14 +1,25 @@
 """Dittofeed: calls in Segment's shape, and what became of its own messages (``DF…`` track events).
 
-Leaving one of its lists counts as leaving: someone who does not want our mail is not asked. Renewed consent comes from
-consent events.
+Leaving one of its lists counts as leaving: someone who does not want our mail is not asked. A message that was skipped
+because its reader has unsubscribed, or dropped because the mail provider holds the address for one that it must not
+write to, says the same. Renewed consent comes from consent events.
 """
 
 from __future__ import annotations
 
 from referral_stream.contracts.adapters import segment
+from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.product_events import MAX_FEATURE
-from referral_stream.contracts.adapters.reading import Adapter, Facts, Payload, Reading, about, at, id_at, text_at
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    at,
+    id_at,
+    text_at,
+)
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 
@@ -17,10 +28,11 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     event = text_at(payload, "event")
     if event is None or not event.startswith(segment.DITTOFEED):
         return segment.read(payload, reading)
-    return about(
+    return about_whom(
         payload,
         reading,
         _facts(event, payload),
+        (("segment_anonymous", payload.get("anonymousId")),),
         kind=event[:MAX_FEATURE],
         id=id_at(payload, "messageId"),
         time=text_at(payload, "timestamp"),
@@ -30,16 +42,34 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 def _facts(event: str, payload: Payload) -> Facts:
     match event:
         case "DFSubscriptionChange":
-            return _LEFT if at(payload, "properties.action") == "Unsubscribe" else ()
+            return _LEFT if str(at(payload, "properties.action")).casefold() == "unsubscribe" else ()
         case "DFEmailOpened" | "DFEmailClicked":
             mail = {"message_id": id_at(payload, "properties.messageId")}
             return (Fact("email.opened" if event == "DFEmailOpened" else "email.clicked", mail),)
-        case "DFEmailBounced":
+        case "DFMessageSkipped":
+            is_left = _skipped(payload, "type") == "SubscriptionState" and _skipped(payload, "action") == "Unsubscribe"
+            return _LEFT if is_left else ()
+        case "DFEmailBounced" | "DFEmailDropped":
             return (Fact("customer.suppressed", {"reason": "bounce"}),)
         case "DFEmailMarkedSpam":
             return (Fact("customer.suppressed", {"reason": "spam_report"}),)
-        case _:  # sent, delivered, skipped, a step of a journey: not the customer's doing
+        case _ if event in _MACHINES:
             return ()
+        case _:
+            return unlisted(event)
+
+
+_MACHINES = frozenset({
+    "DFInternalMessageSent", "DFBadWorkspaceConfiguration", "DFMessageFailure", "DFSegmentBroadcast",
+    "DFEmailDelivered", "DFEmailProcessed", "DFSmsDelivered", "DFSmsFailed", "DFJourneyNodeProcessed",
+    "DFManualSegmentUpdate", "DFAttachedFiles", "DFUserTrackSignal", "DFGroupUserAssignment", "DFUserGroupAssignment",
+})  # fmt: skip
+"""Sent, delivered, a step of a journey: not the customer's doing."""
+
+
+def _skipped(payload: Payload, name: str) -> str | None:
+    """Why a message was skipped; some versions keep it in the event's properties, others in a variant of them."""
+    return text_at(payload, f"properties.variant.{name}") or text_at(payload, f"properties.{name}")
 
 
 _LEFT = (Fact("customer.suppressed", {"reason": "unsubscribe"}),)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     id_at,
     is_one_of,
@@ -21,7 +21,9 @@ from referral_stream.contracts.adapters.reading import (
     object_at,
     profile,
     text_at,
+    whole_number,
 )
+from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.adapters.surveys import (
     COMMENT,
     IGNORE,
@@ -46,17 +48,19 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One webhook."""
     kind = str(payload.get("event"))
     response = object_at(payload, "data")
-    facts = _answered(response, reading)
+    traits = response.get("contactAttributes")
+    facts = _answered(response, reading) + opted_out(traits)
     if not facts:
         return Skipped("no_score", kind)
     address = at(response, "contactAttributes.email") or at(response, "contact.attributes.email")
     updated = text_at(response, "updatedAt") or text_at(response, "createdAt")
     # The webhook has no id of its own: a response, its event and its revision make one.
     names = (id_at(response, "id"), kind, updated)
-    return about(
+    return about_whom(
         payload,
         reading,
         (*facts, *profile(email_hmac=reading.email_hmac(address))),
+        (("email", address), ("formbricks_contact", id_at(response, "contact.id", "contactId", "person.id"))),
         kind=kind,
         id=":".join(name for name in names if name) if all(names) else None,
         time=updated,
@@ -67,12 +71,13 @@ def _answered(response: Payload, reading: Reading) -> Facts:
     given = object_at(response, "data") or object_at(response, "response.data")
     filled = Response(id_at(response, "id"))
     for question, value in given.items():
-        filled.add(question, configured(reading.questions, question) or _guessed(question, value), value)
+        scale = configured(reading.questions, question)
+        filled.add(question, scale or _guessed(question, value), value, is_configured=scale is not None)
     return filled.facts()
 
 
 def _guessed(question: str, value: Any) -> Scale:
-    if isinstance(value, str):
+    if isinstance(value, str) and whole_number(value) is None:
         return COMMENT if is_reason(question) else IGNORE
     return NPS if is_loyalty(question) else IGNORE
 
@@ -83,7 +88,7 @@ ADAPTER = Adapter(
     recognises=recognises,
     customer_paths=(
         "data.contact.userId", "data.contactAttributes.userId", "data.person.userId", "data.data.userId",
-        "data.data.user_id", "data.contact.id",
+        "data.data.user_id",
     ),
     read=read,
     split=listed,

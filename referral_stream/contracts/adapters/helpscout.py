@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
-    at,
     id_at,
     is_one_of,
     list_at,
@@ -24,6 +23,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     whole_number,
 )
+from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _RATINGS = {"great": 3, "okay": 2, "ok": 2, "bad": 1, "not good": 1}
@@ -51,17 +51,21 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         if not facts:
             return Skipped("no_score", kind)
     elif _is_conversation(payload):
-        kind, facts, names = "conversation", _conversation(payload), _TOUCHED
+        # Once closed, an open conversation goes on saying when: that is not when it was opened again.
+        kind, facts = "conversation", _conversation(payload)
+        names = _TOUCHED if is_one_of(payload.get("status"), _OVER) else _TOUCHED[1:]
     else:
         kind, facts, names = "customer", (), ("updatedAt", "modifiedAt", "createdAt")
-    if facts or kind == "customer":
-        facts += profile(email_hmac=reading.email_hmac(_address(customer)))
+    if not facts and kind != "customer":
+        return Skipped("irrelevant", kind)
+    first, *others = _addresses(customer) or [None]
     time = next((text for name in names if (text := text_at(payload, name))), None)
     own = id_at(payload, "id")
-    return about(
+    return about_whom(
         payload | {"customer": customer},
         reading,
-        facts,
+        (*facts, *opted_out(customer.get("properties")), *profile(email_hmac=reading.email_hmac(first))),
+        (("helpscout_customer", customer.get("id")), ("email", first), *(("email", other) for other in others)),
         kind=kind,
         # A record is sent again whenever it changes: its id and its state together are one event.
         id=f"{kind}:{own}:{payload.get('status', '')}:{time}"[:512] if own is not None and time is not None else None,
@@ -103,9 +107,11 @@ def _customer(payload: Payload) -> Payload:
     return payload if _is_customer(payload) else {}
 
 
-def _address(customer: Payload) -> Any:
+def _addresses(customer: Payload) -> list[Any]:
+    """Every address of a customer, their own first."""
     emails = list_at(customer, "emails") or list_at(customer, "_embedded.emails")
-    return customer.get("email") or at(emails, "0.value") or at(emails, "0")
+    found = [customer.get("email"), *(each.get("value") if isinstance(each, dict) else each for each in emails[:50])]
+    return [address for address in found if isinstance(address, str) and address]
 
 
 def _rated(payload: Payload) -> Facts:
@@ -143,9 +149,9 @@ def _conversation(payload: Payload) -> Facts:
     """A conversation's status, as a ticket's. An open one touched again after it began was reopened."""
     ticket = {"ticket_id": id_at(payload, "id")}
     status = payload.get("status")
-    if payload.get("isDraft") is True or payload.get("state") in ("draft", "deleted"):
+    if payload.get("isDraft") is True or payload.get("state") == "draft":
         return ()
-    if is_one_of(status, _OVER):
+    if is_one_of(status, _OVER) or payload.get("state") == "deleted":
         return (Fact("ticket.solved", ticket),)
     if not is_one_of(status, _UNDER_WAY):
         return ()

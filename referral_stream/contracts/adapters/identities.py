@@ -7,7 +7,7 @@ same customer.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from referral_stream.contracts.adapters.reading import Facts, Payload, Reading, about, id_of
 from referral_stream.contracts.outcomes import Skipped, Webhook
@@ -18,6 +18,10 @@ _OF_SOMEBODY_KNOWN = frozenset({
     "goal.achieved", "workflow.completed", "achievement.unlocked", "dashboard.viewed",
 })  # fmt: skip
 """What counts only of a customer who is named: visitors do it too, and there are many of them."""
+
+
+Named: TypeAlias = tuple[tuple[str, Any], ...]
+"""(kind of link, value) of ids, the surest first; a value that is no id links nothing."""
 
 
 def links_of(reading: Reading, named: Iterable[tuple[str, Any]]) -> tuple[Link, ...]:

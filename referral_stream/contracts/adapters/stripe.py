@@ -1,8 +1,8 @@
 """Stripe: event envelopes, of old and current API versions.
 
-Amounts stay in minor units, as Stripe counts them (a yen is one unit). Test mode never reaches a customer. What a
-webhook does not say is not guessed: a dispute names its customer only where the charge is expanded, so a deployment
-that wants disputes expands it or sets its own paths.
+Amounts stay in minor units, as Stripe counts them (a yen is one unit). Test mode never reaches a customer, nor does
+what happens at the accounts of a Connect platform: their customers are not ours. A dispute or a refund names its charge
+and no customer: whatever names both teaches whose charge it is.
 """
 
 from __future__ import annotations
@@ -10,21 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from referral_stream.contracts.adapters.identities import Named, about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     epoch_millis,
     id_at,
+    id_of,
     list_at,
     object_at,
     profile,
     time_at,
+    whole_number,
 )
+from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
+from referral_stream.core.instants import DAY
 
 
 def recognises(payload: Payload) -> bool:
@@ -41,15 +46,71 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind = str(payload.get("type"))
     if payload.get("livemode", _resource(payload).get("livemode")) is False:
         return Skipped("test_mode", kind)
-    facts = _FACTS[kind](payload, reading) if kind in _FACTS else ()
-    return about(
-        _with_customer(payload),
+    if (account := id_of(payload.get("account"))) is not None:
+        return Skipped("other_account", f"{kind}: of the connected account {account}"[:200])
+    facts = _FACTS[kind](payload, reading) if kind in _FACTS else unlisted(kind)
+    named = _with_customer(payload)
+    return about_whom(
+        named,
         reading,
-        facts,
+        (*facts, *_promotions(payload), *opted_out(at(payload, "data.object.metadata"))),
+        (("stripe_customer", id_at(named, *_CUSTOMERS[:-1])), *_links(kind, named)),
         kind=kind,
         id=id_at(payload, "id"),
         time=time_at(payload, "created"),
     )
+
+
+_CUSTOMERS = (
+    "data.object.customer",
+    "data.object.charge.customer",
+    "data.object.payment_intent.customer",
+    "data.object.customer_account",
+)
+"""Where a resource names its customer; where a business keeps its customers as accounts, the account is one."""
+
+
+def _links(kind: str, payload: Payload) -> Named:
+    """What else stands for the customer: the account, and the charges and payments that the resource names."""
+    resource = _resource(payload)
+    account = (("stripe_account", resource.get("customer_account")),)
+    match resource.get("object") or _object_of(kind):
+        case "charge":
+            return (*account, *_payment(resource, charges=("id",)))
+        case "payment_intent":
+            return (*account, *_payment(resource, charges=("latest_charge", "charges.data.0"), intents=("id",)))
+        case "invoice":
+            paid = [object_at(each, "payment") for each in list_at(resource, "payments.data")]
+            return (*account, *_payment(resource), *(link for each in paid for link in _payment(each)))
+        case "dispute" | "refund":
+            return (*account, *_payment(resource))
+        case "checkout.session":
+            return (*account, *_payment(resource), ("email", at(resource, "customer_details.email")))
+        case _:
+            return account
+
+
+def _object_of(kind: str) -> str:
+    """What an event is about, by its name: ``charge.dispute.created`` is about a dispute."""
+    *whole, _ = kind.split(".")
+    return "checkout.session" if whole[:1] == ["checkout"] else whole[-1] if whole else ""
+
+
+def _payment(
+    holder: Payload, *, charges: tuple[str, ...] = ("charge",), intents: tuple[str, ...] = ("payment_intent",)
+) -> Named:
+    return (("stripe_charge", id_at(holder, *charges)), ("stripe_payment_intent", id_at(holder, *intents)))
+
+
+def _is_session(payload: Payload) -> bool:
+    return _resource(payload).get("object") == "checkout.session"
+
+
+def _promotions(payload: Payload) -> Facts:
+    """Who declined promotional mail at a checkout, completed or not, does not want to be asked by mail."""
+    if not _is_session(payload) or at(payload, "data.object.consent.promotions") != "opt_out":
+        return ()
+    return (Fact("customer.consent_changed", {"purpose": "referral_ask", "channel": "email", "granted": False}),)
 
 
 def _resource(payload: Payload) -> Payload:
@@ -71,16 +132,17 @@ def _before(payload: Payload) -> Payload:
 
 
 def _paid(payload: Payload, _: Reading) -> Facts:
-    """A paid invoice; that of a billing cycle renews. The first one does not, nor does a zero invoice (a free plan).
+    """A paid invoice; that of a billing cycle renews. The first one does not, nor does one of nothing or of a credit.
 
     The invoice that ends a trial is of a cycle too, but is the first paid one; only an expanded subscription shows it.
     """
     invoice = _resource(payload)
     paid = Fact("invoice.paid", {"invoice_id": id_at(invoice, "id")})
-    is_cycle = invoice.get("billing_reason") == "subscription_cycle" and invoice.get("total") != 0
-    if not is_cycle or _ends_trial(invoice):
-        return (paid,)
+    total = whole_number(invoice.get("total"))
     subscription = id_at(invoice, *_SUBSCRIPTIONS)
+    is_cycle = invoice.get("billing_reason") == "subscription_cycle" and total is not None and total > 0
+    if not is_cycle or subscription is None or _ends_trial(invoice):
+        return (paid,)
     renewed = Fact("subscription.renewed", {"subscription_id": subscription, "invoice_id": id_at(invoice, "id")})
     return (renewed, paid)
 
@@ -148,6 +210,8 @@ def _status_changed(before: Any, now: Any, subscription: dict[str, Any]) -> Fact
             return (Fact("trial.started", subscription),)
         case "incomplete" | "paused", "active":
             return (Fact("subscription.started", subscription),)
+        case "active" | "past_due" | "unpaid", "paused":
+            return (Fact("subscription.ended", subscription),)
         case "active" | "past_due", "trialing":  # given more time to try: nobody is asked meanwhile
             return (Fact("trial.started", subscription),)
         case _, "canceled":
@@ -164,7 +228,8 @@ def _end_changed(before: Payload, now: Payload, subscription: dict[str, Any]) ->
 
 
 def _is_ending(subscription: Payload) -> bool:
-    return bool(subscription.get("cancel_at_period_end") or subscription.get("cancel_at"))
+    """Whether its end is scheduled, or nothing is collected for it: who pauses may not come back."""
+    return any(subscription.get(name) for name in ("cancel_at_period_end", "cancel_at", "pause_collection"))
 
 
 def _size_changed(payload: Payload, before: Payload, now: Payload) -> Facts:
@@ -211,8 +276,24 @@ def _unsubscribed(payload: Payload, _: Reading) -> Facts:
 
 
 def _paused(payload: Payload, _: Reading) -> Facts:
-    """A subscription pauses when its trial ends and nobody can be charged."""
-    return (Fact("trial.ended", {"subscription_id": id_at(_resource(payload), "id"), "converted": False}),)
+    """A subscription pauses when its trial ends and nobody can be charged; any other one is no longer paid for."""
+    paused = _resource(payload)
+    subscription = {"subscription_id": id_at(paused, "id")}
+    trial_end, now = epoch_millis(paused.get("trial_end")), epoch_millis(payload.get("created"))
+    if trial_end is not None and now is not None and now > trial_end + DAY:
+        return (Fact("subscription.ended", subscription),)
+    return (Fact("trial.ended", subscription | {"converted": False}),)
+
+
+def _collection_paused(payload: Payload, _: Reading) -> Facts:
+    return (Fact("cancellation.scheduled", {"subscription_id": id_at(_resource(payload), "id")}),)
+
+
+def _collection_resumed(payload: Payload, _: Reading) -> Facts:
+    subscription = _resource(payload)
+    if _is_ending(subscription | {"pause_collection": None}):
+        return ()
+    return (Fact("cancellation.reverted", {"subscription_id": id_at(subscription, "id")}),)
 
 
 def _resumed(payload: Payload, _: Reading) -> Facts:
@@ -228,18 +309,36 @@ def _refund(payload: Payload, _: Reading) -> Facts:
     refund = _resource(payload)
     if refund.get("status") in ("failed", "canceled"):
         return ()
-    return (Fact("charge.refunded", {"charge_id": id_at(refund, "charge")}),)
+    return (Fact("charge.refunded", {"charge_id": id_at(refund, *_CHARGES)}),)
+
+
+_CHARGES = ("charge", "payment_intent")
+"""What a refund or a dispute is about: payments outside cards have no charge."""
 
 
 def _disputed(payload: Payload, _: Reading) -> Facts:
-    return (Fact("charge.disputed", {"charge_id": id_at(_resource(payload), "charge")}),)
+    return (Fact("charge.disputed", {"charge_id": id_at(_resource(payload), *_CHARGES)}),)
 
 
 def _dispute_closed(payload: Payload, _: Reading) -> Facts:
     """Won, or an inquiry that never became a dispute (``warning_closed``); everything else was lost."""
     dispute = _resource(payload)
-    won = dispute.get("status") in ("won", "warning_closed")
-    return (Fact("dispute.closed", {"charge_id": id_at(dispute, "charge"), "won": won}),)
+    won = dispute.get("status") in _WON
+    return (Fact("dispute.closed", {"charge_id": id_at(dispute, *_CHARGES), "won": won}),)
+
+
+_WON = ("won", "warning_closed")
+_DECIDED = (*_WON, "lost", "prevented")
+
+
+def _dispute_changed(payload: Payload, reading: Reading) -> Facts:
+    """A dispute as it is now: whoever missed its beginning or its end learns it here."""
+    closed = _resource(payload).get("status") in _DECIDED
+    return _dispute_closed(payload, reading) if closed else _disputed(payload, reading)
+
+
+def _erased(_: Payload, __: Reading) -> Facts:
+    return (Fact("customer.erasure_requested", {}),)
 
 
 def _customer_created(payload: Payload, reading: Reading) -> Facts:
@@ -268,12 +367,20 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
     "customer.subscription.deleted": _unsubscribed,
     "customer.subscription.paused": _paused,
     "customer.subscription.resumed": _resumed,
+    "customer.subscription.collection_paused": _collection_paused,
+    "customer.subscription.collection_resumed": _collection_resumed,
     "charge.refunded": _refunded,
     "refund.created": _refund,
+    "refund.updated": _refund,
+    "charge.refund.updated": _refund,
     "charge.dispute.created": _disputed,
+    "charge.dispute.updated": _dispute_changed,
+    "charge.dispute.funds_withdrawn": _dispute_changed,
+    "charge.dispute.funds_reinstated": _dispute_changed,
     "charge.dispute.closed": _dispute_closed,
     "customer.created": _customer_created,
     "customer.updated": _customer_changed,
+    "customer.deleted": _erased,
 }
 """``invoice.paid`` and ``invoice.payment_succeeded`` come in pairs; an invoice renews once, whichever is first."""
 
@@ -282,6 +389,6 @@ ADAPTER = Adapter(
     name="stripe",
     marks=("object",),
     recognises=recognises,
-    customer_paths=("data.object.customer", "data.object.charge.customer", "data.object.payment_intent.customer"),
+    customer_paths=_CUSTOMERS,
     read=read,
 )

@@ -1,25 +1,29 @@
 """SurveyMonkey: callbacks, which name a response without its content; and fetched responses.
 
 A callback carries no score, so nothing follows from it. A response fetched from ``…/responses/ID/details`` and put on
-the topic is read, by the deployment's ``questions``.
+the topic is read, by the deployment's ``questions``. One that is not completed counts only what speaks against asking;
+a preview counts nothing.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from referral_stream.contracts.adapters.identities import Named, about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     id_at,
     list_at,
+    profile,
     text_at,
 )
-from referral_stream.contracts.adapters.surveys import IGNORE, Response, configured
+from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.surveys import IGNORE, Response, configured, unsent
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _CALLBACKS = ("response_", "collector_", "survey_")
@@ -36,22 +40,51 @@ def recognises(payload: Payload) -> bool:
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One callback or response."""
     if "pages" not in payload:
-        return Skipped("no_score", f"{payload.get('event_type')}: a callback carries no answers"[:200])
-    if payload.get("response_status", "completed") != "completed":
-        return Skipped("irrelevant", "response not completed")
+        return _called_back(payload, reading)
+    if text_at(payload, "collection_mode") in _PREVIEWS:
+        return Skipped("test_mode", "response of a preview")
     facts = _answered(payload, reading)
+    if payload.get("response_status", "completed") != "completed":
+        facts = unsent(facts)
+    facts += opted_out(payload.get("custom_variables"))
     if not facts:
         return Skipped("no_score", "response")
     modified = text_at(payload, "date_modified") or text_at(payload, "date_created")
     names = (id_at(payload, "id"), modified)
-    return about(
+    address = text_at(payload, "email_address") or at(payload, "metadata.contact.email.value")
+    return about_whom(
         payload,
         reading,
-        facts,
+        (*facts, *profile(email_hmac=reading.email_hmac(address))),
+        (("email", address), *_recipient(payload)),
         kind="response",
         id=":".join(name for name in names if name) if all(names) else None,
         time=modified,
     )
+
+
+_PREVIEWS = ("preview", "survey_preview")
+
+
+def _called_back(payload: Payload, reading: Reading) -> Webhook | Skipped:
+    kind = str(payload.get("event_type"))
+    if not (facts := unlisted(kind)):
+        return Skipped("no_score", f"{kind}: a callback carries no answers"[:200])
+    return about_whom(
+        payload,
+        reading,
+        facts,
+        _recipient(payload),
+        kind=kind[:200],
+        id=id_at(payload, "event_id"),
+        time=text_at(payload, "event_datetime"),
+    )
+
+
+def _recipient(payload: Payload) -> Named:
+    """To whom the survey was sent; 0 or nobody where it was open to all."""
+    recipient = id_at(payload, "recipient_id", "resources.recipient_id")
+    return () if recipient == "0" else (("surveymonkey_recipient", recipient),)
 
 
 def _answered(payload: Payload, reading: Reading) -> Facts:
@@ -59,7 +92,8 @@ def _answered(payload: Payload, reading: Reading) -> Facts:
     for page in list_at(payload, "pages"):
         for question in list_at(page, "questions"):
             reference = id_at(question, "id")
-            filled.add(reference, configured(reading.questions, reference) or IGNORE, _value(question))
+            scale = configured(reading.questions, reference)
+            filled.add(reference, scale or IGNORE, _value(question), is_configured=scale is not None)
     return filled.facts()
 
 
@@ -73,7 +107,7 @@ ADAPTER = Adapter(
     name="surveymonkey",
     marks=("object_id", "pages"),
     recognises=recognises,
-    customer_paths=("custom_variables.customer_id", "custom_variables.user_id", "custom_value", "recipient_id"),
+    customer_paths=("custom_variables.customer_id", "custom_variables.user_id", "custom_value"),
     read=read,
     has_questions=True,
 )

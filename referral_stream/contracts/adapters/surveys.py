@@ -1,8 +1,9 @@
 """Survey answers: which scale a question has, and which fact an answer on it becomes.
 
 Vendors of forms say what was answered, not always what the number means. A deployment says it per question; without
-that, a question that calls itself NPS or asks about recommending is NPS. What cannot be known is left out: a 5 of 5
-taken for a 5 of 10 would turn a happy customer into a detractor.
+that, a question counts whose type or reference names its scale. A wording names nothing: "How likely are you to
+cancel?" is answered from 0 to 10 too. What cannot be known is left out: a 5 of 5 taken for a 5 of 10 would turn a happy
+customer into a detractor.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from referral_stream.contracts.adapters.reading import Facts, whole_number
 from referral_stream.contracts.outcomes import Fact
+from referral_stream.core.events import PROMOTER
 
 SurveyKind: TypeAlias = Literal["nps", "csat", "comment", "ignore"]
 
@@ -32,6 +34,7 @@ _NAMED = {"nps": NPS, "comment": COMMENT, "ignore": IGNORE}
 
 _CSAT = re.compile(r"csat/([1-9][0-9]{0,3})")
 _LOYALTY = re.compile(r"(?:\b|_)nps(?:\b|_)|net.?promoter|recommend|weiterempfehl|recommand|recomend")
+_SATISFACTION = re.compile(r"(?:\b|_)c[_-]?sat(?:\b|_)|satisf|zufrieden")
 _REASON = re.compile(r"(?:\b|_)(?:comment|reason|why|feedback|warum|kommentar|pourquoi|motivo|porqu[eê])")
 
 
@@ -54,9 +57,14 @@ def configured(questions: Mapping[str, str], *references: str | None) -> Scale |
     return None
 
 
-def is_loyalty(*wordings: Any) -> bool:
-    """Whether one of the wordings (a question's title, its reference, the survey's name) says it is NPS."""
-    return any(isinstance(text, str) and _LOYALTY.search(text[:500].casefold()) for text in wordings)
+def is_loyalty(*references: Any) -> bool:
+    """Whether one of the references (which a team gives a question, or its survey) says it is NPS."""
+    return any(isinstance(text, str) and _LOYALTY.search(text[:500].casefold()) for text in references)
+
+
+def is_satisfaction(reference: Any) -> bool:
+    """Whether a question's reference says that it asks for satisfaction."""
+    return isinstance(reference, str) and _SATISFACTION.search(reference[:500].casefold()) is not None
 
 
 def is_reason(*wordings: Any) -> bool:
@@ -70,6 +78,21 @@ def score_of(value: Any) -> int | float | None:
     return value if number is None and type(value) is float else number
 
 
+def unsent(facts: Facts) -> Facts:
+    """What counts of a survey that was begun and never sent: what speaks against asking.
+
+    Whoever gave a low score has said something, sent or not; nobody recommends us in a form that they left.
+    """
+    return tuple(fact for fact in facts if not _is_favourable(fact))
+
+
+def _is_favourable(fact: Fact) -> bool:
+    score = fact.data["score"]
+    if fact.type == "nps.responded":
+        return bool(score >= PROMOTER)
+    return bool(10 * score >= 8 * fact.data["scale_max"])
+
+
 class Response:
     """One filled-in survey: what was answered on which scale, question by question."""
 
@@ -77,18 +100,32 @@ class Response:
         self.id = id
         self.comment: str | None = None
         self._scored: dict[str, tuple[Scale, int | float, str | None]] = {}
+        self._has_named_nps = False
 
-    def add(self, question: str | None, scale: Scale, value: Any, comment: Any = None) -> None:
+    def add(
+        self, question: str | None, scale: Scale, value: Any, comment: Any = None, *, is_configured: bool = False
+    ) -> None:
         """An answer; without a score on its scale it adds nothing. Of several answers to one question the first counts.
 
-        NPS is one per response, however many questions look like it; satisfaction may be asked about several things.
+        NPS is one per response: what the deployment names before what looks like it, and of several the lowest.
+        Satisfaction may be asked about several things.
         """
         own = comment if isinstance(comment, str) and comment else None
         if scale.kind == "comment":
             if self.comment is None and isinstance(value, str) and value:
                 self.comment = value
         elif scale.kind != "ignore" and (score := score_of(value)) is not None:
-            self._scored.setdefault("" if scale.kind == "nps" else f":{question}", (scale, score, own))
+            if scale.kind == "nps":
+                self._add_nps(scale, score, own, is_configured=is_configured)
+            else:
+                self._scored.setdefault(f":{question}", (scale, score, own))
+
+    def _add_nps(self, scale: Scale, score: float, own: str | None, *, is_configured: bool) -> None:
+        known = self._scored.get("")
+        outranks = is_configured and not self._has_named_nps
+        if known is None or outranks or (is_configured == self._has_named_nps and score < known[1]):
+            self._scored[""] = (scale, score, own)
+            self._has_named_nps = is_configured
 
     def facts(self) -> Facts:
         """One fact per scored question, each with its own comment, else with that of the response."""

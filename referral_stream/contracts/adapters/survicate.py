@@ -6,12 +6,12 @@ that counts. Other answers are texts, which mean a number only where the deploym
 
 from __future__ import annotations
 
+from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     id_at,
     list_at,
@@ -20,6 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     whole_number,
 )
+from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
@@ -38,13 +39,20 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind = _kind(payload) or ""
     event = object_at(payload, f"event.{kind}")
     answers = list_at(event, "answers") or list_at(event, "questions") or [event]
-    facts = _answered(event, [given for given in answers if isinstance(given, dict)], reading)
+    traits = object_at(event, "respondent.attributes")
+    facts = _answered(event, [given for given in answers if isinstance(given, dict)], reading) + opted_out(traits)
     if not facts:
         return Skipped("no_score", kind)
-    return about(
+    return about_whom(
         event,
         reading,
-        (*facts, *profile(email_hmac=reading.email_hmac(at(event, "respondent.attributes.email")))),
+        (*facts, *profile(email_hmac=reading.email_hmac(traits.get("email")))),
+        (
+            ("email", traits.get("email")),
+            ("survicate_uuid", at(event, "respondent.uuid")),
+            ("survicate_respondent", at(event, "respondent.id")),
+            *(("email", at(given, "fields.email")) for given in answers if isinstance(given, dict)),
+        ),
         kind=kind,
         id=id_at(payload, "messageId"),
         time=text_at(event, "timestamp"),
@@ -62,9 +70,12 @@ def _answered(event: Payload, answers: list[Payload], reading: Reading) -> Facts
     response = Response(id_at(event, "responseUuid") or _stand_in(event))
     for given in answers:
         question, choice = id_at(given, "question.id"), object_at(given, "choice")
-        scale = configured(reading.questions, question) or _guessed(choice)
+        named = configured(reading.questions, question)
+        scale = named or _guessed(choice)
         value = choice.get("id") if scale == NPS and _is_label(choice) else choice.get("body")
-        response.add(question, scale, value, choice.get("comment"))
+        if not choice:
+            value = given.get("text")
+        response.add(question, scale, value, choice.get("comment"), is_configured=named is not None)
     return response.facts()
 
 
@@ -88,9 +99,7 @@ ADAPTER = Adapter(
     name="survicate",
     marks=("event",),
     recognises=recognises,
-    customer_paths=(
-        "respondent.attributes.user_id", "respondent.attributes.customer_id", "respondent.id", "respondent.uuid",
-    ),
+    customer_paths=("respondent.attributes.user_id", "respondent.attributes.customer_id"),
     read=read,
     has_questions=True,
-)  # fmt: skip
+)

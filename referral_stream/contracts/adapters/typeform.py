@@ -1,20 +1,22 @@
-"""Typeform: form responses. NPS is an opinion scale from 0 to 10 there, or a question of type ``nps``.
+"""Typeform: form responses. NPS is a question of type ``nps``, or an opinion scale from 0 to 10 that is named so.
 
-The reference or title of an opinion scale, or the deployment's ``questions``, says whether it asks for recommendations;
-a form's only one is assumed to, since the scale is 0 to 10 unless changed. Stars need their number of steps, from the
-form's definition or the deployment.
+The reference of an opinion scale, or the deployment's ``questions``, says whether it asks for recommendations, and that
+of stars whether they mean satisfaction; titles do not ("How likely are you to cancel?"). Stars need their number of
+steps, from the form's definition or the deployment. A scale whose labels run from good to bad counts nothing. A form
+that was left without being sent counts only what speaks against asking.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     id_at,
     id_of,
@@ -24,13 +26,26 @@ from referral_stream.contracts.adapters.reading import (
     profile,
     text_at,
 )
-from referral_stream.contracts.adapters.surveys import COMMENT, IGNORE, NPS, Response, Scale, configured, is_loyalty
+from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.surveys import (
+    COMMENT,
+    IGNORE,
+    NPS,
+    Response,
+    Scale,
+    configured,
+    is_loyalty,
+    is_satisfaction,
+    unsent,
+)
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
-_EVENTS = ("form_response", "form_response_partial")
+_EVENTS = ("form_response", _PARTIAL := "form_response_partial")
 _NPS_STEPS = 11
 _SCALED = ("nps", "opinion_scale", "rating", "long_text")
 """Types of questions whose answers may be understood without the deployment's help."""
+_UNWILLING = re.compile(r"\b(?:not|un\w+|never|worst|nie|nicht|pas|jamais|no|nunca|jamás)\b")
+"""Words of the label at a scale's bad end."""
 
 
 def recognises(payload: Payload) -> bool:
@@ -44,12 +59,17 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     response = object_at(payload, "form_response")
     answers = [given for given in list_at(response, "answers") if isinstance(given, dict)]
     facts = _answered(response, answers, reading)
+    if kind == _PARTIAL:
+        facts = unsent(facts)
+    facts += opted_out(response.get("hidden"))
     if not facts:
         return Skipped("no_score", kind)
-    return about(
+    address = at(response, "hidden.email")
+    return about_whom(
         payload,
         reading,
-        (*facts, *_address(response, answers, reading)),
+        (*facts, *profile(email_hmac=reading.email_hmac(address))),
+        (("email", address), *(("email", given.get("email")) for given in answers if given.get("type") == "email")),
         kind=kind,
         id=id_at(payload, "event_id"),
         time=text_at(response, "submitted_at") or text_at(response, "landed_at"),
@@ -62,7 +82,6 @@ def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Fa
     }
     questions = [asked if type(asked := given.get("field")) is dict else {} for given in answers]
     kinds = [asked.get("type") for asked in questions]
-    scales = kinds.count("opinion_scale")
     filled = Response(id_at(response, "token"))
     for given, asked, kind in zip(answers, questions, kinds, strict=True):
         if kind not in _SCALED and not reading.questions:
@@ -71,25 +90,39 @@ def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Fa
         reference = id_of(asked.get("ref")) or field_id
         scale = configured(reading.questions, reference, field_id) if reading.questions else None
         if scale is None:
-            scale = _scale(kind, reference, fields.get(field_id, {}), scales)
-        filled.add(reference, scale, given.get("number", given.get("text")))
+            filled.add(reference, _scale(kind, reference, fields.get(field_id, {})), _value(given))
+        else:
+            filled.add(reference, scale, _value(given), is_configured=True)
     return filled.facts()
 
 
-def _scale(kind: Any, reference: str | None, field: Payload, opinion_scales: int) -> Scale:
+def _value(given: Payload) -> Any:
+    """What was answered: a number, a text, or the label of a choice, which may be a number written out."""
+    for path in ("number", "text", "choice.label"):
+        if (value := at(given, path)) is not None:
+            return value
+    return None
+
+
+def _scale(kind: Any, reference: str | None, field: Payload) -> Scale:
     """What the answer means by itself, without the deployment's help."""
     match kind:
         case "nps":
-            return NPS
+            return IGNORE if _is_reversed(field) else NPS
         case "long_text":
             return COMMENT
-        case "opinion_scale":
-            worded = opinion_scales == 1 or is_loyalty(reference, field.get("title"))
-            return NPS if worded and _is_nought_to_ten(field) else IGNORE
-        case "rating" if (steps := _steps(field)) is not None and steps > 0:
+        case "opinion_scale" if is_loyalty(reference):
+            return NPS if _is_nought_to_ten(field) and not _is_reversed(field) else IGNORE
+        case "rating" if is_satisfaction(reference) and (steps := _steps(field)) is not None and steps > 0:
             return Scale("csat", steps)
         case _:
             return IGNORE
+
+
+def _is_reversed(field: Payload) -> bool:
+    """Whether the labels of a scale say that its high end is the bad one."""
+    left, right = (str(at(field, f"properties.labels.{side}") or "").casefold() for side in ("left", "right"))
+    return _UNWILLING.search(right) is not None and _UNWILLING.search(left) is None
 
 
 def _is_nought_to_ten(field: Payload) -> bool:
@@ -101,14 +134,6 @@ def _steps(field: Payload) -> int | None:
     """How many steps the form's definition gives a scale."""
     steps = at(field, "properties.steps")
     return steps if type(steps) is int else None
-
-
-def _address(response: Payload, answers: list[Payload], reading: Reading) -> Facts:
-    hashed = reading.email_hmac(at(response, "hidden.email"))
-    if hashed is None:
-        typed = (given.get("email") for given in answers if given.get("type") == "email")
-        hashed = reading.email_hmac(next(typed, None))
-    return profile(email_hmac=hashed)
 
 
 ADAPTER = Adapter(

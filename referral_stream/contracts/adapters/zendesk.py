@@ -1,29 +1,35 @@
-"""Zendesk: ticket events, from its event webhooks (``zen:event-type:ticket.*``) and event bus (``ticket_event``).
+"""Zendesk: ticket and user events, from its event webhooks (``zen:event-type:…``) and event bus (``ticket_event``).
 
 The bus hands an event to Amazon EventBridge or to a flow, with the same content. Triggers and automations
 send whatever their authors wrote: those should send CloudEvents. A merged, deleted or spam ticket counts as solved;
-otherwise it would stay open forever.
+otherwise it would stay open forever. A customer is the requester of a ticket, or an end user; agents are none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
     Payload,
     Reading,
-    about,
     at,
     id_at,
+    id_of,
     object_at,
+    profile,
     text_at,
     whole_number,
 )
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
+from referral_stream.core.instants import parse_instant
 
-_PREFIX = "zen:event-type:"
+_PREFIX = "zen:event-type"
+"""Followed by a colon, in some of the vendor's names by a slash."""
 _DONE = frozenset({"SOLVED", "CLOSED"})
 _PRIORITIES = frozenset({"low", "normal", "high", "urgent"})
 _RATINGS = {"GOOD": "positive", "BAD": "negative"}
@@ -33,6 +39,7 @@ _BUS = {
     "Ticket Created": "ticket.created",
     "Status Changed": "ticket.status_changed",
     "Priority Changed": "ticket.priority_changed",
+    "Requester Changed": "ticket.requester_changed",
     "Ticket Marked as Spam": "ticket.marked_as_spam",
     "Ticket Merged": "ticket.merged",
     "Ticket Soft Deleted": "ticket.soft_deleted",
@@ -43,40 +50,152 @@ _BUS = {
 _GONE = frozenset({"ticket.merged", "ticket.marked_as_spam", "ticket.soft_deleted", "ticket.permanently_deleted"})
 
 
+_BUS_USERS = {
+    "User Created": "user.created",
+    "User Merged": "user.merged",
+    "External ID Changed": "user.external_id_changed",
+    "Identity Changed": "user.identity_changed",
+    "Identity Created": "user.identity_created",
+}
+_IRRELEVANT = frozenset({
+    "ticket.agent_assignment_changed", "ticket.attachment_linked_to_comment", "ticket.attachment_redacted_from_comment",
+    "ticket.brand_changed", "ticket.comment_added", "ticket.comment_made_private", "ticket.comment_redacted",
+    "ticket.csat_requested", "ticket.custom_field_changed", "ticket.custom_status_changed",
+    "ticket.description_changed", "ticket.email_ccs_changed", "ticket.external_id_changed", "ticket.followers_changed",
+    "ticket.form_changed", "ticket.group_assignment_changed", "ticket.next_sla_breach_changed",
+    "ticket.ola_policy_changed", "ticket.organization_changed", "ticket.problem_link_changed",
+    "ticket.schedule_changed", "ticket.sla_policy_changed", "ticket.subject_changed", "ticket.submitter_changed",
+    "ticket.tags_changed", "ticket.task_due_at_changed", "ticket.type_changed",
+})  # fmt: skip
+"""Documented ticket events of which no decision depends."""
+_HANDED_ON = "ticket.requester_changed"
+_FORMER = "of the former requester"
+"""Marks the part of a body that is about whoever the ticket was taken from."""
+
+
 def recognises(payload: Payload) -> bool:
-    """A ``type`` in Zendesk's own namespace, or a ticket event in one of the bus's envelopes."""
+    """A ``type`` in Zendesk's own namespace, or an event in one of the bus's envelopes."""
     kind = payload.get("type")
-    return (isinstance(kind, str) and kind.startswith(_PREFIX)) or bool(_on_bus(payload))
+    return (isinstance(kind, str) and kind.startswith((f"{_PREFIX}:", f"{_PREFIX}/"))) or bool(_on_bus(payload))
+
+
+def split(body: Any) -> Sequence[Any]:
+    """The event; a ticket that changed hands concerns two people."""
+    if isinstance(body, dict) and recognises(body) and _kind(payload := _as_webhook(body)) == _HANDED_ON:
+        return (body, body | {_FORMER: True}) if id_of(at(payload, "event.previous")) else (body,)
+    return (body,)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
-    """One webhook."""
-    if event := _on_bus(payload):
-        payload = _as_webhook(event)
-    kind = str(payload.get("type")).removeprefix(_PREFIX)
-    return about(
-        payload, reading, _facts(kind, payload), kind=kind, id=id_at(payload, "id"), time=text_at(payload, "time")
+    """One event."""
+    is_former = payload.get(_FORMER) is True
+    payload = _as_webhook(payload)
+    kind, own = _kind(payload), id_at(payload, "id")
+    if kind.startswith("user."):
+        return _about_user(kind, payload, reading)
+    detail = object_at(payload, "detail")
+    ticket = {name: value for name, value in detail.items() if name != "external_id"}  # that is the ticket's own
+    if kind == _HANDED_ON:
+        previous, current = at(payload, "event.previous"), at(payload, "event.current")
+        ticket["requester_id"] = previous if is_former else current or detail.get("requester_id")
+    if is_former:
+        facts, own = _taken_away(payload), own and f"{own}:former"
+    else:
+        facts = _facts(kind, payload)
+    return about_whom(
+        payload | {"detail": ticket},
+        reading,
+        facts,
+        (("zendesk_user", ticket.get("requester_id")),),
+        kind=kind,
+        id=own,
+        time=text_at(payload, "time"),
     )
 
 
+def _kind(payload: Payload) -> str:
+    return str(payload.get("type")).removeprefix(_PREFIX)[1:]
+
+
 def _on_bus(payload: Payload) -> Payload:
-    """The ticket event of EventBridge's envelope or of a flow's input; empty when there is none."""
-    event = object_at(payload, "detail.ticket_event") or object_at(payload, "input.ticket_event")
-    return event if isinstance(event.get("ticket"), dict) else {}
+    """The event of EventBridge's envelope or of a flow's input; empty when there is none."""
+    for envelope in ("detail", "input"):
+        for name, about_what in (("ticket_event", "ticket"), ("user_event", "user")):
+            event = object_at(payload, f"{envelope}.{name}")
+            if isinstance(event.get(about_what), dict):
+                return event
+    return {}
 
 
-def _as_webhook(event: Payload) -> Payload:
-    """The bus's words → those of the event webhook."""
+def _as_webhook(payload: Payload) -> Payload:
+    """The bus's words → those of the event webhook; a webhook as it is."""
+    event = _on_bus(payload)
+    if not event:
+        return payload
     sequence = object_at(event, "meta.sequence")
     names = (id_at(sequence, "id"), id_at(sequence, "position"))
+    is_ticket = isinstance(event.get("ticket"), dict)
     kind = str(event.get("type"))
+    named = (_BUS if is_ticket else _BUS_USERS).get(kind, f"{'ticket' if is_ticket else 'user'}.{kind}"[:200])
     return {
         "id": ":".join(name for name in names if name) if all(names) else None,
-        "type": _PREFIX + _BUS.get(kind, kind[:200]),
+        "type": f"{_PREFIX}:{named}",
         "time": at(event, "meta.occurred_at"),
-        "detail": event["ticket"],
-        "event": event,
+        "detail": event["ticket" if is_ticket else "user"],
+        "event": event if is_ticket else _other_user(event),
     }
+
+
+def _other_user(event: Payload) -> Payload:
+    """A user event of the bus without its own user: what then has an id is the user merged with it."""
+    others = (value for name, value in event.items() if name not in ("user", "meta") and id_at({"of": value}, "of.id"))
+    return {"user": next(others, None)}
+
+
+def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skipped:
+    """A user: who it is, and with whom it was merged. Whichever of two is said to remain, both are one customer."""
+    user = object_at(payload, "detail")
+    if text_at(user, "role") not in (None, "end-user"):
+        return Skipped("irrelevant", f"{kind}: of an agent")
+    facts: Facts = ()
+    match kind:
+        case "user.merged":
+            alias = id_at(payload, "event.user.id")
+            facts = () if alias in (None, id_at(user, "id")) else (Fact("customer.aliased", {"alias": alias}),)
+        case "user.deleted":
+            facts = (Fact("customer.erasure_requested", {}),)
+        case "user.created" | "user.external_id_changed" | "user.identity_changed" | "user.identity_created":
+            pass
+        case _:
+            if not (facts := unlisted(kind)):
+                return Skipped("irrelevant", kind)
+    known = () if kind == "user.deleted" else profile(email_hmac=reading.email_hmac(user.get("email")))
+    return about_whom(
+        payload | {"detail": user | {"requester_id": user.get("id")}},
+        reading,
+        (*facts, *known),
+        (
+            ("zendesk_user", user.get("id")),
+            ("zendesk_external_id", user.get("external_id")),
+            ("email", user.get("email")),
+        ),
+        kind=kind,
+        id=id_at(payload, "id"),
+        time=text_at(payload, "time"),
+    )
+
+
+def _taken_away(payload: Payload) -> Facts:
+    """The ticket is no longer theirs: without this it would stay open for whoever had it.
+
+    If both turn out to be one customer, what the other one is told counts: it is later by a moment.
+    """
+    moment = text_at(payload, "time")
+    try:
+        before = None if moment is None else parse_instant(moment)[0] - 1
+    except (ValueError, OverflowError):
+        return ()
+    return (Fact("ticket.solved", {"ticket_id": id_at(payload, "detail.id")}, before),) if before is not None else ()
 
 
 def _facts(kind: str, payload: Payload) -> Facts:
@@ -89,13 +208,19 @@ def _facts(kind: str, payload: Payload) -> Facts:
         return _status_changed(_upper(payload, "event.previous"), _upper(payload, "event.current"), ticket)
     if kind == "ticket.csat_received":
         return _rated(payload, ticket)
+    if kind == _HANDED_ON:
+        is_over = _upper(payload, "detail.status") in _DONE
+        return () if is_over else (Fact("ticket.opened", ticket | _priority(payload)),)
     if kind == "ticket.priority_changed" and _upper(payload, "detail.status") not in {"", *_DONE}:
         return (Fact("ticket.opened", ticket | priority),) if (priority := _priority(payload)) else ()
     if kind in _GONE:
         return (Fact("ticket.solved", ticket),)
-    if kind == "ticket.undeleted" and _upper(payload, "detail.status") not in _DONE:
-        return (Fact("ticket.reopened", ticket),)
-    return ()
+    if kind == "ticket.undeleted":
+        return () if _upper(payload, "detail.status") in _DONE else (Fact("ticket.reopened", ticket),)
+    return () if kind in _LISTED else unlisted(kind)
+
+
+_LISTED = _IRRELEVANT | {"ticket.priority_changed"}
 
 
 def _rated(payload: Payload, ticket: dict[str, Any]) -> Facts:
@@ -137,4 +262,5 @@ ADAPTER = Adapter(
     recognises=recognises,
     customer_paths=("detail.requester_id",),
     read=read,
+    split=split,
 )

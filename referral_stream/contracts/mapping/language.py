@@ -131,10 +131,10 @@ def mapped(
 ) -> Webhook | Skipped:
     """What the rules that match a payload make of it.
 
-    ``own`` is the adapter's reading, whose facts they replace; what it skipped as a test stays skipped. ``customer`` is
-    who it is about if the adapter found nothing.
+    ``own`` is the adapter's reading, whose facts they replace; what it skipped as a test or as another account's stays
+    skipped. ``customer`` is who it is about if the adapter found nothing.
     """
-    if isinstance(own, Skipped) and own.reason == "test_mode":
+    if isinstance(own, Skipped) and own.reason in ("test_mode", "other_account"):
         return own
     facts: list[Fact] = []
     where: dict[str, Any] = {}
