@@ -37,7 +37,7 @@ from tests.contracts.building import KEY, read, refused, samples
 
 every_vendor = pytest.mark.parametrize("vendor", BY_NAME)
 
-ADDRESSES = ("ana@customer.example", "ana.old@customer.example")
+ADDRESSES = ("ana@customer.example", "ana.old@customer.example", "office@customer.example")
 HASHED = {email_hmac(address, KEY): f"hmac of {address}" for address in ADDRESSES}
 
 
@@ -115,8 +115,14 @@ def _compared(function: Callable[..., Any]) -> Iterator[str]:
 NAMES: dict[str, Iterable[str]] = {
     "segment": {*segment._CALLS, *segment._TRACKED, *product_events._NAMED},
     "posthog": {*compared(posthog._facts), *product_events._NAMED},
-    "stripe": {*stripe._FACTS, *compared(stripe._status_changed, stripe._subscribed, stripe._refund)},
-    "zendesk": {*compared(zendesk._facts), *zendesk._GONE, *zendesk._BUS, *zendesk._DONE, *zendesk._RATINGS},
+    "stripe": {
+        *stripe._FACTS, *compared(stripe._status_changed, stripe._subscribed, stripe._refund, stripe._promotions),
+        *stripe._WON, *stripe._DECIDED,
+    },
+    "zendesk": {
+        *compared(zendesk._facts, zendesk._about_user), *zendesk._GONE, *zendesk._BUS, *zendesk._BUS_USERS,
+        *zendesk._DONE, *zendesk._RATINGS,
+    },
     "intercom": {*intercom._FACTS, *compared(intercom._reached)},
     "hubspot": compared(
         hubspot._changed, hubspot._won, hubspot._contact_property, hubspot._ticket_property, hubspot._associated
@@ -129,7 +135,7 @@ NAMES: dict[str, Iterable[str]] = {
     "helpscout": {
         *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._UNDER_WAY, *helpscout._CATEGORIES,
     },
-    "dittofeed": compared(dittofeed._facts),
+    "dittofeed": {*compared(dittofeed._facts), *dittofeed._MACHINES},
 }  # fmt: skip
 """The names of events, and of what decides within one, that each adapter tells apart."""
 
