@@ -541,9 +541,9 @@ def test_zendesk(payload: dict[str, Any], expected: Said) -> None:
     assert said(payload) == expected
 
 
+@rule("I2.6")
 def test_a_ticket_of_nobody_is_a_dead_letter() -> None:
-    payload = zendesk("ticket.created", {}, requester_id=None)
-    assert refused(read(payload)).cause == "unusable_id"
+    assert refused(read(zendesk("ticket.created", {}, requester_id=None))).cause == "unusable_id"
 
 
 @rule("I1.10")

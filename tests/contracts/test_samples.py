@@ -131,7 +131,7 @@ NAMES: dict[str, Iterable[str]] = {
     "typeform": {*typeform._EVENTS, *typeform._SCALED},
     "formbricks": formbricks._EVENTS,
     "survicate": {*survicate._EVENTS, *survicate._LABELS},
-    "surveymonkey": surveymonkey._CALLBACKS,
+    "surveymonkey": surveymonkey._PREVIEWS,
     "helpscout": {
         *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._UNDER_WAY, *helpscout._CATEGORIES,
     },
@@ -145,17 +145,11 @@ WITHOUT_SAMPLE = {
 }
 """Any browser can say these: whether an alias from there is believed is the deployment's to decide, not a sample's."""
 
-BY_PREFIX = {"surveymonkey"}
-"""Adapters whose names are what an event's name begins with."""
-
 
 @every_vendor
 def test_every_name_that_an_adapter_tells_apart_has_a_sample(vendor: str) -> None:
     texts = {_plain(text) for sample in samples(vendor) for text in _texts(sample.payload)}
-    if vendor in BY_PREFIX:
-        seen = {name for name in NAMES[vendor] if any(text.startswith(_plain(name)) for text in texts)}
-    else:
-        seen = {name for name in NAMES[vendor] if _plain(name) in texts}
+    seen = {name for name in NAMES[vendor] if _plain(name) in texts}
     assert len(set(NAMES[vendor])) > 1
     assert set(NAMES[vendor]) - seen == WITHOUT_SAMPLE.get(vendor, set())
 

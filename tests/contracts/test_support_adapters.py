@@ -377,11 +377,14 @@ def test_helpscout(payload: dict[str, Any], expected: Said) -> None:
         (survey(value="Blue"), "no_score"),
         (survey(category="promoter"), "no_score"),
         (survey(name="Woman in Lotus Position", value="🧘"), "no_score"),
-        (rating("Great", customer={}), "no_customer"),
     ],
 )
 def test_a_helpscout_body_that_tells_too_little_is_skipped_with_the_reason(payload: Any, reason: str) -> None:
     assert skipped(read(payload)).reason == reason
+
+
+def test_a_helpscout_rating_of_nobody_is_a_dead_letter() -> None:
+    assert refused(read(rating("Great", customer={}))).cause == "unusable_id"
 
 
 def test_a_conversation_sent_again_unchanged_is_the_same_event() -> None:

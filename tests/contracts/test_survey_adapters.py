@@ -582,6 +582,8 @@ def test_a_surveymonkey_recipient_says_who_is_meant(payload: dict[str, Any], lin
 def test_a_surveymonkey_survey_that_was_open_to_all_names_nobody() -> None:
     body = {"id": "1", "survey_id": "2", "recipient_id": "0", "date_created": "2026-06-16T07:00:00Z"}
     body["pages"] = [{"questions": [{"id": "q", "answers": [{"text": "3"}]}]}]
+    assert refused(read(body, boundary=ASKED)).cause == "unusable_id"
+    body["pages"] = [{"questions": [{"id": "q", "answers": [{"text": "10"}]}]}]
     assert skipped(read(body, boundary=ASKED)).reason == "no_customer"
 
 

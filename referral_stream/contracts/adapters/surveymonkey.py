@@ -26,14 +26,12 @@ from referral_stream.contracts.adapters.surveys import IGNORE, Response, configu
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
-_CALLBACKS = ("response_", "collector_", "survey_")
-
 
 def recognises(payload: Payload) -> bool:
     """A callback (an event type beside an object's id), or a response with its pages."""
     kind = payload.get("event_type")
     if isinstance(kind, str):
-        return kind.startswith(_CALLBACKS) and "object_id" in payload
+        return "object_id" in payload
     return isinstance(payload.get("pages"), list) and "survey_id" in payload
 
 
