@@ -9,6 +9,7 @@ import pytest
 from referral_stream.contracts.adapters.surveys import Scale, scale_of
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.outcomes import Accepted
 from referral_stream.core.policy import Identity
 from tests.contracts.building import (
     BOUNDARY,
@@ -580,7 +581,7 @@ def test_a_surveymonkey_recipient_says_who_is_meant(payload: dict[str, Any], lin
 
 
 def test_a_surveymonkey_survey_that_was_open_to_all_names_nobody() -> None:
-    body = {"id": "1", "survey_id": "2", "recipient_id": "0", "date_created": "2026-06-16T07:00:00Z"}
+    body: dict[str, Any] = {"id": "1", "survey_id": "2", "recipient_id": "0", "date_created": "2026-06-16T07:00:00Z"}
     body["pages"] = [{"questions": [{"id": "q", "answers": [{"text": "3"}]}]}]
     assert refused(read(body, boundary=ASKED)).cause == "unusable_id"
     body["pages"] = [{"questions": [{"id": "q", "answers": [{"text": "10"}]}]}]
@@ -665,3 +666,44 @@ def test_survicates_own_respondent_is_linked_to_the_customer_or_says_who_is_mean
     first, *others = accepted(read(answered(PROMOTER, respondent=respondent)))
     assert (first.subject, first.link) == (subject, link)
     assert [f"{event.data.kind}:{event.data.value}" for event in others] == linked
+
+
+LEFT = ("customer.suppressed", {"reason": "recognised"})
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("is_out", [True, False])
+@pytest.mark.parametrize(
+    "vendor", ["typeform", "formbricks", "survicate", "surveymonkey", "delighted", "helpscout", "stripe"]
+)
+def test_an_opt_out_held_as_state_is_read_at_every_sight(vendor: str, *, is_out: bool) -> None:
+    state = {"email_opt_out": "true" if is_out else "false"}
+    pages = [{"questions": [{"id": "q", "answers": [{"text": "3"}]}]}]
+    response_of = {"id": "1", "survey_id": "2", "pages": pages, "date_created": "2026-06-16T07:00:00Z"}
+    people = {"id": 9, "firstName": "A", "photoType": "unknown", "updatedAt": "2026-06-16T07:00:00Z"}
+    delighted = {"id": "1", "survey_type": "ces", "score": 1, "created_at": NOW // 1_000}
+    invoice = {"object": "invoice", "id": "in_1", "customer": "u1", "metadata": state}
+    payload = {
+        "typeform": form(words("hello"), hidden={"user_id": "u1", **state}),
+        "formbricks": response(answers={"x": "y"}, contactAttributes=state),
+        "survicate": answered({"id": 1, "body": "Great"}, respondent={"attributes": {"user_id": "u1", **state}}),
+        "surveymonkey": response_of | {"custom_variables": {"user_id": "u1", **state}},
+        "delighted": {
+            "event_type": "survey_response.created",
+            "event_id": "e",
+            "event_data": delighted | {"person_properties": {"customer_id": "u1", **state}},
+        },
+        "helpscout": people | {"properties": state},
+        "stripe": {
+            "id": "e",
+            "object": "event",
+            "type": "invoice.created",
+            "created": NOW // 1_000,
+            "livemode": True,
+            "data": {"object": invoice},
+        },
+    }[vendor]
+    adapted = read(payload)
+    events = adapted.events if isinstance(adapted, Accepted) else ()
+    suppressed = [(e.type, e.data.model_dump(exclude_none=True)) for e in events if e.type == "customer.suppressed"]
+    assert suppressed == ([LEFT] if is_out else [])

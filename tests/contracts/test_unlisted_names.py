@@ -152,8 +152,10 @@ LISTED: dict[tuple[str, str], set[str]] = {
     ("segment", "DFEmailBounced"): set(),
     ("segment", "DFEmailMarkedSpam"): set(),
 }
-"""Listed, because their words say more than they mean: a bounce for a while, a ticket that an agent threw away. Names of
-Dittofeed's own are not Segment's: they are a dead letter there."""
+"""Listed, because their words say more than they mean: a bounce for a while, a ticket that an agent threw away.
+
+Names of Dittofeed's own are not Segment's: they are a dead letter there.
+"""
 
 
 @rule("I1.11")

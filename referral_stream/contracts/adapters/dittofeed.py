@@ -19,6 +19,7 @@ from referral_stream.contracts.adapters.reading import (
     id_at,
     text_at,
 )
+from referral_stream.contracts.adapters.states import by_machine
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
@@ -43,6 +44,8 @@ def _facts(event: str, payload: Payload) -> Facts:
     match event:
         case "DFSubscriptionChange":
             return _LEFT if str(at(payload, "properties.action")).casefold() == "unsubscribe" else ()
+        case "DFEmailOpened" | "DFEmailClicked" if by_machine(payload.get("properties")):
+            return ()
         case "DFEmailOpened" | "DFEmailClicked":
             mail = {"message_id": id_at(payload, "properties.messageId")}
             return (Fact("email.opened" if event == "DFEmailOpened" else "email.clicked", mail),)
