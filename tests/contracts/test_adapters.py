@@ -296,8 +296,8 @@ def test_a_stripe_payload_that_names_a_charge_and_no_customer_says_who_is_meant_
         ),
         (
             "checkout.session.completed",
-            {"object": "checkout.session", "id": "cs_1", "payment_intent": "pi_1"},
-            {"stripe_payment_intent:pi_1"},
+            {"object": "checkout.session", "id": "cs_1", "payment_intent": "pi_1", "client_reference_id": "u1"},
+            {"stripe_payment_intent:pi_1", "stripe_client_reference:u1"},
         ),
         (
             "customer.subscription.trial_will_end",

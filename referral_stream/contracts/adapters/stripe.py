@@ -85,7 +85,12 @@ def _links(kind: str, payload: Payload) -> Named:
         case "dispute" | "refund":
             return (*account, *_payment(resource))
         case "checkout.session":
-            return (*account, *_payment(resource), ("email", at(resource, "customer_details.email")))
+            return (
+                *account,
+                *_payment(resource),
+                ("stripe_client_reference", resource.get("client_reference_id")),
+                ("email", at(resource, "customer_details.email")),
+            )
         case _:
             return account
 
