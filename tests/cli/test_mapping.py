@@ -100,6 +100,8 @@ def test_paths_and_questions_of_the_file_count_in_a_trial(tmp_path: Path) -> Non
     }
     toml = '[customer_paths]\nformbricks = ["data.data.team"]\n[questions.formbricks]\njoy = "csat/5"\n'
     _, _, event, *body = attempt(tmp_path, response, toml).output.splitlines()
-    told = json.loads("\n".join(body))
+    link = body.index("event customer.linked")
+    told, linked = json.loads("\n".join(body[:link])), json.loads("\n".join(body[link + 1 :]))
     assert (event, told["subject"]) == ("event csat.responded", "acme")
     assert told["data"] == {"response_id": "r-1:joy", "score": 4.0, "scale_max": 5.0}
+    assert linked["data"] == {"kind": "formbricks_contact", "value": "c"}
