@@ -113,8 +113,8 @@ class Answered:
     """The outcome of a batch.
 
     ``events`` go to ``customer-events``, each keyed by its subject. ``pauses`` are the breaker's: alert. ``switches``
-    were thrown, by persons or the breaker, and are to be passed on: see :func:`passed_on`. ``refused`` were denied for a
-    switch: once their denials are appended, ask ``RedisLedger.stopped`` again and append :func:`resumption` for those
+    were thrown, by persons or the breaker, and are to be passed on: see :func:`passed_on`. ``refused`` were denied for
+    a switch: once their denials are appended, ask ``RedisLedger.stopped`` again and append :func:`resumption` for those
     that nothing stops any more. A resumption that ran before the denials were appended notified these customers too
     early, and nothing would notify them again. ``unapplied`` must reach the ledger before anything else does.
     """

@@ -47,7 +47,8 @@ local function key(kind, name)
   return root .. generation .. ':' .. kind .. ':' .. name
 end
 
--- Lua prints large numbers as floats unless told otherwise.
+-- A server without memory refuses a script at its first write only, and only one that adds: so each operation begins with
+-- one. Lua prints large numbers as floats unless told otherwise.
 local function digits(number)
   return string.format('%.0f', number)
 end
@@ -158,12 +159,14 @@ local function unconfirmed(customer, command)
 end
 
 local function expect_report(customer, command, due)
-  local by_due = key('unconfirmed', 'by due')
-  redis.call('ZADD', key('unconfirmed', 'by customer'), 0, unconfirmed(customer, command))
+  local by_customer, by_due = key('unconfirmed', 'by customer'), key('unconfirmed', 'by due')
+  redis.call('ZADD', by_customer, 0, unconfirmed(customer, command))
   redis.call('ZADD', by_due, digits(due), unconfirmed(customer, command))
+  redis.call('EXPIRE', by_customer, asks_lapse)
+  redis.call('EXPIRE', by_due, asks_lapse)
   for _, old in ipairs(redis.call('ZRANGEBYSCORE', by_due, '-inf', digits(due - 2 * told_of), 'LIMIT', 0, 10)) do
     redis.call('ZREM', by_due, old)
-    redis.call('ZREM', key('unconfirmed', 'by customer'), old)
+    redis.call('ZREM', by_customer, old)
   end
 end
 
@@ -207,10 +210,10 @@ function operation.request(command, customer, account, email, segment, trigger, 
   if quota and due >= quota + account_period then quota = nil end
   if near or quota then return {'account', near or -1, quota or -1} end
 
-  redis.call('DEL', reservation)
   redis.call('HSET', reservation, 'state', 'reserved', 'asked', digits(due), 'requested', digits(now),
     'customer', customer, 'email', email, 'account', account, 'trigger', trigger, 'segment', segment,
     'shadow', shadow and '1' or '0')
+  redis.call('HDEL', reservation, 'released', 'also')
   redis.call('EXPIRE', reservation, asks_lapse)
   count(command, due, whom(reservation))
   expect_report(customer, command, due)
@@ -224,10 +227,9 @@ function operation.confirm(command, customer, account, now)
   if not held[1] then
     held[2] = now
     redis.call('HSET', reservation, 'asked', digits(now), 'customer', customer, 'email', '', 'account', account)
-  else
-    expect_none(held[3], command)
   end
   redis.call('HSET', reservation, 'state', 'confirmed')
+  if held[3] then expect_none(held[3], command) end
   redis.call('EXPIRE', reservation, asks_lapse)
   count(command, tonumber(held[2]), whom(reservation))
   return {'done'}
