@@ -24,7 +24,7 @@ from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored
-from referral_stream.core.events import FACT_TYPES
+from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.core.keys import parse_key
 from referral_stream.replay.log_lines import STDIN, Line, Progress, log_lines
 from referral_stream.replay.remarks import CUSTOMER_EVENTS, Remarks
@@ -216,7 +216,7 @@ class _Reader:
     def _fact_rows(self, records: Iterable[RawRecord]) -> Iterator[Row]:
         for record in records:
             decoded = self._decoded(record)
-            if decoded is not None and decoded.event.type in FACT_TYPES and not decoded.event.via:
+            if decoded is not None and _is_fact(decoded.event):
                 # Copied, since what orjson writes keeps the buffer it was written in: ten times the memory.
                 yield Row(key=(decoded.now, ""), label="", content=bytes(memoryview(record.value or b"")))
 
@@ -230,3 +230,11 @@ class _Reader:
             return None
         self.counts.events += 1
         return decoded
+
+
+def _is_fact(event: Event) -> bool:
+    """Whether a record of ``customer-events`` is what somebody told us, and not what followed from it.
+
+    Switches are there only as the ledger passes them on; thrown they were on ``ledger-requests``.
+    """
+    return event.type in FACT_TYPES and event.type not in WITHOUT_SUBJECT and not event.via

@@ -22,6 +22,7 @@ from referral_stream.core.ledger.breaker import BREAKER
 from tests.builders import (
     AROUND,
     ByHand,
+    Told,
     When,
     a_customer,
     a_policy,
@@ -230,7 +231,7 @@ def test_what_the_breaker_pauses_is_free_again_after_its_hours(after: int) -> No
 
 @rule("11.3", "11.8")
 def test_the_breakers_pause_reaches_commands_that_are_not_sent() -> None:
-    """Fifty-one promoters within the hour: the last one's opening pauses the trigger, and takes back the first one's."""
+    """Fifty-one promoters within the hour: the last one's opening pauses the trigger, and takes back the asks so far."""
     crowd = [a_customer(f"c{n}") for n in range(51)]
     opened = [nps(9, at("Thu 12:00") + n * MINUTE, customer=f"c{n}") for n in range(51)]
     story = replay(*crowd, opened)
@@ -429,7 +430,7 @@ def test_a_moment_on_a_call_that_is_cut_short_at_its_instant_does_not_count() ->
     met = fact(ev.CallMoment(kind="check_in", call_id="1"), "Thu 13:00")
     cut = fact(ev.CallCutShort(call_id="1"), "Thu 13:00")
     other = fact(ev.CallMoment(kind="check_in", call_id="2"), "Thu 13:00", id="other")
-    told = [a_customer(channels=("phone",)), renewed("Tue 10:00")]
+    told: tuple[Told, ...] = (a_customer(channels=("phone",)), renewed("Tue 10:00"))
 
     assert replay(*told, met, cut).asked == []
     assert replay(*told, met).asked == [("renewal", "Thu 13:00")]
