@@ -231,7 +231,7 @@ def test_what_the_breaker_pauses_is_free_again_after_its_hours(after: int) -> No
 
 @rule("11.3", "11.8")
 def test_the_breakers_pause_reaches_commands_that_are_not_sent() -> None:
-    """Fifty-one promoters within the hour: the last one's opening pauses the trigger, and takes back the asks so far."""
+    """Fifty-one promoters within the hour: the last one's opening pauses the trigger, and takes back the asks of before."""
     crowd = [a_customer(f"c{n}") for n in range(51)]
     opened = [nps(9, at("Thu 12:00") + n * MINUTE, customer=f"c{n}") for n in range(51)]
     story = replay(*crowd, opened)
