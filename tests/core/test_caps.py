@@ -644,7 +644,7 @@ def tripped(caps: MemoryLedger) -> ControlPaused:
     return pause
 
 
-@rule("9.8")
+@rule("9.8", "I5.8", "I5.9")
 @pytest.mark.parametrize(("later", "stopped"), [(0, True), (6 * HOUR - 1, True), (6 * HOUR, False)])
 def test_the_breakers_pause_ends_six_hours_after_the_opening_that_set_it(
     caps: MemoryLedger, later: int, stopped: bool
@@ -664,12 +664,14 @@ def test_how_long_the_breaker_pauses_is_the_policys() -> None:
     assert isinstance(caps.request(a_request(due=PAUSED_AT + HOUR)), ReservationGranted)
 
 
+@rule("I5.9")
 def test_openings_during_the_breakers_pause_do_not_make_it_longer(caps: MemoryLedger) -> None:
     tripped(caps)
     assert open_many(caps, 200, hour=5) == []
     assert isinstance(caps.request(a_request(due=PAUSED_AT + 6 * HOUR)), ReservationGranted)
 
 
+@rule("I5.8")
 @pytest.mark.parametrize("before", [True, False])
 def test_a_persons_pause_replaces_the_breakers(caps: MemoryLedger, before: bool) -> None:
     if before:

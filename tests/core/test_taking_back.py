@@ -366,7 +366,7 @@ def test_an_address_learned_after_the_ask_holds_the_other_id_back() -> None:
 # ---- the burst breaker counts those who could be asked
 
 
-@rule("9.6")
+@rule("9.6", "I5.7")
 @pytest.mark.parametrize(
     ("without", "event", "counted"),
     [
