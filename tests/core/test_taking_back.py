@@ -23,7 +23,6 @@ from tests.builders import (
     AROUND,
     ByHand,
     Told,
-    When,
     a_customer,
     a_policy,
     acknowledged,
@@ -36,29 +35,17 @@ from tests.builders import (
     granted,
     nps,
     opportunity_of,
+    pause,
     released,
     renewed,
     replay,
+    resumption,
     shown,
 )
 from tests.rules import rule
 
 ASKED, LATER = "Thu 12:50", "Thu 13:30"
 REASON_FIRST = a_policy(ask_reason_first=True)
-
-
-def switch(word: type[ev.ControlPaused | ev.ControlResumed], when: When, *of: str, by: str = "ops") -> Event:
-    scope, name = (*of, None)[:2] if of else ("all", None)
-    data = word(scope=scope, name=name, by=by, why="a test")  # type: ignore[arg-type]  # literals
-    return fact(data, when, customer="")
-
-
-def pause(when: When, *of: str, by: str = "ops") -> Event:
-    return switch(ev.ControlPaused, when, *of, by=by)
-
-
-def resumption(when: When, *of: str) -> Event:
-    return switch(ev.ControlResumed, when, *of)
 
 
 def after_the_ask(*channels: ev.Channel, account: str | None = None, **about: object) -> ByHand:
@@ -231,7 +218,7 @@ def test_what_the_breaker_pauses_is_free_again_after_its_hours(after: int) -> No
 
 @rule("11.3", "11.8")
 def test_the_breakers_pause_reaches_commands_that_are_not_sent() -> None:
-    """Fifty-one promoters within the hour: the last one's opening pauses the trigger, and takes back the asks of before."""
+    """Fifty-one promoters in an hour: the last one's opening pauses the trigger, and takes back earlier asks."""
     crowd = [a_customer(f"c{n}") for n in range(51)]
     opened = [nps(9, at("Thu 12:00") + n * MINUTE, customer=f"c{n}") for n in range(51)]
     story = replay(*crowd, opened)
