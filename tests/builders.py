@@ -133,6 +133,20 @@ def answered(answer: Any, when: When, command: str = "command", **more: Any) -> 
     return fact(ev.AskAnswered(command_id=command, answer=answer), when, **more)
 
 
+def _switch(word: type[ev.ControlPaused | ev.ControlResumed], when: When, *of: str, by: str = "ops") -> Event:
+    scope, name = (*of, None)[:2] if of else ("all", None)
+    data = word(scope=scope, name=name, by=by, why="a test")  # type: ignore[arg-type]  # literals
+    return fact(data, when, customer="")
+
+
+def pause(when: When, *of: str, by: str = "ops") -> Event:
+    return _switch(ev.ControlPaused, when, *of, by=by)
+
+
+def resumption(when: When, *of: str) -> Event:
+    return _switch(ev.ControlResumed, when, *of)
+
+
 def command_of(trigger: str = "nps_promoter", subject: str = "r1", customer: str = "ana") -> str:
     return command_id(customer, trigger, subject)
 

@@ -196,11 +196,13 @@ def reservations_settled(evidence: Evidence, tally: AuditCounts) -> None:
             what = f"reservation {reservation} was granted, and neither used nor released"
             tally.findings.add("reservation_settled", what, *(grant.position for grant in grants))
     if evidence.requests_complete:
+        questioned = {command.opportunity_id for command in evidence.commands if command.asks_reason}
         for command in evidence.commands:
-            _report_passed_on(command, evidence, tally)
+            _report_passed_on(command, evidence, tally, questioned=command.opportunity_id in questioned)
 
 
-def _report_passed_on(command: Command, evidence: Evidence, tally: AuditCounts) -> None:
+def _report_passed_on(command: Command, evidence: Evidence, tally: AuditCounts, *, questioned: bool) -> None:
+    """``questioned``: a question for the reason shares the reservation, and may have been sent."""
     if command.asks_reason or command.command_id not in evidence.granted:
         return
     since = evidence.granted[command.command_id][0].position
@@ -215,7 +217,7 @@ def _report_passed_on(command: Command, evidence: Evidence, tally: AuditCounts) 
     if reached is not None and not any(each.confirmed for each in passed_on):
         what = f"command {command.command_id} was reported sent, and its reservation is not confirmed"
         _add(tally, "reservation_settled", what, command, reached)
-    if first.status in _FAILED and not any(not each.confirmed for each in passed_on):
+    if first.status in _FAILED and not questioned and not any(not each.confirmed for each in passed_on):
         what = f"command {command.command_id} was reported as never sent, and its reservation is not released"
         _add(tally, "reservation_settled", what, command, first)
 

@@ -20,6 +20,7 @@ from referral_stream.core.effects import (
     Decision,
     OpportunityOpened,
     ReasonAsked,
+    ReservationAmended,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
@@ -82,7 +83,7 @@ def _facts(topic: str, *models: type[ev.Data]) -> Iterator[Message]:
     """What producers send to a source topic. Ingest writes it again where our roles read it."""
     for model in models:
         if model.type in ev.WITHOUT_SUBJECT:
-            copied_to: tuple[str, ...] = ("ledger-requests",)
+            copied_to: tuple[str, ...] = ("ledger-requests", "customer-events")  # there, for whom it concerns
         else:
             copied_to = ("customer-events",)
         yield Message(model, model.type, topic, "in", copied_to)
@@ -152,6 +153,14 @@ _EFFECTS: Final = (
     ),
     EffectMessage(
         ReservationReleased, "reservation.released", "ledger-requests", "internal", id=_REQUEST, key=_account
+    ),
+    EffectMessage(
+        ReservationAmended,
+        "reservation.amended",
+        "ledger-requests",
+        "internal",
+        id=_derived("command_id", "now", "account_id", "email_hmac"),
+        key=_account,
     ),
     EffectMessage(
         OpportunityOpened,

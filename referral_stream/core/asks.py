@@ -17,7 +17,8 @@ KEPT_DAYS = 400
 class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An emitted ask (or one withheld by holdout or shadow), as caps, answers and cancellation need it.
 
-    Kind ``reason``: the question that precedes the ask of the same opportunity.
+    Kind ``reason``: the question that precedes the ask of the same opportunity. ``channels``: those that the command
+    names.
     """
 
     opportunity: Opportunity
@@ -30,6 +31,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     failed_at: int | None = None
     cancelled: bool = False
     answered: bool = False
+    channels: tuple[Channel, ...] = ()
 
     @property
     def counts(self) -> bool:

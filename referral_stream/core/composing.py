@@ -19,6 +19,7 @@ from referral_stream.core.effects import (
     Outcome,
     PolicyRef,
     ReasonAsked,
+    ReservationAmended,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
@@ -32,7 +33,7 @@ from referral_stream.core.ids import command_id, decision_id
 from referral_stream.core.instants import DAY, SECOND
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.policy import Mode, Policy
-from referral_stream.core.rules import gates, moments, propensity
+from referral_stream.core.rules import gates, propensity
 from referral_stream.core.rules.gates import Verdict
 from referral_stream.core.zones import Zone
 
@@ -105,7 +106,7 @@ class EffectBuilder(NamedTuple):
             mode=mode,
             template=self.policy.triggers[o.trigger].template,
             variables=o.variables,
-            channels=moments.command_channels(ask.channel, self.customer, ask.asked_at, self.zone, self.policy),
+            channels=ask.channels,
             not_before=ask.asked_at,
             expires_at=ask.expires_at,
             reason_theme=o.theme,
@@ -121,7 +122,7 @@ class EffectBuilder(NamedTuple):
             **self._head(ask, o),
             subject=o.subject,
             template="reason",
-            channels=moments.command_channels(ask.channel, self.customer, ask.asked_at, self.zone, self.policy),
+            channels=ask.channels,
             not_before=ask.asked_at,
             expires_at=ask.expires_at,
             policy=_named(self.policy),
@@ -170,7 +171,13 @@ class EffectBuilder(NamedTuple):
             due=moment,
             valid_until=moment + policy.ledger.answer_seconds * SECOND,
             now=self.now,
+            shadow=policy.shadow,
         )
+
+    def amendment(self, o: Opportunity, account: str | None, email_hmac: str | None) -> ReservationAmended:
+        """What has become known since the reservation of an opportunity was made."""
+        reserved = self._reserved(o) | {"account_id": account}
+        return ReservationAmended(**reserved, email_hmac=email_hmac, now=self.now)
 
     def confirmation(self, o: Opportunity) -> ReservationConfirmed:
         """The reservation of an opportunity has become an ask."""

@@ -149,7 +149,10 @@ class AskCancelled(CommandHead):
 
 
 class ReservationRequested(Body):
-    """May this customer be asked now? ``due`` is the moment m, ``now`` the arrival stamp of the input that led here."""
+    """May this customer be asked now? ``due`` is the moment m, ``now`` the arrival stamp of the input that led here.
+
+    ``shadow``: nothing will be sent; it counts for other requests of shadow mode alone.
+    """
 
     command_id: str
     opportunity_id: str
@@ -163,6 +166,7 @@ class ReservationRequested(Body):
     due: Instant
     valid_until: Instant
     now: Instant
+    shadow: bool = False
 
 
 class ReservationConfirmed(Body):
@@ -183,8 +187,21 @@ class ReservationReleased(Body):
     now: Instant
 
 
+class ReservationAmended(Body):
+    """An account or an e-mail HMAC that became known after the ask, and within a cap's period: it counts for it too."""
+
+    command_id: str
+    customer_id: str
+    account_id: str | None = None
+    email_hmac: str | None = None
+    now: Instant
+
+
 class OpportunityOpened(Body):
-    """Reported to the burst breaker, which counts openings per trigger and UTC hour."""
+    """Reported to the burst breaker, which counts openings per trigger and UTC hour.
+
+    Only of customers who could be asked: gates 1 and 3 to 5 pass.
+    """
 
     opportunity_id: str
     customer_id: str
@@ -236,6 +253,8 @@ class Letter(msgspec.Struct, frozen=True, gc=False):
     undelivered: Undelivered | None = None
 
 
-LedgerRequest: TypeAlias = ReservationRequested | ReservationConfirmed | ReservationReleased | OpportunityOpened
+LedgerRequest: TypeAlias = (
+    ReservationRequested | ReservationConfirmed | ReservationReleased | ReservationAmended | OpportunityOpened
+)
 Effect: TypeAlias = AskRequested | ReasonAsked | AskCancelled | Decision | LedgerRequest
 """What is published for others: a message, with a row in the catalogue."""

@@ -59,7 +59,8 @@ class Awaiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A reservation that was requested and not answered yet.
 
     ``moment`` is the instant asked for, ``channel`` the one that speaks first; ``rest`` are the other candidates of
-    that instant, best first, with their channels; ``give_up`` is when silence counts as an answer.
+    that instant, best first, with their channels; ``give_up`` is when silence counts as an answer. ``amended``: an
+    account or an address became known since the request.
     """
 
     opportunity_id: str
@@ -68,3 +69,4 @@ class Awaiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     channel: Channel
     give_up: int
     rest: tuple[tuple[str, Channel], ...] = ()
+    amended: bool = False

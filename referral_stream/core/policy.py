@@ -452,6 +452,9 @@ class Breaker(Section):
     hours: Annotated[int, Field(ge=1, le=168), Unit("hours")] = Field(
         24, description="The usual hour is the median of this many preceding full hours (§9)."
     )
+    pause_hours: Annotated[int, Field(ge=1, le=168), Unit("hours")] = Field(
+        6, description="A trigger paused for a burst is free again after this, or when it is resumed (§9)."
+    )
 
 
 class Holdout(Section):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from referral_stream.core import events as ev
 from referral_stream.core import merging
 from referral_stream.core.asking.process import ASKING
-from referral_stream.core.customer import Customer
+from referral_stream.core.customer import Customer, word
 from referral_stream.core.effects import Append, Effect, Letter
 from referral_stream.core.events import Event
 from referral_stream.core.fold import fold, seen_before
@@ -29,7 +29,7 @@ from referral_stream.core.turn import LATE, NEWEST, Process, Turn
 PROCESSES: tuple[Process, ...] = (merging.MERGING, LINKING, ASKING)
 """In the order in which they act within an instant."""
 
-_NO_FACTS = frozenset({*(data.type for data in ev.INTERNAL), ev.ControlResumed.type} - {ev.Held.type})
+_NO_FACTS = frozenset({*(data.type for data in ev.INTERNAL), *ev.WITHOUT_SUBJECT} - {ev.Held.type})
 """Records that are not facts about the customer: from the timer, the ledger or an operator."""
 
 _PROFILE_CHANGED = ev.ProfileChanged.type
@@ -80,7 +80,7 @@ def take(turn: Turn, event: Event) -> None:
         if not news:
             turn.repeated = True
             return
-        turn.asks_before = c.asks
+        turn.asks_before, turn.account_before, turn.email_before = c.asks, c.account_id, word(c.email_hmac)
         folded = NEWEST if fold(c, event) else LATE
         if event.timezone is not None or event.type == _PROFILE_CHANGED:
             turn.forget_zone()

@@ -22,13 +22,13 @@ class Turn:
 
     ``appended``: what goes back to ``customer-events``, for other entities. ``letters``: dead letters of the record.
 
-    ``learned``: a record was new at this instant; ``repeated``: one was not. ``asks_before``: the
-    asks as they were before the last record.
+    ``learned``: a record was new at this instant; ``repeated``: one was not. ``asks_before``,
+    ``account_before``, ``email_before``: the asks, the account and the e-mail HMAC as they were before the last record.
     """
 
     __slots__ = (
-        "_zone", "appended", "asks_before", "board", "customer", "effects", "learned", "letters", "now", "policy",
-        "repeated",
+        "_zone", "account_before", "appended", "asks_before", "board", "customer", "effects", "email_before", "learned",
+        "letters", "now", "policy", "repeated",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, customer: Customer, now: int) -> None:
@@ -41,6 +41,8 @@ class Turn:
         self.letters: list[Letter] = []
         self.board = Board()
         self.asks_before: tuple[Ask, ...] = ()
+        self.account_before: str | None = None
+        self.email_before: str | None = None
         self.learned = False
         self.repeated = False
         self._zone: Zone | None = None

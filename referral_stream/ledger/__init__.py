@@ -8,6 +8,7 @@ from referral_stream.ledger.rounds import (
     answered,
     batches,
     in_rounds,
+    passed_on,
     resumption,
     unanswered,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "answered",
     "batches",
     "in_rounds",
+    "passed_on",
     "resumption",
     "unanswered",
 ]

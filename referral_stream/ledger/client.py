@@ -3,19 +3,22 @@
 Keys (``GEN`` is the generation: every rebuild makes one, and one is live):
 
 =====================================================  ======  =================================================
-``PREFIX:{ledger}:ready``                              string  live generation and the server's run id
+``PREFIX:{ledger}:ready``                              string  live generation, the server's run id, form of the keys
 ``PREFIX:{ledger}:generations``                        set     generations that have keys
 ``PREFIX:{ledger}:GEN:building``                       string  run id of the server a rebuild writes to
 ``PREFIX:{ledger}:GEN:reservation:COMMAND``            hash    state, instants, and who it counts for
 ``PREFIX:{ledger}:GEN:customer|email|account:ID``      zset    commands counted, by the instant of the ask
-``PREFIX:{ledger}:GEN:switches:paused|changed``        hash    every switch ever thrown: state, instant
-``PREFIX:{ledger}:GEN:refused:SWITCH``                 set     customers refused while it was paused
+``PREFIX:{ledger}:GEN:shadow customer|email|…:ID``     zset    the same of shadow mode
+``PREFIX:{ledger}:GEN:unconfirmed:by customer|by due`` zset    reservations whose worker has not reported yet
+``PREFIX:{ledger}:GEN:switches:paused|changed``        hash    every switch that a person ever threw: state, instant
+``PREFIX:{ledger}:GEN:switches:segments``              zset    paused segments
+``PREFIX:{ledger}:GEN:waiting:SWITCH``                 zset    customers to be told when it is thrown back
 ``PREFIX:{ledger}:GEN:openings:HOUR:TRIGGER``          set     opportunities opened in a UTC hour
-``PREFIX:{ledger}:GEN:breaker:TRIGGER``                hash    newest hour, and what a resumption forgave
+``PREFIX:{ledger}:GEN:breaker:TRIGGER``                hash    newest hour, what a resumption forgave, its pause
 =====================================================  ======  =================================================
 
 The hash tag keeps them in one slot of a cluster. They hold ids and HMACs, nothing personal. Reservations, asks,
-refusals and openings carry a TTL; it runs in real time while the rules run on the records' time, so it is only an
+what waits and openings carry a TTL; it runs in real time while the rules run on the records' time, so it is only an
 upper bound, more than twice the longest period. Switches and breaker marks stay: there are as many as names. Redis
 must run with ``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
 """
@@ -23,6 +26,7 @@ must run with ``maxmemory-policy noeviction``: an evicted ask would be an ask fo
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +44,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from referral_stream.core.effects import (
     OpportunityOpened,
+    ReservationAmended,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
@@ -55,12 +60,15 @@ from referral_stream.core.events import (
 from referral_stream.core.instants import DAY, HOUR, SECOND
 from referral_stream.core.ledger.breaker import paused_by_breaker
 from referral_stream.core.ledger.caps import (
+    PAGE,
+    TOLD_DAYS,
     LedgerOperation,
     Result,
+    Thrown,
     denied_account,
     denied_overasking,
 )
-from referral_stream.core.ledger.switches import Switch, denied_paused
+from referral_stream.core.ledger.switches import Page, Stopping, Switch, denied_paused
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.rounds import in_rounds
 
@@ -169,8 +177,15 @@ class RedisLedger:
 
     async def stopped(self, requests: Sequence[ReservationRequested]) -> list[bool]:
         """Which of the requests a switch would stop now."""
-        replies = await self._call("", [("stopped", each.trigger, each.segment or "") for each in requests])
+        replies = await self._call("", [("stopped", each.trigger, each.segment or "", each.due) for each in requests])
         return [reply[0] == "stopped" for reply in replies]
+
+    async def page(self, thrown: Thrown, now: int, after: str = "", size: int = PAGE) -> Page:
+        """Some of the customers to tell of a switch, as :meth:`MemoryLedger.page` gives them.
+
+        Raises LedgerUnavailable.
+        """
+        return _page((await self._call("", [_looked_for(thrown, now, after, size)]))[0])
 
     async def ready(self) -> bool:
         """Whether Redis can be reached and holds the ledger."""
@@ -206,10 +221,15 @@ class RedisLedger:
             count = 0
             async for operation in in_rounds(records):
                 part.append(_encoded(operation))
-                if len(part) == OPERATIONS_PER_CALL:
+                pause = (
+                    operation if isinstance(operation, Event) and isinstance(operation.data, ControlPaused) else None
+                )
+                if len(part) == OPERATIONS_PER_CALL or pause is not None:
                     count += len(part)
                     await self._call(generation, part)
                     part = []
+                if pause is not None:
+                    await self._wait_again(generation, pause)
             replies = await self._call(generation, [*part, ("publish",)])
         except _Superseded:
             await self._sweep([generation])
@@ -217,6 +237,13 @@ class RedisLedger:
         _log.info("ledger_rebuilt", extra={"records": count + len(part)})
         await self._sweep(replies[-1][1])
         return True
+
+    async def _wait_again(self, generation: str, pause: Event) -> None:
+        """Those who were told of a pause wait for its end."""
+        page = Page((), "")
+        while page.after is not None:
+            looked_for = _looked_for(pause.data, pause.time, page.after, PAGE)
+            page = _page((await self._call(generation, [looked_for]))[0])
 
     @property
     def _ready_key(self) -> str:
@@ -273,7 +300,7 @@ class RedisLedger:
                     case "unavailable":
                         return ReservationUnavailable(command_id=command)
                     case "paused":
-                        return denied_paused(command, map(_switch, reply[1:]))
+                        return denied_paused(command, itertools.starmap(_stopping, reply[1:]))
                     case "overasking":
                         return denied_overasking(command, reply[1], self._policy.caps)
                     case _:
@@ -282,8 +309,8 @@ class RedisLedger:
             case OpportunityOpened(trigger=trigger) if kind == "tripped":
                 hour, count, doubled_limit = reply[1:]
                 return paused_by_breaker(trigger, hour, count, doubled_limit / 2)
-            case Event(data=ControlResumed()):
-                return _resumed(reply)
+            case Event():
+                return bool(kind == "thrown")
             case _:
                 return None
 
@@ -303,12 +330,14 @@ def _encoded(operation: LedgerOperation) -> tuple[object, ...]:
             return (
                 "request", operation.command_id, operation.customer_id, operation.account_id or "",
                 operation.email_hmac or "", operation.segment or "", operation.trigger,
-                operation.due, operation.valid_until, operation.now,
+                operation.due, operation.valid_until, operation.now, operation.shadow,
             )  # fmt: skip
         case ReservationConfirmed():
             return "confirm", operation.command_id, operation.customer_id, operation.account_id or "", operation.now
         case ReservationReleased():
             return "release", operation.command_id, operation.now
+        case ReservationAmended():
+            return "amend", operation.command_id, operation.account_id or "", operation.email_hmac or ""
         case OpportunityOpened():
             return "opened", operation.opportunity_id, operation.trigger, operation.now
         case Event(data=ControlPaused(scope=scope, name=name), time=time):
@@ -319,13 +348,20 @@ def _encoded(operation: LedgerOperation) -> tuple[object, ...]:
             raise TypeError(f"not for the ledger: {operation.type}")
 
 
-def _resumed(reply: _Reply) -> tuple[str, ...]:
-    return tuple(sorted(reply[1])) if len(reply) > 1 else ()
+def _looked_for(thrown: Thrown, now: int, after: str, size: int) -> tuple[object, ...]:
+    """The script's operation that gives a page."""
+    name = "concerned" if isinstance(thrown, ControlPaused) else "waiting"
+    return name, thrown.scope, thrown.name or "", now, after, size
 
 
-def _switch(written: str) -> Switch:
+def _page(reply: _Reply) -> Page:
+    _, after, customers = reply
+    return Page(tuple(customers), after or None)
+
+
+def _stopping(written: str, until: int) -> Stopping:
     scope, _, name = written.partition(" ")
-    return Switch(cast("Scope", scope), name)
+    return Stopping(Switch(cast("Scope", scope), name), None if until < 0 else until)
 
 
 def _limits(policy: Policy) -> list[int]:
@@ -343,4 +379,6 @@ def _limits(policy: Policy) -> list[int]:
         breaker.hours,
         (2 * longest + _SPARE_DAYS) * DAY // SECOND,
         (2 * breaker.hours + _SPARE_HOURS) * HOUR // SECOND,
+        breaker.pause_hours * HOUR,
+        TOLD_DAYS * DAY,
     ]

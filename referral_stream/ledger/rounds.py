@@ -8,6 +8,8 @@ The agent takes the records of one partition of ``ledger-requests``, at ``now``,
         except LedgerUnavailable:
             outcome = unanswered(batch, now)                # and outcome.unapplied must be applied before anything else
         append outcome.events to customer-events, and wait for it
+        for each of outcome.switches, page by page:         # see RedisLedger.page
+            append passed_on(switch, page.customers, now)
         stopped = await ledger.stopped(outcome.refused)     # a switch thrown back in between: see Answered.refused
 
 A batch's events are appended before the next batch is applied. Requests may stay in ``rounds`` for their rivals: they
@@ -21,7 +23,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from dataclasses import dataclass
 from itertools import takewhile
 
-from referral_stream.core.effects import ReservationConfirmed, ReservationReleased, ReservationRequested
+from referral_stream.core.effects import (
+    OpportunityOpened,
+    ReservationAmended,
+    ReservationConfirmed,
+    ReservationReleased,
+    ReservationRequested,
+)
 from referral_stream.core.events import (
     ControlPaused,
     ControlResumed,
@@ -31,9 +39,9 @@ from referral_stream.core.events import (
     ReservationUnavailable,
 )
 from referral_stream.core.ids import derived_id
+from referral_stream.core.ledger.breaker import LEDGER, breakers_pause
 from referral_stream.core.ledger.caps import LedgerAnswer, LedgerOperation, Result, arbitrated
 
-SOURCE = "referral-stream/ledger"
 ROUND_MILLISECONDS = 100
 """How long a request waits for its rivals. Wake-ups of one instant reach the ledger within some 10 ms of each other."""
 
@@ -104,15 +112,16 @@ class LedgerBatch:
 class Answered:
     """The outcome of a batch.
 
-    ``events`` go to ``customer-events``, each keyed by its subject. ``pauses`` are the breaker's: alert. ``refused``
-    were denied for a switch: once their denials are appended, ask ``RedisLedger.stopped`` again and append
-    :func:`resumption` for those that nothing stops any more. A resumption that ran before the denials were appended
-    notified these customers too early, and nothing would notify them again. ``unapplied`` must reach the ledger before
-    anything else does.
+    ``events`` go to ``customer-events``, each keyed by its subject. ``pauses`` are the breaker's: alert. ``switches``
+    were thrown, by persons or the breaker, and are to be passed on: see :func:`passed_on`. ``refused`` were denied for
+    a switch: once their denials are appended, ask ``RedisLedger.stopped`` again and append :func:`resumption` for those
+    that nothing stops any more. A resumption that ran before the denials were appended notified these customers too
+    early, and nothing would notify them again. ``unapplied`` must reach the ledger before anything else does.
     """
 
     events: tuple[Event, ...]
     pauses: tuple[ControlPaused, ...] = ()
+    switches: tuple[Event, ...] = ()
     refused: tuple[ReservationRequested, ...] = ()
     unapplied: tuple[LedgerOperation, ...] = ()
 
@@ -120,9 +129,9 @@ class Answered:
 def batches(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> list[LedgerBatch]:
     """Put the records of one partition into the order of application.
 
-    Requests wait in ``rounds``. A confirmation or a release of an account first closes what waits for that account;
-    openings and switches overtake what waits. A switch has its own batch: those it releases must be notified before a
-    later record can forget whom it concerned.
+    Requests wait in ``rounds``. What is told of an account's reservation first closes what waits for that account;
+    openings and switches overtake what waits. A switch has its own batch: those it concerns are told before a later
+    record is applied.
     """
     found: list[LedgerBatch] = []
     pending: list[LedgerOperation] = []
@@ -154,23 +163,28 @@ async def in_rounds(records: AsyncIterable[LedgerOperation]) -> AsyncIterator[Le
 def answered(batch: LedgerBatch, results: Sequence[Result], now: int) -> Answered:
     """What to append for the ledger's results, one for each operation of the batch."""
     events = [_unavailable(each, now) for each in batch.expired]
-    pauses, refused = [], []
+    pauses, switches, refused = list[ControlPaused](), list[Event](), list[ReservationRequested]()
     for operation, result in zip(batch.operations, results, strict=True):
         match operation, result:
             case ReservationRequested(), ReservationGranted() | ReservationDenied() | ReservationUnavailable():
                 events.append(_answer(operation, result, now))
                 if isinstance(result, ReservationDenied) and result.gate == "paused":
                     refused.append(operation)
-            case Event(data=ControlResumed() as data), tuple(customers):
-                events.extend(
-                    _event("resumed", (operation.source, operation.id, each), each, None, data, now)
-                    for each in customers
-                )
-            case _, ControlPaused():
+            case Event(), True:
+                switches.append(operation)
+            case OpportunityOpened(), ControlPaused():
                 pauses.append(result)
+                switches.append(breakers_pause(operation, result))
             case _:
                 pass  # nobody to notify
-    return Answered(tuple(events), tuple(pauses), tuple(refused))
+    return Answered(tuple(events), tuple(pauses), tuple(switches), tuple(refused))
+
+
+def passed_on(switch: Event, customers: Iterable[str], now: int) -> list[Event]:
+    """What these customers are told of a switch. Of a breaker's pause the time says when it ends."""
+    time = switch.time if isinstance(switch.data, ControlPaused) else now
+    word = "paused" if isinstance(switch.data, ControlPaused) else "resumed"
+    return [_event(word, (switch.source, switch.id, each), each, None, switch.data, time) for each in customers]
 
 
 def unanswered(batch: LedgerBatch, now: int) -> Answered:
@@ -184,7 +198,7 @@ def unanswered(batch: LedgerBatch, now: int) -> Answered:
 
 def resumption(request: ReservationRequested, now: int) -> Event:
     """Notifies one customer that what stopped the request is over; see :class:`Answered`."""
-    data = ControlResumed(scope="trigger", name=request.trigger, by=SOURCE, why="resumed while it was being denied")
+    data = ControlResumed(scope="trigger", name=request.trigger, by=LEDGER, why="resumed while it was being denied")
     return _event("resumed", (request.command_id, request.now), request.customer_id, request.account_id, data, now)
 
 
@@ -194,7 +208,7 @@ def _ordered(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> It
         match record:
             case ReservationRequested():
                 yield from rounds.add(record, now)
-            case ReservationConfirmed() | ReservationReleased():
+            case ReservationConfirmed() | ReservationReleased() | ReservationAmended():
                 yield from rounds.close(record.account_id)
                 yield record
             case _:
@@ -224,12 +238,12 @@ def _event(
     identity: tuple[object, ...],
     customer: str,
     account: str | None,
-    data: LedgerAnswer | ControlResumed,
+    data: LedgerAnswer | ControlPaused | ControlResumed,
     now: int,
 ) -> Event:
     return Event(
         id=derived_id(kind, *identity),
-        source=SOURCE,
+        source=LEDGER,
         type=data.type,
         subject=customer,
         account=account,

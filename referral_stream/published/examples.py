@@ -20,6 +20,7 @@ from referral_stream.core.effects import (
     PolicyRef,
     Reason,
     ReasonAsked,
+    ReservationAmended,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
@@ -223,6 +224,7 @@ EFFECTS: tuple[Effect, ...] = (
     ),
     ReservationConfirmed(command_id="cmd-1", customer_id="cus-1", now=1_781_863_400_000),
     ReservationReleased(command_id="cmd-1", customer_id="cus-1", account_id="acc-1", now=1_781_863_400_000),
+    ReservationAmended(command_id="cmd-1", customer_id="cus-1", account_id="acc-2", now=1_781_863_500_000),
     OpportunityOpened(
         opportunity_id="opp-1",
         customer_id="cus-1",
@@ -331,6 +333,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "reservation.requested": {"priority": "high"},
     "reservation.confirmed": {"now": None},
     "reservation.released": {"command_id": None},
+    "reservation.amended": {"command_id": None},
     "opportunity.opened": {"trigger": None},
 }
 """Type → the fields that make its valid body invalid (None: left out); a type without a row lacks its subject."""

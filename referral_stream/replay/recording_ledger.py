@@ -13,17 +13,21 @@ from typing import NamedTuple, TypeAlias
 from referral_stream.core.effects import (
     Effect,
     OpportunityOpened,
+    ReservationAmended,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
 )
 from referral_stream.core.events import (
+    ControlPaused,
     ControlResumed,
     Event,
     ReservationDenied,
     ReservationGranted,
     Scope,
 )
+from referral_stream.core.instants import HOUR
+from referral_stream.core.ledger.breaker import BREAKER
 from referral_stream.core.ledger.caps import LedgerAnswer, MemoryLedger
 from referral_stream.core.policy import Policy
 
@@ -50,6 +54,7 @@ class RecordingLedger(MemoryLedger):
         super().__init__(policy)
         self._policy = policy
         self._requests: list[ReservationRequested] = []
+        self._amended: list[ReservationAmended] = []
         self._operations: list[tuple[_About | None, LedgerCall]] = []
 
     def request(self, request: ReservationRequested) -> LedgerAnswer:
@@ -70,15 +75,26 @@ class RecordingLedger(MemoryLedger):
         super().release(released)
         self._remember(released, lambda caps: caps.release(released))
 
-    def pause(self, scope: Scope, name: str | None, now: int) -> bool:
-        changed = super().pause(scope, name, now)
-        self._operations.append((None, partial(MemoryLedger.pause, scope=scope, name=name, now=now)))
+    def amend(self, amended: ReservationAmended) -> None:
+        super().amend(amended)
+        self._amended.append(amended)
+        self._remember(amended, lambda caps: caps.amend(amended))
+
+    def trip(self, trigger: str, opening: str, now: int, pause: ControlPaused) -> bool:
+        changed = super().trip(trigger, opening, now, pause)
+        if changed:
+            self._operations.append((None, lambda caps: caps.trip(trigger, opening, now, pause)))
         return changed
 
-    def resume(self, scope: Scope, name: str | None, now: int) -> tuple[str, ...]:
-        refused = super().resume(scope, name, now)
-        self._operations.append((None, partial(MemoryLedger.resume, scope=scope, name=name, now=now)))
-        return refused
+    def pause(self, scope: Scope, name: str | None, stamp: int) -> bool:
+        counts = super().pause(scope, name, stamp)
+        self._operations.append((None, partial(MemoryLedger.pause, scope=scope, name=name, stamp=stamp)))
+        return counts
+
+    def resume(self, scope: Scope, name: str | None, stamp: int) -> bool:
+        counts = super().resume(scope, name, stamp)
+        self._operations.append((None, partial(MemoryLedger.resume, scope=scope, name=name, stamp=stamp)))
+        return counts
 
     def about(self, whom: Whom) -> MemoryLedger:
         """A ledger of its own with all switches, and with the asks that count for these customers."""
@@ -88,6 +104,10 @@ class RecordingLedger(MemoryLedger):
             if request.customer_id in whom.customers
             or request.email_hmac in whom.emails
             or request.account_id in whom.accounts
+        } | {
+            amended.command_id
+            for amended in self._amended
+            if amended.email_hmac in whom.emails or amended.account_id in whom.accounts
         }
         told = MemoryLedger(self._policy)
         for about, operation in self._operations:
@@ -96,7 +116,9 @@ class RecordingLedger(MemoryLedger):
         return told
 
     def _remember(
-        self, record: ReservationRequested | ReservationConfirmed | ReservationReleased, operation: LedgerCall
+        self,
+        record: ReservationRequested | ReservationConfirmed | ReservationReleased | ReservationAmended,
+        operation: LedgerCall,
     ) -> None:
         self._operations.append((_About(record.command_id, record.customer_id), operation))
 
@@ -107,6 +129,7 @@ class RecordedLedger:
     def __init__(self, policy: Policy) -> None:
         self.caps = RecordingLedger(policy)
         self._triggers = tuple(policy.triggers)
+        self._pause = policy.breaker.pause_hours * HOUR
         self._pending: dict[str, ReservationRequested] = {}
 
     def asked(self, effect: Effect) -> None:
@@ -118,6 +141,8 @@ class RecordedLedger:
                 self.caps.confirm(effect)
             case ReservationReleased():
                 self.caps.release(effect)
+            case ReservationAmended():
+                self.caps.amend(effect)
             case OpportunityOpened():
                 self.caps.opened(effect)
             case _:
@@ -128,15 +153,26 @@ class RecordedLedger:
         match event.data:
             case ReservationGranted(command_id=command) if command in self._pending:
                 self.caps.request(self._pending.pop(command))
-            case ReservationDenied(command_id=command, gate="paused") if command in self._pending:
+            case ReservationDenied(command_id=command, gate="paused", until=until) if command in self._pending:
                 # Which switch it was is not recorded; that of the trigger does for whoever was refused.
                 request = self._pending.pop(command)
-                self.caps.pause("trigger", request.trigger, now)
+                if until is None:
+                    self.caps.pause("trigger", request.trigger, now)
+                elif not self.caps.stopped(request):
+                    self._trip(request.trigger, until, event.data.saw)
                 self.caps.request(request)
             case ReservationDenied(command_id=command):
                 self._pending.pop(command, None)
-            case ControlResumed():
+            case ControlPaused(scope=scope, name=name, by=by) if by != BREAKER:
+                self.caps.pause(scope, name, event.time)
+            case ControlResumed(scope=scope, name=name):
+                self.caps.resume(scope, name, now)
                 for trigger in self._triggers:
                     self.caps.resume("trigger", trigger, now)
             case _:
                 pass
+
+    def _trip(self, trigger: str, until: int, saw: str) -> None:
+        """A pause of the breaker, whose openings the log does not hold."""
+        pause = ControlPaused(scope="trigger", name=trigger, by=BREAKER, why=saw)
+        self.caps.trip(trigger, "", until - self._pause, pause)

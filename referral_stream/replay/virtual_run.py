@@ -25,12 +25,14 @@ from referral_stream.core.effects import (
     Letter,
     OpportunityOpened,
     RecordPosition,
+    ReservationAmended,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
 )
 from referral_stream.core.events import Event, Link
 from referral_stream.core.keys import parse_key
+from referral_stream.core.ledger.breaker import breakers_pause
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
@@ -162,20 +164,22 @@ class FactReplay:
                 turns[name] = Turn(self.policy, self.customers[name], now)
         happened: list[Happened] = []
         while turns:
-            turns = self._answer(self._finish(turns, now, happened), now)
+            turns = self._answer(*self._finish(turns, now, happened), now)
         happened.sort(key=lambda item: item.effect.customer_id)  # stable: an ask comes before what it supersedes
         return happened
 
     def _take(self, event: Event, now: int, turns: dict[str, Turn]) -> None:
         match event.data:
-            case ev.ControlPaused(scope=scope, name=name):
-                self.caps.pause(scope, name, event.time)
-            case ev.ControlResumed(scope=scope, name=name):
-                for customer in self.caps.resume(scope, name, event.time):
-                    self._give(event, customer, now, turns)
+            case ev.ControlPaused() | ev.ControlResumed():
+                if self.caps.apply(event):
+                    self._tell(event, now, turns)
             case _:
                 self._give(event, event.subject or event.link or "", now, turns)
         self._pass_on(now, turns)
+
+    def _tell(self, switch: Event, now: int, turns: dict[str, Turn]) -> None:
+        for customer in self.caps.told(switch.data, now):
+            self._give(switch, customer, now, turns)
 
     def _give(self, event: Event, name: str | Link, now: int, turns: dict[str, Turn]) -> None:
         if isinstance(name, Link):
@@ -223,8 +227,11 @@ class FactReplay:
             turn = turns[name] = Turn(self.policy, customer, now)
         return turn
 
-    def _finish(self, turns: dict[str, Turn], now: int, happened: list[Happened]) -> list[ReservationRequested]:
-        requests = []
+    def _finish(
+        self, turns: dict[str, Turn], now: int, happened: list[Happened]
+    ) -> tuple[list[ReservationRequested], list[Event]]:
+        """What they request, and the pauses that the breaker makes of what they open."""
+        requests, pauses = [], []
         for name in sorted(turns):
             customer, effects, wake_at, appended, _ = finish(turns[name])
             self._appended.extend(appended)
@@ -240,16 +247,21 @@ class FactReplay:
                         self.caps.confirm(effect)
                     case ReservationReleased():
                         self.caps.release(effect)
+                    case ReservationAmended():
+                        self.caps.amend(effect)
                     case OpportunityOpened():
                         if (pause := self.caps.opened(effect)) is not None:
                             self.pauses.append((now, pause))
+                            pauses.append(breakers_pause(effect, pause))
                     case _:
                         happened.append(Happened(now, effect))
-        return requests
+        return requests, pauses
 
-    def _answer(self, requests: list[ReservationRequested], now: int) -> dict[str, Turn]:
-        """The turns of those answered: what they request next is the next round."""
+    def _answer(self, requests: list[ReservationRequested], pauses: list[Event], now: int) -> dict[str, Turn]:
+        """The turns of those told of a pause, and of those answered: what they request next is the next round."""
         turns: dict[str, Turn] = {}
+        for pause in pauses:
+            self._tell(pause, now, turns)
         for request, answer in self.caps.answer_round(requests):
             event = Event(
                 id=f"{answer.type}|{request.command_id}|{now}",

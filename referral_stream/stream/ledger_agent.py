@@ -24,9 +24,19 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
-from referral_stream.core.ledger.caps import LedgerOperation, Result
+from referral_stream.core.ledger.caps import LedgerOperation, Result, Thrown
+from referral_stream.core.ledger.switches import Page
 from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable
-from referral_stream.ledger.rounds import Answered, LedgerBatch, Rounds, answered, batches, resumption, unanswered
+from referral_stream.ledger.rounds import (
+    Answered,
+    LedgerBatch,
+    Rounds,
+    answered,
+    batches,
+    passed_on,
+    resumption,
+    unanswered,
+)
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import LogThrottle
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
@@ -43,6 +53,8 @@ class Ledger(Protocol):
     async def apply(self, operations: Sequence[LedgerOperation]) -> list[Result]: ...
 
     async def stopped(self, requests: Sequence[ReservationRequested]) -> list[bool]: ...
+
+    async def page(self, thrown: Thrown, now: int, after: str = "") -> Page: ...
 
     async def ready(self) -> bool: ...
 
@@ -152,9 +164,7 @@ class LedgerAgent:
         Raises NotOwner once we are leaving: whoever owns the partition next gets the whole batch again.
         """
         while True:
-            if self.leaving():
-                raise NotOwner("the ledger did not answer until the partition had to be given back")
-            await self.rebuild()
+            await self._may_wait()
             try:
                 results = await self._apply(batch.operations)
             except LedgerUnavailable:
@@ -163,11 +173,19 @@ class LedgerAgent:
                 await self._tell(answered(batch, results, self.clock.now()))
                 return
 
+    async def _may_wait(self) -> None:
+        """Before another try of what must not be lost. Raises NotOwner once we are leaving."""
+        if self.leaving():
+            raise NotOwner("the ledger did not answer until the partition had to be given back")
+        await self.rebuild()
+
     async def _tell(self, outcome: Answered) -> None:
         for pause in outcome.pauses:
             self.paused[pause.name or ""] += 1
             logger.error("burst_breaker_paused", extra={"trigger": pause.name, "why": pause.why})
         await self._append(outcome.events)
+        for switch in outcome.switches:
+            await self._pass_on(switch)
         if outcome.refused:
             # Resumed while it was being denied: only now, with the denial appended, can the customer be notified.
             try:
@@ -176,6 +194,23 @@ class LedgerAgent:
                 return  # a later resumption notifies the customer
             pairs = zip(outcome.refused, stopped, strict=True)
             await self._append([resumption(request, self.clock.now()) for request, still in pairs if not still])
+
+    async def _pass_on(self, switch: Event) -> None:
+        """Tell of a switch, in pages: each is durable before the next, which forgets whom it told of a resumption.
+
+        Raises NotOwner once we are leaving.
+        """
+        page = Page((), "")
+        while page.after is not None:
+            try:
+                page = await self.ledger.page(switch.data, self.clock.now(), page.after)
+            except LedgerUnavailable as cause:
+                self.available = False
+                self._complaints.warn("ledger_unavailable", str(cause), requests=0)
+                await asyncio.sleep(RETRY_SECONDS)
+                await self._may_wait()
+            else:
+                await self._append(passed_on(switch, page.customers, self.clock.now()))
 
     async def _append(self, events: Sequence[Event]) -> None:
         if not events:

@@ -21,10 +21,11 @@ from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import Stored, decode_customer, decode_state, encode_customer
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import ReservationRequested
+from referral_stream.core.effects import OpportunityOpened, ReservationRequested
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
 from referral_stream.core.ids import derived_id
 from referral_stream.core.keys import parse_key
+from referral_stream.core.ledger.breaker import breakers_pause
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
 from referral_stream.stream.decide import Decide
@@ -137,11 +138,10 @@ class Deployment:
     def take(self, event: Event, now: int) -> None:
         """A fact goes to its customer, a switch to the ledger."""
         match event.data:
-            case ControlPaused(scope=scope, name=name):
-                self._caps.pause(scope, name, now)
-            case ControlResumed(scope=scope, name=name):
-                for customer in self._caps.resume(scope, name, now):
-                    self.arrive(_internal(event.data, customer, now, event.id), now)
+            case ControlPaused() | ControlResumed():
+                if self._caps.apply(event):
+                    for customer in list(self._caps.told(event.data, now)):
+                        self.arrive(replace(event, subject=customer), now)
             case _:
                 self.arrive(event, now)
 
@@ -195,6 +195,9 @@ class Deployment:
         result = self._caps.apply(request)
         if isinstance(request, ReservationRequested) and isinstance(result, Data):
             self.arrive(_internal(result, request.customer_id, request.now, request.command_id), request.now)
+        if isinstance(request, OpportunityOpened) and isinstance(result, ControlPaused):
+            for customer in list(self._caps.told(result, request.now)):
+                self.arrive(replace(breakers_pause(request, result), subject=customer), request.now)
 
     def wake(self, until: int) -> None:
         """Let everything happen that is due by then."""

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from referral_stream.contracts.adapters import BY_NAME, REGISTRY, candidates
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
-from referral_stream.contracts.outcomes import Accepted, Refused
 from referral_stream.core.events import NpsResponded
 from tests.contracts.building import (
     KEY,

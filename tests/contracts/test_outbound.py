@@ -224,6 +224,7 @@ IDS_AND_KEYS = {
     "reservation.requested": (derived_id("reservation.requested", "cmd-1", 1_781_863_200_123), b"acc-1"),
     "reservation.confirmed": (derived_id("reservation.confirmed", "cmd-1", 1_781_863_400_000), b"cus-1"),
     "reservation.released": (derived_id("reservation.released", "cmd-1", 1_781_863_400_000), b"acc-1"),
+    "reservation.amended": (derived_id("reservation.amended", "cmd-1", 1_781_863_500_000, "acc-2", None), b"acc-2"),
     "opportunity.opened": (derived_id("opportunity.opened", "opp-1"), b"cus-1"),
 }
 """Of the examples, by type. Every other effect is a command: its id is the command id, its key the customer."""

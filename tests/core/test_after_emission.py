@@ -29,7 +29,6 @@ from tests.builders import (
     at,
     command_of,
     compliment,
-    consent,
     fact,
     granted,
     nps,
@@ -164,6 +163,7 @@ VETOES: dict[str, tuple[Data, GateName]] = {
     "a dispute": (ev.ChargeDisputed(charge_id="c"), "trouble"),
     "a cancellation considered": (ev.CancellationConsidered(), "trouble"),
     "erasure": (ev.ErasureRequested(), "erased"),
+    "a no": (ev.AskAnswered(command_id="x", answer="no"), "answers"),
 }
 
 
@@ -198,7 +198,7 @@ def test_a_late_veto_takes_the_command_back(what: str) -> None:
 @pytest.mark.parametrize(
     "data",
     [ev.AdvocacyAsked(kind="review", by="x"), ev.TrialStarted(subscription_id="s"), ev.ChampionChanged(champion=False),
-     ev.ProfileChanged(channels=ev.ReachableChannels(email=False)), ev.AskAnswered(command_id="x", answer="no")],
+     ev.ProfileChanged(requires_approval=True), ev.AskAnswered(command_id="x", answer="yes")],
 )  # fmt: skip
 def test_other_gates_take_nothing_back(data: Data) -> None:
     assert after_the_ask().at(LATER, data) == []
@@ -276,10 +276,6 @@ def test_trouble_that_is_over_before_the_ask_expires_does_not_bring_it_back() ->
     )  # fmt: skip
     assert story.asked == [("nps_promoter", "Thu 12:50")]
     assert [shown(each.cancelled_at) for each in story.cancelled] == ["Thu 13:30"]
-
-
-def test_consent_for_one_channel_less_takes_nothing_back_while_another_is_left() -> None:
-    assert after_the_ask().at(LATER, consent(False, LATER, "email")) == []
 
 
 # ---- answers and referrals

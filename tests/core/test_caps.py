@@ -12,7 +12,8 @@ from referral_stream.core.events import (
 )
 from referral_stream.core.instants import DAY, HOUR, SECOND, rfc3339
 from referral_stream.core.ledger.breaker import BREAKER
-from referral_stream.core.ledger.caps import MemoryLedger, arbitrated
+from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger, arbitrated
+from referral_stream.core.ledger.switches import Page
 from referral_stream.core.policy import Breaker, Policy
 from tests.ledger.builders import (
     T0,
@@ -21,6 +22,7 @@ from tests.ledger.builders import (
     a_release,
     a_request,
     a_resumption,
+    an_amendment,
     an_opening,
 )
 from tests.rules import rule
@@ -288,7 +290,16 @@ def test_a_switch_stops_nothing_else(caps: MemoryLedger, scope: str, name: str) 
     caps.apply(a_pause(scope, name))  # type: ignore[arg-type]  # the table's literals
 
     assert caps.request(a_request("command-2", segment="smb")) == GRANTED
-    assert caps.request(a_request("command-2", customer="of no segment")) == GRANTED
+
+
+@rule("11.7")
+def test_a_paused_segment_also_holds_those_whose_segment_is_unknown(caps: MemoryLedger) -> None:
+    caps.pause("segment", "smb", T0)
+    caps.pause("segment", "enterprise", T0)
+
+    assert caps.request(a_request()) == paused(saw="paused: segment enterprise, segment smb")
+    caps.resume("segment", "enterprise", T0 + 1)
+    assert caps.request(a_request()) == paused(saw="paused: segment smb")
 
 
 def test_the_denial_names_every_switch_that_stops_the_request(caps: MemoryLedger) -> None:
@@ -310,23 +321,137 @@ def test_the_order_is_paused_then_overasking_then_account(caps: MemoryLedger) ->
     assert [each.gate for each in answers if isinstance(each, ReservationDenied)] == ["paused", "overasking"]
 
 
+@rule("11.5")
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_reservation_that_holds_is_stopped_by_a_later_pause_and_goes_on_counting(
+    caps: MemoryLedger, confirmed: bool
+) -> None:
+    caps.request(a_request())
+    if confirmed:
+        caps.confirm(a_confirmation())
+    caps.pause("all", None, T0 + 1)
+
+    assert caps.request(a_request()) == paused()
+    caps.resume("all", None, T0 + 2)
+    assert caps.request(a_request("command-2", due=T0 + DAY)) == overasked(T0)
+    assert caps.request(a_request()) == ReservationGranted(command_id="command-1")
+
+
+@rule("9.7", "11.6")
+@pytest.mark.parametrize(
+    ("paused_at", "resumed_at", "stopped"), [(0, 0, True), (0, 1, False), (1, 0, True)], ids=["a tie", "newer", "older"]
+)
+@pytest.mark.parametrize("pause_first", [True, False])
+def test_the_newest_word_about_a_switch_wins_and_at_a_tie_the_pause(
+    caps: MemoryLedger, paused_at: int, resumed_at: int, stopped: bool, pause_first: bool
+) -> None:
+    words = [a_pause(now=T0 + paused_at), a_resumption(now=T0 + resumed_at)]
+    for word in words if pause_first else words[::-1]:
+        caps.apply(word)
+
+    assert caps.stopped(a_request()) is stopped
+
+
+# ---- who is told of a switch
+
+
+def of_pause(caps: MemoryLedger, *switch: str, at: int = T0 + 1) -> list[str]:
+    """Pauses, and says who is told."""
+    pause = a_pause(*switch, now=at)  # type: ignore[arg-type]  # literals
+    return list(caps.told(pause.data, at)) if caps.apply(pause) else []
+
+
+def of_end(caps: MemoryLedger, *switch: str, at: int = T0 + HOUR) -> list[str]:
+    """Resumes, and says who is told."""
+    end = a_resumption(*switch, now=at)  # type: ignore[arg-type]  # literals
+    return list(caps.told(end.data, at)) if caps.apply(end) else []
+
+
+@rule("11.3")
+@pytest.mark.parametrize(
+    ("switch", "told"),
+    [
+        ((), ["ana", "ben", "çem"]),
+        (("trigger", "nps_promoter"), ["ana", "çem"]),
+        (("trigger", "renewal"), ["ben"]),
+        (("segment", "smb"), ["ana", "çem"]),
+        (("segment", "enterprise"), ["ben", "çem"]),
+        (("segment", "mission_driven"), ["çem"]),
+    ],
+)
+def test_a_pause_is_told_to_whom_it_concerns_by_customer_id(
+    caps: MemoryLedger, switch: tuple[str, ...], told: list[str]
+) -> None:
+    caps.request(a_request("1", customer="çem"))
+    caps.request(a_request("2", customer="ben", segment="enterprise", trigger="renewal"))
+    caps.request(a_request("3", customer="ana", segment="smb"))
+
+    assert of_pause(caps, *switch) == told
+    assert of_end(caps, *switch) == told
+
+
+@rule("11.3")
+@pytest.mark.parametrize(("later", "told"), [(8 * DAY - 1, ["ana"]), (8 * DAY, [])])
+def test_a_reservation_due_eight_days_ago_has_no_command_left(caps: MemoryLedger, later: int, told: list[str]) -> None:
+    caps.request(a_request(due=T0))
+    assert of_pause(caps, at=T0 + later) == told
+
+
+@rule("11.3")
+@pytest.mark.parametrize("report", [a_confirmation(), a_release(now=T0 + 1)])
+def test_of_a_command_that_was_reported_on_nobody_is_told(caps: MemoryLedger, report: LedgerOperation) -> None:
+    caps.request(a_request())
+    caps.apply(report)
+    assert of_pause(caps, at=T0 + 2) == []
+
+
+def test_a_pause_that_a_newer_word_has_overtaken_is_told_to_nobody(caps: MemoryLedger) -> None:
+    caps.request(a_request())
+    caps.resume("all", None, T0 + 1)
+    assert of_pause(caps, at=T0) == []
+
+
+def test_a_pause_that_is_delivered_again_is_told_again(caps: MemoryLedger) -> None:
+    caps.request(a_request())
+    assert [of_pause(caps), of_pause(caps)] == [["ana"], ["ana"]]
+
+
 def test_a_resumption_names_those_that_were_refused_in_order_and_once(caps: MemoryLedger) -> None:
     caps.pause("all", None, T0)
     for command, customer in [("1", "zoe"), ("2", "ana"), ("3", "zoe")]:
         caps.request(a_request(command, customer=customer))
 
-    assert caps.resume("all", None, T0 + HOUR) == ("ana", "zoe")
+    assert of_end(caps) == ["ana", "zoe"]
     assert isinstance(caps.request(a_request("1", customer="zoe")), ReservationGranted)
 
 
-def test_a_redelivered_resumption_names_the_same_customers_until_the_next_pause(caps: MemoryLedger) -> None:
+def test_a_page_forgets_those_of_the_page_before(caps: MemoryLedger) -> None:
+    """So that what was told is not told again after a crash, and nobody is forgotten who was not."""
+    caps.pause("all", None, T0)
+    for customer in ("ana", "ben", "cem"):
+        caps.request(a_request(customer, customer=customer))
+    end = a_resumption(now=T0 + 1).data
+    caps.resume("all", None, T0 + 1)
+
+    first = caps.page(end, T0 + 1, size=2)
+    assert first == Page(("ana", "ben"), "ben")
+    assert caps.page(end, T0 + 1, size=2) == first
+    assert caps.page(end, T0 + 1, "ben", size=2) == Page(("cem",), "cem")
+    assert caps.page(end, T0 + 1, size=2) == Page(("cem",), "cem")
+    assert caps.page(end, T0 + 1, "cem", size=2) == Page((), None)
+    assert of_end(caps, at=T0 + 2) == []
+
+
+def test_who_is_refused_again_while_the_end_is_told_is_not_forgotten(caps: MemoryLedger) -> None:
     caps.pause("all", None, T0)
     caps.request(a_request())
+    caps.resume("all", None, T0 + 1)
+    assert caps.page(a_resumption().data, T0 + 1) == Page(("ana",), "ana")
+    caps.pause("all", None, T0 + 2)
+    caps.request(a_request(now=T0 + 2))
 
-    assert [caps.resume("all", None, T0 + 1) for _ in range(2)] == [("ana",), ("ana",)]
-    assert caps.resume("all", None, T0 + 2) == ()
-    caps.pause("all", None, T0 + 3)
-    assert caps.resume("all", None, T0 + 4) == ()
+    assert caps.page(a_resumption().data, T0 + 3, "ana") == Page((), None)
+    assert of_end(caps) == ["ana"]
 
 
 def test_who_is_refused_for_two_switches_waits_for_the_wider_one_first(caps: MemoryLedger) -> None:
@@ -334,36 +459,74 @@ def test_who_is_refused_for_two_switches_waits_for_the_wider_one_first(caps: Mem
     caps.pause("trigger", "nps_promoter", T0)
     caps.request(a_request())
 
-    assert caps.resume("trigger", "nps_promoter", T0 + 1) == ()
-    assert caps.resume("all", None, T0 + 1) == ("ana",)
-
-
-@rule("9.7")
-def test_the_latest_change_of_a_switch_wins_whatever_the_order(caps: MemoryLedger) -> None:
-    caps.pause("all", None, T0 + 10)
-
-    assert caps.resume("all", None, T0 + 9) == ()
-    assert caps.stopped(a_request())
-    caps.resume("all", None, T0 + 10)
-    assert not caps.pause("all", None, T0 + 9)
-    assert not caps.stopped(a_request())
-
-
-def test_a_reservation_that_holds_is_not_stopped_by_a_later_pause(caps: MemoryLedger) -> None:
-    caps.request(a_request())
-    caps.pause("all", None, T0 + 1)
-
-    assert caps.request(a_request()) == ReservationGranted(command_id="command-1")
-
-
-def test_a_pause_from_before_a_resumption_is_void_when_it_comes_after_it(caps: MemoryLedger) -> None:
-    caps.resume("all", None, T0 + 1)
-    assert caps.pause("all", None, T0) is False
-    assert isinstance(caps.request(a_request()), ReservationGranted)
+    assert of_end(caps, "trigger", "nps_promoter", at=T0 + 1) == []
+    assert of_end(caps, at=T0 + 1) == ["ana"]
 
 
 def test_resuming_what_was_never_paused_names_nobody(caps: MemoryLedger) -> None:
-    assert caps.apply(a_resumption()) == ()
+    assert of_end(caps) == []
+
+
+# ---- learned later
+
+
+@rule("11.16")
+@pytest.mark.parametrize(
+    ("learned", "asked"),
+    [({"account": "acme"}, {"account": "acme"}), ({"email": "hers"}, {"email": "hers"})],
+    ids=["account", "address"],
+)
+def test_what_is_learned_after_the_ask_counts_from_then(
+    caps: MemoryLedger, learned: dict[str, str], asked: dict[str, str]
+) -> None:
+    caps.request(a_request(account="old", email="other"))
+    caps.amend(an_amendment(**learned, now=T0 + DAY))
+
+    for known in (asked, {"account": "old"}, {"email": "other"}):
+        answer = caps.request(a_request("command-2", customer="ben", **known, due=T0 + 2 * DAY))  # type: ignore[arg-type]
+        assert isinstance(answer, ReservationDenied), "it adds: what was known before goes on counting"
+        assert answer.until == T0 + (14 if "account" in known else 90) * DAY
+
+
+def test_a_reservation_that_was_given_back_counts_for_nobody_learned_later(caps: MemoryLedger) -> None:
+    caps.request(a_request())
+    caps.release(a_release(now=T0 + 1))
+    caps.amend(an_amendment(account="acme"))
+    assert caps.request(a_request("command-2", customer="ben", account="acme")) == GRANTED
+
+
+def test_a_release_also_frees_what_was_learned_later(caps: MemoryLedger) -> None:
+    caps.request(a_request())
+    caps.amend(an_amendment(account="acme"))
+    caps.release(a_release(now=T0 + 1))
+    assert caps.request(a_request("command-2", customer="ben", account="acme")) == GRANTED
+
+
+def test_an_amendment_of_the_unknown_does_nothing(caps: MemoryLedger) -> None:
+    caps.amend(an_amendment(account="acme"))
+    assert caps.request(a_request("command-2", customer="ben", account="acme")) == GRANTED
+
+
+# ---- shadow mode
+
+
+@rule("11.23")
+@pytest.mark.parametrize("same", [{"customer": "ana"}, {"email": "same"}, {"account": "acme"}])
+@pytest.mark.parametrize(("first", "second", "granted"), [
+    (True, True, False), (False, True, False), (True, False, True), (False, False, False),
+])  # fmt: skip
+def test_asks_of_shadow_mode_count_in_shadow_mode_alone(
+    caps: MemoryLedger, same: dict[str, str], first: bool, second: bool, granted: bool
+) -> None:
+    caps.request(a_request("command-1", **{"customer": "one", **same}, shadow=first))  # type: ignore[arg-type]
+    answer = caps.request(a_request("command-2", **{"customer": "two", **same}, shadow=second))  # type: ignore[arg-type]
+    assert (answer == GRANTED) is granted
+
+
+@rule("11.23")
+def test_switches_stop_shadow_mode_too(caps: MemoryLedger) -> None:
+    caps.pause("all", None, T0)
+    assert caps.request(a_request(shadow=True)) == paused()
 
 
 # ---- arbitration
@@ -471,6 +634,97 @@ def test_resuming_what_was_not_paused_forgives_nothing(caps: MemoryLedger) -> No
     open_many(caps, 50)
     caps.resume("trigger", "nps_promoter", T0 + 100)
     assert caps.opened(an_opening("one more", now=T0 + 200)) is not None
+
+
+PAUSED_AT = T0 + 50  # by the 51st opening
+
+
+def tripped(caps: MemoryLedger) -> ControlPaused:
+    (pause,) = open_many(caps, 51)
+    return pause
+
+
+@rule("9.8", "I5.8", "I5.9")
+@pytest.mark.parametrize(("later", "stopped"), [(0, True), (6 * HOUR - 1, True), (6 * HOUR, False)])
+def test_the_breakers_pause_ends_six_hours_after_the_opening_that_set_it(
+    caps: MemoryLedger, later: int, stopped: bool
+) -> None:
+    tripped(caps)
+    answer = caps.request(a_request(due=PAUSED_AT + later))
+
+    until = ReservationDenied(
+        command_id="command-1", gate="paused", until=PAUSED_AT + 6 * HOUR, saw="paused: trigger nps_promoter"
+    )
+    assert answer == (until if stopped else ReservationGranted(command_id="command-1"))
+
+
+def test_how_long_the_breaker_pauses_is_the_policys() -> None:
+    caps = MemoryLedger(Policy(breaker=Breaker(pause_hours=1)))
+    tripped(caps)
+    assert isinstance(caps.request(a_request(due=PAUSED_AT + HOUR)), ReservationGranted)
+
+
+@rule("I5.9")
+def test_openings_during_the_breakers_pause_do_not_make_it_longer(caps: MemoryLedger) -> None:
+    tripped(caps)
+    assert open_many(caps, 200, hour=5) == []
+    assert isinstance(caps.request(a_request(due=PAUSED_AT + 6 * HOUR)), ReservationGranted)
+
+
+@rule("I5.8")
+@pytest.mark.parametrize("before", [True, False])
+def test_a_persons_pause_replaces_the_breakers(caps: MemoryLedger, before: bool) -> None:
+    if before:
+        caps.pause("trigger", "nps_promoter", T0)
+    open_many(caps, 51)
+    caps.pause("trigger", "nps_promoter", T0 if before else PAUSED_AT + 1)
+
+    assert caps.request(a_request(due=PAUSED_AT + 7 * HOUR)) == paused(saw="paused: trigger nps_promoter")
+
+
+def test_a_persons_pause_that_arrives_late_outlasts_the_breakers(caps: MemoryLedger) -> None:
+    tripped(caps)
+    caps.pause("trigger", "nps_promoter", PAUSED_AT - 1)
+    assert caps.request(a_request(due=PAUSED_AT + 7 * HOUR)) == paused(saw="paused: trigger nps_promoter")
+
+
+@rule("9.5")
+@pytest.mark.parametrize(("resumed_at", "stopped"), [(-1, True), (0, True), (1, False)])
+def test_a_person_may_end_the_breakers_pause(caps: MemoryLedger, resumed_at: int, stopped: bool) -> None:
+    tripped(caps)
+    caps.resume("trigger", "nps_promoter", PAUSED_AT + resumed_at)
+    assert caps.stopped(a_request(due=PAUSED_AT + 2)) is stopped
+
+
+def test_with_a_persons_pause_beside_the_breakers_the_end_is_an_event(caps: MemoryLedger) -> None:
+    tripped(caps)
+    caps.pause("segment", "smb", PAUSED_AT)
+
+    answer = caps.request(a_request(segment="smb", due=PAUSED_AT))
+
+    assert answer == paused(saw="paused: trigger nps_promoter, segment smb")
+    assert of_end(caps, "segment", "smb", at=PAUSED_AT + 1) == ["ana"]
+
+
+@rule("11.3")
+def test_the_breakers_pause_is_told_like_a_persons(caps: MemoryLedger) -> None:
+    caps.request(a_request())
+    caps.request(a_request("command-2", customer="ben", trigger="renewal"))
+    pause = tripped(caps)
+
+    assert list(caps.told(pause, PAUSED_AT)) == ["ana"]
+    assert list(caps.told(pause, PAUSED_AT + 6 * HOUR)) == [], "it is over"
+    assert of_end(caps, "trigger", "nps_promoter") == ["ana"]
+
+
+def test_the_opening_that_has_set_a_pause_gives_it_again(caps: MemoryLedger) -> None:
+    """It was delivered again: whoever applied it first may have died before anybody was told."""
+    pause = tripped(caps)
+    last = an_opening("nps_promoter 0 50", now=PAUSED_AT)
+
+    assert caps.opened(last) == pause
+    caps.resume("trigger", "nps_promoter", PAUSED_AT + 1)
+    assert caps.opened(last) is None
 
 
 @rule("9.5")

@@ -142,7 +142,7 @@ def test_trouble_takes_the_question_back_and_holds_the_ask() -> None:
     story = replay(a_customer(), nps(9, "Wed 12:00"), complaint, policy=REASON_FIRST)
 
     assert [(c.command_id, shown(c.cancelled_at)) for c in story.cancelled] == [(REASON, "Wed 13:00")]
-    assert story.cancelled[0].decision_id == decision_id(opportunity_of(), 2)  # the one that the question went out with
+    assert story.cancelled[0].decision_id == decision_id(opportunity_of(), 3)  # the one that says why
     assert story.asked == []
     assert story.outcomes()[-1] == ("suppressed", "Wed 13:00")
 

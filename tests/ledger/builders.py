@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 
 from referral_stream.core.effects import (
     OpportunityOpened,
+    ReservationAmended,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
 )
 from referral_stream.core.events import ControlPaused, ControlResumed, Event, Scope, Segment
 from referral_stream.core.instants import SECOND, parse_instant
-from referral_stream.core.ledger.caps import LedgerOperation, Result
+from referral_stream.core.ledger.caps import PAGE, LedgerOperation, MemoryLedger, Result
+from referral_stream.core.ledger.switches import Page
 from referral_stream.ledger import RedisLedger
 
 T0 = parse_instant("2026-06-19T11:00:00Z")[0]  # a Friday, at the start of a UTC hour
@@ -30,6 +32,7 @@ def a_request(
     score: int = 70,
     due: int = T0,
     now: int | None = None,
+    shadow: bool = False,
 ) -> ReservationRequested:
     now = due if now is None else now
     return ReservationRequested(
@@ -45,6 +48,7 @@ def a_request(
         due=due,
         valid_until=max(due, now) + 30 * SECOND,
         now=now,
+        shadow=shadow,
     )
 
 
@@ -58,6 +62,12 @@ def a_release(
     command_id: str = "command-1", *, customer: str = "ana", account: str | None = None, now: int = T0
 ) -> ReservationReleased:
     return ReservationReleased(command_id=command_id, customer_id=customer, account_id=account, now=now)
+
+
+def an_amendment(
+    command_id: str = "command-1", *, account: str | None = None, email: str | None = None, now: int = T0
+) -> ReservationAmended:
+    return ReservationAmended(command_id=command_id, customer_id="ana", account_id=account, email_hmac=email, now=now)
 
 
 def an_opening(
@@ -81,6 +91,16 @@ def _thrown(data: ControlPaused | ControlResumed, now: int) -> Event:
 async def answer(ledger: RedisLedger, request: ReservationRequested) -> Result:
     """The ledger's answer to one request. Raises LedgerUnavailable."""
     return (await ledger.apply([request]))[0]
+
+
+async def told(ledger: RedisLedger | MemoryLedger, switch: Event, now: int, size: int = PAGE) -> list[str]:
+    """The customers to tell of a switch, page by page; how many have to be looked at for them may differ."""
+    customers, page = list[str](), Page((), "")
+    while page.after is not None:
+        found = ledger.page(switch.data, now, page.after, size)
+        page = found if isinstance(found, Page) else await found
+        customers += page.customers
+    return list(dict.fromkeys(customers))
 
 
 async def history(*records: LedgerOperation) -> AsyncIterator[LedgerOperation]:

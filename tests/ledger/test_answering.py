@@ -10,10 +10,20 @@ from referral_stream.core.events import (
     ReservationGranted,
     ReservationUnavailable,
 )
-from referral_stream.core.instants import SECOND
+from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.policy import Breaker, Policy
-from referral_stream.ledger import Answered, LedgerBatch, Rounds, answered, batches, in_rounds, resumption, unanswered
+from referral_stream.ledger import (
+    Answered,
+    LedgerBatch,
+    Rounds,
+    answered,
+    batches,
+    in_rounds,
+    passed_on,
+    resumption,
+    unanswered,
+)
 from tests.ledger.builders import (
     T0,
     a_confirmation,
@@ -21,6 +31,7 @@ from tests.ledger.builders import (
     a_release,
     a_request,
     a_resumption,
+    an_amendment,
     an_opening,
     history,
 )
@@ -85,7 +96,9 @@ def test_another_due_instant_is_another_round() -> None:
     assert names(tuple(rounds.close_all())) == ["ana's", "later"]
 
 
-@pytest.mark.parametrize("record", [a_confirmation(account="acme"), a_release(account="acme")])
+@pytest.mark.parametrize(
+    "record", [a_confirmation(account="acme"), a_release(account="acme"), an_amendment(account="acme")]
+)
 def test_what_happens_to_an_account_comes_after_its_waiting_requests(record: LedgerOperation) -> None:
     assert order(batches([ANA, CEM, record, DEE], Rounds(), T0)) == [["ana's", type(record).__name__, "dee's"]]
 
@@ -152,11 +165,30 @@ def test_each_customer_refused_for_a_switch_is_told_of_the_resumption() -> None:
     denials = answered(LedgerBatch((BEN, DEE)), [caps.apply(BEN), caps.apply(DEE)], T0)
 
     outcome = answered(LedgerBatch((resume,)), [caps.apply(resume)], T0 + 1)
+    events = passed_on(resume, caps.told(resume.data, T0 + 1), T0 + 1)
 
     assert denials.refused == (BEN, DEE)
-    assert told(outcome) == [("ben", "control.resumed"), ("dee", "control.resumed")]
-    assert {each.data for each in outcome.events} == {resume.data}
-    assert len({each.id for each in outcome.events}) == 2
+    assert outcome.switches == (resume,)
+    assert [(event.subject, event.type) for event in events] == [("ben", "control.resumed"), ("dee", "control.resumed")]
+    assert {each.data for each in events} == {resume.data}
+    assert len({each.id for each in events}) == 2
+
+
+@rule("11.3")
+def test_a_pause_is_told_as_it_was_said() -> None:
+    pause = a_pause(now=T0)
+    (first, other) = passed_on(pause, ["ana", "ben"], T0 + HOUR)
+
+    assert (first.subject, first.type, first.time, first.data) == ("ana", "control.paused", T0, pause.data)
+    assert first == passed_on(pause, ["ana"], T0 + 2 * HOUR)[0], "the same event when it is told again"
+    assert first.id != other.id
+
+
+def test_a_switch_that_changes_nothing_is_not_told() -> None:
+    caps, resume = MemoryLedger(Policy()), a_resumption(now=T0)
+    caps.apply(a_pause(now=T0))
+
+    assert answered(LedgerBatch((resume,)), [caps.apply(resume)], T0).switches == ()
 
 
 def test_only_denials_for_a_switch_are_checked_again() -> None:
@@ -180,6 +212,7 @@ def test_the_breakers_pause_is_reported() -> None:
 
     assert [type(each) for each in outcome.pauses] == [ControlPaused]
     assert outcome.events == ()
+    assert [(each.data, each.time) for each in outcome.switches] == [(outcome.pauses[0], openings[1].now)]
 
 
 def test_without_a_ledger_requests_are_unavailable_and_the_rest_is_kept() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from referral_stream.core.effects import ReservationRequested
-from referral_stream.core.events import Scope
+from referral_stream.core.events import Event, Scope
 from referral_stream.core.instants import DAY, HOUR, SECOND
 from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.policy import Breaker, Policy
@@ -28,8 +28,10 @@ from tests.ledger.builders import (
     a_release,
     a_request,
     a_resumption,
+    an_amendment,
     an_opening,
     history,
+    told,
 )
 from tests.rules import rule
 from tests.services.redis import RedisServer
@@ -38,7 +40,7 @@ from tests.services.redis import RedisServer
 TIGHT = Policy.model_validate(
     {
         "caps": {"customer_days": 3, "account_gap_days": 1, "account_asks": 2, "account_days": 4},
-        "breaker": {"floor": 2, "factor": 1, "hours": 3},
+        "breaker": {"floor": 2, "factor": 1, "hours": 3, "pause_hours": 1},
     }
 )
 WITHOUT_GAP = Policy.model_validate(
@@ -53,13 +55,19 @@ POLICIES = st.sampled_from([TIGHT, WITHOUT_GAP, ODD_HOURS, WITHOUT_BREAKER, Poli
 
 # A few names, so that they meet, and steps that add up to the periods of TIGHT, a millisecond before and after.
 CUSTOMERS = ["ana", "ben", "cem", "çé ☂ %*[", "all trigger"]
-SWITCHES: list[tuple[Scope, str | None]] = [("all", None), ("trigger", "nps_promoter"), ("segment", "smb")]
+SWITCHES: list[tuple[Scope, str | None]] = [
+    ("all", None),
+    ("trigger", "nps_promoter"),
+    ("segment", "smb"),
+    ("segment", "mission_driven"),
+]
 TRIGGERS = ["nps_promoter", "renewal of: two words"]
 STEPS = [0, 0, 0, 0, 0, 0, 1, HOUR // 2, HOUR // 2, HOUR, HOUR, 2 * HOUR, DAY // 2, DAY - 1, DAY, 2 * DAY]
 LATENESS = [0, 0, 0, 0, 0, 0, 1, HOUR, 3 * HOUR, DAY]
 MIXES = [
-    ["request"] * 12 + ["confirm", "release", "pause", "opening", "opening"] + ["resume"] * 5,
-    ["request"] * 12 + ["confirm"] + ["release"] * 2,
+    ["request"] * 12 + ["confirm", "release", "pause", "opening", "opening", "amend"] + ["resume"] * 5,
+    ["request"] * 12 + ["confirm"] + ["release"] * 2 + ["amend"] * 2,
+    ["request"] * 9 + ["confirm", "release", "pause", "pause", "resume"],
     ["opening"] * 9 + ["resume"],
 ]
 
@@ -90,6 +98,7 @@ def _an_operation(dice: Random, kind: str, number: int, now: int) -> LedgerOpera
                 trigger=dice.choice(TRIGGERS),
                 due=now,
                 now=now + dice.choice([0, 0, 1]),
+                shadow=dice.random() < 0.2,
             )
             valid = dice.choice([30 * SECOND] * 8 + [0, -1])
             return request.model_copy(update={"valid_until": request.now + valid})
@@ -98,6 +107,9 @@ def _an_operation(dice: Random, kind: str, number: int, now: int) -> LedgerOpera
             return a_confirmation(command, customer=dice.choice(CUSTOMERS), account=account, now=now)
         case "release":
             return a_release(command, now=now + dice.choice([0, 1, HOUR]))
+        case "amend":
+            account, email = dice.choice(["acme", "other", None]), dice.choice(["one", "two", None])
+            return an_amendment(command, account=account, email=email, now=now)
         case "pause":
             return a_pause(*dice.choice(SWITCHES), now=now)
         case "resume":
@@ -150,6 +162,47 @@ RARE = {
         [*openings(0, 0, 0), a_resumption("trigger", "nps_promoter", now=T0 + 1)]
         + [an_opening(f"later {n}", now=T0 + 2) for n in range(3)],
     ),
+    "the opening that has set a pause is told again": (TIGHT, [*openings(0, 0, 0), *openings(0, 0, 0)]),
+    "and again after a person has said something": (
+        TIGHT,
+        [
+            *openings(0, 0, 0),
+            a_pause("trigger", "nps_promoter", now=T0 + 1),
+            *openings(0, 0, 0),
+            a_resumption("trigger", "nps_promoter", now=T0 + 2),
+            *openings(0, 0, 0),
+            a_request(due=T0 + 3),
+        ],
+    ),
+    "the breaker's pause ends by itself": (
+        TIGHT,
+        [*openings(0, 0, 0), a_request(due=T0 + HOUR - 1), a_request(due=T0 + HOUR), *openings(1, 1, 1, 1)],
+    ),
+    "a person's pause outlasts the breaker's": (
+        TIGHT,
+        [a_pause("segment", "smb"), *openings(0, 0, 0), a_request(segment="smb"), a_request(due=T0 + HOUR)],
+    ),
+    "a quota over live asks and shadow asks": (
+        TIGHT,
+        [
+            a_request("live", customer="one", account="acme", due=T0),
+            a_request("shadow", customer="two", account="acme", due=T0 + DAY, shadow=True),
+            a_request("shadow again", customer="three", account="acme", due=T0 + 2 * DAY, shadow=True),
+            a_request("live again", customer="three", account="acme", due=T0 + 2 * DAY),
+        ],
+    ),
+    "a released reservation is amended, and confirmed then": (
+        TIGHT,
+        [
+            a_request(),
+            a_release(now=T0 + 1),
+            an_amendment(account="acme", email="one"),
+            a_request("before", customer="ben", account="acme"),
+            a_confirmation(now=T0 + 2),
+            a_request("other", customer="dan", account="acme"),
+            a_request("third", customer="cem", email="one"),
+        ],
+    ),
     "the oldest hour that counts, and one older": (TIGHT, openings(9, 6, 6, 6, 5, 5, 5)),
     "a late opening is not compared with hours too old": (WITHOUT_GAP, openings(1, 2, 3, 4, 8, 5, 5)),
     "an odd number of hours has a middle one": (ODD_HOURS, openings(0, 1, 2, 2, 3, 3, 4, 4, 4, 4, 4)),
@@ -173,10 +226,14 @@ async def test_redis_answers_as_the_rules_in_memory_do(
     server: str | None, policy: Policy, dice: Random, length: int, part: int
 ) -> None:
     log = list(a_log(dice, length))
-    caps = MemoryLedger(policy)
+    caps, clock = MemoryLedger(policy), 0
     async with a_ledger(server, policy) as ledger:
         for start in range(0, len(log), part):
             some = log[start : start + part]
             assert list(zip(some, await ledger.apply(some), strict=True)) == [(each, caps.apply(each)) for each in some]
+            clock = max(clock, *(each.time if isinstance(each, Event) else each.now for each in some))
+            for switch in (each for each in some if isinstance(each, Event) and dice.random() < 0.3):
+                now, size = clock + dice.choice([0, HOUR, 7 * DAY, 8 * DAY]), dice.choice([2, 7, 500])
+                assert await told(ledger, switch, now, size) == await told(caps, switch, now, size)
         requests = [each for each in log if isinstance(each, ReservationRequested)]
         assert await ledger.stopped(requests) == [caps.stopped(each) for each in requests]

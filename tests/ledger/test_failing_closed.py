@@ -117,7 +117,8 @@ async def test_what_the_ledger_stores_lapses(
     days = {key.split(":", 3)[3]: seconds / 86_400 for key, seconds in kept.items() if key.count(":") > 2}
     assert days.keys() == {
         "reservation:command-1", "customer:ana", "email:same", "account:acme",
-        "refused:trigger renewal", "switches:paused", "switches:changed",
+        "unconfirmed:by customer", "unconfirmed:by due", "waiting:trigger renewal",
+        "switches:paused", "switches:changed",
     }  # fmt: skip
     lapsing = {key: value for key, value in days.items() if not key.startswith("switches:")}
     assert all(209 < value <= 210 for value in lapsing.values()), lapsing

@@ -12,15 +12,16 @@ import pytest
 from redis.asyncio import Redis
 
 from referral_stream.core.effects import ReservationRequested
-from referral_stream.core.events import Event, ReservationDenied, ReservationGranted
+from referral_stream.core.events import ControlPaused, Event, ReservationDenied, ReservationGranted
 from referral_stream.core.instants import SECOND
 from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import LedgerBatch, LedgerUnavailable, RedisLedger, Rounds, batches
 from referral_stream.ledger.client import OPERATIONS_PER_CALL
 from referral_stream.ledger.rounds import ROUND_MILLISECONDS
-from tests.ledger.builders import T0, a_pause, a_request, answer, history
+from tests.ledger.builders import T0, a_pause, a_release, a_request, a_resumption, answer, history, told
 from tests.ledger.test_equivalence import TIGHT, a_log
+from tests.rules import rule
 from tests.services.redis import RedisServer
 
 _READERS = {"zset": ("ZRANGE", "0", "-1", "WITHSCORES"), "hash": ("HGETALL",), "set": ("SMEMBERS",), "string": ("GET",)}
@@ -65,6 +66,9 @@ async def live(ledger: RedisLedger, log: Iterable[tuple[int, LedgerOperation]]) 
 async def work(ledger: RedisLedger, found: list[LedgerBatch]) -> None:
     for turn in found:
         await ledger.apply(turn.operations)
+        for each in turn.operations:
+            if isinstance(each, Event) and isinstance(each.data, ControlPaused):
+                await told(ledger, each, each.time)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -106,7 +110,26 @@ async def test_the_best_contact_of_a_round_has_the_rebuilt_reservation_too(unbui
 async def test_switches_survive(unbuilt: RedisLedger) -> None:
     assert await unbuilt.rebuild(history(a_pause("segment", "smb")))
 
-    assert await unbuilt.stopped([a_request(segment="smb"), a_request()]) == [True, False]
+    assert await unbuilt.stopped([a_request(segment="smb"), a_request(segment="enterprise")]) == [True, False]
+
+
+@rule("11.3")
+async def test_who_was_told_of_a_pause_is_told_of_its_end_after_a_rebuild(unbuilt: RedisLedger) -> None:
+    end = a_resumption(now=T0 + 3)
+    assert await unbuilt.rebuild(history(a_request(), a_pause(now=T0 + 1), a_release(now=T0 + 2)))
+    await unbuilt.apply([end])
+    assert await told(unbuilt, end, T0 + 3) == ["ana"]
+
+
+async def test_a_ledger_of_an_older_form_is_built_anew(unbuilt: RedisLedger, redis_server: RedisServer) -> None:
+    await unbuilt.rebuild(history())
+    async with Redis.from_url(redis_server.url, decode_responses=True) as client:
+        (key,) = [key async for key in client.scan_iter("*ready") if unbuilt._ready_key == key]
+        generation, run, _ = str(await client.get(key)).split()
+        await client.set(key, f"{generation} {run}")
+
+    assert not await unbuilt.ready()
+    assert await unbuilt.rebuild(history())
 
 
 async def test_nobody_sees_a_ledger_before_it_is_complete(unbuilt: RedisLedger) -> None:

@@ -21,6 +21,7 @@ from referral_stream.core.effects import (
     Append,
     Effect,
     OpportunityOpened,
+    ReservationAmended,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
@@ -28,6 +29,7 @@ from referral_stream.core.effects import (
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, Link, WakeupDue
 from referral_stream.core.ids import derived_id
 from referral_stream.core.keys import parse_key
+from referral_stream.core.ledger.breaker import breakers_pause
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
@@ -56,11 +58,10 @@ class Recording:
         for now, event, _ in arrivals:
             self._wake(now)
             match event.data:
-                case ControlPaused(scope=scope, name=name):
-                    self._caps.pause(scope, name, now)
-                case ControlResumed(scope=scope, name=name):
-                    for customer in self._caps.resume(scope, name, now):
-                        self._append(now, _internal(event.data, customer, now, event.id))
+                case ControlPaused() | ControlResumed():
+                    if self._caps.apply(event):
+                        for customer in list(self._caps.told(event.data, now)):
+                            self._append(now, replace(event, subject=customer))
                 case _:
                     self._append(now, event)
         self._wake(None)
@@ -123,8 +124,12 @@ class Recording:
                 self._caps.confirm(effect)
             case ReservationReleased():
                 self._caps.release(effect)
+            case ReservationAmended():
+                self._caps.amend(effect)
             case OpportunityOpened():
-                self._caps.opened(effect)
+                if (pause := self._caps.opened(effect)) is not None:
+                    for customer in list(self._caps.told(pause, now)):
+                        self._append(now, replace(breakers_pause(effect, pause), subject=customer))
             case _:
                 pass
 

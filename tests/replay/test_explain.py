@@ -428,7 +428,7 @@ def test_a_pause_by_the_burst_breaker_is_told_where_it_stopped_an_ask(tmp_path: 
             "paused",
             (
                 "asks for the trigger nps_promoter were paused by the burst breaker: 2 openings since Thu 18 Jun "
-                "12:00, more than 1; control.resumed ends it"
+                "12:00, more than 1; it ends by itself, or with control.resumed"
             ),
         )
     ]

@@ -18,7 +18,18 @@ from referral_stream.replay.files import Summary, replay_file
 from referral_stream.replay.reading import BadLine, LogStartsLate, MixedLog
 from referral_stream.replay.recorded_run import Diverged
 from referral_stream.replay.virtual_run import Arrival, FactReplay
-from tests.builders import POLICY, a_customer, at, compliment, fact, nps, ticket_opened, ticket_solved
+from tests.builders import (
+    POLICY,
+    a_customer,
+    at,
+    compliment,
+    fact,
+    nps,
+    pause,
+    resumption,
+    ticket_opened,
+    ticket_solved,
+)
 from tests.replay.logs import BOUNDARY, Row, fact_lines, recorded_lines, recorded_records, rows, write
 from tests.rules import rule
 
@@ -85,6 +96,30 @@ def test_the_facts_of_a_recorded_log_replay_without_its_wakeups_and_answers(tmp_
     facts = [line for line in recorded_lines(*WEEK, one_after_the_other=True) if b'"wakeup.due"' not in line]
     assert not replayed(write(tmp_path / "log", facts), tmp_path / "again", facts_only=True).exact
     assert rows(tmp_path / "again", "decisions") == rows(tmp_path / "facts-out", "decisions")
+
+
+PAUSED = (*WEEK, pause("Thu 13:00"), resumption("Thu 18:00"))
+"""Ana's command is taken back at 13:00; the switches reach nobody else."""
+
+
+@rule("11.3")
+@pytest.mark.parametrize("one_after_the_other", [False, True])
+def test_a_switch_that_was_passed_on_is_replayed_exactly(tmp_path: Path, one_after_the_other: bool) -> None:
+    replayed(write(tmp_path / "facts", fact_lines(*PAUSED)), tmp_path / "facts-out")
+    recorded = recorded_lines(*PAUSED, one_after_the_other=one_after_the_other)
+    assert sum(b'"control.paused"' in line for line in recorded) == 2, "eva's command is not reported on either"
+    assert replayed(write(tmp_path / "log", recorded), tmp_path / "exact-out").exact
+    for name in ("asks", "decisions"):
+        assert rows(tmp_path / "exact-out", name) == rows(tmp_path / "facts-out", name)
+    assert [row["subject"] for row in rows(tmp_path / "exact-out", "asks") if "cancelled" in row["type"]] == ["ana"]
+
+
+def test_of_a_recorded_log_switches_are_no_facts(tmp_path: Path) -> None:
+    """They are on it only as the ledger passed them on; whom they concern under another policy nobody knows."""
+    replayed(write(tmp_path / "facts", fact_lines(*WEEK)), tmp_path / "facts-out")
+    log = write(tmp_path / "log", recorded_lines(*PAUSED))
+    replayed(log, tmp_path / "again", facts_only=True)
+    assert rows(tmp_path / "again", "asks") == rows(tmp_path / "facts-out", "asks")
 
 
 @rule("9.14")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from referral_stream.core.asking.arbitration import priority, rank
-from referral_stream.core.asking.judging import close, drop, judge, keep, verdicts
+from referral_stream.core.asking.judging import close, drop, judge, keep, verdicts, withdraw_question
 from referral_stream.core.asking.recording import decide
 from referral_stream.core.asks import Ask
 from referral_stream.core.composing import Emission
@@ -55,12 +55,14 @@ def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
         expires_at=_expires(turn, o, moment, first),
         kind=outcome,  # type: ignore[arg-type]  # one of the four by construction
         channel=first,
+        channels=moments.command_channels(first, c, moment, turn.zone, policy),
     )
     drop(turn, o)
     turn.board.current = False
     c.asks = (*c.asks, ask)  # the decision's next_eligible_at includes this ask
     written = decide(turn, o, outcome, found, score, Emission(mode, first, rivals, awaiting.command_id))
     c.asks = (*c.asks[:-1], replace(ask, opportunity=written))
+    withdraw_question(turn, written, "overasking", "the ask itself goes out")
     if outcome in ("asked", "soft"):
         turn.effects.append(turn.builder.ask(c.asks[-1], mode, score))
     _supersede(turn, awaiting)
@@ -102,7 +104,15 @@ def _ask_reason(turn: Turn, o: Opportunity, moment: int, first: Channel) -> None
     asked = replace(o, reason_asked_at=moment, ready=_without_reason_at(o))
     judged = judge(turn, asked)
     score = turn.score()
-    question = Ask(asked, reason_command_id(c.id, o.trigger, o.subject), moment, expires, "reason", first)
+    question = Ask(
+        opportunity=asked,
+        command_id=reason_command_id(c.id, o.trigger, o.subject),
+        asked_at=moment,
+        expires_at=expires,
+        kind="reason",
+        channel=first,
+        channels=moments.command_channels(first, c, moment, turn.zone, turn.policy),
+    )
     c.asks = (*c.asks, question)  # the decision's next_eligible_at includes it
     written = decide(turn, asked, "pending", judged.verdicts, score)
     question = replace(question, opportunity=written)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from referral_stream.core.asking.recording import release, write
-from referral_stream.core.effects import Outcome
+from referral_stream.core.asking.recording import release, take_back, write
+from referral_stream.core.effects import GateName, Outcome
 from referral_stream.core.events import Event
 from referral_stream.core.ids import command_id
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.rules import gates, moments, propensity
-from referral_stream.core.rules.assessment import Assessment
+from referral_stream.core.rules.assessment import Assessment, Met
 from referral_stream.core.rules.gates import Verdict, View
 from referral_stream.core.turn import Turn
 
@@ -51,8 +51,8 @@ def judge_live(turn: Turn) -> None:
         if known.denial is not None and not known.denial.stands(turn.now):
             opportunity = replace(known, denial=None)
         judged = judge(turn, opportunity)
-        if board.moment_channels:
-            _check_moment(turn, judged)
+        if judged.blocked:
+            board.met.pop(known.id, None)
         if judged.closed_by_gate:
             close(turn, opportunity, "suppressed", judged.verdicts)
         else:
@@ -75,19 +75,30 @@ def meet_moment(turn: Turn, event: Event) -> None:
     channel = moments.moment_channel(event, turn.customer, turn.now, turn.zone, turn.policy)
     if channel is None:
         return
+    met = Met(channel, event.data.call_id if channel == "phone" else None)
     for judged in turn.board.judged.values():
         if not judged.blocked and judged.opportunity.ready <= turn.now:
-            turn.board.moment_channels.setdefault(judged.opportunity.id, channel)
+            turn.board.met.setdefault(judged.opportunity.id, []).append(met)
 
 
-def _check_moment(turn: Turn, judged: Assessment) -> None:
-    """A good moment is lost if a gate blocks at its instant, or its channel may no longer speak."""
-    c, channel = turn.customer, turn.board.moment_channels.get(judged.opportunity.id)
-    if channel is None:
-        return
-    usable = channel in moments.usable_channels(c, turn.policy)
-    if judged.blocked or not usable or not moments.speaks_at(channel, c, turn.now, turn.zone, turn.policy):
-        del turn.board.moment_channels[judged.opportunity.id]
+def settle_moments(turn: Turn) -> None:
+    """At the end of the instant: a good moment counts if its channel may still speak."""
+    board = turn.board
+    for id_, met in board.met.items():
+        judged = board.judged.get(id_)
+        if judged is not None:
+            still = next((each.channel for each in met if _still_speaks(turn, each)), None)
+            if still is not None:
+                board.moment_channels[id_] = still
+
+
+def _still_speaks(turn: Turn, met: Met) -> bool:
+    c, channel = turn.customer, met.channel
+    return (
+        met.call_id not in c.calls_cut_short
+        and channel in moments.usable_channels(c, turn.policy)
+        and moments.speaks_at(channel, c, turn.now, turn.zone, turn.policy)
+    )
 
 
 def keep(turn: Turn, opportunity: Opportunity) -> None:
@@ -108,4 +119,16 @@ def close(turn: Turn, opportunity: Opportunity, outcome: Outcome, verdicts: tupl
     drop(turn, opportunity)
     if opportunity.tries:  # the ledger's silence may hide a reservation that nobody will use
         release(turn, command_id(turn.customer.id, opportunity.trigger, opportunity.subject))
-    write(turn, opportunity, outcome, verdicts)
+    written = write(turn, opportunity, outcome, verdicts)
+    if opportunity.reason_asked_at is not None and outcome != "cancelled":  # a correction takes all back
+        closing = next((v for v in verdicts if outcome == "suppressed" and v.closes(opportunity.deadline)), None)
+        gate: GateName
+        gate, why = ("overasking", "the ask will not follow") if closing is None else (closing.gate, closing.saw)
+        withdraw_question(turn, written, gate, why)
+
+
+def withdraw_question(turn: Turn, written: Opportunity, gate: GateName, why: str) -> None:
+    """A question for the reason that is not sent makes no sense without the ask, nor beside it."""
+    for ask in turn.customer.asks:
+        if ask.kind == "reason" and ask.opportunity.id == written.id and ask.may_be_cancelled(turn.now):
+            take_back(turn, ask, written, gate, why)

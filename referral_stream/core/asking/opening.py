@@ -5,14 +5,14 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from referral_stream.core import events as ev
-from referral_stream.core.asking.judging import judge_live, keep, verdicts
+from referral_stream.core.asking.judging import judge_live, keep, verdicts, view
 from referral_stream.core.asking.recording import decide, write
 from referral_stream.core.customer import Conversion, Stamp
 from referral_stream.core.events import Event
 from referral_stream.core.ids import hash64, opportunity_id
 from referral_stream.core.instants import DAY
 from referral_stream.core.opportunity import Opportunity
-from referral_stream.core.rules import windows
+from referral_stream.core.rules import gates, windows
 from referral_stream.core.rules.triggers import Occasion
 from referral_stream.core.turn import Turn
 
@@ -69,7 +69,9 @@ def _open(turn: Turn, occasion: Occasion, t0: int, *, historical: bool, event: E
         return
     c.live = (*c.live, opportunity)
     turn.board.current = False
-    turn.effects.append(turn.builder.opened(opportunity))
+    seen = view(turn, opportunity)
+    if not any(gate.causes(seen) for gate in gates.AT_OPENING):  # nobody who may not be asked makes a burst
+        turn.effects.append(turn.builder.opened(opportunity))
 
 
 def converted(turn: Turn, event: Event) -> None:

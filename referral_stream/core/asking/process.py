@@ -10,13 +10,19 @@ from referral_stream.core.asks import remembered
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Outcome
 from referral_stream.core.events import Event
-from referral_stream.core.rules import triggers, usage
+from referral_stream.core.rules import gates, triggers, usage
 from referral_stream.core.turn import Folded, Process, Turn
 
 InternalNotice: TypeAlias = (
-    ev.ReservationGranted | ev.ReservationDenied | ev.ReservationUnavailable | ev.DeadletterReplayed | ev.ControlResumed
-    | ev.MergeRequested | ev.MergeDelivered
-)  # fmt: skip
+    ev.ReservationGranted
+    | ev.ReservationDenied
+    | ev.ReservationUnavailable
+    | ev.DeadletterReplayed
+    | ev.ControlPaused
+    | ev.ControlResumed
+    | ev.MergeRequested
+    | ev.MergeDelivered
+)
 """Records from the ledger, an operator or another id, which are not facts about the customer."""
 
 _CONSEQUENTIAL = frozenset(
@@ -28,8 +34,10 @@ _CONSEQUENTIAL = frozenset(
 def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
     """Judges the live opportunities again after every record with something new."""
     if folded is None:
-        return _notice(turn, event.data)
+        return _notice(turn, event.data, event.time)
     c = turn.customer
+    if c.asks or c.awaiting is not None:
+        reservation.amend(turn)
     occasions = triggers.occasions_in(event, c, turn.now, turn.policy) if folded.newest else ()
     if event.type in _CONSEQUENTIAL:
         _follow(turn, event, folded, {occasion.trigger for occasion in occasions})
@@ -43,7 +51,7 @@ def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
     return True
 
 
-def _notice(turn: Turn, data: InternalNotice) -> bool:
+def _notice(turn: Turn, data: InternalNotice, time: int) -> bool:
     """Whether there is anything new in it."""
     match data:
         case ev.ReservationGranted():
@@ -55,6 +63,13 @@ def _notice(turn: Turn, data: InternalNotice) -> bool:
         case ev.DeadletterReplayed():
             judging.judge_live(turn)
         case ev.MergeRequested() | ev.MergeDelivered():
+            if isinstance(data, ev.MergeDelivered):
+                reservation.amend_all(turn)
+            judging.judge_live(turn)
+            withdrawal.withdraw(turn)
+        case ev.ControlPaused():
+            if not reservation.paused(turn, data, time):
+                return False
             judging.judge_live(turn)
             withdrawal.withdraw(turn)
         case ev.ControlResumed():
@@ -95,6 +110,7 @@ def _on_due(turn: Turn) -> None:
         judging.judge_live(turn)
     if c.asks:
         withdrawal.withdraw(turn)
+    judging.settle_moments(turn)
     if c.awaiting is None:
         reservation.dispatch(turn)
     if c.awaiting is None:
@@ -115,8 +131,10 @@ def _due(turn: Turn) -> list[int]:
             due.append(o.denial.until)
     if c.awaiting is not None:
         due.append(c.awaiting.give_up)
-    if c.usage and any(ask.may_be_cancelled(turn.now) for ask in c.asks):
-        due.append(usage.midnight_after(turn.now))  # a drop in usage is seen at midnight, by no event
+    if any(ask.may_be_cancelled(turn.now) for ask in c.asks):
+        due += gates.silences(c, turn.policy)
+        if c.usage:
+            due.append(usage.midnight_after(turn.now))  # a drop in usage is seen at midnight, by no event
     due += [referral.conversion.opens_at for referral in c.referrals.values() if referral.conversion is not None]
     return due
 

@@ -6,8 +6,9 @@ from functools import lru_cache
 
 from msgspec.structs import replace
 
+from referral_stream.core.asks import Ask
 from referral_stream.core.composing import Emission
-from referral_stream.core.effects import Outcome, Score
+from referral_stream.core.effects import GateName, Outcome, Score
 from referral_stream.core.ids import hash64
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.rules import gates
@@ -38,6 +39,14 @@ def decide(
 def release(turn: Turn, command: str) -> None:
     """Give a reservation back to the ledger, if there is one."""
     turn.effects.append(turn.builder.release(command))
+
+
+def take_back(turn: Turn, ask: Ask, written: Opportunity, gate: GateName, why: str) -> None:
+    """Withdraw a command that a worker may still send; ``written``: its opportunity with the decision that says so."""
+    c = turn.customer
+    cancelled = replace(ask, cancelled=True, opportunity=written)
+    c.asks = tuple(cancelled if each.command_id == ask.command_id else each for each in c.asks)
+    turn.effects.append(turn.builder.cancellation(ask, written, gate, why))
 
 
 def _fingerprint(outcome: Outcome, verdicts: tuple[Verdict, ...]) -> int:

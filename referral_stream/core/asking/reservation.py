@@ -9,16 +9,20 @@ from referral_stream.core.asking.arbitration import rank
 from referral_stream.core.asking.emission import emit
 from referral_stream.core.asking.judging import judge_live, keep
 from referral_stream.core.asking.recording import release
+from referral_stream.core.asks import Ask
+from referral_stream.core.customer import word
 from referral_stream.core.events import Channel
 from referral_stream.core.ids import command_id
-from referral_stream.core.instants import SECOND
+from referral_stream.core.instants import DAY, HOUR, SECOND
+from referral_stream.core.ledger.breaker import BREAKER
+from referral_stream.core.ledger.switches import Stopping, Switch, stopped_by
 from referral_stream.core.opportunity import Awaiting, Denial
 from referral_stream.core.rules.assessment import Assessment
 from referral_stream.core.turn import Turn
 
 
 def dispatch(turn: Turn) -> None:
-    """Choose among what may speak now, and request the ask; in shadow it is only noted."""
+    """Choose among what may speak now, and request the ask, in shadow mode too."""
     channels, policy = turn.board.moment_channels, turn.policy
     candidates = [
         (judged, channels.get(id_, "email"))
@@ -30,13 +34,7 @@ def dispatch(turn: Turn) -> None:
     candidates.sort(key=lambda candidate: rank(policy, candidate[0].opportunity))
     if not candidates:
         return
-    if policy.shadow:
-        judged, channel = candidates[0]
-        o = judged.opportunity
-        command = command_id(turn.customer.id, o.trigger, o.subject)
-        emit(turn, judged, Awaiting(o.id, command, turn.now, channel, turn.now))
-    else:
-        _request(turn, candidates, turn.now)
+    _request(turn, candidates, turn.now)
 
 
 def _request(turn: Turn, candidates: list[tuple[Assessment, Channel]], moment: int) -> None:
@@ -72,6 +70,8 @@ def granted(turn: Turn, data: ev.ReservationGranted) -> None:
         release(turn, data.command_id)
         return
     emit(turn, judged, awaiting)
+    if awaiting.amended:
+        turn.effects.append(turn.builder.amendment(opportunity, c.account_id, word(c.email_hmac)))
 
 
 def denied(turn: Turn, data: ev.ReservationDenied) -> None:
@@ -116,9 +116,39 @@ def give_up(turn: Turn, awaiting: Awaiting) -> None:
         silent(turn, awaiting.command_id)
 
 
+def paused(turn: Turn, data: ev.ControlPaused, time: int) -> bool:
+    """A pause reaches what the ledger holds a reservation for; returns whether there was anything.
+
+    What is out is blocked by gate 2 from now on, and so are a request that may be granted yet, and the ask behind a
+    question for the reason.
+    """
+    c, awaiting = turn.customer, turn.customer.awaiting
+    switch, by_itself = Switch(data.scope, data.name or ""), data.by == BREAKER
+    denial = Denial(
+        gate="paused",
+        saw=stopped_by([Stopping(switch)]),
+        until=time + turn.policy.breaker.pause_hours * HOUR if by_itself else None,
+        until_event=None if by_itself else ev.ControlResumed.type,
+    )
+    found = False
+    for o in c.live:
+        held = o.reason_asked_at is not None or (awaiting is not None and awaiting.opportunity_id == o.id)
+        if held and switch.concerns(o.trigger, None):
+            keep(turn, replace(o, denial=denial))
+            found = True
+    out = {
+        a.command_id for a in c.asks if a.may_be_cancelled(turn.now) and switch.concerns(a.opportunity.trigger, None)
+    }
+    if out:
+        c.asks = tuple(
+            replace(a, opportunity=replace(a.opportunity, denial=denial)) if a.command_id in out else a for a in c.asks
+        )
+    return found or bool(out)
+
+
 def resumed(turn: Turn) -> bool:
     """What a pause had refused may ask again; returns whether there was anything."""
-    refused = [o for o in turn.customer.live if o.denial and o.denial.until_event == ev.ControlResumed.type]
+    refused = [o for o in turn.customer.live if o.denial is not None and o.denial.gate == "paused"]
     for opportunity in refused:
         keep(turn, replace(opportunity, denial=None))
     if refused:
@@ -132,8 +162,44 @@ def report(turn: Turn) -> None:
     for before, after in zip(turn.asks_before, c.asks, strict=True):
         if before is after:
             continue
-        o = after.opportunity  # the reservation is the opportunity's: a question for the reason has no separate one
         if after.reached and not before.reached:
-            turn.effects.append(turn.builder.confirmation(o))
-        elif before.counts and not after.counts:
-            turn.effects.append(turn.builder.reversal(o))
+            turn.effects.append(turn.builder.confirmation(after.opportunity))
+        elif before.counts and not after.counts and not _still_counts(turn, after):
+            turn.effects.append(turn.builder.reversal(after.opportunity))
+
+
+def _still_counts(turn: Turn, failed: Ask) -> bool:
+    """Whether another command under the same reservation may have reached the customer."""
+    return any(
+        ask.counts and ask.opportunity.id == failed.opportunity.id
+        for ask in turn.customer.asks
+        if ask.command_id != failed.command_id
+    )
+
+
+def amend(turn: Turn) -> None:
+    """An account or an address that has become known counts for the asks within a cap's period, too."""
+    c = turn.customer
+    account = c.account_id if c.account_id != turn.account_before else None
+    email = word(c.email_hmac) if word(c.email_hmac) != turn.email_before else None
+    if account is not None or email is not None:
+        _amend(turn, account, email)
+
+
+def amend_all(turn: Turn) -> None:
+    """Two ids have become one customer, whose account and address count for the asks of both."""
+    c = turn.customer
+    _amend(turn, c.account_id, word(c.email_hmac))
+
+
+def _amend(turn: Turn, account: str | None, email: str | None) -> None:
+    c, caps = turn.customer, turn.policy.caps
+    if c.awaiting is not None:
+        c.awaiting = replace(c.awaiting, amended=True)
+    # A question for the reason has no reservation of its own: it goes out under that of the ask.
+    for ask in {ask.opportunity.id: ask for ask in c.asks if ask.counts}.values():
+        age = turn.now - ask.asked_at
+        in_account = account if age < max(caps.account_gap_days, caps.account_days) * DAY else None
+        in_email = email if age < caps.customer_days * DAY else None
+        if in_account is not None or in_email is not None:
+            turn.effects.append(turn.builder.amendment(ask.opportunity, in_account, in_email))

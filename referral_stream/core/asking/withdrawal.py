@@ -1,4 +1,4 @@
-"""Withdrawals: of what a corrected survey answer had opened, and of commands after which a gate closed."""
+"""Taking back: what a corrected survey answer had opened, and commands after which a gate closed (semantics §11)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from referral_stream.core import events as ev
 from referral_stream.core.asking.judging import close, keep, verdicts, view
-from referral_stream.core.asking.recording import write
+from referral_stream.core.asking.recording import take_back, write
 from referral_stream.core.asks import Ask
 from referral_stream.core.effects import GateName
-from referral_stream.core.rules import gates, triggers
+from referral_stream.core.rules import gates, moments, triggers
 from referral_stream.core.rules.assessment import at_their_moment
 from referral_stream.core.turn import Turn
 
@@ -19,11 +19,27 @@ from referral_stream.core.turn import Turn
 def withdraw(turn: Turn) -> None:
     """Withdraw commands that a worker may still send, if a gate closed that protects the customer."""
     for ask in turn.customer.asks:
-        if ask.may_be_cancelled(turn.now):
-            seen = view(turn, ask.opportunity)
-            closed = next((v for gate in gates.AFTER_EMISSION if (v := gates.withdrawing(gate, seen)).blocks), None)
-            if closed is not None:
-                _cancel(turn, ask, closed.gate, closed.saw)
+        if not ask.may_be_cancelled(turn.now):
+            continue
+        seen = view(turn, ask.opportunity)
+        closed = next(
+            (v for gate in gates.AFTER_EMISSION if gates.takes_back(v := gates.withdrawing(gate, seen))), None
+        )
+        if closed is not None:
+            _cancel(turn, ask, closed.gate, closed.saw)
+        elif (why := _no_channel(turn, ask)) is not None:
+            _cancel(turn, ask, "channel", why)
+
+
+def _no_channel(turn: Turn, ask: Ask) -> str | None:
+    """Why the command may not be sent on the channels that it names."""
+    c, named = turn.customer, ask.channels or (ask.channel,)
+    withdrawn = [channel for channel in named if channel in c.consent and not c.consent[channel].value]
+    if withdrawn:
+        return f"consent withdrawn for {', '.join(withdrawn)}"
+    if not set(named).intersection(moments.usable_channels(c, turn.policy)):
+        return "no usable channel"
+    return None
 
 
 def corrected(turn: Turn, data: ev.NpsResponded | ev.CsatResponded, still: set[str]) -> None:
@@ -65,6 +81,4 @@ def _cancel(turn: Turn, ask: Ask, gate: GateName, why: str) -> None:
     if ask.kind != "reason":  # after a question the opportunity lives on, and its own decisions say what blocks it
         found = at_their_moment(verdicts(turn, ask.opportunity))
         written = write(turn, ask.opportunity, "cancelled", found)
-    cancelled = replace(ask, cancelled=True, opportunity=written)
-    c.asks = tuple(cancelled if a.command_id == ask.command_id else a for a in c.asks)
-    turn.effects.append(turn.builder.cancellation(ask, written, gate, why))
+    take_back(turn, ask, written, gate, why)

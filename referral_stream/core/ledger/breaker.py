@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from referral_stream.core.effects import OpportunityOpened
-from referral_stream.core.events import ControlPaused
+from referral_stream.core.events import ControlPaused, Event
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import HOUR, rfc3339
 from referral_stream.core.policy import Breaker
 
@@ -19,6 +20,22 @@ def paused_by_breaker(trigger: str, hour: int, count: int, limit: float) -> Cont
     """The automatic pause: ``count`` openings since ``hour`` (hours since 1970) are more than ``limit``."""
     why = f"{count} openings since {rfc3339(hour * HOUR)}, more than {limit:g}"
     return ControlPaused(scope="trigger", name=trigger, by=BREAKER, why=why)
+
+
+LEDGER = "referral-stream/ledger"
+"""The ``source`` of what the ledger tells customers."""
+
+
+def breakers_pause(opened: OpportunityOpened, pause: ControlPaused) -> Event:
+    """What customers are told of a pause that this opening set; its time tells when it ends."""
+    return Event(
+        id=derived_id("breaker", opened.opportunity_id),
+        source=LEDGER,
+        type=pause.type,
+        subject="",
+        time=opened.now,
+        data=pause,
+    )
 
 
 @dataclass(slots=True)

@@ -2,19 +2,24 @@
 
 :class:`MemoryLedger` is the whole ledger in memory, switches and breaker included. A replay asks it instead of Redis,
 and the tests hold the Lua script of :mod:`referral_stream.ledger` against it, answer for answer. The rules (semantics
-§4 gates 2, 8 and 9, §9):
+§4 gates 2, 8 and 9, §9, §11):
 
 1. A request past its own ``valid_until`` is ``unavailable``.
-2. One command id holds one reservation. As long as it holds, the same request is granted again; an unconfirmed
+2. A request is denied by a switch (*paused*), whatever is reserved under its command.
+3. One command id holds one reservation. As long as it holds, the same request is granted again; an unconfirmed
    reservation moves to the later ``due`` of a repeated request. A request that is not newer than the release of its own
    command is a redelivery that nobody awaits: ``unavailable``.
-3. A request is denied, in this order, by a switch (*paused*), by an ask to the same customer or the same e-mail address
-   (*overasking*), by the asks to the same account (*account*). Waits are half-open: they end at from + N × 86 400 s.
-4. A reservation counts from ``due`` until it is released. A release is void against a confirmed reservation and against
+4. A request is denied, in this order, by an ask to the same customer or the same e-mail address (*overasking*), by the
+   asks to the same account (*account*). Waits are half-open: they end at from + N × 86 400 s. Asks of shadow mode count
+   for requests of shadow mode alone.
+5. A reservation counts from ``due`` until it is released. A release is void against a confirmed reservation and against
    one that was requested after it.
-5. A confirmation says that a person has been asked, so it always counts: it restores a released reservation, and one of
+6. A confirmation says that a person has been asked, so it always counts: it restores a released reservation, and one of
    an unknown command counts from its own instant, by customer and account.
-6. Time comes from the records only and moves forward: what lies a full period behind a newly counted ask is forgotten.
+7. An account or an address that is learned later is counted too; what was counted before goes on counting.
+8. A pause is told to every customer with an unconfirmed reservation that it concerns, due less than 8 days ago; its end
+   to those who were told of it, or refused for it.
+9. Time comes from the records only and moves forward: what lies a full period behind a newly counted ask is forgotten.
 
 Nothing here identifies a person except opaque ids and HMACs.
 """
@@ -22,13 +27,14 @@ Nothing here identifies a person except opaque ids and HMACs.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from referral_stream.core.effects import (
     LedgerRequest,
     OpportunityOpened,
+    ReservationAmended,
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
@@ -42,17 +48,24 @@ from referral_stream.core.events import (
     ReservationUnavailable,
     Scope,
 )
-from referral_stream.core.instants import DAY, rfc3339
+from referral_stream.core.instants import DAY, HOUR, rfc3339
 from referral_stream.core.ledger.breaker import BurstBreaker
-from referral_stream.core.ledger.switches import Switch, Switches
+from referral_stream.core.ledger.switches import Page, Switch, Switches
 from referral_stream.core.policy import CapLimits as Limits
 from referral_stream.core.policy import Policy
 
 LedgerAnswer: TypeAlias = ReservationGranted | ReservationDenied | ReservationUnavailable
 LedgerOperation: TypeAlias = LedgerRequest | Event
 """What ``ledger-requests`` carries; the events are ``control.paused`` and ``control.resumed``."""
-Result: TypeAlias = LedgerAnswer | ControlPaused | tuple[str, ...] | None
-"""An answer to a request; the automatic pause an opening caused; the customers a resumption concerns; else None."""
+Result: TypeAlias = LedgerAnswer | ControlPaused | bool | None
+"""An answer to a request; the automatic pause an opening caused; whether customers are to be told of a switch; else
+None."""
+Thrown: TypeAlias = ControlPaused | ControlResumed
+
+PAGE = 500
+"""How many customers are looked at in one go when a switch is passed on: no call may hold the ledger for long."""
+TOLD_DAYS = 8
+"""A reservation due longer ago has no command that could still be sent: no window outlives it by so much."""
 
 
 def arbitrated(requests: Iterable[ReservationRequested]) -> list[ReservationRequested]:
@@ -86,14 +99,34 @@ class _Reservation:
     email_hmac: str | None
     asked_at: int
     requested_at: int
+    trigger: str = ""
+    segment: str | None = None
+    shadow: bool = False
+    also: tuple[tuple[str, str], ...] = ()
     state: Literal["reserved", "confirmed", "released"] = "reserved"
     released_at: int = -1
 
     @property
     def asked(self) -> tuple[tuple[str, str], ...]:
         """Who the ask is counted for."""
-        whom = (("customer", self.customer_id), ("email", self.email_hmac), ("account", self.account_id))
-        return tuple((kind, name) for kind, name in whom if name)
+        whom = (("customer", self.customer_id), ("email", self.email_hmac), ("account", self.account_id), *self.also)
+        return tuple((_SHADOW + kind if self.shadow else kind, name) for kind, name in whom if name)
+
+
+_SHADOW = "shadow "
+
+
+def _reserved(request: ReservationRequested) -> _Reservation:
+    return _Reservation(
+        request.customer_id,
+        request.account_id,
+        request.email_hmac,
+        request.due,
+        request.now,
+        request.trigger,
+        request.segment,
+        request.shadow,
+    )
 
 
 class MemoryLedger:
@@ -101,7 +134,7 @@ class MemoryLedger:
 
     def __init__(self, policy: Policy) -> None:
         self._limits = policy.caps
-        self._switches = Switches()
+        self._switches = Switches(policy.breaker.pause_hours * HOUR)
         self._breaker = BurstBreaker(policy.breaker)
         self._reservations: dict[str, _Reservation] = {}
         self._asks: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
@@ -117,11 +150,13 @@ class MemoryLedger:
             case ReservationReleased():
                 self.release(operation)
                 return None
+            case ReservationAmended():
+                self.amend(operation)
+                return None
             case OpportunityOpened():
                 return self.opened(operation)
             case Event(data=ControlPaused(scope=scope, name=name), time=time):
-                self.pause(scope, name, time)
-                return None
+                return self.pause(scope, name, time)
             case Event(data=ControlResumed(scope=scope, name=name), time=time):
                 return self.resume(scope, name, time)
             case _:
@@ -132,19 +167,18 @@ class MemoryLedger:
         command = request.command_id
         if request.now > request.valid_until:
             return ReservationUnavailable(command_id=command)
+        if (denial := self._switches.denial(request)) is not None:
+            return denial
         held = self._reservations.get(command)
         if held is not None and held.state != "released":
             self._renew(command, held, request)
             return ReservationGranted(command_id=command)
         if held is not None and request.now <= held.released_at:
             return ReservationUnavailable(command_id=command)
-        denial = self._switches.denial(request) or self._overasked(request) or self._account_full(request)
+        denial = self._overasked(request) or self._account_full(request)
         if denial is not None:
             return denial
-        self._count(
-            command,
-            _Reservation(request.customer_id, request.account_id, request.email_hmac, request.due, request.now),
-        )
+        self._count(command, _reserved(request))
         return ReservationGranted(command_id=command)
 
     def answer_round(self, requests: Iterable[ReservationRequested]) -> list[tuple[ReservationRequested, LedgerAnswer]]:
@@ -169,29 +203,84 @@ class MemoryLedger:
         for whom in held.asked:
             self._asks[whom].pop(released.command_id, None)
 
+    def amend(self, amended: ReservationAmended) -> None:
+        """An account or an address that was learned after the ask: it counts for them too."""
+        held = self._reservations.get(amended.command_id)
+        if held is None:
+            return
+        learned = (("account", amended.account_id), ("email", amended.email_hmac))
+        held.also = (*held.also, *((kind, name) for kind, name in learned if name and (kind, name) not in held.also))
+        if held.state != "released":
+            self._count(amended.command_id, held)
+
     def opened(self, opened: OpportunityOpened) -> ControlPaused | None:
-        """Count an opening; returns the pause if its hour now has too many and the trigger was not paused before."""
+        """Count an opening; returns the pause if its hour now has too many and the trigger was not paused before.
+
+        The opening that has set a pause gives it again when it is told again.
+        """
+        trigger, name = opened.trigger, opened.opportunity_id
+        if self._switches.was_set_by(trigger, name):
+            return self._switches.tripped_by(trigger, name)
         pause = self._breaker.opened(opened)
-        return pause if pause is not None and self.pause("trigger", opened.trigger, opened.now) else None
+        return pause if pause is not None and self.trip(trigger, name, opened.now, pause) else None
 
-    def pause(self, scope: Scope, name: str | None, now: int) -> bool:
-        """Throw a switch at ``now``; returns whether that changed it."""
-        return self._switches.pause(Switch(scope, name or ""), now)
+    def trip(self, trigger: str, opening: str, now: int, pause: ControlPaused) -> bool:
+        """The breaker pauses a trigger because of an opening; whether that changed anything."""
+        return self._switches.trip(trigger, opening, now, pause)
 
-    def resume(self, scope: Scope, name: str | None, now: int) -> tuple[str, ...]:
-        """Throw a switch back; returns the customers that were refused for it, sorted."""
+    def pause(self, scope: Scope, name: str | None, stamp: int) -> bool:
+        """Throw a switch; returns whether customers are to be told."""
+        return self._switches.pause(Switch(scope, name or ""), stamp)
+
+    def resume(self, scope: Scope, name: str | None, stamp: int) -> bool:
+        """Throw a switch back; returns whether customers are to be told."""
         switch = Switch(scope, name or "")
-        resumption = self._switches.resume(switch, now)
-        if resumption.ended and scope == "trigger":
-            self._breaker.forgive(switch.name, now)
-        return resumption.refused
+        counts, ended = self._switches.resume(switch, stamp)
+        if ended and scope == "trigger":
+            self._breaker.forgive(switch.name, stamp)
+        return counts
+
+    def page(self, thrown: Thrown, now: int, after: str = "", size: int = PAGE) -> Page:
+        """Some of the customers to tell of a switch; the next page is asked for when these have been told."""
+        switch = Switch(thrown.scope, thrown.name or "")
+        if isinstance(thrown, ControlResumed):
+            return self._switches.waiting(switch, now, after, size)
+        if not self._switches.stands(switch, now):
+            return Page((), None)
+        unconfirmed = {
+            f"{held.customer_id}\0{command}": held
+            for command, held in self._reservations.items()
+            if held.state == "reserved"
+        }
+        looked_at = sorted(name for name in unconfirmed if name > after)[:size]
+        concerned = [
+            unconfirmed[name].customer_id
+            for name in looked_at
+            if unconfirmed[name].asked_at > now - TOLD_DAYS * DAY
+            and switch.concerns(unconfirmed[name].trigger, unconfirmed[name].segment)
+        ]
+        for customer in concerned:
+            self._switches.wait(switch, customer)
+        return Page(tuple(dict.fromkeys(concerned)), looked_at[-1] if len(looked_at) == size else None)
+
+    def told(self, thrown: Thrown, now: int) -> Iterator[str]:
+        """All customers to tell of a switch, page by page."""
+        page = self.page(thrown, now)
+        while True:
+            yield from page.customers
+            if page.after is None:
+                return
+            page = self.page(thrown, now, page.after)
 
     def stopped(self, request: ReservationRequested) -> bool:
         """Whether a switch would stop this request now."""
         return bool(self._switches.stopping(request))
 
     def _overasked(self, request: ReservationRequested) -> ReservationDenied | None:
-        asked = self._asked("customer", request.customer_id) + self._asked("email", request.email_hmac)
+        asked = [
+            *self._asked("customer", request.customer_id, shadow=request.shadow),
+            *self._asked("email", request.email_hmac, shadow=request.shadow),
+        ]
         newest = max(asked, default=None)
         if newest is None or request.due >= newest + self._limits.customer_days * DAY:
             return None
@@ -199,7 +288,7 @@ class MemoryLedger:
 
     def _account_full(self, request: ReservationRequested) -> ReservationDenied | None:
         limits = self._limits
-        asked = sorted(self._asked("account", request.account_id), reverse=True)
+        asked = sorted(self._asked("account", request.account_id, shadow=request.shadow), reverse=True)
         newest = asked[0] if asked else None
         quota = asked[limits.account_asks - 1] if len(asked) >= limits.account_asks else None
         if newest is not None and request.due >= newest + limits.account_gap_days * DAY:
@@ -210,8 +299,9 @@ class MemoryLedger:
             return None
         return denied_account(request.command_id, (newest, quota), limits)
 
-    def _asked(self, kind: str, name: str | None) -> list[int]:
-        return list(self._asks.get((kind, name), {}).values()) if name else []
+    def _asked(self, kind: str, name: str | None, *, shadow: bool) -> list[int]:
+        kinds = (kind, _SHADOW + kind) if shadow else (kind,)
+        return [at for each in kinds for at in self._asks.get((each, name), {}).values()] if name else []
 
     def _renew(self, command: str, held: _Reservation, request: ReservationRequested) -> None:
         if held.state != "reserved":
@@ -225,7 +315,7 @@ class MemoryLedger:
         self._reservations[command] = held
         for whom in held.asked:
             asks = self._asks[whom]
-            period = self._period(whom[0])
+            period = self._period(whom[0].removeprefix(_SHADOW))
             for other in [each for each, asked_at in asks.items() if asked_at <= held.asked_at - period]:
                 del asks[other]
             asks[command] = held.asked_at

@@ -32,15 +32,24 @@ class Assessment(NamedTuple):
         return all(v.gate != "moment" for v in self.blocking)
 
 
+class Met(NamedTuple):
+    """A good moment: the channel that may speak, and the call that it was on, if any."""
+
+    channel: Channel
+    call_id: str | None = None
+
+
 class Board(msgspec.Struct, gc=False):
     """Everything live as judged at this instant. All processes read it; :mod:`~referral_stream.core.asking` writes it.
 
     ``current``: whether judging again would change nothing. Any change to what a gate sees clears it.
-    ``judged`` is by opportunity id; so is ``moment_channels``: the channel of the good moment met at this instant.
+    ``judged`` is by opportunity id; so are ``met``, the good moments met at this instant, and ``moment_channels``: the
+    channel of the first one that counts at its end.
     """
 
     current: bool = False
     judged: dict[str, Assessment] = {}
+    met: dict[str, list[Met]] = {}
     moment_channels: dict[str, Channel] = {}
 
 

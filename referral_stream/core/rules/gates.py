@@ -388,6 +388,12 @@ def second_silence(c: Customer, now: int, policy: Policy) -> int | None:
     return max(pairs, default=None)
 
 
+def silences(c: Customer, policy: Policy) -> list[int]:
+    """When an ask without an answer becomes a silence: by no event."""
+    wait = policy.answers.silence_after_days * DAY
+    return [a.asked_at + wait for a in c.asks if a.reached and not a.answered and a.kind != "reason"]
+
+
 def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
     """The latest end of gate 7's waits, for ``next_eligible_at``."""
     rules = policy.answers
@@ -508,5 +514,15 @@ GATES: tuple[Gate, ...] = (
 
 _MOMENT = next(at for at, gate in enumerate(GATES) if gate.name == "moment")
 
-AFTER_EMISSION = tuple(gate for gate in GATES if gate.name in ("erased", "consent", "trouble"))
+AFTER_EMISSION = tuple(
+    gate for gate in GATES if gate.name in ("erased", "paused", "consent", "trouble", "answers", "approval")
+)
 """The gates that withdraw a command while it can still be stopped."""
+
+AT_OPENING = tuple(gate for gate in GATES if gate.name in ("erased", "consent", "too_early", "trouble"))
+"""The gates that an opening must pass to count for the burst breaker."""
+
+
+def takes_back(v: Verdict) -> bool:
+    """Whether this answer of a gate of ``AFTER_EMISSION`` withdraws a command: of approvals only a person's no does."""
+    return v.answer == "never" if v.gate == "approval" else v.blocks
