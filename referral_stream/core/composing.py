@@ -105,7 +105,7 @@ class EffectBuilder(NamedTuple):
             mode=mode,
             template=self.policy.triggers[o.trigger].template,
             variables=o.variables,
-            channels=moments.command_channels(ask.channel, self.customer, ask.asked_at, self.zone, self.policy),
+            channels=self._channels(ask),
             not_before=ask.asked_at,
             expires_at=ask.expires_at,
             reason_theme=o.theme,
@@ -121,11 +121,16 @@ class EffectBuilder(NamedTuple):
             **self._head(ask, o),
             subject=o.subject,
             template="reason",
-            channels=moments.command_channels(ask.channel, self.customer, ask.asked_at, self.zone, self.policy),
+            channels=self._channels(ask),
             not_before=ask.asked_at,
             expires_at=ask.expires_at,
             policy=_named(self.policy),
             traceparent=o.traceparent,
+        )
+
+    def _channels(self, ask: Ask) -> tuple[Channel, ...]:
+        return moments.command_channels(
+            ask.channel, self.customer, ask.asked_at, ask.expires_at, self.zone, self.policy
         )
 
     def cancellation(self, ask: Ask, o: Opportunity, gate: GateName, why: str) -> AskCancelled:
