@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from referral_stream.cli.render.terminal import wrapped
+from referral_stream.cli.render.terminal import visible, wrapped
 from referral_stream.core.instants import rfc3339, to_datetime
 from referral_stream.core.zones import zone
 from referral_stream.explain.of_log import Explanation
@@ -41,7 +41,9 @@ def as_text(explanation: Explanation, width: int | None = None, style: Style | N
     policy, where = explanation.policy, explanation.zone
     source = words.say("explanation", "zone_source", source=where.source)
     lines = [
-        words.say("explanation", "title", customer=explanation.customer_id, instant=stamp(explanation.at, local)),
+        visible(
+            words.say("explanation", "title", customer=explanation.customer_id, instant=stamp(explanation.at, local))
+        ),
         wrapped(
             words.say("explanation", "terms", zone=where.name, source=source, policy=policy.name, hash=policy.hash),
             width,
