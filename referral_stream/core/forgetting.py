@@ -62,7 +62,7 @@ def renewals_kept_days(policy: Policy) -> int:
 
 
 def _without_old_renewals(known: tuple[SubscriptionEvent, ...], oldest: int) -> tuple[SubscriptionEvent, ...]:
-    """Without renewals before ``oldest``, but for the newest of them per subscription.
+    """Without renewals before ``oldest``, except the newest of them per subscription.
 
     What such a renewal ends or begins is over by ``oldest``, whichever of them did it: so is it if a late event
     finds its place before them.

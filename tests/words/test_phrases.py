@@ -161,7 +161,9 @@ def test_every_cause_that_waits_for_an_event_says_for_which(language: str) -> No
                 event = said.get("until_event")
                 if isinstance(event, ast.Constant) and isinstance(saw, ast.Constant | ast.JoinedStr):
                     parts = saw.values if isinstance(saw, ast.JoinedStr) else [saw]
-                    waiting["".join(p.value if isinstance(p, ast.Constant) else "4711" for p in parts)] = event.value
+                    waiting["".join(str(p.value) if isinstance(p, ast.Constant) else "4711" for p in parts)] = (
+                        event.value
+                    )
             case _:
                 pass
     alone = {
