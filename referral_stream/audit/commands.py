@@ -318,7 +318,10 @@ def _moment(ask: _Ask) -> tuple[int, int]:
 
 
 def _command_id(command: Command) -> str:
-    return str(uuid5(_IDS, f"command|{command.customer_id}|{command.trigger}|{command.subject}|1"))
+    about = (
+        part.replace("%", "%25").replace("|", "%7C") for part in (command.customer_id, command.trigger, command.subject)
+    )
+    return str(uuid5(_IDS, "|".join(["command", *about, "1"])))
 
 
 def _add(

@@ -31,13 +31,11 @@ def audit(policy_files: tuple[Path, ...], *, uncommitted: bool, as_data: bool) -
     Example:
       referral-stream audit --policy policy-of-last-month.toml
     """
-    import json
-
     from referral_stream.audit.reading import Unreadable
     from referral_stream.audit.referee import audit as audited
     from referral_stream.cli.render.audit import as_json, as_lines
     from referral_stream.cli.render.progress import progress
-    from referral_stream.cli.render.terminal import say
+    from referral_stream.cli.render.terminal import json_text, say
     from referral_stream.runtime.gc_tuning import spare_values
 
     deployment = this_deployment(email_key_needed=False)
@@ -49,7 +47,7 @@ def audit(policy_files: tuple[Path, ...], *, uncommitted: bool, as_data: bool) -
     except Unreadable as problem:
         raise Unusable(str(problem)) from None
     if as_data:
-        click.echo(json.dumps(as_json(report), ensure_ascii=False, indent=2))
+        click.echo(json_text(as_json(report)))
     else:
         for line in as_lines(report):
             say(line, indent=8)

@@ -57,12 +57,12 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
       referral-stream deadletters list --stage ingest --since 2026-09-16
     """
     import asyncio
-    import json
 
     from rich.console import Console
 
     from referral_stream.cli.render import deadletters as page
     from referral_stream.cli.render.progress import progress
+    from referral_stream.cli.render.terminal import json_text
     from referral_stream.ops import deadletters
     from referral_stream.runtime.connection import quiet_kafka
     from referral_stream.runtime.topics_admin import TopicsProblem
@@ -78,7 +78,7 @@ def deadletters_list(filters: Filters, *, everything: bool, payload: bool, limit
         records = await deadletters.originals(deployment, shown) if payload and shown else {}
         if as_data:
             found = page.as_json(box, selected, shown, records)
-            click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+            click.echo(json_text(found))
         else:
             page.show_dead_letters(Console(), box, selected, shown, records)
 

@@ -49,11 +49,9 @@ def explain(
     Example:
       referral-stream explain cus-deniz --log demo-output/world.jsonl
     """
-    import json
-
     from referral_stream.cli.render import explanation
     from referral_stream.cli.render.replay import warnings
-    from referral_stream.cli.render.terminal import say, width
+    from referral_stream.cli.render.terminal import json_text, say, visible, width
     from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.explain.of_log import UnknownCustomer
     from referral_stream.explain.of_log import explain as explained
@@ -76,10 +74,10 @@ def explain(
                 counts=counts,
             )
     except UnknownCustomer as unknown:
-        raise click.ClickException(str(unknown)) from None
+        raise click.ClickException(visible(str(unknown))) from None
     for warning in warnings(counts):
         say(f"warning: {warning}", indent=9, err=True)
     if as_data:
-        click.echo(json.dumps(explanation.as_json(story), ensure_ascii=False, indent=2))
+        click.echo(json_text(explanation.as_json(story)))
     else:
         click.echo(explanation.as_text(story, width(), style=click.style), nl=False)

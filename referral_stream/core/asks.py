@@ -7,11 +7,7 @@ from typing import Literal
 import msgspec
 
 from referral_stream.core.events import Channel
-from referral_stream.core.instants import DAY
 from referral_stream.core.opportunity import Opportunity
-
-KEPT_DAYS = 400
-"""Asks are remembered as long as the logs are kept; every wait of semantics §4 is shorter."""
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -61,11 +57,3 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
                 self, failed_at=time if self.failed_at is None else min(self.failed_at, time)
             )
         return self
-
-
-def remembered(asks: tuple[Ask, ...], now: int) -> tuple[Ask, ...]:
-    """Those not older than ``KEPT_DAYS``; ``asks`` is not empty, and in the order in which they went out."""
-    oldest = now - KEPT_DAYS * DAY
-    if asks[0].asked_at >= oldest:
-        return asks
-    return tuple(ask for ask in asks if ask.asked_at >= oldest)

@@ -46,17 +46,22 @@ class Word(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Survey(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The newest revision of one response; ``promoter`` is a 9–10 (NPS) or the top box (CSAT)."""
+    """The newest revision of one response or review.
+
+    ``promoter`` is a 9–10 (NPS) or the top box (CSAT, reviews), ``low`` 0–6 (NPS) or 40 % of the scale and less.
+    """
 
     at: Stamp
     score: float
     promoter: bool
+    low: bool = False
 
 
 class Ticket(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """``at`` is the newest opening, solution or reopening, ``opened`` the newest opening or reopening.
 
     ``priority`` is that of the newest opening that named one (``prioritised``); the rating has its own stamp.
+    ``soured`` is the oldest negative rating.
     """
 
     at: Stamp | None = None
@@ -66,12 +71,26 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True, gc=False):
     priority: str | None = None
     rated: Stamp | None = None
     rating: str | None = None
+    soured: Stamp | None = None
+
+    @property
+    def turned(self) -> bool:
+        """Whether its rating was negative once and is positive now: settled, but no praise."""
+        return (
+            self.rating == "positive"
+            and self.rated is not None
+            and self.soured is not None
+            and self.soured < self.rated
+        )
 
     @property
     def went_well(self) -> bool:
-        """Whether the customer is content with it: a rating from before it was reopened no longer counts."""
+        """Whether the customer was content with it all along; a rating from before it was reopened does not count."""
         return (
-            self.rating == "positive" and self.rated is not None and (self.opened is None or self.rated > self.opened)
+            self.rating == "positive"
+            and self.rated is not None
+            and (self.opened is None or self.rated > self.opened)
+            and not self.turned
         )
 
 
@@ -211,7 +230,7 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     testimonial_at: int | None = None
     feedback: bool = False
     feedback_at: int | None = None
-    reviews: dict[str, Stamp] = msgspec.field(default_factory=_nothing)
+    reviews: dict[str, Survey] = msgspec.field(default_factory=_nothing)
     interactions: int = 0
     advocacy: tuple[tuple[int, str], ...] = ()
     # trouble

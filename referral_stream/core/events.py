@@ -13,15 +13,25 @@ from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_args
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from referral_stream.core.instants import Instant
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number, and some languages write every one of them with a point: 3.0 is 3."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
 
 Id: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 MAX_TEXT = 100_000
 """Characters."""
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
-Amount: TypeAlias = Annotated[int, Field(ge=-(2**53), le=2**53)]
+WHOLE = BeforeValidator(_whole)
+"""For a field that is an integer, however it is written; stands behind its limits."""
+Amount: TypeAlias = Annotated[int, Field(ge=-(2**53), le=2**53), WHOLE]
+Sha256: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
+"""64 hex digits, read in any case, kept in lower case."""
 Channel: TypeAlias = Literal["email", "in_app", "phone"]
 Segment: TypeAlias = Literal["smb", "enterprise", "mission_driven"]
 Scope: TypeAlias = Literal["all", "trigger", "segment"]
@@ -67,6 +77,12 @@ class Rated(Commented):
         score, scale = self.on_scale
         return 10 * score >= 8 * scale
 
+    @property
+    def low(self) -> bool:
+        """10 × score ≤ 4 × maximum: as bad as frustration (semantics §11, Bad words are trouble)."""
+        score, scale = self.on_scale
+        return 10 * score <= 4 * scale
+
 
 # ------------------------------------------------------------------------------------------------------------ profile
 
@@ -90,7 +106,7 @@ class ProfileChanged(Data):
     segment: Segment | None = None
     account_id: Id | None = None
     channels: ReachableChannels | None = None
-    email_hmac: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    email_hmac: Sha256 | None = None
     champion: bool | None = None
     requires_approval: bool | None = None
 
@@ -155,7 +171,7 @@ class SavingMeasured(Data):
 class UsageRecorded(Data):
     type: ClassVar[str] = "usage.recorded"
     feature: str | None = None
-    count: Annotated[int, Field(ge=0, le=2**40)] = 1
+    count: Annotated[int, Field(ge=0, le=2**40), WHOLE] = 1
 
 
 class UsageCompared(Data):
@@ -202,7 +218,7 @@ PASSIVE = 7
 class NpsResponded(Commented):
     type: ClassVar[str] = "nps.responded"
     response_id: Id
-    score: Annotated[int, Field(ge=0, le=10)]
+    score: Annotated[int, Field(ge=0, le=10), WHOLE]
 
 
 class CsatResponded(Rated):

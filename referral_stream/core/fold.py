@@ -216,13 +216,13 @@ def _compared(c: Customer, d: ev.UsageCompared, s: Stamp) -> None:
 
 
 def _nps(c: Customer, d: ev.NpsResponded, s: Stamp) -> bool:
-    table = _put(c.responses, d.response_id, s, Survey(s, d.score, d.score >= ev.PROMOTER))
+    table = _put(c.responses, d.response_id, s, Survey(s, d.score, d.score >= ev.PROMOTER, d.score < ev.PASSIVE))
     c.responses = table or c.responses
     return table is not None
 
 
 def _csat(c: Customer, d: ev.CsatResponded, s: Stamp) -> bool:
-    table = _put(c.csats, d.response_id, s, Survey(s, d.score, d.top_box))
+    table = _put(c.csats, d.response_id, s, Survey(s, d.score, d.top_box, d.low))
     c.csats = table or c.csats
     return table is not None
 
@@ -235,6 +235,8 @@ def _praised(c: Customer, time: int) -> None:
 def _feedback(c: Customer, d: ev.FeedbackShared, s: Stamp) -> None:
     if d.positive:
         _praised(c, s.time)
+    else:
+        _displeased(c, s.time)
 
 
 def _praise(c: Customer, d: ev.ComplimentGiven | ev.TestimonialGiven, s: Stamp) -> None:
@@ -247,27 +249,23 @@ def _praise(c: Customer, d: ev.ComplimentGiven | ev.TestimonialGiven, s: Stamp) 
 def _review(c: Customer, d: ev.ReviewPosted, s: Stamp) -> bool:
     if d.top_box:
         _praised(c, s.time)
-    if d.url is None:
+    if d.url is None:  # an object of its own: nothing can correct it
+        if d.low:
+            _displeased(c, s.time)
         return True
-    known = c.reviews.get(d.url)
-    newest = known is None or s > known
-    if newest:
-        c.reviews = {**c.reviews, d.url: s}
-    return newest
+    table = _put(c.reviews, d.url, s, Survey(s, d.rating, d.top_box, d.low))
+    c.reviews = table or c.reviews
+    return table is not None
 
 
-def _interaction(c: Customer, _: ev.Data, __: Stamp) -> None:
+def _interaction(c: Customer, d: ev.InteractionRecorded, s: Stamp) -> None:
     c.interactions += 1
-
-
-ADVOCACY_KEPT_DAYS = 60
-"""An advocacy ask blocks for 14 days and a window is at most 60 long: older ones can decide nothing."""
+    if d.positive is False:
+        _displeased(c, s.time)
 
 
 def _advocacy(c: Customer, d: ev.AdvocacyAsked, s: Stamp) -> None:
-    known = sorted({*c.advocacy, (s.time, d.kind)})
-    newest = known[-1][0]
-    c.advocacy = tuple(a for a in known if a[0] >= newest - ADVOCACY_KEPT_DAYS * DAY)
+    c.advocacy = tuple(sorted({*c.advocacy, (s.time, d.kind)}))
 
 
 # ------------------------------------------------------------------------------------------------------------ trouble
@@ -287,12 +285,18 @@ def _ticket(c: Customer, d: ev.TicketFact, s: Stamp) -> bool:
             _praised(c, s.time)
         if t.rated is None or s > t.rated:
             t = msgspec.structs.replace(t, rated=s, rating=rating)
+        if rating == "negative" and (t.soured is None or s < t.soured):
+            t = msgspec.structs.replace(t, soured=s)
     c.tickets = {**c.tickets, d.ticket_id: t}
     return all(other is None or s > other for other in (known.at, known.rated))
 
 
 def _complaint(c: Customer, _: ev.Data, s: Stamp) -> None:
-    c.complained_at = _latest(c.complained_at, s.time)
+    _displeased(c, s.time)
+
+
+def _displeased(c: Customer, time: int) -> None:
+    c.complained_at = _latest(c.complained_at, time)
 
 
 def _invoice(c: Customer, d: ev.InvoicePaid | ev.InvoicePaymentFailed, s: Stamp) -> bool:
@@ -356,27 +360,9 @@ def _subscription(c: Customer, d: ev.Subscribed, s: Stamp) -> bool:
     if kind in ("converted", "unconverted", "started"):
         c.trial_over = _latest_stamp(c.trial_over, s)
     newest = all(s > other.at for other in c.subscriptions if other.subscription == d.subscription_id)
-    known = c.subscriptions
-    if kind == "renewed" and all(each.scheduled is None for each in c.cancellations.values()):
-        known = _without_old_renewals(known, s.time)  # the first renewal ends a scheduled cancellation
-    c.subscriptions = tuple(sorted((*known, SubscriptionEvent(s, d.subscription_id, kind)), key=lambda e: e.at))
+    life = SubscriptionEvent(s, d.subscription_id, kind)
+    c.subscriptions = tuple(sorted((*c.subscriptions, life), key=lambda e: e.at))
     return newest
-
-
-RENEWALS_KEPT_DAYS = 400
-"""As long as the logs: what could change an older renewal's meaning can no longer arrive."""
-
-
-def _without_old_renewals(known: tuple[SubscriptionEvent, ...], now: int) -> tuple[SubscriptionEvent, ...]:
-    """Without the renewals that are long past, the newest event of each subscription excepted."""
-    newest = {event.subscription: event for event in known}
-    return tuple(
-        event
-        for event in known
-        if event.kind != "renewed"
-        or event.at.time >= now - RENEWALS_KEPT_DAYS * DAY
-        or event is newest[event.subscription]
-    )
 
 
 def _contract(c: Customer, d: ev.ContractSigned, s: Stamp) -> None:
@@ -388,8 +374,7 @@ def _contract(c: Customer, d: ev.ContractSigned, s: Stamp) -> None:
 
 
 def _task(c: Customer, d: ev.TaskStarted | ev.TaskEnded, s: Stamp) -> bool:
-    current = {k: f for k, f in c.tasks.items() if f.at.time > s.time - DAY}  # a task lapses after two hours
-    table = _put(current, d.task_id, s, Flag(s, isinstance(d, ev.TaskStarted)))
+    table = _put(c.tasks, d.task_id, s, Flag(s, isinstance(d, ev.TaskStarted)))
     c.tasks = table or c.tasks
     return table is not None
 

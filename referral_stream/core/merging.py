@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from referral_stream.core import events as ev
 from referral_stream.core import linking
-from referral_stream.core.asking import judging, recording, withdrawal
+from referral_stream.core.asking import judging, recording, reservation, withdrawal
 from referral_stream.core.customer import AliasedAt, Customer, Stamp
 from referral_stream.core.effects import Append, Letter
 from referral_stream.core.events import AliasStamp, Data, Event
@@ -189,6 +189,7 @@ def _fold_in(turn: Turn, event: Event, other: Customer, absorbed: int) -> None:
     united.absorbed = (*united.absorbed, absorbed)[-MOST_ABSORBED:]
     turn.forget_zone()
     linking.take_over(turn, event, before, other)
+    reservation.amend_as_one(turn, before, other)
     withdrawal.corrected_elsewhere(turn, revised_downwards(before, united))
 
 

@@ -54,6 +54,11 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reason_asked_at: int | None = None
     owner: str = ""
 
+    @property
+    def awaits_reason(self) -> bool:
+        """Whether the customer was asked for the reason and has not answered yet."""
+        return self.reason_asked_at is not None and self.theme is None
+
 
 class Awaiting(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A reservation that was requested and not answered yet.

@@ -10,6 +10,7 @@ from referral_stream.core.composing import EffectBuilder
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Append, Effect, Letter, Score
 from referral_stream.core.events import Event
+from referral_stream.core.forgetting import forget
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import propensity, usage, windows
@@ -48,6 +49,7 @@ class Turn:
         self._zone: Zone | None = None
         if c.judged_day < (day := (now - 1) // DAY):
             usage.judge(c, day, policy)
+            forget(c, now, policy)
 
     @property
     def zone(self) -> Zone:

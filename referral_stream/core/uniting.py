@@ -25,7 +25,9 @@ from referral_stream.core.customer import (
     UsageDay,
 )
 from referral_stream.core.fold import REMEMBERED_IDS
+from referral_stream.core.forgetting import forget
 from referral_stream.core.ids import hash64
+from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import usage
 
@@ -65,6 +67,7 @@ def unite(customer: Customer, other: Customer, policy: Policy) -> Customer:
     united.email_from_browser = not known_better and (c.email_from_browser or x.email_from_browser)
     united.quarantined = c.quarantined or (x.quarantined and x.id == c.id)
     usage.forget(united, united.judged_day, policy)
+    forget(united, united.judged_day * DAY, policy)
     return united
 
 
@@ -158,7 +161,7 @@ def _drop(mine: Drop | None, other: Drop | None) -> Drop | None:
 
 TICKET: dict[str, Rule] = {
     "at": _greatest, "open": _mine, "opened": _greatest, "prioritised": _greatest, "priority": _mine,
-    "rated": _greatest, "rating": _mine,
+    "rated": _greatest, "rating": _mine, "soured": _least,
 }  # fmt: skip
 """Of two halves of a ticket; what has a stamp of its own is taken from the half that has the newer one."""
 
@@ -247,7 +250,7 @@ RULES: dict[str, Rule] = {
     "testimonial_at": _greatest,
     "feedback": _either,
     "feedback_at": _greatest,
-    "reviews": _table(max),
+    "reviews": _table(_newest),
     "interactions": _sum,
     "advocacy": _sorted_set,
     # trouble

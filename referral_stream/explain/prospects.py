@@ -6,32 +6,37 @@ ledger that decide. What might lift a gate is only proposed; the step says which
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer, word
-from referral_stream.core.effects import Decision
+from referral_stream.core.effects import AskCancelled, Decision
 from referral_stream.core.events import Data, Event
+from referral_stream.core.ids import opportunity_id
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.policy import Policy
-from referral_stream.core.rules.gates import on_trial
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import zone
+from referral_stream.explain.changes import SOURCE, Change, every, likely
 from referral_stream.replay.recording_ledger import RecordingLedger, Whom
 from referral_stream.replay.virtual_run import Arrival, FactReplay
-from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way
+from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way, outcome_words, why
 from referral_stream.words.events import if_it_happens
 from referral_stream.words.phrases import phrases
 
 TRIAL_STEP = 6 * HOUR
 """The spacing of the instants at which an event that does not help at once is tried: each part of each day."""
 
-SOURCE = "referral-stream/explain"
+_SINGLE_TRIALS = 8
+"""At how many instants of a window each single event is tried."""
+_LOOKED_AT = 6
+"""In how many parts an interval is looked at before something is claimed about the whole of it."""
+
 RESPONSE = "explain"
 """The response id of the survey answer that is made up to see what stands in the way of any ask."""
 
@@ -40,8 +45,9 @@ RESPONSE = "explain"
 class Prospect:
     """What will or could become of one occasion to ask; of any new one if ``opportunity_id`` is None.
 
-    ``asked_at``: when the ask would be made, None for never. With ``changes`` (in plain words) it would be made so only
-    if these happen by ``by``; they still help, with a later ask, before ``before``. Instants are epoch ms.
+    ``asked_at``: when the ask would be made, None for never. With ``changes`` (in plain words; ``events`` are the same)
+    it would be made then if they happen at the instant ``at``, and likewise before ``by``; just before ``before`` they
+    still lead to an ask. Instants are epoch ms.
     """
 
     opportunity_id: str | None
@@ -49,8 +55,10 @@ class Prospect:
     text: str
     asked_at: int | None = None
     changes: tuple[str, ...] = ()
+    at: int | None = None
     by: int | None = None
     before: int | None = None
+    events: tuple[Change, ...] = ()
 
 
 def outlook(
@@ -74,6 +82,20 @@ class _Trial(NamedTuple):
     @property
     def asked_at(self) -> int | None:
         return None if self.ask is None else self.ask.decided_at
+
+
+class _Would(NamedTuple):
+    """Changes that bring an ask if they happen at ``start``; before ``by`` they bring the same one.
+
+    ``late`` is the ask that they bring at the last instant before ``before``.
+    """
+
+    changes: tuple[Change, ...]
+    start: int
+    ask: Decision
+    by: int
+    before: int
+    late: Decision
 
 
 @dataclass(frozen=True)
@@ -123,22 +145,32 @@ class _World:
     def of_conversions(self) -> list[Prospect]:
         """Referrals that converted: an occasion to ask that opens later."""
         return [
-            Prospect(
-                None,
-                "referral_converted",
-                phrases().say("prospects", "opens", instant=self._clock(conversion.opens_at)),
-            )
-            for _, referral in sorted(self.customer.referrals.items())
+            self._of_conversion(name, conversion.opens_at)
+            for name, referral in sorted(self.customer.referrals.items())
             if (conversion := referral.conversion) is not None
         ]
+
+    def _of_conversion(self, referral: str, opens_at: int) -> Prospect:
+        words, trigger = phrases(), "referral_converted"
+        trial = self.trial(until=opens_at + self._longest_window())
+        about = opportunity_id(self.name, trigger, referral)
+        opens, decision = self._clock(opens_at), trial.last.get(about)
+        if trial.ask is not None and trial.ask.opportunity_id == about:
+            text = words.say("prospects", "opens", instant=opens, when=self._when(trial.ask))
+            return self._told(None, trigger, text, trial.ask.decided_at)
+        if decision is None or decision.outcome == "historical":
+            return Prospect(None, trigger, words.say("prospects", "opens_nothing", instant=opens))
+        against = outcome_words(decision.outcome) if decision.outcome in EMITTED else why(_shown(decision))
+        return Prospect(None, trigger, words.say("prospects", "opens_in_vain", instant=opens, against=against))
 
     def of_a_top_score(self) -> Prospect:
         """With nothing open: what would become of the strongest occasion to ask, if it came now."""
         words = phrases()
-        trial = self.trial(self.now, [ev.NpsResponded(response_id=RESPONSE, score=10)])
+        trial = self._now(ev.NpsResponded(response_id=RESPONSE, score=10, theme="other"))
         if trial.ask is not None:
-            text = words.say("prospects", "top_score", when=self._when(trial.ask), against=self._against_others())
-        elif (decision := _about(RESPONSE, trial)) is not None:
+            text = words.say("prospects", "top_score", when=self._when(trial.ask), against=self._against_praise())
+            return self._told(None, "nps_promoter", text, trial.asked_at)
+        if (decision := _about(RESPONSE, trial)) is not None:
             possible = decision.next_eligible_at
             text = words.say(
                 "prospects",
@@ -148,228 +180,191 @@ class _World:
             )
         else:
             text = words.say("prospects", "nothing_open")
-        return Prospect(None, "nps_promoter", text, trial.asked_at)
+        return Prospect(None, "nps_promoter", text)
 
-    def _against_others(self) -> str | None:
-        """A top score also ends the wait after a bad one; any other occasion to ask does not."""
-        trial = self.trial(self.now, [ev.ComplimentGiven(reference=RESPONSE)])
+    def _against_praise(self) -> str | None:
+        """A top score also ends the wait after a bad one; a compliment does not."""
+        trial = self._now(ev.ComplimentGiven(reference=RESPONSE))
         decision = _about(RESPONSE, trial)
         return None if trial.ask is not None or decision is None else _reasons(decision)
+
+    def _now(self, data: Data) -> _Trial:
+        """What becomes of an occasion to ask that comes now."""
+        return self.trial(self.now, [Change(self.name, data)], self.now + self._longest_window())
+
+    def _longest_window(self) -> int:
+        """No window of the policy is longer (ms)."""
+        return max(trigger.shortest_window for trigger in self.policy.triggers.values()) + DAY
 
     def _of(self, opportunity: Opportunity, trial: _Trial) -> Prospect:
         decision = trial.last.get(opportunity.id)
         about, words = (opportunity.id, opportunity.trigger), phrases()
-        if decision is not None and decision.outcome in EMITTED:
-            when = self._when(decision)
-            if decision.outcome == "holdout":
-                return Prospect(*about, words.say("prospects", "holdout", when=when))
-            return Prospect(*about, words.say("prospects", "planned", when=when), decision.decided_at)
-        if trial.ask is not None:
+        if trial.ask is not None and trial.ask.opportunity_id == opportunity.id:
+            when = self._when(trial.ask)
+            return self._told(*about, words.say("prospects", "planned", when=when), trial.ask.decided_at)
+        if decision is not None and decision.outcome == "holdout":
+            return Prospect(*about, words.say("prospects", "holdout", when=self._when(decision)))
+        if trial.ask is not None and trial.ask.decided_at < opportunity.deadline:
             return Prospect(*about, words.say("prospects", "another_first", trigger=happening(trial.ask.trigger)))
         return self._if_changed(opportunity, decision)
+
+    def _told(
+        self,
+        opportunity_id: str | None,
+        trigger: str,
+        text: str,
+        asked_at: int | None,
+        would: _Would | None = None,
+    ) -> Prospect:
+        """A prospect with an ask in it; in shadow mode it is counted, and nothing is sent."""
+        if asked_at is not None and self.policy.shadow:
+            text, asked_at = phrases().say("prospects", "shadow", text=text), None
+        if would is None:
+            return Prospect(opportunity_id, trigger, text, asked_at)
+        changes = tuple(if_it_happens(change.data) for change in would.changes)
+        return Prospect(
+            opportunity_id, trigger, text, asked_at, changes, would.start, would.by, would.before, would.changes
+        )
 
     def _if_changed(self, opportunity: Opportunity, decision: Decision | None) -> Prospect:
         """What has to happen for an ask, or that nothing helps."""
         about = (opportunity.id, opportunity.trigger)
-        proposed = [] if decision is None else list(self._proposed(opportunity, decision))
-        found = self._soonest(opportunity, proposed) if proposed else None
-        if found is None:
-            against = None if decision is None else _reasons(decision)
-            ends = self._clock(opportunity.deadline)
-            return Prospect(*about, phrases().say("prospects", "no_more", against=against, instant=ends))
-        start, ask = found
-        needed = self._needed(start, proposed)
-        before = self._last(start, opportunity.deadline, needed) + 1
-        by = self._last(start, before, needed, asked_at=ask.decided_at) + 1
-        return Prospect(
-            *about,
-            self._told(ask, opportunity, needed, start, by, before),
-            ask.decided_at,
-            tuple(map(if_it_happens, needed)),
-            by,
-            before,
-        )
+        would = self._would(opportunity, decision)
+        if would is not None:
+            return self._told(*about, self._in_words(would, opportunity), would.ask.decided_at, would)
+        withheld = self._withheld(opportunity, decision)
+        against = None if decision is None else _reasons(withheld or decision)
+        ends = self._clock(opportunity.deadline)
+        return Prospect(*about, phrases().say("prospects", "no_more", against=against, instant=ends))
 
-    def _told(
-        self, ask: Decision, opportunity: Opportunity, needed: list[Data], start: int, by: int, before: int
-    ) -> str:
-        words = phrases()
-        condition = f" {words.word('words', 'and')} ".join(map(if_it_happens, needed))
-        other = happening(ask.trigger) if ask.opportunity_id != opportunity.id else None
-        if ask.decided_at <= start:
-            return words.say(
-                "prospects",
-                "at_once_if",
-                other=other,
-                condition=condition,
-                since=None if start == self.now else self._clock(start),
-                before=self._clock(before),
+    def _withheld(self, opportunity: Opportunity, decision: Decision | None) -> Decision | None:
+        """The decision that the holdout group makes of it when nothing else is in the way any more."""
+        lifted = [] if decision is None else list(likely(self.customer, opportunity, decision))
+        found = self.trial(max(self.now, opportunity.ready), lifted, opportunity.deadline).last.get(opportunity.id)
+        return found if found is not None and found.outcome == "holdout" else None
+
+    def _would(self, opportunity: Opportunity, decision: Decision | None) -> _Would | None:
+        """Changes that lead to an ask inside the window: what blocks now lifted together, else any single event."""
+        end = opportunity.deadline
+        proposed = [] if decision is None else list(likely(self.customer, opportunity, decision))
+        start = self._soonest(opportunity, proposed, TRIAL_STEP) if proposed else None
+        if start is None:
+            step = max(TRIAL_STEP, (end - self.now) // _SINGLE_TRIALS)
+            singles = ([change] for change in every(self.customers, self.name, opportunity))
+            proposed, start = next(
+                ((single, at) for single in singles if (at := self._soonest(opportunity, single, step)) is not None),
+                ([], None),
             )
-        up_to_the_ask = by == ask.decided_at + 1  # in time up to the very instant of the ask
+        if start is None:
+            return None
+        needed = self._needed(start, end, proposed)
+        ask = self.ask_if(start, end, needed)
+        if ask is None:  # not possible: what is needed was tried last
+            return None
+        before = self._last(start, end, end, needed) + 1
+        by = self._last(start, before, end, needed, asked_at=ask.decided_at) + 1
+        late = self.ask_if(before - 1, end, needed) or ask
+        return _Would(tuple(needed), start, ask, by, before, late)
+
+    def _in_words(self, would: _Would, opportunity: Opportunity) -> str:
+        words, ask = phrases(), would.ask
+        at_once = ask.decided_at == would.start
+        lasts = would.before > would.start + 1
+        if would.by == ask.decided_at + 1 and not at_once:
+            within = words.word("prospects", "by_then")  # in time up to the very instant of the ask
+        elif would.by > would.start + 1 and not at_once:
+            within = words.say("prospects", "by", instant=self._clock(would.by))
+        else:
+            within = words.word("prospects", "now")
+            if would.start > self.now:
+                within = words.say("prospects", "on", instant=self._clock(would.start))
         return words.say(
             "prospects",
-            "later_if",
-            other=other,
-            when=self._when(ask),
-            condition=condition,
-            by=words.say("prospects", "then") if up_to_the_ask else self._clock(by),
-            before=None if before <= by else self._clock(before),
+            "would",
+            other=happening(ask.trigger) if ask.opportunity_id != opportunity.id else None,
+            when=self._when(ask, would.start),
+            condition=f" {words.word('words', 'and')} ".join(if_it_happens(change.data) for change in would.changes),
+            within=within,
+            before=self._clock(would.before) if lasts and would.before > would.by else None,
+            late=self._when(would.late, would.before - 1),
         )
 
     # -------------------------------------------------------------------------------------------------------- searching
 
-    def _soonest(self, opportunity: Opportunity, changes: list[Data]) -> tuple[int, Decision] | None:
-        """The first instant tried at which all changes together bring an ask, and that ask."""
-        starts = {self.now, *range(self.now + TRIAL_STEP, opportunity.deadline, TRIAL_STEP)}
-        if self.now <= opportunity.ready < opportunity.deadline:
+    def _soonest(self, opportunity: Opportunity, changes: list[Change], step: int) -> int | None:
+        """The first instant tried at which all changes together bring an ask inside the window."""
+        end = opportunity.deadline
+        starts = {self.now, *range(self.now + step, end, step)}
+        if self.now <= opportunity.ready < end:
             starts.add(opportunity.ready)
-        for start in sorted(starts):
-            trial = self.trial(start, changes)
-            if trial.ask is not None:
-                return start, trial.ask
-        return None
+        return next((start for start in sorted(starts) if self.ask_if(start, end, changes) is not None), None)
 
-    def _needed(self, start: int, changes: list[Data]) -> list[Data]:
+    def _needed(self, start: int, end: int, changes: list[Change]) -> list[Change]:
         """The changes without those that an ask does not need; of several ways the one proposed first is kept."""
         needed = changes
         for change in reversed(changes):
             fewer = [other for other in needed if other is not change]
-            if fewer and self.trial(start, fewer).ask is not None:
+            if fewer and self.ask_if(start, end, fewer) is not None:
                 needed = fewer
         return needed
 
-    def _last(self, start: int, end: int, changes: list[Data], *, asked_at: int | None = None) -> int:
-        """The last instant in ``[start, end)`` at which the changes still bring an ask (at ``asked_at``, if given).
+    def _last(self, start: int, limit: int, end: int, changes: list[Change], *, asked_at: int | None = None) -> int:
+        """An instant in ``[start, limit)``, as late as can be, up to which the changes bring an ask (at ``asked_at``).
 
-        They do at ``start``. Later changes never bring an earlier ask, so halving the interval finds it.
+        Halving the interval finds it; what lies before it is looked at in some places, and if one of them says
+        otherwise, nothing is claimed beyond that.
         """
-        low, high = start, end
+
+        def helps(instant: int) -> bool:
+            ask = self.ask_if(instant, end, changes)
+            return ask is not None and asked_at in (None, ask.decided_at)
+
+        low, high = start, limit
         while high - low > 1:
             middle = (low + high) // 2
-            found = self.trial(middle, changes).asked_at
-            if found is not None and asked_at in (None, found):
-                low = middle
-            else:
-                high = middle
-        return low
+            low, high = (middle, high) if helps(middle) else (low, middle)
+        places = {start + (low - start) * n // _LOOKED_AT for n in range(1, _LOOKED_AT)}
+        return low if asked_at is None or all(map(helps, places)) else start
 
-    def trial(self, at: int = 0, changes: list[Data] | None = None) -> _Trial:
+    def ask_if(self, at: int, end: int, changes: Sequence[Change]) -> Decision | None:
+        """The ask before ``end`` that follows if these changes happen at the instant ``at``."""
+        ask = self.trial(at, changes, end).ask
+        return ask if ask is not None and ask.decided_at < end else None
+
+    def trial(self, at: int = 0, changes: Sequence[Change] = (), until: int | None = None) -> _Trial:
         """What becomes of the customer if these changes happen at that instant, to the end of all open windows."""
         replay = FactReplay(self.policy, caps=deepcopy(self.caps), customers=self.customers)
-        arrivals = [Arrival(at, self._event(change, at, n)) for n, change in enumerate(changes or [])]
-        ask: Decision | None = None
+        arrivals = [Arrival(at, self._event(change, at, n)) for n, change in enumerate(changes)]
+        asks: dict[str | None, Decision] = {}
         last: dict[str, Decision] = {}
-        for items in replay.run(arrivals, self._end(at, opened=bool(changes))):
-            for _, effect in items:
-                if isinstance(effect, Decision) and effect.customer_id == self.name:
-                    if effect.outcome != "duplicate":
-                        last[effect.opportunity_id] = effect
-                    if ask is None and effect.outcome in EMITTED and effect.outcome != "holdout":
-                        ask = effect
-        return _Trial(ask, last)
-
-    def _end(self, at: int, *, opened: bool) -> int:
-        """The last deadline among what is open; what a change opens has its own window."""
         ends = [opportunity.deadline for opportunity in self.customer.live]
-        return max([*ends, at + 2 * DAY if opened and not ends else at, self.now])
+        for items in replay.run(arrivals, max([*ends, at, self.now]) if until is None else until):
+            for _, effect in items:
+                match effect:
+                    case Decision() if effect.customer_id == self.name:
+                        if effect.outcome != "duplicate":
+                            last[effect.opportunity_id] = effect
+                        if effect.outcome in EMITTED and effect.outcome != "holdout":
+                            asks[effect.command_id] = effect
+                    case AskCancelled(command_id=command):
+                        asks.pop(command, None)  # taken back
+                    case _:
+                        pass
+        return _Trial(next(iter(asks.values()), None), last)
 
-    def _event(self, data: Data, at: int, number: int) -> Event:
+    def _event(self, change: Change, at: int, number: int) -> Event:
+        subject, data = change
         time = at if not isinstance(data, ev.SignedUp) else at - 2 * self.policy.too_early.tenure_days * DAY
-        subject = "" if data.type in ev.WITHOUT_SUBJECT else self.name
         return Event(id=f"{number}|{at}", source=SOURCE, type=data.type, subject=subject, time=max(time, 0), data=data)
-
-    # --------------------------------------------------------------------------------------------- what might help
-
-    def _proposed(self, opportunity: Opportunity, decision: Decision) -> Iterator[Data]:
-        """Changes that might lift what still blocks at the end, the likeliest first; the trials sort them out."""
-        customer = self.customer
-        for reason in decision.reasons:
-            match reason.gate:
-                case _ if reason.answer == "pass":
-                    pass
-                case "paused":
-                    yield from _resumed(opportunity.trigger, word(customer.segment))
-                case "consent":
-                    yield ev.ConsentChanged(purpose="referral_ask", channel="all", granted=True)
-                    yield ev.Unsuppressed()
-                case "too_early":
-                    yield from _early(customer)
-                case "trouble":
-                    yield from _trouble(customer, reason.until)
-                case "propensity":
-                    yield from _SIGNALS
-                case "channel":
-                    yield ev.ProfileChanged(channels=ev.ReachableChannels(email=True))
-                case "moment":
-                    yield from _MOMENTS
-                case "approval":
-                    yield ev.AskApproved(opportunity_id=opportunity.id, by=SOURCE)
-                case _:
-                    pass  # a cap, an answer, another ask: time alone lifts these
 
     # ---------------------------------------------------------------------------------------------------------- wording
 
     def _clock(self, instant: int) -> str:
         return clock_words(instant, zone(self.local))
 
-    def _when(self, decision: Decision) -> str:
-        at_once = decision.decided_at <= self.now
+    def _when(self, decision: Decision, since: int | None = None) -> str:
+        at_once = decision.decided_at <= (self.now if since is None else since)
         return phrases().say("prospects", "at_once" if at_once else "on", instant=self._clock(decision.decided_at))
-
-
-def _resumed(trigger: str, segment: str | None) -> Iterator[Data]:
-    switches: list[tuple[ev.Scope, str | None]] = [("all", None), ("trigger", trigger), ("segment", segment)]
-    for scope, name in switches:
-        if scope == "all" or name is not None:
-            yield ev.ControlResumed(scope=scope, name=name, by=SOURCE, why="a trial")
-
-
-def _trouble(customer: Customer, awaited: str | None) -> Iterator[Data]:
-    """``awaited`` is the event the gate names: what would start its own wait is proposed only if it is that event."""
-    for name, ticket in sorted(customer.tickets.items()):
-        if ticket.open:
-            yield ev.TicketSolved(ticket_id=name, rating="positive")
-        elif ticket.rating is None:
-            yield ev.TicketRated(ticket_id=name, rating="positive")
-    for name, invoice in sorted(customer.invoices.items()):
-        if invoice.failed:
-            yield ev.InvoicePaid(invoice_id=name)
-    for name, dispute in sorted(customer.disputes.items()):
-        if dispute.status == "open":
-            yield ev.DisputeClosed(charge_id=name, won=True)
-    if customer.quarantined:
-        yield ev.DeadletterReplayed()
-    if awaited == ev.CancellationReverted.type:
-        for name, cancellation in sorted(customer.cancellations.items()):
-            if cancellation.scheduled is not None:
-                yield ev.CancellationReverted(subscription_id=name or None)
-
-
-def _early(customer: Customer) -> Iterator[Data]:
-    if not customer.onboarded:
-        yield ev.OnboardingCompleted()
-    if customer.signed_up is None:
-        yield ev.SignedUp()
-    if on_trial(customer):
-        subscriptions = {event.subscription for event in customer.subscriptions if event.kind == "trial"}
-        for name in sorted(subscriptions) or ["trial"]:
-            yield ev.TrialEnded(subscription_id=name, converted=True)
-    yield ev.GoalAchieved(goal=SOURCE)
-    yield ev.UsageRecorded()
-
-
-_SIGNALS = (
-    ev.InteractionRecorded(kind="call", positive=True),
-    ev.FeedbackShared(positive=True),
-    ev.UsageCompared(above_average=True),
-    ev.ChampionChanged(champion=True),
-)
-"""What lifts the score without being an occasion to ask itself, the likeliest first."""
-
-_MOMENTS = (
-    ev.WorkflowCompleted(),
-    ev.CallMoment(kind="satisfaction_expressed"),
-)
 
 
 def _about(subject: str, trial: _Trial) -> Decision | None:
@@ -377,4 +372,8 @@ def _about(subject: str, trial: _Trial) -> Decision | None:
 
 
 def _reasons(decision: Decision) -> str:
-    return in_the_way(decision.model_dump(mode="json", exclude_none=True))
+    return in_the_way(_shown(decision))
+
+
+def _shown(decision: Decision) -> dict[str, Any]:
+    return decision.model_dump(mode="json", exclude_none=True)

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+import msgspec
 import orjson
 
 from referral_stream.contracts.codec import arrival, decode_event, event_key
@@ -23,6 +24,7 @@ from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Event
+from referral_stream.core.instants import DAY
 from referral_stream.core.keys import parse_key
 from referral_stream.replay.log_lines import STDIN, Line, Progress, log_lines
 from referral_stream.replay.remarks import CUSTOMER_EVENTS, Remarks
@@ -32,6 +34,10 @@ from referral_stream.replay.virtual_run import Arrival
 
 Refuse: TypeAlias = Callable[[RawRecord, str, int], None]
 """Is given each record that cannot be used, ``cause: detail``, and the instant (epoch ms)."""
+
+
+CLOCK_JUMP = DAY
+"""A record this far ahead of both its neighbours has a wrong clock."""
 
 
 class MixedLog(UnreadableLog):
@@ -137,9 +143,38 @@ class _Reader:
         self.may_start_late = may_start_late
         self.snapshot = snapshot
         self.ours: bool | None = None
+        self.jumped = False
+        """Whether the record read last lies alone, far ahead of its neighbours: its clock is wrong, not theirs."""
+        self._before: int | None = None
         self._partitions: set[int] = set()
 
     def records(self, lines: Iterable[Line]) -> Iterator[RawRecord]:
+        parsed = self._parsed(lines)
+        last = next(parsed, None)
+        for following in parsed:
+            if last is not None:
+                yield self._read(*last, following[1].timestamp)
+            last = following
+        if last is not None:
+            yield self._read(*last, None)
+
+    def _read(self, number: int, record: RawRecord, following: int | None) -> RawRecord:
+        """``following``: the timestamp of the next record."""
+        before, at = self._before, record.timestamp
+        self.jumped = (
+            not self.ours
+            and before is not None
+            and following is not None
+            and at - before > CLOCK_JUMP
+            and at - following > CLOCK_JUMP
+        )
+        if not self.jumped:
+            self._before = at
+        self.counts.remarks.read(record, number, self.boundary.prefix, jumped=self.jumped)
+        self.counts.records += 1
+        return record
+
+    def _parsed(self, lines: Iterable[Line]) -> Iterator[tuple[int, RawRecord]]:
         for number, line in lines:
             try:
                 record = parse_line(line, file=self.file, number=number)
@@ -149,9 +184,7 @@ class _Reader:
                 self._refuse_line(line, number, error.problem)
                 continue
             self._check(record, line, number)
-            self.counts.remarks.read(record, number, self.boundary.prefix)
-            self.counts.records += 1
-            yield record
+            yield number, record
 
     def _check(self, record: RawRecord, line: bytes, number: int) -> None:
         ours = record.topic.removeprefix(self.boundary.prefix) == CUSTOMER_EVENTS
@@ -182,15 +215,19 @@ class _Reader:
         self.refuse(record, f"unreadable line: {problem}", 0)
 
     def adapted(self, records: Iterable[RawRecord]) -> Iterator[Arrival]:
-        """Through the adapters; the clock is the highest record timestamp so far."""
+        """Through the adapters; the clock is the highest record timestamp so far.
+
+        A record with a clock of its own is taken at that of the others (semantics §11, Raw logs).
+        """
         now = 0
         for record in records:
-            now = max(now, record.timestamp)
-            match adapt(record, now, self.boundary):
+            taken = msgspec.structs.replace(record, timestamp=now) if self.jumped else record
+            now = max(now, taken.timestamp)
+            match adapt(taken, now, self.boundary):
                 case Accepted(events=events, letters=letters):
                     for element, refused in letters:
                         self._refused(element, refused, now)
-                    for event in events:
+                    for event in _flagged(events) if self.jumped else events:
                         self.counts.events += 1
                         yield Arrival(now, event, record)
                 case Skipped(reason=reason, detail=detail):
@@ -256,3 +293,7 @@ def _positioned(row: Row, event: Event) -> RawRecord:
     return RawRecord(
         topic=topic, partition=partition, offset=offset, timestamp=timestamp, key=event_key(event), value=row.content
     )
+
+
+def _flagged(events: Iterable[Event]) -> Iterator[Event]:
+    return (msgspec.structs.replace(event, flags=(*event.flags, "clock_jump")) for event in events)

@@ -30,7 +30,7 @@ class SeenName:
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """``line`` lies ``by`` behind ``after``, a line before it: ms of a clock, or offsets of one partition."""
+    """``line`` lies ``by`` behind or ahead of ``after``, a line before it: ms of a clock, or offsets of a partition."""
 
     line: int
     after: int
@@ -54,6 +54,10 @@ class Remarks:
     """Records of source topics that lie behind an earlier line by more than the tolerance."""
     widest: Jump | None = None
     """The widest jump back in time among them."""
+    clock_jumps: int = 0
+    """Records of source topics that lie far ahead of both their neighbours."""
+    first_clock_jump: Jump | None = None
+    """The first of them; ``by`` is how far ahead, of the highest clock so far."""
     offsets_back: Jump | None = None
     """The first record of ``customer-events`` whose offset is not above that of its partition's record before it."""
     unknown_types: dict[str, SeenName] = field(default_factory=dict)
@@ -64,8 +68,11 @@ class Remarks:
     _newest: tuple[int, int] = (0, 0)
     _offsets: dict[int, tuple[int, int]] = field(default_factory=dict)
 
-    def read(self, record: RawRecord, line: int, prefix: str = "") -> None:
-        """A record is being read; ``prefix`` is the deployment's, before every topic."""
+    def read(self, record: RawRecord, line: int, prefix: str = "", *, jumped: bool = False) -> None:
+        """A record is being read; ``prefix`` is the deployment's, before every topic.
+
+        ``jumped``: its clock is wrong, and counts for nothing.
+        """
         self.line = line
         topic = record.topic.removeprefix(prefix)
         if topic == CUSTOMER_EVENTS:
@@ -74,7 +81,11 @@ class Remarks:
         if topic not in SOURCES:
             _seen(self.unknown_topics, topic, line)
         newest, after = self._newest
-        if record.timestamp > newest:
+        if jumped:
+            self.clock_jumps += 1
+            if self.first_clock_jump is None:
+                self.first_clock_jump = Jump(line, after, record.timestamp - newest)
+        elif record.timestamp > newest:
             self._newest = record.timestamp, line
         elif newest - record.timestamp > TOLERANCE_MS:
             self.late += 1

@@ -37,8 +37,10 @@ def plain(reason: Mapping[str, Any], local: tzinfo, settled: str | None = None) 
     Unknown words are shown as they are.
     """
     words = phrases()
-    causes = [words.cause(cause) for cause in reason["saw"].split("; ")]
-    seen = in_local_time(_enumerated(causes, words.word("words", "and")), local)
+    causes = reason["saw"].split("; ")
+    if reason["answer"] == "until_event" and len(causes) > 1:
+        return _each_with_its_remedy(reason, causes, local)
+    seen = in_local_time(_enumerated([words.cause(cause) for cause in causes], words.word("words", "and")), local)
     gate = reason["gate"] if reason["gate"] in words.tables["gates"] else "other"
     saw = words.say("gates", gate, saw=seen, limit=reason["limit"])
     match reason:
@@ -56,6 +58,19 @@ def plain(reason: Mapping[str, Any], local: tzinfo, settled: str | None = None) 
             return words.say("answers", "until_event", saw=saw, awaited=awaited)
         case _:
             return saw
+
+
+def _each_with_its_remedy(reason: Mapping[str, Any], causes: list[str], local: tzinfo) -> str:
+    """Several causes of one gate, each with what ends it: one event does not lift them all."""
+    words = phrases()
+    told = []
+    for cause in causes:
+        event = words.waits_for(cause)
+        ends = words.word("answers", "time") if event is None else words.word("awaited", event)
+        told.append(words.say("answers", "until_event", saw=words.cause(cause), awaited=ends))
+    gate = reason["gate"] if reason["gate"] in words.tables["gates"] else "other"
+    saw = "; ".join(told)
+    return in_local_time(words.say("gates", gate, saw=saw, limit=reason["limit"]), local)
 
 
 def _enumerated(parts: list[str], and_: str) -> str:

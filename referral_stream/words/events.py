@@ -22,11 +22,19 @@ def happened(event: Event) -> str:
 
 def if_it_happens(data: Data) -> str:
     """An event that might come, as a condition: "ticket 4711 is solved well"."""
+    if isinstance(data, ev.ProfileChanged) and data.channels is not None:
+        return phrases().say("changes", data.type, **_fields(data) | {"channels": _channels(data.channels)})
     return phrases().say("changes", data.type, **_fields(data))
 
 
 def _fields(data: Data) -> dict[str, Any]:
     return dict(data)
+
+
+def _channels(reachable: ev.ReachableChannels) -> str:
+    words = phrases()
+    named = [words.word("channels", name) for name in ev.CHANNELS if getattr(reachable, name)]
+    return f" {words.word('words', 'and')} ".join(named)
 
 
 def _profile(data: ev.ProfileChanged, words: Phrases) -> str:
@@ -36,9 +44,8 @@ def _profile(data: ev.ProfileChanged, words: Phrases) -> str:
         if (value := getattr(data, name)) is not None
     ]
     if data.channels is not None:
-        reachable = [words.word("channels", name) for name in ev.CHANNELS if getattr(data.channels, name)]
-        channels = f" {words.word('words', 'and')} ".join(reachable)
-        changes.append(words.say("profile", "reachable" if reachable else "unreachable", channels=channels))
+        channels = _channels(data.channels)
+        changes.append(words.say("profile", "reachable" if channels else "unreachable", channels=channels))
     changes += [
         words.say("profile", name, **{name: value})
         for name in ("champion", "requires_approval")

@@ -19,9 +19,8 @@ class Phrases(Formatter):
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
         self.tables = tables
-        self._causes = [
-            (re.compile(_pattern(saw), re.DOTALL), says) for saw, says in sorted(tables["causes"].items(), key=_literal)
-        ]
+        self._causes = _patterns(tables["causes"])
+        self._waits = _patterns(tables.get("waits", {}))
 
     def word(self, table: str, name: str) -> str:
         """The phrase without fields of that name, such as the one for an outcome."""
@@ -47,6 +46,10 @@ class Phrases(Formatter):
                 return text
         return saw
 
+    def waits_for(self, saw: str) -> str | None:
+        """The type of the event that ends what a gate saw; None if time does, or nothing."""
+        return next((event for pattern, event in self._waits if pattern.fullmatch(saw)), None)
+
     def knows_cause(self, saw: str) -> bool:
         return any(pattern.fullmatch(saw) for pattern, _ in self._causes)
 
@@ -70,6 +73,10 @@ def phrases(language: str = "en") -> Phrases:
 
 def _all_known(part: str, fields: Mapping[str, Any]) -> bool:
     return all(fields.get(name) for name in _FIELD.findall(part))
+
+
+def _patterns(table: Mapping[str, str]) -> list[tuple[re.Pattern[str], str]]:
+    return [(re.compile(_pattern(saw), re.DOTALL), says) for saw, says in sorted(table.items(), key=_literal)]
 
 
 def _pattern(saw: str) -> str:

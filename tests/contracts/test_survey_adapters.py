@@ -609,7 +609,7 @@ def answered(choice: Any, kind: str = "questionAnswered", **event: Any) -> dict[
     [
         (answered({"id": 9, "body": "promoter", "comment": None}), BOUNDARY, [nps("r1", 9)]),
         (answered({"id": 3, "body": "promoter"}), BOUNDARY, [nps("r1", 3)]),
-        (answered({"id": 0, "body": "Detractor", "comment": "slow support"}), BOUNDARY, [nps("r1", 0, "support")]),
+        (answered({"id": 0, "body": "Detractor", "comment": "slow support"}), BOUNDARY, [nps("r1", 0, "other")]),
         (answered({"id": 777, "body": "4"}), asking("survicate", **{"5": "csat/5"}), [csat("r1:5", 4, 5)]),
         (answered({"id": 777, "body": "9"}), asking("survicate", **{"5": "nps"}), [nps("r1", 9)]),
         (answered(None, text="4"), asking("survicate", **{"5": "csat/5"}), [csat("r1:5", 4, 5)]),

@@ -326,29 +326,6 @@ def test_each_ask_is_kept_and_only_the_one_that_is_out_is_cancelled(subject: str
     assert (new.command_id, new.cancelled) == (command_of(subject=subject), True)
 
 
-def test_an_ask_that_is_too_old_is_forgotten_and_a_newer_one_is_not() -> None:
-    by_hand = after_the_ask()
-    old = only_ask(by_hand)
-    newer = replace(old, command_id="newer", asked_at=old.asked_at + DAY)
-    by_hand.customer.asks = old, newer
-    when = old.asked_at + 400 * DAY + 1
-
-    by_hand.at(when, fact(ev.AdviceAsked(), when))
-
-    assert list(by_hand.customer.asks) == [newer]
-
-
-@rule("1.13")
-def test_asks_are_remembered_as_long_as_the_logs_are_kept() -> None:
-    by_hand = after_the_ask()
-    end = at("Thu 12:50") + 400 * DAY
-
-    by_hand.at(end, fact(ev.AdviceAsked(), end))
-    assert len(by_hand.customer.asks) == 1
-    by_hand.at(end + 1, fact(ev.AdviceAsked(), end + 1))
-    assert not by_hand.customer.asks
-
-
 def test_no_report_of_a_customer_reaches_the_ledger_before_something_was_asked() -> None:
     effects = ByHand().at(LATER, report("sent"), report("failed"))
     assert not [effect for effect in effects if isinstance(effect, ReservationConfirmed | ReservationReleased)]

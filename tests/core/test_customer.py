@@ -229,7 +229,7 @@ def test_zone_and_account_of_an_event_are_kept_whatever_its_type() -> None:
 @rule("1.4", "10.47")
 def test_a_survey_keeps_its_newest_revision() -> None:
     older, newer = nps(9, T), nps(4, T + 1)
-    assert state(newer, older).responses == {"r1": Survey(Stamp(T + 1, "tests", newer.id), 4, promoter=False)}
+    assert state(newer, older).responses == {"r1": Survey(Stamp(T + 1, "tests", newer.id), 4, promoter=False, low=True)}
 
 
 # ---- what only grows
@@ -263,36 +263,6 @@ def test_interactions_are_counted_and_the_first_and_last_activity_kept() -> None
 def test_the_latest_answer_of_each_kind_is_kept() -> None:
     customer = state(answered("no", T + 1), answered("no", T), answered("yes", T))
     assert customer.answers == {"no": T + 1, "yes": T}
-
-
-@rule("1.14")
-def test_advocacy_asks_are_kept_as_long_as_they_can_decide() -> None:
-    asks = [fact(ev.AdvocacyAsked(kind="review", by="x"), T + days * DAY) for days in (60, 0, -1)]
-    assert state(*asks).advocacy == ((T, "review"), (T + 60 * DAY, "review"))
-
-
-def test_a_task_of_yesterday_is_forgotten() -> None:
-    tasks = {"older": T - 3 * DAY, "old": T - DAY, "of today": T - DAY + 1, "new": T}
-    customer = state(*(fact(ev.TaskStarted(task_id=name), when) for name, when in tasks.items()))
-    assert list(customer.tasks) == ["of today", "new"]
-
-
-def renewals(*days_ago: int, sub: str = "a") -> list[Event]:
-    """``days_ago`` before T; one of so many days and a millisecond is written as a negative number."""
-    return [fact(ev.SubscriptionRenewed(subscription_id=sub), T - abs(days) * DAY - (days < 0)) for days in days_ago]
-
-
-@pytest.mark.parametrize("cancelled", [False, True])
-def test_old_renewals_are_forgotten_but_the_newest_of_each_subscription(cancelled: bool) -> None:
-    """After 400 days; all are kept while a cancellation is scheduled, whose end is the first renewal after it."""
-    started = fact(ev.SubscriptionStarted(subscription_id="a"), T - 900 * DAY)
-    scheduled = [fact(ev.CancellationScheduled(subscription_id="c"), T - 901 * DAY)] if cancelled else []
-    told = [started, *renewals(700, sub="b"), *renewals(-400, 400, 100, 0)]
-
-    customer = state(scheduled, told)
-
-    kept = told if cancelled else [told[n] for n in (0, 1, 3, 4, 5)]
-    assert [event.at.time for event in customer.subscriptions] == [event.time for event in kept]
 
 
 def test_a_call_is_cut_short_once() -> None:

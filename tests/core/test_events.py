@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from referral_stream.core import events as ev
 from referral_stream.core.events import Data
 from tests.builders import fact
+from tests.rules import rule
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,35 @@ def test_a_switch_for_some_says_for_which(switch: type[Data], scope: str, name: 
         return
     with pytest.raises(ValidationError, match="needs a name"):
         switch.model_validate(given)
+
+
+@rule("11.20")
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        (ev.NpsResponded, {"response_id": "r", "score": 3}),
+        (ev.UsageRecorded, {"count": 12}),
+        (ev.SubscriptionExpanded, {"deal_id": "d", "amount_minor": -1_000}),
+        (ev.ReferralStatusChanged, {"referral_id": "r", "status": "converted", "deal_value_minor": 2**53}),
+    ],
+)
+def test_an_integral_float_is_an_integer(data: type[Data], field: dict[str, Any]) -> None:
+    *_, (name, number) = field.items()
+
+    for written in (number, float(number)):
+        read = getattr(data.model_validate(field | {name: written}), name)
+        assert (read, type(read)) == (number, int)
+    for written in (number + 0.5 if number < 2**50 else 1e300, True, str(number), float("nan")):
+        with pytest.raises(ValidationError):
+            data.model_validate(field | {name: written})
+
+
+@rule("11.20")
+def test_hex_is_read_in_any_case() -> None:
+    assert ev.ProfileChanged(email_hmac="AB" * 32).email_hmac == "ab" * 32
+    for written in ("ab" * 31, "ag" * 32, " " + "ab" * 32):
+        with pytest.raises(ValidationError):
+            ev.ProfileChanged(email_hmac=written)
 
 
 @pytest.mark.parametrize(

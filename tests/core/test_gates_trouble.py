@@ -13,6 +13,7 @@ from tests.builders import (
     a_customer,
     a_policy,
     at,
+    csat,
     fact,
     nps,
     replay,
@@ -55,6 +56,28 @@ WAITS: dict[str, tuple[int, list[Event]]] = {
     ),
     "a complaint": (30, then(ev.ComplaintMade())),
     "a frustration": (30, then(ev.FrustrationShown())),
+    "a review of two stars": (30, then(ev.ReviewPosted(rating=2, scale_max=5, url="page"))),
+    "a review of one star that nobody can find again": (30, then(ev.ReviewPosted(rating=1, scale_max=5))),
+    "a review that was good before": (
+        30,
+        then(ev.ReviewPosted(rating=5, scale_max=5, url="page"), ev.ReviewPosted(rating=4, scale_max=10, url="page")),
+    ),
+    "a bad CSAT answer": (30, [csat(40, 100, THEN)]),
+    "a CSAT answer corrected downwards": (30, [csat(5, 5, THEN - 1), csat(2, 5, THEN)]),
+    "a CSAT answer that is still bad after its correction": (30, [csat(1, 5, THEN - DAY), csat(2, 5, THEN)]),
+    "critical feedback": (30, then(ev.FeedbackShared(positive=False))),
+    "critical feedback, praise later": (
+        30, [fact(ev.FeedbackShared(positive=False), THEN), fact(ev.FeedbackShared(positive=True), THEN + 1)],
+    ),
+    "a meeting that went badly": (30, then(ev.InteractionRecorded(kind="meeting", positive=False))),
+    "a rating that turned positive": (
+        3,
+        [
+            fact(ev.TicketRated(ticket_id="t", rating="negative"), THEN - 2),
+            fact(ev.TicketSolved(ticket_id="t"), THEN),
+            fact(ev.TicketRated(ticket_id="t", rating="positive"), THEN + 1),
+        ],
+    ),
     "the later of two complaints": (30, then(ev.ComplaintMade(), ev.FrustrationShown())),
     "a detractor": (90, [nps(6, THEN)]),
     "a detractor of zero": (90, [nps(0, THEN)]),
@@ -104,7 +127,7 @@ WAITS: dict[str, tuple[int, list[Event]]] = {
 }  # fmt: skip
 
 
-@rule("1.9", "4.16", "4.17", "4.18", "4.19", "4.20", "4.21", "10.9", "10.68", "10.69", "10.71")
+@rule("1.9", "4.16", "4.17", "4.18", "4.19", "4.20", "4.21", "10.9", "10.68", "10.69", "10.71", "11.11", "11.12")
 @pytest.mark.parametrize("after", AROUND)
 @pytest.mark.parametrize("what", WAITS)
 def test_after_each_trouble_it_waits_exactly_so_many_days(what: str, after: int) -> None:
@@ -215,11 +238,15 @@ FINE: dict[str, list[Event]] = {
     "a ticket solved, rated positive later": then(
         ev.TicketOpened(ticket_id="t"), ev.TicketSolved(ticket_id="t"), ev.TicketRated(ticket_id="t", rating="positive")
     ),
-    "a negative rating corrected": then(
-        ev.TicketOpened(ticket_id="t"),
-        ev.TicketSolved(ticket_id="t", rating="negative"),
-        ev.TicketRated(ticket_id="t", rating="positive"),
+    "a negative rating corrected, without a solution to wait for": then(
+        ev.TicketRated(ticket_id="t", rating="negative"), ev.TicketRated(ticket_id="t", rating="positive")
     ),
+    "a bad review rewritten": then(
+        ev.ReviewPosted(rating=1, scale_max=5, url="page"), ev.ReviewPosted(rating=3, scale_max=5, url="page")
+    ),
+    "a bad CSAT answer corrected": [csat(2, 5, THEN - 1), csat(3, 5, THEN)],
+    "a middling review": then(ev.ReviewPosted(rating=2.01, scale_max=5)),
+    "a talk of which nobody says how it went": then(ev.InteractionRecorded(kind="call")),
     "an invoice paid in time": then(ev.InvoicePaid(invoice_id="i")),
     "a dispute won": then(ev.ChargeDisputed(charge_id="c"), ev.DisputeClosed(charge_id="c", won=True)),
     "a passive score": [nps(7, THEN)],
@@ -238,7 +265,7 @@ FINE: dict[str, list[Event]] = {
 }
 
 
-@rule("4.38", "10.52", "10.70", "10.73")
+@rule("4.38", "10.52", "10.70", "10.73", "11.11", "11.12")
 @pytest.mark.parametrize("what", FINE)
 def test_this_is_no_trouble(what: str) -> None:
     events = FINE[what]

@@ -238,23 +238,51 @@ def test_a_channel_is_usable_if_reachable_consented_not_suppressed_and_allowed(
     assert moments.usable_channels(state(*events), a_policy(**policy)) == usable
 
 
-@rule("5.13", "10.27")
+@rule("5.13", "10.27", "11.17")
 @pytest.mark.parametrize(
-    ("first_", "when", "events", "channels"),
+    ("first_", "when", "end", "events", "channels"),
     [
-        ("email", "Thu 12:00", [], ("email", "in_app", "phone")),
-        ("in_app", "Thu 12:00", [], ("in_app", "email", "phone")),
-        ("phone", "Thu 12:00", [], ("phone", "email", "in_app")),
-        ("phone", "Thu 20:00", [], ("phone", "in_app")),
-        ("phone", "Thu 12:00", [ev.TaskStarted(task_id="t")], ("phone", "email")),
-        ("in_app", "Thu 12:00", [ev.CallConcernRaised(call_id="c")], ("in_app", "email")),
+        ("email", "Thu 12:00", "Thu 20:00", [], ("email", "in_app", "phone")),
+        ("in_app", "Thu 12:00", "Thu 13:00", [], ("in_app", "email", "phone")),
+        ("phone", "Thu 12:00", "Thu 13:00", [], ("phone", "email", "in_app")),
+        ("phone", "Thu 20:00", "Thu 21:00", [], ("phone", "in_app")),
+        ("phone", "Thu 12:00", "Thu 13:00", [ev.TaskStarted(task_id="t")], ("phone", "email")),
+        ("in_app", "Thu 12:00", "Thu 13:00", [ev.CallConcernRaised(call_id="c")], ("in_app", "email")),
+        ("in_app", "Thu 19:00", "Thu 20:00", [], ("in_app", "email", "phone")),
+        ("in_app", "Thu 19:00", "Thu 20:00:00.001", [], ("in_app",)),
+        ("in_app", "Thu 07:59:59.999", "Thu 08:59:59.999", [], ("in_app",)),
+        ("in_app", "Thu 08:00", "Thu 09:00", [], ("in_app", "email", "phone")),
+        ("in_app", "Sat 12:00", "Sat 13:00", [], ("in_app",)),
+        ("email", "Thu 12:00", "Fri 12:00", [], ("email", "in_app")),
     ],
 )
-def test_a_command_lists_the_moments_channel_and_then_those_that_may_speak(
-    first_: Channel, when: str, events: list[Data], channels: tuple[str, ...]
+def test_a_command_lists_the_moments_channel_and_then_those_that_may_speak_to_its_end(
+    first_: Channel, when: str, end: str, events: list[Data], channels: tuple[str, ...]
 ) -> None:
     customer = state(ALL_REACHABLE, consent(True, "Mon 11:00"), [fact(each, "Thu 11:00") for each in events])
-    assert moments.command_channels(first_, customer, at(when), here(BERLIN), POLICY) == channels
+    assert moments.command_channels(first_, customer, at(when), at(end), here(BERLIN), POLICY) == channels
+
+
+@rule("11.17")
+@pytest.mark.parametrize(
+    ("when", "channels"), [("Thu 15:00", ("in_app", "email", "phone")), ("Thu 19:30", ("in_app",))]
+)
+def test_in_strict_zones_the_other_channels_speak_where_every_zone_lets_them(
+    when: str, channels: tuple[str, ...]
+) -> None:
+    """19:30 in Berlin is 20:30 in Helsinki."""
+    customer = state(ALL_REACHABLE, consent(True, "Mon 11:00"))
+    both = Zone(BERLIN, "default", (BERLIN, "Europe/Helsinki"))
+    assert moments.command_channels("in_app", customer, at(when), at(when) + HOUR, both, POLICY) == channels
+
+
+@rule("11.17")
+def test_a_phone_keeps_office_hours_whatever_the_quiet_hours_of_e_mail_are() -> None:
+    early = a_policy(moments={"quiet_from": "23:00", "quiet_until": "06:00", "quiet_weekdays": []})
+    customer = state(ALL_REACHABLE, consent(True, "Mon 11:00"))
+    for when, channels in (("Thu 21:00", ("in_app", "email")), ("Sun 12:00", ("in_app", "email"))):
+        found = moments.command_channels("in_app", customer, at(when), at(when) + HOUR, here(BERLIN), early)
+        assert found == channels
 
 
 @rule("10.30")

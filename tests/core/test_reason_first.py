@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from referral_stream.core import events as ev
@@ -31,6 +33,7 @@ from tests.builders import (
 from tests.rules import rule
 
 REASON_FIRST = a_policy(ask_reason_first=True)
+SLOTLESS = a_policy(ask_reason_first=True, moments={"slot_weekday": "none"})
 REASON = reason_command_id("ana", "nps_promoter", "r1")
 
 
@@ -51,13 +54,56 @@ def test_the_reason_is_asked_first_and_without_an_answer_the_ask_goes_an_hour_be
     assert reasons(story) == [(REASON, "Wed 12:20")]
     assert story.asked == [("nps_promoter", "Thu 11:00")]
     assert story.outcomes() == [("pending", "Wed 12:00"), ("pending", "Wed 12:20"), ("asked", "Thu 11:00")]
-    assert blocking(story.decisions()[1]) == {"moment": "Thu 11:00"}
+    assert blocking(story.decisions()[1]) == {"moment": "nps.responded"}
 
 
 @rule("6.14")
 def test_the_question_has_an_id_of_its_own() -> None:
     """Workers drop a repeated id: with that of the ask, the ask behind the question would never be sent."""
     assert derived_id("command", "ana", "nps_promoter", "r1", 0) == REASON != command_of()
+
+
+@rule("11.9")
+def test_where_the_last_hour_is_quiet_the_opportunity_stays_open_for_the_answer() -> None:
+    """Asked on Friday morning at eight, the last hour is on Saturday; an event in between closes nothing."""
+    seen = fact(ev.AdviceAsked(), "Fri 10:00")
+    story = replay(a_customer(), nps(9, "Thu 20:00"), seen, policy=SLOTLESS)
+
+    assert reasons(story) == [(REASON, "Fri 08:00")]
+    assert story.outcomes() == [("pending", "Thu 20:00"), ("pending", "Fri 08:00"), ("asked", "Fri 19:00")]
+
+    late = replay(a_customer(), nps(9, "Fri 08:00"), seen, policy=SLOTLESS)
+
+    assert reasons(late) == [(REASON, "Fri 08:20")]
+    assert late.outcomes()[1:] == [("pending", "Fri 08:20"), ("expired", "Sat 08:00")]
+    assert blocking(late.decisions()[-1]) == {"moment": "nps.responded"}
+
+
+@rule("11.9")
+def test_the_answer_sets_the_ask_free_also_where_the_last_hour_is_quiet() -> None:
+    told = nps(9, "Fri 11:00", theme="time_saved", id="revision")
+    story = replay(a_customer(), nps(9, "Fri 08:00"), told, policy=SLOTLESS)
+    assert story.asked == [("nps_promoter", "Fri 11:00")]
+
+
+@rule("11.9")
+def test_an_answer_that_comes_when_no_instant_is_left_closes_it() -> None:
+    told = nps(9, "Fri 20:00", theme="time_saved", id="revision")
+    story = replay(a_customer(), nps(9, "Fri 08:00"), told, policy=SLOTLESS)
+    assert (story.asked, story.outcomes()[-1]) == ([], ("suppressed", "Fri 20:00"))
+
+
+@rule("11.9")
+@pytest.mark.parametrize("channel", ["in_app", "phone"])
+def test_without_e_mail_too_the_answer_is_what_is_awaited(channel: Any) -> None:
+    met = fact(ev.WorkflowCompleted() if channel == "in_app" else ev.CallMoment(kind="check_in"), "Wed 13:00")
+    story = replay(a_customer(channels=(channel,)), nps(9, "Wed 12:00"), met, policy=REASON_FIRST)
+
+    assert len(reasons(story)) == 1
+    assert [blocking(decision) for decision in story.decisions()] == [
+        {"moment": "moment"}, {"moment": "nps.responded"}, {"moment": "nps.responded"},
+    ]  # fmt: skip
+    assert story.outcomes()[-1] == ("expired", "Thu 12:00")
 
 
 @rule("10.59")

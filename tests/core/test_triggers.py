@@ -19,6 +19,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.rules.triggers import Occasion, occasion_in, occasions_in
 from tests.builders import (
     AROUND,
+    POLICY,
     ByHand,
     a_customer,
     a_policy,
@@ -165,7 +166,27 @@ def test_ids_are_made_of_content_and_nothing_else() -> None:
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
 def test_a_derived_id_is_the_uuid5_of_its_parts(parts: list[str]) -> None:
-    assert derived_id(*parts) == str(uuid5(uuid5(NAMESPACE_URL, "referral-stream"), "|".join(parts)))
+    escaped = (part.replace("%", "%25").replace("|", "%7C") for part in parts)
+    assert derived_id(*parts) == str(uuid5(uuid5(NAMESPACE_URL, "referral-stream"), "|".join(escaped)))
+
+
+@rule("11.25")
+@pytest.mark.parametrize(
+    ("customer", "subject", "name"),
+    [
+        ("auth0|5f7c", "r1", "command|auth0%7C5f7c|nps_promoter|r1|1"),
+        ("100%", "a%7Cb", "command|100%25|nps_promoter|a%257Cb|1"),
+        ("X|nps_promoter", "Y", "command|X%7Cnps_promoter|nps_promoter|Y|1"),
+        ("plain", "r1", "command|plain|nps_promoter|r1|1"),
+    ],
+)
+def test_bars_and_percent_signs_inside_a_part_are_escaped(customer: str, subject: str, name: str) -> None:
+    assert command_id(customer, "nps_promoter", subject) == str(uuid5(uuid5(NAMESPACE_URL, "referral-stream"), name))
+
+
+@rule("11.25")
+def test_no_two_customers_share_an_id() -> None:
+    assert command_id("X|nps_promoter", "nps_promoter", "Y") != command_id("X", "nps_promoter", "nps_promoter|Y")
 
 
 @rule("6.1", "10.119")
@@ -254,8 +275,54 @@ def review(rating: float, when: str, url: str | None) -> Event:
 @rule("10.7")
 @pytest.mark.parametrize(("url", "asked"), [("page", False), (None, True)])
 def test_a_review_that_was_rewritten_meanwhile_opens_nothing(url: str | None, asked: bool) -> None:
-    story = replay(a_customer(), review(2, "Mon 12:10", url), arriving(review(5, "Mon 12:00", url), "Mon 12:20"))
+    story = replay(a_customer(), review(3, "Mon 12:10", url), arriving(review(5, "Mon 12:00", url), "Mon 12:20"))
     assert bool(story.asks) is asked
+
+
+def rated(rating: ev.Rating, when: str) -> Event:
+    return fact(ev.TicketRated(ticket_id="t1", rating=rating), when)
+
+
+@rule("11.12")
+@pytest.mark.parametrize("own", [False, True])
+def test_a_rating_that_turned_positive_opens_nothing(own: bool) -> None:
+    """Nor does it wait any longer: another occasion is asked about."""
+    theirs = {"on": ["ticket.rated"], "when": 'event.data.rating == "positive"', "window_hours": 48}
+    policy = a_policy(triggers={"settled": theirs}) if own else POLICY
+    turned = [rated("negative", "Mon 12:10"), rated("positive", "Mon 12:20")]
+
+    assert replay(a_customer(), turned, policy=policy).decisions() == []
+    assert replay(a_customer(), turned, compliment("Tue 12:00"), policy=policy).asked == [(FEEDBACK, "Tue 12:20")]
+    assert len(replay(a_customer(), turned[1:], policy=policy).decisions()) >= 1
+
+
+START = at("Tue 10:00") - 21 * DAY
+
+
+@rule("3.6", "11.18")
+@pytest.mark.parametrize(
+    ("kind", "since", "opens"),
+    [
+        (ev.SubscriptionStarted(subscription_id="sub-1"), START, True),
+        (ev.SubscriptionStarted(subscription_id="sub-1"), START + 1, False),
+        (ev.SubscriptionStarted(subscription_id="sub-1"), at("Tue 10:00"), False),
+        (ev.SubscriptionStarted(subscription_id="sub-2"), START + 1, True),
+        (ev.TrialEnded(subscription_id="sub-1", converted=True), START, True),
+        (ev.TrialEnded(subscription_id="sub-1", converted=True), START + 1, False),
+        (ev.TrialEnded(subscription_id="sub-1", converted=False), START + 1, True),
+        (ev.TrialStarted(subscription_id="sub-1"), START + 1, True),
+    ],
+)
+def test_a_renewal_soon_after_the_start_is_a_first_payment(kind: Data, since: int, opens: bool) -> None:
+    """Another subscription's start and a trial that came to nothing say nothing about it."""
+    story = replay(a_customer(), fact(kind, since), arriving(renewed("Tue 10:00"), "Tue 10:01"))
+    assert [decision.subject for decision in story.decisions()[:1]] == (["in-1"] if opens else [])
+
+
+@rule("11.18")
+def test_a_start_that_is_heard_of_later_takes_nothing_back() -> None:
+    started = arriving(fact(ev.SubscriptionStarted(subscription_id="sub-1"), START + DAY), "Tue 11:00")
+    assert replay(a_customer(), renewed("Tue 10:00"), started).asked == [("renewal", "Fri 13:00")]
 
 
 @rule("3.17")

@@ -35,7 +35,7 @@ from referral_stream.core.events import (
     TestimonialGiven,
     UsageCompared,
 )
-from referral_stream.core.fold import RENEWALS_KEPT_DAYS, fold
+from referral_stream.core.fold import fold
 from referral_stream.core.instants import DAY, SECOND, parse_instant, rfc3339
 from referral_stream.core.keys import parse_key
 from referral_stream.core.policy import Policy
@@ -121,16 +121,12 @@ def test_facts_fold_into_the_same_signals_in_any_order(seed: int) -> None:
 
 
 def signals(name: str, facts: list[Event]) -> dict[str, Any]:
-    """The state after these facts, without what has lapsed and may be forgotten sooner or later."""
+    """The state after these facts."""
     customer = Customer(id=name)
     for event in facts:
         fold(customer, event)
     found = msgspec.structs.asdict(customer)
     found["calls_cut_short"] = set(customer.calls_cut_short)
-    newest = max((task.at.time for task in customer.tasks.values()), default=0)
-    found["tasks"] = {key: task for key, task in customer.tasks.items() if task.at.time > newest - DAY}
-    lately = max(event.time for event in facts) - RENEWALS_KEPT_DAYS * DAY
-    found["subscriptions"] = [e for e in customer.subscriptions if e.kind != "renewed" or e.at.time >= lately]
     return found
 
 

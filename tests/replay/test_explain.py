@@ -11,6 +11,7 @@ from referral_stream.cli.render.explanation import as_json, as_text
 from referral_stream.core import events as ev
 from referral_stream.core.policy import Policy
 from referral_stream.demo.world import demo_world
+from referral_stream.explain.changes import Change
 from referral_stream.explain.of_log import Explanation, UnknownCustomer, explain
 from referral_stream.explain.prospects import Prospect
 from referral_stream.words.decisions import in_the_way
@@ -37,6 +38,7 @@ from tests.builders import (
 )
 from tests.replay.logs import BOUNDARY, fact_lines, recorded_lines, write
 from tests.rules import rule
+from tests.worlds.customers import BERLIN
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "explain.txt"
 OPEN_TICKET = ticket_opened("Wed 10:00", "4711")
@@ -200,12 +202,14 @@ def test_an_open_ticket_says_until_when_it_has_to_be_solved(tmp_path: Path, exac
         text=prospect.text,
         asked_at=at("Fri 13:00"),
         changes=("ticket 4711 is solved well",),
+        at=at("Thu 09:00"),
         by=at("Fri 13:00") + 1,
         before=at("next Wed 11:00"),
+        events=(Change("ana", ev.TicketSolved(ticket_id="4711", rating="positive")),),
     )
     assert prospect.text == (
         "would be asked because of another occasion (gave good feedback) on Fri 19 Jun 13:00 if ticket 4711 is solved "
-        "well by then; after that, it would still help before Wed 24 Jun 11:00"
+        "well by then; just before Wed 24 Jun 11:00 that would still lead to an ask, at once (Wed 24 Jun 10:59)"
     )
 
 
@@ -213,7 +217,10 @@ def test_what_is_foretold_comes_true(tmp_path: Path) -> None:
     """At the last millisecond it still helps, a millisecond later it does not."""
     told = [*a_customer(), OPEN_TICKET, nps(9, "Thu 12:30")]
     prospect = the_next(explained(tmp_path, OPEN_TICKET, nps(9, "Thu 12:30"), when="Thu 13:00"))
-    assert prospect.text == "would be asked when ticket 4711 is solved well, if that is before Fri 19 Jun 12:30"
+    assert prospect.text == (
+        "would be asked at once (Thu 18 Jun 13:00) if ticket 4711 is solved well now; just before Fri 19 Jun 12:30 "
+        "that would still lead to an ask, at once (Fri 19 Jun 12:29)"
+    )
     assert prospect.before is not None
     for late, asks in ((-1, 1), (0, 0)):
         solved = ticket_solved(prospect.before + late, "4711", "positive")
@@ -306,8 +313,11 @@ def test_another_contact_of_the_account_counts_in_what_is_foretold(tmp_path: Pat
             nps(9, "Thu 12:30", customer="ana"),
         ),
     )
-    told = explain(log, "ana", POLICY, BOUNDARY)
-    assert the_next(told).text.startswith("can no longer lead to an ask: account asked on Thu 18 Jun 12:40")
+    told = explain(log, "ana", POLICY, BOUNDARY, at=at("Thu 12:45"))
+    ben = command_of(subject="r2", customer="ben")
+    assert the_next(told).text == (
+        f"would be asked on Thu 18 Jun 12:50 if the messaging worker reports that the ask {ben} has failed by then"
+    )
 
 
 def test_nothing_open_says_what_a_top_score_would_bring(tmp_path: Path) -> None:
@@ -321,7 +331,7 @@ def test_after_an_ask_the_next_possible_one_is_named(tmp_path: Path) -> None:
     assert prospect.text == (
         "nothing is open now; a top score now would not be followed by an ask: asked on Thu 18 Jun 12:50 "
         "(one ask in 90 days), no ask before Wed 16 Sep 12:50. "
-        "The next ask is possible on Wed 16 Sep 12:50 at the earliest"
+        "As things stand, the next ask is possible on Wed 16 Sep 12:50 at the earliest"
     )
 
 
@@ -338,7 +348,10 @@ def test_a_referral_that_converted_is_a_reason_to_come(tmp_path: Path) -> None:
         fact(ev.ReferralGiven(referral_id="ref-1", contact=ev.Contact(ref="c1", consented=False)), "Thu 15:00"),
         fact(ev.ReferralStatusChanged(referral_id="ref-1", status="converted"), "Fri 10:00"),
     )
-    assert the_next(told).text == "becomes an occasion to ask on Sun 19 Jul 10:00"
+    assert the_next(told).text == (
+        "becomes an occasion to ask on Sun 19 Jul 10:00; as things stand, no ask follows: asked on Thu 18 Jun 12:50 "
+        "(one ask in 90 days), no ask before Wed 16 Sep 12:50; the window closes Sun 26 Jul 10:00"
+    )
 
 
 def test_a_top_score_that_would_end_a_wait_is_told_apart_from_other_reasons(tmp_path: Path) -> None:
@@ -346,9 +359,67 @@ def test_a_top_score_that_would_end_a_wait_is_told_apart_from_other_reasons(tmp_
     prospect = the_next(explained(tmp_path, nps(3, "Thu 12:30", response="r9"), when="Thu 13:00"))
     assert prospect.text.startswith("nothing is open now; a top score now would be followed by an ask on ")
     assert prospect.text.endswith(
-        "; after any other occasion to ask there would be none: detractor on Thu 18 Jun 12:30, "
-        "no ask before Wed 16 Sep 12:30"
+        "; after a compliment now there would be none: detractor on Thu 18 Jun 12:30, no ask before Wed 16 Sep 12:30"
     )
+
+
+@rule("11.26")
+def test_at_night_the_instant_that_is_named_is_the_next_morning(tmp_path: Path) -> None:
+    prospect = the_next(explained(tmp_path, OPEN_TICKET, nps(9, "Thu 12:30"), when="Thu 21:00"))
+    assert prospect.asked_at == at("Fri 08:00")
+    assert prospect.text.startswith("would be asked on Fri 19 Jun 08:00 if ticket 4711 is solved well by then")
+
+
+@rule("11.26")
+def test_in_shadow_mode_nothing_is_told_as_an_ask(tmp_path: Path) -> None:
+    shadow = a_policy(shadow=True)
+    planned = the_next(explained(tmp_path, renewed("Tue 10:00"), policy=shadow))
+    assert (planned.asked_at, planned.text) == (
+        None, "shadow mode, so nothing is sent, only counted: as things stand, asked on Fri 19 Jun 13:00",
+    )  # fmt: skip
+    for told in ([OPEN_TICKET, nps(9, "Thu 12:30")], [nps(8, "Thu 12:30")]):
+        prospect = the_next(explained(tmp_path, *told, when="Thu 13:00", policy=shadow))
+        assert (prospect.asked_at, prospect.text.partition(":")[0]) == (
+            None, "shadow mode, so nothing is sent, only counted",
+        )  # fmt: skip
+
+
+@rule("11.26")
+def test_who_is_held_out_is_told_so_whatever_else_is_in_the_way(tmp_path: Path) -> None:
+    held_out = a_policy(holdout={"percent": 50, "salt": "b"})
+    free = the_next(explained(tmp_path, renewed("Tue 10:00"), policy=held_out))
+    assert free.text == "in the holdout group: not asked, and counted as asked on Fri 19 Jun 13:00"
+    assert free.asked_at is None
+    stuck = the_next(explained(tmp_path, OPEN_TICKET, renewed("Tue 10:00"), when="Thu 13:00", policy=held_out))
+    assert (stuck.asked_at, "in the holdout group" in stuck.text) == (None, True)
+
+
+@rule("11.26")
+def test_several_causes_are_told_each_with_its_own_remedy(tmp_path: Path) -> None:
+    unpaid = fact(ev.InvoicePaymentFailed(invoice_id="in-9"), "Wed 10:30")
+    told = story(explained(tmp_path, OPEN_TICKET, unpaid, nps(9, "Thu 12:30")), "Thu 12:30")
+    assert told[-1][2] == (
+        "gave a top score: held back, ticket 4711 is open, waiting for it to be solved; "
+        "payment of invoice in-9 failed, waiting for the payment"
+    )
+
+
+@rule("11.26")
+def test_strict_zones_are_named(tmp_path: Path) -> None:
+    strict = a_policy(time_zone={"default": BERLIN, "strict": True, "zones": [BERLIN, "Asia/Tokyo"]})
+    log = write(tmp_path / "log", fact_lines(a_customer(zone=None), nps(9, "Thu 12:30")))
+    told = explain(log, "ana", strict, BOUNDARY)
+    assert "only hours that suit every one of Asia/Tokyo, Europe/Berlin count" in as_text(told)
+    assert as_json(told)["time_zone"]["zones"] == ["Asia/Tokyo", "Europe/Berlin"]
+
+
+@rule("11.26")
+def test_a_moment_comes_after_what_would_lose_it(tmp_path: Path) -> None:
+    """In the app alone, with an approval to come first."""
+    told = [*a_customer(channels=("in_app",), requires_approval=True), nps(9, "Thu 12:30")]
+    prospect = the_next(explain(write(tmp_path / "log", fact_lines(told)), "ana", POLICY, BOUNDARY, at=at("Thu 13:00")))
+    assert prospect.changes == ("somebody approves it", "they complete a workflow in the app")
+    assert prospect.asked_at == at("Thu 13:00")
 
 
 # ---- records that became no events
@@ -478,9 +549,13 @@ def test_machines_get_instants_and_ids(tmp_path: Path) -> None:
         {
             "trigger": "nps_promoter",
             "opportunity_id": opportunity_of(),
-            "text": "would be asked when ticket 4711 is solved well, if that is before Fri 19 Jun 12:30",
+            "text": (
+                "would be asked at once (Thu 18 Jun 13:00) if ticket 4711 is solved well now; just before "
+                "Fri 19 Jun 12:30 that would still lead to an ask, at once (Fri 19 Jun 12:29)"
+            ),
             "asked_at": "2026-06-18T11:00:00.000Z",
             "changes": ["ticket 4711 is solved well"],
+            "at": "2026-06-18T11:00:00.000Z",
             "by": "2026-06-18T11:00:00.001Z",
             "before": "2026-06-19T10:30:00.000Z",
         }

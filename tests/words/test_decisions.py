@@ -74,7 +74,7 @@ def a_decision(outcome: str, *reasons: dict[str, Any], **more: Any) -> dict[str,
         (reason("consent", "consent withdrawn"), "consent withdrawn"),
         (
             reason("trouble", "ticket 7 is open; refund at 2026-09-01T10:00:00.000Z", "until_event", "ticket.solved"),
-            "ticket 7 is open and refund on Tue 1 Sep 12:00, waiting for it to be solved",
+            "ticket 7 is open, waiting for it to be solved; refund on Tue 1 Sep 12:00, which takes time",
         ),
         (
             reason("overasking", "ledger_unavailable", "until_event", "ledger.answered", "one in 90 days"),

@@ -29,8 +29,6 @@ LANGUAGES = sorted(
 )
 SENTENCES = ("story", "left_out", "prospects", "explanation")
 """Tables of which the code asks for each phrase by its name."""
-MADE_UP: set[type[ev.Data]] = {ev.NpsResponded, ev.ComplimentGiven}
-"""Events that an explanation tries without naming them as what would help."""
 PRODUCT = Path(referral_stream.__file__).parent
 
 each_language = pytest.mark.parametrize("language", LANGUAGES)
@@ -138,18 +136,49 @@ def test_a_phrase_has_the_fields_that_the_code_gives_it(language: str) -> None:
 
 @each_language
 def test_every_event_that_an_explanation_proposes_has_a_phrase(language: str) -> None:
-    source = (PRODUCT / "explain" / "prospects.py").read_text(encoding="utf-8")
+    source = (PRODUCT / "explain" / "changes.py").read_text(encoding="utf-8")
     made = {
         node.func.attr
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "ev"
     }
     events: tuple[type[ev.Data], ...] = (*FACTS, DeadletterReplayed)
-    proposed = {model.type: model for model in events if model.__name__ in made and model not in MADE_UP}
+    proposed = {model.type: model for model in events if model.__name__ in made}
     words = phrases(language)
     assert set(words.tables["changes"]) == set(proposed)
     for name, model in proposed.items():
         assert fields_of(words, "changes", name) <= set(model.model_fields), name
+
+
+@each_language
+def test_every_cause_that_waits_for_an_event_says_for_which(language: str) -> None:
+    """Read from the gates themselves: a cause among several is told with what ends it."""
+    waiting = {}
+    for node in ast.walk(ast.parse((PRODUCT / "core" / "rules" / "gates.py").read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id="GateCause"), args=[saw], keywords=keywords):
+                said = {keyword.arg: keyword.value for keyword in keywords}
+                event = said.get("until_event")
+                if isinstance(event, ast.Constant) and isinstance(saw, ast.Constant | ast.JoinedStr):
+                    parts = saw.values if isinstance(saw, ast.JoinedStr) else [saw]
+                    waiting["".join(str(p.value) if isinstance(p, ast.Constant) else "4711" for p in parts)] = (
+                        event.value
+                    )
+            case _:
+                pass
+    alone = {
+        "waits for a good moment",
+        "asked for the reason first",
+        "no usable channel",
+        "needs approval",
+        "score 4711",
+    }
+    words = phrases(language)
+    assert {saw: words.waits_for(saw) for saw in waiting if saw not in alone} == {
+        saw: event for saw, event in waiting.items() if saw not in alone
+    }
+    assert words.waits_for("consent unknown") == "customer.consent_changed"
+    assert words.waits_for("refund at 2026-09-01T10:00:00.000Z") is None
 
 
 @each_language

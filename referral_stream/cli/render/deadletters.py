@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from referral_stream.cli.render.terminal import visible
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import rfc3339
@@ -74,7 +75,7 @@ def _counts_table(letters: Sequence[ListedLetter]) -> Table:
     table.add_column("stage")
     table.add_column("cause")
     for (stage, cause), count in _counted(letters):
-        table.add_row(f"{count:,}", Text(stage), Text(cause))
+        table.add_row(f"{count:,}", Text(visible(stage)), Text(visible(cause)))
     return table
 
 
@@ -83,7 +84,7 @@ def _line(letter: ListedLetter) -> Text:
     where = f"{letter.topic}/{letter.source_partition}@{letter.source_offset}"
     again = f" attempt {failed.attempt}" if failed.attempt > 1 else ""
     done = " replayed" if letter.replayed else ""
-    return Text(f"{rfc3339(failed.occurred_at)}  {failed.stage}  {where}{again}{done}  {failed.error}")
+    return Text(visible(f"{rfc3339(failed.occurred_at)}  {failed.stage}  {where}{again}{done}  {failed.error}"))
 
 
 def _described(letter: ListedLetter, record: RawRecord | None) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from referral_stream.cli.render.explanation import stamp
+from referral_stream.cli.render.terminal import json_text
 from referral_stream.core.effects import Decision
 from referral_stream.core.instants import parse_instant
 from referral_stream.words.decisions import happening, outcome_words, why, zone_of
@@ -26,7 +26,7 @@ def as_json(event: Mapping[str, Any]) -> str:
     """Indented; its data comes last, and in it first of all who, about what, and what was decided."""
     data = _ordered(event["data"], (*_FIRST, *Decision.model_fields))
     attributes = {name: value for name, value in event.items() if name != "data"}
-    return json.dumps(_ordered(attributes, _ATTRIBUTES) | {"data": data}, ensure_ascii=False, indent=2)
+    return json_text(_ordered(attributes, _ATTRIBUTES) | {"data": data})
 
 
 def _ordered(values: Mapping[str, Any], first: tuple[str, ...]) -> dict[str, Any]:

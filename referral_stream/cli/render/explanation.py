@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from referral_stream.cli.render.terminal import wrapped
+from referral_stream.cli.render.terminal import visible, wrapped
 from referral_stream.core.instants import rfc3339, to_datetime
 from referral_stream.core.zones import zone
 from referral_stream.explain.of_log import Explanation
@@ -40,10 +40,21 @@ def as_text(explanation: Explanation, width: int | None = None, style: Style | N
     local, words = zone(explanation.zone.name), phrases()
     policy, where = explanation.policy, explanation.zone
     source = words.say("explanation", "zone_source", source=where.source)
+    strict = words.say("explanation", "strict", zones=", ".join(where.names)) if len(where.names) > 1 else None
     lines = [
-        words.say("explanation", "title", customer=explanation.customer_id, instant=stamp(explanation.at, local)),
+        visible(
+            words.say("explanation", "title", customer=explanation.customer_id, instant=stamp(explanation.at, local))
+        ),
         wrapped(
-            words.say("explanation", "terms", zone=where.name, source=source, policy=policy.name, hash=policy.hash),
+            words.say(
+                "explanation",
+                "terms",
+                zone=where.name,
+                source=source,
+                strict=strict,
+                policy=policy.name,
+                hash=policy.hash,
+            ),
             width,
         ),
         "",
@@ -60,7 +71,11 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
     return {
         "customer_id": explanation.customer_id,
         "at": rfc3339(explanation.at),
-        "time_zone": {"name": explanation.zone.name, "source": explanation.zone.source},
+        "time_zone": _present(
+            name=explanation.zone.name,
+            source=explanation.zone.source,
+            zones=list(explanation.zone.names) if len(explanation.zone.names) > 1 else None,
+        ),
         "policy": explanation.policy.model_dump(),
         "timeline": [
             _present(at=rfc3339(entry.instant), kind=entry.kind, text=entry.text, opportunity_id=entry.opportunity_id)
@@ -114,6 +129,7 @@ def _prospect(prospect: Prospect) -> dict[str, Any]:
         text=prospect.text,
         asked_at=_instant(prospect.asked_at),
         changes=list(prospect.changes) or None,
+        at=_instant(prospect.at),
         by=_instant(prospect.by),
         before=_instant(prospect.before),
     )

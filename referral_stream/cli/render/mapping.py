@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import orjson
 
+from referral_stream.cli.render.terminal import json_text, visible
 from referral_stream.contracts.codec import encode_event
 from referral_stream.contracts.inbound.trial import MappingTrial, Tried
 from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN
@@ -32,11 +33,11 @@ def trial_lines(trial: MappingTrial) -> Iterator[str]:
                 yield f"[{element.element_number}] dead letter: {refused.cause}: {refused.detail}"
             for event in events:
                 yield f"event {event.type}"
-                yield orjson.dumps(orjson.loads(encode_event(event)), option=orjson.OPT_INDENT_2).decode()
+                yield json_text(orjson.loads(encode_event(event)))
         case Skipped(reason=reason, detail=detail):
-            yield f"skipped: {reason}{f' ({detail})' if detail else ''}"
+            yield visible(f"skipped: {reason}{f' ({detail})' if detail else ''}")
         case Refused(cause=cause, detail=detail):
-            yield f"dead letter: {cause}: {detail}"
+            yield visible(f"dead letter: {cause}: {detail}")
 
 
 def _reader(trial: MappingTrial) -> str:

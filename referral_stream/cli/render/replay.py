@@ -48,6 +48,13 @@ def warnings(counts: Counts) -> Iterator[str]:
             f"{how_many}; line {jump.line:,} is {_duration(jump.by)} older than line {jump.after:,}. A record counts "
             "from when it arrived, so decisions are late or missing: use --sort"
         )
+    if remarks.first_clock_jump is not None:
+        jump = remarks.first_clock_jump
+        yield (
+            f"line {jump.line:,} is {_duration(jump.by)} newer than line {jump.after:,}, and the next line is not "
+            f"(records like it: {remarks.clock_jumps:,}). Its clock is taken to be wrong: it counts from when line "
+            f"{jump.after:,} arrived"
+        )
     if remarks.offsets_back is not None:
         back = remarks.offsets_back
         yield (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -18,8 +20,25 @@ def width(*, err: bool = False) -> int | None:
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
+def visible(text: str) -> str:
+    """One line, with all that a terminal might obey or a reader not see as escapes: ``\\n``, ``\\x1b``, ``\\u202e``.
+
+    Whatever comes from a log goes through it: an id must not write a line of its own, nor hide one.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def json_text(data: Any) -> str:
+    """Indented JSON of the same value, whose texts hold nothing that a terminal might obey."""
+    text = json.dumps(data, ensure_ascii=False, indent=2)
+    return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
+
+
 def wrapped(text: str, columns: int | None, indent: int = 0) -> str:
-    """One line, broken between words where it is wider than ``columns``; what follows is indented."""
+    """One visible line, broken between words where it is wider than ``columns``; what follows is indented."""
+    text = visible(text)
     if columns is None or len(text) <= columns:
         return text
     return textwrap.fill(
@@ -42,6 +61,7 @@ def rows(table: Sequence[tuple[str, ...]], *, right: frozenset[int] = frozenset(
     """The lines of a table: every column but the last as wide as its widest cell; ``right`` are aligned right."""
     if not table:
         return []
+    table = [tuple(map(visible, row)) for row in table]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = []
     for row in table:

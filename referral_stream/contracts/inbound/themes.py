@@ -3,12 +3,17 @@
 The rules are data: per theme, words and phrases of five languages, all tried on every comment. The language
 of a comment is unknown, so a word that means something else in one of the others is left out, such as "fast", German
 for almost. A trailing ``*`` takes every ending. Deterministic: the theme with most hits, the earlier row if tied.
+
+Themes come from praise only (semantics §11): what an ask says back to the customer must be what they praised. A
+clause that denies, blames or compares gives none; a sentence that wishes, or takes something back, gives none at all.
+Here a word that means something else in another language counts all the same: in doubt there is no theme.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 RULES: dict[str, tuple[str, ...]] = {
@@ -20,7 +25,8 @@ RULES: dict[str, tuple[str, ...]] = {
         "suporte", "atendimento", "atencioso*", "prestativo*",
     ),
     "ease_of_use": (
-        "easy", "easier", "easily", "ease of use", "simple", "simpler", "simplicity", "intuitive", "user friendly",
+        "easy", "easily", "so much easier", "makes it easier", "work easier", "life easier", "ease of use", "simple",
+        "simplicity", "intuitive", "user friendly",
         "straightforward", "effortless*",
         "einfach*", "intuitiv*", "benutzerfreundlich*", "bedienung", "unkompliziert*", "leicht zu",
         "facile*", "simplicite", "intuitif*", "ergonomi*", "prise en main",
@@ -45,7 +51,7 @@ RULES: dict[str, tuple[str, ...]] = {
         "confiavel", "confiaveis", "confiabilidade", "estavel", "sem problemas", "sem falhas",
     ),
     "speed": (
-        "quick*", "faster", "very fast", "so fast", "is fast", "speed*", "snappy",
+        "quick*", "much faster", "works faster", "very fast", "so fast", "is fast", "speed*", "snappy",
         "schnell*", "fix erledigt", "rapide*", "rapidement", "rapidite", "rapid*", "veloz", "velocidad*",
     ),
     "results": (
@@ -76,32 +82,120 @@ OTHER = "other"
 THEMES: tuple[str, ...] = (*RULES, OTHER)
 """Every theme there is; nothing else may stand in a ``theme`` field."""
 
-NEGATIONS = frozenset({
-    "not", "never", "hardly", "isnt", "arent", "wasnt", "doesnt", "dont", "didnt", "cant", "lacks", "lacking",
-    "nicht", "kein", "keine", "keinen", "nie", "kaum",
-    "pas", "jamais", "aucun", "aucune",
-    "nunca", "nao", "nem", "ni",
-})  # fmt: skip
-_REACH = 2
-"""A negation counts for the two words after it: "not very easy", "nicht besonders zuverlässig"."""
+NEGATIONS: tuple[str, ...] = (
+    "no", "not", "never", "hardly", "barely", "scarcely", "without", "nothing", "nobody", "none", "neither", "nor",
+    "cannot", "cant", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "wont", "wouldnt", "couldnt",
+    "shouldnt", "hasnt", "havent", "hadnt", "lack*",
+    "nicht", "kein*", "nie", "niemals", "kaum", "ohne", "nichts", "niemand",
+    "pas", "jamais", "aucun*", "rien", "sans", "ni", "guere", "ne",
+    "nunca", "jamas", "ningun*", "nada", "sin", "tampoco", "apenas",
+    "nao", "nem", "nenhum*", "sem",
+)  # fmt: skip
+
+BLAME: tuple[str, ...] = (
+    "blam*", "fault*", "sorry", "slow*", "bad", "badly", "worse", "worst", "terribl*", "awful*", "horribl*", "poor*",
+    "expensive", "overpriced",
+    "costly", "difficult*", "hard", "confus*", "complicat*", "cumbersome", "clunky", "bug", "bugs", "buggy", "crash*",
+    "broke*", "problem*", "issue*", "fail*", "lost", "lose*", "losing", "wast*", "annoy*", "frustrat*", "disappoint*",
+    "useless", "unreliab*", "unstable", "unhelpful", "unfriendly", "unresponsive", "inflexib*", "inefficien*",
+    "downtime", "outage*", "hate*", "wrong", "error*", "complain*", "late", "delay*", "wait*", "unfortunately", "too",
+    "sad", "sadly", "pain*", "struggl*", "trouble*", "unhappy", "weak*", "ugly", "impossible", "rude", "incompeten*",
+    "outdated", "dislik*", "unclear", "unusable", "limited",
+    "langsam*", "schlecht*", "schlimm*", "teuer*", "teure*", "uberteuert*", "kompliziert*", "umstandlich*",
+    "schwierig*", "schwer*", "fehler", "fehlern", "fehlerhaft*", "absturz*", "sturzt", "kaputt*", "nerv*",
+    "enttausch*", "frustrier*", "argerlich*", "argert", "unfreundlich*", "unbrauchbar*", "mangel*", "ausfall*",
+    "instabil*", "unzuverlassig*", "viel zu", "verwirrend*", "warte*", "unubersichtlich*", "mies*", "schade",
+    "verloren", "leider",
+    "lent*", "mauvais*", "pire*", "cher", "chere*", "chers", "difficile*", "complique*", "plante*", "panne*", "souci*",
+    "erreur*", "decu*", "decev*", "enerv*", "inutil*", "nul", "nulle*", "trop", "lourd*", "dommage", "attendre",
+    "attente*", "malheureusement", "instable*", "perdu*",
+    "malo*", "mala", "malas", "mal", "peor*", "caro*", "cara", "caras", "dificil*", "complicad*", "fallo*", "falla*",
+    "lastima", "decepcion*", "demasiad*", "desgraciadamente", "lamentabl*", "espera*", "perdi*", "molest*",
+    "inestable*",
+    "ruim", "ruins", "pior*", "erro", "erros", "falha*", "infelizmente", "decepc*", "demais", "demora*", "instave*",
+    "trava*",
+)  # fmt: skip
+
+COMPARATIVES: tuple[str, ...] = (
+    "better", "more", "less", "fewer", "faster", "easier", "quicker", "cheaper", "simpler", "smoother", "clearer",
+    "could", "sooner", "earlier", "stabler", "friendlier", "improve", "improvement*",
+    "besser*", "mehr", "weniger", "schneller*", "einfacher*", "gunstiger*", "billiger*", "leichter*", "stabiler*",
+    "zuverlassiger*", "verbesser*",
+    "plus", "mieux", "meilleur*", "moins", "ameliore*",
+    "mas", "mejor*", "menos",
+    "mais", "melhor*",
+)  # fmt: skip
+"""What could be: of two, one is meant that we are not."""
+
+CONTRASTS: tuple[str, ...] = (
+    "but", "only", "except*", "however", "although", "though", "yet", "unless", "despite", "apart from", "aside from",
+    "otherwise", "other than",
+    "aber", "nur", "ausser", "jedoch", "allerdings", "obwohl", "trotz", "trotzdem", "dennoch", "bis auf", "sondern",
+    "mais", "seulement", "sauf", "excepte*", "cependant", "pourtant", "toutefois", "malgre", "hormis", "bien que",
+    "pero", "solo", "solamente", "salvo", "excepto", "aunque", "sin embargo", "sino", "a pesar",
+    "mas", "apenas", "somente", "exceto", "porem", "contudo", "todavia", "embora",
+)  # fmt: skip
+
+WISHES: tuple[str, ...] = (
+    "please", "pls", "wish*", "want*", "need*", "would", "could be", "could have", "should", "hope*", "hoping", "if",
+    "miss", "missing",
+    "expect*", "prefer*", "rather", "suggest*", "request*", "used to be",
+    "bitte", "wunsch*", "konnte", "konnten", "sollte", "sollten", "wurde", "wurden", "mochte", "mochten", "hatte gern*",
+    "brauch*", "fehlt*", "fehlen*", "wenn", "lieber", "hoffe*",
+    "s il vous plait", "s il te plait", "svp", "aimerai*", "aimerions", "voudrai*", "voudrions", "pourrai*", "devrai*",
+    "faudrai*", "souhait*", "manque*", "espere*",
+    "por favor", "quisiera*", "gustaria*", "podria*", "deberia*", "falta*", "necesit*", "ojala", "mejorar",
+    "gostaria*", "poderia*", "deveria*", "precis*", "queria*", "melhorar", "tomara",
+)  # fmt: skip
+
+PRAISE: tuple[str, ...] = (
+    "not only", "but also", "would recommend", "would highly recommend", "would definitely recommend", "no complaints",
+    "nothing to complain about", "cant complain", "cannot complain", "couldnt be better", "couldnt be happier",
+    "could not be better", "could not be happier", "everything we need", "everything i need", "all we need",
+    "more than happy", "no time at all",
+    "nicht nur", "sondern auch", "wurde ich empfehlen", "kann ich nur empfehlen", "nur empfehlen", "nichts zu meckern",
+    "non seulement", "mais aussi", "mais egalement", "rien a redire", "le meilleur", "la meilleure",
+    "no solo", "sino tambien", "el mejor", "la mejor", "lo mejor",
+    "nao so", "mas tambem", "o melhor", "a melhor",
+)  # fmt: skip
+"""Whose words say something else on their own."""
 
 _READ = 4_000
 """Characters examined: a reason to like us comes early, and a pasted novel must cost no more than a comment."""
 
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?;\n])")
+
 
 @lru_cache(maxsize=1)
 def theme_of(comment: str) -> str | None:
-    """The most mentioned theme of the comment, or None if no rule finds one.
+    """The most praised theme of the comment, or None if no rule finds one.
 
     Only the last result is cached: the answers of one survey response share its comment.
     """
-    text = " ".join(_WORD.findall(_fold(comment[:_READ])))
     hits: dict[str, int] = {}
-    for match in _PATTERN.finditer(text):
-        theme = _GROUPS[match.lastindex or 0]
-        if NEGATIONS.isdisjoint(text[: match.start()].split()[-_REACH:]):
-            hits[theme] = hits.get(theme, 0) + 1
+    for sentence in _SENTENCE_ENDS.split(_fold(comment[:_READ])):
+        if sentence.rstrip().endswith("?") or _TAKES_BACK.search(_PRAISES.sub("|", _words(sentence))):
+            continue
+        for clause in sentence.split(","):
+            text = _PRAISES.sub("|", _words(clause))
+            found = list(_PATTERN.finditer(text))
+            if found and not _SPEAKS_AGAINST.search(_without_phrases(text, found)):
+                for match in found:
+                    theme = _GROUPS[match.lastindex or 0]
+                    hits[theme] = hits.get(theme, 0) + 1
     return max(THEMES, key=lambda theme: hits.get(theme, 0)) if hits else None
+
+
+def _words(text: str) -> str:
+    return " ".join(_WORD.findall(text))
+
+
+def _without_phrases(text: str, found: list[re.Match[str]]) -> str:
+    """The text without the phrases of the rules: "no problems" denies nothing. A single word is held against itself."""
+    for match in reversed(found):
+        if " " in match[0]:
+            text = f"{text[: match.start()]}|{text[match.end() :]}"
+    return text
 
 
 def _fold(text: str) -> str:
@@ -130,6 +224,15 @@ def _compiled() -> tuple[re.Pattern[str], list[str]]:
     return re.compile(rf"\b(?:{'|'.join(alternatives)})\b"), groups
 
 
+def _any_of(entries: Iterable[str]) -> re.Pattern[str]:
+    """The longest first: a phrase before its words."""
+    ordered = sorted(set(entries), key=lambda entry: (-len(entry), entry))
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, ordered))})\b".replace(r"\*", r"\w*"))
+
+
 _WORD = re.compile(r"[^\W_]+")
 _CONTRACTED = re.compile(r"n['’]t\b")
 _PATTERN, _GROUPS = _compiled()
+_PRAISES = _any_of(PRAISE)
+_SPEAKS_AGAINST = _any_of((*NEGATIONS, *BLAME, *COMPARATIVES))
+_TAKES_BACK = _any_of((*CONTRASTS, *WISHES))

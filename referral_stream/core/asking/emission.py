@@ -48,14 +48,15 @@ def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
         for other in sorted(turn.board.judged.values(), key=lambda other: rank(policy, other.opportunity))
         if other.opportunity.id != o.id
     )
+    expires = _expires(turn, o, moment, first)
     ask = Ask(
         opportunity=o,
         command_id=awaiting.command_id,
         asked_at=moment,
-        expires_at=_expires(turn, o, moment, first),
+        expires_at=expires,
         kind=outcome,  # type: ignore[arg-type]  # one of the four by construction
         channel=first,
-        channels=moments.command_channels(first, c, moment, turn.zone, policy),
+        channels=moments.command_channels(first, c, moment, expires, turn.zone, policy),
     )
     drop(turn, o)
     turn.board.current = False
@@ -111,7 +112,7 @@ def _ask_reason(turn: Turn, o: Opportunity, moment: int, first: Channel) -> None
         expires_at=expires,
         kind="reason",
         channel=first,
-        channels=moments.command_channels(first, c, moment, turn.zone, turn.policy),
+        channels=moments.command_channels(first, c, moment, expires, turn.zone, turn.policy),
     )
     c.asks = (*c.asks, question)  # the decision's next_eligible_at includes it
     written = decide(turn, asked, "pending", judged.verdicts, score)

@@ -6,11 +6,10 @@ from typing import TypeAlias
 
 from referral_stream.core import events as ev
 from referral_stream.core.asking import judging, opening, recording, reservation, withdrawal
-from referral_stream.core.asks import remembered
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Outcome
 from referral_stream.core.events import Event
-from referral_stream.core.rules import gates, triggers, usage
+from referral_stream.core.rules import gates, moments, triggers, usage
 from referral_stream.core.turn import Folded, Process, Turn
 
 InternalNotice: TypeAlias = (
@@ -63,8 +62,6 @@ def _notice(turn: Turn, data: InternalNotice, time: int) -> bool:
         case ev.DeadletterReplayed():
             judging.judge_live(turn)
         case ev.MergeRequested() | ev.MergeDelivered():
-            if isinstance(data, ev.MergeDelivered):
-                reservation.amend_all(turn)
             judging.judge_live(turn)
             withdrawal.withdraw(turn)
         case ev.ControlPaused():
@@ -117,8 +114,6 @@ def _on_due(turn: Turn) -> None:
         for judged in list(turn.board.judged.values()):
             outcome: Outcome = "deferred" if judged.blocked else "pending"
             judging.keep(turn, recording.write(turn, judged.opportunity, outcome, judged.verdicts))
-    if c.asks:
-        c.asks = remembered(c.asks, turn.now)
 
 
 def _due(turn: Turn) -> list[int]:
@@ -127,6 +122,9 @@ def _due(turn: Turn) -> list[int]:
         o = judged.opportunity
         due += [o.settled, o.deadline, usage.midnight_after(turn.now)]
         due += [v.until for v in judged.verdicts if v.until is not None]
+        if o.awaits_reason:  # gate moment names the answer; without one the ask has an instant of its own
+            unasked = moments.first_email_instant(max(o.ready, turn.now), o.deadline, turn.zone, turn.policy.moments)
+            due += [] if unasked is None else [unasked]
         if o.denial is not None and o.denial.until is not None:
             due.append(o.denial.until)
     if c.awaiting is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from referral_stream.core import events as ev
@@ -10,7 +12,7 @@ from referral_stream.core.asking.emission import emit
 from referral_stream.core.asking.judging import judge_live, keep
 from referral_stream.core.asking.recording import release
 from referral_stream.core.asks import Ask
-from referral_stream.core.customer import word
+from referral_stream.core.customer import Customer, word
 from referral_stream.core.events import Channel
 from referral_stream.core.ids import command_id
 from referral_stream.core.instants import DAY, HOUR, SECOND
@@ -183,21 +185,23 @@ def amend(turn: Turn) -> None:
     account = c.account_id if c.account_id != turn.account_before else None
     email = word(c.email_hmac) if word(c.email_hmac) != turn.email_before else None
     if account is not None or email is not None:
-        _amend(turn, account, email)
+        _amend(turn, c.asks, account, email)
 
 
-def amend_all(turn: Turn) -> None:
-    """Two ids have become one customer, whose account and address count for the asks of both."""
-    c = turn.customer
-    _amend(turn, c.account_id, word(c.email_hmac))
+def amend_as_one(turn: Turn, mine: Customer, other: Customer) -> None:
+    """Two ids have become one customer: the asks of each count for the account and the address of the other, too."""
+    others = {ask.command_id for ask in other.asks}
+    asks = turn.customer.asks
+    _amend(turn, [ask for ask in asks if ask.command_id in others], mine.account_id, word(mine.email_hmac))
+    _amend(turn, [ask for ask in asks if ask.command_id not in others], other.account_id, word(other.email_hmac))
 
 
-def _amend(turn: Turn, account: str | None, email: str | None) -> None:
+def _amend(turn: Turn, asks: Iterable[Ask], account: str | None, email: str | None) -> None:
     c, caps = turn.customer, turn.policy.caps
     if c.awaiting is not None:
         c.awaiting = replace(c.awaiting, amended=True)
     # A question for the reason has no reservation of its own: it goes out under that of the ask.
-    for ask in {ask.opportunity.id: ask for ask in c.asks if ask.counts}.values():
+    for ask in {ask.opportunity.id: ask for ask in asks if ask.counts}.values():
         age = turn.now - ask.asked_at
         in_account = account if age < max(caps.account_gap_days, caps.account_days) * DAY else None
         in_email = email if age < caps.customer_days * DAY else None

@@ -267,6 +267,8 @@ def _trouble(v: View) -> list[GateCause]:
         if ticket.rated is not None and ticket.rating == "negative":
             causes += _wait(now, ticket.rated.time, rules.complaint_days, f"ticket {name} rated negative")
     causes += _wait(now, c.complained_at, rules.complaint_days, "complaint or frustration")
+    bad = (said.at.time for table in (c.csats, c.reviews) for said in table.values() if said.low)
+    causes += _wait(now, max(bad, default=None), rules.complaint_days, "bad review or survey answer")
     causes += _detractor(v)
     for name, invoice in sorted(c.invoices.items()):
         if invoice.failed:
@@ -452,15 +454,17 @@ def _channel(v: View) -> list[GateCause]:
 def _moment(v: View) -> list[GateCause]:
     """By the clock alone; an event that is a moment is seen by the step when it arrives."""
     start = max(v.opportunity.ready, v.now, v.free_from)
-    if "email" not in v.usable:
-        return [GateCause("waits for a good moment", until_event="moment")]
-    at = moments.first_email_instant(start, v.opportunity.deadline, v.zone, v.policy.moments)
+    at = None
+    if "email" in v.usable:
+        at = moments.first_email_instant(start, v.opportunity.deadline, v.zone, v.policy.moments)
+    if at is not None and at <= v.now:
+        return []
+    if v.opportunity.awaits_reason:  # the answer sets the ask free; without one it may go in the last hour
+        return [GateCause("asked for the reason first", until_event="nps.responded")]
     if at is None:
-        if len(v.usable) == 1:
+        if v.usable == ("email",):
             return [GateCause("no allowed instant is left in the window")]
         return [GateCause("waits for a good moment", until_event="moment")]
-    if at <= v.now:
-        return []
     return [GateCause("settling" if v.now < v.opportunity.settled else "waits for its slot", until=at)]
 
 

@@ -46,7 +46,12 @@ def first_email_instant(start: int, end: int, zone: Zone, rules: Moments) -> int
 
 def quiet_from(now: int, zone: Zone, rules: Moments) -> int | None:
     """The next start of quiet hours after ``now``, None if ``now`` lies in them."""
-    return next((high for low, high in _around(now, now, zone, _open_hours(rules)) if low <= now < high), None)
+    return _end_of(now, zone, _open_hours(rules))
+
+
+def _end_of(now: int, zone: Zone, hours: Hours) -> int | None:
+    """When these hours, in which ``now`` lies, are over; None if it does not lie in them."""
+    return next((high for low, high in _around(now, now, zone, hours) if low <= now < high), None)
 
 
 def is_quiet(now: int, zone: Zone, rules: Moments) -> bool:
@@ -151,10 +156,33 @@ def speaks_at(channel: Channel, c: Customer, now: int, zone: Zone, policy: Polic
             return not has_open_concern(c)
 
 
-def command_channels(first: Channel, c: Customer, now: int, zone: Zone, policy: Policy) -> tuple[Channel, ...]:
-    """The moment's channel, then the others that are usable and may speak at ``now``."""
-    others = (ch for ch in usable_channels(c, policy) if ch != first and speaks_at(ch, c, now, zone, policy))
+OFFICE_HOURS = Hours(frozenset(range(1, 6)), minutes_of("08:00"), minutes_of("20:00"))
+"""When nobody minds a call that no moment of theirs has led to."""
+
+
+def command_channels(
+    first: Channel, c: Customer, start: int, end: int, zone: Zone, policy: Policy
+) -> tuple[Channel, ...]:
+    """The moment's channel, then the others that are usable and may speak throughout ``[start, end)``.
+
+    Nobody knows when in that time a worker falls back to another channel.
+    """
+    others = (
+        channel
+        for channel in usable_channels(c, policy)
+        if channel != first
+        and speaks_at(channel, c, start, zone, policy)
+        and _hours_last(channel, start, end, zone, policy)
+    )
     return (first, *others)
+
+
+def _hours_last(channel: Channel, start: int, end: int, zone: Zone, policy: Policy) -> bool:
+    """Whether the channel's hours last throughout ``[start, end)``; those of the app always do."""
+    if channel == "in_app":
+        return True
+    over = _end_of(start, zone, OFFICE_HOURS if channel == "phone" else _open_hours(policy.moments))
+    return over is not None and end <= over
 
 
 def moment_channel(e: Event, c: Customer, now: int, zone: Zone, policy: Policy) -> Channel | None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event
+from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.condition_values import customer_values, event_values
 
@@ -41,9 +42,34 @@ def occasions_in(e: Event, c: Customer, now: int, policy: Policy) -> tuple[Occas
     """
     if e.type not in _OCCASION_TYPES and e.type not in policy.conditions:
         return ()  # nearly all events: this spares them the class patterns
+    if not _is_occasion(e, c):
+        return ()
     built_in = occasion_in(e, policy)
     found = () if built_in is None else (built_in,)
     return found if e.type not in policy.conditions else (*found, *_own_occasions(e, c, now, policy))
+
+
+FIRST_PAYMENT_DAYS = 21
+"""A renewal sooner than this after the subscription began is its first payment."""
+
+
+def _is_occasion(e: Event, c: Customer) -> bool:
+    """Whether what the customer's state knows about the same ticket or subscription lets this be good news."""
+    match e.data:
+        case ev.TicketSolved(ticket_id=ticket) | ev.TicketRated(ticket_id=ticket):
+            known = c.tickets.get(ticket)  # if they were angry before, it is settled, and no praise
+            return known is None or not known.turned
+        case ev.SubscriptionRenewed(subscription_id=subscription):
+            began = (
+                life.at.time
+                for life in c.subscriptions
+                if life.subscription == subscription
+                and life.kind in ("started", "converted")
+                and life.at.time <= e.time
+            )
+            return max(began, default=e.time - FIRST_PAYMENT_DAYS * DAY) <= e.time - FIRST_PAYMENT_DAYS * DAY
+        case _:
+            return True
 
 
 def may_open(type_: str, policy: Policy) -> frozenset[str]:
