@@ -20,7 +20,6 @@ from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.events import Event
-from referral_stream.core.fold import ADVOCACY_KEPT_DAYS
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import usage
@@ -89,14 +88,16 @@ def scattered(policy: Policy, told: tuple[Arrival, ...], random: Random, ids: tu
 
 
 def comparable(customer: Customer, day: int, policy: Policy) -> dict[str, Any]:
-    """What a state says, as of the same day, without the order in which it was heard."""
+    """What a state says, as of the same day, without the order in which it was heard, and what may be forgotten."""
     c = customer.copy()
     usage.judge(c, day, policy)
     found = {name: getattr(c, name) for name in UNION}
     newest = max((flag.at.time for flag in c.tasks.values()), default=0)
     found["tasks"] = {name: flag for name, flag in c.tasks.items() if flag.at.time > newest - DAY}
     last = max((at for at, _ in c.advocacy), default=0)
-    found["advocacy"] = [each for each in c.advocacy if each[0] >= last - ADVOCACY_KEPT_DAYS * DAY]
+    found["advocacy"] = [each for each in c.advocacy if each[0] >= last - 60 * DAY]
+    lately = max((life.at.time for life in c.subscriptions), default=0) - 400 * DAY
+    found["subscriptions"] = [life for life in c.subscriptions if life.kind != "renewed" or life.at.time >= lately]
     found["referrals"] = {name: (referral.at, referral.status) for name, referral in c.referrals.items()}
     found["calls_cut_short"] = set(c.calls_cut_short)
     return found
