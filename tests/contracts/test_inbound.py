@@ -227,7 +227,7 @@ MINUTES_5 = 5 * MINUTE
 Y2K = instant("2000-01-01T00:00:00Z")
 
 
-@rule("I1.6", "I1.7", "I1.8")
+@rule("3.18", "10.3", "10.4", "I1.6", "I1.7", "I1.8")
 @pytest.mark.parametrize(
     ("time", "timestamp", "expected", "flags"),
     [

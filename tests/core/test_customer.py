@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -159,11 +160,47 @@ def test_at_one_instant_source_and_then_id_decide(what: str) -> None:
     assert state(a, b) == state(b, a)
 
 
-@rule("10.6")
-def test_the_order_is_that_of_time_then_source_then_id() -> None:
-    stamps = [Stamp(1, "b", "b"), Stamp(2, "a", "b"), Stamp(2, "b", "a"), Stamp(2, "b", "b")]
-    mixed = [stamps[n] for n in (2, 0, 3, 1)]
+@rule("10.6", "I1.9")
+def test_the_order_is_that_of_time_then_what_protects_then_source_then_id() -> None:
+    stamps = [
+        Stamp(1, True, "b", "b"), Stamp(2, False, "b", "b"), Stamp(2, True, "a", "b"), Stamp(2, True, "b", "a"),
+        Stamp(2, True, "b", "b"),
+    ]  # fmt: skip
+    mixed = [stamps[n] for n in (2, 0, 3, 1, 4)]
     assert sorted(mixed) == stamps
+
+
+@rule("I1.9")
+@pytest.mark.parametrize(
+    ("favourable", "protective", "holds"),
+    [
+        (
+            ev.ConsentChanged(purpose="referral_ask", channel="email", granted=True),
+            ev.ConsentChanged(purpose="referral_ask", channel="all", granted=False),
+            lambda c: not c.consent["email"].value,
+        ),
+        (ev.Unsuppressed(), ev.Suppressed(), lambda c: c.suppressed.value),
+        (
+            ev.NpsResponded(response_id="r", score=9),
+            ev.NpsResponded(response_id="r", score=8),
+            lambda c: not c.responses["r"].promoter,
+        ),
+        (
+            ev.AskApproved(opportunity_id="o", by="ops"),
+            ev.AskRejected(opportunity_id="o", by="ops"),
+            lambda c: not c.approvals["o"].value,
+        ),
+        (
+            ev.UsageCompared(above_average=True),
+            ev.UsageCompared(above_average=False),
+            lambda c: not c.above_average.value,
+        ),
+    ],
+)
+def test_at_one_instant_the_protective_word_wins(favourable: ev.Data, protective: ev.Data, holds: Any) -> None:
+    for_asking, against = fact(favourable, T, id="z"), fact(protective, T, id="a")
+    assert holds(state(for_asking, against))
+    assert state(for_asking, against) == state(against, for_asking)
 
 
 @rule("1.17")
@@ -196,8 +233,8 @@ def test_a_profile_changes_only_what_it_names() -> None:
 
     customer = state(full, partial)
 
-    assert customer.locale == Word(Stamp(T + 1, "tests", partial.id), "fr")
-    assert customer.time_zone == Word(Stamp(T, "tests", full.id), "Europe/Berlin")
+    assert customer.locale == Word(Stamp(T + 1, True, "tests", partial.id), "fr")
+    assert customer.time_zone == Word(Stamp(T, True, "tests", full.id), "Europe/Berlin")
     assert {channel: flag.value for channel, flag in customer.reachable.items()} == {
         "email": True, "in_app": False, "phone": True,
     }  # fmt: skip
@@ -221,7 +258,7 @@ def test_consent_for_all_writes_each_channel_and_each_has_its_own_last_writer() 
 @rule("1.11")
 def test_zone_and_account_of_an_event_are_kept_whatever_its_type() -> None:
     event = fact(ev.CallMoment(kind="check_in"), T, timezone="Asia/Kolkata", account="acme")
-    stamp = Stamp(T, "tests", event.id)
+    stamp = Stamp(T, False, "tests", event.id)
     customer = state(event)
     assert (customer.event_zone, customer.account) == (Word(stamp, "Asia/Kolkata"), Word(stamp, "acme"))
 
@@ -229,7 +266,9 @@ def test_zone_and_account_of_an_event_are_kept_whatever_its_type() -> None:
 @rule("1.4", "10.47")
 def test_a_survey_keeps_its_newest_revision() -> None:
     older, newer = nps(9, T), nps(4, T + 1)
-    assert state(newer, older).responses == {"r1": Survey(Stamp(T + 1, "tests", newer.id), 4, promoter=False, low=True)}
+    assert state(newer, older).responses == {
+        "r1": Survey(Stamp(T + 1, True, "tests", newer.id), 4, promoter=False, low=True)
+    }
 
 
 # ---- what only grows
@@ -333,7 +372,7 @@ def test_a_hash_is_the_same_on_every_machine_and_in_every_release() -> None:
 @rule("1.15")
 def test_a_flag_of_a_task_knows_when_it_was_written() -> None:
     started = fact(ev.TaskStarted(task_id="t"), T)
-    assert state(started).tasks == {"t": Flag(Stamp(T, "tests", started.id), value=True)}
+    assert state(started).tasks == {"t": Flag(Stamp(T, True, "tests", started.id), value=True)}
 
 
 def test_of_a_machine_only_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ REASONS: dict[str, tuple[Data, Occasion | None]] = {
     "an expansion": (ev.SubscriptionExpanded(deal_id="d"), Occasion("expansion", "d", {"deal_id": "d"})),
     "a peer": (
         ev.PeerMentioned(peer_ref="p", company="Bolt", challenge="reporting"),
-        Occasion("peer_mentioned", "p", {"peer_ref": "p", "company": "Bolt", "challenge": "reporting"}),
+        Occasion("peer_mentioned", "p", {"peer_ref": "p"}),
     ),
     "a peer of whom nothing is known": (
         ev.PeerMentioned(peer_ref="p"),

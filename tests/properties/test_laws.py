@@ -275,4 +275,4 @@ def test_good_news_never_lowers_the_score(data: Data) -> None:
 def stamps(customer: Customer) -> list[Stamp]:
     """When each contradictable signal of the score was last written."""
     signals = (customer.above_average, customer.champion, *customer.responses.values())
-    return [Stamp(0, "", ""), *(signal.at for signal in signals if signal is not None)]
+    return [Stamp(0, False, "", ""), *(signal.at for signal in signals if signal is not None)]

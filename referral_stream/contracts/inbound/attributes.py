@@ -15,7 +15,7 @@ import msgspec
 from referral_stream.contracts.adapters import Reading
 from referral_stream.contracts.addresses import hmac_in
 from referral_stream.contracts.identifiers import is_placeholder, named, usable_id
-from referral_stream.contracts.inbound.bodies import DROPPED, read_body
+from referral_stream.contracts.inbound.bodies import DROPPED, BodyRead, read_body
 from referral_stream.contracts.inbound.themes import OTHER, THEMES, theme_of
 from referral_stream.contracts.outcomes import Refused, Skipped
 from referral_stream.contracts.records import ENDPOINT_HEADER, RawRecord
@@ -83,35 +83,15 @@ class Attributes(msgspec.Struct, gc=False):
 
 def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
     """The event; why there is none is said by the first thing that is wrong with it: body, time, customer."""
-    kind, data, spoilt, flags = given.kind, given.data, given.spoilt, given.flags
-    if type(data) is not dict:
-        data, spoilt = {}, spoilt or Refused("invalid", "data: must be a JSON object")
-    correct = _CORRECTIONS.get(kind)
-    if correct is _without_words:
-        data = _themed(data)
-    elif kind == Linked.type and data.get("kind") == EMAIL:
-        data = data | {"value": hashed_address(data.get("value"), reading)}
-    found = read_body(kind, data, given.id)
+    found = _body(given, reading)
     if isinstance(found, Refused):
-        if kind in (Aliased.type, Linked.type):
-            return Refused("unusable_id", found.detail)
-        return spoilt or found
-    body = found.body
-    if found.dropped:
-        flags = _flagged(flags, DROPPED)
-    kind = body.type  # a trouble whose object is unknown is a complaint
+        return found
+    body, flags = found.body, (*given.flags, DROPPED) if found.dropped and DROPPED not in given.flags else given.flags
     favourable = is_favourable(body)
-    if spoilt is not None and favourable:
-        return spoilt
     when = event_time(given.time, record, now, favourable=favourable)
     if isinstance(when, Refused):
         return when
-    instant, corrected_time = when
-    flags = corrected_time + flags
-    if (isinstance(body, Linked) and _bad_link(Link(body.kind, body.value), reading)) or (
-        isinstance(body, Aliased) and is_placeholder(body.alias, reading.placeholders)
-    ):
-        return Refused("unusable_id", "alias and value: must name somebody or something")
+    flags = when[1] + flags
     subject, link = _who(given, body, reading)
     if subject is None and link is None:
         return _nobody(given, favourable=favourable)
@@ -122,18 +102,13 @@ def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Rea
     if account is not None:
         account = named(account, reading.placeholders)
         flags = _flagged(flags, DROPPED) if account is None else flags
-    correct = _CORRECTIONS.get(kind)
-    if correct is not None and (corrected := correct(body)):
-        # Validated once more: that costs less than a copy of the body.
-        body = FACT_BODIES[kind](body.model_dump(exclude=set(corrected), exclude_unset=True) | _set(corrected))
-        flags = _flagged(flags, "timezone_invalid") if "time_zone" in corrected else flags
-        flags = _flagged(flags, DROPPED) if not KEYS.get(kind, frozenset()).isdisjoint(corrected) else flags
+    body, flags = _corrected(body, flags)
     return Event(
         id=given.id,
         source=given.source,
-        type=kind,
+        type=body.type,  # a trouble whose object is unknown is a complaint
         subject=subject or "",
-        time=instant,
+        time=when[0],
         data=body,
         account=account,
         timezone=timezone,
@@ -145,9 +120,40 @@ def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Rea
     )
 
 
-def _set(corrected: Mapping[str, Any]) -> dict[str, Any]:
-    """The corrections that give a field a value; others leave it out."""
-    return {name: value for name, value in corrected.items() if value is not None}
+def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
+    kind, data, spoilt = given.kind, given.data, given.spoilt
+    if type(data) is not dict:
+        data, spoilt = {}, spoilt or Refused("invalid", "data: must be a JSON object")
+    if _CORRECTIONS.get(kind) is _without_words:
+        data = _themed(data)
+    elif kind == Linked.type and data.get("kind") == EMAIL:
+        data = data | {"value": hashed_address(data.get("value"), reading)}
+    found = read_body(kind, data, given.id)
+    if isinstance(found, Refused):
+        return Refused("unusable_id", found.detail) if kind in (Aliased.type, Linked.type) else spoilt or found
+    body = found.body
+    if spoilt is not None and is_favourable(body):
+        return spoilt
+    if isinstance(body, Linked) and _bad_link(Link(body.kind, body.value), reading):
+        return Refused("unusable_id", "value: names nothing")
+    if isinstance(body, Aliased) and is_placeholder(body.alias, reading.placeholders):
+        return Refused("unusable_id", "alias: names nobody")
+    return found
+
+
+def _corrected(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...]]:
+    """The body without words and names, and the flags that say what was left out."""
+    correct = _CORRECTIONS.get(body.type)
+    if correct is None or not (corrected := correct(body)):
+        return body, flags
+    # Validated once more: that costs less than a copy of the body.
+    kept = body.model_dump(exclude=set(corrected), exclude_unset=True)
+    made = FACT_BODIES[body.type](kept | {name: value for name, value in corrected.items() if value is not None})
+    if "time_zone" in corrected:
+        flags = _flagged(flags, "timezone_invalid")
+    if not KEYS.get(body.type, frozenset()).isdisjoint(corrected):
+        flags = _flagged(flags, DROPPED)
+    return made, flags
 
 
 def _who(given: Attributes, body: Data, reading: Reading) -> tuple[str | None, Link | None]:

@@ -26,14 +26,14 @@ OBJECTS: Final = frozenset({
 """Fields that name the object of a trouble: without a usable one, it is a complaint."""
 
 
-class Read(NamedTuple):
+class BodyRead(NamedTuple):
     """A body, and whether any field of it was dropped."""
 
     body: Data
     dropped: bool = False
 
 
-def read_body(kind: str, data: dict[str, Any], event_id: str) -> Read | Refused:
+def read_body(kind: str, data: dict[str, Any], event_id: str) -> BodyRead | Refused:
     """The body of an event of this type; ``event_id`` is the response's or the answer's id where there is none."""
     ids = _IDS[kind]
     given = len(data)
@@ -42,7 +42,7 @@ def read_body(kind: str, data: dict[str, Any], event_id: str) -> Read | Refused:
     if kind == "customer.profile_changed" and (hashed := data.get("email_hmac")) is not None:
         data = data | {"email_hmac": hmac_in(hashed) or hashed}
     try:
-        return Read(FACT_BODIES[kind](data), len(data) < given)
+        return BodyRead(FACT_BODIES[kind](data), len(data) < given)
     except ValidationError as error:
         return _mended(kind, data, event_id, error, dropped=len(data) < given)
 
@@ -62,7 +62,9 @@ def _with_ids(kind: str, data: dict[str, Any], ids: frozenset[str]) -> dict[str,
     return made
 
 
-def _mended(kind: str, data: dict[str, Any], event_id: str, error: ValidationError, *, dropped: bool) -> Read | Refused:
+def _mended(
+    kind: str, data: dict[str, Any], event_id: str, error: ValidationError, *, dropped: bool
+) -> BodyRead | Refused:
     """What remains of a body with faults, one round per kind of fault; the first error where nothing helps."""
     refused = Refused("invalid", explain(error))
     needed = False  # whether something required was made up: what speaks for asking is then refused
@@ -84,7 +86,7 @@ def _mended(kind: str, data: dict[str, Any], event_id: str, error: ValidationErr
             elif not may_protect(kind):
                 return refused
             elif name in OBJECTS:
-                return Read(ComplaintMade(), dropped=True)
+                return BodyRead(ComplaintMade(), dropped=True)
             elif (name, kind) in _OWN_ID:
                 data, needed = data | {name: event_id}, True
             elif (name, kind) in _HARMLESS:
@@ -96,7 +98,7 @@ def _mended(kind: str, data: dict[str, Any], event_id: str, error: ValidationErr
         except ValidationError as another:
             error = another
         else:
-            return refused if needed and is_favourable(body) else Read(body, dropped)
+            return refused if needed and is_favourable(body) else BodyRead(body, dropped)
     return refused
 
 
