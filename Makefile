@@ -46,7 +46,7 @@ soak: setup-test ## Twenty minutes of faults under load on real services, judged
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),1200) $(if $(SEED),--seed $(SEED))
 
 soak-worlds: setup-test ## 200,000 random worlds against the oracle (WORLDS=1000)
-	@TESTS_WORLDS=$(or $(WORLDS),200000) $(BIN)/pytest -q -n auto --timeout 0 tests/properties/test_against_oracle.py
+	@TESTS_WORLDS=$(or $(WORLDS),200000) $(BIN)/pytest -q -n auto --timeout 0 tests/properties/test_against_oracle.py tests/properties/test_persons.py
 
 soak-transport: setup-test ## Long torture of the transport alone (SECONDS=60)
 	@TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 -m '' tests/integration/test_transport_torture.py

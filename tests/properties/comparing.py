@@ -15,9 +15,10 @@ from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
 from referral_stream.replay.virtual_run import Arrival, FactReplay
 from tests.oracle.naive import decide
+from tests.oracle.records import clock_of
 
 Record = dict[str, Any]
-ASKING = ("asked", "soft", "holdout")
+ASKING = ("asked", "soft", "holdout", "shadow")
 BOUNDARY = Boundary(email_key=b"a fixed key for tests")
 
 
@@ -36,11 +37,11 @@ class Account(NamedTuple):
 
 
 def arrivals(records: Iterable[Record]) -> Iterator[Arrival]:
-    """The log through the real boundary; the clock is the highest timestamp so far."""
-    now = 0
-    for number, record in enumerate(records, 1):
+    """The log through the real boundary; the clock is the oracle's."""
+    records = list(records)
+    clocks = [round(now.timestamp() * 1000) for now in clock_of(records)]
+    for number, (now, record) in enumerate(zip(clocks, records, strict=True), 1):
         raw = parse_line(orjson.dumps(record), file="world", number=number)
-        now = max(now, raw.timestamp)
         adapted = adapt(raw, now, BOUNDARY)
         if isinstance(adapted, Accepted):
             for event in adapted.events:
