@@ -11,6 +11,7 @@ import unicodedata
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 Record = dict[str, Any]
@@ -297,6 +298,8 @@ def is_favourable(kind: str, body: dict[str, Any]) -> bool:
             return body.get("above_average") is True
         case "customer.consent_changed":
             return body.get("granted") is True
+        case "ticket.solved" | "ticket.rated":  # positive feedback, as semantics §10 has it
+            return body.get("rating") == "positive"
         case "referral.status_changed":
             return body.get("status") == "converted"
         case _:
@@ -433,7 +436,7 @@ def clock_of(records: list[Record]) -> list[datetime]:
     stamps = [instant(record["timestamp"]) for record in records]
     found: list[datetime] = []
     before: datetime | None = None
-    for stamped, following in zip(stamps, [*stamps[1:], None], strict=True):
+    for stamped, following in zip_longest(stamps, stamps[1:]):
         jumps = (
             before is not None
             and following is not None

@@ -308,6 +308,27 @@ def test_two_silences_hold_as_long_as_the_policy_says() -> None:
     assert len(asked(play(facts, two_silences_days=730))) == 2
 
 
+# At one time the protective word wins
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (consent("all", T - HOUR, True, id="z"), consent("all", T - HOUR, False, id="a")),
+        (nps(T - 40 * MINUTE, 9, "q", id="z"), nps(T - 40 * MINUTE, 6, "q", id="a")),
+        (csat(T - HOUR, 5), csat(T - HOUR, 1)),
+        (review(T - HOUR, 5), review(T - HOUR, 2)),
+        (ticket("rated", T - HOUR, rating="positive"), ticket("rated", T - HOUR, rating="negative")),
+        (fact("customer.unsuppressed", T - HOUR, id="z"), fact("customer.suppressed", T - HOUR, id="a")),
+    ],
+)
+def test_of_two_words_of_one_time_the_protective_one_holds(good: Body, bad: Body) -> None:
+    for pair in ((good, bad), (bad, good)):
+        result = play([*a_customer(T), *pair, fact("compliment.given", T, {"reference": "last"})])
+        asks = [row["data"]["subject"] for row in result.asks if row["data"]["trigger"] == "positive_feedback"]
+        assert asks == []
+
+
 # Numbers, ids, raw logs
 
 

@@ -16,7 +16,6 @@ from referral_stream.core.policy import Holdout, Policy
 from tests.oracle.persons import told_as_one, wrongs
 from tests.oracle.records import instant, shown, uid
 from tests.properties.comparing import Account, Record, by_engine, by_oracle, differences, smallest
-from tests.rules import rule
 from tests.worlds.persons import Crowd, crowd, halves
 
 WORLDS = int(os.environ.get("TESTS_WORLDS", "75"))
@@ -38,7 +37,6 @@ def failing(seed: int, records: list[Record], found: list[str]) -> None:
     pytest.fail(f"seed {seed}:\n{log}\n\n" + "\n".join(found), pytrace=False)
 
 
-@rule("11.2")
 @pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
 def test_nobody_is_asked_who_should_not_be(first: int) -> None:
     asked = 0
