@@ -47,7 +47,7 @@ soak: setup-test ## Twenty minutes of faults under load on real services, judged
 
 soak-worlds: setup-test ## 200,000 random worlds against the oracle, and merged from several ids (WORLDS=1000)
 	@TESTS_WORLDS=$(or $(WORLDS),200000) $(BIN)/pytest -q -n auto --timeout 0 tests/properties/test_against_oracle.py \
-		tests/properties/test_merged_worlds.py
+		tests/properties/test_merged_worlds.py tests/properties/test_persons.py
 
 soak-transport: setup-test ## Long torture of the transport alone (SECONDS=60)
 	@TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 -m '' tests/integration/test_transport_torture.py

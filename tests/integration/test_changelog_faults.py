@@ -118,7 +118,7 @@ def test_a_wakeup_that_its_customer_does_not_wait_for_is_taken_back(pipeline: Pi
     overwrite(pipeline, "wakeups", lambda _: encode_wakeup(1, asked.mark + 1))
     pipeline.start("decide")
     wait_until(
-        lambda: decode_wakeup(pipeline.changelog("wakeups")[VICTIM.encode()]).due == asked.customer.wake_at,
+        lambda: decode_wakeup(pipeline.changelog("wakeups")[VICTIM.encode()]).due == asked.entity.wake_at,
         "the wake-up is what the state says",
         every=0.2,
     )

@@ -19,6 +19,7 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import Stored, decode_customer, decode_wakeup
 from referral_stream.contracts.topics import Topics
 from referral_stream.core import events as ev
+from referral_stream.core.customer import Customer
 from referral_stream.core.events import APPENDED
 from referral_stream.core.instants import DAY
 from referral_stream.stream.decide import Decide
@@ -81,14 +82,14 @@ class Undisturbed:
             else:
                 table[key] = value
 
-    def states(self) -> dict[bytes, Stored]:
+    def states(self) -> dict[bytes, Stored[Customer]]:
         return states(self.tables["customers"])
 
     def due(self) -> dict[bytes, int]:
         return due(self.tables["wakeups"])
 
 
-def states(table: Mapping[bytes, bytes]) -> dict[bytes, Stored]:
+def states(table: Mapping[bytes, bytes]) -> dict[bytes, Stored[Customer]]:
     """State and mark of every customer."""
     return {key: decode_customer(value) for key, value in table.items()}
 
@@ -198,8 +199,8 @@ def test_a_worker_may_end_after_any_step_of_a_merge(kafka: KafkaServer, tmp_path
 
         def is_settled() -> bool:
             expected = Undisturbed(pipeline.read("customer-events"))
-            merged = sum(stored.customer.merged_into is not None for stored in expected.states().values())
-            passed_on = sum(stored.customer.suppressed is not None for stored in expected.states().values())
+            merged = sum(stored.entity.merged_into is not None for stored in expected.states().values())
+            passed_on = sum(stored.entity.suppressed is not None for stored in expected.states().values())
             return merged == passed_on == PAIRS_PER_PIECE * len(log)
 
         wait_until(is_settled, "everybody is merged, and the opt-outs have arrived", seconds=120, every=0.5)
@@ -208,6 +209,6 @@ def test_a_worker_may_end_after_any_step_of_a_merge(kafka: KafkaServer, tmp_path
         found = appended(pipeline.read("customer-events"))
         assert found.keys() == expected.appended.keys()
         assert fencing == "none" or found == expected.appended
-        assert all(stored.customer.merging == {} for stored in expected.states().values())
+        assert all(stored.entity.merging == {} for stored in expected.states().values())
         assert expected.outputs["referral-asks"] == Counter()
         assert expected.outputs["dead-letters"] == Counter()

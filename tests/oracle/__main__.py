@@ -1,13 +1,28 @@
-"""`python -m tests.oracle replay LOG [--until T] --output DIR`: writes what the oracle decides as three files."""
+"""`python -m tests.oracle replay LOG [--until T] [--policy FILE] --output DIR`: three files of decisions."""
 
 import argparse
 import json
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from tests.oracle.naive import decide
+from tests.oracle.policy import Policy
 from tests.oracle.records import instant
+
+SETTINGS = {
+    "shadow": "shadow",
+    "answers.no_days": "no_days",
+    "answers.maybe_days": "maybe_days",
+    "answers.silence_after_days": "silence_after_days",
+    "answers.two_silences_days": "two_silences_days",
+    "caps.advocacy_days": "advocacy_gap_days",
+    "identity.wait_days": "wait_days",
+    "breaker.floor": "burst_floor",
+    "breaker.factor": "burst_factor",
+    "breaker.pause_hours": "burst_pause_hours",
+}
 
 
 def main() -> int:
@@ -16,6 +31,7 @@ def main() -> int:
     replay = parser.add_subparsers(required=True).add_parser("replay")
     replay.add_argument("log", type=Path)
     replay.add_argument("--until", type=instant)
+    replay.add_argument("--policy", type=Path)
     replay.add_argument("--output", type=Path, required=True)
     asked = parser.parse_args()
     records = []
@@ -28,12 +44,22 @@ def main() -> int:
         except (ValueError, KeyError, TypeError) as error:
             sys.stderr.write(f"{asked.log}:{line}: {error}\n")
             return 2
-    result = decide(records, asked.until)
+    result = decide(records, asked.until, policy_of(asked.policy) if asked.policy else None)
     asked.output.mkdir(parents=True, exist_ok=True)
     write(asked.output / "asks.jsonl", result.asks)
     write(asked.output / "decisions.jsonl", result.decisions)
     write(asked.output / "dead-letters.jsonl", result.dead_letters)
     return 0
+
+
+def policy_of(file: Path) -> Policy:
+    """The settings of a policy file that the oracle knows. Raises `KeyError` for one that it does not."""
+    found = tomllib.loads(file.read_text())
+    flat = {name: value for name, value in found.items() if not isinstance(value, dict)}
+    flat |= {
+        f"{part}.{name}": v for part, values in found.items() if isinstance(values, dict) for name, v in values.items()
+    }
+    return {SETTINGS[name]: value for name, value in flat.items()}
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

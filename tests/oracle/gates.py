@@ -13,6 +13,7 @@ from tests.oracle.signals import DAY, Known, of
 from tests.oracle.trouble import (
     Cause,
     UsageJudgement,
+    bad_word_causes,
     cancellation_causes,
     detractor_causes,
     ended_causes,
@@ -63,6 +64,8 @@ def consent(s: Situation) -> list[Cause]:
     causes: list[Cause] = []
     if signals.suppressed(s.known):
         causes.append(("until_event", "customer.unsuppressed", "suppressed"))
+    if signals.held_by_address(s.known):
+        causes.append(("until_event", "customer.unsuppressed", "address"))
     if True not in said.values():
         withdrawn = False in said.values()
         causes.append(
@@ -98,6 +101,7 @@ def too_early(s: Situation) -> list[Cause]:
 def trouble(s: Situation) -> list[Cause]:
     return [
         *ticket_causes(s.known, s.now),
+        *bad_word_causes(s.known, s.now),
         *detractor_causes(s.known, s.now),
         *money_causes(s.known, s.now),
         *cancellation_causes(s.known, s.now),
@@ -121,7 +125,7 @@ def answers(s: Situation) -> list[Cause]:
         return [("never", None, "told to stop")]
     return [
         cause
-        for end in past_asks.answer_ends(s.known, s.asks, s.now)
+        for end in past_asks.answer_ends(s.known, s.asks, s.now, s.policy)
         for cause in waiting_until(end, s.now, "answer or silence")
     ]
 

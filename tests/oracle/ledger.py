@@ -5,24 +5,32 @@ from statistics import median
 
 from tests.oracle import past_asks, signals
 from tests.oracle.signals import DAY
-from tests.oracle.world import Customer, Opportunity, Reason, World
+from tests.oracle.world import Customer, Opportunity, Reason, Row, World
+
+Scope = tuple[str, str]
+BURST = "burst breaker"
 
 
 def ledger_denial(world: World, customer: Customer, opportunity: Opportunity, now: datetime) -> Reason | None:
     """Why the ledger refuses, by the first gate that does."""
     policy, account = world.policy, signals.account(customer.known)
     email_hmac = signals.profile_value(customer.known, "email_hmac")
-    standing = pauses(world, customer, opportunity.trigger)
-    if standing:
-        world.refused[standing[0]].add(customer.id)
+    segment = signals.profile_value(customer.known, "segment")
+    scopes = scopes_of(world, opportunity.trigger, segment)
+    by_people = [scope for scope in scopes if is_on(world, scope)]
+    if by_people:
+        world.refused[by_people[0]].add(customer.id)
         return {"gate": "paused", "answer": "until_event", "until": "control.resumed"}
+    if over := burst_until(world, opportunity.trigger, now):
+        world.refused["trigger", opportunity.trigger].add(customer.id)
+        return {"gate": "paused", "answer": "until", "until": over}
     per_person, gap, per_account = (
         policy[name] * DAY for name in ("customer_cap_days", "account_gap_days", "account_cap_days")
     )
-    same_person = [at + per_person for at in reserved(world, "hmac", email_hmac)]
+    same_person = [at + per_person for at in reserved(world, "hmacs", email_hmac)]
     if same_person and now < max(same_person):
         return {"gate": "overasking", "answer": "until", "until": max(same_person)}
-    same_account = reserved(world, "account", account)
+    same_account = reserved(world, "accounts", account)
     ends = [at + gap for at in same_account[-1:]]
     if len(same_account) >= policy["account_cap"]:
         ends.append(same_account[-policy["account_cap"]] + per_account)
@@ -33,36 +41,84 @@ def ledger_denial(world: World, customer: Customer, opportunity: Opportunity, no
 
 def reserved(world: World, by: str, name: str | None) -> list[datetime]:
     """When asks were reserved for this account or e-mail, oldest first; the released ones do not count."""
-    return [
-        r["at"]
-        for r in world.reservations
-        if name is not None
-        and r[by] == name
-        and not past_asks.was_released(world.customers[r["customer"]].known, r["id"], r["at"])
-    ]
+    return [r["at"] for r in world.reservations if name is not None and name in r[by] and not was_released(world, r)]
 
 
-def pauses(world: World, customer: Customer, trigger: str) -> list[tuple[str, str]]:
-    """The switches that stop this request, the widest first."""
-    segment = signals.profile_value(customer.known, "segment") or ""
-    scopes = (("all", ""), ("trigger", trigger), ("segment", segment))
-    return [scope for scope in scopes if is_on(world, scope)]
+def was_released(world: World, reservation: Row) -> bool:
+    return past_asks.was_released(world.home(reservation["customer"]).known, reservation["id"], reservation["at"])
 
 
-def is_on(world: World, scope: tuple[str, str]) -> bool:
+def learn_later(world: World, customer: Customer, now: datetime) -> None:
+    """What is known of a customer now counts for their earlier asks too; what was known goes on counting."""
+    account, email_hmac = signals.account(customer.known), signals.profile_value(customer.known, "email_hmac")
+    for r in world.reservations:
+        if world.home(r["customer"]) is not customer or was_released(world, r):
+            continue
+        if account is not None and now < r["at"] + max(world.policy[n] for n in ACCOUNT_PERIODS) * DAY:
+            r["accounts"].add(account)
+        if email_hmac is not None and now < r["at"] + world.policy["customer_cap_days"] * DAY:
+            r["hmacs"].add(email_hmac)
+
+
+ACCOUNT_PERIODS = ("account_gap_days", "account_cap_days")
+
+
+# Switches
+
+
+def scopes_of(world: World, trigger: str, segment: str | None) -> list[Scope]:
+    """The switches that concern a request, the widest first; every segment's, where the segment is unknown."""
+    segments = [("segment", segment)] if segment else sorted(s for s in world.switches if s[0] == "segment")
+    return [("all", ""), ("trigger", trigger), *segments]
+
+
+def is_on(world: World, scope: Scope) -> bool:
+    """Whether a person's pause stands: the newest word, at one time the pause."""
     return scope in world.switches and max(world.switches[scope])[1]
 
 
-def report_opening(world: World, trigger: str, now: datetime) -> None:
-    """Counts it; too many in one UTC hour pause the trigger. What a resumption has excused counts no more."""
+def burst_until(world: World, trigger: str, now: datetime) -> datetime | None:
+    """The end of the breaker's pause, if it stands: a newer resumption ends it, a person's pause takes its place."""
+    since = world.bursts.get(trigger)
+    if since is None or is_on(world, ("trigger", trigger)):
+        return None
+    lifted = any(
+        not on and stamp > (since, True, BURST, "") for stamp, on in world.switches.get(("trigger", trigger), ())
+    )
+    over = since + timedelta(hours=world.policy["burst_pause_hours"])
+    return None if lifted or now >= over else over
+
+
+def concerned(world: World, scope: Scope, now: datetime) -> list[str]:
+    """Whom a switch is passed on to, in the order of ids: nobody knows yet whether their ask was sent."""
+    found = set()
+    for r in world.reservations:
+        if scope not in scopes_of(world, r["trigger"], r["segment"]):
+            continue
+        known = world.home(r["customer"]).known
+        if past_asks.was_sent(known, r["id"], r["at"]) or was_released(world, r):
+            continue
+        if now < r["at"] + 8 * DAY:
+            found.add(r["customer"])
+    return sorted(found)
+
+
+# The burst breaker
+
+
+def report_opening(world: World, trigger: str, now: datetime) -> bool:
+    """Counts it; whether it is one too many in its UTC hour. What a resumption has excused counts no more."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     world.openings[trigger, hour] += 1
     before = [world.openings.get((trigger, hour - n * timedelta(hours=1)), 0) for n in range(1, 25)]
     counted = world.openings[trigger, hour] - world.excused.get((trigger, hour), 0)
-    if counted > max(world.policy["burst_floor"], world.policy["burst_factor"] * median(before)):
-        if not is_on(world, ("trigger", trigger)):
-            world.refused["trigger", trigger].clear()
-        world.switches["trigger", trigger].append(((now, "burst breaker", ""), True))
+    if counted <= max(world.policy["burst_floor"], world.policy["burst_factor"] * median(before)):
+        return False
+    if is_on(world, ("trigger", trigger)) or burst_until(world, trigger, now):
+        return False
+    world.refused["trigger", trigger].clear()
+    world.bursts[trigger] = now
+    return True
 
 
 def excuse_openings(world: World, trigger: str, now: datetime) -> None:

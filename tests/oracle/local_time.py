@@ -120,6 +120,13 @@ def is_quiet(moment: datetime, names: list[str], policy: Policy) -> bool:
     return any(opens <= moment < closes for opens, closes in quiet_spans(moment, moment, names, policy))
 
 
+def in_office_hours(start: datetime, end: datetime, name: str) -> bool:
+    """Whether all of [start, end) lies within 08:00-20:00 of one local weekday."""
+    day = local_date(start, name)
+    opens, closes = (instant_of(datetime.combine(day, time(hour)), name) for hour in (8, 20))
+    return day.weekday() < 5 and opens <= start and end <= closes
+
+
 def next_quiet_start(moment: datetime, names: list[str], policy: Policy) -> datetime | None:
     """When it is next quiet after `moment`, which is not; None where it is never quiet within two weeks."""
     spans = quiet_spans(moment, moment + 14 * DAY, names, policy)

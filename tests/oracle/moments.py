@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 from tests.oracle import signals
 from tests.oracle.gates import reason
-from tests.oracle.local_time import email_instant, is_quiet
+from tests.oracle.local_time import email_instant, in_office_hours, is_quiet, quiet_spans
 from tests.oracle.records import Event
-from tests.oracle.signals import of
+from tests.oracle.signals import Known, of
 from tests.oracle.world import Customer, Opportunity, Reason, World
 
 
@@ -15,8 +15,9 @@ def moment_answer(
 ) -> Reason:
     """The answer of gate `moment`; while others block, the plan for the earliest instant at which they may pass."""
     if opportunity.moment:
-        channel = opportunity.moment[1]
-        if channel in usable and channel_allowed(world, customer, channel, now):
+        _, channel, call = opportunity.moment
+        may_speak = channel_allowed(world, customer, channel, now) and not is_cut_short(customer.known, call)
+        if channel in usable and may_speak:
             return reason("moment", [])
         opportunity.moment = None
     if "email" in usable:
@@ -36,8 +37,22 @@ def channel_allowed(world: World, customer: Customer, channel: str, now: datetim
     if channel == "email":
         return not is_quiet(now, signals.time_zone(customer.known, world.policy)[0], world.policy)
     if channel == "in_app":
-        return not signals.in_critical_task(customer.known, now)
+        return not signals.in_critical_task(customer.known, now, world.policy)
     return not signals.concern_open(customer.known)
+
+
+def stays_allowed(world: World, customer: Customer, channel: str, start: datetime, end: datetime) -> bool:
+    """Whether a channel may speak throughout [start, end), in every zone: what may follow another channel."""
+    zones = signals.time_zone(customer.known, world.policy)[0]
+    if channel == "email":
+        return not any(opens < end and closes > start for opens, closes in quiet_spans(start, end, zones, world.policy))
+    return channel_allowed(world, customer, channel, start) and (
+        channel != "phone" or all(in_office_hours(start, end, name) for name in zones)
+    )
+
+
+def is_cut_short(known: Known, call: str | None) -> bool:
+    return call is not None and any(event["data"]["call_id"] == call for event in of(known, "call.cut_short"))
 
 
 def moment_channel(world: World, customer: Customer, event: Event, now: datetime) -> str | None:
@@ -53,8 +68,7 @@ def moment_channel(world: World, customer: Customer, event: Event, now: datetime
         case "ticket.solved" | "ticket.rated" if body.get("rating") == "positive":
             channel = "in_app"
         case "call.moment":
-            cut_short = {e["data"]["call_id"] for e in of(customer.known, "call.cut_short")}
-            if body.get("call_id") in cut_short:
+            if is_cut_short(customer.known, body.get("call_id")):
                 return None
             channel = "phone"
         case _:

@@ -8,14 +8,22 @@ import heapq
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from tests.oracle import past_asks, signals
+from tests.oracle import identity, past_asks, signals
 from tests.oracle.gates import Situation, answers_of_all_but_moment, held_out, reason
-from tests.oracle.ledger import excuse_openings, is_on, ledger_denial, report_opening
+from tests.oracle.ledger import (
+    burst_until,
+    concerned,
+    excuse_openings,
+    is_on,
+    learn_later,
+    ledger_denial,
+    report_opening,
+)
 from tests.oracle.moments import moment_answer, moment_channel
 from tests.oracle.policy import Policy, policy_with
-from tests.oracle.records import DeadLetter, Event, Record, Skipped, event_of, instant, uid
+from tests.oracle.records import DeadLetter, Event, Record, Skipped, clock_of, event_of, uid
 from tests.oracle.signals import DAY, Known, of, stamp
-from tests.oracle.triggers import opening_of, window
+from tests.oracle.triggers import is_first_payment, opening_of, window
 from tests.oracle.trouble import judge_usage
 from tests.oracle.world import Customer, Opportunity, Result, Row, World
 from tests.oracle.written import cancelled, command_of, dead_letter, requested, write_changes
@@ -27,18 +35,17 @@ def decide(records: list[Record], until: datetime | None = None, policy: Policy 
     `policy` overrides numbers of `tests.oracle.policy.DEFAULTS`.
     """
     world = World(policy_with(policy))
-    now = None
-    arrivals = []
-    for position, record in enumerate(records):
-        stamped = instant(record["timestamp"])
-        now = stamped if now is None else max(now, stamped)
-        arrivals.append((now, position, record))
+    arrivals = [
+        (now, position, record) for position, (now, record) in enumerate(zip(clock_of(records), records, strict=True))
+    ]
     for arrival, group in groupby(arrivals, key=lambda item: item[0]):
         if until is not None and arrival > until:
             break
         sleep_until(world, arrival)
         play_instant(world, arrival, [(position, record) for _, position, record in group])
     sleep_until(world, until, inclusive=True)
+    if until is not None:
+        identity.lapse(world, until)
     world.result.asks.sort(key=lambda row: (row["time"], row["subject"], row["data"]["opportunity_id"]))
     place = {
         opportunity.id: (opportunity.opened_at, opportunity.id)
@@ -62,6 +69,7 @@ def sleep_until(world: World, end: datetime | None, *, inclusive: bool = False) 
 
 def play_instant(world: World, now: datetime, records: list[tuple[int, Record]]) -> None:
     """Records in their order, then deadlines and other timers, then dispatches; then what is new is written."""
+    identity.lapse(world, now)
     touched: set[str] = set()
     for position, record in records:
         touched |= take(world, position, record, now)
@@ -69,9 +77,13 @@ def play_instant(world: World, now: datetime, records: list[tuple[int, Record]])
         due, name = heapq.heappop(world.wakeups)
         if world.customers[name].wakes_at == due:
             touched.add(name)
+    waiting = sorted(touched)
+    while waiting:
+        time_passes(world, world.customers[waiting.pop(0)], now)
+        more = read_mail(world)
+        waiting = sorted({*waiting, *(more - touched)})
+        touched |= more
     customers = [world.customers[name] for name in sorted(touched)]
-    for customer in customers:
-        time_passes(world, customer, now)
     dispatch(world, customers, now)
     for customer in customers:
         write_changes(world, customer, now)
@@ -82,42 +94,101 @@ def play_instant(world: World, now: datetime, records: list[tuple[int, Record]])
 
 
 def take(world: World, position: int, record: Record, now: datetime) -> set[str]:
-    """Applies one record; returns the customers it touched."""
+    """Applies one record, and what customers, links and the ledger tell each other because of it.
+
+    Returns the customers it touched.
+    """
+    policy = world.policy
     try:
-        event = event_of(record, position, now, world.policy["backfill_topics"])
+        event = event_of(record, position, now, policy["backfill_topics"], policy["email_key"])
     except Skipped:
         return set()
     except DeadLetter as cause:
         world.result.dead_letters.append(dead_letter(record, position, str(cause)))
         return set()
     if event["type"].startswith("control."):
-        return take_control(world, event, now)
-    name = aliased(world, event["customer"])
-    customer = world.customers.setdefault(name, Customer(name))
-    if is_redelivery(customer.arrivals, event, now) or of(customer.known, "customer.erasure_requested"):
+        world.mail.append(lambda: take_control(world, event, now))
+    elif event["customer"] is None:
+        world.mail.append(lambda: identity.take_at_link(world, event, (position, record), now, apply))
+    else:
+        world.mail.append(lambda: apply(world, event["customer"], event, now))
+    return read_mail(world)
+
+
+def read_mail(world: World) -> set[str]:
+    """First in, first out, until nobody tells anybody anything any more."""
+    touched: set[str] = set()
+    while world.mail:
+        touched |= world.mail.popleft()()
+    return touched
+
+
+def apply(world: World, name: str, event: Event, now: datetime) -> set[str]:
+    """Applies one event to the customer who has that id, or was merged with whoever had."""
+    customer = world.home(name)
+    gone = bool(of(customer.known, "customer.erasure_requested"))
+    if is_redelivery(customer.arrivals, event, now) or (gone and event["type"] != "customer.aliased"):
         return set()
-    if event["type"] == "customer.aliased":
-        before = world.aliases.get(event["data"]["alias"])
-        if before is None or stamp(before) < stamp(event):
-            world.aliases[event["data"]["alias"]] = event | {"customer": name}
     customer.known[event["type"]].append(event)
     judge_earlier_days(customer, now)
+    if event["type"] == "customer.aliased":
+        ask_to_merge(world, customer, event, now)
     open_by(world, customer, event, now)
     evaluate(world, customer, now, event)
-    return {name}
+    learn_later(world, customer, now)
+    identity.teach_by(world, customer, event, now, apply)
+    return {customer.id}
+
+
+def ask_to_merge(world: World, customer: Customer, event: Event, now: datetime) -> None:
+    alias = event["data"]["alias"]
+    if (customer.id, alias) in world.said_to_be or world.home(alias) is customer:
+        return
+    world.said_to_be.add((customer.id, alias))
+    for opportunity in customer.live():  # until the other has answered there is trouble: a moment of now is lost
+        opportunity.cleared_at, opportunity.moment = None, None
+    world.mail.append(lambda: merge(world, customer.id, alias, event, now))
+
+
+def merge(world: World, name: str, alias: str, event: Event, now: datetime) -> set[str]:
+    """Whoever has the alias ends, and all that is known of them is known of this customer."""
+    customer, other = world.home(name), world.home(alias)
+    if customer is other:
+        return set()
+    judge_earlier_days(customer, now)
+    judge_earlier_days(other, now)
+    if erasures := of(other.known, "customer.erasure_requested"):
+        if min(e["arrived"] for e in erasures) < event["arrived"]:
+            return identity.hold(world, customer.id, now, apply)
+        customer.known["customer.erasure_requested"] += erasures
+    else:
+        end_by_merging(world, customer, other, now)
+        identity.fold_in(customer, other)
+    for opportunity in customer.live():
+        opportunity.cleared_at = None
+    evaluate(world, customer, now, None)
+    learn_later(world, customer, now)
+    identity.teach_after_merging(world, customer, now, apply)
+    return {customer.id, other.id}
+
+
+def end_by_merging(world: World, customer: Customer, other: Customer, now: datetime) -> None:
+    """The absorbed customer's opportunities close, and commands that were not sent are taken back."""
+    merged = reason("erased", [("never", None, "merged_into")])
+    for opportunity in other.opportunities:
+        if opportunity.life == "live":
+            close(opportunity, "cancelled")
+            evaluate_live(world, other, opportunity, now, None)
+            opportunity.reasons[0] = merged
+        elif may_be_cancelled(other, opportunity, now):
+            take_back(world, other, opportunity, now, ["erased"])
+            opportunity.reasons[0] = merged
+    other.merged_into, other.wakes_at = customer.id, None
 
 
 def judge_earlier_days(customer: Customer, now: datetime) -> None:
     """A day is judged at its 00:00Z, after that instant's records: they are judged by the days before."""
     judge_usage(customer.known, customer.usage, (now - timedelta(milliseconds=1)).date())
-
-
-def aliased(world: World, name: str) -> str:
-    seen: set[str] = set()
-    while name in world.aliases and name not in seen:
-        seen.add(name)
-        name = world.aliases[name]["customer"]
-    return name
 
 
 def is_redelivery(arrivals: dict[tuple[str, str], datetime], event: Event, now: datetime) -> bool:
@@ -140,6 +211,8 @@ def open_by(world: World, customer: Customer, event: Event, now: datetime) -> No
     if signals.newest(same_object) is not event or (trigger, subject) in customer.business_keys:
         return
     customer.business_keys.add((trigger, subject))
+    if trigger == "renewal" and is_first_payment(event, customer.known):
+        return
     if trigger != "referral_converted":
         open_opportunity(world, customer, event, trigger, subject, event["time"], now)
     elif signals.score(customer.known, now)["value"] >= world.policy["ask_again_from"]:
@@ -173,10 +246,13 @@ def open_opportunity(
     elif live := next((other for other in customer.live() if other.trigger == trigger), None):
         live.repeats += 1
         return
-    else:
-        report_opening(world, trigger, now)
+    opened = opportunity.life == "live"
     evaluate_live(world, customer, opportunity, now, None)
     customer.opportunities.append(opportunity)
+    careful = ("erased", "consent", "too_early", "trouble")
+    may_count = opened and all(r["answer"] == "pass" for r in opportunity.reasons if r["gate"] in careful)
+    if may_count and report_opening(world, trigger, now):
+        pass_on_pause(world, ("trigger", trigger), now)
 
 
 # Gates, moments, and the life of an opportunity
@@ -250,7 +326,7 @@ def evaluate_live(
     usable = signals.usable_channels(customer.known, world.policy)
     if event is not None and not blocking and opportunity.moment is None and ready <= now < opportunity.deadline:
         channel = moment_channel(world, customer, event, now)
-        opportunity.moment = (now, channel) if channel in usable else None
+        opportunity.moment = (now, channel, event["data"].get("call_id")) if channel in usable else None
     judged["moment"] = moment_answer(world, customer, opportunity, now, usable, blocking)
     opportunity.reasons, opportunity.shown_with = list(judged.values()), shown_with(world, customer, now)
     if opportunity.life != "live" or now >= opportunity.deadline:  # deadlines come after the records of their instant
@@ -285,11 +361,24 @@ def evaluate_emitted(world: World, customer: Customer, opportunity: Opportunity,
     if not may_be_cancelled(customer, opportunity, now):
         return
     judged = answers_of_all_but_moment(situation(world, customer, opportunity, now))
-    vetoed = [gate for gate in ("erased", "consent", "trouble") if judged[gate]["answer"] != "pass"]
-    if vetoed or signals.survey_withdrawn(customer.known, opportunity.opened_by):
-        opportunity.life, opportunity.outcome = "cancelled", "cancelled"
-        opportunity.reasons, opportunity.shown_with = list(judged.values()), shown_with(world, customer, now)
-        world.result.asks.append(cancelled(customer, opportunity, now, vetoed or ["survey"]))
+    why = [gate for gate in TAKES_BACK if judged[gate]["answer"] != "pass"]
+    why += ["approval"] * (judged["approval"]["answer"] == "never")
+    why += ["survey"] * signals.survey_withdrawn(customer.known, opportunity.opened_by)
+    named, said = opportunity.command["channels"], signals.consents(customer.known, world.policy)  # type: ignore[index]  # it is emitted
+    usable = signals.usable_channels(customer.known, world.policy)
+    why += ["channel"] * (any(said[c] is False for c in named) or not set(named) & set(usable))
+    if why:
+        take_back(world, customer, opportunity, now, why)
+
+
+TAKES_BACK = ("erased", "paused", "consent", "trouble", "answers")
+
+
+def take_back(world: World, customer: Customer, opportunity: Opportunity, now: datetime, why: list[str]) -> None:
+    judged = answers_of_all_but_moment(situation(world, customer, opportunity, now))
+    opportunity.life, opportunity.outcome = "cancelled", "cancelled"
+    opportunity.reasons, opportunity.shown_with = list(judged.values()), shown_with(world, customer, now)
+    world.result.asks.append(cancelled(customer, opportunity, now, why))
 
 
 # Dispatch and the ledger
@@ -323,8 +412,17 @@ def emit(world: World, customer: Customer, opportunity: Opportunity, now: dateti
     command_id = uid("command", customer.id, opportunity.trigger, opportunity.subject, 1)
     account = signals.account(customer.known)
     email_hmac = signals.profile_value(customer.known, "email_hmac")
-    reservation = {"at": now, "customer": customer.id, "id": command_id, "account": account, "hmac": email_hmac}
-    world.reservations.append(reservation)
+    world.reservations.append(
+        {
+            "at": now,
+            "customer": customer.id,
+            "id": command_id,
+            "trigger": opportunity.trigger,
+            "segment": signals.profile_value(customer.known, "segment"),
+            "accounts": {account},
+            "hmacs": {email_hmac},
+        }
+    )
     holdout = held_out(customer.id, account, world.policy)
     customer.asks.append(
         {"command_id": command_id, "opportunity_id": opportunity.id, "asked_at": now, "holdout": holdout}
@@ -335,6 +433,9 @@ def emit(world: World, customer: Customer, opportunity: Opportunity, now: dateti
     if holdout:
         close(opportunity, "holdout")
         opportunity.reasons[-1] = reason("holdout", [("never", None, "held out")])
+        return
+    if world.policy["shadow"]:
+        close(opportunity, "shadow")
         return
     opportunity.command = command_of(world, customer, opportunity, now, command_id)
     opportunity.life = "emitted"
@@ -351,25 +452,46 @@ def take_control(world: World, event: Event, now: datetime) -> set[str]:
         return set()
     body = event["data"]
     scope = body["scope"], "" if body["scope"] == "all" else body.get("name", "")
+    burst = scope[0] == "trigger" and burst_until(world, scope[1], now) is not None
     was_paused = is_on(world, scope)
     world.switches[scope].append((stamp(event), event["type"] == "control.paused"))
     if is_on(world, scope):
         if not was_paused:
-            world.refused[scope].clear()
+            if not burst:
+                world.refused[scope].clear()
+            pass_on_pause(world, scope, now)
         return set()
-    if was_paused and scope[0] == "trigger":
+    if scope[0] == "trigger" and (was_paused or burst) and burst_until(world, scope[1], now) is None:
         excuse_openings(world, scope[1], now)
     touched = set()
-    for name in sorted(world.refused[scope]):
-        customer = world.customers[name]
+    for name in sorted({*world.refused[scope], *concerned(world, scope, now)}):
+        customer = world.home(name)
         for opportunity in customer.live():
             if opportunity.denial is not None and opportunity.denial["gate"] == "paused":
                 opportunity.denial = None
-                touched.add(name)
-        if name in touched:
-            judge_earlier_days(customer, now)
-            evaluate(world, customer, now, None)
+        touched.add(customer.id)
+        judge_earlier_days(customer, now)
+        evaluate(world, customer, now, None)
     return touched
+
+
+def pass_on_pause(world: World, scope: tuple[str, str], now: datetime) -> None:
+    """The ledger tells those whose ask may not have been sent yet."""
+    for name in concerned(world, scope, now):
+        world.mail.append(lambda name=name: pause_reaches(world, name, scope, now))  # type: ignore[misc]  # bound now
+
+
+def pause_reaches(world: World, name: str, scope: tuple[str, str], now: datetime) -> set[str]:
+    customer = world.home(name)
+    over = None if is_on(world, scope) else burst_until(world, scope[1], now)
+    answer = {"gate": "paused", "answer": "until" if over else "until_event", "until": over or "control.resumed"}
+    for opportunity in customer.opportunities:
+        concerns = scope[0] != "trigger" or opportunity.trigger == scope[1]
+        if opportunity.life == "emitted" and concerns:
+            opportunity.denial = answer
+    judge_earlier_days(customer, now)
+    evaluate(world, customer, now, None)
+    return {customer.id}
 
 
 # What is written, and when to wake up again

@@ -32,7 +32,7 @@ def counted_asks(known: Known, asks: list[dict[str, Any]]) -> list[dict[str, Any
     return [ask for ask in asks if not was_released(known, ask["command_id"], ask["asked_at"])]
 
 
-def silence_ends(known: Known, asks: list[dict[str, Any]], now: datetime) -> list[datetime]:
+def silence_ends(known: Known, asks: list[dict[str, Any]], now: datetime, policy: Policy) -> list[datetime]:
     sent = [ask for ask in asks if was_sent(known, ask["command_id"], ask["asked_at"])]
     given = of(known, "referral.given")
     silent = []
@@ -47,17 +47,18 @@ def silence_ends(known: Known, asks: list[dict[str, Any]], now: datetime) -> lis
             event["data"]["command_id"] == ask["command_id"] and event["arrived"] > ask["asked_at"]
             for event in of(known, "ask.answered")
         )
-        over = now >= ask["asked_at"] + 14 * DAY
+        over = now >= ask["asked_at"] + policy["silence_after_days"] * DAY
         silent.append(over and not referred and not answered)
     pairs = zip(pairwise(silent), sent[1:], strict=True)
-    return [second["asked_at"] + 180 * DAY for both_silent, second in pairs if all(both_silent)]
+    wait = policy["two_silences_days"] * DAY
+    return [second["asked_at"] + wait for both_silent, second in pairs if all(both_silent)]
 
 
-def answer_ends(known: Known, asks: list[dict[str, Any]], now: datetime) -> list[datetime]:
+def answer_ends(known: Known, asks: list[dict[str, Any]], now: datetime, policy: Policy) -> list[datetime]:
     """Until when each answer and each pair of silences asks for quiet; `stop` apart."""
-    waits = {"no": 180 * DAY, "maybe": 90 * DAY}
+    waits = {"no": policy["no_days"] * DAY, "maybe": policy["maybe_days"] * DAY}
     answers = [(e["time"], e["data"]["answer"]) for e in of(known, "ask.answered")]
-    return [at + waits[said] for at, said in answers if said in waits] + silence_ends(known, asks, now)
+    return [at + waits[said] for at, said in answers if said in waits] + silence_ends(known, asks, now, policy)
 
 
 def told_to_stop(known: Known) -> bool:
@@ -69,4 +70,4 @@ def next_eligible_at(known: Known, asks: list[dict[str, Any]], now: datetime, po
     if not counted or told_to_stop(known):
         return None
     again: datetime = max(ask["asked_at"] for ask in counted) + policy["customer_cap_days"] * DAY
-    return max([again, *answer_ends(known, asks, now)])
+    return max([again, *answer_ends(known, asks, now, policy)])

@@ -58,6 +58,11 @@ DEFAULTS: Policy = {
     "account_cap": 3,
     "account_cap_days": 90,
     "advocacy_gap_days": 14,
+    "no_days": 180,
+    "maybe_days": 90,
+    "silence_after_days": 14,
+    "two_silences_days": 180,
+    "task_hours": 2,
     "ask_from": 50,
     "direct_from": 70,
     "ask_again_from": 80,
@@ -66,6 +71,10 @@ DEFAULTS: Policy = {
     "holdout_salt": "referral-stream",
     "burst_floor": 50,
     "burst_factor": 5,
+    "burst_pause_hours": 6,
+    "shadow": False,
+    "wait_days": 7,
+    "email_key": b"referral-stream-test-key",
 }
 
 

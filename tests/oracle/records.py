@@ -2,19 +2,24 @@
 
 import base64
 import binascii
+import hashlib
+import hmac
 import json
 import math
+import re
+import unicodedata
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 Record = dict[str, Any]
 Event = dict[str, Any]
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "referral-stream")
-CLAMPED_AFTER = timedelta(minutes=5)
 REFUSED_AFTER = timedelta(hours=24)
+OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Skipped(Exception):
@@ -26,7 +31,9 @@ class DeadLetter(Exception):
 
 
 def uid(*parts: object) -> str:
-    return str(uuid.uuid5(NAMESPACE, "|".join(str(part) for part in parts)))
+    """Bars and percent signs within a part are escaped: other parts never make the same id."""
+    escaped = (str(part).replace("%", "%25").replace("|", "%7C") for part in parts)
+    return str(uuid.uuid5(NAMESPACE, "|".join(escaped)))
 
 
 def instant(value: str | float) -> datetime:
@@ -106,6 +113,7 @@ BODIES: dict[str, dict[str, Callable[[object], bool]]] = {
     "customer.unsuppressed": {"reason?": words},
     "customer.erasure_requested": {},
     "customer.aliased": {"alias": text},
+    "customer.linked": {"kind": text, "value": text},
     "onboarding.completed": {},
     "milestone.reached": {"milestone": text, "first_success": flag},
     "goal.achieved": {"goal": text},
@@ -207,27 +215,171 @@ def headers_of(record: Record) -> dict[str, str]:
     return {str(name).lower(): str(word) for name, word in (record.get("headers") or {}).items()}
 
 
-def body_of(kind: str, found: object) -> dict[str, Any]:
-    """The body without absent fields. Raises `DeadLetter` where it is not what the type asks for."""
+# Ids
+
+PLACEHOLDERS = frozenset(
+    [*"undefined null none nil nan unknown anonymous guest 0 -1".split(), "[object object]", str(uuid.UUID(int=0))]
+)
+UNWRITTEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def usable_id(found: object) -> str | None:
+    """An id as it is kept; None where it names nobody and nothing."""
+    if isinstance(found, bool) or not isinstance(found, str | int | float):
+        return None
+    if isinstance(found, float):
+        if not (math.isfinite(found) and found == int(found) and abs(found) < 2**53):
+            return None
+        found = int(found)
+    name = unicodedata.normalize("NFC", str(found)).strip()
+    lowered = name.lower()
+    if not name or UNWRITTEN.search(name) or len(name.encode()) > 256:
+        return None
+    if lowered in PLACEHOLDERS or re.fullmatch("x{3,}", lowered) or "{{" in name or "${" in name:
+        return None
+    return name
+
+
+def link_of(kind: object, value: object, email_key: bytes) -> tuple[str, str] | None:
+    """A link as it is kept: an address as its HMAC. None where it is none."""
+    name = usable_id(value)
+    if not isinstance(kind, str) or not re.fullmatch("[a-z0-9_]{1,32}", kind) or name is None:
+        return None
+    if kind != "email":
+        return None if "@" in name else (kind, name)
+    if re.fullmatch("[0-9a-fA-F]{64}", name):
+        return kind, name.lower()
+    if "@" not in name:
+        return None
+    return kind, hmac.digest(email_key, name.lower().encode(), hashlib.sha256).hex()
+
+
+# What is kept of a body
+
+OPT_OUT_WORDS = frozenset(
+    "unsubscribe unsubscribed unsubscription optout spam complaint bounce bounced suppressed suppression dnc".split()
+)
+OPT_OUT_PHRASES = (["opt", "out"], ["opted", "out"], ["do", "not", "contact"])
+
+
+def says_opt_out(name: str) -> bool:
+    """Whether a name that nobody knows reads like an opt-out."""
+    parts = [part.lower() for part in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    if OPT_OUT_WORDS & set(parts):
+        return True
+    return any(parts[n : n + len(phrase)] == phrase for phrase in OPT_OUT_PHRASES for n in range(len(parts)))
+
+
+ALWAYS_FAVOURABLE = frozenset(
+    "compliment.given testimonial.given case_study.joined milestone.reached goal.achieved saving.measured "
+    "usage.recorded workflow.completed achievement.unlocked dashboard.viewed call.moment peer.mentioned "
+    "subscription.renewed subscription.expanded referral.given customer.unsuppressed control.resumed "
+    "ask.approved".split()
+)
+
+
+def is_favourable(kind: str, body: dict[str, Any]) -> bool:
+    """Identity §1's list; everything else is protective. Takes bodies that were not looked at yet."""
+
+    def figure(name: str) -> float:
+        found = body.get(name)
+        return found if isinstance(found, int | float) and number(found) else math.nan
+
+    match kind:
+        case "nps.responded":
+            return figure("score") >= 9
+        case "csat.responded":
+            return 10 * figure("score") >= 8 * figure("scale_max")
+        case "review.posted":
+            return 10 * figure("rating") >= 8 * figure("scale_max")
+        case "feedback.shared" | "interaction.recorded":
+            return body.get("positive") is True
+        case "usage.compared":
+            return body.get("above_average") is True
+        case "customer.consent_changed":
+            return body.get("granted") is True
+        case "ticket.solved" | "ticket.rated":  # positive feedback, as semantics §10 has it
+            return body.get("rating") == "positive"
+        case "referral.status_changed":
+            return body.get("status") == "converted"
+        case _:
+            return kind in ALWAYS_FAVOURABLE
+
+
+WITHOUT_OBJECT_A_COMPLAINT = frozenset(
+    "ticket.opened ticket.reopened ticket.rated invoice.payment_failed charge.refunded charge.disputed "
+    "subscription.ended call.concern_raised".split()
+)
+
+
+ITS_OWN_OBJECT = (("nps.responded", "response_id"), ("csat.responded", "response_id"), ("ask.answered", "command_id"))
+
+
+def body_of(kind: str, found: object, event_id: str) -> tuple[str, dict[str, Any]]:
+    """The type that it counts as, and its body without what is absent or cannot be used.
+
+    Raises `DeadLetter` where something is missing that its meaning needs.
+    """
     if found is None:
         found = {}
     if not isinstance(found, dict):
         raise DeadLetter("the body is no object")
     body = {name: value for name, value in found.items() if value is not None}
+    favourable = is_favourable(kind, body)
+    if kind == "customer.consent_changed":
+        body["granted"] = body.get("granted") is True
+        if not body["granted"] and not text(body.get("purpose")):
+            body["purpose"] = "referral_ask"
+        if body.get("channel") not in (*CHANNELS, "all"):
+            body["channel"] = "all"
     for field, fits in BODIES[kind].items():
-        name = field.removesuffix("?")
-        if name not in body and not field.endswith("?"):
-            raise DeadLetter(f"{name} is missing")
-        if name in body and not fits(body[name]):
-            raise DeadLetter(f"{name} is not what {kind} carries")
+        name, needed = field.removesuffix("?"), not field.endswith("?")
+        if fits is text and name in body and name not in ("purpose", "by", "unit", "goal", "kind"):
+            body[name] = usable_id(body[name])
+        if name == "email_hmac" and isinstance(body.get(name), str):
+            body[name] = body[name].lower()
+        if name in body and fits(body[name]):
+            continue
+        body.pop(name, None)
+        if not needed:
+            continue
+        if not favourable and (kind, name) in ITS_OWN_OBJECT:
+            body[name] = event_id
+            continue
+        if fits is text and kind in WITHOUT_OBJECT_A_COMPLAINT:
+            return "complaint.made", {}
+        raise DeadLetter(f"{name} is not what {kind} carries")
     most, got = body.get("scale_max"), body.get("score", body.get("rating"))
     if kind in ("csat.responded", "review.posted") and not (most > 0 and 0 <= got <= most):  # type: ignore[operator]  # both are numbers: checked above
         raise DeadLetter("off its scale")
-    return body
+    return kind, body
 
 
-def event_of(record: Record, position: int, now: datetime, backfill_topics: list[str]) -> Event:
-    """The event of a record that arrives at `now`.
+OPERATORS = ("control.paused", "control.resumed", "ask.approved", "ask.rejected")
+
+
+def time_of(stated: object, stamped: datetime, now: datetime, favourable: bool) -> datetime:
+    """When it happened: never after `now`. Only favourable events are refused for their time: `DeadLetter`."""
+    found = None
+    if stated is not None:
+        try:
+            found = instant(stated) if isinstance(stated, str) else None
+        except ValueError:
+            found = None
+        if found is None and favourable:
+            raise DeadLetter("time cannot be read")
+    if found is not None and found > now + REFUSED_AFTER:
+        if favourable:
+            raise DeadLetter("time is more than a day ahead")
+        found = None
+    if found is not None and found >= OLDEST:
+        return min(found, now)
+    fallback = min(stamped, now)
+    return fallback if fallback >= OLDEST else now
+
+
+def event_of(record: Record, position: int, now: datetime, backfill_topics: list[str], email_key: bytes) -> Event:
+    """The event of a record that arrives at `now`; about a `customer`, or, where none is named, about a `link`.
 
     Raises `Skipped` for an unknown type, `DeadLetter` for a known one that cannot be used.
     """
@@ -235,28 +387,41 @@ def event_of(record: Record, position: int, now: datetime, backfill_topics: list
     kind = found.get("type")
     if not isinstance(kind, str) or not kind:
         raise DeadLetter("no type")
-    if kind not in BODIES:
-        raise Skipped(kind)
-    subject = found.get("subject")
-    if not text(subject) and not kind.startswith("control."):
-        raise DeadLetter("no subject")
-    body = body_of(kind, found.get("data"))
-    stamped = instant(record["timestamp"])
-    try:
-        occurred = instant(found["time"]) if found.get("time") is not None else stamped
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DeadLetter("time cannot be read") from error
-    if occurred > now + REFUSED_AFTER:
-        raise DeadLetter("time is more than a day ahead")
-    if occurred > now + CLAMPED_AFTER:
-        occurred = min(stamped, now)
     topic, headers = record.get("topic", ""), headers_of(record)
-    missing = uid(topic, record.get("partition", 0), record.get("offset", position))
+    data = found.get("data")
+    if kind not in BODIES:
+        if not says_opt_out(kind):
+            raise Skipped(kind)
+        kind, data = "customer.suppressed", {"reason": "recognised"}
+    if kind in OPERATORS and topic != "responses":
+        raise DeadLetter("only an operator says this")
+    event_id = str(found.get("id") or uid(topic, record.get("partition", 0), record.get("offset", position)))
+    stamped = instant(record["timestamp"])
+    said = data if isinstance(data, dict) else {}
+    favourable = is_favourable(kind, said)
+    occurred = time_of(found.get("time"), stamped, now, favourable)
+    kind, body = body_of(kind, data, event_id)
+    subject, link = usable_id(found.get("subject")), None
+    if subject is None and not kind.startswith("control."):
+        named, _, value = str(found.get("link") or "").partition(":")
+        link = link_of(named, value, email_key)
+        if link is None and kind == "referral.status_changed":
+            link = link_of("referral", body["referral_id"], email_key)
+        if link is None and favourable:
+            raise Skipped("nobody is named")
+        if link is None:
+            raise DeadLetter("unusable_id")
+    if kind == "customer.linked":
+        taught = link_of(body["kind"], body["value"], email_key)
+        if taught is None:
+            raise DeadLetter("no link")
+        body = {"kind": taught[0], "value": taught[1]}
     return {
         "type": kind,
-        "id": str(found.get("id") or missing),
+        "id": event_id,
         "source": str(found.get("source") or ""),
         "customer": subject,
+        "link": link,
         "time": occurred,
         "arrived": now,
         "zone": found.get("timezone"),
@@ -264,3 +429,22 @@ def event_of(record: Record, position: int, now: datetime, backfill_topics: list
         "historical": headers.get("historical", "").lower() not in ("", "0", "false", "no") or topic in backfill_topics,
         "data": body,
     }
+
+
+def clock_of(records: list[Record]) -> list[datetime]:
+    """When each record arrives: the highest timestamp so far, unless one jumps ahead on its own."""
+    stamps = [instant(record["timestamp"]) for record in records]
+    found: list[datetime] = []
+    before: datetime | None = None
+    for stamped, following in zip_longest(stamps, stamps[1:]):
+        jumps = (
+            before is not None
+            and following is not None
+            and stamped > before + REFUSED_AFTER
+            and following < stamped - REFUSED_AFTER
+        )
+        clock = found[-1] if found else None
+        if not jumps:
+            before = stamped
+        found.append(clock if jumps and clock else stamped if clock is None else max(clock, stamped))
+    return found

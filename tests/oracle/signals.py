@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.oracle.local_time import local_date, zone
 from tests.oracle.policy import Policy
-from tests.oracle.records import CHANNELS, Event
+from tests.oracle.records import CHANNELS, Event, is_favourable
 
 Known = dict[str, list[Event]]  # the events of one customer by type, in the order of their arrival
 
@@ -29,9 +29,12 @@ def of(known: Known, *types: str) -> list[Event]:
     return [event for kind in types for event in known.get(kind, ())]
 
 
-def stamp(event: Event) -> tuple[datetime, str, str]:
-    """What last-writer-wins compares."""
-    return event["time"], event["source"], event["id"]
+Stamp = tuple[datetime, bool, str, str]
+
+
+def stamp(event: Event) -> Stamp:
+    """What last-writer-wins compares: at one time the protective word wins."""
+    return event["time"], not is_favourable(event["type"], event["data"]), event["source"], event["id"]
 
 
 def newest(events: Iterable[Event]) -> Event | None:
@@ -107,9 +110,16 @@ def suppressed(known: Known) -> bool:
     return last is not None and last["type"] == "customer.suppressed"
 
 
+def held_by_address(known: Known) -> bool:
+    """Whether an opt-out of somebody with the same address holds them; only a word under their own id lifts it."""
+    last = newest(of(known, "customer.held"))
+    lifts = [event for event in of(known, "customer.unsuppressed") if last and event["customer"] == last["customer"]]
+    return last is not None and not any(stamp(event) > stamp(last) for event in lifts)
+
+
 def usable_channels(known: Known, policy: Policy) -> list[str]:
     """Reachable, consented, not suppressed, allowed by policy; in the order of the page."""
-    if suppressed(known):
+    if suppressed(known) or held_by_address(known):
         return []
     granted, usable = consents(known, policy), []
     for channel in CHANNELS:
@@ -121,9 +131,10 @@ def usable_channels(known: Known, policy: Policy) -> list[str]:
     return usable
 
 
-def in_critical_task(known: Known, now: datetime) -> bool:
+def in_critical_task(known: Known, now: datetime, policy: Policy) -> bool:
+    lapses = timedelta(hours=policy["task_hours"])
     tasks = newest_of_each(of(known, "task.started", "task.ended"), "task_id").values()
-    return any(e["type"] == "task.started" and now < e["time"] + timedelta(hours=2) for e in tasks)
+    return any(e["type"] == "task.started" and now < e["time"] + lapses for e in tasks)
 
 
 def concern_open(known: Known) -> bool:
@@ -137,6 +148,12 @@ def concern_open(known: Known) -> bool:
 def top_box(event: Event) -> bool:
     given = event["data"].get("score", event["data"].get("rating"))
     return bool(10 * given >= 8 * event["data"]["scale_max"])
+
+
+def at_the_bottom(event: Event) -> bool:
+    """At or below 40 % of its scale."""
+    given = event["data"].get("score", event["data"].get("rating"))
+    return bool(10 * given <= 4 * event["data"]["scale_max"])
 
 
 def responses(known: Known, kind: str = "nps.responded") -> dict[str, Event]:

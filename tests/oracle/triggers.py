@@ -6,7 +6,8 @@ from tests.oracle import signals
 from tests.oracle.local_time import days_later, next_midnight
 from tests.oracle.policy import Policy
 from tests.oracle.records import Event
-from tests.oracle.signals import Known, of
+from tests.oracle.signals import DAY, Known, of
+from tests.oracle.trouble import turned_positive
 
 
 def opening_of(event: Event, known: Known, policy: Policy) -> tuple[str, str, list[Event]] | None:
@@ -27,6 +28,8 @@ def opening_of(event: Event, known: Known, policy: Policy) -> tuple[str, str, li
         case "review.posted" if signals.top_box(event):
             return "positive_feedback", body.get("url") or event["id"], about("url") if "url" in body else [event]
         case "ticket.solved" | "ticket.rated" if body.get("rating") == "positive":
+            if turned_positive(known, body["ticket_id"]):
+                return None
             tickets = ("ticket.opened", "ticket.solved", "ticket.rated", "ticket.reopened")
             return "positive_feedback", body["ticket_id"], about("ticket_id", *tickets)
         case "milestone.reached" if body["first_success"] or body["milestone"] in policy["named_milestones"]:
@@ -49,6 +52,14 @@ def opening_of(event: Event, known: Known, policy: Policy) -> tuple[str, str, li
             return "referral_converted", body["referral_id"], about("referral_id")
         case _:
             return None
+
+
+def is_first_payment(event: Event, known: Known) -> bool:
+    """Whether the subscription began so short a time before this renewal that it is none."""
+    subscription = event["data"]["subscription_id"]
+    begun = [e for e in of(known, "subscription.started", "trial.ended") if e["data"].get("converted", True)]
+    times = [e["time"] for e in begun if e["data"]["subscription_id"] == subscription]
+    return any(event["time"] - 21 * DAY < time <= event["time"] for time in times)
 
 
 def window(trigger: str, t0: datetime, zones: list[str], policy: Policy) -> tuple[datetime, datetime]:

@@ -6,7 +6,17 @@ from datetime import UTC, date, datetime, time
 from fractions import Fraction
 
 from tests.oracle.records import Event
-from tests.oracle.signals import DAY, Known, newest, newest_of_each, of, responses, said_last, stamp
+from tests.oracle.signals import (
+    DAY,
+    Known,
+    at_the_bottom,
+    newest,
+    newest_of_each,
+    of,
+    responses,
+    said_last,
+    stamp,
+)
 
 Cause = tuple[str, datetime | str | None, str]
 
@@ -27,7 +37,7 @@ def ticket_causes(known: Known, now: datetime) -> list[Cause]:
         opened = newest(openings)
         ratings = [e for e in rated if e["data"]["ticket_id"] == ticket and (not opened or stamp(e) > stamp(opened))]
         rating = newest(ratings)
-        if rating and rating["data"]["rating"] == "positive":
+        if rating and rating["data"]["rating"] == "positive" and not turned_positive(known, ticket):
             continue
         urgent = said_last(openings, "priority") in ("urgent", "high")
         causes += waiting_until(last["time"] + (14 if urgent else 3) * DAY, now, f"ticket {ticket} solved")
@@ -37,6 +47,23 @@ def ticket_causes(known: Known, now: datetime) -> list[Cause]:
     for event in of(known, "complaint.made", "frustration.shown"):
         causes += waiting_until(event["time"] + 30 * DAY, now, event["type"])
     return causes
+
+
+def turned_positive(known: Known, ticket: str) -> bool:
+    """Whether the ticket was rated negative first: praise after that lifts the frustration and earns nothing."""
+    rated = of(known, "ticket.solved", "ticket.rated")
+    return any(e["data"]["ticket_id"] == ticket and e["data"].get("rating") == "negative" for e in rated)
+
+
+def bad_word_causes(known: Known, now: datetime) -> list[Cause]:
+    """What was said badly, in its newest revision; a word without an object of its own is never taken back."""
+    reviews = of(known, "review.posted")
+    said = list(responses(known, "csat.responded").values())
+    said += newest_of_each([e for e in reviews if "url" in e["data"]], "url").values()
+    said += [e for e in reviews if "url" not in e["data"]]
+    bad = [event for event in said if at_the_bottom(event)]
+    bad += [e for e in of(known, "feedback.shared", "interaction.recorded") if e["data"].get("positive") is False]
+    return [cause for e in bad for cause in waiting_until(e["time"] + 30 * DAY, now, f"bad word: {e['type']}")]
 
 
 def detractor_causes(known: Known, now: datetime) -> list[Cause]:

@@ -1,13 +1,14 @@
 """What is kept: the list of events per customer, and the few things that are histories of their own."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from tests.oracle.policy import Policy
-from tests.oracle.records import Event
-from tests.oracle.signals import Known, nothing_known
+from tests.oracle.records import Event, Record
+from tests.oracle.signals import Known, Stamp, nothing_known
 from tests.oracle.trouble import UsageJudgement
 
 Row = dict[str, Any]
@@ -35,7 +36,7 @@ class Opportunity:
     opened_by: Event
     life: str = "live"  # live, closed, emitted, cancelled
     cleared_at: datetime | None = None  # since when every gate but `moment` has passed
-    moment: tuple[datetime, str] | None = None  # an event moment of this very instant, and its channel
+    moment: tuple[datetime, str, str | None] | None = None  # an event moment of this very instant, its channel and call
     denial: Reason | None = None
     outcome: str = ""
     reasons: list[Reason] = field(default_factory=list)
@@ -57,23 +58,60 @@ class Customer:
     conversions: list[tuple[datetime, Event]] = field(default_factory=list)  # not yet open: (t0, the conversion)
     asks: list[Row] = field(default_factory=list)  # command_id, opportunity_id, asked_at, holdout
     wakes_at: datetime | None = None
+    merged_into: str | None = None  # the customer who this was found to be
 
     def live(self) -> list[Opportunity]:
         return [opportunity for opportunity in self.opportunities if opportunity.life == "live"]
 
 
 @dataclass
+class Naming:
+    """That a link names a customer: since when the word is, and whether it still is so or was."""
+
+    taught: datetime
+    present: bool
+
+
+@dataclass
+class Kept:
+    """What stays with a link for those who are taught later; `holds`: an opt-out that somebody else said."""
+
+    event: Event
+    arrived: datetime
+    given: set[str]
+    holds: bool
+    record: tuple[int, Record] | None = None
+
+
+@dataclass
+class Link:
+    kind: str
+    names: dict[str, Naming] = field(default_factory=dict)
+    kept: list[Kept] = field(default_factory=list)
+    waiting: list[Kept] = field(default_factory=list)  # favourable: given once, to the first who is known alone
+    arrivals: dict[tuple[str, str], datetime] = field(default_factory=dict)
+
+
+@dataclass
 class World:
     policy: Policy
     customers: dict[str, Customer] = field(default_factory=dict)
-    aliases: dict[str, Event] = field(default_factory=dict)
+    links: dict[tuple[str, str], Link] = field(default_factory=dict)
+    said_to_be: set[tuple[str, str]] = field(default_factory=set)  # (customer, alias) as they were told
+    mail: deque[Callable[[], set[str]]] = field(default_factory=deque)  # what they tell each other at this instant
     control_arrivals: dict[tuple[str, str], datetime] = field(default_factory=dict)
-    switches: dict[tuple[str, str], list[tuple[tuple[datetime, str, str], bool]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    switches: dict[tuple[str, str], list[tuple[Stamp, bool]]] = field(default_factory=lambda: defaultdict(list))
+    bursts: dict[str, datetime] = field(default_factory=dict)  # when the breaker last paused that trigger
     refused: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     openings: dict[tuple[str, datetime], int] = field(default_factory=lambda: defaultdict(int))
     excused: dict[tuple[str, datetime], int] = field(default_factory=dict)  # openings forgiven by a resumption
-    reservations: list[Row] = field(default_factory=list)  # at, customer, command_id, account, hmac
+    reservations: list[Row] = field(default_factory=list)  # at, customer, id, trigger, segment, accounts, hmacs
     wakeups: list[tuple[datetime, str]] = field(default_factory=list)
     result: Result = field(default_factory=Result)
+
+    def home(self, name: str) -> Customer:
+        """The customer of that id: who it was found to be, if it was merged."""
+        customer = self.customers.setdefault(name, Customer(name))
+        while customer.merged_into is not None:
+            customer = self.customers[customer.merged_into]
+        return customer

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.oracle import past_asks, signals
 from tests.oracle.local_time import next_quiet_start
-from tests.oracle.moments import channel_allowed
+from tests.oracle.moments import stays_allowed
 from tests.oracle.records import CHANNELS, Record, headers_of, shown, uid
 from tests.oracle.world import Customer, Opportunity, Reason, Row, World
 
@@ -16,12 +16,12 @@ def command_of(world: World, customer: Customer, opportunity: Opportunity, now: 
     known, policy = customer.known, world.policy
     first = opportunity.moment[1] if opportunity.moment else "email"
     usable = signals.usable_channels(known, policy)
-    others = [c for c in CHANNELS if c != first and c in usable and channel_allowed(world, customer, c, now)]
     if first == "email":
         quiet = next_quiet_start(now, signals.time_zone(known, policy)[0], policy)
         expires_at = min(opportunity.deadline, quiet or opportunity.deadline)
     else:
         expires_at = min(opportunity.deadline, now + timedelta(hours=1))
+    others = [c for c in CHANNELS if c != first and c in usable and stays_allowed(world, customer, c, now, expires_at)]
     score = signals.score(known, now)
     mode = mode_of(world, opportunity, score)
     repeats_before = opportunity.repeats if opportunity.written else 0

@@ -15,9 +15,10 @@ from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
 from referral_stream.replay.virtual_run import Arrival, FactReplay
 from tests.oracle.naive import decide
+from tests.oracle.records import clock_of
 
 Record = dict[str, Any]
-ASKING = ("asked", "soft", "holdout")
+ASKING = ("asked", "soft", "holdout", "shadow")
 BOUNDARY = Boundary(email_key=b"a fixed key for tests")
 
 
@@ -35,20 +36,24 @@ class Account(NamedTuple):
     repeats: list[Any]
 
 
-def arrivals(records: Iterable[Record]) -> Iterator[Arrival]:
-    """The log through the real boundary; the clock is the highest timestamp so far."""
-    now = 0
+def arrivals(records: Iterable[Record], clock: Iterable[int] = ()) -> Iterator[Arrival]:
+    """The log through the real boundary. Without a ``clock`` it is the highest timestamp so far.
+
+    Read record by record: what is asked meanwhile may answer in the rest of it.
+    """
+    now, given = 0, iter(clock)
     for number, record in enumerate(records, 1):
         raw = parse_line(orjson.dumps(record), file="world", number=number)
-        now = max(now, raw.timestamp)
+        now = next(given, max(now, raw.timestamp))
         adapted = adapt(raw, now, BOUNDARY)
         if isinstance(adapted, Accepted):
             for event in adapted.events:
                 yield Arrival(now, event)
 
 
-def by_engine(records: Iterable[Record], policy: Policy) -> Account:
-    effects = [item.effect for items in FactReplay(policy).run(arrivals(records)) for item in items]
+def by_engine(records: list[Record], policy: Policy) -> Account:
+    clock = [round(now.timestamp() * 1000) for now in clock_of(records)]
+    effects = [item.effect for items in FactReplay(policy).run(arrivals(records, clock)) for item in items]
     decisions = [effect for effect in effects if isinstance(effect, Decision)]
     histories: dict[str, list[Any]] = {}
     for d in decisions:

@@ -12,8 +12,9 @@ import orjson
 import pytest
 
 from tests.properties.comparing import Record, by_engine, by_oracle, differences, smallest
+from tests.worlds import rulings
 from tests.worlds.days import World, world
-from tests.worlds.policies import POLICIES
+from tests.worlds.policies import POLICIES, RULINGS
 
 WORLDS = int(os.environ.get("TESTS_WORLDS", "300"))
 AT_ONCE = 25
@@ -42,6 +43,14 @@ def test_engine_and_oracle_decide_alike(first: int) -> None:
     assert asked, "nobody was asked in any of these worlds"
 
 
+@pytest.mark.parametrize("first", range(0, WORLDS // 2, AT_ONCE))
+def test_engine_and_oracle_decide_alike_under_the_rulings(first: int) -> None:
+    asked = 0
+    for seed in range(first, min(first + AT_ONCE, WORLDS // 2)):
+        asked += _asks_if_alike(rulings.world(seed))
+    assert asked, "nobody was asked in any of these worlds"
+
+
 @pytest.mark.parametrize("seed", DIFFERED_ONCE, ids=list(DIFFERED_ONCE.values()))
 def test_what_differed_once_is_decided_alike(seed: int) -> None:
     _asks_if_alike(world(seed))
@@ -49,7 +58,7 @@ def test_what_differed_once_is_decided_alike(seed: int) -> None:
 
 def _asks_if_alike(made: World) -> int:
     """The number of asks. Fails where engine and oracle differ, with the smallest log that shows it."""
-    policy, overrides = POLICIES[made.policy]
+    policy, overrides = (POLICIES | RULINGS)[made.policy]
 
     def compare(records: list[Record]) -> list[str]:
         return differences(by_engine(records, policy), by_oracle(records, overrides))

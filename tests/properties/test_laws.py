@@ -18,7 +18,7 @@ import pytest
 from referral_stream.contracts.codec import encode_effect, event_key
 from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core.customer import Customer, Stamp
-from referral_stream.core.effects import AskCancelled, AskRequested, Decision, OpportunityOpened
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision, OpportunityOpened, ReasonAsked
 from referral_stream.core.events import (
     AskAnswered,
     ChampionChanged,
@@ -237,6 +237,20 @@ def test_worlds_hold_what_these_laws_are_about() -> None:
     rare = {"asked", "soft", "holdout", "superseded", "cancelled", "duplicate", "expired", "historical"}
     assert rare - outcomes.keys() == set()
     assert outcomes[OpportunityOpened.__name__] == 0  # the replay keeps what is the ledger's to itself
+
+
+def test_after_the_question_for_the_reason_nothing_is_pending_behind_what_never_opens() -> None:
+    questions = 0
+    for seed in range(120):
+        policy = POLICIES[world(seed).policy][0].model_copy(update={"ask_reason_first": True})
+        replayed = [item.effect for items in FactReplay(policy).run(arrived(seed)) for item in items]
+        asked = {effect.opportunity_id for effect in replayed if isinstance(effect, ReasonAsked)}
+        questions += len(asked)
+        for d in replayed:
+            if isinstance(d, Decision) and d.outcome == "pending":
+                blocking = {r.gate: (r.answer, r.until) for r in d.reasons if r.answer != "pass"}
+                assert all(answer != "never" for answer, _ in blocking.values()), (seed, d)
+    assert questions > 10
 
 
 GOOD: tuple[Data, ...] = (

@@ -83,15 +83,17 @@ class Person:
 
 def world(seed: int) -> World:
     """The world of that seed, the same on every machine."""
-    return _Making(seed, Random(seed)).world()
+    return Making(seed, Random(seed)).world()
 
 
 def worlds() -> st.SearchStrategy[World]:
     """Worlds that shrink. For numbers of them, seeds are faster and find more: these draw extremes too often."""
-    return st.randoms(use_true_random=False).map(lambda random: _Making(None, random).world())
+    return st.randoms(use_true_random=False).map(lambda random: Making(None, random).world())
 
 
-class _Making:
+class Making:
+    """Makes one world; what it draws, and in which order, is what a seed means."""
+
     def __init__(self, seed: int | None, random: Random) -> None:
         self.seed = seed
         self.random = random
@@ -100,6 +102,7 @@ class _Making:
         self.edges: list[int] = [self.start]
         self.records: list[tuple[int, Record]] = []
         self.made = 0
+        self.people: list[Person] = []
 
     def world(self) -> World:
         random = self.random
@@ -110,6 +113,7 @@ class _Making:
         for number in range(size):
             own = random.choice(ZONES) if random.random() < 0.3 else zone
             people.append(Person(f"c{number}", own, random.choice(REACHABLE)))
+        self.people = people
         for person in people:
             self.history(person, size)
         count = random.choice((6, 10, 16, 25, 40)) * (1 + size // 3)
@@ -149,7 +153,9 @@ class _Making:
         if self.random.random() > 0.02:
             value["time"] = rfc3339(time)
         arrival = time + delay
-        record = {"topic": "facts", "timestamp": rfc3339(arrival), "value": value | extensions}
+        operators = kind.startswith(("control.", "ask.approved", "ask.rejected"))
+        topic = "responses" if operators else "facts"
+        record = {"topic": topic, "timestamp": rfc3339(arrival), "value": value | extensions}
         if historical:
             record["headers"] = {"historical": "true"}
         self.records.append((arrival, record))

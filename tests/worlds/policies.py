@@ -33,3 +33,34 @@ POLICIES: dict[str, tuple[Policy, dict[str, Any]]] = {
         },
     ),
 }
+
+RULINGS: dict[str, tuple[Policy, dict[str, Any]]] = {
+    "shadow": (Policy(shadow=True), {"shadow": True}),
+    "long memory": (
+        Policy.model_validate(
+            {
+                "answers": {"no_days": 700, "two_silences_days": 730, "silence_after_days": 3},
+                "caps": {"customer_days": 10, "advocacy_days": 90},
+                "moments": {"critical_task_seconds": 3 * 86_400},
+            }
+        ),
+        {
+            "no_days": 700,
+            "two_silences_days": 730,
+            "silence_after_days": 3,
+            "customer_cap_days": 10,
+            "advocacy_gap_days": 90,
+            "task_hours": 72,
+        },
+    ),
+    "strict and late": (
+        Policy.model_validate(
+            {
+                "time_zone": {"strict": True, "zones": ["Europe/Berlin", "Asia/Kolkata"]},
+                "moments": {"quiet_from": "22:00"},
+            }
+        ),
+        {"strict_zones": ["Europe/Berlin", "Asia/Kolkata"], "quiet_start": "22:00"},
+    ),
+}
+"""Those that the rulings of semantics §11 are about."""
