@@ -4,7 +4,7 @@ An entity of its own on ``customer-events``. It keeps whom it names, passes on w
 be given yet, and gives what is closing to whoever it comes to name later, once. ``step_link`` is pure, as the
 customer's step is; what is closing says the table ``CLOSING`` of :mod:`~referral_stream.core.events`.
 
-Everybody named has had everything closing that is kept, but for what arrived while they were not named any more: no
+Everybody named has had everything closing that is kept, except for what arrived while they were not named any more: no
 list of who has had what is needed.
 """
 
@@ -149,8 +149,7 @@ class _LinkTurn:
     # ------------------------------------------------------------------------------------------------------ what comes
 
     def _take_fact(self, new: KeptEvent) -> None:
-        name = (new.event.source, new.event.id)
-        if any((each.event.source, each.event.id) == name for each in self.state.kept):
+        if any(_identity(each.event) == _identity(new.event) for each in self.state.kept):
             return  # a redelivery: whoever is to have it has had it, or it waits already
         if new.is_closing:
             self._take_closing(new)
@@ -331,6 +330,10 @@ def taught_event(said: Event, customer: str, link: Link, taught: ev.LinkTaught |
         data=taught,
         historical=said.historical,
     )
+
+
+def _identity(event: Event) -> tuple[str, str, str]:
+    return event.origin, event.source, event.id
 
 
 def _stamp(event: Event) -> tuple[int, str, str]:

@@ -18,8 +18,7 @@ from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import PolicyRef
-from referral_stream.core.events import Event, Link
-from referral_stream.core.links import LinkState
+from referral_stream.core.events import Event
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.suggestions import nearest_few
@@ -103,9 +102,9 @@ def explain(
             progress=progress,
         ) as opened:
             if isinstance(opened, RecordedLog):
-                customers, links, caps, now = _lived_exactly(opened, story, policy, left_out, at)
+                customers, caps, now = _lived_exactly(opened, story, policy, left_out, at)
             else:
-                customers, links, caps, now = _lived(opened, story, policy, at)
+                customers, caps, now = _lived(opened, story, policy, at)
         known = ids_of(customer, customers)
         if known <= ids or log == STDIN:
             break
@@ -119,7 +118,6 @@ def explain(
     story.left_out(seen)
     if untold := sorted(known - ids):
         story.left_out([Entry(end, "skipped", phrases().say("left_out", "other_ids", ids=", ".join(untold)))])
-    story.waiting(links.values())
     customer = end_of(customer, customers)
     return Explanation(
         customer_id=customer,
@@ -148,8 +146,8 @@ def ids_of(id_: str, customers: Mapping[str, Customer]) -> set[str]:
     return {id_, end, *(name for name in away if end_of(name, customers) == end)}
 
 
-_Lived: TypeAlias = tuple[Mapping[str, Customer], Mapping[Link, LinkState], RecordingLedger, int]
-"""The customers, the links, the ledger and the clock at the end."""
+_Lived: TypeAlias = tuple[Mapping[str, Customer], RecordingLedger, int]
+"""The customers, the ledger and the clock at the end."""
 
 
 def _lived_exactly(log: RecordedLog, story: Story, policy: Policy, left_out: _LeftOut, at: int | None) -> _Lived:
@@ -165,7 +163,8 @@ def _lived_exactly(log: RecordedLog, story: Story, policy: Policy, left_out: _Le
             ledger.asked(item.effect)
         story.followed(items)
     exact.compare()
-    return exact.customers, exact.links, ledger.caps, exact.now
+    story.waiting(exact.links.values())
+    return exact.customers, ledger.caps, exact.now
 
 
 def _lived(log: FactLog, story: Story, policy: Policy, at: int | None) -> _Lived:
@@ -177,7 +176,8 @@ def _lived(log: FactLog, story: Story, policy: Policy, at: int | None) -> _Lived
         story.followed(items)
     for instant, pause in facts.pauses:
         story.paused(instant, pause)
-    return facts.customers, facts.links, caps, facts.now
+    story.waiting(facts.links.values())
+    return facts.customers, caps, facts.now
 
 
 class _LookedFor(NamedTuple):

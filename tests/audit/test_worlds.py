@@ -7,9 +7,12 @@ from functools import cache
 import pytest
 
 from referral_stream.audit.findings import AuditReport
-from tests.audit.topics import Deployment
+from referral_stream.core.events import ChargeDisputed, ComplimentGiven, Data, Event, Link, Linked
+from tests.audit.topics import NAMES, Deployment
+from tests.builders import fact
 from tests.properties.comparing import arrivals
 from tests.properties.merged import merged
+from tests.rules import rule
 from tests.worlds.days import world
 from tests.worlds.policies import POLICIES
 
@@ -75,3 +78,27 @@ def test_a_policy_that_changes_midway_breaks_nothing(seed: int) -> None:
     report = deployment.audit(earlier)
     assert {finding.invariant for finding in report.findings} <= {"no_ask_in_cool_down"}
     assert report.unchecked == ()
+
+
+CHARGE = Link("stripe_charge", "ch_1")
+
+
+def by_charge(data: Data, when: str) -> Event:
+    return fact(data, when, customer="", link=CHARGE)
+
+
+@rule("I4.9")
+def test_nor_does_what_comes_by_links_and_a_letter_that_is_missing_is_noticed() -> None:
+    deployment = Deployment()
+    deployment.tell(
+        by_charge(ComplimentGiven(), "Mon 10:00"),
+        by_charge(ChargeDisputed(charge_id="ch_1"), "Mon 11:00"),
+        fact(Linked(kind=CHARGE.kind, value=CHARGE.value), "next Tue 10:00"),
+        until="next Tue 11:00",
+    )
+    assert deployment.stored("ana").entity.disputes
+    assert deployment.audit(uncommitted=True).findings == ()
+    for records in deployment.logs.logs.values():
+        records[:] = [record for record in records if record.topic != NAMES.letters]
+    (finding,) = deployment.audit(uncommitted=True).findings
+    assert (finding.invariant, "unknown_customer" in finding.what) == ("letters_complete", True)

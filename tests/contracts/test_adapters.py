@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from referral_stream.contracts.adapters import BY_NAME, REGISTRY, candidates
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.core import events as ev
 from referral_stream.core.events import NpsResponded
 from tests.contracts.building import (
     KEY,
@@ -669,6 +670,14 @@ def test_segment_identify_tells_the_address_and_since_when() -> None:
     assert profile.data.email_hmac == ANA
     assert (signed_up.type, signed_up.time) == ("customer.signed_up", instant("2026-01-05T10:00:00Z"))
     assert profile.time == instant("2026-06-16T07:58:04.800Z")
+
+
+@rule("I4.4")
+def test_an_address_that_any_browser_could_send_is_flagged_so() -> None:
+    profile, signed_up = accepted(read(sample("segment.identify")))
+    assert (profile.flags, signed_up.flags) == ((ev.BROWSER,), ())
+    told = cloud_event("customer.profile_changed", subject="u1", data={"email_hmac": ANA})
+    assert ev.BROWSER not in only(read(told)).flags
 
 
 def test_segment_tells_account_and_time_zone() -> None:

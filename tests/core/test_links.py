@@ -494,7 +494,7 @@ def test_what_came_through_a_link_holds_nobody_else() -> None:
     assert held(shared, fact(SUPPRESSED, "Tue 10:00", customer="ben"))
 
 
-@rule("I4.16")
+@rule("I4.16", "I4.17")
 def test_it_takes_back_what_is_not_sent_and_erases_nothing() -> None:
     said = fact(ev.ErasureRequested(), at("Thu 13:00"), customer="ben")
     story = replay(a_customer(email_hmac=HMAC), a_customer("ben", email_hmac=HMAC), nps(9), said)

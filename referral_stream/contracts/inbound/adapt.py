@@ -40,7 +40,8 @@ from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Accepted, Adapted, ElementLetter, Fact, Refused, Skipped, Webhook
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
-from referral_stream.core.events import Aliased, Event
+from referral_stream.core.events import BROWSER, Aliased, Data, Event, Linked, ProfileChanged
+from referral_stream.core.links import EMAIL
 from referral_stream.core.policy import Identity
 
 MAX_RECORD_BYTES = 256_000
@@ -288,11 +289,14 @@ class _Body:
             webhook = language.mapped(rules, part, own, reading.customer(part), reading.email_hmac)
         if isinstance(webhook, Webhook):
             webhook = _trusted(webhook, adapter, reading)
-        return self._events(webhook, adapter.name, adapter.name, record)
+        return self._events(webhook, adapter.name, adapter.name, record, browser=adapter.browser)
 
-    def _events(self, webhook: Webhook | Skipped, source: str, origin: str, record: RawRecord) -> _Notification:
+    def _events(
+        self, webhook: Webhook | Skipped, source: str, origin: str, record: RawRecord, *, browser: bool = False
+    ) -> _Notification:
         """The events of one notification; ``record`` is its element of the body, for an id where the vendor gave none.
 
+        ``browser``: whether anybody's browser can say it.
         What protects is kept where another fact of the same notification is refused.
         """
         if isinstance(webhook, Skipped):
@@ -335,7 +339,8 @@ class _Body:
             )
             event = canonical_event(given, record, self.now, reading)
             if isinstance(event, Event):
-                events.append(event)
+                typed = (browser or fact.browser) and _says_address(event.data)
+                events.append(replace(event, flags=(*event.flags, BROWSER)) if typed else event)
             elif isinstance(event, Refused):
                 refused = refused or event
             else:
@@ -354,6 +359,13 @@ def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:
     for event in events:
         found.setdefault(event.id, event)
     return tuple(found.values())
+
+
+def _says_address(data: Data) -> bool:
+    """Whether it says that an e-mail address is the customer's."""
+    return (isinstance(data, ProfileChanged) and data.email_hmac is not None) or (
+        isinstance(data, Linked) and data.kind == EMAIL
+    )
 
 
 def _trusted(webhook: Webhook, adapter: Adapter, reading: Reading) -> Webhook | Skipped:
