@@ -171,7 +171,7 @@ def read_event(record: ClientRecord) -> tuple[int, Event]:
 
 def names_of(events: Iterable[Event]) -> str | None:
     """What ``deadletter.replayed`` calls these facts; None where there are none."""
-    return " ".join(f"{hash64(event.source, event.id):016x}" for event in events) or None
+    return " ".join(f"{hash64(event.origin, event.source, event.id):016x}" for event in events) or None
 
 
 def _went_through(raw: RawRecord, data: DeadletterReplayed, customer: Customer) -> bool:

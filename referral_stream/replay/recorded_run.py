@@ -20,7 +20,7 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.entities import Entity, new_entity
 from referral_stream.core.events import APPENDED, Link
 from referral_stream.core.instants import rfc3339
-from referral_stream.core.keys import parse_key
+from referral_stream.core.keys import customer_key, link_key, parse_key
 from referral_stream.core.links import LinkState
 from referral_stream.core.policy import Policy
 from referral_stream.replay.virtual_run import Happened, Witness
@@ -90,6 +90,12 @@ class ExactReplay:
             if entity is not known:
                 self._keep(entity)
             yield [Happened(entity.now, effect) for effect in effects]
+
+    @property
+    def by_key(self) -> dict[str, Entity]:
+        """All states by their keys on ``customer-events``."""
+        customers = {customer_key(name): customer for name, customer in self.customers.items()}
+        return {**customers, **{link_key(link): state for link, state in self.links.items()}}
 
     def _keep(self, entity: Entity) -> None:
         if isinstance(entity, LinkState):

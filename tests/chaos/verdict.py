@@ -28,7 +28,7 @@ from typing import Any
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.state import decode_customer, decode_wakeup
+from referral_stream.contracts.state import decode_state, decode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.events import FACT_TYPES
 from referral_stream.core.instants import SECOND, to_datetime
@@ -269,21 +269,23 @@ def _first_difference(name: str, live: list[bytes], made: list[bytes]) -> str:
 
 def _wrong_states(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
     marks = {(each.key or b"").decode(): (each.partition, each.offset + 1) for each in soak.events}
-    stored = {key.decode(): decode_customer(value) for key, value in soak.customers.items()}
-    for name in sorted(stored.keys() | replay.customers.keys()):
+    stored = {key.decode(): decode_state(value) for key, value in soak.customers.items()}
+    states = replay.by_key
+    for name in sorted(stored.keys() | states.keys()):
         here = f"{name} customer-events-{marks[name][0]}@{marks[name][1] - 1}" if name in marks else name
-        if name not in stored or name not in replay.customers:
+        if name not in stored or name not in states:
             yield f"{here}: {'not in the log' if name in stored else 'no state'}"
         elif stored[name].mark != marks[name][1]:
             yield f"{here}: mark {stored[name].mark}"
-        elif stored[name].entity != replay.customers[name]:
+        elif stored[name].entity != states[name]:
             yield f"{here}: another state"
 
 
 def _wrong_wakeups(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
     kept = {key.decode(): decode_wakeup(value).due for key, value in soak.wakeups.items()}
-    for name in sorted(kept.keys() | replay.customers.keys()):
-        due = replay.customers[name].wake_at if name in replay.customers else None
+    states = replay.by_key
+    for name in sorted(kept.keys() | states.keys()):
+        due = states[name].wake_at if name in states else None
         if kept.get(name) != due:
             yield f"{name}: wakes at {due}, kept is {kept.get(name)}"
 

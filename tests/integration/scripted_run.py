@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.state import decode_customer
+from referral_stream.contracts.state import decode_state
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.instants import SECOND, parse_instant, to_datetime
 from referral_stream.policy_file.reading import parse_policy
@@ -131,7 +131,7 @@ def assert_state_is_exact(pipeline: Pipeline, scripted_run: ScriptedRun) -> None
 
     Above a mark there is at most what the other roles of the worker, stopping beside it, appended last: no fact.
     """
-    stored = {key.decode(): decode_customer(value) for key, value in pipeline.changelog("customers").items()}
+    stored = {key.decode(): decode_state(value) for key, value in pipeline.changelog("customers").items()}
     marks = {key: each.mark for key, each in stored.items()}
     by_mark: dict[bool, list[RawRecord]] = {True: [], False: []}
     for record in scripted_run.events:
@@ -140,9 +140,10 @@ def assert_state_is_exact(pipeline: Pipeline, scripted_run: ScriptedRun) -> None
     replay = ExactReplay(parse_policy(pipeline.policy_file.read_bytes()))
     for _ in replay.run(by_mark[True]):
         pass
-    assert stored.keys() == replay.customers.keys()
-    differing = {name for name, each in stored.items() if each.entity != replay.customers[name]}
-    assert {name: stored[name].entity for name in differing} == {name: replay.customers[name] for name in differing}
+    states = replay.by_key
+    assert stored.keys() == states.keys()
+    differing = {name for name, each in stored.items() if each.entity != states[name]}
+    assert {name: stored[name].entity for name in differing} == {name: states[name] for name in differing}
     assert marks == {(record.key or b"").decode(): record.offset + 1 for record in by_mark[True]}
 
 
