@@ -16,7 +16,7 @@ from referral_stream.contracts.records import ClientRecord, Headers, RawRecord
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Append, Effect
 from referral_stream.core.events import APPENDED, DeadletterReplayed, Event
-from referral_stream.core.ids import hash64
+from referral_stream.core.fold import identity
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 
@@ -102,7 +102,7 @@ def read_event(record: ClientRecord) -> tuple[int, Event]:
 
 def events_header(events: Iterable[Event]) -> Headers:
     """The header that names these facts; none where there are none."""
-    names = " ".join(f"{hash64(event.source, event.id):016x}" for event in events)
+    names = " ".join(f"{identity(event):016x}" for event in events)
     return ((EVENTS_HEADER, names.encode()),) if names else ()
 
 

@@ -149,7 +149,7 @@ class _Making:
         if self.random.random() > 0.02:
             value["time"] = rfc3339(time)
         arrival = time + delay
-        record = {"topic": "facts", "timestamp": rfc3339(arrival), "value": value | extensions}
+        record = {"topic": "responses", "timestamp": rfc3339(arrival), "value": value | extensions}
         if historical:
             record["headers"] = {"historical": "true"}
         self.records.append((arrival, record))
