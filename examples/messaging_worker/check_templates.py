@@ -22,10 +22,13 @@ TRIGGERS = {
     "milestone": ("milestone",),
     "renewal": (),
     "expansion": ("deal_id",),
-    "peer": ("peer_ref", "company", "challenge"),
+    "peer": ("peer_ref",),
     "converted": (),
 }
 """Template of a command → the variables it carries."""
+
+OURS = {"peer": ("company", "challenge")}
+"""What a worker that knows the peer may add to them."""
 
 STYLES = ("direct", "soft", "value_first", "same_company", "mutual_benefit")
 THEMES = ("support", "ease_of_use", "time_saved", "reliability", "speed", "results", "price", "features")
@@ -77,7 +80,7 @@ def text_faults(catalogue: Catalogue) -> Iterator[str]:
     """Every list of variants: placeholders that nothing fills, and last variants that may be left without a value."""
     for name, language, channel, key, variants in texts(catalogue):
         place = f"{name}.toml: {language}.{channel}.{key}"
-        carried = set(TRIGGERS.get(name, ())) if name in TRIGGERS else {v for vs in TRIGGERS.values() for v in vs}
+        carried = set(filled(name)) if name in TRIGGERS else {v for trigger in TRIGGERS for v in filled(trigger)}
         known = {*carried, "reason", "first_name", *DEPLOYMENT} - UNSPOKEN
         if not isinstance(variants, list) or not variants or not all(isinstance(text, str) for text in variants):
             yield f"{place}: must be a list of texts"
@@ -138,10 +141,15 @@ def messages() -> Iterator[tuple[str, dict[str, Any], str, str]]:
                 yield what, command, channel, language
 
 
+def filled(template: str) -> tuple[str, ...]:
+    """The placeholders that a command with this template, or the worker, may fill."""
+    return (*TRIGGERS.get(template, ()), *OURS.get(template, ()))
+
+
 def carried_by(template: str) -> Iterator[dict[str, str]]:
     """Every set of variables a command with this template may come with."""
     values = {"kind": KINDS, "milestone": ("first-report", "unheard-of"), "company": ("", "Initech")}
-    names = TRIGGERS.get(template, ())
+    names = filled(template)
     for chosen in product(*(values.get(name, ("", "late invoices")) for name in names)):
         yield {name: value for name, value in zip(names, chosen, strict=True) if value}
 

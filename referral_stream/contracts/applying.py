@@ -17,7 +17,7 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Append, Effect, Letter, RecordPosition, Undelivered
 from referral_stream.core.entities import Entity
 from referral_stream.core.events import APPENDED, DeadletterReplayed, Event
-from referral_stream.core.ids import hash64
+from referral_stream.core.fold import identity
 from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
@@ -171,7 +171,7 @@ def read_event(record: ClientRecord) -> tuple[int, Event]:
 
 def names_of(events: Iterable[Event]) -> str | None:
     """What ``deadletter.replayed`` calls these facts; None where there are none."""
-    return " ".join(f"{hash64(event.origin, event.source, event.id):016x}" for event in events) or None
+    return " ".join(f"{identity(event):016x}" for event in events) or None
 
 
 def _went_through(raw: RawRecord, data: DeadletterReplayed, customer: Customer) -> bool:

@@ -41,9 +41,14 @@ REMEMBERED_IDS = 20_000
 A customer with more events in that time (2,800 a day) is a machine; an older repeat counts as one more event."""
 
 
+def identity(e: Event) -> int:
+    """What makes an event itself, however often it arrives: no other origin's event can take its place."""
+    return hash64(e.origin, e.source, e.id)
+
+
 def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
     """Whether this event (origin, source, id) arrived within the last days; remembers it if not, forgets older ones."""
-    key, forgotten = hash64(e.origin, e.source, e.id), now - policy.dedup_days * DAY
+    key, forgotten = identity(e), now - policy.dedup_days * DAY
     arrived = c.seen.get(key)
     if arrived is not None and arrived > forgotten:
         return True

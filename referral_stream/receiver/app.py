@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -17,8 +17,17 @@ from typing import Any, Final, TypeAlias
 from aiohttp import web
 
 from referral_stream.contracts.records import SOURCE_HEADER
-from referral_stream.receiver.cloud_events import WHOLE, NotAnEvent, SourceRecord, is_binary, records_of
-from referral_stream.receiver.endpoints import EVENTS, Endpoint
+from referral_stream.receiver.cloud_events import (
+    WHOLE,
+    NotAnEvent,
+    NotForUs,
+    SourceRecord,
+    Taken,
+    Way,
+    is_binary,
+    records_of,
+)
+from referral_stream.receiver.endpoints import CONTROL, EVENTS, Endpoint
 from referral_stream.receiver.signatures import SignatureVerdict, Signed
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge
 from referral_stream.runtime.clock import Clock
@@ -88,6 +97,7 @@ class Receiver:
         app.router.add_post("/webhooks/{vendor}", self.webhook)
         app.router.add_get("/webhooks/{vendor}", self.handshake)  # HEAD too: Intercom and SurveyMonkey check with it
         app.router.add_post("/events", self.events)
+        app.router.add_post("/control", self.control)
         app.router.add_get("/live", self.live)
         app.router.add_get("/ready", self.ready)
         app.on_response_prepare.append(_anonymous)
@@ -105,25 +115,35 @@ class Receiver:
         endpoint = self._endpoint(request.match_info["vendor"])
         self._check_shape(request, is_json=_says_json(request.content_type))
 
-        def records(body: bytes) -> Sequence[SourceRecord]:
+        def records(body: bytes) -> Taken:
             if not body:
                 raise HttpRefusal(400, "empty", "there is no body")
-            return [SourceRecord(endpoint.topic, body, headers=((SOURCE_HEADER, endpoint.source.encode()),))]
+            return Taken((SourceRecord(endpoint.topic, body, headers=((SOURCE_HEADER, endpoint.source.encode()),)),))
 
         return await self._take(request, endpoint, records)
 
     async def events(self, request: web.Request) -> web.Response:
-        """CloudEvents: one in structured or binary mode, or a batch."""
-        if (endpoint := self._endpoints.get(EVENTS)) is None:
+        """CloudEvents: one in structured or binary mode, or a batch; facts alone."""
+        return await self._cloud_events(request, EVENTS)
+
+    async def control(self, request: web.Request) -> web.Response:
+        """Likewise what only those may say who run the deployment: switches and approvals."""
+        return await self._cloud_events(request, CONTROL)
+
+    async def _cloud_events(self, request: web.Request, name: str) -> web.Response:
+        if (endpoint := self._endpoints.get(name)) is None:
             raise _no_endpoint()
+        way = Way(name, endpoint.topic, is_operators=name == CONTROL)
         media_type = request.content_type.lower()
         binary = is_binary(request.headers) and (_says_json(media_type) or not request.body_exists)
         self._check_shape(request, is_json=media_type in WHOLE or binary)
 
-        def records(body: bytes) -> Sequence[SourceRecord]:
-            found = records_of(media_type, request.headers, body, endpoint.topic)
+        def records(body: bytes) -> Taken:
+            found = records_of(media_type, request.headers, body, way)
             if isinstance(found, NotAnEvent):
                 raise HttpRefusal(400, "not_a_cloud_event", found.detail)
+            if isinstance(found, NotForUs):
+                raise HttpRefusal(403, "wrong_endpoint", found.detail)
             return found
 
         return await self._take(request, endpoint, records)
@@ -147,7 +167,7 @@ class Receiver:
         return web.json_response({"ready": ready}, status=200 if ready else 503)
 
     def _endpoint(self, vendor: str) -> Endpoint:
-        if vendor == EVENTS or vendor not in self._endpoints:
+        if vendor in (EVENTS, CONTROL) or vendor not in self._endpoints:
             raise _no_endpoint()
         return self._endpoints[vendor]
 
@@ -159,9 +179,7 @@ class Receiver:
         if (request.content_length or 0) > self._limits.body_bytes:
             raise self._too_large()
 
-    async def _take(
-        self, request: web.Request, endpoint: Endpoint, records: Callable[[bytes], Sequence[SourceRecord]]
-    ) -> web.Response:
+    async def _take(self, request: web.Request, endpoint: Endpoint, records: Callable[[bytes], Taken]) -> web.Response:
         """Let the request in and pass on its content; returns when the broker has it. Raises Refusal."""
         verdict = endpoint.glance(request.headers)
         if verdict is not None:
@@ -173,15 +191,16 @@ class Receiver:
                 _admit(endpoint.verify(signed, self._clock.now()))
             made = records(body)
             try:
-                await self._writer.write(made)
+                await self._writer.write(made.records)
             except TooLarge:
                 raise HttpRefusal(413, "too_large", "the topic takes no record of this size") from None
             except NotWritten as reason:
                 logger.warning("not_written", extra={"source": endpoint.source, "cause": str(reason)})
                 detail = "send it again; anything already written is recognised by its id"
                 raise HttpRefusal(503, "not_written", detail, Retry_After=str(BROKER_RETRY_SECONDS)) from None
-        logger.debug("accepted", extra={"source": endpoint.source, "records": len(made), "bytes": len(body)})
-        return web.json_response({"accepted": len(made)}, status=202)
+        logger.debug("accepted", extra={"source": endpoint.source, "records": len(made.records), "bytes": len(body)})
+        letters = {"dead_letters": made.letters} if made.letters else {}
+        return web.json_response({"accepted": len(made.records) - made.letters} | letters, status=202)
 
     async def _body(self, request: web.Request) -> bytes:
         """The whole body. Raises Refusal if it is too large, arrives too slowly or breaks off."""

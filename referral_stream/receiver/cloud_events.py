@@ -8,13 +8,14 @@ topic's readers check type and body.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
-import orjson
-
-from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, Headers
+from referral_stream.contracts.inbound.envelope import canonical, mended, parsed
+from referral_stream.contracts.outcomes import Refused
+from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, ENDPOINT_HEADER, Headers
+from referral_stream.core.events import FACT_TYPES, is_operators, may_protect
 
 BATCH: Final = "application/cloudevents-batch+json"
 JSON: Final = "application/json"
@@ -44,59 +45,116 @@ class NotAnEvent:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class NotForUs:
+    """The body says what only those may say who run the deployment; or, where they say it, something else."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The records of a request. ``letters``: how many of them ingest will make a dead letter of."""
+
+    records: tuple[SourceRecord, ...]
+    letters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """An endpoint for CloudEvents as their reader sees it: its name, its topic, whether it is the operators'."""
+
+    name: str
+    topic: str
+    is_operators: bool = False
+
+    def refuses(self, event: Mapping[str, Any]) -> str:
+        """Why such an event may not come this way; empty if it may."""
+        kind = event.get("type")
+        if is_operators(kind if isinstance(kind, str) else "") is self.is_operators:
+            return ""
+        return "only /control takes this type" if not self.is_operators else "facts go to /events"
+
+
 def is_binary(headers: Mapping[str, str]) -> bool:
     """Whether a request declares itself a CloudEvent in binary mode."""
     return any(name.lower() == "ce-specversion" for name in headers)
 
 
-def records_of(
-    media_type: str, headers: Mapping[str, str], body: bytes, topic: str
-) -> tuple[SourceRecord, ...] | NotAnEvent:
-    """The records of a request: all of a batch, or none of it. ``media_type`` in lower case, without parameters."""
+def records_of(media_type: str, headers: Mapping[str, str], body: bytes, way: Way) -> Taken | NotAnEvent | NotForUs:
+    """The records of a request. ``media_type`` in lower case, without parameters.
+
+    Each event of a batch stands by itself: what is none becomes a dead letter, unless nothing in the batch is one.
+    """
     if media_type not in WHOLE:
-        return _binary(headers, body, topic)
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return _binary(headers, body, way)
+    read = parsed(body)
+    if isinstance(read, Refused):
+        read, _ = mended(body)
+    if isinstance(read, Refused):
         return NotAnEvent("the body is not JSON")
     if media_type != BATCH:
-        return NotAnEvent(problem) if (problem := _problem(parsed)) else (_structured(parsed, body, topic),)
-    if not isinstance(parsed, list) or not parsed:
+        return _alone(read, way) or Taken((_structured(read, body, way),))
+    if not isinstance(read, list) or not read:
         return NotAnEvent("a batch is a JSON array of events")
-    for number, event in enumerate(parsed):
-        if problem := _problem(event):
-            return NotAnEvent(f"[{number}] {problem}")
-    return tuple(_structured(event, orjson.dumps(event), topic) for event in parsed)
+    wrong = [_alone(event, way) for event in read]
+    first = next((each for each in wrong if each is not None), None)
+    if first is not None and (None not in wrong or way.is_operators):
+        return replace(first, detail=f"[{wrong.index(first)}] {first.detail}")
+    records = tuple(_structured(event, canonical(event), way) for event in read)
+    return Taken(records, letters=len(wrong) - wrong.count(None))
 
 
-def _structured(event: dict[str, Any], value: bytes, topic: str) -> SourceRecord:
-    return SourceRecord(topic, value, _key(event.get("subject")), ((CONTENT_TYPE_HEADER, CLOUD_EVENT.encode()),))
+def _alone(event: Any, way: Way) -> NotAnEvent | NotForUs | None:
+    """What is wrong with one event; None if nothing is."""
+    if problem := _problem(event):
+        return NotAnEvent(problem)
+    return NotForUs(refusal) if (refusal := way.refuses(event)) else None
 
 
-def _binary(headers: Mapping[str, str], body: bytes, topic: str) -> tuple[SourceRecord, ...] | NotAnEvent:
+def _structured(event: Any, value: bytes, way: Way) -> SourceRecord:
+    subject = event.get("subject") if isinstance(event, dict) else None
+    return SourceRecord(way.topic, value, _key(subject), ((CONTENT_TYPE_HEADER, CLOUD_EVENT.encode()), _came(way)))
+
+
+def _came(way: Way) -> tuple[str, bytes]:
+    """Through which endpoint a record came: only an operator's word counts that came through theirs."""
+    return ENDPOINT_HEADER, way.name.encode()
+
+
+def _binary(headers: Mapping[str, str], body: bytes, way: Way) -> Taken | NotAnEvent | NotForUs:
     # Values are percent-encoded UTF-8 (HTTP binding 3.1.3.2); in Kafka they are UTF-8 as it is.
     attributes = {
         name[len(_BINARY) :].lower(): unquote(value)
         for name, value in headers.items()
         if name[: len(_BINARY)].lower() == _BINARY
     }
-    if problem := _problem(attributes):
-        return NotAnEvent(problem)
+    if wrong := _alone(attributes, way):
+        return wrong
     carried = tuple((f"ce_{name}", value.encode("utf-8", "replace")) for name, value in attributes.items())
     content_type = (CONTENT_TYPE_HEADER, JSON.encode())
-    return (SourceRecord(topic, body, _key(attributes.get("subject")), (content_type, *carried)),)
+    key = _key(attributes.get("subject"))
+    return Taken((SourceRecord(way.topic, body, key, (content_type, *carried, _came(way))),))
 
 
 def _problem(event: Any) -> str:
-    """Why it is not a CloudEvent; empty if it is one."""
+    """Why it is not a CloudEvent; empty if it is one, or protects and says enough for that (identity §1)."""
     if not isinstance(event, dict):
         return "an event is a JSON object"
+    kind = event.get("type")
+    if isinstance(kind, str) and kind in FACT_TYPES and may_protect(kind) and not is_operators(kind):
+        return ""
     for name in REQUIRED:
         if not isinstance(event.get(name), str) or not event[name]:
             return f"{name}: must be text"
     return "" if event["specversion"].startswith("1.") else "specversion: must be 1.0"
 
 
+_LONGEST_KEY: Final = 512
+"""Bytes; whoever has a longer id is nobody, and may lie on any partition."""
+
+
 def _key(subject: Any) -> bytes | None:
     """Events of one customer share a partition, so that they are read in the order in which they came."""
-    return subject.encode("utf-8", "replace") if isinstance(subject, str) and subject else None
+    key = subject.encode("utf-8", "replace") if isinstance(subject, str) else b""
+    return key if 0 < len(key) <= _LONGEST_KEY else None

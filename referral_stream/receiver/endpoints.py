@@ -14,12 +14,15 @@ from typing import Final
 from pydantic import SecretStr
 
 from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.contracts.inbound.attributes import RESPONSES
 from referral_stream.core.suggestions import did_you_mean
 from referral_stream.receiver.signatures import SCHEMES, Scheme, SignatureVerdict, Signed
 from referral_stream.runtime.settings import PREFIX, ReceiverSettings, SettingsProblem
 
 EVENTS: Final = "events"
 """What the endpoint for CloudEvents is called where topics are configured."""
+CONTROL: Final = "control"
+"""The endpoint of those who run the deployment: switches and approvals, to the one topic where these count."""
 
 TOPICS: Final[Mapping[str, str]] = {
     "segment": "product-usage",
@@ -108,11 +111,14 @@ def endpoints(settings: ReceiverSettings) -> dict[str, Endpoint]:
         topics[name] = topic
     keys = _credentials("WEBHOOK_SECRET", settings.webhook_secrets, faults, _key)
     tokens = _credentials("WEBHOOK_TOKEN", settings.webhook_tokens, faults, _token)
-    if settings.http_events_token is not None:
-        try:
-            tokens[EVENTS] = _several(settings.http_events_token, EVENTS, _token)
-        except ValueError as error:
-            faults.append(f"{PREFIX}HTTP_EVENTS_TOKEN: {error}")
+    for name, secret in ((EVENTS, settings.http_events_token), (CONTROL, settings.http_control_token)):
+        if secret is not None:
+            try:
+                tokens[name] = _several(secret, name, _token)
+            except ValueError as error:
+                faults.append(f"{PREFIX}HTTP_{name.upper()}_TOKEN: {error}")
+    if common := set(tokens.get(CONTROL, ())) & {token for name in tokens.keys() - {CONTROL} for token in tokens[name]}:
+        faults.append(f"{PREFIX}HTTP_CONTROL_TOKEN: {len(common)} of its tokens open another endpoint too")
     if "hubspot" in keys and settings.http_public_url is None:
         faults.append(
             f"{PREFIX}HTTP_PUBLIC_URL: HubSpot signs the URL that it calls: set the part before /webhooks/hubspot, "
@@ -123,6 +129,7 @@ def endpoints(settings: ReceiverSettings) -> dict[str, Endpoint]:
             f"nothing to receive: set {PREFIX}WEBHOOK_SECRET_<VENDOR>, {PREFIX}WEBHOOK_TOKEN_<VENDOR> or "
             f"{PREFIX}HTTP_EVENTS_TOKEN"
         )
+    topics[CONTROL] = RESPONSES
     if faults:
         raise SettingsProblem("\n".join(faults))
     return {

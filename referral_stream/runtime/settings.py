@@ -270,6 +270,7 @@ class ReceiverSettings(KafkaSettings):
         dict[str, str], BeforeValidator(_pairs(_TOPICS_FORM)), AfterValidator(_lead_to_input_topics)
     ] = {}
     http_events_token: SecretStr | None = None
+    http_control_token: SecretStr | None = None
     webhook_secrets: dict[str, SecretStr] = {}
     webhook_tokens: dict[str, SecretStr] = {}
 
@@ -293,7 +294,7 @@ class ReceiverSettings(KafkaSettings):
 
 _Kind = TypeVar("_Kind", Settings, ReceiverSettings)
 _NAMES = (Settings.model_fields.keys() | ReceiverSettings.model_fields.keys()) - {"webhook_secrets", "webhook_tokens"}
-_SECRETS = ("KAFKA_PASSWORD", "REDIS_URL", "EMAIL_KEY", "HTTP_EVENTS_TOKEN")
+_SECRETS = ("KAFKA_PASSWORD", "REDIS_URL", "EMAIL_KEY", "HTTP_EVENTS_TOKEN", "HTTP_CONTROL_TOKEN")
 _PER_VENDOR = {"webhook_secrets": f"{PREFIX}WEBHOOK_SECRET_", "webhook_tokens": f"{PREFIX}WEBHOOK_TOKEN_"}
 """Settings of which there is one per vendor, whose name is the rest of the variable's."""
 

@@ -15,6 +15,7 @@ from referral_stream.contracts.codec import encode_event, event_headers, event_k
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
+from referral_stream.core.events import is_operators
 from referral_stream.replay.virtual_run import Arrival
 from tests.builders import POLICY, Told, _arrivals
 from tests.properties.recording import Recording
@@ -34,7 +35,8 @@ def fact_lines(*told: Told) -> list[bytes]:
     """A log of one source topic."""
     lines = []
     for now, event, _ in arrivals(*told):
-        line: Row = {"topic": "product-usage", "timestamp": now, "value": orjson.loads(encode_event(event))}
+        topic = "responses" if is_operators(event.type) else "product-usage"
+        line: Row = {"topic": topic, "timestamp": now, "value": orjson.loads(encode_event(event))}
         if event.historical:
             line["headers"] = {"historical": "true"}
         lines.append(orjson.dumps(line))

@@ -60,7 +60,7 @@ def test_an_event_is_keyed_by_customer_whatever_its_source_key_and_stamped_with_
 
 
 def test_a_switch_goes_to_the_ledger() -> None:
-    _, outputs = run(cloud_event("control.paused", None, scope="all", by="zoe", why="incident"))
+    _, outputs = run(cloud_event("control.paused", None, scope="all", by="zoe", why="incident"), topic="responses")
     assert [topic for topic, _, _ in outputs] == ["ledger-requests"]
 
 
@@ -81,11 +81,30 @@ def test_an_alias_is_a_fact_about_its_subject_like_any_other() -> None:
 
 def test_bad_records_become_dead_letters_between_good_ones() -> None:
     good = cloud_event("goal.achieved", "cus-ana", goal="x")
-    ingest, outputs = run(good, b"\xff", cloud_event("goal.achieved", None, goal="x"), good)
+    ingest, outputs = run(good, b"\xff", cloud_event("ticket.opened", None, ticket_id="t"), good)
 
     assert [topic for topic, _, _ in outputs] == ["customer-events", "dead-letters", "dead-letters", "customer-events"]
     assert [headers["source-offset"] for topic, _, headers in outputs if topic == "dead-letters"] == [b"8", b"9"]
-    assert ingest.counts == {"accepted": 2, "refused_undecodable": 1, "refused_no_subject": 1}
+    assert ingest.counts == {"accepted": 2, "refused_undecodable": 1, "refused_unusable_id": 1}
+
+
+@rule("I1.3")
+def test_what_a_body_holds_that_cannot_be_used_is_a_letter_beside_the_events_of_the_rest() -> None:
+    calls = [{"type": "track", "event": "Unsubscribed", "userId": user} for user in ("null", "cus-ana")]
+    ingest, outputs = run(json.dumps({"batch": calls}).encode())
+
+    assert [(topic, headers.get("element")) for topic, _, headers in outputs] == [
+        ("customer-events", None),
+        ("dead-letters", b"0"),
+    ]
+    assert ingest.counts == {"accepted": 1, "refused_unusable_id": 1}
+
+
+@rule("I4.6")
+def test_what_names_a_link_goes_to_the_links_key() -> None:
+    event = {**json.loads(cloud_event("ticket.opened", None, ticket_id="t")), "link": "hubspot_ticket:7"}
+    _, outputs = run(json.dumps(event).encode())
+    assert [(topic, key) for topic, key, _ in outputs] == [("customer-events", b"~hubspot_ticket:7")]
 
 
 def test_an_unknown_type_is_counted_and_skipped() -> None:

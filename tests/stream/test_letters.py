@@ -191,7 +191,7 @@ async def test_a_replay_that_broke_off_before_its_mark_appends_the_same_event_ag
 
 
 async def test_what_fails_again_is_the_same_letter_with_the_next_attempt(topic: Topic) -> None:
-    await topic.post(a_record(goal(None), 7), "no_subject: goal.achieved needs one", "ingest")
+    await topic.post(a_record(goal(None, type="customer.suppressed"), 7), "unusable_id: names no customer", "ingest")
     (before,) = (await deadletters.read_dead_letters(topic.deployment)).open
 
     outcome = await topic.replay()

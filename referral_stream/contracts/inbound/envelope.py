@@ -162,4 +162,8 @@ def canonical(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # nested more deeply than it can write
+        pass
+    try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    except RecursionError:
+        return b'"nested too deeply to be kept"'
