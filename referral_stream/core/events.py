@@ -828,11 +828,11 @@ _LINK_KIND = re.compile(r"[a-z0-9_]{1,32}").fullmatch
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as the decision sees it.
 
-    ``time`` is event time after the clock rules; ``origin`` (the vendor whose payload
-    it was, else ``cloudevents``), ``source`` and ``id`` identify it; ``subject`` is the customer id
-    (empty for control.*, and where ``link`` says in its place who is meant). ``flags`` says what ingest had to correct
-    (``time_missing``, ``time_naive``, ``time_clamped``, ``timezone_invalid``). ``via``: the keys of the entities that
-    passed it on, first one first; whose record it is says the key then, not the subject.
+    ``time`` is event time after the clock rules; ``origin`` (the vendor whose payload it was, else ``cloudevents``),
+    ``source`` and ``id`` identify it; ``subject`` is the customer id (empty for control.*, and where ``link`` says in
+    its place who is meant). ``flags`` says what ingest had to correct (``time_unreadable``, ``time_naive``,
+    ``time_clamped``, ``timezone_invalid``, ``field_dropped``). ``via``: the keys of the entities that passed it on,
+    first one first; whose record it is says the key then, not the subject.
     """
 
     id: str

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote
 
-from referral_stream.contracts.inbound.envelope import canonical, mended, parsed
+from referral_stream.contracts.inbound.envelope import canonical, parsed, repaired
 from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, ENDPOINT_HEADER, Headers
 from referral_stream.core.events import FACT_TYPES, is_operators, may_protect
@@ -90,7 +90,7 @@ def records_of(media_type: str, headers: Mapping[str, str], body: bytes, way: Wa
         return _binary(headers, body, way)
     read = parsed(body)
     if isinstance(read, Refused):
-        read, _ = mended(body)
+        read, _ = repaired(body)
     if isinstance(read, Refused):
         return NotAnEvent("the body is not JSON")
     if media_type != BATCH:

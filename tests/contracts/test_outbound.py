@@ -75,7 +75,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4
     time=st.integers(0, LATEST),
     account=st.none() | texts,
     historical=st.booleans(),
-    flags=st.lists(st.sampled_from(["time_missing", "time_naive", "time_clamped", "timezone_invalid"]), unique=True),
+    flags=st.lists(st.sampled_from(["time_unreadable", "time_naive", "time_clamped", "timezone_invalid"]), unique=True),
     score=st.floats(0, 10, allow_nan=False),
 )
 def test_every_event_survives_the_round_trip(score: float, flags: list[str], **attributes: Any) -> None:

@@ -56,7 +56,7 @@ def reasons(**moment: Any) -> tuple[Reason, ...]:
 
 @rule("2.8", "8.3", "8.4", "10.94", "10.96")
 def test_the_whole_explanation_of_an_ask() -> None:
-    opened, asked = replay(a_customer(account="acme"), nps(9, flags=("time_missing",))).decisions()
+    opened, asked = replay(a_customer(account="acme"), nps(9, flags=("time_unreadable",))).decisions()
 
     pending = Decision(
         decision_id=decision_id(opportunity_of(), 1),
@@ -73,7 +73,7 @@ def test_the_whole_explanation_of_an_ask() -> None:
         time_zone=TimeZone(name="Europe/Berlin", source="profile"),
         policy=PolicyRef(name="default", hash=POLICY.hash),
         decided_at=at("Thu 12:30"),
-        flags=("time_missing",),
+        flags=("time_unreadable",),
     )
     assert opened == pending
     assert asked == pending.model_copy(

@@ -128,7 +128,7 @@ REASONS: dict[str, tuple[Data, Occasion | None]] = {
 }
 
 
-@rule("1.7", "3.1", "3.3", "3.4", "3.6", "3.8", "3.9", "6.9", "10.53", "10.55", "10.69", "10.81", "10.120")
+@rule("1.7", "3.1", "3.3", "3.4", "3.6", "3.8", "3.9", "6.9", "10.53", "10.55", "10.69", "10.81", "10.120", "I5.6")
 @pytest.mark.parametrize("what", REASONS)
 def test_what_an_event_is_a_reason_for(what: str) -> None:
     data, expected = REASONS[what]

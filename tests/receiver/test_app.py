@@ -19,6 +19,9 @@ from referral_stream.local.broker import EmbeddedBroker
 from referral_stream.receiver.signatures import SCHEMES
 from tests.receiver.running import BEARER, JSON, MAX_BODY, TOKEN, Running, running, until
 from tests.receiver.signing import BODY, NOW, signed_headers
+from tests.rules import rule
+
+OPERATORS_TOKEN = "a-token-of-the-operators-0123456789"
 
 EVENT = {"specversion": "1.0", "id": "e1", "source": "shop", "type": "goal.achieved", "subject": "cus-ana"}
 BINARY = {f"ce-{name}": value for name, value in EVENT.items()}
@@ -249,8 +252,30 @@ async def test_a_batch_is_acknowledged_as_a_whole(broker: EmbeddedBroker) -> Non
         assert await receiver.post("/events", batch, headers) == (202, {"accepted": 20})
         assert len(await receiver.records()) == 20
         broken = json.dumps([EVENT, {"specversion": "1.0"}])
-        assert (await receiver.post("/events", broken, headers))[0] == 400
-        assert len(await receiver.records()) == 20
+        assert await receiver.post("/events", broken, headers) == (202, {"accepted": 1, "dead_letters": 1})
+        assert len(await receiver.records()) == 22
+        nothing = json.dumps([{"specversion": "1.0"}])
+        assert (await receiver.post("/events", nothing, headers))[0] == 400
+        assert len(await receiver.records()) == 22
+
+
+@rule("I5.2", "I5.3")
+async def test_an_operators_word_needs_the_operators_token(broker: EmbeddedBroker) -> None:
+    pause = json.dumps(EVENT | {"type": "control.paused", "data": {"scope": "all", "by": "zoe", "why": "incident"}})
+    media = {"Content-Type": "application/cloudevents+json"}
+    operators = media | {"Authorization": f"Bearer {OPERATORS_TOKEN}"}
+    async with running(broker.bootstrap) as receiver:
+        assert (await receiver.post("/control", pause, operators))[0] == 404
+    async with running(broker.bootstrap, HTTP_CONTROL_TOKEN=OPERATORS_TOKEN) as receiver:
+        assert (await receiver.post("/control", pause, media | BEARER))[0] == 403
+        status, told = await receiver.post("/events", pause, media | BEARER)
+        assert (status, told["error"]) == (403, "wrong_endpoint")
+        assert (await receiver.post("/control", json.dumps(EVENT), operators))[0] == 403
+        assert (await receiver.post("/webhooks/control", pause, operators))[0] == 404
+        assert await receiver.records() == []
+        assert await receiver.post("/control", pause, operators) == (202, {"accepted": 1})
+        (record,) = await receiver.records()
+        assert record.topic.endswith("responses")
 
 
 async def test_a_receiver_that_drains_is_alive_and_not_ready(broker: EmbeddedBroker) -> None:

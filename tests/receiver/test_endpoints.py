@@ -49,6 +49,11 @@ def test_an_endpoint_is_open_as_soon_as_its_credential_is_set_and_no_other_is() 
     assert set(made(WEBHOOK_SECRET_STRIPE="s" * 16, HTTP_EVENTS_TOKEN=TOKEN)) == {"stripe", EVENTS}
 
 
+def test_operators_speak_on_the_one_topic_where_it_counts() -> None:
+    (way,) = made(HTTP_CONTROL_TOKEN=TOKEN, TOPIC_PREFIX="eu.").values()
+    assert (way.source, way.topic) == ("control", "eu.responses")
+
+
 def test_every_vendor_has_a_topic_that_exists() -> None:
     assert set(TOPICS) == set(BY_NAME) | {EVENTS}
     assert set(TOPICS.values()) <= set(SOURCES)
@@ -88,6 +93,12 @@ def test_a_topic_may_be_another_and_has_the_prefix_of_the_deployment() -> None:
             {"HTTP_EVENTS_TOKEN": "short"},
             "HTTP_EVENTS_TOKEN: at least 16 characters a line: one of your own, for example from: openssl",
         ),
+        ({"HTTP_CONTROL_TOKEN": "short"}, "HTTP_CONTROL_TOKEN: at least 16 characters a line"),
+        (
+            {"HTTP_CONTROL_TOKEN": TOKEN, "HTTP_EVENTS_TOKEN": TOKEN},
+            "HTTP_CONTROL_TOKEN: 1 of its tokens open another endpoint too",
+        ),
+        ({"HTTP_TOPICS": "control=nps"}, "HTTP_TOPICS: no vendor 'control'"),
         ({"HTTP_TOPICS": "stripe"}, "HTTP_TOPICS: write vendor=topic"),
         ({"HTTP_TOPICS": "strype=nps"}, "HTTP_TOPICS: no vendor 'strype'; did you mean 'stripe'?"),
         ({"HTTP_TOPICS": "stripe=biling"}, "HTTP_TOPICS: no input topic 'biling'; did you mean 'billing'?"),

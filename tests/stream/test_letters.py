@@ -115,14 +115,14 @@ def on_our_log(event: Event, offset: int) -> RawRecord:
 async def test_letters_are_listed_newest_attempt_only_and_counted_by_cause(topic: Topic) -> None:
     await topic.post(a_record(b"\xff", 1), "undecodable: at character 0", "ingest")
     await topic.post(a_record(b"\xff", 1), "undecodable: at character 0", "ingest")
-    await topic.post(a_record(goal(None), 2), "no_subject: goal.achieved needs one", "ingest")
-    await topic.post(a_record(goal(None), 2), "no_subject: goal.achieved needs one", "ingest", attempt=2)
+    await topic.post(a_record(goal(None), 2), "unusable_id: names no customer", "ingest")
+    await topic.post(a_record(goal(None), 2), "unusable_id: names no customer", "ingest", attempt=2)
     await topic.write("dead-letters", b"stray", None, ())
 
     box = await deadletters.read_dead_letters(topic.deployment)
     told = page.as_json(box, box.open, box.open, {})
 
-    assert told["counts"] == {"ingest": {"no_subject": 1, "undecodable": 1}}
+    assert told["counts"] == {"ingest": {"unusable_id": 1, "undecodable": 1}}
     assert sorted((letter["offset"], letter["attempt"]) for letter in told["letters"]) == [(1, 1), (2, 2)]
     assert told["unreadable"] == 1
 
@@ -132,7 +132,7 @@ async def test_letters_are_listed_newest_attempt_only_and_counted_by_cause(topic
     [
         ({}, [1, 2, 3]),
         ({"stage": "decide"}, [3]),
-        ({"cause": "no_subject"}, [2]),
+        ({"cause": "unusable_id"}, [2]),
         ({"topic": "nps"}, [1, 2]),
         ({"customer": "ana"}, [3]),
         ({"since": NOW}, [1, 2, 3]),
@@ -142,7 +142,7 @@ async def test_letters_are_listed_newest_attempt_only_and_counted_by_cause(topic
 )
 async def test_filters_select(topic: Topic, filters: Mapping[str, object], offsets: Sequence[int]) -> None:
     await topic.post(a_record(b"\xff", 1), "undecodable: at character 0", "ingest")
-    await topic.post(a_record(goal(None), 2), "no_subject: goal.achieved needs one", "ingest")
+    await topic.post(a_record(goal(None), 2), "unusable_id: names no customer", "ingest")
     await topic.post(on_our_log(an_event("goal.achieved", NOW, "ana", goal="x"), 3), "fault: Broken", "decide")
 
     box = await deadletters.read_dead_letters(topic.deployment)

@@ -30,8 +30,8 @@ from referral_stream.contracts.inbound.envelope import (
     binary_attributes,
     canonical,
     cloud_event,
-    mended,
     parsed,
+    repaired,
     structured_data,
 )
 from referral_stream.contracts.mapping import language
@@ -156,7 +156,7 @@ class _Body:
         found = parsed(value)
         if type(found) is not Refused or found.cause == "too_deep":
             return found
-        lenient, flags = mended(value)
+        lenient, flags = repaired(value)
         if type(lenient) is Refused:
             return found
         self.spoilt, self.flags = found, flags

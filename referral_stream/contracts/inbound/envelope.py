@@ -125,7 +125,7 @@ def parsed(value: bytes) -> Any:
         return Refused("too_deep" if is_too_deep(error) else "undecodable", json_problem(error))
 
 
-def mended(value: bytes) -> tuple[Any, tuple[str, ...]]:
+def repaired(value: bytes) -> tuple[Any, tuple[str, ...]]:
     """What a careless program wrote for JSON → Python, and its flags; Refused if it cannot be read.
 
     A byte order mark is skipped, half a character becomes U+FFFD, and what is no number (``NaN``) is null.
