@@ -19,6 +19,7 @@ import orjson
 from confluent_kafka import KafkaError, Producer
 
 from referral_stream.core.instants import SECOND
+from tests.chaos.identities import CASTS
 from tests.chaos.watch import Watch
 from tests.integration.live import Message, Partitioner, Pipeline, cloud_event
 from tests.integration.scripted import (
@@ -40,7 +41,7 @@ _UNFINISHED_SECONDS: Final = 30.0
 """No story begins while as many as begin in so long are unfinished: a slow machine is given less load."""
 _JUNK_EVERY: Final = 25
 PAUSED_TRIGGER: Final = "peer_mentioned"
-"""Its customers have one opportunity each: a pause makes them wait, and changes nothing else."""
+"""Its customers have one opportunity each: a pause makes them wait, or takes a command back, and changes nothing else."""
 _PAUSE_SECONDS: Final = 10.0
 _BETWEEN_PAUSES_SECONDS: Final = 35.0
 
@@ -79,6 +80,7 @@ def erased_after_the_ask(s: Story) -> None:
 
 
 _GROUPS: Final[dict[tuple[Kind, ...], int]] = {
+    **CASTS,
     **{(kind,): count for kind, count in CUSTOMERS.items() if kind not in {contact_of_an_account, same_person_twice}},
     (erased_after_the_ask,): 20,
     (asked_for_the_account, colleague): 15,
@@ -176,11 +178,24 @@ class Load:
                 lines = [line for line in lines if line.customer in self._watch.commanded]
             if lines:
                 yield self._publish_all(lines)
+            if phase is Phase.BACKGROUND and (whole := self._is_with_them(lines, {s.customer for s in stories})):
+                yield whole
             if failed := {line.data["command_id"] for line in lines if line.data.get("status") == "failed"}:
                 yield partial(failed.issubset, self._watch.released)
         for story in stories:
             if story.kind is present_in_the_app:
                 yield from self._stay_in_the_app(story)
+
+    def _is_with_them(self, lines: list[Line], customers: set[str]) -> Condition | None:
+        """Whether what was said under other ids, by an address or an object has come to those who are meant."""
+        others = [line.data["alias"] for line in lines if line.kind == "customer.aliased"]
+        by_link = [line.id for line in lines if line.link]
+        if not others and not by_link:
+            return None
+        return lambda: (
+            all(map(self._watch.is_one_person, others))
+            and all(self._watch.passed_on[said] >= customers for said in by_link)
+        )
 
     def _stay_in_the_app(self, story: Story) -> Iterator[Condition]:
         """A moment that came while the ledger was away is lost; the next one is not."""

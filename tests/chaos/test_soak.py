@@ -17,7 +17,7 @@ from referral_stream.policy_file.reading import parse_policy
 from tests.chaos import table
 from tests.chaos.faults import PER_TWENTY_MINUTES, Fault, plan
 from tests.chaos.soak import SOAK_POLICY, Soaked, run
-from tests.chaos.verdict import SoakRecords, is_fact, judge
+from tests.chaos.verdict import SoakRecords, is_fact, judge, must_not_be_asked
 from tests.integration.live import Said
 
 SEED = int(os.environ.get("TESTS_SOAK_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
@@ -61,6 +61,7 @@ def test_nothing_is_lost_repeated_or_changed_whatever_fails(soaked: Soaked) -> N
     assert found == {}, f"seed {soaked.seed}"
     counts = soaked.verdict.counts
     assert counts["asks"] > 100
+    assert counts["customers who must not be asked"] > 10
     excused = ("of them with another result than the oracle's", _OTHER_REASON)
     # The longer an outage, the more of what customers do at once arrives when an ask is due already.
     assert sum(counts[name] for name in excused) <= soaked.slowness * counts["customers"] / 50
@@ -99,6 +100,13 @@ def an_ask_is_written_anew(records: SoakRecords) -> SoakRecords:
     return replace(records, uncommitted=[*records.uncommitted, other])
 
 
+def an_ask_goes_to_somebody_who_said_no(records: SoakRecords) -> SoakRecords:
+    first = first_ask(records)
+    whom = next(name for group in records.groups for name in group if must_not_be_asked(name))
+    other = replace(first, effect=first.effect.model_copy(update={"customer_id": whom, "command_id": "another"}))
+    return replace(records, asks=[*records.asks, other])
+
+
 def an_ask_comes_too_early(records: SoakRecords) -> SoakRecords:
     early = first_ask(records)
     moved = replace(early, now=early.now - 60_000)
@@ -129,6 +137,7 @@ def a_wakeup_is_forgotten(records: SoakRecords) -> SoakRecords:
         (an_ask_disappears_before_later_facts, "asks lost"),
         (an_ask_comes_twice, "commands twice for read_committed"),
         (an_ask_is_written_anew, "commands with two bodies"),
+        (an_ask_goes_to_somebody_who_said_no, "asked against their word"),
         (an_ask_comes_too_early, "asks before they were due"),
         (a_decision_disappears, "outputs that a replay does not make"),
         (a_state_is_stale, "states that a fold does not give"),

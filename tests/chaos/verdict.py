@@ -16,24 +16,31 @@
 3. A replay of the recorded log, wake-ups and ledger answers as they are, gives the live commands, decisions and
    requests, byte for byte and in the same order per customer.
 4. The changelogs hold what that replay ends with: every state with its mark, and a wake-up for whoever waits.
-5. No command id has two bodies, not even for a reader that sees aborted transactions.
+5. Nobody is asked who opted out, was erased or is in trouble under another id, by an address or an object
+   (`identities`), whoever was overtaken by what.
+6. No command id has two bodies, not even for a reader that sees aborted transactions.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_state, decode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
-from referral_stream.core.events import FACT_TYPES
+from referral_stream.core.entities import Entity
+from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
 from referral_stream.core.instants import SECOND, to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.replay.recorded_run import ExactReplay
+from tests.chaos.identities import NEVER_ASKED
 from tests.integration.live import Said, parsed
 from tests.integration.scripted import ORACLE_POLICY
 from tests.integration.scripted_run import Ask, ScriptedRun, recorded
@@ -84,7 +91,7 @@ def judge(soak: SoakRecords, policy: Policy) -> Verdict:
     run = ScriptedRun(soak.events, soak.asks, soak.decisions, _expected(soak))
     overtaken = _overtaken(soak, run)
     asked, expected = run.asked(), run.expected_asks()
-    cancelled = run.cancelled(), _cancelled(run.expected)
+    cancelled = _cancelled_for_good(soak), _cancelled(run.expected)
     of_replay, replay = _replayed(soak, policy)
     lost, unexpected = _either_way(expected, asked)
     asked_for_another = _asked_for_another(soak, policy, lost, unexpected)
@@ -100,6 +107,7 @@ def judge(soak: SoakRecords, policy: Policy) -> Verdict:
         "events lost": _lost(soak),
         "asks lost": [*not_excused(lost), *_decided_but_not_made(decided, asked)],
         "asks nobody should have been asked": not_excused(unexpected),
+        "asked against their word": [_shown(ask) for ask in asked if must_not_be_asked(ask.customer)],
         "asks before they were due": [
             f"{_shown(ask)} {due - asked[ask]} ms early" for ask, due in expected.items() if asked.get(ask, due) < due
         ],
@@ -119,6 +127,7 @@ def judge(soak: SoakRecords, policy: Policy) -> Verdict:
         "facts that arrived more than once": _repeated(_id(each) for each in soak.events if is_fact(each)),
         "asks": len(commands),
         "asks cancelled": len(cancelled[0]),
+        "customers who must not be asked": sum(must_not_be_asked(name) for group in soak.groups for name in group),
         "decisions": len(decided),
         "held out": sum(each.outcome == "holdout" for each in decided),
         "held up by the ledger's absence": sum(map(_without_ledger, soak.decisions)),
@@ -145,7 +154,9 @@ def _expected(soak: SoakRecords) -> Result:
     number = {name: place for place, group in enumerate(soak.groups) for name in group}
     logs: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for fact in recorded(each for each in soak.events if is_fact(each)):
-        logs[number[fact["value"]["subject"]]].append(fact)
+        customer = fact["value"].get("subject", "")
+        if not must_not_be_asked(customer):  # for whom the oracle would have to know who is meant
+            logs[number[customer]].append(fact)
     whole = Result()
     for log in logs.values():
         part = decide(log, to_datetime(soak.until), ORACLE_POLICY)
@@ -173,6 +184,11 @@ def _overtaken(soak: SoakRecords, run: ScriptedRun) -> set[str]:
         if any(due < arrived <= at for name in group for arrived in arrivals[name]):
             found |= set(group)
     return found
+
+
+def must_not_be_asked(customer: str) -> bool:
+    """Whether they said no, or are in trouble, under another id, by their address or an object; or nobody is named."""
+    return customer == "" or customer.startswith(NEVER_ASKED)
 
 
 def _decided_but_not_made(decided: Iterable[Decision], asked: Iterable[Ask]) -> list[str]:
@@ -211,6 +227,12 @@ def _asked_for_another(soak: SoakRecords, policy: Policy, lost: list[Ask], unexp
 
 def _without_ledger(decision: Said) -> bool:
     return b"ledger_unavailable" in (decision.record.value or b"")
+
+
+def _cancelled_for_good(soak: SoakRecords) -> set[str]:
+    """The ids of the commands taken back, but for those that a pause took back: the oracle is not told of pauses."""
+    effects = (each.effect for each in soak.asks)
+    return {each.command_id for each in effects if isinstance(each, AskCancelled) and each.gate != "paused"}
 
 
 def _cancelled(expected: Result) -> set[str]:
@@ -277,8 +299,16 @@ def _wrong_states(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
             yield f"{here}: {'not in the log' if name in stored else 'no state'}"
         elif stored[name].mark != marks[name][1]:
             yield f"{here}: mark {stored[name].mark}"
-        elif stored[name].entity != states[name]:
+        elif _plain(stored[name].entity) != _plain(states[name]):
             yield f"{here}: another state"
+
+
+def _plain(entity: Entity) -> bytes:
+    """The state without the deployment's name: a link's names the topic of what waits there."""
+    return _DEPLOYMENT.sub(b"", msgspec.json.encode(entity))
+
+
+_DEPLOYMENT = re.compile(rb"live-[0-9a-f]{8}\.")
 
 
 def _wrong_wakeups(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
@@ -323,7 +353,9 @@ def _id(record: RawRecord) -> str:
 
 
 def is_fact(record: RawRecord) -> bool:
-    return parsed(record).get("type") in FACT_TYPES
+    """Whether a producer said it: not what entities passed on, nor a switch that the ledger did."""
+    body = parsed(record)
+    return body.get("type") in FACT_TYPES and body["type"] not in WITHOUT_SUBJECT and "via" not in body
 
 
 def _repeated(ids: Iterable[str]) -> int:

@@ -23,7 +23,7 @@ class Watch:
 
     Attributes: `facts` the ids of the producers' events on `customer-events` and of the switches on `ledger-requests`;
     `commanded` the customers to whom a command belongs, `asked` those and the ones held out; `released` the commands
-    whose reservation was given back.
+    whose reservation was given back; `passed_on` to whom each event was passed on, by its id.
     """
 
     def __init__(self, client: Mapping[str, Any], prefix: str) -> None:
@@ -43,6 +43,10 @@ class Watch:
         self.asked: set[str] = set()
         self.commanded: set[str] = set()
         self.released: set[str] = set()
+        self.passed_on: dict[str, set[str]] = defaultdict(set)
+        self._said_since: dict[str, set[str]] = {}
+        self._merged: set[str] = set()
+        self._erasures: dict[str, str] = {}
         self._waiting: dict[str, dict[str, bool]] = defaultdict(dict)
         self._seen_at: dict[tuple[str, int], list[float]] = defaultdict(list)
 
@@ -53,7 +57,7 @@ class Watch:
             if message.error() is not None:
                 continue  # the broker is away: librdkafka goes on by itself
             name = str(message.topic()).removeprefix(self._prefix)
-            self._take(name, message.value() or b"{}")
+            self._take(name, (message.key() or b"").decode(), message.value() or b"{}")
             times = self._seen_at[name, message.partition() or 0]
             if not times or times[-1] != now:
                 times.append(now)
@@ -81,12 +85,31 @@ class Watch:
             silences += [after - before for before, after in pairwise(instants) if before < end]
         return max(silences)
 
-    def _take(self, topic: str, value: bytes) -> None:
+    def is_one_person(self, id_: str) -> bool:
+        """Whether what was said under an id that was merged away is with the customer by now."""
+        if id_ not in self._merged:
+            return False
+        said = self._said_since[id_]
+        erasures = said & self._erasures.keys()  # of an erased id nothing else is passed on
+        awaited = erasures if id_ in self._erasures.values() else said
+        return all(self.passed_on[each] for each in awaited)
+
+    def _take(self, topic: str, key: str, value: bytes) -> None:
         body = orjson.loads(value)
         kind, said = body.get("type"), body.get("data", {})
         match topic:
+            case "customer-events" if kind in FACT_TYPES and "via" in body:
+                self.passed_on[body["id"]].add(key)
             case "customer-events" if kind in FACT_TYPES:
                 self.facts.add(body["id"])
+                if kind == "customer.erasure_requested":
+                    self._erasures[body["id"]] = key
+                if key in self._said_since:
+                    self._said_since[key].add(body["id"])
+            case "customer-events" if kind == "merge.requested":
+                self._said_since.setdefault(key, set())
+            case "customer-events" if kind == "merge.delivered":
+                self._merged.add(said["of"])
             case "ledger-requests" if kind == "reservation.released":
                 self.released.add(said["command_id"])
             case "ledger-requests" if str(kind).startswith("control."):

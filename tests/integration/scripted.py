@@ -75,7 +75,10 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One event; ``age`` in ms is its distance from the instant at which its phase is published."""
+    """One event; ``age`` in ms is its distance from the instant at which its phase is published.
+
+    ``link`` (``KIND:VALUE``): who is meant, in the place of the customer's id.
+    """
 
     kind: str
     customer: str
@@ -85,9 +88,11 @@ class Line:
     partitioner: Partitioner
     historical: bool = False
     binary: bool = False
+    link: str = ""
 
     def message(self, now: int) -> Message:
-        event = cloud_event(self.kind, self.customer, now - self.age, self.data, id=self.id)
+        whom = {"link": self.link} if self.link else {"subject": self.customer}
+        event = cloud_event(self.kind, None, now - self.age, self.data, id=self.id, **whom)
         key = self.customer.encode()
         headers = ((("historical", b"true"),) if self.historical else ()) + (
             tuple((f"ce_{name}", str(event.pop(name)).encode()) for name in sorted(event.keys() - {"data"}))
@@ -122,12 +127,13 @@ class Story:
         partitioner: Partitioner | None = None,
         historical: bool = False,
         binary: bool = False,
+        link: str = "",
         **data: Any,
     ) -> None:
         count = sum(map(len, self.phases.values()))
         # Half of the producers of every topic are Java's, the other half are librdkafka's.
         chosen = partitioner or (JAVA if (self.n + count) % 2 else CRC32)
-        line = Line(kind, self.customer, age, data, id or f"{self.customer}/{count}", chosen, historical, binary)
+        line = Line(kind, self.customer, age, data, id or f"{self.customer}/{count}", chosen, historical, binary, link)
         self.phases[phase].append(line)
 
     def is_known(
