@@ -41,7 +41,7 @@ _UNFINISHED_SECONDS: Final = 30.0
 """No story begins while as many as begin in so long are unfinished: a slow machine is given less load."""
 _JUNK_EVERY: Final = 25
 PAUSED_TRIGGER: Final = "peer_mentioned"
-"""Its customers have one opportunity each: a pause makes them wait or takes a command back, and changes nothing more."""
+"""Its customers have one opportunity each: a pause makes them wait or takes a command back, and that is all."""
 _PAUSE_SECONDS: Final = 10.0
 _BETWEEN_PAUSES_SECONDS: Final = 35.0
 
