@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any, Final
 
 MAX_BYTES: Final = 256
@@ -51,5 +52,14 @@ def is_placeholder(text: str, more: frozenset[str] = frozenset()) -> bool:
 
 def named(value: Any, more: frozenset[str] = frozenset()) -> str | None:
     """The id of somebody or something: usable, and no placeholder."""
+    if type(value) is str and len(value) <= 4 * MAX_BYTES:
+        return _named(value, more)
     text = usable_id(value)
     return None if text is None or is_placeholder(text, more) else text
+
+
+@lru_cache(maxsize=16_384)
+def _named(text: str, more: frozenset[str]) -> str | None:
+    """Customers come again and again."""
+    usable = usable_id(text)
+    return None if usable is None or is_placeholder(usable, more) else usable

@@ -329,4 +329,4 @@ def test_nothing_is_wrapped_in_a_pipe(log: Path, tmp_path: Path) -> None:
     narrow = CliRunner().invoke(
         main, ["replay", str(log), "--output", str(tmp_path / "out")], env={"COLUMNS": "40"}, terminal_width=40
     )
-    assert "fact replay: 15 records, 15 events, 1 customers, policy default bbd4438faffa285d" in narrow.stdout
+    assert "fact replay: 15 records, 15 events, 1 customers, policy default f079fe1eb775abba" in narrow.stdout

@@ -69,8 +69,7 @@ def test_a_deployment_may_say_where_its_customer_ids_are() -> None:
 
 
 def test_an_address_counts_however_it_is_written() -> None:
-    assert ANA is not None
-    assert re.fullmatch("[0-9a-f]{64}", ANA)
+    assert re.fullmatch("[0-9a-f]{64}", ANA or "")
     assert email_hmac("  ANA@Customer.example\n", KEY) == ANA
     assert email_hmac("ａｎａ@customer.example", KEY) == ANA
     assert email_hmac("ana@customer.example", b"another key") != ANA
