@@ -61,12 +61,14 @@ class Fact(msgspec.Struct, frozen=True):
     """One thing a vendor's webhook says, not yet validated; ``time`` only where it differs from the webhook's own.
 
     ``browser``: whether anybody's browser can say it, so that it counts only where the deployment trusts it to.
+    ``faults``: field, as in ``contact.ref`` → why a mapping could not read it; told where the fact is refused for it.
     """
 
     type: str
     data: dict[str, Any]
     time: int | str | None = None
     browser: bool = False
+    faults: dict[str, str] = {}
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):

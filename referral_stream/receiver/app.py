@@ -21,8 +21,8 @@ from referral_stream.receiver.cloud_events import (
     WHOLE,
     NotAnEvent,
     NotForUs,
+    Received,
     SourceRecord,
-    Taken,
     Way,
     is_binary,
     records_of,
@@ -115,10 +115,10 @@ class Receiver:
         endpoint = self._endpoint(request.match_info["vendor"])
         self._check_shape(request, is_json=_says_json(request.content_type))
 
-        def records(body: bytes) -> Taken:
+        def records(body: bytes) -> Received:
             if not body:
                 raise HttpRefusal(400, "empty", "there is no body")
-            return Taken((SourceRecord(endpoint.topic, body, headers=((SOURCE_HEADER, endpoint.source.encode()),)),))
+            return Received((SourceRecord(endpoint.topic, body, headers=((SOURCE_HEADER, endpoint.source.encode()),)),))
 
         return await self._take(request, endpoint, records)
 
@@ -138,7 +138,7 @@ class Receiver:
         binary = is_binary(request.headers) and (_says_json(media_type) or not request.body_exists)
         self._check_shape(request, is_json=media_type in WHOLE or binary)
 
-        def records(body: bytes) -> Taken:
+        def records(body: bytes) -> Received:
             found = records_of(media_type, request.headers, body, way)
             if isinstance(found, NotAnEvent):
                 raise HttpRefusal(400, "not_a_cloud_event", found.detail)
@@ -179,7 +179,9 @@ class Receiver:
         if (request.content_length or 0) > self._limits.body_bytes:
             raise self._too_large()
 
-    async def _take(self, request: web.Request, endpoint: Endpoint, records: Callable[[bytes], Taken]) -> web.Response:
+    async def _take(
+        self, request: web.Request, endpoint: Endpoint, records: Callable[[bytes], Received]
+    ) -> web.Response:
         """Let the request in and pass on its content; returns when the broker has it. Raises Refusal."""
         verdict = endpoint.glance(request.headers)
         if verdict is not None:

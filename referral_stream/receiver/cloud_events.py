@@ -53,7 +53,7 @@ class NotForUs:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Received:
     """The records of a request. ``letters``: how many of them ingest will make a dead letter of."""
 
     records: tuple[SourceRecord, ...]
@@ -81,10 +81,10 @@ def is_binary(headers: Mapping[str, str]) -> bool:
     return any(name.lower() == "ce-specversion" for name in headers)
 
 
-def records_of(media_type: str, headers: Mapping[str, str], body: bytes, way: Way) -> Taken | NotAnEvent | NotForUs:
+def records_of(media_type: str, headers: Mapping[str, str], body: bytes, way: Way) -> Received | NotAnEvent | NotForUs:
     """The records of a request. ``media_type`` in lower case, without parameters.
 
-    Each event of a batch stands by itself: what is none becomes a dead letter, unless nothing in the batch is one.
+    Each event of a batch stands by itself: what is no event becomes a dead letter, unless nothing in the batch is one.
     """
     if media_type not in WHOLE:
         return _binary(headers, body, way)
@@ -94,7 +94,7 @@ def records_of(media_type: str, headers: Mapping[str, str], body: bytes, way: Wa
     if isinstance(read, Refused):
         return NotAnEvent("the body is not JSON")
     if media_type != BATCH:
-        return _alone(read, way) or Taken((_structured(read, body, way),))
+        return _alone(read, way) or Received((_structured(read, body, way),))
     if not isinstance(read, list) or not read:
         return NotAnEvent("a batch is a JSON array of events")
     wrong = [_alone(event, way) for event in read]
@@ -102,7 +102,7 @@ def records_of(media_type: str, headers: Mapping[str, str], body: bytes, way: Wa
     if first is not None and (None not in wrong or way.is_operators):
         return replace(first, detail=f"[{wrong.index(first)}] {first.detail}")
     records = tuple(_structured(event, canonical(event), way) for event in read)
-    return Taken(records, letters=len(wrong) - wrong.count(None))
+    return Received(records, letters=len(wrong) - wrong.count(None))
 
 
 def _alone(event: Any, way: Way) -> NotAnEvent | NotForUs | None:
@@ -122,7 +122,7 @@ def _came(way: Way) -> tuple[str, bytes]:
     return ENDPOINT_HEADER, way.name.encode()
 
 
-def _binary(headers: Mapping[str, str], body: bytes, way: Way) -> Taken | NotAnEvent | NotForUs:
+def _binary(headers: Mapping[str, str], body: bytes, way: Way) -> Received | NotAnEvent | NotForUs:
     # Values are percent-encoded UTF-8 (HTTP binding 3.1.3.2); in Kafka they are UTF-8 as it is.
     attributes = {
         name[len(_BINARY) :].lower(): unquote(value)
@@ -134,7 +134,7 @@ def _binary(headers: Mapping[str, str], body: bytes, way: Way) -> Taken | NotAnE
     carried = tuple((f"ce_{name}", value.encode("utf-8", "replace")) for name, value in attributes.items())
     content_type = (CONTENT_TYPE_HEADER, JSON.encode())
     key = _key(attributes.get("subject"))
-    return Taken((SourceRecord(way.topic, body, key, (content_type, *carried, _came(way))),))
+    return Received((SourceRecord(way.topic, body, key, (content_type, *carried, _came(way))),))
 
 
 def _problem(event: Any) -> str:

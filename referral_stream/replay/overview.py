@@ -70,12 +70,15 @@ class Overview:
     _asks: list[ListedAsk] = field(default_factory=list)
     _last: dict[str, _LastDecision] = field(default_factory=dict)
     _asked: Counter[str] = field(default_factory=Counter)
+    _paused: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, decision: Decision) -> None:
         if decision.outcome in _NO_NEWS or (decision.outcome == "cancelled" and decision.command_id is not None):
             return  # an ask that is taken back stays counted as one
         if decision.outcome not in ASKED:
-            self._last[decision.opportunity_id] = _last(decision)
+            last = self._last[decision.opportunity_id] = _last(decision)
+            if last.pause:
+                self._paused[last.pause].add(decision.opportunity_id)
             return
         self._last.pop(decision.opportunity_id, None)
         self._asked[decision.trigger] += 1
@@ -108,6 +111,10 @@ class Overview:
     def not_asked(self) -> int:
         """Opportunities without an ask."""
         return len(self._last)
+
+    def held_back(self, switch: str) -> int:
+        """Opportunities that a switch, as in ``trigger nps_promoter``, held back, also for a while only."""
+        return len(self._paused.get(switch, ()))
 
     @property
     def stopped_by_switches(self) -> Mapping[str, int]:

@@ -265,7 +265,8 @@ def test_a_pause_by_the_burst_breaker_is_said_loudly(tmp_path: Path) -> None:
     lines = fact_lines(*map(a_customer, names), *scores)
     assert (
         "warning: the burst breaker paused the trigger nps_promoter on Thu 18 Jun 10:31 2026 UTC (2 openings since "
-        "Thu 18 Jun 10:00, more than 1): 3 opportunities were stopped. To go on: a control.resumed event"
+        "Thu 18 Jun 10:00, more than 1), for breaker.pause_hours: 3 opportunities were held back. To go on sooner: "
+        "a control.resumed event"
     ) in summary_of(tmp_path, lines, "--policy", policy)
 
 
@@ -329,4 +330,4 @@ def test_nothing_is_wrapped_in_a_pipe(log: Path, tmp_path: Path) -> None:
     narrow = CliRunner().invoke(
         main, ["replay", str(log), "--output", str(tmp_path / "out")], env={"COLUMNS": "40"}, terminal_width=40
     )
-    assert "fact replay: 15 records, 15 events, 1 customers, policy default f079fe1eb775abba" in narrow.stdout
+    assert "fact replay: 15 records, 15 events, 1 customers, policy default ee7370a42ba765a2" in narrow.stdout

@@ -18,6 +18,7 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.core import events as ev
 from referral_stream.core.events import FACT_TYPES, FAVOURABLE, Link, is_favourable, may_protect
 from referral_stream.core.ids import derived_id
+from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Identity
 from tests.contracts.building import KEY, NOW, accepted, cloud_event, only, read, record, refused, skipped
 from tests.contracts.examples import FACT_DATA
@@ -526,14 +527,18 @@ CYCLE = "subscription_cycle"
 
 @rule("I1.3")
 def test_of_a_notification_what_protects_stays_where_another_fact_is_refused() -> None:
+    invoice = {
+        "id": "in_1", "object": "invoice", "customer": "cus_1", "subscription": "sub_1", "billing_reason": CYCLE,
+        "total": 900,
+    }  # fmt: skip
     payload = {
-        "id": "evt_1", "object": "event", "type": "invoice.paid", "livemode": True, "created": NOW // 1000,
-        "data": {"object": {"id": "in_1", "object": "invoice", "customer": "cus_1", "billing_reason": CYCLE}},
+        "id": "evt_1", "object": "event", "type": "invoice.paid", "livemode": True, "created": (NOW + 2 * DAY) // 1000,
+        "data": {"object": invoice},
     }  # fmt: skip
     adapted = read(payload)
     assert isinstance(adapted, Accepted)
-    assert [event.type for event in adapted.events] == ["invoice.paid"]
-    assert [letter.refused.cause for letter in adapted.letters] == ["invalid"]
+    assert [(event.type, event.time) for event in adapted.events] == [("invoice.paid", NOW)]
+    assert [letter.refused.cause for letter in adapted.letters] == ["time_in_future"]
 
 
 def test_events_of_a_batch_come_in_its_order() -> None:

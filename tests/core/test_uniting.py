@@ -99,11 +99,17 @@ EITHER_WAY: dict[str, list[Halves]] = {
         for name in ("reachable", "consent", "tasks", "concerns", "approvals")
     },
     **{
-        name: [Halves({"r": Survey(OLD, 9, True)}, {"r": Survey(NEW, 2, False)}, {"r": Survey(NEW, 2, False)})]
-        for name in ("responses", "csats")
+        name: [
+            Halves({"r": Survey(OLD, 9, True)}, {"r": Survey(NEW, 2, False)}, {"r": Survey(NEW, 2, False)}),
+            Halves(
+                {"r": Survey(OLD, 1, False, True)},
+                {"r": Survey(NEW, 5, True), "s": Survey(OLD, 5, True)},
+                {"r": Survey(NEW, 5, True), "s": Survey(OLD, 5, True)},
+            ),
+        ]
+        for name in ("responses", "csats", "reviews")
     },
     "repeated_milestones": [Halves({"m": OLD}, {"m": NEW, "n": OLD}, {"m": NEW, "n": OLD})],
-    "reviews": [Halves({"u": OLD}, {"u": NEW, "v": OLD}, {"u": NEW, "v": OLD})],
     "usage": [
         Halves(
             {1: UsageDay(2, 10, 20), 2: UsageDay(1, 5, 5)},

@@ -17,8 +17,8 @@ from referral_stream.receiver.cloud_events import (
     JSON,
     NotAnEvent,
     NotForUs,
+    Received,
     SourceRecord,
-    Taken,
     Way,
     records_of,
 )
@@ -42,14 +42,14 @@ OPERATORS = Way("control", "responses", is_operators=True)
 
 def taken(
     media_type: str, body: Any, headers: dict[str, str] | None = None, way: Way = FACTS
-) -> Taken | NotAnEvent | NotForUs:
+) -> Received | NotAnEvent | NotForUs:
     given = body if isinstance(body, bytes) else orjson.dumps(body)
     return records_of(media_type, CIMultiDict(headers or {}), given, way)
 
 
 def records(media_type: str, body: Any, headers: dict[str, str] | None = None) -> tuple[SourceRecord, ...]:
     found = taken(media_type, body, headers)
-    assert isinstance(found, Taken)
+    assert isinstance(found, Received)
     return found.records
 
 
@@ -149,7 +149,7 @@ def test_each_event_of_a_batch_stands_by_itself() -> None:
     opt_out = {"specversion": "1.0", "type": "customer.suppressed", "subject": "cus-ana"}
     deep = b"[" * 1_000 + b"]" * 1_000
     found = taken(BATCH, orjson.dumps([EVENT, {"specversion": "1.0"}, 5, opt_out])[:-1] + b"," + deep + b"]")
-    assert isinstance(found, Taken)
+    assert isinstance(found, Received)
     assert (len(found.records), found.letters) == (5, 3)
     became = [read(record) for record in found.records]
     assert [type(adapted) for adapted in became] == [Accepted, Refused, Refused, Accepted, Refused]
@@ -184,7 +184,7 @@ def test_facts_and_an_operators_word_come_by_ways_of_their_own() -> None:
     assert taken(CLOUD_EVENT, EVENT, way=OPERATORS) == NotForUs("facts go to /events")
     assert taken(BATCH, [PAUSED, EVENT], way=OPERATORS) == NotForUs("[1] facts go to /events")
     found = taken(BATCH, [PAUSED], way=OPERATORS)
-    assert isinstance(found, Taken)
+    assert isinstance(found, Received)
     (record,) = found.records
     assert record.topic == "responses"
     adapted = read(record)
@@ -195,7 +195,7 @@ def test_facts_and_an_operators_word_come_by_ways_of_their_own() -> None:
 @rule("I5.2", "I5.3")
 def test_an_operators_word_in_a_batch_of_facts_is_a_letter_whatever_topic_they_go_to() -> None:
     found = records_of(BATCH, CIMultiDict({}), orjson.dumps([EVENT, PAUSED]), Way("events", "responses"))
-    assert isinstance(found, Taken)
+    assert isinstance(found, Received)
     assert found.letters == 1
     fact, word = map(read, found.records)
     assert isinstance(fact, Accepted)

@@ -152,10 +152,12 @@ def _pauses(overview: Overview) -> Iterator[str]:
     for at, pause in overview.pauses:
         switch = f"trigger {pause.name}"
         yield (
-            f"the burst breaker paused the trigger {pause.name} on {_utc(at)} ({_plain_times(pause.why)}): "
-            f"{stopped.pop(switch, 0):,} opportunities were stopped. To go on: a control.resumed event for the "
-            "trigger, a higher breaker.floor in the policy, or the header historical on a backfill"
+            f"the burst breaker paused the trigger {pause.name} on {_utc(at)} ({_plain_times(pause.why)}), for "
+            f"breaker.pause_hours: {overview.held_back(switch):,} opportunities were held back. To go on sooner: a "
+            "control.resumed event for the trigger, a higher breaker.floor in the policy, or the header historical on "
+            "a backfill"
         )
+        stopped.pop(switch, None)
     for switch, count in sorted(stopped.items()):
         yield f"paused ({switch}): {count:,} opportunities were stopped; a control.resumed event would let them go on"
 

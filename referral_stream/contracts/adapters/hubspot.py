@@ -264,7 +264,7 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 def _is_contact(payload: Payload, values: Payload) -> bool:
-    """Companies, deals and tickets are numbered like contacts, and look like them but for their properties."""
+    """Companies, deals and tickets are numbered like contacts, and look like them except for their properties."""
     stated = payload.get("objectTypeId") or payload.get("objectType")
     if stated is not None:
         return _OBJECTS.get(str(stated), str(stated).casefold()) == "contact"

@@ -342,7 +342,7 @@ class _Body:
                 typed = (browser or fact.browser) and _says_address(event.data)
                 events.append(replace(event, flags=(*event.flags, BROWSER)) if typed else event)
             elif isinstance(event, Refused):
-                refused = refused or event
+                refused = refused or _explained(event, fact)
             else:
                 skipped = skipped or event
         return _Notification(events, refused, skipped or Skipped("irrelevant"))
@@ -351,6 +351,14 @@ class _Body:
     def is_history(self) -> bool:
         """Whether a record is marked as history, or its topic carries nothing else."""
         return self.topic in self.boundary.backfill_topics or (bool(self.record.headers) and self.record.historical)
+
+
+def _explained(refused: Refused, fact: Fact) -> Refused:
+    """Why a fact is refused, with the mapping's own words for fields that it could not read."""
+    if not fact.faults:
+        return refused
+    problems = (fact.faults.get(problem.partition(":")[0], problem) for problem in refused.detail.split("; "))
+    return Refused(refused.cause, "; ".join(problems))
 
 
 def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:

@@ -44,7 +44,7 @@ def read_body(kind: str, data: dict[str, Any], event_id: str) -> BodyRead | Refu
     try:
         return BodyRead(FACT_BODIES[kind](data), len(data) < given)
     except ValidationError as error:
-        return _mended(kind, data, event_id, error, dropped=len(data) < given)
+        return _repaired(kind, data, event_id, error, dropped=len(data) < given)
 
 
 def _with_ids(kind: str, data: dict[str, Any], ids: frozenset[str]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _with_ids(kind: str, data: dict[str, Any], ids: frozenset[str]) -> dict[str,
     return made
 
 
-def _mended(
+def _repaired(
     kind: str, data: dict[str, Any], event_id: str, error: ValidationError, *, dropped: bool
 ) -> BodyRead | Refused:
     """What remains of a body with faults, one round per kind of fault; the first error where nothing helps."""

@@ -143,7 +143,10 @@ def mapped(
         names.append(rule.name)
         if rule.type is None:
             continue
-        facts.append(Fact(rule.type, _object(rule.data, payload, email_hmac)))
+        faults: dict[str, str] = {}
+        data = _object(rule.data, payload, email_hmac, faults)
+        why = {field: f"mapping {rule.name}: data.{field}: cannot be read as {cast}" for field, cast in faults.items()}
+        facts.append(Fact(rule.type, data, faults=why))
         for name, given in _whereabouts(rule, payload).items():
             where.setdefault(name, given)
     if not facts:
@@ -164,13 +167,18 @@ def _whereabouts(rule: MappingRule, payload: Payload) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _object(fields: Mapping[str, Template], payload: Payload, email_hmac: Hash) -> dict[str, Any]:
+def _object(
+    fields: Mapping[str, Template], payload: Payload, email_hmac: Hash, faults: dict[str, str], within: str = ""
+) -> dict[str, Any]:
+    """The fields as the payload fills them. ``faults`` gains field → cast of what could not be read."""
     made: dict[str, Any] = {}
     for name, template in fields.items():
         if isinstance(template, Taken):
             value = template.of(payload, email_hmac)
+            if value is UNREADABLE and template.cast is not None:
+                faults[within + name] = template.cast
         elif isinstance(template, Mapping):
-            value = _object(template, payload, email_hmac) or None
+            value = _object(template, payload, email_hmac, faults, f"{within}{name}.") or None
         else:
             value = template
         if value is not None:
