@@ -718,6 +718,7 @@ FAVOURABLE: dict[str, Callable[[Any], bool]] = {
     "usage.compared": lambda d: d.above_average,
     "feedback.shared": lambda d: d.positive,
     "interaction.recorded": lambda d: d.positive is True,
+    **dict.fromkeys(("ticket.solved", "ticket.rated"), lambda d: d.rating == "positive"),
     "referral.status_changed": lambda d: d.status == "converted",
     "customer.consent_changed": lambda d: d.granted,
 }  # fmt: skip

@@ -60,7 +60,7 @@ def unite(customer: Customer, other: Customer, policy: Policy) -> Customer:
     known = {c.id, x.id, *united.ids}
     united.merging = {asked: at for asked, at in united.merging.items() if asked not in known}
     united.holds = tuple(sorted({*c.holds, *x.holds, *((x.id,) if x.quarantined and x.id != c.id else ())}))
-    united.held = {**_held_by_others(x, c), **_held_by_others(c, x)}
+    united.held = _table(max)(_held_by_others(c, x), _held_by_others(x, c))
     known_better = [each for each in (c, x) if each.email_hmac is not None and not each.email_from_browser]
     if len(known_better) == 1:
         united.email_hmac = known_better[0].email_hmac

@@ -48,6 +48,11 @@ from tests.rules import rule
         (ev.ConsentChanged(purpose="referral_ask", channel="all", granted=False), False),
         (ev.UsageCompared(above_average=True), True),
         (ev.UsageCompared(above_average=False), False),
+        (ev.TicketSolved(ticket_id="t", rating="positive"), True),
+        (ev.TicketSolved(ticket_id="t", rating="negative"), False),
+        (ev.TicketSolved(ticket_id="t"), False),
+        (ev.TicketRated(ticket_id="t", rating="positive"), True),
+        (ev.TicketRated(ticket_id="t", rating="negative"), False),
     ],
 )
 def test_what_an_event_says_decides_whether_it_is_favourable(body: ev.Data, favourable: bool) -> None:

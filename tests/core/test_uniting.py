@@ -175,7 +175,10 @@ EITHER_WAY: dict[str, list[Halves]] = {
             },
         ),
     ],
-    "held": [Halves({"ben": OLD}, {"eva": NEW}, {"ben": OLD, "eva": NEW})],
+    "held": [
+        Halves({"ben": OLD}, {"eva": NEW}, {"ben": OLD, "eva": NEW}),
+        Halves({"ben": OLD}, {"ben": NEW}, {"ben": NEW}),
+    ],
     "lifted": [Halves(None, OLD, OLD), Halves(OLD, NEW, NEW)],
     "emails": [Halves({"a": False}, {"b": False}, {"a": False, "b": False})],
     "stops": [Halves({"customer.suppressed": OLD}, {"customer.suppressed": NEW}, {"customer.suppressed": NEW})],

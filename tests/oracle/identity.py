@@ -23,13 +23,15 @@ TOLD_BY = ("customer.profile_changed", "customer.linked", "referral.given")
 # Merging
 
 
-def fold_in(customer: Customer, other: Customer) -> None:
-    """All events of both are those of one; so are asks, keys and conversions to come."""
-    if not signals.held_by_address(other.known):
-        other.known.pop("customer.held", None)
+def fold_in(world: World, customer: Customer, other: Customer) -> None:
+    """All events of both are those of one; so are asks, keys and conversions to come.
+
+    Neither is held any more because of what the other said: nobody is held by their own word.
+    """
+    for known in (customer.known, other.known):
+        known["customer.held"] = [e for e in of(known, "customer.held") if world.home(e["because_of"]) is not customer]
     for kind, events in other.known.items():
-        theirs = [event | {"customer": customer.id} for event in events] if kind == "customer.held" else events
-        customer.known[kind] = sorted(customer.known[kind] + theirs, key=lambda event: event["arrived"])
+        customer.known[kind] = sorted(customer.known[kind] + events, key=lambda event: event["arrived"])
     for key, arrived in other.arrivals.items():
         customer.arrivals[key] = max(arrived, customer.arrivals.get(key, arrived))
     customer.asks = sorted(customer.asks + other.asks, key=lambda ask: (ask["asked_at"], ask["command_id"]))
@@ -127,19 +129,20 @@ def give(world: World, kept: Kept, customer: Customer, now: datetime, apply: App
         return
     kept.given.add(customer.id)
     if kept.holds:
-        world.mail.append(lambda: hold(world, customer.id, now, apply))
+        world.mail.append(lambda: hold(world, customer.id, kept.event["customer"], now, apply))
     else:
         world.mail.append(lambda: apply(world, customer.id, passed_on(kept.event, now), now))
 
 
-def hold(world: World, name: str, now: datetime, apply: Apply) -> set[str]:
-    return apply(world, name, holding(world.home(name).id, now), now)
+def hold(world: World, name: str, because_of: str, now: datetime, apply: Apply) -> set[str]:
+    return apply(world, name, holding(world.home(name).id, because_of, now), now)
 
 
-def holding(customer: str, now: datetime) -> Event:
+def holding(customer: str, because_of: str, now: datetime) -> Event:
     return {
         "type": "customer.held",
-        "id": f"held at {now.isoformat()}",
+        "id": f"held because of {because_of} at {now.isoformat()}",
+        "because_of": because_of,
         "source": "link",
         "customer": customer,
         "link": None,

@@ -159,11 +159,11 @@ def merge(world: World, name: str, alias: str, event: Event, now: datetime) -> s
     judge_earlier_days(other, now)
     if erasures := of(other.known, "customer.erasure_requested"):
         if min(e["arrived"] for e in erasures) < event["arrived"]:
-            return identity.hold(world, customer.id, now, apply)
+            return identity.hold(world, customer.id, alias, now, apply)
         customer.known["customer.erasure_requested"] += erasures
     else:
         end_by_merging(world, customer, other, now)
-        identity.fold_in(customer, other)
+        identity.fold_in(world, customer, other)
     for opportunity in customer.live():
         opportunity.cleared_at = None
     evaluate(world, customer, now, None)
@@ -342,8 +342,9 @@ def evaluate_live(
 
 def shown_with(world: World, customer: Customer, now: datetime) -> Row:
     """What a decision shows beside its reasons, at the instant of the reasons."""
-    names, zone_source = signals.time_zone(customer.known, world.policy)
-    return {"score": signals.score(customer.known, now), "time_zone": {"name": names[0], "source": zone_source}}
+    names, source = signals.time_zone(customer.known, world.policy)
+    name = world.policy["default_zone"] if source == "default" else names[0]
+    return {"score": signals.score(customer.known, now), "time_zone": {"name": name, "source": source}}
 
 
 def close(opportunity: Opportunity, outcome: str) -> None:

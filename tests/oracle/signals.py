@@ -111,9 +111,9 @@ def suppressed(known: Known) -> bool:
 
 
 def held_by_address(known: Known) -> bool:
-    """Whether an opt-out of somebody with the same address holds them; only a word under their own id lifts it."""
+    """Whether an opt-out of somebody with the same address holds them; only a word under an id of theirs lifts it."""
     last = newest(of(known, "customer.held"))
-    lifts = [event for event in of(known, "customer.unsuppressed") if last and event["customer"] == last["customer"]]
+    lifts = [event for event in of(known, "customer.unsuppressed") if not event.get("through_link")]
     return last is not None and not any(stamp(event) > stamp(last) for event in lifts)
 
 

@@ -11,7 +11,7 @@ POLICIES: dict[str, tuple[Policy, dict[str, Any]]] = {
     "two openings an hour": (Policy(breaker=Breaker(floor=2, factor=1)), {"burst_floor": 2, "burst_factor": 1}),
     "strict zones": (
         Policy(time_zone=TimeZones(default="Europe/Berlin", strict=True, zones=("Europe/Berlin", "America/New_York"))),
-        {"strict_zones": ["Europe/Berlin", "America/New_York"]},
+        {"default_zone": "Europe/Berlin", "strict_zones": ["Europe/Berlin", "America/New_York"]},
     ),
     "half held out": (Policy(holdout=Holdout(percent=50)), {"holdout_share": 0.5}),
     "no slot, short nights": (
