@@ -13,15 +13,18 @@ _NOWHERE = re.compile(r"(?:.+\.)?example\..+|(?:.+\.)?(?:invalid|test|local)")
 """Domains where nobody is (RFC 2606, RFC 6762)."""
 _GMAIL: Final = frozenset({"gmail.com", "googlemail.com"})
 _HMAC = re.compile(r"[0-9a-fA-F]{64}")
+_NAMED = re.compile(r"[^<>]*<([^<>]*)>")
+"""An address with the name of its owner: ``Ana <ana@firm.com>``."""
+_MAILTO: Final = "mailto:"
 
 
 def normal_address(email: str) -> str | None:
     """The one spelling of an e-mail address; None for what is none, or only holds the place of one.
 
-    NFKC, stripped, lower case; what follows the first ``+`` of the local part, and Gmail's dots, name the same
-    mailbox; the domain as IDNA.
+    NFKC, stripped, lower case, without what only surrounds it (a name, ``mailto:``, invisible characters); what follows
+    the first ``+`` of the local part, and Gmail's dots, name the same mailbox; the domain as IDNA.
     """
-    text = unicodedata.normalize("NFKC", email).strip().lower()
+    text = _alone(unicodedata.normalize("NFKC", email).strip().lower())
     local, at, domain = text.rpartition("@")
     local = local.partition("+")[0]
     domain = _idna(domain.strip().rstrip("."))
@@ -30,6 +33,15 @@ def normal_address(email: str) -> str | None:
     if not (at and local and domain) or local in NOBODY or _NOWHERE.fullmatch(domain):
         return None
     return f"{local}@{domain}"
+
+
+def _alone(text: str) -> str:
+    """The address in what may be a header's or a link's way to write it."""
+    if not text.isascii():
+        text = "".join(c for c in text if unicodedata.category(c) != "Cf").strip()
+    if (named := _NAMED.fullmatch(text)) is not None:
+        text = named[1].strip()
+    return text.removeprefix(_MAILTO).partition("?")[0].strip() if text.startswith(_MAILTO) else text
 
 
 def _idna(domain: str) -> str:

@@ -17,10 +17,10 @@ from referral_stream.contracts.adapters.reading import (
     Payload,
     Reading,
     at,
-    epoch_millis,
     id_at,
     object_at,
     profile,
+    time_at,
 )
 from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.adapters.surveys import score_of
@@ -53,16 +53,19 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         payload,
         reading,
         (*facts, *opted_out(told.get("person_properties")), *profile(email_hmac=reading.email_hmac(address))),
-        (("email", address), ("delighted_person", id_at(told, "person.id", "person_id"))),
+        (("email", address), ("delighted_person", id_at(told, "person", "person_id"))),
         kind=kind[:200],
         id=id_at(payload, "event_id"),
-        time=epoch_millis(told.get("updated_at") or told.get("unsubscribed_at") or told.get("created_at")),
+        time=time_at(told, *([name for name in _TIMES if told.get(name)] or _TIMES)),
     )
+
+
+_TIMES = ("updated_at", "unsubscribed_at", "created_at")
 
 
 def _answered(response: Payload) -> Facts:
     """The answer; before there were other surveys, one said nothing of its type, and was NPS."""
-    survey = str(response.get("survey_type") or "nps")
+    survey = str(response.get("survey_type") or "nps").casefold()
     score = score_of(response.get("score"))
     data: dict[str, Any] = {
         "response_id": id_at(response, "id"),

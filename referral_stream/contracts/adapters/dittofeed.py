@@ -18,9 +18,10 @@ from referral_stream.contracts.adapters.reading import (
     at,
     id_at,
     text_at,
+    time_at,
 )
 from referral_stream.contracts.adapters.states import by_machine
-from referral_stream.contracts.opt_outs import unlisted
+from referral_stream.contracts.opt_outs import says_opt_out, unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 
@@ -36,14 +37,15 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         (("segment_anonymous", payload.get("anonymousId")),),
         kind=event[:MAX_FEATURE],
         id=id_at(payload, "messageId"),
-        time=text_at(payload, "timestamp"),
+        time=time_at(payload, "timestamp"),
     )
 
 
 def _facts(event: str, payload: Payload) -> Facts:
     match event:
         case "DFSubscriptionChange":
-            return _LEFT if str(at(payload, "properties.action")).casefold() == "unsubscribe" else ()
+            changes = (at(payload, f"properties.{name}") for name in ("action", "subscriptionChange"))
+            return _LEFT if any(isinstance(change, str) and says_opt_out(change) for change in changes) else ()
         case "DFEmailOpened" | "DFEmailClicked" if by_machine(payload.get("properties")):
             return ()
         case "DFEmailOpened" | "DFEmailClicked":

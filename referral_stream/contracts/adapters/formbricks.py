@@ -20,7 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     listed,
     object_at,
     profile,
-    text_at,
+    time_at,
     whole_number,
 )
 from referral_stream.contracts.adapters.states import opted_out
@@ -33,6 +33,7 @@ from referral_stream.contracts.adapters.surveys import (
     configured,
     is_loyalty,
     is_reason,
+    unsent,
 )
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
@@ -49,18 +50,21 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind = str(payload.get("event"))
     response = object_at(payload, "data")
     traits = response.get("contactAttributes")
-    facts = _answered(response, reading) + opted_out(traits)
+    facts = _answered(response, reading)
+    if response.get("finished") is False:
+        facts = unsent(facts)
+    facts += opted_out({"of the contact": traits}, at(response, "contact.attributes"), response.get("data"))
     if not facts:
         return Skipped("no_score", kind)
     address = at(response, "contactAttributes.email") or at(response, "contact.attributes.email")
-    updated = text_at(response, "updatedAt") or text_at(response, "createdAt")
+    updated = time_at(response, "updatedAt", "createdAt")
     # The webhook has no id of its own: a response, its event and its revision make one.
-    names = (id_at(response, "id"), kind, updated)
+    names = (id_at(response, "id"), kind, None if updated is None else str(updated))
     return about_whom(
         payload,
         reading,
         (*facts, *profile(email_hmac=reading.email_hmac(address))),
-        (("email", address), ("formbricks_contact", id_at(response, "contact.id", "contactId", "person.id"))),
+        (("email", address), ("formbricks_contact", id_at(response, "contact", "contactId", "person"))),
         kind=kind,
         id=":".join(name for name in names if name) if all(names) else None,
         time=updated,

@@ -15,12 +15,13 @@ from referral_stream.contracts.adapters.reading import (
     Facts,
     Payload,
     Reading,
+    at,
     id_at,
-    is_one_of,
     list_at,
     object_at,
     profile,
     text_at,
+    time_at,
     whole_number,
 )
 from referral_stream.contracts.adapters.states import opted_out
@@ -53,24 +54,37 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     elif _is_conversation(payload):
         # Once closed, an open conversation goes on saying when: that is not when it was opened again.
         kind, facts = "conversation", _conversation(payload)
-        names = _TOUCHED if is_one_of(payload.get("status"), _OVER) else _TOUCHED[1:]
+        names = _TOUCHED if _status(payload) in _OVER else _TOUCHED[1:]
     else:
         kind, facts, names = "customer", (), ("updatedAt", "modifiedAt", "createdAt")
     if not facts and kind != "customer":
         return Skipped("irrelevant", kind)
     first, *others = _addresses(customer) or [None]
-    time = next((text for name in names if (text := text_at(payload, name))), None)
+    time = time_at(payload, *names)
     own = id_at(payload, "id")
     return about_whom(
         payload | {"customer": customer},
         reading,
-        (*facts, *opted_out(customer.get("properties")), *profile(email_hmac=reading.email_hmac(first))),
+        (
+            *facts,
+            *opted_out(*_properties(customer), *_properties(payload if kind == "customer" else {})),
+            *profile(email_hmac=reading.email_hmac(first)),
+        ),
         (("helpscout_customer", customer.get("id")), ("email", first), *(("email", other) for other in others)),
         kind=kind,
         # A record is sent again whenever it changes: its id and its state together are one event.
         id=f"{kind}:{own}:{payload.get('status', '')}:{time}"[:512] if own is not None and time is not None else None,
         time=time,
     )
+
+
+def _status(payload: Payload) -> str:
+    return str(payload.get("status")).casefold()
+
+
+def _properties(customer: Payload) -> tuple[Any, ...]:
+    """A team's own properties: an object, or a list of them."""
+    return customer.get("properties"), at(customer, "_embedded.properties")
 
 
 _TOUCHED = ("closedAt", "userUpdatedAt", "userModifiedAt", "modifiedAt", "updatedAt", "createdAt")
@@ -136,7 +150,7 @@ def _surveyed(payload: Payload) -> Facts:
     data: dict[str, Any] = {"response_id": ":".join(name for name in names if name) if all(names) else None}
     if comment := text_at(response, "comment"):
         data["comment"] = comment
-    if is_one_of(response.get("category"), _CATEGORIES):
+    if str(response.get("category")).casefold() in _CATEGORIES:
         score = whole_number(response.get("value"))
         return () if score is None else (Fact("nps.responded", data | {"score": score}),)
     face = _FACES.get(str(response.get("name")).casefold())
@@ -148,12 +162,12 @@ def _surveyed(payload: Payload) -> Facts:
 def _conversation(payload: Payload) -> Facts:
     """A conversation's status, as a ticket's. An open one touched again after it began was reopened."""
     ticket = {"ticket_id": id_at(payload, "id")}
-    status = payload.get("status")
+    status = _status(payload)
     if payload.get("isDraft") is True or payload.get("state") == "draft":
         return ()
-    if is_one_of(status, _OVER) or payload.get("state") == "deleted":
+    if status in _OVER or payload.get("state") == "deleted":
         return (Fact("ticket.solved", ticket),)
-    if not is_one_of(status, _UNDER_WAY):
+    if status not in _UNDER_WAY:
         return ()
     began = text_at(payload, "createdAt")
     touched = next((text for name in _TOUCHED[1:] if (text := text_at(payload, name))), None)

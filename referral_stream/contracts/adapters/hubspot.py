@@ -16,9 +16,8 @@ from referral_stream.contracts.adapters.reading import (
     Facts,
     Payload,
     Reading,
-    at,
-    epoch_millis,
     id_at,
+    id_of,
     list_at,
     listed,
     object_at,
@@ -28,7 +27,7 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.states import is_true, opted_out
-from referral_stream.contracts.adapters.surveys import COMMENT, IGNORE, NPS, Response, configured
+from referral_stream.contracts.adapters.surveys import COMMENT, IGNORE, NPS, Response, configured, score_of
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core import zones
@@ -65,7 +64,7 @@ def _change(payload: Payload, reading: Reading) -> Webhook | Skipped:
         sides = {kind: id_at(payload, "newObjectId", "primaryObjectId", "objectId")}
     else:
         sides = {kind: id_at(payload, "objectId")}
-    ticket = None if payload.get("associationRemoved") is True else sides.get("ticket")
+    ticket = None if is_true(payload.get("associationRemoved")) else sides.get("ticket")
     if change == "merge" and kind == "ticket":
         ticket = id_at(payload, "primaryObjectId")  # whose it is, is known of the old one
     contact = sides.get("contact") or id_at(payload, "contactId")
@@ -76,7 +75,7 @@ def _change(payload: Payload, reading: Reading) -> Webhook | Skipped:
         [("hubspot_contact", contact), ("hubspot_ticket", ticket), *_more_addresses(kind, payload)],
         kind=subscription[:200],
         id=_change_id(payload),
-        time=epoch_millis(payload.get("occurredAt")),
+        time=time_at(payload, "occurredAt"),
     )
 
 
@@ -89,6 +88,7 @@ def _more_addresses(kind: str, payload: Payload) -> list[tuple[str, str]]:
 def _sides(payload: Payload) -> dict[str, str | None]:
     """The two objects of an association, each by its kind: ``TICKET_TO_CONTACT``, or the types' numbers."""
     first, _, second = str(payload.get("associationType")).casefold().partition("_to_")
+    second = second.partition("_")[0]  # a label may follow
     first = _OBJECTS.get(str(payload.get("fromObjectTypeId")), first)
     second = _OBJECTS.get(str(payload.get("toObjectTypeId")), second)
     return {first: id_at(payload, "fromObjectId"), second: id_at(payload, "toObjectId")}
@@ -127,6 +127,8 @@ def _changed(kind: str, change: str, payload: Payload, sides: dict[str, str | No
             return _tickets_merged(payload)
         case "ticket", "propertyChange":
             return _ticket_property(payload)
+        case "contact", _:
+            return unlisted(str(payload["subscriptionType"])) or opted_out(payload)
         case _:
             return unlisted(str(payload["subscriptionType"]))
 
@@ -147,11 +149,11 @@ def _contact_property(name: str, value: Any, payload: Payload, reading: Reading)
             return profile(time_zone=_zone(value))
         case "hs_language" if isinstance(value, str) and value:
             return profile(locale=value[:64])
-        case "lifecyclestage" if value == "customer":
+        case "lifecyclestage" if str(value).casefold() == "customer":
             return (Fact("customer.signed_up", {}),)
         case _ if name.startswith("hs_email_optout"):  # from all mail, or (with its number) from one type of it
             return (Fact("customer.suppressed", {"reason": "unsubscribe"}),) if is_true(value) else ()
-        case "hs_email_hard_bounce_reason_enum" | "hs_email_bad_address" | "hs_email_quarantined" if is_true(value):
+        case _ if name.startswith(_UNDELIVERABLE) and is_true(value):
             return (Fact("customer.suppressed", {"reason": "bounce"}),)
         case "hs_merged_object_ids":
             contact = id_at(payload, "objectId", "contactId")
@@ -165,6 +167,13 @@ def _contact_property(name: str, value: Any, payload: Payload, reading: Reading)
             return opted_out({name: value})
 
 
+_UNDELIVERABLE = (
+    "hs_email_hard_bounce_reason", "hs_email_bad_address", "hs_email_quarantined", "hs_email_customer_quarantined",
+    "hs_email_is_ineligible",
+)  # fmt: skip
+"""Begin the names of what HubSpot writes to nobody for: no mailbox, a quarantine, or whatever makes them ineligible."""
+
+
 def _zone(value: Any) -> str | None:
     """``europe_slash_berlin`` → ``Europe/Berlin``; None if the database does not know it."""
     if not isinstance(value, str):
@@ -176,19 +185,23 @@ def _zone(value: Any) -> str | None:
 def _merged(payload: Payload) -> Facts:
     """The contact that remains stands for those merged into it."""
     remaining = id_at(payload, "newObjectId", "primaryObjectId", "objectId")
-    return _aliases([payload.get("primaryObjectId"), *list_at(payload, "mergedObjectIds")], remaining)
+    return _aliases(_gone(payload), remaining)
+
+
+def _gone(payload: Payload) -> list[Any]:
+    merged = payload.get("mergedObjectIds")
+    return [payload.get("primaryObjectId"), *(merged if isinstance(merged, list) else [merged])]
 
 
 def _aliases(gone: Iterable[Any], remaining: str | None) -> Facts:
-    aliases = dict.fromkeys(str(one).strip() for one in gone if type(one) in (int, str) and str(one).strip())
+    aliases = dict.fromkeys(filter(None, map(id_of, gone)))
     return tuple(Fact("customer.aliased", {"alias": alias}) for alias in aliases if alias != remaining)
 
 
 def _tickets_merged(payload: Payload) -> Facts:
     """The ticket that remains stands for those merged into it, which nobody closes any more."""
     remaining = id_at(payload, "newObjectId", "primaryObjectId")
-    gone = [payload.get("primaryObjectId"), *list_at(payload, "mergedObjectIds")]
-    solved = dict.fromkeys(str(one) for one in gone if type(one) in (int, str) and str(one) != remaining)
+    solved = [ticket for ticket in dict.fromkeys(filter(None, map(id_of, _gone(payload)))) if ticket != remaining]
     opened = () if remaining is None else (Fact("ticket.opened", {"ticket_id": remaining}),)
     return (*opened, *(Fact("ticket.solved", {"ticket_id": ticket}) for ticket in solved))
 
@@ -197,7 +210,7 @@ def _associated(payload: Payload, sides: dict[str, str | None]) -> Facts:
     """A contact's company, or a contact's ticket. Whether the ticket is open is not said: unless something newer is
     known of it, it is.
     """
-    if payload.get("associationRemoved") is True or "contact" not in sides:
+    if is_true(payload.get("associationRemoved")) or "contact" not in sides:
         return ()
     if "ticket" in sides:
         return (Fact("ticket.opened", {"ticket_id": sides["ticket"]}, _SOMETIME),)
@@ -214,7 +227,7 @@ def _ticket_property(payload: Payload) -> Facts:
     ticket = {"ticket_id": id_at(payload, "objectId")}
     value = payload.get("propertyValue")
     match payload.get("propertyName"):
-        case "hs_pipeline_stage" if value == _TICKET_CLOSED:
+        case "hs_pipeline_stage" if str(value) == _TICKET_CLOSED:
             return (Fact("ticket.solved", ticket),)
         case "closed_date":
             return (Fact("ticket.solved" if value else "ticket.reopened", ticket),)
@@ -236,7 +249,7 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
     facts = _submitted(flat, values, reading) if is_submission else ()
     if is_submission and not facts:
         return Skipped("no_score", "feedback submission")
-    own = id_at(payload, "vid", "id", "objectId") or id_at(values, "hs_object_id")
+    own = id_at(flat, "vid", "id", "objectId", "properties.hs_object_id")
     contact = (
         id_at(values, "hs_contact_id") or id_at(payload, "associations.contacts.results.0", "contactId")
         if is_submission
@@ -294,7 +307,9 @@ def _submitted(payload: Payload, values: Payload, reading: Reading) -> Facts:
     survey = id_at(values, "hs_survey_id")
     by_type = NPS if str(values.get("hs_survey_type")).casefold() == "nps" else IGNORE
     scale = configured(reading.questions, survey) or by_type
-    score = at(values, "hs_value") if values.get("hs_value") is not None else at(values, "hs_response_value")
+    score = next(
+        (found for name in ("hs_value", "hs_response_value") if score_of(found := values.get(name)) is not None), None
+    )
     response.add(None, COMMENT, values.get("hs_content"))
     response.add(survey, scale, score)
     return response.facts()

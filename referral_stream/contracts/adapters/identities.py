@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from referral_stream.contracts.adapters.reading import Facts, Payload, Reading, about, id_of
+from referral_stream.contracts.identifiers import is_placeholder
 from referral_stream.contracts.outcomes import Skipped, Webhook
 from referral_stream.core.events import Link
 
@@ -29,7 +30,7 @@ def links_of(reading: Reading, named: Iterable[tuple[str, Any]]) -> tuple[Link, 
     found: dict[Link, None] = {}
     for kind, value in named:
         text = id_of(value)
-        if text is None:
+        if text is None or is_placeholder(text, reading.placeholders):
             continue
         if kind == "email" or "@" in text:
             hashed = reading.email_hmac(text)

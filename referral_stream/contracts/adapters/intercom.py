@@ -24,11 +24,12 @@ from referral_stream.contracts.adapters.reading import (
     list_at,
     object_at,
     profile,
+    since_at,
     text_at,
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import by_machine, opted_out
+from referral_stream.contracts.adapters.states import by_machine, is_true, opted_out
 from referral_stream.contracts.adapters.surveys import NPS, Response, configured, is_loyalty
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
@@ -80,7 +81,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         ],
         kind=topic[:200],
         id=id_at(payload, "id"),
-        time=epoch_millis(payload.get("created_at")),
+        time=time_at(payload, "created_at"),
     )
 
 
@@ -91,11 +92,18 @@ _SAID_ALREADY = frozenset({"customer.suppressed", "customer.erasure_requested"})
 def _state(contact: Payload) -> Facts:
     """An opt-out that a record holds; it is read at every sight, for whoever missed the event."""
     for name, reason in _STATES.items():
-        if contact.get(name) is True:
+        if is_true(contact.get(name)):
             return (Fact("customer.suppressed", {"reason": reason}),)
-    if list_at(contact, "opted_out_subscription_types.data"):
+    if _has_any(contact.get("opted_out_subscription_types")):
         return _LEFT
     return opted_out(contact.get("custom_attributes"))
+
+
+def _has_any(listed: Any) -> bool:
+    """Whether a list, whose elements may be left out and only counted, has any."""
+    if isinstance(listed, dict):
+        return bool(listed.get("data")) or is_true(listed.get("total_count")) or listed.get("has_more") is True
+    return isinstance(listed, list) and bool(listed)
 
 
 _LEFT = (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
@@ -180,18 +188,22 @@ def _rated(notice: Notice, _: Reading) -> Facts:
     rating = object_at({"found": found}, "found")
     score = whole_number(rating.get("rating") if rating else found)
     thing = _thing(notice)
-    if score is None or thing["ticket_id"] is None:
+    if score is None:
         return ()
-    data = thing | {"response_id": f"rating:{thing['ticket_id']}"[:512], "score": score, "scale_max": _SCALE_MAX}
+    ticket = thing["ticket_id"]
+    named = {} if ticket is None else thing | {"response_id": f"rating:{ticket}"[:512]}
+    data = named | {"score": score, "scale_max": _SCALE_MAX}
     if remark := text_at(rating, "remark"):
         data["comment"] = remark
     answered = Fact("csat.responded", data)
     verdict = {1: "negative", 2: "negative", 4: "positive", 5: "positive"}.get(score)
-    return (answered,) if verdict is None else (Fact("ticket.rated", thing | {"rating": verdict}), answered)
+    if verdict is None or ticket is None:
+        return (answered,)
+    return (Fact("ticket.rated", thing | {"rating": verdict}), answered)
 
 
 def _signed_up(notice: Notice, reading: Reading) -> Facts:
-    since = time_at(notice.contact, "signed_up_at", "remote_created_at", "created_at")
+    since = since_at(notice.contact, "signed_up_at", "remote_created_at", "created_at")
     return (Fact("customer.signed_up", {}, since), *_profile(notice, reading))
 
 
@@ -240,7 +252,7 @@ def _event(notice: Notice, _: Reading) -> Facts:
     name = text_at(notice.item, "event_name")
     if name is None:
         return ()
-    time = epoch_millis(notice.item.get("created_at"))
+    time = epoch_millis(whole_number(notice.item.get("created_at")))
     facts = (*opted_out(notice.item.get("metadata")), *happened(name, notice.item.get("metadata")))
     return tuple(Fact(fact.type, fact.data, time) for fact in facts[:1])
 

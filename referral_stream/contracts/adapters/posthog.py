@@ -28,16 +28,15 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.states import opted_out
-from referral_stream.contracts.adapters.surveys import COMMENT, NPS, Response, configured, is_loyalty, score_of
+from referral_stream.contracts.adapters.surveys import COMMENT, NPS, Response, configured, is_loyalty, score_of, unsent
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
-from referral_stream.core.instants import parse_instant
 
 _RESPONSE = "$survey_response"
 _ACCOUNT_GROUPS = ("company", "organization", "account", "workspace", "customer")
 _NOBODY = frozenset({
     "anonymous", "guest", "distinctid", "distinct_id", "id", "not_authenticated", "email", "undefined", "true", "false",
-    "null", "none", "nan", "0", "[object object]", "nil",
+    "null", "none", "nan", "0", "[object object]", "nil", "$posthog_cookieless",
 })  # fmt: skip
 """What code sends when it has no id. PostHog refuses to identify by these, for they would merge many into one."""
 
@@ -93,7 +92,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         _named(payload, properties, None if is_nobody else distinct, is_anonymous=is_anonymous),
         kind=event[:MAX_FEATURE],
         id=id_at(payload, "uuid", "properties.$insert_id"),
-        time=_time(payload),
+        time=time_at(payload, "timestamp", "properties.timestamp"),
         account=_account(properties),
         timezone=text_at(properties, "$timezone"),
         historical=payload.get("historical_migration") is True,
@@ -117,17 +116,6 @@ def _named(payload: Payload, properties: Payload, distinct: str | None, *, is_an
     ]
 
 
-def _time(payload: Payload) -> int | str | None:
-    """When it happened; text that is not a time counts as missing, as at PostHog itself."""
-    time = time_at(payload, "timestamp", "properties.timestamp")
-    if isinstance(time, str):
-        try:
-            parse_instant(time)
-        except (ValueError, OverflowError):
-            return None
-    return time
-
-
 def _account(properties: Payload) -> str | None:
     """The account among the groups: by its usual names, or the only group there is."""
     groups = object_at(properties, "$groups")
@@ -138,7 +126,8 @@ def _account(properties: Payload) -> str | None:
 def _facts(event: str, payload: Payload, properties: Payload, distinct: str | None, reading: Reading) -> Facts:
     match event:
         case "survey sent":
-            return _answered(payload, properties, reading)
+            answered = _answered(payload, properties, reading)
+            return unsent(answered) if properties.get("$survey_completed") is False else answered
         case "$identify" | "$set":
             known = profile(email_hmac=reading.email_hmac(_address(payload, properties)))
             return (*known, *_same(properties, "$anon_distinct_id"))
@@ -189,7 +178,10 @@ def _answered(payload: Payload, properties: Payload, reading: Reading) -> Facts:
     for name, value in properties.items():
         if name.startswith(_RESPONSE):
             answers.setdefault(_question(name.removeprefix(_RESPONSE).removeprefix("_"), questions), value)
-    wordings = {id_at({"id": at(each, "id")}, "id") or str(n): at(each, "question") for n, each in enumerate(questions)}
+    ids = [id_at({"id": at(each, "id")}, "id") or str(n) for n, each in enumerate(questions)]
+    for reference, each in zip(ids, questions, strict=True):  # some versions answer within the question
+        answers.setdefault(reference, at(each, "response"))
+    wordings = {reference: at(each, "question") for reference, each in zip(ids, questions, strict=True)}
     unnamed: list[Any] = []
     loyal: list[Any] = []
     for question, value in answers.items():

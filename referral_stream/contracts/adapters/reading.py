@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,10 @@ _MILLISECONDS_FROM = 100_000_000_000
 """From here on a count since 1970 means milliseconds: as seconds it would lie beyond the year 5100."""
 _MICROSECONDS_FROM = 1_000 * _MILLISECONDS_FROM
 _NANOSECONDS_FROM = 1_000 * _MICROSECONDS_FROM
-_MAX_DIGITS = 20
-"""Digits of a whole number sent as text; longer ones count nothing that we read."""
+_WHOLE = re.compile(r"-?[0-9]{1,20}(?:\.0{1,20})?")
+"""A whole number sent as text; longer ones count nothing that we read."""
+UNREADABLE_TIME = ""
+"""Stands for a time that is stated, and is none: what speaks for asking is refused for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +127,16 @@ def list_at(payload: Any, path: str) -> list[Any]:
 
 
 def id_at(payload: Payload, *paths: str) -> str | None:
-    """The first usable id among the paths (see :func:`id_of`)."""
+    """The first usable id among the paths (see :func:`id_of`); a placeholder only where there is nothing else."""
+    placeholder = None
     for path in paths:
         found = id_of(at(payload, path))
-        if found is not None:
+        if found is None:
+            continue
+        if not is_placeholder(found):
             return found
-    return None
+        placeholder = placeholder or found
+    return placeholder
 
 
 def id_of(value: Any) -> str | None:
@@ -152,8 +159,7 @@ def whole_number(value: Any) -> int | None:
     """A whole number, also as text or as ``9.0``; None for everything else (a truth value is no number)."""
     if isinstance(value, str):
         digits = value.strip()
-        plain = len(digits) <= _MAX_DIGITS and digits.isascii() and digits.removeprefix("-").isdigit()
-        return int(digits) if plain else None
+        return int(digits.partition(".")[0]) if _WHOLE.fullmatch(digits) else None
     if type(value) is float and value.is_integer():
         return int(value)
     return value if type(value) is int else None
@@ -161,8 +167,12 @@ def whole_number(value: Any) -> int | None:
 
 def epoch_millis(value: Any) -> int | None:
     """A vendor's count since 1970, in the unit that its size implies, → instant; None for anything but a number."""
-    if type(value) is float and abs(value) < _MILLISECONDS_FROM:
-        return int(value * SECOND)
+    if type(value) is float:
+        if not math.isfinite(value):
+            return None
+        if abs(value) < _MILLISECONDS_FROM:
+            return int(value * SECOND)
+        value = int(value)
     if type(value) is not int:
         return None
     size = abs(value)
@@ -174,7 +184,11 @@ def epoch_millis(value: Any) -> int | None:
 
 
 def time_at(payload: Payload, *paths: str) -> int | str | None:
-    """The first time among the paths: a count since 1970 (also as text) as an instant, any other text as it is."""
+    """The first time among the paths: a count since 1970 (also as text) as an instant, any other text as it is.
+
+    ``UNREADABLE_TIME`` where something else is stated, None where nothing is.
+    """
+    is_stated = False
     for path in paths:
         value = at(payload, path)
         if isinstance(value, str) and value and not value.isspace():
@@ -183,7 +197,8 @@ def time_at(payload: Payload, *paths: str) -> int | str | None:
         instant = epoch_millis(value)
         if instant is not None:
             return instant
-    return None
+        is_stated = is_stated or value not in (None, "")
+    return UNREADABLE_TIME if is_stated else None
 
 
 def since_at(payload: Payload, *paths: str) -> int | None:

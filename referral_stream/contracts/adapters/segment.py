@@ -22,6 +22,7 @@ from referral_stream.contracts.adapters.reading import (
     profile,
     since_at,
     text_at,
+    time_at,
 )
 from referral_stream.contracts.adapters.states import by_machine, opted_out
 from referral_stream.contracts.adapters.surveys import score_of
@@ -68,7 +69,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         _named(payload),
         kind=kind[:MAX_FEATURE],
         id=id_at(payload, "messageId", "message_id"),
-        time=next(filter(None, (text_at(payload, name) for name in _TIMES)), None),
+        time=time_at(payload, *_TIMES),
         account=_account(payload),
         timezone=text_at(payload, "context.timezone"),
     )
@@ -162,22 +163,33 @@ def _scored(payload: Payload, *, is_nps: bool = False) -> Facts:
     """
     properties = at(payload, "properties")
     answers = [each for each in list_at(properties, "answers") if str(at(each, "metric")).casefold() == "nps"]
-    if not answers:
-        stated = (at(properties, name) for name in ("metric_type", "survey_type", "survey_kind"))
+    if answers:
+        scores = [score for answer in answers if (score := _score(answer)) is not None]
+    else:
+        stated = (at(properties, name) for name in ("metric_type", "survey_type", "survey_kind", "question_type"))
         if not (is_nps or any(str(kind).casefold() == "nps" for kind in stated)):
             return ()
-        answers = [properties]
-    scores = (score_of(at(answer, name)) for answer in answers for name in _SCORES)
-    score = next((found for found in scores if found is not None), None)
-    if score is None:
+        scores = [] if (score := _score(properties)) is None else [score]
+    if not scores:
         return ()
+    score = min(scores)
     response = id_at(properties, "response_id", "survey_response_id") or id_at(payload, "messageId", "message_id")
     comment = text_at(properties, "text") or text_at(properties, "comment")
     words = {} if comment is None else {"comment": comment}
     return (Fact("nps.responded", {"response_id": response, "score": score, **words}),)
 
 
-_SCORES = ("score", "value", "nps_score", "npsScore", "rating", "npsRating", "survey_question_answer", "answer")
+def _score(answer: Any) -> int | float | None:
+    """The number that is named as one of NPS, else the only one there is: of two that differ neither is known."""
+    for names in (_NAMED_SCORES, _SCORES):
+        found = {score for name in names if (score := score_of(at(answer, name))) is not None}
+        if found:
+            return min(found) if names is _NAMED_SCORES else found.pop() if len(found) == 1 else None
+    return None
+
+
+_NAMED_SCORES = ("nps_score", "npsScore", "npsRating", "nps")
+_SCORES = ("score", "value", "rating", "survey_question_answer", "answer")
 """Where the tools put the number."""
 
 

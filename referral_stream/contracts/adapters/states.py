@@ -18,21 +18,33 @@ from referral_stream.contracts.outcomes import Fact
 
 _FALSE = frozenset({"", "false", "no", "n", "f", "off", "0", "0.0", "null", "none", "nil", "undefined", "never", "nan"})
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_RUN_TOGETHER = re.compile(r"opt(?:ed)?out|unsubscri(?:be|bed|ption)|donot(?:contact|e?mail|bulkemail|market)")
+"""The same in a name that shows no words (``donotbulkemail``)."""
+_BARRED = frozenset({"contact", "email", "mail", "market"})
+"""``do not`` … what."""
 _NO_STATE = frozenset({
     "count", "rate", "total", "num", "number", "score", "url", "link", "href", "token", "header", "template", "text",
 })  # fmt: skip
 """Words that make a field something else than a state, such as ``unsubscribe_url`` and ``bounce_rate``."""
 _SUBSCRIPTIONS = frozenset({
     "subscription", "subscriptions", "subscribe", "subscribed", "consent", "newsletter", "marketing", "preference",
-    "preferences", "status", "state",
+    "preferences", "status", "state", "tag", "tags", "label", "labels",
 })  # fmt: skip
 """Words of a field whose text says whether somebody is subscribed."""
+_COMPLAINED = frozenset({"complained", "complaints", "suppressions", "unsubscribes", "optouts"})
+"""More words of such fields, and of their texts."""
+_LEAVE = frozenset({"consent", "consents", "consented", "permission", "accepts", "accepted"})
+"""Words of a field that says whether somebody may be written to, beside one of mail."""
 _MAIL = frozenset({"email", "emails", "mail", "mails", "mailing", "marketing", "newsletter", "newsletters"})
 _MAX_STATUS = 40
 """Characters of a status; longer text is prose."""
 _DEEPEST = 4
 """How far into a record its objects and lists are looked through."""
-_MACHINE = frozenset({"machine", "prefetch", "prefetched", "proxy", "bot", "apple"})
+_MACHINE = frozenset({"machine", "prefetch", "prefetched", "proxy", "bot", "apple", "mpp"})
+_MACHINES = re.compile(r"proxy|\bbot\b|[a-z]bot\b|prefetch|\bmachine\b", re.IGNORECASE)
+"""What a program calls itself that opens mail before its reader does (``GoogleImageProxy``)."""
+_PROGRAMS = frozenset({"agent", "useragent", "client", "opener", "type", "source", "by"})
+"""Words of a field whose text says who or what opened it."""
 
 
 def opted_out(*records: Any) -> Facts:
@@ -42,10 +54,17 @@ def opted_out(*records: Any) -> Facts:
 
 
 def by_machine(record: Any) -> bool:
-    """Whether an open or a click was a machine's: one of its fields that speak of machines or prefetching is true."""
-    return isinstance(record, dict) and any(
-        not _MACHINE.isdisjoint(_words(name)) and is_true(value) for name, value in record.items()
-    )
+    """Whether an open or a click was a machine's: one of its fields that speak of machines or prefetching is true, or
+    one of whoever opened it names a program.
+    """
+    return any(_is_machine(name, value) for name, value in _fields(record, _DEEPEST))
+
+
+def _is_machine(name: str, value: Any) -> bool:
+    words = _words(name)
+    if not _MACHINE.isdisjoint(words):
+        return not isinstance(value, (dict, list)) and is_true(value)
+    return isinstance(value, str) and not _PROGRAMS.isdisjoint(words) and _MACHINES.search(value[:500]) is not None
 
 
 def is_true(value: Any) -> bool:
@@ -60,6 +79,8 @@ def _fields(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
     if depth == 0:
         return
     if isinstance(value, dict):
+        if "value" in value:  # a property as an object of its own
+            yield from ((text, value["value"]) for key in _NAMES if isinstance(text := value.get(key), str))
         for name, inner in value.items():
             if not name.startswith("$"):
                 yield name, inner
@@ -69,13 +90,30 @@ def _fields(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
             yield from _fields(inner, depth - 1)
 
 
+_NAMES = ("slug", "key", "name", "title")
+"""Where a property that is an object with a ``value`` keeps its name."""
+
+
 def _holds(name: str, value: Any) -> bool:
     words = _words(name)
-    if says_opt_out(name):
+    if says_opt_out(name) or _says_leave(words):
         return _NO_STATE.isdisjoint(words) and _is_set(value)
-    if isinstance(value, str) and len(value) <= _MAX_STATUS and not _SUBSCRIPTIONS.isdisjoint(words):
-        return says_opt_out(value)
+    if not _SUBSCRIPTIONS.isdisjoint(words):
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and len(text) <= _MAX_STATUS and _is_left(text) for text in texts):
+            return True
     return _is_denied(value) and _asks_for_leave(words)
+
+
+def _says_leave(words: list[str]) -> bool:
+    """An opt-out that its name says in another way than the name of an event does."""
+    triples = zip(words, words[1:], words[2:], strict=False)
+    barred = any(first == "do" and second == "not" and third in _BARRED for first, second, third in triples)
+    return barred or not _COMPLAINED.isdisjoint(words) or any(_RUN_TOGETHER.search(word) for word in words)
+
+
+def _is_left(text: str) -> bool:
+    return says_opt_out(text) or not _COMPLAINED.isdisjoint(_words(text))
 
 
 def _is_set(value: Any) -> bool:
@@ -89,14 +127,16 @@ def _is_set(value: Any) -> bool:
 
 def _is_denied(value: Any) -> bool:
     """Explicitly false; a missing value is no answer."""
-    return value is False or (isinstance(value, str) and value.strip().casefold() in {"false", "no"})
+    return (type(value) in (bool, int) and not value) or (
+        isinstance(value, str) and value.strip().casefold() in {"false", "no", "0", "n"}
+    )
 
 
 def _asks_for_leave(words: list[str]) -> bool:
     """``email_opt_in``, ``optedIn``, ``subscribed_to_newsletter``; a bare ``subscribed`` may be about a paid plan."""
     pairs = set(pairwise(words))
     opted_in = "optin" in words or not pairs.isdisjoint({("opt", "in"), ("opted", "in")})
-    return opted_in or ("subscribed" in words and not _MAIL.isdisjoint(words))
+    return opted_in or (not _MAIL.isdisjoint(words) and ("subscribed" in words or not _LEAVE.isdisjoint(words)))
 
 
 def _words(name: str) -> list[str]:

@@ -44,17 +44,18 @@ def recognises(payload: Payload) -> bool:
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One event."""
     kind = str(payload.get("type"))
-    if payload.get("livemode", _resource(payload).get("livemode")) is False:
+    if payload.get("livemode") is False or _resource(payload).get("livemode") is False:
         return Skipped("test_mode", kind)
     if (account := id_of(payload.get("account"))) is not None:
         return Skipped("other_account", f"{kind}: of the connected account {account}"[:200])
     facts = _FACTS[kind](payload, reading) if kind in _FACTS else unlisted(kind)
     named = _with_customer(payload)
+    customer = id_at(named, *_CUSTOMERS[:-1])
     return about_whom(
         named,
         reading,
         (*facts, *_promotions(payload), *opted_out(at(payload, "data.object.metadata"))),
-        (("stripe_customer", id_at(named, *_CUSTOMERS[:-1])), *_links(kind, named)),
+        (("stripe_customer", customer), *_links(kind, named), *(() if reading.customer(named) else _guest(named))),
         kind=kind,
         id=id_at(payload, "id"),
         time=time_at(payload, "created"),
@@ -93,6 +94,12 @@ def _links(kind: str, payload: Payload) -> Named:
             )
         case _:
             return account
+
+
+def _guest(payload: Payload) -> Named:
+    """The address of somebody who is no customer yet; what a customer types at a payment may be anybody's."""
+    places = ("customer_email", "receipt_email", "billing_details.email")
+    return tuple(("email", at(_resource(payload), place)) for place in places)
 
 
 def _object_of(kind: str) -> str:

@@ -20,6 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     list_at,
     profile,
     text_at,
+    time_at,
 )
 from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.adapters.surveys import IGNORE, Response, configured, unsent
@@ -47,8 +48,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     facts += opted_out(payload.get("custom_variables"))
     if not facts:
         return Skipped("no_score", "response")
-    modified = text_at(payload, "date_modified") or text_at(payload, "date_created")
-    names = (id_at(payload, "id"), modified)
+    modified = time_at(payload, "date_modified", "date_created")
+    names = (id_at(payload, "id"), None if modified is None else str(modified))
     address = text_at(payload, "email_address") or at(payload, "metadata.contact.email.value")
     return about_whom(
         payload,
@@ -75,7 +76,7 @@ def _called_back(payload: Payload, reading: Reading) -> Webhook | Skipped:
         _recipient(payload),
         kind=kind[:200],
         id=id_at(payload, "event_id"),
-        time=text_at(payload, "event_datetime"),
+        time=time_at(payload, "event_datetime"),
     )
 
 

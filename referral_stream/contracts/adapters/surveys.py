@@ -34,7 +34,13 @@ _NAMED = {"nps": NPS, "comment": COMMENT, "ignore": IGNORE}
 
 _CSAT = re.compile(r"csat/([1-9][0-9]{0,3})")
 _LOYALTY = re.compile(r"(?:\b|_)nps(?:\b|_)|net.?promoter|recommend|weiterempfehl|recommand|recomend")
+_OPPOSITE = re.compile(
+    r"(?<![^\W_])(?:not|never|unlikely|dont|why|nicht|kein\w*|unwahrscheinlich\w*|warum|weshalb|pas|jamais|pourquoi"
+    r"|nunca|jamás|por qu[eé])(?![^\W_])|n['’]t\b|^\W*(?:what|which|was|quoi)\b(?!.*(?:likel|probab|wahrsch))"
+)
+"""Words of a question that turn its answer round, or ask for no number."""
 _SATISFACTION = re.compile(r"(?:\b|_)c[_-]?sat(?:\b|_)|satisf|zufrieden")
+_DECIMAL = re.compile(r"[0-9]{1,4}\.[0-9]{1,9}")
 _REASON = re.compile(r"(?:\b|_)(?:comment|reason|why|feedback|warum|kommentar|pourquoi|motivo|porqu[eê])")
 
 
@@ -58,8 +64,15 @@ def configured(questions: Mapping[str, str], *references: str | None) -> Scale |
 
 
 def is_loyalty(*references: Any) -> bool:
-    """Whether one of the references (which a team gives a question, or its survey) says it is NPS."""
-    return any(isinstance(text, str) and _LOYALTY.search(text[:500].casefold()) for text in references)
+    """Whether one of the references (which a team gives a question, or its survey) says it is NPS.
+
+    Not if it asks for the opposite ("How unlikely …"), or for something in words ("What would you recommend …").
+    """
+    return any(isinstance(text, str) and _says_loyalty(text[:500].casefold()) for text in references)
+
+
+def _says_loyalty(text: str) -> bool:
+    return _LOYALTY.search(text) is not None and _OPPOSITE.search(text) is None
 
 
 def is_satisfaction(reference: Any) -> bool:
@@ -75,6 +88,8 @@ def is_reason(*wordings: Any) -> bool:
 def score_of(value: Any) -> int | float | None:
     """A score, as a number or as text; None where there is none."""
     number = whole_number(value)
+    if number is None and isinstance(value, str) and _DECIMAL.fullmatch(value.strip()):
+        return float(value)
     return value if number is None and type(value) is float else number
 
 

@@ -17,7 +17,7 @@ from referral_stream.contracts.adapters.reading import (
     list_at,
     object_at,
     profile,
-    text_at,
+    time_at,
     whole_number,
 )
 from referral_stream.contracts.adapters.states import opted_out
@@ -39,7 +39,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind = _kind(payload) or ""
     event = object_at(payload, f"event.{kind}")
     answers = list_at(event, "answers") or list_at(event, "questions") or [event]
-    traits = object_at(event, "respondent.attributes")
+    traits = _traits(event)
+    event = event | {"respondent": object_at(event, "respondent") | {"attributes": traits}}
     facts = _answered(event, [given for given in answers if isinstance(given, dict)], reading) + opted_out(traits)
     if not facts:
         return Skipped("no_score", kind)
@@ -55,8 +56,15 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         ),
         kind=kind,
         id=id_at(payload, "messageId"),
-        time=text_at(event, "timestamp"),
+        time=time_at(event, "timestamp"),
     )
+
+
+def _traits(event: Payload) -> Payload:
+    """A respondent's attributes, an object or a list of names with values."""
+    listed = (each for each in list_at(event, "respondent.attributes") if isinstance(each, dict))
+    named = {name: each.get("value") for each in listed if isinstance(name := each.get("name"), str)}
+    return named or object_at(event, "respondent.attributes")
 
 
 def _kind(payload: Payload) -> str | None:

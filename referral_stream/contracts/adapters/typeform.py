@@ -24,7 +24,8 @@ from referral_stream.contracts.adapters.reading import (
     list_at,
     object_at,
     profile,
-    text_at,
+    time_at,
+    whole_number,
 )
 from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.adapters.surveys import (
@@ -44,7 +45,10 @@ _EVENTS = ("form_response", _PARTIAL := "form_response_partial")
 _NPS_STEPS = 11
 _SCALED = ("nps", "opinion_scale", "rating", "long_text")
 """Types of questions whose answers may be understood without the deployment's help."""
-_UNWILLING = re.compile(r"\b(?:not|un\w+|never|worst|nie|nicht|pas|jamais|no|nunca|jamás)\b")
+_UNWILLING = re.compile(
+    r"\b(?:not|un\w+|never|worst|bad|poor|terrible|awful|hate|least|hardly|nie|niemals|nicht|kein\w*|schlecht\w*|wenig"
+    r"|pas|jamais|peu|mauvais\w*|no|nunca|jamás|poco|improbable|niet|nooit|onwaarschijnlijk)\b"
+)
 """Words of the label at a scale's bad end."""
 
 
@@ -72,7 +76,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         (("email", address), *(("email", given.get("email")) for given in answers if given.get("type") == "email")),
         kind=kind,
         id=id_at(payload, "event_id"),
-        time=text_at(response, "submitted_at") or text_at(response, "landed_at"),
+        time=time_at(response, "submitted_at", "landed_at"),
     )
 
 
@@ -132,8 +136,7 @@ def _is_nought_to_ten(field: Payload) -> bool:
 
 def _steps(field: Payload) -> int | None:
     """How many steps the form's definition gives a scale."""
-    steps = at(field, "properties.steps")
-    return steps if type(steps) is int else None
+    return whole_number(at(field, "properties.steps"))
 
 
 ADAPTER = Adapter(

@@ -22,8 +22,10 @@ from referral_stream.contracts.adapters.reading import (
     object_at,
     profile,
     text_at,
+    time_at,
     whole_number,
 )
+from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import parse_instant
@@ -33,6 +35,7 @@ _PREFIX = "zen:event-type"
 _DONE = frozenset({"SOLVED", "CLOSED"})
 _PRIORITIES = frozenset({"low", "normal", "high", "urgent"})
 _RATINGS = {"GOOD": "positive", "BAD": "negative"}
+"""How a rating begins; it may end in ``WITHCOMMENT``."""
 _VERDICTS = {1: "negative", 2: "negative", 4: "positive", 5: "positive"}
 _SCALE_MAX = 5
 _BUS = {
@@ -47,6 +50,7 @@ _BUS = {
     "Ticket Undeleted": "ticket.undeleted",
 }
 """What the event bus calls the same events."""
+_END_USER = "end-user"
 _GONE = frozenset({"ticket.merged", "ticket.marked_as_spam", "ticket.soft_deleted", "ticket.permanently_deleted"})
 
 
@@ -109,7 +113,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         (("zendesk_user", ticket.get("requester_id")),),
         kind=kind,
         id=own,
-        time=text_at(payload, "time"),
+        time=time_at(payload, "time"),
     )
 
 
@@ -136,7 +140,9 @@ def _as_webhook(payload: Payload) -> Payload:
     names = (id_at(sequence, "id"), id_at(sequence, "position"))
     is_ticket = isinstance(event.get("ticket"), dict)
     kind = str(event.get("type"))
-    named = (_BUS if is_ticket else _BUS_USERS).get(kind, f"{'ticket' if is_ticket else 'user'}.{kind}"[:200])
+    about_what = "ticket" if is_ticket else "user"
+    plain = kind.casefold().removeprefix(f"{about_what} ").replace(" ", "_")
+    named = (_BUS if is_ticket else _BUS_USERS).get(kind, f"{about_what}.{plain}"[:200])
     return {
         "id": ":".join(name for name in names if name) if all(names) else None,
         "type": f"{_PREFIX}:{named}",
@@ -148,14 +154,14 @@ def _as_webhook(payload: Payload) -> Payload:
 
 def _other_user(event: Payload) -> Payload:
     """A user event of the bus without its own user: what then has an id is the user merged with it."""
-    others = (value for name, value in event.items() if name not in ("user", "meta") and id_at({"of": value}, "of.id"))
-    return {"user": next(others, None)}
+    others = {name: value for name, value in event.items() if name not in ("user", "meta")}
+    return others | {"user": next((value for value in others.values() if id_at({"of": value}, "of.id")), None)}
 
 
 def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skipped:
     """A user: who it is, and with whom it was merged. Whichever of two is said to remain, both are one customer."""
     user = object_at(payload, "detail")
-    if text_at(user, "role") not in (None, "end-user"):
+    if (text_at(user, "role") or _END_USER).casefold().replace("_", "-") != _END_USER:
         return Skipped("irrelevant", f"{kind}: of an agent")
     facts: Facts = ()
     match kind:
@@ -167,7 +173,7 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
         case "user.created" | "user.external_id_changed" | "user.identity_changed" | "user.identity_created":
             pass
         case _:
-            if not (facts := unlisted(kind)):
+            if not (facts := unlisted(kind) or opted_out(*_user_state(payload))):
                 return Skipped("irrelevant", kind)
     known = () if kind == "user.deleted" else profile(email_hmac=reading.email_hmac(user.get("email")))
     return about_whom(
@@ -181,8 +187,16 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
         ),
         kind=kind,
         id=id_at(payload, "id"),
-        time=text_at(payload, "time"),
+        time=time_at(payload, "time"),
     )
+
+
+def _user_state(payload: Payload) -> tuple[Payload, ...]:
+    """What a field of the team's own, or a tag, now says of a user."""
+    event = object_at(payload, "event")
+    field = object_at(event, "field") or object_at(event, "custom_field")
+    tags = at(event, "added.tags") or event.get("tags_added")
+    return {"name": text_at(field, "title") or "", "value": event.get("current")}, {"tags": tags}
 
 
 def _taken_away(payload: Payload) -> Facts:
@@ -190,9 +204,9 @@ def _taken_away(payload: Payload) -> Facts:
 
     If both turn out to be one customer, what the other one is told counts: it is later by a moment.
     """
-    moment = text_at(payload, "time")
+    moment = time_at(payload, "time")
     try:
-        before = None if moment is None else parse_instant(moment)[0] - 1
+        before = parse_instant(moment)[0] - 1 if isinstance(moment, str) else moment and moment - 1
     except (ValueError, OverflowError):
         return ()
     return (Fact("ticket.solved", {"ticket_id": id_at(payload, "detail.id")}, before),) if before is not None else ()
@@ -225,23 +239,26 @@ _LISTED = _IRRELEVANT | {"ticket.priority_changed"}
 
 def _rated(payload: Payload, ticket: dict[str, Any]) -> Facts:
     """Good or bad; on the newer scale of 1 to 5 the answer too, after what it says of the ticket."""
-    rating = _RATINGS.get(_upper(payload, "event.satisfaction_score.score"))
+    said = _upper(payload, "event.satisfaction_score.score")
+    rating = next((verdict for name, verdict in _RATINGS.items() if said.startswith(name)), None)
     if rating is not None:
         return (Fact("ticket.rated", ticket | {"rating": rating}),)
     score = whole_number(at(payload, "event.satisfaction_score.score"))
-    if score is None or ticket["ticket_id"] is None:
+    if score is None:
         return ()
-    data = ticket | {"response_id": f"csat:{ticket['ticket_id']}"[:512], "score": score, "scale_max": _SCALE_MAX}
+    own = ticket["ticket_id"]
+    named = {} if own is None else ticket | {"response_id": f"csat:{own}"[:512]}
+    data = named | {"score": score, "scale_max": _SCALE_MAX}
     if comment := text_at(payload, "event.satisfaction_score.comment"):
         data["comment"] = comment
-    verdict = (Fact("ticket.rated", ticket | {"rating": _VERDICTS[score]}),) if score in _VERDICTS else ()
+    verdict = (Fact("ticket.rated", ticket | {"rating": _VERDICTS[score]}),) if score in _VERDICTS and own else ()
     return (*verdict, Fact("csat.responded", data))
 
 
 def _status_changed(previous: str, current: str, ticket: dict[str, Any]) -> Facts:
     if current in _DONE and previous not in _DONE:
         return (Fact("ticket.solved", ticket),)
-    if previous in _DONE and current and current not in _DONE:
+    if (previous in _DONE or not previous) and current and current not in _DONE:
         return (Fact("ticket.reopened", ticket),)
     return ()  # solved → closed days later, or open → pending: the customer's situation is the same
 

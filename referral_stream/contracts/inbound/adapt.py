@@ -23,7 +23,7 @@ from referral_stream.contracts.inbound.attributes import (
     canonical_event,
     is_allowed,
     link_of,
-    position_id,
+    own_id,
     trace_of,
 )
 from referral_stream.contracts.inbound.envelope import (
@@ -40,7 +40,7 @@ from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Accepted, Adapted, ElementLetter, Fact, Refused, Skipped, Webhook
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
-from referral_stream.core.events import BROWSER, Aliased, Data, Event, Linked, ProfileChanged
+from referral_stream.core.events import BROWSER, Aliased, Data, Event, Link, Linked, ProfileChanged
 from referral_stream.core.links import EMAIL
 from referral_stream.core.policy import Identity
 
@@ -278,9 +278,16 @@ class _Body:
         )
 
     def _notification(self, adapter: Adapter, part: Any, record: RawRecord) -> _Notification:
-        """One notification of a vendor's body; ``record`` is the body, or this element of it."""
+        """One notification of a vendor's body; ``record`` is the body, or this element of it.
+
+        Another vendor's among them is read as that one's, unless the record is this vendor's alone.
+        """
         if type(part) is not dict or not adapter.recognises(part):
-            return _Notification(refused=Refused("unrecognised", f"not the shape of {adapter.name}"))
+            others = () if self._is_bound or type(part) is not dict else candidates(part)
+            other = next((each for each in others if each.recognises(part)), None)
+            if other is None:
+                return _Notification(refused=Refused("unrecognised", f"not the shape of {adapter.name}"))
+            adapter = other
         boundary, reading = self.boundary, self.boundary.readings[adapter.name]
         webhook = own = adapter.read(part, reading)
         if adapter.name in boundary.mappings.by_adapter and (
@@ -305,7 +312,7 @@ class _Body:
         base = webhook.id
         if base is not None and not 0 < len(base) <= MAX_ID:
             base, spoilt = None, spoilt or Refused("invalid", f"id: must be text of 1 to {MAX_ID} characters")
-        base = base or position_id(record)
+        base = own_id(base, record)
         historical = webhook.historical or self.is_history
         traceparent = trace_of(webhook.traceparent, record)
         is_alone = len(webhook.facts) == 1
@@ -362,10 +369,10 @@ def _explained(refused: Refused, fact: Fact) -> Refused:
 
 
 def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:
-    """The same id twice in one body is the same event sent twice."""
-    found: dict[str, Event] = {}
+    """The same id twice in one body is the same event sent twice, if it is about the same person."""
+    found: dict[tuple[str, str, Link | None], Event] = {}
     for event in events:
-        found.setdefault(event.id, event)
+        found.setdefault((event.id, event.subject, event.link), event)
     return tuple(found.values())
 
 

@@ -319,6 +319,14 @@ def _flagged(flags: tuple[str, ...], flag: str) -> tuple[str, ...]:
     return flags if flag in flags else (*flags, flag)
 
 
+def own_id(given: str | None, record: RawRecord) -> str:
+    """The id of an event as its producer gave it; that of its place where it has none.
+
+    A placeholder is none: two events that are both called "undefined" are not one.
+    """
+    return position_id(record) if not given or is_placeholder(given) else given
+
+
 def position_id(record: RawRecord) -> str:
     """An id for an event without one: the same at every redelivery, also of one element of the record alone."""
     made = derived_id("event", record.topic, record.partition, record.offset)

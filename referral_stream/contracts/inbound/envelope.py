@@ -16,7 +16,7 @@ from referral_stream.contracts.inbound.attributes import (
     Attributes,
     canonical_event,
     link_of,
-    position_id,
+    own_id,
     trace_of,
 )
 from referral_stream.contracts.inbound.bodies import DROPPED
@@ -82,7 +82,7 @@ def cloud_event(
             kind=kind,
             data=data,
             time=get("time") if type(get("time")) is str else _no_text(get("time")),
-            id=texts["id"] or position_id(record),
+            id=own_id(texts["id"], record),
             source=texts["source"] or topic,
             subject=get("subject"),
             account=get("accountid"),

@@ -1,0 +1,634 @@
+"""One kind of fault, put to every vendor: an id, a time, a score or an opt-out in another spelling than documented.
+
+What a row expects is who is held back for it, or that nobody is asked for it: ``TYPE WHO [SCORE]`` per event but the
+links, ``refused CAUSE``, or ``skipped REASON``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from referral_stream.contracts.addresses import email_hmac, normal_address
+from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.outcomes import Accepted, Adapted, Refused
+from tests.contracts.building import KEY, NOW, cloud_event, instant, read, taught
+from tests.rules import rule
+
+WHEN = "2026-06-16T07:00:00Z"
+SECONDS = instant(WHEN) // 1_000
+ADDRESS = "ana@firm.com"
+BY_ADDRESS = f"email:{email_hmac(ADDRESS, KEY)}"
+QUESTIONS = Boundary(email_key=KEY, questions={"surveymonkey": {"q1": "nps"}})
+
+
+def told(adapted: Adapted) -> list[str]:
+    """What a record becomes, a line each."""
+    if isinstance(adapted, Accepted):
+        events = [
+            " ".join(
+                str(part)
+                for part in (event.type, event.subject or event.link, getattr(event.data, "score", None))
+                if part is not None
+            )
+            for event in adapted.events
+            if event.type not in ("customer.linked", "customer.profile_changed")
+        ]
+        return events + [f"refused {letter.refused.cause}" for letter in adapted.letters]
+    return [f"refused {adapted.cause}"] if isinstance(adapted, Refused) else [f"skipped {adapted.reason}"]
+
+
+# ----------------------------------------------------------------------------------------------- payloads, one a vendor
+
+
+def segment(name: str = "Unsubscribed", properties: Any = None, **more: Any) -> dict[str, Any]:
+    call = {"type": "track", "event": name, "userId": "ana", "messageId": "m", "timestamp": WHEN}
+    return call | {"properties": properties or {}} | more
+
+
+def identify(**traits: Any) -> dict[str, Any]:
+    return {"type": "identify", "userId": "ana", "messageId": "m", "timestamp": WHEN, "traits": traits}
+
+
+def dittofeed(properties: Any, name: str = "DFSubscriptionChange", **more: Any) -> dict[str, Any]:
+    return segment(name, properties, **more)
+
+
+def posthog(event: str = "unsubscribed", properties: Any = None, **more: Any) -> dict[str, Any]:
+    return {
+        "api_key": "k",
+        "event": event,
+        "distinct_id": "ana",
+        "uuid": "u",
+        "timestamp": WHEN,
+        "properties": properties or {},
+    } | more
+
+
+def answered(**properties: Any) -> dict[str, Any]:
+    return posthog("survey sent", {"$survey_id": "s", "$survey_submission_id": "r", **properties})
+
+
+def stripe(kind: str, resource: dict[str, Any], **more: Any) -> dict[str, Any]:
+    envelope = {"id": "evt_1", "object": "event", "created": SECONDS, "livemode": True, "type": kind}
+    return envelope | {"data": {"object": resource}} | more
+
+
+def dispute(**more: Any) -> dict[str, Any]:
+    return {"id": "dp_1", "object": "dispute", "charge": "ch_1", "payment_intent": "pi_1", **more}
+
+
+def hubspot(kind: str = "contact.propertyChange", **more: Any) -> list[dict[str, Any]]:
+    change = {"eventId": 1, "portalId": 2, "occurredAt": SECONDS * 1_000, "subscriptionType": kind, "objectId": 501}
+    return [change | more]
+
+
+def property_changed(name: str, value: Any, **more: Any) -> list[dict[str, Any]]:
+    return hubspot(propertyName=name, propertyValue=value, **more)
+
+
+def submission(**properties: Any) -> dict[str, Any]:
+    own = {"hs_object_id": "9", "hs_survey_type": "NPS", "hs_contact_id": "501", "hs_submission_timestamp": WHEN}
+    return {"id": "9", "properties": own | properties}
+
+
+def intercom(topic: str, item: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "notification_event",
+        "id": "n",
+        "topic": topic,
+        "created_at": SECONDS,
+        "data": {"item": item},
+    } | more
+
+
+def contact(**more: Any) -> dict[str, Any]:
+    return {"type": "contact", "id": "ic-ana", "external_id": "ana", "email": ADDRESS, "role": "user"} | more
+
+
+def conversation(**more: Any) -> dict[str, Any]:
+    return {"type": "conversation", "id": "c9", "open": True, "contacts": {"contacts": [{"id": "ic-ana"}]}} | more
+
+
+def zendesk(kind: str, detail: dict[str, Any], event: Any = None, **more: Any) -> dict[str, Any]:
+    return {
+        "type": f"zen:event-type:{kind}",
+        "id": "01H",
+        "time": WHEN,
+        "detail": detail,
+        "event": event or {},
+    } | more
+
+
+def ticket(**more: Any) -> dict[str, Any]:
+    return {"id": "77", "requester_id": "777", "status": "OPEN"} | more
+
+
+def user(**more: Any) -> dict[str, Any]:
+    return {"id": "777", "role": "end-user", "email": ADDRESS, "external_id": "ana"} | more
+
+
+def bus(kind: str, **more: Any) -> dict[str, Any]:
+    return {"detail": {"user_event": {"meta": {"occurred_at": WHEN}, "type": kind, "user": {"id": 777}} | more}}
+
+
+def delighted(kind: str = "survey_response.created", **more: Any) -> dict[str, Any]:
+    person = {"id": "5975", "email": ADDRESS}
+    response = {"id": "r", "survey_type": "nps", "score": 3, "created_at": SECONDS, "updated_at": SECONDS}
+    told = response | {"person": person, "person_properties": {"customer_id": "ana"}} | more
+    return {"event_type": kind, "event_id": "e", "event_data": told}
+
+
+def typeform(number: Any, labels: Any = None, *, reference: str = "nps", kind: str = "nps", **more: Any) -> Any:
+    field = {"id": "q1", "ref": reference, "type": kind}
+    properties = {} if labels is None else {"labels": {"left": labels[0], "right": labels[1]}}
+    response = {"token": "tok", "submitted_at": WHEN, "hidden": {"customer_id": "ana"}, **more}
+    response.setdefault("definition", {"fields": [field | {"properties": properties}]})
+    answers = [{"type": "number", "number": number, "field": field}]
+    return {"event_id": "e", "event_type": "form_response", "form_response": response | {"answers": answers}}
+
+
+def formbricks(answers: dict[str, Any], **more: Any) -> dict[str, Any]:
+    response = {
+        "id": "r",
+        "updatedAt": WHEN,
+        "data": answers,
+        "contact": {"id": "c", "userId": "ana"},
+        "finished": True,
+    }
+    return {"event": "responseFinished", "data": response | more}
+
+
+def survicate(choice: Any = None, attributes: Any = None, **more: Any) -> dict[str, Any]:
+    respondent = {"uuid": "u", "attributes": {"user_id": "ana"} if attributes is None else attributes}
+    event = {"responseUuid": "r", "respondent": respondent, "question": {"id": "q"}, "timestamp": WHEN}
+    return {"messageId": "m", "event": {"questionAnswered": event | {"choice": choice or DETRACTOR} | more}}
+
+
+DETRACTOR = {"id": 3, "body": "Detractor"}
+
+
+def surveymonkey(text: Any = "3", **more: Any) -> dict[str, Any]:
+    response = {"id": "r", "survey_id": "s", "date_modified": WHEN, "custom_variables": {"customer_id": "ana"}}
+    return response | {"pages": [{"questions": [{"id": "q1", "answers": [{"simple_text": text}]}]}]} | more
+
+
+def helpscout(**more: Any) -> dict[str, Any]:
+    person = {"id": 55, "email": ADDRESS}
+    return {"id": 9, "ticketId": 1, "rating": "Bad", "customer": person, "modifiedAt": WHEN} | more
+
+
+def helpscout_conversation(**more: Any) -> dict[str, Any]:
+    person = {"id": 55, "email": ADDRESS}
+    return {"id": 7, "status": "active", "mailboxId": 1, "primaryCustomer": person, "createdAt": WHEN} | more
+
+
+def helpscout_customer(**more: Any) -> dict[str, Any]:
+    return {"id": 55, "firstName": "A", "photoType": "x", "updatedAt": WHEN} | more
+
+
+def helpscout_survey(**response: Any) -> dict[str, Any]:
+    return {"message": {"id": "m"}, "response": {"timestamp": WHEN, **response}, "_embedded": {"customer": {"id": 55}}}
+
+
+# ------------------------------------------------------------------------------------------------------------------ ids
+
+
+@rule("I2.3", "I2.5", "I2.7")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (segment(userId="undefined", anonymousId="a1"), "customer.suppressed segment_anonymous:a1"),
+        (segment(userId=0, anonymousId="a1"), "customer.suppressed segment_anonymous:a1"),
+        (segment(userId=42.5, anonymousId="a1"), "customer.suppressed segment_anonymous:a1"),
+        (segment(userId="null", anonymousId="xxxx"), "refused unusable_id"),
+        (
+            dittofeed({"action": "Unsubscribe"}, userId="[object Object]", anonymousId="a1"),
+            "customer.suppressed segment_anonymous:a1",
+        ),
+        (posthog(distinct_id="$posthog_cookieless", person={"id": "p"}), "customer.suppressed posthog_person:p"),
+        (stripe("charge.dispute.created", dispute(charge="undefined")), "charge.disputed stripe_payment_intent:pi_1"),
+        (
+            stripe("invoice.payment_failed", {"id": "in_1", "object": "invoice", "customer_email": ADDRESS}),
+            f"invoice.payment_failed {BY_ADDRESS}",
+        ),
+        (
+            stripe("checkout.session.expired", {
+                "object": "checkout.session", "customer": "null", "customer_email": ADDRESS,
+                "consent": {"promotions": "opt_out"},
+            }),
+            f"customer.consent_changed {BY_ADDRESS}",
+        ),
+        (intercom("contact.unsubscribed", contact(id="undefined")), "customer.suppressed intercom_external:ana"),
+        (
+            intercom("contact.deleted", contact(id=None, external_id="null")),
+            f"customer.erasure_requested {BY_ADDRESS}",
+        ),
+        (zendesk("user.deleted", user(id="undefined")), "customer.erasure_requested zendesk_external_id:ana"),
+        (zendesk("user.deleted", user(id=0, external_id="")), f"customer.erasure_requested {BY_ADDRESS}"),
+        (
+            delighted("unsubscribe.created", person={"id": "nil", "email": ADDRESS}, person_properties=None),
+            f"customer.suppressed {BY_ADDRESS}",
+        ),
+        (
+            delighted("unsubscribe.created", person="5975", person_properties=None),
+            "customer.suppressed delighted_person:5975",
+        ),
+        (formbricks({"nps": 2}, contact="c1"), "nps.responded formbricks_contact:c1 2"),
+        (
+            formbricks({"nps": 2}, contact={"id": "c1", "userId": "undefined"}),
+            "nps.responded formbricks_contact:c1 2",
+        ),
+        (survicate(attributes=[{"name": "user_id", "value": "ana"}]), "nps.responded ana 3"),
+        (survicate(attributes=[]), "nps.responded survicate_uuid:u 3"),
+        (helpscout_conversation(primaryCustomer={"id": 0, "email": ADDRESS}), f"ticket.opened {BY_ADDRESS}"),
+        (
+            {"id": "undefined", "properties": {"hs_object_id": "501", "email": ADDRESS, "hs_email_optout": "true"}},
+            "customer.suppressed 501",
+        ),
+    ],
+)  # fmt: skip
+def test_a_placeholder_gives_way_to_whatever_else_names_somebody(payload: Any, expected: str) -> None:
+    assert told(read(payload)) == [expected]
+
+
+@rule("I2.3", "I2.7")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        intercom("contact.user.updated", contact(external_id="null")),
+        zendesk("user.created", user(external_id="None")),
+        stripe(
+            "charge.succeeded", {"id": "undefined", "object": "charge", "customer": "cus_1", "payment_intent": "nil"}
+        ),
+        segment("Email Opened", anonymousId="undefined"),
+        delighted(person={"id": "undefined"}),
+        survicate(respondent={"uuid": "null", "attributes": {"user_id": "ana"}}),
+    ],
+)
+def test_a_placeholder_is_linked_to_nobody_and_spoils_nothing(payload: Any) -> None:
+    assert taught(payload) == []
+    assert "refused" not in " ".join(told(read(payload)))
+
+
+@rule("I1.3", "I2.8")
+def test_events_that_are_all_called_undefined_are_not_one() -> None:
+    people = [segment("Unsubscribed", userId=who, messageId="m1") for who in ("ana", "bea")]
+    assert told(read({"batch": people})) == ["customer.suppressed ana", "customer.suppressed bea"]
+    twice = [segment(name, messageId="undefined") for name in ("Email Opened", "Unsubscribed")]
+    adapted = read({"batch": twice})
+    assert isinstance(adapted, Accepted)
+    assert len({event.id for event in adapted.events}) == 2
+    first, second = (read(cloud_event("customer.suppressed", {}, id="null"), offset=n) for n in (1, 2))
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Accepted)
+    assert first.events[0].id != second.events[0].id
+
+
+@rule("I1.3", "I5.1")
+def test_a_batch_of_two_tools_is_read_by_both_unless_it_is_one_vendors_alone() -> None:
+    batch = {"batch": [segment(userId="bea"), dittofeed({}, "DFEmailBounced")]}
+    assert told(read(batch)) == ["customer.suppressed bea", "customer.suppressed ana"]
+    alone = read(batch, headers=(("referral-source", b"segment"),))
+    assert told(alone) == ["customer.suppressed bea", "refused unrecognised"]
+
+
+@rule("I3.4")
+@pytest.mark.parametrize(
+    ("merged", "aliases"),
+    [
+        ([502], ["502"]), (["502", 502.0], ["502"]), (502, ["502"]), ([{"id": 502}], ["502"]), ([None, True, 1.5], []),
+        ([501], []),
+    ],
+)  # fmt: skip
+def test_contacts_are_merged_however_their_numbers_are_written(merged: Any, aliases: list[str]) -> None:
+    adapted = read(hubspot("contact.merge", primaryObjectId=501, mergedObjectIds=merged))
+    found = [event.data.alias for event in adapted.events] if isinstance(adapted, Accepted) else []
+    assert found == aliases
+
+
+# ---------------------------------------------------------------------------------------------------------------- times
+
+AT: dict[str, Callable[[Any, bool], Any]] = {
+    "segment": lambda time, good: segment("NPS Response Sent", {"score": 10 if good else 2}, timestamp=time),
+    "posthog": lambda time, good: posthog(
+        "survey sent", {"$survey_id": "s", "$survey_name": "NPS", "$survey_response": 10 if good else 2}, timestamp=time
+    ),
+    "hubspot": lambda time, good: property_changed(
+        "hs_feedback_last_nps_rating", "10" if good else "2", occurredAt=time
+    ),
+    "intercom": lambda time, good: intercom(
+        "content_stat.survey",
+        {"contact": contact(), "content_stat": {
+            "id": "r", "stat_type": "answer", "answer": {"question_text": "Recommend?", "response": 10 if good else 2},
+        }},
+        created_at=time,
+    ),
+    "zendesk": lambda time, good: zendesk(
+        "ticket.csat_received", ticket(id=None if not good else "77"),
+        {"satisfaction_score": {"score": 5 if good else 2}}, time=time,
+    ),
+    "delighted": lambda time, good: delighted(score=10 if good else 2, updated_at=time, created_at=None),
+    "typeform": lambda time, good: typeform(10 if good else 2, submitted_at=time),
+    "formbricks": lambda time, good: formbricks({"nps": 10 if good else 2}, updatedAt=time),
+    "survicate": lambda time, good: survicate(
+        {"id": 10, "body": "Promoter"} if good else {"id": 2, "body": "Detractor"}, timestamp=time
+    ),
+    "surveymonkey": lambda time, good: surveymonkey("10" if good else "2", date_modified=time),
+    "helpscout": lambda time, good: helpscout(rating="Great" if good else "Bad", modifiedAt=time),
+}  # fmt: skip
+"""Vendor → a score, favourable or not, stated at a time."""
+SCORED = ("nps.responded", "csat.responded")
+
+
+@rule("I1.7", "I1.8")
+@pytest.mark.parametrize("vendor", AT)
+@pytest.mark.parametrize(
+    "time", [SECONDS, SECONDS * 1_000, SECONDS * 1_000_000, float(SECONDS), SECONDS * 1_000.0, str(SECONDS), WHEN]
+)
+def test_a_time_is_read_by_its_size_whichever_vendor_sends_it(vendor: str, time: Any) -> None:
+    for good in (True, False):
+        adapted = read(AT[vendor](time, good), boundary=QUESTIONS)
+        assert isinstance(adapted, Accepted)
+        scored = [event for event in adapted.events if event.type in SCORED]
+        assert [(event.time, event.flags) for event in scored] == [(instant(WHEN), ())]
+
+
+@rule("I1.6", "I1.7", "I1.8")
+@pytest.mark.parametrize("vendor", AT)
+@pytest.mark.parametrize(
+    "time",
+    [0, 1, "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2026-06-16 07:00:00 UTC",
+     "Tue, 16 Jun 2026 07:00:00 GMT", "yesterday", True, {"seconds": SECONDS}],
+)  # fmt: skip
+def test_of_an_unreadable_time_only_what_protects_is_taken(vendor: str, time: Any) -> None:
+    for good in (True, False):
+        adapted = read(AT[vendor](time, good), boundary=QUESTIONS, timestamp=NOW - 5_000)
+        events = adapted.events if isinstance(adapted, Accepted) else ()
+        scored = [(event.time, event.flags) for event in events if event.type in SCORED]
+        assert scored == ([] if good else [(NOW - 5_000, ("time_unreadable",))])
+
+
+# --------------------------------------------------------------------------------------------------------------- scores
+
+
+@rule("I1.10", "11.20")
+@pytest.mark.parametrize("text", ["3", "3.0", " 3 ", "3.00", 3, 3.0])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        lambda score: segment("NPS Response Sent", {"score": score}),
+        lambda score: answered(**{"$survey_name": "NPS", "$survey_response": score}),
+        lambda score: property_changed("hs_feedback_last_nps_rating", score),
+        lambda score: submission(hs_value="", hs_response_value=score),
+        lambda score: delighted(score=score),
+        lambda score: delighted(survey_type="NPS", score=score),
+        typeform,
+        lambda score: formbricks({"nps": score}),
+        lambda score: survicate({"id": score, "body": "Detractor"}),
+        surveymonkey,
+        lambda score: helpscout_survey(category="Detractor", value=score),
+    ],
+)
+def test_a_low_score_is_one_in_every_spelling(payload: Any, text: Any) -> None:
+    (line,) = told(read(payload(text), boundary=QUESTIONS))
+    assert line.startswith("nps.responded")
+    assert line.endswith(" 3")
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (segment("Survey", {"answers": [{"metric": "nps", "score": 10}, {"metric": "nps", "score": 2}]}), "ana 2"),
+        (segment("Survey", {"survey_type": "nps", "nps_score": 2, "score": 10}), "ana 2"),
+        (segment("Survey", {"survey_type": "nps", "score": 10, "rating": 2}), None),
+        (segment("Survey", {"question_type": "NPS", "score": 2}), "ana 2"),
+        (
+            answered(**{
+                "$survey_questions": [{"id": "a", "question": "How likely are you to recommend us?", "response": 2}],
+            }),
+            "ana 2",
+        ),
+        (answered(**{"$survey_name": "NPS", "$survey_response": 10, "$survey_completed": False}), None),
+        (answered(**{"$survey_name": "NPS", "$survey_response": 2, "$survey_completed": False}), "ana 2"),
+        (formbricks({"nps": 10}, finished=False), None),
+        (formbricks({"nps": 2}, finished=False), "ana 2"),
+        (formbricks({"would_not_recommend": 10}), None),
+        (typeform(10, reference="why_not_recommend", kind="opinion_scale"), None),
+        (typeform(5, kind="opinion_scale", definition={"fields": [{"id": "q1", "properties": {"steps": "6"}}]}), None),
+    ],
+)  # fmt: skip
+def test_of_several_numbers_the_one_that_is_named_counts(payload: Any, expected: str | None) -> None:
+    lines = told(read(payload))
+    assert lines == [f"nps.responded {expected}"] if expected else lines[0].startswith("skipped")
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    ("question", "counts"),
+    [
+        ("How likely are you to recommend us to a friend?", True),
+        ("What is the likelihood that you recommend us?", True),
+        ("Wie wahrscheinlich ist es, dass Sie uns weiterempfehlen?", True),
+        ("How unlikely are you to recommend us?", False),
+        ("Would you not recommend us?", False),
+        ("Why wouldn't you recommend us?", False),
+        ("What would you recommend we change?", False),
+        ("Würden Sie uns nicht weiterempfehlen?", False),
+    ],
+)
+def test_a_question_that_is_turned_round_is_no_score(question: str, counts: bool) -> None:
+    asked = answered(**{"$survey_questions": [{"id": "a", "question": question}], "$survey_response_a": 10})
+    stat = {"id": "r", "stat_type": "answer", "answer": {"question_text": question, "response": "10"}}
+    written = intercom("content_stat.survey", {"contact": contact(), "content_stat": stat})
+    for payload in (asked, written):
+        assert any(line.startswith("nps.responded") for line in told(read(payload))) is counts
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    ("labels", "counts"),
+    [
+        (("Not likely", "Very likely"), True), (("Peu probable", "Très probable"), True),
+        (("Auf keinen Fall", "Auf jeden Fall"), True), (("", ""), True),
+        (("Very likely", "Not likely"), False), (("Très probable", "Peu probable"), False),
+        (("Auf jeden Fall", "Auf keinen Fall"), False), (("Muy probable", "Poco probable"), False),
+        (("Zeker", "Zeker niet"), False), (("Excellent", "Terrible"), False), (("Most", "Least likely"), False),
+    ],
+)  # fmt: skip
+def test_a_scale_that_ends_badly_counts_nothing(labels: tuple[str, str], counts: bool) -> None:
+    assert told(read(typeform(10, labels))) == (["nps.responded ana 10"] if counts else ["skipped no_score"])
+
+
+@rule("I1.4", "I1.5")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (zendesk("ticket.csat_received", ticket(id=None), {"satisfaction_score": {"score": 2}}), "777 2.0"),
+        (zendesk("ticket.csat_received", ticket(id=None), {"satisfaction_score": {"score": 5}}), None),
+        (intercom("conversation.rating.added", conversation(id=None, conversation_rating={"rating": 1})), "ic-ana 1.0"),
+        (intercom("conversation.rating.added", conversation(id=None, conversation_rating={"rating": 5})), None),
+    ],
+)
+def test_a_bad_rating_of_an_unknown_ticket_is_kept(payload: Any, expected: str | None) -> None:
+    assert told(read(payload)) == [f"csat.responded {expected}" if expected else "refused invalid"]
+
+
+# ------------------------------------------------------------------------------------------------------------- opt-outs
+
+
+@rule("I1.9", "I1.11")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(identify(**{name: value}) for name, value in [
+            ("do_not_email", True), ("donotbulkemail", True), ("emailoptout", "1"), ("DoNotContact", "Yes"),
+            ("accepts_marketing", False), ("marketing_consent", "no"), ("emailOptIn", 0), ("email_opt_in", "0"),
+            ("tags", ["vip", "unsubscribed"]), ("tags", "DNC"), ("email_status", "complained"), ("complained", True),
+            ("suppressions", ["email"]), ("email_marketing_consent", {"state": "unsubscribed"}),
+            ("custom", [{"name": "Opted out", "value": True}]),
+        ]),
+        posthog("pageview", {"$set": {"email_permission": False}}),
+        dittofeed({"subscriptionChange": "Unsubscribe"}), dittofeed({"action": "UNSUBSCRIBED"}),
+        *(property_changed(name, value) for name, value in [
+            ("hs_email_is_ineligible", "true"), ("hs_email_quarantined_reason", "SUSPENSION"),
+            ("hs_email_customer_quarantined_reason", "x"), ("hs_email_hard_bounce_reason", "550"),
+        ]),
+        hubspot("contact.communicationPreferenceChange", subscriptionStatus="UNSUBSCRIBED"),
+        *(intercom("contact.user.updated", contact(**{name: value})) for name, value in [
+            ("unsubscribed_from_emails", "true"), ("has_hard_bounced", 1),
+            ("opted_out_subscription_types", {"data": [], "total_count": 1}),
+            ("opted_out_subscription_types", [{"id": 1}]),
+        ]),
+        zendesk("user.custom_field_changed", user(), {"current": True, "field": {"title": "Do not contact"}}),
+        zendesk("user.tags_changed", user(), {"added": {"tags": ["unsubscribed"]}}),
+        bus("Custom Field Changed", custom_field={"title": "Opted out"}, current="yes"),
+        formbricks({"nps": 3, "unsubscribed": "true"}),
+        survicate(attributes=[{"name": "user_id", "value": "ana"}, {"name": "unsubscribed", "value": "yes"}]),
+        helpscout_customer(properties=[{"slug": "do-not-contact", "value": "Yes"}]),
+        helpscout_customer(_embedded={"properties": [{"slug": "x", "name": "Opted out", "value": "true"}]}),
+        stripe("customer.updated", {"id": "cus_1", "object": "customer", "metadata": {"do_not_email": "true"}}),
+    ],
+)  # fmt: skip
+def test_an_opt_out_that_a_record_holds_is_read_in_every_spelling(payload: Any) -> None:
+    assert any(line.startswith("customer.suppressed") for line in told(read(payload)))
+
+
+@rule("I1.9")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(identify(**{name: value}) for name, value in [
+            ("do_not_track", True), ("adopt_outcome", "good"), ("unsubscribe_url", "https://x"),
+            ("analytics_consent", 0),
+            ("subscribed", False), ("tags", ["vip"]), ("accepts_marketing", None), ("emailOptIn", None),
+            ("opt_out", "N"), ("complaints", 0), ("cookie_consent", False), ("status", "active"),
+        ]),
+        property_changed("hs_email_is_ineligible", "false"), property_changed("hs_email_optout", "false"),
+        intercom("contact.user.updated", contact(opted_out_subscription_types={"data": [], "total_count": 0})),
+        intercom("contact.user.updated", contact(unsubscribed_from_emails="false")),
+        zendesk("user.custom_field_changed", user(), {"current": False, "field": {"title": "Do not contact"}}),
+        zendesk("user.tags_changed", user(), {"removed": {"tags": ["unsubscribed"]}}),
+        dittofeed({"action": "Subscribe"}),
+    ],
+)  # fmt: skip
+def test_what_only_resembles_an_opt_out_is_none(payload: Any) -> None:
+    assert not any(line.startswith("customer.suppressed") for line in told(read(payload)))
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    ("properties", "machine"),
+    [
+        ({"machine_open": "true"}, True), ({"sg": {"machine_open": True}}, True), ({"apple_mpp": 1}, True),
+        ({"user_agent": "Mozilla/5.0 (via ggpht.com GoogleImageProxy)"}, True), ({"useragent": "YahooMailProxy"}, True),
+        ({"client_type": "bot"}, True), ({"open_type": "machine"}, True),
+        ({"machine_open": "false"}, False), ({"user_agent": "Mozilla/5.0 (X11) Firefox/115.0"}, False), ({}, False),
+    ],
+)  # fmt: skip
+def test_mail_that_a_program_opened_is_no_moment(properties: Any, machine: bool) -> None:
+    stat = {"stat_type": "open", "content_type": "email", **properties}
+    for payload in (
+        segment("Email Opened", properties),
+        segment("Email Link Clicked", properties),
+        dittofeed(properties, "DFEmailOpened"),
+        intercom("content_stat.email", {"contact": contact(), "content_stat": stat}),
+    ):
+        assert any(line.startswith("email") for line in told(read(payload))) is not machine
+
+
+# ---------------------------------------------------------------------------------------- tickets, accounts, test modes
+
+
+@rule("I1.9", "I4.2")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (zendesk("ticket.status_changed", ticket(), {"current": "OPEN"}), ["ticket.reopened 777"]),
+        (
+            zendesk("ticket.csat_received", ticket(), {"satisfaction_score": {"score": "badwithcomment"}}),
+            ["ticket.rated 777"],
+        ),
+        (zendesk("user.deleted", user(role="end_user")), ["customer.erasure_requested 777"]),
+        (bus("User Deleted"), ["customer.erasure_requested 777"]),
+        (helpscout_conversation(status="Active"), ["ticket.opened 55"]),
+        (
+            hubspot("ticket.propertyChange", objectId=77, propertyName="hs_pipeline_stage", propertyValue=4),
+            ["ticket.solved hubspot_ticket:77"],
+        ),
+        (
+            hubspot(
+                "ticket.associationChange", fromObjectId=77, toObjectId=501,
+                associationType="TICKET_TO_CONTACT_UNLABELED",
+            ),
+            ["ticket.opened 501"],
+        ),
+        (
+            hubspot(
+                "ticket.associationChange", fromObjectId=77, toObjectId=501, associationType="TICKET_TO_CONTACT",
+                associationRemoved="true",
+            ),
+            ["skipped irrelevant"],
+        ),
+        (stripe("charge.dispute.created", dispute(livemode=False)), ["skipped test_mode"]),
+        (stripe("charge.dispute.created", dispute(), livemode=False), ["skipped test_mode"]),
+        (property_changed("lifecyclestage", "Customer"), ["customer.signed_up 501"]),
+    ],
+)  # fmt: skip
+def test_what_happened_is_read_in_every_spelling(payload: Any, expected: list[str]) -> None:
+    assert told(read(payload)) == expected
+
+
+@rule("I1.9")
+def test_a_sign_up_without_a_readable_time_is_none_of_1970() -> None:
+    for since in (0, "0", "never", True):
+        adapted = read(intercom("contact.user.created", contact(signed_up_at=since, created_at="1500000000")))
+        assert isinstance(adapted, Accepted)
+        assert adapted.events[0].time == instant("2017-07-14T02:40:00Z")
+
+
+# ------------------------------------------------------------------------------------------------------------ addresses
+
+
+@rule("I2.9")
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Ana <ana@firm.com>", '"Ana B." <Ana+news@FIRM.com>', "<ana@firm.com>", "mailto:ana@firm.com",
+        "MAILTO:Ana@firm.com?subject=stop", "\u200bana@firm.com", "ana@firm.com\ufeff", "ana\u00ad@firm.com",
+        "ana@\uff46\uff49\uff52\uff4d.com", "ana@firm.com.",
+    ],
+)  # fmt: skip
+def test_an_address_is_one_in_every_way_to_write_it(written: str) -> None:
+    assert normal_address(written) == ADDRESS
+    event = cloud_event("customer.suppressed", {}, subject=None, link=f"email:{written}")
+    assert told(read(event)) == [f"customer.suppressed {BY_ADDRESS}"]
+
+
+@rule("I2.9")
+@pytest.mark.parametrize("written", ["Ana <>", "<noreply@firm.com>", "mailto:", "mailto:?to=ana", "Ana <ana>"])
+def test_what_surrounds_no_address_is_none(written: str) -> None:
+    assert normal_address(written) is None
