@@ -298,7 +298,8 @@ NEEDS = fact(ev.ProfileChanged(requires_approval=True), THEN - DAY)
         ([NEEDS, judged(True, THEN), judged(False, THEN + 1)], "never"),
         ([NEEDS, judged(False, THEN + 1), judged(True, THEN)], "never"),
         ([NEEDS, fact(ev.ProfileChanged(requires_approval=False), THEN)], "pass"),
-        ([judged(False, THEN)], "pass"),
+        ([judged(False, THEN)], "never"),
+        ([judged(True, THEN)], "pass"),
     ],
 )
 def test_where_an_account_needs_it_a_person_approves_each_ask(events: list[Event], said: str) -> None:

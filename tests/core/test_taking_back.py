@@ -109,6 +109,15 @@ def test_a_persons_rejection_takes_the_command_back_and_the_need_of_approval_doe
 
 
 @rule("11.2")
+def test_a_persons_rejection_counts_where_no_approval_is_needed() -> None:
+    rejected = ev.AskRejected(opportunity_id=opportunity_of(), by="ann")
+    assert taken_back(after_the_ask().at("Thu 14:00", rejected)) == [("approval", "rejected by a person")]
+    story = replay(a_customer(), nps(9), fact(rejected, "Thu 12:05"))
+    last = story.decisions()[-1]
+    assert (story.asks, last.outcome, blocking(last).get("approval")) == ([], "suppressed", "never")
+
+
+@rule("11.2")
 @pytest.mark.parametrize(
     ("data", "why"),
     [

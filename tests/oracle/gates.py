@@ -160,12 +160,11 @@ def channel(s: Situation) -> list[Cause]:
 
 
 def approval(s: Situation) -> list[Cause]:
-    if not signals.profile_value(s.known, "requires_approval"):
-        return []
     said = [e for e in of(s.known, "ask.approved", "ask.rejected") if e["data"]["opportunity_id"] == s.opportunity_id]
     last = signals.newest(said)
     if last is None:
-        return [("until_event", "ask.approved", "not approved yet")]
+        needed = signals.profile_value(s.known, "requires_approval")
+        return [("until_event", "ask.approved", "not approved yet")] if needed else []
     return [("never", None, "rejected")] if last["type"] == "ask.rejected" else []
 
 

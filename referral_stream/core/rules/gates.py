@@ -469,13 +469,11 @@ def _moment(v: View) -> list[GateCause]:
 
 
 def _approval(v: View) -> list[GateCause]:
-    flag = v.customer.requires_approval
-    if flag is None or not flag.value:
-        return []
     judged = v.customer.approvals.get(v.opportunity.id)
-    if judged is None:
-        return [GateCause("needs approval", until_event="ask.approved")]
-    return [] if judged.value else [GateCause("rejected by a person")]
+    if judged is not None:
+        return [] if judged.value else [GateCause("rejected by a person")]
+    flag = v.customer.requires_approval
+    return [] if flag is None or not flag.value else [GateCause("needs approval", until_event="ask.approved")]
 
 
 def _holdout(_: View) -> list[GateCause]:
