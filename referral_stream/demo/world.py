@@ -158,7 +158,7 @@ def _kim(log: _Log) -> None:
     customer = _Customer(log, "cus-kim", channels=("in_app",))
     customer.history()
     for day in range(-57, SATURDAY, 2):  # a steady habit, up to the day before
-        customer.track_webhook(day, "10:30", "Report Exported", {"format": "datev"}, historical=day < TUESDAY)
+        customer.track_webhook(day, "10:30", "Signed In", {}, historical=day < TUESDAY)
     customer.event(SATURDAY, "10:00", "nps.responded", {"response_id": "nps-kim", "score": 9})
     customer.track_webhook(SATURDAY, "11:30", "Workflow Completed", {"name": "month-end closing"})
 

@@ -192,7 +192,7 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
 
 
 def _user_state(payload: Payload) -> tuple[Payload, ...]:
-    """What a field of the team's own, or a tag, now says of a user."""
+    """What a custom field, or a tag, now says of a user."""
     event = object_at(payload, "event")
     field = object_at(event, "field") or object_at(event, "custom_field")
     tags = at(event, "added.tags") or event.get("tags_added")
