@@ -632,3 +632,80 @@ def test_an_address_is_one_in_every_way_to_write_it(written: str) -> None:
 @pytest.mark.parametrize("written", ["Ana <>", "<noreply@firm.com>", "mailto:", "mailto:?to=ana", "Ana <ana>"])
 def test_what_surrounds_no_address_is_none(written: str) -> None:
     assert normal_address(written) is None
+
+
+# ---------------------------------------------------------------------------------------------------------- CloudEvents
+
+
+@rule("I1.3", "I1.5", "11.20")
+@pytest.mark.parametrize(
+    ("kind", "data", "kept"),
+    [
+        ("nps.responded", {"response_id": "r", "score": "3"}, {"response_id": "r", "score": 3}),
+        ("nps.responded", {"response_id": "r", "score": "3.0"}, {"response_id": "r", "score": 3}),
+        ("nps.responded", {"response_id": "r", "score": "9"}, None),
+        ("nps.responded", {"response_id": "r", "score": "many"}, None),
+        ("nps.responded", {"response_id": "undefined", "score": 3}, {"response_id": "evt-1", "score": 3}),
+        (
+            "csat.responded",
+            {"response_id": "r", "score": "1", "scale_max": "5"},
+            {"response_id": "r", "score": 1.0, "scale_max": 5.0},
+        ),
+        ("csat.responded", {"response_id": "r", "score": "5", "scale_max": "5"}, None),
+        ("review.posted", {"rating": "1", "scale_max": 5}, {"rating": 1.0, "scale_max": 5.0}),
+        ("review.posted", {"rating": "5", "scale_max": 5}, None),
+        ("ticket.rated", {"ticket_id": "t", "rating": "NEGATIVE"}, {"ticket_id": "t", "rating": "negative"}),
+        ("ticket.rated", {"ticket_id": "t", "rating": "Positive"}, {"ticket_id": "t", "rating": "positive"}),
+        ("ticket.rated", {"ticket_id": "t", "rating": "bad"}, {"ticket_id": "t", "rating": "negative"}),
+        ("ticket.rated", {"ticket_id": "t"}, {"ticket_id": "t", "rating": "negative"}),
+        ("ask.answered", {"command_id": "c", "answer": "STOP"}, {"command_id": "c", "answer": "stop"}),
+        ("ask.answered", {"command_id": "c", "answer": "rather not"}, None),
+        ("feedback.shared", {"positive": "false"}, {"positive": False}),
+        ("feedback.shared", {"positive": 0}, {"positive": False}),
+        ("feedback.shared", {}, {"positive": False}),
+        ("interaction.recorded", {"kind": "call", "positive": "no"}, {"kind": "call", "positive": False}),
+        ("interaction.recorded", {"kind": "call", "positive": "yes"}, {"kind": "call"}),
+        ("usage.compared", {"above_average": "no"}, {"above_average": False}),
+        ("champion.changed", {"champion": "no"}, {"champion": False}),
+        ("customer.signed_up", {"trial": "yes"}, {"trial": True}),
+        ("customer.profile_changed", {"requires_approval": "yes"}, {"requires_approval": True}),
+        ("customer.profile_changed", {"champion": "yes"}, {}),
+        (
+            "customer.profile_changed",
+            {"channels": {"email": "false", "in_app": "true", "phone": True}},
+            {"channels": {"email": False, "phone": True}},
+        ),
+        ("customer.profile_changed", {"account_id": "undefined"}, {}),
+        ("customer.profile_changed", {"email_hmac": ADDRESS}, {"email_hmac": email_hmac(ADDRESS, KEY)}),
+        (
+            "customer.consent_changed",
+            {"purpose": "Referral_Ask", "channel": "EMAIL", "granted": False},
+            {"purpose": "referral_ask", "channel": "email", "granted": False},
+        ),
+        (
+            "customer.consent_changed",
+            {"purpose": "all", "granted": False},
+            {"purpose": "referral_ask", "channel": "all", "granted": False},
+        ),
+        (
+            "customer.consent_changed",
+            {"purpose": "marketing", "channel": "email", "granted": False},
+            {"purpose": "marketing", "channel": "email", "granted": False},
+        ),
+        ("customer.consent_changed", {"purpose": "referral_ask", "channel": "EMAIL", "granted": True}, None),
+    ],
+)
+def test_a_word_against_asking_is_read_in_every_spelling(kind: str, data: Any, kept: dict[str, Any] | None) -> None:
+    adapted = read(cloud_event(kind, data))
+    if kept is None:
+        assert told(adapted) == ["refused invalid"]
+    else:
+        assert isinstance(adapted, Accepted)
+        assert adapted.events[0].data.model_dump(exclude_none=True, exclude_unset=True) == kept
+
+
+@rule("I1.3", "I1.5")
+@pytest.mark.parametrize("fault", [{"dataschema": 5}, {"specversion": None}, {"specversion": 1}, {"id": 1.5}])
+def test_an_envelope_that_is_not_as_it_should_be_loses_only_what_speaks_for_asking(fault: dict[str, Any]) -> None:
+    assert told(read(cloud_event("customer.suppressed", {}, **fault))) == ["customer.suppressed cus-1"]
+    assert told(read(cloud_event("compliment.given", {}, **fault))) == ["refused invalid"]

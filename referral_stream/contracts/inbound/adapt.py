@@ -252,7 +252,11 @@ class _Body:
         """A vendor's body. Every notification in it stands by itself: what cannot be used is a letter of its own."""
         found = _adapter_for(body, self.record, self.boundary)
         if isinstance(found, Refused):
-            by_rule = self._mapped_object(body) if found.cause == "unrecognised" and not self._is_bound else None
+            if found.cause != "unrecognised" or self._is_bound:
+                return found
+            by_rule = self._mapped_object(body)
+            if by_rule is None and type(body) is dict and _is_nearly_ours(body):
+                return self.cloud_event(body, None)
             return found if by_rule is None else by_rule
         adapter, parts = found
         if len(parts) == 1:
@@ -366,6 +370,12 @@ def _explained(refused: Refused, fact: Fact) -> Refused:
         return refused
     problems = (fact.faults.get(problem.partition(":")[0], problem) for problem in refused.detail.split("; "))
     return Refused(refused.cause, "; ".join(problems))
+
+
+def _is_nearly_ours(body: dict[str, Any]) -> bool:
+    """Whether it is an event of the contract that only lacks the version of CloudEvents."""
+    kind = body.get("type")
+    return type(kind) is str and kind in FACT_BODIES and "source" in body
 
 
 def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:

@@ -72,9 +72,8 @@ def cloud_event(
         data = {}
     named = get("dataschema")
     if named is not None or kind in LINEAGES:
-        data = current_body(kind, named, data)
-        if type(data) is Refused:
-            return data
+        current = current_body(kind, named, data)
+        data, spoilt = (data, spoilt or current) if isinstance(current, Refused) else (current, spoilt)
     link = get("link")
     link_kind, _, value = link.partition(":") if type(link) is str else ("", "", "")
     return canonical_event(
