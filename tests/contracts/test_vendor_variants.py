@@ -13,6 +13,7 @@ import pytest
 
 from referral_stream.contracts.addresses import email_hmac, normal_address
 from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.mapping.parsing import build_mappings
 from referral_stream.contracts.outcomes import Accepted, Adapted, Refused
 from tests.contracts.building import KEY, NOW, cloud_event, instant, read, taught
 from tests.rules import rule
@@ -709,3 +710,50 @@ def test_a_word_against_asking_is_read_in_every_spelling(kind: str, data: Any, k
 def test_an_envelope_that_is_not_as_it_should_be_loses_only_what_speaks_for_asking(fault: dict[str, Any]) -> None:
     assert told(read(cloud_event("customer.suppressed", {}, **fault))) == ["customer.suppressed cus-1"]
     assert told(read(cloud_event("compliment.given", {}, **fault))) == ["refused invalid"]
+
+
+# ------------------------------------------------------------------------------------------------------------- mappings
+
+
+def mapped(adapter: str, kind: str, payload: Any) -> list[str]:
+    """What the payload becomes where a mapping says that it is of this type, and whom it is about."""
+    rule_ = {"when": {"adapter": adapter, "who": {"exists": True}}, "type": kind, "subject": "$.who"}
+    return told(read(payload, boundary=Boundary(email_key=KEY, mappings=build_mappings({"mapping": [rule_]}))))
+
+
+@rule("I2.3", "I2.6")
+@pytest.mark.parametrize(
+    ("adapter", "payload", "protective", "favourable"),
+    [
+        ("json", {"who": "ana"}, "customer.suppressed ana", "compliment.given ana"),
+        ("json", {"who": "undefined"}, "refused unusable_id", "skipped no_customer"),
+        ("json", {"who": ["ana"]}, "refused unusable_id", "skipped no_customer"),
+        ("json", {"who": 42.0}, "customer.suppressed 42", "compliment.given 42"),
+        ("segment", segment("Left", who="null"), "customer.suppressed ana", "compliment.given ana"),
+        (
+            "segment", segment("Left", who=0, userId=None, anonymousId="a1"),
+            "customer.suppressed segment_anonymous:a1", "compliment.given segment_anonymous:a1",
+        ),
+        (
+            "cloudevents", cloud_event("com.acme.left", subject="undefined", link="order:1", who="nil"),
+            "customer.suppressed order:1", "compliment.given order:1",
+        ),
+        (
+            "cloudevents", cloud_event("com.acme.left", subject=None, link=f"email:{ADDRESS}", who=1.5),
+            f"customer.suppressed {BY_ADDRESS}", f"compliment.given {BY_ADDRESS}",
+        ),
+        (
+            "cloudevents", cloud_event("com.acme.left", subject=None, who="nil"),
+            "refused unusable_id", "skipped no_customer",
+        ),
+        (
+            "cloudevents", cloud_event("com.acme.left", who="ana", time=SECONDS),
+            "customer.suppressed ana", "refused invalid",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_mapping_makes_protective_is_never_skipped(
+    adapter: str, payload: Any, protective: str, favourable: str
+) -> None:
+    assert mapped(adapter, "customer.suppressed", payload) == [protective]
+    assert mapped(adapter, "compliment.given", payload) == [favourable]

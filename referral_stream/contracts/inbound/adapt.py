@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from referral_stream.contracts.adapters import BY_NAME, Adapter, Payload, Reading, candidates
-from referral_stream.contracts.adapters.reading import text_at
+from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
 from referral_stream.contracts.adapters.surveys import scale_of
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
@@ -218,7 +218,7 @@ class _Body:
         own = Webhook(
             subject=named(event.get("subject"), reading.placeholders),
             id=text_at(event, "id"),
-            time=text_at(event, "time"),
+            time=text_at(event, "time") or (None if event.get("time") in (None, "") else UNREADABLE_TIME),
             account=text_at(event, "accountid"),
             timezone=text_at(event, "timezone"),
             traceparent=text_at(event, "traceparent"),
