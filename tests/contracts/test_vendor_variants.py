@@ -757,3 +757,30 @@ def test_what_a_mapping_makes_protective_is_never_skipped(
 ) -> None:
     assert mapped(adapter, "customer.suppressed", payload) == [protective]
     assert mapped(adapter, "compliment.given", payload) == [favourable]
+
+
+# ---------------------------------------------------------------------------------------------------------------- bytes
+
+OPT_OUTS = (
+    b'{"specversion":"1.0","id":"e","source":"s","type":"customer.suppressed","subject":"ana","data":%s}',
+    b'{"type":"track","event":"Unsubscribed","userId":"ana","messageId":"m","properties":%s}',
+)
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "two byte order marks": lambda body: b"\xef\xbb\xbf" * 2 + body % b"{}",
+    "a byte order mark on the second line": lambda body: b"\r\n\xef\xbb\xbf" + body % b"{}",
+    "UTF-16": lambda body: (body % b"{}").decode().encode("utf-16"),
+    "UTF-16 without its mark": lambda body: (body % b"{}").decode().encode("utf-16-be"),
+    "UTF-32": lambda body: (body % b"{}").decode().encode("utf-32"),
+    "Latin-1": lambda body: body % b'{"note":"J\xfcrgen"}',
+    "a number of 5,000 digits": lambda body: body % (b'{"note":' + b"9" * 5_000 + b"}"),
+    "a number beyond all": lambda body: body % b'{"note":1e999}',
+    "a line end in a text": lambda body: body % b'{"note":"a\nb\x00"}',
+    "a zero byte at the end": lambda body: body % b"{}" + b"\x00",
+}
+
+
+@rule("I1.3")
+@pytest.mark.parametrize("body", OPT_OUTS)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_bytes_that_a_careless_program_wrote_do_not_lose_an_opt_out(damage: str, body: bytes) -> None:
+    assert told(read(DAMAGE[damage](body))) == ["customer.suppressed ana"]
