@@ -656,7 +656,7 @@ def test_what_surrounds_no_address_is_none(written: str) -> None:
         ("review.posted", {"rating": "1", "scale_max": 5}, {"rating": 1.0, "scale_max": 5.0}),
         ("review.posted", {"rating": "5", "scale_max": 5}, None),
         ("ticket.rated", {"ticket_id": "t", "rating": "NEGATIVE"}, {"ticket_id": "t", "rating": "negative"}),
-        ("ticket.rated", {"ticket_id": "t", "rating": "Positive"}, {"ticket_id": "t", "rating": "positive"}),
+        ("ticket.rated", {"ticket_id": "t", "rating": "Positive"}, None),
         ("ticket.rated", {"ticket_id": "t", "rating": "bad"}, {"ticket_id": "t", "rating": "negative"}),
         ("ticket.rated", {"ticket_id": "t"}, {"ticket_id": "t", "rating": "negative"}),
         ("ask.answered", {"command_id": "c", "answer": "STOP"}, {"command_id": "c", "answer": "stop"}),
