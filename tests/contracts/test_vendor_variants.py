@@ -13,6 +13,7 @@ import pytest
 
 from referral_stream.contracts.addresses import email_hmac, normal_address
 from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.mapping.parsing import build_mappings
 from referral_stream.contracts.outcomes import Accepted, Adapted, Refused
 from tests.contracts.building import KEY, NOW, cloud_event, instant, read, taught
 from tests.rules import rule
@@ -632,3 +633,154 @@ def test_an_address_is_one_in_every_way_to_write_it(written: str) -> None:
 @pytest.mark.parametrize("written", ["Ana <>", "<noreply@firm.com>", "mailto:", "mailto:?to=ana", "Ana <ana>"])
 def test_what_surrounds_no_address_is_none(written: str) -> None:
     assert normal_address(written) is None
+
+
+# ---------------------------------------------------------------------------------------------------------- CloudEvents
+
+
+@rule("I1.3", "I1.5", "11.20")
+@pytest.mark.parametrize(
+    ("kind", "data", "kept"),
+    [
+        ("nps.responded", {"response_id": "r", "score": "3"}, {"response_id": "r", "score": 3}),
+        ("nps.responded", {"response_id": "r", "score": "3.0"}, {"response_id": "r", "score": 3}),
+        ("nps.responded", {"response_id": "r", "score": "9"}, None),
+        ("nps.responded", {"response_id": "r", "score": "many"}, None),
+        ("nps.responded", {"response_id": "undefined", "score": 3}, {"response_id": "evt-1", "score": 3}),
+        (
+            "csat.responded",
+            {"response_id": "r", "score": "1", "scale_max": "5"},
+            {"response_id": "r", "score": 1.0, "scale_max": 5.0},
+        ),
+        ("csat.responded", {"response_id": "r", "score": "5", "scale_max": "5"}, None),
+        ("review.posted", {"rating": "1", "scale_max": 5}, {"rating": 1.0, "scale_max": 5.0}),
+        ("review.posted", {"rating": "5", "scale_max": 5}, None),
+        ("ticket.rated", {"ticket_id": "t", "rating": "NEGATIVE"}, {"ticket_id": "t", "rating": "negative"}),
+        ("ticket.rated", {"ticket_id": "t", "rating": "Positive"}, None),
+        ("ticket.rated", {"ticket_id": "t", "rating": "bad"}, {"ticket_id": "t", "rating": "negative"}),
+        ("ticket.rated", {"ticket_id": "t"}, {"ticket_id": "t", "rating": "negative"}),
+        ("ask.answered", {"command_id": "c", "answer": "STOP"}, {"command_id": "c", "answer": "stop"}),
+        ("ask.answered", {"command_id": "c", "answer": "rather not"}, None),
+        ("feedback.shared", {"positive": "false"}, {"positive": False}),
+        ("feedback.shared", {"positive": 0}, {"positive": False}),
+        ("feedback.shared", {}, {"positive": False}),
+        ("interaction.recorded", {"kind": "call", "positive": "no"}, {"kind": "call", "positive": False}),
+        ("interaction.recorded", {"kind": "call", "positive": "yes"}, {"kind": "call"}),
+        ("usage.compared", {"above_average": "no"}, {"above_average": False}),
+        ("champion.changed", {"champion": "no"}, {"champion": False}),
+        ("customer.signed_up", {"trial": "yes"}, {"trial": True}),
+        ("customer.profile_changed", {"requires_approval": "yes"}, {"requires_approval": True}),
+        ("customer.profile_changed", {"champion": "yes"}, {}),
+        (
+            "customer.profile_changed",
+            {"channels": {"email": "false", "in_app": "true", "phone": True}},
+            {"channels": {"email": False, "phone": True}},
+        ),
+        ("customer.profile_changed", {"account_id": "undefined"}, {}),
+        ("customer.profile_changed", {"email_hmac": ADDRESS}, {"email_hmac": email_hmac(ADDRESS, KEY)}),
+        (
+            "customer.consent_changed",
+            {"purpose": "Referral_Ask", "channel": "EMAIL", "granted": False},
+            {"purpose": "referral_ask", "channel": "email", "granted": False},
+        ),
+        (
+            "customer.consent_changed",
+            {"purpose": "all", "granted": False},
+            {"purpose": "referral_ask", "channel": "all", "granted": False},
+        ),
+        (
+            "customer.consent_changed",
+            {"purpose": "marketing", "channel": "email", "granted": False},
+            {"purpose": "marketing", "channel": "email", "granted": False},
+        ),
+        ("customer.consent_changed", {"purpose": "referral_ask", "channel": "EMAIL", "granted": True}, None),
+    ],
+)
+def test_a_word_against_asking_is_read_in_every_spelling(kind: str, data: Any, kept: dict[str, Any] | None) -> None:
+    adapted = read(cloud_event(kind, data))
+    if kept is None:
+        assert told(adapted) == ["refused invalid"]
+    else:
+        assert isinstance(adapted, Accepted)
+        assert adapted.events[0].data.model_dump(exclude_none=True, exclude_unset=True) == kept
+
+
+@rule("I1.3", "I1.5")
+@pytest.mark.parametrize("fault", [{"dataschema": 5}, {"specversion": None}, {"specversion": 1}, {"id": 1.5}])
+def test_an_envelope_that_is_not_as_it_should_be_loses_only_what_speaks_for_asking(fault: dict[str, Any]) -> None:
+    assert told(read(cloud_event("customer.suppressed", {}, **fault))) == ["customer.suppressed cus-1"]
+    assert told(read(cloud_event("compliment.given", {}, **fault))) == ["refused invalid"]
+
+
+# ------------------------------------------------------------------------------------------------------------- mappings
+
+
+def mapped(adapter: str, kind: str, payload: Any) -> list[str]:
+    """What the payload becomes where a mapping says that it is of this type, and whom it is about."""
+    rule_ = {"when": {"adapter": adapter, "who": {"exists": True}}, "type": kind, "subject": "$.who"}
+    return told(read(payload, boundary=Boundary(email_key=KEY, mappings=build_mappings({"mapping": [rule_]}))))
+
+
+@rule("I2.3", "I2.6")
+@pytest.mark.parametrize(
+    ("adapter", "payload", "protective", "favourable"),
+    [
+        ("json", {"who": "ana"}, "customer.suppressed ana", "compliment.given ana"),
+        ("json", {"who": "undefined"}, "refused unusable_id", "skipped no_customer"),
+        ("json", {"who": ["ana"]}, "refused unusable_id", "skipped no_customer"),
+        ("json", {"who": 42.0}, "customer.suppressed 42", "compliment.given 42"),
+        ("segment", segment("Left", who="null"), "customer.suppressed ana", "compliment.given ana"),
+        (
+            "segment", segment("Left", who=0, userId=None, anonymousId="a1"),
+            "customer.suppressed segment_anonymous:a1", "compliment.given segment_anonymous:a1",
+        ),
+        (
+            "cloudevents", cloud_event("com.acme.left", subject="undefined", link="order:1", who="nil"),
+            "customer.suppressed order:1", "compliment.given order:1",
+        ),
+        (
+            "cloudevents", cloud_event("com.acme.left", subject=None, link=f"email:{ADDRESS}", who=1.5),
+            f"customer.suppressed {BY_ADDRESS}", f"compliment.given {BY_ADDRESS}",
+        ),
+        (
+            "cloudevents", cloud_event("com.acme.left", subject=None, who="nil"),
+            "refused unusable_id", "skipped no_customer",
+        ),
+        (
+            "cloudevents", cloud_event("com.acme.left", who="ana", time=SECONDS),
+            "customer.suppressed ana", "refused invalid",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_mapping_makes_protective_is_never_skipped(
+    adapter: str, payload: Any, protective: str, favourable: str
+) -> None:
+    assert mapped(adapter, "customer.suppressed", payload) == [protective]
+    assert mapped(adapter, "compliment.given", payload) == [favourable]
+
+
+# ---------------------------------------------------------------------------------------------------------------- bytes
+
+OPT_OUTS = (
+    b'{"specversion":"1.0","id":"e","source":"s","type":"customer.suppressed","subject":"ana","data":%s}',
+    b'{"type":"track","event":"Unsubscribed","userId":"ana","messageId":"m","properties":%s}',
+)
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "two byte order marks": lambda body: b"\xef\xbb\xbf" * 2 + body % b"{}",
+    "a byte order mark on the second line": lambda body: b"\r\n\xef\xbb\xbf" + body % b"{}",
+    "UTF-16": lambda body: (body % b"{}").decode().encode("utf-16"),
+    "UTF-16 without its mark": lambda body: (body % b"{}").decode().encode("utf-16-be"),
+    "UTF-32": lambda body: (body % b"{}").decode().encode("utf-32"),
+    "Latin-1": lambda body: body % b'{"note":"J\xfcrgen"}',
+    "a number of 5,000 digits": lambda body: body % (b'{"note":' + b"9" * 5_000 + b"}"),
+    "a number beyond all": lambda body: body % b'{"note":1e999}',
+    "a line end in a text": lambda body: body % b'{"note":"a\nb\x00"}',
+    "a zero byte at the end": lambda body: body % b"{}" + b"\x00",
+}
+
+
+@rule("I1.3")
+@pytest.mark.parametrize("body", OPT_OUTS)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_bytes_that_a_careless_program_wrote_do_not_lose_an_opt_out(damage: str, body: bytes) -> None:
+    assert told(read(DAMAGE[damage](body))) == ["customer.suppressed ana"]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from referral_stream.contracts.adapters import BY_NAME, Adapter, Payload, Reading, candidates
-from referral_stream.contracts.adapters.reading import text_at
+from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
 from referral_stream.contracts.adapters.surveys import scale_of
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
@@ -218,7 +218,7 @@ class _Body:
         own = Webhook(
             subject=named(event.get("subject"), reading.placeholders),
             id=text_at(event, "id"),
-            time=text_at(event, "time"),
+            time=text_at(event, "time") or (None if event.get("time") in (None, "") else UNREADABLE_TIME),
             account=text_at(event, "accountid"),
             timezone=text_at(event, "timezone"),
             traceparent=text_at(event, "traceparent"),
@@ -252,7 +252,11 @@ class _Body:
         """A vendor's body. Every notification in it stands by itself: what cannot be used is a letter of its own."""
         found = _adapter_for(body, self.record, self.boundary)
         if isinstance(found, Refused):
-            by_rule = self._mapped_object(body) if found.cause == "unrecognised" and not self._is_bound else None
+            if found.cause != "unrecognised" or self._is_bound:
+                return found
+            by_rule = self._mapped_object(body)
+            if by_rule is None and type(body) is dict and _is_nearly_ours(body):
+                return self.cloud_event(body, None)
             return found if by_rule is None else by_rule
         adapter, parts = found
         if len(parts) == 1:
@@ -366,6 +370,12 @@ def _explained(refused: Refused, fact: Fact) -> Refused:
         return refused
     problems = (fact.faults.get(problem.partition(":")[0], problem) for problem in refused.detail.split("; "))
     return Refused(refused.cause, "; ".join(problems))
+
+
+def _is_nearly_ours(body: dict[str, Any]) -> bool:
+    """Whether it is an event of the contract that only lacks the version of CloudEvents."""
+    kind = body.get("type")
+    return type(kind) is str and kind in FACT_BODIES and "source" in body
 
 
 def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:

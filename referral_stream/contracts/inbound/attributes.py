@@ -128,6 +128,8 @@ def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
         data = _themed(data)
     elif kind == Linked.type and data.get("kind") == EMAIL:
         data = data | {"value": hashed_address(data.get("value"), reading)}
+    elif kind == ProfileChanged.type and type(address := data.get("email_hmac")) is str and "@" in address:
+        data = data | {"email_hmac": hashed_address(address, reading)}
     found = read_body(kind, data, given.id)
     if isinstance(found, Refused):
         return Refused("unusable_id", found.detail) if kind in (Aliased.type, Linked.type) else spoilt or found

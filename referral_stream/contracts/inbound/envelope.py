@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import json
 from typing import Any, Final
 
@@ -72,9 +71,8 @@ def cloud_event(
         data = {}
     named = get("dataschema")
     if named is not None or kind in LINEAGES:
-        data = current_body(kind, named, data)
-        if type(data) is Refused:
-            return data
+        current = current_body(kind, named, data)
+        data, spoilt = (data, spoilt or current) if isinstance(current, Refused) else (current, spoilt)
     link = get("link")
     link_kind, _, value = link.partition(":") if type(link) is str else ("", "", "")
     return canonical_event(
@@ -128,20 +126,31 @@ def parsed(value: bytes) -> Any:
 def repaired(value: bytes) -> tuple[Any, tuple[str, ...]]:
     """What a careless program wrote for JSON → Python, and its flags; Refused if it cannot be read.
 
-    A byte order mark is skipped, half a character becomes U+FFFD, and what is no number (``NaN``) is null.
+    A byte order mark is skipped, whatever the encoding is that it marks; half a character becomes U+FFFD, and what is
+    no number (``NaN``), or one of more digits than anybody counts, is null. Line ends in texts are taken as they are.
     """
     dropped: set[str] = set()
 
     def nothing(_: str) -> None:
         dropped.add(DROPPED)
 
+    def whole(digits: str) -> int | None:
+        if len(digits) <= _MOST_DIGITS:
+            return int(digits)
+        dropped.add(DROPPED)
+        return None
+
+    text = value.decode(json.detect_encoding(value), "replace").strip(_AROUND)
     try:
-        found = json.loads(value.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"), parse_constant=nothing)
+        found = json.loads(text, parse_constant=nothing, parse_int=whole, strict=False)
         return _whole(found, _DEEPEST), tuple(dropped)
     except (ValueError, RecursionError):
         return Refused("undecodable", "not JSON"), ()
 
 
+_AROUND: Final = "\ufeff\x00 \t\r\n"
+"""What stands around a document and says nothing."""
+_MOST_DIGITS: Final = 300
 _DEEPEST: Final = 254
 """Levels of objects and arrays that can be written again."""
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from msgspec.structs import replace
 
 from referral_stream.contracts.adapters.reading import Payload, id_at, time_at, whole_number
+from referral_stream.contracts.identifiers import is_placeholder
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 CLOUD_EVENTS: Final = "cloudevents"
@@ -152,8 +153,7 @@ def mapped(
     if not facts:
         return Skipped("irrelevant", f"mapping {', '.join(names)}")
     found = own if isinstance(own, Webhook) else own.found or Webhook(subject=customer)
-    found = replace(found, facts=tuple(facts), **where)
-    return found if found.subject or found.link else Skipped("no_customer", f"mapping {', '.join(names)}")
+    return replace(found, facts=tuple(facts), **where)
 
 
 def _whereabouts(rule: MappingRule, payload: Payload) -> dict[str, Any]:
@@ -163,7 +163,9 @@ def _whereabouts(rule: MappingRule, payload: Payload) -> dict[str, Any]:
         if taken is None:
             continue
         held = {"it": value_at(payload, taken.path)}
-        found[name] = time_at(held, "it") if name == "time" else id_at(held, "it")
+        value = time_at(held, "it") if name == "time" else id_at(held, "it")
+        is_none = name == "subject" and value is not None and is_placeholder(str(value))
+        found[name] = None if is_none else value
     return {name: value for name, value in found.items() if value is not None}
 
 
