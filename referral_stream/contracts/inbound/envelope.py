@@ -6,6 +6,7 @@ import base64
 import binascii
 import codecs
 import json
+import re
 from typing import Any, Final
 
 import orjson
@@ -72,9 +73,11 @@ def cloud_event(
         data = {}
     named = get("dataschema")
     if named is not None or kind in LINEAGES:
-        data = current_body(kind, named, data)
-        if type(data) is Refused:
-            return data
+        current = current_body(kind, named, data)
+        if type(current) is Refused:
+            spoilt = spoilt or current
+        else:
+            data = current
     link = get("link")
     link_kind, _, value = link.partition(":") if type(link) is str else ("", "", "")
     return canonical_event(
@@ -128,15 +131,17 @@ def parsed(value: bytes) -> Any:
 def repaired(value: bytes) -> tuple[Any, tuple[str, ...]]:
     """What a careless program wrote for JSON → Python, and its flags; Refused if it cannot be read.
 
-    A byte order mark is skipped, half a character becomes U+FFFD, and what is no number (``NaN``) is null.
+    A byte order mark is skipped, half a character becomes U+FFFD; what is no number (``NaN``) or nested too deeply to
+    be written again is null.
     """
-    dropped: set[str] = set()
+    text = _shallow(value)
+    dropped: set[str] = set() if text == value else {DROPPED}
 
     def nothing(_: str) -> None:
         dropped.add(DROPPED)
 
     try:
-        found = json.loads(value.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"), parse_constant=nothing)
+        found = json.loads(text.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"), parse_constant=nothing)
         return _whole(found, _DEEPEST), tuple(dropped)
     except (ValueError, RecursionError):
         return Refused("undecodable", "not JSON"), ()
@@ -144,6 +149,28 @@ def repaired(value: bytes) -> tuple[Any, tuple[str, ...]]:
 
 _DEEPEST: Final = 254
 """Levels of objects and arrays that can be written again."""
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]+|[\]}]+', re.DOTALL)
+"""What opens and closes objects and arrays in JSON, and the strings in which the same characters do not."""
+
+
+def _shallow(value: bytes) -> bytes:
+    """The text with null in place of what is nested more deeply than ``_DEEPEST``."""
+    kept: list[bytes] = []
+    level = place = 0
+    for found in _STRUCTURE.finditer(value):
+        start, end = found.span()
+        match value[start]:
+            case 0x5B | 0x7B:  # [ {
+                if level <= _DEEPEST < level + end - start:
+                    kept += value[place : start + _DEEPEST - level], b"null"
+                level += end - start
+            case 0x5D | 0x7D:  # ] }
+                if level > _DEEPEST >= level - (end - start):
+                    place = start + level - _DEEPEST
+                level -= end - start
+            case _:
+                pass
+    return b"".join(kept) + value[place:] if kept and level <= _DEEPEST else value
 
 
 def _whole(value: Any, levels: int) -> Any:
