@@ -14,7 +14,7 @@ from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.inbound.attributes import KEYS
 from referral_stream.contracts.opt_outs import says_opt_out
 from referral_stream.contracts.outcomes import Accepted, ElementLetter, Refused, Skipped
-from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.records import SOURCE_HEADER, RawRecord
 from referral_stream.core import events as ev
 from referral_stream.core.events import FACT_TYPES, FAVOURABLE, Link, is_favourable, may_protect
 from referral_stream.core.ids import derived_id
@@ -108,6 +108,37 @@ def test_half_a_character_becomes_the_replacement_character() -> None:
     )
     assert event.subject == "ana\ufffd"
     assert decode_event(encode_event(event)) == event
+
+
+@rule("I1.3", "I1.5")
+@pytest.mark.parametrize(
+    "deep", [b"[" * 300 + b"NaN" + b"]" * 300, b"[" * 5_000 + b"]" * 5_000, b'{"a":[' * 900 + b"]}" * 900]
+)
+def test_what_is_nested_without_end_refuses_only_what_speaks_for_asking(deep: bytes) -> None:
+    data = b'{"text":"[[{","deep":%b,"reason":"bounce"}' % deep
+    event = only(read(OPT_OUT % data))
+    assert (event.data, event.flags) == (ev.Suppressed(reason="bounce"), ("time_unreadable", "field_dropped"))
+    assert refused(read(USE % data)).cause in ("too_deep", "undecodable")
+
+
+@rule("I1.3", "I1.5")
+def test_of_a_record_that_is_too_large_what_protects_counts() -> None:
+    words = orjson.dumps({"comment": "x" * 300_000})
+    assert only(read(OPT_OUT % words)).type == "customer.suppressed"
+    assert refused(read(USE % words)).cause == "too_large"
+    call = {"type": "track", "event": "Unsubscribed", "userId": "ana", "properties": {"text": "x" * 200_000}}
+    batch = {"batch": [call | {"messageId": number} for number in ("1", "2")]}
+    read_ = read(batch, headers=((SOURCE_HEADER, b"segment"),))
+    assert isinstance(read_, Accepted)
+    assert [event.type for event in read_.events] == ["customer.suppressed", "customer.suppressed"]
+
+
+@rule("I1.3", "I1.5")
+@pytest.mark.parametrize("named", [7, "urn:referral-stream:usage.recorded:1", "urn:referral-stream:complaint.made:2"])
+def test_a_version_that_nobody_knows_refuses_only_what_speaks_for_asking(named: Any) -> None:
+    assert only(read(cloud_event("complaint.made", {}, dataschema=named))).type == "complaint.made"
+    praise = str(named).replace("usage.recorded", "nps.responded").replace("complaint.made", "compliment.given")
+    assert refused(read(cloud_event("compliment.given", {}, dataschema=named if named == 7 else praise))).cause
 
 
 @rule("I1.3", "11.20")

@@ -45,7 +45,7 @@ from referral_stream.core.links import EMAIL
 from referral_stream.core.policy import Identity
 
 MAX_RECORD_BYTES = 256_000
-"""A larger record of a source topic becomes a dead letter."""
+"""Of a larger record of a source topic only what protects counts; the rest becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,15 @@ class Boundary:
 def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     """One record of a source topic, arrived at ``now`` (epoch ms) → its events, or why there are none. Never raises."""
     value = record.value
-    if value is not None and len(value) > boundary.max_record_bytes:
-        return Refused("too_large", f"{len(value)} bytes, the limit is {boundary.max_record_bytes}")
     body = _Body(record, now, boundary, _topic(record, boundary))
-    structured = False
+    if value is not None and len(value) > boundary.max_record_bytes:
+        body.spoilt = Refused("too_large", f"{len(value)} bytes, the limit is {boundary.max_record_bytes}")
+    found = _adapted(record, body)
+    return body.spoilt or found if isinstance(found, Refused) else found
+
+
+def _adapted(record: RawRecord, body: _Body) -> Adapted:
+    value, structured = record.value, False
     if record.headers:
         structured = (record.header(CONTENT_TYPE_HEADER) or "").lower().startswith(CLOUD_EVENT)
         if not structured and (attributes := binary_attributes(record)):
@@ -154,12 +159,12 @@ class _Body:
     def read(self, value: bytes) -> Any:
         """JSON → Python; Refused if it cannot be read, not even leniently."""
         found = parsed(value)
-        if type(found) is not Refused or found.cause == "too_deep":
+        if type(found) is not Refused:
             return found
         lenient, flags = repaired(value)
         if type(lenient) is Refused:
             return found
-        self.spoilt, self.flags = found, flags
+        self.spoilt, self.flags = self.spoilt or found, flags
         return lenient
 
     # ---------------------------------------------------------------------------------------------------- CloudEvents

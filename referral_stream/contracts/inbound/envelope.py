@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from typing import Any, Final
 
 import orjson
@@ -72,7 +73,10 @@ def cloud_event(
     named = get("dataschema")
     if named is not None or kind in LINEAGES:
         current = current_body(kind, named, data)
-        data, spoilt = (data, spoilt or current) if isinstance(current, Refused) else (current, spoilt)
+        if type(current) is Refused:
+            spoilt = spoilt or current
+        else:
+            data = current
     link = get("link")
     link_kind, _, value = link.partition(":") if type(link) is str else ("", "", "")
     return canonical_event(
@@ -126,10 +130,13 @@ def parsed(value: bytes) -> Any:
 def repaired(value: bytes) -> tuple[Any, tuple[str, ...]]:
     """What a careless program wrote for JSON → Python, and its flags; Refused if it cannot be read.
 
-    A byte order mark is skipped, whatever the encoding is that it marks; half a character becomes U+FFFD, and what is
-    no number (``NaN``), or one of more digits than anybody counts, is null. Line ends in texts are taken as they are.
+    A byte order mark is skipped, whatever the encoding is that it marks; half a character becomes U+FFFD; what is no
+    number (``NaN``), one of more digits than anybody counts, or nested too deeply to be written again is null. Line
+    ends in texts are taken as they are.
     """
-    dropped: set[str] = set()
+    text = value.decode(json.detect_encoding(value), "replace").strip(_AROUND).encode()
+    shallow = _shallow(text)
+    dropped: set[str] = set() if shallow == text else {DROPPED}
 
     def nothing(_: str) -> None:
         dropped.add(DROPPED)
@@ -140,9 +147,8 @@ def repaired(value: bytes) -> tuple[Any, tuple[str, ...]]:
         dropped.add(DROPPED)
         return None
 
-    text = value.decode(json.detect_encoding(value), "replace").strip(_AROUND)
     try:
-        found = json.loads(text, parse_constant=nothing, parse_int=whole, strict=False)
+        found = json.loads(shallow, parse_constant=nothing, parse_int=whole, strict=False)
         return _whole(found, _DEEPEST), tuple(dropped)
     except (ValueError, RecursionError):
         return Refused("undecodable", "not JSON"), ()
@@ -153,6 +159,28 @@ _AROUND: Final = "\ufeff\x00 \t\r\n"
 _MOST_DIGITS: Final = 300
 _DEEPEST: Final = 254
 """Levels of objects and arrays that can be written again."""
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]+|[\]}]+', re.DOTALL)
+"""What opens and closes objects and arrays in JSON, and the strings in which the same characters do not."""
+
+
+def _shallow(value: bytes) -> bytes:
+    """The text with null in place of what is nested more deeply than ``_DEEPEST``."""
+    kept: list[bytes] = []
+    level = place = 0
+    for found in _STRUCTURE.finditer(value):
+        start, end = found.span()
+        match value[start]:
+            case 0x5B | 0x7B:  # [ {
+                if level <= _DEEPEST < level + end - start:
+                    kept += value[place : start + _DEEPEST - level], b"null"
+                level += end - start
+            case 0x5D | 0x7D:  # ] }
+                if level > _DEEPEST >= level - (end - start):
+                    place = start + level - _DEEPEST
+                level -= end - start
+            case _:
+                pass
+    return b"".join(kept) + value[place:] if kept and level <= _DEEPEST else value
 
 
 def _whole(value: Any, levels: int) -> Any:
