@@ -23,7 +23,7 @@ from referral_stream.contracts.outcomes import Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.validation import is_too_deep, json_problem
 from referral_stream.contracts.versions import LINEAGES, current_body
-from referral_stream.core.events import Event
+from referral_stream.core.events import Event, Link
 
 
 def binary_attributes(record: RawRecord) -> dict[str, Any]:
@@ -73,13 +73,12 @@ def cloud_event(
     if named is not None or kind in LINEAGES:
         current = current_body(kind, named, data)
         data, spoilt = (data, spoilt or current) if isinstance(current, Refused) else (current, spoilt)
-    link = get("link")
-    link_kind, _, value = link.partition(":") if type(link) is str else ("", "", "")
+    link, time = get("link"), get("time")
     return canonical_event(
         Attributes(
             kind=kind,
             data=data,
-            time=get("time") if type(get("time")) is str else _no_text(get("time")),
+            time=time if type(time) is str else _no_text(time),
             id=own_id(texts["id"], record),
             source=texts["source"] or topic,
             subject=get("subject"),
@@ -87,7 +86,7 @@ def cloud_event(
             timezone=get("timezone"),
             traceparent=trace_of(get("traceparent"), record),
             historical=historical,
-            link=link_of(link_kind, value, reading),
+            link=_link(link, reading) if type(link) is str else None,
             spoilt=spoilt,
             flags=flags,
         ),
@@ -95,6 +94,11 @@ def cloud_event(
         now,
         reading,
     )
+
+
+def _link(text: str, reading: Reading) -> Link | None:
+    kind, _, value = text.partition(":")
+    return link_of(kind, value, reading)
 
 
 def _no_text(time: Any) -> Any:
