@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.mix import START, behind, customer_id, mix
 from benchmarks.table import Figure
-from referral_stream.contracts.codec import decode_event, encode_event, event_headers, event_key
+from referral_stream.contracts.codec import decode_event, encode_event
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.outcomes import Accepted
@@ -27,8 +27,11 @@ from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from referral_stream.replay.files import replay_file
+from referral_stream.replay.virtual_run import Arrival
 from referral_stream.runtime.gc_tuning import spare_values
 from tests.contracts.examples import FACT_DATA
+from tests.properties.recording import Recording
+from tests.replay.logs import recorded_records
 
 BOUNDARY = Boundary(email_key=b"a key for benchmarks only")
 
@@ -136,18 +139,7 @@ def typical_customer(policy: Policy) -> Customer:
 def _replays(policy: Policy, raw: Sequence[RawRecord], facts: Sequence[Event]) -> Iterator[Figure]:
     """``referral-stream replay`` without its start: from the file on disk to the files it writes."""
     spare_values()  # as the command does
-    recorded = [
-        RawRecord(
-            topic="customer-events",
-            partition=0,
-            offset=offset,
-            timestamp=START,
-            key=event_key(event),
-            value=encode_event(event),
-            headers=event_headers(event, START),
-        )
-        for offset, event in enumerate(facts)
-    ]
+    recorded = recorded_records(Recording(policy).run(Arrival(START, event) for event in facts).log)
     with tempfile.TemporaryDirectory() as folder:
         for name, records in (("replay of source topics", raw), ("exact replay of customer-events", recorded)):
             log = Path(folder, "log.jsonl")

@@ -16,7 +16,6 @@ PLACEHOLDERS: Final = frozenset({
 })  # fmt: skip
 """What programs write where they have no id, in lower case. The policy may add to them."""
 
-_CROSSED_OUT = re.compile(r"x{3,}")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control and bidi characters: two ids that look alike would not be."""
 _EXACT: Final = 2**53
@@ -47,7 +46,13 @@ def usable_id(value: Any) -> str | None:
 def is_placeholder(text: str, more: frozenset[str] = frozenset()) -> bool:
     """Whether a usable id stands for none; ``more`` in lower case."""
     word = text.lower()
-    return word in PLACEHOLDERS or word in more or "{{" in word or "${" in word or bool(_CROSSED_OUT.fullmatch(word))
+    return (
+        word in PLACEHOLDERS
+        or word in more
+        or "{{" in word
+        or "${" in word
+        or (word.startswith("xxx") and not word.strip("x"))
+    )
 
 
 def named(value: Any, more: frozenset[str] = frozenset()) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_args
 
 import msgspec
@@ -698,6 +699,7 @@ OPERATORS = frozenset({"control.paused", "control.resumed", "ask.approved", "ask
 """Types that only those may say who run the deployment: on ``responses`` and at the receiver's ``/control``."""
 
 
+@lru_cache(maxsize=1_024)
 def is_operators(kind: str) -> bool:
     """Whether a type, known or not, is for operators alone (identity §5)."""
     return kind in OPERATORS or kind.startswith(("control.", "reward.")) or kind == "customer.overfull_cleared"

@@ -42,12 +42,17 @@ class People:
                 event = event_of(record, position, now, [], self.policy["email_key"])
             except (Skipped, DeadLetter):
                 continue
-            about = self.ids(event["customer"], now) if event["customer"] else set()
-            if about & gone and event["type"] not in ("customer.aliased", "customer.erasure_requested"):
-                continue  # an erased customer learns nothing more
+            if event["customer"] in gone and not self.passes_on(event, now):
+                continue
             self.events.append(event | {"position": position})
             if event["type"] == "customer.erasure_requested" and event["customer"]:
-                gone.add(event["customer"])
+                gone |= self.ids(event["customer"], now)
+
+    def passes_on(self, event: Event, now: datetime) -> bool:
+        """Whether an erased id, which learns nothing more, still says this for whoever it was said to be."""
+        if event["type"] in ("customer.aliased", "customer.erasure_requested"):
+            return True
+        return event["type"] in OPT_OUTS and is_opt_out(event) and len(self.ids(event["customer"], now)) > 1
 
     def said(self, now: datetime, *types: str) -> Iterator[Event]:
         for event in self.events:

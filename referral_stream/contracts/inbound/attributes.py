@@ -136,9 +136,9 @@ def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
     body = found.body
     if spoilt is not None and is_favourable(body):
         return spoilt
-    if isinstance(body, Linked) and _bad_link(Link(body.kind, body.value), reading):
+    if type(body) is Linked and _bad_link(Link(body.kind, body.value), reading):
         return Refused("unusable_id", "value: names nothing")
-    if isinstance(body, Aliased) and is_placeholder(body.alias, reading.placeholders):
+    if type(body) is Aliased and is_placeholder(body.alias, reading.placeholders):
         return Refused("unusable_id", "alias: names nobody")
     return found
 
@@ -216,32 +216,34 @@ NOT_AUTHORISED: Final = Refused("not_authorised", f"counts on {RESPONSES} and at
 
 def event_time(given: Any, record: RawRecord, now: int, *, favourable: bool) -> EventTime | Refused:
     """The clock rules (identity §1). A number is epoch ms, None what the producer did not say."""
-    arrival = now if record.timestamp < 0 else min(record.timestamp, now)
-    if arrival < BEFORE:
-        arrival = now
-    unreadable: EventTime = arrival, ("time_unreadable",)
     flags: tuple[str, ...] = ()
     if given is None:
-        return unreadable
+        return _arrival(record, now)
     if type(given) is int and EARLIEST <= given <= LATEST:
         instant = given
     elif type(given) is str:
         try:
             instant, naive = parse_instant(given)
         except (ValueError, OverflowError):
-            return Refused("invalid", "time: must be RFC 3339") if favourable else unreadable
+            return Refused("invalid", "time: must be RFC 3339") if favourable else _arrival(record, now)
         flags = ("time_naive",) if naive else ()
     else:
-        return Refused("invalid", "time: must be RFC 3339") if favourable else unreadable
+        return Refused("invalid", "time: must be RFC 3339") if favourable else _arrival(record, now)
     if instant < BEFORE:
-        return Refused("invalid", "time: before 2000") if favourable else unreadable
+        return Refused("invalid", "time: before 2000") if favourable else _arrival(record, now)
     if instant <= now:
         return instant, flags
     if instant > now + CLOCK_LIMIT:
         if favourable:
             return Refused("time_in_future", f"time: more than {CLOCK_LIMIT // MINUTE} minutes ahead of its arrival")
-        return unreadable
+        return _arrival(record, now)
     return now, (_flagged(flags, "time_clamped") if instant > now + CLOCK_TOLERANCE else flags)
+
+
+def _arrival(record: RawRecord, now: int) -> EventTime:
+    """When an event counts as having happened that does not say it so that it can be read."""
+    arrival = now if record.timestamp < 0 else min(record.timestamp, now)
+    return (arrival if arrival >= BEFORE else now), ("time_unreadable",)
 
 
 def _themed(data: dict[str, Any]) -> dict[str, Any]:

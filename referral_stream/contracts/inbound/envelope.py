@@ -24,7 +24,7 @@ from referral_stream.contracts.outcomes import Refused, Skipped
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.validation import is_too_deep, json_problem
 from referral_stream.contracts.versions import LINEAGES, current_body
-from referral_stream.core.events import Event
+from referral_stream.core.events import Event, Link
 
 
 def binary_attributes(record: RawRecord) -> dict[str, Any]:
@@ -60,14 +60,10 @@ def cloud_event(
         spoilt = spoilt or Refused("invalid", "specversion: must be 1.0")
     if isinstance(data, Refused):
         data, spoilt = {}, spoilt or data
-    texts: dict[str, str | None] = {}
-    for name in ("id", "source"):
-        given = get(name)
-        text = str(given) if type(given) is int else given
-        if text is not None and (type(text) is not str or not 0 < len(text) <= MAX_ID):
+    id_, source = _short_text(get("id")), _short_text(get("source"))
+    for name, text in (("id", id_), ("source", source)):
+        if text is None and get(name) is not None:
             spoilt = spoilt or Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
-            text = None
-        texts[name] = text
     if data is None:
         data = {}
     named = get("dataschema")
@@ -77,21 +73,20 @@ def cloud_event(
             spoilt = spoilt or current
         else:
             data = current
-    link = get("link")
-    link_kind, _, value = link.partition(":") if type(link) is str else ("", "", "")
+    link, time = get("link"), get("time")
     return canonical_event(
         Attributes(
             kind=kind,
             data=data,
-            time=get("time") if type(get("time")) is str else _no_text(get("time")),
-            id=own_id(texts["id"], record),
-            source=texts["source"] or topic,
+            time=time if type(time) is str else _no_text(time),
+            id=own_id(id_, record),
+            source=source or topic,
             subject=get("subject"),
             account=get("accountid"),
             timezone=get("timezone"),
             traceparent=trace_of(get("traceparent"), record),
             historical=historical,
-            link=link_of(link_kind, value, reading),
+            link=_link(link, reading) if type(link) is str else None,
             spoilt=spoilt,
             flags=flags,
         ),
@@ -99,6 +94,17 @@ def cloud_event(
         now,
         reading,
     )
+
+
+def _short_text(given: Any) -> str | None:
+    """An attribute that identifies an event; None if it cannot."""
+    text = str(given) if type(given) is int else given
+    return text if type(text) is str and 0 < len(text) <= MAX_ID else None
+
+
+def _link(text: str, reading: Reading) -> Link | None:
+    kind, _, value = text.partition(":")
+    return link_of(kind, value, reading)
 
 
 def _no_text(time: Any) -> Any:
