@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer, word
-from referral_stream.core.effects import AskCancelled, Decision
-from referral_stream.core.events import Data, Event
+from referral_stream.core.effects import AskCancelled, Decision, Reason, ReservationRequested
+from referral_stream.core.events import Data, Event, ReservationDenied
 from referral_stream.core.ids import opportunity_id
-from referral_stream.core.instants import DAY, HOUR
+from referral_stream.core.instants import DAY, HOUR, parse_instant, rfc3339
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.policy import Policy
@@ -25,7 +25,7 @@ from referral_stream.core.zones import zone
 from referral_stream.explain.changes import SOURCE, Change, every, likely
 from referral_stream.replay.recording_ledger import RecordingLedger, Whom
 from referral_stream.replay.virtual_run import Arrival, FactReplay
-from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way, outcome_words, why
+from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way, outcome_words, plain, why
 from referral_stream.words.events import if_it_happens
 from referral_stream.words.phrases import phrases
 
@@ -171,22 +171,62 @@ class _World:
             text = words.say("prospects", "top_score", when=self._when(trial.ask), against=self._against_praise())
             return self._told(None, "nps_promoter", text, trial.asked_at)
         if (decision := _about(RESPONSE, trial)) is not None:
-            possible = decision.next_eligible_at
+            possible = self._possible(decision)
             text = words.say(
                 "prospects",
                 "no_top_score",
-                against=_reasons(decision),
-                instant=None if possible is None or possible <= self.now else self._clock(possible),
+                against=self._against(decision),
+                instant=None if possible is None else self._clock(possible),
             )
         else:
             text = words.say("prospects", "nothing_open")
         return Prospect(None, "nps_promoter", text)
 
+    def _against(self, decision: Decision) -> str:
+        """What is in the way, with a pause of which the ledger would tell only when it is asked."""
+        paused = self._paused(decision)
+        told = [_reasons(decision), "" if paused is None else plain(paused.model_dump(), zone(self.local))]
+        return "; ".join(filter(None, told))
+
+    def _possible(self, decision: Decision) -> int | None:
+        """When the next ask is possible after one that counts, if nothing but time is in the way."""
+        reasons = [reason for reason in decision.reasons if reason.answer != "pass" and reason.gate != "moment"]
+        paused = self._paused(decision)
+        ends = [reason.until for reason in (*reasons, *([] if paused is None else [paused]))]
+        if decision.next_eligible_at is None or any(reason.answer != "until" for reason in reasons):
+            return None
+        if paused is not None and paused.answer != "until":
+            return None
+        possible = max(decision.next_eligible_at, *(parse_instant(end)[0] for end in ends if end is not None))
+        return possible if possible > self.now else None
+
+    def _paused(self, decision: Decision) -> Reason | None:
+        """The switches that would stop its ask now; None where gate 2 says so itself, or there are none."""
+        request = ReservationRequested(
+            command_id=RESPONSE,
+            opportunity_id=decision.opportunity_id,
+            customer_id=self.name,
+            segment=word(self.customer.segment),
+            trigger=decision.trigger,
+            priority=0,
+            raw_score=0,
+            due=self.now,
+            valid_until=self.now,
+            now=self.now,
+        )
+        answer = deepcopy(self.caps).request(request)
+        says = next(reason for reason in decision.reasons if reason.gate == "paused")
+        if not isinstance(answer, ReservationDenied) or answer.gate != "paused" or says.answer != "pass":
+            return None
+        if answer.until is not None:
+            return Reason(gate="paused", answer="until", until=rfc3339(answer.until), saw=answer.saw, limit=says.limit)
+        return Reason(gate="paused", answer="until_event", until=answer.until_event, saw=answer.saw, limit=says.limit)
+
     def _against_praise(self) -> str | None:
         """A top score also ends the wait after a bad one; a compliment does not."""
         trial = self._now(ev.ComplimentGiven(reference=RESPONSE))
         decision = _about(RESPONSE, trial)
-        return None if trial.ask is not None or decision is None else _reasons(decision)
+        return None if trial.ask is not None or decision is None else self._against(decision)
 
     def _now(self, data: Data) -> _Trial:
         """What becomes of an occasion to ask that comes now."""
@@ -233,7 +273,7 @@ class _World:
         if would is not None:
             return self._told(*about, self._in_words(would, opportunity), would.ask.decided_at, would)
         withheld = self._withheld(opportunity, decision)
-        against = None if decision is None else _reasons(withheld or decision)
+        against = None if decision is None else self._against(withheld or decision)
         ends = self._clock(opportunity.deadline)
         return Prospect(*about, phrases().say("prospects", "no_more", against=against, instant=ends))
 

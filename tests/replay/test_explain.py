@@ -20,6 +20,7 @@ from tests.builders import (
     Told,
     a_customer,
     a_policy,
+    acknowledged,
     answered,
     arriving,
     at,
@@ -30,6 +31,7 @@ from tests.builders import (
     first_success,
     nps,
     opportunity_of,
+    pause,
     renewed,
     replay,
     shown,
@@ -333,6 +335,42 @@ def test_after_an_ask_the_next_possible_one_is_named(tmp_path: Path) -> None:
         "(one ask in 90 days), no ask before Wed 16 Sep 12:50. "
         "As things stand, the next ask is possible on Wed 16 Sep 12:50 at the earliest"
     )
+
+
+SUPPRESSED = fact(ev.Suppressed(), "Thu 13:00")
+NEXT = "As things stand, the next ask is possible"
+
+
+@rule("11.26")
+@pytest.mark.parametrize(
+    ("then", "says", "possible"),
+    [
+        (SUPPRESSED, "an ask on Thu 18 Jun 12:50 was taken back, and counts until its worker reports", False),
+        (SUPPRESSED, "on the suppression list, until taken off the list", False),
+        (pause("Thu 13:00"), "paused: all, until resumed", False),
+        ([acknowledged("sent", "Thu 12:51", command_of()), pause("Thu 13:00")], "asked on Thu 18 Jun 12:50", False),
+        (acknowledged("sent", "Thu 12:51", command_of()), "asked on Thu 18 Jun 12:50 (one ask in 90 days)", True),
+    ],
+)
+def test_the_next_ask_is_possible_where_nothing_but_time_is_in_the_way(
+    tmp_path: Path, then: Told, says: str, possible: bool
+) -> None:
+    text = the_next(explained(tmp_path, nps(9, "Thu 12:30"), then, when="Fri 10:00")).text
+    assert says in text
+    assert (NEXT in text) is possible
+
+
+@rule("11.26")
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        (a_policy(shadow=True), "an ask on Thu 18 Jun 12:50 in shadow mode counts, although nothing was sent"),
+        (a_policy(holdout={"percent": 50, "salt": "b"}), "held out on Thu 18 Jun 12:50, which counts as an ask"),
+    ],
+)
+def test_what_only_counts_as_an_ask_is_not_told_as_one(tmp_path: Path, policy: Policy, says: str) -> None:
+    text = the_next(explained(tmp_path, nps(9, "Thu 12:30"), when="Fri 10:00", policy=policy)).text
+    assert f"would not be followed by an ask: {says} (one ask in 90 days)" in text
 
 
 def test_withdrawn_consent_stands_in_the_way_of_any_ask(tmp_path: Path) -> None:

@@ -54,7 +54,10 @@ def a_decision(outcome: str, *reasons: dict[str, Any], **more: Any) -> dict[str,
                 "2026-11-04T08:20:00.000Z",
                 "limits",
             ),
-            "account asked on Thu 6 Aug 10:20 and 3 asks since Sat 1 Aug 10:20 (limits), no ask before Wed 4 Nov 09:20",
+            (
+                "an ask on Thu 6 Aug 10:20 counts for the account and 3 asks since "
+                "Sat 1 Aug 10:20 (limits), no ask before Wed 4 Nov 09:20"
+            ),
         ),
         (reason("moment", "settling", "until", SETTLED), "settles until Tue 15 Sep 10:20, then asks"),
         (reason("moment", "settling", "until", "2026-09-18T11:00:00.000Z"), "planned for Fri 18 Sep 13:00"),

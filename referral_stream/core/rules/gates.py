@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from referral_stream.core import zones
+from referral_stream.core.asks import Ask
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import GateAnswer, GateName, Reason, Score
 from referral_stream.core.events import CHANNELS, PASSIVE
@@ -413,17 +414,37 @@ def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
 
 
 def _overasking(v: View) -> list[GateCause]:
-    asked = last_asked(v.customer, v.policy, but=v.opportunity.id)
-    return _wait(v.now, asked, v.policy.caps.customer_days, "asked") + _denied(v, "overasking")
+    last = _last_ask(v.customer, v.policy, but=v.opportunity.id)
+    own = [] if last is None else _counted(v, last, v.policy.caps.customer_days)
+    return own + _denied(v, "overasking")
 
 
-def last_asked(c: Customer, policy: Policy, *, but: str | None = None) -> int | None:
-    """The last ask that counts; one that shadow mode withheld counts only while shadow mode lasts.
+def _counted(v: View, last: Ask, days: int) -> list[GateCause]:
+    """The wait after an ask, or after what counts as one and is not to be told as one."""
+    if last.cancelled and not last.reached:
+        return _wait(v.now, last.asked_at, days, "taken back, asked")
+    match last.kind:
+        case "holdout":
+            return _wait(v.now, last.asked_at, days, "held out")
+        case "shadow":
+            return _wait(v.now, last.asked_at, days, "shadow ask")
+        case "reason":
+            return _wait(v.now, last.asked_at, days, "reason asked")
+        case _:
+            return _wait(v.now, last.asked_at, days, "asked")
 
-    ``but``: an opportunity that its own ask does not hold back.
-    """
+
+def last_asked(c: Customer, policy: Policy) -> int | None:
+    """When the last ask was that counts; one that shadow mode withheld counts only while shadow mode lasts."""
+    last = _last_ask(c, policy)
+    return None if last is None else last.asked_at
+
+
+def _last_ask(c: Customer, policy: Policy, *, but: str | None = None) -> Ask | None:
+    """``but``: an opportunity that its own ask does not hold back."""
     return max(
-        (a.asked_at for a in c.asks if a.counts and (a.kind != "shadow" or policy.shadow) and a.opportunity.id != but),
+        (a for a in c.asks if a.counts and (a.kind != "shadow" or policy.shadow) and a.opportunity.id != but),
+        key=lambda ask: ask.asked_at,
         default=None,
     )
 
