@@ -11,7 +11,7 @@ from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core import events as ev
 from referral_stream.core import merging
 from referral_stream.core.customer import Customer, Flag, Stamp
-from referral_stream.core.effects import AskRequested, ReservationReleased, ReservationRequested
+from referral_stream.core.effects import AskRequested, ReservationAmended, ReservationReleased, ReservationRequested
 from referral_stream.core.events import Event, Link
 from referral_stream.core.ids import command_id
 from referral_stream.core.uniting import MOST_ABSORBED
@@ -20,6 +20,7 @@ from tests.core.entities import Entities
 from tests.rules import rule
 
 ALIASED = "Thu 12:00"
+ADDRESSES = {"ana": "a" * 64, "old": "b" * 64}
 
 
 def aliased(into: str = "ana", alias: str = "old", when: str | int = ALIASED, **more: str) -> Event:
@@ -162,6 +163,21 @@ def test_a_command_keeps_for_good_the_customer_with_whom_it_was_made(status: str
     world.settle(fact(ev.AskAcknowledged(command_id=made, status=status), "Thu 14:00", customer="old"))  # type: ignore[arg-type]
     (told,) = world.effects
     assert (told.command_id, told.customer_id) == (made, "old")  # type: ignore[union-attr]
+
+
+@rule("I3.10")
+@pytest.mark.parametrize(("asked", "other"), [("old", "ana"), ("ana", "old")])
+def test_an_ask_of_either_counts_for_account_and_address_of_the_other(asked: str, other: str) -> None:
+    world = Entities().settle(*a_customer("ana"), *a_customer("old"))
+    for customer in (asked, other):
+        known = ev.ProfileChanged(account_id=f"account-of-{customer}", email_hmac=ADDRESSES[customer])
+        world.settle(fact(known, "Mon 09:00", customer=customer))
+    world = asked_of(asked, world)
+    world.effects.clear()
+    world.settle(aliased(when="Thu 13:00"))
+    (amended,) = [effect for effect in world.effects if isinstance(effect, ReservationAmended)]
+    assert (amended.command_id, amended.customer_id) == (command_id(asked, "nps_promoter", "r1"), asked)
+    assert (amended.account_id, amended.email_hmac) == (f"account-of-{other}", ADDRESSES[other])
 
 
 @rule("I3.19")
