@@ -265,8 +265,8 @@ def test_what_changes_nothing_writes_nothing() -> None:
 @rule("10.104")
 def test_of_several_changes_at_one_instant_only_the_last_is_written() -> None:
     story = replay(
-        a_customer(), nps(9, "Thu 14:00"), ticket_opened("Thu 17:00"),
-        arriving(ticket_solved("Thu 17:00", rating="positive", id="zz"), "Thu 17:00"),
+        a_customer(), nps(9, "Thu 14:00"), arriving(ticket_opened("Thu 16:59"), "Thu 17:00"),
+        arriving(ticket_solved("Thu 17:00", rating="positive"), "Thu 17:00"),
     )  # fmt: skip
     assert story.outcomes("nps_promoter") == [("pending", "Thu 14:00"), ("asked", "Fri 13:00")]
 
