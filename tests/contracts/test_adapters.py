@@ -333,7 +333,7 @@ def test_a_customer_of_a_connected_account_is_not_ours() -> None:
     assert skip.reason == "other_account"
 
 
-@rule("I1.10")
+@rule("I1.10", "11.19")
 @pytest.mark.parametrize("total", [0, -1200, None, "x"])
 def test_a_cycle_of_nothing_or_of_a_credit_renews_nothing(total: Any) -> None:
     cycle = {"id": "in_1", "billing_reason": "subscription_cycle", "subscription": "sub_1", "total": total}

@@ -11,7 +11,7 @@ from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core import events as ev
 from referral_stream.core import merging
 from referral_stream.core.customer import Customer, Flag, Stamp
-from referral_stream.core.effects import AskRequested, ReservationReleased, ReservationRequested
+from referral_stream.core.effects import AskRequested, ReservationAmended, ReservationReleased, ReservationRequested
 from referral_stream.core.events import Event, Link
 from referral_stream.core.ids import command_id
 from referral_stream.core.uniting import MOST_ABSORBED
@@ -98,6 +98,25 @@ def test_every_request_is_answered_also_with_nothing(known: bool) -> None:
         assert world.read[-1][1].data.state is None
     world.settle()
     assert (world.states["ana"].merging, world.states["old"].merged_into) == ({}, "ana")
+
+
+@rule("I3.10")
+@pytest.mark.parametrize(
+    ("asked", "account", "address"), [("ana", "beta", "b" * 64), ("old", "acme", "a" * 64)], ids=["hers", "the other's"]
+)
+def test_an_ask_of_either_counts_for_the_account_and_the_address_of_the_other(
+    asked: str, account: str, address: str
+) -> None:
+    both = (
+        *a_customer("ana", account="acme", email_hmac="a" * 64),
+        *a_customer("old", account="beta", email_hmac="b" * 64),
+    )
+    world = asked_of(asked, Entities().settle(*both))
+    (command,) = (ask.command_id for ask in world.asked)
+    world.settle(aliased())
+    amended = [effect for effect in world.effects if isinstance(effect, ReservationAmended)]
+    assert [(each.customer_id, each.command_id) for each in amended] == [(asked, command)] * len(amended)
+    assert (account, address) in [(each.account_id, each.email_hmac) for each in amended]
 
 
 # ---------------------------------------------------------------------------------------------- the id that hands over
