@@ -389,6 +389,7 @@ def test_event_ids_that_hubspot_repeats_are_told_apart_by_what_changed() -> None
     assert len(events) == 3
 
 
+@rule("I3.28")
 def test_merged_contacts_become_aliases_of_the_one_that_remains() -> None:
     events = accepted(read(sample("hubspot.contact_merge")))
     assert [(event.subject, event.data.alias) for event in events] == [("505", "501"), ("505", "503"), ("505", "504")]
