@@ -673,8 +673,9 @@ def test_segment_identify_tells_the_address_and_since_when() -> None:
 
 @rule("I4.4")
 def test_an_address_that_any_browser_could_send_is_flagged_so() -> None:
-    profile, signed_up = accepted(read(sample("segment.identify")))
-    assert (profile.flags, signed_up.flags) == ((ev.BROWSER,), ())
+    profile, signed_up, linked = accepted(read(sample("segment.identify")))
+    assert (profile.flags, signed_up.flags, linked.flags) == ((ev.BROWSER,), (), ())
+    assert linked.data == ev.Linked(kind="segment_anonymous", value="a0f1")
     told = cloud_event("customer.profile_changed", subject="u1", data={"email_hmac": ANA})
     assert ev.BROWSER not in only(read(told)).flags
 

@@ -383,8 +383,10 @@ def test_a_helpscout_body_that_tells_too_little_is_skipped_with_the_reason(paylo
     assert skipped(read(payload)).reason == reason
 
 
-def test_a_helpscout_rating_of_nobody_is_a_dead_letter() -> None:
-    assert refused(read(rating("Great", customer={}))).cause == "unusable_id"
+@pytest.mark.parametrize("said", ["Okay", "Not Good"])
+def test_a_helpscout_rating_of_nobody_is_a_dead_letter_unless_it_is_praise(said: str) -> None:
+    assert refused(read(rating(said, customer={}))).cause == "unusable_id"
+    assert skipped(read(rating("Great", customer={}))).reason == "no_customer"
 
 
 def test_a_conversation_sent_again_unchanged_is_the_same_event() -> None:
