@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -33,12 +34,14 @@ from referral_stream.core.events import (
     MergeDelivered,
     ReservationGranted,
 )
-from referral_stream.core.keys import parse_key
+from referral_stream.core.keys import customer_key, parse_key
 
 _LETTER_HEADERS: Final = (
     "error", "stage", "source-topic", "source-partition", "source-offset", "source-timestamp", "occurred-at", "attempt",
     "dead-letter-id",
 )  # fmt: skip
+_ESCAPED: Final = b"~~"
+"""How the keys of customers begin whose id begins with ``~``."""
 _WAITING: Final = frozenset({"pending", "deferred"})
 
 
@@ -165,15 +168,14 @@ class PartitionAudit:
         """All decisions now, and the policies they name, in order."""
         runs, scene = PolicyRuns(), self._scene
         asked = {command.decision_id for command in scene.evidence.commands}
-        out = scene.out[self._names.decisions][self._number]
-        for record in scene.records(self._names.decisions, self._number):
+        for record in self._decisions():
             try:
                 decided = read_decision(record)
             except Misread as problem:
                 self._findings.add("records_readable", str(problem), position(record))
                 continue
             scene.check_output(record, decided.customer_id)
-            scene.tally.counts["decisions"] += record.offset < out
+            scene.tally.counts["decisions"] += self._is_out(decided)
             runs.add(decided.policy, decided.decided_at)
             first = self._published.setdefault(decided.decision_id, decided)
             if first is not decided and (scene.fenced or first.digest != decided.digest):
@@ -184,6 +186,23 @@ class PartitionAudit:
             if decided.command_id is not None and decided.outcome in ASKED | WITHHELD:
                 self._evidence.emitted.add(decided.command_id)
         return runs
+
+    def _decisions(self) -> Iterator[RawRecord]:
+        """Those about the customers of this partition.
+
+        An id that begins with ``~`` is another key in ``customer-events``: its decisions may lie on any partition.
+        """
+        scene, own = self._scene, self._number
+        anywhere = any(key.startswith(_ESCAPED) for key in self._states)
+        for partition in range(scene.partitions) if anywhere else (own,):
+            for record in scene.records(self._names.decisions, partition):
+                key = record.key or b""
+                if own == (partition_of(b"~" + key, scene.partitions) if key.startswith(b"~") else partition):
+                    yield record
+
+    def _is_out(self, decided: Decided) -> bool:
+        """Whether it had been published when the pass began."""
+        return decided.position.offset < self._scene.out[self._names.decisions][decided.position.partition]
 
     def _read_events(self, fold: Fold | None) -> None:
         scene, events, in_flight = self._scene, 0, 0
@@ -294,8 +313,10 @@ class PartitionAudit:
     def _tell_decision(self, customer: bytes, made: Made, decision: Decision, cause: Position) -> None:
         published = self._published.get(decision.decision_id)
         if published is None:
-            complete = self._number not in self._evidence.late_decisions
-            if complete and (self._names.decisions, customer) not in self._scene.oversized:
+            key = decision.customer_id.encode()
+            where = self._number if key == customer else partition_of(key, self._scene.partitions)
+            complete = where not in self._evidence.late_decisions
+            if complete and (self._names.decisions, key) not in self._scene.oversized:
                 self._findings.add("decisions_follow", f"decision {decision.decision_id} is missing", cause)
             return
         self._made.add(decision.decision_id)
@@ -339,11 +360,10 @@ class PartitionAudit:
 
     def _compare_decisions(self) -> None:
         """What had been published when the pass began and no fold makes."""
-        out = self._scene.out[self._names.decisions][self._number]
         for name, decided in self._published.items():
-            if name in self._made or decided.position.offset >= out:
+            if name in self._made or not self._is_out(decided):
                 continue
-            if self._scene.is_judged(decided.customer_id.encode(), self._number):
+            if self._scene.is_judged(customer_key(decided.customer_id).encode(), self._number):
                 self._findings.add("decisions_follow", f"decision {name} follows from no record", decided.position)
 
     # ------------------------------------------------------------------------------------------------------- wake-ups

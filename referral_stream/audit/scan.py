@@ -27,6 +27,7 @@ from referral_stream.audit.records import (
 from referral_stream.contracts.codec import decode_event
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
+from referral_stream.core.keys import customer_key
 
 
 class Look:
@@ -158,7 +159,8 @@ class Look:
                 continue
             scene.tally.findings.add("decisions_follow", f"{missing[expected.topic]} is missing", expected.cause)
         for told in self._asks.values():
-            if self._is_out(told.position) and scene.is_judged(told.customer_id.encode(), told.position.partition):
+            key = customer_key(told.customer_id).encode()
+            if self._is_out(told.position) and scene.is_judged(key, partition_of(key, scene.partitions)):
                 what = f"a record about command {told.command_id} follows from no record"
                 scene.tally.findings.add("decisions_follow", what, told.position)
 

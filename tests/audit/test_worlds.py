@@ -8,8 +8,8 @@ import pytest
 
 from referral_stream.audit.findings import AuditReport
 from referral_stream.core.events import ChargeDisputed, ComplimentGiven, Data, Event, Link, Linked
-from tests.audit.topics import NAMES, Deployment
-from tests.builders import fact
+from tests.audit.topics import NAMES, PARTITIONS, Deployment
+from tests.builders import a_customer, fact, nps
 from tests.properties.comparing import arrivals
 from tests.properties.merged import merged
 from tests.rules import rule
@@ -78,6 +78,22 @@ def test_a_policy_that_changes_midway_breaks_nothing(seed: int) -> None:
     report = deployment.audit(earlier)
     assert {finding.invariant for finding in report.findings} <= {"no_ask_in_cool_down"}
     assert report.unchecked == ()
+
+
+@rule("I4.3")
+@pytest.mark.parametrize("number", range(8))
+def test_the_decisions_of_an_id_that_begins_with_a_tilde_are_found_where_they_are(number: int) -> None:
+    """Their key is another one than in customer-events, so they may lie on another partition."""
+    who = f"~{number}"
+    deployment = Deployment()
+    deployment.tell(a_customer(who), nps(9, "Thu 12:30", customer=who), until="Fri 18:00")
+    logs = deployment.logs
+    decisions = [each for partition in range(PARTITIONS) for each in logs.read(NAMES.decisions, partition, 0)]
+    report = deployment.audit(uncommitted=True)
+    assert (report.findings, report.unchecked) == ((), ())
+    assert report.counts["decisions"] == len(decisions) > 1
+    logs.remove(decisions[-1])
+    assert "decisions_follow" in {finding.invariant for finding in deployment.audit().findings}
 
 
 CHARGE = Link("stripe_charge", "ch_1")
