@@ -115,7 +115,7 @@ class Filters:
             and self.cause in (None, letter.cause)
             and self.topic in (None, letter.topic, letter.topic.removeprefix(prefix))
             and (self.since is None or letter.failure.occurred_at >= self.since)
-            and (self.customer is None or self.customer.encode() == letter.key)
+            and (self.customer is None or letter.key in (self.customer.encode(), customer_key(self.customer).encode()))
         )
 
 

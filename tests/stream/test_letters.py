@@ -130,12 +130,13 @@ async def test_letters_are_listed_newest_attempt_only_and_counted_by_cause(topic
 @pytest.mark.parametrize(
     ("filters", "offsets"),
     [
-        ({}, [1, 2, 3]),
-        ({"stage": "decide"}, [3]),
+        ({}, [1, 2, 3, 4]),
+        ({"stage": "decide"}, [3, 4]),
         ({"cause": "unusable_id"}, [2]),
         ({"topic": "nps"}, [1, 2]),
         ({"customer": "ana"}, [3]),
-        ({"since": NOW}, [1, 2, 3]),
+        ({"customer": "~ana"}, [4]),
+        ({"since": NOW}, [1, 2, 3, 4]),
         ({"since": NOW + 1}, []),
         ({"stage": "ingest", "cause": "fault"}, []),
     ],
@@ -144,6 +145,7 @@ async def test_filters_select(topic: Topic, filters: Mapping[str, object], offse
     await topic.post(a_record(b"\xff", 1), "undecodable: at character 0", "ingest")
     await topic.post(a_record(goal(None), 2), "unusable_id: names no customer", "ingest")
     await topic.post(on_our_log(an_event("goal.achieved", NOW, "ana", goal="x"), 3), "fault: Broken", "decide")
+    await topic.post(on_our_log(an_event("goal.achieved", NOW, "~ana", goal="x"), 4), "fault: Broken", "decide")
 
     box = await deadletters.read_dead_letters(topic.deployment)
 
