@@ -325,6 +325,22 @@ def test_a_start_that_is_heard_of_later_takes_nothing_back() -> None:
     assert replay(a_customer(), renewed("Tue 10:00"), started).asked == [("renewal", "Fri 13:00")]
 
 
+@rule("11.18")
+@pytest.mark.parametrize("own", [False, True])
+def test_the_invoice_of_a_first_payment_is_no_renewal_later_either(own: bool) -> None:
+    """Told once more in another event, when the start lies further back: it is the same invoice."""
+    theirs = {"on": ["subscription.renewed"], "when": "true", "subject": "event.data.invoice_id", "window_hours": 48}
+    policy = a_policy(triggers={"cycle": theirs}) if own else POLICY
+    started = fact(ev.SubscriptionStarted(subscription_id="sub-1"), START + DAY)
+    again, another = ev.SubscriptionRenewed(subscription_id="sub-1", invoice_id="in-1"), "in-2"
+    later = at("Tue 10:00") + 20 * DAY
+    first = (a_customer(), started, renewed("Tue 10:00"))
+
+    assert replay(*first, fact(again, later), policy=policy).decisions() == []
+    opened = replay(*first, fact(again.model_copy(update={"invoice_id": another}), later), policy=policy).decisions()
+    assert {(d.trigger, d.subject) for d in opened} == {("renewal", "in-2"), *([("cycle", "in-2")] if own else [])}
+
+
 @rule("3.17")
 def test_another_milestone_is_another_key() -> None:
     story = replay(a_customer(), first_success("Thu 21:00", "one"), first_success("Fri 12:30", "two"))

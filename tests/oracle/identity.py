@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.oracle import signals
 from tests.oracle.records import CHANNELS, Event, Record
-from tests.oracle.signals import DAY, of, stamp
+from tests.oracle.signals import DAY, of
 from tests.oracle.trouble import UsageJudgement
 from tests.oracle.world import Customer, Kept, Link, Naming, World
 from tests.oracle.written import dead_letter
@@ -184,7 +184,7 @@ def teach_by(world: World, customer: Customer, event: Event, now: datetime, appl
                 value = told["data"].get("email_hmac")
                 if value is not None and value != newest:
                     link_named(world, ("email", value)).names[customer.id].present = False
-    hold_others(world, customer, now, apply)
+    hold_others(world, customer, now, apply, event)
 
 
 def teach_after_merging(world: World, customer: Customer, now: datetime, apply: Apply) -> None:
@@ -197,26 +197,44 @@ def teach_after_merging(world: World, customer: Customer, now: datetime, apply: 
     hold_others(world, customer, now, apply)
 
 
-def opt_outs(customer: Customer) -> list[Event]:
-    """What they have said themselves, and has not been taken back."""
+def opt_outs(customer: Customer, since: datetime | None = None) -> list[Event]:
+    """What they have said themselves, and has not been taken back; at least not yet ``since`` then."""
     known, found = customer.known, []
     found += of(known, "customer.erasure_requested")
     found += [event for event in of(known, "ask.answered") if event["data"]["answer"] == "stop"]
-    if signals.suppressed(known):
-        found.append(max(of(known, "customer.suppressed"), key=stamp))
     consents = [e for e in of(known, "customer.consent_changed") if e["data"]["purpose"] == "referral_ask"]
     about_email = [e for e in consents if e["data"]["channel"] in (CHANNELS[0], "all")]
-    if about_email and not max(about_email, key=stamp)["data"]["granted"]:
-        found.append(max(about_email, key=stamp))
+    for words in (of(known, "customer.suppressed", "customer.unsuppressed"), about_email):
+        last, stop = signals.newest(words), signals.newest(event for event in words if is_closing(event))
+        if stop and last and (stop is last or (since is not None and since < last["time"])):
+            found.append(stop)
     return [event for event in found if not event.get("through_link")]
 
 
-def hold_others(world: World, customer: Customer, now: datetime, apply: Apply) -> None:
-    """Whoever has or had an address of somebody who opted out is held."""
-    for link in world.links.values():
-        if link.kind != "email" or not any(world.home(name) is customer for name in link.names):
+def is_stop_for_address(event: Event) -> bool:
+    body = event["data"]
+    match event["type"]:
+        case "customer.suppressed" | "customer.erasure_requested":
+            return True
+        case "ask.answered":
+            return bool(body["answer"] == "stop")
+        case "customer.consent_changed":
+            about_email = body["purpose"] == "referral_ask" and body["channel"] in (CHANNELS[0], "all")
+            return about_email and not body["granted"]
+        case _:
+            return False
+
+
+def hold_others(world: World, customer: Customer, now: datetime, apply: Apply, because: Event | None = None) -> None:
+    """Whoever has or had an address of somebody who opted out is held: also where the word for it comes late."""
+    for (kind, value), link in world.links.items():
+        if kind != "email" or not any(world.home(name) is customer for name in link.names):
             continue
-        for event in opt_outs(customer):
+        late = because is not None and because["data"].get("email_hmac") == value
+        stops = opt_outs(customer, because["time"] if because and late else None)
+        if because is not None and is_stop_for_address(because) and not because.get("through_link"):
+            stops.append(because)
+        for event in stops:
             if any(kept.event is event for kept in link.kept):
                 continue
             kept = Kept(event, now, {customer.id}, holds=True)

@@ -30,6 +30,7 @@ DIFFERED_ONCE = {
     572: "a survey answer corrected downwards is no positive feedback",
     591: "the moment is planned for after a wait whose end is known",
     627: "a rival that could have spoken is shown as free to",
+    748: "a withdrawal that comes after its own lifting holds whoever has the address",
     976: "a trial is open until it ends or becomes a subscription",
 }
 """Seeds of worlds on which the engine and the oracle once differed, and on what."""

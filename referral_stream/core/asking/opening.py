@@ -18,8 +18,8 @@ from referral_stream.core.turn import Turn
 
 
 def open_first(turn: Turn, occasion: Occasion, event: Event) -> None:
-    """Open an opportunity for this occasion, unless their business keys are used up."""
-    if _is_first(turn, occasion.trigger, occasion.subject):
+    """Open an opportunity for this occasion, unless its business key is used up, or it uses up no more than that."""
+    if _is_first(turn, occasion.trigger, occasion.subject) and not occasion.spent:
         _open(turn, occasion, event.time, historical=event.historical, event=event)
 
 

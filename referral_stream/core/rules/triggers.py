@@ -16,6 +16,7 @@ class Occasion(NamedTuple):
     """An occasion to ask: its trigger, its subject (business key), and what the wording may use.
 
     ``survey``: the answer to a survey is itself the trigger; ``response``: its response id, for corrections.
+    ``spent``: it uses up the subject for its trigger, and opens nothing.
     """
 
     trigger: str
@@ -24,6 +25,7 @@ class Occasion(NamedTuple):
     survey: bool = False
     response: str | None = None
     theme: str | None = None
+    spent: bool = False
 
 
 _OCCASION_TYPES = frozenset(
@@ -42,34 +44,38 @@ def occasions_in(e: Event, c: Customer, now: int, policy: Policy) -> tuple[Occas
     """
     if e.type not in _OCCASION_TYPES and e.type not in policy.conditions:
         return ()  # nearly all events: this spares them the class patterns
-    if not _is_occasion(e, c):
+    if _is_settlement(e, c):
         return ()
     built_in = occasion_in(e, policy)
     found = () if built_in is None else (built_in,)
-    return found if e.type not in policy.conditions else (*found, *_own_occasions(e, c, now, policy))
+    if e.type in policy.conditions:
+        found = (*found, *_own_occasions(e, c, now, policy))
+    return tuple(occasion._replace(spent=True) for occasion in found) if _is_first_payment(e, c) else found
 
 
 FIRST_PAYMENT_DAYS = 21
 """A renewal sooner than this after the subscription began is its first payment."""
 
 
-def _is_occasion(e: Event, c: Customer) -> bool:
-    """Whether what the customer's state knows about the same ticket or subscription lets this be good news."""
-    match e.data:
-        case ev.TicketSolved(ticket_id=ticket) | ev.TicketRated(ticket_id=ticket):
-            known = c.tickets.get(ticket)  # if they were angry before, it is settled, and no praise
-            return known is None or not known.turned
-        case ev.SubscriptionRenewed(subscription_id=subscription):
-            began = (
-                life.at.time
-                for life in c.subscriptions
-                if life.subscription == subscription
-                and life.kind in ("started", "converted")
-                and life.at.time <= e.time
-            )
-            return max(began, default=e.time - FIRST_PAYMENT_DAYS * DAY) <= e.time - FIRST_PAYMENT_DAYS * DAY
-        case _:
-            return True
+def _is_settlement(e: Event, c: Customer) -> bool:
+    """Whether it is a rating of a ticket about which they were angry before: it is settled, and no praise."""
+    if not isinstance(e.data, ev.TicketSolved | ev.TicketRated):
+        return False
+    known = c.tickets.get(e.data.ticket_id)
+    return known is not None and known.turned
+
+
+def _is_first_payment(e: Event, c: Customer) -> bool:
+    """Whether it is a renewal of a subscription that is known to have begun shortly before."""
+    if not isinstance(e.data, ev.SubscriptionRenewed):
+        return False
+    shortly = e.time - FIRST_PAYMENT_DAYS * DAY
+    return any(
+        life.subscription == e.data.subscription_id
+        and life.kind in ("started", "converted")
+        and shortly < life.at.time <= e.time
+        for life in c.subscriptions
+    )
 
 
 def may_open(type_: str, policy: Policy) -> frozenset[str]:
