@@ -730,7 +730,7 @@ FAVOURABLE: dict[str, Callable[[Any], bool]] = {
 def is_favourable(data: Data) -> bool:
     """Whether an event with this body speaks for asking; if not, it protects."""
     judged = FAVOURABLE.get(data.type)
-    return judged is not None and judged(data)
+    return judged is _ALWAYS or (judged is not None and judged(data))
 
 
 def may_protect(kind: str) -> bool:

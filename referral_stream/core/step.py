@@ -80,7 +80,8 @@ def take(turn: Turn, event: Event) -> None:
         if not news:
             turn.repeated = True
             return
-        turn.asks_before, turn.account_before, turn.email_before = c.asks, c.account_id, word(c.email_hmac)
+        if c.asks or c.awaiting is not None:
+            turn.asks_before, turn.account_before, turn.email_before = c.asks, c.account_id, word(c.email_hmac)
         folded = NEWEST if fold(c, event) else LATE
         if event.timezone is not None or event.type == _PROFILE_CHANGED:
             turn.forget_zone()
