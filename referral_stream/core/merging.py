@@ -127,20 +127,11 @@ def _erased(turn: Turn, event: Event) -> bool:
             c.merged_into = into
         case ev.Aliased() if c.merged_into is None:
             _ask(turn, event, event.data)
-        case data if c.merged_into is not None and (_is_last_word(data) or isinstance(data, ev.Aliased)):
+        case data if c.merged_into is not None and (ev.is_stop(data) or isinstance(data, ev.Aliased)):
             _forward(turn, event, c.merged_into)
         case _:
             pass
     return True
-
-
-def _is_last_word(data: Data) -> bool:
-    """Whether it is an erasure, a suppression, a withdrawal of consent or a stop."""
-    match data:
-        case ev.ErasureRequested() | ev.Suppressed() | ev.ConsentChanged(granted=False) | ev.AskAnswered(answer="stop"):
-            return True
-        case _:
-            return False
 
 
 # ----------------------------------------------------------------------------------------------- the customer that asks

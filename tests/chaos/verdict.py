@@ -228,7 +228,7 @@ def _without_ledger(decision: Said) -> bool:
 
 
 def _cancelled_for_good(soak: SoakRecords) -> set[str]:
-    """The ids of the commands taken back, but for those that a pause took back: the oracle is not told of pauses."""
+    """The ids of the commands taken back, without those that a pause took back: the oracle gets no switches."""
     effects = (each.effect for each in soak.asks)
     return {each.command_id for each in effects if isinstance(each, AskCancelled) and each.gate != "paused"}
 

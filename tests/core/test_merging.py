@@ -422,7 +422,7 @@ LAST_WORDS = [
 
 @pytest.mark.parametrize("word", LAST_WORDS, ids=lambda word: word.type)
 def test_the_last_word_under_an_erased_id_still_reaches_who_it_was_said_to_be(word: ev.Data) -> None:
-    """A reading: an erased id keeps nothing and says nothing, but for an opt-out that is said again."""
+    """An erased id keeps nothing, and passes on only what stops asking: here, an opt-out that comes later."""
     world = merged(erased("old", "Mon 10:00"))
     world.settle(fact(ev.Unsuppressed(), "Thu 13:00", customer="ana"))
     world.settle(nps(2, "Thu 14:00", customer="old"), fact(word, "Thu 14:01", customer="old"))
