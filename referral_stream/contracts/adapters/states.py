@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from referral_stream.contracts.adapters.reading import Facts
 from referral_stream.contracts.opt_outs import REASON, says_opt_out
@@ -36,6 +37,8 @@ _COMPLAINED = frozenset({"complained", "complaints", "suppressions", "unsubscrib
 _LEAVE = frozenset({"consent", "consents", "consented", "permission", "accepts", "accepted"})
 """Words of a field that says whether somebody may be written to, beside one of mail."""
 _MAIL = frozenset({"email", "emails", "mail", "mails", "mailing", "marketing", "newsletter", "newsletters"})
+_READ = 512
+"""Characters of a name that are examined."""
 _MAX_STATUS = 40
 """Characters of a status; longer text is prose."""
 _DEEPEST = 4
@@ -76,33 +79,56 @@ def is_true(value: Any) -> bool:
 
 def _fields(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
     """Every field, also of the objects within; PostHog's own properties (``$…``) are no team's."""
-    if depth == 0:
-        return
-    if isinstance(value, dict):
-        if "value" in value:  # a property as an object of its own
-            yield from ((text, value["value"]) for key in _NAMES if isinstance(text := value.get(key), str))
-        for name, inner in value.items():
-            if not name.startswith("$"):
-                yield name, inner
-                yield from _fields(inner, depth - 1)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _fields(inner, depth - 1)
+    ahead = [(value, depth)]
+    while ahead:
+        current, left = ahead.pop()
+        if left == 0:
+            continue
+        if isinstance(current, dict):
+            if "value" in current:  # a property as an object of its own
+                yield from ((text, current["value"]) for key in _NAMES if isinstance(text := current.get(key), str))
+            for name, inner in current.items():
+                if not name.startswith("$"):
+                    yield name, inner
+                    if isinstance(inner, (dict, list)):
+                        ahead.append((inner, left - 1))
+        elif isinstance(current, list):
+            ahead += ((inner, left - 1) for inner in current if isinstance(inner, (dict, list)))
 
 
 _NAMES = ("slug", "key", "name", "title")
 """Where a property that is an object with a ``value`` keeps its name."""
 
 
-def _holds(name: str, value: Any) -> bool:
+class _Meaning(NamedTuple):
+    """What the name of a field says that its value is."""
+
+    opt_out: bool
+    subscription: bool
+    leave: bool
+
+
+@lru_cache(maxsize=16_384)
+def _meaning(name: str) -> _Meaning | None:
+    """Once for each name: the same few come with every event. None for nearly all: nothing that matters here."""
     words = _words(name)
     if says_opt_out(name) or _says_leave(words):
-        return _NO_STATE.isdisjoint(words) and _is_set(value)
-    if not _SUBSCRIPTIONS.isdisjoint(words):
+        return _Meaning(opt_out=True, subscription=False, leave=False) if _NO_STATE.isdisjoint(words) else None
+    subscription, leave = not _SUBSCRIPTIONS.isdisjoint(words), _asks_for_leave(words)
+    return _Meaning(opt_out=False, subscription=subscription, leave=leave) if subscription or leave else None
+
+
+def _holds(name: str, value: Any) -> bool:
+    meaning = _meaning(name[:_READ])
+    if meaning is None:
+        return False
+    if meaning.opt_out:
+        return _is_set(value)
+    if meaning.subscription:
         texts = value if isinstance(value, list) else [value]
         if any(isinstance(text, str) and len(text) <= _MAX_STATUS and _is_left(text) for text in texts):
             return True
-    return _is_denied(value) and _asks_for_leave(words)
+    return meaning.leave and _is_denied(value)
 
 
 def _says_leave(words: list[str]) -> bool:
