@@ -22,8 +22,8 @@ WORKER_GROUP: Final = "messaging-worker"
 """The prefix of a messaging worker's group: the group of ``examples/messaging_worker``."""
 
 REDIS_COMMANDS: Final = tuple(
-    "EVAL EVALSHA INFO TIME SCAN UNLINK DEL GET SET EXPIRE HGET HMGET HSET SADD SCARD SMEMBERS ZADD ZREM "
-    "ZREMRANGEBYSCORE ZREVRANGE".split()
+    "EVAL EVALSHA INFO TIME SCAN UNLINK DEL GET SET EXPIRE HDEL HGET HMGET HSET SADD SCARD SMEMBERS ZADD ZRANGEBYLEX "
+    "ZRANGEBYSCORE ZREM ZREMRANGEBYLEX ZREMRANGEBYSCORE ZREVRANGE".split()
 )
 """What the ledger sends to Redis, and its script calls there, on keys ``GROUP_PREFIX:{ledger}:*``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,14 @@ def test_only_the_operator_makes_topics_and_looks_at_their_settings() -> None:
 def test_the_page_lists_the_commands_that_the_ledger_sends_to_redis() -> None:
     (listed,) = re.findall(r"`~GROUP_PREFIX:\{ledger\}:\* ([^`]+)`", PAGE)
     assert listed.split() == [f"+{command.lower()}" for command in REDIS_COMMANDS]
+
+
+def test_these_are_all_commands_that_the_ledger_sends_and_its_script_calls() -> None:
+    folder = files("referral_stream.ledger")
+    script, client = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("script.lua", "client.py"))
+    called = re.findall(r"redis\.call(?:\(|, )'([A-Z]+)'", script)
+    sent = re.findall(r'_execute\("([A-Z]+)"', client)
+    assert set(REDIS_COMMANDS) == {*called, *sent}
 
 
 @pytest.mark.parametrize("principal", PRINCIPALS)
