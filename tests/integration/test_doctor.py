@@ -9,6 +9,7 @@ import pytest
 import redis
 from confluent_kafka import Producer
 
+from referral_stream.contracts.topics import TABLES, TOPICS
 from referral_stream.core.instants import HOUR
 from referral_stream.ops.doctor import _versions
 from referral_stream.runtime.clock import Clock
@@ -56,7 +57,7 @@ def test_a_deployment_at_work_is_well_and_its_workers_are_counted(pipeline: Pipe
     assert done.returncode == 0, done.stdout
     for said in (
         f"faust-streaming {metadata.version('faust-streaming')}",
-        "topics: 15 as they should be",
+        f"topics: {len(TOPICS) + len(TABLES)} as they should be",
         "clocks: no record is from the future",
         f"group {pipeline.name}-decide: 1 worker, stable",
         "warning  clock: not the real time: it shows 2026-06-16T",
