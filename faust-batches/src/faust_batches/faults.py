@@ -17,7 +17,7 @@ class Fault(NamedTuple):
 
 
 NOTHING: Final = "nothing"
-"""The remedy of what mends itself."""
+"""The remedy of what passes by itself."""
 
 LINES: Final = (
     Fault("app_failed", "a role stops, and the worker with it", "`reason` names the kind, `cause` says what to do"),
@@ -86,6 +86,11 @@ LINES: Final = (
 
 REASONS: Final = (
     Fault("ChangelogMismatch", "a changelog is not the one that the state belongs to", "as the line says"),
+    Fault(
+        "GroupTaken",
+        "another app, which reads other topics, uses a group of this name: nothing of it was touched",
+        "give each its own `GROUP_PREFIX`",
+    ),
     Fault("NameTaken", "two workers run with one static name", "give each its own"),
     Fault("NotAllowed", "the broker refuses us a right", "grant it"),
     Fault("SourceMismatch", "a source is not the log that the state was made from", "as the line says"),
