@@ -18,6 +18,7 @@ from referral_stream.core.instants import SECOND, rfc3339
 from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable, RedisLedger
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import ROLES, Deployment
+from referral_stream.runtime.settings import PREFIX
 from referral_stream.runtime.state_folder import REMEDY, free_bytes, state_folder_problem
 from referral_stream.runtime.topic_log import partitions_of
 from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
@@ -115,10 +116,24 @@ async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
         seen = await groups(deployment, [deployment.group(role) for role in ROLES])
         async with _consumer(deployment) as consumer:
             lines = [await _clock_of_writers(consumer, deployment.topics)]
-            lines += [CheckResult(_told(group, await _lag(consumer, group))) for group in seen]
+            for group in seen:
+                others = _read_by_others(group, deployment.topics)
+                lines.append(others or CheckResult(_told(group, await _lag(consumer, group))))
     except (KafkaError, TopicsProblem, TimeoutError) as problem:
         return [CheckResult("consumer groups", str(problem) or type(problem).__name__, "may this user describe them?")]
     return lines
+
+
+def _read_by_others(group: GroupSeen, topics: Topics) -> CheckResult | None:
+    """Whether another deployment uses our group: a worker would not start."""
+    for read in group.reads:
+        if read.isdisjoint(topics.every):
+            problem = f"another deployment's: it reads {', '.join(sorted(read))}"
+            remedy = (
+                f"give each deployment its own {PREFIX}GROUP_PREFIX; without one it is made of {PREFIX}TOPIC_PREFIX"
+            )
+            return CheckResult(f"group {group.name}", problem, remedy)
+    return None
 
 
 def _told(group: GroupSeen, lag: int) -> str:

@@ -24,6 +24,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -180,7 +181,8 @@ class Settings(KafkaSettings):
     email_key: SecretStr | None = None
     """Needed to read source topics: see :func:`read_settings`."""
 
-    group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "referral-stream"
+    group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", validate_default=True)] = ""
+    """Precedes groups, changelogs, transactional ids and keys in Redis; empty: made of ``topic_prefix``."""
     partitions: Annotated[int, Field(ge=1, le=1_000)] = 24
     replication: Annotated[int, Field(ge=1, le=9)] = 1
     topic_adapters: Annotated[
@@ -218,6 +220,12 @@ class Settings(KafkaSettings):
             "ssl_keyfile": self.redis_key_file,
         }
         return {name: str(file) for name, file in files.items() if file is not None}
+
+    @field_validator("group_prefix")
+    @classmethod
+    def _of_these_topics(cls, prefix: str, info: ValidationInfo) -> str:
+        """Two deployments with topics of their own have groups of their own, unless somebody says otherwise."""
+        return prefix or f"{info.data.get('topic_prefix', '')}referral-stream"
 
     @field_validator("redis_url")
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, UnknownTopicOrPartitionError, for_code
 
 from referral_stream.contracts.topics import COMPACTED, TOPICS, Kept, changelogs
@@ -55,12 +56,16 @@ def wanted(deployment: Deployment) -> tuple[Wanted, ...]:
 
 @dataclass(frozen=True, slots=True)
 class GroupSeen:
-    """A consumer group as the broker knows it; ``offsets`` are the committed ones."""
+    """A consumer group as the broker knows it; ``offsets`` are the committed ones.
+
+    ``reads``: the topics of each member that says so, and of the committed offsets.
+    """
 
     name: str
     state: str
     members: int
     offsets: Mapping[TopicPartition, int]
+    reads: Sequence[frozenset[str]] = ()
 
 
 async def groups(deployment: Deployment, names: Sequence[str]) -> list[GroupSeen]:
@@ -81,7 +86,10 @@ async def groups(deployment: Deployment, names: Sequence[str]) -> list[GroupSeen
                 raise TopicsProblem(f"group {name}: {for_code(code).__name__}")
             committed = await admin.list_consumer_group_offsets(name)
             offsets = {tp: at.offset for tp, at in committed.items() if at.offset >= 0}
-            found.append(GroupSeen(name, state, len(members), offsets))
+            told = [ConsumerProtocolMemberMetadata.decode(metadata) for _, _, _, metadata, _ in members if metadata]
+            reads = [frozenset(each.subscription) for each in told]
+            reads += [frozenset(tp.topic for tp in offsets)] if offsets else []
+            found.append(GroupSeen(name, state, len(members), offsets, reads))
         return found
 
 

@@ -140,9 +140,11 @@ class Decide:
             return
         self.counts[f"refused_{refused.cause}"] += 1
         outputs.append(Output(self.topics.dead_letters, letter.value, letter.key, letter.headers))
-        for name, fault in zip(("step_failed", "quarantine_failed"), refused.faults, strict=False):
-            kind = {"type": applied.event.type} if applied.event is not None else {}
-            logger.error(name, exc_info=fault, extra=kind | position)
+        said = ({"type": applied.event.type} if applied.event is not None else {}) | position
+        for fault in refused.faults[:1]:
+            logger.error("step_failed", exc_info=fault, extra=said)
+        for fault in refused.faults[1:]:
+            logger.error("quarantine_failed", exc_info=fault, extra=said)
 
     def _publish(self, applied: Applied, outputs: list[Output]) -> None:
         now = applied.entity.now

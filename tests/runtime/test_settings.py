@@ -30,6 +30,15 @@ def test_the_key_is_the_only_setting_without_a_default() -> None:
 
 
 @pytest.mark.parametrize(
+    ("topics", "given", "group"),
+    [("", "", "referral-stream"), ("staging.", "", "staging.referral-stream"), ("staging.", "prod", "prod")],
+)
+def test_topics_of_its_own_give_a_deployment_groups_of_its_own(topics: str, given: str, group: str) -> None:
+    names = {f"{PREFIX}TOPIC_PREFIX": topics, f"{PREFIX}GROUP_PREFIX": given}
+    assert read_settings(KEY | names).group_prefix == group
+
+
+@pytest.mark.parametrize(
     ("given", "told"),
     [
         ({"KAFKA_BROKERS": "kafka"}, "KAFKA_BROKERS: 'kafka' is not host:port"),

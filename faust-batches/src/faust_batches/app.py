@@ -37,7 +37,7 @@ from faust_batches.source import SourcePosition
 from faust_batches.stateful import ChangesCallback, Stateful
 from faust_batches.stateless import Stateless
 from faust_batches.table import BatchTable
-from faust_batches.topics import BatchTopic, check_topics
+from faust_batches.topics import BatchTopic, asking, check_group, check_topics
 
 logger = logging.getLogger(__name__)
 
@@ -338,9 +338,18 @@ class BatchApp(faust.App):
 
     async def check_topics(self) -> None:
         """Ask the brokers whether everything that is consumed exists. Raises TopicsMismatch, ConnectionError."""
+        async with asking(self._client_settings()) as client:
+            await check_topics(client, self.expected_topics())
+
+    async def check(self) -> None:
+        """Before anything is joined, fenced or read: may this app start? Raises NeedsOperator, ConnectionError."""
+        async with asking(self._client_settings()) as client:
+            await check_topics(client, self.expected_topics())
+            await check_group(client, self.config.id, self._sources, self.config.rebalance_timeout_seconds)
+
+    def _client_settings(self) -> dict[str, Any]:
         settings = self._producer_settings()
-        client = {name: settings[name] for name in settings if name in _CLIENT_SETTINGS}
-        await check_topics(client, self.expected_topics())
+        return {name: settings[name] for name in settings if name in _CLIENT_SETTINGS}
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -352,7 +361,6 @@ class BatchApp(faust.App):
 
     async def on_start(self) -> None:
         self.membership.start()
-        await self.check_topics()
         for companion in self._companions:
             await self.add_async_context(companion)
         await super().on_start()

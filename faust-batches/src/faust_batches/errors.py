@@ -7,6 +7,7 @@ TransportError
 ├── RecordTooLarge
 ├── BatchRefused             internal: the batch is made again
 ├── NeedsOperator            restarting does not help; its message says what does
+│   ├── GroupTaken
 │   ├── TopicsMismatch
 │   ├── SourceMismatch
 │   ├── ChangelogMismatch
@@ -49,6 +50,10 @@ class BatchRefused(TransportError):
 
 class NeedsOperator(TransportError):
     """The message is for an operator: what is wrong, and how to fix it. Restarting does not help."""
+
+
+class GroupTaken(NeedsOperator):
+    """Another app uses a group of this name, and with it the changelogs."""
 
 
 class TopicsMismatch(NeedsOperator):

@@ -22,9 +22,11 @@ EXIT_FAILED: Final = 1
 EXIT_STUCK: Final = 70
 
 
-async def _start_all(apps: Iterable[BatchApp]) -> None:
+async def _start_all(apps: Sequence[BatchApp]) -> None:
+    """All of them, or none: nothing is joined unless everything that they need is there."""
     for app in apps:
         app.finalize()
+    await asyncio.gather(*(app.check() for app in apps))
     await asyncio.gather(*(app.start() for app in apps))
 
 
@@ -39,7 +41,7 @@ async def running(*apps: BatchApp) -> AsyncIterator[None]:
     """Apps that run side by side in this event loop: started on entry, drained, committed and stopped on exit.
 
     Raises:
-        WorkerFailed: on exit, if an app has failed meanwhile. TopicsMismatch, ConnectionError: on entry.
+        WorkerFailed: on exit, if an app has failed meanwhile. NeedsOperator, ConnectionError: on entry.
     """
     try:
         await _start_all(apps)
@@ -73,7 +75,7 @@ async def _serve(
             for each in beside:
                 await entered.enter_async_context(each)
         except NeedsOperator as exc:
-            logger.error("worker_not_started", extra={"cause": str(exc)})  # noqa: TRY400
+            logger.error("worker_not_started", extra={"reason": type(exc).__name__, "cause": str(exc)})  # noqa: TRY400
             return EXIT_FAILED
         except asyncio.CancelledError:
             if not stopping.is_set():
@@ -96,10 +98,10 @@ async def _run(apps: tuple[BatchApp, ...], stopping: asyncio.Event, watchdog: th
             started.result()
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
     except (ConnectionError, NeedsOperator) as exc:  # its message is for the operator
-        logger.error("worker_not_started", extra={"cause": str(exc)})  # noqa: TRY400
+        logger.error("worker_not_started", extra={"reason": type(exc).__name__, "cause": str(exc)})  # noqa: TRY400
         exit_code = EXIT_FAILED
-    except Exception:
-        logger.exception("worker_not_started")
+    except Exception as exc:
+        logger.exception("worker_not_started", extra={"reason": type(exc).__name__})
         exit_code = EXIT_FAILED
     if any(app.failure is not None for app in apps):
         exit_code = EXIT_FAILED
