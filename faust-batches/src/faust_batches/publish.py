@@ -201,7 +201,7 @@ class _Filling:
         self._alone = alone
         self._builders: list[BatchBuilder] = []
         self._headers: Headers = ()
-        self._listed: list[tuple[str, bytes]] = []
+        self._listed: list[tuple[str, bytes | None]] = []
         self._begin()
 
     def _begin(self) -> None:
