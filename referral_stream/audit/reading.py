@@ -184,7 +184,7 @@ def _record(message: Message) -> RawRecord:
         timestamp=message.timestamp()[1],
         key=_bytes(message.key()),
         value=_bytes(message.value()),
-        headers=tuple((name, _bytes(value) or b"") for name, value in _pairs(message.headers())),
+        headers=tuple((name, _bytes(value)) for name, value in _pairs(message.headers())),
     )
 
 

@@ -105,14 +105,14 @@ class Headed(Protocol):
     """A record, whatever client read it."""
 
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 def arrival(record: Headed) -> int:
     """The arrival stamp of one of our records. Raises Undecodable without a valid one: no clock may replace it."""
     stamp: bytes | None = None
     for name, value in record.headers:
-        if name == NOW_HEADER or name.lower() == NOW_HEADER:
+        if value is not None and (name == NOW_HEADER or name.lower() == NOW_HEADER):
             stamp = value
     now = None if stamp is None or len(stamp) > _LONGEST_STAMP else _stamped(stamp)
     if now is None:

@@ -1,8 +1,8 @@
 """The recorded log: JSON lines, one Kafka record each; what ``replay`` reads and ``record`` writes.
 
 A line is ``{"topic", "timestamp" (RFC 3339 or epoch ms), "value", "key"?, "headers"?, "partition"?, "offset"?}``. Bytes
-that are not JSON appear as ``{"base64": …}``, and so are keys and headers that are not text. Without ``offset`` the
-line's number takes its place, so that two records of a log never share a position.
+that are not JSON appear as ``{"base64": …}``, and so are keys and headers that are not text; a header may be null.
+Without ``offset`` the line's number takes its place, so that two records of a log never share a position.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def render_line(record: RawRecord) -> bytes:
         entry["key"] = _render_text(record.key)
     if record.headers:
         names = [name for name, _ in record.headers]
-        pairs = [[name, _render_text(value)] for name, value in record.headers]
+        pairs: list[tuple[str, Any]] = [
+            (name, None if value is None else _render_text(value)) for name, value in record.headers
+        ]
         # An object keeps neither order nor repetition; where either matters, a list of pairs does.
         entry["headers"] = dict(pairs) if names == sorted(set(names)) else pairs
     return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
@@ -130,7 +132,7 @@ def _headers(value: Any) -> Headers:
     for pair in pairs:
         if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)):  # noqa: PLR2004 (a pair)
             raise ValueError("headers: must be an object, or a list of [name, value]")
-        headers.append((pair[0], _text_bytes(pair[1], f"header {pair[0]!r}")))
+        headers.append((pair[0], None if pair[1] is None else _text_bytes(pair[1], f"header {pair[0]!r}")))
     return tuple(headers)
 
 

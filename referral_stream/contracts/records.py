@@ -7,7 +7,8 @@ from typing import Protocol, Self, TypeAlias
 
 import msgspec
 
-Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
+"""Names may occur twice. A value may be null: such a header is kept as it came, and read as absent."""
 
 CLOUD_EVENT = "application/cloudevents+json"
 CONTENT_TYPE_HEADER = "content-type"
@@ -40,7 +41,7 @@ class ClientRecord(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 class RawRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -68,10 +69,13 @@ class RawRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
     def header(self, name: str) -> str | None:
-        """The last header of that name (any case) as text; None without one. Bytes that are not UTF-8 are replaced."""
+        """The last header of that name (any case) that has a value, as text; None without one.
+
+        Bytes that are not UTF-8 are replaced.
+        """
         wanted = name.lower()
         for found, value in reversed(self.headers):
-            if found.lower() == wanted:
+            if value is not None and found.lower() == wanted:
                 return value.decode("utf-8", "replace")
         return None
 

@@ -27,6 +27,7 @@ from faust_batches.consumer import BatchConsumer
 from faust_batches.fence import Fence
 from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import Lanes, Step
+from faust_batches.limits import record_limits
 from faust_batches.membership import Membership
 from faust_batches.meter import Meter
 from faust_batches.plain_producer import BatchProducer, PlainSender
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 _HEARTBEATS_PER_SESSION: Final = 3
 _REQUEST_HEADROOM_BYTES: Final = 100_000
+_LIMITS_SECONDS: Final = 60.0
+"""Between two looks at how large records may be; a refusal by a broker is followed by one at once."""
 
 PartitionsCallback = Callable[[frozenset[int]], None]
 
@@ -144,6 +147,7 @@ class BatchApp(faust.App):
             plain=self._plain,
             fence=self._fence,
             on_changes=on_changes,
+            read_limits=self._read_limits,
         )
         self._stateful = _StatefulRole(topic, step, declared, on_partitions_ready, on_partitions_lost)
         self._consume(topic, step, partitions=config.partitions)
@@ -196,6 +200,15 @@ class BatchApp(faust.App):
     def table_names(self) -> list[str]:
         """The names of the tables; none without state."""
         return [] if self._stateful is None else list(self._stateful.tables)
+
+    def entry_limit(self, table: str) -> int:
+        """How many bytes key and value of an entry of ``table`` may have together, as far as is known.
+
+        A processor that changes an entry to a larger one stops the worker. The limit follows the changelog's
+        ``max.message.bytes``: it is read now and then, and whenever a broker refuses a record; until it was read, and
+        where it may not be, it is what the config says and refusals have taught.
+        """
+        return self.publisher.entry_limit(self._role.tables[table].changelog_topic_name)
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Per source partition that we own, the offset after the last batch that this process made durable, if any."""
@@ -351,6 +364,22 @@ class BatchApp(faust.App):
         settings = self._producer_settings()
         return {name: settings[name] for name in settings if name in _CLIENT_SETTINGS}
 
+    async def _read_limits(self) -> None:
+        """Ask the brokers how large the records of our changelogs may be; what cannot be learnt stays as it is."""
+        changelogs = [table.changelog_topic_name for table in self._role.tables.values()]
+        try:
+            limits = await record_limits(self._client_settings(), changelogs)
+        except Exception as exc:  # noqa: BLE001  (a refusal by a broker will teach it)
+            logger.info("record_limits_unread", extra={"cause": repr(exc)})
+            return
+        for topic, limit in limits.items():
+            self.publisher.told(topic, limit)
+
+    async def _watch_limits(self) -> None:
+        while not self.should_stop:
+            await self._read_limits()
+            await self.sleep(_LIMITS_SECONDS)
+
     # -- life --------------------------------------------------------------------------------------------------------
 
     def _new_transport(self) -> BatchTransport:
@@ -370,6 +399,8 @@ class BatchApp(faust.App):
         for periodic in self._periodics:
             self.add_future(self._run_periodic(periodic))
         self.add_future(self._watch_brokers())
+        if self._stateful is not None:
+            self.add_future(self._watch_limits())
 
     async def _watch_brokers(self) -> None:
         """Log at intervals that no broker answers: meanwhile everything waits, and nothing fails."""

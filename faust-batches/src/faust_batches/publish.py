@@ -22,7 +22,8 @@ from faust_batches.partitioner import partition_of
 
 logger = logging.getLogger(__name__)
 
-_HEADROOM_BYTES: Final = 2_000  # an entry smaller than the limit by this has room for the header of the last one
+_ENTRY_OVERHEAD: Final = record_bytes(None, None) + 100
+"""What an entry's record needs beside key and value: the last one of a batch has a header with its source position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Publisher:
         self._max_record_bytes = max_record_bytes
         self._on_refused = on_refused
         self._limits: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self._alone: set[str] = set()
         self._round_robin = count()
         self._turns: WeakKeyDictionary[AIOKafkaProducer, defaultdict[TP, asyncio.Lock]] = WeakKeyDictionary()
@@ -58,6 +60,22 @@ class Publisher:
     def limit(self, topic: str) -> int:
         """The size in bytes of the largest record for ``topic``, as ``record_bytes`` counts."""
         return self._limits.get(topic, self._max_record_bytes)
+
+    def entry_limit(self, changelog: str) -> int:
+        """Likewise, of an entry: how many bytes its key and value may have together."""
+        return self.limit(changelog) - _ENTRY_OVERHEAD
+
+    def told(self, topic: str, limit: int) -> None:
+        """Adopt what the topic takes, as its settings say now; what was learnt before counts until they change."""
+        if self._told.get(topic) == limit:
+            return
+        self._told[topic] = limit
+        before, now = self.limit(topic), min(limit, self._max_record_bytes)
+        self._limits[topic] = now
+        if now < before:
+            logger.warning("record_limit_lowered", extra={"topic": topic, "limit": now})
+        elif now > before:
+            logger.info("record_limit_raised", extra={"topic": topic, "limit": now})
 
     def admit(self, outputs: Sequence[Output]) -> Sequence[Output]:
         """``outputs`` with those that are too large replaced by what ``on_refused`` makes of them, or left out.
@@ -127,15 +145,15 @@ class Publisher:
         """Hand the changelog records of ``changes`` to ``producer``, the last one with these ``headers``.
 
         Raises:
-            RecordTooLarge: an entry exceeds the limit. State cannot be left out: the processor has to bound it.
+            RecordTooLarge: an entry exceeds ``entry_limit``. State cannot be left out: the processor has to bound it.
         """
         if not changes:
             return []
         filling = _Filling(producer, alone=tp.topic in self._alone)
-        limit, last = self.limit(tp.topic), len(changes)
+        limit, last = self.entry_limit(tp.topic), len(changes)
         for number, (key, value) in enumerate(changes.items(), 1):
-            if value is not None and len(value) + len(key) > limit - _HEADROOM_BYTES:
-                raise RecordTooLarge(tp.topic, record_bytes(key, value), limit)
+            if value is not None and len(value) + len(key) > limit:
+                raise RecordTooLarge(tp.topic, record_bytes(key, value), self.limit(tp.topic))
             filling.append(key, value, headers if number == last else ())
         return await self._enqueue(producer, tp, filling)
 
@@ -201,7 +219,7 @@ class _Filling:
         self._alone = alone
         self._builders: list[BatchBuilder] = []
         self._headers: Headers = ()
-        self._listed: list[tuple[str, bytes]] = []
+        self._listed: list[tuple[str, bytes | None]] = []
         self._begin()
 
     def _begin(self) -> None:

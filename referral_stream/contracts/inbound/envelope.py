@@ -32,7 +32,7 @@ def binary_attributes(record: RawRecord) -> dict[str, Any]:
     attributes = {
         name[3:].lower(): value.decode("utf-8", "replace")
         for name, value in record.headers
-        if name[:3].lower() == "ce_"
+        if value is not None and name[:3].lower() == "ce_"
     }
     return attributes if "specversion" in attributes or "type" in attributes else {}
 
