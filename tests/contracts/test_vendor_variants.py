@@ -255,6 +255,54 @@ def test_a_placeholder_gives_way_to_whatever_else_names_somebody(payload: Any, e
     assert told(read(payload)) == [expected]
 
 
+@rule("I2.2", "I2.5")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (segment(userId={"id": "ana"}, anonymousId="a1"), "customer.suppressed segment_anonymous:a1"),
+        (segment(userId={"id": "ana"}), "refused unusable_id"),
+        (segment("Signed In", userId={"id": "ana"}), "skipped no_customer"),
+        (posthog(distinct_id={"id": "ana"}), "refused unusable_id"),
+        (
+            dittofeed({"action": "Unsubscribe"}, userId={"id": "ana"}, anonymousId="a1"),
+            "customer.suppressed segment_anonymous:a1",
+        ),
+        (intercom("contact.unsubscribed", contact(id={"id": "x"})), "customer.suppressed intercom_external:ana"),
+        (zendesk("user.deleted", user(id={"id": "777"})), "customer.erasure_requested zendesk_external_id:ana"),
+        (
+            helpscout(customer={"id": {"id": 55}, "email": ADDRESS}, ticketId={"id": 1}),
+            f"csat.responded {BY_ADDRESS} 1.0",
+        ),
+        (survicate(attributes={"user_id": {"id": "ana"}}), "nps.responded survicate_uuid:u 3"),
+        (cloud_event("customer.suppressed", {}, subject={"id": "ana"}), "refused unusable_id"),
+    ],
+)
+def test_an_object_is_no_id_even_if_it_has_one(payload: Any, expected: str) -> None:
+    assert told(read(payload)) == [expected]
+
+
+@rule("I2.7")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (
+            stripe("invoice.payment_failed", {"id": "in_1", "customer": {"id": "cus_1", "object": "customer"}}),
+            "invoice.payment_failed cus_1",
+        ),
+        (
+            stripe("charge.dispute.created", dispute(charge={"id": "ch_9", "object": "charge"})),
+            "charge.disputed stripe_charge:ch_9",
+        ),
+        (
+            delighted("unsubscribe.created", person={"id": "5975"}, person_properties=None),
+            "customer.suppressed delighted_person:5975",
+        ),
+    ],
+)
+def test_an_object_that_the_vendor_puts_in_the_place_of_its_id_stands_for_it(payload: Any, expected: str) -> None:
+    assert told(read(payload)) == [expected]
+
+
 @rule("I2.3", "I2.7")
 @pytest.mark.parametrize(
     "payload",
@@ -300,7 +348,7 @@ def test_a_batch_of_two_tools_is_read_by_both_unless_it_is_one_vendors_alone() -
 @pytest.mark.parametrize(
     ("merged", "aliases"),
     [
-        ([502], ["502"]), (["502", 502.0], ["502"]), (502, ["502"]), ([{"id": 502}], ["502"]), ([None, True, 1.5], []),
+        ([502], ["502"]), (["502", 502.0], ["502"]), (502, ["502"]), ([{"id": 502}], []), ([None, True, 1.5], []),
         ([501], []),
     ],
 )  # fmt: skip

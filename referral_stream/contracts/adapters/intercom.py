@@ -19,6 +19,7 @@ from referral_stream.contracts.adapters.reading import (
     Reading,
     at,
     epoch_millis,
+    expandable,
     id_at,
     is_one_of,
     list_at,
@@ -211,7 +212,7 @@ def _profile(notice: Notice, reading: Reading) -> Facts:
     contact = notice.contact
     return profile(
         email_hmac=reading.email_hmac(contact.get("email")),
-        account_id=id_at(contact, "companies.companies.0", "companies.data.0"),
+        account_id=id_at(contact, *expandable("companies.companies.0", "companies.data.0")),
         time_zone=text_at(contact, "location_data.timezone"),
         locale=_locale(contact),
     )
@@ -223,7 +224,7 @@ def _locale(contact: Payload) -> str | None:
 
 
 def _joined(notice: Notice, _: Reading) -> Facts:
-    return profile(account_id=id_at(notice.item, "company"))
+    return profile(account_id=id_at(notice.item, *expandable("company")))
 
 
 def _left(_: Notice, __: Reading) -> Facts:

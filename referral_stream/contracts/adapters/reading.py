@@ -140,8 +140,13 @@ def id_at(payload: Payload, *paths: str) -> str | None:
 
 
 def id_of(value: Any) -> str | None:
-    """The value as an id in its one spelling (identity §2), or an object's own ``id``; None for what is none."""
-    return usable_id(value.get("id") if type(value) is dict else value)
+    """The value as an id in its one spelling (identity §2); None for what is none, such as an object."""
+    return usable_id(value)
+
+
+def expandable(*paths: str) -> tuple[str, ...]:
+    """The paths where a vendor's documentation says that there is an id, or the object that has it."""
+    return tuple(each for path in paths for each in (path, f"{path}.id"))
 
 
 def is_one_of(value: Any, texts: Collection[str]) -> bool:
