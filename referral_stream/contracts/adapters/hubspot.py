@@ -129,7 +129,7 @@ def _changed(kind: str, change: str, payload: Payload, sides: dict[str, str | No
         case "ticket", "propertyChange":
             return _ticket_property(payload)
         case "contact", _:
-            return unlisted(str(payload["subscriptionType"])) or opted_out(payload)
+            return opted_out(payload) or unlisted(str(payload["subscriptionType"]))
         case _:
             return unlisted(str(payload["subscriptionType"]))
 

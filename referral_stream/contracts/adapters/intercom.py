@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.product_events import happened
 from referral_stream.contracts.adapters.reading import (
@@ -68,8 +70,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         facts = _reached(notice, reading)
     else:
         facts = _FACTS[topic](notice, reading) if topic in _FACTS else unlisted(topic)
-    if not any(fact.type in _SAID_ALREADY for fact in facts):
-        facts = (*_state(notice.contact), *facts)
+    if not any(fact.is_opt_out for fact in facts) and (held := _state(notice.contact)):
+        facts = (*held, *(fact for fact in facts if not fact.guessed))
     contact = notice.contact
     return about_whom(
         payload | {"contact": contact},
@@ -87,7 +89,6 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 _OUTBOUND = "content_stat."
-_SAID_ALREADY = frozenset({"customer.suppressed", "customer.erasure_requested"})
 
 
 def _state(contact: Payload) -> Facts:
@@ -255,7 +256,7 @@ def _event(notice: Notice, _: Reading) -> Facts:
         return ()
     time = epoch_millis(whole_number(notice.item.get("created_at")))
     facts = (*opted_out(notice.item.get("metadata")), *happened(name, notice.item.get("metadata")))
-    return tuple(Fact(fact.type, fact.data, time) for fact in facts[:1])
+    return tuple(replace(fact, time=time) for fact in facts[:1])
 
 
 def _reached(notice: Notice, reading: Reading) -> Facts:
