@@ -322,6 +322,100 @@ def test_a_placeholder_is_linked_to_nobody_and_spoils_nothing(payload: Any) -> N
     assert "refused" not in " ".join(told(read(payload)))
 
 
+TWO = {"contacts": [{"type": "contact", "id": "ic-ana"}, {"type": "contact", "id": "ic-bea", "external_id": "bea"}]}
+
+
+@rule("I1.3", "I2.7")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (
+            intercom("conversation.user.created", conversation(contacts=TWO)),
+            ["ticket.opened ic-ana", "ticket.opened ic-bea"],
+        ),
+        (
+            intercom("conversation.user.replied", conversation(contacts=None, customers=TWO["contacts"])),
+            ["ticket.reopened ic-ana", "ticket.reopened ic-bea"],
+        ),
+        (
+            intercom("ticket.created", {"type": "ticket", "ticket": conversation(type="ticket", contacts=TWO)}),
+            ["ticket.opened ic-ana", "ticket.opened ic-bea"],
+        ),
+        (
+            intercom("conversation.admin.closed", conversation(contacts={"data": TWO["contacts"]}, open=False)),
+            ["ticket.solved ic-ana", "ticket.solved ic-bea"],
+        ),
+        (
+            intercom("conversation.rating.added", conversation(contacts=TWO, conversation_rating={"rating": 1})),
+            ["ticket.rated ic-ana", "csat.responded ic-ana 1.0", "ticket.rated ic-bea", "csat.responded ic-bea 1.0"],
+        ),
+        (
+            intercom("conversation.rating.added", conversation(contacts=TWO, conversation_rating={"rating": 5})),
+            [],
+        ),
+        (
+            intercom(
+                "conversation.user.created",
+                conversation(contacts=[*TWO["contacts"], TWO["contacts"][0], {"id": "b", "type": "bot"}]),
+            ),
+            ["ticket.opened ic-ana", "ticket.opened ic-bea"],
+        ),
+        (
+            intercom(
+                "conversation.user.created",
+                conversation(
+                    contacts={"contacts": [{"id": "ic-ana"}, {"id": "ic-bea", "unsubscribed_from_emails": True}]}
+                ),
+            ),
+            ["ticket.opened ic-ana", "customer.suppressed ic-bea", "ticket.opened ic-bea"],
+        ),
+        (
+            intercom(
+                "conversation.contact.attached",
+                {"contact": {"id": "ic-cleo", "type": "contact"}, "conversation": conversation(contacts=TWO)},
+            ),
+            ["ticket.opened ic-cleo"],
+        ),
+        (
+            intercom("conversation.user.created", conversation(contacts=TWO, user={"id": "ic-dora", "type": "user"})),
+            ["ticket.opened ic-dora", "ticket.opened ic-ana", "ticket.opened ic-bea"],
+        ),
+    ],
+)
+def test_trouble_of_a_conversation_is_that_of_all_its_contacts_and_praise_of_none_of_several(
+    payload: Any, expected: list[str]
+) -> None:
+    assert told(read(payload)) == expected
+
+
+@rule("I1.3", "I1.11")
+@pytest.mark.parametrize(
+    ("event", "body", "expected"),
+    [
+        (b"customer.deleted", {"id": 55}, "customer.erasure_requested 55"),
+        (b" Customer.Deleted", {"id": 55}, "customer.erasure_requested 55"),
+        (b"convo.deleted", {"id": 7}, "ticket.solved helpscout_conversation:7"),
+        (b"customer.deleted", {"id": 0}, "refused unusable_id"),
+        (b"customer.deleted", {}, "refused unrecognised"),
+        (b"customer.updated", {"id": 55}, "refused unrecognised"),
+        (b"tag.deleted", {"id": 55}, "skipped irrelevant"),
+        (b"beacon.chat.created", {"id": "c"}, "skipped irrelevant"),
+        (b"convo.status", helpscout_conversation(), "ticket.opened 55"),
+        (b"", {"id": 55}, "refused unrecognised"),
+    ],
+)
+def test_what_help_scout_deleted_is_known_by_the_name_in_its_header(event: bytes, body: Any, expected: str) -> None:
+    headers = (("referral-source", b"helpscout"), ("referral-event", event))
+    assert told(read(body, headers=headers)) == [expected]
+    assert told(read(body, headers=headers[:1])) == ([expected] if "status" in body else ["refused unrecognised"])
+
+
+@rule("I4.7")
+def test_an_open_conversation_of_help_scout_s_is_linked_to_its_customer_for_when_it_is_deleted() -> None:
+    assert ("helpscout_conversation", "7") in taught(helpscout_conversation())
+    assert ("helpscout_conversation", "7") not in taught(helpscout_conversation(status="closed"))
+
+
 @rule("I1.3", "I2.8")
 def test_events_that_are_all_called_undefined_are_not_one() -> None:
     people = [segment("Unsubscribed", userId=who, messageId="m1") for who in ("ana", "bea")]

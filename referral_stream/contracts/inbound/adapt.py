@@ -38,7 +38,7 @@ from referral_stream.contracts.mapping import language
 from referral_stream.contracts.mapping.language import Mappings
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Accepted, Adapted, ElementLetter, Fact, Refused, Skipped, Webhook
-from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
+from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, EVENT_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core.events import BROWSER, Aliased, Data, Event, Link, Linked, ProfileChanged
 from referral_stream.core.links import EMAIL
@@ -439,6 +439,8 @@ def _adapter_for(
         configured = boundary.adapters.get(_topic(record, boundary))
         bound = None if configured is None else BY_NAME[configured]
     if bound is not None:
+        if bound.event_header is not None and type(body) is dict and (event := record.header(EVENT_HEADER)):
+            body = body | {EVENT_HEADER: event}
         parts = bound.parts(body)
         return (bound, parts) if parts else Refused("unrecognised", f"not the shape of {bound.name}")
     for adapter in candidates(body):
