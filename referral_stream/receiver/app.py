@@ -16,7 +16,8 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
-from referral_stream.contracts.records import SOURCE_HEADER
+from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.contracts.records import EVENT_HEADER, SOURCE_HEADER, Headers
 from referral_stream.receiver.cloud_events import (
     WHOLE,
     NotAnEvent,
@@ -114,11 +115,14 @@ class Receiver:
         """A vendor's webhook, as it came, to the vendor's topic."""
         endpoint = self._endpoint(request.match_info["vendor"])
         self._check_shape(request, is_json=_says_json(request.content_type))
+        headers: Headers = ((SOURCE_HEADER, endpoint.source.encode()),)
+        if event := request.headers.get(BY_NAME[endpoint.source].event_header or ""):
+            headers += ((EVENT_HEADER, event.encode("utf-8", "replace")),)
 
         def records(body: bytes) -> Received:
             if not body:
                 raise HttpRefusal(400, "empty", "there is no body")
-            return Received((SourceRecord(endpoint.topic, body, headers=((SOURCE_HEADER, endpoint.source.encode()),)),))
+            return Received((SourceRecord(endpoint.topic, body, headers=headers),))
 
         return await self._take(request, endpoint, records)
 
