@@ -86,3 +86,8 @@ CASTS: Final[dict[tuple[Callable[[Story], None], ...], int]] = {
 
 NEVER_ASKED: Final = tuple(f"{kinds[0].__name__}-" for kinds in CASTS if kinds[0] is not asked_after_a_merge)
 """How the customers' names begin that must not be asked."""
+
+
+def must_not_be_asked(customer: str) -> bool:
+    """Whether they said no, or are in trouble, under another id, by their address or an object; or nobody is named."""
+    return customer == "" or customer.startswith(NEVER_ASKED)

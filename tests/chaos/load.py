@@ -90,6 +90,22 @@ _GROUPS: Final[dict[tuple[Kind, ...], int]] = {
 """Casts whose members depend on each other, and their shares."""
 
 
+def new_group(rng: random.Random, numbers: Counter[str]) -> list[Story]:
+    """The stories of one cast, drawn by its share; ``numbers`` counts the names that are taken."""
+    kinds = rng.choices(list(_GROUPS), weights=list(_GROUPS.values()))[0]
+    first = kinds[0].__name__
+    alike = len(set(kinds)) == 1  # then they are told apart by their numbers
+    number = numbers[first]
+    numbers[first] += len(kinds) if alike else 1
+    stories = [
+        Story(kind, number + place) if alike else Story(kind, number, name=f"{first}-{number}/{kind.__name__}")
+        for place, kind in enumerate(kinds)
+    ]
+    for story in stories:
+        story.kind(story)
+    return stories
+
+
 class Load:
     """Begins `per_second` stories, each of one customer or a few, while the pipeline keeps up.
 
@@ -145,17 +161,7 @@ class Load:
             producer.flush(30)
 
     def _begin(self) -> None:
-        kinds = self._rng.choices(list(_GROUPS), weights=list(_GROUPS.values()))[0]
-        first = kinds[0].__name__
-        alike = len(set(kinds)) == 1  # then they are told apart by their numbers
-        number = self._numbers[first]
-        self._numbers[first] += len(kinds) if alike else 1
-        stories = [
-            Story(kind, number + place) if alike else Story(kind, number, name=f"{first}-{number}/{kind.__name__}")
-            for place, kind in enumerate(kinds)
-        ]
-        for story in stories:
-            story.kind(story)
+        stories = new_group(self._rng, self._numbers)
         self.groups.append(tuple(story.customer for story in stories))
         self._go_on(len(self.groups) - 1, self._tell(stories))
         if len(self.groups) % _JUNK_EVERY == 0:

@@ -59,6 +59,7 @@ def write(soaked: Soaked, folder: Path) -> None:
         ],
         "undisturbed": asdict(soaked.undisturbed),
         "for_want_of_a_broker": list(map(str, soaked.for_want_of_a_broker)),
+        "excuses": list(map(str, soaked.verdict.excuses)),
         "problems": soaked.problems,
     }
     (folder / "soak.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))

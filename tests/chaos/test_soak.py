@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,16 +15,17 @@ from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core.effects import AskRequested
 from referral_stream.policy_file.reading import parse_policy
 from tests.chaos import table
+from tests.chaos.excuses import is_fact, lives
 from tests.chaos.faults import PER_TWENTY_MINUTES, Fault, plan
+from tests.chaos.identities import must_not_be_asked
 from tests.chaos.soak import SOAK_POLICY, Soaked, run
-from tests.chaos.verdict import SoakRecords, is_fact, judge, must_not_be_asked
+from tests.chaos.verdict import Judge, SoakRecords
 from tests.integration.live import Said
 
 SEED = int(os.environ.get("TESTS_SOAK_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
 SECONDS = 30.0
 TIMEOUT = SECONDS + 1_800
 """Start, rest and judgement take so long on a machine that is several times as slow; nothing is measured by it."""
-_OTHER_REASON = "customers asked for their other reason while the ledger was away"
 
 
 def test_a_plan_has_its_share_of_every_fault_and_comes_again_with_its_seed() -> None:
@@ -62,9 +63,21 @@ def test_nothing_is_lost_repeated_or_changed_whatever_fails(soaked: Soaked) -> N
     counts = soaked.verdict.counts
     assert counts["asks"] > 100
     assert counts["customers who must not be asked"] > 10
-    excused = ("of them with another result than the oracle's", _OTHER_REASON)
-    # The longer an outage, the more of what customers do at once arrives when an ask is due already.
-    assert sum(counts[name] for name in excused) <= soaked.slowness * counts["customers"] / 50
+
+
+@pytest.fixture(scope="module")
+def soak_judge(soaked: Soaked) -> Judge:
+    return Judge(soaked.records, parse_policy(SOAK_POLICY.encode()))
+
+
+@pytest.mark.timeout(TIMEOUT)
+def test_each_single_ask_of_the_soak_is_missed_if_it_is_removed(soaked: Soaked, soak_judge: Judge) -> None:
+    asked = [each for each in soaked.records.asks if isinstance(each.effect, AskRequested)]
+    for number, live in enumerate(lives(soaked.records.groups, asked, soaked.records.decisions)):
+        for gone in live.commands.asks:
+            left = {ask: now for ask, now in live.commands.asks.items() if ask != gone}
+            tampered = dataclasses.replace(live, commands=dataclasses.replace(live.commands, asks=left))
+            assert gone.customer in {ask.customer for ask in soak_judge.oracle.compare(number, tampered).lost}
 
 
 def first_ask(records: SoakRecords) -> Said:
@@ -145,8 +158,6 @@ def a_wakeup_is_forgotten(records: SoakRecords) -> SoakRecords:
     ],
 )
 def test_a_soak_would_have_shown(
-    soaked: Soaked, tamper: Callable[[SoakRecords], SoakRecords], problem: str, tmp_path: Path
+    soaked: Soaked, soak_judge: Judge, tamper: Callable[[SoakRecords], SoakRecords], problem: str
 ) -> None:
-    policy = tmp_path / "policy.toml"
-    policy.write_text(SOAK_POLICY)
-    assert judge(tamper(soaked.records), parse_policy(policy.read_bytes())).problems[problem] != []
+    assert soak_judge.verdict(tamper(soaked.records)).problems[problem] != []

@@ -7,17 +7,14 @@
    stamp, and fires every wake-up at its exact instant with a ledger that answers at once. The live pipeline comes to
    the same set although it was late, for three reasons: the windows are longer than any outage, so what is late is
    still asked; what answers a decision was published after that decision was seen (`load`); and whoever shares a cap
-   with others is triggered after them. What is left is a fact that was on its way while an ask became due: the oracle
-   has asked by then, and the pipeline, held up, rightly takes the fact into account. A group is *overtaken* if that
-   happened: a fact of it arrived after the oracle's ask was due and not after the live decision. Only such a group may
-   differ; they are counted, and comparison 3 holds for them as for all. An ask that a live decision announces is there,
-   whoever was overtaken. And a customer with two reasons to be asked,
-   for the better of which the ledger gave no answer, may be *asked for the other*: once all the same.
+   with others is triggered after them. What is left is a fact that was on its way while an ask became due, and a
+   ledger that was away for the better of two reasons: `excuses` says when a difference is excused, and by what.
+   Excuses are counted and bounded.
 3. A replay of the recorded log, wake-ups and ledger answers as they are, gives the live commands, decisions and
    requests, byte for byte and in the same order per customer.
 4. The changelogs hold what that replay ends with: every state with its mark, and a wake-up for whoever waits.
 5. Nobody is asked who opted out, was erased or is in trouble under another id, by an address or an object
-   (`identities`), whoever was overtaken by what.
+   (`identities`); no excuse is for them.
 6. No command id has two bodies, not even for a reader that sees aborted transactions.
 """
 
@@ -27,23 +24,27 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_state, decode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.entities import Entity
-from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
-from referral_stream.core.instants import SECOND, to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.replay.recorded_run import ExactReplay
-from tests.chaos.identities import NEVER_ASKED
+from tests.chaos.excuses import (
+    Compared,
+    Early,
+    Excuse,
+    Oracle,
+    Unanswered,
+    is_fact,
+    lives,
+    without_ledger,
+)
+from tests.chaos.identities import must_not_be_asked
 from tests.integration.live import Said, parsed
-from tests.integration.scripted import ORACLE_POLICY
-from tests.integration.scripted_run import Ask, ScriptedRun, recorded
-from tests.oracle.naive import decide
-from tests.oracle.world import Result
+from tests.integration.scripted_run import Ask, ask_of_effect
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,13 @@ class SoakRecords:
 class Verdict:
     """`counts` what there was; `problems` by what is promised, the offenders: all lists are empty, or it is broken.
 
-    `late_ms`: of every ask, how long after the oracle it was made, ascending.
+    `late_ms`: of every ask, how long after the oracle it was made, ascending. `excuses`: why some are not the oracle's.
     """
 
     counts: dict[str, int]
     problems: dict[str, list[str]]
     late_ms: list[int]
+    excuses: list[Excuse]
 
     @property
     def is_sound(self) -> bool:
@@ -86,159 +88,70 @@ class Verdict:
 
 def judge(soak: SoakRecords, policy: Policy) -> Verdict:
     """Make all comparisons of this module's docstring."""
-    run = ScriptedRun(soak.events, soak.asks, soak.decisions, _expected(soak))
-    overtaken = _overtaken(soak, run)
-    asked, expected = run.asked(), run.expected_asks()
-    cancelled = _cancelled_for_good(soak), _cancelled(run.expected)
-    of_replay, replay = _replayed(soak, policy)
-    lost, unexpected = _either_way(expected, asked)
-    asked_for_another = _asked_for_another(soak, policy, lost, unexpected)
-    excused = overtaken | asked_for_another
-
-    def not_excused(asks: Iterable[Ask]) -> list[str]:
-        return [_shown(ask) for ask in asks if ask.customer not in excused]
-
-    commands = [each for each in soak.asks if isinstance(each.effect, AskRequested)]
-    customer_of = {ask.command: ask.customer for ask in (*asked, *expected)}
-    decided = [each.effect for each in soak.decisions if isinstance(each.effect, Decision)]
-    problems = {
-        "events lost": _lost(soak),
-        "asks lost": [*not_excused(lost), *_decided_but_not_made(decided, asked)],
-        "asks nobody should have been asked": not_excused(unexpected),
-        "asked against their word": [_shown(ask) for ask in asked if must_not_be_asked(ask.customer)],
-        "asks before they were due": [
-            f"{_shown(ask)} {due - asked[ask]} ms early" for ask, due in expected.items() if asked.get(ask, due) < due
-        ],
-        "cancellations that differ": sorted(
-            command for command in cancelled[0] ^ cancelled[1] if customer_of.get(command) not in excused
-        ),
-        "commands twice for read_committed": _twice(each.record for each in commands),
-        "commands with two bodies": _two_bodies([*(each.record for each in soak.asks), *soak.uncommitted]),
-        "outputs that a replay does not make": of_replay,
-        "states that a fold does not give": list(_wrong_states(soak, replay)),
-        "wake-ups that do not fit the state": list(_wrong_wakeups(soak, replay)),
-    }
-    counts = {
-        "customers": len({name for group in soak.groups for name in group}),
-        "events acknowledged": len(soak.acknowledged),
-        "records on customer-events": len(soak.events),
-        "facts that arrived more than once": _repeated(_id(each) for each in soak.events if is_fact(each)),
-        "asks": len(commands),
-        "asks cancelled": len(cancelled[0]),
-        "customers who must not be asked": sum(must_not_be_asked(name) for group in soak.groups for name in group),
-        "decisions": len(decided),
-        "held out": sum(each.outcome == "holdout" for each in decided),
-        "held up by the ledger's absence": sum(map(_without_ledger, soak.decisions)),
-        "held up by a pause": sum(any(r.gate == "paused" and r.answer != "pass" for r in d.reasons) for d in decided),
-        "commands that only read_uncommitted sees again": len(
-            [each for each in soak.uncommitted if parsed(each).get("type") == "referral.ask.requested"]
-        )
-        - len(commands),
-        "customers that a fact overtook": len(overtaken),
-        "of them with another result than the oracle's": len(
-            {ask.customer for ask in (*lost, *unexpected)} & overtaken
-        ),
-        "customers asked for their other reason while the ledger was away": len(asked_for_another),
-    }
-    late = sorted(asked[ask] - due for ask, due in expected.items() if ask in asked)
-    return Verdict(counts, problems, late)
+    return Judge(soak, policy).verdict(soak)
 
 
-# The oracle
+class Judge:
+    """What follows from the log and its `groups` alone, made once: the rest of the records may then be varied."""
+
+    def __init__(self, soak: SoakRecords, policy: Policy) -> None:
+        self.oracle = Oracle(soak.events, soak.groups, soak.until)
+        self._replayed = _replayed(soak.events, policy)
+
+    def compare(self, soak: SoakRecords) -> list[Compared]:
+        """The commands of every group with the oracle's."""
+        return [self.oracle.compare(*each) for each in enumerate(lives(soak.groups, soak.asks, soak.decisions))]
+
+    def verdict(self, soak: SoakRecords) -> Verdict:
+        compared = self.compare(soak)
+        commands = [each for each in soak.asks if isinstance(each.effect, AskRequested)]
+        decided = [each.effect for each in soak.decisions if isinstance(each.effect, Decision)]
+        made, replay = self._replayed
+        problems = {
+            "events lost": _lost(soak),
+            "asks lost": [_shown(ask) for group in compared for ask in group.lost],
+            "commands announced and not made": [each for group in compared for each in group.announced],
+            "asks nobody should have been asked": [_shown(ask) for group in compared for ask in group.unexpected],
+            "asked against their word": against_their_word(commands),
+            "asks before they were due": [
+                f"{_shown(ask)} {ms} ms early" for group in compared for ask, ms in group.early
+            ],
+            "cancellations that differ": [command for group in compared for command in group.cancellations],
+            "commands twice for read_committed": _twice(each.record for each in commands),
+            "commands with two bodies": _two_bodies([*(each.record for each in soak.asks), *soak.uncommitted]),
+            "outputs that a replay does not make": _differing(soak, made),
+            "states that a fold does not give": list(_wrong_states(soak, replay)),
+            "wake-ups that do not fit the state": list(_wrong_wakeups(soak, replay)),
+        }
+        excuses = [excuse for group in compared for excuse in group.excuses]
+        counts = {
+            "customers": len({name for group in soak.groups for name in group}),
+            "events acknowledged": len(soak.acknowledged),
+            "records on customer-events": len(soak.events),
+            "facts that arrived more than once": _repeated(_id(each) for each in soak.events if is_fact(each)),
+            "asks": len(commands),
+            "asks cancelled": sum(len(group.live.commands.cancelled) for group in compared),
+            "customers who must not be asked": sum(must_not_be_asked(name) for group in soak.groups for name in group),
+            "decisions": len(decided),
+            "held out": sum(each.outcome == "holdout" for each in decided),
+            "held up by the ledger's absence": sum(map(without_ledger, soak.decisions)),
+            "held up by a pause": sum(
+                any(r.gate == "paused" and r.answer != "pass" for r in d.reasons) for d in decided
+            ),
+            "commands that only read_uncommitted sees again": len(
+                [each for each in soak.uncommitted if parsed(each).get("type") == "referral.ask.requested"]
+            )
+            - len(commands),
+            "asks excused by a fact": sum(isinstance(each.telling, Early) for each in excuses),
+            "asks excused by the ledger's silence": sum(isinstance(each.telling, Unanswered) for each in excuses),
+        }
+        late = sorted(ms for group in compared for ms in group.late_ms)
+        return Verdict(counts, problems, late, excuses)
 
 
-def _expected(soak: SoakRecords) -> Result:
-    """What the oracle decides, group by group: nothing binds one to another, and it is slow with many at once."""
-    number = {name: place for place, group in enumerate(soak.groups) for name in group}
-    logs: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for fact in recorded(each for each in soak.events if is_fact(each)):
-        customer = fact["value"].get("subject", "")
-        if not must_not_be_asked(customer):  # for whom the oracle would have to know who is meant
-            logs[number[customer]].append(fact)
-    whole = Result()
-    for log in logs.values():
-        part = decide(log, to_datetime(soak.until), ORACLE_POLICY)
-        whole.asks += part.asks
-        whole.decisions += part.decisions
-    return whole
-
-
-def _overtaken(soak: SoakRecords, run: ScriptedRun) -> set[str]:
-    """The customers of whose group a fact arrived after an ask was due by the oracle and not after the live decision.
-
-    An ask that was not made was decided against when the last decision about its opportunity was made. Without that
-    bound, whatever a customer does later would excuse an ask that got lost.
-    """
-    group_of = {name: group for group in soak.groups for name in group}
-    arrivals: dict[str, list[int]] = defaultdict(list)
-    for record in soak.events:
-        if is_fact(record):
-            arrivals[(record.key or b"").decode()].append(int(record.header("now") or 0))
-    made = {ask.command: at for ask, at in run.asked().items()}
-    decided = {each.effect.opportunity_id: each.now for each in soak.decisions if isinstance(each.effect, Decision)}
-    found: set[str] = set()
-    for ask, due in run.expected_asks().items():
-        group, at = group_of[ask.customer], made.get(ask.command, decided.get(ask.opportunity, due))
-        if any(due < arrived <= at for name in group for arrived in arrivals[name]):
-            found |= set(group)
-    return found
-
-
-def must_not_be_asked(customer: str) -> bool:
-    """Whether they said no, or are in trouble, under another id, by their address or an object; or nobody is named."""
-    return customer == "" or customer.startswith(NEVER_ASKED)
-
-
-def _decided_but_not_made(decided: Iterable[Decision], asked: Iterable[Ask]) -> list[str]:
-    """Commands of which a live decision says that they were given; nothing excuses their absence."""
-    made = {ask.command for ask in asked}
-    missing = (each for each in decided if each.outcome in ("asked", "soft") and each.command_id not in made)
-    return [
-        f"{each.customer_id} {each.trigger} {each.subject} {each.command_id}: decided, not made" for each in missing
-    ]
-
-
-def _asked_for_another(soak: SoakRecords, policy: Policy, lost: list[Ask], unexpected: list[Ask]) -> set[str]:
-    """Customers who got one ask in the place of another, for which the ledger was asked but did not answer in time."""
-    requested: dict[str, int] = {}
-    answered: dict[str, int] = {}
-    for records, kind, at in (
-        (soak.requests, "reservation.requested", requested),
-        (soak.events, "reservation.granted", answered),
-    ):
-        for record in records:
-            body = parsed(record)
-            if body["type"] == kind:
-                at.setdefault(body["data"]["command_id"], int(record.header("now") or 0))
-    in_time = {
-        command
-        for command, now in answered.items()
-        if command in requested and now < requested[command] + policy.ledger.answer_seconds * SECOND
-    }
-    missed, instead = (Counter(ask.customer for ask in asks) for asks in (lost, unexpected))
-    return {
-        ask.customer
-        for ask in lost
-        if ask.command in requested.keys() - in_time and missed[ask.customer] == instead[ask.customer] == 1
-    }
-
-
-def _without_ledger(decision: Said) -> bool:
-    return b"ledger_unavailable" in (decision.record.value or b"")
-
-
-def _cancelled_for_good(soak: SoakRecords) -> set[str]:
-    """The ids of the commands taken back, without those that a pause took back: the oracle gets no switches."""
-    effects = (each.effect for each in soak.asks)
-    return {each.command_id for each in effects if isinstance(each, AskCancelled) and each.gate != "paused"}
-
-
-def _cancelled(expected: Result) -> set[str]:
-    return {row["data"]["command_id"] for row in expected.asks if row["type"] == "referral.ask.cancelled"}
-
-
-def _either_way(expected: Mapping[Ask, int], made: Mapping[Ask, int]) -> tuple[list[Ask], list[Ask]]:
-    return [ask for ask in expected if ask not in made], [ask for ask in made if ask not in expected]
+def against_their_word(commands: Iterable[Said]) -> list[str]:
+    asks = (ask_of_effect(each.effect) for each in commands if isinstance(each.effect, AskRequested))
+    return [_shown(ask) for ask in asks if must_not_be_asked(ask.customer)]
 
 
 def _shown(ask: Ask) -> str:
@@ -248,13 +161,18 @@ def _shown(ask: Ask) -> str:
 # The replay
 
 
-def _replayed(soak: SoakRecords, policy: Policy) -> tuple[list[str], ExactReplay]:
-    """Customers whose outputs are not those of a replay, and that replay."""
+def _replayed(events: Iterable[RawRecord], policy: Policy) -> tuple[dict[str, list[bytes]], ExactReplay]:
+    """What a replay of the log puts out, by customer and kind, and that replay."""
     replay = ExactReplay(policy)
     made: dict[str, list[bytes]] = defaultdict(list)
-    for effects in replay.run(soak.events):
+    for effects in replay.run(events):
         for now, effect in effects:
             made[_stream(effect, effect.customer_id)].append(encode_effect(effect, now))
+    return made, replay
+
+
+def _differing(soak: SoakRecords, made: Mapping[str, list[bytes]]) -> list[str]:
+    """Customers whose outputs are not those of the replay."""
     live: dict[str, list[bytes]] = defaultdict(list)
     for said in (*soak.asks, *soak.decisions):
         live[_stream(said.effect, said.effect.customer_id)].append(said.record.value or b"")
@@ -262,8 +180,9 @@ def _replayed(soak: SoakRecords, policy: Policy) -> tuple[list[str], ExactReplay
         body = parsed(record)
         if not body["type"].startswith("control."):
             live[f"requests of {body['data']['customer_id']}"].append(record.value or b"")
-    differing = [_first_difference(name, live[name], made[name]) for name in sorted(live.keys() | made.keys())]
-    return [each for each in differing if each], replay
+    names = sorted(live.keys() | made.keys())
+    differing = (_first_difference(name, live.get(name, []), made.get(name, [])) for name in names)
+    return [each for each in differing if each]
 
 
 def _stream(effect: object, customer: str) -> str:
@@ -348,12 +267,6 @@ def _place(record: RawRecord) -> str:
 
 def _id(record: RawRecord) -> str:
     return str(parsed(record).get("id"))
-
-
-def is_fact(record: RawRecord) -> bool:
-    """Whether a producer said it: not what entities passed on, nor a switch that the ledger did."""
-    body = parsed(record)
-    return body.get("type") in FACT_TYPES and body["type"] not in WITHOUT_SUBJECT and "via" not in body
 
 
 def _repeated(ids: Iterable[str]) -> int:

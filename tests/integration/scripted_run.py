@@ -23,7 +23,7 @@ from tests.integration.scripted import (
     stories,
 )
 from tests.oracle.naive import decide
-from tests.oracle.world import Result
+from tests.oracle.world import Result, Row
 from tests.services.process import wait_until
 
 GRACE = 2 * SECOND
@@ -54,12 +54,11 @@ class ScriptedRun:
 
     def asked(self) -> dict[Ask, int]:
         """Every ask, with the instant at which it was decided."""
-        return {_live(each.effect): each.now for each in self.asks if isinstance(each.effect, AskRequested)}
+        return {ask_of_effect(each.effect): each.now for each in self.asks if isinstance(each.effect, AskRequested)}
 
     def expected_asks(self) -> dict[Ask, int]:
         """Every ask of the oracle, with the instant at which it was due."""
-        rows = [row for row in self.expected.asks if row["type"] == "referral.ask.requested"]
-        return {_oracles(row["data"]): _instant(row["time"]) for row in rows}
+        return dict(ask_of_row(row) for row in self.expected.asks if row["type"] == "referral.ask.requested")
 
     def cancelled(self) -> set[str]:
         """The ids of the commands taken back."""
@@ -147,6 +146,27 @@ def assert_state_is_exact(pipeline: Pipeline, scripted_run: ScriptedRun) -> None
     assert marks == {(record.key or b"").decode(): record.offset + 1 for record in by_mark[True]}
 
 
+def ask_of_effect(ask: AskRequested) -> Ask:
+    return Ask(
+        ask.customer_id, ask.trigger, ask.subject, ask.command_id, ask.opportunity_id, ask.mode, tuple(ask.channels)
+    )  # fmt: skip
+
+
+def ask_of_row(row: Row) -> tuple[Ask, int]:
+    """An ask of the oracle, with the instant at which it was due."""
+    ask = row["data"]
+    found = Ask(
+        ask["customer_id"],
+        ask["trigger"],
+        ask["subject"],
+        ask["command_id"],
+        ask["opportunity_id"],
+        ask["mode"],
+        tuple(ask["channels"]),
+    )
+    return found, parse_instant(row["time"])[0]
+
+
 _ASKED_BEFORE_LATE = {corrected_late, same_person_twice}
 
 
@@ -161,24 +181,6 @@ def _await_all(pipeline: Pipeline, customers: set[str]) -> None:
     wait_until(all_asked, "those to be corrected or repeated later have been asked", seconds=90, every=0.2)
 
 
-def _live(ask: AskRequested) -> Ask:
-    return Ask(
-        ask.customer_id, ask.trigger, ask.subject, ask.command_id, ask.opportunity_id, ask.mode, tuple(ask.channels)
-    )  # fmt: skip
-
-
-def _oracles(ask: dict[str, Any]) -> Ask:
-    return Ask(
-        ask["customer_id"],
-        ask["trigger"],
-        ask["subject"],
-        ask["command_id"],
-        ask["opportunity_id"],
-        ask["mode"],
-        tuple(ask["channels"]),
-    )
-
-
 def _outcome(ask: AskRequested) -> str:
     return "soft" if ask.mode == "soft" else "asked"
 
@@ -189,7 +191,3 @@ def _is_request(record: RawRecord) -> bool:
 
 def _last(written: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {opportunity: outcome for opportunity, outcome in written if outcome != "duplicate"}
-
-
-def _instant(text: str) -> int:
-    return parse_instant(text)[0]

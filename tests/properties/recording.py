@@ -69,14 +69,18 @@ class Recording:
 
     def _wake(self, before: int | None) -> None:
         """Append the wake-ups that are due before that instant (None: all)."""
-        while self._due and (before is None or self._due[0][0] < before):
+        while self._due and (before is None or self.fires(self._due[0][0]) < before):
             due, key = heapq.heappop(self._due)
-            name = parse_key(key.encode())
+            name, now = parse_key(key.encode()), self.fires(due)
             if isinstance(name, Link):
                 if self.links[name].wake_at == due:
-                    self._append(due, replace(_internal(WakeupDue(due=due), "", due), link=name))
+                    self._append(now, replace(_internal(WakeupDue(due=due), "", now), link=name))
             elif self.customers[name].wake_at == due:
-                self._append(due, _internal(WakeupDue(due=due), name, due))
+                self._append(now, _internal(WakeupDue(due=due), name, now))
+
+    def fires(self, due: int) -> int:
+        """When a wake-up that is due then comes; never before one that is due earlier."""
+        return due
 
     def _append(self, now: int, event: Event, key: str | None = None) -> None:
         self.log.append(Arrival(now, event, None if key is None else _at(key, now)))

@@ -1,0 +1,174 @@
+"""The judge of a soak is judged: in a sound run full of outages it finds nothing, and it sees all tampering.
+
+No server: `held_up` makes the runs. The first seed is the one of a soak in which a removed ask once went unnoticed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Final
+
+import pytest
+
+from referral_stream.core.effects import AskRequested, Decision
+from referral_stream.core.ids import derived_id
+from referral_stream.policy_file.reading import parse_policy
+from tests.chaos.excuses import Compared, Early, Live, Unanswered, announces, is_fact, lives
+from tests.chaos.held_up import held_up
+from tests.chaos.identities import must_not_be_asked
+from tests.chaos.soak import SOAK_POLICY
+from tests.chaos.verdict import Judge, SoakRecords, against_their_word
+from tests.integration.live import Said, parsed
+
+SEEDS: Final = (743596, 7)
+GROUPS: Final = 150
+
+
+@dataclass(frozen=True)
+class Held:
+    records: SoakRecords
+    judge: Judge
+
+    @property
+    def asked(self) -> list[Said]:
+        return [each for each in self.records.asks if isinstance(each.effect, AskRequested)]
+
+    def live(self, customer: str, asks: list[Said], decisions: list[Said]) -> tuple[int, Live]:
+        """The group of that customer, and what was done about it according to these."""
+        place = next(n for n, group in enumerate(self.records.groups) if customer in group)
+        group = set(self.records.groups[place])
+        of_group = [[each for each in said if each.effect.customer_id in group] for said in (asks, decisions)]
+        return place, lives(self.records.groups, *of_group)[place]
+
+    def compared(self, changed: Said, asks: list[Said], decisions: list[Said] | None = None) -> Compared:
+        """What is found about the group of the one that was tampered with, if these are all asks and decisions."""
+        kept = self.records.decisions if decisions is None else decisions
+        return self.judge.oracle.compare(*self.live(changed.effect.customer_id, asks, kept))
+
+    def without(self, *gone: Said) -> list[Said]:
+        return [each for each in self.records.asks if all(each is not other for other in gone)]
+
+
+@cache
+def run(seed: int) -> Held:
+    policy = parse_policy(SOAK_POLICY.encode())
+    records = held_up(policy, seed, GROUPS)
+    return Held(records, Judge(records, policy))
+
+
+@pytest.fixture(params=SEEDS)
+def held(request: pytest.FixtureRequest) -> Held:
+    return run(request.param)
+
+
+def test_a_run_that_is_held_up_is_sound_and_every_excuse_names_its_facts(held: Held) -> None:
+    verdict = held.judge.verdict(held.records)
+    assert {name: found for name, found in verdict.problems.items() if found} == {}
+    arrived = {str(parsed(each)["id"]): int(each.header("now") or 0) for each in held.records.events if is_fact(each)}
+    for excuse in verdict.excuses:
+        assert excuse.facts
+        if isinstance(excuse.telling, Early):
+            assert all(arrived[fact] <= excuse.decided for fact in excuse.facts)
+            assert excuse.due < excuse.decided
+
+
+def test_the_runs_need_excuses_of_both_kinds() -> None:
+    kinds = Counter(
+        type(excuse.telling) for seed in SEEDS for excuse in run(seed).judge.verdict(run(seed).records).excuses
+    )
+    assert kinds[Early] > 0
+    assert kinds[Unanswered] > 0
+
+
+def test_each_single_ask_is_missed_if_it_is_removed(held: Held) -> None:
+    assert len(held.asked) > GROUPS / 3
+    for each in held.asked:
+        found = held.compared(each, held.without(each))
+        assert {ask.customer for ask in found.lost} == {each.effect.customer_id}, each.effect
+        assert found.announced != []
+
+
+def test_each_single_ask_is_missed_even_if_the_decisions_from_then_on_are_removed_with_it(held: Held) -> None:
+    """What a fault could do: the record of the decision and all that followed are lost with the command."""
+    for each in held.asked:
+        assert isinstance(each.effect, AskRequested)
+        opportunity = each.effect.opportunity_id
+        of_it = [d for d in held.records.decisions if getattr(d.effect, "opportunity_id", "") == opportunity]
+        first = next(n for n, d in enumerate(of_it) if announces(d, each.effect.command_id))
+        gone = {id(d) for d in of_it[first:]}
+        left = [d for d in held.records.decisions if id(d) not in gone]
+        assert {ask.customer for ask in held.compared(each, held.without(each), left).lost} == {each.effect.customer_id}
+
+
+def test_facts_that_forbid_nothing_excuse_nothing(held: Held) -> None:
+    """There are late asks with facts in between among those whose removal is noticed; such facts once excused it."""
+    facts = [each for each in held.records.events if is_fact(each)]
+    overtaken = 0
+    for each in held.asked:
+        assert isinstance(each.effect, AskRequested)
+        place, live = held.live(each.effect.customer_id, held.records.asks, held.records.decisions)
+        group = {name.encode() for name in held.records.groups[place]}
+        due = {ask.command: at for ask, at in held.judge.oracle.compare(place, live).due.items()}
+        since = due.get(each.effect.command_id, each.now)
+        overtaken += any(since < int(fact.header("now") or 0) <= each.now for fact in facts if fact.key in group)
+    assert overtaken > 0
+
+
+def test_an_ask_too_many_is_noticed_for_every_customer(held: Held) -> None:
+    template = held.asked[0]
+    for customer in (name for group in held.records.groups for name in group):
+        command = derived_id("command", customer, "nps_promoter", "made up", 1)
+        made_up = {"customer_id": customer, "command_id": command, "subject": "made up", "opportunity_id": command}
+        added = replace(template, effect=template.effect.model_copy(update=made_up))
+        found = held.compared(added, [*held.records.asks, added])
+        assert command in {ask.command for ask in found.unexpected}, customer
+        assert must_not_be_asked(customer) == bool(against_their_word([added]))
+
+
+def test_an_ask_for_whatever_was_decided_against_is_noticed(held: Held) -> None:
+    """The most likely wrong one: a real opportunity, its own command id, at the instant of the decision."""
+    template = held.asked[0]
+    asked = {each.effect.command_id for each in held.asked if isinstance(each.effect, AskRequested)}
+    tried = 0
+    for each in held.records.decisions:
+        if not isinstance(each.effect, Decision) or each.effect.outcome in ("duplicate", "pending"):
+            continue
+        decision = each.effect
+        command = derived_id("command", decision.customer_id, decision.trigger, decision.subject, 1)
+        if command in asked:
+            continue
+        names = ("customer_id", "opportunity_id", "trigger", "subject")
+        fields = {name: getattr(decision, name) for name in names} | {"command_id": command}
+        added = replace(template, now=each.now, effect=template.effect.model_copy(update=fields))
+        rivals = [a for a in held.asked if a.effect.customer_id == decision.customer_id]
+        assert held.compared(added, [*held.records.asks, added]).unexpected != [], decision
+        assert not held.compared(added, [*held.without(*rivals), added]).is_sound, f"in its place: {decision}"
+        tried += 1
+    assert tried > GROUPS / 3
+
+
+def test_each_ask_that_comes_too_early_is_noticed(held: Held) -> None:
+    for each in held.asked:
+        early = replace(each, now=each.now - 3_600_000)
+        assert not held.compared(each, [*held.without(each), early]).is_sound, each.effect
+
+
+def test_what_every_customer_was_told_is_compared_with_the_replay_and_what_is_kept_with_the_fold(held: Held) -> None:
+    """These comparisons know no excuse, so that all may be tampered with at once."""
+    records = held.records
+    names = {each.effect.customer_id for each in records.decisions if isinstance(each.effect, Decision)}
+    states, keys = dict(records.customers), sorted(records.customers)
+    swapped = dict(zip(keys, [states[key] for key in (*keys[1:], keys[0])], strict=True))
+    problems = held.judge.verdict(replace(records, decisions=[], customers=swapped, wakeups={})).problems
+    assert {line.split(":")[0] for line in problems["outputs that a replay does not make"]} == {
+        f"decisions of {name}" for name in names
+    }
+    assert len(problems["states that a fold does not give"]) == len(states)
+    assert len(problems["wake-ups that do not fit the state"]) == len(records.wakeups)
+
+
+def test_an_announced_command_that_nobody_made_is_noticed_whoever_was_meant(held: Held) -> None:
+    problems = held.judge.verdict(replace(held.records, asks=[])).problems
+    assert len(problems["commands announced and not made"]) == len(held.asked)
