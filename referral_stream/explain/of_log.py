@@ -157,7 +157,7 @@ def _lived_exactly(log: RecordedLog, story: Story, policy: Policy, left_out: _Le
         ledger.answered(event, now)
         story.came_in(known, event, now)
 
-    exact = ExactReplay(policy, witness=witness, refused=left_out.not_applied)
+    exact = ExactReplay(policy, witness=witness, refused=left_out.not_applied, notes=log.notes)
     for items in exact.run(log.records, at):
         for item in items:
             ledger.asked(item.effect)

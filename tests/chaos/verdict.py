@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from referral_stream.contracts.codec import encode_effect
+from referral_stream.contracts.left_out import notes_in
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_state, decode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
@@ -250,7 +251,7 @@ def _shown(ask: Ask) -> str:
 
 def _replayed(soak: SoakRecords, policy: Policy) -> tuple[list[str], ExactReplay]:
     """Customers whose outputs are not those of a replay, and that replay."""
-    replay = ExactReplay(policy)
+    replay = ExactReplay(policy, notes=notes_in(soak.events))
     made: dict[str, list[bytes]] = defaultdict(list)
     for effects in replay.run(soak.events):
         for now, effect in effects:
