@@ -204,9 +204,16 @@ def _held(policy: Policy, customer: Customer, now: int, event: Event, refused: N
 def read_event(record: ClientRecord) -> tuple[int, Event]:
     """A record of ``customer-events`` as arrival stamp and event. Raises Undecodable."""
     now, event = arrival(record), decode_event(record.value or b"")
+    if not is_kept(record.key or b""):
+        raise Undecodable("invalid", "subject: no key of ours begins like this")
     if event_key(event) != record.key and not event.via and event.type not in APPENDED:
         raise Undecodable("invalid", "subject: is not the key of its record")
     return now, event
+
+
+def is_kept(key: bytes) -> bool:
+    """Whether a state may be kept under a key: a store has keys of its own, which begin with a zero byte."""
+    return key[:1] != b"\x00"
 
 
 def names_of(events: Iterable[Event]) -> str | None:

@@ -24,7 +24,7 @@ from typing import Final
 
 from faust_batches import BatchResult, NeedsOperator, Output, Read, Record
 
-from referral_stream.contracts.applying import FAULT, Applied, NotApplied, apply, leave_out
+from referral_stream.contracts.applying import FAULT, Applied, NotApplied, apply, is_kept, leave_out
 from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import effect_key, encode_effect, encode_event, event_headers
 from referral_stream.contracts.left_out import STATE_TOO_LARGE, LeftOut, note_headers, note_of
@@ -183,6 +183,8 @@ class _Batch:
         self._keep(key, value, stored)
 
     def _keep(self, key: bytes, value: bytes, stored: Stored[Entity]) -> None:
+        if not is_kept(key):
+            return
         self._agent.decoded.keep(key, value, stored)
         self.customers[key] = value
         due = stored.entity.wake_at
