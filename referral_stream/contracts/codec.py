@@ -20,9 +20,10 @@ from pydantic import ValidationError
 
 from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.records import HISTORICAL_HEADER, NOW_HEADER, Headers
-from referral_stream.contracts.validation import EVENT_BODIES, explain, is_too_deep, json_problem, validators
+from referral_stream.contracts.validation import EVENT_BODIES, explain, validators
 from referral_stream.contracts.versions import LINEAGES, current_body, dataschema_to_write
 from referral_stream.core.effects import Effect, LedgerRequest
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event, Link
@@ -237,9 +238,9 @@ def _plain_event(value: bytes) -> Event | None:
 
 def _document(value: bytes) -> dict[str, Any]:
     try:
-        document = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise Undecodable("too_deep" if is_too_deep(error) else "undecodable", json_problem(error)) from None
+        document = read_json(value)
+    except NotJson as error:
+        raise Undecodable(error.cause, error.detail) from None
     if type(document) is not dict:
         raise Undecodable("not_an_object", "the value is no JSON object")
     return document

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from referral_stream.contracts.errors import UnreadableLog
+from referral_stream.contracts.json_reading import DEEPEST, NotJson, parse_json, read_json
 from referral_stream.contracts.records import Headers, RawRecord
-from referral_stream.contracts.validation import json_problem
 from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
 
 _FIELDS = frozenset({"topic", "timestamp", "value", "key", "headers", "partition", "offset"})
@@ -24,9 +24,9 @@ _FIELDS = frozenset({"topic", "timestamp", "value", "key", "headers", "partition
 def parse_line(line: bytes, *, file: str, number: int) -> RawRecord:
     """One line (``number`` counts from 1) → its record. Raises UnreadableLog."""
     try:
-        entry = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise UnreadableLog(file, number, f"not JSON: {json_problem(error)}") from None
+        entry = parse_json(line)
+    except NotJson as error:
+        raise UnreadableLog(file, number, f"not JSON: {error}") from None
     try:
         return _record(entry, number)
     except ValueError as problem:
@@ -100,7 +100,12 @@ def _value_bytes(value: Any) -> bytes | None:
     if value is None:
         return None
     encoded = _base64(value, "value")
-    return orjson.dumps(value) if encoded is None else encoded
+    if encoded is not None:
+        return encoded
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        raise ValueError(f"value: nested more than {DEEPEST} deep") from None
 
 
 def _text_bytes(value: Any, name: str) -> bytes:
@@ -141,7 +146,7 @@ def _render_value(value: bytes | None) -> Any:
     if value is None:
         return None
     try:
-        parsed = orjson.loads(value)
+        parsed = read_json(value)
         exact = parsed is not None and _base64(parsed, "value") is None and orjson.dumps(parsed) == value
     except ValueError:
         exact = False

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.runtime.connection import why_no_connection
@@ -76,6 +77,8 @@ class SourceWriter:
         producer = self._producer
         if producer is None:
             raise NotWritten("stopped")
+        if any(self._is_too_large(record) for record in records):
+            raise TooLarge
         sent: list[asyncio.Future[Any]] = []
         try:
             async with asyncio.timeout(self._ack_seconds):
@@ -95,6 +98,12 @@ class SourceWriter:
         finally:
             for future in sent:
                 future.cancel()  # nobody waits for it any longer; what is queued is still sent
+
+    def _is_too_large(self, record: SourceRecord) -> bool:
+        """Whether the producer would refuse the record: asked first, since a producer that has refused is replaced."""
+        headers = list(record.headers)
+        size: int = DefaultRecordBatchBuilder.estimate_size_in_bytes(record.key, record.value, headers)
+        return size > self._max_record_bytes + ENVELOPE_BYTES
 
     async def answers(self) -> bool:
         """Whether a broker answers now."""

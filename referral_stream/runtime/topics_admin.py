@@ -18,6 +18,12 @@ from referral_stream.contracts.topics import COMPACTED, TOPICS, Kept, changelogs
 from referral_stream.runtime.connection import quiet_kafka, why_no_connection
 from referral_stream.runtime.deployment import Deployment
 
+LEAST_RECORD_BYTES: Final = 1_000_000
+"""What every topic of ours has to take: a record of 900,000 bytes, with what Kafka adds."""
+
+KAFKAS_DEFAULT_BYTES: Final = 1_048_588
+_LIMIT: Final = "max.message.bytes"
+
 _AT_LEAST: Final = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
 
 
@@ -209,6 +215,12 @@ def _problems(
                 f"{name} is {found}, should be {value}",
                 f"kafka-configs --alter --topic {w.name} --add-config {name}={value}",
             )
+    limit = config.get(_LIMIT)
+    if w.kept.max_message_bytes is None and limit is not None and not _at_least(limit, str(LEAST_RECORD_BYTES)):
+        yield (
+            f"{_LIMIT} is {limit}, should be at least {LEAST_RECORD_BYTES}",
+            f"kafka-configs --alter --topic {w.name} --add-config {_LIMIT}={KAFKAS_DEFAULT_BYTES}",
+        )
 
 
 def _miscounted(w: Wanted, partitions: int) -> Iterator[tuple[str, str]]:

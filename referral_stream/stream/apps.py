@@ -60,8 +60,8 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
     """
     topics, clock = deployment.topics, deployment.clock
     wakeups = Wakeups() if wakeups is None else wakeups
-    decide = Decide(topics, deployment.policy)
     app = create_app(worker_config(deployment, "decide"), on_refused=_refusal(topics, clock, "decide"))
+    decide = Decide(topics, deployment.policy, app.entry_limit)
 
     def ready(partitions: frozenset[int]) -> None:
         wakeups.drop(partitions)
