@@ -24,6 +24,7 @@ from yarl import URL
 from faust_batches.batch import AsyncProcessor, Output, Processor, Refusal, Supersedes
 from faust_batches.config import WorkerConfig
 from faust_batches.consumer import BatchConsumer
+from faust_batches.errors import NeedsOperator, NotOwner
 from faust_batches.fence import Fence
 from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import Lanes, Step
@@ -422,8 +423,13 @@ class BatchApp(faust.App):
             await self.sleep(periodic.seconds)
             if not self.ready:
                 continue
+            assignment = self.membership.assignment
             try:
                 await periodic.action()
+            except NotOwner:
+                self.membership.rejoin(assignment)  # a damaged store: the next assignment reads it again
+            except NeedsOperator as exc:
+                self.fail(exc)
             except Exception:
                 logger.exception("periodic_failed", extra={"action": name, "again_in_seconds": periodic.seconds})
 

@@ -2,7 +2,8 @@
 
 TransportError
 ├── NotOwner                 the batch is dropped, and delivered to its owner
-│   └── Fenced
+│   ├── Fenced
+│   └── StoreDamaged         the store is read from its changelog again
 ├── ForeignWrite             recovery settles it
 ├── RecordTooLarge
 ├── BatchRefused             internal: the batch is made again
@@ -30,6 +31,10 @@ class NotOwner(TransportError):
 
 class Fenced(NotOwner):
     """A newer owner has opened the partition's transactional producer: nothing of this batch is visible."""
+
+
+class StoreDamaged(NotOwner):
+    """The files of a local store are not what was written: in the next assignment, it is read from its changelog."""
 
 
 class ForeignWrite(TransportError):
