@@ -272,6 +272,8 @@ class ReceiverSettings(KafkaSettings):
     http_public_url: Annotated[str, AfterValidator(_is_public_url)] | None = None
     http_max_body_bytes: Annotated[int, Field(ge=1_024, le=1_000_000)] = 256_000
     http_max_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
+    http_max_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
+    http_max_connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 128
     http_ack_seconds: Annotated[float, Field(gt=0, le=60)] = 4.0
     http_drain_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
     http_topics: Annotated[
