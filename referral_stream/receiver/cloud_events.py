@@ -42,7 +42,7 @@ class SourceRecord:
     @property
     def size(self) -> int:
         """Bytes of key, value and headers, with what Kafka writes around them at most."""
-        headers = sum(len(name) + len(value) + _AROUND_HEADER for name, value in self.headers)
+        headers = sum(len(name) + len(value or b"") + _AROUND_HEADER for name, value in self.headers)
         return len(self.key or b"") + len(self.value) + headers + _AROUND_RECORD
 
 
