@@ -30,6 +30,7 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_state, decode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.entities import Entity
+from referral_stream.core.instants import SECOND
 from referral_stream.core.policy import Policy
 from referral_stream.replay.recorded_run import ExactReplay
 from tests.chaos.excuses import (
@@ -51,6 +52,7 @@ from tests.integration.scripted_run import Ask, ask_of_effect
 class SoakRecords:
     """What the topics held when the workers had stopped, and what the load knows of what it wrote.
 
+    `junk` is by key and value.
     `asks` are for a reader with read_committed, `uncommitted` the records of the same topic for one that reads all.
     `until`: what the clock showed when everything had come to rest.
     """
@@ -58,7 +60,7 @@ class SoakRecords:
     until: int
     groups: list[tuple[str, ...]]
     acknowledged: set[str]
-    junk: set[bytes]
+    junk: set[tuple[bytes | None, bytes | None]]
     events: list[RawRecord]
     requests: list[RawRecord]
     asks: list[Said]
@@ -95,7 +97,7 @@ class Judge:
     """What follows from the log and its `groups` alone, made once: the rest of the records may then be varied."""
 
     def __init__(self, soak: SoakRecords, policy: Policy) -> None:
-        self.oracle = Oracle(soak.events, soak.groups, soak.until)
+        self.oracle = Oracle(soak.events, soak.requests, soak.groups, soak.until, policy.ledger.answer_seconds * SECOND)
         self._replayed = _replayed(soak.events, policy)
 
     def compare(self, soak: SoakRecords) -> list[Compared]:
@@ -242,8 +244,8 @@ def _wrong_wakeups(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
 
 def _lost(soak: SoakRecords) -> list[str]:
     arrived = {_id(record) for record in (*soak.events, *soak.requests)}
-    unreadable = {record.value for record in soak.letters}
-    lost_junk = [value.decode() for value in soak.junk if value not in unreadable]
+    unusable = {(record.key, record.value) for record in soak.letters}
+    lost_junk = [f"{key!r:.60} {value!r:.60}" for key, value in soak.junk - unusable]
     return sorted(soak.acknowledged - arrived) + sorted(lost_junk)
 
 
