@@ -103,7 +103,7 @@ _STOPPED: Final = Named(frozenset({"stopped", "worker_stuck"}))
 _NO_BROKER: Final = frozenset(
     {"brokers_silent", "fetch_failed", "batch_repeated", "batch_put_back", "not_published", "offsets_not_committed"}
 )
-_NO_LEDGER: Final = frozenset({"ledger_unavailable", "ledger_rebuild_failed", "ledger_rebuilt"})
+_NO_LEDGER: Final = frozenset({"ledger_unavailable", "ledger_outdated", "ledger_rebuild_failed", "ledger_rebuilt"})
 NAMED: Final[Mapping[Fault, Named]] = {
     Fault.KILL: _STARTED,
     Fault.KILL_ALL: _STARTED,

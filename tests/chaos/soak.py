@@ -19,7 +19,7 @@ from referral_stream.runtime.settings import Settings
 from tests.chaos.faults import NOTHING_TO_STRIKE, SESSION_SECONDS, Chaos, Exit, Inflicted, Worker, crew
 from tests.chaos.load import Load
 from tests.chaos.plan import LIGHT, NAMED, Fault, Planned, plan
-from tests.chaos.verdict import SoakRecords, Verdict, judge
+from tests.chaos.verdict import Judge, SoakRecords, Verdict
 from tests.chaos.watch import Watch
 from tests.chaos.world import World
 from tests.integration.live import Pipeline
@@ -90,6 +90,7 @@ class Soaked:
     refused: list[str]
     unfinished: list[str]
     records: SoakRecords
+    judge: Judge
     verdict: Verdict
     audited: AuditReport
 
@@ -276,6 +277,7 @@ class _Soak:
         audited = audit(Settings.model_validate(self._pipeline.settings), [policy], uncommitted=True)
         self._say("judgement")
         records = self._records(until)
+        judge = Judge(records, policy)
         return Soaked(
             seed=self._seed,
             seconds=self._seconds,
@@ -289,7 +291,8 @@ class _Soak:
             refused=[*self._load.refused, *sorted(self._load.sent - self._load.acknowledged)],
             unfinished=unfinished,
             records=records,
-            verdict=judge(records, policy),
+            judge=judge,
+            verdict=judge.verdict(records),
             audited=audited,
         )
 

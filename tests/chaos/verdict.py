@@ -24,6 +24,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
@@ -88,13 +89,11 @@ class Verdict:
         return not any(self.problems.values())
 
 
-def judge(soak: SoakRecords, policy: Policy) -> Verdict:
-    """Make all comparisons of this module's docstring."""
-    return Judge(soak, policy).verdict(soak)
-
-
 class Judge:
-    """What follows from the log and its `groups` alone, made once: the rest of the records may then be varied."""
+    """Makes all comparisons of this module's docstring.
+
+    What follows from the log and its `groups` alone is made once: the rest of the records may then be varied.
+    """
 
     def __init__(self, soak: SoakRecords, policy: Policy) -> None:
         self.oracle = Oracle(soak.events, soak.requests, soak.groups, soak.until, policy.ledger.answer_seconds * SECOND)
@@ -173,6 +172,16 @@ def _replayed(events: Iterable[RawRecord], policy: Policy) -> tuple[dict[str, li
     return made, replay
 
 
+_OF_DECIDE: Final = (
+    "opportunity.opened",
+    "reservation.amended",
+    "reservation.confirmed",
+    "reservation.released",
+    "reservation.requested",
+)
+"""What it writes to `ledger-requests`; the rest is of other roles."""
+
+
 def _differing(soak: SoakRecords, made: Mapping[str, list[bytes]]) -> list[str]:
     """Customers whose outputs are not those of the replay."""
     live: dict[str, list[bytes]] = defaultdict(list)
@@ -180,7 +189,7 @@ def _differing(soak: SoakRecords, made: Mapping[str, list[bytes]]) -> list[str]:
         live[_stream(said.effect, said.effect.customer_id)].append(said.record.value or b"")
     for record in soak.requests:
         body = parsed(record)
-        if not body["type"].startswith("control."):
+        if body["type"] in _OF_DECIDE:
             live[f"requests of {body['data']['customer_id']}"].append(record.value or b"")
     names = sorted(live.keys() | made.keys())
     differing = (_first_difference(name, live.get(name, []), made.get(name, [])) for name in names)
