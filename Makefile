@@ -42,8 +42,8 @@ mutants: setup-mutants ## Small changes to core modules that differ from main: d
 bench: setup-dev build/peers/installed ## Measure everything, on a real Kafka and Redis (ARGS="--quick core pipeline")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-soak: setup-test ## Twenty minutes of faults under load on real services, judged from outside (SECONDS=300 SEED=7)
-	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),1200) $(if $(SEED),--seed $(SEED))
+soak: setup-test ## Twenty minutes of faults under load on real services, judged from outside (SECONDS=300 SEED=7 FAULTS=REDIS_SPLIT)
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),1200) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
 soak-worlds: setup-test ## 200,000 random worlds against the oracle, and merged from several ids (WORLDS=1000)
 	@TESTS_WORLDS=$(or $(WORLDS),200000) $(BIN)/pytest -q -n auto --timeout 0 tests/properties/test_against_oracle.py \

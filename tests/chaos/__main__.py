@@ -14,6 +14,7 @@ from typing import Final
 from rich.console import Console
 
 from tests.chaos import soak, table
+from tests.chaos.plan import PER_TWENTY_MINUTES, Fault
 
 _BETWEEN_LINES_SECONDS: Final = 30.0
 
@@ -25,8 +26,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 20), help="of faults and load")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--rate", type=float, default=10, help="new stories per second (default: %(default)g)")
+    parser.add_argument("--faults", nargs="+", choices=[each.name for each in Fault], help="only these; default: all")
     parser.add_argument("--output", type=Path, default=Path("build/soak"))
     asked = parser.parse_args()
+    chosen = [Fault[name] for name in asked.faults or [each.name for each in Fault]]
     console, errors = Console(), Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch, errors.status("") as status:
         told_at = 0.0
@@ -44,7 +47,13 @@ def main() -> int:
                 errors.print(line)
 
         soaked = soak.run(
-            Path(scratch), asked.seed, asked.seconds, workers=asked.workers, per_second=asked.rate, tell=tell
+            Path(scratch),
+            asked.seed,
+            asked.seconds,
+            numbers={fault: PER_TWENTY_MINUTES[fault] for fault in chosen},
+            workers=asked.workers,
+            per_second=asked.rate,
+            tell=tell,
         )
         table.write(soaked, asked.output)
         is_sound = not any(soaked.problems.values())

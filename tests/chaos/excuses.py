@@ -4,7 +4,7 @@ The oracle asks the moment an ask is due; the pipeline, held up by a fault, deci
 difference is put to the test: the oracle is told again what the pipeline knew when it decided,
 
 - the facts that arrived after the ask was due and not after the live decision, as if they had been there in time; or
-- that the ledger gave no answer for that trigger, if a live decision of that time says so,
+- that the ledger gave no answer for that trigger, if the log shows it: an answer that says so, or none in time,
 
 and only if its commands then are nearer to the live ones is that an excuse. Whatever still differs in the end is wrong.
 No excuse is for a whole group or customer: a missing ask needs a fact that forbids it, and one too many a fact that
@@ -55,7 +55,7 @@ GIVEN: Final = ("asked", "soft")
 
 @dataclass(frozen=True)
 class Excuse:
-    """``facts``: the ids of the events, or the one decision that names the ledger; ``decided``: by the pipeline."""
+    """``facts``: the ids of the events, or when the ledger was silent; ``decided``: when the pipeline did."""
 
     customer: str
     command: str
@@ -97,11 +97,6 @@ class Live:
         if not at and any(announces(each, ask.command) for each in made):
             return []
         return sorted({now for now in at or (each.now for each in made) if now >= due})
-
-    def unanswered(self, ask: Ask, due: int) -> Said | None:
-        """A decision about it, from then on, that names the ledger as unavailable."""
-        made = self.decisions.get(ask.opportunity, ())
-        return next((each for each in made if each.now >= due and without_ledger(each)), None)
 
 
 @dataclass(frozen=True)
@@ -158,8 +153,16 @@ class Compared:
 class Oracle:
     """What the oracle makes of each group's facts: nothing binds one to another, and it is slow with many at once."""
 
-    def __init__(self, events: Iterable[RawRecord], groups: Sequence[tuple[str, ...]], until: int) -> None:
+    def __init__(
+        self,
+        events: Sequence[RawRecord],
+        requests: Iterable[RawRecord],
+        groups: Sequence[tuple[str, ...]],
+        until: int,
+        answer_ms: int,
+    ) -> None:
         self._until = until
+        self._silent = _silences(events, requests, answer_ms)
         number = {name: place for place, group in enumerate(groups) for name in group}
         self._facts: dict[int, list[Fact]] = defaultdict(list)
         for fact in _facts(events):
@@ -217,10 +220,15 @@ class Oracle:
         for due, ask in sorted(differing, key=lambda each: each[0]):
             yield from self._by_facts(group, ask, due, live.decided(ask, due))
             # Its silence alone forbids nothing: it may put another of the customer's asks in the place of this one.
-            instead = any(made.customer == ask.customer for made in live.commands.asks.keys() - expected.asks.keys())
-            if instead and live.decided(ask, due) and (silent := live.unanswered(ask, due)):
-                named = (f"no answer of the ledger at {rfc3339(silent.now)}",)
-                yield Excuse(ask.customer, ask.command, due, silent.now, named, Unanswered(due, ask.trigger))
+            instead = [
+                made
+                for other, made in live.commands.asks.items()
+                if other.customer == ask.customer and other not in expected.asks
+            ]
+            silent = [at for at in self._silent[ask.command] if due <= at <= max(instead, default=0)]
+            if silent and live.decided(ask, due):
+                named = tuple(f"no answer of the ledger at {rfc3339(at)}" for at in silent)
+                yield Excuse(ask.customer, ask.command, due, silent[0], named, Unanswered(due, ask.trigger))
 
     def _by_facts(self, group: int, ask: Ask, due: int, decided: Iterable[int]) -> Iterator[Excuse]:
         """The facts between the oracle's instant and each of these, if there are any."""
@@ -297,6 +305,26 @@ def _facts(events: Iterable[RawRecord]) -> list[Fact]:
         elif body.get("type") == "reservation.granted":
             seen[key] += 1
     return sorted(found, key=lambda each: int(each["timestamp"]))
+
+
+def _silences(
+    events: Iterable[RawRecord], requests: Iterable[RawRecord], answer_ms: int
+) -> Mapping[str, Sequence[int]]:
+    """By command, when the ledger said that it could not answer, or its time to do so was over."""
+    silent: dict[str, list[int]] = defaultdict(list)
+    answered: dict[str, list[int]] = defaultdict(list)
+    for record in events:
+        body = parsed(record)
+        if str(body.get("type")).startswith("reservation."):
+            kind = silent if body["type"] == "reservation.unavailable" else answered
+            kind[body["data"]["command_id"]].append(int(record.header("now") or 0))
+    for record in requests:
+        body = parsed(record)
+        if body.get("type") == "reservation.requested":
+            command, asked = body["data"]["command_id"], int(record.header("now") or 0)
+            if not any(asked <= at < asked + answer_ms for at in answered[command]):
+                silent[command].append(asked + answer_ms)
+    return silent
 
 
 def _told(log: list[Fact], telling: Telling) -> list[Fact]:

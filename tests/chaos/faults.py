@@ -1,74 +1,30 @@
-"""The faults: a seeded plan of them, the workers they befall, and the threads that inflict them."""
+"""The workers that faults befall, and the threads that inflict them."""
 
 from __future__ import annotations
 
-import math
 import random
+import shutil
 import signal
 import threading
 import time
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Final, Self, assert_never
+from typing import Final, Self
 
+from referral_stream.contracts.topics import SOURCES
+from tests.chaos.load import Load
+from tests.chaos.plan import Fault, Planned, lane_of
+from tests.chaos.poison import fat_customer, null_headers, poison
+from tests.chaos.world import World, last
 from tests.integration.live import Pipeline
-from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess
-from tests.services.redis import RedisServer
 
 SESSION_SECONDS: Final = 3.0
-
-
-class Fault(StrEnum):
-    KILL = "worker: kill -9"
-    KILL_ALL = "all workers: kill -9"
-    TERM = "worker: SIGTERM"
-    STOP = "worker: SIGSTOP beyond its session"
-    BROKER = "broker: kill -9"
-    REDIS = "Redis: kill -9"
-    REDIS_FORGETS = "Redis: kill -9, memory lost"
-    JOIN = "a worker joins"
-    LEAVE = "a worker leaves"
-
-
-PER_TWENTY_MINUTES: Final = {
-    Fault.KILL: 42,
-    Fault.KILL_ALL: 2,
-    Fault.TERM: 6,
-    Fault.STOP: 6,
-    Fault.BROKER: 9,
-    Fault.REDIS: 3,
-    Fault.REDIS_FORGETS: 3,
-    Fault.JOIN: 6,
-    Fault.LEAVE: 6,
-}
-_TWENTY_MINUTES: Final = 1_200.0
-
-
-_SERVICES: Final = frozenset({Fault.BROKER, Fault.REDIS, Fault.REDIS_FORGETS})
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """`at` in seconds from the begin."""
-
-    at: float
-    fault: Fault
-
-
-def plan(rng: random.Random, seconds: float) -> list[Planned]:
-    """So many of each kind as the duration asks for, at least one; at any time, so that some come close together."""
-    faults = [
-        fault
-        for fault, number in PER_TWENTY_MINUTES.items()
-        for _ in range(math.ceil(number * seconds / _TWENTY_MINUTES))
-    ]
-    rng.shuffle(faults)
-    # Nobody can leave who has not joined.
-    turns = iter([Fault.JOIN, Fault.LEAVE] * len(faults))
-    faults = [next(turns) if fault in {Fault.JOIN, Fault.LEAVE} else fault for fault in faults]
-    return list(map(Planned, sorted(rng.uniform(0, seconds) for _ in faults), faults))
+NOTHING_TO_STRIKE: Final = "nothing to strike"
+_SMALL_BYTES: Final = 3_000
+"""Less than the state of a customer to whom much has happened, more than most."""
+_FLIPPED: Final = 16
+_MAY_BE_REMOVED: Final = "may be removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +54,10 @@ class Exit:
 
 @dataclass
 class Worker:
-    """One worker process, started again when it ends unasked, as a supervisor would do."""
+    """One worker process, started again when it ends unasked, as a supervisor would do.
+
+    If it says that its state folder may be removed, that is done first, as an operator would.
+    """
 
     name: str
     pipeline: Pipeline
@@ -147,7 +106,15 @@ class Worker:
                 process, self._process = self._process, None
                 process.stop()
                 self._note(process)
+                if self.data_dir and _MAY_BE_REMOVED in process.last_lines():
+                    shutil.rmtree(self.data_dir, ignore_errors=True)  # as it says itself
                 self._again_at = time.monotonic() + 1
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Where its state is, if it is on the disk."""
+        folder = self.settings.get("data_dir")
+        return Path(folder) if folder else None
 
     def _gone(self) -> ServerProcess | None:
         """The process, if it has not ended by itself; from now on there shall be none."""
@@ -161,32 +128,27 @@ class Worker:
 
 
 class Chaos:
-    """Inflicts a plan: on the workers in one thread, on the services in another, so that faults may overlap.
+    """Inflicts a plan: on workers, services and input in a thread each, so that faults may overlap.
 
     A context: leaving it waits for the faults under way, and raises what went wrong in a thread. `inflicted` grows
     meanwhile.
     """
 
     def __init__(
-        self,
-        planned: list[Planned],
-        workers: list[Worker],
-        guest: Worker,
-        kafka: KafkaServer,
-        redis: RedisServer,
-        seed: int,
+        self, planned: list[Planned], workers: list[Worker], guest: Worker, world: World, load: Load, seed: int
     ) -> None:
-        self._workers, self._guest, self._kafka, self._redis = workers, guest, kafka, redis
+        self._workers, self._guest, self._world, self._load = workers, guest, world, load
         self._over = threading.Event()
         self._errors: list[BaseException] = []
         self.planned = len(planned)
         self.inflicted: list[Inflicted] = []
         self.under_way: set[Fault] = set()
-        on_services = [each for each in planned if each.fault in _SERVICES]
-        on_workers = [each for each in planned if each.fault not in _SERVICES]
+        lanes: dict[str, list[Planned]] = {"services": [], "workers": [], "input": []}
+        for each in planned:
+            lanes[lane_of(each.fault)].append(each)
         self._threads = [
             threading.Thread(target=self._run, args=(lane, random.Random(seed + place)))
-            for place, lane in enumerate((on_services, on_workers))
+            for place, lane in enumerate(lanes.values())
         ]
 
     def __enter__(self) -> Self:
@@ -221,52 +183,87 @@ class Chaos:
             self._errors.append(error)
 
     def _inflict(self, fault: Fault, rng: random.Random) -> str:
-        """Returns when whatever was struck is there again; the name of the worker that was."""
+        """Returns when whatever was struck is there again; the name of it."""
+        match lane_of(fault):
+            case "services":
+                return self._world.inflict(fault, rng)
+            case "input":
+                return self._pour(fault, rng)
+            case _:
+                return self._strike(fault, rng)
+
+    def _strike(self, fault: Fault, rng: random.Random) -> str:
+        """One worker, or all."""
         worker = rng.choice(self._workers)
         match fault:
             case Fault.KILL:
                 worker.kill9()
-                _last(rng, 0, 2)
+                last(rng, 0, 2)
                 worker.start()
             case Fault.TERM:
                 worker.terminate()
-                _last(rng, 0, 2)
+                last(rng, 0, 2)
                 worker.start()
             case Fault.STOP:
                 worker.freeze(rng.uniform(SESSION_SECONDS, SESSION_SECONDS + 3))
+            case Fault.DAMAGE:
+                worker = rng.choice([each for each in self._workers if each.data_dir])
+                worker.terminate()
+                damaged = worker.data_dir is not None and flip_bytes(worker.data_dir, rng)
+                worker.start()
+                return worker.name if damaged else f"{worker.name}, {NOTHING_TO_STRIKE}"
             case Fault.KILL_ALL:
                 for each in self._workers:
                     each.kill9()
-                _last(rng, 0, 2)
+                last(rng, 0, 2)
                 for each in self._workers:
                     each.start()
                 return "all"
             case Fault.JOIN:
                 self._guest.start()
                 return self._guest.name
-            case Fault.LEAVE:
+            case _:
                 self._guest.terminate()
                 return self._guest.name
-            case Fault.BROKER:
-                self._kafka.kill9()
-                _last(rng, 0, 4)
-                self._kafka.start()
-                return "broker"
-            case Fault.REDIS | Fault.REDIS_FORGETS:
-                self._redis.kill9()
-                if fault is Fault.REDIS_FORGETS:
-                    self._redis.forget()
-                _last(rng, 0, 8)
-                self._redis.start()
-                return "Redis"
-            case _:
-                assert_never(fault)
         return worker.name
 
+    def _pour(self, fault: Fault, rng: random.Random) -> str:
+        """Something among the records, or another limit or number of partitions for them."""
+        pipeline, kafka = self._load.pipeline, self._world.kafka
+        match fault:
+            case Fault.GROWTH:
+                topic = rng.choice(SOURCES)
+                return f"{topic}: {kafka.add_partitions(pipeline.topic(topic), 1)}"
+            case Fault.SMALL_RECORDS:
+                changelog = f"{pipeline.name}-decide-customers-changelog"
+                kafka.set_topic(changelog, "max.message.bytes", str(_SMALL_BYTES))
+                last(rng, 4, 8)
+                kafka.set_topic(changelog, "max.message.bytes", None)
+                # What an operator does about customers who are on hold because of it; there may be none.
+                pipeline.run_command("deadletters", "replay", "--stage", "decide")
+                return changelog
+            case Fault.POISON:
+                poured = self._load.pour(poison)
+            case Fault.NULL_HEADERS:
+                poured = self._load.pour(null_headers)
+            case _:
+                poured = self._load.pour(fat_customer)
+        return f"{poured:,} records"
 
-def _last(rng: random.Random, least: float, most: float) -> None:
-    """Let the fault last: this is no synchronisation, nothing is expected afterwards."""
-    time.sleep(rng.uniform(least, most))
+
+def flip_bytes(folder: Path, rng: random.Random) -> bool:
+    """Flip some bytes in the middle of a table's file, as a bad block does; whether there was one."""
+    files = [file for file in sorted(folder.rglob("*.sst")) if file.stat().st_size > _FLIPPED]
+    if not files:
+        return False
+    with rng.choice(files).open("r+b") as file:
+        file.seek(0, 2)
+        # In the first half are the entries; index, filter and footer are behind them.
+        file.seek(rng.randrange(max(1, file.tell() // 2 - _FLIPPED)))
+        piece = file.read(_FLIPPED)
+        file.seek(-len(piece), 1)
+        file.write(bytes(each ^ 0xFF for each in piece))
+    return True
 
 
 def crew(pipeline: Pipeline, home: Path, number: int) -> list[Worker]:

@@ -26,6 +26,7 @@ from referral_stream.contracts.codec import (
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import encode_state, encode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, Effect, ReservationRequested
+from referral_stream.core.events import ReservationUnavailable
 from referral_stream.core.instants import SECOND
 from referral_stream.core.keys import customer_key, link_key
 from referral_stream.core.policy import Policy
@@ -34,7 +35,7 @@ from tests.chaos.load import new_group
 from tests.chaos.verdict import SoakRecords
 from tests.integration.live import TUESDAY, Said
 from tests.integration.scripted import SETTLED, Phase, Story, present_in_the_app
-from tests.properties.recording import Recording
+from tests.properties.recording import Recording, internal
 
 _SPREAD: Final = 5 * SECOND
 """Between the beginnings of two groups, at most."""
@@ -43,7 +44,10 @@ _DECIDED: Final = SETTLED + 180 * SECOND
 
 
 class Outage(NamedTuple):
-    """From ``begin`` to before ``end`` (epoch ms): no wake-up comes; no fact either, if it strikes ``all`` of it."""
+    """From ``begin`` to before ``end`` (epoch ms): no wake-up comes; no fact either, if it strikes ``all`` of it.
+
+    Of the ledger: it does not answer, or says that it cannot.
+    """
 
     begin: int
     end: int
@@ -61,9 +65,12 @@ class HeldUp(Recording):
         return next((each.end for each in self.outages if each.begin <= due < each.end), due)
 
     def _tell_ledger(self, effect: Effect, now: int) -> None:
-        if isinstance(effect, ReservationRequested) and any(each.begin <= now < each.end for each in self.silences):
-            return
-        super()._tell_ledger(effect, now)
+        silent = next((each for each in self.silences if each.begin <= now < each.end), None)
+        if not isinstance(effect, ReservationRequested) or silent is None:
+            super()._tell_ledger(effect, now)
+        elif silent.all:  # the ledger is there, and cannot use its Redis
+            answer = ReservationUnavailable(command_id=effect.command_id)
+            self._append(now, internal(answer, effect.customer_id, now, effect.command_id))
 
 
 def held_up(policy: Policy, seed: int, groups: int) -> SoakRecords:

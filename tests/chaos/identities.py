@@ -89,5 +89,8 @@ NEVER_ASKED: Final = tuple(f"{kinds[0].__name__}-" for kinds in CASTS if kinds[0
 
 
 def must_not_be_asked(customer: str) -> bool:
-    """Whether they said no, or are in trouble, under another id, by their address or an object; or nobody is named."""
-    return customer == "" or customer.startswith(NEVER_ASKED)
+    """Whether they said no, or are in trouble, under another id, by their address or an object; or nobody is named.
+
+    `odd-`: those of `poison`.
+    """
+    return customer == "" or customer.startswith((*NEVER_ASKED, "odd-"))

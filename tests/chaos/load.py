@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count
+from queue import SimpleQueue
 from typing import Final, TypeAlias
 
 import orjson
@@ -20,6 +21,7 @@ from confluent_kafka import KafkaError, Producer
 
 from referral_stream.core.instants import SECOND
 from tests.chaos.identities import CASTS
+from tests.chaos.poison import Poured
 from tests.chaos.watch import Watch
 from tests.integration.live import Message, Partitioner, Pipeline, cloud_event
 from tests.integration.scripted import (
@@ -109,17 +111,20 @@ def new_group(rng: random.Random, numbers: Counter[str]) -> list[Story]:
 class Load:
     """Begins `per_second` stories, each of one customer or a few, while the pipeline keeps up.
 
-    One thread calls `tick` all the time, then `close`.
+    One thread calls `tick` all the time, then `close`; another may `pour` things in between.
 
     Attributes: `sent` the ids of all events, `acknowledged` those the broker has confirmed, `refused` why the producer
-    gave records up (empty, or the run proves nothing), `junk` the confirmed payloads that nobody can read, `groups`
-    the customers, together with those whose caps they share.
+    gave records up (empty, or the run proves nothing), `junk` key and value of confirmed records that nobody
+    can use, `groups` the customers, together with those whose caps they share.
     """
 
     def __init__(self, pipeline: Pipeline, watch: Watch, rng: random.Random, per_second: float) -> None:
-        self._pipeline, self._watch, self._rng, self._per_second = pipeline, watch, rng, per_second
+        self.pipeline = pipeline
+        self._watch, self._rng, self._per_second = watch, rng, per_second
         self._producers: dict[Partitioner, Producer] = {kind: self._producer(kind) for kind in (JAVA, CRC32)}
         self._numbers: Counter[str] = Counter()
+        self._poured: SimpleQueue[list[Poured]] = SimpleQueue()
+        self._times_poured = 0
         self._next = time.monotonic()
         self._told: dict[int, tuple[Iterator[Condition], Condition]] = {}
         self._switches = self._throw_switches()
@@ -128,7 +133,7 @@ class Load:
         self.sent: set[str] = set()
         self.acknowledged: set[str] = set()
         self.refused: list[str] = []
-        self.junk: set[bytes] = set()
+        self.junk: set[tuple[bytes | None, bytes | None]] = set()
         self.groups: list[tuple[str, ...]] = []
 
     def tick(self, *, more: bool = True) -> None:
@@ -140,10 +145,20 @@ class Load:
         for number, (story, condition) in list(self._told.items()):
             if condition():
                 self._go_on(number, story)
+        while not self._poured.empty():
+            for each in self._poured.get():
+                self._publish(each.id, each.message, junk=each.letter)
         if (more or self.is_paused) and self._until_switch():
             self._until_switch = next(self._switches)
         for producer in self._producers.values():
             producer.poll(0)
+
+    def pour(self, make: Callable[[int, int], list[Poured]]) -> int:
+        """Publish with the next `tick` what ``make`` makes of a new number and the clock; how many records."""
+        self._times_poured += 1
+        poured = make(self._times_poured, self.pipeline.now())
+        self._poured.put(poured)
+        return len(poured)
 
     @property
     def unfinished(self) -> list[str]:
@@ -165,7 +180,7 @@ class Load:
         self.groups.append(tuple(story.customer for story in stories))
         self._go_on(len(self.groups) - 1, self._tell(stories))
         if len(self.groups) % _JUNK_EVERY == 0:
-            self._publish("", Message("support", b'{"unreadable": %d' % len(self.groups)))
+            self._publish("", Message("support", b'{"unreadable": %d' % len(self.groups)), junk=True)
 
     def _go_on(self, number: int, story: Iterator[Condition]) -> None:
         condition = next(story, None)
@@ -220,7 +235,7 @@ class Load:
 
     def _publish_all(self, lines: Iterable[Line]) -> Condition:
         """Publish them; whether they have arrived."""
-        now, ids = self._pipeline.now(), {line.id for line in lines}
+        now, ids = self.pipeline.now(), {line.id for line in lines}
         for line in lines:
             self._publish(line.id, line.message(now))
         return partial(ids.issubset, self._watch.facts)
@@ -237,45 +252,48 @@ class Load:
 
     def _switch(self, kind: str, number: int) -> Condition:
         body = {"scope": "trigger", "name": PAUSED_TRIGGER, "by": "the soak", "why": "to see"}
-        event = cloud_event(f"control.{kind}", None, self._pipeline.now(), body, id=f"{kind}-{number}")
+        event = cloud_event(f"control.{kind}", None, self.pipeline.now(), body, id=f"{kind}-{number}")
         self._publish(event["id"], Message("responses", orjson.dumps(event), b"switches"))
         return partial({event["id"]}.issubset, self._watch.facts)
 
-    def _publish(self, id: str, message: Message) -> None:
-        """``id`` is empty where nobody can read one."""
+    def _publish(self, id: str, message: Message, *, junk: bool = False) -> None:
+        """``id`` is empty where nobody can read one; ``junk`` must become a dead letter."""
         if id:
             self.sent.add(id)
         producer = self._producers[message.partitioner]
         while True:
             try:
                 producer.produce(
-                    self._pipeline.topic(message.topic),
+                    self.pipeline.topic(message.topic),
                     message.value,
                     message.key,
                     headers=list(message.headers),
-                    on_delivery=partial(self._delivered, id, message.value or b""),
+                    on_delivery=partial(self._delivered, id, (message.key, message.value) if junk else None),
                 )
                 return
             except BufferError:
                 producer.poll(0.2)
 
-    def _delivered(self, id: str, value: bytes, error: KafkaError | None, _: object) -> None:
-        if error is None and id:
-            self.acknowledged.add(id)
-        elif error is None:
-            self.junk.add(value)
-        else:
+    def _delivered(
+        self, id: str, junk: tuple[bytes | None, bytes | None] | None, error: KafkaError | None, _: object
+    ) -> None:
+        if error is not None:
             self.refused.append(f"{id}: {error}")
+        elif junk is not None:
+            self.junk.add(junk)
+        elif id:
+            self.acknowledged.add(id)
 
     def _producer(self, partitioner: Partitioner) -> Producer:
         return Producer(
             {
-                **self._pipeline.kafka.client_settings(),
+                **self.pipeline.kafka.client_settings(),
                 "partitioner": partitioner,
                 "enable.idempotence": True,
                 "linger.ms": 5,
                 "message.timeout.ms": 300_000,
                 "reconnect.backoff.max.ms": 500,
+                "topic.metadata.refresh.interval.ms": 5_000,  # partitions may be added
             }
         )
 

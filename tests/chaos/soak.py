@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -13,15 +16,15 @@ from referral_stream.audit.findings import AuditReport
 from referral_stream.audit.referee import audit
 from referral_stream.policy_file.reading import parse_policy
 from referral_stream.runtime.settings import Settings
-from tests.chaos.faults import SESSION_SECONDS, Chaos, Exit, Fault, Inflicted, Worker, crew, plan
+from tests.chaos.faults import NOTHING_TO_STRIKE, SESSION_SECONDS, Chaos, Exit, Inflicted, Worker, crew
 from tests.chaos.load import Load
-from tests.chaos.verdict import SoakRecords, Verdict, judge
+from tests.chaos.plan import LIGHT, NAMED, Fault, Planned, plan
+from tests.chaos.verdict import Judge, SoakRecords, Verdict
 from tests.chaos.watch import Watch
+from tests.chaos.world import World
 from tests.integration.live import Pipeline
 from tests.integration.scripted import POLICY
-from tests.services.kafka import KafkaServer
 from tests.services.process import ServiceFailed
-from tests.services.redis import RedisServer
 
 SOAK_POLICY: Final = f"""{POLICY}
 [ledger]
@@ -31,13 +34,33 @@ retry_limit_seconds = 8
 """
 """After an outage the ledger is asked again soon: the pipeline is measured, not the wait between two attempts."""
 
-_BROKER_SECONDS: Final = 15.0
-"""How long after a broker answers again workers may still find none: its one node takes a while to lead all topics."""
+
+@dataclass(frozen=True)
+class MayEnd:
+    """With which exit codes, until so many seconds after the fault."""
+
+    codes: frozenset[int]
+    seconds: float
+
+
+_MAY_END: Final = {
+    # How long after a broker answers again workers may still find none: one node takes a while to lead all topics.
+    Fault.BROKER: MayEnd(frozenset({1, 70}), 15.0),
+    Fault.BROKER_MOVES: MayEnd(frozenset({1, 70}), 120.0),
+    Fault.DAMAGE: MayEnd(frozenset({1}), 120.0),
+    Fault.SMALL_RECORDS: MayEnd(frozenset({1}), 0.0),
+}
+"""Redis, and records of any kind, are no reason for a worker to end."""
+
+_STALL_SECONDS: Final = 60.0
+_NAMED_SECONDS: Final = 60.0
+"""After the end of a fault, in which a line may still name it."""
 _START_SECONDS: Final = 300.0
 _UNDISTURBED_SECONDS: Final = 20.0
 _REST_SECONDS: Final = 12.0
 """Without a new record for so long, nothing goes on any more: a lost wake-up is sent again after 10 s."""
-_TO_REST_SECONDS: Final = 240.0
+_TO_REST_SECONDS: Final = 480.0
+"""A partition that was added is read after the age of the workers' metadata, five minutes at most."""
 _PROMPT_BROKER_SECONDS: Final = 10.0
 _EXCUSED_SHARE: Final = 0.02
 """Of the asks, so many may be excused; more on a machine on which outages are longer, for more happens in them."""
@@ -59,6 +82,7 @@ class Soaked:
     seconds: float
     workers: int
     inflicted: list[Inflicted]
+    unnamed: list[str]
     silences: list[Silence]
     undisturbed: Silence
     exits: list[Exit]
@@ -66,6 +90,7 @@ class Soaked:
     refused: list[str]
     unfinished: list[str]
     records: SoakRecords
+    judge: Judge
     verdict: Verdict
     audited: AuditReport
 
@@ -75,17 +100,30 @@ class Soaked:
         return _slowness(self.inflicted)
 
     @property
-    def for_want_of_a_broker(self) -> list[Exit]:
-        """A worker that finds no broker may give up and leave it to its supervisor: exit codes 1 and 70.
+    def excused_exits(self) -> list[Exit]:
+        """A worker may end at such a fault, and leave it to its supervisor; it says why, or its log is a problem.
 
         If it is told to stop just then, it may not come to its end in time either: exit code 70.
         """
-        outages = [(each.began, each.ended) for each in self.inflicted if each.fault is Fault.BROKER]
+        outages = [(each, _MAY_END[each.fault]) for each in self.inflicted if each.fault in _MAY_END]
         return [
-            each
-            for each in self.exits
-            if each.code in ({70} if each.expected else {1, 70})
-            and any(began <= each.at <= ended + _BROKER_SECONDS for began, ended in outages)
+            exit_
+            for exit_ in self.exits
+            if any(
+                exit_.code in ({70} if exit_.expected else may_end.codes)
+                and fault.began <= exit_.at <= fault.ended + may_end.seconds
+                for fault, may_end in outages
+            )
+        ]
+
+    @property
+    def stalls(self) -> list[str]:
+        """Faults after which a partition decided nothing for too long: workers stood still, dead or alive."""
+        pairs = zip(self.inflicted, self.silences, strict=True)
+        return [
+            f"{each.fault} ({each.victim}): {silence.decisions:.0f} s without a decision on a partition"
+            for each, silence in pairs
+            if silence.decisions > _STALL_SECONDS * self.slowness
         ]
 
     @property
@@ -102,8 +140,10 @@ class Soaked:
             "excuses beyond their bound": self.excuses_beyond_bound,
             "stories that did not come to their end": self.unfinished,
             "workers that ended as they should not": [
-                str(each) for each in self.exits if each not in self.for_want_of_a_broker
+                str(each) for each in self.exits if each not in self.excused_exits
             ],
+            "faults that stopped the work": self.stalls,
+            "faults that no line names": self.unnamed,
             "records that the broker did not confirm": self.refused,
             "findings of referral-stream audit": [
                 f"{finding.invariant}: {finding.what} at {', '.join(map(str, finding.positions))}"
@@ -133,28 +173,57 @@ def run(
     seed: int,
     seconds: float,
     *,
+    numbers: Mapping[Fault, int] = LIGHT,
     workers: int = 3,
     per_second: float = 10.0,
     tell: Tell = lambda _: None,
 ) -> Soaked:
     """Services of its own, `workers` of every kind, `per_second` new stories, faults for `seconds`.
 
+    `numbers`: which faults, and how many of each would be in twenty minutes.
+
     The same seed is the same load and the same faults, though not at the same instants of each other; where the
     pipeline does not keep up, less of that load.
     """
     with (
-        KafkaServer() as kafka,
-        RedisServer(append_only=True) as redis,
-        Pipeline(kafka, redis.url, home, policy=SOAK_POLICY, settings=_SETTINGS) as pipeline,
+        World(proxies=not numbers.keys() <= LIGHT.keys()) as world,
+        Pipeline(
+            world.kafka,
+            world.redis_url,
+            home,
+            policy=SOAK_POLICY,
+            settings=_SETTINGS | {"kafka_brokers": world.brokers},
+        ) as pipeline,
     ):
         pipeline.create_topics()
-        return _Soak(pipeline, kafka, redis, seed, seconds, workers, per_second, tell).run()
+        planned = plan(random.Random(seed), seconds, numbers)
+        return _Soak(pipeline, world, planned, seed, seconds, workers, per_second, tell).run()
 
 
 def _slowness(inflicted: list[Inflicted]) -> float:
     """By how long a killed broker took to be there again."""
     outages = (each.ended - each.began for each in inflicted if each.fault is Fault.BROKER)
     return max(1.0, max(outages, default=0.0) / _PROMPT_BROKER_SECONDS)
+
+
+def _unnamed(inflicted: list[Inflicted], log: str) -> Iterator[str]:
+    """The faults that no line names, though one that lasts so long must be named."""
+    offset = time.time() - time.monotonic()
+    said: dict[str, list[float]] = defaultdict(list)
+    for line in log.splitlines():
+        stamp, _, rest = line.partition(" ")
+        words = rest.split(" ", 3)
+        if len(words) >= 3 and stamp.endswith("Z"):
+            with contextlib.suppress(ValueError):
+                said[words[2]].append(datetime.fromisoformat(stamp).timestamp() - offset)
+    slowness = _slowness(inflicted)
+    for each in inflicted:
+        named = NAMED.get(each.fault)
+        if named is None or NOTHING_TO_STRIKE in each.victim or each.ended - each.began < named.seconds:
+            continue
+        until = each.ended + slowness * _NAMED_SECONDS
+        if not any(each.began - 1 <= at <= until for event in named.events for at in said[event]):
+            yield f"{each.fault} ({each.victim}): none of {', '.join(sorted(named.events))}"
 
 
 _SETTINGS: Final = {"session_timeout_seconds": str(SESSION_SECONDS)}
@@ -164,8 +233,8 @@ class _Soak:
     def __init__(
         self,
         pipeline: Pipeline,
-        kafka: KafkaServer,
-        redis: RedisServer,
+        world: World,
+        planned: list[Planned],
         seed: int,
         seconds: float,
         workers: int,
@@ -173,11 +242,11 @@ class _Soak:
         tell: Tell,
     ) -> None:
         self._pipeline, self._seed, self._seconds, self._tell = pipeline, seed, seconds, tell
-        self._watch = Watch(kafka.client_settings(), f"{pipeline.name}.")
+        self._watch = Watch(world.kafka.client_settings(), f"{pipeline.name}.")
         self._load = Load(pipeline, self._watch, random.Random(seed), per_second)
         guest = Worker("guest", pipeline, {})
         self._workers = crew(pipeline, pipeline.home, workers)
-        self._chaos = Chaos(plan(random.Random(seed), seconds), self._workers, guest, kafka, redis, seed)
+        self._chaos = Chaos(planned, self._workers, guest, world, self._load, seed)
         self._crew = [*self._workers, guest]
         self._begun = time.monotonic()
 
@@ -208,11 +277,13 @@ class _Soak:
         audited = audit(Settings.model_validate(self._pipeline.settings), [policy], uncommitted=True)
         self._say("judgement")
         records = self._records(until)
+        judge = Judge(records, policy)
         return Soaked(
             seed=self._seed,
             seconds=self._seconds,
             workers=len(self._workers),
             inflicted=inflicted,
+            unnamed=list(_unnamed(inflicted, self._pipeline.log())),
             silences=silences,
             undisturbed=undisturbed,
             exits=[each for worker in self._crew for each in worker.exits],
@@ -220,7 +291,8 @@ class _Soak:
             refused=[*self._load.refused, *sorted(self._load.sent - self._load.acknowledged)],
             unfinished=unfinished,
             records=records,
-            verdict=judge(records, policy),
+            judge=judge,
+            verdict=judge.verdict(records),
             audited=audited,
         )
 

@@ -11,7 +11,7 @@ import orjson
 from rich.table import Table
 
 from referral_stream.contracts.log import render_line
-from tests.chaos.faults import Fault
+from tests.chaos.plan import Fault
 from tests.chaos.soak import Soaked
 
 Row = tuple[str, ...]
@@ -58,7 +58,7 @@ def write(soaked: Soaked, folder: Path) -> None:
             for each, silence in zip(soaked.inflicted, soaked.silences, strict=True)
         ],
         "undisturbed": asdict(soaked.undisturbed),
-        "for_want_of_a_broker": list(map(str, soaked.for_want_of_a_broker)),
+        "excused_exits": list(map(str, soaked.excused_exits)),
         "excuses": list(map(str, soaked.verdict.excuses)),
         "problems": soaked.problems,
     }
@@ -92,9 +92,10 @@ def _title(soaked: Soaked) -> str:
 def _counted(soaked: Soaked) -> Iterator[tuple[str, str]]:
     struck = Counter(each.fault for each in soaked.inflicted)
     for fault in Fault:
-        yield fault, str(struck[fault])
+        if struck[fault]:
+            yield fault, str(struck[fault])
     yield "starts of a worker", str(soaked.starts)
-    yield "workers that exited because no broker was reachable", str(len(soaked.for_want_of_a_broker))
+    yield "workers that ended as such a fault allows", str(len(soaked.excused_exits))
     for name, number in soaked.verdict.counts.items():
         yield name, f"{number:,}"
     for name, number in soaked.audited.counts.items():

@@ -24,6 +24,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.left_out import notes_in
@@ -31,6 +32,7 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_state, decode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.entities import Entity
+from referral_stream.core.instants import SECOND
 from referral_stream.core.policy import Policy
 from referral_stream.replay.recorded_run import ExactReplay
 from tests.chaos.excuses import (
@@ -52,6 +54,7 @@ from tests.integration.scripted_run import Ask, ask_of_effect
 class SoakRecords:
     """What the topics held when the workers had stopped, and what the load knows of what it wrote.
 
+    `junk` is by key and value.
     `asks` are for a reader with read_committed, `uncommitted` the records of the same topic for one that reads all.
     `until`: what the clock showed when everything had come to rest.
     """
@@ -59,7 +62,7 @@ class SoakRecords:
     until: int
     groups: list[tuple[str, ...]]
     acknowledged: set[str]
-    junk: set[bytes]
+    junk: set[tuple[bytes | None, bytes | None]]
     events: list[RawRecord]
     requests: list[RawRecord]
     asks: list[Said]
@@ -87,16 +90,14 @@ class Verdict:
         return not any(self.problems.values())
 
 
-def judge(soak: SoakRecords, policy: Policy) -> Verdict:
-    """Make all comparisons of this module's docstring."""
-    return Judge(soak, policy).verdict(soak)
-
-
 class Judge:
-    """What follows from the log and its `groups` alone, made once: the rest of the records may then be varied."""
+    """Makes all comparisons of this module's docstring.
+
+    What follows from the log and its `groups` alone is made once: the rest of the records may then be varied.
+    """
 
     def __init__(self, soak: SoakRecords, policy: Policy) -> None:
-        self.oracle = Oracle(soak.events, soak.groups, soak.until)
+        self.oracle = Oracle(soak.events, soak.requests, soak.groups, soak.until, policy.ledger.answer_seconds * SECOND)
         self._replayed = _replayed(soak.events, policy)
 
     def compare(self, soak: SoakRecords) -> list[Compared]:
@@ -172,6 +173,16 @@ def _replayed(events: Sequence[RawRecord], policy: Policy) -> tuple[dict[str, li
     return made, replay
 
 
+_OF_DECIDE: Final = (
+    "opportunity.opened",
+    "reservation.amended",
+    "reservation.confirmed",
+    "reservation.released",
+    "reservation.requested",
+)
+"""What it writes to `ledger-requests`; the rest is of other roles."""
+
+
 def _differing(soak: SoakRecords, made: Mapping[str, list[bytes]]) -> list[str]:
     """Customers whose outputs are not those of the replay."""
     live: dict[str, list[bytes]] = defaultdict(list)
@@ -179,7 +190,7 @@ def _differing(soak: SoakRecords, made: Mapping[str, list[bytes]]) -> list[str]:
         live[_stream(said.effect, said.effect.customer_id)].append(said.record.value or b"")
     for record in soak.requests:
         body = parsed(record)
-        if not body["type"].startswith("control."):
+        if body["type"] in _OF_DECIDE:
             live[f"requests of {body['data']['customer_id']}"].append(record.value or b"")
     names = sorted(live.keys() | made.keys())
     differing = (_first_difference(name, live.get(name, []), made.get(name, [])) for name in names)
@@ -243,8 +254,8 @@ def _wrong_wakeups(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
 
 def _lost(soak: SoakRecords) -> list[str]:
     arrived = {_id(record) for record in (*soak.events, *soak.requests)}
-    unreadable = {record.value for record in soak.letters}
-    lost_junk = [value.decode() for value in soak.junk if value not in unreadable]
+    unusable = {(record.key, record.value) for record in soak.letters}
+    lost_junk = [f"{key!r:.60} {value!r:.60}" for key, value in soak.junk - unusable]
     return sorted(soak.acknowledged - arrived) + sorted(lost_junk)
 
 

@@ -74,9 +74,9 @@ class Recording:
             name, now = parse_key(key.encode()), self.fires(due)
             if isinstance(name, Link):
                 if self.links[name].wake_at == due:
-                    self._append(now, replace(_internal(WakeupDue(due=due), "", now), link=name))
+                    self._append(now, replace(internal(WakeupDue(due=due), "", now), link=name))
             elif self.customers[name].wake_at == due:
-                self._append(now, _internal(WakeupDue(due=due), name, now))
+                self._append(now, internal(WakeupDue(due=due), name, now))
 
     def fires(self, due: int) -> int:
         """When a wake-up that is due then comes; never before one that is due earlier."""
@@ -123,7 +123,7 @@ class Recording:
         match effect:
             case ReservationRequested():
                 answer = self._caps.request(effect)
-                self._append(now, _internal(answer, effect.customer_id, now, effect.command_id))
+                self._append(now, internal(answer, effect.customer_id, now, effect.command_id))
             case ReservationConfirmed():
                 self._caps.confirm(effect)
             case ReservationReleased():
@@ -142,7 +142,7 @@ def _at(key: str, now: int) -> RawRecord:
     return RawRecord(topic="customer-events", partition=0, offset=0, timestamp=now, key=key.encode(), value=None)
 
 
-def _internal(data: Data, customer: str, now: int, about: str = "") -> Event:
+def internal(data: Data, customer: str, now: int, about: str = "") -> Event:
     return Event(
         id=derived_id(data.type, customer, now, about),
         source="referral-stream/test",

@@ -28,7 +28,7 @@ from referral_stream.core.instants import HOUR
 from referral_stream.core.policy import Policy
 from referral_stream.core.turn import Turn
 from tests.properties.comparing import arrivals
-from tests.properties.recording import Recording, _internal
+from tests.properties.recording import Recording, internal
 from tests.worlds.days import world
 from tests.worlds.policies import POLICIES
 
@@ -154,7 +154,7 @@ class SlowRecording(Recording):
         answer = self._caps.request(effect)
         if draw in {7, 8}:
             answer = ReservationUnavailable(command_id=effect.command_id)
-        event = _internal(answer, effect.customer_id, now + delay, effect.command_id)
+        event = internal(answer, effect.customer_id, now + delay, effect.command_id)
         if delay:
             heapq.heappush(self._late, (now + delay, event.id, event))
         else:

@@ -31,6 +31,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
     ResourcePatternType,
@@ -166,6 +167,7 @@ class KafkaServer:
     ) -> None:
         self._node = node
         self._settings = dict(settings or {})
+        self._front: tuple[int, int] | None = None
         self._heap = heap
         self._process: ServerProcess | None = None
         self._port = free_port()
@@ -216,6 +218,21 @@ class KafkaServer:
     def add_settings(self, settings: Mapping[str, str]) -> None:
         """Further lines for server.properties; before the first start only."""
         self._settings.update(settings)
+
+    def behind(self, port: int) -> int:
+        """Listen on a second loopback port too, the result, and tell its clients to come to `port` from then on.
+
+        Before the first start, or while it is stopped: then they are told another one when it is there again.
+        """
+        listens = free_port() if self._front is None else self._front[0]
+        self._front = (listens, port)
+        written = self.home / "server.properties"
+        if written.exists():
+            told = self._properties()["advertised.listeners"]
+            lines = written.read_text().splitlines()
+            moved = [f"advertised.listeners={told}" if line.startswith("advertised.") else line for line in lines]
+            written.write_text("".join(f"{line}\n" for line in moved))
+        return listens
 
     @property
     def running(self) -> bool:
@@ -338,6 +355,22 @@ class KafkaServer:
         }
         return {tp.partition: future.result(30).offset for tp, future in admin.list_offsets(asked).items()}
 
+    def add_partitions(self, topic: str, number: int) -> int:
+        """Let a topic have so many more partitions; how many it has now."""
+        admin = AdminClient(self.client_settings())
+        total = len(admin.list_topics(topic, timeout=20).topics[topic].partitions) + number
+        for future in admin.create_partitions([NewPartitions(topic, total)]).values():
+            future.result(30)
+        return total
+
+    def set_topic(self, topic: str, name: str, value: str | None) -> None:
+        """Change one setting of a topic; None: back to the broker's own."""
+        operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
+        entry = ConfigEntry(name, value or "", incremental_operation=operation)
+        wanted = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        for future in AdminClient(self.client_settings()).incremental_alter_configs([wanted]).values():
+            future.result(30)
+
     def grant(self, user: str, prefix: str) -> None:
         """Let `user` do all with topics, groups and transactional ids named `prefix…` (secured brokers only)."""
         kinds = (ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID)
@@ -458,4 +491,9 @@ class KafkaServer:
                 # ANONYMOUS is the broker talking to its own controller over the plain listener; clients cannot be it.
                 "super.users": f"User:{_ADMIN};User:ANONYMOUS",
             }
+        if self._front is not None:
+            listens, told = self._front
+            properties["listeners"] += f",FRONT://127.0.0.1:{listens}"
+            properties["advertised.listeners"] += f",FRONT://127.0.0.1:{told}"
+            properties["listener.security.protocol.map"] += ",FRONT:PLAINTEXT"
         return properties | self._settings

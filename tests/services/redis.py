@@ -16,7 +16,7 @@ from typing import Any, Self
 import redis
 
 from tests.services.certificates import issue_certificates
-from tests.services.process import ServerProcess, ServiceUnavailable, accepts_connections, free_port
+from tests.services.process import ServerProcess, ServiceUnavailable, accepts_connections, free_port, wait_until
 
 _READY_SECONDS = 15
 
@@ -51,6 +51,10 @@ class RedisServer:
         return f"{scheme}://{login}127.0.0.1:{self._port}/0"
 
     @property
+    def port(self) -> int:
+        return self._port
+
+    @property
     def tls_settings(self) -> dict[str, Any]:
         """PEM files as redis-py names them; empty without TLS."""
         if self._certificates is None:
@@ -75,6 +79,7 @@ class RedisServer:
             "save": '""',
             "appendonly": "yes" if self._append_only else "no",
             "appendfsync": "always",
+            "repl-diskless-sync-delay": 0,
         }
         if self._certificates is not None:
             settings |= {
@@ -105,6 +110,19 @@ class RedisServer:
     def forget(self) -> None:
         """Remove what a server that is not running has kept: it starts with an empty memory."""
         shutil.rmtree(self.home / "appendonlydir", ignore_errors=True)
+
+    def follow(self, master: RedisServer | None, *, seconds: float = 30.0) -> None:
+        """Become a replica of that server, and return when it has all that is there; None: a master of its own."""
+        with self._client() as client:
+            if master is None:
+                client.replicaof("NO", "ONE")
+                return
+            client.replicaof("127.0.0.1", str(master.port))
+            wait_until(
+                lambda: client.info("replication").get("master_link_status") == "up",
+                "the replica follows",
+                seconds=seconds,
+            )
 
     def restart(self) -> Self:
         """Stop if running, and start again on the same port and directory."""
