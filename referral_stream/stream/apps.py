@@ -19,6 +19,7 @@ from referral_stream.runtime.deployment import Deployment
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest, dead_letter_output
 from referral_stream.stream.ledger_agent import LedgerAgent, ledger_history
+from referral_stream.stream.ledger_clock import CHECK_SECONDS, LedgerClock
 from referral_stream.stream.wakeups import Wakeups, wakeup_outputs
 from referral_stream.stream.worker_config import worker_config
 
@@ -105,6 +106,8 @@ def ledger_role(deployment: Deployment) -> Role:
         history=lambda: ledger_history(deployment.client(), topics.ledger_requests),
         leaving=lambda: app.rebalancing or app.should_stop,
     )
+    agent.watch = LedgerClock(ledger.time)
+    app.periodic(CHECK_SECONDS, agent.watch.check)
     app.alongside(ledger)
     app.stateless([topics.ledger_requests], agent)
     app.periodic(RIVALS_SECONDS * 10, agent.rebuild)

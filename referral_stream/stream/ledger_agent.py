@@ -42,6 +42,7 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import LogThrottle
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 from referral_stream.stream.ingest import dead_letter_output
+from referral_stream.stream.ledger_clock import LedgerClock
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class LedgerAgent:
     is applied, or a crash between a resumption and a pause would leave customers waiting forever. ``history`` reads
     ``ledger-requests`` from its start to its present end, merged by instant. Rivals for one account and instant meet
     because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting. ``leaving`` says
-    that the partitions have to be given back: then nothing waits for Redis any more.
+    that the partitions have to be given back: then nothing waits for Redis any more. ``watch`` hears of late requests.
 
     ``available`` says whether the ledger could be used when last tried; None: not tried yet. ``answers`` grows by the
     types of what is told to customers, ``denied`` by the gates of the denials, ``paused`` by the triggers that the
@@ -91,9 +92,11 @@ class LedgerAgent:
         send: Callable[[Sequence[Output]], Awaitable[None]],
         history: Callable[[], AsyncIterator[LedgerOperation]],
         leaving: Callable[[], bool] = lambda: False,
+        watch: LedgerClock | None = None,
     ) -> None:
         self.topics, self.ledger, self.clock = topics, ledger, clock
         self.send, self.history, self.leaving = send, history, leaving
+        self.watch = watch
         self.available: bool | None = None
         self.counts: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
@@ -153,6 +156,8 @@ class LedgerAgent:
 
     async def _take(self, batch: LedgerBatch) -> None:
         """Apply one batch and append what follows, before anything else is applied."""
+        if self.watch is not None:
+            self.watch.too_late(batch.expired, self.clock.now())
         try:
             results = await self._applied(batch.operations)
         except LedgerUnavailable as cause:

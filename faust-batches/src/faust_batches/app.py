@@ -22,12 +22,13 @@ from mode.supervisors import CrashingSupervisor
 from yarl import URL
 
 from faust_batches.batch import AsyncProcessor, Output, Processor, Refusal, Supersedes
+from faust_batches.clock_watch import ClockWatch
 from faust_batches.config import WorkerConfig
 from faust_batches.consumer import BatchConsumer
-from faust_batches.errors import NeedsOperator, NotOwner
+from faust_batches.errors import ClockRefused, NeedsOperator, NotOwner
 from faust_batches.fence import Fence
 from faust_batches.fetched import BatchMessage
-from faust_batches.lanes import Lanes, Step
+from faust_batches.lanes import CLOCK_SECONDS, Lanes, Step
 from faust_batches.limits import record_limits
 from faust_batches.membership import Membership
 from faust_batches.meter import Meter
@@ -81,7 +82,8 @@ class BatchApp(faust.App):
         self.meter = Meter()
         self.membership = Membership(self, config, self.meter, self._request_rejoin)
         self.lanes = Lanes(config, self.meter, self.membership, lambda: self.batch_consumer)
-        self.publisher = Publisher(config.max_record_bytes, on_refused, self.meter.published)
+        self.clock_watch = ClockWatch()
+        self.publisher = Publisher(config.max_record_bytes, on_refused, self.meter.published, self.clock_watch)
         self._plain = PlainSender(self.publisher, self.meter, lambda: self.batch_producer)
         self.ports = Ports(
             config, self.meter, self.membership, self.lanes, self, lambda: self.batch_consumer, lambda: self.recovery
@@ -160,7 +162,9 @@ class BatchApp(faust.App):
 
         async def feed(stream: StreamT[Any]) -> None:
             async for event in cast("Stream[Any]", stream).noack().events():
-                self.lanes.feed(cast("BatchMessage", event.message))
+                message = cast("BatchMessage", event.message)
+                self.clock_watch.see(message.records)
+                self.lanes.feed(message)
 
         self.agent(channel, name=topic, concurrency=1, supervisor_strategy=CrashingSupervisor)(feed)
 
@@ -430,6 +434,8 @@ class BatchApp(faust.App):
                 self.membership.rejoin(assignment)  # a damaged store: the next assignment reads it again
             except NeedsOperator as exc:
                 self.fail(exc)
+            except ClockRefused:
+                await self.sleep(CLOCK_SECONDS)  # that is in the log
             except Exception:
                 logger.exception("periodic_failed", extra={"action": name, "again_in_seconds": periodic.seconds})
 

@@ -6,6 +6,7 @@ TransportError
 │   └── StoreDamaged         the store is read from its changelog again
 ├── ForeignWrite             recovery settles it
 ├── RecordTooLarge
+├── ClockRefused             the batch is made again, until our clock is right
 ├── BatchRefused             internal: the batch is made again
 ├── NeedsOperator            restarting does not help; its message says what does
 │   ├── GroupTaken
@@ -51,6 +52,10 @@ class RecordTooLarge(TransportError):
 
 class BatchRefused(TransportError):
     """The broker's limit is smaller than ours: the publisher has adopted it, and the batch has to be made again."""
+
+
+class ClockRefused(TransportError):
+    """The broker does not take records with our time: it is too far from its own."""
 
 
 class NeedsOperator(TransportError):

@@ -17,7 +17,7 @@ from aiokafka.producer import sender
 from faust.types import TP
 
 from faust_batches.config import WorkerConfig
-from faust_batches.errors import BatchRefused, Fenced, NotOwner
+from faust_batches.errors import BatchRefused, ClockRefused, Fenced, NotOwner
 from faust_batches.publish import Publisher, Sent
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,9 @@ class Fence:
                 await producer.abort_transaction()
             except Exception as abort:
                 raise Fenced(f"{tp.topic}-{tp.partition}") from abort
-            if isinstance(exc, BatchRefused):  # it broke the sequence of this producer: begin again with new ones
+            if isinstance(
+                exc, BatchRefused | ClockRefused
+            ):  # it broke the sequence of this producer: begin again with new ones
                 raise Fenced(f"{tp.topic}-{tp.partition}") from exc
             raise
 

@@ -12,12 +12,18 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.types import TP
 
 from faust_batches.batch import Headers, Output, Refusal, record_bytes
-from faust_batches.errors import BatchRefused, NotAllowed, RecordTooLarge
+from faust_batches.clock_watch import ClockWatch
+from faust_batches.errors import BatchRefused, ClockRefused, NotAllowed, RecordTooLarge
 from faust_batches.partitioner import partition_of
 
 logger = logging.getLogger(__name__)
@@ -45,10 +51,15 @@ class Publisher:
     """
 
     def __init__(
-        self, max_record_bytes: int, on_refused: Refusal | None = None, published: Counter[str] | None = None
+        self,
+        max_record_bytes: int,
+        on_refused: Refusal | None = None,
+        published: Counter[str] | None = None,
+        clock: ClockWatch | None = None,
     ) -> None:
         self._max_record_bytes = max_record_bytes
         self._on_refused = on_refused
+        self._clock = clock or ClockWatch()
         self._limits: dict[str, int] = {}
         self._told: dict[str, int] = {}
         self._alone: set[str] = set()
@@ -175,7 +186,7 @@ class Publisher:
         """Wait until the broker has answered for everything in ``sent``.
 
         Raises:
-            BatchRefused: a limit was learnt. NotAllowed: the broker denies us a right.
+            BatchRefused: a limit was learnt. NotAllowed: the broker denies us a right. ClockRefused.
             KafkaError: the first failure, one that cannot be retried before one that can.
         """
         failures: list[BaseException] = []
@@ -184,6 +195,9 @@ class Publisher:
             if isinstance(result, MessageSizeTooLargeError):
                 self._learn(batch)
                 failures.insert(0, BatchRefused(f"{batch.tp.topic} refused {batch.size_bytes} bytes"))
+            elif isinstance(result, InvalidTimestampError):
+                self._clock.refuse(batch.tp.topic)
+                failures.insert(0, ClockRefused(f"{batch.tp.topic} does not take records with this clock's time"))
             elif isinstance(result, TopicAuthorizationFailedError):
                 failures.insert(0, NotAllowed(f"{batch.tp.topic} may not be written by us: grant the right to write"))
             elif isinstance(result, BaseException):
@@ -193,6 +207,8 @@ class Publisher:
         if failures:
             failures.sort(key=_is_retriable)
             raise failures[0]
+        if sent:
+            self._clock.accept()
 
     def _learn(self, refused: Sent) -> None:
         topic = refused.tp.topic

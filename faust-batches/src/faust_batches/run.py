@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from faust_batches.app import BatchApp
 from faust_batches.errors import NeedsOperator, WorkerFailed
+from faust_batches.file_limit import raise_file_limit
 from faust_batches.stack_dump import dump_stacks_on_request
 
 logger = logging.getLogger(__name__)
@@ -136,6 +137,11 @@ def run_worker(*apps: BatchApp, beside: Sequence[AbstractAsyncContextManager[Any
     longer than ``stop_timeout_seconds`` ends the process with 70. SIGUSR1 dumps the stacks of all threads and
     tasks to stderr. Install uvloop before, if wanted.
     """
+    try:
+        raise_file_limit(apps)
+    except NeedsOperator as exc:
+        logger.error("worker_not_started", extra={"cause": str(exc)})  # noqa: TRY400
+        return EXIT_FAILED
     watchdog = _watchdog(max(app.config.stop_timeout_seconds for app in apps))
     try:
         return asyncio.run(_serve(apps, beside, watchdog))

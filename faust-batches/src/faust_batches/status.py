@@ -38,6 +38,8 @@ class AppStatus:
     """Within the session timeout the broker has confirmed that we are a member."""
     partitions: dict[str, int]
     """How many partitions are ours, by source topic."""
+    clock_refused: bool
+    """The broker takes nothing of ours, because our time is too far from its own."""
     recovery_left: dict[str, int]
     """Changelog records that are still to be read before work begins, by table; empty afterwards."""
     queued: dict[str, int]
@@ -58,6 +60,7 @@ def app_status(app: BatchApp) -> AppStatus:
         joined=app.meter.assignments > 0 and not app.rebalancing and app._assignment is not None,
         in_touch=thread is not None and now - thread.lease < app.config.session_timeout_seconds,
         partitions={topic: assigned[topic] for topic in sorted(app.lanes.topics)},
+        clock_refused=app.clock_watch.refused,
         recovery_left=app.recovery.left() if thread is not None else {},
         queued=app.lanes.queued(),
         attempt_seconds=now - since if since is not None else 0.0,

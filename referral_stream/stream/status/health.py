@@ -44,6 +44,8 @@ def waiting_for(role: Role, now: AppStatus) -> str:
         return "joining its group"
     if not now.in_touch:
         return "the broker does not answer"
+    if now.clock_refused:
+        return "the broker refuses our time: the clock of this host is wrong"
     if _without_redis(role):
         return "Redis does not answer"
     if isinstance(role.processor, LedgerAgent) and role.processor.available is None:

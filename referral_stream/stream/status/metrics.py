@@ -46,6 +46,7 @@ FAMILIES: Final = (
     Family("step_seconds", "histogram", "The processor's share of a batch", ("role", "topic")),
     Family("publish_seconds", "histogram", "Until the broker has acknowledged or committed records", ("role",)),
     Family("attempt_seconds", "gauge", "How long the oldest batch in progress has been running", ("role",)),
+    Family("clock_skew_seconds", "gauge", "How far this clock is ahead of another; below 0: behind", ("role", "of")),
     Family("published_records_total", "counter", "Records handed to the producer, with repetitions", ("role", "topic")),
     Family("refused_outputs_total", "counter", "Records too large to publish; dead-lettered instead", ("role",)),
     Family("batches_repeated_total", "counter", "Batches repeated after a transient error", ("role",)),
@@ -149,6 +150,7 @@ def _of_transport(sheet: _Sheet, role: Role) -> None:
     now, meter = app_status(app), app.meter
     sheet.add("ready", not waiting_for(role, now), name)
     sheet.add("attempt_seconds", now.attempt_seconds, name)
+    sheet.add("clock_skew_seconds", 0.0 - app.clock_watch.behind_seconds, name, "records")
     for topic, count in now.partitions.items():
         sheet.add("partitions", count, name, topic)
     for topic, count in now.queued.items():
@@ -212,6 +214,8 @@ def _of_wakeups(sheet: _Sheet, wakeups: Wakeups, now: int) -> None:
 def _of_ledger(sheet: _Sheet, agent: LedgerAgent, triggers: Iterable[str]) -> None:
     if agent.available is not None:
         sheet.add("ledger_available", agent.available)
+    if agent.watch is not None and agent.watch.ahead_seconds is not None:
+        sheet.add("clock_skew_seconds", agent.watch.ahead_seconds, "ledger", "redis")
     sheet.observed("ledger_call_seconds", agent.call_seconds)
     sheet.add("ledger_failures_total", agent.failures)
     sheet.add("ledger_rebuilds_total", agent.rebuilds)
