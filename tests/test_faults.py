@@ -47,7 +47,7 @@ def test_every_warning_and_error_has_a_row_and_every_row_a_line_in_the_code(part
 
 
 def test_every_kind_of_failure_that_tells_what_to_do_has_a_row() -> None:
-    told = errors.NeedsOperator.__subclasses__()
+    told = [*errors.NeedsOperator.__subclasses__(), *errors.NeedsRestart.__subclasses__()]
     assert sorted(kind.__name__ for kind in told) == sorted(row.name for row in transport.REASONS)
 
 

@@ -199,6 +199,8 @@ class Settings(KafkaSettings):
     fencing: Literal["transactions", "none"] = "transactions"
     static_member: str | None = None
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
+    transaction_timeout_seconds: Annotated[float, Field(ge=1, le=900)] = 15.0
+    """After this, the broker ends what a dead worker left open, and readers go on."""
     status_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
     """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
@@ -403,6 +405,15 @@ def replay_email_key(environment: Mapping[str, str] | None = None) -> bytes:
     if fault := _key_fault(key):
         raise SettingsProblem(f"{variable}: {fault}")
     return key.encode()
+
+
+def kafka_password_now(settings: KafkaSettings) -> SecretStr | None:
+    """The password as its file has it now; the one that we have, if it comes from no file, or that cannot be read."""
+    file = os.environ.get(f"{PREFIX}KAFKA_PASSWORD_FILE")
+    try:
+        return SecretStr(_secret_in(file, "")) if file else settings.kafka_password
+    except SettingsProblem:
+        return settings.kafka_password
 
 
 def _secret_in(file: str, variable: str) -> str:

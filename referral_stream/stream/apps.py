@@ -81,6 +81,10 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
         await app.send(wakeup_outputs(taken, topics.customer_events, now))
         wakeups.appended(taken, clock.now())
 
+    def overdue() -> tuple[int, int] | None:
+        due = wakeups.next_due()
+        return None if due is None or due > clock.now() else (due, wakeups.pending())
+
     app.stateful(
         topics.customer_events,
         decide,
@@ -90,6 +94,7 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
         on_changes=changed,
     )
     app.periodic(TICK_SECONDS, tick)
+    app.expects("wakeups", overdue)
     return Role("decide", app, decide, wakeups)
 
 

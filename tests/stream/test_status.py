@@ -20,7 +20,7 @@ from referral_stream.runtime.settings import Settings
 from referral_stream.stream.apps import Role
 from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.run import build
-from referral_stream.stream.status.health import STUCK_SECONDS, trouble, waiting_for
+from referral_stream.stream.status.health import STANDING_SECONDS, STUCK_SECONDS, trouble, waiting_for
 from referral_stream.stream.status.metrics import FAMILIES, registry
 from tests.stream.records import Consumed
 
@@ -35,6 +35,8 @@ WELL = AppStatus(
     recovery_left={},
     queued={"customer-events": 0},
     attempt_seconds=0.0,
+    refused_seconds=0.0,
+    standing_seconds=0.0,
 )
 
 
@@ -65,6 +67,17 @@ def with_redis(role: Role, available: bool | None) -> Role:
         ({"attempt_seconds": STUCK_SECONDS + 1}, "stuck: a batch has been running for 121 s"),
         ({"attempt_seconds": STUCK_SECONDS + 1, "in_touch": False}, ""),
         ({"joined": False, "in_touch": False, "recovery_left": {"customers": 9}}, ""),
+        ({"standing_seconds": STANDING_SECONDS}, ""),
+        (
+            {"standing_seconds": STANDING_SECONDS + 1},
+            "standing: there is work, and nothing has moved for 601 s",
+        ),
+        ({"standing_seconds": STANDING_SECONDS + 1, "in_touch": False}, ""),
+        ({"refused_seconds": STUCK_SECONDS, "in_touch": False}, ""),
+        (
+            {"refused_seconds": STUCK_SECONDS + 1, "in_touch": False},
+            "refused: the brokers have refused our credentials for 121 s",
+        ),
         ({"stopping": True}, ""),
     ],
     ids=str,

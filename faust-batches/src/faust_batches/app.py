@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, cast
 
 import faust
@@ -25,7 +26,7 @@ from faust_batches.batch import AsyncProcessor, Output, Processor, Refusal, Supe
 from faust_batches.clock_watch import ClockWatch
 from faust_batches.config import WorkerConfig
 from faust_batches.consumer import BatchConsumer
-from faust_batches.errors import ClockRefused, NeedsOperator, NotOwner
+from faust_batches.errors import BrokersMoved, ClockRefused, NeedsOperator, NotOwner, WorkEnded
 from faust_batches.fence import Fence
 from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import CLOCK_SECONDS, Lanes, Step
@@ -35,6 +36,7 @@ from faust_batches.meter import Meter
 from faust_batches.plain_producer import BatchProducer, PlainSender
 from faust_batches.ports import Ports
 from faust_batches.publish import Publisher
+from faust_batches.reach import reach
 from faust_batches.recovery import BatchRecovery, BatchTableManager
 from faust_batches.source import SourcePosition
 from faust_batches.stateful import ChangesCallback, Stateful
@@ -45,6 +47,7 @@ from faust_batches.topics import BatchTopic, asking, check_group, check_topics
 logger = logging.getLogger(__name__)
 
 _HEARTBEATS_PER_SESSION: Final = 3
+_DIAL_AFTER_SESSIONS: Final = 3  # of silence: by then, a client that could find its way back has found it
 _REQUEST_HEADROOM_BYTES: Final = 100_000
 _LIMITS_SECONDS: Final = 60.0
 """Between two looks at how large records may be; a refusal by a broker is followed by one at once."""
@@ -96,6 +99,12 @@ class BatchApp(faust.App):
         self._sources: dict[str, int | None] = {}
         self.ends: dict[TP, int] = {}
         """Where the source partitions ended when ``refresh_ends`` asked last."""
+        self.expected: list[tuple[str, Callable[[], object | None]]] = []
+        """What ought to move on besides the sources: see ``expects``."""
+        self.standing_seconds = 0.0
+        """See ``AppStatus``; kept by ``Watch``."""
+        self.refused_since: float | None = None
+        """``monotonic()`` when the brokers were first seen to refuse our credentials; ``None``: they do not."""
         super().__init__(config.id, **_faust_settings(config))
 
     # -- declaring -------------------------------------------------------------------------------------------------
@@ -175,6 +184,10 @@ class BatchApp(faust.App):
         processor writes tables.
         """
         self._periodics.append(_Periodic(seconds, action))
+
+    def expects(self, what: str, position: Callable[[], object | None]) -> None:
+        """Have it noted as standing still while ``position`` is the same (``AppStatus``); ``None``: nothing to do."""
+        self.expected.append((what, position))
 
     def alongside(self, companion: AbstractAsyncContextManager[Any]) -> None:
         """Enter ``companion`` before the first record is consumed, and leave it after the last batch.
@@ -402,24 +415,56 @@ class BatchApp(faust.App):
     async def on_started_init_extra_tasks(self) -> None:
         await super().on_started_init_extra_tasks()
         for periodic in self._periodics:
-            self.add_future(self._run_periodic(periodic))
-        self.add_future(self._watch_brokers())
+            self.add_future(self._lasting(self._run_periodic(periodic), "periodic"))
+        self.add_future(self._lasting(self._watch_brokers(), "watch over the brokers"))
         if self._stateful is not None:
-            self.add_future(self._watch_limits())
+            self.add_future(self._lasting(self._watch_limits(), "watch over the limits"))
+
+    async def _lasting(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Work that lasts as long as the app: mode ends a task that is cancelled without a word."""
+        try:
+            await work
+        finally:
+            if not self.should_stop and self.failure is None:
+                self.fail(WorkEnded(f"{name} has ended"))
 
     async def _watch_brokers(self) -> None:
-        """Log at intervals that no broker answers: meanwhile everything waits, and nothing fails."""
+        """Log at intervals that no broker answers: meanwhile everything waits, and nothing fails.
+
+        Unless a new process would be answered: then this one ends.
+        """
         config, silent = self.config, False
+        session = config.session_timeout_seconds
         while not self.should_stop:
-            await self.sleep(config.session_timeout_seconds)
+            await self.sleep(session)
             seconds = self.batch_consumer.silence_seconds()
-            if self._assignment and not self.rebalancing and seconds > config.session_timeout_seconds:
-                silent = True
-                fields = {"app": config.id, "brokers": ", ".join(config.brokers), "seconds": round(seconds)}
-                logger.error("brokers_silent", extra=fields)
-            elif silent:
-                silent = False
-                logger.warning("brokers_answer_again", extra={"app": config.id})
+            settled = self._assignment and not self.rebalancing  # a rebalance may be silent for as long as it may last
+            if seconds <= (session if settled else session + config.rebalance_timeout_seconds):
+                self.refused_since = None
+                if silent:
+                    silent = False
+                    logger.warning("brokers_answer_again", extra={"app": config.id})
+                continue
+            silent = True
+            fields = {"app": config.id, "brokers": ", ".join(config.brokers), "seconds": round(seconds)}
+            logger.error("brokers_silent", extra=fields)
+            if seconds > _DIAL_AFTER_SESSIONS * session:
+                await self._dial(fields)
+
+    async def _dial(self, fields: Mapping[str, Any]) -> None:
+        config, held = self.config, self._client_settings()
+        credentials = config.fresh_credentials() if config.fresh_credentials is not None else config.credentials
+        fresh = {**held, **driver.credentials_to_aiokafka_auth(credentials, config.ssl_context)}
+        found = await reach(self.batch_consumer.known_brokers(), held, fresh)
+        if found.anew:
+            brokers = fields["brokers"]
+            why = "they have other addresses, or take other credentials, than those that this process knows"
+            self.fail(BrokersMoved(f"{brokers} answers, but not this process: {why}. A restart is all that it needs"))
+        if not found.refused:
+            self.refused_since = None
+            return
+        self.refused_since = self.refused_since or monotonic()
+        logger.error("authentication_failed", extra={"app": config.id, "cause": found.refused})
 
     async def _run_periodic(self, periodic: _Periodic) -> None:
         name = getattr(periodic.action, "__qualname__", repr(periodic.action))

@@ -15,7 +15,11 @@ TransportError
 │   ├── ChangelogMismatch
 │   ├── StateFolderUnusable
 │   ├── NameTaken
-│   └── NotAllowed
+│   ├── NotAllowed
+│   └── RefusedByBroker
+├── NeedsRestart             a new process works where this one does not
+│   ├── BrokersMoved
+│   └── WorkEnded
 └── WorkerFailed             the app stopped because of ``__cause__``
 """
 
@@ -88,6 +92,22 @@ class NameTaken(NeedsOperator):
 
 class NotAllowed(NeedsOperator):
     """The broker refuses us a right."""
+
+
+class RefusedByBroker(NeedsOperator):
+    """A limit of the brokers is below what the app needs."""
+
+
+class NeedsRestart(TransportError):
+    """A new process can go on where this one cannot: the message says why. Ending loses nothing."""
+
+
+class BrokersMoved(NeedsRestart):
+    """The brokers have other addresses, or take other credentials, than those that this process knows."""
+
+
+class WorkEnded(NeedsRestart):
+    """A task without which the app does nothing has ended by itself."""
 
 
 class WorkerFailed(TransportError):

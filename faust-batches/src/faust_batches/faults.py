@@ -22,6 +22,11 @@ NOTHING: Final = "nothing"
 LINES: Final = (
     Fault("app_failed", "a role stops, and the worker with it", "`reason` names the kind, `cause` says what to do"),
     Fault(
+        "authentication_failed",
+        "the brokers refuse our credentials: the password was changed, or the user is gone",
+        "put the new password where the worker reads it; a file (`…_FILE`) is read again by itself, else restart",
+    ),
+    Fault(
         "batch_put_back",
         "the partition belongs, or may belong, to another worker",
         "nothing: its owner gets the batch again. Often: workers take partitions from each other, see `fenced_total`",
@@ -47,6 +52,11 @@ LINES: Final = (
     Fault("offsets_not_committed", "the broker failed, or a rebalance came first", "nothing: they are committed later"),
     Fault("one_record_per_batch", "the topic takes smaller batches than ours", "raise its `max.message.bytes`"),
     Fault(
+        "open_transaction",
+        "somebody who writes to this source has left a transaction open: nothing behind `offset` may be read",
+        "restart that producer, or wait for its `transaction.timeout.ms`; `doctor` says who it is and how to end it",
+    ),
+    Fault(
         "output_lost",
         "a record is larger than its topic takes, and nothing could stand in for it",
         "raise the topic's `max.message.bytes`",
@@ -55,6 +65,11 @@ LINES: Final = (
         "output_replaced",
         "a record is larger than its topic takes: something smaller, such as a dead letter, went out instead",
         "raise the topic's `max.message.bytes`, and replay the dead letter",
+    ),
+    Fault(
+        "partitions_not_taken",
+        "a broker failed in the middle of a rebalance: the partitions are given back, and asked for again",
+        "nothing; if it goes on, look at the broker that `cause` names",
     ),
     Fault(
         "periodic_failed",
@@ -75,6 +90,7 @@ LINES: Final = (
     ),
     Fault("stop_failed", "a part of the worker could not be stopped in an orderly way", "report it with the traceback"),
     Fault("store_not_closed", "the disk of the state failed while the worker stopped", "look at the disk"),
+    Fault("watch_failed", "the watch over what stands still failed; it looks again", "report it with the traceback"),
     Fault("worker_not_started", "the worker cannot start", "`cause` says what to do"),
     Fault(
         "worker_stuck",
@@ -85,6 +101,11 @@ LINES: Final = (
 """Every event of this package at WARNING or above."""
 
 REASONS: Final = (
+    Fault(
+        "BrokersMoved",
+        "no broker that the worker knows answers, but a new process is answered: other addresses, or another password",
+        "a restart, which exit code 75 asks for",
+    ),
     Fault("ChangelogMismatch", "a changelog is not the one that the state belongs to", "as the line says"),
     Fault(
         "GroupTaken",
@@ -93,9 +114,15 @@ REASONS: Final = (
     ),
     Fault("NameTaken", "two workers run with one static name", "give each its own"),
     Fault("NotAllowed", "the broker refuses us a right", "grant it"),
+    Fault(
+        "RefusedByBroker",
+        "the brokers allow less than the worker needs: transactions of its length",
+        "as the line says",
+    ),
     Fault("SourceMismatch", "a source is not the log that the state was made from", "as the line says"),
     Fault("StateFolderUnusable", "the folder of the state cannot be opened, read or written", "as the line says"),
     Fault("TopicsMismatch", "topics are missing, or have another number of partitions", "as the line says"),
+    Fault("WorkEnded", "a task without which the role does nothing has ended", "a restart; report it with the log"),
 )
 """Every kind of failure whose line says what to do; each is the ``reason`` of ``app_failed``."""
 
@@ -103,5 +130,6 @@ EXITS: Final = (
     Fault("0", "it was asked to stop", NOTHING),
     Fault("1", "it failed, or could not start", "the line before says why; a restart alone does not help"),
     Fault("70", "it did not stop in time", "restart it; see `worker_stuck`"),
+    Fault("75", "a new process works where this one does not", "restart it; nothing else is needed"),
 )
 """Every exit code of a worker."""

@@ -19,7 +19,7 @@ from faust.types import TP
 
 from faust_batches.batch import Record
 from faust_batches.config import WorkerConfig
-from faust_batches.errors import BatchRefused, ClockRefused, Fenced, NotOwner
+from faust_batches.errors import BatchRefused, ClockRefused, Fenced, NotOwner, WorkEnded
 from faust_batches.fetched import BatchMessage
 from faust_batches.membership import Membership
 from faust_batches.meter import Meter
@@ -80,6 +80,8 @@ class Lane:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (exc := task.exception()) is not None:
             self._membership.fail(exc, f"lane {_name(self._tp)}")
+        elif not self._membership.stopping:
+            self._membership.fail(WorkEnded(f"the lane {_name(self._tp)} has ended"))
 
     def put(self, message: BatchMessage) -> None:
         if message.assignment == self._closed_for:

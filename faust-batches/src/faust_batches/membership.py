@@ -10,7 +10,7 @@ from typing import Final, cast
 from faust.types import AppT
 
 from faust_batches.config import WorkerConfig
-from faust_batches.errors import NeedsOperator, TransportError
+from faust_batches.errors import NeedsOperator, NeedsRestart, TransportError
 from faust_batches.meter import Meter
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Membership:
             return
         self.failure = exc
         fields = {"app": self._config.id, "reason": type(exc).__name__}
-        if isinstance(exc, NeedsOperator):
+        if isinstance(exc, NeedsOperator | NeedsRestart):
             logger.error("app_failed", extra=fields | {"cause": str(exc)})
         else:
             cause = {"cause": type(exc).__name__} | ({"where": where} if where else {})

@@ -12,15 +12,17 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any, Final
 
 from faust_batches.app import BatchApp
-from faust_batches.errors import NeedsOperator, WorkerFailed
+from faust_batches.errors import NeedsOperator, NeedsRestart, WorkerFailed
 from faust_batches.file_limit import raise_file_limit
 from faust_batches.stack_dump import dump_stacks_on_request
+from faust_batches.watch import Watch
 
 logger = logging.getLogger(__name__)
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_STUCK: Final = 70
+EXIT_RESTART: Final = 75
 
 
 async def _start_all(apps: Sequence[BatchApp]) -> None:
@@ -29,6 +31,8 @@ async def _start_all(apps: Sequence[BatchApp]) -> None:
         app.finalize()
     await asyncio.gather(*(app.check() for app in apps))
     await asyncio.gather(*(app.start() for app in apps))
+    for app in apps:
+        app.add_future(Watch(app).run())
 
 
 async def _stop(apps: Iterable[BatchApp]) -> None:
@@ -104,24 +108,29 @@ async def _run(apps: tuple[BatchApp, ...], stopping: asyncio.Event, watchdog: th
     except Exception as exc:
         logger.exception("worker_not_started", extra={"reason": type(exc).__name__})
         exit_code = EXIT_FAILED
-    if any(app.failure is not None for app in apps):
-        exit_code = EXIT_FAILED
     watchdog.start()
     for task in (started, *ended):
         task.cancel()
     await asyncio.gather(started, *ended, return_exceptions=True)
     await _stop(apps)
-    if any(app.failure is not None for app in apps):
-        exit_code = EXIT_FAILED
-    return exit_code
+    return exit_code or _exit_code(apps)
 
 
-def _watchdog(timeout_seconds: float) -> threading.Timer:
+def _exit_code(apps: Iterable[BatchApp]) -> int:
+    """Why the apps have stopped: a restart is the remedy only if it is so for each that failed."""
+    failures = [app.failure for app in apps if app.failure is not None]
+    if not failures:
+        return EXIT_OK
+    return EXIT_RESTART if all(isinstance(failure, NeedsRestart) for failure in failures) else EXIT_FAILED
+
+
+def _watchdog(apps: Sequence[BatchApp]) -> threading.Timer:
     """Ends the process in time. Start it when the worker begins to stop: a broker may be gone by then."""
+    timeout_seconds = max(app.config.stop_timeout_seconds for app in apps)
 
     def end() -> None:
         logger.error("worker_stuck", extra={"seconds": timeout_seconds})
-        os._exit(EXIT_STUCK)
+        os._exit(EXIT_RESTART if _exit_code(apps) == EXIT_RESTART else EXIT_STUCK)
 
     timer = threading.Timer(timeout_seconds, end)
     timer.daemon = True
@@ -129,7 +138,7 @@ def _watchdog(timeout_seconds: float) -> threading.Timer:
 
 
 def run_worker(*apps: BatchApp, beside: Sequence[AbstractAsyncContextManager[Any]] = ()) -> int:
-    """Run apps until SIGTERM, SIGINT or a failure; returns the exit code: 0 asked to stop, 1 failed.
+    """Run apps until SIGTERM, SIGINT or a failure; returns the exit code: 0 asked to, 1 failed, 75 needs a restart.
 
     ``beside`` is entered before they start and left after they have stopped; it may raise NeedsOperator.
 
@@ -142,7 +151,7 @@ def run_worker(*apps: BatchApp, beside: Sequence[AbstractAsyncContextManager[Any
     except NeedsOperator as exc:
         logger.error("worker_not_started", extra={"cause": str(exc)})  # noqa: TRY400
         return EXIT_FAILED
-    watchdog = _watchdog(max(app.config.stop_timeout_seconds for app in apps))
+    watchdog = _watchdog(apps)
     try:
         return asyncio.run(_serve(apps, beside, watchdog))
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from faust_batches import Histogram, app_status, lag
+from faust_batches import Histogram, app_status, ends, lag
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -40,6 +40,10 @@ FAMILIES: Final = (
     Family("ready", "gauge", "1 while the role does its work, as /ready reports it", ("role",)),
     Family("partitions", "gauge", "Partitions that this worker owns", ("role", "topic")),
     Family("lag_records", "gauge", "Records of an owned partition to be processed", ("role", "topic", "partition")),
+    Family(
+        "held_back_records", "gauge", "Records behind a transaction that is open", ("role", "topic", "partition")
+    ),
+    Family("standing_seconds", "gauge", "For how long there has been work, and nothing has moved", ("role",)),
     Family("queued_records", "gauge", "Records that were fetched and are waiting for their batch", ("role", "topic")),
     Family("batch_records", "histogram", "Records of a batch; the sum is the records processed", ("role", "topic")),
     Family("batch_seconds", "histogram", "From the start of a batch until its effects are durable", ("role", "topic")),
@@ -157,6 +161,9 @@ def _of_transport(sheet: _Sheet, role: Role) -> None:
         sheet.add("queued_records", count, name, topic)
     for tp, records in lag(app).items():
         sheet.add("lag_records", records, name, tp.topic, str(tp.partition))
+    for tp, at in ends(app).items():
+        sheet.add("held_back_records", at.held_back, name, tp.topic, str(tp.partition))
+    sheet.add("standing_seconds", now.standing_seconds, name)
     for metric, histograms in (
         ("batch_records", meter.batch_records),
         ("batch_seconds", meter.batch_seconds),
