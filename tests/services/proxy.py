@@ -53,6 +53,7 @@ class Proxy:
         self.port = free_port()
         self._target = target
         self._open: set[_Connection] = set()
+        self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -62,11 +63,16 @@ class Proxy:
 
     def start(self) -> Self:
         self._thread.start()
-        self._await(asyncio.start_server(self._serve, "127.0.0.1", self.port))
+        starting = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self._serve, "127.0.0.1", self.port), self._loop
+        )
+        self._server = starting.result(10)
         return self
 
     def close(self) -> None:
         if self._thread.is_alive():
+            if self._server is not None:
+                self._call(self._server.close)  # who connects now is refused
             self.reset()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -117,9 +123,6 @@ class Proxy:
             await asyncio.gather(connection.pump(reader, to_server), connection.pump(from_server, writer))
         finally:
             self._open.discard(connection)
-
-    def _await(self, coroutine: object) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)  # type: ignore[arg-type]  # a coroutine
 
     def _call(self, function: Callable[[], _T]) -> _T:
         async def called() -> _T:
