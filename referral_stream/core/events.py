@@ -495,6 +495,20 @@ class AskRejected(ApprovalAnswer):
     type: ClassVar[str] = "ask.rejected"
 
 
+Kind: TypeAlias = Literal[
+    "tickets", "invoices", "disputes", "cancellations", "subscriptions", "tasks", "concerns", "keys", "holds"
+]
+"""Of what a customer can be overfull (identity §6)."""
+
+
+class OverfullCleared(Data):
+    """A person has looked at a customer of whom more of a kind was open than is kept: all of it is closed."""
+
+    type: ClassVar[str] = "customer.overfull_cleared"
+    kind: Kind
+    by: str = SOMEBODY
+
+
 class Controlled(Data):
     """A switch thrown by an operator: everything, one trigger or one segment (``name``)."""
 
@@ -672,7 +686,7 @@ FACTS: tuple[type[Data], ...] = (
     InteractionRecorded, AdviceAsked, CommunityEngaged, FeedbackShared, ComplimentGiven, TestimonialGiven,
     CaseStudyJoined, ReviewPosted, ChampionChanged, PeerMentioned, AdvocacyAsked, EmailOpened, EmailClicked,
     CallMoment, CallConcernRaised, CallConcernAddressed, CallCutShort,
-    AskAcknowledged, AskAnswered, AskApproved, AskRejected, ControlPaused, ControlResumed,
+    AskAcknowledged, AskAnswered, AskApproved, AskRejected, OverfullCleared, ControlPaused, ControlResumed,
     ReferralGiven, ReferralStatusChanged,
 )  # fmt: skip
 """Every type that producers may send (the contract's table, in its order)."""
@@ -695,14 +709,16 @@ APPENDED: frozenset[str] = frozenset(
 WITHOUT_SUBJECT = frozenset({ControlPaused.type, ControlResumed.type})
 """Types that do not concern a single customer; every other one needs a subject."""
 
-OPERATORS = frozenset({"control.paused", "control.resumed", "ask.approved", "ask.rejected"})
+OPERATORS = frozenset(
+    {"control.paused", "control.resumed", "ask.approved", "ask.rejected", "customer.overfull_cleared"}
+)
 """Types that only those may say who run the deployment: on ``responses`` and at the receiver's ``/control``."""
 
 
 @lru_cache(maxsize=1_024)
 def is_operators(kind: str) -> bool:
     """Whether a type, known or not, is for operators alone (identity §5)."""
-    return kind in OPERATORS or kind.startswith(("control.", "reward.")) or kind == "customer.overfull_cleared"
+    return kind in OPERATORS or kind.startswith(("control.", "reward."))
 
 
 _ALWAYS: Callable[[Any], bool] = lambda _: True  # noqa: E731 (a row of the table below)
