@@ -34,6 +34,7 @@ from referral_stream.contracts.state import (
     wakeup_due,
 )
 from referral_stream.contracts.topics import Topics
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision
 from referral_stream.core.entities import Entity, new_entity
 from referral_stream.core.policy import Policy
@@ -123,6 +124,8 @@ class Decide:
         applied = apply(self.policy, entity, record)
         for complaint in applied.complaints:
             self._refuse(applied, complaint, record, outputs)
+        if isinstance(applied.entity, Customer) and applied.entity.overfull:
+            _tell_overfull(entity, applied.entity, record)
         if applied.effects:
             self._publish(applied, outputs)
         now = applied.entity.now
@@ -152,3 +155,11 @@ class Decide:
                 self.held.update(reason.gate for reason in effect.reasons if reason.answer != "pass")
             value = encode_effect(effect, now)
             outputs.append(Output(self._destinations[type(effect)], value, effect_key(effect), (("now", b"%d" % now),)))
+
+
+def _tell_overfull(before: Entity, after: Customer, record: Record) -> None:
+    """Once for each kind of which a customer has more than is kept, until an operator clears it."""
+    known = before.overfull if isinstance(before, Customer) else {}
+    for kind in after.overfull.keys() - known.keys():
+        position = {"partition": record.partition, "offset": record.offset}
+        logger.warning("customer_overfull", extra={"kind": kind} | position)

@@ -8,21 +8,24 @@ from random import Random
 from typing import get_args, get_origin
 
 import pytest
+from pydantic import ValidationError
 
-from referral_stream.contracts.state import encode_customer
+from referral_stream.contracts.state import encode_customer, encode_state
 from referral_stream.core import bounds, merging, uniting
 from referral_stream.core import events as ev
 from referral_stream.core.bounds import BOUNDS, KINDS, MOST_KEYS, MOST_OPEN, TOUCHES
 from referral_stream.core.customer import LONGEST_NAME, Customer, Stamp
-from referral_stream.core.events import Event
+from referral_stream.core.effects import RecordPosition
+from referral_stream.core.events import Event, Link
 from referral_stream.core.fold import hold
 from referral_stream.core.ids import short
 from referral_stream.core.instants import DAY, HOUR
+from referral_stream.core.links import MOST_CUSTOMERS, MOST_KEPT, KeptEvent, LinkState, NamedCustomer
 from referral_stream.core.step import step
 from referral_stream.core.uniting import unite
 from referral_stream.words.phrases import phrases
 from tests.builders import POLICY, a_customer, at, fact, nps, replay, shown
-from tests.core.fullest import LONGEST_CUSTOMER, fullest
+from tests.core.fullest import LONGEST_CUSTOMER, fullest, text
 from tests.core.views import answer
 from tests.night import by_night
 from tests.properties.crowds import SAID
@@ -301,3 +304,28 @@ def test_two_states_of_one_person_fit_together() -> None:
     assert {kind: each.count for kind, each in both.overfull.items()} == {"tickets": 100, "keys": 2_000, "holds": 10}
     for name, row in bounds.BOUNDS.items():
         assert len(getattr(both, name)) <= row.most, name
+
+
+@rule("I6.1", "I6.5")
+def test_the_largest_state_of_a_link_fits_its_record() -> None:
+    """As many customers as it names, and as many events as it keeps, each as large as ingest lets one be."""
+    name, longer = text(LONGEST_CUSTOMER), "\U0001f600" * 512
+    stamp = Stamp.of(Event(id=longer, source=longer, type="x", subject="", time=T, data=ev.Suppressed()))
+    named = {text(LONGEST_CUSTOMER): NamedCustomer(stamp, T, theirs=True) for _ in range(MOST_CUSTOMERS)}
+    data = ev.SavingMeasured(kind="money", amount=1.0, unit=text(512))
+    kept = tuple(
+        KeptEvent(
+            Event(id=f"{n}{longer}"[:512], source=text(512), type=data.type, subject=name, time=T, data=data,
+                  account=name, timezone="America/Argentina/ComodRivadavia", traceparent=text(55), via=(name,) * 4),
+            T, RecordPosition("customer-events", 0, 2**60, T), sender=name,
+        )
+        for n in range(MOST_KEPT)
+    )  # fmt: skip
+    assert len(encode_state(LinkState(Link("x" * 32, name), T, named, kept), 2**60)) < RECORD
+
+
+@rule("I6.5")
+@pytest.mark.parametrize("body", [{"feature": "x" * 513}, {"feature": "x" * 100_000}])
+def test_a_word_of_a_producer_is_never_long(body: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        ev.UsageRecorded(**body)  # type: ignore[arg-type]  # no ids, no counts
