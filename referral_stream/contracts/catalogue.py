@@ -123,8 +123,8 @@ _EVENTS: Final = (
         ev.CallConcernAddressed, ev.CallCutShort,
     ),
     *_facts(
-        "responses", ev.AskAcknowledged, ev.AskAnswered, ev.AskApproved, ev.AskRejected, ev.ControlPaused,
-        ev.ControlResumed, ev.ReferralGiven, ev.ReferralStatusChanged,
+        "responses", ev.AskAcknowledged, ev.AskAnswered, ev.AskApproved, ev.AskRejected, ev.OverfullCleared,
+        ev.ControlPaused, ev.ControlResumed, ev.ReferralGiven, ev.ReferralStatusChanged,
     ),
     *_internal(
         ev.WakeupDue, ev.ReservationGranted, ev.ReservationDenied, ev.ReservationUnavailable, ev.DeadletterReplayed,

@@ -63,6 +63,9 @@ DAYS_400: Final = Kept()
 DAYS_30: Final = Kept(retention_ms=30 * _DAY, max_message_bytes=2 << 20)
 COMPACTED: Final = Kept(compacted=True)
 
+LEDGER_REQUESTS: Final = "ledger-requests"
+"""What a ledger is rebuilt from: kept longer where the policy makes an ask count longer than that."""
+
 _CUSTOMER: Final = "The customer's id."
 
 
@@ -95,7 +98,7 @@ TOPICS: Final[dict[str, Topic]] = {
             headers="own",
         ),
         Topic(
-            "ledger-requests",
+            LEDGER_REQUESTS,
             "Internal: reservations, and operators' switches.",
             "The account's id, else the customer's; none on a switch.",
             DAYS_400,

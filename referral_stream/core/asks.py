@@ -9,6 +9,9 @@ import msgspec
 from referral_stream.core.events import Channel
 from referral_stream.core.opportunity import Opportunity
 
+MOST_ASKS = 20
+"""Asks that are remembered; one that a worker may still send is always among them."""
+
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An emitted ask (or one withheld by holdout or shadow), as caps, answers and cancellation need it.

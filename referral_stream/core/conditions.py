@@ -61,7 +61,7 @@ CUSTOMER: dict[str, Name] = {
 WITHHELD = frozenset({"by", "comment", "email_hmac", "text"})
 """Fields that hold, or stand for, who someone is or what they wrote: no condition may depend on them."""
 
-NOT_A_REASON = frozenset({ev.ErasureRequested, ev.Aliased, ev.ControlPaused, ev.ControlResumed})
+NOT_A_REASON = frozenset({ev.ErasureRequested, ev.Aliased, ev.OverfullCleared, ev.ControlPaused, ev.ControlResumed})
 
 EVENT_TYPES: dict[str, type[ev.Data]] = {data.type: data for data in ev.FACTS if data not in NOT_A_REASON}
 """The event types that may open a trigger."""

@@ -13,8 +13,18 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from referral_stream.core.asks import Ask
-from referral_stream.core.events import Event, is_favourable
+from referral_stream.core.events import AliasStamp, Event, is_favourable
+from referral_stream.core.ids import short
 from referral_stream.core.opportunity import Awaiting, Opportunity
+
+LONGEST_NAME = 64
+"""Bytes of the name under which a state keeps an object: a longer one is cut, and told apart by its hash."""
+
+LONGEST_SUBJECT = 256
+"""Bytes of what an occasion to ask is about, and of the id of a survey answer."""
+
+LONGEST_SOURCE, LONGEST_ID = 24, 40
+"""Bytes of the source and of the id of an event in a stamp, likewise: they only decide between two of one time."""
 
 Life: TypeAlias = Literal["trial", "converted", "unconverted", "started", "renewed", "ended"]
 
@@ -32,7 +42,8 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
 
     @classmethod
     def of(cls, event: Event) -> Stamp:
-        return cls(event.time, not is_favourable(event.data), event.source, event.id)
+        source, id_ = short(event.source, LONGEST_SOURCE), short(event.id, LONGEST_ID)
+        return cls(event.time, not is_favourable(event.data), source, id_)
 
 
 class Flag(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -166,6 +177,17 @@ class AliasedAt(msgspec.Struct, frozen=True, array_like=True, order=True, gc=Fal
     source: str
     id: str
 
+    @classmethod
+    def of(cls, stamp: Event | AliasStamp) -> AliasedAt:
+        return cls(stamp.time, short(stamp.source, LONGEST_SOURCE), short(stamp.id, LONGEST_ID))
+
+
+class Overfull(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How many open ones of a kind came that there was no room for, and the time of the newest of them."""
+
+    at: int
+    count: int
+
 
 _NOTHING: dict[Any, Any] = {}
 
@@ -184,6 +206,8 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     could not be applied. ``held``: by customer of the same address, the newest hold because of them; ``lifted``: the
     newest word under an own id that ends all before it. ``emails``: the HMACs that are, were or are said to be theirs,
     True if the link was told that it is theirs now. ``stops``: type → the newest stop of it said under an own id.
+    ``overfull``: by kind what there was no room for; ``forgotten``: what is left of objects that went for lack of room,
+    each the newest time of it (:mod:`~referral_stream.core.bounds`).
     """
 
     id: str
@@ -267,6 +291,9 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     email_from_browser: bool = False
     lifted: Stamp | None = None
     stops: dict[str, Stamp] = msgspec.field(default_factory=_nothing)
+    # bounds
+    overfull: dict[str, Overfull] = msgspec.field(default_factory=_nothing)
+    forgotten: dict[str, int] = msgspec.field(default_factory=_nothing)
 
     copy = msgspec.Struct.__copy__  # type: ignore[attr-defined]  # without a frame of Python: every step makes one
     """A copy that may be advanced without touching this one."""

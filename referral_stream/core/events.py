@@ -28,7 +28,7 @@ Id: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 MAX_TEXT = 100_000
 """Characters."""
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
-Name: TypeAlias = Annotated[str, StringConstraints(max_length=1_000)]
+Label: TypeAlias = Annotated[str, StringConstraints(max_length=512)]
 """What a producer calls something: conditions of the policy may look at it, so it cannot be of any length."""
 WHOLE = BeforeValidator(_whole)
 """For a field that is an integer, however it is written; stands behind its limits."""
@@ -116,7 +116,7 @@ class ProfileChanged(Data):
 
 class ConsentChanged(Data):
     type: ClassVar[str] = "customer.consent_changed"
-    purpose: Name
+    purpose: Label
     channel: Literal["email", "in_app", "phone", "all"]
     granted: bool
 
@@ -168,12 +168,12 @@ class SavingMeasured(Data):
     type: ClassVar[str] = "saving.measured"
     kind: Literal["time", "money"]
     amount: float
-    unit: Name
+    unit: Label
 
 
 class UsageRecorded(Data):
     type: ClassVar[str] = "usage.recorded"
-    feature: Name | None = None
+    feature: Label | None = None
     count: Annotated[int, Field(ge=0, le=2**40), WHOLE] = 1
 
 
@@ -184,17 +184,17 @@ class UsageCompared(Data):
 
 class WorkflowCompleted(Data):
     type: ClassVar[str] = "workflow.completed"
-    name: Name | None = None
+    name: Label | None = None
 
 
 class AchievementUnlocked(Data):
     type: ClassVar[str] = "achievement.unlocked"
-    name: Name | None = None
+    name: Label | None = None
 
 
 class DashboardViewed(Data):
     type: ClassVar[str] = "dashboard.viewed"
-    name: Name | None = None
+    name: Label | None = None
     metrics_positive: bool
 
 
@@ -272,7 +272,7 @@ class SubscriptionExpanded(Data):
     type: ClassVar[str] = "subscription.expanded"
     deal_id: Id
     amount_minor: Amount | None = None
-    currency: Name | None = None
+    currency: Label | None = None
 
 
 class ContractSigned(Data):
@@ -380,12 +380,12 @@ class InteractionRecorded(Data):
 
 class AdviceAsked(Data):
     type: ClassVar[str] = "advice.asked"
-    kind: Name | None = None
+    kind: Label | None = None
 
 
 class CommunityEngaged(Data):
     type: ClassVar[str] = "community.engaged"
-    kind: Name | None = None
+    kind: Label | None = None
 
 
 class FeedbackShared(Commented):
@@ -437,12 +437,12 @@ class AdvocacyAsked(Data):
 
 class EmailOpened(Data):
     type: ClassVar[str] = "email.opened"
-    message_id: Name | None = None
+    message_id: Label | None = None
 
 
 class EmailClicked(Data):
     type: ClassVar[str] = "email.clicked"
-    message_id: Name | None = None
+    message_id: Label | None = None
 
 
 class CallMoment(Data):
@@ -497,11 +497,25 @@ class AskRejected(ApprovalAnswer):
     type: ClassVar[str] = "ask.rejected"
 
 
+Kind: TypeAlias = Literal[
+    "tickets", "invoices", "disputes", "cancellations", "subscriptions", "tasks", "concerns", "keys", "holds"
+]
+"""Of what a customer can be overfull (identity §6)."""
+
+
+class OverfullCleared(Data):
+    """A person has looked at a customer of whom more of a kind was open than is kept: all of it is closed."""
+
+    type: ClassVar[str] = "customer.overfull_cleared"
+    kind: Kind
+    by: str = SOMEBODY
+
+
 class Controlled(Data):
     """A switch thrown by an operator: everything, one trigger or one segment (``name``)."""
 
     scope: Scope
-    name: Name | None = None
+    name: Label | None = None
     by: str = SOMEBODY
     why: str = ""
 
@@ -540,7 +554,7 @@ class ReferralStatusChanged(Data):
     referral_id: Id
     status: Literal["contacted", "qualified", "converted", "rejected", "refunded"]
     deal_value_minor: Amount | None = None
-    currency: Name | None = None
+    currency: Label | None = None
 
 
 # ----------------------------------------------------------------------------------- internal, on customer-events only
@@ -674,7 +688,7 @@ FACTS: tuple[type[Data], ...] = (
     InteractionRecorded, AdviceAsked, CommunityEngaged, FeedbackShared, ComplimentGiven, TestimonialGiven,
     CaseStudyJoined, ReviewPosted, ChampionChanged, PeerMentioned, AdvocacyAsked, EmailOpened, EmailClicked,
     CallMoment, CallConcernRaised, CallConcernAddressed, CallCutShort,
-    AskAcknowledged, AskAnswered, AskApproved, AskRejected, ControlPaused, ControlResumed,
+    AskAcknowledged, AskAnswered, AskApproved, AskRejected, OverfullCleared, ControlPaused, ControlResumed,
     ReferralGiven, ReferralStatusChanged,
 )  # fmt: skip
 """Every type that producers may send (the contract's table, in its order)."""
@@ -697,14 +711,16 @@ APPENDED: frozenset[str] = frozenset(
 WITHOUT_SUBJECT = frozenset({ControlPaused.type, ControlResumed.type})
 """Types that do not concern a single customer; every other one needs a subject."""
 
-OPERATORS = frozenset({"control.paused", "control.resumed", "ask.approved", "ask.rejected"})
+OPERATORS = frozenset(
+    {"control.paused", "control.resumed", "ask.approved", "ask.rejected", "customer.overfull_cleared"}
+)
 """Types that only those may say who run the deployment: on ``responses`` and at the receiver's ``/control``."""
 
 
 @lru_cache(maxsize=1_024)
 def is_operators(kind: str) -> bool:
     """Whether a type, known or not, is for operators alone (identity §5)."""
-    return kind in OPERATORS or kind.startswith(("control.", "reward.")) or kind == "customer.overfull_cleared"
+    return kind in OPERATORS or kind.startswith(("control.", "reward."))
 
 
 _ALWAYS: Callable[[Any], bool] = lambda _: True  # noqa: E731 (a row of the table below)

@@ -14,6 +14,7 @@ import msgspec
 from referral_stream.core import events as ev
 from referral_stream.core import zones
 from referral_stream.core.customer import (
+    LONGEST_NAME,
     Cancellation,
     Customer,
     Dispute,
@@ -28,7 +29,7 @@ from referral_stream.core.customer import (
     Word,
 )
 from referral_stream.core.events import Event
-from referral_stream.core.ids import hash64
+from referral_stream.core.ids import hash64, short
 from referral_stream.core.instants import DAY, utc_day
 from referral_stream.core.keys import through_link
 from referral_stream.core.policy import Policy
@@ -36,9 +37,9 @@ from referral_stream.core.rules.usage import used
 
 T = TypeVar("T")
 
-REMEMBERED_IDS = 20_000
-"""Event ids kept per customer at most, 18 bytes each: a state must stay well below the 900 KB of a changelog record.
-A customer with more events in that time (2,800 a day) is a machine; an older repeat counts as one more event."""
+REMEMBERED_IDS = 6_000
+"""Event ids kept per customer at most, 18 bytes each: a share of what a state may take (core.bounds).
+A customer with more events in that time (860 a day) is a machine; an older repeat counts as one more event."""
 
 
 def identity(e: Event) -> int:
@@ -103,6 +104,11 @@ def _put(table: dict[str, T], key: str, stamp: Stamp, value: T) -> dict[str, T] 
     return {**table, key: value}
 
 
+def _may_be_forgotten(c: Customer, field: str, stamp: Stamp) -> bool:
+    """Whether an event of an unknown object may be older than what went of that table for lack of room."""
+    return stamp.time <= c.forgotten.get(field, -1)
+
+
 def _latest(current: int | None, time: int) -> int:
     return time if current is None or time > current else current
 
@@ -161,15 +167,25 @@ def _suppressed(c: Customer, d: ev.Data, s: Stamp) -> None:
 
 
 MOST_HOLDS = 50
-"""Holds that a customer remembers; the newest ones hold longest."""
+"""Whom a customer is held by, by name."""
+
+OTHERS = ""
+"""In the place of those by whom they are held too: no customer has this id."""
 
 
 def hold(c: Customer, who: str, stamp: Stamp) -> None:
     """Somebody of the same address must not be asked, and neither must this customer."""
-    held = {**c.held, who: _latest_stamp(c.held.get(who), stamp)}
-    if len(held) > MOST_HOLDS:
-        del held[min(held, key=lambda each: held[each])]
-    c.held = held
+    c.held = within_holds({**c.held, who: _latest_stamp(c.held.get(who), stamp)})
+
+
+def within_holds(held: dict[str, Stamp]) -> dict[str, Stamp]:
+    """By the newest, who hold longest, and the others as one."""
+    named = sorted((who for who in held if who != OTHERS), key=lambda who: held[who])
+    gone = named[:-MOST_HOLDS]
+    if not gone:
+        return held
+    rest = max(held[who] for who in (*gone, OTHERS) if who in held)
+    return {**{who: at for who, at in held.items() if who not in gone}, OTHERS: rest}
 
 
 def _erasure(c: Customer, _: ev.Data, s: Stamp) -> None:
@@ -190,10 +206,11 @@ def _onboarded(c: Customer, _: ev.Data, __: Stamp) -> None:
 def _milestone(c: Customer, d: ev.MilestoneReached, s: Stamp) -> bool:
     c.milestone = True
     c.first_success = c.first_success or d.first_success
-    repeated = c.repeated_milestones.get(d.milestone)
-    newest = repeated is None or s > repeated
+    name = short(d.milestone, LONGEST_NAME)
+    repeated = c.repeated_milestones.get(name)
+    newest = s > repeated if repeated is not None else not _may_be_forgotten(c, "repeated_milestones", s)
     if newest and not d.first_success:
-        c.repeated_milestones = {**c.repeated_milestones, d.milestone: s}
+        c.repeated_milestones = {**c.repeated_milestones, name: s}
     return newest
 
 
@@ -221,15 +238,21 @@ def _compared(c: Customer, d: ev.UsageCompared, s: Stamp) -> None:
 
 
 def _nps(c: Customer, d: ev.NpsResponded, s: Stamp) -> bool:
-    table = _put(c.responses, d.response_id, s, Survey(s, d.score, d.score >= ev.PROMOTER, d.score < ev.PASSIVE))
-    c.responses = table or c.responses
-    return table is not None
+    return _said(c, "responses", d.response_id, Survey(s, d.score, d.score >= ev.PROMOTER, d.score < ev.PASSIVE))
 
 
 def _csat(c: Customer, d: ev.CsatResponded, s: Stamp) -> bool:
-    table = _put(c.csats, d.response_id, s, Survey(s, d.score, d.top_box, d.low))
-    c.csats = table or c.csats
-    return table is not None
+    return _said(c, "csats", d.response_id, Survey(s, d.score, d.top_box, d.low))
+
+
+def _said(c: Customer, field: str, id_: str, survey: Survey) -> bool:
+    """A revision; one that may be older than what was forgotten speaks against asking at most."""
+    name, known = short(id_, LONGEST_NAME), getattr(c, field)
+    late = name not in known and _may_be_forgotten(c, field, survey.at)
+    table = None if late and survey.promoter else _put(known, name, survey.at, survey)
+    if table is not None:
+        setattr(c, field, table)
+    return table is not None and not late
 
 
 def _praised(c: Customer, time: int) -> None:
@@ -258,9 +281,7 @@ def _review(c: Customer, d: ev.ReviewPosted, s: Stamp) -> bool:
         if d.low:
             _displeased(c, s.time)
         return True
-    table = _put(c.reviews, d.url, s, Survey(s, d.rating, d.top_box, d.low))
-    c.reviews = table or c.reviews
-    return table is not None
+    return _said(c, "reviews", d.url, Survey(s, d.rating, d.top_box, d.low))
 
 
 def _interaction(c: Customer, d: ev.InteractionRecorded, s: Stamp) -> None:
@@ -277,7 +298,9 @@ def _advocacy(c: Customer, d: ev.AdvocacyAsked, s: Stamp) -> None:
 
 
 def _ticket(c: Customer, d: ev.TicketFact, s: Stamp) -> bool:
-    known = t = c.tickets.get(d.ticket_id, Ticket())
+    name = short(d.ticket_id, LONGEST_NAME)
+    late = name not in c.tickets and _may_be_forgotten(c, "tickets", s)
+    known = t = c.tickets.get(name) or _unknown_ticket(c)
     if not isinstance(d, ev.TicketRated) and (t.at is None or s > t.at):
         t = msgspec.structs.replace(t, at=s, open=not isinstance(d, ev.TicketSolved))
     if isinstance(d, ev.TicketOpened | ev.TicketReopened) and (t.opened is None or s > t.opened):
@@ -292,8 +315,16 @@ def _ticket(c: Customer, d: ev.TicketFact, s: Stamp) -> bool:
             t = msgspec.structs.replace(t, rated=s, rating=rating)
         if rating == "negative" and (t.soured is None or s < t.soured):
             t = msgspec.structs.replace(t, soured=s)
-    c.tickets = {**c.tickets, d.ticket_id: t}
-    return all(other is None or s > other for other in (known.at, known.rated))
+    c.tickets = {**c.tickets, name: t}
+    return not late and all(other is None or s > other for other in (known.at, known.rated))
+
+
+def _unknown_ticket(c: Customer) -> Ticket:
+    """One of which nothing is known: it may be one that was forgotten, and is taken for the worst of them."""
+    if not c.forgotten:
+        return Ticket()
+    soured = Stamp(time=0, protective=True, source="", id="") if "tickets.soured" in c.forgotten else None
+    return Ticket(soured=soured, priority="urgent" if "tickets.urgent" in c.forgotten else None)
 
 
 def _complaint(c: Customer, _: ev.Data, s: Stamp) -> None:
@@ -305,12 +336,12 @@ def _displeased(c: Customer, time: int) -> None:
 
 
 def _invoice(c: Customer, d: ev.InvoicePaid | ev.InvoicePaymentFailed, s: Stamp) -> bool:
-    failed = isinstance(d, ev.InvoicePaymentFailed)
-    known = c.invoices.get(d.invoice_id)
-    ever = failed or (known is not None and known.ever_failed)
+    failed, name = isinstance(d, ev.InvoicePaymentFailed), short(d.invoice_id, LONGEST_NAME)
+    known = c.invoices.get(name)
+    ever = failed or (known.ever_failed if known is not None else "invoices.failed" in c.forgotten)
     newest = known is None or s > known.at
     invoice = Invoice(s, failed, ever) if newest or known is None else msgspec.structs.replace(known, ever_failed=ever)
-    c.invoices = {**c.invoices, d.invoice_id: invoice}
+    c.invoices = {**c.invoices, name: invoice}
     return newest
 
 
@@ -319,7 +350,8 @@ def _refund(c: Customer, _: ev.Data, s: Stamp) -> None:
 
 
 def _dispute(c: Customer, d: ev.ChargeDisputed | ev.DisputeClosed, s: Stamp) -> bool:
-    known = c.disputes.get(d.charge_id)
+    name = short(d.charge_id, LONGEST_NAME)
+    known = c.disputes.get(name)
     disputed_at = known.disputed_at if known else None
     if isinstance(d, ev.ChargeDisputed):
         status: Literal["open", "won", "lost"] = "open"
@@ -330,12 +362,13 @@ def _dispute(c: Customer, d: ev.ChargeDisputed | ev.DisputeClosed, s: Stamp) -> 
     dispute = Dispute(s, status, disputed_at)
     if known is not None and not newest:
         dispute = msgspec.structs.replace(known, disputed_at=disputed_at)
-    c.disputes = {**c.disputes, d.charge_id: dispute}
+    c.disputes = {**c.disputes, name: dispute}
     return newest
 
 
 def _cancellation(c: Customer, d: ev.Cancelling, s: Stamp) -> None:
-    known = c.cancellations.get(d.subscription_id or "", Cancellation())
+    name = short(d.subscription_id or "", LONGEST_NAME)
+    known = c.cancellations.get(name, Cancellation())
     match d:
         case ev.CancellationConsidered():
             known = msgspec.structs.replace(known, considered=_latest_stamp(known.considered, s))
@@ -343,7 +376,7 @@ def _cancellation(c: Customer, d: ev.Cancelling, s: Stamp) -> None:
             known = msgspec.structs.replace(known, scheduled=_latest_stamp(known.scheduled, s))
         case _:
             known = msgspec.structs.replace(known, reverted=_latest_stamp(known.reverted, s))
-    c.cancellations = {**c.cancellations, d.subscription_id or "": known}
+    c.cancellations = {**c.cancellations, name: known}
 
 
 # ------------------------------------------------------------------------------------------------------------ billing
@@ -364,10 +397,13 @@ def _subscription(c: Customer, d: ev.Subscribed, s: Stamp) -> bool:
         kind = "unconverted"
     if kind in ("converted", "unconverted", "started"):
         c.trial_over = _latest_stamp(c.trial_over, s)
-    newest = all(s > other.at for other in c.subscriptions if other.subscription == d.subscription_id)
-    life = SubscriptionEvent(s, d.subscription_id, kind)
+    name, late = short(d.subscription_id, LONGEST_NAME), _may_be_forgotten(c, "subscriptions", s)
+    if late and kind in ("converted", "started", "renewed"):
+        return False  # it may have ended since
+    newest = all(s > other.at for other in c.subscriptions if other.subscription == name)
+    life = SubscriptionEvent(s, name, kind)
     c.subscriptions = tuple(sorted((*c.subscriptions, life), key=lambda e: e.at))
-    return newest
+    return newest and not late
 
 
 def _contract(c: Customer, d: ev.ContractSigned, s: Stamp) -> None:
@@ -379,20 +415,21 @@ def _contract(c: Customer, d: ev.ContractSigned, s: Stamp) -> None:
 
 
 def _task(c: Customer, d: ev.TaskStarted | ev.TaskEnded, s: Stamp) -> bool:
-    table = _put(c.tasks, d.task_id, s, Flag(s, isinstance(d, ev.TaskStarted)))
+    table = _put(c.tasks, short(d.task_id, LONGEST_NAME), s, Flag(s, isinstance(d, ev.TaskStarted)))
     c.tasks = table or c.tasks
     return table is not None
 
 
 def _concern(c: Customer, d: ev.CallConcernRaised | ev.CallConcernAddressed, s: Stamp) -> bool:
-    table = _put(c.concerns, d.call_id, s, Flag(s, isinstance(d, ev.CallConcernRaised)))
+    table = _put(c.concerns, short(d.call_id, LONGEST_NAME), s, Flag(s, isinstance(d, ev.CallConcernRaised)))
     c.concerns = table or c.concerns
     return table is not None
 
 
 def _cut_short(c: Customer, d: ev.CallCutShort, _: Stamp) -> None:
-    if d.call_id not in c.calls_cut_short:
-        c.calls_cut_short = (*c.calls_cut_short, d.call_id)
+    name = short(d.call_id, LONGEST_NAME)
+    if name not in c.calls_cut_short:
+        c.calls_cut_short = (*c.calls_cut_short, name)
 
 
 # ------------------------------------------------------------------------------------------------------ after the ask
@@ -408,13 +445,14 @@ def _answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
 
 
 def _judged(c: Customer, d: ev.ApprovalAnswer, s: Stamp) -> bool:
-    table = _put(c.approvals, d.opportunity_id, s, Flag(s, isinstance(d, ev.AskApproved)))
+    table = _put(c.approvals, short(d.opportunity_id, LONGEST_NAME), s, Flag(s, isinstance(d, ev.AskApproved)))
     c.approvals = table or c.approvals
     return table is not None
 
 
 def _referral_given(c: Customer, d: ev.ReferralGiven, s: Stamp) -> None:
-    c.referrals = {**c.referrals, d.referral_id: c.referrals.get(d.referral_id, Referral())}
+    name = short(d.referral_id, LONGEST_NAME)
+    c.referrals = {**c.referrals, name: c.referrals.get(name, Referral())}
     answers = [a for a in c.asks if a.command_id == d.command_id or (d.command_id is None and a.asked_at <= s.time)][
         -1:
     ]
@@ -422,14 +460,16 @@ def _referral_given(c: Customer, d: ev.ReferralGiven, s: Stamp) -> None:
 
 
 def _referral_status(c: Customer, d: ev.ReferralStatusChanged, s: Stamp) -> bool:
-    known = c.referrals.get(d.referral_id, Referral())
+    name = short(d.referral_id, LONGEST_NAME)
+    late = name not in c.referrals and _may_be_forgotten(c, "referrals", s)
+    known = c.referrals.get(name, Referral())
     conversion = known.conversion
     if d.status == "refunded" and conversion is not None and s > conversion.at:
         conversion = None
     newest = known.at is None or s > known.at
     at, status = (s, d.status) if newest else (known.at, known.status)
-    c.referrals = {**c.referrals, d.referral_id: Referral(at, status, conversion)}
-    return newest
+    c.referrals = {**c.referrals, name: Referral(at, status, conversion)}
+    return newest and not late
 
 
 _PROFILE = ev.ProfileChanged.type

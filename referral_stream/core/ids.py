@@ -32,6 +32,13 @@ def hash64(*parts: str) -> int:
     return int.from_bytes(hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest(), "big")
 
 
+def short(text: str, most: int) -> str:
+    """The text in at most ``most`` bytes of UTF-8: as it is, or its beginning and a hash of all of it."""
+    if len(text) <= most and (text.isascii() or len(text.encode()) <= most):
+        return text
+    return f"{text.encode()[: most - 17].decode(errors='ignore')}~{hash64(text):016x}"
+
+
 def opportunity_id(customer: str, trigger: str, subject: str) -> str:
     return derived_id("opportunity", customer, trigger, subject)
 

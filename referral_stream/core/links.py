@@ -31,7 +31,9 @@ REFERRAL: Final = "referral"
 TAUGHT_DAYS: Final = 400
 """How long a teaching holds, as long as the logs; that an address is theirs holds until they leave it."""
 CLOSING_DAYS: Final = 400
-"""How long what is closing is kept for those whom the link comes to name later."""
+"""How long what is closing is kept at least for those whom the link comes to name later."""
+SPARE_DAYS: Final = 30
+"""Beyond the longest wait of a policy."""
 MOST_CUSTOMERS: Final = 200
 MOST_KEPT: Final = 50
 
@@ -69,7 +71,12 @@ class KeptEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return ev.is_closing(self.event.data)
 
     def lapses_at(self, policy: Policy) -> int:
-        return self.arrived + (CLOSING_DAYS if self.is_closing else policy.identity.wait_days) * DAY
+        return self.arrived + (closing_days(policy) if self.is_closing else policy.identity.wait_days) * DAY
+
+
+def closing_days(policy: Policy) -> int:
+    """How long what is closing is kept: nothing that may still hold an ask back is gone before."""
+    return max(CLOSING_DAYS, policy.longest_wait_days + SPARE_DAYS)
 
 
 class LinkState(msgspec.Struct, array_like=True, gc=False):

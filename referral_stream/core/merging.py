@@ -28,6 +28,9 @@ from referral_stream.core.uniting import MOST_ABSORBED, MOST_IDS, revised_downwa
 
 SOURCE = "referral-stream"
 
+MOST_AWAITED = 100
+"""Ids that a customer waits for at one time."""
+
 LARGEST_STATE = 640_000
 """Bytes of a state that is handed over: in base64, with what stands around it, it fits a record of 900 kB."""
 
@@ -143,8 +146,8 @@ def _ask(turn: Turn, event: Event, data: ev.Aliased) -> None:
     if data.alias in (c.id, *c.ids) or data.alias in c.merging:
         return
     if c.erased_at is None:
-        if len(c.merging) < MOST_ABSORBED:
-            c.merging = {**c.merging, data.alias: AliasedAt(event.time, event.source, event.id)}
+        if len(c.merging) < MOST_AWAITED:
+            c.merging = {**c.merging, data.alias: AliasedAt.of(event)}
         else:
             _too_many(turn)
     stamp = AliasStamp(time=event.time, source=event.source, id=event.id)
@@ -200,7 +203,7 @@ def _requested(turn: Turn, event: Event, data: ev.MergeRequested) -> None:
         c.merging = {id_: at for id_, at in c.merging.items() if id_ != event.subject}
         return
     mine = c.merging.get(data.into)
-    if mine is not None and (mine, c.id) > (AliasedAt(*_told(data.stamp)), data.into):
+    if mine is not None and (mine, c.id) > (AliasedAt.of(data.stamp), data.into):
         return  # of two that ask each other the one that was told last is obeyed
     _close(turn, data.into)
     state = _packed(turn.customer)

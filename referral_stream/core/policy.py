@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from referral_stream.core import conditions, zones
 from referral_stream.core.conditions import Condition
 from referral_stream.core.events import Channel
-from referral_stream.core.instants import HOUR, MINUTE, SECOND, Instant, from_datetime
+from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, Instant, from_datetime
 from referral_stream.core.suggestions import did_you_mean
 
 T = TypeVar("T")
@@ -344,6 +344,11 @@ class CapLimits(Section):
     account_days: Days = Field(90, description="The rolling period of account_asks (gate 9).")
     advocacy_days: Days = Field(14, description="Days after any other advocacy ask, such as a review (gate 10).")
 
+    @property
+    def longest_days(self) -> int:
+        """How long an ask counts at most."""
+        return max(self.customer_days, self.account_gap_days, self.account_days)
+
     def contradictions(self) -> Iterator[Contradiction]:
         if self.account_gap_days > self.account_days:
             yield Contradiction(
@@ -546,6 +551,25 @@ class Policy(Section):
         """First 16 hex digits of the SHA-256 over the canonical JSON of the value."""
         canonical = orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()[:16]
+
+    @cached_property
+    def longest_wait_days(self) -> int:
+        """How long something that was said once may hold an ask back at most."""
+        trouble, answers, caps = self.trouble, self.answers, self.caps
+        return max(
+            trouble.ticket_solved_days, trouble.urgent_ticket_solved_days, trouble.complaint_days,
+            trouble.detractor_days,
+            trouble.payment_recovered_days, trouble.refund_days, trouble.dispute_days, trouble.resubscribed_days,
+            trouble.cancellation_considered_days + trouble.cancellation_reverted_days, trouble.usage_recovered_days,
+            answers.no_days, answers.maybe_days, answers.two_silences_days, answers.silence_after_days,
+            caps.longest_days, caps.advocacy_days, self.too_early.initial_contract_days,
+        )  # fmt: skip
+
+    @cached_property
+    def longest_window_days(self) -> int:
+        """No occasion to ask lasts as long as this."""
+        longest = max((trigger.shortest_window for trigger in self.triggers.values()), default=0)
+        return longest // DAY + (2 if longest % DAY > DAY - 3 * HOUR else 1)  # clocks that go back make it 2 hours more
 
     @cached_property
     def conditions(self) -> dict[str, tuple[tuple[str, Condition], ...]]:

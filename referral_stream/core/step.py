@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from referral_stream.core import bounds, merging
 from referral_stream.core import events as ev
-from referral_stream.core import merging
 from referral_stream.core.asking.process import ASKING
-from referral_stream.core.customer import Customer, word
+from referral_stream.core.customer import Customer, Stamp, word
 from referral_stream.core.effects import Append, Effect, Letter
 from referral_stream.core.events import Event
 from referral_stream.core.fold import fold, seen_before
@@ -24,7 +24,7 @@ from referral_stream.core.instants import DAY
 from referral_stream.core.linking import LINKING
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import usage
-from referral_stream.core.turn import LATE, NEWEST, Process, Turn
+from referral_stream.core.turn import LATE, NEWEST, UNKNOWN, Folded, Process, Turn
 
 PROCESSES: tuple[Process, ...] = (merging.MERGING, LINKING, ASKING)
 """In the order in which they act within an instant."""
@@ -33,6 +33,7 @@ _NO_FACTS = frozenset({*(data.type for data in ev.INTERNAL), *ev.WITHOUT_SUBJECT
 """Records that are not facts about the customer: from the timer, the ledger or an operator."""
 
 _PROFILE_CHANGED = ev.ProfileChanged.type
+_OVERFULL_CLEARED = ev.OverfullCleared.type
 
 
 def takers(processes: tuple[Process, ...]) -> dict[str, tuple[Process, ...]]:
@@ -82,7 +83,7 @@ def take(turn: Turn, event: Event) -> None:
             return
         if c.asks or c.awaiting is not None:
             turn.asks_before, turn.account_before, turn.email_before = c.asks, c.account_id, word(c.email_hmac)
-        folded = NEWEST if fold(c, event) else LATE
+        folded = _fold(turn, event)
         if event.timezone is not None or event.type == _PROFILE_CHANGED:
             turn.forget_zone()
     elif event.type == ev.DeadletterReplayed.type:
@@ -96,6 +97,22 @@ def take(turn: Turn, event: Event) -> None:
         turn.learned = True
     else:
         turn.repeated = True
+
+
+def _fold(turn: Turn, event: Event) -> Folded:
+    """Fold a fact into the state, which never grows beyond its bounds."""
+    c = turn.customer
+    field = bounds.TOUCHES.get(event.type)
+    before = None if field is None else getattr(c, field)
+    newest = fold(c, event)
+    if field is None:
+        if event.type == _OVERFULL_CLEARED:
+            bounds.clear(c, event.data.kind, Stamp.of(event), turn.policy)
+    elif bounds.needs_room(field, getattr(c, field)):
+        newest = bounds.fit(c, field, before, event, turn.policy) and newest
+    if newest:
+        return NEWEST
+    return UNKNOWN if c.forgotten and event.time <= c.forgotten.get(field or "", -1) else LATE
 
 
 def finish(turn: Turn) -> Advanced:

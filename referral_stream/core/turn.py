@@ -74,12 +74,16 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """What the fold of a fact did; ``newest`` is False if a newer event of the same object had come before it."""
+    """What the fold of a fact did; ``newest`` is False if a newer event of the same object had come before it.
+
+    ``unknown``: it may have, for all that is still known of objects. What it is an occasion for is then used up.
+    """
 
     newest: bool
+    unknown: bool = False
 
 
-NEWEST, LATE = Folded(newest=True), Folded(newest=False)
+NEWEST, LATE, UNKNOWN = Folded(newest=True), Folded(newest=False), Folded(newest=False, unknown=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from referral_stream.core import bounds
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import (
     Cancellation,
@@ -18,13 +19,14 @@ from referral_stream.core.customer import (
     Dispute,
     Drop,
     Invoice,
+    Overfull,
     Referral,
     Stamp,
     Survey,
     Ticket,
     UsageDay,
 )
-from referral_stream.core.fold import REMEMBERED_IDS
+from referral_stream.core.fold import REMEMBERED_IDS, within_holds
 from referral_stream.core.forgetting import forget
 from referral_stream.core.ids import hash64
 from referral_stream.core.instants import DAY
@@ -60,7 +62,7 @@ def unite(customer: Customer, other: Customer, policy: Policy) -> Customer:
     known = {c.id, x.id, *united.ids}
     united.merging = {asked: at for asked, at in united.merging.items() if asked not in known}
     united.holds = tuple(sorted({*c.holds, *x.holds, *((x.id,) if x.quarantined and x.id != c.id else ())}))
-    united.held = _table(max)(_held_by_others(c, x), _held_by_others(x, c))
+    united.held = within_holds(_table(max)(_held_by_others(c, x), _held_by_others(x, c)))
     known_better = [each for each in (c, x) if each.email_hmac is not None and not each.email_from_browser]
     if len(known_better) == 1:
         united.email_hmac = known_better[0].email_hmac
@@ -68,6 +70,7 @@ def unite(customer: Customer, other: Customer, policy: Policy) -> Customer:
     united.quarantined = c.quarantined or (x.quarantined and x.id == c.id)
     usage.forget(united, united.judged_day, policy)
     forget(united, united.judged_day * DAY, policy)
+    bounds.fit_all(united, policy)
     return united
 
 
@@ -160,7 +163,7 @@ def _drop(mine: Drop | None, other: Drop | None) -> Drop | None:
 
 
 TICKET: dict[str, Rule] = {
-    "at": _greatest, "open": _mine, "opened": _greatest, "prioritised": _greatest, "priority": _mine,
+    "at": _greatest, "open": _mine, "opened": _greatest, "prioritised": _greatest, "priority": _either,
     "rated": _greatest, "rating": _mine, "soured": _least,
 }  # fmt: skip
 """Of two halves of a ticket; what has a stamp of its own is taken from the half that has the newer one."""
@@ -287,6 +290,9 @@ RULES: dict[str, Rule] = {
     "emails": _emails,
     "email_from_browser": _mine,  # see unite
     "stops": _table(max),
+    # bounds
+    "overfull": _table(lambda mine, other: Overfull(max(mine.at, other.at), mine.count + other.count)),
+    "forgotten": _table(max),
 }
 """Field of the state → what it becomes. A field without a rule fails a test: what is known under one id must not be
 lost under the other."""

@@ -77,6 +77,8 @@ def _resumed(trigger: str, segment: str | None) -> Iterator[Change]:
 
 def _trouble(customer: Customer, awaited: str | None) -> Iterator[Data]:
     """``awaited`` is the event the gate names: what would start its own wait is proposed only if it is that event."""
+    for kind in sorted(customer.overfull):
+        yield ev.OverfullCleared(kind=kind)  # type: ignore[arg-type]  # the state holds these kinds alone
     for name, ticket in sorted(customer.tickets.items()):
         if ticket.open:
             yield ev.TicketSolved(ticket_id=name, rating="positive")

@@ -61,7 +61,6 @@ from referral_stream.core.instants import DAY, HOUR, SECOND
 from referral_stream.core.ledger.breaker import paused_by_breaker
 from referral_stream.core.ledger.caps import (
     PAGE,
-    TOLD_DAYS,
     LedgerOperation,
     Result,
     Thrown,
@@ -371,7 +370,6 @@ def _stopping(written: str, until: int) -> Stopping:
 def _limits(policy: Policy) -> list[int]:
     """The numbers of the policy in the script's order."""
     caps, breaker = policy.caps, policy.breaker
-    longest = max(caps.customer_days, caps.account_gap_days, caps.account_days)
     return [
         caps.customer_days * DAY,
         caps.account_gap_days * DAY,
@@ -381,8 +379,8 @@ def _limits(policy: Policy) -> list[int]:
         breaker.floor,
         breaker.factor,
         breaker.hours,
-        (2 * longest + _SPARE_DAYS) * DAY // SECOND,
+        (2 * caps.longest_days + _SPARE_DAYS) * DAY // SECOND,
         (2 * breaker.hours + _SPARE_HOURS) * HOUR // SECOND,
         breaker.pause_hours * HOUR,
-        TOLD_DAYS * DAY,
+        policy.longest_window_days * DAY,
     ]

@@ -110,6 +110,7 @@ FACT_DATA: dict[str, dict[str, Any]] = {
     "ask.answered": {"command_id": "cmd-1", "answer": "maybe", "text": "Let me think about whom."},
     "ask.approved": {"opportunity_id": "opp-1", "by": "owner-7"},
     "ask.rejected": {"opportunity_id": "opp-1", "by": "owner-7"},
+    "customer.overfull_cleared": {"kind": "tickets", "by": "ops"},
     "control.paused": {"scope": "trigger", "name": "renewal", "by": "ops", "why": "price_change"},
     "control.resumed": {"scope": "all", "by": "ops", "why": "over"},
     "referral.given": {
@@ -313,6 +314,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "ask.answered": {"answer": "perhaps"},
     "ask.approved": {"opportunity_id": None},
     "ask.rejected": {"opportunity_id": None},
+    "customer.overfull_cleared": {"kind": "everything"},
     "control.paused": {"scope": "everything"},
     "control.resumed": {"scope": None},
     "referral.given": {"contact": {"ref": "c-1"}},

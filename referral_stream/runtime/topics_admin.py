@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
 
@@ -14,7 +14,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, UnknownTopicOrPartitionError, for_code
 
-from referral_stream.contracts.topics import COMPACTED, TOPICS, Kept, changelogs
+from referral_stream.contracts.topics import COMPACTED, LEDGER_REQUESTS, TOPICS, Kept, Topic, changelogs
+from referral_stream.core.instants import DAY
+from referral_stream.core.ledger.caps import rebuilt_days
+from referral_stream.core.policy import Policy
 from referral_stream.runtime.connection import quiet_kafka, why_no_connection
 from referral_stream.runtime.deployment import Deployment
 
@@ -53,11 +56,21 @@ def wanted(deployment: Deployment) -> tuple[Wanted, ...]:
     """Every topic of the deployment, changelogs included."""
     partitions, topics = deployment.settings.partitions, deployment.topics
     found = [
-        Wanted(topics.full_name(topic.name), None if topic.source else partitions, topic.keep)
+        Wanted(topics.full_name(topic.name), None if topic.source else partitions, _kept(topic, deployment.policy))
         for topic in TOPICS.values()
     ]
     found += [Wanted(name, partitions, COMPACTED) for name in changelogs(deployment.group("decide"))]
     return tuple(found)
+
+
+def _kept(topic: Topic, policy: Policy) -> Kept:
+    """What the ledger is rebuilt from has to reach back as far as an ask counts, whatever the policy says."""
+    needed = rebuilt_days(policy) * DAY
+    return (
+        topic.keep
+        if topic.name != LEDGER_REQUESTS
+        else replace(topic.keep, retention_ms=max(topic.keep.retention_ms, needed))
+    )
 
 
 @dataclass(frozen=True, slots=True)

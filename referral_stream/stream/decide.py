@@ -196,12 +196,14 @@ class _Batch:
     def _apply(self, entity: Entity, record: Record) -> Entity:
         """One record; its outputs are appended. Always returns a state, so that the mark moves past any record."""
         applied = apply(self._agent.policy, entity, record)
-        self._say(applied, record)
+        self._say(entity, applied, record)
         return applied.entity
 
-    def _say(self, applied: Applied, record: Record) -> None:
+    def _say(self, before: Entity, applied: Applied, record: Record) -> None:
         for complaint in applied.complaints:
             self._refuse(applied, complaint, record)
+        if isinstance(applied.entity, Customer) and applied.entity.overfull:
+            self._tell_overfull(before, applied.entity, record)
         if applied.effects:
             self._publish(applied)
         now = applied.entity.now
@@ -245,7 +247,7 @@ class _Batch:
         counted = self.decided.copy(), self.held.copy(), self.counts.copy(), len(self.news)
         try:
             applied = apply(self._agent.policy, before.entity, record)
-            self._say(applied, record)
+            self._say(before.entity, applied, record)
             unchanged = applied.entity is before.entity
             value = encode_state(applied.entity, mark)
             if len(key) + len(value) <= (self._hard_limit if unchanged else self._limit):
@@ -275,7 +277,7 @@ class _Batch:
             applied = leave_out(self._agent.policy, before.entity, record, left_out, fault)
             value = encode_state(applied.entity, mark)
             if len(key) + len(value) <= self._hard_limit:
-                self._say(applied, record)
+                self._say(before.entity, applied, record)
                 self._note(left_out, record, applied)
                 self._tell(before.entity, record, cause)
                 return self._taken(key, value, Stored(mark, applied.entity))
@@ -291,12 +293,12 @@ class _Batch:
         said = len(self.outputs)
         try:
             applied = leave_out(self._agent.policy, before.entity, record, left_out, fault)
-            self._say(applied, record)
+            self._say(before.entity, applied, record)
         except Exception as error:  # noqa: BLE001 (then the letter is all that is said)
             del self.outputs[said:]
             refused = NotApplied(left_out.cause, left_out.detail, before.entity.now, (fault or error,))
             applied = Applied(_quarantined(before.entity), [], [], None, refused)
-            self._say(applied, record)
+            self._say(before.entity, applied, record)
         self._note(left_out, record, applied)
         self._tell(before.entity, record, left_out.cause)
         self._holding[key] = record.offset + 1
@@ -315,6 +317,18 @@ class _Batch:
         whom = f"{hash64((record.key or b'').decode('utf-8', 'replace')):016x}"
         extra = {"customer_hash": whom, "limit": self._hard_limit} | _position(record)
         self.news.append(lambda: logger.error("state_too_large", extra=extra))
+
+    def _tell_overfull(self, before: Entity, after: Customer, record: Record) -> None:
+        """Once for each kind of which a customer has more than is kept, until an operator clears it."""
+        known = before.overfull if isinstance(before, Customer) else {}
+        said = [{"kind": kind} | _position(record) for kind in after.overfull.keys() - known.keys()]
+
+        def tell() -> None:
+            for extra in said:
+                logger.warning("customer_overfull", extra=extra)
+
+        if said:
+            self.news.append(tell)
 
     def _write_careful(self) -> None:
         for key, (value, stored) in self._kept.items():

@@ -208,7 +208,7 @@ def test_what_comes_later_is_passed_on_as_it_was_said() -> None:
     world.settle(told)
     name, event = world.read[-1]
     assert (name, event.via, event.subject, event.id, event.time) == ("ana", ("old",), "old", told.id, told.time)
-    assert world.states["ana"].suppressed == Flag(Stamp(told.time, True, told.source, told.id), value=True)
+    assert world.states["ana"].suppressed == Flag(Stamp.of(told), value=True)
 
 
 @rule("I3.8")
@@ -487,7 +487,7 @@ def test_a_state_that_fits_no_record_stays_and_both_are_held(monkeypatch: pytest
 
 
 def test_waiting_for_too_many_is_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merging, "MOST_ABSORBED", 1)
+    monkeypatch.setattr(merging, "MOST_AWAITED", 1)
     world = Entities().settle(*a_customer("ana"))
     world.tell(aliased(alias="a"), aliased(alias="b"))
     world.read_one("ana")

@@ -18,6 +18,7 @@ from referral_stream.core.customer import (
     Drop,
     Flag,
     Invoice,
+    Overfull,
     Referral,
     Stamp,
     SubscriptionEvent,
@@ -184,6 +185,8 @@ EITHER_WAY: dict[str, list[Halves]] = {
     "stops": [Halves({"customer.suppressed": OLD}, {"customer.suppressed": NEW}, {"customer.suppressed": NEW})],
     "merging": [Halves({"bea": AliasedAt(1, "s", "")}, {"bea": AliasedAt(2, "s", "")}, {"bea": AliasedAt(2, "s", "")})],
     "absorbed": [Halves((1,), (), (1,))],
+    "overfull": [Halves({"tickets": Overfull(1, 2)}, {"tickets": Overfull(3, 4)}, {"tickets": Overfull(3, 6)})],
+    "forgotten": [Halves({"tickets": 1}, {"tickets": 3, "csats": 2}, {"tickets": 3, "csats": 2})],
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.oracle import past_asks, signals
+from tests.oracle.bounds import overfull_causes
 from tests.oracle.local_time import local_date
 from tests.oracle.policy import Policy
 from tests.oracle.records import Event
@@ -87,7 +88,7 @@ def too_early(s: Situation) -> list[Cause]:
         causes += waiting_until(signed_up + 30 * DAY, s.now, "tenure")
     if not all(signals.value_realised(s.known, name) for name in s.zones):
         causes.append(("until_event", "milestone.reached", "no value realised yet"))
-    active = [event["time"] for event in of(s.known, *signals.ACTIVITY)]
+    active = [event["time"] for event in signals.activity(s.known)]
     for name in s.zones:
         if not active or local_date(min(active), name) == local_date(max(active), name):
             causes.append(("until_event", "usage.recorded", "first interaction"))
@@ -100,6 +101,7 @@ def too_early(s: Situation) -> list[Cause]:
 
 def trouble(s: Situation) -> list[Cause]:
     return [
+        *overfull_causes(s.known),
         *ticket_causes(s.known, s.now),
         *bad_word_causes(s.known, s.now),
         *detractor_causes(s.known, s.now),

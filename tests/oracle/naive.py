@@ -8,7 +8,7 @@ import heapq
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from tests.oracle import identity, past_asks, signals
+from tests.oracle import bounds, identity, past_asks, signals
 from tests.oracle.gates import Situation, answers_of_all_but_moment, held_out, reason
 from tests.oracle.ledger import (
     burst_until,
@@ -130,6 +130,9 @@ def apply(world: World, name: str, event: Event, now: datetime) -> set[str]:
     if is_redelivery(customer.arrivals, event, now) or (gone and event["type"] != "customer.aliased"):
         return set()
     customer.known[event["type"]].append(event)
+    bounds.is_counted_only(customer.known, event, now, world.policy)
+    if event["type"] == "customer.overfull_cleared":
+        clear(world, customer, event, now)
     judge_earlier_days(customer, now)
     if event["type"] == "customer.aliased":
         ask_to_merge(world, customer, event, now)
@@ -138,6 +141,13 @@ def apply(world: World, name: str, event: Event, now: datetime) -> set[str]:
     learn_later(world, customer, now)
     identity.teach_by(world, customer, event, now, apply)
     return {customer.id}
+
+
+def clear(world: World, customer: Customer, event: Event, now: datetime) -> None:
+    """Of business keys the older half is forgotten: a person has looked."""
+    if bounds.clear(customer.known, event, now, world.policy) and event["data"]["kind"] == "keys":
+        for key in list(customer.business_keys)[: len(customer.business_keys) // 2]:
+            del customer.business_keys[key]
 
 
 def ask_to_merge(world: World, customer: Customer, event: Event, now: datetime) -> None:
@@ -210,7 +220,10 @@ def open_by(world: World, customer: Customer, event: Event, now: datetime) -> No
     trigger, subject, same_object = found
     if signals.newest(same_object) is not event or (trigger, subject) in customer.business_keys:
         return
-    customer.business_keys.add((trigger, subject))
+    if len(customer.business_keys) >= world.policy["most_keys"]:
+        bounds.too_many(customer.known, "keys", event)
+        return
+    customer.business_keys[trigger, subject] = None
     if trigger == "renewal" and is_first_payment(event, customer.known):
         return
     if trigger != "referral_converted":

@@ -74,6 +74,9 @@ DEFAULTS: Policy = {
     "burst_pause_hours": 6,
     "shadow": False,
     "wait_days": 7,
+    # bounds: open objects of a kind, and business keys, beyond which a customer is overfull
+    "most_open": 200,
+    "most_keys": 10_000,
     "email_key": b"referral-stream-test-key",
 }
 

@@ -184,6 +184,12 @@ BODIES: dict[str, dict[str, Callable[[object], bool]]] = {
     "ask.answered": {"command_id": text, "answer": one_of("yes", "maybe", "no", "stop"), "text?": words},
     "ask.approved": {"opportunity_id": text, "by": text},
     "ask.rejected": {"opportunity_id": text, "by": text},
+    "customer.overfull_cleared": {
+        "kind": one_of(
+            "tickets", "invoices", "disputes", "cancellations", "subscriptions", "tasks", "concerns", "keys", "holds"
+        ),
+        "by?": text,
+    },
     "control.paused": {"scope": one_of("all", "trigger", "segment"), "name?": text, "by": text, "why": words},
     "control.resumed": {"scope": one_of("all", "trigger", "segment"), "name?": text, "by": text, "why": words},
     "referral.given": {"referral_id": text, "command_id?": text, "contact": contact},
@@ -355,7 +361,7 @@ def body_of(kind: str, found: object, event_id: str) -> tuple[str, dict[str, Any
     return kind, body
 
 
-OPERATORS = ("control.paused", "control.resumed", "ask.approved", "ask.rejected")
+OPERATORS = ("control.paused", "control.resumed", "ask.approved", "ask.rejected", "customer.overfull_cleared")
 
 
 def time_of(stated: object, stamped: datetime, now: datetime, favourable: bool) -> datetime:

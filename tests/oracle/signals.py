@@ -132,9 +132,13 @@ def usable_channels(known: Known, policy: Policy) -> list[str]:
 
 
 def in_critical_task(known: Known, now: datetime, policy: Policy) -> bool:
+    return bool(open_tasks(known, now, policy))
+
+
+def open_tasks(known: Known, now: datetime, policy: Policy) -> list[str]:
     lapses = timedelta(hours=policy["task_hours"])
-    tasks = newest_of_each(of(known, "task.started", "task.ended"), "task_id").values()
-    return any(e["type"] == "task.started" and now < e["time"] + lapses for e in tasks)
+    tasks = newest_of_each(of(known, "task.started", "task.ended"), "task_id")
+    return [name for name, e in tasks.items() if e["type"] == "task.started" and now < e["time"] + lapses]
 
 
 def concern_open(known: Known) -> bool:
@@ -201,7 +205,7 @@ def score(known: Known, now: datetime) -> dict[str, Any]:
     survey = newest(responses(known).values())
     nps = survey["data"]["score"] if survey else 0
     champion = said_last(of(known, "customer.profile_changed", "champion.changed"), "champion")
-    active = max((event["time"] for event in of(known, *ACTIVITY)), default=None)
+    active = max((event["time"] for event in activity(known)), default=None)
     parts = {
         "tenure": 10 if signed_up is not None and now >= signed_up + 30 * DAY else 0,
         "first_success": 20 if any(event["data"]["first_success"] for event in of(known, "milestone.reached")) else 0,
@@ -217,9 +221,18 @@ def score(known: Known, now: datetime) -> dict[str, Any]:
     return {"value": min(100, raw), "raw": raw, "parts": parts}
 
 
-def on_trial(known: Known) -> bool:
+def activity(known: Known) -> list[Event]:
+    """Also what was one too many, and only counted."""
+    return [*of(known, *ACTIVITY), *(event for event in of(known, "overfull") if event["type"] in ACTIVITY)]
+
+
+def open_trials(known: Known) -> list[str]:
     subscriptions = newest_of_each(of(known, "trial.started", "trial.ended", "subscription.started"), "subscription_id")
-    if any(event["type"] == "trial.started" for event in subscriptions.values()):
+    return [name for name, event in subscriptions.items() if event["type"] == "trial.started"]
+
+
+def on_trial(known: Known) -> bool:
+    if open_trials(known):
         return True
     signed_up = [event for event in of(known, "customer.signed_up") if event["data"].get("trial")]
     last = newest([*signed_up, *of(known, "trial.ended", "subscription.started")])

@@ -54,7 +54,7 @@ class Customer:
     arrivals: dict[tuple[str, str], datetime] = field(default_factory=dict)
     usage: UsageJudgement = field(default_factory=UsageJudgement)
     opportunities: list[Opportunity] = field(default_factory=list)
-    business_keys: set[tuple[str, str]] = field(default_factory=set)
+    business_keys: dict[tuple[str, str], None] = field(default_factory=dict)  # a set, in the order in which they came
     conversions: list[tuple[datetime, Event]] = field(default_factory=list)  # not yet open: (t0, the conversion)
     asks: list[Row] = field(default_factory=list)  # command_id, opportunity_id, asked_at, holdout
     wakes_at: datetime | None = None

@@ -12,10 +12,12 @@ from referral_stream.contracts import applying
 from referral_stream.contracts.state import decode_customer, decode_wakeup
 from referral_stream.contracts.topics import Topics
 from referral_stream.core import step as core_step
+from referral_stream.core.bounds import MOST_OPEN
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, HOUR, MINUTE, parse_instant
 from referral_stream.core.policy import Holdout, Policy
 from referral_stream.stream import decide
+from tests.rules import rule
 from tests.stream.records import Consumed, an_event, on_customer_events
 from tests.worlds.customers import history
 
@@ -217,3 +219,16 @@ def test_a_wakeup_that_is_no_longer_needed_is_cleared() -> None:
 
     assert outcomes(result) == ["cancelled"]
     assert result.changes["wakeups"] == {b"cus-ana": None}
+
+
+@rule("I6.2")
+def test_who_becomes_overfull_is_logged_once_without_a_name(caplog: pytest.LogCaptureFixture) -> None:
+    table = Table()
+    opened = [
+        (TUESDAY + n, an_event("ticket.opened", TUESDAY + n, "cus-ana", ticket_id=f"t{n}"))
+        for n in range(MOST_OPEN + 5)
+    ]
+    table.run(table.records(opened))
+    said = [record for record in caplog.records if record.message == "customer_overfull"]
+    assert [(record.kind, record.offset) for record in said] == [("tickets", MOST_OPEN)]  # type: ignore[attr-defined]
+    assert "cus-ana" not in caplog.text

@@ -282,7 +282,7 @@ KEYS: Final[Mapping[str, frozenset[str]]] = {
     "peer.mentioned": frozenset({"company", "challenge"}),
     "goal.achieved": frozenset({"goal"}),
     "advocacy.asked": frozenset({"by"}),
-    **dict.fromkeys(("ask.approved", "ask.rejected"), frozenset({"by"})),
+    **dict.fromkeys(("ask.approved", "ask.rejected", "customer.overfull_cleared"), frozenset({"by"})),
     **dict.fromkeys(("control.paused", "control.resumed"), frozenset({"by", "why"})),
     **dict.fromkeys(("customer.suppressed", "customer.unsuppressed"), frozenset({"reason"})),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from referral_stream.core import bounds
 from referral_stream.core.asking.arbitration import priority, rank
 from referral_stream.core.asking.judging import close, drop, judge, keep, verdicts, withdraw_question
 from referral_stream.core.asking.recording import decide
@@ -60,7 +61,7 @@ def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
     )
     drop(turn, o)
     turn.board.current = False
-    c.asks = (*c.asks, ask)  # the decision's next_eligible_at includes this ask
+    c.asks = (*bounds.room_for_asks(c, c.asks, more=1), ask)  # the decision's next_eligible_at includes this ask
     written = decide(turn, o, outcome, found, score, Emission(mode, first, rivals, awaiting.command_id))
     c.asks = (*c.asks[:-1], replace(ask, opportunity=written))
     withdraw_question(turn, written, "overasking", "the ask itself goes out")
@@ -114,7 +115,7 @@ def _ask_reason(turn: Turn, o: Opportunity, moment: int, first: Channel) -> None
         channel=first,
         channels=moments.command_channels(first, c, moment, expires, turn.zone, turn.policy),
     )
-    c.asks = (*c.asks, question)  # the decision's next_eligible_at includes it
+    c.asks = (*bounds.room_for_asks(c, c.asks, more=1), question)  # the decision's next_eligible_at includes it
     written = decide(turn, asked, "pending", judged.verdicts, score)
     question = replace(question, opportunity=written)
     c.asks = (*c.asks[:-1], question)

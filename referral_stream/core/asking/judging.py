@@ -95,7 +95,7 @@ def settle_moments(turn: Turn) -> None:
 def _still_speaks(turn: Turn, met: Met) -> bool:
     c, channel = turn.customer, met.channel
     return (
-        met.call_id not in c.calls_cut_short
+        not moments.is_cut_short(c, met.call_id)
         and channel in moments.usable_channels(c, turn.policy)
         and moments.speaks_at(channel, c, turn.now, turn.zone, turn.policy)
     )

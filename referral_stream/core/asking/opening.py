@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from referral_stream.core import bounds
 from referral_stream.core import events as ev
 from referral_stream.core.asking.judging import judge_live, keep, verdicts, view
 from referral_stream.core.asking.recording import decide, write
-from referral_stream.core.customer import Conversion, Stamp
+from referral_stream.core.customer import LONGEST_NAME, Conversion, Stamp
 from referral_stream.core.events import Event
-from referral_stream.core.ids import hash64, opportunity_id
+from referral_stream.core.ids import hash64, opportunity_id, short
 from referral_stream.core.instants import DAY
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.rules import gates, windows
@@ -19,14 +20,17 @@ from referral_stream.core.turn import Turn
 
 def open_first(turn: Turn, occasion: Occasion, event: Event) -> None:
     """Open an opportunity for this occasion, unless its business key is used up, or it uses up no more than that."""
-    if _is_first(turn, occasion.trigger, occasion.subject) and not occasion.spent:
+    if _is_first(turn, occasion.trigger, occasion.subject, event) and not occasion.spent:
         _open(turn, occasion, event.time, historical=event.historical, event=event)
 
 
-def _is_first(turn: Turn, trigger: str, subject: str) -> bool:
+def _is_first(turn: Turn, trigger: str, subject: str, event: Event) -> bool:
     """Whether this trigger had no occasion about this subject before: that uses up the business key."""
     c, key = turn.customer, hash64(trigger, subject)
     if trigger not in turn.policy.triggers or key in c.keys:
+        return False
+    if len(c.keys) >= bounds.MOST_KEYS:
+        bounds.count(c, "keys", event.time)
         return False
     c.keys = (*c.keys, key)
     return True
@@ -74,11 +78,15 @@ def _open(turn: Turn, occasion: Occasion, t0: int, *, historical: bool, event: E
         turn.effects.append(turn.builder.opened(opportunity))
 
 
-def converted(turn: Turn, event: Event) -> None:
-    """A referral became a customer: if the referrer is happy enough, a new occasion to ask opens later."""
+def converted(turn: Turn, event: Event, *, spent: bool) -> None:
+    """A referral became a customer: if the referrer is happy enough, a new occasion to ask opens later.
+
+    ``spent``: it uses up the referral, and opens nothing.
+    """
     c = turn.customer
     data: ev.ReferralStatusChanged = event.data
-    if not _is_first(turn, "referral_converted", data.referral_id):
+    name = short(data.referral_id, LONGEST_NAME)
+    if not _is_first(turn, "referral_converted", name, event) or spent:
         return
     rule = turn.policy.triggers["referral_converted"]
     if (rule.score_at_least or 0) > turn.score().value:
@@ -89,10 +97,9 @@ def converted(turn: Turn, event: Event) -> None:
         historical=event.historical,
     )
     if conversion.opens_at <= turn.now:
-        _open_conversion(turn, data.referral_id, conversion)
-    else:
-        known = c.referrals[data.referral_id]
-        c.referrals = {**c.referrals, data.referral_id: replace(known, conversion=conversion)}
+        _open_conversion(turn, name, conversion)
+    elif name in c.referrals:  # else there was no room for it
+        c.referrals = {**c.referrals, name: replace(c.referrals[name], conversion=conversion)}
 
 
 def open_converted(turn: Turn) -> None:

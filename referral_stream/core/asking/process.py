@@ -10,6 +10,7 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Outcome
 from referral_stream.core.events import Event
 from referral_stream.core.rules import gates, moments, triggers, usage
+from referral_stream.core.rules.triggers import Occasion
 from referral_stream.core.turn import Folded, Process, Turn
 
 InternalNotice: TypeAlias = (
@@ -37,7 +38,12 @@ def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
     c = turn.customer
     if c.asks or c.awaiting is not None:
         reservation.amend(turn)
-    occasions = triggers.occasions_in(event, c, turn.now, turn.policy) if folded.newest else ()
+    occasions: tuple[Occasion, ...] = ()
+    if folded.newest:
+        occasions = triggers.occasions_in(event, c, turn.now, turn.policy)
+    elif folded.unknown:
+        found = triggers.occasions_in(event, c, turn.now, turn.policy)
+        occasions = tuple(occasion._replace(spent=True) for occasion in found)
     if event.type in _CONSEQUENTIAL:
         _follow(turn, event, folded, {occasion.trigger for occasion in occasions})
     for occasion in occasions:
@@ -81,8 +87,8 @@ def _follow(turn: Turn, event: Event, folded: Folded, still: set[str]) -> None:
             withdrawal.corrected(turn, event.data, still)
         case ev.AskAcknowledged():
             reservation.report(turn)
-        case ev.ReferralStatusChanged(status="converted") if folded.newest:
-            opening.converted(turn, event)
+        case ev.ReferralStatusChanged(status="converted") if folded.newest or folded.unknown:
+            opening.converted(turn, event, spent=folded.unknown)
         case _:
             pass
 

@@ -10,7 +10,10 @@ from referral_stream.core import events as ev
 from referral_stream.core.asking.judging import close, keep, verdicts, view
 from referral_stream.core.asking.recording import take_back, write
 from referral_stream.core.asks import Ask
+from referral_stream.core.customer import LONGEST_NAME, LONGEST_SUBJECT
 from referral_stream.core.effects import GateName
+from referral_stream.core.ids import short
+from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.rules import gates, moments, triggers
 from referral_stream.core.rules.assessment import at_their_moment
 from referral_stream.core.turn import Turn
@@ -47,9 +50,9 @@ def corrected(turn: Turn, data: ev.NpsResponded | ev.CsatResponded, still: set[s
 
     ``still``: the triggers for which the newest revision is still a reason.
     """
-    about = triggers.may_open(data.type, turn.policy)
+    about, response = triggers.may_open(data.type, turn.policy), short(data.response_id, LONGEST_SUBJECT)
     for opportunity in turn.customer.live:
-        if opportunity.trigger in about and opportunity.response == data.response_id:
+        if opportunity.trigger in about and opportunity.response == response:
             if opportunity.trigger not in still:
                 close(turn, opportunity, "cancelled", verdicts(turn, opportunity))
             elif data.theme is not None:
@@ -59,18 +62,22 @@ def corrected(turn: Turn, data: ev.NpsResponded | ev.CsatResponded, still: set[s
                 keep(turn, themed)
     for ask in turn.customer.asks:
         o = ask.opportunity
-        if o.trigger in about - still and o.response == data.response_id:
+        if o.trigger in about - still and o.response == response:
             _cancel(turn, ask, "trouble", "the survey answer was corrected")
 
 
 def corrected_elsewhere(turn: Turn, revised: Collection[str]) -> None:
     """Survey answers were revised downwards under another id of the customer: what they had opened is withdrawn."""
     for opportunity in turn.customer.live:
-        if opportunity.response in revised:
+        if _is_about(opportunity, revised):
             close(turn, opportunity, "cancelled", verdicts(turn, opportunity))
     for ask in turn.customer.asks:
-        if ask.opportunity.response in revised:
+        if _is_about(ask.opportunity, revised):
             _cancel(turn, ask, "trouble", "the survey answer was corrected")
+
+
+def _is_about(o: Opportunity, responses: Collection[str]) -> bool:
+    return o.response is not None and short(o.response, LONGEST_NAME) in responses
 
 
 def _cancel(turn: Turn, ask: Ask, gate: GateName, why: str) -> None:

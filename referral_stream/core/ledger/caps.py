@@ -64,8 +64,13 @@ Thrown: TypeAlias = ControlPaused | ControlResumed
 
 PAGE = 500
 """How many customers are looked at in one go when a switch is passed on: no call may hold the ledger for long."""
-TOLD_DAYS = 8
-"""A reservation due longer ago has no command that could still be sent: no window outlives it by so much."""
+REBUILT_SPARE_DAYS = 30
+"""Beyond what still counts: how far back a ledger is rebuilt from the log of requests."""
+
+
+def rebuilt_days(policy: Policy) -> int:
+    """How far back the log of requests has to reach for a rebuilt ledger to know all that counts."""
+    return policy.caps.longest_days + REBUILT_SPARE_DAYS
 
 
 def arbitrated(requests: Iterable[ReservationRequested]) -> list[ReservationRequested]:
@@ -134,6 +139,7 @@ class MemoryLedger:
 
     def __init__(self, policy: Policy) -> None:
         self._limits = policy.caps
+        self._told = policy.longest_window_days * DAY  # one due longer ago has no command that could still be sent
         self._switches = Switches(policy.breaker.pause_hours * HOUR)
         self._breaker = BurstBreaker(policy.breaker)
         self._reservations: dict[str, _Reservation] = {}
@@ -256,7 +262,7 @@ class MemoryLedger:
         concerned = [
             unconfirmed[name].customer_id
             for name in looked_at
-            if unconfirmed[name].asked_at > now - TOLD_DAYS * DAY
+            if unconfirmed[name].asked_at > now - self._told
             and switch.concerns(unconfirmed[name].trigger, unconfirmed[name].segment)
         ]
         for customer in concerned:

@@ -13,14 +13,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from referral_stream.core import zones
-from referral_stream.core.asks import Ask
+from referral_stream.core.asks import MOST_ASKS, Ask
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import GateAnswer, GateName, Reason, Score
 from referral_stream.core.events import CHANNELS, PASSIVE
 from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.opportunity import Denial, Opportunity
 from referral_stream.core.policy import Policy
-from referral_stream.core.rules import moments, propensity, usage
+from referral_stream.core.rules import moments, propensity, subscriptions, usage
 from referral_stream.core.zones import Zone
 
 
@@ -214,10 +214,7 @@ def on_trial(c: Customer) -> bool:
     """An open trial, or a sign-up on trial that nothing has ended yet."""
     if c.trial_sign_up is not None and (c.trial_over is None or c.trial_over < c.trial_sign_up):
         return True
-    if not c.subscriptions:
-        return False
-    newest = {event.subscription: event.kind for event in c.subscriptions if event.kind not in ("renewed", "ended")}
-    return "trial" in newest.values()
+    return bool(c.subscriptions and subscriptions.trials(c.subscriptions))
 
 
 def has_value(v: View) -> bool:
@@ -258,12 +255,12 @@ def _trouble(v: View) -> list[GateCause]:
         causes.append(GateCause("an event of this customer could not be applied", until_event="deadletter.replayed"))
     if c.merging:
         causes.append(GateCause("merging", until_event="merge.delivered", takes_back=False))
+    causes += [GateCause(f"overfull: {kind}", until_event="customer.overfull_cleared") for kind in sorted(c.overfull)]
     for name, ticket in sorted(c.tickets.items()):
         if ticket.at is not None and ticket.open:
             causes.append(GateCause(f"ticket {name} is open", until_event="ticket.solved"))
         elif ticket.at is not None and not ticket.went_well:
-            urgent = ticket.priority in ("urgent", "high")
-            days = rules.urgent_ticket_solved_days if urgent else rules.ticket_solved_days
+            days = rules.urgent_ticket_solved_days if ticket.priority in URGENT else rules.ticket_solved_days
             causes += _wait(now, ticket.at.time, days, f"ticket {name} solved")
         if ticket.rated is not None and ticket.rating == "negative":
             causes += _wait(now, ticket.rated.time, rules.complaint_days, f"ticket {name} rated negative")
@@ -286,7 +283,31 @@ def _trouble(v: View) -> list[GateCause]:
     causes += _cancellation(v)
     causes += _ended(v)
     causes += _usage_drop(v)
+    if c.forgotten:
+        causes += _forgotten(v)
     return causes
+
+
+URGENT = frozenset({"urgent", "high"})
+"""The priorities of tickets after which the wait is longer."""
+
+
+def _forgotten(v: View) -> list[GateCause]:
+    """What may still be waited for of objects that went for lack of room (``core.bounds``): each as the worst."""
+    rules = v.policy.trouble
+    waits = (
+        ("tickets.solved", rules.ticket_solved_days, "an earlier ticket solved"),
+        ("tickets.urgent", rules.urgent_ticket_solved_days, "an earlier ticket solved"),
+        ("tickets.rated", rules.complaint_days, "an earlier ticket rated negative"),
+        ("answers.low", rules.complaint_days, "bad review or survey answer"),
+        ("invoices.failed", rules.payment_recovered_days, "an earlier late invoice paid"),
+        ("disputes.lost", rules.dispute_days, "an earlier charge disputed and lost"),
+        ("cancellations.considered", rules.cancellation_considered_days + rules.cancellation_reverted_days,
+         "cancellation considered"),
+        ("cancellations.reverted", rules.cancellation_reverted_days, "cancellation reverted"),
+        ("subscriptions.back", rules.resubscribed_days, "subscribed again"),
+    )  # fmt: skip
+    return [cause for name, days, saw in waits for cause in _wait(v.now, v.customer.forgotten.get(name), days, saw)]
 
 
 def _detractor(v: View) -> list[GateCause]:
@@ -296,6 +317,9 @@ def _detractor(v: View) -> list[GateCause]:
         return []
     praise = max((r.at for r in c.responses.values() if r.promoter), default=None)
     times = [r.at.time for r in c.responses.values() if r.score < PASSIVE and (praise is None or praise < r.at)]
+    earlier = c.forgotten.get("responses.low")
+    if earlier is not None and (praise is None or praise.time <= earlier):
+        times.append(earlier)
     return _wait(v.now, max(times, default=None), v.policy.trouble.detractor_days, "detractor")
 
 
@@ -330,23 +354,13 @@ def _renewed_after(instant: int, subscription: str, c: Customer) -> int | None:
 
 
 def _ended(v: View) -> list[GateCause]:
-    """Replays the subscriptions' lives in order: ended while no other is active, until one is again."""
     events = v.customer.subscriptions
     if not events:
         return []
-    active: set[str] = set()
-    ended, back = False, None
-    for event in events:
-        if event.kind in ("ended", "unconverted"):
-            active.discard(event.subscription)
-            ended = not active
-        elif event.kind != "trial":
-            active.add(event.subscription)
-            if ended:
-                ended, back = False, event.at.time
-    if ended:
+    lived = subscriptions.lives(events)
+    if lived.ended:
         return [GateCause("subscription ended", until_event="subscription.started")]
-    return _wait(v.now, back, v.policy.trouble.resubscribed_days, "subscribed again")
+    return _wait(v.now, lived.back, v.policy.trouble.resubscribed_days, "subscribed again")
 
 
 def _usage_drop(v: View) -> list[GateCause]:
@@ -380,15 +394,16 @@ def _answers(v: View) -> list[GateCause]:
 
 def second_silence(c: Customer, now: int, policy: Policy) -> int | None:
     """When the later of the last two asks in a row that met silence was made."""
+    earlier = c.forgotten.get("asks.silent")
     if len(c.asks) < 2:  # noqa: PLR2004 (two in a row)
-        return None
+        return earlier
     silence = policy.answers.silence_after_days * DAY
     sent = sorted((a for a in c.asks if a.reached and a.kind != "reason"), key=lambda a: a.asked_at)
     silent = [not a.answered and now >= a.asked_at + silence for a in sent]
     pairs = (
         later.asked_at for later, first, second in zip(sent[1:], silent, silent[1:], strict=False) if first and second
     )
-    return max(pairs, default=None)
+    return max((at for at in (*pairs, earlier) if at is not None), default=None)
 
 
 def silences(c: Customer, policy: Policy) -> list[int]:
@@ -416,6 +431,11 @@ def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
 def _overasking(v: View) -> list[GateCause]:
     last = _last_ask(v.customer, v.policy, but=v.opportunity.id)
     own = [] if last is None else _counted(v, last, v.policy.caps.customer_days)
+    if len(v.customer.asks) >= MOST_ASKS:  # then a worker may still send them: what is over makes room
+        open_ = [ask.expires_at for ask in v.customer.asks if ask.may_be_cancelled(v.now)]
+        own += (
+            [GateCause("as many asks wait to be sent as are kept", until=min(open_))] if len(open_) >= MOST_ASKS else []
+        )
     return own + _denied(v, "overasking")
 
 
@@ -494,7 +514,8 @@ def _approval(v: View) -> list[GateCause]:
     if judged is not None:
         return [] if judged.value else [GateCause("rejected by a person")]
     flag = v.customer.requires_approval
-    return [] if flag is None or not flag.value else [GateCause("needs approval", until_event="ask.approved")]
+    needed = (flag is not None and flag.value) or "approvals.rejected" in v.customer.forgotten  # it may have been this
+    return [GateCause("needs approval", until_event="ask.approved")] if needed else []
 
 
 def _holdout(_: View) -> list[GateCause]:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from referral_stream.core import events as ev
 from referral_stream.core import zones
-from referral_stream.core.customer import Customer
+from referral_stream.core.customer import LONGEST_NAME, Customer
 from referral_stream.core.events import CHANNELS, Channel, Event
+from referral_stream.core.ids import short
 from referral_stream.core.instants import SECOND, utc_day
 from referral_stream.core.policy import Moments, Policy, minutes_of
 from referral_stream.core.zones import Zone
@@ -141,6 +142,13 @@ def in_critical_task(c: Customer, now: int, policy: Policy) -> bool:
     return any(task.value and task.at.time <= now < task.at.time + lapse for task in c.tasks.values())
 
 
+def is_cut_short(c: Customer, call: str | None) -> bool:
+    """Whether that call was cut short; once calls have been forgotten, any that is not known may have been."""
+    if call is None:
+        return False
+    return short(call, LONGEST_NAME) in c.calls_cut_short or "calls_cut_short" in c.forgotten
+
+
 def has_open_concern(c: Customer) -> bool:
     return any(concern.value for concern in c.concerns.values())
 
@@ -223,7 +231,7 @@ def _moment_of(e: Event, c: Customer) -> Channel | None:
             return "in_app"
         case ev.TicketSolved(rating="positive") | ev.TicketRated(rating="positive"):
             return "in_app"
-        case ev.CallMoment(call_id=call_id) if call_id is None or call_id not in c.calls_cut_short:
+        case ev.CallMoment(call_id=call_id) if not is_cut_short(c, call_id):
             return "phone"
         case _:
             return None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from referral_stream.core import events as ev
-from referral_stream.core.customer import Customer
+from referral_stream.core.customer import LONGEST_NAME, LONGEST_SUBJECT, Customer
 from referral_stream.core.events import Event
+from referral_stream.core.ids import short
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.condition_values import customer_values, event_values
@@ -47,10 +48,15 @@ def occasions_in(e: Event, c: Customer, now: int, policy: Policy) -> tuple[Occas
     if _is_settlement(e, c):
         return ()
     built_in = occasion_in(e, policy)
-    found = () if built_in is None else (built_in,)
+    found = () if built_in is None else (_within_bounds(built_in),)
     if e.type in policy.conditions:
         found = (*found, *_own_occasions(e, c, now, policy))
     return tuple(occasion._replace(spent=True) for occasion in found) if _is_first_payment(e, c) else found
+
+
+def _within_bounds(o: Occasion) -> Occasion:
+    response = None if o.response is None else short(o.response, LONGEST_SUBJECT)
+    return o._replace(subject=short(o.subject, LONGEST_SUBJECT), response=response)
 
 
 FIRST_PAYMENT_DAYS = 21
@@ -61,7 +67,7 @@ def _is_settlement(e: Event, c: Customer) -> bool:
     """Whether it is a rating of a ticket about which they were angry before: it is settled, and no praise."""
     if not isinstance(e.data, ev.TicketSolved | ev.TicketRated):
         return False
-    known = c.tickets.get(e.data.ticket_id)
+    known = c.tickets.get(short(e.data.ticket_id, LONGEST_NAME))
     return known is not None and known.turned
 
 
@@ -69,11 +75,11 @@ def _is_first_payment(e: Event, c: Customer) -> bool:
     """Whether it is a renewal of a subscription that is known to have begun shortly before."""
     if not isinstance(e.data, ev.SubscriptionRenewed):
         return False
-    shortly = e.time - FIRST_PAYMENT_DAYS * DAY
+    shortly, name = e.time - FIRST_PAYMENT_DAYS * DAY, short(e.data.subscription_id, LONGEST_NAME)
+    if c.forgotten.get("subscriptions", shortly) > shortly:
+        return True  # its beginning may be among what was forgotten
     return any(
-        life.subscription == e.data.subscription_id
-        and life.kind in ("started", "converted")
-        and shortly < life.at.time <= e.time
+        life.subscription == name and life.kind in ("started", "converted") and shortly < life.at.time <= e.time
         for life in c.subscriptions
     )
 
@@ -90,9 +96,11 @@ def _own_occasions(e: Event, c: Customer, now: int, policy: Policy) -> list[Occa
         subject = condition.subject_of({**event_values(e, condition.fields), **customer})
         if subject is not None:
             survey = isinstance(e.data, ev.NpsResponded | ev.CsatResponded)
-            response = e.data.response_id if survey else None
+            response = short(e.data.response_id, LONGEST_SUBJECT) if survey else None
             theme = getattr(e.data, "theme", None)
-            found.append(Occasion(name, subject, {}, survey=survey, response=response, theme=theme))
+            found.append(
+                Occasion(name, short(subject, LONGEST_SUBJECT), {}, survey=survey, response=response, theme=theme)
+            )
     return found
 
 
