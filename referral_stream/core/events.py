@@ -28,7 +28,7 @@ Id: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 MAX_TEXT = 100_000
 """Characters."""
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
-Name: TypeAlias = Annotated[str, StringConstraints(max_length=1_000)]
+Called: TypeAlias = Annotated[str, StringConstraints(max_length=1_000)]
 """What a producer calls something: conditions of the policy may look at it, so it cannot be of any length."""
 WHOLE = BeforeValidator(_whole)
 """For a field that is an integer, however it is written; stands behind its limits."""
@@ -116,7 +116,7 @@ class ProfileChanged(Data):
 
 class ConsentChanged(Data):
     type: ClassVar[str] = "customer.consent_changed"
-    purpose: Name
+    purpose: Called
     channel: Literal["email", "in_app", "phone", "all"]
     granted: bool
 
@@ -168,12 +168,12 @@ class SavingMeasured(Data):
     type: ClassVar[str] = "saving.measured"
     kind: Literal["time", "money"]
     amount: float
-    unit: Name
+    unit: Called
 
 
 class UsageRecorded(Data):
     type: ClassVar[str] = "usage.recorded"
-    feature: Name | None = None
+    feature: Called | None = None
     count: Annotated[int, Field(ge=0, le=2**40), WHOLE] = 1
 
 
@@ -184,17 +184,17 @@ class UsageCompared(Data):
 
 class WorkflowCompleted(Data):
     type: ClassVar[str] = "workflow.completed"
-    name: Name | None = None
+    name: Called | None = None
 
 
 class AchievementUnlocked(Data):
     type: ClassVar[str] = "achievement.unlocked"
-    name: Name | None = None
+    name: Called | None = None
 
 
 class DashboardViewed(Data):
     type: ClassVar[str] = "dashboard.viewed"
-    name: Name | None = None
+    name: Called | None = None
     metrics_positive: bool
 
 
@@ -272,7 +272,7 @@ class SubscriptionExpanded(Data):
     type: ClassVar[str] = "subscription.expanded"
     deal_id: Id
     amount_minor: Amount | None = None
-    currency: Name | None = None
+    currency: Called | None = None
 
 
 class ContractSigned(Data):
@@ -380,12 +380,12 @@ class InteractionRecorded(Data):
 
 class AdviceAsked(Data):
     type: ClassVar[str] = "advice.asked"
-    kind: Name | None = None
+    kind: Called | None = None
 
 
 class CommunityEngaged(Data):
     type: ClassVar[str] = "community.engaged"
-    kind: Name | None = None
+    kind: Called | None = None
 
 
 class FeedbackShared(Commented):
@@ -437,12 +437,12 @@ class AdvocacyAsked(Data):
 
 class EmailOpened(Data):
     type: ClassVar[str] = "email.opened"
-    message_id: Name | None = None
+    message_id: Called | None = None
 
 
 class EmailClicked(Data):
     type: ClassVar[str] = "email.clicked"
-    message_id: Name | None = None
+    message_id: Called | None = None
 
 
 class CallMoment(Data):
@@ -501,7 +501,7 @@ class Controlled(Data):
     """A switch thrown by an operator: everything, one trigger or one segment (``name``)."""
 
     scope: Scope
-    name: Name | None = None
+    name: Called | None = None
     by: str = SOMEBODY
     why: str = ""
 
@@ -540,7 +540,7 @@ class ReferralStatusChanged(Data):
     referral_id: Id
     status: Literal["contacted", "qualified", "converted", "rejected", "refunded"]
     deal_value_minor: Amount | None = None
-    currency: Name | None = None
+    currency: Called | None = None
 
 
 # ----------------------------------------------------------------------------------- internal, on customer-events only
