@@ -205,7 +205,7 @@ def read_event(record: ClientRecord) -> tuple[int, Event]:
     """A record of ``customer-events`` as arrival stamp and event. Raises Undecodable."""
     now, event = arrival(record), decode_event(record.value or b"")
     if not is_kept(record.key or b""):
-        raise Undecodable("invalid", "subject: no key of ours begins like this")
+        raise Undecodable("invalid", "subject: its key may not begin with a zero byte")
     if event_key(event) != record.key and not event.via and event.type not in APPENDED:
         raise Undecodable("invalid", "subject: is not the key of its record")
     return now, event

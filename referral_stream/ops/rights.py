@@ -52,7 +52,8 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
             return (Right("group", deployment.group(principal), "Read"), *on_topics)
         case "decide":
             transactions = Right("transactional-id", f"{decide}-", "Write", prefixed=True)
-            return (Right("group", decide, "Read"), *on_topics, transactions)
+            limits = _topics("DescribeConfigs", *tables)  # how large a state may be
+            return (Right("group", decide, "Read"), *on_topics, *limits, transactions)
         case "receiver":
             return on_topics
         case "worker":

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from referral_stream import __version__
 from referral_stream.contracts.catalogue import MessageVersion, message_versions
+from referral_stream.contracts.left_out import NOT_APPLIED_HEADER
 from referral_stream.contracts.records import (
     CLOUD_EVENT,
     CONTENT_TYPE_HEADER,
@@ -58,6 +59,10 @@ _HEADERS: Final[dict[str, Any]] = {
         "properties": {
             NOW_HEADER: _COUNT | {"description": "When it arrived here: epoch milliseconds."},
             HISTORICAL_HEADER: {"const": "true"},
+            NOT_APPLIED_HEADER: {
+                "type": "string",
+                "description": "On a record without a value: the offset of an earlier one that was left out, and why.",
+            },
         },
     },
     "deadLetter": {

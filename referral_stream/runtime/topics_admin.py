@@ -22,7 +22,7 @@ from referral_stream.runtime.connection import quiet_kafka, why_no_connection
 from referral_stream.runtime.deployment import Deployment
 
 LEAST_RECORD_BYTES: Final = 1_000_000
-"""What every topic of ours has to take: a record of 900,000 bytes, with what Kafka adds."""
+"""What each of our topics has to take: a record of 900,000 bytes, with what Kafka adds."""
 
 KAFKAS_DEFAULT_BYTES: Final = 1_048_588
 _LIMIT: Final = "max.message.bytes"

@@ -51,7 +51,7 @@ RETRY_SECONDS = 1.0
 _NOT_OUR_FAULT = (LedgerError, TransportError, KafkaError, OSError, MemoryError)
 """What retries, or stops the worker: it says nothing about a record."""
 
-_Request: TypeAlias = tuple[LedgerOperation, RawRecord]
+_Asked: TypeAlias = tuple[LedgerOperation, RawRecord]
 """A request, and the record that it is read from."""
 
 
@@ -112,7 +112,7 @@ class LedgerAgent:
         await self._take_all(self._decode(records, letters), letters)
         return BatchResult(letters)
 
-    async def _take_all(self, requests: Sequence[_Request], letters: list[Output]) -> None:
+    async def _take_all(self, requests: Sequence[_Asked], letters: list[Output]) -> None:
         """All batches of these requests; one on which our own code fails is a letter, and nobody is answered.
 
         What was applied before such a request is applied again, which the ledger knows by the command ids.
@@ -134,8 +134,8 @@ class LedgerAgent:
             if not requests:
                 raise
 
-    def _decode(self, records: Iterable[Record], letters: list[Output]) -> list[_Request]:
-        requests: list[_Request] = []
+    def _decode(self, records: Iterable[Record], letters: list[Output]) -> list[_Asked]:
+        requests: list[_Asked] = []
         for record in records:
             raw = RawRecord.of(record)
             try:
