@@ -209,7 +209,8 @@ class Pipeline:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         ours = {f"REFERRAL_STREAM_{name.upper()}": value for name, value in (self.settings | settings).items() if value}
         root = Path(__file__).parents[2]
-        assigned = [f"{name}={value}" for name, value in (kept | ours | {"PYTHONPATH": str(root)}).items()]
+        path = f"{root}:{root / 'faust-batches' / 'src'}"  # of this checkout, wherever the environment's is
+        assigned = [f"{name}={value}" for name, value in (kept | ours | {"PYTHONPATH": path}).items()]
         return ["env", "-i", *assigned, sys.executable, "-m", "referral_stream", *arguments]
 
     # -- what goes in
@@ -252,6 +253,11 @@ class Pipeline:
         name = f"{self.name}-decide-{table}-changelog"
         last = {record.key or b"": record.value for record in self._reader(name, table, "read_committed").read()}
         return {key: value for key, value in last.items() if value is not None}
+
+    def positions(self) -> dict[bytes, bytes]:
+        """How far the roles have read, as they have noted it."""
+        records = self._reader(f"{self.name}-positions", "positions", "read_committed").read()
+        return {record.key or b"": record.value or b"" for record in records}
 
     def read(self, name: str, isolation: Isolation = "read_committed") -> list[RawRecord]:
         """All records of a topic of the contract that are there now."""

@@ -54,8 +54,12 @@ class Stateful:
         plain: PlainSender,
         fence: Fence | None,
         on_changes: ChangesCallback | None,
+        partitions: int,
     ) -> None:
-        """Without ``fence``, outputs and changelogs are sent in order through ``plain``."""
+        """Without ``fence``, outputs and changelogs are sent in order through ``plain``.
+
+        ``partitions``: of the source; the changelog records it with the position.
+        """
         self._processor = processor
         self._tables = tables
         self._marks = next(reversed(tables))
@@ -65,6 +69,7 @@ class Stateful:
         self._plain = plain
         self._fence = fence
         self._on_changes = on_changes
+        self._partitions = partitions
         self._ends = ChangelogEnds()
 
     def begin_assignment(self) -> None:
@@ -116,7 +121,9 @@ class Stateful:
         return self._tables[self._marks].source(partition)
 
     def _source(self, name: str, batch: Batch) -> SourcePosition | None:
-        return SourcePosition.after(batch.records[-1]) if name == self._marks and batch.records else None
+        if name != self._marks or not batch.records:
+            return None
+        return SourcePosition.after(batch.records[-1], self._partitions)
 
     async def _send_changes(
         self, producer: AIOKafkaProducer, name: str, batch: Batch, entries: Mapping[bytes, bytes | None]
