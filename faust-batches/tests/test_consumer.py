@@ -180,3 +180,41 @@ async def test_a_rebalance_that_begins_during_a_delivery_keeps_the_position() ->
     assert consumer.delivered == [[10, 11], [12, 13]]
     assert consumer._read_offset[TP0] == 12
     assert consumer._undelivered == {TP0}
+
+
+@pytest.mark.parametrize(
+    ("read", "committed", "begun", "fetched_to", "position", "commits"),
+    [
+        (10, 10, 0, 10, 12, [{TP0: 12}]),  # a marker, and what was aborted
+        (10, 10, 0, 10, 10, []),
+        (10, 8, 0, 10, 12, []),  # a batch is under way
+        (10, 10, 0, 12, 12, []),  # records were fetched meanwhile
+        (10, None, 10, 10, 12, [{TP0: 12}]),  # nothing but what nobody is shown, from the first day on
+        (10, 12, 0, 10, 14, [{TP0: 14}]),  # and again
+    ],
+)
+async def test_a_source_that_ends_in_what_nobody_is_shown_is_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+    read: int,
+    committed: int | None,
+    begun: int,
+    fetched_to: int,
+    position: int,
+    commits: list[dict[TP, int]],
+) -> None:
+    consumer, found = a_fed_consumer(read), []
+    consumer._committed_offset[TP0], consumer._begun = committed, {TP0: begun}
+
+    async def at(_tp: TP) -> int:
+        return position
+
+    async def commit(offsets: dict[TP, int]) -> bool:
+        found.append(offsets)
+        return True
+
+    monkeypatch.setattr(consumer, "assignment", lambda: {TP0})
+    monkeypatch.setattr(consumer, "position", at)
+    monkeypatch.setattr(consumer, "fetched_to", lambda _tp: fetched_to)
+    monkeypatch.setattr(consumer, "_commit_offsets", commit)
+    await consumer.commit_invisible_ends()
+    assert found == commits

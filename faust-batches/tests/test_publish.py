@@ -11,7 +11,7 @@ from batch_builders import LocalProducer
 from faust.types import TP
 from faust_batches import Output, RecordTooLarge, partition_of, record_bytes
 from faust_batches.batch import Refusal
-from faust_batches.errors import BatchRefused, NotAllowed
+from faust_batches.errors import BatchRefused, NotAllowed, TopicsMismatch
 from faust_batches.publish import Publisher
 
 
@@ -40,6 +40,16 @@ async def test_a_partition_may_be_named_and_a_key_may_be_absent() -> None:
     await publisher.send(producer, named + keyless)
     assert producer.records["out", 3][0] == (b"key", b"named")
     assert [len(producer.records["out", partition]) for partition in range(4)] == [2, 2, 2, 3]
+
+
+async def test_nothing_is_sent_by_key_to_a_topic_that_has_got_another_number_of_partitions() -> None:
+    """Not to the right partition either: whoever reads it has another number in mind, or ends soon."""
+    producer, publisher = LocalProducer(partitions=8), Publisher(900_000, fixed={"out": 4})
+    with pytest.raises(TopicsMismatch, match=r"out has 8 partitions instead of 4, which cannot be undone"):
+        await publisher.send(producer, [Output("free", b"value", b"key"), Output("out", b"value", b"key")])
+    assert producer.records == {}
+    await publisher.send(producer, [Output("free", b"value", b"key")])
+    assert len(producer.records) == 1
 
 
 async def test_changes_go_to_their_changelog_partition_deletions_too() -> None:

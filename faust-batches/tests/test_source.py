@@ -11,7 +11,7 @@ from test_stores import a_store
 
 
 def test_a_position_comes_back_from_the_header_of_a_changelog_record() -> None:
-    position = SourcePosition.after(a_record(41))
+    position = SourcePosition.after(a_record(41), 4)
     written: ConsumerRecord = replace(a_record(7), headers=(("other", b"x"), *position.headers()))
     assert position.next_offset == 42
     assert source_position(written) == position
@@ -29,12 +29,12 @@ def test_a_position_comes_back_from_the_header_of_a_changelog_record() -> None:
     ],
 )
 def test_a_position_knows_the_record_that_it_stands_after(record: ConsumerRecord, same: bool) -> None:
-    assert SourcePosition.after(a_record(41)).follows(record) is same
+    assert SourcePosition.after(a_record(41), 4).follows(record) is same
 
 
 @pytest.mark.parametrize("kind", ["memory", "rocksdb"])
 async def test_a_store_keeps_the_last_position_that_it_was_told(kind: str, tmp_path: Path) -> None:
-    store, position = await a_store(kind, tmp_path), SourcePosition.after(a_record(41))
+    store, position = await a_store(kind, tmp_path), SourcePosition.after(a_record(41), 4)
     before = store.source
     store.write({b"a": b"1"}, 7, position)
     store.write({b"a": b"2"}, 8)

@@ -29,9 +29,12 @@ class Kept:
     retention_ms: int = 400 * _DAY
     compacted: bool = False
     max_message_bytes: int | None = None
+    segment_bytes: int | None = None
 
     def config(self) -> dict[str, str]:
         """The topic's settings on the broker."""
+        if self.segment_bytes is not None:  # small, so that it is compacted soon, and read in no time
+            return {"cleanup.policy": "compact", "segment.bytes": str(self.segment_bytes)}
         if self.compacted:
             return {"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY)}
         found = {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
@@ -62,6 +65,7 @@ class Topic:
 DAYS_400: Final = Kept()
 DAYS_30: Final = Kept(retention_ms=30 * _DAY, max_message_bytes=2 << 20)
 COMPACTED: Final = Kept(compacted=True)
+COMPACTED_SOON: Final = Kept(compacted=True, segment_bytes=1 << 20)
 
 LEDGER_REQUESTS: Final = "ledger-requests"
 """What a ledger is rebuilt from: kept longer where the policy makes an ask count longer than that."""
@@ -162,6 +166,11 @@ class Topics:
     @property
     def every(self) -> tuple[str, ...]:
         return tuple(map(self.full_name, TOPICS))
+
+
+def positions(group_prefix: str) -> str:
+    """The topic in which every role keeps how far it has read, and by how many partitions it writes."""
+    return f"{group_prefix}-positions"
 
 
 def changelogs(group: str) -> tuple[str, ...]:

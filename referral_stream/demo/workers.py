@@ -86,7 +86,7 @@ async def workers(deployment: Deployment) -> AsyncIterator[Demo]:
 
 async def _touch_topics(producer: AIOKafkaProducer, deployment: Deployment) -> None:
     """The embedded broker creates a topic when its metadata is asked for."""
-    for name in deployment.topics.every:
+    for name in (*deployment.topics.every, deployment.positions):
         await producer.partitions_for(name)
 
 

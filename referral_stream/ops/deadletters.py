@@ -53,7 +53,7 @@ from referral_stream.core.keys import customer_key, is_link_key, parse_key
 from referral_stream.core.merging import HOLDING
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
-from referral_stream.runtime.topics_admin import TopicsProblem
+from referral_stream.runtime.topics_admin import REFILL, TopicsProblem
 from referral_stream.stream.ingest import event_output
 
 AT_ONCE: Final = 500
@@ -213,15 +213,15 @@ async def replay(
                 continue
             waiting.append((letter, record))
             if len(waiting) >= AT_ONCE:
-                await _append_all(producer, *turn.take(waiting))
+                await _append_all(producer, deployment, *turn.take(waiting))
                 done += len(waiting)
                 progress(done)
                 waiting = []
-        await _append_all(producer, *turn.take(waiting))
+        await _append_all(producer, deployment, *turn.take(waiting))
         progress(done + len(waiting))
         if turn.faults:
             # Read again: a customer on whom our code has failed meanwhile stays on hold.
-            await _append_all(producer, *turn.release((await read_dead_letters(deployment)).open))
+            await _append_all(producer, deployment, *turn.release((await read_dead_letters(deployment)).open))
     except KafkaError as error:
         raise TopicsProblem(f"the replay ended early, what is left stays open: {error!r}") from error
     finally:
@@ -382,14 +382,17 @@ async def _records(deployment: Deployment) -> AsyncIterator[RawRecord]:
         raise TopicsProblem(str(error)) from error
 
 
-async def _append_all(producer: Any, first: Sequence[Output], then: Sequence[Output]) -> None:
-    """Append ``first``, and once all of it is acknowledged ``then``. Raises KafkaError."""
+async def _append_all(producer: Any, deployment: Deployment, first: Sequence[Output], then: Sequence[Output]) -> None:
+    """Append ``first``, and once all of it is acknowledged ``then``. Raises KafkaError, TopicsProblem."""
+    expected = deployment.settings.partitions
     for outputs in (first, then):
         sent = []
         for output in outputs:
             partition = output.partition
             if partition is None and output.key is not None:
-                partition = partition_of(output.key, len(await producer.partitions_for(output.topic)))
+                if (found := len(await producer.partitions_for(output.topic))) != expected:
+                    raise TopicsProblem(f"{output.topic} has {found} partitions instead of {expected}; {REFILL}")
+                partition = partition_of(output.key, expected)
             sent.append(
                 await producer.send(
                     output.topic, output.value, key=output.key, headers=list(output.headers), partition=partition

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from referral_stream.contracts.topics import PRINCIPALS, TOPICS, changelogs
-from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.deployment import ROLES, Deployment
 
 ResourceKind: TypeAlias = Literal["topic", "group", "transactional-id"]
 AclOperation: TypeAlias = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
@@ -44,25 +44,27 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
         raise ValueError(f"no principal {principal!r}")
     name_of, decide = deployment.topics.full_name, deployment.group("decide")
     tables = changelogs(decide) if principal == "decide" else ()
+    kept = (*tables, deployment.positions) if principal in ROLES else ()
     reads = [name_of(topic.name) for topic in TOPICS.values() if principal in topic.readers]
     writes = [name_of(topic.name) for topic in TOPICS.values() if principal in topic.writers]
-    on_topics = (*_topics("Read", *reads, *tables), *_topics("Write", *writes, *tables))
+    on_topics = (*_topics("Read", *reads, *kept), *_topics("Write", *writes, *kept))
     match principal:
         case "ingest" | "ledger":
             return (Right("group", deployment.group(principal), "Read"), *on_topics)
         case "decide":
             transactions = Right("transactional-id", f"{decide}-", "Write", prefixed=True)
-            limits = _topics("DescribeConfigs", *tables)  # how large a state may be
-            return (Right("group", decide, "Read"), *on_topics, *limits, transactions)
+            groups = (Right("group", decide, "Read"), Right("group", deployment.group("ingest"), "Describe"))
+            seen = (*_topics("DescribeConfigs", *tables), *_topics("Describe", *deployment.topics.sources))
+            return (*groups, *on_topics, *seen, transactions)
         case "receiver":
             return on_topics
         case "worker":
             return (Right("group", WORKER_GROUP, "Read", prefixed=True), *on_topics)
         case "operator":  # runs `topics`, `doctor`, `audit` and `deadletters`, which appends what it replays
-            every = (*deployment.topics.every, *changelogs(decide))
+            every = (*deployment.topics.every, *changelogs(decide), deployment.positions)
             on_all = (right for operation in _ON_ALL for right in _topics(operation, *every))
-            groups = Right("group", decide.removesuffix("decide"), "Describe", prefixed=True)
-            return (*on_all, *_topics("Write", *writes), groups)
+            every_group = Right("group", decide.removesuffix("decide"), "Describe", prefixed=True)
+            return (*on_all, *_topics("Write", *writes), every_group)
 
 
 _ON_ALL: Final[tuple[AclOperation, ...]] = ("Create", "DescribeConfigs", "Read")

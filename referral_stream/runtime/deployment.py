@@ -9,7 +9,7 @@ from referral_stream import __version__
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.mapping import language
 from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
-from referral_stream.contracts.topics import Topics
+from referral_stream.contracts.topics import TOPICS, Topics, changelogs, positions
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.client import RedisLedger
 from referral_stream.runtime.clock import Clock
@@ -81,6 +81,17 @@ class Deployment:
             raise SettingsProblem(f"{PREFIX}MAPPINGS_FILE: {error.filename}: {error.strerror}") from None
         except ValueError as error:
             raise SettingsProblem(f"{PREFIX}TOPIC_ADAPTERS: {error}") from None
+
+    @property
+    def positions(self) -> str:
+        """The topic of positions (``contracts.topics.positions``)."""
+        return positions(self.settings.group_prefix)
+
+    @property
+    def own_topics(self) -> tuple[str, ...]:
+        """Every topic whose partitions the settings fix: all but the sources; changelogs and positions included."""
+        ours = (self.topics.full_name(topic.name) for topic in TOPICS.values() if not topic.source)
+        return (*ours, *changelogs(self.group("decide")), self.positions)
 
     def group(self, role: str) -> str:
         """The consumer group of a role; also the prefix of its changelogs and transactional ids."""

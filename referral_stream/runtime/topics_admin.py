@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, UnknownTopicOrPartitionError, for_code
 
-from referral_stream.contracts.topics import COMPACTED, LEDGER_REQUESTS, TOPICS, Kept, Topic, changelogs
+from referral_stream.contracts.topics import (
+    COMPACTED,
+    COMPACTED_SOON,
+    LEDGER_REQUESTS,
+    TOPICS,
+    Kept,
+    Topic,
+    changelogs,
+)
 from referral_stream.core.instants import DAY
 from referral_stream.core.ledger.caps import rebuilt_days
 from referral_stream.core.policy import Policy
 from referral_stream.runtime.connection import quiet_kafka, why_no_connection
 from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 
 LEAST_RECORD_BYTES: Final = 1_000_000
 """What each of our topics has to take: a record of 900,000 bytes, with what Kafka adds."""
@@ -27,6 +37,8 @@ LEAST_RECORD_BYTES: Final = 1_000_000
 KAFKAS_DEFAULT_BYTES: Final = 1_048_588
 _LIMIT: Final = "max.message.bytes"
 
+REFILL: Final = "take a new REFERRAL_STREAM_TOPIC_PREFIX and REFERRAL_STREAM_GROUP_PREFIX, refilled by replay"
+"""The remedy where the state may lack something."""
 _AT_LEAST: Final = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
 
 
@@ -60,6 +72,7 @@ def wanted(deployment: Deployment) -> tuple[Wanted, ...]:
         for topic in TOPICS.values()
     ]
     found += [Wanted(name, partitions, COMPACTED) for name in changelogs(deployment.group("decide"))]
+    found.append(Wanted(deployment.positions, partitions, COMPACTED_SOON))
     return tuple(found)
 
 
@@ -168,8 +181,21 @@ async def check_topics(deployment: Deployment) -> list[TopicFinding]:
         described = {entry["topic"]: entry for entry in await admin.describe_topics([w.name for w in topics])}
         present = [w for w in topics if not described[w.name]["error_code"]]
         configs = await _configs(admin, [w.name for w in present])
+        made_with = await _written_count(deployment) or _oldest_count(present, described)
+        begins = await _begins(
+            deployment,
+            [
+                TopicPartition(w.name, partition["partition"])
+                for w in present
+                if w.kept.compacted
+                for partition in described[w.name]["partitions"]
+            ],
+        )
         return [
-            _finding(w, described[w.name]["partitions"], configs[w.name], deployment.settings.replication)
+            _finding(
+                *(w, described[w.name]["partitions"], configs[w.name], deployment.settings.replication),
+                *(made_with, begins.get(w.name, 0)),
+            )
             if w in present
             else TopicFinding(w.name, "does not exist", "referral-stream topics create")
             for w in topics
@@ -181,12 +207,13 @@ async def require_topics(deployment: Deployment) -> None:
     async with _Admin(deployment) as admin:
         topics = {w.name: w for w in wanted(deployment)}
         missing, wrong, remedies = [], [], set()
-        for entry in await admin.describe_topics(list(topics)):
-            name = entry["topic"]
+        described = {entry["topic"]: entry for entry in await admin.describe_topics(list(topics))}
+        made_with = _oldest_count((w for w in topics.values() if not described[w.name]["error_code"]), described)
+        for name, entry in described.items():
             if entry["error_code"] == UnknownTopicOrPartitionError.errno:
                 missing.append(name)
             elif not entry["error_code"]:
-                for problem, remedy in _miscounted(topics[name], len(entry["partitions"])):
+                for problem, remedy in _miscounted(topics[name], len(entry["partitions"]), made_with):
                     wrong.append(f"{name} {problem}")
                     remedies.add(remedy)
     if missing:
@@ -200,8 +227,45 @@ def _config(w: Wanted, replication: int) -> dict[str, str]:
     return w.kept.config() | ({"min.insync.replicas": str(replication - 1)} if replication > 2 else {})  # noqa: PLR2004
 
 
-def _finding(w: Wanted, partitions: list[dict[str, Any]], config: dict[str, str], replication: int) -> TopicFinding:
-    problems = list(_problems(w, partitions, config, replication))
+async def _written_count(deployment: Deployment) -> int | None:
+    """By how many partitions the workers have written, as their positions say; None if nobody has."""
+    found: set[int] = set()
+    with suppress(UnreadableTopic, KafkaError, TimeoutError):
+        async with TopicReader(deployment.client(), deployment.positions) as reader:
+            async for records in reader.present():
+                found.update(int(record.value.split()[1]) for record in records if record.value)
+    return min(found, default=None)
+
+
+def _oldest_count(present: Iterable[Wanted], described: Mapping[str, dict[str, Any]]) -> int | None:
+    """By how many partitions was written, judging by the topics alone: the number only grows, so it is the smallest."""
+    return min((len(described[w.name]["partitions"]) for w in present if w.partitions is not None), default=None)
+
+
+async def _begins(deployment: Deployment, partitions: Sequence[TopicPartition]) -> dict[str, int]:
+    """Where these topics begin, the highest of their partitions."""
+    consumer = AIOKafkaConsumer(**deployment.client(), enable_auto_commit=False)
+    await consumer.start()
+    try:
+        found: dict[str, int] = {}
+        for tp, begin in (await consumer.beginning_offsets(partitions)).items():
+            found[tp.topic] = max(begin, found.get(tp.topic, 0))
+        return found
+    finally:
+        await consumer.stop()
+
+
+def _finding(
+    w: Wanted,
+    partitions: list[dict[str, Any]],
+    config: dict[str, str],
+    replication: int,
+    made_with: int | None,
+    begins: int,
+) -> TopicFinding:
+    problems = list(_problems(w, partitions, config, replication, made_with))
+    if begins > 0:
+        problems.insert(0, (f"begins at {begins}: older entries were deleted", REFILL))
     if not problems:
         return TopicFinding(w.name)
     return TopicFinding(
@@ -210,9 +274,9 @@ def _finding(w: Wanted, partitions: list[dict[str, Any]], config: dict[str, str]
 
 
 def _problems(
-    w: Wanted, partitions: list[dict[str, Any]], config: dict[str, str], replication: int
+    w: Wanted, partitions: list[dict[str, Any]], config: dict[str, str], replication: int, made_with: int | None
 ) -> Iterator[tuple[str, str]]:
-    yield from _miscounted(w, len(partitions))
+    yield from _miscounted(w, len(partitions), made_with)
     if w.partitions is None:
         return
     replicas = min(len(partition["replicas"]) for partition in partitions)
@@ -236,10 +300,14 @@ def _problems(
         )
 
 
-def _miscounted(w: Wanted, partitions: int) -> Iterator[tuple[str, str]]:
-    if w.partitions is not None and partitions != w.partitions:
-        remedy = f"set REFERRAL_STREAM_PARTITIONS={partitions}; for another number take a new "
-        remedy += "REFERRAL_STREAM_TOPIC_PREFIX and refill it by replay"
+def _miscounted(w: Wanted, partitions: int, made_with: int | None) -> Iterator[tuple[str, str]]:
+    """The number is part of the state: who follows a topic that has grown finds customers of whom nothing is known."""
+    if w.partitions is None:
+        return
+    if made_with is not None and partitions != made_with:
+        yield f"has {partitions} partitions, but was written to by {made_with}; more cannot be taken back", REFILL
+    elif partitions != w.partitions:
+        remedy = f"set REFERRAL_STREAM_PARTITIONS={partitions}; for another number: {REFILL}"
         yield f"has {partitions} partitions, the settings say {w.partitions}", remedy
 
 

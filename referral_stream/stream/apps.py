@@ -16,6 +16,7 @@ from referral_stream.contracts.state import newer_customer, newer_wakeup
 from referral_stream.contracts.topics import Topics
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
+from referral_stream.stream.backlog import Backlog
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest, dead_letter_output
 from referral_stream.stream.ledger_agent import LedgerAgent, ledger_history
@@ -54,10 +55,11 @@ def ingest_role(deployment: Deployment) -> Role:
     return Role("ingest", app, ingest)
 
 
-def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
+def decide_role(deployment: Deployment, wakeups: Wakeups | None = None, backlog: Backlog | None = None) -> Role:
     """``customer-events`` → states, asks, decisions, requests; and the timer that wakes customers.
 
-    ``wakeups`` may be given by a caller who wants to see what is pending.
+    ``wakeups`` may be given by a caller who wants to see what is pending. While the ``backlog`` is unread, nobody is
+    woken.
     """
     topics, clock = deployment.topics, deployment.clock
     wakeups = Wakeups() if wakeups is None else wakeups
@@ -76,6 +78,8 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
     async def tick() -> None:
         while wakeups.read_on():  # noqa: ASYNC110 (work in portions, not waiting)
             await asyncio.sleep(0)
+        if backlog is not None and not await backlog.is_read():
+            return
         now = clock.now()
         taken = wakeups.take(now)
         await app.send(wakeup_outputs(taken, topics.customer_events, now))

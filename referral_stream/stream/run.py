@@ -21,6 +21,7 @@ from referral_stream.runtime.logs import configure_logging
 from referral_stream.runtime.state_folder import REMEDY, state_folder_problem
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
+from referral_stream.stream.backlog import backlog_of
 from referral_stream.stream.status import StatusPage
 
 logger = logging.getLogger(__name__)
@@ -67,5 +68,9 @@ async def _life(deployment: Deployment, role: str) -> AsyncIterator[None]:
 
 def build(deployment: Deployment, names: Iterable[str]) -> list[Role]:
     """The roles of these names, not started."""
-    made = {"ingest": ingest_role, "decide": decide_role, "ledger": ledger_role}
+    made = {
+        "ingest": ingest_role,
+        "decide": lambda deployment: decide_role(deployment, backlog=backlog_of(deployment)),
+        "ledger": ledger_role,
+    }
     return [made[name](deployment) for name in names]

@@ -254,6 +254,11 @@ class Pipeline:
         last = {record.key or b"": record.value for record in self._reader(name, table, "read_committed").read()}
         return {key: value for key, value in last.items() if value is not None}
 
+    def positions(self) -> dict[bytes, bytes]:
+        """How far the roles have read, as they have noted it."""
+        records = self._reader(f"{self.name}-positions", "positions", "read_committed").read()
+        return {record.key or b"": record.value or b"" for record in records}
+
     def read(self, name: str, isolation: Isolation = "read_committed") -> list[RawRecord]:
         """All records of a topic of the contract that are there now."""
         return list(self.reader(name, isolation).read())

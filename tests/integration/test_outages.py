@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import faust
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -165,6 +165,92 @@ async def test_a_state_folder_that_is_ahead_of_its_changelog_is_not_believed(
     failure = await the_failure(counting_app(run, kafka.bootstrap, **settings)[0])
     assert isinstance(failure, ChangelogMismatch)
     assert "ends at 0, but the state folder holds it up to" in said()[-1][2]
+
+
+@pytest.mark.parametrize("but", [2, by_night(0)], ids=["its head removed", "emptied"])
+async def test_a_changelog_that_lacks_its_head_is_not_believed(
+    kafka: KafkaServer, run: str, tmp_path: Path, said: Said, caplog: pytest.LogCaptureFixture, but: int
+) -> None:
+    """Only a folder that holds what was removed proves that nothing is missing. Compaction removes no head."""
+    changelog = f"{run}-counts-changelog"
+    await handled_once(kafka, run, store="rocksdb", datadir=tmp_path)
+    with pytest.raises(KafkaException, match="POLICY_VIOLATION"):  # of a compacted topic no broker lets it be removed
+        kafka.remove_records(changelog, but=but)
+    kafka.configure(changelog, **{"cleanup.policy": "compact,delete"})
+    app, _ = counting_app(run, kafka.bootstrap)
+    assert isinstance(await the_failure(app), ChangelogMismatch)
+    assert f"cleanup.policy of {changelog} is compact,delete" in said()[-1][2]
+    assert f"kafka-configs --alter --topic {changelog} --add-config cleanup.policy=compact" in said()[-1][2]
+
+    kafka.remove_records(changelog, but=but)
+    kafka.configure(changelog, **{"cleanup.policy": "compact"})
+    for _ in range(2):  # it stays so
+        app, counting = counting_app(run, kafka.bootstrap)
+        assert isinstance(await the_failure(app), ChangelogMismatch)
+        assert "older entries were deleted, so some may be missing. Take new topics and a new group" in said()[-1][2]
+        assert counting.seen == 0
+
+    one_of_each(kafka.bootstrap, f"{run}-in")
+    app, counting = counting_app(run, kafka.bootstrap, store="rocksdb", datadir=tmp_path)
+    async with running(app):
+        await until(partial(counting.has_seen, len(KEYS)), "the records are processed")
+    assert is_logged(caplog, "changelog_head_lost")
+    assert counts(kafka.bootstrap, run).count(b"2") == len(KEYS)
+
+
+async def test_a_first_state_is_not_made_of_a_source_that_lacks_its_head(
+    kafka: KafkaServer, run: str, said: Said
+) -> None:
+    one_of_each(kafka.bootstrap, f"{run}-in")
+    kafka.remove_records(f"{run}-in")
+    assert isinstance(await the_failure(counting_app(run, kafka.bootstrap)[0]), SourceMismatch)
+    assert "and there is no state: what was removed before it is missing" in said()[-1][2]
+
+
+async def test_a_state_made_of_another_number_of_partitions_is_not_taken_on(
+    kafka: KafkaServer, run: str, said: Said
+) -> None:
+    await handled_once(kafka, run)
+    for name in ("in", "counts-changelog"):
+        kafka.grow(f"{run}-{name}", 2 * PARTITIONS)
+    app, counting = counting_app(run, kafka.bootstrap, partitions=2 * PARTITIONS)
+    assert isinstance(await the_failure(app), TopicsMismatch)
+    assert f"was made when {run}-in had {PARTITIONS} partitions; now it has {2 * PARTITIONS}" in said()[-1][2]
+    assert "Take new topics and a new group, and refill them by replay" in said()[-1][2]
+    assert counting.seen == 0
+
+
+@pytest.mark.parametrize("grown", ["in", "out", by_night("counts-changelog")])
+async def test_partitions_that_are_added_while_a_worker_runs_end_it_before_it_writes_to_them(
+    kafka: KafkaServer, run: str, said: Said, grown: str
+) -> None:
+    settings = {"fixed_topics": frozenset({f"{run}-out"}), "metadata_seconds": 0.5}
+    await handled_once(kafka, run, **settings)
+    app, _ = counting_app(run, kafka.bootstrap, **settings)
+    with suppress(WorkerFailed):
+        async with running(app):
+            await until(lambda: app.ready, "the app is ready")
+            await asyncio.to_thread(kafka.grow, f"{run}-{grown}", 2 * PARTITIONS)
+            await until(lambda: app.failure, "the app fails", 30)
+    assert isinstance(app.failure, TopicsMismatch)
+    ((_, _, line),) = said()
+    assert f"{run}-{grown} has " in line
+    assert f"partitions instead of {PARTITIONS}" in line
+    assert "Take new topics and a new group, and refill them by replay" in line
+    assert set(kafka._ends(f"{run}-out").values()) - {0}
+    assert not any(end for at, end in kafka._ends(f"{run}-out").items() if at >= PARTITIONS)
+
+
+async def test_partitions_that_a_source_without_state_gets_are_read_soon(kafka: KafkaServer, run: str) -> None:
+    app = create_app(a_config(run, kafka.bootstrap, metadata_seconds=0.5))
+    app.stateless([f"{run}-in"], echo(f"{run}-out"))
+    async with running(app):
+        await until(lambda: app.ready, "the app is ready")
+        await asyncio.to_thread(kafka.grow, f"{run}-in", PARTITIONS + 1)
+        producer = Producer(kafka.client_settings())
+        producer.produce(f"{run}-in", b"new", b"key", partition=PARTITIONS)
+        assert producer.flush(20) == 0
+        await until(lambda: len(consume(kafka.bootstrap, f"{run}-out")) == 1, "its record is passed on", 60)
 
 
 async def test_a_new_source_is_told_from_the_old_one_even_if_it_is_longer(

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from referral_stream.core.instants import DAY
 from tests.integration.live import PARTITIONS, UNEVEN, Pipeline
 from tests.integration.scripted import a_promoter
 from tests.services.kafka import KafkaServer
+from tests.services.process import wait_until
 from tests.services.redis import RedisServer
 
 NO_REDIS = "redis://127.0.0.1:1/0"
@@ -55,10 +57,10 @@ def test_create_makes_every_topic_as_the_contract_wants_it(kafka: KafkaServer, p
         settings = settings_of(kafka, pipeline.topic(name))
         assert (settings["cleanup.policy"], settings["retention.ms"]) == (cleanup, str(retention))
         assert len(topics[pipeline.topic(name)].partitions) == PARTITIONS
-    for table in ("customers", "wakeups"):
-        changelog = f"{pipeline.name}-decide-{table}-changelog"
-        assert settings_of(kafka, changelog)["cleanup.policy"] == "compact"
-        assert len(topics[changelog].partitions) == PARTITIONS
+    for name in ("decide-customers-changelog", "decide-wakeups-changelog", "positions"):
+        compacted = f"{pipeline.name}-{name}"
+        assert settings_of(kafka, compacted)["cleanup.policy"] == "compact"
+        assert len(topics[compacted].partitions) == PARTITIONS
 
 
 def test_create_makes_source_topics_that_nobody_has_made_yet(kafka: KafkaServer, tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_check_finds_nothing_wrong_with_what_create_made(pipeline: Pipeline) -> 
     checked = pipeline.run_command("topics", "check")
     assert checked.returncode == 0
     lines = checked.stdout.splitlines()
-    assert len(lines) == len(UNEVEN) + len(OURS) + 2
+    assert len(lines) == len(UNEVEN) + len(OURS) + 3
     assert all(line.endswith(": ok") for line in lines)
 
 
@@ -115,6 +117,42 @@ def test_check_names_another_number_of_partitions_and_what_to_do(pipeline: Pipel
     assert f"{pipeline.topic('customer-events')}: has 4 partitions, the settings say 6" in checked.stdout
     assert "set REFERRAL_STREAM_PARTITIONS=4" in checked.stdout
     assert f"{pipeline.topic('nps')}: ok" in checked.stdout  # has 3, as its producers like it
+
+
+def test_check_advises_neither_to_follow_a_topic_that_has_grown_nor_to_believe_a_changelog_without_its_head(
+    kafka: KafkaServer, tmp_path: Path
+) -> None:
+    """Who raises all of them alike, and the setting too, would forget everybody whose partition has changed."""
+    with Pipeline(kafka, NO_REDIS, tmp_path) as pipeline:
+        pipeline.create_topics(sources={})
+        pipeline.start("ingest")
+        wait_until(pipeline.positions, "ingest has noted its number")
+        pipeline.stop()
+        changelog = f"{pipeline.name}-decide-customers-changelog"
+        producer = Producer(kafka.client_settings())
+        producer.produce(changelog, b"", b"key")
+        assert producer.flush(20) == 0
+        kafka.configure(changelog, **{"cleanup.policy": "compact,delete"})
+        kafka.remove_records(changelog)
+        ours = [*map(pipeline.topic, OURS), changelog, f"{pipeline.name}-decide-wakeups-changelog"]
+        ours.append(f"{pipeline.name}-positions")
+        for topic in ours:
+            kafka.grow(topic, 2 * PARTITIONS)
+        checked = pipeline.run_command("topics", "check", partitions=str(2 * PARTITIONS))
+        said = " ".join(checked.stdout.split())
+        assert checked.returncode == 1
+        grown = "has 8 partitions, but was written to by 4; more cannot be taken back"
+        assert all(f"{topic}: {grown}" in said for topic in ours if topic != changelog)
+        assert f"{changelog}: begins at 1: older entries were deleted; {grown}" in said
+        assert "cleanup.policy is compact,delete, should be compact" in said
+        assert (
+            "to fix: take a new REFERRAL_STREAM_TOPIC_PREFIX and REFERRAL_STREAM_GROUP_PREFIX, refilled by replay"
+            in said
+        )
+        assert "PARTITIONS=8" not in said
+        started = pipeline.run_command("run", "ingest", partitions=str(2 * PARTITIONS))
+        assert started.returncode == 1
+        assert f"{pipeline.name}-ingest has written by 4 partitions, which are 8 now" in started.stderr
 
 
 def test_check_names_topics_that_are_missing(pipeline: Pipeline) -> None:

@@ -51,8 +51,8 @@ async def until(condition: Callable[[], object], description: str, seconds: floa
 
 
 def a_config(id: str, brokers: str, **settings: object) -> WorkerConfig:
-    defaults = {"session_timeout_seconds": 6.0, "fencing": "transactions"}
-    return WorkerConfig(id=id, brokers=(brokers,), partitions=PARTITIONS, **defaults | settings)  # type: ignore[arg-type]
+    defaults = {"partitions": PARTITIONS, "session_timeout_seconds": 6.0, "fencing": "transactions"}
+    return WorkerConfig(id=id, brokers=(brokers,), **defaults | settings)  # type: ignore[arg-type]
 
 
 def produce(brokers: str, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:

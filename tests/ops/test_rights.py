@@ -28,7 +28,9 @@ ROWS = {row[1]: row for row in ROW.finditer(PAGE.partition("\n## Rights\n")[2].p
 
 def topics_in(cell: str) -> set[str]:
     """The topics that a cell of the table stands for."""
-    words = {"the seven source topics": SOURCES, "both changelogs": TABLES, "all": (*TOPICS, *TABLES), "–": ()}
+    all_ = (*TOPICS, *TABLES, DEPLOYMENT.positions)
+    words = {"the seven source topics": SOURCES, "both changelogs": TABLES, "all": all_, "–": ()}
+    words["the positions"] = (DEPLOYMENT.positions,)
     return {name for part in cell.split(", ") for name in words.get(part, (part.strip("`"),))}
 
 
@@ -55,6 +57,7 @@ def test_the_table_says_what_else_is_granted() -> None:
         "ingest": {("group", group("ingest"), "Read", False)},
         "decide": {
             ("group", group("decide"), "Read", False),
+            ("group", group("ingest"), "Describe", False),
             ("transactional-id", f"{group('decide')}-", "Write", True),
         },
         "ledger": {("group", group("ledger"), "Read", False)},
@@ -69,9 +72,14 @@ def test_the_table_says_what_else_is_granted() -> None:
 
 
 def test_only_the_operator_makes_topics_and_looks_at_their_settings() -> None:
+    """But for the changelogs', which decide has to be sure of."""
     for principal in PRINCIPALS:
-        found = {right.operation for right in rights(DEPLOYMENT, principal) if right.kind == "topic"}
-        assert ({"Create", "DescribeConfigs"} <= found) == (principal == "operator")
+        made, seen = (
+            {right.name for right in rights(DEPLOYMENT, principal) if right.operation == operation}
+            for operation in ("Create", "DescribeConfigs")
+        )
+        everything = topics_in("all") if principal == "operator" else set()
+        assert (made, seen) == (everything, set(TABLES) if principal == "decide" else everything)
 
 
 def test_the_page_lists_the_commands_that_the_ledger_sends_to_redis() -> None:

@@ -148,6 +148,10 @@ def _in_capitals(operation: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper()
 
 
+def _kept(topic: str) -> dict[str, str]:
+    return {"cleanup.policy": "compact"} if topic.endswith("-changelog") else {}
+
+
 class KafkaServer:
     """One broker with its own ports and data directory; topics are never created by merely being named.
 
@@ -294,10 +298,14 @@ class KafkaServer:
         self.close()
 
     def create_topics(self, topics: Mapping[str, int], config: Mapping[str, str] | None = None) -> None:
-        """Create topics (name → partitions) with this config; return when clients see a leader of every partition."""
+        """Create topics (name → partitions) with this config; return when clients see a leader of every partition.
+
+        Changelogs are compacted, as workers want them.
+        """
         admin = AdminClient(self.client_settings())
         created = admin.create_topics(
-            [NewTopic(name, count, 1, config=dict(config or {})) for name, count in topics.items()], request_timeout=30
+            [NewTopic(name, count, 1, config=_kept(name) | dict(config or {})) for name, count in topics.items()],
+            request_timeout=30,
         )
         for future in created.values():
             future.result(30)
@@ -331,17 +339,35 @@ class KafkaServer:
         """Let the cleaner take all of these topics but what was written last, seconds after the next write."""
         eager = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.0001", "delete.retention.ms": "0"}
         eager |= {"cleanup.policy": "compact", "min.compaction.lag.ms": "0", "max.compaction.lag.ms": "100"}
+        for topic in topics:
+            self.configure(topic, **eager)
+
+    def configure(self, topic: str, **config: str) -> None:
+        """Change these settings of a topic, and no other."""
         entries = [
-            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in eager.items()
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
         ]
         admin = AdminClient(self.client_settings())
-        wanted = [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries) for topic in topics]
+        wanted = [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)]
         for future in admin.incremental_alter_configs(wanted).values():
             future.result(30)
 
-    def remove_records(self, topic: str) -> None:
-        """Remove every record of a topic, as retention does: offsets go on where they were."""
-        removed = [TopicPartition(topic, partition, end) for partition, end in self._ends(topic).items()]
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic that many partitions; return when clients see a leader of each."""
+        admin = AdminClient(self.client_settings())
+        for future in admin.create_partitions([NewPartitions(topic, partitions)]).values():
+            future.result(30)
+
+        def all_led() -> bool:
+            found = admin.list_topics(topic, timeout=5).topics[topic].partitions
+            return len(found) == partitions and all(each.leader == self._node for each in found.values())
+
+        wait_until(all_led, f"the {partitions} partitions of {topic} have leaders")
+
+    def remove_records(self, topic: str, *, but: int = 0) -> None:
+        """Remove every record of a topic ``but`` the last ones of each partition, as retention does: offsets stay."""
+        ends = self._ends(topic).items()
+        removed = [TopicPartition(topic, partition, max(0, end - but)) for partition, end in ends]
         admin = AdminClient(self.client_settings())
         for future in admin.delete_records(removed).values():
             future.result(30)

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Final, cast
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.streams import Stream
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, StreamT
@@ -26,7 +27,7 @@ from faust_batches.batch import AsyncProcessor, Output, Processor, Refusal, Supe
 from faust_batches.clock_watch import ClockWatch
 from faust_batches.config import WorkerConfig
 from faust_batches.consumer import BatchConsumer
-from faust_batches.errors import BrokersMoved, ClockRefused, NeedsOperator, NotOwner, WorkEnded
+from faust_batches.errors import BrokersMoved, ClockRefused, NeedsOperator, NotOwner, TopicsMismatch, WorkEnded
 from faust_batches.fence import Fence
 from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import CLOCK_SECONDS, Lanes, Step
@@ -35,6 +36,7 @@ from faust_batches.membership import Membership
 from faust_batches.meter import Meter
 from faust_batches.plain_producer import BatchProducer, PlainSender
 from faust_batches.ports import Ports
+from faust_batches.positions import Positions
 from faust_batches.publish import Publisher
 from faust_batches.reach import reach
 from faust_batches.recovery import BatchRecovery, BatchTableManager
@@ -42,7 +44,7 @@ from faust_batches.source import SourcePosition
 from faust_batches.stateful import ChangesCallback, Stateful
 from faust_batches.stateless import Stateless
 from faust_batches.table import BatchTable
-from faust_batches.topics import BatchTopic, asking, check_group, check_topics
+from faust_batches.topics import BatchTopic, asking, check_group, check_topics, other_count
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +88,9 @@ class BatchApp(faust.App):
         self.membership = Membership(self, config, self.meter, self._request_rejoin)
         self.lanes = Lanes(config, self.meter, self.membership, lambda: self.batch_consumer)
         self.clock_watch = ClockWatch()
-        self.publisher = Publisher(config.max_record_bytes, on_refused, self.meter.published, self.clock_watch)
+        fixed = dict.fromkeys(config.fixed_topics, config.partitions)
+        self.publisher = Publisher(config.max_record_bytes, on_refused, self.meter.published, self.clock_watch, fixed)
+        self._positions = Positions(config, self.send)
         self._plain = PlainSender(self.publisher, self.meter, lambda: self.batch_producer)
         self.ports = Ports(
             config, self.meter, self.membership, self.lanes, self, lambda: self.batch_consumer, lambda: self.recovery
@@ -160,6 +164,7 @@ class BatchApp(faust.App):
             fence=self._fence,
             on_changes=on_changes,
             read_limits=self._read_limits,
+            partitions=config.partitions,
         )
         self._stateful = _StatefulRole(topic, step, declared, on_partitions_ready, on_partitions_lost)
         self._consume(topic, step, partitions=config.partitions)
@@ -320,14 +325,27 @@ class BatchApp(faust.App):
                 await self._fence.take({tp for tp in assigned if tp.topic == self._stateful.topic}, assignment)
 
     def state_positions(self, assigned: Iterable[TP]) -> dict[TP, SourcePosition | None]:
-        return {tp: self._role.step.source(tp.partition) for tp in assigned if self.has_state(tp)}
+        ours = [tp for tp in assigned if self.has_state(tp)]
+        expected = self.config.partitions
+        if (last := max((tp.partition for tp in ours), default=0)) >= expected:  # before the watch has seen it
+            raise TopicsMismatch(other_count(ours[0].topic, last + 1, expected))
+        return {tp: self._role.step.source(tp.partition) for tp in ours}
+
+    def reached(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int | None]:
+        return self._positions.reached(committed)
+
+    async def keep_positions(self, offsets: Mapping[TP, int]) -> None:
+        try:
+            await self._positions.keep(offsets)
+        except KafkaError as exc:  # the group has it, and the next commit writes it again
+            logger.warning("positions_not_kept", extra={"app": self.config.id, "cause": repr(exc)})
 
     def has_state(self, tp: TP) -> bool:
         return self._stateful is not None and tp.topic == self._stateful.topic
 
     def has_changelog(self, partition: int) -> bool:
-        changelogs = (table.changelog(partition) for table in self._role.tables.values())
-        return any(self.recovery.active_highwaters.get(changelog, -1) >= 0 for changelog in changelogs)
+        marks = self._role.tables[next(reversed(self._role.tables))].changelog(partition)
+        return self.recovery.active_highwaters.get(marks, -1) >= 0
 
     def partitions_lost(self) -> None:
         owned, self._owned = self._owned, frozenset()
@@ -364,8 +382,17 @@ class BatchApp(faust.App):
 
     def expected_topics(self) -> dict[str, int | None]:
         """What is consumed, changelogs included, with the number of partitions; ``None``: any."""
+        kept = {} if self.config.positions is None else {self.config.positions: None}
+        return self._sources | kept | dict.fromkeys(self._changelogs(), self.config.partitions)
+
+    def _changelogs(self) -> list[str]:
         tables = () if self._stateful is None else self._stateful.tables.values()
-        return self._sources | {table.changelog_topic_name: self.config.partitions for table in tables}
+        return [table.changelog_topic_name for table in tables]
+
+    def _fixed_topics(self) -> dict[str, int]:
+        """Topics whose number of partitions must not change."""
+        consumed = {topic: partitions for topic, partitions in self.expected_topics().items() if partitions is not None}
+        return consumed | dict.fromkeys(self.config.fixed_topics, self.config.partitions)
 
     async def check_topics(self) -> None:
         """Ask the brokers whether everything that is consumed exists. Raises TopicsMismatch, ConnectionError."""
@@ -408,6 +435,7 @@ class BatchApp(faust.App):
 
     async def on_start(self) -> None:
         self.membership.start()
+        await self._positions.read(self._client_settings())
         for companion in self._companions:
             await self.add_async_context(companion)
         await super().on_start()
@@ -417,6 +445,7 @@ class BatchApp(faust.App):
         for periodic in self._periodics:
             self.add_future(self._lasting(self._run_periodic(periodic), "periodic"))
         self.add_future(self._lasting(self._watch_brokers(), "watch over the brokers"))
+        self.add_future(self._lasting(self._watch_topics(), "watch over the topics"))
         if self._stateful is not None:
             self.add_future(self._lasting(self._watch_limits(), "watch over the limits"))
 
@@ -466,6 +495,21 @@ class BatchApp(faust.App):
         self.refused_since = self.refused_since or monotonic()
         logger.error("authentication_failed", extra={"app": config.id, "cause": found.refused})
 
+    async def _watch_topics(self) -> None:
+        """End the app when a topic gets partitions that would move keys: before anything is written by that number."""
+        while not self.should_stop:
+            await self.sleep(self.config.metadata_seconds)
+            if not self._assignment:
+                continue
+            try:
+                await self.batch_consumer.check_fixed(self._fixed_topics())
+                await self.batch_consumer.commit_invisible_ends()
+            except NeedsOperator as exc:
+                self.fail(exc)
+                return
+            except Exception as exc:  # noqa: BLE001  (asked again soon; that brokers are away is said elsewhere)
+                logger.debug("topics_not_seen", extra={"cause": repr(exc)})
+
     async def _run_periodic(self, periodic: _Periodic) -> None:
         name = getattr(periodic.action, "__qualname__", repr(periodic.action))
         while not self.should_stop:
@@ -479,6 +523,7 @@ class BatchApp(faust.App):
                 self.membership.rejoin(assignment)  # a damaged store: the next assignment reads it again
             except NeedsOperator as exc:
                 self.fail(exc)
+                return
             except ClockRefused:
                 await self.sleep(CLOCK_SECONDS)  # that is in the log
             except Exception:
@@ -525,8 +570,10 @@ def _faust_settings(config: WorkerConfig) -> dict[str, Any]:
         "consumer_auto_offset_reset": "earliest",
         "consumer_group_instance_id": config.static_member,
         "consumer_max_fetch_size": config.max_fetch_bytes,
+        "consumer_metadata_max_age_ms": int(config.metadata_seconds * 1000),
         "producer_acks": -1,
         "producer_linger": 0,
+        "producer_metadata_max_age_ms": int(config.metadata_seconds * 1000),
         "producer_max_batch_size": config.max_produce_batch_bytes,
         "producer_max_request_size": max(config.max_record_bytes, config.max_produce_batch_bytes)
         + _REQUEST_HEADROOM_BYTES,

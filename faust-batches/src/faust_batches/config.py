@@ -24,6 +24,13 @@ class WorkerConfig:
     """``host:port`` of the brokers to begin with."""
     partitions: int
     """Partitions of the topic that a stateful app consumes; its changelogs have the same number."""
+    fixed_topics: frozenset[str] = frozenset()
+    """Other topics with that number of partitions, written to by key: with any other, a key would change its partition.
+    The app fails with TopicsMismatch, whenever one of them gets another number."""
+    positions: str | None = None
+    """A compacted topic in which groups keep how far they have read their sources (see ``Positions``)."""
+    outcome: str | None = None
+    """A topic that holds records as soon as this group has worked: then it must not begin its sources anew."""
     store: Literal["memory", "rocksdb"] = "memory"
     datadir: Path | None = None
     """Where RocksDB lives; one folder per worker process. Needed for ``store="rocksdb"`` only."""
@@ -49,6 +56,8 @@ class WorkerConfig:
     transaction_timeout_seconds: float = 15.0
     """After this, the broker aborts the transaction that a dead worker left open and no other has taken over."""
     commit_interval_seconds: float = 1.0
+    metadata_seconds: float = 10.0
+    """How often topics are looked at: new partitions of sources are read, another number of the others ends the app."""
     stop_timeout_seconds: float = 25.0
     """A worker that has not stopped by then is ended by its watchdog. Longer than the longest batch."""
 

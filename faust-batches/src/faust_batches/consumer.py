@@ -24,23 +24,39 @@ import logging
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any, Final, cast
 
 import aiokafka
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    IncompatibleBrokerVersion,
+    KafkaConnectionError,
+    KafkaError,
+)
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import Message
 from mode.utils.futures import notify
 
-from faust_batches.errors import ChangelogMismatch, NameTaken, NotOwner, SourceMismatch, WorkEnded
+from faust_batches.errors import (
+    REFILL,
+    ChangelogMismatch,
+    NameTaken,
+    NotOwner,
+    SourceMismatch,
+    TopicsMismatch,
+    WorkEnded,
+)
 from faust_batches.fetched import BatchMessage, Fetched, contiguous
 from faust_batches.ports import Ports
 from faust_batches.slim_records import unpack_slim
 from faust_batches.source import SourcePosition
+from faust_batches.topics import cleanup_policies, partition_counts, require_compacted, require_counts
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +67,6 @@ _LEASE_SHARE: Final = 0.7  # of the session timeout: how old the last confirmed 
 _LEASE_CHECK_SECONDS: Final = 0.05
 _REPLACED_TOO_OFTEN: Final = range(3, 9)
 _REPLACED_WITHIN_SECONDS: Final = 60.0
-_REFILL: Final = "Take new topics and a new group, and refill them by replay"
 
 
 class RebalanceListener(driver.ConsumerRebalanceListener):
@@ -193,6 +208,20 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """Topics that exist according to the present metadata."""
         return set(self._ensure_consumer()._client.cluster.topics())
 
+    async def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions these topics have now, as a broker says; without those that we may not see."""
+        return cast("dict[str, int]", await self.call_thread(self._partition_counts, set(topics)))
+
+    async def _partition_counts(self, topics: set[str]) -> dict[str, int]:
+        return await partition_counts(self._ensure_consumer()._client, topics)
+
+    async def cleanup_policies(self, topics: Iterable[str]) -> dict[str, str]:
+        """``cleanup.policy`` of these topics. Raises NotAllowed, or KafkaError."""
+        return cast("dict[str, str]", await self.call_thread(self._cleanup_policies, list(topics)))
+
+    async def _cleanup_policies(self, topics: list[str]) -> dict[str, str]:
+        return await cleanup_policies(self._ensure_consumer()._client, topics)
+
     def request_rejoin(self) -> None:
         """Ask for a new assignment; safe from any thread."""
         self.thread_loop.call_soon_threadsafe(self._ensure_consumer()._coordinator.request_rejoin)
@@ -209,6 +238,8 @@ class BatchConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._ports = Ports.of(self.app)
         self._undelivered: set[TP] = set()
+        self._begun: dict[TP, int] = {}
+        """Where this assignment began to read."""
         self._unproven: dict[TP, SourcePosition] = {}
         """Partitions whose next record has to be the last one that their state has seen."""
 
@@ -270,7 +301,7 @@ class BatchConsumer(driver.Consumer):
             return False
         if fetched.went_back:
             if self._ports.state.has_state(tp):
-                raise SourceMismatch(f"{_name(tp)} ends below {fetched.start}, up to where it was read. {_REFILL}")
+                raise SourceMismatch(f"{_name(tp)} ends below {fetched.start}, up to where it was read. {REFILL}")
             wanted = fetched.records[0].offset  # it was recreated or cut short
             logger.error("source_begins_again", extra=_fields(tp, wanted) | {"read_up_to": fetched.start})
             self._committed_offset[tp] = None
@@ -282,7 +313,7 @@ class BatchConsumer(driver.Consumer):
             if not seen.follows(records[0]):
                 raise SourceMismatch(
                     f"{_name(tp)} is not the log that its state was made from: another record stands at "
-                    f"{seen.next_offset - 1}. {_REFILL}"
+                    f"{seen.next_offset - 1}. {REFILL}"
                 )
             records = records[1:]
             self._read_offset[tp] = seen.next_offset
@@ -327,6 +358,7 @@ class BatchConsumer(driver.Consumer):
         assignment = membership.assignment
         sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
         committed = await self._thread.committed(sources)
+        reached = self._ports.state.reached(committed)
         begins = {TP(*tp): offset for tp, offset in (await self.earliest_offsets(*sources)).items()}
         ends = {TP(*tp): offset for tp, offset in (await self.highwaters(*sources)).items()}
         if assignment != membership.assignment:
@@ -335,17 +367,19 @@ class BatchConsumer(driver.Consumer):
         self._unproven.clear()
         positions: dict[TP, int] = {}
         for tp in sources:
-            offset, state = committed[tp], states.get(tp)
+            offset, state = reached[tp], states.get(tp)
             if state is not None:
                 positions[tp] = self._after_state(tp, state, begins[tp], ends[tp])
             elif offset is None or offset < 0:
-                positions[tp] = begins[tp]
+                positions[tp] = self._at_first(tp, begins[tp])
             else:
                 positions[tp] = self._after_commit(tp, offset, begins[tp], ends[tp])
         await self.seek_wait(positions)
+        await self._ports.state.keep_positions(positions)
         if assignment != membership.assignment:
             return
         self._read_offset.update(positions)
+        self._begun = positions
         self._committed_offset.update({tp: at if at == committed[tp] else None for tp, at in positions.items()})
         stands = {tp: state.next_offset for tp, state in states.items() if state is not None}
         # After a crash between state and commit, or a reset of the group, its lag would be wrong.
@@ -353,33 +387,46 @@ class BatchConsumer(driver.Consumer):
 
     def _after_state(self, tp: TP, state: SourcePosition, begin: int, end: int) -> int:
         """Where to read on after ``state``: from the last record that it has seen, which has to be unchanged."""
+        partitions = self._ports.config.partitions
+        if state.partitions != partitions:
+            raise TopicsMismatch(
+                f"the state of {_name(tp)} was made when {tp.topic} had {state.partitions} partitions; now it has "
+                f"{partitions}, and a key may have moved to a partition that knows nothing of it. {REFILL}"
+            )
         if end < state.next_offset:
             raise SourceMismatch(
                 f"{_name(tp)} ends at {end}, but its state has seen it up to {state.next_offset}: it was recreated or "
-                f"cut short. {_REFILL}"
+                f"cut short. {REFILL}"
             )
         if begin > state.next_offset:
             raise SourceMismatch(
                 f"{_name(tp)} begins at {begin}, but its state has seen it up to {state.next_offset} only: the records "
-                f"in between are gone. {_REFILL}"
+                f"in between are gone. {REFILL}"
             )
         if begin == state.next_offset:  # the last record that it has seen has expired
             return begin
         self._unproven[tp] = state
         return state.next_offset - 1
 
+    def _at_first(self, tp: TP, begin: int) -> int:
+        """Where to begin, when nothing says that this partition was ever read."""
+        if begin > 0 and self._ports.state.has_state(tp):
+            raise SourceMismatch(
+                f"{_name(tp)} begins at {begin}, and there is no state: what was removed before it is missing. {REFILL}"
+            )
+        return begin
+
     def _after_commit(self, tp: TP, committed: int, begin: int, end: int) -> int:
         """Where to read on after the offset ``committed``, when no state records it."""
         state = self._ports.state
-        if state.has_state(tp) and not state.has_changelog(tp.partition):
+        if state.has_state(tp) and committed > 0 and not state.has_changelog(tp.partition):
             raise ChangelogMismatch(
-                f"the state of {_name(tp)} is gone: it was read up to {committed}, but its changelogs are empty. "
-                f"{_REFILL}"
+                f"the state of {_name(tp)} is gone: it was read up to {committed}, but its changelog is empty. {REFILL}"
             )
         if begin <= committed <= end:
             return committed
         if state.has_state(tp):
-            raise SourceMismatch(f"{_name(tp)} holds {begin} to {end}, but was read up to {committed}. {_REFILL}")
+            raise SourceMismatch(f"{_name(tp)} holds {begin} to {end}, but was read up to {committed}. {REFILL}")
         logger.error("source_gap", extra=_fields(tp, begin) | {"end": end, "read_up_to": committed})
         return begin
 
@@ -448,10 +495,31 @@ class BatchConsumer(driver.Consumer):
             return False
         if committed:
             self._committed_offset.update(owned)
+            state = self._ports.state
+            await state.keep_positions({tp: at for tp, at in owned.items() if not state.has_state(tp)})
         else:
             for tp, offset in owned.items():
                 self._acked[tp].append(offset - 1)
         return committed
+
+    async def commit_invisible_ends(self) -> None:
+        """Commit beyond what nobody is shown at the end of a source: transaction markers, and what was aborted.
+
+        Otherwise a group that has read everything would seem to be behind for ever.
+        """
+        passed: dict[TP, int] = {}
+        for tp in self.assignment():
+            read = self._read_offset[tp]
+            if read is None or self._is_changelog_tp(tp) or self._ports.state.has_state(tp):
+                continue
+            if (self._committed_offset[tp] or 0) < read != self._begun.get(tp):
+                continue  # something is under way
+            with suppress(IllegalStateError):
+                position = await self.position(tp)
+                if (position or 0) > read and self._read_offset[tp] == read and self.fetched_to(tp) in (None, read):
+                    passed[tp] = cast("int", position)
+        if passed and not self._ports.membership.rebalancing:
+            await self._commit_offsets(passed)
 
     # -- rebalances ------------------------------------------------------------------------------------------------
 
@@ -484,6 +552,25 @@ class BatchConsumer(driver.Consumer):
         """The addresses that the client dials."""
         consumer = self._thread._consumer
         return [(broker.host, broker.port) for broker in consumer._client.cluster.brokers()] if consumer else []
+
+    async def check_fixed(self, topics: Iterable[str]) -> None:
+        """Raises TopicsMismatch unless these topics have as many partitions as the config says; KafkaError."""
+        require_counts(await self._thread.partition_counts(topics), self._ports.config.partitions)
+
+    async def check_compacted(self, topics: Iterable[str]) -> None:
+        """As ``require_compacted``. A broker that is away is waited for, as long as the assignment lasts."""
+        membership = self._ports.membership
+        assignment = membership.assignment
+        while assignment == membership.assignment and not membership.stopping:
+            try:
+                require_compacted(await self._thread.cleanup_policies(topics))
+            except IncompatibleBrokerVersion:
+                pass  # one that knows no settings: the embedded broker
+            except KafkaError as exc:
+                logger.warning("topics_not_described", extra={"cause": repr(exc), "again_in_seconds": _RETRY_SECONDS})
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            return
 
     def silence_seconds(self) -> float:
         """How long ago the group last acknowledged us: the age of the last heartbeat that was confirmed."""

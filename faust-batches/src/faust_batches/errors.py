@@ -25,6 +25,11 @@ TransportError
 
 from __future__ import annotations
 
+from typing import Final
+
+REFILL: Final = "Take new topics and a new group, and refill them by replay"
+"""The remedy where a state may lack something."""
+
 
 class TransportError(Exception):
     """Root of the tree."""

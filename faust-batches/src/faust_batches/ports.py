@@ -45,6 +45,9 @@ class Changelogs(Protocol):
 
     async def seek_wait(self, partitions: Mapping[TP, int], /) -> None: ...
 
+    async def check_compacted(self, topics: Iterable[str], /) -> None:
+        """Raises ChangelogMismatch unless these topics are compacted, and nothing else; NotAllowed."""
+
     async def position(self, tp: TP, /) -> int | None:
         """The offset from which the client will fetch next."""
 
@@ -81,7 +84,7 @@ class State(Protocol):
     def has_state(self, tp: TP, /) -> bool: ...
 
     def has_changelog(self, partition: int, /) -> bool:
-        """Whether the changelogs of a partition that is being taken over ever held anything."""
+        """Whether the changelog with the marks of a partition that is being taken over ever held anything."""
 
     def state_positions(self, assigned: Iterable[TP], /) -> Mapping[TP, SourcePosition | None]:
         """For partitions with state among ``assigned``: how far it has read them, if its changelog says so."""
@@ -91,6 +94,12 @@ class State(Protocol):
 
         ``topics`` exist for certain; others are looked for.
         """
+
+    def reached(self, committed: Mapping[TP, int | None], /) -> Mapping[TP, int | None]:
+        """Where to read on, given what the group has committed. Raises SourceMismatch."""
+
+    async def keep_positions(self, offsets: Mapping[TP, int], /) -> None:
+        """These offsets are committed, or where an assignment begins."""
 
     def partitions_lost(self) -> None:
         """All partitions were revoked, and no batch is under way."""

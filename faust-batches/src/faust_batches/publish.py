@@ -23,8 +23,9 @@ from faust.types import TP
 
 from faust_batches.batch import Headers, Output, Refusal, record_bytes
 from faust_batches.clock_watch import ClockWatch
-from faust_batches.errors import BatchRefused, ClockRefused, NotAllowed, RecordTooLarge
+from faust_batches.errors import BatchRefused, ClockRefused, NotAllowed, RecordTooLarge, TopicsMismatch
 from faust_batches.partitioner import partition_of
+from faust_batches.topics import other_count
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ class Publisher:
 
     Limits start at ``max_record_bytes``; when a broker refuses less, the topic's limit is learnt and the batch has to
     be made again without the record (``admit``), through a new producer: a refused batch breaks the old one's sequence.
-    ``published`` grows by the records that were handed to a producer, by topic.
+    ``published`` grows by the records that were handed to a producer, by topic. ``fixed`` are topics whose number of
+    partitions must not change.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class Publisher:
         on_refused: Refusal | None = None,
         published: Counter[str] | None = None,
         clock: ClockWatch | None = None,
+        fixed: Mapping[str, int] | None = None,
     ) -> None:
+        self._fixed: Mapping[str, int] = {} if fixed is None else fixed
         self._max_record_bytes = max_record_bytes
         self._on_refused = on_refused
         self._clock = clock or ClockWatch()
@@ -131,7 +135,11 @@ class Publisher:
         return record_bytes(output.key, output.value, output.headers) <= self.limit(output.topic)
 
     async def send(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[Sent]:
-        """Hand ``outputs`` to ``producer``, in their order per partition; returns before they are acknowledged."""
+        """Hand ``outputs`` to ``producer``, in their order per partition; returns before they are acknowledged.
+
+        Raises:
+            TopicsMismatch: a fixed topic has another number of partitions. Nothing is sent.
+        """
         partitions: dict[str, int] = {}
         groups: dict[tuple[str, int], _Filling] = {}
         for output in outputs:
@@ -139,7 +147,7 @@ class Publisher:
             if partition is None:
                 among = partitions.get(topic)
                 if among is None:
-                    among = partitions[topic] = len(await producer.partitions_for(topic))
+                    among = partitions[topic] = self._among(topic, len(await producer.partitions_for(topic)))
                 partition = next(self._round_robin) % among if key is None else partition_of(key, among)
             filling = groups.get((topic, partition))
             if filling is None:
@@ -149,6 +157,12 @@ class Publisher:
         for (topic, partition), filling in groups.items():
             sent += await self._enqueue(producer, TP(topic, partition), filling)
         return sent
+
+    def _among(self, topic: str, found: int) -> int:
+        fixed = self._fixed.get(topic, found)
+        if found != fixed:
+            raise TopicsMismatch(other_count(topic, found, fixed))
+        return found
 
     async def send_changes(
         self, producer: AIOKafkaProducer, tp: TP, changes: Mapping[bytes, bytes | None], headers: Headers = ()

@@ -17,7 +17,7 @@ from faust.tables.recovery import Recovery
 from faust.types import TP, AppT
 from mode import Service
 
-from faust_batches.errors import ChangelogMismatch, NeedsOperator, StoreDamaged, WorkerFailed
+from faust_batches.errors import REFILL, ChangelogMismatch, NeedsOperator, StoreDamaged, WorkerFailed
 from faust_batches.fetched import Fetched, contiguous
 from faust_batches.ports import Ports
 from faust_batches.table import BatchTable
@@ -74,7 +74,12 @@ class BatchRecovery(Recovery):
 
     async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Any, title: str) -> None:
         await super()._build_offsets(consumer, tps, destination, title)
+        if not tps:
+            return
+        await self._ports.changelogs().check_compacted({tp.topic for tp in tps})
+        begins = await consumer.earliest_offsets(*tps)
         for tp in tps:
+            self._check_head(tp, begins[tp], destination[tp] + 1)
             end, held = self.active_highwaters.get(tp, -1) + 1, destination[tp] + 1
             if held > end:
                 raise ChangelogMismatch(
@@ -82,6 +87,21 @@ class BatchRecovery(Recovery):
                     "recreated or cut short, or the folder belongs to another deployment. Take an empty folder if the "
                     "changelog is right; else new topics and a new group, refilled by replay"
                 )
+
+    def _check_head(self, tp: TP, begin: int, held: int) -> None:
+        """A changelog that is only compacted begins at 0 for ever: one that begins above has lost entries.
+
+        What the local store holds (up to ``held``) was read from the beginning, so nothing is missing if it reaches as
+        far. Nobody else could take the partition over, though.
+        """
+        if begin > held:
+            raise ChangelogMismatch(
+                f"{tp.topic}-{tp.partition} begins at {begin}: older entries were deleted, so some may be missing. "
+                f"{REFILL}, and let cleanup.policy of changelogs be compact, nothing else"
+            )
+        if begin > 0:
+            fields = {"topic": tp.topic, "partition": tp.partition, "begins_at": begin, "held_up_to": held}
+            logger.error("changelog_head_lost", extra=fields)
 
     async def _seek_offsets(self, consumer: Any, tps: set[TP], offsets: Any, title: str) -> None:  # noqa: ARG002
         if tps:

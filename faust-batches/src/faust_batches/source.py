@@ -19,27 +19,31 @@ _HEADER: Final = "source"
 
 @dataclass(frozen=True, slots=True)
 class SourcePosition:
-    """The last record that a state includes: the offset after it, and what identifies it."""
+    """The last record that a state includes: the offset after it, and what identifies it.
+
+    ``partitions``: among how many the keys of the source were divided. A key lives elsewhere among more of them.
+    """
 
     next_offset: int
     timestamp: int
     checksum: int
+    partitions: int
 
     @classmethod
-    def after(cls, record: Record) -> SourcePosition:
-        return cls(record.offset + 1, record.timestamp, crc32(record.value or b""))
+    def after(cls, record: Record, partitions: int) -> SourcePosition:
+        return cls(record.offset + 1, record.timestamp, crc32(record.value or b""), partitions)
 
     def follows(self, record: Record) -> bool:
         """Whether ``record`` is the last one that the state has seen."""
-        return self == SourcePosition.after(record)
+        return self == SourcePosition.after(record, self.partitions)
 
     def encode(self) -> bytes:
-        return b"%d %d %d" % (self.next_offset, self.timestamp, self.checksum)
+        return b"%d %d %d %d" % (self.next_offset, self.timestamp, self.checksum, self.partitions)
 
     @classmethod
     def decode(cls, content: bytes) -> SourcePosition:
-        next_offset, timestamp, checksum = map(int, content.split())
-        return cls(next_offset, timestamp, checksum)
+        next_offset, timestamp, checksum, partitions = map(int, content.split())
+        return cls(next_offset, timestamp, checksum, partitions)
 
     def headers(self) -> Headers:
         """For the last changelog record of a batch; compaction keeps the last record of a log."""

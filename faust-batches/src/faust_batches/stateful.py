@@ -55,10 +55,12 @@ class Stateful:
         fence: Fence | None,
         on_changes: ChangesCallback | None,
         read_limits: Callable[[], Awaitable[None]],
+        partitions: int,
     ) -> None:
         """Without ``fence``, outputs and changelogs are sent in order through ``plain``.
 
-        ``read_limits`` asks the brokers how large records may be: awaited where they have refused one.
+        ``read_limits`` asks the brokers how large records may be: awaited where they have refused one. ``partitions``:
+        of the source; the changelog records it with the position.
         """
         self._processor = processor
         self._tables = tables
@@ -70,6 +72,7 @@ class Stateful:
         self._fence = fence
         self._on_changes = on_changes
         self._read_limits = read_limits
+        self._partitions = partitions
         self._ends = ChangelogEnds()
 
     def begin_assignment(self) -> None:
@@ -137,7 +140,9 @@ class Stateful:
         return self._tables[self._marks].source(partition)
 
     def _source(self, name: str, batch: Batch) -> SourcePosition | None:
-        return SourcePosition.after(batch.records[-1]) if name == self._marks and batch.records else None
+        if name != self._marks or not batch.records:
+            return None
+        return SourcePosition.after(batch.records[-1], self._partitions)
 
     async def _send_changes(
         self, producer: AIOKafkaProducer, name: str, batch: Batch, entries: Mapping[bytes, bytes | None]

@@ -14,17 +14,25 @@ from typing import Any, Final
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, for_code
-from aiokafka.protocol.admin import DescribeGroupsRequest
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+from aiokafka.protocol.admin import DescribeConfigsRequest, DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from faust.topics import Topic
 from faust.types import EventT
 from faust.types.tuples import Message
 
-from faust_batches.errors import GroupTaken, TopicsMismatch
+from faust_batches.errors import REFILL, ChangelogMismatch, GroupTaken, NotAllowed, TopicsMismatch
 
 _PATIENCE_SECONDS: Final = 3.0  # for topics that were, or are, created just now
 _AGAIN_SECONDS: Final = 0.2
+_TOPIC_RESOURCE: Final = 2  # of Kafka's protocol
+_POLICY: Final = "cleanup.policy"
 
 
 class BatchTopic(Topic):
@@ -131,6 +139,14 @@ async def _is_ours(client: AIOKafkaClient, group: str, sources: Collection[str])
     return bool(committed) or len(told) == len(members)
 
 
+def other_count(topic: str, found: int, expected: int) -> str:
+    """What is wrong with a topic whose keys were divided among ``expected`` partitions, and what to do."""
+    return (
+        f"{topic} has {found} partitions instead of {expected}, which cannot be undone: a key may have moved to a "
+        f"partition that knows nothing of it. {REFILL}"
+    )
+
+
 def _problem(cluster: ClusterMetadata, topic: str, partitions: int | None) -> str:
     if topic in cluster.unauthorized_topics:
         return f"{topic} may not be read by us"
@@ -140,3 +156,43 @@ def _problem(cluster: ClusterMetadata, topic: str, partitions: int | None) -> st
     if partitions is not None and len(found) != partitions:
         return f"{topic} has {len(found)} partitions instead of {partitions}"
     return ""
+
+
+async def partition_counts(client: AIOKafkaClient, topics: set[str]) -> dict[str, int]:
+    """How many partitions these topics have now; without those that we may not see. Raises KafkaError."""
+    cluster = ClusterMetadata()
+    cluster.need_all_topic_metadata = True  # says nothing of those in the log
+    if not await client._metadata_update(cluster, topics):
+        raise KafkaConnectionError("no broker answers")
+    return {topic: len(found) for topic in topics if (found := cluster.partitions_for_topic(topic))}
+
+
+def require_counts(found: Mapping[str, int], expected: int) -> None:
+    """Raises TopicsMismatch unless all of these topics have ``expected`` partitions."""
+    wrong = [other_count(topic, count, expected) for topic, count in sorted(found.items()) if count != expected]
+    if wrong:
+        raise TopicsMismatch("; ".join(wrong))
+
+
+async def cleanup_policies(client: AIOKafkaClient, topics: list[str]) -> dict[str, str]:
+    """``cleanup.policy`` of these topics. Raises NotAllowed, KafkaError."""
+    wanted = [(_TOPIC_RESOURCE, topic, [_POLICY]) for topic in topics]
+    response = await client.send(client.get_random_node(), DescribeConfigsRequest(wanted))
+    found: dict[str, str] = {}
+    for code, _, _, topic, entries in response.resources:
+        if code == TopicAuthorizationFailedError.errno:
+            raise NotAllowed(f"{topic} may not be described by us: grant the right to describe its configuration")
+        if code:
+            raise for_code(code)(topic)
+        found[topic] = next(value for name, value, *_ in entries if name == _POLICY)
+    return found
+
+
+def require_compacted(policies: Mapping[str, str]) -> None:
+    """Raises ChangelogMismatch unless each is ``compact`` alone: with any other, entries of the state would lapse."""
+    for topic, policy in sorted(policies.items()):
+        if policy != "compact":
+            raise ChangelogMismatch(
+                f"cleanup.policy of {topic} is {policy}: entries of the state would lapse. Set it: "
+                f"kafka-configs --alter --topic {topic} --add-config cleanup.policy=compact"
+            )

@@ -1,0 +1,105 @@
+"""How far a group has read: never back, whatever becomes of its committed offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from batch_builders import SOURCE, a_config
+from faust.types import TP
+from faust_batches import Output, positions
+from faust_batches.errors import SourceMismatch, TopicsMismatch
+from faust_batches.positions import KeptPosition, Positions
+
+TP0, TP1, NEW = TP(SOURCE, 0), TP(SOURCE, 1), TP(SOURCE, 2)
+
+
+class Kept:
+    """The topic of positions, without a broker."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, outcome: bool = True) -> None:
+        self.outputs: list[Output] = []
+
+        async def read(_client: Any, _topic: str) -> list[KeptPosition]:
+            last = {output.key: positions._decode(output.key or b"", output.value or b"") for output in self.outputs}
+            return list(last.values())
+
+        async def holds_records(_client: Any, _topic: str) -> bool:
+            return outcome
+
+        monkeypatch.setattr(positions, "read_positions", read)
+        monkeypatch.setattr(positions, "_holds_records", holds_records)
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        self.outputs += outputs
+
+    async def started(self, **settings: Any) -> Positions:
+        found = Positions(a_config(positions="positions", outcome="out", **settings), self.send)
+        await found.read({})
+        return found
+
+
+@pytest.fixture
+async def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """A group has read one partition up to 10, the other up to 20, and is away."""
+    kept = Kept(monkeypatch)
+    before = Positions(a_config(positions="positions"), kept.send)
+    await before.keep({TP0: 7, TP1: 20})
+    await before.keep({TP0: 10})
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("committed", "reached"),
+    [
+        (None, 10),  # expired, or deleted
+        (0, 10),  # set back
+        (10, 10),
+        (15, 15),  # the last commits of a killed worker are not in the topic; or somebody has set it forward
+    ],
+)
+async def test_reading_goes_on_at_the_further_of_what_is_committed_and_what_is_kept(
+    kept: Kept, committed: int | None, reached: int
+) -> None:
+    assert (await kept.started()).reached({TP0: committed, TP1: 20}) == {TP0: reached, TP1: 20}
+
+
+async def test_a_new_partition_of_a_source_is_read_from_its_beginning(kept: Kept) -> None:
+    assert (await kept.started()).reached({TP0: None, NEW: None}) == {TP0: 10, NEW: None}
+    assert (await kept.started()).reached({NEW: None}) == {NEW: None}
+
+
+async def test_what_begins_again_at_a_recreated_source_stays_there(kept: Kept) -> None:
+    running = await kept.started()
+    await running.keep({TP0: 3})
+    assert running.reached({TP0: 3}) == {TP0: 3}
+    assert (await kept.started()).reached({TP0: 3}) == {TP0: 3}
+
+
+async def test_another_group_has_its_own_positions(kept: Kept) -> None:
+    other = Positions(a_config(id="other", positions="positions"), kept.send)
+    await other.read({})
+    assert other.reached({TP0: None}) == {TP0: None}
+
+
+async def test_a_group_that_has_forgotten_where_it_was_does_not_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten = await Kept(monkeypatch).started()
+    with pytest.raises(SourceMismatch, match=r"nothing says how far app has read its sources, but out holds records"):
+        forgotten.reached({TP0: None, TP1: None})
+    assert forgotten.reached({TP0: 0, TP1: None}) == {TP0: 0, TP1: None}  # an operator has said where
+    first = await Kept(monkeypatch, outcome=False).started()
+    assert first.reached({TP0: None, TP1: None}) == {TP0: None, TP1: None}
+
+
+async def test_whoever_counts_partitions_otherwise_than_before_does_not_start(kept: Kept) -> None:
+    with pytest.raises(TopicsMismatch, match=r"app has written by 4 partitions, which are 8 now"):
+        await kept.started(partitions=8)
+
+
+async def test_without_a_topic_nothing_is_known_and_nothing_kept(kept: Kept) -> None:
+    none = Positions(a_config(), kept.send)
+    await none.read({})
+    before = len(kept.outputs)
+    await none.keep({TP0: 11})
+    assert (none.reached({TP0: None}), len(kept.outputs)) == ({TP0: None}, before)

@@ -1,0 +1,96 @@
+"""What was in the sources and is not on ``customer-events`` yet: while it is unread, silence is no evidence.
+
+After days without ingest, a timer would find customers silent who were not, and ask others whose opt-out is still
+unread. So no wake-up is sent before everything has been read that the sources held a minute ago. Facts are handled
+meanwhile: they bring the opt-outs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.log_throttle import LogThrottle
+from referral_stream.runtime.topic_log import partitions_of
+from referral_stream.runtime.topics_admin import TopicsProblem, groups
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE_SECONDS: Final = 60.0
+"""What arrived within the last minute may be unread: some of it always is, and a restart or two take no longer."""
+LOOK_SECONDS: Final = 20.0
+"""Between two looks: two of them fit into the tolerance."""
+HELD_SECONDS: Final = 1.0
+"""The same, while wake-ups are held."""
+
+Offsets = Mapping[TopicPartition, int]
+
+
+class Backlog:
+    """Compares what ingest has read with what the sources held when it was last asked for."""
+
+    def __init__(self, look: Callable[[], Awaitable[tuple[Offsets, Offsets]]]) -> None:
+        """``look`` gives what has been read (committed), and where the sources end. May raise KafkaError and others."""
+        self._look = look
+        self._throttle = LogThrottle(logger)
+        self._wanted: tuple[float, Offsets] | None = None
+        self._read_at: float | None = None
+        self._looked_at: float | None = None
+        self.held = False
+
+    async def is_read(self) -> bool:
+        """Whether all has been read that the sources held ``TOLERANCE_SECONDS`` ago. Unknown is no. Logs a no."""
+        now = monotonic()
+        if self._looked_at is None or now - self._looked_at >= (HELD_SECONDS if self.held else LOOK_SECONDS):
+            self._looked_at = now
+            try:
+                cause, unread = "ingest has not read the sources", self._compare(now, *await self._look())
+            except (KafkaError, TopicsProblem, TimeoutError, OSError) as error:
+                cause, unread = f"nobody knows how far ingest has read: {str(error) or type(error).__name__}", None
+        else:
+            cause, unread = "", None
+        self.held = self._read_at is None or now - self._read_at > TOLERANCE_SECONDS
+        if self.held and cause:
+            self._throttle.warn("wakeups_held", cause, **({} if unread is None else {"unread": unread}))
+        elif not self.held:
+            self._throttle.settled()
+        return not self.held
+
+    def _compare(self, now: float, read: Offsets, ends: Offsets) -> int:
+        """How many records are unread, by offsets."""
+        if self._wanted is not None and not _unread(read, self._wanted[1]):
+            self._read_at, self._wanted = self._wanted[0], None
+        unread = _unread(read, ends)
+        if not unread:
+            self._read_at, self._wanted = now, None
+        elif self._wanted is None:
+            self._wanted = now, ends
+        return unread
+
+
+def _unread(read: Offsets, ends: Offsets) -> int:
+    return sum(max(0, end - read.get(tp, 0)) for tp, end in ends.items())
+
+
+def backlog_of(deployment: Deployment) -> Backlog:
+    """That of this deployment's ingest role. It needs to be shown the sources and the group, not to read them."""
+    topics, group = deployment.topics.sources, deployment.group("ingest")
+
+    async def look() -> tuple[Offsets, Offsets]:
+        (seen,) = await groups(deployment, [group])
+        consumer = AIOKafkaConsumer(**deployment.client(), enable_auto_commit=False, isolation_level="read_committed")
+        await consumer.start()
+        try:
+            found = [TopicPartition(topic, at) for topic in topics for at in await partitions_of(consumer, topic)]
+            begins, ends = await consumer.beginning_offsets(found), await consumer.end_offsets(found)
+        finally:
+            await consumer.stop()
+        return begins | dict(seen.offsets), ends
+
+    return Backlog(look)
