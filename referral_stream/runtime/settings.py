@@ -413,7 +413,7 @@ def _read(
 
 
 def _text_fault(variable: str, value: str) -> str | None:
-    """What no setting of ours may hold. The value is not quoted: it may be a secret."""
+    """What none of our settings may hold. The value is not quoted: it may be a secret."""
     if not variable.startswith(PREFIX):
         return None
     try:
