@@ -45,6 +45,18 @@ class Unusable(click.ClickException):
 
 
 @contextmanager
+def private_files() -> Iterator[None]:
+    """What is written meanwhile is for this user alone: it says what customers did, and may hold addresses."""
+    import os
+
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
 def reading_log(log: Path, without_beginning: str = "") -> Iterator[Advance]:
     """Shows how much of ``log`` has been read. A log that cannot be replayed ends the process with exit code 2.
 

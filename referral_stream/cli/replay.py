@@ -16,6 +16,7 @@ from referral_stream.cli.options import (
     instant_of,
     mappings_in,
     policy_in,
+    private_files,
     reading_log,
 )
 
@@ -79,7 +80,7 @@ def replay(
     boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file), identity=policy.identity)
     spare_values()
     hint = "--state gives the states it builds on, --facts replays from what it holds"
-    with reading_log(log, hint) as advance:
+    with private_files(), reading_log(log, hint) as advance:
         summary = replay_file(
             log,
             output,

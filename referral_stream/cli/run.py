@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from referral_stream.cli.options import this_deployment
+from referral_stream.cli.options import private_files, this_deployment
 
 
 @click.command(short_help="Run the workers of one role, or of all.")
@@ -23,4 +23,5 @@ def run(role: str) -> None:
     from referral_stream.stream.run import run_roles
 
     deployment = this_deployment(email_key_needed=role in ("all", "ingest"))
-    raise SystemExit(run_roles(deployment, role))
+    with private_files():
+        raise SystemExit(run_roles(deployment, role))

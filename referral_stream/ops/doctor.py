@@ -24,7 +24,7 @@ from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable, Red
 from referral_stream.runtime.clock import CLOCK_TOLERANCE_MS, SYNCHRONISE, Clock
 from referral_stream.runtime.deployment import ROLES, Deployment
 from referral_stream.runtime.settings import PREFIX
-from referral_stream.runtime.state_folder import REMEDY, free_bytes, state_folder_problem
+from referral_stream.runtime.state_folder import free_bytes, state_folder_problem
 from referral_stream.runtime.topic_log import partitions_of
 from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
 
@@ -112,7 +112,7 @@ def _state_folder(deployment: Deployment) -> CheckResult:
     if s.store == "memory" or s.data_dir is None:
         return CheckResult("state: in memory, recovered from the changelog at every start")
     if (problem := state_folder_problem(s)) is not None:
-        return CheckResult("state folder", problem, REMEDY)
+        return CheckResult("state folder", *problem)
     free = free_bytes(s) or 0
     if free < LEAST_FREE_BYTES:
         return CheckResult(

@@ -73,6 +73,7 @@ class Deployment:
     def check(self) -> None:
         """Raises SettingsProblem where a setting names a file or an adapter that cannot be used."""
         self.settings.ssl_context()
+        self.settings.check_redis_tls()
         try:
             self._boundary(b"")
         except MappingProblem as problem:

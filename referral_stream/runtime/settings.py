@@ -12,9 +12,10 @@ import re
 import ssl
 import sys
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -61,7 +62,19 @@ class SettingsProblem(Exception):
 
 T = TypeVar("T", tuple[str, ...], dict[str, str])
 
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_REDIS_FORM: Final = (
+    "is not of the form redis://USER:PASSWORD@HOST:PORT/NUMBER; "
+    "in user and password, write / ? # @ % as %2F %3F %23 %40 %25"
+)
+_REDIS_OPTIONS: Final = {"db": re.compile(r"[0-9]{1,9}")}
+_REDIS_TLS_OPTIONS: Final = {
+    "ssl_cert_reqs": re.compile(r"none|optional|required"),
+    "ssl_check_hostname": re.compile(r"(?i)true|false|yes|no|1|0"),
+}
+"""What may follow a ``?``. Anything else would override what the ledger depends on, or fail at the first call."""
 NEAR_ENOUGH: Final = 0.6
 _LAST_PORT: Final = 65_535
 _OUT_OF_BOUNDS: Final = ("int_", "float_", "literal_error", "greater_than", "less_than")
@@ -100,9 +113,41 @@ def _millis(value: Any) -> Any:
 def _has_port(brokers: tuple[str, ...]) -> tuple[str, ...]:
     for broker in brokers:
         host, _, port = broker.rpartition(":")
-        if not _HOST.fullmatch(host) or not port.isdigit() or not 1 <= int(port) <= _LAST_PORT:
+        is_host = _is_address(host[1:-1]) if host.startswith("[") and host.endswith("]") else _HOST.match(host)
+        if not is_host or not _PORT.fullmatch(port) or not 1 <= int(port) <= _LAST_PORT:
             raise ValueError(f"{broker!r} is not host:port, for example kafka-1.example.com:9092")
     return brokers
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _may_be_listened_on(host: str) -> str:
+    if not (_HOST.match(host) or _is_address(host)):
+        raise ValueError("is not an address or the name of a host, for example 127.0.0.1 or 0.0.0.0")
+    return host
+
+
+def _is_redis_url(url: str) -> bool:
+    """Whether the ledger can use a URL. What is wrong with it is not quoted: it may be a part of the password."""
+    try:
+        parts = urlsplit(url)
+        port, options = parts.port, parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        return False
+    known = _REDIS_OPTIONS | (_REDIS_TLS_OPTIONS if parts.scheme == "rediss" else {})
+    if parts.fragment or not all(name in known and known[name].fullmatch(value) for name, value in options):
+        return False
+    if parts.scheme == "unix":
+        return bool(parts.path)
+    host = parts.hostname or ""
+    is_host = not host or bool(_HOST.match(host)) or _is_address(host)
+    return is_host and port != 0 and bool(re.fullmatch(r"/?|/[0-9]{1,9}", parts.path))
 
 
 def _are_input_topics(names: T) -> T:
@@ -134,7 +179,7 @@ class KafkaSettings(BaseModel):
     kafka_cert_file: Path | None = None
     kafka_key_file: Path | None = None
 
-    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")] = ""
+    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=200)] = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 
@@ -152,7 +197,7 @@ class KafkaSettings(BaseModel):
             context = ssl.create_default_context(cafile=str(self.kafka_ca_file) if self.kafka_ca_file else None)
             if self.kafka_cert_file:
                 context.load_cert_chain(self.kafka_cert_file, self.kafka_key_file)
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, ValueError) as error:
             raise SettingsProblem(f"{PREFIX}KAFKA_CA_FILE, _CERT_FILE or _KEY_FILE cannot be used: {error}") from None
         return context
 
@@ -197,11 +242,11 @@ class Settings(KafkaSettings):
     store: Literal["rocksdb", "memory"] = "memory"
     data_dir: Path | None = None
     fencing: Literal["transactions", "none"] = "transactions"
-    static_member: str | None = None
+    static_member: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=200)] | None = None
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
     transaction_timeout_seconds: Annotated[float, Field(ge=1, le=900)] = 15.0
     """After this, the broker ends what a dead worker left open, and readers go on."""
-    status_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    status_host: Annotated[str, AfterValidator(_may_be_listened_on)] = "127.0.0.1"
     status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
     """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
 
@@ -229,11 +274,24 @@ class Settings(KafkaSettings):
         """Two deployments with topics of their own have groups of their own, unless somebody says otherwise."""
         return prefix or f"{info.data.get('topic_prefix', '')}referral-stream"
 
+    def check_redis_tls(self) -> None:
+        """Raises SettingsProblem for unusable files, which the client would open at its first connection."""
+        if not self.redis_tls():
+            return
+        try:
+            context = ssl.create_default_context(cafile=str(self.redis_ca_file) if self.redis_ca_file else None)
+            if self.redis_cert_file:
+                context.load_cert_chain(self.redis_cert_file, self.redis_key_file)
+        except (OSError, ValueError) as error:
+            raise SettingsProblem(f"{PREFIX}REDIS_CA_FILE, _CERT_FILE or _KEY_FILE cannot be used: {error}") from None
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr) -> SecretStr:
         if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("begins with redis://, rediss:// (TLS) or unix://, for example redis://127.0.0.1:6379/0")
+        if not _is_redis_url(url.get_secret_value()):
+            raise ValueError(_REDIS_FORM)
         return url
 
     @field_validator("email_key")
@@ -267,7 +325,7 @@ class ReceiverSettings(KafkaSettings):
     can be taken beside the old. ``http_topics`` are topics by vendor, without prefix; CloudEvents are ``events`` there.
     """
 
-    http_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    http_host: Annotated[str, AfterValidator(_may_be_listened_on)] = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     http_cert_file: Path | None = None
     http_key_file: Path | None = None
@@ -299,7 +357,7 @@ class ReceiverSettings(KafkaSettings):
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
             context.load_cert_chain(self.http_cert_file, self.http_key_file)
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, ValueError) as error:
             raise SettingsProblem(f"{PREFIX}HTTP_CERT_FILE or _KEY_FILE cannot be used: {error}") from None
         return context
 
@@ -334,6 +392,11 @@ def _read(
 ) -> _Kind:
     env = dict(os.environ if environment is None else environment)
     given: dict[str, Any] = {}
+    faults = [
+        f"{variable}: {fault}" for variable, value in sorted(env.items()) if (fault := _text_fault(variable, value))
+    ]
+    if faults:
+        raise SettingsProblem("\n".join(faults))
     faults = [f"{variable}: set beside {variable}_FILE; keep one of them" for variable in _given_twice(env)]
     for name in kind.model_fields:
         variable = f"{PREFIX}{name.upper()}"
@@ -359,6 +422,21 @@ def _read(
     if faults:
         raise SettingsProblem("\n".join(faults))
     return settings
+
+
+def _text_fault(variable: str, value: str) -> str | None:
+    """What none of our settings may hold. The value is not quoted: it may be a secret."""
+    if not variable.startswith(PREFIX):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes that Python had to keep as they are
+        return "is not UTF-8 text"
+    if _CONTROL.search(value) and not variable.startswith(
+        tuple(_PER_VENDOR.values())
+    ):  # of which a line holds one each
+        return "contains a control character, such as a line break"
+    return None
 
 
 def _is_setting(variable: str) -> bool:
@@ -418,11 +496,14 @@ def kafka_password_now(settings: KafkaSettings) -> SecretStr | None:
 
 def _secret_in(file: str, variable: str) -> str:
     try:
-        return Path(file).read_text(encoding="utf-8").strip()
+        secret = Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingsProblem(f"{variable}: {error.filename}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsProblem(f"{variable}: {file}: is not UTF-8 text") from None
+    if fault := _text_fault(variable, secret):
+        raise SettingsProblem(f"{variable}: {file}: {fault}")
+    return secret
 
 
 def _fault(kind: type[BaseModel], error: Any) -> str:

@@ -18,7 +18,7 @@ from referral_stream.ledger.client import LedgerError
 from referral_stream.runtime.deployment import ROLES, Deployment
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.logs import configure_logging
-from referral_stream.runtime.state_folder import REMEDY, state_folder_problem
+from referral_stream.runtime.state_folder import state_folder_problem
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 from referral_stream.stream.apps import Role, decide_role, ingest_role, ledger_role
 from referral_stream.stream.backlog import backlog_of
@@ -53,7 +53,7 @@ async def _life(deployment: Deployment, role: str) -> AsyncIterator[None]:
     """Frames a worker's life in the log; what keeps it from starting is raised before it begins."""
     settings = deployment.settings
     if (unwritable := state_folder_problem(settings)) is not None:
-        raise NeedsOperator(f"{unwritable}; {REMEDY}")
+        raise NeedsOperator(f"{unwritable.problem}; {unwritable.remedy}")
     try:
         await require_topics(deployment)
     except TopicsProblem as problem:

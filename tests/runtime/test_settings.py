@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from redis.connection import parse_url
 
+from referral_stream.core.policy import Policy
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import (
     PREFIX,
     SettingsProblem,
@@ -47,6 +51,14 @@ def test_topics_of_its_own_give_a_deployment_groups_of_its_own(topics: str, give
         ({"KAFKA_BROKERS": "127.0.0.1:399999"}, "KAFKA_BROKERS: '127.0.0.1:399999' is not host:port"),
         ({"KAFKA_BROKERS": "127.0.0.1:0"}, "KAFKA_BROKERS: '127.0.0.1:0' is not host:port"),
         ({"KAFKA_BROKERS": "a:1,b"}, "KAFKA_BROKERS: 'b' is not host:port"),
+        ({"KAFKA_BROKERS": "a..b:1"}, "KAFKA_BROKERS: 'a..b:1' is not host:port"),
+        ({"KAFKA_BROKERS": "a:٣"}, "KAFKA_BROKERS: 'a:٣' is not host:port"),
+        ({"KAFKA_BROKERS": "a:" + "9" * 5_000}, "is not host:port"),
+        ({"STATUS_HOST": "a..b"}, "STATUS_HOST: is not an address or the name of a host"),
+        ({"STATIC_MEMBER": "worker one"}, "STATIC_MEMBER: may contain only letters, digits and . _ -"),
+        ({"TOPIC_PREFIX": "x" * 201}, "TOPIC_PREFIX: String should have at most 200 characters"),
+        ({"DATA_DIR": "/tmp/\udcff"}, "DATA_DIR: is not UTF-8 text"),
+        ({"KAFKA_USERNAME": "worker\n"}, "KAFKA_USERNAME: contains a control character"),
         ({"PARTITIONS": "0"}, "PARTITIONS: must be a whole number from 1 to 1,000"),
         ({"PARTITIONS": "many"}, "PARTITIONS: must be a whole number from 1 to 1,000"),
         ({"STORE": "tape"}, 'STORE: must be one of "rocksdb", "memory"'),
@@ -146,3 +158,73 @@ def test_a_password_in_a_file_is_read_again(tmp_path: Path, monkeypatch: pytest.
     ]
     file.unlink()
     assert kafka_password_now(settings) == settings.kafka_password
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter22@redis:abc/0",
+        "redis://:hunter22@redis:99999/0",
+        "redis://:hunter22@redis:0/0",
+        "redis://:hunter22@[::1/0",
+        "redis://:hunter22@[zz]:6379/0",
+        "redis://:hunter22@a..b:6379/0",
+        "redis://:hunter22@redis:6379/zero",
+        "redis://:hunter22@redis:6379/0/1",
+        "redis://:hunter22@redis/0#fragment",
+        "redis://:hunter22@redis/0?db=zero",
+        "redis://redis/0?password=hunter22",
+        "redis://:hunter22@redis/0?decode_responses=no",
+        "redis://:hunter22@redis/0?ssl_cert_reqs=none",
+        "rediss://:hunter22@redis/0?ssl_cert_reqs=perhaps",
+        "redis://:hunter/22@redis:6379/0",
+        "redis://:hunter22?x@redis:6379/0",
+        "unix://:hunter22@",
+        "redis://:hunter22@redis/0\n",
+        "redis://:hunter22\udcff@redis/0",
+        "http://:hunter22@redis",
+    ],
+)
+def test_a_malformed_redis_url_is_one_line_without_the_password(url: str) -> None:
+    told = problem(REDIS_URL=url)
+    assert told.startswith(f"{PREFIX}REDIS_URL: ")
+    assert len(told.splitlines()) == 1
+    assert "hunter" not in told
+    assert "22" not in told.replace("%23", "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379/0",
+        "redis://redis",
+        "redis://user:p%2Fw@redis-1.example.com/15",
+        "redis://[::1]:6379/0",
+        "redis://redis?db=3",
+        "rediss://:pw@redis:6380/0?ssl_cert_reqs=required&ssl_check_hostname=False",
+        "unix:///run/redis.sock?db=1",
+        "unix://user:pw@/run/redis.sock",
+    ],
+)
+def test_a_redis_url_that_the_client_understands_is_taken(url: str) -> None:
+    settings = read_settings(KEY | {f"{PREFIX}REDIS_URL": url})
+    assert settings.redis_url.get_secret_value() == url
+    parse_url(url)  # type: ignore[no-untyped-call]
+
+
+def test_a_secret_in_a_file_may_not_hold_what_a_setting_may_not(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("redis://:hunter22@a\nredis://b\n")
+    with pytest.raises(SettingsProblem) as refused:
+        read_settings(KEY | {f"{PREFIX}REDIS_URL_FILE": str(tmp_path / "url")})
+    assert str(refused.value).endswith("url: contains a control character, such as a line break")
+    assert "hunter" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_certificates_for_redis_are_looked_at_before_the_first_call(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "ca").write_bytes(content)
+    given = {f"{PREFIX}REDIS_URL": "rediss://redis", f"{PREFIX}REDIS_CA_FILE": str(tmp_path / "ca")}
+    deployment = Deployment(read_settings(KEY | given), Policy(), Clock())
+    with pytest.raises(SettingsProblem, match=f"^{PREFIX}REDIS_CA_FILE, _CERT_FILE or _KEY_FILE cannot be used: "):
+        deployment.check()

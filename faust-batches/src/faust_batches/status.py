@@ -39,7 +39,7 @@ class AppStatus:
     partitions: dict[str, int]
     """How many partitions are ours, by source topic."""
     clock_refused: bool
-    """The broker takes nothing of ours, because our time is too far from its own."""
+    """The broker takes no record from us, because our time is too far from its own."""
     recovery_left: dict[str, int]
     """Changelog records that are still to be read before work begins, by table; empty afterwards."""
     refused_seconds: float
