@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Final, cast
 
 import faust
+from aiokafka.client import AIOKafkaClient
 from faust.streams import Stream
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, StreamT
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 _HEARTBEATS_PER_SESSION: Final = 3
 _DIAL_AFTER_SESSIONS: Final = 3  # of silence: by then, a client that could find its way back has found it
+_IDLE_MS: Final = 60_000  # less than a firewall remembers a connection that nobody uses: minutes
 _REQUEST_HEADROOM_BYTES: Final = 100_000
 
 PartitionsCallback = Callable[[frozenset[int]], None]
@@ -312,6 +314,12 @@ class BatchApp(faust.App):
         changelogs = (table.changelog(partition) for table in self._role.tables.values())
         return any(self.recovery.active_highwaters.get(changelog, -1) >= 0 for changelog in changelogs)
 
+    def clients(self) -> Iterable[AIOKafkaClient]:
+        consumer, producer = self.batch_consumer._thread._consumer, self.batch_producer._producer
+        held = [consumer._client] if consumer is not None else []
+        held += [producer.client] if producer is not None else []
+        return held + (self._fence.clients() if self._fence is not None else [])
+
     def partitions_lost(self) -> None:
         owned, self._owned = self._owned, frozenset()
         role = self._stateful
@@ -481,9 +489,11 @@ def _faust_settings(config: WorkerConfig) -> dict[str, Any]:
         "broker_request_timeout": config.request_timeout_seconds,
         "broker_commit_interval": config.commit_interval_seconds,
         "consumer_auto_offset_reset": "earliest",
+        "consumer_connections_max_idle_ms": _IDLE_MS,
         "consumer_group_instance_id": config.static_member,
         "consumer_max_fetch_size": config.max_fetch_bytes,
         "producer_acks": -1,
+        "producer_connections_max_idle_ms": _IDLE_MS,
         "producer_linger": 0,
         "producer_max_batch_size": config.max_produce_batch_bytes,
         "producer_max_request_size": max(config.max_record_bytes, config.max_produce_batch_bytes)

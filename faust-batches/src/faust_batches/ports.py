@@ -92,6 +92,9 @@ class State(Protocol):
         ``topics`` exist for certain; others are looked for.
         """
 
+    def clients(self) -> Iterable[Any]:
+        """All of the app's clients that have connections to brokers, whichever thread they belong to."""
+
     def partitions_lost(self) -> None:
         """All partitions were revoked, and no batch is under way."""
 
