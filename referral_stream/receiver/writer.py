@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 10.0
+SILENT_SECONDS: Final = 30.0
+"""After so long without an acknowledgement, a new producer may find brokers where the present one does not."""
 ENVELOPE_BYTES: Final = 64 * 1024
 """Room for key, headers and framing beside a body: HTTP headers, which may become record headers, have limits too."""
 
@@ -41,8 +44,18 @@ class SourceWriter:
     sequence, after which that partition refuses everything: so the producer is replaced then.
     """
 
-    def __init__(self, client: Mapping[str, Any], *, max_record_bytes: int, ack_seconds: float) -> None:
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        *,
+        max_record_bytes: int,
+        ack_seconds: float,
+        client_now: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        """``client_now``: the settings for a producer that is made later, if the password may have changed by then."""
         self._client = dict(client)
+        self._client_now = client_now or (lambda: client)
+        self._silent_since: float | None = None
         self._max_record_bytes = max_record_bytes
         self._ack_seconds = ack_seconds
         self._producer: AIOKafkaProducer | None = None
@@ -84,6 +97,7 @@ class SourceWriter:
                     sent.append(await producer.send(record.topic, record.value, record.key, headers=headers))
                 await asyncio.gather(*sent)
         except (TimeoutError, KafkaTimeoutError):
+            self._note_silence(producer)
             raise NotWritten("no acknowledgement in time") from None
         except KafkaError as error:
             if not error.retriable:
@@ -92,9 +106,31 @@ class SourceWriter:
             if isinstance(error, MessageSizeTooLargeError):
                 raise TooLarge from None
             raise NotWritten(type(error).__name__) from None
+        else:
+            self._silent_since = None
         finally:
             for future in sent:
                 future.cancel()  # nobody waits for it any longer; what is queued is still sent
+
+    def _note_silence(self, producer: AIOKafkaProducer) -> None:
+        """A producer asks for the brokers' addresses once, and keeps its password: another one may get through."""
+        now = monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since > SILENT_SECONDS:
+            self._silent_since = now  # else again after as long
+            self._in_background(self._replace_silent(producer))
+
+    async def _replace_silent(self, producer: AIOKafkaProducer) -> None:
+        self._client = dict(self._client_now())
+        await self._replace(producer)
+        if self._producer is not producer:
+            logger.warning("producer_replaced", extra={"cause": "no acknowledgement"})
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
 
     async def answers(self) -> bool:
         """Whether a broker answers now."""
@@ -126,9 +162,7 @@ class SourceWriter:
             with suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(self._ack_seconds):
                     self._producer = await self._started()
-                retired = asyncio.create_task(_stopped(broken))
-                self._retired.add(retired)
-                retired.add_done_callback(self._retired.discard)
+                self._in_background(_stopped(broken))
 
 
 async def _stopped(producer: AIOKafkaProducer) -> None:
