@@ -425,8 +425,12 @@ class BatchApp(faust.App):
                 await self._dial(fields)
 
     async def _dial(self, fields: Mapping[str, Any]) -> None:
-        config, held = self.config, self._client_settings()
-        credentials = config.fresh_credentials() if config.fresh_credentials is not None else config.credentials
+        config, held, credentials = self.config, self._client_settings(), self.config.credentials
+        if config.fresh_credentials is not None:
+            try:
+                credentials = config.fresh_credentials()
+            except Exception as exc:  # noqa: BLE001  (a certificate that is being replaced just now)
+                logger.debug("credentials_not_read", extra={"cause": repr(exc)})
         fresh = {**held, **driver.credentials_to_aiokafka_auth(credentials, config.ssl_context)}
         found = await reach(self.batch_consumer.known_brokers(), held, fresh)
         if found.anew:
