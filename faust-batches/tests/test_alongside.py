@@ -81,3 +81,26 @@ async def test_a_companion_that_can_not_begin_keeps_the_app_from_starting(broker
         async with running(app):
             raise AssertionError("it has started")
     assert story.told == ["one enters", "one leaves"]
+
+
+async def test_a_batch_that_never_ends_does_not_keep_the_program_from_ending(
+    broker: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Faust waits for it, and does not let that be cancelled; the batch itself can be."""
+    topic, begun = uuid4().hex, asyncio.Event()
+
+    async def never_ends(_partition: int, _records: Sequence[Record], _read: Read) -> BatchResult:
+        begun.set()
+        await asyncio.Event().wait()
+        return BatchResult()
+
+    producer = AIOKafkaProducer(bootstrap_servers=broker)
+    await producer.start()
+    await producer.send_and_wait(topic, b"")
+    await producer.stop()
+    app = an_app(id=f"app-{topic}", brokers=(broker,), partitions=PARTITIONS, fencing="none", stop_timeout_seconds=0.5)
+    app.stateless([topic], never_ends)
+    async with running(app):
+        await begun.wait()
+    assert "worker_stuck" in [record.message for record in caplog.records]
+    assert app.failure is None

@@ -6,9 +6,11 @@ Both are pinned exactly. Whoever raises a pin reads what has changed behind thes
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from importlib.metadata import version
+from time import monotonic
 from typing import Any
 
 import aiokafka
@@ -16,6 +18,7 @@ import pytest
 from aiokafka import errors as kafka
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer import sender
@@ -99,6 +102,8 @@ def parameters(function: Callable[..., Any]) -> list[str]:
         (App._crash, ["reason"]),
         (GroupCoordinator._do_heartbeat, []),
         (GroupCoordinator.request_rejoin, []),
+        (GroupCoordinator.coordinator_dead, []),
+        (AIOKafkaConnection.close, ["reason", "exc"]),
         (TransactionManager.is_fatal_error, []),
         (BatchBuilder.append, ["timestamp", "key", "value", "headers"]),
         (aiokafka.AIOKafkaProducer.create_batch, []),
@@ -148,8 +153,13 @@ async def test_the_clients_have_the_parts_that_we_reach_into() -> None:
     assert "self._coordinator = GroupCoordinator(" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     begun = inspect.getsource(GroupCoordinator.__init__)
     assert all(f"self.{name} = " in begun for name in ("_coordination_task", "generation"))
+    assert "self._fetch_task = " in inspect.getsource(Fetcher.__init__)
     producer = aiokafka.AIOKafkaProducer(transactional_id="any")
     await producer.stop()
+    assert producer.client._conns == {}
+    connection = AIOKafkaConnection("any", 9)
+    assert connection._last_action <= monotonic()
+    assert connection._loop is asyncio.get_running_loop()
     assert isinstance(producer._txn_manager, TransactionManager)
     assert app_thread_loop() is not None
 

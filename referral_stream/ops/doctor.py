@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -27,6 +27,14 @@ from referral_stream.runtime.settings import PREFIX
 from referral_stream.runtime.state_folder import free_bytes, state_folder_problem
 from referral_stream.runtime.topic_log import partitions_of
 from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
+from referral_stream.runtime.transactions import (
+    HeldBack,
+    Holder,
+    asking,
+    held_back,
+    holders_of,
+    longest_transaction_ms,
+)
 
 LEAST_FREE_BYTES: Final = 1_000_000_000
 """For state and RocksDB's log: less than this soon fills up."""
@@ -124,12 +132,20 @@ def _state_folder(deployment: Deployment) -> CheckResult:
 async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
     try:
         seen = await groups(deployment, [deployment.group(role) for role in ROLES])
-        async with _consumer(deployment) as consumer:
+        async with _consumer(deployment, "read_committed") as consumer:
             lines = [await _clock_of_writers(consumer, deployment)]
             lines += await _newest_answers(consumer, deployment.topics)
+            held = await _held_back(deployment, consumer)
             for group in seen:
                 others = _read_by_others(group, deployment.topics)
-                lines.append(others or CheckResult(_told(group, await _lag(consumer, group))))
+                behind = await _lag(consumer, group)
+                behind += sum(
+                    each.records for each in held if TopicPartition(each.topic, each.partition) in group.offsets
+                )
+                lines.append(others or CheckResult(_told(group, behind)))
+        async with asking(deployment) as client:
+            lines += [_open_transaction(each, await holders_of(client, each)) for each in held]
+            lines += _transactions(deployment, await longest_transaction_ms(client))
     except (KafkaError, TopicsProblem, TimeoutError) as problem:
         return [CheckResult("consumer groups", str(problem) or type(problem).__name__, "may this user describe them?")]
     return lines
@@ -154,12 +170,47 @@ def _told(group: GroupSeen, lag: int) -> str:
     return f"group {group.name}: {workers}, {group.state.lower()}, {lag} records behind"
 
 
-def _consumer(deployment: Deployment) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(**deployment.client(), enable_auto_commit=False, isolation_level="read_committed")
+def _consumer(deployment: Deployment, isolation: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(**deployment.client(), enable_auto_commit=False, isolation_level=isolation)
+
+
+async def _held_back(deployment: Deployment, consumer: AIOKafkaConsumer) -> list[HeldBack]:
+    """What of the topics that our roles read an open transaction holds back."""
+    topics = deployment.topics
+    read = (*topics.sources, topics.customer_events, topics.ledger_requests)
+    partitions = [TopicPartition(topic, p) for topic in read for p in sorted(await partitions_of(consumer, topic))]
+    async with _consumer(deployment, "read_uncommitted") as uncommitted:
+        return await held_back(consumer, uncommitted, partitions)
+
+
+def _open_transaction(held: HeldBack, holders: Sequence[Holder]) -> CheckResult:
+    place = f"{held.topic}-{held.partition}"
+    whose = " and ".join(
+        f"producer {each.producer_id}"
+        + (f" ({each.transactional_id})" if each.transactional_id else "")
+        + f", which wrote last at {rfc3339(each.last_write)}"
+        for each in holders
+    )
+    problem = f"an open transaction holds back {held.records} records from offset {held.offset} on"
+    problem += f": of {whose}" if whose else "; the brokers do not tell whose"
+    remedy = (
+        "restart that producer, or wait for its transaction.timeout.ms; if it is gone for good: kafka-transactions.sh"
+    )
+    remedy += f" abort --topic {held.topic} --partition {held.partition} --start-offset {held.offset}"
+    return CheckResult(f"source {place}", problem, remedy)
+
+
+def _transactions(deployment: Deployment, longest_ms: int | None) -> Iterator[CheckResult]:
+    """Whether the brokers take transactions as long as ours may be."""
+    ours = deployment.settings.transaction_timeout_seconds
+    if deployment.settings.fencing == "transactions" and longest_ms is not None and longest_ms < ours * SECOND:
+        problem = f"the brokers end them after {longest_ms / SECOND:g} s, ours may last {ours:g} s: no worker starts"
+        remedy = f"{PREFIX}TRANSACTION_TIMEOUT_SECONDS={longest_ms / SECOND:g}, or a higher transaction.max.timeout.ms"
+        yield CheckResult("transactions", problem, remedy)
 
 
 async def _lag(consumer: AIOKafkaConsumer, group: GroupSeen) -> int:
-    """Records that the group has still to read. A log ends in transaction markers, which nobody is shown."""
+    """Records that the group may read and has not. A log ends in transaction markers, which nobody is shown."""
     ends = await consumer.end_offsets(list(group.offsets)) if group.offsets else {}
     behind = {tp: end for tp, end in ends.items() if end > group.offsets[tp]}
     if not behind:

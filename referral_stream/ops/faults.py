@@ -41,7 +41,11 @@ LINES: Final = (
         "raise the topic's `max.message.bytes`",
     ),
     Fault("plain_http", "the receiver takes webhooks without TLS", "end TLS in front of it, or set `HTTP_CERT_FILE`"),
-    Fault("producer_replaced", "the broker refused what the receiver wrote; it goes on with a new producer", NOTHING),
+    Fault(
+        "producer_replaced",
+        "the broker refused what the receiver wrote, or did not answer for 30 s: it goes on with a new producer",
+        NOTHING,
+    ),
     Fault("quarantine_failed", "the step failed twice on one event", "as `step_failed`"),
     Fault("receiver_not_started", "the receiver cannot start", "`cause` says what to do"),
     Fault("refused", "a request that the receiver does not take; `status` and `cause` say why", "look at the sender"),

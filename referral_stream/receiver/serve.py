@@ -15,7 +15,7 @@ from referral_stream.receiver.app import Receiver, RequestLimits
 from referral_stream.receiver.endpoints import Endpoint
 from referral_stream.receiver.writer import SourceWriter, WriterProblem
 from referral_stream.runtime.http_server import CannotListen, ConnectionLimits, listening
-from referral_stream.runtime.settings import PREFIX, ReceiverSettings
+from referral_stream.runtime.settings import PREFIX, ReceiverSettings, kafka_password_now
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,10 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own events say the same
     tls = settings.http_ssl_context()
     writer = SourceWriter(
-        settings.kafka_client(), max_record_bytes=settings.http_max_body_bytes, ack_seconds=settings.http_ack_seconds
+        settings.kafka_client(),
+        max_record_bytes=settings.http_max_body_bytes,
+        ack_seconds=settings.http_ack_seconds,
+        client_now=lambda: settings.model_copy(update={"kafka_password": kafka_password_now(settings)}).kafka_client(),
     )
     limits = RequestLimits(body_bytes=settings.http_max_body_bytes, requests=settings.http_max_requests)
     receiver = Receiver(endpoints, writer, limits, public_url=settings.http_public_url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
@@ -23,6 +23,8 @@ BATCH_BYTES: Final = 16_384
 """A record that is larger comes to the broker by itself."""
 REFUSED_SECONDS: Final = 300.0
 """How long a size counts as too large that a topic has refused: its limit may be raised."""
+SILENT_SECONDS: Final = 30.0
+"""After so long without an acknowledgement, a new producer may find brokers where the present one does not."""
 ENVELOPE_BYTES: Final = 64 * 1024
 """Room for key, headers and framing beside a body: HTTP headers, which may become record headers, have limits too."""
 
@@ -47,8 +49,18 @@ class SourceWriter:
     large is refused before it comes to that: by our own limit, or since the topic has refused a smaller one.
     """
 
-    def __init__(self, client: Mapping[str, Any], *, max_record_bytes: int, ack_seconds: float) -> None:
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        *,
+        max_record_bytes: int,
+        ack_seconds: float,
+        client_now: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        """``client_now``: the settings for a producer that is made later, if the password may have changed by then."""
         self._client = dict(client)
+        self._client_now = client_now or (lambda: client)
+        self._silent_since: float | None = None
         self._max_record_bytes = max_record_bytes
         self._ack_seconds = ack_seconds
         self._producer: AIOKafkaProducer | None = None
@@ -93,6 +105,7 @@ class SourceWriter:
                     sent.append(await producer.send(record.topic, record.value, record.key, headers=headers))
                 await asyncio.gather(*sent)
         except (TimeoutError, KafkaTimeoutError):
+            self._note_silence(producer)
             raise NotWritten("no acknowledgement in time") from None
         except KafkaError as error:
             if not error.retriable:
@@ -102,6 +115,8 @@ class SourceWriter:
                 self._remember(records, sent)
                 raise TooLarge from None
             raise NotWritten(type(error).__name__) from None
+        else:
+            self._silent_since = None
         finally:
             for future in sent:
                 future.cancel()  # nobody waits for it any longer; what is queued is still sent
@@ -119,6 +134,26 @@ class SourceWriter:
             if is_alone and answer.done() and isinstance(_error_of(answer), MessageSizeTooLargeError):
                 known, _ = self._too_large.get(record.topic, (record.size, 0.0))
                 self._too_large[record.topic] = (min(known, record.size), until)
+
+    def _note_silence(self, producer: AIOKafkaProducer) -> None:
+        """A producer asks for the brokers' addresses once, and keeps its password: another one may get through."""
+        now = monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since > SILENT_SECONDS:
+            self._silent_since = now  # else again after as long
+            self._in_background(self._replace_silent(producer))
+
+    async def _replace_silent(self, producer: AIOKafkaProducer) -> None:
+        self._client = dict(self._client_now())
+        await self._replace(producer)
+        if self._producer is not producer:
+            logger.warning("producer_replaced", extra={"cause": "no acknowledgement"})
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
 
     async def answers(self) -> bool:
         """Whether a broker answers now."""
@@ -153,9 +188,7 @@ class SourceWriter:
             with suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(self._ack_seconds):
                     self._producer = await self._started()
-                retired = asyncio.create_task(_stopped(broken))
-                self._retired.add(retired)
-                retired.add_done_callback(self._retired.discard)
+                self._in_background(_stopped(broken))
 
 
 def _error_of(answer: asyncio.Future[Any]) -> BaseException | None:

@@ -122,6 +122,25 @@ def test_what_is_wrong_is_said_and_hides_nothing_else(
     assert any(said in line for line in found), found
 
 
+def test_a_transaction_that_nobody_ends_is_named_with_its_producer(pipeline: Pipeline, kafka: KafkaServer) -> None:
+    """Its producer has died; the records behind it are there, and no worker of ours may read them."""
+    topic, name = pipeline.topic("nps"), f"survey-tool-{pipeline.name}"
+    dead = Producer({**kafka.client_settings(), "transactional.id": name, "transaction.timeout.ms": 600_000})
+    dead.init_transactions(20)
+    dead.begin_transaction()
+    dead.produce(topic, b"{}", b"a customer", partition=1)
+    assert dead.flush(20) == 0
+    (line,) = [line for line in _wrong(pipeline) if "transaction" in line]
+    assert f"source {topic}-1: an open transaction holds back 1 records from offset" in line
+    assert f"({name}), which wrote last at 20" in line
+    said = pipeline.run_command("doctor").stdout
+    assert f"kafka-transactions.sh abort --topic {topic} --partition 1 --start-offset" in said.replace(
+        "\n         ", " "
+    )
+    assert f"group {pipeline.name}-ingest: no worker, 1 records behind" in said
+    dead.abort_transaction(20)
+
+
 def test_a_record_from_the_future_means_that_a_clock_is_ahead(pipeline: Pipeline, kafka: KafkaServer) -> None:
     later = Clock().now() + HOUR // 2  # more than an hour the broker itself would refuse
     producer = Producer(kafka.client_settings())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
@@ -135,3 +136,26 @@ def change_password(kafka: KafkaServer, user: str, password: str) -> None:
     admin = AdminClient(kafka.client_settings())
     for future in admin.alter_user_scram_credentials([scram]).values():
         future.result(20)
+
+
+@nightly
+@pytest.mark.usefixtures("kafka")
+async def test_connections_that_a_firewall_has_forgotten_are_left_within_a_session_timeout() -> None:
+    """They stay open and silent; new ones work. A session is longer here than what is asked of each connection."""
+    kafka = KafkaServer()
+    with Proxy(int(kafka.bootstrap.rpartition(":")[2])) as network:
+        advertising(kafka, network.address)
+        with kafka:
+            run = with_topics(kafka)
+            app, counting = counting_app(run, network.address, session_timeout_seconds=10.0)
+            async with running(app):
+                one_of_each(kafka.bootstrap, f"{run}-in")
+                await until(partial(counting.has_seen, len(KEYS)), "the records are processed")
+                network.silence()
+                silent = monotonic()
+                one_of_each(kafka.bootstrap, f"{run}-in")
+                await until(partial(counting.has_seen, 2 * len(KEYS)), "work goes on")
+                # Request timeouts, 20 s each and one after the other, would take three times as long.
+                assert monotonic() - silent < 25
+            assert app.failure is None
+            assert counts(kafka.bootstrap, run) == [b"1"] * len(KEYS) + [b"2"] * len(KEYS)

@@ -12,16 +12,18 @@ from faust_batches import AppStatus
 from prometheus_client import generate_latest
 from ruamel.yaml import YAML
 
-from referral_stream.core.instants import SECOND
+from referral_stream.contracts.state import encode_wakeup
+from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.core.policy import Policy
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import Settings
-from referral_stream.stream.apps import Role
+from referral_stream.stream.apps import Role, decide_role
 from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.run import build
 from referral_stream.stream.status.health import STANDING_SECONDS, STUCK_SECONDS, trouble, waiting_for
 from referral_stream.stream.status.metrics import FAMILIES, registry
+from referral_stream.stream.wakeups import Wakeups
 from tests.stream.records import Consumed
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -84,6 +86,17 @@ def with_redis(role: Role, available: bool | None) -> Role:
 )
 def test_only_what_a_restart_mends_is_trouble(roles: list[Role], seen: dict[str, Any], why: str) -> None:
     assert trouble(roles[1], replace(WELL, **seen)) == why
+
+
+def test_a_wake_up_that_is_due_is_expected_to_move_and_one_to_come_is_not(deployment: Deployment) -> None:
+    wakeups, now = Wakeups(), deployment.clock.now()
+    ((what, position),) = decide_role(deployment, wakeups).app.expected
+    assert (what, position()) == ("wakeups", None)
+    wakeups.load(0, [(b"later", encode_wakeup(now + HOUR, 1))])
+    assert not wakeups.read_on()
+    assert position() is None
+    wakeups.change(0, {b"overdue": encode_wakeup(now - SECOND, 1)})
+    assert position() == (now - SECOND, 2)
 
 
 def test_waiting_for_redis_is_no_trouble_however_long_it_lasts(roles: list[Role]) -> None:

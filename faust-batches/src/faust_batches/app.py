@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Final, cast
 
 import faust
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from faust.streams import Stream
 from faust.transport.drivers import aiokafka as driver
@@ -50,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 _HEARTBEATS_PER_SESSION: Final = 3
 _DIAL_AFTER_SESSIONS: Final = 3  # of silence: by then, a client that could find its way back has found it
+_IDLE_MS: Final = 60_000  # less than a firewall remembers a connection that nobody uses: minutes
 _REQUEST_HEADROOM_BYTES: Final = 100_000
 _LIMITS_SECONDS: Final = 60.0
 """Between two looks at how large records may be; a refusal by a broker is followed by one at once."""
@@ -347,6 +349,12 @@ class BatchApp(faust.App):
         marks = self._role.tables[next(reversed(self._role.tables))].changelog(partition)
         return self.recovery.active_highwaters.get(marks, -1) >= 0
 
+    def clients(self) -> Iterable[AIOKafkaClient]:
+        consumer, producer = self.batch_consumer._thread._consumer, self.batch_producer._producer
+        held = [consumer._client] if consumer is not None else []
+        held += [producer.client] if producer is not None else []
+        return held + (self._fence.clients() if self._fence is not None else [])
+
     def partitions_lost(self) -> None:
         owned, self._owned = self._owned, frozenset()
         role = self._stateful
@@ -481,8 +489,12 @@ class BatchApp(faust.App):
                 await self._dial(fields)
 
     async def _dial(self, fields: Mapping[str, Any]) -> None:
-        config, held = self.config, self._client_settings()
-        credentials = config.fresh_credentials() if config.fresh_credentials is not None else config.credentials
+        config, held, credentials = self.config, self._client_settings(), self.config.credentials
+        if config.fresh_credentials is not None:
+            try:
+                credentials = config.fresh_credentials()
+            except Exception as exc:  # noqa: BLE001  (a certificate that is being replaced just now)
+                logger.debug("credentials_not_read", extra={"cause": repr(exc)})
         fresh = {**held, **driver.credentials_to_aiokafka_auth(credentials, config.ssl_context)}
         found = await reach(self.batch_consumer.known_brokers(), held, fresh)
         if found.anew:
@@ -568,10 +580,12 @@ def _faust_settings(config: WorkerConfig) -> dict[str, Any]:
         "broker_request_timeout": config.request_timeout_seconds,
         "broker_commit_interval": config.commit_interval_seconds,
         "consumer_auto_offset_reset": "earliest",
+        "consumer_connections_max_idle_ms": _IDLE_MS,
         "consumer_group_instance_id": config.static_member,
         "consumer_max_fetch_size": config.max_fetch_bytes,
         "consumer_metadata_max_age_ms": int(config.metadata_seconds * 1000),
         "producer_acks": -1,
+        "producer_connections_max_idle_ms": _IDLE_MS,
         "producer_linger": 0,
         "producer_metadata_max_age_ms": int(config.metadata_seconds * 1000),
         "producer_max_batch_size": config.max_produce_batch_bytes,

@@ -30,6 +30,7 @@ from time import monotonic
 from typing import Any, Final, cast
 
 import aiokafka
+from aiokafka.conn import CloseReason
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
@@ -64,6 +65,8 @@ _POLL_SECONDS: Final = 0.25  # a partition that is resumed meanwhile waits at mo
 _RETRY_SECONDS: Final = 0.5
 _ALL_PAUSED_SECONDS: Final = 0.02
 _LEASE_SHARE: Final = 0.7  # of the session timeout: how old the last confirmed heartbeat may be
+_PULSE_SHARE: Final = 0.5  # of the session timeout: a connection that is dead is left, and there is time for another
+_PULSE_LOOKS: Final = 10
 _LEASE_CHECK_SECONDS: Final = 0.05
 _REPLACED_TOO_OFTEN: Final = range(3, 9)
 _REPLACED_WITHIN_SECONDS: Final = 60.0
@@ -133,10 +136,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
         async def confirmed_heartbeat() -> bool:
             sent = monotonic()
-            confirmed: bool = await heartbeat()
-            if confirmed:
+            beat = asyncio.ensure_future(heartbeat())
+            try:
+                if not await self._comes(beat):
+                    self._drop_silent(sent)
+                    coordinator.coordinator_dead()
+                    return False
+            finally:
+                beat.cancel()
+            if confirmed := beat.result():
                 self.lease = sent
-            return confirmed
+            return bool(confirmed)
 
         coordinator._do_heartbeat = confirmed_heartbeat
         consumer = self._ensure_consumer()
@@ -148,6 +158,29 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             (consumer._fetcher._fetch_task, "fetching"),
         ):
             task.add_done_callback(partial(self._ended, name))
+
+    async def _comes(self, beat: asyncio.Future[bool]) -> bool:
+        """Whether a heartbeat is answered in time; for as long as this process is frozen, the time stands still."""
+        patience = self._ports.config.session_timeout_seconds * _PULSE_SHARE
+        for _ in range(_PULSE_LOOKS):
+            if (await asyncio.wait({beat}, timeout=patience / _PULSE_LOOKS))[0]:
+                return True
+        return False
+
+    def _drop_silent(self, since: float) -> None:
+        """Close all connections of the app that have been silent since a heartbeat was sent, which is answered at once.
+
+        A firewall may have forgotten them all. Each would be noticed by a request of its own, which ends after the
+        request timeout, one after the other, and after the session; whereas connecting again takes milliseconds.
+        """
+        dropped = 0
+        for client in self._ports.state.clients():
+            for connection in list(client._conns.values()):
+                if connection._last_action < since:
+                    dropped += 1
+                    connection._loop.call_soon_threadsafe(connection.close, CloseReason.CONNECTION_TIMEOUT)
+        fields = {"app": self._ports.config.id, "connections": dropped, "seconds": round(monotonic() - since, 1)}
+        logger.warning("connections_dropped", extra=fields)
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         membership = self._ports.membership

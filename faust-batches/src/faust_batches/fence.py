@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import aiokafka
 from aiokafka import errors as kafka
+from aiokafka.client import AIOKafkaClient
 from aiokafka.producer import sender
 from faust.types import TP
 
@@ -115,6 +116,10 @@ class Fence:
             task = asyncio.get_running_loop().create_task(_stop(producer))
             self._discarding.add(task)
             task.add_done_callback(self._discarding.discard)
+
+    def clients(self) -> list[AIOKafkaClient]:
+        """The clients of the present producers."""
+        return [producer.client for producer in list(self._producers.values())]
 
     async def close(self) -> None:
         producers, self._producers = self._producers, {}

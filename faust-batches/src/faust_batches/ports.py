@@ -101,6 +101,9 @@ class State(Protocol):
     async def keep_positions(self, offsets: Mapping[TP, int], /) -> None:
         """These offsets are committed, or where an assignment begins."""
 
+    def clients(self) -> Iterable[Any]:
+        """All of the app's clients that have connections to brokers, whichever thread they belong to."""
+
     def partitions_lost(self) -> None:
         """All partitions were revoked, and no batch is under way."""
 

@@ -24,6 +24,8 @@ EXIT_FAILED: Final = 1
 EXIT_STUCK: Final = 70
 EXIT_RESTART: Final = 75
 
+_CANCELLED_SECONDS: Final = 5.0
+
 
 async def _start_all(apps: Sequence[BatchApp]) -> None:
     """All of them, or none: nothing is joined unless everything that they need is there."""
@@ -41,6 +43,23 @@ async def _stop(apps: Iterable[BatchApp]) -> None:
             logger.error("stop_failed", exc_info=result)
 
 
+async def _stop_in_time(apps: Sequence[BatchApp]) -> None:
+    """Stop the apps; a batch that does not end in time is cancelled, and delivered again elsewhere.
+
+    Raises:
+        TimeoutError: that did not help either. Faust does not let its own stop be cancelled: it is left behind.
+    """
+    seconds = max(app.config.stop_timeout_seconds for app in apps)
+    stopped = asyncio.create_task(_stop(apps))
+    if (await asyncio.wait({stopped}, timeout=seconds))[0]:
+        return
+    logger.error("worker_stuck", extra={"seconds": seconds})
+    cancelled = [asyncio.create_task(app.lanes.close()) for app in apps]
+    await asyncio.wait([stopped, *cancelled], timeout=_CANCELLED_SECONDS)
+    if not stopped.done():
+        raise TimeoutError(f"not stopped within {seconds:g} s")
+
+
 @asynccontextmanager
 async def running(*apps: BatchApp) -> AsyncIterator[None]:
     """Apps that run side by side in this event loop: started on entry, drained, committed and stopped on exit.
@@ -52,9 +71,7 @@ async def running(*apps: BatchApp) -> AsyncIterator[None]:
         await _start_all(apps)
         yield
     finally:
-        timeout = max(app.config.stop_timeout_seconds for app in apps)
-        async with asyncio.timeout(timeout):
-            await _stop(apps)
+        await _stop_in_time(apps)
     for app in apps:
         if app.failure is not None:
             raise WorkerFailed(app.config.id) from app.failure
