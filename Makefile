@@ -159,6 +159,7 @@ check-docker: setup-dev
 
 check-workflows: setup-dev
 	@$(call quietly,workflows,$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml)
+	@$(call quietly,update bot,$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml)
 	@$(call quietly,pre-commit hooks,$(BIN)/pre-commit validate-config)
 	@$(call quietly,changelog fragments,$(BIN)/towncrier build --draft)
 

@@ -272,6 +272,10 @@ def test_a_filled_in_env_file_reaches_neither_git_nor_the_image() -> None:
     allowed = [line for line in (_ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert (_ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
     assert not any("env" in line for line in allowed)
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (_ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    paths = [path for line in copied for path in line.split()]
+    assert paths
+    assert [path for path in paths if not any(path.startswith(line[1:]) for line in allowed)] == []
 
 
 def test_each_worker_waits_for_topics_and_redis_and_has_its_own_volume() -> None:
