@@ -1,8 +1,8 @@
 """Listening for HTTP: what holds for every connection before there is a request, and the answers to what is none.
 
 aiohttp bounds neither how many connections there are nor how long the headers of a request take, and answers broken
-requests in words of its own, with its name and a quotation of them. So every connection is one of ours, which differs
-from aiohttp's in that (decision 23).
+requests in words of its own, with its name and a quotation of them. So connections are a class of this module, which
+differs from aiohttp's in that (decision 23).
 """
 
 from __future__ import annotations
