@@ -1,21 +1,21 @@
-FROM python:3.11.14-slim-bookworm AS build
+FROM python:3.11.15-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
-# What builds has an environment of its own, at the versions of constraints.txt too, and does not reach the image.
+# Everything that is fetched is fetched here, with the hashes of constraints.txt and before the code is copied. What
+# builds has an environment of its own, and does not reach the image.
 COPY constraints.txt ./
-RUN python -m venv /opt/build && /opt/build/bin/pip install --constraint constraints.txt hatchling \
-    && python -m venv /opt/referral-stream
-# Everything that is fetched is fetched here, before the code is copied: a change of code fetches nothing.
+COPY tools/lock.py tools/
+RUN python tools/lock.py build >/tmp/build.txt && python tools/lock.py rocksdb triggers uvloop >/tmp/run.txt \
+    && python -m venv /opt/build && /opt/build/bin/pip install --require-hashes --no-deps --requirement /tmp/build.txt \
+    && python -m venv /opt/referral-stream \
+    && /opt/referral-stream/bin/pip install --require-hashes --no-deps --requirement /tmp/run.txt
 COPY pyproject.toml README.md LICENSE ./
-COPY referral_stream/__init__.py referral_stream/
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/empty . \
-    && /opt/referral-stream/bin/pip install --constraint constraints.txt "$(echo /tmp/empty/*.whl)[rocksdb,triggers,uvloop]"
 COPY referral_stream referral_stream
 COPY faust-batches/src faust-batches/src
 RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /tmp/whole . \
-    && /opt/referral-stream/bin/pip install --no-index --no-deps --force-reinstall /tmp/whole/*.whl
+    && /opt/referral-stream/bin/pip install --no-index --no-deps /tmp/whole/*.whl
 
-FROM python:3.11.14-slim-bookworm
+FROM python:3.11.15-slim-bookworm
 LABEL org.opencontainers.image.title="referral-stream" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -11,7 +11,7 @@ till_interrupted = trap 'interrupted=0' INT; $(1) || exit $${interrupted:-$$?}
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-nightly testing-page coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
-	constraints clean setup-demo setup-test setup-mutants setup-dev check-format check-lint check-types check-words check-imports \
+	constraints audit-dependencies clean setup-demo setup-test setup-mutants setup-dev check-format check-lint check-types check-words check-imports \
 	check-schemas check-docker check-shell check-workflows check-changes check-release
 
 help: ## Show what there is to do
@@ -52,14 +52,15 @@ soak-worlds: setup-test ## 200,000 random worlds against the oracle, and merged 
 soak-transport: setup-test ## Long torture of the transport alone (SECONDS=60)
 	@TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 -m '' tests/integration/test_transport_torture.py
 
-dist: setup-dev ## Build wheel and sdist into dist/
-	@rm -rf dist && $(BIN)/hatchling build
+dist: setup-dev ## Build wheel and sdist into dist/, and a list of what they need (CycloneDX)
+	@rm -rf dist && $(BIN)/hatchling build && $(BIN)/python tools/sbom.py dist
 
 # From another folder, so that nothing is imported from the checkout.
 smoke: dist ## Install the built wheel into an environment of its own, and play the demo with it
 	@rm -rf build/smoke && $(BIN)/python -m venv build/smoke
-	@build/smoke/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		"$$(echo dist/*.whl)[demo,rocksdb,triggers,uvloop]"
+	@$(BIN)/python tools/lock.py demo rocksdb triggers uvloop > build/smoke/locked.txt
+	@build/smoke/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r build/smoke/locked.txt
+	@build/smoke/bin/python -m pip install --quiet --disable-pip-version-check --no-index dist/*.whl
 	@cd build/smoke && bin/referral-stream --version && rm -f policy.toml && bin/referral-stream policy init && bin/referral-stream policy check policy.toml >/dev/null \
 		&& bin/referral-stream demo && test -s demo-output/asks.jsonl
 
@@ -75,11 +76,23 @@ check-changes: setup-dev ## See that a branch has a fragment for the changelog (
 check-release: ## See that tag, package and changelog name one version (TAG=v1.2.3)
 	@$(PYTHON) tools/check_release.py $(TAG)
 
-constraints: setup-demo ## Write constraints.txt anew from the ranges of pyproject.toml
-	@rm -rf build/constraints && $(BIN)/python -m venv build/constraints
-	@build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
-	@{ sed '/^[^#]/,$$d' constraints.txt; build/constraints/bin/python -m pip freeze --exclude referral-stream; } > build/constraints.txt
-	@mv build/constraints.txt constraints.txt && rm -rf build/constraints
+# What the image installs; what is only developed with is not audited.
+PRODUCT := rocksdb triggers uvloop
+UV := uv==0.13.9
+constraints: setup-demo ## Write constraints.txt anew from the ranges of pyproject.toml (ARGS=--keep: at the same versions)
+	@rm -rf build/lock && $(BIN)/python -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check '$(UV)'
+	@PATH="$$PWD/build/lock/bin:$$PATH" build/lock/bin/python tools/lock.py --write $(ARGS)
+
+# Where neither the tool nor the list of holes can be reached, it says so: nothing was looked at.
+audit-dependencies: ## Ask whether a known hole is in one of the locked packages (needs the network; not part of CI)
+	@rm -rf build/audit && $(PYTHON) -m venv build/audit && $(PYTHON) tools/lock.py $(PRODUCT) > build/audit/locked.txt
+	@build/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3' \
+		|| { echo "not audited: pip-audit cannot be installed here"; exit 0; }; \
+	build/audit/bin/pip-audit --require-hashes --disable-pip --progress-spinner off --output build/audit/found.txt \
+		--requirement build/audit/locked.txt $(ARGS); audited=$$?; \
+	if test -e build/audit/found.txt; then cat build/audit/found.txt; exit $$audited; \
+	else echo "not audited: the list of known holes cannot be reached"; fi
 
 clean: ## Remove everything that was made here
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
@@ -146,6 +159,7 @@ check-docker: setup-dev
 
 check-workflows: setup-dev
 	@$(call quietly,workflows,$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml)
+	@$(call quietly,update bot,$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml)
 	@$(call quietly,pre-commit hooks,$(BIN)/pre-commit validate-config)
 	@$(call quietly,changelog fragments,$(BIN)/towncrier build --draft)
 

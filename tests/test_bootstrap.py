@@ -54,7 +54,8 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "tools").mkdir()
-    shutil.copy(_ROOT / "tools" / "bootstrap.py", tmp_path / "tools")
+    for tool in ("bootstrap.py", "lock.py"):
+        shutil.copy(_ROOT / "tools" / tool, tmp_path / "tools")
     shutil.copy(_ROOT / "Makefile", tmp_path)
     (tmp_path / "pyproject.toml").write_text(_PYPROJECT)
     (tmp_path / "backend.py").write_text(_BACKEND)

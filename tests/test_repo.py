@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -33,8 +35,17 @@ def _requirements(*without: str) -> list[Requirement]:
 
 
 def _pins() -> dict[str, str]:
-    lines = (line for line in (_ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#"))
-    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", (_ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in pins}
+
+
+def _lock_tool() -> Any:
+    spec = importlib.util.spec_from_file_location("lock", _ROOT / "tools" / "lock.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_one_version_is_told_everywhere() -> None:
@@ -156,8 +167,49 @@ def test_the_wheel_brings_the_transport_until_that_is_published() -> None:
 
 def test_constraints_name_versions_and_no_places() -> None:
     text = (_ROOT / "constraints.txt").read_text()
-    assert not re.search(r"https?:|file:|git\+| @ |--", text)
+    assert not re.search(r"https?:|file:|git\+| @ |--(?!hash=sha256:)", text)
     assert "referral-stream" not in _pins()
+
+
+def test_every_package_is_locked_with_the_hashes_of_its_files_and_what_it_is_for() -> None:
+    text = (_ROOT / "constraints.txt").read_text()
+    entries = _lock_tool().entries(text)
+    assert entries.keys() == _pins().keys()
+    for name, (lines, _) in entries.items():
+        hashes = re.findall(r"--hash=sha256:([0-9a-f]{64})(?: \\)?$", lines, flags=re.MULTILINE)
+        assert len(hashes) == len(lines.splitlines()) - 2 > 0, name
+    # One version for all Pythons and platforms: a second one would be tested on some of them alone.
+    assert len(re.findall(r"^[A-Za-z0-9]", text, flags=re.MULTILINE)) == len(entries)
+
+
+def test_the_lock_knows_every_extra_and_what_it_needs() -> None:
+    lock = _lock_tool()
+    text = (_ROOT / "constraints.txt").read_text()
+    extras = _PROJECT["project"]["optional-dependencies"]
+    for name in extras.keys() - {"dev", _OF_ITS_OWN}:
+        needed = {canonicalize_name(Requirement(each).name) for each in extras[name]}
+        assert needed <= lock.entries(lock.locked(text, {name})).keys(), name
+    needed = {canonicalize_name(Requirement(each).name) for each in _PROJECT["project"]["dependencies"]}
+    assert needed <= lock.entries(lock.locked(text, {"demo"})).keys()
+    building = lock.entries(lock.locked(text, {"build"})).keys()
+    assert {canonicalize_name(Requirement(each).name) for each in _PROJECT["build-system"]["requires"]} <= building
+    assert "aiohttp" not in building
+    with pytest.raises(ValueError, match="nonsense"):
+        lock.locked(text, {"demo", "nonsense"})
+
+
+@pytest.mark.parametrize(
+    ("name", "known_bad"), [("aiohttp", "3.14.2"), ("orjson", "3.11.5"), ("hatchling", "1.32.4")]
+)  # fmt: skip
+def test_no_version_with_a_known_hole_suits(name: str, known_bad: str) -> None:
+    assert [each for each in _requirements() if each.name == name and each.specifier.contains(known_bad)] == []
+
+
+def test_what_is_installed_in_the_image_and_by_make_is_held_against_its_hash() -> None:
+    fetched = re.findall(r"pip install (?!--no-index)[^\n\\]*", (_ROOT / "Dockerfile").read_text())
+    assert len(fetched) == 2
+    assert all("--require-hashes --no-deps" in command for command in fetched)
+    assert '"--require-hashes", "--no-deps", "--requirement"' in (_ROOT / "tools" / "bootstrap.py").read_text()
 
 
 def test_the_broker_of_the_tests_is_the_broker_of_compose() -> None:
@@ -220,6 +272,10 @@ def test_a_filled_in_env_file_reaches_neither_git_nor_the_image() -> None:
     allowed = [line for line in (_ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert (_ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
     assert not any("env" in line for line in allowed)
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (_ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    paths = [path for line in copied for path in line.split()]
+    assert paths
+    assert [path for path in paths if not any(path.startswith(line[1:]) for line in allowed)] == []
 
 
 def test_each_worker_waits_for_topics_and_redis_and_has_its_own_volume() -> None:

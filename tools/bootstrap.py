@@ -4,7 +4,8 @@
 
 Runs under any Python 3: the environment is made with the interpreter it was started with if that suits, else with the
 newest ``python3.N`` on the path that does. Needs ``venv`` and PyPI; nothing else. Does nothing when everything asked
-for is already there: a stamp in ``.venv`` holds a digest of pyproject.toml and constraints.txt. An environment without
+for is already there: a stamp in ``.venv`` holds a digest of pyproject.toml and constraints.txt. What is fetched has to
+have the hashes of constraints.txt. An environment without
 a stamp, or whose interpreter is gone, was left half-made and is rebuilt.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
@@ -59,7 +60,7 @@ def main(extras: list[str]) -> int:
 
 
 def install(extras: set[str]) -> None:
-    """Bring ``.venv`` to hold at least these extras, at the versions of constraints.txt."""
+    """Bring ``.venv`` to hold at least these extras, as constraints.txt locks them."""
     stamp = _read_stamp()
     # The scripts of a venv name the folder it was made in: one that was moved is made again.
     usable = stamp.get("root") == str(ROOT) and _runs(PYTHON, "import pip")
@@ -131,7 +132,23 @@ def _create_venv(python: str) -> None:
 
 
 def _pip_install(extras: list[str]) -> None:
-    constraints = str(ROOT / "constraints.txt")
+    """What the extras need, as it is locked; then this project, whose build needs nothing that is not there by then."""
+    started = time.monotonic()
+    needed = subprocess.run(
+        [str(PYTHON), str(ROOT / "tools" / "lock.py"), "build", *extras], capture_output=True, text=True, check=False
+    )
+    if needed.returncode != 0:
+        raise SetupFailed(needed.stderr.strip())
+    if needed.stdout:
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(needed.stdout)
+            file.flush()
+            _pip(["--require-hashes", "--no-deps", "--requirement", file.name], started)
+    _pip(["--no-deps", "--no-build-isolation", "--editable", str(ROOT)], started)
+    print(f"installed {_packages_installed()} packages in {time.monotonic() - started:.0f} s")
+
+
+def _pip(what: list[str], started: float) -> None:
     command = [
         str(PYTHON),
         "-m",
@@ -142,10 +159,10 @@ def _pip_install(extras: list[str]) -> None:
         "off",
         "--disable-pip-version-check",
     ]
-    command += ["--constraint", constraints, "--editable", f"{ROOT}[{','.join(extras)}]"]
-    started = time.monotonic()
     with tempfile.TemporaryFile("w+") as log:
-        pip = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT)
+        pip = subprocess.Popen(
+            [*command, *what], stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT
+        )
         progress = Progress(started)
         try:
             while pip.poll() is None:
@@ -157,7 +174,6 @@ def _pip_install(extras: list[str]) -> None:
         lines = _lines(log)
     if pip.returncode != 0:
         raise SetupFailed("\n".join(["pip could not install the packages", *lines[-LOG_LINES_SHOWN:]]))
-    print(f"installed {_packages_installed()} packages in {time.monotonic() - started:.0f} s")
 
 
 def _end(pip: subprocess.Popen[bytes]) -> None:

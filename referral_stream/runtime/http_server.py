@@ -1,8 +1,8 @@
 """Listening for HTTP: what holds for every connection before there is a request, and the answers to what is none.
 
 aiohttp bounds neither how many connections there are nor how long the headers of a request take, and answers broken
-requests in words of its own, with its name and a quotation of them. So every connection is one of ours, which differs
-from aiohttp's in that (decision 23).
+requests in words of its own, with its name and a quotation of them. So connections are a class of this module, which
+differs from aiohttp's in that (decision 23).
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 5
 _KEPT_FILES: Final = 64
 """Descriptors that are not for connections: Kafka's, log files, what libraries open for a moment."""
+_RESERVED: Final = 8
+"""Connections from this machine beyond the limits: a health check must not fail because there is no room."""
 _MAX_HEADERS: Final = 64
 _MAX_FIELD: Final = 8_190
 _MAX_HEAD_BYTES: Final = 32_768
@@ -151,13 +153,12 @@ class _Door:
 
     def enter(self, address: str) -> bool:
         """Whether there is room for another connection from there; if so it is counted until it leaves."""
-        full = (
-            "all"
-            if self._by_address.total() >= self.limits.connections
-            else "one address"
-            if self._by_address[address] >= self.limits.per_address
-            else None
-        )
+        more = _RESERVED if address in _LOOPBACK else 0
+        full = None
+        if self._by_address.total() >= self.limits.connections + more:
+            full = "all"
+        elif self._by_address[address] >= self.limits.per_address + more:
+            full = "one address"
         if full is None:
             self._by_address[address] += 1
             return True
@@ -169,6 +170,9 @@ class _Door:
         self._by_address[address] -= 1
         if not self._by_address[address]:
             del self._by_address[address]
+
+
+_LOOPBACK: Final = ("127.0.0.1", "::/64")
 
 
 def _address(transport: asyncio.BaseTransport) -> str:
@@ -282,29 +286,35 @@ class _Connection(web.RequestHandler):
 class _Page(web.Response):
     """An answer written as it is: aiohttp would say its name, and speak HTTP/1.0 to what it could not read."""
 
-    def __init__(self, status: HTTPStatus, error: str) -> None:
+    def __init__(self, status: HTTPStatus, error: str, **headers: str) -> None:
         super().__init__(status=status.value)
-        self._bytes = _page(status, error)
+        self._bytes = _page(status, error, **headers)
         self.force_close()
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if request.transport is not None:
-            request.transport.write(self._bytes)
+            head, end, _ = self._bytes.partition(_END)
+            request.transport.write(head + end if request.method == "HEAD" else self._bytes)
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
         """It is all there."""
 
 
-def _page(status: HTTPStatus, error: str) -> bytes:
+_END: Final = b"\r\n\r\n"
+
+
+def _page(status: HTTPStatus, error: str, **headers: str) -> bytes:
     """A whole answer, after which the connection is closed."""
     body = json.dumps({"error": error}).encode()
-    retry = f"Retry-After: {RETRY_SECONDS}\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json; charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\n{retry}Connection: close\r\n\r\n"
-    )
-    return head.encode() + body
+    about = {"Content-Type": "application/json; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        about["Retry-After"] = str(RETRY_SECONDS)
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        *(f"{name}: {value}" for name, value in (about | headers).items()),
+    ]
+    return "\r\n".join(lines).encode() + _END + body
 
 
 def _in_our_words(
@@ -317,7 +327,8 @@ def _in_our_words(
             return await handler(request)
         except web.HTTPException as error:
             status = HTTPStatus(error.status)
-            return _Page(status, status.phrase.lower().replace(" ", "_"))
+            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+            return _Page(status, status.phrase.lower().replace(" ", "_"), **allow)
 
     return answered
 

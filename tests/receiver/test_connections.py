@@ -93,8 +93,9 @@ def webhook(body: bytes = BODY, length: int | None = None) -> bytes:
 
 
 async def test_no_more_connections_are_held_than_are_allowed_in_all_and_from_one_address(
-    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(http_server, "_RESERVED", 0)
     for limits, cause in ((ConnectionLimits(2, 64), "all"), (ConnectionLimits(64, 2), "one address")):
         async with open_to(limits) as (here, _), connected(here) as first, connected(here) as second:
             for each in (first, second):
@@ -115,6 +116,13 @@ async def test_no_more_connections_are_held_than_are_allowed_in_all_and_from_one
                     return b" 200 " in await another.head()
 
             await until(room, "whoever leaves makes room")
+
+
+def test_a_health_check_finds_room_where_nobody_else_does() -> None:
+    for limits in (ConnectionLimits(4, 64), ConnectionLimits(64, 4)):
+        door = http_server._Door(limits)
+        assert [door.enter("203.0.113.7") for _ in range(5)] == [True] * 4 + [False]
+        assert all(door.enter("127.0.0.1") for _ in range(4))
 
 
 async def test_headers_have_to_arrive_in_time_also_those_of_a_second_request() -> None:
