@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3
 BIN := .venv/bin
 
 # A terminal's Ctrl-C reaches make too, which then ends as interrupted (130): it need not add that the recipe failed.
@@ -21,17 +21,17 @@ demo: setup-demo ## Watch a small world being asked, or left in peace: no servic
 	@$(call till_interrupted,$(BIN)/referral-stream demo $(ARGS))
 
 test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name" JOBS=1)
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-nightly: setup-test ## Run the tests that take too long for every change
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile -m nightly $(ARGS)
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m nightly $(ARGS)
 
 check: check-format check-lint check-types check-words check-imports check-schemas check-docker check-shell check-workflows ## Formatting, lint, types, words, import rules, schemas, Docker files
 
 # Whose coverage has a floor, and the tests that have to reach it.
 OF_THE_CORE := tests/core tests/fundamentals tests/golden tests/properties tests/replay
 coverage: setup-test ## Run the tests of the core, and see that they reach as much of it as they did (the floor: pyproject.toml)
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --cov=referral_stream.core $(ARGS) $(OF_THE_CORE)
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov=referral_stream.core $(ARGS) $(OF_THE_CORE)
 
 testing-page: setup-test ## Write the tables of docs/testing.md anew from the tests' marks
 	@$(BIN)/python -m tests.rules

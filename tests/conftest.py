@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -13,6 +14,7 @@ from tests.services.redis import RedisServer
 from tests.services.required import REQUIRE_SERVICES, services_are_required
 
 _missing: dict[str, str] = {}
+_SLOW = tuple(Path(__file__).parent / room for room in ("chaos", "integration", "local"))
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,14 @@ def redis_server() -> Iterator[RedisServer]:
         _absent("Redis", str(reason))
     with server:
         yield server
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with real services first: they take longest and mostly wait, and the others fill the time beside them."""
+    items.sort(
+        key=lambda item: next((rank for rank, room in enumerate(_SLOW) if room in item.path.parents), len(_SLOW))
+    )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from batch_builders import SOURCE, an_app
-from faust_batches import BatchResult, Read, Record, run_worker
+from faust_batches import BatchApp, BatchResult, Read, Record, run_worker
+from faust_batches.errors import BrokersMoved, WorkEnded
 
 
 def nothing(_partition: int, _records: Sequence[Record], _read: Read) -> BatchResult:
@@ -29,6 +30,30 @@ def test_a_worker_leaves_no_watchdog_behind() -> None:
     app.stateless([SOURCE], nothing)
     run_worker(app)
     assert all(thread.finished.is_set() for thread in threading.enumerate() if isinstance(thread, threading.Timer))
+
+
+@pytest.mark.parametrize(
+    ("failures", "code"),
+    [
+        ([BrokersMoved("moved")], 75),
+        ([BrokersMoved("moved"), ValueError("a fault")], 1),
+        ([None, WorkEnded("a task")], 75),
+    ],
+)
+def test_only_a_worker_that_a_restart_helps_asks_for_one(
+    failures: list[Exception | None], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1 means that no restart helps; it wins."""
+    apps = [an_app(id=f"app-{number}") for number in range(len(failures))]
+
+    async def begin(apps: Sequence[BatchApp]) -> None:
+        for app, failure in zip(apps, failures, strict=True):
+            app.membership.start()
+            if failure is not None:
+                app.fail(failure)
+
+    monkeypatch.setattr("faust_batches.run._start_all", begin)
+    assert run_worker(*apps) == code
 
 
 @pytest.mark.parametrize("signals", [1, 2])

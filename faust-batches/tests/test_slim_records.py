@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import struct
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from aiokafka.consumer import fetcher as fetching
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust_batches.slim_records import Consumed, unpack_slim
 from test_faust_contract import parameters
@@ -22,12 +26,18 @@ WRITTEN = [
 ]
 
 
-def a_result() -> FetchResult:
-    """What aiokafka's fetcher keeps of a fetch with the records that were `WRITTEN`."""
-    builder = BatchBuilder(10_000, 0)
+def written(compression: int = 0) -> bytes:
+    """A batch with the records that were `WRITTEN`, as a broker sends it."""
+    builder = BatchBuilder(10_000, compression)
     for key, value, headers in WRITTEN:
         builder.append(timestamp=1_781_596_800_000, key=key, value=value, headers=headers)
-    fetched = PartitionRecords(TP, MemoryRecords(bytes(builder._build())), [], 0, None, None, True, 1)
+    return bytes(builder._build())
+
+
+def a_result(*batches: bytes) -> FetchResult:
+    """What aiokafka's fetcher keeps of a fetch with these batches; without any, of what was `WRITTEN`."""
+    made = getattr(fetching, "MemoryRecords")(b"".join(batches or (written(),)))  # noqa: B009 (it is not declared there)
+    fetched = PartitionRecords(TP, made, [], 0, None, None, True, 1)
     position = SimpleNamespace(has_valid_position=True, position=0, consumed_to=lambda _offset: None, paused=False)
     assignment: Any = SimpleNamespace(active=True, tps={TP}, state_value=lambda _tp: position)
     return FetchResult(TP, assignment=assignment, partition_records=fetched, backoff=0)
@@ -36,16 +46,17 @@ def a_result() -> FetchResult:
 class FetcherOfOne:
     """Takes one answer from the broker: as much of aiokafka's fetcher as is replaced."""
 
-    def __init__(self) -> None:
+    def __init__(self, *batches: bytes) -> None:
         self._records: dict[TopicPartition, Any] = {}
+        self._batches = batches
 
     async def _proc_fetch_request(self, *_: Any) -> bool:
-        self._records[TP] = a_result()
+        self._records[TP] = a_result(*self._batches)
         return True
 
 
-async def fetched() -> Sequence[Consumed]:
-    fetcher: Any = FetcherOfOne()
+async def fetched(*batches: bytes) -> Sequence[Consumed]:
+    fetcher: Any = FetcherOfOne(*batches)
     unpack_slim(fetcher)
     assert await fetcher._proc_fetch_request("assignment", 1, "request")
     records: Sequence[Consumed] = fetcher._records[TP].getall()
@@ -66,6 +77,37 @@ async def test_a_record_says_what_was_written() -> None:
         ("topic", 3, 1),
         ("topic", 3, 2),
     ]
+
+
+def misnamed(batch: bytes, base_offset: int) -> bytes:
+    """The batch at this offset, a header of its first record with a name that is not UTF-8."""
+    found = bytearray(batch)
+    found[found.index(b"more")] = 0xFF
+    struct.pack_into(">q", found, 0, base_offset)
+    struct.pack_into(">I", found, 17, calc_crc32c(found[21:]))
+    return bytes(found)
+
+
+def later(batch: bytes, base_offset: int) -> bytes:
+    return struct.pack(">q", base_offset) + batch[8:]
+
+
+async def test_a_headers_name_that_is_not_utf8_is_replaced_and_every_record_comes_once() -> None:
+    batches = (written(), misnamed(written(), 3), later(written(3), 6), later(written(), 9))
+    records = await fetched(*batches)
+    assert [record.offset for record in records] == list(range(12))
+    assert records[3].headers == (("now", b"1"), ("\ufffdore", None))
+    assert [(record.key, record.value, list(record.headers)) for record in records[6:]] == WRITTEN * 2
+
+
+async def test_a_misnamed_header_in_a_compressed_batch_is_read_too() -> None:
+    lz4 = pytest.importorskip("lz4.frame")
+    plain = misnamed(written(), 0)
+    packed = bytearray(plain[:61]) + lz4.compress(plain[61:])
+    struct.pack_into(">i", packed, 8, len(packed) - 12)
+    packed[22] |= 3  # attributes: compressed by LZ4
+    struct.pack_into(">I", packed, 17, calc_crc32c(packed[21:]))
+    assert [record.offset for record in await fetched(bytes(packed))] == [0, 1, 2]
 
 
 def test_aiokafkas_fetcher_still_unpacks_through_the_names_that_we_replace() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from faust_batches.errors import StateFolderUnusable
 from faust_batches.stores import MemoryStore, PartitionStore, RocksFolder
 
 
@@ -67,7 +68,9 @@ async def test_partitions_of_a_folder_are_apart(tmp_path: Path) -> None:
 async def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
     folder = RocksFolder(tmp_path, 1 << 20)
     first = await folder.open(0, timeout_seconds=5)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(
+        StateFolderUnusable, match=r"/0 is in use by process \d+: every worker needs a folder of its own"
+    ):
         await folder.open(0, timeout_seconds=0.3)
     waiting = asyncio.create_task(folder.open(0, timeout_seconds=10))
     await asyncio.sleep(0)

@@ -13,11 +13,12 @@ from typing import Final, NamedTuple
 from referral_stream.audit.policies import PolicyRuns
 from referral_stream.audit.records import digest
 from referral_stream.contracts.codec import encode_effect, encode_event
+from referral_stream.contracts.left_out import How
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Append, Decision, Effect, Letter, RecordPosition
+from referral_stream.core.effects import Append, AskCancelled, Decision, Effect, Letter, RecordPosition
 from referral_stream.core.entities import Entity, new_entity
-from referral_stream.core.events import DeadletterReplayed, Event
+from referral_stream.core.events import DeadletterReplayed, Event, is_stop
 from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
@@ -50,7 +51,8 @@ class Fold:
     """All customers and links of one partition, by key.
 
     ``policies``: those given, by hash. ``published``: decision id → digest of its value. ``faults``: offsets at which
-    the workers' code failed, known from their dead letters. ``tell`` is given the effects, customer by customer, as
+    the workers' code failed, ``unfit`` those of records whose outcome could not be stored, both known from their dead
+    letters. ``tell`` is given the effects, customer by customer, as
     soon as they are certain. ``unjudged``: keys that cannot be judged → why.
     """
 
@@ -60,11 +62,12 @@ class Fold:
         runs: PolicyRuns,
         published: Mapping[str, bytes],
         faults: Collection[int],
+        unfit: Mapping[int, How],
         tell: Callable[[bytes, Made], None],
     ) -> None:
         self.unjudged: dict[bytes, str] = {}
         self._policies, self._runs, self._published = policies, runs, published
-        self._faults, self._tell = faults, tell
+        self._faults, self._unfit, self._tell = faults, unfit, tell
         self._branches: dict[bytes, tuple[_Branch, ...]] = {}
         only = runs.hashes | policies.keys()
         self._only = tuple(policies.values()) if len(only) == 1 else None
@@ -148,6 +151,8 @@ class Fold:
         if isinstance(entity, LinkState):
             return self._applied_to_link(policy, entity, record, now, event)
         customer = entity
+        if (how := self._unfit.get(record.offset)) is not None:
+            return _left_out(policy, customer, record, now, event, how)
         if record.offset in self._faults:
             customer, effects = _held(policy, customer, now)
             return customer, list(_made(effects, customer.now, record.offset))
@@ -169,6 +174,8 @@ class Fold:
         attempt = record.header("attempt") or "1"
         at = RecordPosition(record.topic, record.partition, record.offset, record.timestamp, int(attempt))
         state, appended, letters = step_link(policy, link, (Brought(event, at),), now)
+        if record.offset in self._unfit:  # what it says is passed on all the same
+            state, letters = link, []
         lapsed = [(each, each.undelivered) for each in letters if each.undelivered is not None]
         return state, [
             *(Made(each, digest(encode_event(each.event)), record.offset) for each in appended),
@@ -190,6 +197,22 @@ def _held(policy: Policy, customer: Customer, now: int) -> tuple[Customer, list[
     except Exception:  # noqa: BLE001 (the state itself is what the core fails on: then it stays as it is, on hold)
         return held, []
     return advanced.customer, advanced.effects
+
+
+def _left_out(
+    policy: Policy, customer: Customer, record: RawRecord, now: int, event: Event, how: How
+) -> tuple[Customer, list[Made]]:
+    """What the decide agent does about a record whose outcome fits no record of the changelog."""
+    held, effects = _held(policy, customer, now)
+    if how == "kept":
+        effects = [] if customer.quarantined else [each for each in effects if isinstance(each, AskCancelled)]
+        held = customer.copy()
+        held.quarantined = True
+    stopped = step(policy, customer, [event], now).appended if is_stop(event.data) else []
+    return held, [
+        *_made(effects, held.now, record.offset),
+        *(Made(each, digest(encode_event(each.event)), record.offset) for each in stopped),
+    ]
 
 
 def _went_through(record: RawRecord, data: DeadletterReplayed, customer: Customer) -> bool:

@@ -16,6 +16,7 @@ from referral_stream.audit.records import Decided, Misread, position, read_decis
 from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import arrival, decode_event, effect_key, event_key
 from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.left_out import How, note_of, told_unfit
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import UnreadableState, decode_state, decode_wakeup
 from referral_stream.core.customer import Customer
@@ -80,10 +81,15 @@ class _Seen:
 
 @dataclass
 class _Letters:
-    """Of the dead letters: at which offsets our code failed, and at which a record could not be read."""
+    """Of the dead letters: at which offsets our code failed, or a state did not fit, or a record could not be read."""
 
     faults: set[int] = field(default_factory=set)
+    unfit: dict[int, How] = field(default_factory=dict)
     others: set[int] = field(default_factory=set)
+
+    def left_out(self, offset: int) -> bool:
+        """Whether the record there was not applied to its customer, who is on hold since."""
+        return offset in self.faults or offset in self.unfit
 
 
 class PartitionAudit:
@@ -109,7 +115,8 @@ class PartitionAudit:
         foldable = self._number not in self._scene.unfoldable
         published = {name: decided.digest for name, decided in self._published.items()}
         scene = self._scene
-        fold = Fold(scene.policies, runs, published, self._letters.faults, self._tell)
+        letters = self._letters
+        fold = Fold(scene.policies, runs, published, letters.faults, letters.unfit, self._tell)
         self._read_events(fold if foldable else None)
         if foldable:
             self._compare_states(fold)
@@ -162,7 +169,10 @@ class PartitionAudit:
         if cause == "too_large":
             self._scene.oversized.add((topic or "", record.key or b""))
         elif topic == self._names.events and partition == str(self._number) and offset.isdigit():
-            (self._letters.faults if cause == "fault" else self._letters.others).add(int(offset))
+            if (how := told_unfit(record.header("error") or "")) is not None:
+                self._letters.unfit[int(offset)] = how
+            else:
+                (self._letters.faults if cause == "fault" else self._letters.others).add(int(offset))
 
     def _read_decisions(self) -> PolicyRuns:
         """All decisions now, and the policies they name, in order."""
@@ -208,6 +218,8 @@ class PartitionAudit:
         scene, events, in_flight = self._scene, 0, 0
         for record in scene.records(self._names.events, self._number):
             events += 1
+            if note_of(record) is not None:
+                continue  # about a record whose dead letter says the same
             key = record.key or b""
             seen = self._seen.get(key)
             if seen is None:
@@ -215,7 +227,9 @@ class PartitionAudit:
                 if record.key is not None and partition_of(key, scene.partitions) != self._number:
                     self._findings.add("records_placed", "the key belongs to another partition", position(record))
             if record.offset >= seen.mark:
-                seen.ahead = record.offset if seen.ahead is None else seen.ahead
+                # Where a state cannot be stored, nor can its mark.
+                unstored = record.offset in self._letters.unfit or record.offset in self._letters.others
+                seen.ahead = record.offset if seen.ahead is None and not unstored else seen.ahead
                 in_flight += 1
             else:
                 seen.last = record.offset
@@ -273,10 +287,10 @@ class PartitionAudit:
         """What the checks of commands need from the log."""
         match event.data:
             case ReservationGranted(command_id=command):
-                if record.offset not in self._letters.faults:
+                if not self._letters.left_out(record.offset):
                     self._evidence.granted[command].append(Granted(position(record), command, now))
             case AskAcknowledged(command_id=command, status=status) if not seen.erased:
-                if record.offset not in self._letters.faults:
+                if not self._letters.left_out(record.offset):
                     self._evidence.reported[command].append(
                         Reported(position(record), (event.source, event.id), command, status)
                     )
@@ -371,18 +385,23 @@ class PartitionAudit:
     def _judge_wakeups(self) -> None:
         names, scene = self._names, self._scene
         entries: dict[bytes, tuple[int, int]] = {}
+        unstored: set[bytes] = set()
         for record in scene.records(names.wakeups, self._number):
             scene.check_placement(record)
             key = record.key or b""
             if record.value is None:
                 entries.pop(key, None)
+                unstored.discard(key)
                 continue
             try:
-                entries[key] = (decode_wakeup(record.value).due, record.offset)
+                wakeup = decode_wakeup(record.value)
+                entries[key] = (wakeup.due, record.offset)
+                (unstored.add if wakeup.held else unstored.discard)(key)
             except UnreadableState as problem:
                 self._findings.add("records_readable", str(problem), position(record))
         moved = {record.key or b"" for record in scene.records(names.customers, self._number, self._changelog_end)}
         scene.tally.counts["wake-ups"] += len(entries)
+        moved |= unstored
         for key in (self._cuts.keys() | entries.keys()) - moved:
             self._judge_wakeup(key, entries.get(key))
         for name, pending in self._pending.items():

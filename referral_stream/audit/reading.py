@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
+from aiokafka.errors import for_code
 from confluent_kafka import (
     Consumer,
     IsolationLevel,
@@ -134,14 +135,24 @@ class KafkaLogs:
                 if known.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise Unreadable(f"{topic} does not exist; referral-stream topics create")
                 raise Unreadable(f"{topic}: {known.error.str()}")
-            asked = {TopicPartition(topic, partition): spec for partition in known.partitions}
-            told = self._admin.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=STALL_SECONDS
-            )
-            found = {tp.partition: future.result().offset for tp, future in told.items()}
+            found = self._found({TopicPartition(topic, partition): spec for partition in known.partitions})
         except KafkaException as error:
             raise Unreadable(f"{topic}: {error.args[0].str()}") from error
         return [found[partition] for partition in range(len(found))]
+
+    def _found(self, asked: dict[TopicPartition, OffsetSpec]) -> dict[int, int]:
+        """Offsets by partition. Asked again while a broker has no answer yet: a new topic, or leaders that change."""
+        given_up = monotonic() + STALL_SECONDS
+        while True:
+            told = self._admin.list_offsets(
+                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=STALL_SECONDS
+            )
+            try:
+                return {tp.partition: future.result().offset for tp, future in told.items()}
+            except KafkaException as error:
+                if monotonic() > given_up or not for_code(error.args[0].code()).retriable:
+                    raise
+                sleep(_WAIT_SECONDS)
 
 
 def _client(s: KafkaSettings) -> dict[str, Any]:
@@ -173,7 +184,7 @@ def _record(message: Message) -> RawRecord:
         timestamp=message.timestamp()[1],
         key=_bytes(message.key()),
         value=_bytes(message.value()),
-        headers=tuple((name, _bytes(value) or b"") for name, value in _pairs(message.headers())),
+        headers=tuple((name, _bytes(value)) for name, value in _pairs(message.headers())),
     )
 
 

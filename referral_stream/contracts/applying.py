@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 from referral_stream.contracts.codec import arrival, decode_event, encode_event, event_headers, event_key
 from referral_stream.contracts.deadletters import ATTEMPT_HEADER, DeadLetter, attempt_of, dead_letter
 from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.left_out import UNFIT, LeftOut
 from referral_stream.contracts.records import ClientRecord, RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Append, Effect, Letter, RecordPosition, Undelivered
+from referral_stream.core.effects import Append, AskCancelled, Effect, Letter, RecordPosition, Undelivered
 from referral_stream.core.entities import Entity
-from referral_stream.core.events import APPENDED, DeadletterReplayed, Event
+from referral_stream.core.events import APPENDED, DeadletterReplayed, Event, is_stop
 from referral_stream.core.fold import identity
 from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
@@ -88,6 +89,41 @@ def apply(policy: Policy, entity: Entity, record: ClientRecord) -> Applied:
     return _apply_to_customer(policy, entity, record, event, now)
 
 
+def leave_out(
+    policy: Policy, entity: Entity, record: ClientRecord, left_out: LeftOut, fault: Exception | None = None
+) -> Applied:
+    """What becomes of a record whose outcome cannot be kept: a dead letter, and nobody is asked until it is replayed.
+
+    What protects others goes on to them all the same: a stop to those who have the same address, and whatever came to a
+    link to the customers that it names. ``fault``: what our own code raised, for the log.
+    """
+    try:
+        now, event = read_event(record)
+    except Undecodable:  # it is a dead letter as it is
+        return apply(policy, entity, record)
+    at = max(now, entity.now)
+    refused = NotApplied(left_out.cause, left_out.detail or UNFIT[left_out.how], at, () if fault is None else (fault,))
+    appended = _passed_on(policy, entity, record, event, now)
+    if isinstance(entity, LinkState):
+        return Applied(entity, [], appended, event, refused)
+    held = _held(policy, entity, at, event, refused)
+    if left_out.how == "held":
+        return held._replace(appended=[*held.appended, *appended])
+    kept = entity.copy()
+    kept.quarantined = True
+    withdrawn: list[Effect] = [each for each in held.effects if isinstance(each, AskCancelled)]
+    return Applied(kept, [] if entity.quarantined else withdrawn, appended, event, refused)
+
+
+def _passed_on(policy: Policy, entity: Entity, record: ClientRecord, event: Event, now: int) -> list[Append]:
+    try:
+        if isinstance(entity, LinkState):
+            return step_link(policy, entity, (Brought(event, _position(record)),), now)[1]
+        return step(policy, entity, [event], now).appended if is_stop(event.data) else []
+    except Exception:  # noqa: BLE001 (what our code fails on is a dead letter, and can say nothing to others)
+        return []
+
+
 def _apply_to_customer(policy: Policy, customer: Customer, record: ClientRecord, event: Event, now: int) -> Applied:
     if type(event.data) is DeadletterReplayed and not _went_through(RawRecord.of(record), event.data, customer):
         refused = NotApplied(STILL_QUARANTINED, "an event that it waits for was not taken", max(now, customer.now))
@@ -151,22 +187,33 @@ def _earlier(undelivered: Undelivered) -> RawRecord | None:
 
 
 def _quarantined(policy: Policy, customer: Customer, now: int, event: Event, fault: Exception) -> Applied:
+    return _held(policy, customer, now, event, NotApplied(FAULT, type(fault).__name__, now, (fault,)))
+
+
+def _held(policy: Policy, customer: Customer, now: int, event: Event, refused: NotApplied) -> Applied:
+    """The customer as before, in quarantine, with everything withdrawn that was under way."""
     held = customer.copy()
     held.quarantined, held.now = True, now
-    refused = NotApplied(FAULT, type(fault).__name__, now, (fault,))
     try:
         advanced = step(policy, held, [], now)
     except Exception as error:  # noqa: BLE001 (the state itself is what our code fails on: quarantine it, ask nothing)
-        return Applied(held, [], [], event, refused._replace(faults=(fault, error)))
+        return Applied(held, [], [], event, refused._replace(faults=(*refused.faults, error)))
     return Applied(advanced.customer, advanced.effects, advanced.appended, event, refused)
 
 
 def read_event(record: ClientRecord) -> tuple[int, Event]:
     """A record of ``customer-events`` as arrival stamp and event. Raises Undecodable."""
     now, event = arrival(record), decode_event(record.value or b"")
+    if not is_kept(record.key or b""):
+        raise Undecodable("invalid", "subject: no key of ours begins like this")
     if event_key(event) != record.key and not event.via and event.type not in APPENDED:
         raise Undecodable("invalid", "subject: is not the key of its record")
     return now, event
+
+
+def is_kept(key: bytes) -> bool:
+    """Whether a state may be kept under a key: a store has keys of its own, which begin with a zero byte."""
+    return key[:1] != b"\x00"
 
 
 def names_of(events: Iterable[Event]) -> str | None:

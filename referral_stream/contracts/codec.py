@@ -20,9 +20,10 @@ from pydantic import ValidationError
 
 from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.records import HISTORICAL_HEADER, NOW_HEADER, Headers
-from referral_stream.contracts.validation import EVENT_BODIES, explain, is_too_deep, json_problem, validators
+from referral_stream.contracts.validation import EVENT_BODIES, explain, validators
 from referral_stream.contracts.versions import LINEAGES, current_body, dataschema_to_write
 from referral_stream.core.effects import Effect, LedgerRequest
 from referral_stream.core.events import TYPES, WITHOUT_SUBJECT, Event, Link
@@ -105,14 +106,14 @@ class Headed(Protocol):
     """A record, whatever client read it."""
 
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 def arrival(record: Headed) -> int:
     """The arrival stamp of one of our records. Raises Undecodable without a valid one: no clock may replace it."""
     stamp: bytes | None = None
     for name, value in record.headers:
-        if name == NOW_HEADER or name.lower() == NOW_HEADER:
+        if value is not None and (name == NOW_HEADER or name.lower() == NOW_HEADER):
             stamp = value
     now = None if stamp is None or len(stamp) > _LONGEST_STAMP else _stamped(stamp)
     if now is None:
@@ -237,9 +238,9 @@ def _plain_event(value: bytes) -> Event | None:
 
 def _document(value: bytes) -> dict[str, Any]:
     try:
-        document = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise Undecodable("too_deep" if is_too_deep(error) else "undecodable", json_problem(error)) from None
+        document = read_json(value)
+    except NotJson as error:
+        raise Undecodable(error.cause, error.detail) from None
     if type(document) is not dict:
         raise Undecodable("not_an_object", "the value is no JSON object")
     return document

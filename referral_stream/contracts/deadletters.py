@@ -9,7 +9,7 @@ import msgspec
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.ids import derived_id
-from referral_stream.core.instants import parse_instant, rfc3339
+from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
 
 Stage: TypeAlias = Literal["ingest", "decide", "ledger"]
 
@@ -38,6 +38,9 @@ _KEPT = "original-"
 """Precedes the name of a record's own header that clashes with one of the letter's."""
 _MAX_ERROR = 2_000
 _ATTEMPT_DIGITS = 9
+_NUMBER_DIGITS = 20
+_LARGEST = 2**64
+"""Kafka's numbers are below, and the clock of a test may round them."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +77,7 @@ def dead_letter(record: RawRecord, *, error: str, stage: Stage, occurred_at: int
         str(record.partition),
         str(record.offset),
         str(record.timestamp),
-        rfc3339(occurred_at),
+        rfc3339(min(max(occurred_at, EARLIEST), LATEST)),  # a foreign record's own time may be any number
         str(attempt),
         derived_id("dead-letter", record.topic, record.partition, record.offset, stage, *element),
     )
@@ -167,7 +170,11 @@ def _text(letter: RawRecord, name: str) -> str:
 
 
 def _number(letter: RawRecord, name: str) -> int:
+    text = _text(letter, name)
     try:
-        return int(_text(letter, name))
+        number = int(text) if len(text) <= _NUMBER_DIGITS else None
     except ValueError:
-        raise Undecodable("invalid", f"header {name}: must be a whole number") from None
+        number = None
+    if number is None or not -_LARGEST <= number < _LARGEST:
+        raise Undecodable("invalid", f"header {name}: must be a whole number")
+    return number

@@ -1,8 +1,8 @@
 """The recorded log: JSON lines, one Kafka record each; what ``replay`` reads and ``record`` writes.
 
 A line is ``{"topic", "timestamp" (RFC 3339 or epoch ms), "value", "key"?, "headers"?, "partition"?, "offset"?}``. Bytes
-that are not JSON appear as ``{"base64": …}``, and so are keys and headers that are not text. Without ``offset`` the
-line's number takes its place, so that two records of a log never share a position.
+that are not JSON appear as ``{"base64": …}``, and so are keys and headers that are not text; a header may be null.
+Without ``offset`` the line's number takes its place, so that two records of a log never share a position.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from referral_stream.contracts.errors import UnreadableLog
+from referral_stream.contracts.json_reading import DEEPEST, NotJson, parse_json, read_json
 from referral_stream.contracts.records import Headers, RawRecord
-from referral_stream.contracts.validation import json_problem
 from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
 
 _FIELDS = frozenset({"topic", "timestamp", "value", "key", "headers", "partition", "offset"})
@@ -24,9 +24,9 @@ _FIELDS = frozenset({"topic", "timestamp", "value", "key", "headers", "partition
 def parse_line(line: bytes, *, file: str, number: int) -> RawRecord:
     """One line (``number`` counts from 1) → its record. Raises UnreadableLog."""
     try:
-        entry = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise UnreadableLog(file, number, f"not JSON: {json_problem(error)}") from None
+        entry = parse_json(line)
+    except NotJson as error:
+        raise UnreadableLog(file, number, f"not JSON: {error}") from None
     try:
         return _record(entry, number)
     except ValueError as problem:
@@ -46,7 +46,9 @@ def render_line(record: RawRecord) -> bytes:
         entry["key"] = _render_text(record.key)
     if record.headers:
         names = [name for name, _ in record.headers]
-        pairs = [[name, _render_text(value)] for name, value in record.headers]
+        pairs: list[tuple[str, Any]] = [
+            (name, None if value is None else _render_text(value)) for name, value in record.headers
+        ]
         # An object keeps neither order nor repetition; where either matters, a list of pairs does.
         entry["headers"] = dict(pairs) if names == sorted(set(names)) else pairs
     return orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
@@ -98,7 +100,12 @@ def _value_bytes(value: Any) -> bytes | None:
     if value is None:
         return None
     encoded = _base64(value, "value")
-    return orjson.dumps(value) if encoded is None else encoded
+    if encoded is not None:
+        return encoded
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        raise ValueError(f"value: nested more than {DEEPEST} deep") from None
 
 
 def _text_bytes(value: Any, name: str) -> bytes:
@@ -130,7 +137,7 @@ def _headers(value: Any) -> Headers:
     for pair in pairs:
         if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)):  # noqa: PLR2004 (a pair)
             raise ValueError("headers: must be an object, or a list of [name, value]")
-        headers.append((pair[0], _text_bytes(pair[1], f"header {pair[0]!r}")))
+        headers.append((pair[0], None if pair[1] is None else _text_bytes(pair[1], f"header {pair[0]!r}")))
     return tuple(headers)
 
 
@@ -139,7 +146,7 @@ def _render_value(value: bytes | None) -> Any:
     if value is None:
         return None
     try:
-        parsed = orjson.loads(value)
+        parsed = read_json(value)
         exact = parsed is not None and _base64(parsed, "value") is None and orjson.dumps(parsed) == value
     except ValueError:
         exact = False

@@ -34,7 +34,7 @@ def unlisted(name: str | None) -> tuple[Fact, ...]:
 
     The default branch of every adapter, and of CloudEvents whose type is not in the contract.
     """
-    return (Fact("customer.suppressed", {"reason": REASON}),) if name and says_opt_out(name) else ()
+    return (Fact("customer.suppressed", {"reason": REASON}, guessed=True),) if name and says_opt_out(name) else ()
 
 
 @lru_cache(maxsize=4_096)

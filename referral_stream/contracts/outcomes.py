@@ -62,6 +62,7 @@ class Fact(msgspec.Struct, frozen=True):
 
     ``browser``: whether anybody's browser can say it, so that it counts only where the deployment trusts it to.
     ``faults``: field, as in ``contact.ref`` → why a mapping could not read it; told where the fact is refused for it.
+    ``guessed``: read from the words of a name that no table lists, which the deployment may know better.
     """
 
     type: str
@@ -69,6 +70,14 @@ class Fact(msgspec.Struct, frozen=True):
     time: int | str | None = None
     browser: bool = False
     faults: dict[str, str] = {}
+    guessed: bool = False
+
+    @property
+    def is_opt_out(self) -> bool:
+        """Whether somebody wants to be left in peace, or forgotten, by more than the words of a name."""
+        if self.type == "customer.consent_changed":
+            return self.data.get("granted") is not True
+        return self.type in ("customer.suppressed", "customer.erasure_requested") and not self.guessed
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):

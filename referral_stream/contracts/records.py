@@ -7,13 +7,16 @@ from typing import Protocol, Self, TypeAlias
 
 import msgspec
 
-Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
+"""Names may occur twice. A value may be null: such a header is kept as it came, and read as absent."""
 
 CLOUD_EVENT = "application/cloudevents+json"
 CONTENT_TYPE_HEADER = "content-type"
 NOW_HEADER = "now"
 HISTORICAL_HEADER = "historical"
 SOURCE_HEADER = "referral-source"
+EVENT_HEADER = "referral-event"
+"""What a vendor calls the event, if it says so in an HTTP header and not in the body."""
 ENDPOINT_HEADER = "referral-endpoint"
 """Through which of the receiver's own endpoints a record came: ``events`` (facts alone) or ``control``."""
 ELEMENT_HEADER = "element"
@@ -40,7 +43,7 @@ class ClientRecord(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 class RawRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -68,10 +71,13 @@ class RawRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
     def header(self, name: str) -> str | None:
-        """The last header of that name (any case) as text; None without one. Bytes that are not UTF-8 are replaced."""
+        """The last header of that name (any case) that has a value, as text; None without one.
+
+        Bytes that are not UTF-8 are replaced.
+        """
         wanted = name.lower()
         for found, value in reversed(self.headers):
-            if found.lower() == wanted:
+            if value is not None and found.lower() == wanted:
                 return value.decode("utf-8", "replace")
         return None
 

@@ -18,6 +18,7 @@ from referral_stream.contracts.codec import decode_event, encode_event
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.core.customer import Customer
 from referral_stream.core.entities import Entity
+from referral_stream.core.instants import LATEST
 from referral_stream.core.links import LinkState
 
 VERSION = 1
@@ -39,10 +40,15 @@ class Stored(msgspec.Struct, Generic[S_co], array_like=True, frozen=True, gc=Fal
 
 
 class Wakeup(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """When a customer is due next (epoch ms); ``mark`` as in Stored."""
+    """When a customer is due next (epoch ms); ``mark`` as in Stored.
+
+    ``held``: what came up to ``mark`` could not be stored, and may have been anything, an opt-out too: nobody is asked.
+    Then nothing is due.
+    """
 
     due: int
     mark: int
+    held: bool = False
 
 
 class UnreadableState(Exception):
@@ -117,6 +123,11 @@ def encode_wakeup(due: int, mark: int) -> bytes:
     return _encoder.encode(Wakeup(due, mark))
 
 
+def encode_hold(mark: int) -> bytes:
+    """The entry in the table of wake-ups that says that a state could not be stored."""
+    return _encoder.encode(Wakeup(LATEST, mark, held=True))
+
+
 def decode_wakeup(value: bytes) -> Wakeup:
     """Raises UnreadableState."""
     try:
@@ -147,7 +158,12 @@ def newer_wakeup(new: bytes, old: bytes) -> bool:
 
 def wakeup_due(value: bytes) -> int:
     """When a customer is due next; a damaged entry is due at once, since handling it rewrites it."""
+    return read_wakeup(value).due
+
+
+def read_wakeup(value: bytes) -> Wakeup:
+    """An entry; a damaged one is due at once."""
     try:
-        return decode_wakeup(value).due
+        return decode_wakeup(value)
     except UnreadableState:
-        return 0
+        return Wakeup(0, 0)

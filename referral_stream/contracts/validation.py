@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
 from pydantic import BaseModel, ValidationError
 
 from referral_stream.core.events import FACT_TYPES, TYPES, Data
@@ -26,16 +25,6 @@ def explain(error: ValidationError) -> str:
         f"{'.'.join(map(str, problem['loc'])) or 'data'}: {_rule(problem['type'], problem['msg'])}"
         for problem in error.errors(include_url=False, include_context=False, include_input=False)
     )
-
-
-def json_problem(error: orjson.JSONDecodeError) -> str:
-    """What is wrong with the JSON text, and where; ``error.doc`` stays unquoted."""
-    return f"{error.msg} at character {error.pos}"
-
-
-def is_too_deep(error: orjson.JSONDecodeError) -> bool:
-    """Whether the parser gave up on the nesting rather than on the text."""
-    return "depth" in error.msg
 
 
 def _rule(kind: str, message: str) -> str:

@@ -28,6 +28,8 @@ Id: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 MAX_TEXT = 100_000
 """Characters."""
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+Name: TypeAlias = Annotated[str, StringConstraints(max_length=1_000)]
+"""What a producer calls something: conditions of the policy may look at it, so it cannot be of any length."""
 WHOLE = BeforeValidator(_whole)
 """For a field that is an integer, however it is written; stands behind its limits."""
 Amount: TypeAlias = Annotated[int, Field(ge=-(2**53), le=2**53), WHOLE]
@@ -114,7 +116,7 @@ class ProfileChanged(Data):
 
 class ConsentChanged(Data):
     type: ClassVar[str] = "customer.consent_changed"
-    purpose: str
+    purpose: Name
     channel: Literal["email", "in_app", "phone", "all"]
     granted: bool
 
@@ -166,12 +168,12 @@ class SavingMeasured(Data):
     type: ClassVar[str] = "saving.measured"
     kind: Literal["time", "money"]
     amount: float
-    unit: str
+    unit: Name
 
 
 class UsageRecorded(Data):
     type: ClassVar[str] = "usage.recorded"
-    feature: str | None = None
+    feature: Name | None = None
     count: Annotated[int, Field(ge=0, le=2**40), WHOLE] = 1
 
 
@@ -182,17 +184,17 @@ class UsageCompared(Data):
 
 class WorkflowCompleted(Data):
     type: ClassVar[str] = "workflow.completed"
-    name: str | None = None
+    name: Name | None = None
 
 
 class AchievementUnlocked(Data):
     type: ClassVar[str] = "achievement.unlocked"
-    name: str | None = None
+    name: Name | None = None
 
 
 class DashboardViewed(Data):
     type: ClassVar[str] = "dashboard.viewed"
-    name: str | None = None
+    name: Name | None = None
     metrics_positive: bool
 
 
@@ -270,7 +272,7 @@ class SubscriptionExpanded(Data):
     type: ClassVar[str] = "subscription.expanded"
     deal_id: Id
     amount_minor: Amount | None = None
-    currency: str | None = None
+    currency: Name | None = None
 
 
 class ContractSigned(Data):
@@ -378,12 +380,12 @@ class InteractionRecorded(Data):
 
 class AdviceAsked(Data):
     type: ClassVar[str] = "advice.asked"
-    kind: str | None = None
+    kind: Name | None = None
 
 
 class CommunityEngaged(Data):
     type: ClassVar[str] = "community.engaged"
-    kind: str | None = None
+    kind: Name | None = None
 
 
 class FeedbackShared(Commented):
@@ -435,12 +437,12 @@ class AdvocacyAsked(Data):
 
 class EmailOpened(Data):
     type: ClassVar[str] = "email.opened"
-    message_id: str | None = None
+    message_id: Name | None = None
 
 
 class EmailClicked(Data):
     type: ClassVar[str] = "email.clicked"
-    message_id: str | None = None
+    message_id: Name | None = None
 
 
 class CallMoment(Data):
@@ -499,7 +501,7 @@ class Controlled(Data):
     """A switch thrown by an operator: everything, one trigger or one segment (``name``)."""
 
     scope: Scope
-    name: str | None = None
+    name: Name | None = None
     by: str = SOMEBODY
     why: str = ""
 
@@ -538,7 +540,7 @@ class ReferralStatusChanged(Data):
     referral_id: Id
     status: Literal["contacted", "qualified", "converted", "rejected", "refunded"]
     deal_value_minor: Amount | None = None
-    currency: str | None = None
+    currency: Name | None = None
 
 
 # ----------------------------------------------------------------------------------- internal, on customer-events only

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import orjson
-
 from referral_stream.contracts.applying import NotApplied
 from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import PolicyRef
@@ -157,7 +156,7 @@ def _lived_exactly(log: RecordedLog, story: Story, policy: Policy, left_out: _Le
         ledger.answered(event, now)
         story.came_in(known, event, now)
 
-    exact = ExactReplay(policy, witness=witness, refused=left_out.not_applied)
+    exact = ExactReplay(policy, witness=witness, refused=left_out.not_applied, notes=log.notes)
     for items in exact.run(log.records, at):
         for item in items:
             ledger.asked(item.effect)
@@ -237,8 +236,8 @@ class _LeftOut:
         if record.value is None or (id_.is_plain and wanted not in record.value):
             return False
         try:
-            return _holds(orjson.loads(record.value), id_.name)
-        except orjson.JSONDecodeError:
+            return _holds(read_json(record.value), id_.name)
+        except NotJson:
             return True  # damaged, and contains the id
 
 

@@ -198,13 +198,17 @@ class RedisLedger:
     async def server(self) -> Server:
         """What the server reports about itself. Raises LedgerUnavailable."""
         about: dict[str, Any] = await self._execute("INFO")
-        seconds, micros = await self._execute("TIME")
         return Server(
             version=str(about["redis_version"]),
             maxmemory_policy=str(about["maxmemory_policy"]),
-            now=int(seconds) * 1000 + int(micros) // 1000,
+            now=await self.time(),
             durable=bool(int(about["aof_enabled"])),
         )
+
+    async def time(self) -> int:
+        """What the server's clock shows, epoch ms. Raises LedgerUnavailable."""
+        seconds, micros = await self._execute("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
 
     async def rebuild(self, records: AsyncIterable[LedgerOperation]) -> bool:
         """Build the ledger from the history of ``ledger-requests``, oldest record first, and make it live at once.

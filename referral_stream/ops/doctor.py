@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from time import monotonic
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
 
 from referral_stream.contracts.topics import Topics
+from referral_stream.core.events import ReservationDenied, ReservationGranted, ReservationUnavailable
 from referral_stream.core.instants import SECOND, rfc3339
 from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable, RedisLedger
-from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.clock import CLOCK_TOLERANCE_MS, SYNCHRONISE, Clock
 from referral_stream.runtime.deployment import ROLES, Deployment
+from referral_stream.runtime.settings import PREFIX
 from referral_stream.runtime.state_folder import REMEDY, free_bytes, state_folder_problem
 from referral_stream.runtime.topic_log import partitions_of
 from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
 
-CLOCK_TOLERANCE_MS: Final = 2 * SECOND
-"""A difference that does not matter: windows are hours, and a reservation is valid for 30 s."""
-
 LEAST_FREE_BYTES: Final = 1_000_000_000
 """For state and RocksDB's log: less than this soon fills up."""
+
+NEWEST: Final = 100
+"""Records at the end of each partition that are looked at."""
+
+RETRIES_MS: Final = 45 * SECOND
+"""How long a producer may try to write a record with one timestamp."""
+
+_ANSWERS: Final = (ReservationGranted.type, ReservationDenied.type, ReservationUnavailable.type)
 
 LAG_SECONDS: Final = 3.0
 """How long to check whether anything lies between a committed offset and the end."""
@@ -114,11 +125,26 @@ async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
     try:
         seen = await groups(deployment, [deployment.group(role) for role in ROLES])
         async with _consumer(deployment) as consumer:
-            lines = [await _clock_of_writers(consumer, deployment.topics)]
-            lines += [CheckResult(_told(group, await _lag(consumer, group))) for group in seen]
+            lines = [await _clock_of_writers(consumer, deployment)]
+            lines += await _newest_answers(consumer, deployment.topics)
+            for group in seen:
+                others = _read_by_others(group, deployment.topics)
+                lines.append(others or CheckResult(_told(group, await _lag(consumer, group))))
     except (KafkaError, TopicsProblem, TimeoutError) as problem:
         return [CheckResult("consumer groups", str(problem) or type(problem).__name__, "may this user describe them?")]
     return lines
+
+
+def _read_by_others(group: GroupSeen, topics: Topics) -> CheckResult | None:
+    """Whether another deployment uses our group: a worker would not start."""
+    for read in group.reads:
+        if read.isdisjoint(topics.every):
+            problem = f"another deployment's: it reads {', '.join(sorted(read))}"
+            remedy = (
+                f"give each deployment its own {PREFIX}GROUP_PREFIX; without one it is made of {PREFIX}TOPIC_PREFIX"
+            )
+            return CheckResult(f"group {group.name}", problem, remedy)
+    return None
 
 
 def _told(group: GroupSeen, lag: int) -> str:
@@ -151,18 +177,77 @@ async def _lag(consumer: AIOKafkaConsumer, group: GroupSeen) -> int:
     return sum(behind[tp] - offset for tp, offset in first.items())
 
 
-async def _clock_of_writers(consumer: AIOKafkaConsumer, topics: Topics) -> CheckResult:
-    """A record from the future: some worker's clock is ahead, or this one is behind."""
-    topic = topics.customer_events
+async def _clock_of_writers(consumer: AIOKafkaConsumer, deployment: Deployment) -> CheckResult:
+    """A record from the future: some worker's clock is ahead, or this one is behind.
+
+    Records that were written earlier say so too: stamped later than they were written, or written after one that is
+    later. That may also be a producer's retry during an outage, so it is a warning.
+    """
+    topic = deployment.topics.customer_events
     later = Clock().now() + CLOCK_TOLERANCE_MS
     partitions = [TopicPartition(topic, p) for p in sorted(await partitions_of(consumer, topic))]
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, later))
     ahead = [f"{tp.topic}-{tp.partition}@{at.offset}" for tp, at in found.items() if at is not None]
     if ahead:
-        return CheckResult(
-            "clocks", f"records of {ahead[0]} are from the future", "synchronise the clocks (NTP) of all hosts"
-        )
+        return CheckResult("clocks", f"records of {ahead[0]} are from the future", SYNCHRONISE)
+    for partition in partitions:
+        latest = 0
+        for record in await _newest(consumer, partition):
+            where, latest = f"{partition.topic}-{partition.partition}@{record.offset}", max(latest, record.timestamp)
+            if (ahead_ms := _stamp(record) - deployment.clock.at(record.timestamp)) > CLOCK_TOLERANCE_MS:
+                problem = f"{where} says that it is {ahead_ms / SECOND:.0f} s later than it was: {_writer(record)}"
+                return CheckResult("clocks", problem, SYNCHRONISE)
+            if (behind_ms := latest - record.timestamp) > RETRIES_MS:
+                problem = f"{where} was written {behind_ms / SECOND:.0f} s before the record before it"
+                return CheckResult("clocks", problem, SYNCHRONISE, severity="warning")
     return CheckResult("clocks: no record is from the future")
+
+
+async def _newest(consumer: AIOKafkaConsumer, tp: TopicPartition) -> list[ConsumerRecord]:
+    """Some of the last records of a partition, in order."""
+    (begin,), (end,) = [
+        found.values() for found in (await consumer.beginning_offsets([tp]), await consumer.end_offsets([tp]))
+    ]
+    consumer.assign([tp])
+    consumer.seek(tp, max(begin, end - NEWEST))
+    found: list[ConsumerRecord] = []
+    deadline = monotonic() + LAG_SECONDS
+    while await consumer.position(tp) < end and monotonic() < deadline:
+        found += (await consumer.getmany(tp, timeout_ms=200)).get(tp, [])
+    return found
+
+
+def _stamp(record: ConsumerRecord) -> int:
+    """When its writer thought that it arrived, epoch ms; 0: unknown."""
+    now = dict(record.headers).get("now") or b""
+    return int(now) if now.isdigit() else 0
+
+
+def _body(record: ConsumerRecord) -> dict[str, Any]:
+    with suppress(orjson.JSONDecodeError):
+        if isinstance(body := orjson.loads(record.value or b""), dict):
+            return body
+    return {}
+
+
+def _writer(record: ConsumerRecord) -> str:
+    """Whose clock stamped the record."""
+    source = str(_body(record).get("source"))
+    return f"the clock of {source}" if source.startswith("referral-stream/") else "the clock of an ingest worker"
+
+
+async def _newest_answers(consumer: AIOKafkaConsumer, topics: Topics) -> list[CheckResult]:
+    """Whether the ledger could answer what it was asked last. Nobody is asked for whom it could not."""
+    topic, answers = topics.customer_events, Counter[str]()
+    for partition in sorted(await partitions_of(consumer, topic)):
+        for record in await _newest(consumer, TopicPartition(topic, partition)):
+            if (kind := str(_body(record).get("type"))) in _ANSWERS:
+                answers[kind] += 1
+    if not (failed := answers[ReservationUnavailable.type]):
+        return []
+    problem = f"{failed} of its last {answers.total()} answers were that it could not answer in time"
+    remedy = "the log of the ledger's workers says why: Redis, their clocks, or more work than they can do"
+    return [CheckResult("ledger", problem, remedy, severity="warning")]
 
 
 async def _ledger(deployment: Deployment) -> AsyncIterator[CheckResult]:
@@ -201,5 +286,5 @@ async def _redis(ledger: RedisLedger) -> AsyncIterator[CheckResult]:
         yield CheckResult(
             "clocks",
             f"Redis is {abs(ahead) / SECOND:.1f} s {'ahead of' if ahead > 0 else 'behind'} this host",
-            "synchronise the clocks (NTP) of all hosts",
+            SYNCHRONISE,
         )

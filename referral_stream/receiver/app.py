@@ -1,8 +1,9 @@
 """The receiver's HTTP side: who is let in, how much at once, and which answer is given when.
 
 ``202`` means: the broker has it. Everything else means: it is still yours. A request passes, in this order: the
-endpoint (404), the shape of the request (405, 413, 415), the credentials as far as headers tell (401, 403), a place
-among the requests in progress (429), the body (400, 408, 413), its signature (403), the broker (413, 503).
+endpoint (404), the shape of the request (405, 413, 415), the credentials as far as headers tell (401, 403), the body
+(400, 408, 413), its signature (403), a place among those that are being written (429), the broker (413, 503). So nobody
+takes a place who has not proved who they are. What holds for connections is in ``runtime.http_server``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
-from referral_stream.contracts.records import SOURCE_HEADER
+from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.contracts.records import EVENT_HEADER, SOURCE_HEADER, Headers
 from referral_stream.receiver.cloud_events import (
     WHOLE,
     NotAnEvent,
@@ -35,7 +37,10 @@ from referral_stream.runtime.clock import Clock
 logger = logging.getLogger(__name__)
 
 BODY_SECONDS: Final = 10.0
-"""How long a body may take to arrive: it holds a place meanwhile."""
+"""How long a body may take to arrive."""
+BODY_GRACE_SECONDS: Final = 2.0
+BODY_BYTES_PER_SECOND: Final = 1_000
+"""How fast a body has to arrive, after the grace: whoever sends less is holding a connection, not sending."""
 
 READY_SECONDS: Final = 1.0
 """How long an answer of ``/ready`` holds, so that asking often does not become a load on the broker."""
@@ -61,10 +66,12 @@ class HttpRefusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """Of one request and of all together."""
+    """Of one request, and how many may be being written at once."""
 
     body_bytes: int
     requests: int
+    body_seconds: float = BODY_SECONDS
+    grace_seconds: float = BODY_GRACE_SECONDS
 
 
 class Receiver:
@@ -84,7 +91,8 @@ class Receiver:
         self._limits = limits
         self._public_url = public_url
         self._clock = clock or Clock()
-        self._in_hand = 0
+        self._in_hand = 0  # whose endpoint is known and whose answer is not
+        self._places = 0  # of those, the ones that are being written
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
@@ -114,11 +122,14 @@ class Receiver:
         """A vendor's webhook, as it came, to the vendor's topic."""
         endpoint = self._endpoint(request.match_info["vendor"])
         self._check_shape(request, is_json=_says_json(request.content_type))
+        headers: Headers = ((SOURCE_HEADER, endpoint.source.encode()),)
+        if event := request.headers.get(BY_NAME[endpoint.source].event_header or ""):
+            headers += ((EVENT_HEADER, event.encode("utf-8", "replace")),)
 
         def records(body: bytes) -> Received:
             if not body:
                 raise HttpRefusal(400, "empty", "there is no body")
-            return Received((SourceRecord(endpoint.topic, body, headers=((SOURCE_HEADER, endpoint.source.encode()),)),))
+            return Received((SourceRecord(endpoint.topic, body, headers=headers),))
 
         return await self._take(request, endpoint, records)
 
@@ -186,14 +197,15 @@ class Receiver:
         verdict = endpoint.glance(request.headers)
         if verdict is not None:
             _admit(verdict)
-        with self._place():
+        with self._in_progress():
             body = await self._body(request)
             if verdict is None:
                 signed = Signed(request.method, self._called(request), request.headers, body)
                 _admit(endpoint.verify(signed, self._clock.now()))
             made = records(body)
             try:
-                await self._writer.write(made.records)
+                with self._place():
+                    await self._writer.write(made.records)
             except TooLarge:
                 raise HttpRefusal(413, "too_large", "the topic takes no record of this size") from None
             except NotWritten as reason:
@@ -206,20 +218,35 @@ class Receiver:
 
     async def _body(self, request: web.Request) -> bytes:
         """The whole body. Raises Refusal if it is too large, arrives too slowly or breaks off."""
+        clock, limits = asyncio.get_running_loop().time, self._limits
+        began, body = clock(), bytearray()
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                return await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise self._too_large() from None
+            while True:
+                may_take = min(limits.body_seconds, limits.grace_seconds + len(body) / BODY_BYTES_PER_SECOND)
+                async with asyncio.timeout_at(began + may_take):
+                    chunk = await request.content.readany()
+                if not chunk:
+                    return bytes(body)
+                body += chunk
+                if len(body) > limits.body_bytes:
+                    raise self._too_large()
         except TimeoutError:
-            raise HttpRefusal(408, "slow", f"the body took more than {BODY_SECONDS:g} s") from None
+            raise HttpRefusal(408, "slow", "the body arrives too slowly") from None
         except web.RequestPayloadError:
             raise HttpRefusal(400, "broken_off", "the body ends early") from None
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        if self._in_hand >= self._limits.requests:
+        if self._places >= self._limits.requests:
             raise HttpRefusal(429, "busy", "too many requests at once", Retry_After=str(BUSY_RETRY_SECONDS))
+        self._places += 1
+        try:
+            yield
+        finally:
+            self._places -= 1
+
+    @contextmanager
+    def _in_progress(self) -> Iterator[None]:
         self._in_hand += 1
         self._idle.clear()
         try:

@@ -26,6 +26,8 @@ REQUIRED: Final = ("specversion", "id", "source", "type")
 """The attributes that every CloudEvent must have."""
 
 _BINARY = "ce-"
+_AROUND_RECORD: Final = 100
+_AROUND_HEADER: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,12 @@ class SourceRecord:
     value: bytes
     key: bytes | None = None
     headers: Headers = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of key, value and headers, with what Kafka writes around them at most."""
+        headers = sum(len(name) + len(value or b"") + _AROUND_HEADER for name, value in self.headers)
+        return len(self.key or b"") + len(self.value) + headers + _AROUND_RECORD
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,14 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-
 from referral_stream import __version__
 from referral_stream.receiver.app import Receiver, RequestLimits
 from referral_stream.receiver.endpoints import Endpoint
 from referral_stream.receiver.writer import SourceWriter, WriterProblem
+from referral_stream.runtime.http_server import CannotListen, ConnectionLimits, listening
 from referral_stream.runtime.settings import PREFIX, ReceiverSettings
 
 logger = logging.getLogger(__name__)
-_protocol_logger = logging.getLogger(f"{__name__}.http")
-
-_KEEPALIVE_SECONDS = 75.0
-_ANSWER_SECONDS = 1.0  # for the last answers to leave
-_LINGER_SECONDS = 2.0  # to read what a refused sender is still sending, so that it sees our answer
 
 
 def serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) -> int:
@@ -52,7 +45,7 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
         async with _listening(receiver, settings, tls):
             await stop.wait()
             logger.info("draining")
-    except (WriterProblem, _NotListening) as problem:
+    except (WriterProblem, CannotListen) as problem:
         logger.error("receiver_not_started", extra={"cause": str(problem)})  # noqa: TRY400 (for an operator: no traceback)
         return 1
     finally:
@@ -61,53 +54,27 @@ async def _serve(settings: ReceiverSettings, endpoints: Mapping[str, Endpoint]) 
     return 0
 
 
-class _NotListening(Exception):
-    """The port is taken, or not allowed."""
-
-
 @asynccontextmanager
 async def _listening(receiver: Receiver, settings: ReceiverSettings, tls: ssl.SSLContext | None) -> AsyncIterator[None]:
     """Take requests until the context ends, which refuses new connections and lets requests in progress finish.
 
     That wait is here and not left to aiohttp, which reads no further bodies once it shuts down.
     """
-    _protocol_logger.addFilter(_told_in_words)
-    runner = web.AppRunner(
-        receiver.app(),
-        access_log=None,  # it would hold addresses and paths; refusals are logged by the app, without either
-        logger=_protocol_logger,
-        auto_decompress=False,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-        lingering_time=_LINGER_SECONDS,
-        shutdown_timeout=_ANSWER_SECONDS,
-    )
-    await runner.setup()
-    site = web.TCPSite(runner, settings.http_host, settings.http_port, ssl_context=tls)
+    connections = ConnectionLimits(settings.http_max_connections, settings.http_max_connections_per_address)
+    at = (settings.http_host, settings.http_port)
     try:
-        try:
-            await site.start()
-        except OSError as error:
-            place = f"{settings.http_host}:{settings.http_port}"
-            raise _NotListening(
-                f"cannot listen on {place} ({error.strerror or error}): see {PREFIX}HTTP_HOST and {PREFIX}HTTP_PORT"
-            ) from None
-        host, port = runner.addresses[0][:2]
-        what = {"version": __version__, "brokers": ",".join(settings.kafka_brokers)}
-        logger.info("listening", extra={"host": host, "port": port, "tls": tls is not None, **what})
-        if tls is None and not _is_loopback(host):
-            logger.warning("plain_http", extra={"remedy": f"end TLS in front of it, or set {PREFIX}HTTP_CERT_FILE"})
-        yield
-        await site.stop()
-        await receiver.drain(settings.http_drain_seconds)
-    finally:
-        await runner.cleanup()
-
-
-def _told_in_words(record: logging.LogRecord) -> bool:
-    """What aiohttp logs about broken requests quotes them, and perhaps a token: leave that out."""
-    error = record.exc_info[1] if record.exc_info else None
-    record.msg, record.args = "request_failed", ()
-    return not isinstance(error, HttpProcessingError)
+        async with listening(receiver.app(), *at, connections, tls=tls) as here:
+            what = {"version": __version__, "brokers": ",".join(settings.kafka_brokers)}
+            logger.info("listening", extra={"host": here.host, "port": here.port, "tls": tls is not None, **what})
+            if tls is None and not _is_loopback(here.host):
+                logger.warning("plain_http", extra={"remedy": f"end TLS in front of it, or set {PREFIX}HTTP_CERT_FILE"})
+            yield
+            here.stop()
+            await receiver.drain(settings.http_drain_seconds)
+    except CannotListen as problem:
+        raise CannotListen(
+            f"cannot listen on {at[0]}:{at[1]} ({problem}): see {PREFIX}HTTP_HOST and {PREFIX}HTTP_PORT"
+        ) from None
 
 
 def _is_loopback(host: str) -> bool:

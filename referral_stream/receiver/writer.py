@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -18,6 +19,10 @@ logger = logging.getLogger(__name__)
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 10.0
+BATCH_BYTES: Final = 16_384
+"""A record that is larger comes to the broker by itself."""
+REFUSED_SECONDS: Final = 300.0
+"""How long a size counts as too large that a topic has refused: its limit may be raised."""
 ENVELOPE_BYTES: Final = 64 * 1024
 """Room for key, headers and framing beside a body: HTTP headers, which may become record headers, have limits too."""
 
@@ -38,7 +43,8 @@ class SourceWriter:
     """An idempotent producer that waits for all replicas.
 
     ``client`` are aiokafka's connection settings. A record that a broker refuses leaves a gap in the producer's
-    sequence, after which that partition refuses everything: so the producer is replaced then.
+    sequence, after which that partition refuses everything: so the producer is replaced then. A record that is too
+    large is refused before it comes to that: by our own limit, or since the topic has refused a smaller one.
     """
 
     def __init__(self, client: Mapping[str, Any], *, max_record_bytes: int, ack_seconds: float) -> None:
@@ -48,6 +54,7 @@ class SourceWriter:
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
         self._retired: set[asyncio.Task[None]] = set()
+        self._too_large: dict[str, tuple[int, float]] = {}  # topic → smallest size that it refused, good until
 
     async def start(self, topics: Iterable[str]) -> None:
         """Connect. Raises WriterProblem where there is no broker, or one of the topics does not exist."""
@@ -76,6 +83,8 @@ class SourceWriter:
         producer = self._producer
         if producer is None:
             raise NotWritten("stopped")
+        if any(self._is_too_large(record) for record in records):
+            raise TooLarge
         sent: list[asyncio.Future[Any]] = []
         try:
             async with asyncio.timeout(self._ack_seconds):
@@ -90,11 +99,26 @@ class SourceWriter:
                 logger.warning("producer_replaced", extra={"cause": type(error).__name__})
                 await self._replace(producer)
             if isinstance(error, MessageSizeTooLargeError):
+                self._remember(records, sent)
                 raise TooLarge from None
             raise NotWritten(type(error).__name__) from None
         finally:
             for future in sent:
                 future.cancel()  # nobody waits for it any longer; what is queued is still sent
+
+    def _is_too_large(self, record: SourceRecord) -> bool:
+        size = record.size
+        refused, until = self._too_large.get(record.topic, (size + 1, 0.0))
+        return size > self._max_record_bytes + ENVELOPE_BYTES or (size >= refused and monotonic() < until)
+
+    def _remember(self, records: Sequence[SourceRecord], sent: Sequence[asyncio.Future[Any]]) -> None:
+        """What a topic takes is known to its administrators alone; what it refused is known from now on to us."""
+        until = monotonic() + REFUSED_SECONDS
+        for record, answer in zip(records, sent, strict=False):
+            is_alone = record.size > BATCH_BYTES  # else it may have been refused for those beside it
+            if is_alone and answer.done() and isinstance(_error_of(answer), MessageSizeTooLargeError):
+                known, _ = self._too_large.get(record.topic, (record.size, 0.0))
+                self._too_large[record.topic] = (min(known, record.size), until)
 
     async def answers(self) -> bool:
         """Whether a broker answers now."""
@@ -109,7 +133,10 @@ class SourceWriter:
 
     async def _started(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            **self._client, enable_idempotence=True, max_request_size=self._max_record_bytes + ENVELOPE_BYTES
+            **self._client,
+            enable_idempotence=True,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=self._max_record_bytes + ENVELOPE_BYTES,
         )
         try:
             await producer.start()
@@ -129,6 +156,10 @@ class SourceWriter:
                 retired = asyncio.create_task(_stopped(broken))
                 self._retired.add(retired)
                 retired.add_done_callback(self._retired.discard)
+
+
+def _error_of(answer: asyncio.Future[Any]) -> BaseException | None:
+    return None if answer.cancelled() else answer.exception()
 
 
 async def _stopped(producer: AIOKafkaProducer) -> None:

@@ -94,7 +94,7 @@ def replay_file(
         )
         if isinstance(opened, RecordedLog):
             summary.exact = True
-            exact = ExactReplay(policy, refused=letters.not_applied, entities=entities_of(snapshot))
+            exact = ExactReplay(policy, refused=letters.not_applied, entities=entities_of(snapshot), notes=opened.notes)
             # The log's order is that of its partitions, one after the other or any mixture of them.
             happened = (item for items in exact.run(opened.records, until) for item in items)
             _write(in_order(_rows(happened, summary), memory_bytes), files)

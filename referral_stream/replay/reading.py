@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ import orjson
 from referral_stream.contracts.codec import arrival, decode_event, event_key
 from referral_stream.contracts.errors import Undecodable, UnreadableLog
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
+from referral_stream.contracts.left_out import NOT_APPLIED_HEADER, Notes, note_of, notes_in
 from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.contracts.records import RawRecord
@@ -71,9 +72,13 @@ class FactLog(NamedTuple):
 
 
 class RecordedLog(NamedTuple):
-    """A log of ``customer-events`` being read, wake-ups and ledger answers included: for an exact replay."""
+    """A log of ``customer-events`` being read, wake-ups and ledger answers included: for an exact replay.
+
+    ``notes``: which of its records the worker left out; none are known of what comes from stdin.
+    """
 
     records: Iterator[RawRecord]
+    notes: Notes
 
 
 OpenLog: TypeAlias = FactLog | RecordedLog
@@ -118,7 +123,25 @@ def open_log(
         elif facts_only:
             yield FactLog(reader.recorded_facts(everything, memory_bytes))
         else:
-            yield RecordedLog(record for record in everything if not reader.seen(record))
+            yield RecordedLog((record for record in everything if not reader.seen(record)), _notes(log))
+
+
+def _notes(log: Path) -> Notes:
+    """The notes in a log of ``customer-events``: a reading of its own, since they come after what they are about."""
+    if log == STDIN:
+        return {}
+    with log_lines(log) as lines:
+        return notes_in(_records_with_notes(lines, str(log)))
+
+
+def _records_with_notes(lines: Iterable[Line], file: str) -> Iterator[RawRecord]:
+    for number, line in lines:
+        if _NOTED in line:
+            with suppress(UnreadableLog):  # whoever reads the log says so
+                yield parse_line(line, file=file, number=number)
+
+
+_NOTED = NOT_APPLIED_HEADER.encode()
 
 
 class _Reader:
@@ -259,6 +282,8 @@ class _Reader:
 
     def _fact_rows(self, records: Iterable[RawRecord]) -> Iterator[Row]:
         for record in records:
+            if note_of(record) is not None:
+                continue
             decoded = self._decoded(record)
             if decoded is not None and _is_fact(decoded.event):
                 # Copied, since what orjson writes keeps the buffer it was written in: ten times the memory.

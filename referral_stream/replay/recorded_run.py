@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeAlias
 
-from referral_stream.contracts.applying import NotApplied, apply
+from referral_stream.contracts.applying import NotApplied, apply, leave_out
 from referral_stream.contracts.codec import arrival, encode_event
 from referral_stream.contracts.deadletters import attempt_of
 from referral_stream.contracts.errors import Undecodable
+from referral_stream.contracts.left_out import Notes, note_of
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
 from referral_stream.core.entities import Entity, new_entity
@@ -41,7 +42,8 @@ class ExactReplay:
     """All customers and links of one ``customer-events`` log; ``now`` is the latest arrival.
 
     ``events``: how many were applied. ``entities``: the states that a log without its
-    beginning builds on. ``witness`` sees the events of customers that are applied.
+    beginning builds on. ``witness`` sees the events of customers that are applied. ``notes``: which records the worker
+    left out; they come later in the log than those records.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class ExactReplay:
         witness: Witness | None = None,
         refused: RefusedRecord | None = None,
         entities: Collection[Entity] = (),
+        notes: Notes | None = None,
     ) -> None:
         self.policy = policy
         self.customers: dict[str, Customer] = {}
@@ -60,6 +63,7 @@ class ExactReplay:
         self.now = self.events = 0
         self._witness, self._refused = witness, refused
         self._starts_late = bool(entities)
+        self._notes: Notes = notes or {}
         self._appended: Counter[_Appended] = Counter()
 
     def run(self, records: Iterable[RawRecord], until: int | None = None) -> Iterator[list[Happened]]:
@@ -68,10 +72,21 @@ class ExactReplay:
             now = _arrived(record)
             if until is not None and now > until:
                 continue
+            if (note := note_of(record)) is not None:
+                if (record.partition, note.offset) not in self._notes:
+                    raise Diverged(
+                        f"the record at {record.partition}:{note.offset} had been left out, which this note at "
+                        f"{record.offset} says too late: give the log as a file, which can be read twice"
+                    )
+                continue
             name = parse_key(record.key or b"")
             found = self.links.get(name) if isinstance(name, Link) else self.customers.get(name)
             known = found or new_entity(record.key or b"")
-            applied = apply(self.policy, known, record)
+            left_out = self._notes.get((record.partition, record.offset)) if self._notes else None
+            if left_out is None:
+                applied = apply(self.policy, known, record)
+            else:
+                applied = leave_out(self.policy, known, record, left_out)
             entity, effects, event = applied.entity, applied.effects, applied.event
             for each in applied.appended:
                 self._count((each.key, entity.now, encode_event(each.event)), 1)

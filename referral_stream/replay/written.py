@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from referral_stream.contracts.errors import UnreadableLog
-from referral_stream.contracts.validation import json_problem
+from referral_stream.contracts.json_reading import NotJson, parse_json
 from referral_stream.replay.log_lines import log_lines
 
 DECISIONS = "decisions.jsonl"
@@ -58,9 +56,9 @@ def _first(lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
 
 def _parsed(line: bytes, file: Path, number: int) -> dict[str, Any]:
     try:
-        parsed = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise UnreadableLog(str(file), number, f"not JSON: {json_problem(error)}") from None
+        parsed = parse_json(line)
+    except NotJson as error:
+        raise UnreadableLog(str(file), number, f"not JSON: {error}") from None
     if not isinstance(parsed, dict):
         raise UnreadableLog(str(file), number, "not a JSON object")
     return parsed

@@ -7,6 +7,12 @@ source records are then mapped the same way.
 from __future__ import annotations
 
 import time
+from typing import Final
+
+CLOCK_TOLERANCE_MS: Final = 2_000
+"""A difference between clocks that does not matter: windows are hours, and a reservation is valid for 30 s."""
+
+SYNCHRONISE: Final = "synchronise the clocks of all hosts (NTP)"
 
 
 class Clock:

@@ -24,6 +24,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -180,7 +181,8 @@ class Settings(KafkaSettings):
     email_key: SecretStr | None = None
     """Needed to read source topics: see :func:`read_settings`."""
 
-    group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "referral-stream"
+    group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", validate_default=True)] = ""
+    """Precedes groups, changelogs, transactional ids and keys in Redis; empty: made of ``topic_prefix``."""
     partitions: Annotated[int, Field(ge=1, le=1_000)] = 24
     replication: Annotated[int, Field(ge=1, le=9)] = 1
     topic_adapters: Annotated[
@@ -197,6 +199,8 @@ class Settings(KafkaSettings):
     fencing: Literal["transactions", "none"] = "transactions"
     static_member: str | None = None
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
+    transaction_timeout_seconds: Annotated[float, Field(ge=1, le=900)] = 15.0
+    """After this, the broker ends what a dead worker left open, and readers go on."""
     status_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
     """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
@@ -218,6 +222,12 @@ class Settings(KafkaSettings):
             "ssl_keyfile": self.redis_key_file,
         }
         return {name: str(file) for name, file in files.items() if file is not None}
+
+    @field_validator("group_prefix")
+    @classmethod
+    def _of_these_topics(cls, prefix: str, info: ValidationInfo) -> str:
+        """Two deployments with topics of their own have groups of their own, unless somebody says otherwise."""
+        return prefix or f"{info.data.get('topic_prefix', '')}referral-stream"
 
     @field_validator("redis_url")
     @classmethod
@@ -264,6 +274,8 @@ class ReceiverSettings(KafkaSettings):
     http_public_url: Annotated[str, AfterValidator(_is_public_url)] | None = None
     http_max_body_bytes: Annotated[int, Field(ge=1_024, le=1_000_000)] = 256_000
     http_max_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
+    http_max_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
+    http_max_connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = 128
     http_ack_seconds: Annotated[float, Field(gt=0, le=60)] = 4.0
     http_drain_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
     http_topics: Annotated[
@@ -393,6 +405,15 @@ def replay_email_key(environment: Mapping[str, str] | None = None) -> bytes:
     if fault := _key_fault(key):
         raise SettingsProblem(f"{variable}: {fault}")
     return key.encode()
+
+
+def kafka_password_now(settings: KafkaSettings) -> SecretStr | None:
+    """The password as its file has it now; the one that we have, if it comes from no file, or that cannot be read."""
+    file = os.environ.get(f"{PREFIX}KAFKA_PASSWORD_FILE")
+    try:
+        return SecretStr(_secret_in(file, "")) if file else settings.kafka_password
+    except SettingsProblem:
+        return settings.kafka_password
 
 
 def _secret_in(file: str, variable: str) -> str:

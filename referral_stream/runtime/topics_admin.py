@@ -11,11 +11,18 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, UnknownTopicOrPartitionError, for_code
 
 from referral_stream.contracts.topics import COMPACTED, TOPICS, Kept, changelogs
 from referral_stream.runtime.connection import quiet_kafka, why_no_connection
 from referral_stream.runtime.deployment import Deployment
+
+LEAST_RECORD_BYTES: Final = 1_000_000
+"""What every topic of ours has to take: a record of 900,000 bytes, with what Kafka adds."""
+
+KAFKAS_DEFAULT_BYTES: Final = 1_048_588
+_LIMIT: Final = "max.message.bytes"
 
 _AT_LEAST: Final = frozenset({"retention.ms", "max.message.bytes", "min.insync.replicas"})
 
@@ -55,12 +62,16 @@ def wanted(deployment: Deployment) -> tuple[Wanted, ...]:
 
 @dataclass(frozen=True, slots=True)
 class GroupSeen:
-    """A consumer group as the broker knows it; ``offsets`` are the committed ones."""
+    """A consumer group as the broker knows it; ``offsets`` are the committed ones.
+
+    ``reads``: the topics of each member that says so, and of the committed offsets.
+    """
 
     name: str
     state: str
     members: int
     offsets: Mapping[TopicPartition, int]
+    reads: Sequence[frozenset[str]] = ()
 
 
 async def groups(deployment: Deployment, names: Sequence[str]) -> list[GroupSeen]:
@@ -81,7 +92,10 @@ async def groups(deployment: Deployment, names: Sequence[str]) -> list[GroupSeen
                 raise TopicsProblem(f"group {name}: {for_code(code).__name__}")
             committed = await admin.list_consumer_group_offsets(name)
             offsets = {tp: at.offset for tp, at in committed.items() if at.offset >= 0}
-            found.append(GroupSeen(name, state, len(members), offsets))
+            told = [ConsumerProtocolMemberMetadata.decode(metadata) for _, _, _, metadata, _ in members if metadata]
+            reads = [frozenset(each.subscription) for each in told]
+            reads += [frozenset(tp.topic for tp in offsets)] if offsets else []
+            found.append(GroupSeen(name, state, len(members), offsets, reads))
         return found
 
 
@@ -201,6 +215,12 @@ def _problems(
                 f"{name} is {found}, should be {value}",
                 f"kafka-configs --alter --topic {w.name} --add-config {name}={value}",
             )
+    limit = config.get(_LIMIT)
+    if w.kept.max_message_bytes is None and limit is not None and not _at_least(limit, str(LEAST_RECORD_BYTES)):
+        yield (
+            f"{_LIMIT} is {limit}, should be at least {LEAST_RECORD_BYTES}",
+            f"kafka-configs --alter --topic {w.name} --add-config {_LIMIT}={KAFKAS_DEFAULT_BYTES}",
+        )
 
 
 def _miscounted(w: Wanted, partitions: int) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ from referral_stream.runtime.deployment import Deployment
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest, dead_letter_output
 from referral_stream.stream.ledger_agent import LedgerAgent, ledger_history
+from referral_stream.stream.ledger_clock import CHECK_SECONDS, LedgerClock
 from referral_stream.stream.wakeups import Wakeups, wakeup_outputs
 from referral_stream.stream.worker_config import worker_config
 
@@ -60,8 +61,8 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
     """
     topics, clock = deployment.topics, deployment.clock
     wakeups = Wakeups() if wakeups is None else wakeups
-    decide = Decide(topics, deployment.policy)
     app = create_app(worker_config(deployment, "decide"), on_refused=_refusal(topics, clock, "decide"))
+    decide = Decide(topics, deployment.policy, app.entry_limit)
 
     def ready(partitions: frozenset[int]) -> None:
         wakeups.drop(partitions)
@@ -80,6 +81,10 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
         await app.send(wakeup_outputs(taken, topics.customer_events, now))
         wakeups.appended(taken, clock.now())
 
+    def overdue() -> tuple[int, int] | None:
+        due = wakeups.next_due()
+        return None if due is None or due > clock.now() else (due, wakeups.pending())
+
     app.stateful(
         topics.customer_events,
         decide,
@@ -89,6 +94,7 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None) -> Role:
         on_changes=changed,
     )
     app.periodic(TICK_SECONDS, tick)
+    app.expects("wakeups", overdue)
     return Role("decide", app, decide, wakeups)
 
 
@@ -105,6 +111,8 @@ def ledger_role(deployment: Deployment) -> Role:
         history=lambda: ledger_history(deployment.client(), topics.ledger_requests),
         leaving=lambda: app.rebalancing or app.should_stop,
     )
+    agent.watch = LedgerClock(ledger.time)
+    app.periodic(CHECK_SECONDS, agent.watch.check)
     app.alongside(ledger)
     app.stateless([topics.ledger_requests], agent)
     app.periodic(RIVALS_SECONDS * 10, agent.rebuild)

@@ -1,16 +1,20 @@
 """The ingest step: records of a source topic → canonical events on ``customer-events``, keyed by customer.
 
+A record on which our own code fails is a dead letter too: no record stops a partition.
+
 At least once: what is appended twice after a crash has the same event id, and counts once in the decide agent. That two
 ids are one person is a fact like any other: the decide agent sees to it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 
 from faust_batches import BatchResult, Output, Read, Record
 
+from referral_stream.contracts.applying import FAULT
 from referral_stream.contracts.codec import encode_event, event_headers, event_key
 from referral_stream.contracts.deadletters import Stage, attempt_of, dead_letter
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
@@ -19,6 +23,8 @@ from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import WITHOUT_SUBJECT, Event
 from referral_stream.runtime.clock import Clock
+
+logger = logging.getLogger(__name__)
 
 
 class Ingest:
@@ -33,25 +39,35 @@ class Ingest:
         self.counts: Counter[str] = Counter()
 
     def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (Processor)
-        now, at, boundary = self.clock.now(), self.clock.at, self.boundary
-        topics = self.topics
+        now, at = self.clock.now(), self.clock.at
         outputs: list[Output] = []
         for record in records:
-            raw = RawRecord.of(record, at(record.timestamp))
-            match adapt(raw, now, boundary):
-                case Accepted(events=events, letters=letters):
-                    self.counts["accepted"] += bool(events)
-                    outputs += (event_output(topics, event, now) for event in events)
-                    for element, refused in letters:
-                        self.counts[f"refused_{refused.cause}"] += 1
-                        error = f"{refused.cause}: {refused.detail}"
-                        outputs.append(dead_letter_output(topics, element, error, "ingest", now))
-                case Skipped(reason=reason):
-                    self.counts[f"skipped_{reason}"] += 1
-                case Refused(cause=cause, detail=detail):
-                    self.counts[f"refused_{cause}"] += 1
-                    outputs.append(dead_letter_output(self.topics, raw, f"{cause}: {detail}", "ingest", now))
+            raw, said = RawRecord.of(record, at(record.timestamp)), len(outputs)
+            try:
+                self._adapt(raw, now, outputs)
+            except Exception as fault:  # our own, whatever the record holds: it waits as a letter, all others go on
+                del outputs[said:]
+                where = {"topic": raw.topic, "partition": raw.partition, "offset": raw.offset}
+                logger.exception("record_failed", extra=where)
+                self._refuse(raw, FAULT, type(fault).__name__, now, outputs)
         return BatchResult(outputs)
+
+    def _adapt(self, raw: RawRecord, now: int, outputs: list[Output]) -> None:
+        topics = self.topics
+        match adapt(raw, now, self.boundary):
+            case Accepted(events=events, letters=letters):
+                outputs += [event_output(topics, event, now) for event in events]
+                for element, refused in letters:
+                    self._refuse(element, refused.cause, refused.detail, now, outputs)
+                self.counts["accepted"] += bool(events)
+            case Skipped(reason=reason):
+                self.counts[f"skipped_{reason}"] += 1
+            case Refused(cause=cause, detail=detail):
+                self._refuse(raw, cause, detail, now, outputs)
+
+    def _refuse(self, raw: RawRecord, cause: str, detail: str, now: int, outputs: list[Output]) -> None:
+        outputs.append(dead_letter_output(self.topics, raw, f"{cause}: {detail}", "ingest", now))
+        self.counts[f"refused_{cause}"] += 1
 
 
 def event_output(topics: Topics, event: Event, now: int, more_headers: Headers = ()) -> Output:

@@ -13,11 +13,12 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError
-from faust_batches import BatchResult, Histogram, NotOwner, Output, Read, Record
+from faust_batches import BatchResult, Histogram, NotOwner, Output, Read, Record, TransportError
 
+from referral_stream.contracts.applying import FAULT
 from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
@@ -26,7 +27,7 @@ from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
 from referral_stream.core.ledger.caps import LedgerOperation, Result, Thrown
 from referral_stream.core.ledger.switches import Page
-from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable
+from referral_stream.ledger.client import LedgerError, LedgerNotReady, LedgerUnavailable
 from referral_stream.ledger.rounds import (
     Answered,
     LedgerBatch,
@@ -41,10 +42,17 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import LogThrottle
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 from referral_stream.stream.ingest import dead_letter_output
+from referral_stream.stream.ledger_clock import LedgerClock
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+
+_NOT_OUR_FAULT = (LedgerError, TransportError, KafkaError, OSError, MemoryError)
+"""What retries, or stops the worker: it says nothing about a record."""
+
+_Request: TypeAlias = tuple[LedgerOperation, RawRecord]
+"""A request, and the record that it is read from."""
 
 
 class Ledger(Protocol):
@@ -68,7 +76,7 @@ class LedgerAgent:
     is applied, or a crash between a resumption and a pause would leave customers waiting forever. ``history`` reads
     ``ledger-requests`` from its start to its present end, merged by instant. Rivals for one account and instant meet
     because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting. ``leaving`` says
-    that the partitions have to be given back: then nothing waits for Redis any more.
+    that the partitions have to be given back: then nothing waits for Redis any more. ``watch`` hears of late requests.
 
     ``available`` says whether the ledger could be used when last tried; None: not tried yet. ``answers`` grows by the
     types of what is told to customers, ``denied`` by the gates of the denials, ``paused`` by the triggers that the
@@ -84,9 +92,11 @@ class LedgerAgent:
         send: Callable[[Sequence[Output]], Awaitable[None]],
         history: Callable[[], AsyncIterator[LedgerOperation]],
         leaving: Callable[[], bool] = lambda: False,
+        watch: LedgerClock | None = None,
     ) -> None:
         self.topics, self.ledger, self.clock = topics, ledger, clock
         self.send, self.history, self.leaving = send, history, leaving
+        self.watch = watch
         self.available: bool | None = None
         self.counts: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
@@ -99,25 +109,55 @@ class LedgerAgent:
 
     async def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (AsyncProcessor)
         letters: list[Output] = []
-        rounds, now = Rounds(wait=0), self.clock.now()
-        operations = self._decode(records, letters)
-        for batch in (*batches(operations, rounds, now), *batches((), rounds, now)):
-            await self._take(batch)
+        await self._take_all(self._decode(records, letters), letters)
         return BatchResult(letters)
 
-    def _decode(self, records: Iterable[Record], outputs: list[Output]) -> list[LedgerOperation]:
-        operations = []
+    async def _take_all(self, requests: Sequence[_Request], letters: list[Output]) -> None:
+        """All batches of these requests; one on which our own code fails is a letter, and nobody is answered.
+
+        What was applied before such a request is applied again, which the ledger knows by the command ids.
+        """
+        try:
+            rounds, now = Rounds(wait=0), self.clock.now()
+            operations = [operation for operation, _ in requests]
+            for batch in (*batches(operations, rounds, now), *batches((), rounds, now)):
+                await self._take(batch)
+        except _NOT_OUR_FAULT:
+            raise
+        except Exception as fault:
+            if len(requests) > 1:
+                for each in requests:
+                    await self._take_all([each], letters)
+                return
+            for _, raw in requests:
+                self._failed(raw, fault, letters)
+            if not requests:
+                raise
+
+    def _decode(self, records: Iterable[Record], letters: list[Output]) -> list[_Request]:
+        requests: list[_Request] = []
         for record in records:
             raw = RawRecord.of(record)
             try:
-                operations.append(decode_request(raw.value or b""))
+                requests.append((decode_request(raw.value or b""), raw))
             except Undecodable as error:
-                self.counts[f"refused_{error.cause}"] += 1
-                outputs.append(dead_letter_output(self.topics, raw, str(error), "ledger", self.clock.now()))
-        return operations
+                self._refuse(raw, error.cause, error.detail, letters)
+            except Exception as fault:  # noqa: BLE001 (our own: its letter says so, all others go on)
+                self._failed(raw, fault, letters)
+        return requests
+
+    def _failed(self, raw: RawRecord, fault: Exception, letters: list[Output]) -> None:
+        logger.error("request_failed", exc_info=fault, extra={"partition": raw.partition, "offset": raw.offset})
+        self._refuse(raw, FAULT, type(fault).__name__, letters)
+
+    def _refuse(self, raw: RawRecord, cause: str, detail: str, letters: list[Output]) -> None:
+        self.counts[f"refused_{cause}"] += 1
+        letters.append(dead_letter_output(self.topics, raw, f"{cause}: {detail}", "ledger", self.clock.now()))
 
     async def _take(self, batch: LedgerBatch) -> None:
         """Apply one batch and append what follows, before anything else is applied."""
+        if self.watch is not None:
+            self.watch.too_late(batch.expired, self.clock.now())
         try:
             results = await self._applied(batch.operations)
         except LedgerUnavailable as cause:
@@ -260,7 +300,7 @@ async def ledger_history(client: dict[str, Any], topic: str) -> AsyncIterator[Le
 def _operation(record: RawRecord) -> tuple[int, LedgerOperation] | None:
     try:
         operation = decode_request(record.value or b"")
-    except Undecodable:
+    except Exception:  # noqa: BLE001 (as in the agent: none of it was applied then, either)
         logger.warning("unreadable_request", extra={"partition": record.partition, "offset": record.offset})
         return None
     return operation.time if isinstance(operation, Event) else operation.now, operation

@@ -7,9 +7,10 @@ from typing import Any
 
 import faust
 from faust_batches import WorkerConfig
+from pydantic import SecretStr
 
 from referral_stream.runtime.deployment import Deployment
-from referral_stream.runtime.settings import Settings
+from referral_stream.runtime.settings import Settings, kafka_password_now
 
 
 def worker_config(deployment: Deployment, role: str, **more: Any) -> WorkerConfig:
@@ -22,10 +23,12 @@ def worker_config(deployment: Deployment, role: str, **more: Any) -> WorkerConfi
         store=s.store if role == "decide" else "memory",
         datadir=_state_folder(s, role),
         fencing=s.fencing,
-        credentials=_credentials(s),
+        credentials=_credentials(s, s.kafka_password),
+        fresh_credentials=lambda: _credentials(s, kafka_password_now(s)),  # and certificates
         ssl_context=s.ssl_context(),
         static_member=f"{s.static_member}-{role}" if s.static_member else None,
         session_timeout_seconds=s.session_timeout_seconds,
+        transaction_timeout_seconds=s.transaction_timeout_seconds,
         fetch_wait_seconds=deployment.fetch_wait_seconds,
         request_timeout_seconds=max(20.0, s.session_timeout_seconds),
         **more,
@@ -36,12 +39,12 @@ def _state_folder(s: Settings, role: str) -> Path | None:
     return s.data_dir / role if s.data_dir else None
 
 
-def _credentials(s: Settings) -> Any:
+def _credentials(s: Settings, password: SecretStr | None) -> Any:
     context = s.ssl_context()
     if s.kafka_security.startswith("SASL"):
         return faust.SASLCredentials(
             username=s.kafka_username,
-            password=s.kafka_password.get_secret_value() if s.kafka_password else None,
+            password=password.get_secret_value() if password else None,
             mechanism=s.kafka_sasl_mechanism,
             ssl_context=context,
         )

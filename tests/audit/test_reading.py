@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from referral_stream.audit.reading import KafkaLogs, Unreadable
 from referral_stream.ops.rights import Right
@@ -72,6 +74,39 @@ def test_a_read_ends_before_its_end(logs: KafkaLogs, written: str) -> None:
 def test_a_topic_that_is_not_there_is_named(logs: KafkaLogs) -> None:
     with pytest.raises(Unreadable, match="nowhere does not exist; referral-stream topics create"):
         logs.ends("nowhere")
+
+
+class _ChangingLeaders:
+    """An admin client that is told who leads at the third question only."""
+
+    def __init__(self, code: int) -> None:
+        self.code, self.asked = code, 0
+
+    def list_topics(self, topic: str, **_: object) -> object:
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=[0])})
+
+    def list_offsets(self, asked: dict[TopicPartition, object], **_: object) -> dict[TopicPartition, Future[object]]:
+        self.asked += 1
+        answer = Future[object]()
+        if self.asked < 3:
+            answer.set_exception(KafkaException(KafkaError(self.code)))
+        else:
+            answer.set_result(SimpleNamespace(offset=7))
+        return dict.fromkeys(asked, answer)
+
+
+@pytest.mark.parametrize(
+    ("code", "asked"), [(KafkaError.NOT_LEADER_FOR_PARTITION, 3), (KafkaError.TOPIC_AUTHORIZATION_FAILED, 1)]
+)
+def test_offsets_are_asked_for_again_only_where_that_helps(code: int, asked: int) -> None:
+    logs = KafkaLogs(KafkaSettings(kafka_brokers=("127.0.0.1:1",)))
+    logs._admin = admin = _ChangingLeaders(code)  # type: ignore[assignment]
+    if asked > 1:
+        assert logs.ends("ours") == [7]
+    else:
+        with pytest.raises(Unreadable):
+            logs.ends("ours")
+    assert admin.asked == asked
 
 
 def test_to_read_a_secured_broker_needs_no_right_but_to_read() -> None:

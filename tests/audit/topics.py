@@ -18,10 +18,11 @@ from referral_stream.audit.findings import AuditReport, Position
 from referral_stream.audit.referee import look_at
 from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
 from referral_stream.contracts.records import Headers, RawRecord
-from referral_stream.contracts.state import Stored, decode_customer, decode_state, encode_customer
+from referral_stream.contracts.state import Stored, decode_customer, decode_state, decode_wakeup, encode_customer
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import OpportunityOpened, ReservationRequested
+from referral_stream.core.entities import Entity
 from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
 from referral_stream.core.ids import derived_id
 from referral_stream.core.keys import parse_key
@@ -118,14 +119,20 @@ class Deployment:
     def __init__(self, policy: Policy = POLICY) -> None:
         self.logs = MemoryLogs()
         self.policy = policy
-        self._decide = Decide(Topics(), policy)
+        self.entry_limit = 890_000
+        """Of the changelogs, in bytes; it may be changed at any time."""
+        self._decide = self._agent()
         self._caps = MemoryLedger(policy)
         self._tables: dict[tuple[str, int], dict[bytes, bytes]] = defaultdict(dict)
         self._due: list[tuple[int, str]] = []
 
     def switch(self, policy: Policy) -> None:
         """The workers start again under another policy."""
-        self.policy, self._decide, self._caps = policy, Decide(Topics(), policy), MemoryLedger(policy)
+        self.policy, self._caps = policy, MemoryLedger(policy)
+        self._decide = self._agent()
+
+    def _agent(self) -> Decide:
+        return Decide(Topics(), self.policy, lambda _: self.entry_limit)
 
     def tell(self, *told: Told, until: When | None = None) -> None:
         """Let these arrive in their order, and everything happen that is due by ``until`` (else by the last)."""
@@ -165,14 +172,29 @@ class Deployment:
                 else:
                     self._tables[name, where.partition][key] = value
         key = record.key or b""
-        wake_at = decode_state(self._tables["customers", where.partition][key]).entity.wake_at
-        if wake_at is not None:
-            heapq.heappush(self._due, (wake_at, key.decode()))
+        if (due := self._due_of(key)) is not None:
+            heapq.heappush(self._due, (due, key.decode()))
         for output in result.outputs:
             if output.topic == NAMES.requests:
                 self._answer(output.value or b"")
         for each in appended:
             self.decide(each)
+
+    def _due_of(self, key: bytes) -> int | None:
+        """When the key is due, as the table of wake-ups has it."""
+        value = self._tables["wakeups", partition_of(key, PARTITIONS)].get(key)
+        wakeup = None if value is None else decode_wakeup(value)
+        return None if wakeup is None or wakeup.held else wakeup.due
+
+    def states(self) -> dict[str, Entity]:
+        """All states that are stored, by key."""
+        tables = [table for (name, _), table in self._tables.items() if name == "customers"]
+        return {key.decode(): decode_state(value).entity for table in tables for key, value in table.items()}
+
+    def held(self) -> set[str]:
+        """The keys of which something could not be stored."""
+        tables = [table for (name, _), table in self._tables.items() if name == "wakeups"]
+        return {key.decode() for table in tables for key, value in table.items() if decode_wakeup(value).held}
 
     def stored(self, customer: str) -> Stored[Customer]:
         key = customer.encode()
@@ -203,8 +225,7 @@ class Deployment:
         """Let everything happen that is due by then."""
         while self._due and self._due[0][0] <= until:
             due, key = heapq.heappop(self._due)
-            table = self._tables["customers", partition_of(key.encode(), PARTITIONS)]
-            if decode_state(table[key.encode()]).entity.wake_at == due:
+            if self._due_of(key.encode()) == due:
                 name = parse_key(key.encode())
                 woken = _internal(WakeupDue(due=due), name if isinstance(name, str) else "", due)
                 self.arrive(woken if isinstance(name, str) else replace(woken, link=name), due)

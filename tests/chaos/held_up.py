@@ -23,7 +23,7 @@ from referral_stream.contracts.codec import (
     event_headers,
     event_key,
 )
-from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import encode_state, encode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, Effect, ReservationRequested
 from referral_stream.core.events import ReservationUnavailable
@@ -156,7 +156,5 @@ def _records(run: HeldUp, groups: list[tuple[str, ...]]) -> SoakRecords:
     )
 
 
-def _record(
-    topic: str, offset: int, now: int, key: bytes, value: bytes, headers: tuple[tuple[str, bytes], ...]
-) -> RawRecord:
+def _record(topic: str, offset: int, now: int, key: bytes, value: bytes, headers: Headers) -> RawRecord:
     return RawRecord(topic=topic, partition=0, offset=offset, timestamp=now, key=key, value=value, headers=headers)

@@ -22,11 +22,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from referral_stream.contracts.codec import encode_effect
+from referral_stream.contracts.left_out import notes_in
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_state, decode_wakeup
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
@@ -166,9 +167,9 @@ def _shown(ask: Ask) -> str:
 # The replay
 
 
-def _replayed(events: Iterable[RawRecord], policy: Policy) -> tuple[dict[str, list[bytes]], ExactReplay]:
+def _replayed(events: Sequence[RawRecord], policy: Policy) -> tuple[dict[str, list[bytes]], ExactReplay]:
     """What a replay of the log puts out, by customer and kind, and that replay."""
-    replay = ExactReplay(policy)
+    replay = ExactReplay(policy, notes=notes_in(events))
     made: dict[str, list[bytes]] = defaultdict(list)
     for effects in replay.run(events):
         for now, effect in effects:

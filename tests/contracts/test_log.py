@@ -32,7 +32,7 @@ def test_the_shortest_line() -> None:
 def test_a_line_with_everything() -> None:
     entry = LINE | {
         "key": "cus-1",
-        "headers": {"historical": "true", "x": {"base64": "/w=="}},
+        "headers": {"historical": "true", "x": {"base64": "/w=="}, "y": None},
         "partition": 2,
         "offset": 7,
     }
@@ -43,7 +43,7 @@ def test_a_line_with_everything() -> None:
         timestamp=NOW,
         key=b"cus-1",
         value=b'{"a":1}',
-        headers=(("historical", b"true"), ("x", b"\xff")),
+        headers=(("historical", b"true"), ("x", b"\xff"), ("y", None)),
     )
 
 
@@ -107,7 +107,7 @@ def test_a_written_line_is_canonical_and_readable() -> None:
     )
 
 
-header_pairs = st.tuples(st.sampled_from(["a", "b", "now", "Ü"]), st.binary(max_size=6))
+header_pairs = st.tuples(st.sampled_from(["a", "b", "now", "Ü"]), st.none() | st.binary(max_size=6))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: (

@@ -15,7 +15,9 @@ from referral_stream.contracts.codec import decode_event, encode_event
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.mapping.parsing import build_mappings
 from referral_stream.contracts.outcomes import Accepted, Adapted, Refused, Skipped
+from referral_stream.core.events import Link
 from tests.contracts.building import KEY, NOW, accepted, cloud_event, only, record, refused, skipped
+from tests.rules import rule as core_rule
 
 EXPORTED: dict[str, Any] = {
     "type": "track",
@@ -211,6 +213,131 @@ def test_what_the_adapter_leaves_out_may_be_mapped_but_a_test_stays_out() -> Non
     toml = rule('adapter = "stripe", type = "coupon.created"', 'type = "usage.recorded"\nsubject = "$.id"')
     assert skipped(read(toml, stripe)).reason == "test_mode"
     assert only(read(toml, {**stripe, "livemode": True})).type == "usage.recorded"
+
+
+# ------------------------------------------------------------------------------------------------------- who is meant
+
+ANA = "ana@firm.com"
+BY_ADDRESS = Link("email", email_hmac(ANA, KEY) or "")
+
+
+def about(adapted: Adapted) -> list[tuple[str, str | Link | None]]:
+    """Each event of a record: its type, and the customer or what else says who is meant."""
+    return [(event.type, event.subject or event.link) for event in accepted(adapted)]
+
+
+def test_a_link_says_who_is_meant_where_there_is_no_customer() -> None:
+    toml = rule('adapter = "json"', 'type = "customer.suppressed"\nsubject = "$.user"\nlink.email = "$.mail"')
+    assert about(read(toml, {"mail": f"Ana <{ANA.upper()}>"})) == [("customer.suppressed", BY_ADDRESS)]
+    assert about(read(toml, {"mail": BY_ADDRESS.value.upper()})) == [("customer.suppressed", BY_ADDRESS)]
+    assert about(read(toml, {"user": "undefined", "mail": ANA})) == [("customer.suppressed", BY_ADDRESS)]
+    assert refused(read(toml, {"mail": "noreply@firm.com"})).cause == "unusable_id"
+
+
+def test_with_a_customer_the_links_are_taught() -> None:
+    toml = rule(
+        'adapter = "json"',
+        'type = "goal.achieved"\ndata.goal = "g"\nsubject = "$.user"\nlink = { email = "$.mail", crm_id = "$.crm" }',
+    )
+    events = accepted(read(toml, {"user": "cus-1", "mail": ANA, "crm": 7}))
+    assert [(event.type, event.subject) for event in events] == [
+        ("goal.achieved", "cus-1"), ("customer.linked", "cus-1"), ("customer.linked", "cus-1"),
+    ]  # fmt: skip
+    assert [(event.data.kind, event.data.value) for event in events[1:]] == [BY_ADDRESS, ("crm_id", "7")]
+    assert about(read(toml, {"user": "cus-1", "mail": "", "crm": {"id": 7}})) == [("goal.achieved", "cus-1")]
+
+
+def test_a_mapping_s_link_comes_before_the_adapter_s_own_and_the_others_stay() -> None:
+    toml = rule(
+        'adapter = "segment", event = "Board Shared"', 'type = "complaint.made"\nlink.email = "$.properties.mail"'
+    )
+    call = EXPORTED | {"event": "Board Shared", "anonymousId": "a1", "properties": {"mail": ANA}}
+    assert about(read(toml, call | {"userId": None})) == [("complaint.made", BY_ADDRESS)]
+    assert about(read(toml, call | {"userId": None, "properties": {}})) == [
+        ("complaint.made", Link("segment_anonymous", "a1"))
+    ]
+    taught = [event.data for event in accepted(read(toml, call))[1:]]
+    assert [(each.kind, each.value) for each in taught] == [BY_ADDRESS, ("segment_anonymous", "a1")]
+
+
+def test_who_a_mapping_finds_learns_what_the_adapter_found_instead() -> None:
+    toml = rule('adapter = "segment", event = "Board Shared"', 'type = "complaint.made"\nsubject = "$.properties.who"')
+    call = EXPORTED | {"event": "Board Shared", "userId": None, "anonymousId": "a1", "properties": {"who": "cus-7"}}
+    assert about(read(toml, call)) == [("complaint.made", "cus-7"), ("customer.linked", "cus-7")]
+
+
+# --------------------------------------------------------------------------------- what a mapping does not take away
+
+LEFT = EXPORTED | {"event": "Unsubscribed"}
+
+
+@core_rule("I1.3", "I1.10")
+@pytest.mark.parametrize("rest", ["ignore = true", 'type = "workflow.completed"', 'type = "complaint.made"'])
+@pytest.mark.parametrize(
+    ("when", "payload", "protects"),
+    [
+        ('"segment"', LEFT, "customer.suppressed"),
+        ('"segment"', EXPORTED | {"context": {"traits": {"unsubscribed": True}}}, "customer.suppressed"),
+        (
+            '"segment"',
+            EXPORTED | {"event": "Unsubscribe Page Seen", "context": {"traits": {"unsubscribed": True}}},
+            "customer.suppressed",
+        ),
+        ('"segment"', EXPORTED | {"type": "delete"}, "customer.erasure_requested"),
+        (
+            '"stripe"',
+            {"object": "event", "type": "customer.deleted", "data": {"object": {"object": "customer", "id": "cus-1"}}},
+            "customer.erasure_requested",
+        ),
+        (
+            '"stripe"',
+            {
+                "object": "event",
+                "type": "checkout.session.completed",
+                "data": {
+                    "object": {"object": "checkout.session", "customer": "cus-1", "consent": {"promotions": "opt_out"}}
+                },
+            },
+            "customer.consent_changed",
+        ),
+        (
+            '"intercom"',
+            {
+                "type": "notification_event",
+                "topic": "contact.user.updated",
+                "data": {"item": {"type": "contact", "id": "cus-1", "unsubscribed_from_emails": True}},
+            },
+            "customer.suppressed",
+        ),
+    ],
+)
+def test_an_opt_out_of_the_adapter_s_survives_a_mapping(rest: str, when: str, payload: Any, protects: str) -> None:
+    found = [event for event in accepted(read(rule(f"adapter = {when}", rest), payload)) if event.type == protects]
+    assert [event.subject for event in found] == ["cus-1"]
+
+
+def test_what_is_guessed_from_a_name_is_the_mapping_s_to_say() -> None:
+    seen = EXPORTED | {"event": "Unsubscribe Page Seen"}
+    assert only(read("", seen)).type == "customer.suppressed"
+    assert skipped(read(rule('adapter = "segment"', "ignore = true"), seen)).reason == "irrelevant"
+
+
+def test_an_opt_out_that_a_mapping_says_too_is_said_once() -> None:
+    toml = rule('adapter = "segment"', 'type = "customer.suppressed"\ndata.reason = "ours"')
+    assert only(read(toml, LEFT)).data.reason == "ours"
+
+
+def test_an_opt_out_keeps_its_own_time_and_holds_for_whom_the_adapter_and_the_mapping_mean() -> None:
+    toml = rule(
+        'adapter = "segment"', 'type = "workflow.completed"\nsubject = "$.properties.who"\ntime = "$.properties.began"'
+    )
+    call = LEFT | {"properties": {"who": "cus-7", "began": "2026-01-02T03:04:05Z"}}
+    found = accepted(read(toml, call))
+    assert [(event.type, event.subject, event.time) for event in found if event.type == "customer.suppressed"] == [
+        ("customer.suppressed", "cus-1", NOW - 60_000),
+        ("customer.suppressed", "cus-7", NOW - 60_000),
+    ]
+    assert len({event.id for event in found}) == len(found)
 
 
 def test_each_call_of_a_batch_is_mapped_by_itself() -> None:

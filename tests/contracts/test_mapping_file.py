@@ -142,7 +142,7 @@ def test_nobody_pauses_the_asking_or_wakes_a_customer_by_a_mapping() -> None:
 
 def test_json_of_nobody_needs_a_path_to_the_customer() -> None:
     (found,) = in_a_mapping("", '[[mapping]]\nwhen = { adapter = "json", name = "x" }\ntype = "usage.recorded"\n')
-    assert found == "subject: required with adapter json: the path of the customer's id"
+    assert found == "subject: or a link is required with adapter json: the path of the customer's id"
 
 
 @pytest.mark.parametrize("text", ['type = "usage.recorded"', 'subject = "$.u"', "data.count = 1"])
@@ -170,3 +170,20 @@ def test_paths(text: str, path: tuple[str, ...]) -> None:
 def test_what_is_no_path(text: str) -> None:
     with pytest.raises(ValueError, match="not a path"):
         parse_path(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('link = "$.email"', 'link: must be a table of paths, for example link.email = "$.user.email"'),
+        ("link = {}", 'link: must be a table of paths, for example link.email = "$.user.email"'),
+        ('link.Email = "$.email"', "link.Email: String should match pattern '^[a-z0-9_]{1,32}$'"),
+        (
+            "link.email = 3",
+            'link.email: must be a value, a path as "$.properties.name", or { path = "$.…", as = "int" }',
+        ),
+        ('link.email = "$.a["', "link.email: not a path; write $.properties.name, $.items[0] or $.properties['a.b']"),
+    ],
+)
+def test_a_link_is_a_kind_and_a_path(text: str, fault: str) -> None:
+    assert in_a_mapping(text) == [fault]

@@ -134,6 +134,7 @@ NAMES: dict[str, Iterable[str]] = {
     "surveymonkey": surveymonkey._PREVIEWS,
     "helpscout": {
         *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._UNDER_WAY, *helpscout._CATEGORIES,
+        *helpscout._DELETED,
     },
     "dittofeed": {*compared(dittofeed._facts), *dittofeed._MACHINES},
 }  # fmt: skip
@@ -149,6 +150,7 @@ WITHOUT_SAMPLE = {
 @every_vendor
 def test_every_name_that_an_adapter_tells_apart_has_a_sample(vendor: str) -> None:
     texts = {_plain(text) for sample in samples(vendor) for text in _texts(sample.payload)}
+    texts |= {(value or b"").decode() for sample in samples(vendor) for _, value in sample.headers}
     seen = {name for name in NAMES[vendor] if _plain(name) in texts}
     assert len(set(NAMES[vendor])) > 1
     assert set(NAMES[vendor]) - seen == WITHOUT_SAMPLE.get(vendor, set())

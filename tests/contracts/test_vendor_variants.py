@@ -255,6 +255,54 @@ def test_a_placeholder_gives_way_to_whatever_else_names_somebody(payload: Any, e
     assert told(read(payload)) == [expected]
 
 
+@rule("I2.2", "I2.5")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (segment(userId={"id": "ana"}, anonymousId="a1"), "customer.suppressed segment_anonymous:a1"),
+        (segment(userId={"id": "ana"}), "refused unusable_id"),
+        (segment("Signed In", userId={"id": "ana"}), "skipped no_customer"),
+        (posthog(distinct_id={"id": "ana"}), "refused unusable_id"),
+        (
+            dittofeed({"action": "Unsubscribe"}, userId={"id": "ana"}, anonymousId="a1"),
+            "customer.suppressed segment_anonymous:a1",
+        ),
+        (intercom("contact.unsubscribed", contact(id={"id": "x"})), "customer.suppressed intercom_external:ana"),
+        (zendesk("user.deleted", user(id={"id": "777"})), "customer.erasure_requested zendesk_external_id:ana"),
+        (
+            helpscout(customer={"id": {"id": 55}, "email": ADDRESS}, ticketId={"id": 1}),
+            f"csat.responded {BY_ADDRESS} 1.0",
+        ),
+        (survicate(attributes={"user_id": {"id": "ana"}}), "nps.responded survicate_uuid:u 3"),
+        (cloud_event("customer.suppressed", {}, subject={"id": "ana"}), "refused unusable_id"),
+    ],
+)
+def test_an_object_is_no_id_even_if_it_has_one(payload: Any, expected: str) -> None:
+    assert told(read(payload)) == [expected]
+
+
+@rule("I2.7")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (
+            stripe("invoice.payment_failed", {"id": "in_1", "customer": {"id": "cus_1", "object": "customer"}}),
+            "invoice.payment_failed cus_1",
+        ),
+        (
+            stripe("charge.dispute.created", dispute(charge={"id": "ch_9", "object": "charge"})),
+            "charge.disputed stripe_charge:ch_9",
+        ),
+        (
+            delighted("unsubscribe.created", person={"id": "5975"}, person_properties=None),
+            "customer.suppressed delighted_person:5975",
+        ),
+    ],
+)
+def test_an_object_that_the_vendor_puts_in_the_place_of_its_id_stands_for_it(payload: Any, expected: str) -> None:
+    assert told(read(payload)) == [expected]
+
+
 @rule("I2.3", "I2.7")
 @pytest.mark.parametrize(
     "payload",
@@ -272,6 +320,100 @@ def test_a_placeholder_gives_way_to_whatever_else_names_somebody(payload: Any, e
 def test_a_placeholder_is_linked_to_nobody_and_spoils_nothing(payload: Any) -> None:
     assert taught(payload) == []
     assert "refused" not in " ".join(told(read(payload)))
+
+
+TWO = {"contacts": [{"type": "contact", "id": "ic-ana"}, {"type": "contact", "id": "ic-bea", "external_id": "bea"}]}
+
+
+@rule("I1.3", "I2.7")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (
+            intercom("conversation.user.created", conversation(contacts=TWO)),
+            ["ticket.opened ic-ana", "ticket.opened ic-bea"],
+        ),
+        (
+            intercom("conversation.user.replied", conversation(contacts=None, customers=TWO["contacts"])),
+            ["ticket.reopened ic-ana", "ticket.reopened ic-bea"],
+        ),
+        (
+            intercom("ticket.created", {"type": "ticket", "ticket": conversation(type="ticket", contacts=TWO)}),
+            ["ticket.opened ic-ana", "ticket.opened ic-bea"],
+        ),
+        (
+            intercom("conversation.admin.closed", conversation(contacts={"data": TWO["contacts"]}, open=False)),
+            ["ticket.solved ic-ana", "ticket.solved ic-bea"],
+        ),
+        (
+            intercom("conversation.rating.added", conversation(contacts=TWO, conversation_rating={"rating": 1})),
+            ["ticket.rated ic-ana", "csat.responded ic-ana 1.0", "ticket.rated ic-bea", "csat.responded ic-bea 1.0"],
+        ),
+        (
+            intercom("conversation.rating.added", conversation(contacts=TWO, conversation_rating={"rating": 5})),
+            [],
+        ),
+        (
+            intercom(
+                "conversation.user.created",
+                conversation(contacts=[*TWO["contacts"], TWO["contacts"][0], {"id": "b", "type": "bot"}]),
+            ),
+            ["ticket.opened ic-ana", "ticket.opened ic-bea"],
+        ),
+        (
+            intercom(
+                "conversation.user.created",
+                conversation(
+                    contacts={"contacts": [{"id": "ic-ana"}, {"id": "ic-bea", "unsubscribed_from_emails": True}]}
+                ),
+            ),
+            ["ticket.opened ic-ana", "customer.suppressed ic-bea", "ticket.opened ic-bea"],
+        ),
+        (
+            intercom(
+                "conversation.contact.attached",
+                {"contact": {"id": "ic-cleo", "type": "contact"}, "conversation": conversation(contacts=TWO)},
+            ),
+            ["ticket.opened ic-cleo"],
+        ),
+        (
+            intercom("conversation.user.created", conversation(contacts=TWO, user={"id": "ic-dora", "type": "user"})),
+            ["ticket.opened ic-dora", "ticket.opened ic-ana", "ticket.opened ic-bea"],
+        ),
+    ],
+)
+def test_trouble_of_a_conversation_is_that_of_all_its_contacts_and_praise_of_none_of_several(
+    payload: Any, expected: list[str]
+) -> None:
+    assert told(read(payload)) == expected
+
+
+@rule("I1.3", "I1.11")
+@pytest.mark.parametrize(
+    ("event", "body", "expected"),
+    [
+        (b"customer.deleted", {"id": 55}, "customer.erasure_requested 55"),
+        (b" Customer.Deleted", {"id": 55}, "customer.erasure_requested 55"),
+        (b"convo.deleted", {"id": 7}, "ticket.solved helpscout_conversation:7"),
+        (b"customer.deleted", {"id": 0}, "refused unusable_id"),
+        (b"customer.deleted", {}, "refused unrecognised"),
+        (b"customer.updated", {"id": 55}, "refused unrecognised"),
+        (b"tag.deleted", {"id": 55}, "skipped irrelevant"),
+        (b"beacon.chat.created", {"id": "c"}, "skipped irrelevant"),
+        (b"convo.status", helpscout_conversation(), "ticket.opened 55"),
+        (b"", {"id": 55}, "refused unrecognised"),
+    ],
+)
+def test_what_help_scout_deleted_is_known_by_the_name_in_its_header(event: bytes, body: Any, expected: str) -> None:
+    headers = (("referral-source", b"helpscout"), ("referral-event", event))
+    assert told(read(body, headers=headers)) == [expected]
+    assert told(read(body, headers=headers[:1])) == ([expected] if "status" in body else ["refused unrecognised"])
+
+
+@rule("I4.7")
+def test_an_open_conversation_of_help_scout_s_is_linked_to_its_customer_for_when_it_is_deleted() -> None:
+    assert ("helpscout_conversation", "7") in taught(helpscout_conversation())
+    assert ("helpscout_conversation", "7") not in taught(helpscout_conversation(status="closed"))
 
 
 @rule("I1.3", "I2.8")
@@ -300,7 +442,7 @@ def test_a_batch_of_two_tools_is_read_by_both_unless_it_is_one_vendors_alone() -
 @pytest.mark.parametrize(
     ("merged", "aliases"),
     [
-        ([502], ["502"]), (["502", 502.0], ["502"]), (502, ["502"]), ([{"id": 502}], ["502"]), ([None, True, 1.5], []),
+        ([502], ["502"]), (["502", 502.0], ["502"]), (502, ["502"]), ([{"id": 502}], []), ([None, True, 1.5], []),
         ([501], []),
     ],
 )  # fmt: skip

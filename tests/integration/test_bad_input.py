@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
 from confluent_kafka import Producer
+from faust_batches import record_bytes
 
 from referral_stream.contracts.codec import decode_event
 from referral_stream.contracts.deadletters import failure, original
 from referral_stream.contracts.records import Headers, RawRecord
+from referral_stream.contracts.state import decode_wakeup
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 from tests.integration.live import Message, Pipeline, cloud_event, facts
 from tests.integration.scripted import a_promoter
+from tests.integration.test_topics_cli import alter
+from tests.rules import rule
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 from tests.services.redis import RedisServer
+from tests.stream import poison
 
 SCORE = {"response_id": "r1", "score": 9}
 
@@ -220,6 +226,56 @@ def test_poison_on_our_own_log_stops_no_partition(
     assert (failed.error.partition(":")[0], failed.stage) == (cause, "decide")
     assert again.topic == pipeline.topic("customer-events")
     assert again.value == (sound if value is None else value)
+
+
+@rule("I6.5")
+def test_a_few_thousand_odd_records_on_every_topic_end_no_role_and_all_others_are_asked(pipeline: Pipeline) -> None:
+    odd = [
+        Message(record.topic, record.value, record.key, tuple(record.headers))
+        for number, topic in enumerate(("nps", "customer-events", "ledger-requests"))
+        for record in poison.records(topic, seed=20 + number, stamp=topic == "customer-events")
+        if record_bytes(record.key, record.value, tuple(record.headers)) < 50_000
+    ]
+    assert len(odd) > 3_000
+    after = [f"after the flood {number}" for number in range(6)]
+    pipeline.publish(odd[: len(odd) // 2])
+    pipeline.publish(message for customer in after for message in a_promoter(customer, pipeline.now()))
+    pipeline.publish(odd[len(odd) // 2 :])
+    for customer in after:
+        pipeline.await_outcome(customer, "soft", "holdout")
+    assert [worker.running for worker in pipeline._workers] == [True]
+    assert "Traceback" not in pipeline.log()
+
+
+@rule("I6.4")
+def test_a_limit_that_is_lowered_below_a_state_holds_its_customer_and_nobody_else(
+    kafka: KafkaServer, pipeline: Pipeline
+) -> None:
+    now, changelog = pipeline.now(), f"{pipeline.name}-decide-customers-changelog"
+    tickets = [
+        cloud_event("ticket.opened", "fat", now, {"ticket_id": f"{uuid4()}{uuid4()}{uuid4()}{uuid4()}"})
+        for _ in range(150)
+    ]
+    pipeline.publish(Message("support", orjson.dumps(ticket), b"fat") for ticket in tickets)
+    wait_until(lambda: len(pipeline.changelog("customers").get(b"fat", b"")) > 15_000, "the state is large", every=1)
+    alter(kafka, changelog, "max.message.bytes", "10000")
+    try:
+        pipeline.publish([a_good_one("fat", now)])
+        pipeline.publish(a_promoter("beside the fat", pipeline.now()))
+        pipeline.await_outcome("beside the fat", "soft", "holdout")
+        letters = pipeline.reader("dead-letters")
+        wait_until(lambda: any(each.key == b"fat" for each in letters.read()), "what does not fit is a dead letter")
+        assert {failure(each).error.partition(":")[0] for each in letters.records if each.key == b"fat"} == {
+            "state_too_large"
+        }
+        checked = pipeline.run_command("topics", "check")
+        assert f"{changelog}: max.message.bytes is 10000, should be at least" in checked.stdout
+    finally:
+        alter(kafka, changelog, "max.message.bytes", "1048588")
+    assert decode_wakeup(pipeline.changelog("wakeups")[b"fat"]).held
+    assert [worker.running for worker in pipeline._workers] == [True]
+    assert "state_too_large" in pipeline.log()
+    assert "Traceback" not in pipeline.log()
 
 
 def test_poison_among_the_ledgers_requests_stops_no_reservation(pipeline: Pipeline) -> None:

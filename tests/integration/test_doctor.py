@@ -68,6 +68,20 @@ def test_a_deployment_at_work_is_well_and_its_workers_are_counted(pipeline: Pipe
     assert f"group {pipeline.name}-ingest: no worker, 0 records behind" in pipeline.run_command("doctor").stdout
 
 
+def test_a_deployment_in_the_groups_of_another_is_refused_and_told_why(pipeline: Pipeline) -> None:
+    """It has topics of its own; groups and changelogs are those of the deployment above, which is stopped."""
+    staging = {"topic_prefix": f"{pipeline.name}.staging."}
+    assert pipeline.run_command("topics", "create", **staging).returncode == 0
+    taken = f"it reads {pipeline.topic('customer-events')}"
+    assert any(
+        f"group {pipeline.name}-decide: another deployment's: {taken}" in line for line in _wrong(pipeline, **staging)
+    )
+    done = pipeline.run_command("run", "decide", **staging)
+    assert done.returncode == 1
+    assert "reason=GroupTaken" in done.stderr, done.stderr
+    assert f"the group {pipeline.name}-decide belongs to another app: {taken}" in done.stderr
+
+
 def test_a_redis_that_may_forget_is_named_with_the_setting(pipeline: Pipeline, server: RedisServer) -> None:
     with redis.Redis.from_url(server.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")

@@ -26,11 +26,9 @@ from confluent_kafka.admin import (
 from faust_batches import BatchApp, BatchResult, Read, Record, WorkerFailed, create_app, running
 from faust_batches.errors import ChangelogMismatch, NeedsOperator, NotAllowed, SourceMismatch, TopicsMismatch
 
-from tests.integration.test_order_of_effects import a_pipeline, await_exact, pieces
 from tests.integration.test_transport import PARTITIONS, Counting, a_config, consume, echo, produce, until
 from tests.night import by_night
 from tests.services.kafka import KafkaServer
-from tests.services.process import ServerProcess, wait_until
 
 KEYS = [b"key-%d" % number for number in range(40)]
 
@@ -310,30 +308,3 @@ async def test_a_broker_that_is_away_is_waited_for(fencing: str, caplog: pytest.
             assert app.failure is None
         if fencing == "transactions":
             assert counts(kafka.bootstrap, run) == [b"1"] * len(KEYS) + [b"2"] * len(KEYS)
-
-
-def test_a_full_disk_stops_the_worker_and_room_on_it_is_all_that_it_needs(kafka: KafkaServer, tmp_path: Path) -> None:
-    """The files of the state may not grow any more; what they lack then is read from the changelog."""
-    state = tmp_path / "state"
-    settings = {"store": "rocksdb", "data_dir": str(state), "static_member": "worker"}
-    with a_pipeline(kafka, tmp_path, settings) as pipeline:
-        pipeline.create_topics()
-        log = list(pieces(40))
-        pipeline.publish(message for piece in log[:30] for message in piece)
-        limited = ["sh", "-c", 'ulimit -f 40; exec "$@"', "sh", *pipeline._command("run", "decide")]  # 20 KB per file
-        worker = ServerProcess("a worker on a full disk", limited, tmp_path / "full-disk.log")
-        wait_until(lambda: not worker.running, "the worker has ended")
-        worker.kill9()
-        said = worker.log.read_text()
-        assert worker._process.returncode == 1, said
-        (line,) = [line for line in said.splitlines() if " app_failed " in line]
-        assert f"the state folder {state}" in line
-        assert "cannot be written: IO error" in line
-        assert "File too large" in line
-        assert "Free space or repair the disk, and restart" in line
-        assert "Traceback" not in said
-
-        pipeline.publish(message for piece in log[30:] for message in piece)
-        pipeline.start("decide")
-        await_exact(pipeline)
-        pipeline.stop()

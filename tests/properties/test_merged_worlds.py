@@ -20,6 +20,7 @@ from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.events import Event
+from referral_stream.core.forgetting import forget
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import usage
@@ -91,6 +92,7 @@ def comparable(customer: Customer, day: int, policy: Policy) -> dict[str, Any]:
     """What a state says, as of the same day, without the order in which it was heard, and what may be forgotten."""
     c = customer.copy()
     usage.judge(c, day, policy)
+    forget(c, day * DAY, policy)
     found = {name: getattr(c, name) for name in UNION}
     newest = max((flag.at.time for flag in c.tasks.values()), default=0)
     found["tasks"] = {name: flag for name, flag in c.tasks.items() if flag.at.time > newest - DAY}

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from referral_stream.receiver.app import Receiver, RequestLimits
 from referral_stream.receiver.endpoints import endpoints
 from referral_stream.receiver.writer import SourceWriter
 from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.http_server import ConnectionLimits, listening
 from referral_stream.runtime.settings import PREFIX, read_receiver_settings
 from tests.receiver.signing import NOW, SECRETS, SIGNERS
 
@@ -40,7 +41,7 @@ class Running:
 
     receiver: Receiver
     writer: SourceWriter
-    client: TestClient[Any, Any]
+    client: ClientSession
     bootstrap: str
     topics: tuple[str, ...] = field(default=())
 
@@ -77,7 +78,10 @@ async def running(
     )
     await writer.start(topics)
     try:
-        async with TestClient(TestServer(receiver.app())) as client:
+        async with (
+            listening(receiver.app(), "127.0.0.1", 0, ConnectionLimits(64, 64)) as here,
+            ClientSession(f"http://127.0.0.1:{here.port}") as client,
+        ):
             yield Running(receiver, writer, client, bootstrap, topics)
     finally:
         await writer.stop()

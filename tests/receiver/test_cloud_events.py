@@ -156,6 +156,16 @@ def test_each_event_of_a_batch_stands_by_itself() -> None:
     assert became[3].events[0].type == "customer.suppressed"
 
 
+@rule("I6.5")
+@pytest.mark.parametrize("levels", [250, 254, 300, 1_000, 2_000])
+def test_no_depth_of_a_batch_is_an_error_of_ours(levels: int) -> None:
+    deep = b'{"specversion":"1.0","id":"e2","source":"shop","type":"goal.achieved","subject":"cus-ben","data":{"goal":'
+    deep += b"[" * levels + b"]" * levels + b"}}"
+    found = taken(BATCH, b"[" + orjson.dumps(EVENT) + b"," + deep + b"]")
+    assert isinstance(found, Received)
+    assert [isinstance(read(record), Accepted) for record in found.records] == [True, False]
+
+
 @rule("I1.3")
 @pytest.mark.parametrize(
     "body",

@@ -14,7 +14,7 @@ from referral_stream.cli import main
 from referral_stream.contracts import applying
 from referral_stream.contracts.applying import EVENTS_HEADER, FAULT, STILL_QUARANTINED, NotApplied, names_of
 from referral_stream.contracts.log import parse_line, render_line
-from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import decode_customer
 from referral_stream.contracts.topics import Topics
 from referral_stream.core import step as core_step
@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
 
     decisions: list[bytes]
     asks: list[bytes]
-    letters: list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]
+    letters: list[tuple[bytes | None, bytes | None, Headers]]
     refused: dict[str, int]
     customer: Customer
 
@@ -129,7 +129,7 @@ def a_record(event: Event, *, now: int | None = None, **other: object) -> RawRec
 
 
 def errors(outcome: Outcome) -> list[str]:
-    return [dict(headers)["error"].decode() for _, _, headers in outcome.letters]
+    return [(dict(headers)["error"] or b"").decode() for _, _, headers in outcome.letters]
 
 
 WRONG_KEY = a_record(an_event("nps.responded", LATER, "ben", response_id="r9", score=9), key=b"ana")
@@ -202,7 +202,7 @@ def test_a_letter_is_written_at_the_customers_own_instant_and_counts_the_attempt
     outcome = replayed(records(unstamped), tmp_path)
     told = dict(outcome.letters[0][2])
     assert (told["stage"], told["attempt"]) == (b"decide", b"3")
-    assert told["occurred-at"].decode() == rfc3339(outcome.customer.now)
+    assert told["occurred-at"] == rfc3339(outcome.customer.now).encode()
     assert live(records(unstamped), 1).letters == outcome.letters
 
 

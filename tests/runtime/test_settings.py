@@ -9,6 +9,7 @@ import pytest
 from referral_stream.runtime.settings import (
     PREFIX,
     SettingsProblem,
+    kafka_password_now,
     read_receiver_settings,
     read_settings,
     replay_email_key,
@@ -27,6 +28,15 @@ def test_the_key_is_the_only_setting_without_a_default() -> None:
     assert read_settings(KEY).kafka_brokers == ("127.0.0.1:9092",)
     with pytest.raises(SettingsProblem, match=f"^{PREFIX}EMAIL_KEY: set it"):
         read_settings({})
+
+
+@pytest.mark.parametrize(
+    ("topics", "given", "group"),
+    [("", "", "referral-stream"), ("staging.", "", "staging.referral-stream"), ("staging.", "prod", "prod")],
+)
+def test_topics_of_its_own_give_a_deployment_groups_of_its_own(topics: str, given: str, group: str) -> None:
+    names = {f"{PREFIX}TOPIC_PREFIX": topics, f"{PREFIX}GROUP_PREFIX": given}
+    assert read_settings(KEY | names).group_prefix == group
 
 
 @pytest.mark.parametrize(
@@ -122,3 +132,17 @@ def test_a_secret_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_a_replay_takes_no_key_that_a_worker_would_refuse() -> None:
     with pytest.raises(SettingsProblem, match="anybody could guess it"):
         replay_email_key({f"{PREFIX}EMAIL_KEY": "a" * 16})
+
+
+def test_a_password_in_a_file_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "password"
+    file.write_text("before")
+    monkeypatch.setenv(f"{PREFIX}KAFKA_PASSWORD_FILE", str(file))
+    settings = read_settings(KEY | {f"{PREFIX}KAFKA_PASSWORD_FILE": str(file)})
+    file.write_text("after\n")
+    assert [held.get_secret_value() for held in (settings.kafka_password, kafka_password_now(settings)) if held] == [
+        "before",
+        "after",
+    ]
+    file.unlink()
+    assert kafka_password_now(settings) == settings.kafka_password

@@ -17,7 +17,7 @@ class Consumed:
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 def an_event(kind: str, time: int, customer: str = "cus-ana", /, **data: object) -> Event:

@@ -46,7 +46,9 @@ def cloud_event(kind: str, subject: str | None, **data: object) -> bytes:
     return json.dumps(event | ({"subject": subject} if subject else {})).encode()
 
 
-def run(*values: bytes | None, topic: str = "nps") -> tuple[Ingest, list[tuple[str, bytes | None, dict[str, bytes]]]]:
+def run(
+    *values: bytes | None, topic: str = "nps"
+) -> tuple[Ingest, list[tuple[str, bytes | None, dict[str, bytes | None]]]]:
     ingest = Ingest(Topics(), BOUNDARY, Stopped(ARRIVAL))
     records = [Consumed(topic, 2, 7 + n, ARRIVAL - 50, b"any key", value) for n, value in enumerate(values)]
     result = ingest(2, records, unread)

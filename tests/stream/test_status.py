@@ -20,7 +20,7 @@ from referral_stream.runtime.settings import Settings
 from referral_stream.stream.apps import Role
 from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.run import build
-from referral_stream.stream.status.health import STUCK_SECONDS, trouble, waiting_for
+from referral_stream.stream.status.health import STANDING_SECONDS, STUCK_SECONDS, trouble, waiting_for
 from referral_stream.stream.status.metrics import FAMILIES, registry
 from tests.stream.records import Consumed
 
@@ -31,9 +31,12 @@ WELL = AppStatus(
     joined=True,
     in_touch=True,
     partitions={"customer-events": 4},
+    clock_refused=False,
     recovery_left={},
     queued={"customer-events": 0},
     attempt_seconds=0.0,
+    refused_seconds=0.0,
+    standing_seconds=0.0,
 )
 
 
@@ -64,6 +67,17 @@ def with_redis(role: Role, available: bool | None) -> Role:
         ({"attempt_seconds": STUCK_SECONDS + 1}, "stuck: a batch has been running for 121 s"),
         ({"attempt_seconds": STUCK_SECONDS + 1, "in_touch": False}, ""),
         ({"joined": False, "in_touch": False, "recovery_left": {"customers": 9}}, ""),
+        ({"standing_seconds": STANDING_SECONDS}, ""),
+        (
+            {"standing_seconds": STANDING_SECONDS + 1},
+            "standing: there is work, and nothing has moved for 601 s",
+        ),
+        ({"standing_seconds": STANDING_SECONDS + 1, "in_touch": False}, ""),
+        ({"refused_seconds": STUCK_SECONDS, "in_touch": False}, ""),
+        (
+            {"refused_seconds": STUCK_SECONDS + 1, "in_touch": False},
+            "refused: the brokers have refused our credentials for 121 s",
+        ),
         ({"stopping": True}, ""),
     ],
     ids=str,
@@ -91,6 +105,7 @@ def test_waiting_for_redis_is_no_trouble_however_long_it_lasts(roles: list[Role]
         ),
         ({"joined": False}, "joining its group"),
         ({"in_touch": False}, "the broker does not answer"),
+        ({"clock_refused": True}, "the broker refuses our time: the clock of this host is wrong"),
     ],
     ids=str,
 )
@@ -118,6 +133,10 @@ def test_what_the_processors_count_is_told_under_names_of_ours(deployment: Deplo
     records = [Consumed("nps", 0, offset, 1, b"ana@example.com", value) for offset, value in enumerate((b"\xff", None))]
     ingest.processor(0, records, no_state)
     decide.processor(0, [Consumed("customer-events", 0, 0, 1, b"ana", b"{")], no_state)
+    assert isinstance(ledger.processor, LedgerAgent)
+    assert ledger.processor.watch is not None
+    ledger.processor.watch.ahead_seconds = 60.0
+    decide.app.clock_watch.see([Consumed("customer-events", 0, 0, Clock().now() + 90 * SECOND, b"ana", b"{")])
     assert decide.wakeups is not None
     decide.wakeups.appended([(0, b"ana", 0)], 2 * SECOND)
 
@@ -131,6 +150,9 @@ def test_what_the_processors_count_is_told_under_names_of_ours(deployment: Deplo
         'referral_stream_wakeup_delay_seconds_bucket{le="1.0"} 0.0',
         'referral_stream_wakeup_delay_seconds_bucket{le="2.5"} 1.0',
         "referral_stream_wakeup_delay_seconds_sum 2.0",
+        'referral_stream_clock_skew_seconds{of="redis",role="ledger"} 60.0',
+        'referral_stream_clock_skew_seconds{of="records",role="decide"} -8',
+        'referral_stream_clock_skew_seconds{of="records",role="ingest"} 0.0',
         f'policy_hash="{deployment.policy.hash}"',
         'referral_stream_burst_pauses_total{trigger="renewal"} 0.0',
     ):

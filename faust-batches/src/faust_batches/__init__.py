@@ -20,11 +20,19 @@ from faust_batches.batch import (
     record_bytes,
 )
 from faust_batches.config import WorkerConfig
-from faust_batches.errors import NeedsOperator, NotOwner, RecordTooLarge, TopicsMismatch, TransportError, WorkerFailed
+from faust_batches.errors import (
+    NeedsOperator,
+    NeedsRestart,
+    NotOwner,
+    RecordTooLarge,
+    TopicsMismatch,
+    TransportError,
+    WorkerFailed,
+)
 from faust_batches.meter import Histogram
 from faust_batches.partitioner import partition_of
 from faust_batches.run import run_worker, running
-from faust_batches.status import AppStatus, app_status, lag, refresh_ends
+from faust_batches.status import AppStatus, app_status, ends, lag, refresh_ends
 
 __all__ = [
     "AppStatus",
@@ -35,6 +43,7 @@ __all__ = [
     "Headers",
     "Histogram",
     "NeedsOperator",
+    "NeedsRestart",
     "NotOwner",
     "Output",
     "Processor",
@@ -49,6 +58,7 @@ __all__ = [
     "WorkerFailed",
     "app_status",
     "create_app",
+    "ends",
     "lag",
     "partition_of",
     "record_bytes",

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, cast
 
 import faust
@@ -22,27 +23,34 @@ from mode.supervisors import CrashingSupervisor
 from yarl import URL
 
 from faust_batches.batch import AsyncProcessor, Output, Processor, Refusal, Supersedes
+from faust_batches.clock_watch import ClockWatch
 from faust_batches.config import WorkerConfig
 from faust_batches.consumer import BatchConsumer
+from faust_batches.errors import BrokersMoved, ClockRefused, NeedsOperator, NotOwner, WorkEnded
 from faust_batches.fence import Fence
 from faust_batches.fetched import BatchMessage
-from faust_batches.lanes import Lanes, Step
+from faust_batches.lanes import CLOCK_SECONDS, Lanes, Step
+from faust_batches.limits import record_limits
 from faust_batches.membership import Membership
 from faust_batches.meter import Meter
 from faust_batches.plain_producer import BatchProducer, PlainSender
 from faust_batches.ports import Ports
 from faust_batches.publish import Publisher
+from faust_batches.reach import reach
 from faust_batches.recovery import BatchRecovery, BatchTableManager
 from faust_batches.source import SourcePosition
 from faust_batches.stateful import ChangesCallback, Stateful
 from faust_batches.stateless import Stateless
 from faust_batches.table import BatchTable
-from faust_batches.topics import BatchTopic, check_topics
+from faust_batches.topics import BatchTopic, asking, check_group, check_topics
 
 logger = logging.getLogger(__name__)
 
 _HEARTBEATS_PER_SESSION: Final = 3
+_DIAL_AFTER_SESSIONS: Final = 3  # of silence: by then, a client that could find its way back has found it
 _REQUEST_HEADROOM_BYTES: Final = 100_000
+_LIMITS_SECONDS: Final = 60.0
+"""Between two looks at how large records may be; a refusal by a broker is followed by one at once."""
 
 PartitionsCallback = Callable[[frozenset[int]], None]
 
@@ -77,7 +85,8 @@ class BatchApp(faust.App):
         self.meter = Meter()
         self.membership = Membership(self, config, self.meter, self._request_rejoin)
         self.lanes = Lanes(config, self.meter, self.membership, lambda: self.batch_consumer)
-        self.publisher = Publisher(config.max_record_bytes, on_refused, self.meter.published)
+        self.clock_watch = ClockWatch()
+        self.publisher = Publisher(config.max_record_bytes, on_refused, self.meter.published, self.clock_watch)
         self._plain = PlainSender(self.publisher, self.meter, lambda: self.batch_producer)
         self.ports = Ports(
             config, self.meter, self.membership, self.lanes, self, lambda: self.batch_consumer, lambda: self.recovery
@@ -90,6 +99,12 @@ class BatchApp(faust.App):
         self._sources: dict[str, int | None] = {}
         self.ends: dict[TP, int] = {}
         """Where the source partitions ended when ``refresh_ends`` asked last."""
+        self.expected: list[tuple[str, Callable[[], object | None]]] = []
+        """What ought to move on besides the sources: see ``expects``."""
+        self.standing_seconds = 0.0
+        """See ``AppStatus``; kept by ``Watch``."""
+        self.refused_since: float | None = None
+        """``monotonic()`` when the brokers were first seen to refuse our credentials; ``None``: they do not."""
         super().__init__(config.id, **_faust_settings(config))
 
     # -- declaring -------------------------------------------------------------------------------------------------
@@ -144,6 +159,7 @@ class BatchApp(faust.App):
             plain=self._plain,
             fence=self._fence,
             on_changes=on_changes,
+            read_limits=self._read_limits,
         )
         self._stateful = _StatefulRole(topic, step, declared, on_partitions_ready, on_partitions_lost)
         self._consume(topic, step, partitions=config.partitions)
@@ -155,7 +171,9 @@ class BatchApp(faust.App):
 
         async def feed(stream: StreamT[Any]) -> None:
             async for event in cast("Stream[Any]", stream).noack().events():
-                self.lanes.feed(cast("BatchMessage", event.message))
+                message = cast("BatchMessage", event.message)
+                self.clock_watch.see(message.records)
+                self.lanes.feed(message)
 
         self.agent(channel, name=topic, concurrency=1, supervisor_strategy=CrashingSupervisor)(feed)
 
@@ -166,6 +184,10 @@ class BatchApp(faust.App):
         processor writes tables.
         """
         self._periodics.append(_Periodic(seconds, action))
+
+    def expects(self, what: str, position: Callable[[], object | None]) -> None:
+        """Have it noted as standing still while ``position`` is the same (``AppStatus``); ``None``: nothing to do."""
+        self.expected.append((what, position))
 
     def alongside(self, companion: AbstractAsyncContextManager[Any]) -> None:
         """Enter ``companion`` before the first record is consumed, and leave it after the last batch.
@@ -196,6 +218,15 @@ class BatchApp(faust.App):
     def table_names(self) -> list[str]:
         """The names of the tables; none without state."""
         return [] if self._stateful is None else list(self._stateful.tables)
+
+    def entry_limit(self, table: str) -> int:
+        """How many bytes key and value of an entry of ``table`` may have together, as far as is known.
+
+        A processor that changes an entry to a larger one stops the worker. The limit follows the changelog's
+        ``max.message.bytes``: it is read now and then, and whenever a broker refuses a record; until it was read, and
+        where it may not be, it is what the config says and refusals have taught.
+        """
+        return self.publisher.entry_limit(self._role.tables[table].changelog_topic_name)
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Per source partition that we own, the offset after the last batch that this process made durable, if any."""
@@ -338,9 +369,34 @@ class BatchApp(faust.App):
 
     async def check_topics(self) -> None:
         """Ask the brokers whether everything that is consumed exists. Raises TopicsMismatch, ConnectionError."""
+        async with asking(self._client_settings()) as client:
+            await check_topics(client, self.expected_topics())
+
+    async def check(self) -> None:
+        """Before anything is joined, fenced or read: may this app start? Raises NeedsOperator, ConnectionError."""
+        async with asking(self._client_settings()) as client:
+            await check_topics(client, self.expected_topics())
+            await check_group(client, self.config.id, self._sources, self.config.rebalance_timeout_seconds)
+
+    def _client_settings(self) -> dict[str, Any]:
         settings = self._producer_settings()
-        client = {name: settings[name] for name in settings if name in _CLIENT_SETTINGS}
-        await check_topics(client, self.expected_topics())
+        return {name: settings[name] for name in settings if name in _CLIENT_SETTINGS}
+
+    async def _read_limits(self) -> None:
+        """Ask the brokers how large the records of our changelogs may be; what cannot be learnt stays as it is."""
+        changelogs = [table.changelog_topic_name for table in self._role.tables.values()]
+        try:
+            limits = await record_limits(self._client_settings(), changelogs)
+        except Exception as exc:  # noqa: BLE001  (a refusal by a broker will teach it)
+            logger.info("record_limits_unread", extra={"cause": repr(exc)})
+            return
+        for topic, limit in limits.items():
+            self.publisher.told(topic, limit)
+
+    async def _watch_limits(self) -> None:
+        while not self.should_stop:
+            await self._read_limits()
+            await self.sleep(_LIMITS_SECONDS)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -352,7 +408,6 @@ class BatchApp(faust.App):
 
     async def on_start(self) -> None:
         self.membership.start()
-        await self.check_topics()
         for companion in self._companions:
             await self.add_async_context(companion)
         await super().on_start()
@@ -360,22 +415,56 @@ class BatchApp(faust.App):
     async def on_started_init_extra_tasks(self) -> None:
         await super().on_started_init_extra_tasks()
         for periodic in self._periodics:
-            self.add_future(self._run_periodic(periodic))
-        self.add_future(self._watch_brokers())
+            self.add_future(self._lasting(self._run_periodic(periodic), "periodic"))
+        self.add_future(self._lasting(self._watch_brokers(), "watch over the brokers"))
+        if self._stateful is not None:
+            self.add_future(self._lasting(self._watch_limits(), "watch over the limits"))
+
+    async def _lasting(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Work that lasts as long as the app: mode ends a task that is cancelled without a word."""
+        try:
+            await work
+        finally:
+            if not self.should_stop and self.failure is None:
+                self.fail(WorkEnded(f"{name} has ended"))
 
     async def _watch_brokers(self) -> None:
-        """Log at intervals that no broker answers: meanwhile everything waits, and nothing fails."""
+        """Log at intervals that no broker answers: meanwhile everything waits, and nothing fails.
+
+        Unless a new process would be answered: then this one ends.
+        """
         config, silent = self.config, False
+        session = config.session_timeout_seconds
         while not self.should_stop:
-            await self.sleep(config.session_timeout_seconds)
+            await self.sleep(session)
             seconds = self.batch_consumer.silence_seconds()
-            if self._assignment and not self.rebalancing and seconds > config.session_timeout_seconds:
-                silent = True
-                fields = {"app": config.id, "brokers": ", ".join(config.brokers), "seconds": round(seconds)}
-                logger.error("brokers_silent", extra=fields)
-            elif silent:
-                silent = False
-                logger.warning("brokers_answer_again", extra={"app": config.id})
+            settled = self._assignment and not self.rebalancing  # a rebalance may be silent for as long as it may last
+            if seconds <= (session if settled else session + config.rebalance_timeout_seconds):
+                self.refused_since = None
+                if silent:
+                    silent = False
+                    logger.warning("brokers_answer_again", extra={"app": config.id})
+                continue
+            silent = True
+            fields = {"app": config.id, "brokers": ", ".join(config.brokers), "seconds": round(seconds)}
+            logger.error("brokers_silent", extra=fields)
+            if seconds > _DIAL_AFTER_SESSIONS * session:
+                await self._dial(fields)
+
+    async def _dial(self, fields: Mapping[str, Any]) -> None:
+        config, held = self.config, self._client_settings()
+        credentials = config.fresh_credentials() if config.fresh_credentials is not None else config.credentials
+        fresh = {**held, **driver.credentials_to_aiokafka_auth(credentials, config.ssl_context)}
+        found = await reach(self.batch_consumer.known_brokers(), held, fresh)
+        if found.anew:
+            brokers = fields["brokers"]
+            why = "they have other addresses, or take other credentials, than those that this process knows"
+            self.fail(BrokersMoved(f"{brokers} answers, but not this process: {why}. A restart is all that it needs"))
+        if not found.refused:
+            self.refused_since = None
+            return
+        self.refused_since = self.refused_since or monotonic()
+        logger.error("authentication_failed", extra={"app": config.id, "cause": found.refused})
 
     async def _run_periodic(self, periodic: _Periodic) -> None:
         name = getattr(periodic.action, "__qualname__", repr(periodic.action))
@@ -383,8 +472,15 @@ class BatchApp(faust.App):
             await self.sleep(periodic.seconds)
             if not self.ready:
                 continue
+            assignment = self.membership.assignment
             try:
                 await periodic.action()
+            except NotOwner:
+                self.membership.rejoin(assignment)  # a damaged store: the next assignment reads it again
+            except NeedsOperator as exc:
+                self.fail(exc)
+            except ClockRefused:
+                await self.sleep(CLOCK_SECONDS)  # that is in the log
             except Exception:
                 logger.exception("periodic_failed", extra={"action": name, "again_in_seconds": periodic.seconds})
 

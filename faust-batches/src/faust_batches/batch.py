@@ -8,7 +8,8 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
+"""Names may occur twice, and a value may be null."""
 
 Changes: TypeAlias = dict[str, dict[bytes, bytes | None]]
 """Table name -> key -> new value; ``None`` deletes the key."""
@@ -39,7 +40,7 @@ class Record(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 class Output(msgspec.Struct, frozen=True, gc=False):

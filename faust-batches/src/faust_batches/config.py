@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from ssl import SSLContext
@@ -34,6 +35,9 @@ class WorkerConfig:
 
     credentials: CredentialsT | None = field(default=None, repr=False)
     ssl_context: SSLContext | None = field(default=None, repr=False)
+    fresh_credentials: Callable[[], CredentialsT | None] | None = field(default=None, repr=False)
+    """What a worker that starts now would be given as ``credentials``. Asked when no broker lets us in: a password that
+    was changed in its file meanwhile ends this worker, so that its successor uses the new one."""
 
     static_member: str | None = None
     """Name of this worker for static membership: a restart within the session timeout takes its partitions back without

@@ -24,18 +24,19 @@ import logging
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, Final, cast
 
 import aiokafka
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import Message
 from mode.utils.futures import notify
 
-from faust_batches.errors import ChangelogMismatch, NameTaken, NotOwner, SourceMismatch
+from faust_batches.errors import ChangelogMismatch, NameTaken, NotOwner, SourceMismatch, WorkEnded
 from faust_batches.fetched import BatchMessage, Fetched, contiguous
 from faust_batches.ports import Ports
 from faust_batches.slim_records import unpack_slim
@@ -75,8 +76,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._member = ""
         # Of two workers with one name, each drawing its own patience, one gives up first and the other continues.
         self._replaced: deque[float] = deque(maxlen=random.choice(_REPLACED_TOO_OFTEN))  # noqa: S311 (no secret)
-        self.lease = 0.0
-        """``monotonic()`` when the last heartbeat that the broker confirmed was *sent*."""
+        self.lease = monotonic()
+        """``monotonic()`` when the last heartbeat that the broker confirmed was *sent*; at first, when we began."""
 
     def begin_assignment(self) -> None:
         coordinator = self._ensure_consumer()._coordinator
@@ -123,18 +124,22 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             return confirmed
 
         coordinator._do_heartbeat = confirmed_heartbeat
-        coordinator._coordination_task.add_done_callback(self._coordination_ended)
-        self._ensure_consumer()._client._sync_task.add_done_callback(self._refreshing_ended)
+        consumer = self._ensure_consumer()
+        # aiokafka reports the end of none of them. Without the first there are no heartbeats and no rebalances, without
+        # the second a lost coordinator is never found again, without the third nothing is fetched.
+        for task, name in (
+            (coordinator._coordination_task, "group coordination"),
+            (consumer._client._sync_task, "metadata refresh"),
+            (consumer._fetcher._fetch_task, "fetching"),
+        ):
+            task.add_done_callback(partial(self._ended, name))
 
-    def _coordination_ended(self, task: asyncio.Task[None]) -> None:
-        """Without this task there are no heartbeats and no rebalances, and aiokafka does not report its end."""
+    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+        membership = self._ports.membership
         if not task.cancelled() and (exc := task.exception()) is not None:
-            self._ports.membership.fail(exc, "group coordination")
-
-    def _refreshing_ended(self, task: asyncio.Task[None]) -> None:
-        """Without this task a lost coordinator is never found again, and aiokafka does not report its end."""
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            self._ports.membership.fail(exc, "metadata refresh")
+            membership.fail(exc, name)
+        elif not membership.stopping and not self.should_stop:
+            membership.fail(WorkEnded(f"{name} has ended"))
 
     async def on_thread_stop(self) -> None:
         try:
@@ -234,6 +239,9 @@ class BatchConsumer(driver.Consumer):
                 raise
         except Exception as exc:  # noqa: BLE001  (whatever ends the fetching ends the worker)
             self._ports.membership.fail(exc)
+        finally:
+            if not (self.should_stop or fetcher.should_stop or self.app.should_stop):
+                self._ports.membership.fail(WorkEnded("reading has ended"))
 
     async def _fetch(self, active: set[TP]) -> None:
         try:
@@ -462,10 +470,20 @@ class BatchConsumer(driver.Consumer):
         try:
             # Before recovery reads the ends of the changelogs: the former owner must not be able to extend them.
             await self._ports.state.take_over(assigned, generation_id, topics)
+        except (KafkaConnectionError, OSError) as exc:
+            # Nothing of this assignment has begun, and nothing will: the next one takes it from here.
+            logger.warning("partitions_not_taken", extra={"partitions": len(assigned), "cause": repr(exc)})
+            self.request_rejoin()
+            return
         except Exception as exc:  # noqa: BLE001  (without it, the app must not continue)
             self._ports.membership.fail(exc)
             return
         await super().on_partitions_assigned(assigned, generation_id)
+
+    def known_brokers(self) -> list[tuple[str, int]]:
+        """The addresses that the client dials."""
+        consumer = self._thread._consumer
+        return [(broker.host, broker.port) for broker in consumer._client.cluster.brokers()] if consumer else []
 
     def silence_seconds(self) -> float:
         """How long ago the group last acknowledged us: the age of the last heartbeat that was confirmed."""

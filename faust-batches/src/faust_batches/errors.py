@@ -2,17 +2,24 @@
 
 TransportError
 ├── NotOwner                 the batch is dropped, and delivered to its owner
-│   └── Fenced
+│   ├── Fenced
+│   └── StoreDamaged         the store is read from its changelog again
 ├── ForeignWrite             recovery settles it
 ├── RecordTooLarge
+├── ClockRefused             the batch is made again, until our clock is right
 ├── BatchRefused             internal: the batch is made again
 ├── NeedsOperator            restarting does not help; its message says what does
+│   ├── GroupTaken
 │   ├── TopicsMismatch
 │   ├── SourceMismatch
 │   ├── ChangelogMismatch
 │   ├── StateFolderUnusable
 │   ├── NameTaken
-│   └── NotAllowed
+│   ├── NotAllowed
+│   └── RefusedByBroker
+├── NeedsRestart             a new process works where this one does not
+│   ├── BrokersMoved
+│   └── WorkEnded
 └── WorkerFailed             the app stopped because of ``__cause__``
 """
 
@@ -31,6 +38,10 @@ class Fenced(NotOwner):
     """A newer owner has opened the partition's transactional producer: nothing of this batch is visible."""
 
 
+class StoreDamaged(NotOwner):
+    """The files of a local store are not what was written: in the next assignment, it is read from its changelog."""
+
+
 class ForeignWrite(TransportError):
     """Another process wrote to one of our changelog partitions: stop; recovery settles it (``supersedes``)."""
 
@@ -47,8 +58,16 @@ class BatchRefused(TransportError):
     """The broker's limit is smaller than ours: the publisher has adopted it, and the batch has to be made again."""
 
 
+class ClockRefused(TransportError):
+    """The broker does not take records with our time: it is too far from its own."""
+
+
 class NeedsOperator(TransportError):
     """The message is for an operator: what is wrong, and how to fix it. Restarting does not help."""
+
+
+class GroupTaken(NeedsOperator):
+    """Another app uses a group of this name, and with it the changelogs."""
 
 
 class TopicsMismatch(NeedsOperator):
@@ -73,6 +92,22 @@ class NameTaken(NeedsOperator):
 
 class NotAllowed(NeedsOperator):
     """The broker refuses us a right."""
+
+
+class RefusedByBroker(NeedsOperator):
+    """A limit of the brokers is below what the app needs."""
+
+
+class NeedsRestart(TransportError):
+    """A new process can go on where this one cannot: the message says why. Ending loses nothing."""
+
+
+class BrokersMoved(NeedsRestart):
+    """The brokers have other addresses, or take other credentials, than those that this process knows."""
+
+
+class WorkEnded(NeedsRestart):
+    """A task without which the app does nothing has ended by itself."""
 
 
 class WorkerFailed(TransportError):

@@ -17,7 +17,7 @@ from aiokafka.producer import sender
 from faust.types import TP
 
 from faust_batches.config import WorkerConfig
-from faust_batches.errors import BatchRefused, Fenced, NotOwner
+from faust_batches.errors import BatchRefused, ClockRefused, Fenced, NotAllowed, NotOwner, RefusedByBroker
 from faust_batches.publish import Publisher, Sent
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _MARKER_BACKOFF_SECONDS: Final = 0.002
 _RETRY_BACKOFF_MS: Final = 20
 _DISCARD_SECONDS: Final = 5.0
+_OPEN_AGAIN_SECONDS: Final = 0.2
 
 # A producer that was fenced once answers with its state machine's exceptions from then on.
 _FATAL: Final = (
@@ -55,28 +56,55 @@ class Fence:
         """Open the producers of ``sources`` for ``assignment``: after this, no former owner can write.
 
         Raises:
-            KafkaError: they could not be opened. TimeoutError: not in time.
+            RefusedByBroker, NotAllowed: the brokers do not allow it.
+            TimeoutError: no broker let us do so within the rebalance timeout. KafkaError: another refusal.
         """
         sender.BACKOFF_OVERRIDE = _MARKER_BACKOFF_SECONDS
         old, self._producers = self._producers, {}
-        new = {tp: self._create(tp) for tp in sources}
+        self._discard(old.values())
+        new: dict[TP, aiokafka.AIOKafkaProducer] = {}
         try:
             async with asyncio.timeout(self._config.rebalance_timeout_seconds):
-                await asyncio.gather(*(producer.start() for producer in new.values()))
+                await asyncio.gather(*(self._open(tp, new) for tp in sources))
         except BaseException:
             self._discard(new.values())
             raise
-        finally:
-            self._discard(old.values())
         self._producers, self._assignment = new, assignment
         logger.info("partitions_fenced", extra={"partitions": len(new)})
+
+    async def _open(self, tp: TP, opened: dict[TP, aiokafka.AIOKafkaProducer]) -> None:
+        """Open the producer of ``tp``, again and again while a broker that fails may come back."""
+        while True:
+            producer = opened[tp] = self._create(tp)
+            try:
+                await producer.start()
+            except kafka.InvalidTransactionTimeout as exc:
+                raise RefusedByBroker(
+                    f"the brokers take no transaction timeout of {self._config.transaction_timeout_seconds:g} s: their "
+                    "transaction.max.timeout.ms is lower. Raise it, or lower ours (transaction_timeout_seconds)"
+                ) from exc
+            except kafka.TransactionalIdAuthorizationFailed as exc:
+                raise NotAllowed(
+                    f"the transactional id {self._id(tp)} may not be used by us: grant Write on it"
+                ) from exc
+            except kafka.KafkaError as exc:
+                if not _passes(exc):
+                    raise
+                logger.info("producer_opened_again", extra={"partition": tp.partition, "cause": repr(exc)})
+                self._discard([opened.pop(tp)])
+                await asyncio.sleep(_OPEN_AGAIN_SECONDS)
+            else:
+                return
+
+    def _id(self, tp: TP) -> str:
+        return f"{self._config.id}-{tp.topic}-{tp.partition}"
 
     def _create(self, tp: TP) -> aiokafka.AIOKafkaProducer:
         config = self._config
         return aiokafka.AIOKafkaProducer(
             **self._producer_settings()
             | {
-                "transactional_id": f"{config.id}-{tp.topic}-{tp.partition}",
+                "transactional_id": self._id(tp),
                 "transaction_timeout_ms": int(config.transaction_timeout_seconds * 1000),
                 "retry_backoff_ms": _RETRY_BACKOFF_MS,
             }
@@ -124,9 +152,16 @@ class Fence:
                 await producer.abort_transaction()
             except Exception as abort:
                 raise Fenced(f"{tp.topic}-{tp.partition}") from abort
-            if isinstance(exc, BatchRefused):  # it broke the sequence of this producer: begin again with new ones
+            if isinstance(
+                exc, BatchRefused | ClockRefused
+            ):  # it broke the sequence of this producer: begin again with new ones
                 raise Fenced(f"{tp.topic}-{tp.partition}") from exc
             raise
+
+
+def _passes(exc: kafka.KafkaError) -> bool:
+    """Whether the next try may succeed. aiokafka does not call a lost connection, or a failed bootstrap, retriable."""
+    return bool(exc.retriable) or isinstance(exc, kafka.KafkaConnectionError)
 
 
 def _is_fatal(producer: aiokafka.AIOKafkaProducer, exc: Exception) -> bool:

@@ -19,7 +19,7 @@ from faust.types import TP
 
 from faust_batches.batch import Record
 from faust_batches.config import WorkerConfig
-from faust_batches.errors import BatchRefused, Fenced, NotOwner
+from faust_batches.errors import BatchRefused, ClockRefused, Fenced, NotOwner, WorkEnded
 from faust_batches.fetched import BatchMessage
 from faust_batches.membership import Membership
 from faust_batches.meter import Meter
@@ -28,6 +28,9 @@ from faust_batches.ports import Feed
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 0.5
+CLOCK_SECONDS: Final = 5.0
+"""Between two tries of what the broker refuses because of our clock. Each may take a rebalance."""
+_LOOK_SECONDS: Final = 0.25
 _ROOM_AGAIN: Final = 0.5  # a full lane has its partition fetched again when it is this full
 # aiokafka does not call these retriable. A closed producer is one that another lane has just had renewed.
 _RETRIABLE_TOO: Final = (KafkaConnectionError, KafkaTimeoutError, ProducerClosed)
@@ -77,6 +80,8 @@ class Lane:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (exc := task.exception()) is not None:
             self._membership.fail(exc, f"lane {_name(self._tp)}")
+        elif not self._membership.stopping:
+            self._membership.fail(WorkEnded(f"the lane {_name(self._tp)} has ended"))
 
     def put(self, message: BatchMessage) -> None:
         if message.assignment == self._closed_for:
@@ -155,9 +160,11 @@ class Lane:
             self._forget(messages)
             raise
         except NotOwner as exc:
-            logger.warning("batch_put_back", extra=_fields(batch) | {"cause": repr(exc.__cause__ or exc)})
+            clock = isinstance(exc.__cause__, ClockRefused)  # that is in the log
+            level = logging.DEBUG if clock else logging.WARNING
+            logger.log(level, "batch_put_back", extra=_fields(batch) | {"cause": repr(exc.__cause__ or exc)})
             meter.dropped += 1
-            meter.fenced += isinstance(exc, Fenced)
+            meter.fenced += isinstance(exc, Fenced) and not clock
             self._close(batch.assignment, messages)
             self._membership.rejoin(batch.assignment)
         except Exception as exc:  # noqa: BLE001  (whatever it is: neither ack nor continue; the worker shuts down)
@@ -182,6 +189,13 @@ class Lane:
             except BatchRefused as exc:
                 self._meter.repeated += 1
                 logger.info("batch_repeated", extra=_fields(batch) | {"cause": str(exc)})
+            except ClockRefused:
+                self._meter.repeated += 1
+                await self._wait_for_the_clock()
+            except Fenced as exc:
+                if isinstance(exc.__cause__, ClockRefused):
+                    await self._wait_for_the_clock()
+                raise
             except KafkaError as exc:
                 if not (exc.retriable or isinstance(exc, _RETRIABLE_TOO)):
                     raise
@@ -191,6 +205,12 @@ class Lane:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return
+
+    async def _wait_for_the_clock(self) -> None:
+        """Before the next try. A rebalance, which would wait for this batch, ends it."""
+        deadline = monotonic() + CLOCK_SECONDS
+        while monotonic() < deadline and not (self._membership.rebalancing or self._membership.stopping):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _close(self, assignment: int, messages: list[BatchMessage]) -> None:
         self._closed_for = assignment

@@ -10,7 +10,7 @@ from typing import Final, cast
 from faust.types import AppT
 
 from faust_batches.config import WorkerConfig
-from faust_batches.errors import NeedsOperator, TransportError
+from faust_batches.errors import NeedsOperator, NeedsRestart, TransportError
 from faust_batches.meter import Meter
 
 logger = logging.getLogger(__name__)
@@ -105,11 +105,12 @@ class Membership:
         if self.failure is not None:
             return
         self.failure = exc
-        if isinstance(exc, NeedsOperator):
-            logger.error("app_failed", extra={"app": self._config.id, "cause": str(exc)})
+        fields = {"app": self._config.id, "reason": type(exc).__name__}
+        if isinstance(exc, NeedsOperator | NeedsRestart):
+            logger.error("app_failed", extra=fields | {"cause": str(exc)})
         else:
-            fields = {"app": self._config.id, "cause": type(exc).__name__}
-            logger.error("app_failed", extra=fields | ({"where": where} if where else {}), exc_info=exc)
+            cause = {"cause": type(exc).__name__} | ({"where": where} if where else {})
+            logger.error("app_failed", extra=fields | cause, exc_info=exc)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._failed.set)
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from faust.transport.drivers import aiokafka as driver
 
 from faust_batches.batch import Output
-from faust_batches.errors import BatchRefused
+from faust_batches.errors import BatchRefused, ClockRefused
 from faust_batches.meter import Meter
 from faust_batches.publish import Publisher, Sent
 
@@ -59,7 +59,7 @@ class PlainSender:
         """As ``Publisher.acknowledged``, for what went through ``producer``."""
         try:
             await self._publisher.acknowledged(sent)
-        except BatchRefused:
+        except (BatchRefused, ClockRefused):
             await self._faust_producer().renew()
             self._meter.producers_renewed += 1
             raise

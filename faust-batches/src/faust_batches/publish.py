@@ -12,17 +12,24 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.types import TP
 
 from faust_batches.batch import Headers, Output, Refusal, record_bytes
-from faust_batches.errors import BatchRefused, NotAllowed, RecordTooLarge
+from faust_batches.clock_watch import ClockWatch
+from faust_batches.errors import BatchRefused, ClockRefused, NotAllowed, RecordTooLarge
 from faust_batches.partitioner import partition_of
 
 logger = logging.getLogger(__name__)
 
-_HEADROOM_BYTES: Final = 2_000  # an entry smaller than the limit by this has room for the header of the last one
+_ENTRY_OVERHEAD: Final = record_bytes(None, None) + 100
+"""What an entry's record needs beside key and value: the last one of a batch has a header with its source position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +51,17 @@ class Publisher:
     """
 
     def __init__(
-        self, max_record_bytes: int, on_refused: Refusal | None = None, published: Counter[str] | None = None
+        self,
+        max_record_bytes: int,
+        on_refused: Refusal | None = None,
+        published: Counter[str] | None = None,
+        clock: ClockWatch | None = None,
     ) -> None:
         self._max_record_bytes = max_record_bytes
         self._on_refused = on_refused
+        self._clock = clock or ClockWatch()
         self._limits: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self._alone: set[str] = set()
         self._round_robin = count()
         self._turns: WeakKeyDictionary[AIOKafkaProducer, defaultdict[TP, asyncio.Lock]] = WeakKeyDictionary()
@@ -58,6 +71,22 @@ class Publisher:
     def limit(self, topic: str) -> int:
         """The size in bytes of the largest record for ``topic``, as ``record_bytes`` counts."""
         return self._limits.get(topic, self._max_record_bytes)
+
+    def entry_limit(self, changelog: str) -> int:
+        """Likewise, of an entry: how many bytes its key and value may have together."""
+        return self.limit(changelog) - _ENTRY_OVERHEAD
+
+    def told(self, topic: str, limit: int) -> None:
+        """Adopt what the topic takes, as its settings say now; what was learnt before counts until they change."""
+        if self._told.get(topic) == limit:
+            return
+        self._told[topic] = limit
+        before, now = self.limit(topic), min(limit, self._max_record_bytes)
+        self._limits[topic] = now
+        if now < before:
+            logger.warning("record_limit_lowered", extra={"topic": topic, "limit": now})
+        elif now > before:
+            logger.info("record_limit_raised", extra={"topic": topic, "limit": now})
 
     def admit(self, outputs: Sequence[Output]) -> Sequence[Output]:
         """``outputs`` with those that are too large replaced by what ``on_refused`` makes of them, or left out.
@@ -127,15 +156,15 @@ class Publisher:
         """Hand the changelog records of ``changes`` to ``producer``, the last one with these ``headers``.
 
         Raises:
-            RecordTooLarge: an entry exceeds the limit. State cannot be left out: the processor has to bound it.
+            RecordTooLarge: an entry exceeds ``entry_limit``. State cannot be left out: the processor has to bound it.
         """
         if not changes:
             return []
         filling = _Filling(producer, alone=tp.topic in self._alone)
-        limit, last = self.limit(tp.topic), len(changes)
+        limit, last = self.entry_limit(tp.topic), len(changes)
         for number, (key, value) in enumerate(changes.items(), 1):
-            if value is not None and len(value) + len(key) > limit - _HEADROOM_BYTES:
-                raise RecordTooLarge(tp.topic, record_bytes(key, value), limit)
+            if value is not None and len(value) + len(key) > limit:
+                raise RecordTooLarge(tp.topic, record_bytes(key, value), self.limit(tp.topic))
             filling.append(key, value, headers if number == last else ())
         return await self._enqueue(producer, tp, filling)
 
@@ -157,7 +186,7 @@ class Publisher:
         """Wait until the broker has answered for everything in ``sent``.
 
         Raises:
-            BatchRefused: a limit was learnt. NotAllowed: the broker denies us a right.
+            BatchRefused: a limit was learnt. NotAllowed: the broker denies us a right. ClockRefused.
             KafkaError: the first failure, one that cannot be retried before one that can.
         """
         failures: list[BaseException] = []
@@ -166,6 +195,9 @@ class Publisher:
             if isinstance(result, MessageSizeTooLargeError):
                 self._learn(batch)
                 failures.insert(0, BatchRefused(f"{batch.tp.topic} refused {batch.size_bytes} bytes"))
+            elif isinstance(result, InvalidTimestampError):
+                self._clock.refuse(batch.tp.topic)
+                failures.insert(0, ClockRefused(f"{batch.tp.topic} does not take records with this clock's time"))
             elif isinstance(result, TopicAuthorizationFailedError):
                 failures.insert(0, NotAllowed(f"{batch.tp.topic} may not be written by us: grant the right to write"))
             elif isinstance(result, BaseException):
@@ -175,6 +207,8 @@ class Publisher:
         if failures:
             failures.sort(key=_is_retriable)
             raise failures[0]
+        if sent:
+            self._clock.accept()
 
     def _learn(self, refused: Sent) -> None:
         topic = refused.tp.topic
@@ -201,7 +235,7 @@ class _Filling:
         self._alone = alone
         self._builders: list[BatchBuilder] = []
         self._headers: Headers = ()
-        self._listed: list[tuple[str, bytes]] = []
+        self._listed: list[tuple[str, bytes | None]] = []
         self._begin()
 
     def _begin(self) -> None:

@@ -17,7 +17,7 @@ from faust.tables.recovery import Recovery
 from faust.types import TP, AppT
 from mode import Service
 
-from faust_batches.errors import ChangelogMismatch, WorkerFailed
+from faust_batches.errors import ChangelogMismatch, NeedsOperator, StoreDamaged, WorkerFailed
 from faust_batches.fetched import Fetched, contiguous
 from faust_batches.ports import Ports
 from faust_batches.table import BatchTable
@@ -110,7 +110,14 @@ class BatchRecovery(Recovery):
             return
         if records:
             table = cast("BatchTable", self.tp_to_table[tp])
-            table.load(tp.partition, records)
+            try:
+                table.load(tp.partition, records)
+            except StoreDamaged:
+                await table.read_again(tp.partition)
+                if tp in self.active_tps:
+                    self.active_offsets[tp] = table.position(tp.partition)
+                    await self._seek_again(tp)
+                return
             self._ports.meter.recovered[table.name] += len(records)
             self.active_offsets[tp] = records[-1].offset
         self._check_progress()
@@ -162,6 +169,12 @@ class BatchTableManager(TableManager):
         if self._recovery is None:
             self._recovery = BatchRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return cast("BatchRecovery", self._recovery)
+
+    async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            await super().on_rebalance(*args, **kwargs)
+        except NeedsOperator as exc:  # Faust would log it three times, with its traceback
+            Ports.of(self.app).membership.fail(exc)
 
     async def on_start(self) -> None:
         # Faust sleeps a second here, for agents declared late. Here, all are declared before the start.

@@ -12,20 +12,27 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any, Final
 
 from faust_batches.app import BatchApp
-from faust_batches.errors import NeedsOperator, WorkerFailed
+from faust_batches.errors import NeedsOperator, NeedsRestart, WorkerFailed
+from faust_batches.file_limit import raise_file_limit
 from faust_batches.stack_dump import dump_stacks_on_request
+from faust_batches.watch import Watch
 
 logger = logging.getLogger(__name__)
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_STUCK: Final = 70
+EXIT_RESTART: Final = 75
 
 
-async def _start_all(apps: Iterable[BatchApp]) -> None:
+async def _start_all(apps: Sequence[BatchApp]) -> None:
+    """All of them, or none: nothing is joined unless everything that they need is there."""
     for app in apps:
         app.finalize()
+    await asyncio.gather(*(app.check() for app in apps))
     await asyncio.gather(*(app.start() for app in apps))
+    for app in apps:
+        app.add_future(Watch(app).run())
 
 
 async def _stop(apps: Iterable[BatchApp]) -> None:
@@ -39,7 +46,7 @@ async def running(*apps: BatchApp) -> AsyncIterator[None]:
     """Apps that run side by side in this event loop: started on entry, drained, committed and stopped on exit.
 
     Raises:
-        WorkerFailed: on exit, if an app has failed meanwhile. TopicsMismatch, ConnectionError: on entry.
+        WorkerFailed: on exit, if an app has failed meanwhile. NeedsOperator, ConnectionError: on entry.
     """
     try:
         await _start_all(apps)
@@ -73,7 +80,7 @@ async def _serve(
             for each in beside:
                 await entered.enter_async_context(each)
         except NeedsOperator as exc:
-            logger.error("worker_not_started", extra={"cause": str(exc)})  # noqa: TRY400
+            logger.error("worker_not_started", extra={"reason": type(exc).__name__, "cause": str(exc)})  # noqa: TRY400
             return EXIT_FAILED
         except asyncio.CancelledError:
             if not stopping.is_set():
@@ -96,29 +103,34 @@ async def _run(apps: tuple[BatchApp, ...], stopping: asyncio.Event, watchdog: th
             started.result()
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
     except (ConnectionError, NeedsOperator) as exc:  # its message is for the operator
-        logger.error("worker_not_started", extra={"cause": str(exc)})  # noqa: TRY400
+        logger.error("worker_not_started", extra={"reason": type(exc).__name__, "cause": str(exc)})  # noqa: TRY400
         exit_code = EXIT_FAILED
-    except Exception:
-        logger.exception("worker_not_started")
-        exit_code = EXIT_FAILED
-    if any(app.failure is not None for app in apps):
+    except Exception as exc:
+        logger.exception("worker_not_started", extra={"reason": type(exc).__name__})
         exit_code = EXIT_FAILED
     watchdog.start()
     for task in (started, *ended):
         task.cancel()
     await asyncio.gather(started, *ended, return_exceptions=True)
     await _stop(apps)
-    if any(app.failure is not None for app in apps):
-        exit_code = EXIT_FAILED
-    return exit_code
+    return exit_code or _exit_code(apps)
 
 
-def _watchdog(timeout_seconds: float) -> threading.Timer:
+def _exit_code(apps: Iterable[BatchApp]) -> int:
+    """Why the apps have stopped: a restart is the remedy only if it is so for each that failed."""
+    failures = [app.failure for app in apps if app.failure is not None]
+    if not failures:
+        return EXIT_OK
+    return EXIT_RESTART if all(isinstance(failure, NeedsRestart) for failure in failures) else EXIT_FAILED
+
+
+def _watchdog(apps: Sequence[BatchApp]) -> threading.Timer:
     """Ends the process in time. Start it when the worker begins to stop: a broker may be gone by then."""
+    timeout_seconds = max(app.config.stop_timeout_seconds for app in apps)
 
     def end() -> None:
         logger.error("worker_stuck", extra={"seconds": timeout_seconds})
-        os._exit(EXIT_STUCK)
+        os._exit(EXIT_RESTART if _exit_code(apps) == EXIT_RESTART else EXIT_STUCK)
 
     timer = threading.Timer(timeout_seconds, end)
     timer.daemon = True
@@ -126,7 +138,7 @@ def _watchdog(timeout_seconds: float) -> threading.Timer:
 
 
 def run_worker(*apps: BatchApp, beside: Sequence[AbstractAsyncContextManager[Any]] = ()) -> int:
-    """Run apps until SIGTERM, SIGINT or a failure; returns the exit code: 0 asked to stop, 1 failed.
+    """Run apps until SIGTERM, SIGINT or a failure; returns the exit code: 0 asked to, 1 failed, 75 needs a restart.
 
     ``beside`` is entered before they start and left after they have stopped; it may raise NeedsOperator.
 
@@ -134,7 +146,12 @@ def run_worker(*apps: BatchApp, beside: Sequence[AbstractAsyncContextManager[Any
     longer than ``stop_timeout_seconds`` ends the process with 70. SIGUSR1 dumps the stacks of all threads and
     tasks to stderr. Install uvloop before, if wanted.
     """
-    watchdog = _watchdog(max(app.config.stop_timeout_seconds for app in apps))
+    try:
+        raise_file_limit(apps)
+    except NeedsOperator as exc:
+        logger.error("worker_not_started", extra={"cause": str(exc)})  # noqa: TRY400
+        return EXIT_FAILED
+    watchdog = _watchdog(apps)
     try:
         return asyncio.run(_serve(apps, beside, watchdog))
     finally:

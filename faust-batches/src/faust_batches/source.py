@@ -47,8 +47,14 @@ class SourcePosition:
 
 
 def source_position(record: Record) -> SourcePosition | None:
-    """The source position that a changelog record carries, if any."""
+    """The source position that a changelog record carries, if any; one that cannot be read is none.
+
+    Then an older one counts, from which more is read again than necessary.
+    """
     for name, content in record.headers:
-        if name == _HEADER:
-            return SourcePosition.decode(content)
+        if name == _HEADER and content is not None:
+            try:
+                return SourcePosition.decode(content)
+            except ValueError:
+                continue
     return None

@@ -18,7 +18,7 @@ stands (``SourcePosition``); the processor skips by its own mark what is redeliv
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import TypeAlias
 
@@ -27,7 +27,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from faust_batches.batch import Changes, Output, Processor
-from faust_batches.errors import ForeignWrite
+from faust_batches.errors import BatchRefused, Fenced, ForeignWrite, RecordTooLarge
 from faust_batches.fence import Fence
 from faust_batches.lanes import Batch
 from faust_batches.meter import Meter
@@ -54,8 +54,12 @@ class Stateful:
         plain: PlainSender,
         fence: Fence | None,
         on_changes: ChangesCallback | None,
+        read_limits: Callable[[], Awaitable[None]],
     ) -> None:
-        """Without ``fence``, outputs and changelogs are sent in order through ``plain``."""
+        """Without ``fence``, outputs and changelogs are sent in order through ``plain``.
+
+        ``read_limits`` asks the brokers how large records may be: awaited where they have refused one.
+        """
         self._processor = processor
         self._tables = tables
         self._marks = next(reversed(tables))
@@ -65,6 +69,7 @@ class Stateful:
         self._plain = plain
         self._fence = fence
         self._on_changes = on_changes
+        self._read_limits = read_limits
         self._ends = ChangelogEnds()
 
     def begin_assignment(self) -> None:
@@ -76,20 +81,33 @@ class Stateful:
 
     async def __call__(self, batch: Batch) -> None:
         partition = batch.tp.partition
+        limits = self._entry_limits()
         outputs, changes = self._compute(batch)
         if not (outputs or changes):
             return
         await self._feed().check_owner(batch.tp, batch.assignment)
-        if self._fence is None:
-            positions = await self._publish_in_order(batch, outputs, changes)
-        else:
-            positions = await self._publish_fenced(self._fence, batch, outputs, changes)
+        try:
+            if self._fence is None:
+                positions = await self._publish_in_order(batch, outputs, changes)
+            else:
+                positions = await self._publish_fenced(self._fence, batch, outputs, changes)
+        except RecordTooLarge as exc:
+            if self._entry_limits() == limits:
+                raise
+            raise BatchRefused(str(exc)) from exc  # the processor counted on the limit of before
+        except (BatchRefused, Fenced) as exc:
+            if isinstance(exc, BatchRefused) or isinstance(exc.__cause__, BatchRefused):
+                await self._read_limits()
+            raise
         for name, entries in changes.items():
             table = self._tables[name]
             position = positions.get(name, table.position(partition))
             table.write(partition, entries, position, self._source(name, batch))
         if changes:
             self._announce(partition, changes)
+
+    def _entry_limits(self) -> list[int]:
+        return [self._publisher.entry_limit(table.changelog_topic_name) for table in self._tables.values()]
 
     def _announce(self, partition: int, changes: Changes) -> None:
         if self._on_changes is not None:
@@ -108,7 +126,10 @@ class Stateful:
             changes = {name: entries for name, entries in result.changes.items() if entries}
         for name, table in self._tables.items():
             if repairs := table.stale(partition):
-                changes[name] = repairs | changes.get(name, {})
+                room = self._publisher.entry_limit(table.changelog_topic_name)
+                fitting = {key: value for key, value in repairs.items() if len(key) + len(value or b"") <= room}
+                if fitting or name in changes:
+                    changes[name] = fitting | changes.get(name, {})
         return outputs, changes
 
     def source(self, partition: int) -> SourcePosition | None:

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
@@ -38,12 +38,21 @@ class AppStatus:
     """Within the session timeout the broker has confirmed that we are a member."""
     partitions: dict[str, int]
     """How many partitions are ours, by source topic."""
+    clock_refused: bool
+    """The broker takes nothing of ours, because our time is too far from its own."""
     recovery_left: dict[str, int]
     """Changelog records that are still to be read before work begins, by table; empty afterwards."""
+    refused_seconds: float
+    """For how long the brokers have been known to refuse our credentials."""
     queued: dict[str, int]
     """Records that wait in lanes, by source topic."""
     attempt_seconds: float
     """For how long the oldest batch under way has been tried, since its last repetition."""
+    standing_seconds: float
+    """For how long a partition has not moved on although it holds something to read, or a rebalance has not ended.
+
+    Only while the brokers confirm that we are there; looked at once in each session timeout.
+    """
 
 
 def app_status(app: BatchApp) -> AppStatus:
@@ -58,10 +67,51 @@ def app_status(app: BatchApp) -> AppStatus:
         joined=app.meter.assignments > 0 and not app.rebalancing and app._assignment is not None,
         in_touch=thread is not None and now - thread.lease < app.config.session_timeout_seconds,
         partitions={topic: assigned[topic] for topic in sorted(app.lanes.topics)},
+        clock_refused=app.clock_watch.refused,
         recovery_left=app.recovery.left() if thread is not None else {},
+        refused_seconds=now - app.refused_since if app.refused_since is not None else 0.0,
         queued=app.lanes.queued(),
         attempt_seconds=now - since if since is not None else 0.0,
+        standing_seconds=app.standing_seconds,
     )
+
+
+class Ends(NamedTuple):
+    """Where a source partition ended when it was fetched last."""
+
+    stable: int
+    """Up to here nothing is undecided: what ``read_committed`` shows."""
+    high: int
+    """The end of what is on all replicas."""
+
+    @property
+    def held_back(self) -> int:
+        """How many offsets lie behind the first transaction that is still open."""
+        return max(0, self.high - self.stable)
+
+
+def ends(app: BatchApp) -> dict[TP, Ends]:
+    """Of the source partitions that we own, as far as fetches have told."""
+    return {
+        tp: Ends(state.lso, state.highwater)
+        for tp, state in _states(app).items()
+        if state.lso is not None and state.lso >= 0 and state.highwater is not None
+    }
+
+
+def readable(app: BatchApp) -> dict[TP, tuple[int, int]]:
+    """Per source partition that we own: the offset after what is durable, and how many are to be read after it.
+
+    As ``lag``, without what an open transaction holds back.
+    """
+    oldest, found = _oldest_undurable(app), {}
+    for tp, state in _states(app).items():
+        durable = oldest.get(tp, state.position)
+        end = app.ends.get(tp, 0)
+        if state.lso is not None and state.lso >= 0:
+            end = max(end, state.lso)
+        found[tp] = durable, max(0, end - durable)
+    return found
 
 
 def lag(app: BatchApp) -> dict[TP, int]:
@@ -70,25 +120,32 @@ def lag(app: BatchApp) -> dict[TP, int]:
     The end is the later of what ``refresh_ends`` and the last fetch have found. If all that was fetched is durable,
     transaction markers at the end do not count.
     """
-    thread = _thread(app)
-    if thread is None:
-        return {}
-    oldest: dict[TP, int] = {}
-    for message in cast("set[BatchMessage]", app.batch_consumer._unacked_messages):
-        first = message.records[0].offset
-        oldest[message.tp] = min(first, oldest.get(message.tp, first))
-    assignment = thread._ensure_consumer()._subscription.subscription.assignment
-    if assignment is None:
-        return {}
-    found: dict[TP, int] = {}
-    for tp in _sources(app):
-        state = assignment.state_value(ensure_aiokafka_TP(tp))
-        if state is None or not state.has_valid_position:
-            continue
+    oldest, found = _oldest_undurable(app), {}
+    for tp, state in _states(app).items():
         end = max(app.ends.get(tp, 0), state.highwater or 0)
         if end:
             found[tp] = max(0, end - oldest.get(tp, state.position))
     return found
+
+
+def _oldest_undurable(app: BatchApp) -> dict[TP, int]:
+    """Per source partition, the first offset that was fetched and is not durable."""
+    oldest: dict[TP, int] = {}
+    if _thread(app) is not None:
+        for message in cast("set[BatchMessage]", app.batch_consumer._unacked_messages):
+            first = message.records[0].offset
+            oldest[message.tp] = min(first, oldest.get(message.tp, first))
+    return oldest
+
+
+def _states(app: BatchApp) -> dict[TP, Any]:
+    """What aiokafka knows of the source partitions that we own; those without a position are left out."""
+    thread = _thread(app)
+    assignment = thread._ensure_consumer()._subscription.subscription.assignment if thread is not None else None
+    if assignment is None:
+        return {}
+    states = ((tp, assignment.state_value(ensure_aiokafka_TP(tp))) for tp in _sources(app))
+    return {tp: state for tp, state in states if state is not None and state.has_valid_position}
 
 
 async def refresh_ends(app: BatchApp) -> None:

@@ -49,9 +49,16 @@ class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in nam
     ) -> None:
         async with self._opening:  # a rebalance may overtake the one before it
             owned = {tp.partition for tp in assigned if tp.topic == self._topic}
-            for partition in self.open.keys() - owned:
+            for partition in [each for each, store in self.open.items() if each not in owned or store.damaged]:
                 self.open.pop(partition).close()
             for partition in owned - self.open.keys():
+                self.open[partition] = await self._open(partition)
+
+    async def reopen(self, partition: int) -> None:
+        """A store that was found damaged: an empty one takes its place. Nothing, if it is no longer open."""
+        async with self._opening:
+            if (damaged := self.open.pop(partition, None)) is not None:
+                damaged.close()
                 self.open[partition] = await self._open(partition)
 
     async def _open(self, partition: int) -> PartitionStore:
@@ -59,8 +66,15 @@ class PartitionStores(memory.Store):  # type: ignore[type-arg]  # generic in nam
             return MemoryStore()
         return await self._folder.open(partition, timeout_seconds=self._open_timeout_seconds)
 
-    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        """Nothing to purge: the stores of foreign partitions were dropped in ``on_rebalance``."""
+    async def on_recovery_completed(
+        self,
+        active_tps: set[TP],  # noqa: ARG002  (Faust's signature)
+        standby_tps: set[TP],  # noqa: ARG002
+    ) -> None:
+        """The stores of foreign partitions were dropped in ``on_rebalance``."""
+        if self._folder is not None:
+            for partition in self.open:
+                self._folder.recovered(partition)
 
     async def on_stop(self) -> None:
         while self.open:
@@ -83,6 +97,11 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         return PartitionStores(
             self.app, self._config, self, table_name=self.name, key_type=bytes, value_type=bytes, loop=self.loop
         )
+
+    async def read_again(self, partition: int) -> None:
+        """Begin the recovery of a partition anew, with an empty store in the place of a damaged one."""
+        self._stale.pop(partition, None)
+        await self.data.reopen(partition)
 
     def lookup(self, partition: int) -> Callable[[bytes], bytes | None]:
         """``get`` of one partition, for as long as that is ours: a batch asks it for every record."""

@@ -1,20 +1,27 @@
-"""Topics: the Faust channel that passes whole batches through, and the check that topics are as an app needs them."""
+"""Topics: the Faust channel that passes whole batches through, and the check that topics are as an app needs them.
+
+The other check before a start is here too: that the group is not another app's.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, Final
 
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.cluster import ClusterMetadata
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, for_code
+from aiokafka.protocol.admin import DescribeGroupsRequest
+from aiokafka.protocol.commit import OffsetFetchRequest
 from faust.topics import Topic
 from faust.types import EventT
 from faust.types.tuples import Message
 
-from faust_batches.errors import TopicsMismatch
+from faust_batches.errors import GroupTaken, TopicsMismatch
 
 _PATIENCE_SECONDS: Final = 3.0  # for topics that were, or are, created just now
 _AGAIN_SECONDS: Final = 0.2
@@ -31,14 +38,11 @@ class BatchTopic(Topic):
         self.decode = decode  # type: ignore[method-assign]
 
 
-async def check_topics(settings: Mapping[str, Any], expected: Mapping[str, int | None]) -> None:
-    """Make sure that topics exist, and have the number of partitions that is ``expected`` (``None``: any).
-
-    A worker that starts without its topics would ignore them, and subscribe to them much later. A broker that creates
-    topics by itself does so when asked here.
+@asynccontextmanager
+async def asking(settings: Mapping[str, Any]) -> AsyncIterator[AIOKafkaClient]:
+    """A client to ask the brokers with; ``settings`` as aiokafka names them.
 
     Raises:
-        TopicsMismatch: with all that is missing or wrong in its message.
         ConnectionError: no broker answers, or it refuses our credentials.
     """
     client = AIOKafkaClient(**settings)
@@ -47,22 +51,84 @@ async def check_topics(settings: Mapping[str, Any], expected: Mapping[str, int |
     except KafkaConnectionError as exc:
         raise ConnectionError(f"no Kafka broker at {settings['bootstrap_servers']} that accepts us: {exc}") from exc
     try:
-        deadline = monotonic() + _PATIENCE_SECONDS
-        await client.set_topics(expected)
-        while True:
-            problems = [
-                problem
-                for topic, partitions in sorted(expected.items())
-                if (problem := _problem(client.cluster, topic, partitions))
-            ]
-            if not problems or monotonic() > deadline:
-                break
-            await asyncio.sleep(_AGAIN_SECONDS)
-            await client.force_metadata_update()
+        yield client
     finally:
         await client.close()
+
+
+async def check_topics(client: AIOKafkaClient, expected: Mapping[str, int | None]) -> None:
+    """Make sure that topics exist, and have the number of partitions that is ``expected`` (``None``: any).
+
+    A worker that starts without its topics would ignore them, and subscribe to them much later. A broker that creates
+    topics by itself does so when asked here.
+
+    Raises:
+        TopicsMismatch: with all that is missing or wrong in its message.
+    """
+    deadline = monotonic() + _PATIENCE_SECONDS
+    await client.set_topics(expected)
+    while True:
+        problems = [
+            problem
+            for topic, partitions in sorted(expected.items())
+            if (problem := _problem(client.cluster, topic, partitions))
+        ]
+        if not problems or monotonic() > deadline:
+            break
+        await asyncio.sleep(_AGAIN_SECONDS)
+        await client.force_metadata_update()
     if problems:
         raise TopicsMismatch("; ".join(problems))
+
+
+async def check_group(client: AIOKafkaClient, group: str, sources: Collection[str], seconds: float) -> None:
+    """Make sure that nobody uses ``group`` for other topics than ``sources``.
+
+    Group, changelogs and tables have one name: a second app that joins would take them from the first one. Asked
+    before we join, so that the first one notices nothing. A broker that cannot be asked so is believed.
+
+    Raises:
+        GroupTaken: the group has committed offsets, or a member, and neither is of any of ``sources``.
+        ConnectionError: the brokers do not tell within ``seconds``.
+    """
+    deadline = monotonic() + seconds
+    while True:
+        try:
+            if await _is_ours(client, group, sources):
+                return
+            reason = "it is rebalancing"
+        except IncompatibleBrokerVersion:
+            return
+        except KafkaError as exc:
+            if not exc.retriable:
+                raise ConnectionError(f"the brokers do not tell who uses the group {group}: {exc!r}") from exc
+            reason = repr(exc)
+        if monotonic() > deadline:
+            raise ConnectionError(
+                f"the brokers did not tell within {seconds:.0f} s who uses the group {group}: {reason}"
+            )
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def _is_ours(client: AIOKafkaClient, group: str, sources: Collection[str]) -> bool:
+    """False: it cannot be known yet, because nobody has committed, and who rebalances does not say what it reads."""
+    coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
+    fetched = await client.send(coordinator, OffsetFetchRequest(group, None))
+    committed = {
+        topic for topic, partitions in fetched.topics or () if any(offset >= 0 for _, offset, *_ in partitions)
+    }
+    described = await client.send(coordinator, DescribeGroupsRequest(groups=[group]))
+    ((code, _, _, kind, _, members, *_),) = described.groups
+    if code:
+        raise for_code(code)
+    told = [metadata for _, _, _, metadata, _ in members if metadata] if kind == "consumer" else []
+    for read in (committed, *(set(ConsumerProtocolMemberMetadata.decode(each).subscription) for each in told)):
+        if read and read.isdisjoint(sources):
+            raise GroupTaken(
+                f"the group {group} belongs to another app: it reads {', '.join(sorted(read))}, this one "
+                f"{', '.join(sorted(sources))}. Take another name for the group; nothing of it has been touched"
+            )
+    return bool(committed) or len(told) == len(members)
 
 
 def _problem(cluster: ClusterMetadata, topic: str, partitions: int | None) -> str:

@@ -1,8 +1,9 @@
 """Help Scout: ratings, survey responses, conversations and customers.
 
 The name of the event travels in an HTTP header, so a body is recognised by its shape, and a conversation's status says
-what happened to it. A rating is Great, Okay or Bad: three steps of satisfaction, and also the ticket's rating if the
-conversation is known.
+what happened to it. Only a deletion, of which there is nothing but an id, needs the name, which the receiver passes on;
+for that an open conversation is linked to its customer. A rating is Great, Okay or Bad: three steps of satisfaction,
+and also the ticket's rating if the conversation is known.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from referral_stream.contracts.adapters.reading import (
 )
 from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
+from referral_stream.contracts.records import EVENT_HEADER
 
 _RATINGS = {"great": 3, "okay": 2, "ok": 2, "bad": 1, "not good": 1}
 _VERDICTS = {3: "positive", 1: "negative"}
@@ -38,13 +40,20 @@ _CATEGORIES = ("promoter", "passive", "detractor")
 
 def recognises(payload: Payload) -> bool:
     """A rating with its customer, a survey's response, a conversation of a mailbox, or a customer's record."""
-    return _is_rating(payload) or _is_survey(payload) or _is_conversation(payload) or _is_customer(payload)
+    if _is_rating(payload) or _is_survey(payload) or _is_conversation(payload) or _is_customer(payload):
+        return True
+    event = _event(payload)
+    return (event in _DELETED and "id" in payload) or event.startswith(_IRRELEVANT)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One webhook."""
+    if (event := _event(payload)) in _DELETED:
+        return _deleted(event, payload, reading)
     customer = _customer(payload)
     names: tuple[str, ...]
+    if event.startswith(_IRRELEVANT):
+        return Skipped("irrelevant", event[:200])
     if _is_rating(payload):
         kind, facts, names = "rating", _rated(payload), ("modifiedAt", "createdAt")
     elif _is_survey(payload):
@@ -62,6 +71,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     first, *others = _addresses(customer) or [None]
     time = time_at(payload, *names)
     own = id_at(payload, "id")
+    is_open = kind == "conversation" and facts[0].type != "ticket.solved"  # it may be deleted before it is closed
     return about_whom(
         payload | {"customer": customer},
         reading,
@@ -70,11 +80,44 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
             *opted_out(*_properties(customer), *_properties(payload if kind == "customer" else {})),
             *profile(email_hmac=reading.email_hmac(first)),
         ),
-        (("helpscout_customer", customer.get("id")), ("email", first), *(("email", other) for other in others)),
+        (
+            ("helpscout_customer", customer.get("id")),
+            ("email", first),
+            *(("email", other) for other in others),
+            *((("helpscout_conversation", own),) if is_open else ()),
+        ),
         kind=kind,
         # A record is sent again whenever it changes: its id and its state together are one event.
         id=f"{kind}:{own}:{payload.get('status', '')}:{time}"[:512] if own is not None and time is not None else None,
         time=time,
+    )
+
+
+_CUSTOMER_DELETED = "customer.deleted"
+_DELETED = (_CUSTOMER_DELETED, "convo.deleted")
+_IRRELEVANT = ("tag.", "beacon.chat.")
+"""How the names of events begin that are about no customer, or about a chat that becomes a conversation."""
+
+
+def _event(payload: Payload) -> str:
+    return (text_at(payload, EVENT_HEADER) or "").strip().casefold()
+
+
+def _deleted(event: str, payload: Payload, reading: Reading) -> Webhook | Skipped:
+    """What is known of it is its id; a deleted conversation is nobody's trouble any more."""
+    own = id_at(payload, "id")
+    if event == _CUSTOMER_DELETED:
+        facts, whose, link = Fact("customer.erasure_requested", {}), {"id": own}, "helpscout_customer"
+    else:
+        facts, whose, link = Fact("ticket.solved", {"ticket_id": own}), {}, "helpscout_conversation"
+    return about_whom(
+        payload | {"customer": whose},
+        reading,
+        (facts,),
+        ((link, own),),
+        kind=event,
+        id=None if own is None else f"{event}:{own}",
+        time=None,
     )
 
 
@@ -180,4 +223,5 @@ ADAPTER = Adapter(
     recognises=recognises,
     customer_paths=("customer.id",),
     read=read,
+    event_header="X-HelpScout-Event",
 )

@@ -16,6 +16,7 @@ from referral_stream.contracts.adapters.reading import (
     Facts,
     Payload,
     Reading,
+    expandable,
     id_at,
     id_of,
     list_at,
@@ -128,7 +129,7 @@ def _changed(kind: str, change: str, payload: Payload, sides: dict[str, str | No
         case "ticket", "propertyChange":
             return _ticket_property(payload)
         case "contact", _:
-            return unlisted(str(payload["subscriptionType"])) or opted_out(payload)
+            return opted_out(payload) or unlisted(str(payload["subscriptionType"]))
         case _:
             return unlisted(str(payload["subscriptionType"]))
 
@@ -251,7 +252,7 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
         return Skipped("no_score", "feedback submission")
     own = id_at(flat, "vid", "id", "objectId", "properties.hs_object_id")
     contact = (
-        id_at(values, "hs_contact_id") or id_at(payload, "associations.contacts.results.0", "contactId")
+        id_at(values, "hs_contact_id") or id_at(payload, *expandable("associations.contacts.results.0"), "contactId")
         if is_submission
         else own
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from referral_stream.contracts.adapters.reading import Facts, Payload, Reading, about, id_of
+from referral_stream.contracts.addresses import hmac_in
 from referral_stream.contracts.identifiers import is_placeholder
 from referral_stream.contracts.outcomes import Skipped, Webhook
 from referral_stream.core.events import Link
@@ -26,14 +27,17 @@ Named: TypeAlias = tuple[tuple[str, Any], ...]
 
 
 def links_of(reading: Reading, named: Iterable[tuple[str, Any]]) -> tuple[Link, ...]:
-    """The links among (kind, value), each once, in order; an address counts as ``email`` whatever it is called."""
+    """The links among (kind, value), each once, in order; an address counts as ``email`` whatever it is called.
+
+    An address that was hashed before is taken as it is.
+    """
     found: dict[Link, None] = {}
     for kind, value in named:
         text = id_of(value)
         if text is None or is_placeholder(text, reading.placeholders):
             continue
         if kind == "email" or "@" in text:
-            hashed = reading.email_hmac(text)
+            hashed = reading.email_hmac(text) or hmac_in(text)
             if hashed is not None:
                 found[Link("email", hashed)] = None
         else:

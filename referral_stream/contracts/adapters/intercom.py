@@ -7,8 +7,10 @@ deployment whose contacts all have its own id sets ``contact.external_id``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.product_events import happened
@@ -19,6 +21,7 @@ from referral_stream.contracts.adapters.reading import (
     Reading,
     at,
     epoch_millis,
+    expandable,
     id_at,
     is_one_of,
     list_at,
@@ -35,6 +38,8 @@ from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _SCALE_MAX = 5
+_PRAISE = 4
+"""From here on an answer speaks for asking."""
 _PEOPLE = ("user", "lead", "contact", "visitor")
 _INTERNAL = ("back-office", "back_office", "tracker")
 _OURS = ("bot", "admin", "team")
@@ -45,6 +50,10 @@ _STATES = {
     "unsubscribed_from_sms": "unsubscribe",
 }
 """What a contact's record says of what the contact wants."""
+
+
+_CONTACT = "of the contact number"
+"""Marks the part of a body that is about one of several contacts of a conversation."""
 
 
 class Notice(NamedTuple):
@@ -59,16 +68,27 @@ def recognises(payload: Payload) -> bool:
     return payload.get("type") == "notification_event" and isinstance(payload.get("topic"), str)
 
 
+def split(body: Any) -> Sequence[Any]:
+    """The notification, once for each contact of a conversation."""
+    if not (isinstance(body, dict) and recognises(body)):
+        return (body,)
+    people = _participants(object_at(body, "data.item"))
+    return [body | {_CONTACT: number} for number in range(len(people))] if people[1:] else (body,)
+
+
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One notification; customer paths may begin with ``contact``, the person it is about."""
     topic = str(payload.get("topic"))
-    notice = _unwrapped(object_at(payload, "data.item"))
+    number = payload.get(_CONTACT)
+    notice = _unwrapped(object_at(payload, "data.item"), number if type(number) is int else None)
     if topic.startswith(_OUTBOUND):
         facts = _reached(notice, reading)
     else:
         facts = _FACTS[topic](notice, reading) if topic in _FACTS else unlisted(topic)
-    if not any(fact.type in _SAID_ALREADY for fact in facts):
-        facts = (*_state(notice.contact), *facts)
+    if number is not None:
+        facts = tuple(fact for fact in facts if not _is_praise(fact))
+    if not any(fact.is_opt_out for fact in facts) and (held := _state(notice.contact)):
+        facts = (*held, *(fact for fact in facts if not fact.guessed))
     contact = notice.contact
     return about_whom(
         payload | {"contact": contact},
@@ -86,7 +106,6 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 _OUTBOUND = "content_stat."
-_SAID_ALREADY = frozenset({"customer.suppressed", "customer.erasure_requested"})
 
 
 def _state(contact: Payload) -> Facts:
@@ -109,10 +128,49 @@ def _has_any(listed: Any) -> bool:
 _LEFT = (Fact("customer.suppressed", {"reason": "unsubscribe"}),)
 
 
-def _unwrapped(item: Payload) -> Notice:
-    """The object itself, which some topics wrap, and the person, whom every version keeps elsewhere."""
-    inner = object_at(item, "ticket") or object_at(item, "conversation")
-    return Notice(inner or item, _contact(item, inner or item))
+def _is_praise(fact: Fact) -> bool:
+    """Whether it speaks for asking: of several contacts it is not said which one gave it."""
+    if fact.type == "csat.responded":
+        return bool(fact.data["score"] >= _PRAISE)
+    return fact.type == "ticket.rated" and fact.data["rating"] == "positive"
+
+
+def _unwrapped(item: Payload, number: int | None) -> Notice:
+    """The object itself, which some topics wrap, and the person, whom every version keeps elsewhere.
+
+    ``number``: which of its several contacts is meant.
+    """
+    thing = object_at(item, "ticket") or object_at(item, "conversation") or item
+    if number is None:
+        return Notice(thing, _contact(item, thing))
+    people = _participants(item)
+    return Notice(thing, people[number] if 0 <= number < len(people) else {})
+
+
+def _participants(item: Payload) -> list[Payload]:
+    """Everybody who takes part in a conversation or ticket, if it does not say who of them it is about."""
+    if isinstance(item.get("contact"), dict) or is_one_of(item.get("type"), _PEOPLE):
+        return []
+    thing = object_at(item, "ticket") or object_at(item, "conversation") or item
+    listed = (person for place in _LISTS for person in list_at(thing, place))
+    people = [person for each in (thing.get("user"), *listed) if (person := _person(each)) is not None]
+    found: dict[str | None, Payload] = {}
+    for person in people:
+        found.setdefault(id_at(person, "id", "external_id", "email"), person)
+    return list(found.values())
+
+
+_LISTS = ("contacts.contacts", "contacts.data", "contacts", "customers")
+"""Where the versions keep the people of a conversation."""
+
+
+def _person(given: Any) -> Payload | None:
+    """A customer with anything that names them; None for anybody and anything else."""
+    if not isinstance(given, dict) or is_one_of(given.get("type"), _OURS):
+        return None
+    if not id_at(given, "id", "external_id", "user_id", "email"):
+        return None
+    return given | {"external_id": id_at(given, "external_id", "user_id")}
 
 
 def _contact(item: Payload, thing: Payload) -> Payload:
@@ -123,17 +181,13 @@ def _contact(item: Payload, thing: Payload) -> Payload:
         at(thing, "contacts.contacts.0"),
         at(thing, "contacts.data.0"),
         at(thing, "contacts.0"),
+        at(thing, "customers.0"),
         at(thing, "conversation_rating.contact"),
         at(thing, "conversation_rating.customer"),
         at(thing, "source.author"),
         {"id": item.get("intercom_user_id"), "user_id": item.get("user_id"), "email": item.get("email")},
     )
-    for person in people:
-        if not isinstance(person, dict) or is_one_of(person.get("type"), _OURS):
-            continue
-        if id_at(person, "id", "external_id", "user_id", "email"):
-            return person | {"external_id": id_at(person, "external_id", "user_id")}
-    return {}
+    return next((person for each in people if (person := _person(each)) is not None), {})
 
 
 def _thing(notice: Notice) -> dict[str, Any]:
@@ -211,7 +265,7 @@ def _profile(notice: Notice, reading: Reading) -> Facts:
     contact = notice.contact
     return profile(
         email_hmac=reading.email_hmac(contact.get("email")),
-        account_id=id_at(contact, "companies.companies.0", "companies.data.0"),
+        account_id=id_at(contact, *expandable("companies.companies.0", "companies.data.0")),
         time_zone=text_at(contact, "location_data.timezone"),
         locale=_locale(contact),
     )
@@ -223,7 +277,7 @@ def _locale(contact: Payload) -> str | None:
 
 
 def _joined(notice: Notice, _: Reading) -> Facts:
-    return profile(account_id=id_at(notice.item, "company"))
+    return profile(account_id=id_at(notice.item, *expandable("company")))
 
 
 def _left(_: Notice, __: Reading) -> Facts:
@@ -254,7 +308,7 @@ def _event(notice: Notice, _: Reading) -> Facts:
         return ()
     time = epoch_millis(whole_number(notice.item.get("created_at")))
     facts = (*opted_out(notice.item.get("metadata")), *happened(name, notice.item.get("metadata")))
-    return tuple(Fact(fact.type, fact.data, time) for fact in facts[:1])
+    return tuple(replace(fact, time=time) for fact in facts[:1])
 
 
 def _reached(notice: Notice, reading: Reading) -> Facts:
@@ -341,5 +395,6 @@ ADAPTER = Adapter(
     recognises=recognises,
     customer_paths=("contact.id",),
     read=read,
+    split=split,
     has_questions=True,
 )

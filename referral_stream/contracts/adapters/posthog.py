@@ -27,7 +27,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import with_opt_out
 from referral_stream.contracts.adapters.surveys import COMMENT, NPS, Response, configured, is_loyalty, score_of, unsent
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
@@ -78,8 +78,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     properties = object_at(payload, "properties")
     distinct = id_at(payload, "distinct_id", "properties.distinct_id", "properties.$distinct_id")
     facts = _facts(event, payload, properties, distinct, reading)
-    if not any(fact.type == "customer.suppressed" for fact in facts):
-        facts = (*opted_out(*_records(payload, properties)), *facts)
+    facts = with_opt_out(facts, *_records(payload, properties))
     if event == "survey sent" and not facts:
         return Skipped("no_score", event)
     # The group's own record is written under an id that stands for the group.

@@ -66,7 +66,8 @@ class Adapter:
     ``customer_paths`` (dotted) are ids that every webhook of the vendor carries: ids that only some carry would split
     one customer in two. A deployment whose own ids are in every payload sets its own paths. ``has_questions``:
     whether the deployment says which scale a question has. ``browser``: its calls come from visitors' browsers, so
-    that anybody can say that two ids are one person.
+    that anybody can say that two ids are one person. ``event_header``: the HTTP header in which the vendor names the
+    event; the receiver passes it on, and the payload then has the name under ``EVENT_HEADER``.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Adapter:
     split: Callable[[Any], Sequence[Any]] | None = None
     has_questions: bool = False
     browser: bool = False
+    event_header: str | None = None
 
     def parts(self, body: Any) -> Sequence[Any]:
         """The notifications of a JSON body, in its order; none at all where not one of them is this vendor's.
@@ -140,8 +142,13 @@ def id_at(payload: Payload, *paths: str) -> str | None:
 
 
 def id_of(value: Any) -> str | None:
-    """The value as an id in its one spelling (identity §2), or an object's own ``id``; None for what is none."""
-    return usable_id(value.get("id") if type(value) is dict else value)
+    """The value as an id in its one spelling (identity §2); None for what is none, such as an object."""
+    return usable_id(value)
+
+
+def expandable(*paths: str) -> tuple[str, ...]:
+    """The paths where a vendor's documentation says that there is an id, or the object that has it."""
+    return tuple(each for path in paths for each in (path, f"{path}.id"))
 
 
 def is_one_of(value: Any, texts: Collection[str]) -> bool:

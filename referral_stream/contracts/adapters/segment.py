@@ -24,7 +24,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     time_at,
 )
-from referral_stream.contracts.adapters.states import by_machine, opted_out
+from referral_stream.contracts.adapters.states import by_machine, with_opt_out
 from referral_stream.contracts.adapters.surveys import score_of
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
@@ -60,8 +60,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     call = _call(payload)
     kind = (text_at(payload, "event") or call) if call == "track" else call
     facts = _facts(call, payload, reading)
-    if not any(fact.type in _SAID_ALREADY for fact in facts):
-        facts = (*opted_out(*_records(payload)), *facts)
+    facts = with_opt_out(facts, *_records(payload))
     return about_whom(
         payload,
         reading,
@@ -73,9 +72,6 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         account=_account(payload),
         timezone=text_at(payload, "context.timezone"),
     )
-
-
-_SAID_ALREADY = frozenset({"customer.suppressed", "customer.erasure_requested"})
 
 
 def _facts(call: str, payload: Payload, reading: Reading) -> Facts:

@@ -56,6 +56,14 @@ def opted_out(*records: Any) -> Facts:
     return (Fact("customer.suppressed", {"reason": REASON}),) if held else ()
 
 
+def with_opt_out(facts: Facts, *records: Any) -> Facts:
+    """The facts, and the opt-out that one of the records holds; where the facts say it already, they are enough."""
+    if any(fact.type != "customer.consent_changed" and fact.is_opt_out for fact in facts):
+        return facts
+    held = opted_out(*records)
+    return (*held, *(fact for fact in facts if not fact.guessed)) if held else facts
+
+
 def by_machine(record: Any) -> bool:
     """Whether an open or a click was a machine's: one of its fields that speak of machines or prefetching is true, or
     one of whoever opened it names a program.

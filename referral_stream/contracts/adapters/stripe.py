@@ -18,6 +18,7 @@ from referral_stream.contracts.adapters.reading import (
     Reading,
     at,
     epoch_millis,
+    expandable,
     id_at,
     id_of,
     list_at,
@@ -50,7 +51,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         return Skipped("other_account", f"{kind}: of the connected account {account}"[:200])
     facts = _FACTS[kind](payload, reading) if kind in _FACTS else unlisted(kind)
     named = _with_customer(payload)
-    customer = id_at(named, *_CUSTOMERS[:-1])
+    customer = id_at(named, *_BILLED)
     return about_whom(
         named,
         reading,
@@ -62,13 +63,11 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     )
 
 
-_CUSTOMERS = (
-    "data.object.customer",
-    "data.object.charge.customer",
-    "data.object.payment_intent.customer",
-    "data.object.customer_account",
-)
-"""Where a resource names its customer; where a business keeps its customers as accounts, the account is one."""
+_BILLED = expandable("data.object.customer", "data.object.charge.customer", "data.object.payment_intent.customer")
+_CUSTOMERS = (*_BILLED, *expandable("data.object.customer_account"))
+"""Where a resource names its customer, as an id or expanded. Where a business keeps its customers as accounts, the
+account is one.
+"""
 
 
 def _links(kind: str, payload: Payload) -> Named:
@@ -111,7 +110,10 @@ def _object_of(kind: str) -> str:
 def _payment(
     holder: Payload, *, charges: tuple[str, ...] = ("charge",), intents: tuple[str, ...] = ("payment_intent",)
 ) -> Named:
-    return (("stripe_charge", id_at(holder, *charges)), ("stripe_payment_intent", id_at(holder, *intents)))
+    return (
+        ("stripe_charge", id_at(holder, *expandable(*charges))),
+        ("stripe_payment_intent", id_at(holder, *expandable(*intents))),
+    )
 
 
 def _is_session(payload: Payload) -> bool:
@@ -159,7 +161,7 @@ def _paid(payload: Payload, _: Reading) -> Facts:
     return (renewed, paid)
 
 
-_SUBSCRIPTIONS = (
+_SUBSCRIPTIONS = expandable(
     "subscription",
     "parent.subscription_details.subscription",
     "lines.data.0.parent.subscription_item_details.subscription",
@@ -324,7 +326,7 @@ def _refund(payload: Payload, _: Reading) -> Facts:
     return (Fact("charge.refunded", {"charge_id": id_at(refund, *_CHARGES)}),)
 
 
-_CHARGES = ("charge", "payment_intent")
+_CHARGES = expandable("charge", "payment_intent")
 """What a refund or a dispute is about: payments outside cards have no charge."""
 
 

@@ -173,7 +173,7 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
         case "user.created" | "user.external_id_changed" | "user.identity_changed" | "user.identity_created":
             pass
         case _:
-            if not (facts := unlisted(kind) or opted_out(*_user_state(payload))):
+            if not (facts := opted_out(*_user_state(payload)) or unlisted(kind)):
                 return Skipped("irrelevant", kind)
     known = () if kind == "user.deleted" else profile(email_hmac=reading.email_hmac(user.get("email")))
     return about_whom(

@@ -38,7 +38,7 @@ from referral_stream.contracts.mapping import language
 from referral_stream.contracts.mapping.language import Mappings
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Accepted, Adapted, ElementLetter, Fact, Refused, Skipped, Webhook
-from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
+from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, EVENT_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core.events import BROWSER, Aliased, Data, Event, Link, Linked, ProfileChanged
 from referral_stream.core.links import EMAIL
@@ -230,7 +230,7 @@ class _Body:
             link=link_of(kind, value, reading),
         )
         source = (text_at(event, "source") or self.topic)[:MAX_ID]
-        webhook = language.mapped(rules, event, own, None, reading.email_hmac)
+        webhook = language.mapped(rules, event, own, reading)
         return self._whole(webhook, source, language.CLOUD_EVENTS)
 
     def _mapped_object(self, body: Any) -> Adapted | None:
@@ -238,8 +238,7 @@ class _Body:
         rules = self.boundary.mappings.matching(language.PLAIN, body, self.topic) if type(body) is dict else ()
         if not rules:
             return None
-        hashed = self.boundary.readings[language.PLAIN].email_hmac
-        webhook = language.mapped(rules, body, Skipped("no_customer"), None, hashed)
+        webhook = language.mapped(rules, body, Skipped("no_customer"), self.boundary.readings[language.PLAIN])
         return self._whole(webhook, self.topic, language.PLAIN)
 
     def _whole(self, webhook: Webhook | Skipped, source: str, origin: str) -> Adapted:
@@ -302,10 +301,14 @@ class _Body:
         if adapter.name in boundary.mappings.by_adapter and (
             rules := boundary.mappings.matching(adapter.name, part, self.topic)
         ):
-            webhook = language.mapped(rules, part, own, reading.customer(part), reading.email_hmac)
+            webhook = language.mapped(rules, part, own, reading)
         if isinstance(webhook, Webhook):
             webhook = _trusted(webhook, adapter, reading)
-        return self._events(webhook, adapter.name, adapter.name, record, browser=adapter.browser)
+        made = self._events(webhook, adapter.name, adapter.name, record, browser=adapter.browser)
+        if webhook is own or (left := _opt_outs_of_another(own, webhook)) is None:
+            return made
+        also = self._events(left, adapter.name, adapter.name, record, browser=adapter.browser)
+        return _Notification((*also.events, *made.events), made.refused or also.refused, made.skipped)
 
     def _events(
         self, webhook: Webhook | Skipped, source: str, origin: str, record: RawRecord, *, browser: bool = False
@@ -408,6 +411,14 @@ def _trusted(webhook: Webhook, adapter: Adapter, reading: Reading) -> Webhook | 
     return replace(webhook, facts=facts)
 
 
+def _opt_outs_of_another(own: Webhook | Skipped, mapped: Webhook | Skipped) -> Webhook | None:
+    """The opt-outs of the adapter's reading, if a mapping says that it is about somebody else: they hold for both."""
+    if not (isinstance(own, Webhook) and isinstance(mapped, Webhook)) or own.subject in (None, mapped.subject):
+        return None
+    left = language.opt_outs(own)
+    return replace(own, facts=left, links=()) if left else None
+
+
 def _topic(record: RawRecord, boundary: Boundary) -> str:
     return record.topic.removeprefix(boundary.prefix)
 
@@ -428,6 +439,8 @@ def _adapter_for(
         configured = boundary.adapters.get(_topic(record, boundary))
         bound = None if configured is None else BY_NAME[configured]
     if bound is not None:
+        if bound.event_header is not None and type(body) is dict and (event := record.header(EVENT_HEADER)):
+            body = body | {EVENT_HEADER: event}
         parts = bound.parts(body)
         return (bound, parts) if parts else Refused("unrecognised", f"not the shape of {bound.name}")
     for adapter in candidates(body):

@@ -20,9 +20,9 @@ from referral_stream.contracts.inbound.attributes import (
     trace_of,
 )
 from referral_stream.contracts.inbound.bodies import DROPPED
+from referral_stream.contracts.json_reading import DEEPEST, NotJson, read_json
 from referral_stream.contracts.outcomes import Refused, Skipped
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.validation import is_too_deep, json_problem
 from referral_stream.contracts.versions import LINEAGES, current_body
 from referral_stream.core.events import Event, Link
 
@@ -32,7 +32,7 @@ def binary_attributes(record: RawRecord) -> dict[str, Any]:
     attributes = {
         name[3:].lower(): value.decode("utf-8", "replace")
         for name, value in record.headers
-        if name[:3].lower() == "ce_"
+        if value is not None and name[:3].lower() == "ce_"
     }
     return attributes if "specversion" in attributes or "type" in attributes else {}
 
@@ -126,11 +126,11 @@ def structured_data(attributes: dict[str, Any]) -> Any:
 
 
 def parsed(value: bytes) -> Any:
-    """JSON → Python; Refused if it is not JSON."""
+    """JSON → Python; Refused if it is not JSON, or nested too deeply to be written again."""
     try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        return Refused("too_deep" if is_too_deep(error) else "undecodable", json_problem(error))
+        return read_json(value)
+    except NotJson as error:
+        return Refused("too_deep" if error.too_deep else "undecodable", error.detail)
 
 
 def repaired(value: bytes) -> tuple[Any, tuple[str, ...]]:
@@ -155,7 +155,7 @@ def repaired(value: bytes) -> tuple[Any, tuple[str, ...]]:
 
     try:
         found = json.loads(shallow, parse_constant=nothing, parse_int=whole, strict=False)
-        return _whole(found, _DEEPEST), tuple(dropped)
+        return _whole(found, DEEPEST), tuple(dropped)
     except (ValueError, RecursionError):
         return Refused("undecodable", "not JSON"), ()
 
@@ -163,30 +163,28 @@ def repaired(value: bytes) -> tuple[Any, tuple[str, ...]]:
 _AROUND: Final = "\ufeff\x00 \t\r\n"
 """What stands around a document and says nothing."""
 _MOST_DIGITS: Final = 300
-_DEEPEST: Final = 254
-"""Levels of objects and arrays that can be written again."""
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]+|[\]}]+', re.DOTALL)
 """What opens and closes objects and arrays in JSON, and the strings in which the same characters do not."""
 
 
 def _shallow(value: bytes) -> bytes:
-    """The text with null in place of what is nested more deeply than ``_DEEPEST``."""
+    """The text with null in place of what is nested more deeply than ``DEEPEST``."""
     kept: list[bytes] = []
     level = place = 0
     for found in _STRUCTURE.finditer(value):
         start, end = found.span()
         match value[start]:
             case 0x5B | 0x7B:  # [ {
-                if level <= _DEEPEST < level + end - start:
-                    kept += value[place : start + _DEEPEST - level], b"null"
+                if level <= DEEPEST < level + end - start:
+                    kept += value[place : start + DEEPEST - level], b"null"
                 level += end - start
             case 0x5D | 0x7D:  # ] }
-                if level > _DEEPEST >= level - (end - start):
-                    place = start + level - _DEEPEST
+                if level > DEEPEST >= level - (end - start):
+                    place = start + level - DEEPEST
                 level -= end - start
             case _:
                 pass
-    return b"".join(kept) + value[place:] if kept and level <= _DEEPEST else value
+    return b"".join(kept) + value[place:] if kept and level <= DEEPEST else value
 
 
 def _whole(value: Any, levels: int) -> Any:
@@ -201,12 +199,8 @@ def _whole(value: Any, levels: int) -> Any:
 
 
 def canonical(value: Any) -> bytes:
-    """Canonical JSON: sorted keys, compact, UTF-8."""
+    """Canonical JSON, sorted keys, compact, UTF-8, of what was read."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # nested more deeply than it can write
-        pass
-    try:
+    except TypeError:  # a number that only the lenient reading takes
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    except RecursionError:
-        return b'"nested too deeply to be kept"'

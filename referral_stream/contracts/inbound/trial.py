@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import orjson
-
 from referral_stream.contracts.inbound.adapt import Boundary, adapt, recognised
+from referral_stream.contracts.json_reading import read_json
 from referral_stream.contracts.mapping.language import MappingRule, Path
 from referral_stream.contracts.outcomes import Adapted
 from referral_stream.contracts.records import Headers, RawRecord
@@ -33,7 +32,7 @@ def try_mappings(
     value: bytes, boundary: Boundary, now: int, *, topic: str = "product-usage", headers: Headers = ()
 ) -> MappingTrial:
     """The payload as a record of ``topic``, arrived ``now`` (epoch ms). Raises ValueError unless it is JSON."""
-    payload = orjson.loads(value)
+    payload = read_json(value)
     record = RawRecord(topic=topic, partition=0, offset=0, timestamp=now, key=None, value=value, headers=headers)
     adapter, parts = recognised(payload, record, boundary)
     rules = boundary.mappings.by_adapter.get(adapter, ()) if adapter else ()

@@ -1,8 +1,9 @@
 """Mappings: payloads of a team's choice → canonical facts, declared in a file instead of written as an adapter.
 
 A rule names an adapter (whose payloads it reads), conditions, and what to take from where. The rules that match a
-payload take the place of the adapter's own reading; who it is about, its id and its time stay the adapter's where it
-finds them, unless a rule says where else to look. Applying rules is total: the result is a value, whatever the payload.
+payload take the place of the adapter's own reading, but not of an opt-out or an erasure in it; who it is about, its id
+and its time stay the adapter's where it finds them, unless a rule says where else to look. Applying rules is total: the
+result is a value, whatever the payload.
 Reading the file: :mod:`referral_stream.contracts.mapping.parsing`.
 """
 
@@ -16,9 +17,11 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from msgspec.structs import replace
 
-from referral_stream.contracts.adapters.reading import Payload, id_at, time_at, whole_number
+from referral_stream.contracts.adapters.identities import links_of
+from referral_stream.contracts.adapters.reading import Facts, Payload, Reading, id_at, time_at, whole_number
 from referral_stream.contracts.identifiers import is_placeholder
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
+from referral_stream.core.events import Link
 
 CLOUD_EVENTS: Final = "cloudevents"
 """Instead of a vendor: CloudEvents whose type is not in the contract; paths begin at the event."""
@@ -77,7 +80,10 @@ Template: TypeAlias = "Scalar | Taken | Mapping[str, Template]"
 
 @dataclass(frozen=True, slots=True)
 class MappingRule:
-    """One mapping. ``type`` None: such payloads are dropped. ``topics`` empty: any source topic."""
+    """One mapping. ``type`` None: such payloads are dropped. ``topics`` empty: any source topic.
+
+    ``link``: kind of link → where its value is, the surest first.
+    """
 
     name: str
     adapter: str
@@ -89,6 +95,7 @@ class MappingRule:
     id: Taken | None = None
     time: Taken | None = None
     account: Taken | None = None
+    link: Mapping[str, Path] = field(default_factory=dict)
 
     def unmet(self, payload: Payload, topic: str) -> list[Path]:
         """The paths whose condition does not hold; ``("topic",)`` among them for another topic than wanted."""
@@ -127,17 +134,19 @@ def mapped(
     rules: Iterable[MappingRule],
     payload: Payload,
     own: Webhook | Skipped,
-    customer: str | None,
-    email_hmac: Hash,
+    reading: Reading,
 ) -> Webhook | Skipped:
     """What the rules that match a payload make of it.
 
-    ``own`` is the adapter's reading, whose facts they replace; what it skipped as a test or as another account's stays
-    skipped. ``customer`` is who it is about if the adapter found nothing.
+    ``own`` is the adapter's reading, whose facts they replace, but opt-outs and erasures; what it skipped as a test or
+    as another account's stays skipped.
     """
     if isinstance(own, Skipped) and own.reason in ("test_mode", "other_account"):
         return own
+    found = own if isinstance(own, Webhook) else own.found or Webhook(subject=reading.customer(payload))
+    kept = opt_outs(found)
     facts: list[Fact] = []
+    links: tuple[Link, ...] = ()
     where: dict[str, Any] = {}
     names = []
     for rule in rules:
@@ -145,15 +154,32 @@ def mapped(
         if rule.type is None:
             continue
         faults: dict[str, str] = {}
-        data = _object(rule.data, payload, email_hmac, faults)
+        data = _object(rule.data, payload, reading.email_hmac, faults)
         why = {field: f"mapping {rule.name}: data.{field}: cannot be read as {cast}" for field, cast in faults.items()}
         facts.append(Fact(rule.type, data, faults=why))
         for name, given in _whereabouts(rule, payload).items():
             where.setdefault(name, given)
+        links += links_of(reading, ((kind, value_at(payload, path)) for kind, path in rule.link.items()))
     if not facts:
-        return Skipped("irrelevant", f"mapping {', '.join(names)}")
-    found = own if isinstance(own, Webhook) else own.found or Webhook(subject=customer)
-    return replace(found, facts=tuple(facts), **where)
+        return replace(found, facts=kept) if kept else Skipped("irrelevant", f"mapping {', '.join(names)}")
+    said = {fact.type for fact in facts if fact.is_opt_out}
+    kept = tuple(fact for fact in kept if fact.type not in said)
+    return _linked(replace(found, facts=(*kept, *facts), **where), links)
+
+
+def opt_outs(own: Webhook) -> Facts:
+    """What no mapping takes away from an adapter's reading: who wants to be left in peace is."""
+    kept = tuple(fact for fact in own.facts if fact.is_opt_out)
+    return tuple(fact if fact.time is not None else replace(fact, time=own.time) for fact in kept)
+
+
+def _linked(webhook: Webhook, more: tuple[Link, ...]) -> Webhook:
+    """The webhook with more that stands for its customer: where it names none, the first of it says who is meant."""
+    if webhook.subject is None:
+        return replace(webhook, link=more[0]) if more else webhook
+    told = {webhook.subject, *(fact.data.get("email_hmac") for fact in webhook.facts)}
+    links = dict.fromkeys((*more, *webhook.links, *(() if webhook.link is None else (webhook.link,))))
+    return replace(webhook, links=tuple(link for link in links if link.value not in told))
 
 
 def _whereabouts(rule: MappingRule, payload: Payload) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from referral_stream.contracts.mapping.language import (
 )
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
 from referral_stream.contracts.topics import SOURCES as SOURCE_TOPICS
-from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
+from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Linked
 from referral_stream.core.suggestions import did_you_mean
 
 TABLE: Final = "mapping"
@@ -46,7 +46,8 @@ TYPES: Final = {name: model for name, model in FACT_TYPES.items() if name not in
 """What a payload may become: facts about a customer. An analytics event must not pause asking."""
 
 _PLACES: Final = ("subject", "id", "time", "account")
-_KEYS: Final = ("name", "when", "type", "ignore", "data", *_PLACES)
+_LINK: Final = "link"
+_KEYS: Final = ("name", "when", "type", "ignore", "data", *_PLACES, _LINK)
 _TAKEN_KEYS: Final = ("path", "as", "default")
 _OPERATORS: Final = frozenset({"in", "exists"})
 _SAMPLES: Final[Mapping[Cast, Scalar]] = {
@@ -102,10 +103,18 @@ class _Reading:
         kind = self._type()
         data = self._data(kind)
         places = {name: self._place(name) for name in _PLACES}
-        if adapter == PLAIN and kind is not None and places["subject"] is None and "subject" not in self.table:
-            self._fault("subject", f"required with adapter {PLAIN}: the path of the customer's id")
+        link = self._links()
+        if adapter == PLAIN and kind is not None and not {"subject", _LINK} & self.table.keys():
+            self._fault("subject", f"or a link is required with adapter {PLAIN}: the path of the customer's id")
         return MappingRule(
-            name=self.name, adapter=adapter, type=kind, data=data, topics=topics, conditions=conditions, **places
+            name=self.name,
+            adapter=adapter,
+            type=kind,
+            data=data,
+            topics=topics,
+            conditions=conditions,
+            link=link,
+            **places,
         )
 
     def _fault(self, key: str, message: str) -> None:
@@ -172,7 +181,7 @@ class _Reading:
         if not isinstance(ignored, bool):
             self._fault("ignore", "must be true or false")
         elif ignored:
-            for key in ("type", "data", *_PLACES):
+            for key in ("type", "data", *_PLACES, _LINK):
                 if key in self.table:
                     self._fault(key, "means nothing beside ignore = true")
         elif given is None:
@@ -264,6 +273,20 @@ class _Reading:
             self._fault(name, 'must be a path, for example "$.user.id"')
             return None
         return self._taken(None, {"path": given}, name)
+
+    def _links(self) -> dict[str, Path]:
+        given = self.table.get(_LINK, {})
+        if not isinstance(given, dict) or (not given and _LINK in self.table):
+            self._fault(_LINK, 'must be a table of paths, for example link.email = "$.user.email"')
+            return {}
+        found: dict[str, Path] = {}
+        for kind, path in given.items():
+            place = f"{_LINK}.{kind}"
+            if self._fits(TYPES[Linked.type].model_fields["kind"], kind, place):
+                taken = self._taken(None, {"path": path}, place)
+                if taken is not None:
+                    found[kind] = taken.path
+        return found
 
 
 def _nearest(name: str, fields: Collection[str]) -> str:

@@ -15,20 +15,29 @@ from referral_stream.stream.apps import Role
 from referral_stream.stream.ledger_agent import LedgerAgent
 
 STUCK_SECONDS: Final = 120.0
-"""Far beyond what a batch may take: requests to the broker end within 20 s (or the session timeout)."""
+"""Far beyond what a batch may take: requests to the broker end within 20 s (or the session timeout).
+
+And long enough for a password that is being changed in several places."""
+
+STANDING_SECONDS: Final = 600.0
+"""Longer than whatever makes a partition wait and passes by itself, such as a topic without a leader."""
 
 
 def trouble(role: Role, now: AppStatus) -> str:
     """Why the process should be restarted; empty: it should not.
 
-    A batch that makes no progress counts only while the broker confirms that we are there, and for the ledger while
-    Redis is not known to be away: without them, waiting is right.
+    What makes no progress counts only while the broker confirms that we are there, and for the ledger while Redis is
+    not known to be away: without them, waiting is right.
     """
     if now.failure:
         return f"failed: {now.failure}"
+    if now.refused_seconds > STUCK_SECONDS:
+        return f"refused: the brokers have refused our credentials for {now.refused_seconds:.0f} s"
     waits = not now.in_touch or _without_redis(role)
     if now.attempt_seconds > STUCK_SECONDS and not waits:
         return f"stuck: a batch has been running for {now.attempt_seconds:.0f} s"
+    if now.standing_seconds > STANDING_SECONDS and not waits:
+        return f"standing: there is work, and nothing has moved for {now.standing_seconds:.0f} s"
     return ""
 
 
@@ -44,6 +53,8 @@ def waiting_for(role: Role, now: AppStatus) -> str:
         return "joining its group"
     if not now.in_touch:
         return "the broker does not answer"
+    if now.clock_refused:
+        return "the broker refuses our time: the clock of this host is wrong"
     if _without_redis(role):
         return "Redis does not answer"
     if isinstance(role.processor, LedgerAgent) and role.processor.available is None:

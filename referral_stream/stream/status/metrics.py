@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from faust_batches import Histogram, app_status, lag
+from faust_batches import Histogram, app_status, ends, lag
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -40,12 +40,17 @@ FAMILIES: Final = (
     Family("ready", "gauge", "1 while the role does its work, as /ready reports it", ("role",)),
     Family("partitions", "gauge", "Partitions that this worker owns", ("role", "topic")),
     Family("lag_records", "gauge", "Records of an owned partition to be processed", ("role", "topic", "partition")),
+    Family(
+        "held_back_records", "gauge", "Records behind a transaction that is open", ("role", "topic", "partition")
+    ),
+    Family("standing_seconds", "gauge", "For how long there has been work, and nothing has moved", ("role",)),
     Family("queued_records", "gauge", "Records that were fetched and are waiting for their batch", ("role", "topic")),
     Family("batch_records", "histogram", "Records of a batch; the sum is the records processed", ("role", "topic")),
     Family("batch_seconds", "histogram", "From the start of a batch until its effects are durable", ("role", "topic")),
     Family("step_seconds", "histogram", "The processor's share of a batch", ("role", "topic")),
     Family("publish_seconds", "histogram", "Until the broker has acknowledged or committed records", ("role",)),
     Family("attempt_seconds", "gauge", "How long the oldest batch in progress has been running", ("role",)),
+    Family("clock_skew_seconds", "gauge", "How far this clock is ahead of another; below 0: behind", ("role", "of")),
     Family("published_records_total", "counter", "Records handed to the producer, with repetitions", ("role", "topic")),
     Family("refused_outputs_total", "counter", "Records too large to publish; dead-lettered instead", ("role",)),
     Family("batches_repeated_total", "counter", "Batches repeated after a transient error", ("role",)),
@@ -149,12 +154,16 @@ def _of_transport(sheet: _Sheet, role: Role) -> None:
     now, meter = app_status(app), app.meter
     sheet.add("ready", not waiting_for(role, now), name)
     sheet.add("attempt_seconds", now.attempt_seconds, name)
+    sheet.add("clock_skew_seconds", 0.0 - app.clock_watch.behind_seconds, name, "records")
     for topic, count in now.partitions.items():
         sheet.add("partitions", count, name, topic)
     for topic, count in now.queued.items():
         sheet.add("queued_records", count, name, topic)
     for tp, records in lag(app).items():
         sheet.add("lag_records", records, name, tp.topic, str(tp.partition))
+    for tp, at in ends(app).items():
+        sheet.add("held_back_records", at.held_back, name, tp.topic, str(tp.partition))
+    sheet.add("standing_seconds", now.standing_seconds, name)
     for metric, histograms in (
         ("batch_records", meter.batch_records),
         ("batch_seconds", meter.batch_seconds),
@@ -212,6 +221,8 @@ def _of_wakeups(sheet: _Sheet, wakeups: Wakeups, now: int) -> None:
 def _of_ledger(sheet: _Sheet, agent: LedgerAgent, triggers: Iterable[str]) -> None:
     if agent.available is not None:
         sheet.add("ledger_available", agent.available)
+    if agent.watch is not None and agent.watch.ahead_seconds is not None:
+        sheet.add("clock_skew_seconds", agent.watch.ahead_seconds, "ledger", "redis")
     sheet.observed("ledger_call_seconds", agent.call_seconds)
     sheet.add("ledger_failures_total", agent.failures)
     sheet.add("ledger_rebuilds_total", agent.rebuilds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
@@ -14,6 +15,7 @@ from faust_batches import NeedsOperator, app_status, refresh_ends
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.http_server import CannotListen, ConnectionLimits, listening
 from referral_stream.runtime.settings import PREFIX
 from referral_stream.stream.apps import Role
 from referral_stream.stream.status.health import trouble, waiting_for
@@ -22,7 +24,7 @@ from referral_stream.stream.status.metrics import registry
 logger = logging.getLogger(__name__)
 
 _ENDS_SECONDS: Final = 5.0  # however many requests come, the broker is asked no more often than this
-_ANSWER_SECONDS: Final = 1.0  # for the last answers to leave
+_LIMITS: Final = ConnectionLimits(connections=64, per_address=64)
 
 
 class StatusPage:
@@ -34,28 +36,23 @@ class StatusPage:
         self._roles = tuple(roles)
         self._registry = registry(deployment, roles)
         self._ends_asked_at = float("-inf")
-        self._runner: web.AppRunner | None = None
+        self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=_ANSWER_SECONDS)
-        await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
-        except OSError as error:
-            await runner.cleanup()
+            await self._open.enter_async_context(listening(self._app(), self._host, self._port, _LIMITS))
+        except CannotListen as problem:
             raise NeedsOperator(
-                f"cannot listen on {self._host}:{self._port} ({error.strerror or error}): set {PREFIX}STATUS_PORT to a"
+                f"cannot listen on {self._host}:{self._port} ({problem}): set {PREFIX}STATUS_PORT to a"
                 f" free port, or to 0 for no status page; {PREFIX}STATUS_HOST is the address"
             ) from None
-        self._runner = runner
         logger.info("status_page", extra={"host": self._host, "port": self._port})
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._open.aclose()
 
     def _app(self) -> web.Application:
         app = web.Application()

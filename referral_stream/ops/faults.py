@@ -1,0 +1,66 @@
+"""What may be wrong with a deployment: a row for each warning and error that our processes log.
+
+The transport has rows of its own (``faust_batches.faults``). docs/operations.md prints them all, and a test compares
+them with the code: ``python tools/faults_page.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from faust_batches.faults import NOTHING, Fault
+
+LINES: Final = (
+    Fault(
+        "burst_breaker_paused",
+        "far more openings of one trigger than usual: a backfill without the header `historical`, or a broken producer",
+        "check the source; then send `control.resumed`, or let the pause end by itself (`breaker.pause_hours`: 6); "
+        "to stop the trigger for longer, send `control.paused`",
+    ),
+    Fault("clock_is_not_real_time", "`CLOCK_…` is set", "unset it on a real deployment"),
+    Fault(
+        "hold_stays",
+        "an event that was replayed from its dead letter failed again; the customer stays on hold",
+        "as `step_failed`",
+    ),
+    Fault(
+        "ledger_rebuild_failed",
+        "Redis is down, or fails while the ledger is rebuilt; logged every 30 s",
+        "as `ledger_unavailable`",
+    ),
+    Fault("ledger_sweep_unfinished", "Redis failed while the remains of an old ledger were removed", NOTHING),
+    Fault(
+        "ledger_unavailable",
+        "Redis is down: nothing is asked (gate `overasking`, saw `ledger_unavailable`)",
+        "bring Redis back; whatever is still inside its window is asked then",
+    ),
+    Fault("not_written", "the broker did not take a webhook's records in time: 503", "look at the broker"),
+    Fault(
+        "output_refused",
+        "a record is larger than its topic takes; a dead letter went out instead",
+        "raise the topic's `max.message.bytes`",
+    ),
+    Fault("plain_http", "the receiver takes webhooks without TLS", "end TLS in front of it, or set `HTTP_CERT_FILE`"),
+    Fault("producer_replaced", "the broker refused what the receiver wrote; it goes on with a new producer", NOTHING),
+    Fault("quarantine_failed", "the step failed twice on one event", "as `step_failed`"),
+    Fault("receiver_not_started", "the receiver cannot start", "`cause` says what to do"),
+    Fault("refused", "a request that the receiver does not take; `status` and `cause` say why", "look at the sender"),
+    Fault(
+        "state_unreadable",
+        "the stored state of a customer is damaged: they are held back, their events are dead letters "
+        "(`unreadable_state`)",
+        "see [guarantees.md](guarantees.md): new topics refilled by replay bring them back",
+    ),
+    Fault(
+        "step_failed",
+        "our own code failed on a valid event; that customer is on hold",
+        "report it with the type and position in the log line; the event is in `dead-letters`: with a fixed version, "
+        "`deadletters replay --stage decide --cause fault`",
+    ),
+    Fault(
+        "unreadable_request",
+        "a record of `ledger-requests` is no request; the ledger is rebuilt without it",
+        "find out who else writes to that topic",
+    ),
+)
+"""Every event of this package at WARNING or above."""
