@@ -7,6 +7,9 @@ difference is put to the test: the oracle is told again what the pipeline knew w
 - that the ledger gave no answer for that trigger, if the log shows it: an answer that says so, or none in time,
 
 and only if its commands then are nearer to the live ones is that an excuse. Whatever still differs in the end is wrong.
+A customer on hold is not asked, and what was asked is taken back: there the excuse is the dead letter, and it covers
+nothing that was asked too much.
+
 No excuse is for a whole group or customer: a missing ask needs a fact that forbids it, and one too many a fact that
 allows it. An ask that a live decision announces must be there, whatever else happened.
 """
@@ -19,6 +22,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from referral_stream.contracts.deadletters import failure
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
@@ -47,6 +51,12 @@ class Unanswered(NamedTuple):
     trigger: str
 
 
+class Held(NamedTuple):
+    """On hold from ``at`` on, for one of the customer's own events is missing: nothing to tell the oracle."""
+
+    at: int
+
+
 Telling: TypeAlias = Early | Unanswered
 
 GIVEN: Final = ("asked", "soft")
@@ -62,7 +72,7 @@ class Excuse:
     due: int
     decided: int
     facts: tuple[str, ...]
-    telling: Telling
+    why: Telling | Held
 
     def __str__(self) -> str:
         told = ", ".join(self.facts)
@@ -94,9 +104,13 @@ class Live:
         """
         at = [now for each, now in self.commands.asks.items() if each.command == ask.command]
         made = self.decisions.get(ask.opportunity, ())
-        if not at and any(announces(each, ask.command) for each in made):
+        if not at and self.announces(ask):
             return []
         return sorted({now for now in at or (each.now for each in made) if now >= due})
+
+    def announces(self, ask: Ask) -> bool:
+        """Whether a decision says that it was given."""
+        return any(announces(each, ask.command) for each in self.decisions.get(ask.opportunity, ()))
 
 
 @dataclass(frozen=True)
@@ -160,8 +174,10 @@ class Oracle:
         groups: Sequence[tuple[str, ...]],
         until: int,
         answer_ms: int,
+        letters: Iterable[RawRecord] = (),
     ) -> None:
         self._until = until
+        self._holds = _holds(letters)
         self._silent = _silences(events, requests, answer_ms)
         number = {name: place for place, group in enumerate(groups) for name in group}
         self._facts: dict[int, list[Fact]] = defaultdict(list)
@@ -180,7 +196,23 @@ class Oracle:
             excuses += further
             expected = self._told(group, excuses)
             due = {ask: min(at, due.get(ask, at)) for ask, at in expected.asks.items()}
-        return Compared(live, due, expected, excuses, tuple(self._forbidden(group, excuses, live)))
+        forbidden = tuple(self._forbidden(group, excuses, live))
+        held = tuple(self._on_hold(expected, live))
+        of_held = {excuse.command for excuse in held}
+        expected = Commands(
+            {ask: at for ask, at in expected.asks.items() if ask in live.commands.asks or ask.command not in of_held},
+            expected.cancelled | (of_held & live.commands.cancelled),
+        )
+        return Compared(live, due, expected, (*excuses, *held), forbidden)
+
+    def _on_hold(self, expected: Commands, live: Live) -> Iterator[Excuse]:
+        """For asks that were not made, or were taken back, while their customer was on hold."""
+        back = live.commands.cancelled - expected.cancelled
+        for ask, due in expected.asks.items():
+            missing = ask not in live.commands.asks and not live.announces(ask)
+            if ask.customer in self._holds and (missing or ask.command in back):
+                at, letter = self._holds[ask.customer]
+                yield Excuse(ask.customer, ask.command, due, at, (letter,), Held(at))
 
     def _forbidden(self, group: int, excuses: tuple[Excuse, ...], live: Live) -> Iterator[Ask]:
         for ask, due in self._told(group, excuses).asks.items():
@@ -207,7 +239,7 @@ class Oracle:
         return ()
 
     def _told(self, group: int, excuses: tuple[Excuse, ...]) -> Commands:
-        return self._commands(group, tuple(excuse.telling for excuse in excuses))
+        return self._commands(group, tuple(each.why for each in excuses if not isinstance(each.why, Held)))
 
     def _excuses(self, group: int, expected: Commands, live: Live) -> Iterator[Excuse]:
         """What might explain a difference, the first ask first."""
@@ -285,6 +317,7 @@ def is_fact(record: RawRecord) -> bool:
     return body.get("type") in FACT_TYPES and body["type"] not in WITHOUT_SUBJECT and "via" not in body
 
 
+_HOLDS: Final = ("fault", "state_too_large")
 _TOGETHER: Final = 2
 """A fact may matter only because the ledger was silent, and the other way round."""
 
@@ -325,6 +358,16 @@ def _silences(
             if not any(asked <= at < asked + answer_ms for at in answered[command]):
                 silent[command].append(asked + answer_ms)
     return silent
+
+
+def _holds(letters: Iterable[RawRecord]) -> Mapping[str, tuple[int, str]]:
+    """By customer, since when they were on hold, and the id of the dead letter because of which."""
+    found: dict[str, tuple[int, str]] = {}
+    for letter in letters:
+        why = failure(letter)
+        if why.stage == "decide" and why.error.partition(":")[0] in _HOLDS:
+            found.setdefault((letter.key or b"").decode("utf-8", "replace"), (why.occurred_at, why.id))
+    return found
 
 
 def _told(log: list[Fact], telling: Telling) -> list[Fact]:

@@ -99,7 +99,8 @@ class Named:
 
 
 _STARTED: Final = Named(frozenset({"starting"}))
-_STOPPED: Final = Named(frozenset({"stopped", "worker_stuck"}))
+_STOPPED: Final = Named(frozenset({"stopped", "worker_stuck", "starting", "partitions_ready"}))
+"""Before it has taken over the signal, Python itself ends by it, without a word: then it is seen by what follows."""
 _NO_BROKER: Final = frozenset(
     {"brokers_silent", "fetch_failed", "batch_repeated", "batch_put_back", "not_published", "offsets_not_committed"}
 )
@@ -110,7 +111,7 @@ NAMED: Final[Mapping[Fault, Named]] = {
     Fault.JOIN: _STARTED,
     Fault.TERM: _STOPPED,
     Fault.LEAVE: _STOPPED,
-    Fault.STOP: Named(frozenset({"partitions_ready", *_NO_BROKER})),
+    Fault.STOP: Named(frozenset({"starting", "partitions_ready", *_NO_BROKER})),
     Fault.BROKER: Named(_NO_BROKER | {"worker_not_started"}, 8.0),
     Fault.BROKER_MOVES: Named(_NO_BROKER | {"brokers_moved", "worker_not_started"}),
     Fault.HALF_OPEN: Named(_NO_BROKER),
@@ -120,8 +121,8 @@ NAMED: Final[Mapping[Fault, Named]] = {
     Fault.REDIS_DEMOTED: Named(_NO_LEDGER),
     Fault.REDIS_SPLIT: Named(_NO_LEDGER),
     Fault.DAMAGE: Named(frozenset({"store_damaged", "store_read_again", "app_failed", "worker_not_started"})),
-    Fault.SMALL_RECORDS: Named(frozenset({"record_limit_lowered", "state_too_large"})),
-    Fault.GROWTH: Named(frozenset({"partitions_ready", "partitions_added"})),
+    Fault.SMALL_RECORDS: Named(frozenset({"record_limit_lowered", "one_record_per_batch", "state_too_large"})),
     Fault.FAT: Named(frozenset({"state_too_large", "customer_overfull"})),
 }
-"""No fault ends in silence. What is poured in is named by its dead letters, which are compared one by one."""
+"""No fault ends in silence. Poison is named by its dead letters, which are compared one by one; null headers and new
+partitions of a source do no harm, and need no line: their records arrive."""

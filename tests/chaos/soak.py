@@ -55,7 +55,7 @@ _MAY_END: Final = {
 _STALL_SECONDS: Final = 60.0
 _NAMED_SECONDS: Final = 60.0
 """After the end of a fault, in which a line may still name it."""
-_START_SECONDS: Final = 300.0
+_START_SECONDS: Final = 600.0
 _UNDISTURBED_SECONDS: Final = 20.0
 _REST_SECONDS: Final = 12.0
 """Without a new record for so long, nothing goes on any more: a lost wake-up is sent again after 10 s."""
@@ -206,7 +206,7 @@ def _slowness(inflicted: list[Inflicted]) -> float:
     return max(1.0, max(outages, default=0.0) / _PROMPT_BROKER_SECONDS)
 
 
-def _unnamed(inflicted: list[Inflicted], log: str) -> Iterator[str]:
+def unnamed(inflicted: list[Inflicted], log: str) -> Iterator[str]:
     """The faults that no line names, though one that lasts so long must be named."""
     offset = time.time() - time.monotonic()
     said: dict[str, list[float]] = defaultdict(list)
@@ -283,7 +283,7 @@ class _Soak:
             seconds=self._seconds,
             workers=len(self._workers),
             inflicted=inflicted,
-            unnamed=list(_unnamed(inflicted, self._pipeline.log())),
+            unnamed=list(unnamed(inflicted, self._pipeline.log())),
             silences=silences,
             undisturbed=undisturbed,
             exits=[each for worker in self._crew for each in worker.exits],

@@ -11,7 +11,9 @@ from functools import cache
 from typing import Final
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
+from referral_stream.contracts.deadletters import dead_letter
 from referral_stream.core.effects import AskRequested, Decision
 from referral_stream.core.ids import derived_id
 from referral_stream.policy_file.reading import parse_policy
@@ -27,7 +29,7 @@ GROUPS: Final = 150
 
 
 @dataclass(frozen=True)
-class Held:
+class SoundRun:
     records: SoakRecords
     judge: Judge
 
@@ -52,37 +54,35 @@ class Held:
 
 
 @cache
-def run(seed: int) -> Held:
+def run(seed: int) -> SoundRun:
     policy = parse_policy(SOAK_POLICY.encode())
     records = held_up(policy, seed, GROUPS)
-    return Held(records, Judge(records, policy))
+    return SoundRun(records, Judge(records, policy))
 
 
 @pytest.fixture(params=SEEDS)
-def held(request: pytest.FixtureRequest) -> Held:
+def held(request: pytest.FixtureRequest) -> SoundRun:
     return run(request.param)
 
 
-def test_a_run_that_is_held_up_is_sound_and_every_excuse_names_its_facts(held: Held) -> None:
+def test_a_run_that_is_held_up_is_sound_and_every_excuse_names_its_facts(held: SoundRun) -> None:
     verdict = held.judge.verdict(held.records)
     assert {name: found for name, found in verdict.problems.items() if found} == {}
     arrived = {str(parsed(each)["id"]): int(each.header("now") or 0) for each in held.records.events if is_fact(each)}
     for excuse in verdict.excuses:
         assert excuse.facts
-        if isinstance(excuse.telling, Early):
+        if isinstance(excuse.why, Early):
             assert all(arrived[fact] <= excuse.decided for fact in excuse.facts)
             assert excuse.due < excuse.decided
 
 
 def test_the_runs_need_excuses_of_both_kinds() -> None:
-    kinds = Counter(
-        type(excuse.telling) for seed in SEEDS for excuse in run(seed).judge.verdict(run(seed).records).excuses
-    )
+    kinds = Counter(type(excuse.why) for seed in SEEDS for excuse in run(seed).judge.verdict(run(seed).records).excuses)
     assert kinds[Early] > 0
     assert kinds[Unanswered] > 0
 
 
-def test_each_single_ask_is_missed_if_it_is_removed(held: Held) -> None:
+def test_each_single_ask_is_missed_if_it_is_removed(held: SoundRun) -> None:
     assert len(held.asked) > GROUPS / 3
     for each in held.asked:
         found = held.compared(each, held.without(each))
@@ -90,7 +90,7 @@ def test_each_single_ask_is_missed_if_it_is_removed(held: Held) -> None:
         assert found.announced != []
 
 
-def test_each_single_ask_is_missed_even_if_the_decisions_from_then_on_are_removed_with_it(held: Held) -> None:
+def test_each_single_ask_is_missed_even_if_the_decisions_from_then_on_are_removed_with_it(held: SoundRun) -> None:
     """What a fault could do: the record of the decision and all that followed are lost with the command."""
     for each in held.asked:
         assert isinstance(each.effect, AskRequested)
@@ -102,7 +102,7 @@ def test_each_single_ask_is_missed_even_if_the_decisions_from_then_on_are_remove
         assert {ask.customer for ask in held.compared(each, held.without(each), left).lost} == {each.effect.customer_id}
 
 
-def test_facts_that_forbid_nothing_excuse_nothing(held: Held) -> None:
+def test_facts_that_forbid_nothing_excuse_nothing(held: SoundRun) -> None:
     """There are late asks with facts in between among those whose removal is noticed; such facts once excused it."""
     facts = [each for each in held.records.events if is_fact(each)]
     overtaken = 0
@@ -116,7 +116,7 @@ def test_facts_that_forbid_nothing_excuse_nothing(held: Held) -> None:
     assert overtaken > 0
 
 
-def test_an_ask_too_many_is_noticed_for_every_customer(held: Held) -> None:
+def test_an_ask_too_many_is_noticed_for_every_customer(held: SoundRun) -> None:
     template = held.asked[0]
     for customer in (name for group in held.records.groups for name in group):
         command = derived_id("command", customer, "nps_promoter", "made up", 1)
@@ -127,7 +127,7 @@ def test_an_ask_too_many_is_noticed_for_every_customer(held: Held) -> None:
         assert must_not_be_asked(customer) == bool(against_their_word([added]))
 
 
-def test_an_ask_for_whatever_was_decided_against_is_noticed(held: Held) -> None:
+def test_an_ask_for_whatever_was_decided_against_is_noticed(held: SoundRun) -> None:
     """The most likely wrong one: a real opportunity, its own command id, at the instant of the decision."""
     template = held.asked[0]
     asked = {each.effect.command_id for each in held.asked if isinstance(each.effect, AskRequested)}
@@ -149,13 +149,15 @@ def test_an_ask_for_whatever_was_decided_against_is_noticed(held: Held) -> None:
     assert tried > GROUPS / 3
 
 
-def test_each_ask_that_comes_too_early_is_noticed(held: Held) -> None:
+def test_each_ask_that_comes_too_early_is_noticed(held: SoundRun) -> None:
     for each in held.asked:
         early = replace(each, now=each.now - 3_600_000)
         assert not held.compared(each, [*held.without(each), early]).is_sound, each.effect
 
 
-def test_what_every_customer_was_told_is_compared_with_the_replay_and_what_is_kept_with_the_fold(held: Held) -> None:
+def test_what_every_customer_was_told_is_compared_with_the_replay_and_what_is_kept_with_the_fold(
+    held: SoundRun,
+) -> None:
     """These comparisons know no excuse, so that all may be tampered with at once."""
     records = held.records
     names = {each.effect.customer_id for each in records.decisions if isinstance(each.effect, Decision)}
@@ -169,6 +171,26 @@ def test_what_every_customer_was_told_is_compared_with_the_replay_and_what_is_ke
     assert len(problems["wake-ups that do not fit the state"]) == len(records.wakeups)
 
 
-def test_an_announced_command_that_nobody_made_is_noticed_whoever_was_meant(held: Held) -> None:
+def test_an_announced_command_that_nobody_made_is_noticed_whoever_was_meant(held: SoundRun) -> None:
     problems = held.judge.verdict(replace(held.records, asks=[])).problems
     assert len(problems["commands announced and not made"]) == len(held.asked)
+
+
+def test_a_dead_letter_that_holds_its_customer_excuses_what_they_were_not_asked_and_nothing_more(
+    held: SoundRun,
+) -> None:
+    gone = held.asked[0]
+    assert isinstance(gone.effect, AskRequested)
+    record = replace_struct(held.records.events[0], key=gone.effect.customer_id.encode())
+    letter = dead_letter(record, error="state_too_large: for a test", stage="decide", occurred_at=gone.now)
+    written = replace_struct(record, topic="dead-letters", value=letter.value, headers=letter.headers)
+    kept = [each for each in held.records.decisions if not announces(each, gone.effect.command_id)]
+    tampered = replace(held.records, asks=held.without(gone), decisions=kept)
+    assert held.judge.verdict(tampered).problems["asks lost"] != []
+    on_hold = replace(tampered, letters=[written])
+    judge = Judge(on_hold, parse_policy(SOAK_POLICY.encode()))
+    verdict = judge.verdict(on_hold)
+    assert (verdict.problems["asks lost"], verdict.counts["asks excused by a hold"]) == ([], 1)
+    made_up = gone.effect.model_copy(update={"command_id": "another", "subject": "made up"})
+    added = replace(on_hold, asks=[*on_hold.asks, replace(gone, effect=made_up)])
+    assert judge.verdict(added).problems["asks nobody should have been asked"] != []

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,9 +18,10 @@ from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core.effects import AskRequested
 from tests.chaos import table
 from tests.chaos.excuses import is_fact, lives
+from tests.chaos.faults import Inflicted, flip_bytes
 from tests.chaos.identities import must_not_be_asked
 from tests.chaos.plan import LIGHT, PER_TWENTY_MINUTES, Fault, plan
-from tests.chaos.soak import Soaked, run
+from tests.chaos.soak import Soaked, run, unnamed
 from tests.chaos.verdict import SoakRecords
 from tests.integration.live import Said
 
@@ -40,6 +44,37 @@ def test_in_the_shortest_plan_every_fault_occurs_and_who_leaves_has_joined() -> 
     faults = [each.fault for each in plan(random.Random(1), 10)]
     assert set(faults) == set(Fault)
     assert faults.index(Fault.JOIN) < faults.index(Fault.LEAVE)
+
+
+@pytest.mark.parametrize(
+    ("lasted", "after", "event", "is_named"),
+    [
+        (5.0, 2.0, "ledger_unavailable", True),
+        (5.0, 2.0, "ledger_swept", False),
+        (5.0, -30.0, "ledger_unavailable", False),
+        (5.0, 300.0, "ledger_unavailable", False),
+        (1.0, 2.0, "ledger_swept", True),  # so short that nobody need have noticed
+    ],
+)
+def test_a_fault_that_no_line_names_is_a_problem(lasted: float, after: float, event: str, *, is_named: bool) -> None:
+    began = time.monotonic() - 600
+    fault = Inflicted(Fault.REDIS, "Redis", began, began + lasted)
+    at = (
+        datetime.fromtimestamp(time.time() - 600 + after, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+    log = f"Traceback\n{at} WARNING referral_stream.stream.ledger_agent {event} cause=Redis failed: ConnectionError\n"
+    assert (list(unnamed([fault], log)) == []) is is_named
+
+
+def test_bytes_of_a_table_are_flipped_where_there_is_one(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    assert not flip_bytes(tmp_path, rng)
+    table = tmp_path / "decide" / "000012.sst"
+    table.parent.mkdir()
+    table.write_bytes(bytes(1_000))
+    assert flip_bytes(tmp_path, rng)
+    assert table.stat().st_size == 1_000
+    assert table.read_bytes().count(0xFF) == 16
 
 
 @pytest.fixture(scope="module")

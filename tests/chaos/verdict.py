@@ -39,6 +39,7 @@ from tests.chaos.excuses import (
     Compared,
     Early,
     Excuse,
+    Held,
     Oracle,
     Unanswered,
     is_fact,
@@ -97,7 +98,9 @@ class Judge:
     """
 
     def __init__(self, soak: SoakRecords, policy: Policy) -> None:
-        self.oracle = Oracle(soak.events, soak.requests, soak.groups, soak.until, policy.ledger.answer_seconds * SECOND)
+        self.oracle = Oracle(
+            soak.events, soak.requests, soak.groups, soak.until, policy.ledger.answer_seconds * SECOND, soak.letters
+        )
         self._replayed = _replayed(soak.events, policy)
 
     def compare(self, soak: SoakRecords) -> list[Compared]:
@@ -144,8 +147,9 @@ class Judge:
                 [each for each in soak.uncommitted if parsed(each).get("type") == "referral.ask.requested"]
             )
             - len(commands),
-            "asks excused by a fact": sum(isinstance(each.telling, Early) for each in excuses),
-            "asks excused by the ledger's silence": sum(isinstance(each.telling, Unanswered) for each in excuses),
+            "asks excused by a fact": sum(isinstance(each.why, Early) for each in excuses),
+            "asks excused by a hold": sum(isinstance(each.why, Held) for each in excuses),
+            "asks excused by the ledger's silence": sum(isinstance(each.why, Unanswered) for each in excuses),
         }
         late = sorted(ms for group in compared for ms in group.late_ms)
         return Verdict(counts, problems, late, excuses)

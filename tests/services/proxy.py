@@ -15,9 +15,9 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from tests.services.process import free_port
 
@@ -53,7 +53,6 @@ class Proxy:
         self.port = free_port()
         self._target = target
         self._open: set[_Connection] = set()
-        self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -63,19 +62,15 @@ class Proxy:
 
     def start(self) -> Self:
         self._thread.start()
-        starting = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._serve, "127.0.0.1", self.port), self._loop
-        )
-        self._server = starting.result(10)
+        self._await(self._listen())
         return self
 
     def close(self) -> None:
         if self._thread.is_alive():
-            if self._server is not None:
-                self._call(self._server.close)  # who connects now is refused
-            self.reset()
+            self._await(self._end())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+            self._loop.close()
 
     def lead_to(self, target: int) -> None:
         """From now on new connections go there."""
@@ -111,6 +106,18 @@ class Proxy:
     ) -> None:
         self.close()
 
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def _end(self) -> None:
+        self._server.close()
+        for each in list(self._open):
+            each.reset()
+        serving = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
@@ -124,11 +131,14 @@ class Proxy:
         finally:
             self._open.discard(connection)
 
+    def _await(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
     def _call(self, function: Callable[[], _T]) -> _T:
         async def called() -> _T:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(called(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(called(), self._loop).result(30)
 
 
 def _reset(end: asyncio.StreamWriter) -> None:
