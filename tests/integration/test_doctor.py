@@ -57,7 +57,7 @@ def test_a_deployment_at_work_is_well_and_its_workers_are_counted(pipeline: Pipe
     assert done.returncode == 0, done.stdout
     for said in (
         f"faust-streaming {metadata.version('faust-streaming')}",
-        f"topics: {len(TOPICS) + len(TABLES)} as they should be",
+        f"topics: {len(TOPICS) + len(TABLES) + 1} as they should be",
         "clocks: no record is from the future",
         f"group {pipeline.name}-decide: 1 worker, stable",
         "warning  clock: not the real time: it shows 2026-06-16T",

@@ -37,7 +37,7 @@ def arrived(pipeline: Pipeline) -> int:
 def test_after_nine_days_away_without_offsets_nothing_counts_twice(
     kafka: KafkaServer, tmp_path: Path, lost: str
 ) -> None:
-    with Pipeline(kafka, NO_REDIS, tmp_path) as pipeline:
+    with Pipeline(kafka, NO_REDIS, tmp_path, settings={"session_timeout_seconds": "10"}) as pipeline:
         pipeline.create_topics()
         pipeline.publish(usage(pipeline, range(-DAYS, 0)))
         pipeline.start("ingest")

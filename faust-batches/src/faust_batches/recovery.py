@@ -79,7 +79,8 @@ class BatchRecovery(Recovery):
         await self._ports.changelogs().check_compacted({tp.topic for tp in tps})
         begins = await consumer.earliest_offsets(*tps)
         for tp in tps:
-            self._check_head(tp, begins[tp], destination[tp] + 1)
+            persisted = self.tp_to_table[tp].persisted_offset(tp)  # Faust takes the beginning where there is none
+            self._check_head(tp, begins[tp], 0 if persisted is None else persisted + 1)
             end, held = self.active_highwaters.get(tp, -1) + 1, destination[tp] + 1
             if held > end:
                 raise ChangelogMismatch(
