@@ -20,7 +20,7 @@ from tests.chaos import table
 from tests.chaos.excuses import is_fact, lives
 from tests.chaos.faults import Inflicted, flip_bytes
 from tests.chaos.identities import must_not_be_asked
-from tests.chaos.plan import LIGHT, PER_TWENTY_MINUTES, Fault, plan
+from tests.chaos.plan import LIGHT, NAMED, PER_TWENTY_MINUTES, Fault, plan
 from tests.chaos.soak import Soaked, run, unnamed
 from tests.chaos.verdict import SoakRecords
 from tests.integration.live import Said
@@ -44,6 +44,15 @@ def test_in_the_shortest_plan_every_fault_occurs_and_who_leaves_has_joined() -> 
     faults = [each.fault for each in plan(random.Random(1), 10)]
     assert set(faults) == set(Fault)
     assert faults.index(Fault.JOIN) < faults.index(Fault.LEAVE)
+
+
+def test_every_fault_that_must_be_named_has_a_line_that_names_it() -> None:
+    root = Path(__file__).parents[2]
+    code = "".join(
+        file.read_text() for folder in ("referral_stream", "faust-batches") for file in (root / folder).rglob("*.py")
+    )
+    assert [fault for fault, named in NAMED.items() if not any(f'"{event}"' in code for event in named.events)] == []
+    assert Fault.__members__.keys() - {fault.name for fault in NAMED} == {"POISON", "NULL_HEADERS", "GROWTH"}
 
 
 @pytest.mark.parametrize(

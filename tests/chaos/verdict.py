@@ -27,11 +27,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from referral_stream.contracts.codec import encode_effect
-from referral_stream.contracts.left_out import notes_in
+from referral_stream.contracts.left_out import note_of, notes_in
 from referral_stream.contracts.records import RawRecord
-from referral_stream.contracts.state import decode_state, decode_wakeup
+from referral_stream.contracts.state import Stored, decode_state, decode_wakeup
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
-from referral_stream.core.entities import Entity
+from referral_stream.core.entities import Entity, new_entity
 from referral_stream.core.instants import SECOND
 from referral_stream.core.policy import Policy
 from referral_stream.replay.recorded_run import ExactReplay
@@ -223,8 +224,9 @@ def _first_difference(name: str, live: list[bytes], made: list[bytes]) -> str:
 
 
 def _wrong_states(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
-    marks = {(each.key or b"").decode(): (each.partition, each.offset + 1) for each in soak.events}
-    stored = {key.decode(): decode_state(value) for key, value in soak.customers.items()}
+    read = (each for each in soak.events if note_of(each) is None)
+    marks = {(each.key or b"").decode(): (each.partition, each.offset + 1) for each in read}
+    stored = _stored(soak)
     states = replay.by_key
     for name in sorted(stored.keys() | states.keys()):
         here = f"{name} customer-events-{marks[name][0]}@{marks[name][1] - 1}" if name in marks else name
@@ -236,6 +238,20 @@ def _wrong_states(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
             yield f"{here}: another state"
 
 
+def _stored(soak: SoakRecords) -> dict[str, Stored[Entity]]:
+    """The states as a worker reads them: whoever could not be stored is on hold by the table of wake-ups."""
+    found = {key.decode(): decode_state(value) for key, value in soak.customers.items()}
+    for key, value in soak.wakeups.items():
+        wakeup = decode_wakeup(value)
+        if wakeup.held:
+            before = found.get(key.decode()) or Stored(0, new_entity(key))
+            entity = before.entity.copy()
+            if isinstance(entity, Customer):
+                entity.quarantined = True
+            found[key.decode()] = Stored(max(before.mark, wakeup.mark), entity)
+    return found
+
+
 def _plain(entity: Entity) -> str:
     """The state without the deployment's name: a link's names the topic of what waits there."""
     return _DEPLOYMENT.sub("", repr(entity))
@@ -245,9 +261,10 @@ _DEPLOYMENT = re.compile(r"live-[0-9a-f]{8}\.")
 
 
 def _wrong_wakeups(soak: SoakRecords, replay: ExactReplay) -> Iterator[str]:
-    kept = {key.decode(): decode_wakeup(value).due for key, value in soak.wakeups.items()}
+    entries = {key.decode(): decode_wakeup(value) for key, value in soak.wakeups.items()}
+    kept = {name: entry.due for name, entry in entries.items() if not entry.held}
     states = replay.by_key
-    for name in sorted(kept.keys() | states.keys()):
+    for name in sorted((kept.keys() | states.keys()) - (entries.keys() - kept.keys())):
         due = states[name].wake_at if name in states else None
         if kept.get(name) != due:
             yield f"{name}: wakes at {due}, kept is {kept.get(name)}"
