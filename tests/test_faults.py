@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = {"transport": ROOT / "faust-batches" / "src", "product": ROOT / "referral_stream"}
 LINES = {"transport": transport.LINES, "product": product.LINES}
 
-LOGGING = {"warning", "error", "critical", "exception", "warn"}
+LOGGING = {"warning", "error", "critical", "exception", "warn", "log"}
 NO_LOG = {"screen"}
 """What has a method of such a name, and is no log: the demo's screen."""
 

@@ -19,6 +19,26 @@ LINES: Final = (
     ),
     Fault("clock_is_not_real_time", "`CLOCK_…` is set", "unset it on a real deployment"),
     Fault(
+        "clock_skewed",
+        "the clocks of this host and of Redis differ by more than 2 s: windows and quiet hours are as wrong",
+        "synchronise both (NTP)",
+    ),
+    Fault(
+        "connections_lowered",
+        "the receiver may open fewer files than its settings allow connections",
+        "a higher limit of open files (`ulimit -n`), or a lower `HTTP_MAX_CONNECTIONS`",
+    ),
+    Fault(
+        "connections_refused",
+        "the receiver has as many connections as it may, in all or from one address",
+        "look at who connects; raise the limits if they are all wanted",
+    ),
+    Fault(
+        "customer_overfull",
+        "more open tickets, invoices or the like of one customer than are kept: they are held back",
+        "find out who reports so many; then send `customer.overfull_cleared`",
+    ),
+    Fault(
         "hold_stays",
         "an event that was replayed from its dead letter failed again; the customer stays on hold",
         "as `step_failed`",
@@ -34,6 +54,11 @@ LINES: Final = (
         "Redis is down: nothing is asked (gate `overasking`, saw `ledger_unavailable`)",
         "bring Redis back; whatever is still inside its window is asked then",
     ),
+    Fault(
+        "no_connection_accepted",
+        "the system gives the receiver no more connections: mostly, it has no files left to open",
+        "a higher limit of open files (`ulimit -n`), or fewer connections",
+    ),
     Fault("not_written", "the broker did not take a webhook's records in time: 503", "look at the broker"),
     Fault(
         "output_refused",
@@ -48,7 +73,25 @@ LINES: Final = (
     ),
     Fault("quarantine_failed", "the step failed twice on one event", "as `step_failed`"),
     Fault("receiver_not_started", "the receiver cannot start", "`cause` says what to do"),
+    Fault(
+        "record_failed",
+        "our own code failed on a record of a source, which is a dead letter (`fault`); it may protect somebody",
+        "report it with the position in the line; with a fixed version, `deadletters replay --cause fault`",
+    ),
     Fault("refused", "a request that the receiver does not take; `status` and `cause` say why", "look at the sender"),
+    Fault(
+        "request_failed", "our own code failed on a request to the ledger: nobody is asked for it", "as `record_failed`"
+    ),
+    Fault(
+        "requests_too_late",
+        "requests reach the ledger after their 30 s: its clock is ahead, or there is more work than it can do",
+        "`cause` says which clock; else see `lag_records`",
+    ),
+    Fault(
+        "state_too_large",
+        "a customer's state does not fit a record of its changelog: they are on hold",
+        "raise `max.message.bytes` of the changelog, then `deadletters replay --cause state_too_large`",
+    ),
     Fault(
         "state_unreadable",
         "the stored state of a customer is damaged: they are held back, their events are dead letters "
@@ -65,6 +108,11 @@ LINES: Final = (
         "unreadable_request",
         "a record of `ledger-requests` is no request; the ledger is rebuilt without it",
         "find out who else writes to that topic",
+    ),
+    Fault(
+        "wakeups_held",
+        "ingest is down or behind, or decide may not ask how far it is: nobody is woken, so nobody is asked",
+        "start ingest, or wait; see `topics acls decide`",
     ),
 )
 """Every event of this package at WARNING or above."""

@@ -36,8 +36,9 @@ class ClockWatch:
     def refuse(self, topic: str) -> None:
         """The broker does not take records with our time. By default, that is one an hour ahead of its own."""
         self.refused = True
-        shows = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._log(logging.ERROR, "clock_refused", {"topic": topic, "clock_shows": shows, "to_fix": _REMEDY})
+        if self._is_due("clock_refused"):
+            shows = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            logger.error("clock_refused", extra={"topic": topic, "clock_shows": shows, "to_fix": _REMEDY})
 
     def accept(self) -> None:
         if self.refused:
@@ -51,10 +52,13 @@ class ClockWatch:
         if seconds <= TOLERANCE_SECONDS:
             return
         self._behind = (max(seconds, self.behind_seconds), monotonic())
-        fields = {"topic": last.topic, "partition": last.partition, "offset": last.offset}
-        self._log(logging.WARNING, "record_from_the_future", fields | {"seconds": round(seconds), "to_fix": _REMEDY})
+        if self._is_due("record_from_the_future"):
+            fields = {"topic": last.topic, "partition": last.partition, "offset": last.offset}
+            logger.warning("record_from_the_future", extra=fields | {"seconds": round(seconds), "to_fix": _REMEDY})
 
-    def _log(self, level: int, event: str, fields: dict[str, object]) -> None:
-        if monotonic() - self._logged.get(event, -_REPEAT_SECONDS) >= _REPEAT_SECONDS:
-            self._logged[event] = monotonic()
-            logger.log(level, event, extra=fields)
+    def _is_due(self, event: str) -> bool:
+        """Whether an event may be logged now; then not again for a while."""
+        if monotonic() - self._logged.get(event, -_REPEAT_SECONDS) < _REPEAT_SECONDS:
+            return False
+        self._logged[event] = monotonic()
+        return True

@@ -42,19 +42,41 @@ LINES: Final = (
         "no broker has confirmed our membership for a session timeout",
         "bring the brokers back; everything waits meanwhile",
     ),
+    Fault(
+        "changelog_head_lost",
+        "the head of a changelog was removed, but the folder of this worker still holds all of it",
+        "do not lose that folder; move to new topics and a new group, refilled by replay",
+    ),
     Fault("client_not_closed", "a broker was away while the worker stopped", NOTHING),
+    Fault("clock_accepted", "the broker takes our time again", NOTHING),
+    Fault(
+        "clock_refused",
+        "the clock of this host is an hour or more ahead of the broker's, which takes nothing of this worker",
+        "synchronise it (NTP); the worker goes on by itself",
+    ),
     Fault(
         "connections_dropped",
         "a heartbeat was not answered within half the session timeout: every connection that was silent is made anew",
         "nothing; if it goes on, look at the brokers, or at what lies between (a firewall, NAT)",
     ),
+    Fault("damaged_store_removed", "all that a damaged table held has been read from its changelog again", NOTHING),
     Fault("fetch_failed", "a broker failed while records were fetched", "nothing; if it goes on, look at the broker"),
+    Fault(
+        "file_limit_low",
+        "the worker may open fewer files than it needs when it owns all partitions",
+        "`LimitNOFILE=` of its service, `ulimit -n`, `--ulimit nofile=` of its container",
+    ),
     Fault(
         "not_published",
         "the broker has not taken what a batch publishes",
         "nothing: the batch is made again; if it goes on, `cause` and `topic` say what the broker lacks",
     ),
     Fault("offsets_not_committed", "the broker failed, or a rebalance came first", "nothing: they are committed later"),
+    Fault(
+        "offsets_went_back",
+        "the group's offsets lapsed, were deleted or were set back; it goes on where it was",
+        NOTHING,
+    ),
     Fault("one_record_per_batch", "the topic takes smaller batches than ours", "raise its `max.message.bytes`"),
     Fault(
         "open_transaction",
@@ -81,6 +103,16 @@ LINES: Final = (
         "something that is done at intervals failed; it is tried again at its next turn",
         "nothing, if a broker was away; else report it with the traceback",
     ),
+    Fault(
+        "positions_not_kept",
+        "how far the sources are read could not be written; the next commit tries again",
+        "nothing; if it goes on, rights are missing, or the topic is gone",
+    ),
+    Fault(
+        "record_from_the_future",
+        "the clock of a record's writer is ahead, or that of this host is behind",
+        "synchronise the clocks of workers and producers (NTP)",
+    ),
     Fault("record_limit_lowered", "a topic takes smaller records than ours", "raise its `max.message.bytes`"),
     Fault("recovery_cancelled", "something ended the reading of the changelogs; it begins again", NOTHING),
     Fault(
@@ -94,7 +126,23 @@ LINES: Final = (
         "a longer `retention.ms`, or fewer pauses; send again what was removed unread",
     ),
     Fault("stop_failed", "a part of the worker could not be stopped in an orderly way", "report it with the traceback"),
+    Fault(
+        "store_damaged",
+        "files of a table on disk are damaged or gone: it is read from its changelog again",
+        "look at the disk",
+    ),
+    Fault(
+        "store_locked",
+        "another process has the folder of the state: a predecessor that is stopping, or a second worker",
+        "nothing for a predecessor; else a `DATA_DIR` for each worker",
+    ),
     Fault("store_not_closed", "the disk of the state failed while the worker stopped", "look at the disk"),
+    Fault("store_read_again", "a damaged table was set aside, and is read from its changelog", "look at the disk"),
+    Fault(
+        "topics_not_described",
+        "no broker answered when the settings of the changelogs were asked for; asked again",
+        "nothing; if it goes on, look at the brokers",
+    ),
     Fault("watch_failed", "the watch over what stands still failed; it looks again", "report it with the traceback"),
     Fault("worker_not_started", "the worker cannot start", "`cause` says what to do"),
     Fault(

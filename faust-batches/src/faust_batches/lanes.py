@@ -160,9 +160,9 @@ class Lane:
             self._forget(messages)
             raise
         except NotOwner as exc:
-            clock = isinstance(exc.__cause__, ClockRefused)  # that is in the log
-            level = logging.DEBUG if clock else logging.WARNING
-            logger.log(level, "batch_put_back", extra=_fields(batch) | {"cause": repr(exc.__cause__ or exc)})
+            clock = isinstance(exc.__cause__, ClockRefused)
+            if not clock:  # that is in the log
+                logger.warning("batch_put_back", extra=_fields(batch) | {"cause": repr(exc.__cause__ or exc)})
             meter.dropped += 1
             meter.fenced += isinstance(exc, Fenced) and not clock
             self._close(batch.assignment, messages)
