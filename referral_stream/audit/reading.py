@@ -12,7 +12,6 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from aiokafka.errors import for_code
 from confluent_kafka import (
     Consumer,
     IsolationLevel,
@@ -31,6 +30,12 @@ STALL_SECONDS: Final = 30.0
 """A broker that is silent for this long cannot be audited."""
 _AT_ONCE: Final = 5_000
 _WAIT_SECONDS: Final = 0.02  # the client waits this long for a full batch, even at the end of a log
+_ANSWERED_LATER: Final = frozenset({
+    KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+})  # fmt: skip
+"""What a broker says of a new topic, or while leaders change; librdkafka marks none of it as retriable here."""
 
 
 class Unreadable(ConnectionError):
@@ -150,7 +155,7 @@ class KafkaLogs:
             try:
                 return {tp.partition: future.result().offset for tp, future in told.items()}
             except KafkaException as error:
-                if monotonic() > given_up or not for_code(error.args[0].code()).retriable:
+                if monotonic() > given_up or error.args[0].code() not in _ANSWERED_LATER:
                     raise
                 sleep(_WAIT_SECONDS)
 
