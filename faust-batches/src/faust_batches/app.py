@@ -103,6 +103,7 @@ class BatchApp(faust.App):
         self._periodics: list[_Periodic] = []
         self._companions: list[AbstractAsyncContextManager[Any]] = []
         self._sources: dict[str, int | None] = {}
+        self._limits_unread = ""
         self.ends: dict[TP, int] = {}
         """Where the source partitions ended when ``refresh_ends`` asked last."""
         self.expected: list[tuple[str, Callable[[], object | None]]] = []
@@ -423,8 +424,11 @@ class BatchApp(faust.App):
         try:
             limits = await record_limits(self._client_settings(), changelogs)
         except Exception as exc:  # noqa: BLE001  (a refusal by a broker will teach it)
-            logger.info("record_limits_unread", extra={"cause": repr(exc)})
+            if (cause := repr(exc)) != self._limits_unread:  # once: it may last
+                self._limits_unread = cause
+                logger.info("record_limits_unread", extra={"cause": cause})
             return
+        self._limits_unread = ""
         for topic, limit in limits.items():
             self.publisher.told(topic, limit)
 
