@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,13 @@ from tests.integration.live import Message, Pipeline
 from tests.integration.test_order_of_effects import a_pipeline, await_exact, pieces
 from tests.integration.test_status import StatusPage
 from tests.ledger.builders import a_request
-from tests.night import by_night
+from tests.night import nightly
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, wait_until
 from tests.services.redis import RedisServer
+
+pytestmark = nightly
+"""Every run looks at the parts, in faust-batches/tests/test_clock_watch.py and tests/stream/test_ledger_clock.py."""
 
 TWO_HOURS_AHEAD = """
 import pathlib, sys, time
@@ -39,7 +41,7 @@ main()
 """A worker whose clock is that far ahead, as far as the broker can see, while a file exists."""
 
 
-@pytest.mark.parametrize("fencing", ["transactions", by_night("none")])
+@pytest.mark.parametrize("fencing", ["transactions", "none"])
 def test_a_worker_whose_time_the_broker_refuses_says_so_and_goes_on_when_it_is_right(
     kafka: KafkaServer, tmp_path: Path, fencing: str
 ) -> None:
@@ -94,16 +96,3 @@ def test_a_ledger_whose_clock_is_ahead_says_so_and_doctor_sees_it(
         assert done.returncode == 1, done.stdout
         assert "s later than it was: the clock of referral-stream/ledger" in done.stdout
         assert "1 of its last 1 answers were that it could not answer in time" in done.stdout
-
-
-@pytest.mark.parametrize("seconds", [0, 90])
-def test_doctor_sees_in_the_log_that_clocks_have_differed(kafka: KafkaServer, tmp_path: Path, seconds: int) -> None:
-    with a_pipeline(kafka, tmp_path, {}) as pipeline:
-        pipeline.create_topics()
-        now = int(time.time() * 1_000)
-        for ago in (seconds + 1, 0, seconds, 2):  # the second one's writer was ahead
-            producer = pipeline._producer("murmur2_random")
-            producer.produce(pipeline.topic("customer-events"), b"{}", b"a customer", timestamp=now - ago * 1_000)
-            assert producer.flush(20) == 0
-        told = pipeline.run_command("doctor").stdout
-        assert ("was written 90 s before the record before it" in told) == (seconds > 0), told

@@ -10,7 +10,7 @@ import redis
 from confluent_kafka import Producer
 
 from referral_stream.contracts.topics import TABLES, TOPICS
-from referral_stream.core.instants import HOUR
+from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.ops.doctor import _versions
 from referral_stream.runtime.clock import Clock
 from tests.integration.live import Pipeline
@@ -139,6 +139,19 @@ def test_a_transaction_that_nobody_ends_is_named_with_its_producer(pipeline: Pip
     )
     assert f"group {pipeline.name}-ingest: no worker, 1 records behind" in said
     dead.abort_transaction(20)
+
+
+def test_what_a_wrong_clock_has_left_in_the_log_is_found(pipeline: Pipeline, kafka: KafkaServer) -> None:
+    """A minute and a half ago a ledger was that far ahead, and could answer nobody in time."""
+    now, producer = Clock().now(), Producer(kafka.client_settings())
+    unavailable = b'{"type": "reservation.unavailable", "source": "referral-stream/ledger"}'
+    for value, at in ((unavailable, now), (b"{}", now - 90 * SECOND)):
+        producer.produce(pipeline.topic("customer-events"), value, b"a customer", partition=3, timestamp=at)
+    assert producer.flush(20) == 0
+    done = pipeline.run_command("doctor")
+    assert "was written 90 s before the record before it" in done.stdout
+    assert "ledger: 1 of its last " in done.stdout
+    assert "answers were that it could not answer in time" in done.stdout
 
 
 def test_a_record_from_the_future_means_that_a_clock_is_ahead(pipeline: Pipeline, kafka: KafkaServer) -> None:
