@@ -128,9 +128,7 @@ async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
             for group in seen:
                 others = _read_by_others(group, deployment.topics)
                 behind = await _lag(consumer, group)
-                behind += sum(
-                    each.records for each in held if TopicPartition(each.topic, each.partition) in group.offsets
-                )
+                behind += sum(each.records for each in held if each.topic in frozenset().union(*group.reads))
                 lines.append(others or CheckResult(_told(group, behind)))
         async with asking(deployment) as client:
             lines += [_open_transaction(each, await holders_of(client, each)) for each in held]
