@@ -136,12 +136,10 @@ async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
             lines = [await _clock_of_writers(consumer, deployment)]
             lines += await _newest_answers(consumer, deployment.topics)
             held = await _held_back(deployment, consumer)
-            for group in seen:
+            for role, group in zip(ROLES, seen, strict=True):
                 others = _read_by_others(group, deployment.topics)
                 behind = await _lag(consumer, group)
-                behind += sum(
-                    each.records for each in held if TopicPartition(each.topic, each.partition) in group.offsets
-                )
+                behind += sum(each.records for each in held if each.topic in _read_by(role, deployment.topics))
                 lines.append(others or CheckResult(_told(group, behind)))
         async with asking(deployment) as client:
             lines += [_open_transaction(each, await holders_of(client, each)) for each in held]
@@ -174,10 +172,13 @@ def _consumer(deployment: Deployment, isolation: str) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(**deployment.client(), enable_auto_commit=False, isolation_level=isolation)
 
 
+def _read_by(role: str, topics: Topics) -> tuple[str, ...]:
+    return {"ingest": topics.sources, "decide": (topics.customer_events,), "ledger": (topics.ledger_requests,)}[role]
+
+
 async def _held_back(deployment: Deployment, consumer: AIOKafkaConsumer) -> list[HeldBack]:
     """What of the topics that our roles read an open transaction holds back."""
-    topics = deployment.topics
-    read = (*topics.sources, topics.customer_events, topics.ledger_requests)
+    read = [topic for role in ROLES for topic in _read_by(role, deployment.topics)]
     partitions = [TopicPartition(topic, p) for topic in read for p in sorted(await partitions_of(consumer, topic))]
     async with _consumer(deployment, "read_uncommitted") as uncommitted:
         return await held_back(consumer, uncommitted, partitions)

@@ -11,8 +11,11 @@ from confluent_kafka import Producer
 
 from referral_stream.contracts.topics import TABLES, TOPICS
 from referral_stream.core.instants import HOUR, SECOND
-from referral_stream.ops.doctor import _versions
+from referral_stream.core.policy import Policy
+from referral_stream.ops.doctor import _transactions, _versions
 from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.settings import Settings
 from tests.integration.live import Pipeline
 from tests.integration.scripted import a_promoter
 from tests.services.kafka import KafkaServer
@@ -161,6 +164,23 @@ def test_a_record_from_the_future_means_that_a_clock_is_ahead(pipeline: Pipeline
     assert producer.flush(20) == 0
     (line,) = [line for line in _wrong(pipeline) if "clocks" in line]
     assert f"records of {pipeline.topic('customer-events')}-2@" in line
+
+
+@pytest.mark.parametrize(
+    ("fencing", "longest_ms", "wrong"),
+    [
+        ("transactions", 14_999, True),
+        ("transactions", 15_000, False),
+        ("transactions", None, False),
+        ("none", 1, False),
+    ],
+)
+def test_transactions_that_the_brokers_would_not_take_are_told(
+    fencing: str, longest_ms: int | None, *, wrong: bool
+) -> None:
+    settings = Settings.model_validate({"fencing": fencing})
+    found = list(_transactions(Deployment(settings, Policy(), Clock()), longest_ms))
+    assert [line.verdict for line in found] == ["WRONG"] * wrong
 
 
 def test_releases_that_the_transport_was_not_made_for_are_named() -> None:

@@ -159,3 +159,22 @@ async def test_connections_that_a_firewall_has_forgotten_are_left_within_a_sessi
                 assert monotonic() - silent < 25
             assert app.failure is None
             assert counts(kafka.bootstrap, run) == [b"1"] * len(KEYS) + [b"2"] * len(KEYS)
+
+
+@nightly
+@pytest.mark.usefixtures("kafka")
+def test_a_broker_that_takes_no_transactions_of_our_length_is_told_what_to_change(tmp_path: Path) -> None:
+    with (
+        KafkaServer(settings={"transaction.max.timeout.ms": "10000"}) as kafka,
+        Pipeline(kafka, "redis://127.0.0.1:1/0", tmp_path) as pipeline,
+    ):
+        pipeline.create_topics(sources={})
+        worker = pipeline.start("decide")
+        wait_until(lambda: not worker.running, "the worker has ended", every=0.2)
+        assert worker.exit_code == 1
+        assert "reason=RefusedByBroker" in pipeline.log()
+        assert "Traceback" not in pipeline.log()
+        said = pipeline.run_command("doctor").stdout
+        assert "WRONG    transactions: the brokers end them after 10 s, ours may last 15 s" in said
+        worker = pipeline.start("decide", transaction_timeout_seconds="10")
+        wait_until(lambda: "partitions_ready" in worker.log.read_text(), "the worker is ready")
