@@ -89,10 +89,10 @@ audit-dependencies: ## Ask whether a known hole is in one of the locked packages
 	@rm -rf build/audit && $(PYTHON) -m venv build/audit && $(PYTHON) tools/lock.py $(PRODUCT) > build/audit/locked.txt
 	@build/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3' \
 		|| { echo "not audited: pip-audit cannot be installed here"; exit 0; }; \
-	build/audit/bin/pip-audit --require-hashes --disable-pip --progress-spinner off --output build/audit/found.txt \
+	build/audit/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --output build/audit/found.txt \
 		--requirement build/audit/locked.txt $(ARGS); audited=$$?; \
 	if test -e build/audit/found.txt; then cat build/audit/found.txt; exit $$audited; \
-	else echo "not audited: the list of known holes cannot be reached"; fi
+	else echo "not audited: the list of known holes cannot be reached, or does not know one of the packages"; fi
 
 clean: ## Remove everything that was made here
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
