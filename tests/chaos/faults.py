@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
+
+from confluent_kafka import KafkaException
 
 from referral_stream.contracts.topics import SOURCES
 from tests.chaos.load import Load
@@ -17,7 +22,7 @@ from tests.chaos.plan import Fault, Planned, lane_of
 from tests.chaos.poison import fat_customer, null_headers, poison
 from tests.chaos.world import World, last
 from tests.integration.live import Pipeline
-from tests.services.process import ServerProcess
+from tests.services.process import ServerProcess, wait_until
 
 SESSION_SECONDS: Final = 3.0
 NOTHING_TO_STRIKE: Final = "nothing to strike"
@@ -233,12 +238,13 @@ class Chaos:
         match fault:
             case Fault.GROWTH:
                 topic = rng.choice(SOURCES)
-                return f"{topic}: {kafka.add_partitions(pipeline.topic(topic), 1)}"
+                _although_it_may_be_away(lambda: kafka.add_partitions(pipeline.topic(topic), 1))
+                return topic
             case Fault.SMALL_RECORDS:
                 changelog = f"{pipeline.name}-decide-customers-changelog"
-                kafka.set_topic(changelog, "max.message.bytes", str(_SMALL_BYTES))
-                last(rng, 4, 8)
-                kafka.set_topic(changelog, "max.message.bytes", None)
+                for value in (str(_SMALL_BYTES), None):
+                    _although_it_may_be_away(partial(kafka.set_topic, changelog, "max.message.bytes", value))
+                    last(rng, 4, 8)
                 # What an operator does about customers who are on hold because of it; there may be none.
                 pipeline.run_command("deadletters", "replay", "--stage", "decide")
                 return changelog
@@ -249,6 +255,18 @@ class Chaos:
             case _:
                 poured = self._load.pour(fat_customer)
         return f"{poured:,} records"
+
+
+def _although_it_may_be_away(change: Callable[[], object]) -> None:
+    """Another fault may have struck the broker: until it takes the change."""
+
+    def is_done() -> bool:
+        with contextlib.suppress(KafkaException):
+            change()
+            return True
+        return False
+
+    wait_until(is_done, "the broker takes a change of a topic", seconds=180, every=1.0)
 
 
 def flip_bytes(folder: Path, rng: random.Random) -> bool:

@@ -394,7 +394,8 @@ class KafkaServer:
         operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
         entry = ConfigEntry(name, value or "", incremental_operation=operation)
         wanted = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-        for future in AdminClient(self.client_settings()).incremental_alter_configs([wanted]).values():
+        admin = AdminClient(self.client_settings())  # kept: what it has begun ends with it
+        for future in admin.incremental_alter_configs([wanted]).values():
             future.result(30)
 
     def grant(self, user: str, prefix: str) -> None:
