@@ -160,6 +160,8 @@ def test_what_the_processors_count_is_told_under_names_of_ours(deployment: Deplo
         'referral_stream_ingested_records_total{outcome="skipped",reason="tombstone"} 1.0',
         'referral_stream_dead_letters_total{cause="undecodable",stage="ingest"} 1.0',
         'referral_stream_dead_letters_total{cause="fault",stage="decide"} 0.0',
+        'referral_stream_dead_letters_total{cause="fault",stage="ingest"} 0.0',
+        'referral_stream_dead_letters_total{cause="state_too_large",stage="decide"} 0.0',
         'referral_stream_wakeup_delay_seconds_bucket{le="1.0"} 0.0',
         'referral_stream_wakeup_delay_seconds_bucket{le="2.5"} 1.0',
         "referral_stream_wakeup_delay_seconds_sum 2.0",

@@ -15,6 +15,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from referral_stream import __version__
+from referral_stream.contracts.applying import FAULT
+from referral_stream.contracts.left_out import STATE_TOO_LARGE
 from referral_stream.core.instants import SECOND
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.stream.apps import Role
@@ -190,8 +192,9 @@ def _of_transport(sheet: _Sheet, role: Role) -> None:
 
 def _of_dead_letters(sheet: _Sheet, role: Role) -> None:
     causes = _ending(role.processor.counts, "refused_")
+    causes.setdefault(FAULT, 0)  # an alert notices the first one only as an increase from zero
     if isinstance(role.processor, Decide):
-        causes.setdefault("fault", 0)  # an alert notices the first one only as an increase from zero
+        causes.setdefault(STATE_TOO_LARGE, 0)
     for cause, count in causes.items():
         sheet.add("dead_letters_total", count, role.name, cause)
 
