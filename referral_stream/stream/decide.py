@@ -161,5 +161,5 @@ def _tell_overfull(before: Entity, after: Customer, record: Record) -> None:
     """Once for each kind of which a customer has more than is kept, until an operator clears it."""
     known = before.overfull if isinstance(before, Customer) else {}
     for kind in after.overfull.keys() - known.keys():
-        position = {"partition": record.partition, "offset": record.offset}
-        logger.warning("customer_overfull", extra={"kind": kind} | position)
+        extra = {"kind": kind, "partition": record.partition, "offset": record.offset}
+        logger.warning("customer_overfull", extra=extra)
