@@ -8,6 +8,7 @@ event changes it: see
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -29,6 +30,12 @@ LONGEST_SOURCE, LONGEST_ID = 24, 40
 Life: TypeAlias = Literal["trial", "converted", "unconverted", "started", "renewed", "ended"]
 
 
+@lru_cache(maxsize=1_024)
+def _kept_source(source: str) -> str:
+    """The same few sources come again and again, and some are long."""
+    return short(source, LONGEST_SOURCE)
+
+
 class Stamp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """When and by which event a signal was written; the order is that of last-writer-wins.
 
@@ -42,8 +49,10 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
 
     @classmethod
     def of(cls, event: Event) -> Stamp:
-        source, id_ = short(event.source, LONGEST_SOURCE), short(event.id, LONGEST_ID)
-        return cls(event.time, not is_favourable(event.data), source, id_)
+        id_ = event.id
+        if len(id_) > LONGEST_ID or not id_.isascii():  # few are: spare the others a call
+            id_ = short(id_, LONGEST_ID)
+        return cls(event.time, not is_favourable(event.data), _kept_source(event.source), id_)
 
 
 class Flag(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -179,7 +188,7 @@ class AliasedAt(msgspec.Struct, frozen=True, array_like=True, order=True, gc=Fal
 
     @classmethod
     def of(cls, stamp: Event | AliasStamp) -> AliasedAt:
-        return cls(stamp.time, short(stamp.source, LONGEST_SOURCE), short(stamp.id, LONGEST_ID))
+        return cls(stamp.time, _kept_source(stamp.source), short(stamp.id, LONGEST_ID))
 
 
 class Overfull(msgspec.Struct, frozen=True, array_like=True, gc=False):

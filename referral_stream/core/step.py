@@ -103,13 +103,15 @@ def _fold(turn: Turn, event: Event) -> Folded:
     """Fold a fact into the state, which never grows beyond its bounds."""
     c = turn.customer
     field = bounds.TOUCHES.get(event.type)
-    before = None if field is None else getattr(c, field)
-    newest = fold(c, event)
     if field is None:
+        newest = fold(c, event)
         if event.type == _OVERFULL_CLEARED:
             bounds.clear(c, event.data.kind, Stamp.of(event), turn.policy)
-    elif bounds.needs_room(field, getattr(c, field)):
-        newest = bounds.fit(c, field, before, event, turn.policy) and newest
+    else:
+        before = getattr(c, field)
+        newest = fold(c, event)
+        if bounds.needs_room(field, getattr(c, field)):
+            newest = bounds.fit(c, field, before, event, turn.policy) and newest
     if newest:
         return NEWEST
     return UNKNOWN if c.forgotten and event.time <= c.forgotten.get(field or "", -1) else LATE
