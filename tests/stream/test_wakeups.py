@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import pytest
+from faust_batches import NotOwner
+
 from referral_stream.contracts.codec import arrival, decode_event
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import encode_wakeup
@@ -203,3 +206,30 @@ def test_the_record_goes_to_the_customers_own_partition_with_its_arrival() -> No
 def test_the_same_wakeup_has_the_same_id() -> None:
     one, two = (decode_event(wakeup_outputs([(0, b"a", 100)], "t", now)[0].value or b"") for now in (100, 200))
     assert one.id == two.id
+
+
+class Unreadable:
+    """Entries of a table on a damaged disk: reading on fails again, and does not end."""
+
+    def __init__(self, readable: Mapping[str, int]) -> None:
+        self._readable = entries(readable)
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return self
+
+    def __next__(self) -> tuple[bytes, bytes]:
+        try:
+            return next(self._readable)
+        except StopIteration:
+            raise NotOwner("damaged") from None
+
+
+def test_what_cannot_be_read_is_not_the_end() -> None:
+    wakeups = Wakeups()
+    wakeups.load(0, Unreadable({"ana": 5}))
+    for _ in range(3):
+        with pytest.raises(NotOwner):
+            wakeups.read_on()
+    wakeups.drop([0])
+    load(wakeups, 0, {"ana": 5, "ben": 6})  # the next assignment
+    assert wakeups.pending() == 2

@@ -13,7 +13,7 @@ from faust.types import TP, AppT
 
 from faust_batches.batch import Record, Supersedes
 from faust_batches.config import WorkerConfig
-from faust_batches.errors import ChangelogMismatch
+from faust_batches.errors import ChangelogMismatch, TransportError
 from faust_batches.source import SourcePosition, source_position
 from faust_batches.stores import MemoryStore, PartitionStore, RocksFolder
 
@@ -151,7 +151,8 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
         then the earlier one stays, and is ``stale``.
 
         Raises:
-            ChangelogMismatch: a record that is not an entry of this table, by its position. StateFolderUnusable.
+            ChangelogMismatch: a record that is not an entry of this table, by its position. StoreDamaged,
+                StateFolderUnusable: about the store.
         """
         store, stale = self.data.open[partition], self._stale[partition]
         changes: dict[bytes, bytes | None] = {}
@@ -163,6 +164,8 @@ class BatchTable(Table):  # type: ignore[type-arg]  # generic in name only
                 if self._is_older(store, changes, key, value):
                     stale.add(key)
                     continue
+            except TransportError:
+                raise  # of the store, not of the record
             except Exception as exc:
                 raise self._foreign(partition, record, str(exc)) from exc
             changes[key] = value
