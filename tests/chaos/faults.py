@@ -26,7 +26,7 @@ from tests.services.process import ServerProcess, wait_until
 
 SESSION_SECONDS: Final = 3.0
 NOTHING_TO_STRIKE: Final = "nothing to strike"
-_SMALL_BYTES: Final = 900
+_SMALL_BYTES: Final = 800
 """With what a record needs besides, less than the state of a customer to whom much has happened, more than most."""
 _FLIPPED: Final = 16
 _MAY_BE_REMOVED: Final = "may be removed"
