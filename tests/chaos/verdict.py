@@ -260,7 +260,7 @@ def _replayed(soak: SoakRecords, policy: Policy) -> tuple[list[str], ExactReplay
         live[_stream(said.effect, said.effect.customer_id)].append(said.record.value or b"")
     for record in soak.requests:
         body = parsed(record)
-        if not body["type"].startswith("control."):
+        if not body["type"].startswith(("control.", "reservation.held", "ledger.renewed")):  # not the decide agent's
             live[f"requests of {body['data']['customer_id']}"].append(record.value or b"")
     differing = [_first_difference(name, live[name], made[name]) for name in sorted(live.keys() | made.keys())]
     return [each for each in differing if each], replay

@@ -209,7 +209,10 @@ class Pipeline:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         ours = {f"REFERRAL_STREAM_{name.upper()}": value for name, value in (self.settings | settings).items() if value}
         root = Path(__file__).parents[2]
-        assigned = [f"{name}={value}" for name, value in (kept | ours | {"PYTHONPATH": str(root)}).items()]
+        assigned = [
+            f"{name}={value}"
+            for name, value in (kept | ours | {"PYTHONPATH": f"{root}:{root}/faust-batches/src"}).items()
+        ]
         return ["env", "-i", *assigned, sys.executable, "-m", "referral_stream", *arguments]
 
     # -- what goes in

@@ -24,6 +24,7 @@ from referral_stream.local.redis_server import EmbeddedRedis
 from tests.ledger.builders import (
     T0,
     a_confirmation,
+    a_grant,
     a_pause,
     a_release,
     a_request,
@@ -66,7 +67,7 @@ STEPS = [0, 0, 0, 0, 0, 0, 1, HOUR // 2, HOUR // 2, HOUR, HOUR, 2 * HOUR, DAY //
 LATENESS = [0, 0, 0, 0, 0, 0, 1, HOUR, 3 * HOUR, DAY]
 MIXES = [
     ["request"] * 12 + ["confirm", "release", "pause", "opening", "opening", "amend"] + ["resume"] * 5,
-    ["request"] * 12 + ["confirm"] + ["release"] * 2 + ["amend"] * 2,
+    ["request"] * 12 + ["confirm"] + ["release"] * 2 + ["amend"] * 2 + ["hold"] * 6,
     ["request"] * 9 + ["confirm", "release", "pause", "pause", "resume"],
     ["opening"] * 9 + ["resume"],
 ]
@@ -85,23 +86,29 @@ def a_log(dice: Random, length: int) -> Iterator[LedgerOperation]:
         yield operation
 
 
+def _a_request(dice: Random, command: str, now: int) -> ReservationRequested:
+    return a_request(
+        command,
+        customer=dice.choice(CUSTOMERS),
+        account=dice.choice(["acme", "other", None]),
+        email=dice.choice(["one", "two", None, None]),
+        segment=dice.choice(["smb", "enterprise", None]),
+        trigger=dice.choice(TRIGGERS),
+        due=now,
+        now=now + dice.choice([0, 0, 1]),
+        shadow=dice.random() < 0.2,
+    )
+
+
 def _an_operation(dice: Random, kind: str, number: int, now: int) -> LedgerOperation:
     command = f"command {dice.randint(number // 8, number // 8 + 3)}"
     match kind:
         case "request":
-            request = a_request(
-                command,
-                customer=dice.choice(CUSTOMERS),
-                account=dice.choice(["acme", "other", None]),
-                email=dice.choice(["one", "two", None, None]),
-                segment=dice.choice(["smb", "enterprise", None]),
-                trigger=dice.choice(TRIGGERS),
-                due=now,
-                now=now + dice.choice([0, 0, 1]),
-                shadow=dice.random() < 0.2,
-            )
+            request = _a_request(dice, command, now)
             valid = dice.choice([30 * SECOND] * 8 + [0, -1])
             return request.model_copy(update={"valid_until": request.now + valid})
+        case "hold":
+            return a_grant(_a_request(dice, command, now))
         case "confirm":
             account = dice.choice(["acme", None])
             return a_confirmation(command, customer=dice.choice(CUSTOMERS), account=account, now=now)
