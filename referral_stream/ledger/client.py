@@ -11,7 +11,8 @@ Keys (``GEN`` is the generation, ``NUMBER-ANY``: every rebuild makes one, and on
 ``PREFIX:{ledger}:GEN:customer|email|account:ID``      zset    commands counted, by the instant of the ask
 ``PREFIX:{ledger}:GEN:shadow customer|email|…:ID``     zset    the same of shadow mode
 ``PREFIX:{ledger}:GEN:unconfirmed:by customer|by due`` zset    reservations whose worker has not reported yet
-``PREFIX:{ledger}:GEN:switches:paused|changed``        hash    every switch that a person ever threw: state, instant
+``PREFIX:{ledger}:GEN:switches:paused|changed``        hash    the switches that persons threw: state, instant
+``PREFIX:{ledger}:GEN:switches:thrown back``           zset    those that are off, by instant; the newest 1,000 stay
 ``PREFIX:{ledger}:GEN:switches:segments``              zset    paused segments
 ``PREFIX:{ledger}:GEN:waiting:SWITCH``                 zset    customers to be told when it is thrown back
 ``PREFIX:{ledger}:GEN:openings:HOUR:TRIGGER``          set     opportunities opened in a UTC hour
@@ -20,8 +21,8 @@ Keys (``GEN`` is the generation, ``NUMBER-ANY``: every rebuild makes one, and on
 
 The hash tag keeps them in one slot of a cluster. They hold ids and HMACs, nothing personal. Reservations, asks,
 what waits and openings carry a TTL; it runs in real time while the rules run on the records' time, so it is only an
-upper bound, more than twice the longest period. Switches and breaker marks stay: there are as many as names. Redis
-must run with ``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
+upper bound, more than twice the longest period. Switches and breaker marks stay: as many as names are paused, and
+1,000. Redis must run with ``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ from referral_stream.core.events import (
     Scope,
 )
 from referral_stream.core.instants import DAY, HOUR, SECOND
+from referral_stream.core.ledger import switches
 from referral_stream.core.ledger.breaker import paused_by_breaker
 from referral_stream.core.ledger.caps import (
     PAGE,
@@ -453,4 +455,5 @@ def _limits(policy: Policy) -> list[int]:
         (2 * breaker.hours + _SPARE_HOURS) * HOUR // SECOND,
         breaker.pause_hours * HOUR,
         TOLD_DAYS * DAY,
+        switches.THROWN_BACK_KEPT,
     ]

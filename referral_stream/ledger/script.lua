@@ -5,7 +5,7 @@
 -- ARGV[1]  the generation to build, NUMBER-ANY, or '' for the one that is live
 -- ARGV[2]  the limits, a JSON array: customer period, account gap, account quota, account period (ms), breaker on (0 or
 --          1), floor, factor, hours, seconds until asks lapse, seconds until openings lapse, the breaker's pause, how
---          long a pause is told of after a reservation's due (ms)
+--          long a pause is told of after a reservation's due (ms), how many switches that were thrown back are kept
 -- ARGV[3]  the operations, a JSON array of arrays; absent strings are ''
 -- ARGV[4]  the number of the oldest generation that may answer
 -- Returns  {'applied', number, result, ...} with the number of the generation and one result for each operation, or, with
@@ -56,7 +56,7 @@ end
 local customer_period, account_gap, account_quota, account_period = limits[1], limits[2], limits[3], limits[4]
 local breaker_on, floor, factor, hours = limits[5] == 1, limits[6], limits[7], limits[8]
 local asks_lapse, openings_lapse = limits[9], limits[10]
-local breaker_pause, told_of = limits[11], limits[12]
+local breaker_pause, told_of, switches_kept = limits[11], limits[12], limits[13]
 local periods = {customer = customer_period, email = customer_period, account = math.max(account_gap, account_period)}
 
 local function key(kind, name)
@@ -348,6 +348,7 @@ function operation.pause(scope, name, stamp)
   if stamp < changed_at then return {'old'} end
   redis.call('HSET', key('switches', 'changed'), which, digits(stamp))
   redis.call('HSET', key('switches', 'paused'), which, '1')
+  redis.call('ZREM', key('switches', 'thrown back'), which)
   if scope == 'segment' then redis.call('ZADD', key('switches', 'segments'), 0, name) end
   return {'thrown'}
 end
@@ -364,6 +365,14 @@ function operation.resume(scope, name, stamp)
   redis.call('HSET', key('switches', 'paused'), which, '0')
   redis.call('HSET', key('switches', 'changed'), which, digits(stamp))
   if scope == 'segment' then redis.call('ZREM', key('switches', 'segments'), name) end
+  local thrown_back = key('switches', 'thrown back')
+  redis.call('ZADD', thrown_back, digits(stamp), which)
+  if redis.call('ZCARD', thrown_back) > switches_kept then
+    local oldest = redis.call('ZRANGE', thrown_back, 0, 0)[1]
+    redis.call('ZREM', thrown_back, oldest)
+    redis.call('HDEL', key('switches', 'paused'), oldest)
+    redis.call('HDEL', key('switches', 'changed'), oldest)
+  end
   if ended and scope == 'trigger' then
     local hour = digits(math.floor(stamp / HOUR))
     local opened = redis.call('SCARD', key('openings', hour .. ':' .. name))

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, Scope
 from referral_stream.core.instants import DAY, HOUR, SECOND
+from referral_stream.core.ledger import switches
 from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.policy import Breaker, Policy
 from referral_stream.ledger import RedisLedger
@@ -244,3 +245,24 @@ async def test_redis_answers_as_the_rules_in_memory_do(
                 assert await told(ledger, switch, now, size) == await told(caps, switch, now, size)
         requests = [each for each in log if isinstance(each, ReservationRequested)]
         assert await ledger.stopped(requests) == [caps.stopped(each) for each in requests]
+
+
+async def test_every_pause_is_kept_and_of_what_was_thrown_back_the_newest(
+    server: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switches, "THROWN_BACK_KEPT", 3)
+    caps = MemoryLedger(TIGHT)
+    pauses = [a_pause("segment", f"invented {n}", now=T0 + n) for n in range(10)]
+    ends = [a_resumption("segment", f"invented {n}", now=T0 + 100 + n % 3) for n in range(6)]
+    again = [a_pause("segment", f"invented {n}", now=T0 + 50) for n in range(6)]
+    log: list[LedgerOperation] = [
+        *pauses,
+        *ends,
+        a_request(segment=None, due=T0 + 200),
+        *again,
+        a_request(segment=None),
+    ]
+    async with a_ledger(server, TIGHT) as ledger:
+        answers = await ledger.apply(log)
+        assert answers == [caps.apply(each) for each in log]
+        assert answers[-8:-1].count(True) == 3, "the word of three is remembered, the others are held again"
