@@ -38,6 +38,9 @@ enabled = false
 """
 """No holdout, no breaker: here everybody who may be asked is asked, though many become so at once."""
 
+PATIENT = POLICY.replace("answer_seconds = 3", "answer_seconds = 30")
+"""Where the ledger is there: on a slow machine too, its answers come in time."""
+
 AGE = HOUR // 2
 """Of the answers: they have settled, and the window lasts for another half an hour."""
 
@@ -138,7 +141,7 @@ def shared(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pipeline]:
     """For the tests that leave Redis in peace."""
-    with Pipeline(kafka, redis_server.url, tmp_path_factory.mktemp("ledger"), policy=POLICY) as pipeline:
+    with Pipeline(kafka, redis_server.url, tmp_path_factory.mktemp("ledger"), policy=PATIENT) as pipeline:
         pipeline.create_topics()
         pipeline.start()
         yield pipeline
@@ -177,20 +180,20 @@ def the_best_of_every_account(pipeline: Pipeline, accounts: int, seconds_ahead: 
 def test_of_the_contacts_of_an_account_only_the_best_is_asked_at_one_instant(shared: Pipeline) -> None:
     shared.publish(a_promoter("first-of-all", shared.now(), AGE))
     shared.await_outcome("first-of-all", "soft")  # the workers are up: what follows is known before it is due
-    the_best_of_every_account(shared, 50, seconds_ahead=12)
+    the_best_of_every_account(shared, 50, seconds_ahead=15)
 
 
 @nightly
 def test_of_a_thousand_accounts_at_one_instant_the_best_are_asked_by_two_workers(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    with Pipeline(kafka, redis_server.url, tmp_path, policy=POLICY) as pipeline:
+    with Pipeline(kafka, redis_server.url, tmp_path, policy=PATIENT) as pipeline:
         pipeline.create_topics()
         for _ in range(2):
             pipeline.start()
         pipeline.publish(a_promoter("first-of-all", pipeline.now(), AGE))
         pipeline.await_outcome("first-of-all", "soft", "asked")
-        the_best_of_every_account(pipeline, 1_000, seconds_ahead=120)
+        the_best_of_every_account(pipeline, 1_000, seconds_ahead=150)
 
 
 def test_one_person_under_many_customer_ids_is_asked_once(shared: Pipeline) -> None:
