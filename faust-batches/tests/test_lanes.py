@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 from aiokafka.errors import KafkaError, NotLeaderForPartitionError, TopicAuthorizationFailedError
 from batch_builders import SOURCE, a_message, an_app, take_acks
-from faust_batches import BatchApp
+from faust_batches import BatchApp, Rest
 from faust_batches.errors import BatchRefused, NotOwner
 from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import Batch
@@ -20,11 +20,12 @@ class Steps:
         self.raises: list[Exception] = []
         self.free = asyncio.Event()
 
-    async def __call__(self, batch: Batch) -> None:
+    async def __call__(self, batch: Batch) -> Rest | None:
         self.batches.append(batch)
         await self.free.wait()
         if self.raises:
             raise self.raises.pop(0)
+        return None
 
     @property
     def offsets(self) -> list[list[int]]:
@@ -212,3 +213,82 @@ async def test_closing_ends_the_batch_under_way_without_an_ack() -> None:
     await scene.app.lanes.close()
     assert scene.committed() is None
     assert not scene.app.batch_consumer.unacked
+
+
+class LeavesSomething(Steps):
+    """A step whose batches have a rest, each done when its first offset is let go of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free.set()
+        self.rests: dict[int, asyncio.Future[None]] = {}
+
+    async def __call__(self, batch: Batch) -> Rest | None:
+        await super().__call__(batch)
+        offset = batch.records[0].offset
+        if offset % 2:
+            return None
+        self.rests[offset] = asyncio.get_running_loop().create_future()
+
+        async def rest() -> None:
+            await self.rests[offset]
+
+        return rest
+
+
+class LeavingScene(Scene):
+    def __init__(self) -> None:
+        super().__init__(max_batch_records=1)
+        self.leaving = LeavesSomething()
+        self.app.lanes._steps[SOURCE] = self.steps = self.leaving
+
+
+async def test_a_lane_goes_on_while_a_batch_has_a_rest_and_commits_nothing_behind_it() -> None:
+    scene = LeavingScene()
+    for offset in range(4):
+        scene.feed([offset])
+    await scene.settle()
+    assert scene.steps.offsets == [[0], [1], [2], [3]]
+    assert scene.committed() is None
+
+    scene.leaving.rests[2].set_result(None)
+    await scene.settle()
+    assert scene.committed() is None, "the first one is not done"
+
+    idle = asyncio.ensure_future(scene.app.lanes.idle())
+    await scene.settle()
+    assert not idle.done(), "a rebalance waits for it"
+    scene.leaving.rests[0].set_result(None)
+    await scene.settle()
+    assert scene.committed() == 4
+    assert idle.done()
+
+
+async def test_a_rest_that_cannot_be_done_by_us_puts_back_all_that_is_not_acknowledged() -> None:
+    scene = LeavingScene()
+    for offset in range(3):
+        scene.feed([offset])
+    await scene.settle()
+
+    rejoined = list[int]()
+    scene.app.membership._request_rejoin = lambda: rejoined.append(1)
+    scene.leaving.rests[0].set_exception(NotOwner())
+    await scene.settle()
+
+    assert scene.committed() is None
+    assert scene.leaving.rests[2].cancelled()
+    assert not scene.app.batch_consumer._unacked_messages
+
+
+async def test_a_rest_that_fails_for_a_moment_is_tried_again() -> None:
+    scene = LeavingScene()
+    scene.feed([0])
+    await scene.settle()
+
+    failed = scene.leaving.rests[0]
+    scene.leaving.rests[0] = asyncio.get_running_loop().create_future()
+    scene.leaving.rests[0].set_result(None)
+    failed.set_exception(NotLeaderForPartitionError())
+    async with asyncio.timeout(10):
+        await scene.app.lanes.idle()
+    assert scene.committed() == 1

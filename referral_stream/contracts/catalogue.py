@@ -18,10 +18,12 @@ from referral_stream.core.effects import (
     AskCancelled,
     AskRequested,
     Decision,
+    LedgerRenewed,
     OpportunityOpened,
     ReasonAsked,
     ReservationAmended,
     ReservationConfirmed,
+    ReservationHeld,
     ReservationReleased,
     ReservationRequested,
 )
@@ -169,6 +171,23 @@ _EFFECTS: Final = (
         "internal",
         id=_derived("opportunity_id"),
         key=_account,
+    ),
+    EffectMessage(
+        ReservationHeld,
+        "reservation.held",
+        "ledger-requests",
+        "internal",
+        id=_derived("command_id", "requested_at", "generation"),
+        key=_account,
+    ),
+    EffectMessage(
+        LedgerRenewed,
+        "ledger.renewed",
+        "ledger-requests",
+        "internal",
+        copied_to=("ledger-generations",),
+        id=_derived("generation", "now"),
+        key=lambda _: "ledger",
     ),
 )
 

@@ -140,10 +140,11 @@ def encode_effect(effect: Effect, time: int) -> bytes:
         "id": message.id(kind, effect),
         "source": SOURCE,
         "specversion": _SPECVERSION,
-        "subject": effect.customer_id,
         "time": rfc3339(time),
         "type": kind,
     }
+    if effect.customer_id:
+        document["subject"] = effect.customer_id
     if kind in LINEAGES:
         _name_version(document, kind)
     if (traceparent := data.get("traceparent")) is not None:

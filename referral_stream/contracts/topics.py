@@ -106,7 +106,15 @@ TOPICS: Final[dict[str, Topic]] = {
             "Internal: reservations, and operators' switches.",
             "The account's id, else the customer's; none on a switch.",
             DAYS_400,
-            writers=("ingest", "decide", "operator"),
+            writers=("ingest", "decide", "ledger", "operator"),
+            readers=("ledger",),
+        ),
+        Topic(
+            "ledger-generations",
+            "Internal: every time the ledger was built anew, so that no older one goes on. Partition 0 alone.",
+            "`ledger`.",
+            COMPACTED,
+            writers=("ledger",),
             readers=("ledger",),
         ),
         Topic(

@@ -155,8 +155,8 @@ class EffectBuilder(NamedTuple):
             now=self.now,
         )
 
-    def request(self, o: Opportunity, moment: int) -> ReservationRequested:
-        """May this customer be asked at ``moment``?"""
+    def request(self, o: Opportunity, moment: int, planned: int | None) -> ReservationRequested:
+        """May this customer be asked at ``moment``? ``planned``: for when the clock had planned it, if it did."""
         c, policy = self.customer, self.policy
         return ReservationRequested(
             command_id=command_id(c.id, o.trigger, o.subject),
@@ -172,6 +172,7 @@ class EffectBuilder(NamedTuple):
             valid_until=moment + policy.ledger.answer_seconds * SECOND,
             now=self.now,
             shadow=policy.shadow,
+            planned=planned,
         )
 
     def amendment(self, o: Opportunity, account: str | None, email_hmac: str | None) -> ReservationAmended:

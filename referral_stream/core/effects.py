@@ -151,6 +151,8 @@ class AskCancelled(CommandHead):
 class ReservationRequested(Body):
     """May this customer be asked now? ``due`` is the moment m, ``now`` the arrival stamp of the input that led here.
 
+    ``planned``: at a moment of the clock, the instant for which the customer was to be woken: the same for all contacts
+    of an account whose slot begins then, while wake-ups arrive some milliseconds apart. None at an event's moment.
     ``shadow``: nothing will be sent; it counts for other requests of shadow mode alone.
     """
 
@@ -167,6 +169,43 @@ class ReservationRequested(Body):
     valid_until: Instant
     now: Instant
     shadow: bool = False
+    planned: Instant | None = None
+
+
+class ReservationHeld(Body):
+    """The ledger's grant, as it stands in the log: what was requested at ``requested_at`` may be asked.
+
+    ``generation``: of the ledger that granted it. It is void behind a newer :class:`LedgerRenewed` of its partition.
+    ``now``: when it was granted, by the ledger's clock.
+    """
+
+    command_id: str
+    customer_id: str
+    account_id: str | None = None
+    email_hmac: str | None = None
+    segment: Segment | None = None
+    trigger: str
+    due: Instant
+    requested_at: Instant
+    shadow: bool = False
+    generation: int
+    now: Instant
+
+
+class LedgerRenewed(Body):
+    """From here on, in this partition, only a ledger of this ``generation`` or a newer one may grant anything.
+
+    Generations are numbered by the log: the offset after their announcement on ``ledger-generations``, where the number
+    in the record itself is that of the generation before.
+    """
+
+    generation: int
+    now: Instant
+
+    @property
+    def customer_id(self) -> str:
+        """It concerns nobody in particular."""
+        return ""
 
 
 class ReservationConfirmed(Body):
@@ -254,7 +293,13 @@ class Letter(msgspec.Struct, frozen=True, gc=False):
 
 
 LedgerRequest: TypeAlias = (
-    ReservationRequested | ReservationConfirmed | ReservationReleased | ReservationAmended | OpportunityOpened
+    ReservationRequested
+    | ReservationConfirmed
+    | ReservationReleased
+    | ReservationAmended
+    | OpportunityOpened
+    | ReservationHeld
+    | LedgerRenewed
 )
 Effect: TypeAlias = AskRequested | ReasonAsked | AskCancelled | Decision | LedgerRequest
 """What is published for others: a message, with a row in the catalogue."""

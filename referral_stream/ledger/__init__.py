@@ -1,13 +1,20 @@
 """The ledger: caps shared across partitions and workers, and the switches, in Redis."""
 
-from referral_stream.ledger.client import LedgerError, LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.ledger.client import (
+    LedgerError,
+    LedgerNotReady,
+    LedgerOutdated,
+    LedgerUnavailable,
+    RedisLedger,
+    Results,
+)
 from referral_stream.ledger.rounds import (
     Answered,
     LedgerBatch,
     Rounds,
     answered,
     batches,
-    in_rounds,
+    holds,
     passed_on,
     resumption,
     unanswered,
@@ -18,12 +25,14 @@ __all__ = [
     "LedgerBatch",
     "LedgerError",
     "LedgerNotReady",
+    "LedgerOutdated",
     "LedgerUnavailable",
     "RedisLedger",
+    "Results",
     "Rounds",
     "answered",
     "batches",
-    "in_rounds",
+    "holds",
     "passed_on",
     "resumption",
     "unanswered",

@@ -1,16 +1,18 @@
 """The ledger in Redis: the rules of :mod:`referral_stream.core.ledger`, shared by all workers, atomic, failing closed.
 
-Keys (``GEN`` is the generation: every rebuild makes one, and one is live):
+Keys (``GEN`` is the generation, ``NUMBER-ANY``: every rebuild makes one, and one is live):
 
 =====================================================  ======  =================================================
-``PREFIX:{ledger}:ready``                              string  live generation, the server's run id, form of the keys
+``PREFIX:{ledger}:ready``                              string  live generation, run and replication id, form of the keys
 ``PREFIX:{ledger}:generations``                        set     generations that have keys
-``PREFIX:{ledger}:GEN:building``                       string  run id of the server a rebuild writes to
+``PREFIX:{ledger}:builder``                            string  who is building, for 15 s from the last sign of life
+``PREFIX:{ledger}:GEN:building``                       string  run and replication id where a rebuild writes to
 ``PREFIX:{ledger}:GEN:reservation:COMMAND``            hash    state, instants, and who it counts for
 ``PREFIX:{ledger}:GEN:customer|email|account:ID``      zset    commands counted, by the instant of the ask
 ``PREFIX:{ledger}:GEN:shadow customer|email|…:ID``     zset    the same of shadow mode
 ``PREFIX:{ledger}:GEN:unconfirmed:by customer|by due`` zset    reservations whose worker has not reported yet
-``PREFIX:{ledger}:GEN:switches:paused|changed``        hash    every switch that a person ever threw: state, instant
+``PREFIX:{ledger}:GEN:switches:paused|changed``        hash    the switches that persons threw: state, instant
+``PREFIX:{ledger}:GEN:switches:thrown back``           zset    those that are off, by instant; the newest 1,000 stay
 ``PREFIX:{ledger}:GEN:switches:segments``              zset    paused segments
 ``PREFIX:{ledger}:GEN:waiting:SWITCH``                 zset    customers to be told when it is thrown back
 ``PREFIX:{ledger}:GEN:openings:HOUR:TRIGGER``          set     opportunities opened in a UTC hour
@@ -19,8 +21,8 @@ Keys (``GEN`` is the generation: every rebuild makes one, and one is live):
 
 The hash tag keeps them in one slot of a cluster. They hold ids and HMACs, nothing personal. Reservations, asks,
 what waits and openings carry a TTL; it runs in real time while the rules run on the records' time, so it is only an
-upper bound, more than twice the longest period. Switches and breaker marks stay: there are as many as names. Redis
-must run with ``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
+upper bound, more than twice the longest period. Switches and breaker marks stay: as many as names are paused, and
+1,000. Redis must run with ``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
@@ -43,9 +46,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from referral_stream.core.effects import (
+    LedgerRenewed,
     OpportunityOpened,
     ReservationAmended,
     ReservationConfirmed,
+    ReservationHeld,
     ReservationReleased,
     ReservationRequested,
 )
@@ -58,6 +63,7 @@ from referral_stream.core.events import (
     Scope,
 )
 from referral_stream.core.instants import DAY, HOUR, SECOND
+from referral_stream.core.ledger import switches
 from referral_stream.core.ledger.breaker import paused_by_breaker
 from referral_stream.core.ledger.caps import (
     PAGE,
@@ -69,12 +75,14 @@ from referral_stream.core.ledger.caps import (
 )
 from referral_stream.core.ledger.switches import Page, Stopping, Switch, denied_paused
 from referral_stream.core.policy import Policy
-from referral_stream.ledger.rounds import in_rounds
+from referral_stream.ledger.redis_answers import ANSWERS, code_of, meaning
+from referral_stream.ledger.servers import client_of
 
 # Enough to make the round trip negligible, few enough that the script blocks the server for only some 15 ms.
 OPERATIONS_PER_CALL: Final = 500
 _SPARE_DAYS: Final = 30
 _SPARE_HOURS: Final = 24
+_CLAIMED_SECONDS: Final = 15
 
 _SCRIPT: Final = files(__package__).joinpath("script.lua").read_bytes()
 _DIGEST: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
@@ -96,6 +104,16 @@ class LedgerNotReady(LedgerUnavailable):
     """Redis answers, but its content is not the ledger: rebuild it. Nothing took effect."""
 
 
+class LedgerOutdated(LedgerUnavailable):
+    """Redis answers, but a newer ledger is known, elsewhere: the connections are closed. Nothing took effect."""
+
+
+class Results(list[Result]):
+    """What :meth:`RedisLedger.apply` gives; ``generation``: the number of the ledger that said so."""
+
+    generation: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """The Redis behind a ledger; ``now`` is its clock in ms, ``durable`` whether it keeps its data on disk."""
@@ -111,6 +129,8 @@ class RedisLedger:
 
     ``client`` must decode responses. Without an answer from Redis everything raises :class:`LedgerUnavailable`: a
     request is then answered ``reservation.unavailable``, and a confirmation or a pause retried until it succeeds.
+
+    ``least``: the number of the newest generation that is known. A server that holds an older one answers nothing.
     """
 
     def __init__(
@@ -121,6 +141,7 @@ class RedisLedger:
         self._root = f"{prefix}:{{ledger}}:"
         self._timeout = timeout_seconds
         self._limits = orjson.dumps(_limits(policy))
+        self.least = 0
 
     @classmethod
     def connect(
@@ -134,11 +155,12 @@ class RedisLedger:
     ) -> Self:
         """A ledger with its own client; nothing is sent yet. Close it, or use it as a context manager.
 
-        ``tls``: for a ``rediss://`` URL, PEM files as redis-py names them: ``ssl_ca_certs`` (the authority that signed
-        the server's certificate), ``ssl_certfile`` and ``ssl_keyfile`` (ours, if the server requires one).
+        ``url``: see :mod:`referral_stream.ledger.servers`. ``tls``: for one of TLS, PEM files as redis-py names them:
+        ``ssl_ca_certs`` (the authority that signed the server's certificate), ``ssl_certfile`` and ``ssl_keyfile``
+        (ours, if the server requires one).
         """
         more: dict[str, Any] = dict(tls or {})
-        client = Redis.from_url(
+        client = client_of(
             url,
             decode_responses=True,
             socket_timeout=timeout_seconds,
@@ -161,22 +183,26 @@ class RedisLedger:
     ) -> None:
         await self.aclose()
 
-    async def apply(self, operations: Sequence[LedgerOperation]) -> list[Result]:
+    async def apply(self, operations: Sequence[LedgerOperation]) -> Results:
         """Apply records of ``ledger-requests`` in order; one result each, as :meth:`MemoryLedger.apply` gives it.
 
         Up to OPERATIONS_PER_CALL take one round trip and are atomic together. Raises LedgerUnavailable; then a longer
         list may have been applied in part, from its start.
         """
-        results: list[Result] = []
+        results, generations = Results(), []
         for start in range(0, len(operations), OPERATIONS_PER_CALL):
             part = operations[start : start + OPERATIONS_PER_CALL]
-            replies = await self._call("", [_encoded(each) for each in part])
+            number, *replies = await self._call("", [_encoded(each) for each in part])
+            generations.append(int(number))
             results.extend(map(self._result, part, replies))
+        results.generation = min(generations, default=0)
         return results
 
     async def stopped(self, requests: Sequence[ReservationRequested]) -> list[bool]:
         """Which of the requests a switch would stop now."""
-        replies = await self._call("", [("stopped", each.trigger, each.segment or "", each.due) for each in requests])
+        _, *replies = await self._call(
+            "", [("stopped", each.trigger, each.segment or "", each.due) for each in requests]
+        )
         return [reply[0] == "stopped" for reply in replies]
 
     async def page(self, thrown: Thrown, now: int, after: str = "", size: int = PAGE) -> Page:
@@ -184,15 +210,26 @@ class RedisLedger:
 
         Raises LedgerUnavailable.
         """
-        return _page((await self._call("", [_looked_for(thrown, now, after, size)]))[0])
+        return _page((await self._call("", [_looked_for(thrown, now, after, size)]))[-1])
+
+    async def check(self) -> None:
+        """Raises LedgerUnavailable, LedgerNotReady or LedgerOutdated if Redis does not hold the ledger now."""
+        await self._call("", [])
 
     async def ready(self) -> bool:
         """Whether Redis can be reached and holds the ledger."""
         try:
-            await self._call("", [])
+            await self.check()
         except LedgerUnavailable:
             return False
         return True
+
+    async def claim(self) -> bool:
+        """Whether nobody is building the ledger on this server; whoever got True may begin. Raises LedgerUnavailable.
+
+        It only saves work: of several that build at a time the one with the highest number wins in any case.
+        """
+        return bool(await self._execute("SET", self._root + "builder", "soon", "NX", "EX", _CLAIMED_SECONDS))
 
     async def server(self) -> Server:
         """What the server reports about itself. Raises LedgerUnavailable."""
@@ -209,21 +246,26 @@ class RedisLedger:
         seconds, micros = await self._execute("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
-    async def rebuild(self, records: AsyncIterable[LedgerOperation]) -> bool:
-        """Build the ledger from the history of ``ledger-requests``, oldest record first, and make it live at once.
+    async def abandon(self) -> None:
+        """Let somebody else build: what was claimed has come to nothing."""
+        with suppress(LedgerUnavailable):
+            await self._execute("DEL", self._root + "builder")
 
-        The records of several partitions must come merged by their instant, and reach to the end of the log as it was
-        when the rebuild began. Nobody sees what is being built before it is complete. Returns False, with nothing
-        changed, when a ledger is live already: of several concurrent rebuilds the first to finish wins. Raises
-        LedgerUnavailable when Redis fails or restarts meanwhile; then begin again.
+    async def rebuild(self, records: AsyncIterable[LedgerOperation], number: int = 1) -> bool:
+        """Build the ledger of this ``number`` from the history of ``ledger-requests``, oldest first; live at once.
+
+        The records of several partitions must come merged by their instant, each partition up to where the log says
+        that older generations end (``ledger.renewed``). Nobody sees what is being built before it is complete. Returns
+        False, with nothing changed, when a newer ledger is live already: of several concurrent rebuilds that with the
+        highest number wins. Raises LedgerUnavailable when Redis fails or restarts meanwhile; then begin again.
         """
-        generation = uuid4().hex[:12]
+        generation = f"{number}-{uuid4().hex[:8]}"
         try:
             await self._call(generation, [("begin",)])
             part: list[tuple[object, ...]] = []
             count = 0
-            async for operation in in_rounds(records):
-                part.append(_encoded(operation))
+            async for operation in records:
+                part.append(_recalled(operation))
                 pause = (
                     operation if isinstance(operation, Event) and isinstance(operation.data, ControlPaused) else None
                 )
@@ -237,7 +279,7 @@ class RedisLedger:
         except _Superseded:
             await self._sweep([generation])
             return False
-        _log.info("ledger_rebuilt", extra={"records": count + len(part)})
+        _log.info("ledger_rebuilt", extra={"records": count + len(part), "generation": number})
         await self._sweep(replies[-1][1])
         return True
 
@@ -246,23 +288,32 @@ class RedisLedger:
         page = Page((), "")
         while page.after is not None:
             looked_for = _looked_for(pause.data, pause.time, page.after, PAGE)
-            page = _page((await self._call(generation, [looked_for]))[0])
+            page = _page((await self._call(generation, [looked_for]))[-1])
 
     @property
     def _ready_key(self) -> str:
         return self._root + "ready"
 
-    async def _call(self, generation: str, operations: Sequence[tuple[object, ...]]) -> list[_Reply]:
-        arguments = (1, self._ready_key, generation, self._limits, orjson.dumps(operations))
+    async def _call(self, generation: str, operations: Sequence[tuple[object, ...]]) -> list[Any]:
+        """The number of the generation that answered, and its replies."""
+        arguments = (1, self._ready_key, generation, self._limits, orjson.dumps(operations), self.least)
         try:
             reply: list[Any] = await self._execute("EVALSHA", _DIGEST, *arguments)
         except _ScriptMissing:
             reply = await self._execute("EVAL", _SCRIPT, *arguments)
         match reply[0]:
             case "applied":
-                return reply[1:]
+                return reply[1:]  # the number of the generation, and the results
             case "superseded":
                 raise _Superseded
+            case "outdated":
+                await self._look_up_again()
+                raise LedgerOutdated(
+                    f"this server holds ledger {reply[1]}, and the log knows of {self.least}: another server has taken "
+                    "over; REFERRAL_STREAM_REDIS_URL is looked up again"
+                )
+            case "cluster":
+                raise LedgerUnavailable(f"cluster: {ANSWERS['MOVED'].says}")
             case "lost":
                 raise LedgerUnavailable("Redis lost what had been rebuilt so far")
             case _:
@@ -275,7 +326,15 @@ class RedisLedger:
         except NoScriptError as missing:
             raise _ScriptMissing from missing
         except (RedisError, OSError) as error:  # a timeout is an OSError
-            raise LedgerUnavailable(f"Redis failed: {type(error).__name__}") from error
+            known = meaning(error)
+            if known.elsewhere:
+                await self._look_up_again()
+            raise LedgerUnavailable(f"{code_of(error)}: {known.says}") from error
+
+    async def _look_up_again(self) -> None:
+        """Close what is open: the next call finds out afresh where the address leads."""
+        with suppress(RedisError, OSError):
+            await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def _sweep(self, generations: Sequence[str]) -> None:
         """Remove the keys of dead generations. If Redis fails, their TTL removes the rest."""
@@ -296,7 +355,7 @@ class RedisLedger:
     def _result(self, operation: LedgerOperation, reply: _Reply) -> Result:
         kind = reply[0]
         match operation:
-            case ReservationRequested(command_id=command):
+            case ReservationRequested(command_id=command) | ReservationHeld(command_id=command):
                 match kind:
                     case "granted":
                         return ReservationGranted(command_id=command)
@@ -341,14 +400,29 @@ def _encoded(operation: LedgerOperation) -> tuple[object, ...]:
             return "release", operation.command_id, operation.now
         case ReservationAmended():
             return "amend", operation.command_id, operation.account_id or "", operation.email_hmac or ""
+        case ReservationHeld():
+            return (
+                "hold", operation.command_id, operation.customer_id, operation.account_id or "",
+                operation.email_hmac or "", operation.segment or "", operation.trigger,
+                operation.due, operation.requested_at, operation.shadow,
+            )  # fmt: skip
         case OpportunityOpened():
             return "opened", operation.opportunity_id, operation.trigger, operation.now
         case Event(data=ControlPaused(scope=scope, name=name), time=time):
             return "pause", scope, name or "", time
         case Event(data=ControlResumed(scope=scope, name=name), time=time):
             return "resume", scope, name or "", time
+        case LedgerRenewed():
+            raise TypeError("which ledger may answer is not for the ledger")
         case _:
             raise TypeError(f"not for the ledger: {operation.type}")
+
+
+def _recalled(operation: LedgerOperation) -> tuple[object, ...]:
+    """A record of the past, as :meth:`MemoryLedger.recall` takes it."""
+    if isinstance(operation, ReservationRequested):
+        return "recall", operation.customer_id, operation.segment or "", operation.trigger, operation.due
+    return _encoded(operation)
 
 
 def _looked_for(thrown: Thrown, now: int, after: str, size: int) -> tuple[object, ...]:
@@ -383,4 +457,5 @@ def _limits(policy: Policy) -> list[int]:
         (2 * breaker.hours + _SPARE_HOURS) * HOUR // SECOND,
         breaker.pause_hours * HOUR,
         policy.longest_window_days * DAY,
+        switches.THROWN_BACK_KEPT,
     ]

@@ -2,15 +2,20 @@
 
 The agent takes the records of one partition of ``ledger-requests``, at ``now``, like this::
 
-    for batch in batches(records, rounds, now):
+    for batch in batches(records, rounds, now, ledger.least):
         try:
             outcome = answered(batch, await ledger.apply(batch.operations), now)
         except LedgerUnavailable:
             outcome = unanswered(batch, now)                # and outcome.unapplied must be applied before anything else
+        append holds(outcome.grants) to the same partition of ledger-requests, and wait for it
         append outcome.events to customer-events, and wait for it
         for each of outcome.switches, page by page:         # see RedisLedger.page
             append passed_on(switch, page.customers, now)
         stopped = await ledger.stopped(outcome.refused)     # a switch thrown back in between: see Answered.refused
+
+A grant is not told to the customer yet: it is written to the log, and told when the log is read that far. Only the log
+can say whether it still holds there: behind a newer generation of the ledger it does not, and is ``unavailable``
+(decision 21).
 
 A batch's events are appended before the next batch is applied. Requests may stay in ``rounds`` for their rivals: they
 come out of a later call, without records if there are none.
@@ -18,15 +23,16 @@ come out of a later call, without records if there are none.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
 from referral_stream.core.effects import (
+    LedgerRenewed,
     OpportunityOpened,
     ReservationAmended,
     ReservationConfirmed,
+    ReservationHeld,
     ReservationReleased,
     ReservationRequested,
 )
@@ -42,134 +48,174 @@ from referral_stream.core.ids import derived_id
 from referral_stream.core.ledger.breaker import LEDGER, breakers_pause
 from referral_stream.core.ledger.caps import LedgerAnswer, LedgerOperation, Result, arbitrated
 
-ROUND_MILLISECONDS = 100
-"""How long a request waits for its rivals. Wake-ups of one instant reach the ledger within some 10 ms of each other."""
+ROUND_MILLISECONDS: Final = 100
+"""How long a request waits for its rivals, from the last one of the same planned instant; under load twice as long as
+requests take to come, from the stamp of what led to them."""
+LONGEST_ROUND_MILLISECONDS: Final = 5_000
+"""When thousands are due at one instant they come for long, but nobody waits for more than this, nor for more than half
+of the time that the answer has (30 s)."""
+
+Asking: TypeAlias = ReservationRequested | ReservationHeld
+"""What is answered: a request, or its grant as the log has it."""
 
 
 @dataclass(slots=True)
 class _Round:
-    closes_at: int
-    requests: list[ReservationRequested]
+    """All that is planned for one instant; by account, in the order in which the first of each came."""
+
+    latest: int
+    last: int
+    wait: int = ROUND_MILLISECONDS
+    by_account: dict[str, list[ReservationRequested]] = field(default_factory=dict)
+
+    @property
+    def closes_at(self) -> int:
+        return min(self.last + self.wait, self.latest)
 
 
 class Rounds:
-    """Requests that wait for rivals of the same account and the same ``due``, so that the best contact wins.
+    """Requests that wait for rivals: of the same account, and planned for the same instant. The best contact wins.
 
-    A request without an account has no rival here and does not wait. Rounds close in the order in which they began, and
-    checking what may close costs nothing, even with thousands waiting at the start of a slot.
-
-    ``wait``: how long a round lasts (ms); 0 where the rivals are in one batch anyway.
+    At the start of a slot all contacts of an account become due at once, on partitions of their own. Their wake-ups
+    come one after the other, and whoever comes first must not win for that. A request at an event's moment has no
+    planned instant, and one without an account no rival here: they do not wait, and nothing waits for them.
     """
 
-    def __init__(self, wait: int = ROUND_MILLISECONDS) -> None:
-        self._wait = wait
-        self._open: dict[tuple[str, int], _Round] = {}
-        self._dues: defaultdict[str, list[int]] = defaultdict(list)
+    def __init__(self) -> None:
+        self._open: dict[int, _Round] = {}
 
     def add(self, request: ReservationRequested, now: int) -> list[ReservationRequested]:
-        """Let a request wait; returns what may be answered at once."""
-        if not request.account_id:
+        """Let a request wait; returns what may be answered at once. One that waits already goes on waiting."""
+        if request.planned is None or not request.account_id:
             return [request]
-        key = (request.account_id, request.due)
-        if key not in self._open:
-            self._open[key] = _Round(now + self._wait, [])
-            self._dues[request.account_id].append(request.due)
-        self._open[key].requests.append(request)
+        round_ = self._open.setdefault(request.planned, _Round(now + LONGEST_ROUND_MILLISECONDS, now))
+        round_.latest = min(round_.latest, now + max(0, request.valid_until - now) // 2)
+        round_.last = max(round_.last, now)
+        round_.wait = max(round_.wait, 2 * (now - request.now))
+        waiting = round_.by_account.setdefault(request.account_id, [])
+        if request not in waiting:
+            waiting.append(request)
         return []
 
     def closed(self, now: int) -> list[ReservationRequested]:
         """Take the requests of the rounds that are over at ``now``, in the order in which to answer them."""
-        over = takewhile(lambda item: item[1].closes_at <= now, self._open.items())
-        return self._take([key for key, _ in over])
+        over = [planned for planned, round_ in self._open.items() if round_.closes_at <= now]
+        return [request for planned in over for request in self._take(planned)]
 
     def close(self, account_id: str | None) -> list[ReservationRequested]:
         """Take the requests of one account: a later record concerns it."""
-        return self._take([(account_id, due) for due in self._dues.get(account_id, ())]) if account_id else []
+        taken: list[ReservationRequested] = []
+        for planned, round_ in list(self._open.items()):
+            taken += arbitrated(round_.by_account.pop(account_id or "", ()))
+            if not round_.by_account:
+                del self._open[planned]
+        return taken
 
     def close_all(self) -> list[ReservationRequested]:
-        """Take everything: the log ends, or the partition is lost."""
-        return self._take(list(self._open))
+        """Take everything: the partition has to be given back."""
+        return [request for planned in list(self._open) for request in self._take(planned)]
 
-    def _take(self, keys: Iterable[tuple[str, int]]) -> list[ReservationRequested]:
-        taken: list[ReservationRequested] = []
-        for account_id, due in keys:
-            taken += arbitrated(self._open.pop((account_id, due)).requests)
-            self._dues[account_id].remove(due)
-            if not self._dues[account_id]:
-                del self._dues[account_id]
-        return taken
+    def closes_at(self, requests: Iterable[ReservationRequested]) -> int | None:
+        """When the first of these that still wait may be answered; None: none of them waits."""
+        return min((self._open[each.planned].closes_at for each in requests if self._waits(each)), default=None)  # type: ignore[index]
+
+    def waiting(self, requests: Iterable[ReservationRequested]) -> list[ReservationRequested]:
+        """Those of them that wait."""
+        return [each for each in requests if self._waits(each)]
+
+    def _waits(self, request: ReservationRequested) -> bool:
+        round_ = None if request.planned is None else self._open.get(request.planned)
+        return round_ is not None and request in round_.by_account.get(request.account_id or "", ())
+
+    def _take(self, planned: int) -> Iterator[ReservationRequested]:
+        for requests in self._open.pop(planned).by_account.values():
+            yield from arbitrated(requests)
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerBatch:
-    """What the ledger must apply together, and the requests that came too late to be put to it."""
+    """What the ledger must apply together, and what came too late to be put to it, or is void."""
 
     operations: tuple[LedgerOperation, ...]
-    expired: tuple[ReservationRequested, ...] = ()
+    expired: tuple[Asking, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The outcome of a batch.
 
-    ``events`` go to ``customer-events``, each keyed by its subject. ``pauses`` are the breaker's: alert. ``switches``
-    were thrown, by persons or the breaker, and are to be passed on: see :func:`passed_on`. ``refused`` were denied for
-    a switch: once their denials are appended, ask ``RedisLedger.stopped`` again and append :func:`resumption` for those
-    that nothing stops any more. A resumption that ran before the denials were appended notified these customers too
-    early, and nothing would notify them again. ``unapplied`` must reach the ledger before anything else does.
+    ``grants`` go to ``ledger-requests``, see :func:`holds`. ``events`` go to ``customer-events``, each keyed by its
+    subject. ``pauses`` are the breaker's: alert. ``switches`` were thrown, by persons or the breaker, and are to be
+    passed on: see :func:`passed_on`. ``refused`` were denied for a switch: once their denials are appended, ask
+    ``RedisLedger.stopped`` again and append :func:`resumption` for those that nothing stops any more. A resumption that
+    ran before the denials were appended notified these customers too early, and nothing would notify them again.
+    ``unapplied`` must reach the ledger before anything else does.
     """
 
     events: tuple[Event, ...]
+    grants: tuple[ReservationRequested, ...] = ()
     pauses: tuple[ControlPaused, ...] = ()
     switches: tuple[Event, ...] = ()
     refused: tuple[ReservationRequested, ...] = ()
     unapplied: tuple[LedgerOperation, ...] = ()
 
 
-def batches(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> list[LedgerBatch]:
+def batches(
+    records: Iterable[LedgerOperation], rounds: Rounds, now: int, least: int = 0, *, everything: bool = False
+) -> list[LedgerBatch]:
     """Put the records of one partition into the order of application.
 
     Requests wait in ``rounds``. What is told of an account's reservation first closes what waits for that account;
     openings and switches overtake what waits. A switch has its own batch: those it concerns are told before a later
-    record is applied.
+    record is applied. A grant of a generation below ``least`` is void. ``everything``: nothing goes on waiting.
     """
     found: list[LedgerBatch] = []
     pending: list[LedgerOperation] = []
-    for operation in _ordered(records, rounds, now):
+    for operation in _ordered(records, rounds, now, everything=everything):
         if isinstance(operation, Event):
-            found.extend((_batch(pending, now), LedgerBatch((operation,))))
+            found.extend((_batch(pending, now, least), LedgerBatch((operation,))))
             pending = []
         else:
             pending.append(operation)
-    found.append(_batch(pending, now))
+    found.append(_batch(pending, now, least))
     return [each for each in found if each.operations or each.expired]
 
 
-async def in_rounds(records: AsyncIterable[LedgerOperation]) -> AsyncIterator[LedgerOperation]:
-    """The records in the order in which the agent had them applied, with their own instants as the clock.
-
-    They include requests that had expired by then: only the agent's clock knew that, and while the decide agent's
-    release undoes a reservation too many, one too few would be an ask too many.
-    """
-    rounds, clock = Rounds(), 0
-    async for record in records:
-        clock = max(clock, record.time if isinstance(record, Event) else record.now)
-        for operation in _ordered((record,), rounds, clock):
-            yield operation
-    for request in rounds.close_all():
-        yield request
+def holds(grants: Iterable[ReservationRequested], generation: int, now: int) -> list[ReservationHeld]:
+    """What to append to the log for grants of the ledger of this generation."""
+    return [
+        ReservationHeld(
+            command_id=each.command_id,
+            customer_id=each.customer_id,
+            account_id=each.account_id,
+            email_hmac=each.email_hmac,
+            segment=each.segment,
+            trigger=each.trigger,
+            due=each.due,
+            requested_at=each.now,
+            shadow=each.shadow,
+            generation=generation,
+            now=now,
+        )
+        for each in grants
+    ]
 
 
 def answered(batch: LedgerBatch, results: Sequence[Result], now: int) -> Answered:
     """What to append for the ledger's results, one for each operation of the batch."""
     events = [_unavailable(each, now) for each in batch.expired]
+    grants = list[ReservationRequested]()
     pauses, switches, refused = list[ControlPaused](), list[Event](), list[ReservationRequested]()
     for operation, result in zip(batch.operations, results, strict=True):
         match operation, result:
-            case ReservationRequested(), ReservationGranted() | ReservationDenied() | ReservationUnavailable():
+            case ReservationRequested(), ReservationGranted():
+                grants.append(operation)
+            case ReservationRequested(), ReservationDenied() | ReservationUnavailable():
                 events.append(_answer(operation, result, now))
                 if isinstance(result, ReservationDenied) and result.gate == "paused":
                     refused.append(operation)
+            case ReservationHeld(), ReservationGranted() | ReservationUnavailable():
+                events.append(_answer(operation, result, now))
             case Event(), True:
                 switches.append(operation)
             case OpportunityOpened(), ControlPaused():
@@ -177,7 +223,7 @@ def answered(batch: LedgerBatch, results: Sequence[Result], now: int) -> Answere
                 switches.append(breakers_pause(operation, result))
             case _:
                 pass  # nobody to notify
-    return Answered(tuple(events), tuple(pauses), tuple(switches), tuple(refused))
+    return Answered(tuple(events), tuple(grants), tuple(pauses), tuple(switches), tuple(refused))
 
 
 def passed_on(switch: Event, customers: Iterable[str], now: int) -> list[Event]:
@@ -189,10 +235,10 @@ def passed_on(switch: Event, customers: Iterable[str], now: int) -> list[Event]:
 
 def unanswered(batch: LedgerBatch, now: int) -> Answered:
     """What to append when the ledger failed: it fails closed."""
-    requests = [each for each in batch.operations if isinstance(each, ReservationRequested)]
+    asking = [each for each in batch.operations if isinstance(each, Asking)]
     return Answered(
-        events=tuple(_unavailable(each, now) for each in (*batch.expired, *requests)),
-        unapplied=tuple(each for each in batch.operations if not isinstance(each, ReservationRequested)),
+        events=tuple(_unavailable(each, now) for each in (*batch.expired, *asking)),
+        unapplied=tuple(each for each in batch.operations if not isinstance(each, Asking)),
     )
 
 
@@ -202,7 +248,9 @@ def resumption(request: ReservationRequested, now: int) -> Event:
     return _event("resumed", (request.command_id, request.now), request.customer_id, request.account_id, data, now)
 
 
-def _ordered(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> Iterator[LedgerOperation]:
+def _ordered(
+    records: Iterable[LedgerOperation], rounds: Rounds, now: int, *, everything: bool
+) -> Iterator[LedgerOperation]:
     yield from rounds.closed(now)
     for record in records:
         match record:
@@ -211,26 +259,38 @@ def _ordered(records: Iterable[LedgerOperation], rounds: Rounds, now: int) -> It
             case ReservationConfirmed() | ReservationReleased() | ReservationAmended():
                 yield from rounds.close(record.account_id)
                 yield record
+            case LedgerRenewed():
+                pass  # what it says is known from ``least``
             case _:
                 yield record
+    if everything:
+        yield from rounds.close_all()
 
 
-def _batch(operations: Iterable[LedgerOperation], now: int) -> LedgerBatch:
+def _batch(operations: Iterable[LedgerOperation], now: int, least: int) -> LedgerBatch:
     def late(operation: LedgerOperation) -> bool:
-        return isinstance(operation, ReservationRequested) and now > operation.valid_until
+        match operation:
+            case ReservationRequested(valid_until=until):
+                return now > until
+            case ReservationHeld(generation=generation):
+                return generation < least
+            case _:
+                return False
 
     operations = tuple(operations)
-    expired = tuple(each for each in operations if isinstance(each, ReservationRequested) and late(each))
+    expired = tuple(each for each in operations if isinstance(each, Asking) and late(each))
     return LedgerBatch(tuple(each for each in operations if not late(each)), expired)
 
 
-def _unavailable(request: ReservationRequested, now: int) -> Event:
-    return _answer(request, ReservationUnavailable(command_id=request.command_id), now)
+def _unavailable(asking: Asking, now: int) -> Event:
+    return _answer(asking, ReservationUnavailable(command_id=asking.command_id), now)
 
 
-def _answer(request: ReservationRequested, answer: LedgerAnswer, now: int) -> Event:
+def _answer(asking: Asking, answer: LedgerAnswer, now: int) -> Event:
     # One id per request: if a crash makes the ledger answer it twice, the first answer stands.
-    return _event("answer", (request.command_id, request.now), request.customer_id, request.account_id, answer, now)
+    requested_at = asking.now if isinstance(asking, ReservationRequested) else asking.requested_at
+    identity = (asking.command_id, requested_at)
+    return _event("answer", identity, asking.customer_id, asking.account_id, answer, now)
 
 
 def _event(

@@ -2,45 +2,61 @@
 --
 -- KEYS[1]  the ready key, PREFIX:{ledger}:ready; every other key starts with PREFIX:{ledger}: and is derived here, so all
 --          of them share one hash slot.
--- ARGV[1]  the generation to build, or '' for the one that is live
+-- ARGV[1]  the generation to build, NUMBER-ANY, or '' for the one that is live
 -- ARGV[2]  the limits, a JSON array: customer period, account gap, account quota, account period (ms), breaker on (0 or
 --          1), floor, factor, hours, seconds until asks lapse, seconds until openings lapse, the breaker's pause, how
---          long a pause is told of after a reservation's due (ms)
+--          long a pause is told of after a reservation's due (ms), how many switches that were thrown back are kept
 -- ARGV[3]  the operations, a JSON array of arrays; absent strings are ''
--- Returns  {'applied', result, ...} with one result for each operation, or, with nothing done:
---          {'unready'}     live: no ledger here, or this server is not the one it was built on
---          {'superseded'}  building: a ledger is live already
---          {'lost'}        building: the server forgot what has been built so far
+-- ARGV[4]  the number of the oldest generation that may answer
+-- Returns  {'applied', number, result, ...} with the number of the generation and one result for each operation, or, with
+--          nothing done:
+--          {'unready'}          live: no ledger here, or this server is not the one it was built on
+--          {'outdated', number} live: a newer generation than this one is known
+--          {'superseded'}       building: a newer ledger is live already
+--          {'lost'}             building: the server forgot what has been built so far
+--          {'cluster'}          building: the server is one of a cluster, where keys may move away
 
 local HOUR = 3600000
 -- What is kept is of this form; what is of another one is built anew.
-local FORM = '2'
+local FORM = '3'
 local root = string.sub(KEYS[1], 1, -6)
 local building = ARGV[1] ~= ''
 local limits = cjson.decode(ARGV[2])
 local operations = cjson.decode(ARGV[3])
 
--- A restarted or promoted server may have lost its last writes without losing the ready key. Servers that do not tell
--- their run id are taken at their word.
-local told, server = pcall(redis.call, 'INFO', 'server')
-local run = told and string.match(server, 'run_id:(%w+)') or 'untold'
+-- A restarted or promoted server may have lost its last writes without losing the ready key. The run id is new after a
+-- restart, the replication id after a promotion, also that of a server that was master before. Servers that do not tell
+-- them are taken at their word.
+local function own(section, field)
+  local told, about = pcall(redis.call, 'INFO', section)
+  return told and string.match(about, field .. ':(%w+)') or 'untold'
+end
+local run = own('server', 'run_id') .. '/' .. own('replication', 'master_replid')
 
-local generation, born_on, form = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%S+) ?(%S*)$')
+local function number_of(name)
+  return tonumber(string.match(name, '^%d+'))
+end
+
+local generation, born_on, form = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+%-%S+) (%S+) (%S+)$')
 local live = generation ~= nil and born_on == run and form == FORM
 if building then
-  if live then return {'superseded'} end
+  if live and number_of(generation) >= number_of(ARGV[1]) then return {'superseded'} end
   generation = ARGV[1]
+  if operations[1][1] == 'begin' and own('cluster', 'cluster_enabled') == '1' then return {'cluster'} end
   if operations[1][1] ~= 'begin' and redis.call('GET', root .. generation .. ':building') ~= run then
     return {'lost'}
   end
+  redis.call('SET', root .. 'builder', generation, 'EX', 15)
 elseif not live then
   return {'unready'}
+elseif number_of(generation) < tonumber(ARGV[4]) then
+  return {'outdated', number_of(generation)}
 end
 
 local customer_period, account_gap, account_quota, account_period = limits[1], limits[2], limits[3], limits[4]
 local breaker_on, floor, factor, hours = limits[5] == 1, limits[6], limits[7], limits[8]
 local asks_lapse, openings_lapse = limits[9], limits[10]
-local breaker_pause, told_of = limits[11], limits[12]
+local breaker_pause, told_of, switches_kept = limits[11], limits[12], limits[13]
 local periods = {customer = customer_period, email = customer_period, account = math.max(account_gap, account_period)}
 
 local function key(kind, name)
@@ -177,18 +193,12 @@ end
 
 local operation = {}
 
-function operation.request(command, customer, account, email, segment, trigger, due, valid_until, now, shadow)
-  if now > valid_until then return {'unavailable'} end
-  local paused, noted = stopping(trigger, segment, due)
-  if #paused > 0 then
-    wait(noted, customer)
-    return {'paused', unpack(paused)}
-  end
-
+-- What holds is renewed, and what was released stays so unless this was requested later; else it is reserved now.
+local function reserve(command, customer, account, email, segment, trigger, due, requested, shadow, allowed)
   local reservation = key('reservation', command)
   local held = redis.call('HMGET', reservation, 'state', 'asked', 'requested', 'released')
   if held[1] == 'reserved' then
-    if now > tonumber(held[3]) then redis.call('HSET', reservation, 'requested', digits(now)) end
+    if requested > tonumber(held[3]) then redis.call('HSET', reservation, 'requested', digits(requested)) end
     if due > tonumber(held[2]) then
       redis.call('HSET', reservation, 'asked', digits(due))
       redis.call('EXPIRE', reservation, asks_lapse)
@@ -198,19 +208,13 @@ function operation.request(command, customer, account, email, segment, trigger, 
     return {'granted'}
   elseif held[1] == 'confirmed' then
     return {'granted'}
-  elseif held[1] == 'released' and now <= tonumber(held[4]) then
+  elseif held[1] == 'released' and requested <= tonumber(held[4]) then
     return {'unavailable'}
   end
+  local denied = allowed and allowed()
+  if denied then return denied end
 
-  local newest = math.max(asked('customer', customer, 1, shadow) or -1, asked('email', email, 1, shadow) or -1)
-  if newest >= 0 and due < newest + customer_period then return {'overasking', newest} end
-
-  local near, quota = asked('account', account, 1, shadow), asked('account', account, account_quota, shadow)
-  if near and due >= near + account_gap then near = nil end
-  if quota and due >= quota + account_period then quota = nil end
-  if near or quota then return {'account', near or -1, quota or -1} end
-
-  redis.call('HSET', reservation, 'state', 'reserved', 'asked', digits(due), 'requested', digits(now),
+  redis.call('HSET', reservation, 'state', 'reserved', 'asked', digits(due), 'requested', digits(requested),
     'customer', customer, 'email', email, 'account', account, 'trigger', trigger, 'segment', segment,
     'shadow', shadow and '1' or '0')
   redis.call('HDEL', reservation, 'released', 'also')
@@ -218,6 +222,35 @@ function operation.request(command, customer, account, email, segment, trigger, 
   count(command, due, whom(reservation))
   expect_report(customer, command, due)
   return {'granted'}
+end
+
+function operation.request(command, customer, account, email, segment, trigger, due, valid_until, now, shadow)
+  if now > valid_until then return {'unavailable'} end
+  local paused, noted = stopping(trigger, segment, due)
+  if #paused > 0 then
+    wait(noted, customer)
+    return {'paused', unpack(paused)}
+  end
+  return reserve(command, customer, account, email, segment, trigger, due, now, shadow, function()
+    local newest = math.max(asked('customer', customer, 1, shadow) or -1, asked('email', email, 1, shadow) or -1)
+    if newest >= 0 and due < newest + customer_period then return {'overasking', newest} end
+
+    local near, quota = asked('account', account, 1, shadow), asked('account', account, account_quota, shadow)
+    if near and due >= near + account_gap then near = nil end
+    if quota and due >= quota + account_period then quota = nil end
+    if near or quota then return {'account', near or -1, quota or -1} end
+  end)
+end
+
+function operation.hold(command, customer, account, email, segment, trigger, due, requested, shadow)
+  return reserve(command, customer, account, email, segment, trigger, due, requested, shadow)
+end
+
+-- A request of the past: what it was granted stands in the log. Whom a switch stopped is still to be told of its end.
+function operation.recall(customer, segment, trigger, due)
+  local paused, noted = stopping(trigger, segment, due)
+  if #paused > 0 then wait(noted, customer) end
+  return {'done'}
 end
 
 function operation.confirm(command, customer, account, now)
@@ -315,6 +348,7 @@ function operation.pause(scope, name, stamp)
   if stamp < changed_at then return {'old'} end
   redis.call('HSET', key('switches', 'changed'), which, digits(stamp))
   redis.call('HSET', key('switches', 'paused'), which, '1')
+  redis.call('ZREM', key('switches', 'thrown back'), which)
   if scope == 'segment' then redis.call('ZADD', key('switches', 'segments'), 0, name) end
   return {'thrown'}
 end
@@ -331,6 +365,14 @@ function operation.resume(scope, name, stamp)
   redis.call('HSET', key('switches', 'paused'), which, '0')
   redis.call('HSET', key('switches', 'changed'), which, digits(stamp))
   if scope == 'segment' then redis.call('ZREM', key('switches', 'segments'), name) end
+  local thrown_back = key('switches', 'thrown back')
+  redis.call('ZADD', thrown_back, digits(stamp), which)
+  if redis.call('ZCARD', thrown_back) > switches_kept then
+    local oldest = redis.call('ZRANGE', thrown_back, 0, 0)[1]
+    redis.call('ZREM', thrown_back, oldest)
+    redis.call('HDEL', key('switches', 'paused'), oldest)
+    redis.call('HDEL', key('switches', 'changed'), oldest)
+  end
   if ended and scope == 'trigger' then
     local hour = digits(math.floor(stamp / HOUR))
     local opened = redis.call('SCARD', key('openings', hour .. ':' .. name))
@@ -379,21 +421,25 @@ function operation.begin()
   return {'done'}
 end
 
--- From here on this generation is the ledger. All others end at this instant: whoever builds one finds its mark gone.
+-- From here on this generation is the ledger. All older ones end at this instant: whoever builds one finds its mark gone.
 function operation.publish()
-  local others = {}
+  local older = {}
   for _, other in ipairs(redis.call('SMEMBERS', root .. 'generations')) do
-    redis.call('DEL', root .. other .. ':building')
-    if other ~= generation then others[#others + 1] = other end
+    if other == generation or number_of(other) <= number_of(generation) then
+      redis.call('DEL', root .. other .. ':building')
+      if other ~= generation then
+        older[#older + 1] = other
+        redis.call('SREM', root .. 'generations', other)
+      end
+    end
   end
-  redis.call('DEL', root .. 'generations')
-  redis.call('SADD', root .. 'generations', generation)
+  redis.call('DEL', root .. 'builder')
   redis.call('SET', KEYS[1], generation .. ' ' .. run .. ' ' .. FORM)
-  return {'published', others}
+  return {'published', older}
 end
 
-local results = {'applied'}
+local results = {'applied', number_of(generation)}
 for index, each in ipairs(operations) do
-  results[index + 1] = operation[each[1]](unpack(each, 2))
+  results[index + 2] = operation[each[1]](unpack(each, 2))
 end
 return results

@@ -316,7 +316,7 @@ async def _ledger(deployment: Deployment) -> AsyncIterator[CheckResult]:
                 severity="not yet",
             )
         except LedgerUnavailable as problem:
-            yield CheckResult("Redis", str(problem), "is it running, and is REFERRAL_STREAM_REDIS_URL right?")
+            yield CheckResult("Redis", str(problem))  # which says what helps
         else:
             yield CheckResult("ledger: ready")
 

@@ -14,6 +14,7 @@ import orjson
 
 from referral_stream.contracts.catalogue import MessageVersion, message_versions
 from referral_stream.contracts.versions import URN, unnamed_version
+from referral_stream.core.effects import LedgerRenewed
 from referral_stream.core.events import WITHOUT_SUBJECT, Commented
 from referral_stream.published import examples
 from referral_stream.published.asyncapi import asyncapi
@@ -70,7 +71,7 @@ def _schema(message: MessageVersion) -> dict[str, Any]:
     required = ["id", "source", "specversion", "type"]
     if message.version != unnamed_version(message.kind):
         required.append("dataschema")
-    if message.kind not in WITHOUT_SUBJECT:
+    if message.kind not in WITHOUT_SUBJECT and message.model is not LedgerRenewed:
         properties["subject"] = _SUBJECT
         required.append("subject")
     if body.get("required"):

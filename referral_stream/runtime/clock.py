@@ -29,6 +29,10 @@ class Clock:
         """What this clock shows when real time is ``real``, epoch ms."""
         return self._start + round((real - self._started_at) * self._speed)
 
+    def seconds_until(self, instant: int) -> float:
+        """How long, in real seconds, until this clock shows ``instant``; 0 or less if it has."""
+        return (instant - self.now()) / 1_000 / self._speed
+
     def jump_to(self, instant: int) -> None:
         """Show ``instant`` now and go on from there; never back. For the demo, which skips the hours without news."""
         real = _real_now()

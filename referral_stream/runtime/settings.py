@@ -288,9 +288,11 @@ class Settings(KafkaSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("begins with redis://, rediss:// (TLS) or unix://, for example redis://127.0.0.1:6379/0")
-        if not _is_redis_url(url.get_secret_value()):
+        from referral_stream.ledger.servers import url_problem  # noqa: PLC0415 (the receiver loads no Redis client)
+
+        if (problem := url_problem(url.get_secret_value())) is not None:
+            raise ValueError(problem)
+        if "+sentinel" not in url.get_secret_value().partition("://")[0] and not _is_redis_url(url.get_secret_value()):
             raise ValueError(_REDIS_FORM)
         return url
 
@@ -311,7 +313,7 @@ class Settings(KafkaSettings):
             )
         if (self.redis_cert_file is None) != (self.redis_key_file is None):
             raise ValueError(f"{PREFIX}REDIS_CERT_FILE and {PREFIX}REDIS_KEY_FILE go together")
-        if self.redis_tls() and not self.redis_url.get_secret_value().startswith("rediss://"):
+        if self.redis_tls() and not self.redis_url.get_secret_value().startswith(("rediss://", "rediss+sentinel://")):
             raise ValueError(f"{PREFIX}REDIS_CA_FILE, _CERT_FILE and _KEY_FILE need a {PREFIX}REDIS_URL of rediss://")
         if (self.clock_start is None) != (self.clock_started_at is None):
             raise ValueError(f"{PREFIX}CLOCK_START and {PREFIX}CLOCK_STARTED_AT go together")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -75,12 +75,15 @@ class TopicReader:
         while records := await self._next(ends, self._partitions):
             yield records
 
-    async def present_by_instant(self, read: Callable[[RawRecord], tuple[int, _Value] | None]) -> AsyncIterator[_Value]:
+    async def present_by_instant(
+        self, read: Callable[[RawRecord], tuple[int, _Value] | None], up_to: Mapping[int, int] | None = None
+    ) -> AsyncIterator[_Value]:
         """As :meth:`present`, merged over the partitions by instant, then by partition.
 
-        ``read`` gives a record's instant and what to yield for it; None leaves the record out.
+        ``read`` gives a record's instant and what to yield for it; None leaves the record out. ``up_to``: offsets to
+        read to, by partition, instead of the present ends; a record stands in front of each.
         """
-        ends = await self._ends()
+        ends = await self._ends() if up_to is None else {TopicPartition(self._topic, p): up_to[p] for p in up_to}
         waiting: dict[TopicPartition, deque[tuple[int, _Value]]] = {tp: deque() for tp in self._partitions}
         first: list[tuple[int, TopicPartition]] = []
         empty = set(self._partitions)
@@ -88,6 +91,8 @@ class TopicReader:
             # The earliest is known once every partition has delivered its next record, or has no more.
             while empty and (records := await self._next(ends, empty)):
                 for record in records:
+                    if up_to is not None and record.offset >= up_to[record.partition]:
+                        continue
                     if (found := read(record)) is not None:
                         waiting[TopicPartition(record.topic, record.partition)].append(found)
                 for tp in [tp for tp in empty if waiting[tp]]:

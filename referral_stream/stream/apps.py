@@ -18,8 +18,9 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.stream.backlog import Backlog
 from referral_stream.stream.decide import Decide
+from referral_stream.stream.generations import Generations
 from referral_stream.stream.ingest import Ingest, dead_letter_output
-from referral_stream.stream.ledger_agent import LedgerAgent, ledger_history
+from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.ledger_clock import CHECK_SECONDS, LedgerClock
 from referral_stream.stream.wakeups import Wakeups, wakeup_outputs
 from referral_stream.stream.worker_config import worker_config
@@ -29,8 +30,8 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS: Final = 0.1
 """How often the timer runs: half of it is the mean delay that it adds to a wake-up."""
 
-RIVALS_SECONDS: Final = 0.1
-"""How long the ledger waits for requests of the same account and instant."""
+LEDGER_CHECK_SECONDS: Final = 1.0
+"""How often the ledger is looked at while nothing is requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +106,21 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None, backlog:
 def ledger_role(deployment: Deployment) -> Role:
     """``ledger-requests`` → Redis → answers on ``customer-events``."""
     topics, clock, ledger = deployment.topics, deployment.clock, deployment.ledger()
-    config = worker_config(deployment, "ledger", linger_seconds=RIVALS_SECONDS)
-    app = create_app(config, on_refused=_refusal(topics, clock, "ledger"))
+    app = create_app(worker_config(deployment, "ledger"), on_refused=_refusal(topics, clock, "ledger"))
     agent = LedgerAgent(
         topics,
         ledger,
         clock,
         send=app.send,
-        history=lambda: ledger_history(deployment.client(), topics.ledger_requests),
+        log=Generations(deployment.client(), topics, clock),
         leaving=lambda: app.rebalancing or app.should_stop,
+        assignment=lambda: app.membership.assignment,
     )
     agent.watch = LedgerClock(ledger.time)
     app.periodic(CHECK_SECONDS, agent.watch.check)
     app.alongside(ledger)
     app.stateless([topics.ledger_requests], agent)
-    app.periodic(RIVALS_SECONDS * 10, agent.rebuild)
+    app.periodic(LEDGER_CHECK_SECONDS, agent.rebuild)
     return Role("ledger", app, agent)
 
 

@@ -1,5 +1,8 @@
 """The ledger agent: requests in, one atomic script in Redis, answers appended to ``customer-events``.
 
+What the ledger grants is written to ``ledger-requests`` first, and told to the customer when the agent reads it there:
+so the log decides whether it still holds, whoever thinks to be the ledger (:mod:`~referral_stream.stream.generations`).
+
 At least once: a batch that is repeated after a crash gets the same answers (the ledger is idempotent by command id)
 under the same event ids. While Redis is away every request is answered ``unavailable``, and what must not be lost
 (confirmations, releases, switches) is tried again before anything else. A ledger that lost its data answers nothing
@@ -11,42 +14,58 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
-from typing import Any, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError
 from faust_batches import BatchResult, Histogram, NotOwner, Output, Read, Record, TransportError
 
 from referral_stream.contracts.applying import FAULT
-from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
+from referral_stream.contracts.codec import (
+    decode_request,
+    effect_key,
+    encode_effect,
+    encode_event,
+    event_headers,
+    event_key,
+)
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.effects import ReservationRequested
+from referral_stream.core.effects import LedgerRenewed, ReservationHeld, ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
-from referral_stream.core.ledger.caps import LedgerOperation, Result, Thrown
+from referral_stream.core.ledger.caps import LedgerOperation, Thrown
 from referral_stream.core.ledger.switches import Page
-from referral_stream.ledger.client import LedgerError, LedgerNotReady, LedgerUnavailable
+from referral_stream.ledger.client import LedgerError, LedgerNotReady, LedgerOutdated, LedgerUnavailable, Results
 from referral_stream.ledger.rounds import (
     Answered,
     LedgerBatch,
     Rounds,
     answered,
     batches,
+    holds,
     passed_on,
     resumption,
     unanswered,
 )
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.log_throttle import LogThrottle
-from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
+from referral_stream.stream.generations import Begun, NewerGeneration
 from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.ledger_clock import LedgerClock
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+ELSEWHERE_SECONDS = 10.0
+"""How long, at first, to look for the server with the newest ledger, before building one where we are."""
+OTHERS_BUILD_SECONDS = 20.0
+"""How long requests wait while another worker builds the ledger: they are good for 30 s."""
+_LOOK_AGAIN_SECONDS: Final = 0.2
 
 _NOT_OUR_FAULT = (LedgerError, TransportError, KafkaError, OSError, MemoryError)
 """What retries, or stops the worker: it says nothing about a record."""
@@ -58,25 +77,54 @@ _Asked: TypeAlias = tuple[LedgerOperation, RawRecord]
 class Ledger(Protocol):
     """What the agent needs of a ledger: see :class:`referral_stream.ledger.client.RedisLedger`."""
 
-    async def apply(self, operations: Sequence[LedgerOperation]) -> list[Result]: ...
+    least: int
+
+    async def apply(self, operations: Sequence[LedgerOperation]) -> Results: ...
 
     async def stopped(self, requests: Sequence[ReservationRequested]) -> list[bool]: ...
 
     async def page(self, thrown: Thrown, now: int, after: str = "") -> Page: ...
 
-    async def ready(self) -> bool: ...
+    async def check(self) -> None: ...
 
-    async def rebuild(self, records: AsyncIterator[LedgerOperation]) -> bool: ...
+    async def claim(self) -> bool: ...
+
+    async def abandon(self) -> None: ...
+
+    async def rebuild(self, records: AsyncIterator[LedgerOperation], number: int) -> bool: ...
+
+
+class Log(Protocol):
+    """What the agent needs of the log: see :class:`referral_stream.stream.generations.Generations`."""
+
+    async def newest(self) -> int: ...
+
+    async def begin(self, least: int) -> Begun: ...
+
+    def history(self, begun: Begun) -> AsyncIterator[LedgerOperation]: ...
+
+
+@dataclass(slots=True)
+class _Desk:
+    """One partition's requests that wait for their rivals; ``turn``: its records are applied one after the other."""
+
+    partition: int
+    rounds: Rounds = field(default_factory=Rounds)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    asked: dict[int, _Asked] = field(default_factory=dict)
+    """By identity of the operation, until it is answered."""
 
 
 class LedgerAgent:
     """The processor of the ledger agent.
 
     ``send`` appends records and returns when they are acknowledged: what one batch says must be durable before the next
-    is applied, or a crash between a resumption and a pause would leave customers waiting forever. ``history`` reads
-    ``ledger-requests`` from its start to its present end, merged by instant. Rivals for one account and instant meet
-    because the lane waits for more records before it begins a batch, so a batch leaves nobody waiting. ``leaving`` says
-    that the partitions have to be given back: then nothing waits for Redis any more. ``watch`` hears of late requests.
+    is applied, or a crash between a resumption and a pause would leave customers waiting forever. ``leaving`` says
+    that the partitions have to be given back: then nothing waits for Redis or for rivals any more. ``assignment``
+    numbers the assignments: after each, what the former owners have read of newer ledgers has to be found out.
+    ``watch`` hears of late requests.
+
+    Rivals for one account and instant wait for each other while the lane goes on (``BatchResult.rest``).
 
     ``available`` says whether the ledger could be used when last tried; None: not tried yet. ``answers`` grows by the
     types of what is told to customers, ``denied`` by the gates of the denials, ``paused`` by the triggers that the
@@ -90,12 +138,13 @@ class LedgerAgent:
         clock: Clock,
         *,
         send: Callable[[Sequence[Output]], Awaitable[None]],
-        history: Callable[[], AsyncIterator[LedgerOperation]],
+        log: Log,
         leaving: Callable[[], bool] = lambda: False,
+        assignment: Callable[[], int] = lambda: 0,
         watch: LedgerClock | None = None,
     ) -> None:
         self.topics, self.ledger, self.clock = topics, ledger, clock
-        self.send, self.history, self.leaving = send, history, leaving
+        self.send, self.log, self.leaving, self.assignment = send, log, leaving, assignment
         self.watch = watch
         self.available: bool | None = None
         self.counts: Counter[str] = Counter()
@@ -106,40 +155,93 @@ class LedgerAgent:
         self.failures = self.rebuilds = 0
         self._complaints = LogThrottle(logger)
         self._rebuilding = asyncio.Lock()
+        self._asking_the_log = asyncio.Lock()
+        self._known_for: int | None = None
+        self._desks: dict[int, _Desk] = {}
+        self._patience = _Patience()
 
     async def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (AsyncProcessor)
+        await self._learn_newest()
         letters: list[Output] = []
-        await self._take_all(self._decode(records, letters), letters)
-        return BatchResult(letters)
+        asked = self._decode(records, letters)
+        operations = [operation for operation, _ in asked]
+        desk = self._desks.setdefault(partition, _Desk(partition))
+        desk.asked |= {id(operation): (operation, raw) for operation, raw in asked}
+        async with desk.turn:
+            await self._take_all(desk, operations, letters)
+            waiting = desk.rounds.waiting(each for each in operations if isinstance(each, ReservationRequested))
+        return BatchResult(letters, rest=partial(self._close_rounds, desk, waiting) if waiting else None)
 
-    async def _take_all(self, requests: Sequence[_Asked], letters: list[Output]) -> None:
-        """All batches of these requests; one on which our own code fails is a letter, and nobody is answered.
+    async def _learn_newest(self) -> None:
+        """Find out after every assignment which is the newest ledger: its mark may stand in front of where we begin.
 
-        What was applied before such a request is applied again, which the ledger knows by the command ids.
+        Raises KafkaError.
+        """
+        async with self._asking_the_log:
+            if (assignment := self.assignment()) != self._known_for:
+                self._require(await self.log.newest())
+                self._known_for = assignment
+
+    def _require(self, generation: int) -> None:
+        """From now on no older ledger answers. It may be known too early, which only holds back."""
+        self.ledger.least = max(self.ledger.least, generation)
+
+    async def _close_rounds(self, desk: _Desk, waiting: Sequence[ReservationRequested]) -> None:
+        """Answer what waits for its rivals, once it has waited for them long enough."""
+        while (closes_at := desk.rounds.closes_at(waiting)) is not None:
+            left = self.clock.seconds_until(closes_at)
+            if left > 0 and not self.leaving():
+                await asyncio.sleep(min(left, _LOOK_AGAIN_SECONDS))
+                continue
+            letters: list[Output] = []
+            async with desk.turn:
+                await self._take_all(desk, (), letters, everything=self.leaving())
+            if letters:
+                await self.send(letters)
+
+    async def _take_all(
+        self, desk: _Desk, operations: Sequence[LedgerOperation], letters: list[Output], *, everything: bool = False
+    ) -> None:
+        """Apply what may be applied now, or everything, in its order; what fails goes on waiting."""
+        now = self.clock.now()
+        found = batches(operations, desk.rounds, now, self.ledger.least, everything=everything)
+        while found:
+            with _waiting_again(desk.rounds, found, now):
+                await self._take_or_refuse(desk, found[0], letters)
+            for operation in (*found[0].operations, *found[0].expired):
+                desk.asked.pop(id(operation), None)
+            found = found[1:]
+
+    async def _take_or_refuse(self, desk: _Desk, batch: LedgerBatch, letters: list[Output]) -> None:
+        """Take a batch; what our own code fails on is a letter, and is not answered: nobody is asked for it.
+
+        What was applied before such an operation is applied again, which the ledger knows by the command ids.
         """
         try:
-            rounds, now = Rounds(wait=0), self.clock.now()
-            operations = [operation for operation, _ in requests]
-            for batch in (*batches(operations, rounds, now), *batches((), rounds, now)):
-                await self._take(batch)
+            await self._take(desk, batch)
         except _NOT_OUR_FAULT:
             raise
-        except Exception as fault:
-            if len(requests) > 1:
-                for each in requests:
-                    await self._take_all([each], letters)
+        except Exception as fault:  # noqa: BLE001 (our own: its letter says so, all others go on)
+            alone = [
+                *(LedgerBatch((each,)) for each in batch.operations),
+                *(LedgerBatch((), (each,)) for each in batch.expired),
+            ]
+            if len(alone) > 1:
+                for each in alone:
+                    await self._take_or_refuse(desk, each, letters)
                 return
-            for _, raw in requests:
-                self._failed(raw, fault, letters)
-            if not requests:
-                raise
+            for operation in (*batch.operations, *batch.expired):
+                self._failed(desk.asked[id(operation)][1], fault, letters)
 
     def _decode(self, records: Iterable[Record], letters: list[Output]) -> list[_Asked]:
         requests: list[_Asked] = []
         for record in records:
             raw = RawRecord.of(record)
             try:
-                requests.append((decode_request(raw.value or b""), raw))
+                operation = decode_request(raw.value or b"")
+                if isinstance(operation, LedgerRenewed):
+                    self._require(operation.generation)
+                requests.append((operation, raw))
             except Undecodable as error:
                 self._refuse(raw, error.cause, error.detail, letters)
             except Exception as fault:  # noqa: BLE001 (our own: its letter says so, all others go on)
@@ -154,10 +256,11 @@ class LedgerAgent:
         self.counts[f"refused_{cause}"] += 1
         letters.append(dead_letter_output(self.topics, raw, f"{cause}: {detail}", "ledger", self.clock.now()))
 
-    async def _take(self, batch: LedgerBatch) -> None:
+    async def _take(self, desk: _Desk, batch: LedgerBatch) -> None:
         """Apply one batch and append what follows, before anything else is applied."""
         if self.watch is not None:
-            self.watch.too_late(batch.expired, self.clock.now())
+            late = [each for each in batch.expired if isinstance(each, ReservationRequested)]
+            self.watch.too_late(late, self.clock.now())
         try:
             results = await self._applied(batch.operations)
         except LedgerUnavailable as cause:
@@ -165,22 +268,22 @@ class LedgerAgent:
             self._complaints.warn("ledger_unavailable", str(cause), requests=len(outcome.events))
             await self._append(outcome.events)
             if outcome.unapplied:
-                await self._take_at_last(LedgerBatch(outcome.unapplied))
+                await self._take_at_last(desk, LedgerBatch(outcome.unapplied))
             return
-        await self._tell(answered(batch, results, self.clock.now()))
+        await self._tell(desk, answered(batch, results, self.clock.now()), results.generation)
 
-    async def _applied(self, operations: Sequence[LedgerOperation]) -> list[Result]:
+    async def _applied(self, operations: Sequence[LedgerOperation]) -> Results:
         """The ledger's results. One that is new, or lost its data, is rebuilt while its requests wait.
 
         The log that it is rebuilt from holds these operations too; none is counted twice. Raises LedgerUnavailable.
         """
         try:
             return await self._apply(operations)
-        except LedgerNotReady:
+        except (LedgerNotReady, LedgerOutdated):
             await self.rebuild()
             return await self._apply(operations)
 
-    async def _apply(self, operations: Sequence[LedgerOperation]) -> list[Result]:
+    async def _apply(self, operations: Sequence[LedgerOperation]) -> Results:
         """One call of the ledger, measured. Raises LedgerUnavailable."""
         begun = monotonic()
         try:
@@ -198,7 +301,7 @@ class LedgerAgent:
         self.available = True
         self._complaints.settled()
 
-    async def _take_at_last(self, batch: LedgerBatch) -> None:
+    async def _take_at_last(self, desk: _Desk, batch: LedgerBatch) -> None:
         """Facts rather than requests: the ledger must learn them before it judges anything else.
 
         Raises NotOwner once we are leaving: whoever owns the partition next gets the whole batch again.
@@ -210,7 +313,7 @@ class LedgerAgent:
             except LedgerUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                await self._tell(answered(batch, results, self.clock.now()))
+                await self._tell(desk, answered(batch, results, self.clock.now()), results.generation)
                 return
 
     async def _may_wait(self) -> None:
@@ -219,10 +322,11 @@ class LedgerAgent:
             raise NotOwner("the ledger did not answer until the partition had to be given back")
         await self.rebuild()
 
-    async def _tell(self, outcome: Answered) -> None:
+    async def _tell(self, desk: _Desk, outcome: Answered, generation: int) -> None:
         for pause in outcome.pauses:
             self.paused[pause.name or ""] += 1
             logger.error("burst_breaker_paused", extra={"trigger": pause.name, "why": pause.why})
+        await self._log_grants(desk, holds(outcome.grants, generation, self.clock.now()))
         await self._append(outcome.events)
         for switch in outcome.switches:
             await self._pass_on(switch)
@@ -252,6 +356,14 @@ class LedgerAgent:
             else:
                 await self._append(passed_on(switch, page.customers, self.clock.now()))
 
+    async def _log_grants(self, desk: _Desk, grants: Sequence[ReservationHeld]) -> None:
+        """Into the partition that they were requested in: its order decides about them."""
+        topic, partition = self.topics.ledger_requests, desk.partition
+        if grants:
+            await self.send(
+                [Output(topic, encode_effect(e, e.now), effect_key(e), partition=partition) for e in grants]
+            )
+
     async def _append(self, events: Sequence[Event]) -> None:
         if not events:
             return
@@ -268,39 +380,88 @@ class LedgerAgent:
             if somebody_does:
                 return
             try:
-                if not await self.ledger.ready():
-                    self.rebuilds += await self.ledger.rebuild(self.history())
+                await self._learn_newest()
+                while await self._must_be_built():
+                    await self._build()
             except LedgerUnavailable as cause:
                 self.available = False
                 self._complaints.warn("ledger_rebuild_failed", str(cause))
             else:
+                self._patience.heed()
                 self._at_hand()
 
+    async def _must_be_built(self) -> bool:
+        """Whether it is for us to build the ledger, on the server that we reach; waits for others who may do so.
 
-async def ledger_history(client: dict[str, Any], topic: str) -> AsyncIterator[LedgerOperation]:
-    """All records on ``ledger-requests`` now, merged over the partitions by their instant.
+        Raises LedgerUnavailable.
+        """
+        begun = monotonic()
+        while True:
+            try:
+                await self.ledger.check()
+            except LedgerOutdated as cause:
+                self._complaints.warn("ledger_outdated", str(cause))
+                self._patience.lose()
+            except LedgerNotReady:
+                pass
+            else:
+                return False
+            if self.leaving() or monotonic() - begun >= OTHERS_BUILD_SECONDS:
+                raise LedgerUnavailable("another worker builds the ledger")
+            if self._patience.is_over() and await self.ledger.claim():
+                return True
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
-    ``client`` are aiokafka's connection settings. Raises KafkaError, by which the lane knows whether to try again, and
-    UnreadableTopic for a topic that does not exist.
+    async def _build(self) -> None:
+        """Raises LedgerUnavailable and KafkaError."""
+        try:
+            begun = await self.log.begin(self.ledger.least)
+            self._require(begun.number)
+            self.rebuilds += await self.ledger.rebuild(self.log.history(begun), begun.number)
+        except NewerGeneration as newer:
+            self._require(newer.number)
+            self._patience.lose()
+            await self.ledger.abandon()
+        except BaseException:
+            await self.ledger.abandon()
+            raise
+
+
+class _Patience:
+    """How long to look for the server with the newest ledger before building one on the server that we reach.
+
+    Twice as long every time, or two workers that reach two servers would for ever overtake each other.
     """
-    try:
-        async with TopicReader(client, topic) as reader:
-            async for operation in reader.present_by_instant(_operation):
-                yield operation
-    except UnreadableTopic as error:
-        match error.__cause__:
-            case KafkaError() as cause:
-                raise cause from None
-            case TimeoutError():
-                raise KafkaTimeoutError(str(error)) from None
-            case _:
-                raise
+
+    def __init__(self) -> None:
+        self._seconds = ELSEWHERE_SECONDS
+        self._until: float | None = None
+
+    def lose(self) -> None:
+        """A newer ledger than what our server holds is known."""
+        if self._until is None:
+            self._until = monotonic() + self._seconds
+            self._seconds = min(2 * self._seconds, 32 * ELSEWHERE_SECONDS)
+
+    def is_over(self) -> bool:
+        if self._until is not None and monotonic() < self._until:
+            return False
+        self._until = None
+        return True
+
+    def heed(self) -> None:
+        """The newest ledger was found."""
+        self._until = None
 
 
-def _operation(record: RawRecord) -> tuple[int, LedgerOperation] | None:
+@contextmanager
+def _waiting_again(rounds: Rounds, found: Sequence[LedgerBatch], now: int) -> Iterator[None]:
+    """What has come out of the rounds and was not answered after all waits again: its own batch is over already."""
     try:
-        operation = decode_request(record.value or b"")
-    except Exception:  # noqa: BLE001 (as in the agent: none of it was applied then, either)
-        logger.warning("unreadable_request", extra={"partition": record.partition, "offset": record.offset})
-        return None
-    return operation.time if isinstance(operation, Event) else operation.now, operation
+        yield
+    except BaseException:
+        for batch in found:
+            for operation in batch.operations:
+                if isinstance(operation, ReservationRequested):
+                    rounds.add(operation, now)
+        raise

@@ -45,6 +45,7 @@ def test_producers_topics_are_received_commands_are_sent_and_our_own_are_both() 
         "referralDecisions": {"send"},
         "customerEvents": both,
         "ledgerRequests": both,
+        "ledgerGenerations": both,
         "deadLetters": both,
     }
 

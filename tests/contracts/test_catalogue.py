@@ -62,6 +62,7 @@ def test_the_order_and_the_retention_of_topics() -> None:
     assert SOURCES == ("product-usage", "nps", "billing", "support", "relationship", "profile", "responses")
     kept = {name: topic.keep.config() for name, topic in TOPICS.items()}
     logs = {"cleanup.policy": "delete", "retention.ms": str(400 * DAY)}
+    assert kept.pop("ledger-generations")["cleanup.policy"] == "compact"
     assert kept.pop("dead-letters") == {**logs, "retention.ms": str(30 * DAY), "max.message.bytes": str(2 << 20)}
     assert all(config == logs for config in kept.values())
 

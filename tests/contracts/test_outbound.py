@@ -226,6 +226,8 @@ IDS_AND_KEYS = {
     "reservation.released": (derived_id("reservation.released", "cmd-1", 1_781_863_400_000), b"acc-1"),
     "reservation.amended": (derived_id("reservation.amended", "cmd-1", 1_781_863_500_000, "acc-2", None), b"acc-2"),
     "opportunity.opened": (derived_id("opportunity.opened", "opp-1"), b"cus-1"),
+    "reservation.held": (derived_id("reservation.held", "cmd-1", 1_781_863_200_123, 3), b"acc-1"),
+    "ledger.renewed": (derived_id("ledger.renewed", 3, 1_781_860_000_000), b"ledger"),
 }
 """Of the examples, by type. Every other effect is a command: its id is the command id, its key the customer."""
 

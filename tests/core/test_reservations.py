@@ -87,7 +87,17 @@ def test_the_request_says_who_what_and_when() -> None:
         due=M,
         valid_until=M + 30 * SECOND,
         now=M,
+        planned=M,
     )
+
+
+def test_the_clocks_moment_is_the_same_for_all_however_late_their_wake_ups_arrive() -> None:
+    planned = set[int | None]()
+    for late in (0, 7, 80):
+        by_hand = ByHand()
+        by_hand.at("Thu 12:30", nps(9))
+        planned.add(by_hand.requested(M + late).planned)
+    assert planned == {M}
 
 
 @rule("10.38")

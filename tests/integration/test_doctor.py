@@ -103,7 +103,7 @@ def test_a_redis_that_lost_its_memory_is_named(pipeline: Pipeline, server: Redis
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"redis_url": "redis://127.0.0.1:1/0"}, "WRONG    Redis: Redis failed"),
+        ({"redis_url": "redis://127.0.0.1:1/0"}, "WRONG    Redis: ConnectionError: cannot be reached: is it running"),
         (
             {"kafka_brokers": "127.0.0.1:1"},
             "WRONG    Kafka: no connection to Kafka at 127.0.0.1:1: nothing listens at 127.0.0.1:1",

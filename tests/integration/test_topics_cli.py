@@ -21,11 +21,12 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 OURS = {
     "customer-events": ("delete", 400 * DAY),
     "ledger-requests": ("delete", 400 * DAY),
+    "ledger-generations": ("compact", 7 * DAY),
     "referral-asks": ("delete", 400 * DAY),
     "referral-decisions": ("delete", 400 * DAY),
     "dead-letters": ("delete", 30 * DAY),
 }
-"""Cleanup and retention, ms."""
+"""Cleanup and retention, ms; the broker's own where nothing lapses."""
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from referral_stream.core.effects import (
     OpportunityOpened,
     ReservationAmended,
     ReservationConfirmed,
+    ReservationHeld,
     ReservationReleased,
     ReservationRequested,
 )
@@ -15,7 +16,7 @@ from referral_stream.core.events import ControlPaused, ControlResumed, Event, Sc
 from referral_stream.core.instants import SECOND, parse_instant
 from referral_stream.core.ledger.caps import PAGE, LedgerOperation, MemoryLedger, Result
 from referral_stream.core.ledger.switches import Page
-from referral_stream.ledger import RedisLedger
+from referral_stream.ledger import RedisLedger, holds
 
 T0 = parse_instant("2026-06-19T11:00:00Z")[0]  # a Friday, at the start of a UTC hour
 
@@ -33,6 +34,7 @@ def a_request(
     due: int = T0,
     now: int | None = None,
     shadow: bool = False,
+    planned: int | None = None,
 ) -> ReservationRequested:
     now = due if now is None else now
     return ReservationRequested(
@@ -49,7 +51,18 @@ def a_request(
         valid_until=max(due, now) + 30 * SECOND,
         now=now,
         shadow=shadow,
+        planned=planned,
     )
+
+
+def a_grant(request: ReservationRequested, generation: int = 1) -> ReservationHeld:
+    """The record by which the log has the grant of a request."""
+    return holds([request], generation, request.now)[0]
+
+
+def granted(*requests: ReservationRequested) -> list[LedgerOperation]:
+    """The records of requests that were granted."""
+    return [record for request in requests for record in (request, a_grant(request))]
 
 
 def a_confirmation(

@@ -19,7 +19,7 @@ from referral_stream.ledger import (
     Rounds,
     answered,
     batches,
-    in_rounds,
+    holds,
     passed_on,
     resumption,
     unanswered,
@@ -27,20 +27,20 @@ from referral_stream.ledger import (
 from tests.ledger.builders import (
     T0,
     a_confirmation,
+    a_grant,
     a_pause,
     a_release,
     a_request,
     a_resumption,
     an_amendment,
     an_opening,
-    history,
 )
 from tests.rules import rule
 
-ANA = a_request("ana's", customer="ana", account="acme", score=70)
-BEN = a_request("ben's", customer="ben", account="acme", score=90)
-CEM = a_request("cem's", customer="cem", account="other", score=80)
-DEE = a_request("dee's", customer="dee", score=60)
+ANA = a_request("ana's", customer="ana", account="acme", score=70, planned=T0)
+BEN = a_request("ben's", customer="ben", account="acme", score=90, planned=T0)
+CEM = a_request("cem's", customer="cem", account="other", score=80, planned=T0)
+DEE = a_request("dee's", customer="dee", score=60, planned=T0)
 
 
 def names(operations: list[LedgerOperation] | tuple[LedgerOperation, ...]) -> list[str]:
@@ -63,26 +63,82 @@ def test_rivals_wait_for_each_other_and_the_best_is_first() -> None:
     rounds = Rounds()
 
     assert batches([ANA], rounds, T0) == []
-    assert batches([BEN], rounds, T0 + 99) == []
-    assert order(batches([], rounds, T0 + 100)) == [["ben's", "ana's"]]
+    assert batches([BEN], rounds, T0 + 50) == []
+    assert order(batches([], rounds, T0 + 150)) == [["ben's", "ana's"]]
     assert rounds.close_all() == []
 
 
-@pytest.mark.parametrize(("now", "closed"), [(99, False), (100, True), (101, True)])
-def test_a_round_ends_100_ms_after_its_first_request(now: int, closed: bool) -> None:
+@pytest.mark.parametrize(("now", "closed"), [(149, False), (150, True), (151, True)])
+def test_a_round_ends_100_ms_after_the_last_request_for_its_instant_whatever_its_account(
+    now: int, closed: bool
+) -> None:
     rounds = Rounds()
     rounds.add(ANA, T0)
-    rounds.add(BEN, T0 + 50)
+    rounds.add(CEM, T0 + 50)  # within what is waited for in any case
 
     assert bool(rounds.closed(T0 + now)) is closed
+
+
+def test_a_round_ends_after_five_seconds_even_if_requests_keep_coming() -> None:
+    rounds = Rounds()
+    for number in range(101):
+        at = T0 + 50 * number
+        rounds.add(a_request(f"{number}", account=f"{number}", now=at, planned=T0), at)
+
+    assert not rounds.closed(T0 + 4_999)
+    assert len(rounds.closed(T0 + 5_000)) == 101
+
+
+@pytest.mark.parametrize(("now", "closed"), [(1_199, False), (1_200, True)])
+def test_where_requests_take_long_to_come_a_round_waits_twice_as_long_for_the_others(now: int, closed: bool) -> None:
+    rounds = Rounds()
+    rounds.add(ANA, T0 + 400)
+
+    assert bool(rounds.closed(T0 + now)) is closed
+
+
+def test_nobody_waits_for_more_than_half_of_the_time_that_the_answer_has() -> None:
+    rounds = Rounds()
+    rounds.add(ANA.model_copy(update={"valid_until": T0 + 3 * SECOND}), T0 + SECOND)
+
+    assert not rounds.closed(T0 + 1_999)
+    assert rounds.closed(T0 + 2_000)
 
 
 def test_who_comes_after_the_round_is_alone() -> None:
     rounds = Rounds()
     batches([ANA], rounds, T0)
 
-    assert order(batches([BEN], rounds, T0 + 100)) == [["ana's"]]
+    late = BEN.model_copy(update={"now": T0 + 100})
+    assert order(batches([late], rounds, T0 + 100)) == [["ana's"]]
     assert order(batches([], rounds, T0 + 200)) == [["ben's"]]
+
+
+def test_rivals_are_planned_for_one_instant_though_their_wake_ups_arrive_apart() -> None:
+    rounds = Rounds()
+    late = a_request("late", customer="eve", account="acme", score=99, due=T0 + 80, planned=T0)
+
+    assert batches([ANA], rounds, T0) == []
+    assert batches([late], rounds, T0 + 80) == []
+    assert order(batches([], rounds, T0 + 180)) == [["late", "ana's"]]
+
+
+@pytest.mark.parametrize(("planned", "account"), [(None, "acme"), (T0, None)], ids=["an event's moment", "no account"])
+def test_who_has_no_rivals_is_answered_at_once_and_holds_nobody_up(planned: int | None, account: str | None) -> None:
+    rounds = Rounds()
+
+    at_once = a_request("at once", customer="eve", account=account, planned=planned)
+    assert order(batches([ANA, at_once], rounds, T0)) == [["at once"]]
+    assert rounds.closes_at([ANA, at_once]) == T0 + 100
+
+
+def test_a_request_that_is_read_again_waits_once() -> None:
+    rounds = Rounds()
+    batches([ANA, ANA], rounds, T0)
+    batches([ANA], rounds, T0 + 1)
+
+    assert rounds.waiting([ANA, BEN]) == [ANA]
+    assert rounds.close_all() == [ANA]
 
 
 def test_a_customer_without_an_account_does_not_wait() -> None:
@@ -91,7 +147,7 @@ def test_a_customer_without_an_account_does_not_wait() -> None:
 
 def test_another_due_instant_is_another_round() -> None:
     rounds = Rounds()
-    batches([ANA, a_request("later", account="acme", score=99, due=T0 + 1)], rounds, T0)
+    batches([ANA, a_request("later", account="acme", score=99, planned=T0 + 1)], rounds, T0)
 
     assert names(tuple(rounds.close_all())) == ["ana's", "later"]
 
@@ -113,23 +169,34 @@ def test_a_switch_has_a_turn_of_its_own() -> None:
     assert order(batches(records, Rounds(), T0)) == [["dee's"], ["Event"], ["Event"], ["ReservationConfirmed"]]
 
 
-async def test_a_history_is_put_into_the_same_rounds_by_its_own_instants() -> None:
-    late = a_request("late", customer="eve", account="acme", score=99, due=T0, now=T0 + 100)
-    log: list[LedgerOperation] = [
-        ANA,
-        BEN.model_copy(update={"now": T0 + 99}),
-        late,
-        a_confirmation(account="other", now=T0 + 200),
-    ]
-
-    assert [each async for each in in_rounds(history(*log))] == [log[1], log[0], late, log[3]]
-
-
 # ---- what is appended
 
 
+def test_a_grant_is_written_to_the_log_and_told_when_it_is_read_there() -> None:
+    turn, caps = LedgerBatch((BEN, ANA)), MemoryLedger(Policy())
+
+    outcome = answered(turn, [caps.apply(each) for each in turn.operations], T0)
+    (held,) = holds(outcome.grants, 7, T0 + 9)
+
+    assert told(outcome) == [("ana", "reservation.denied")]
+    assert (held.command_id, held.requested_at, held.generation, held.now) == ("ben's", BEN.now, 7, T0 + 9)
+    (turn,) = batches([held], Rounds(), T0 + 10)
+    outcome = answered(turn, [caps.apply(held)], T0 + 10)
+    assert told(outcome) == [("ben", "reservation.granted")]
+    assert outcome.grants == ()
+
+
+@pytest.mark.parametrize(("least", "holds_still"), [(6, True), (7, True), (8, False)])
+def test_a_grant_behind_the_mark_of_a_newer_ledger_is_void(least: int, holds_still: bool) -> None:
+    (turn,) = batches([a_grant(BEN, 7)], Rounds(), T0, least)
+
+    assert bool(turn.operations) is holds_still
+    if not holds_still:
+        assert told(answered(turn, [], T0)) == [("ben", "reservation.unavailable")]
+
+
 def test_an_answer_goes_to_its_customer_and_is_the_same_event_when_given_again() -> None:
-    turn = LedgerBatch((BEN, ANA))
+    turn = LedgerBatch((a_grant(BEN), ANA))
     caps = MemoryLedger(Policy())
 
     first, again = (answered(turn, [caps.apply(each) for each in turn.operations], T0 + at) for at in (100, 500))
@@ -143,7 +210,7 @@ def test_an_answer_goes_to_its_customer_and_is_the_same_event_when_given_again()
 
 def test_a_later_request_of_the_same_command_has_another_answer_event() -> None:
     ids = {
-        answered(LedgerBatch((request,)), [ReservationGranted(command_id="command-1")], T0).events[0].id
+        answered(LedgerBatch((a_grant(request),)), [ReservationGranted(command_id="command-1")], T0).events[0].id
         for request in (a_request(now=T0), a_request(now=T0 + 1))
     }
     assert len(ids) == 2
@@ -216,7 +283,7 @@ def test_the_breakers_pause_is_reported() -> None:
 
 
 def test_without_a_ledger_requests_are_unavailable_and_the_rest_is_kept() -> None:
-    turn = LedgerBatch((BEN, a_confirmation(), DEE, an_opening()), (ANA,))
+    turn = LedgerBatch((BEN, a_confirmation(), a_grant(DEE), an_opening()), (ANA,))
 
     outcome = unanswered(turn, T0)
 

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.events import Event, Scope
 from referral_stream.core.instants import DAY, HOUR, SECOND
+from referral_stream.core.ledger import switches
 from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.policy import Breaker, Policy
 from referral_stream.ledger import RedisLedger
@@ -24,6 +25,7 @@ from referral_stream.local.redis_server import EmbeddedRedis
 from tests.ledger.builders import (
     T0,
     a_confirmation,
+    a_grant,
     a_pause,
     a_release,
     a_request,
@@ -66,7 +68,7 @@ STEPS = [0, 0, 0, 0, 0, 0, 1, HOUR // 2, HOUR // 2, HOUR, HOUR, 2 * HOUR, DAY //
 LATENESS = [0, 0, 0, 0, 0, 0, 1, HOUR, 3 * HOUR, DAY]
 MIXES = [
     ["request"] * 12 + ["confirm", "release", "pause", "opening", "opening", "amend"] + ["resume"] * 5,
-    ["request"] * 12 + ["confirm"] + ["release"] * 2 + ["amend"] * 2,
+    ["request"] * 12 + ["confirm"] + ["release"] * 2 + ["amend"] * 2 + ["hold"] * 6,
     ["request"] * 9 + ["confirm", "release", "pause", "pause", "resume"],
     ["opening"] * 9 + ["resume"],
 ]
@@ -85,23 +87,29 @@ def a_log(dice: Random, length: int) -> Iterator[LedgerOperation]:
         yield operation
 
 
+def _a_request(dice: Random, command: str, now: int) -> ReservationRequested:
+    return a_request(
+        command,
+        customer=dice.choice(CUSTOMERS),
+        account=dice.choice(["acme", "other", None]),
+        email=dice.choice(["one", "two", None, None]),
+        segment=dice.choice(["smb", "enterprise", None]),
+        trigger=dice.choice(TRIGGERS),
+        due=now,
+        now=now + dice.choice([0, 0, 1]),
+        shadow=dice.random() < 0.2,
+    )
+
+
 def _an_operation(dice: Random, kind: str, number: int, now: int) -> LedgerOperation:
     command = f"command {dice.randint(number // 8, number // 8 + 3)}"
     match kind:
         case "request":
-            request = a_request(
-                command,
-                customer=dice.choice(CUSTOMERS),
-                account=dice.choice(["acme", "other", None]),
-                email=dice.choice(["one", "two", None, None]),
-                segment=dice.choice(["smb", "enterprise", None]),
-                trigger=dice.choice(TRIGGERS),
-                due=now,
-                now=now + dice.choice([0, 0, 1]),
-                shadow=dice.random() < 0.2,
-            )
+            request = _a_request(dice, command, now)
             valid = dice.choice([30 * SECOND] * 8 + [0, -1])
             return request.model_copy(update={"valid_until": request.now + valid})
+        case "hold":
+            return a_grant(_a_request(dice, command, now))
         case "confirm":
             account = dice.choice(["acme", None])
             return a_confirmation(command, customer=dice.choice(CUSTOMERS), account=account, now=now)
@@ -237,3 +245,24 @@ async def test_redis_answers_as_the_rules_in_memory_do(
                 assert await told(ledger, switch, now, size) == await told(caps, switch, now, size)
         requests = [each for each in log if isinstance(each, ReservationRequested)]
         assert await ledger.stopped(requests) == [caps.stopped(each) for each in requests]
+
+
+async def test_every_pause_is_kept_and_of_what_was_thrown_back_the_newest(
+    server: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(switches, "THROWN_BACK_KEPT", 3)
+    caps = MemoryLedger(TIGHT)
+    pauses = [a_pause("segment", f"invented {n}", now=T0 + n) for n in range(10)]
+    ends = [a_resumption("segment", f"invented {n}", now=T0 + 100 + n % 3) for n in range(6)]
+    again = [a_pause("segment", f"invented {n}", now=T0 + 50) for n in range(6)]
+    log: list[LedgerOperation] = [
+        *pauses,
+        *ends,
+        a_request(segment=None, due=T0 + 200),
+        *again,
+        a_request(segment=None),
+    ]
+    async with a_ledger(server, TIGHT) as ledger:
+        answers = await ledger.apply(log)
+        assert answers == [caps.apply(each) for each in log]
+        assert answers[-8:-1].count(True) == 3, "the word of three is remembered, the others are held again"

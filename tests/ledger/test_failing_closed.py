@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from referral_stream.core.events import ReservationDenied, ReservationGranted
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import LedgerNotReady, LedgerUnavailable, RedisLedger
-from tests.ledger.builders import T0, a_confirmation, a_pause, a_request, answer, history
+from tests.ledger.builders import T0, a_confirmation, a_pause, a_request, answer, granted, history
 from tests.services.process import free_port
 from tests.services.redis import RedisServer
 
@@ -73,7 +73,7 @@ async def test_a_flushed_server_is_no_ledger_until_it_is_rebuilt(
 
     with pytest.raises(LedgerUnavailable):
         await answer(own_ledger, a_request("command-2"))
-    assert await own_ledger.rebuild(history(a_request()))
+    assert await own_ledger.rebuild(history(*granted(a_request())))
     assert isinstance(await answer(own_ledger, a_request("command-2")), ReservationDenied)
 
 
@@ -92,7 +92,7 @@ async def test_a_restarted_server_is_no_ledger_until_it_is_rebuilt(
 
             with pytest.raises(LedgerUnavailable):
                 await answer(ledger, a_request("command-2"))
-            assert await ledger.rebuild(history(a_request()))
+            assert await ledger.rebuild(history(*granted(a_request())))
             assert isinstance(await answer(ledger, a_request("command-2")), ReservationDenied)
 
 

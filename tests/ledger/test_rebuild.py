@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from random import Random
 from typing import Any
@@ -16,10 +15,9 @@ from referral_stream.core.events import ControlPaused, Event, ReservationDenied,
 from referral_stream.core.instants import SECOND
 from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.core.policy import Policy
-from referral_stream.ledger import LedgerBatch, LedgerUnavailable, RedisLedger, Rounds, batches
+from referral_stream.ledger import LedgerUnavailable, RedisLedger, Rounds, answered, batches, holds
 from referral_stream.ledger.client import OPERATIONS_PER_CALL
-from referral_stream.ledger.rounds import ROUND_MILLISECONDS
-from tests.ledger.builders import T0, a_pause, a_release, a_request, a_resumption, answer, history, told
+from tests.ledger.builders import T0, a_pause, a_release, a_request, a_resumption, answer, granted, history, told
 from tests.ledger.test_equivalence import TIGHT, a_log
 from tests.rules import rule
 from tests.services.redis import RedisServer
@@ -51,24 +49,20 @@ def punctual(log: Iterable[LedgerOperation]) -> Iterator[tuple[int, LedgerOperat
             yield instant, record
 
 
-async def live(ledger: RedisLedger, log: Iterable[tuple[int, LedgerOperation]]) -> None:
-    """What the agent does when every record reaches it at its own instant."""
-    rounds = Rounds()
-    closings: deque[int] = deque()
+async def live(ledger: RedisLedger, log: Iterable[tuple[int, LedgerOperation]]) -> list[LedgerOperation]:
+    """What the agent does when every record reaches it at its own instant; the log as it is then, with the grants."""
+    written: list[LedgerOperation] = []
     for now, record in log:
-        while closings and closings[0] <= now:
-            await work(ledger, batches([], rounds, closings.popleft()))
-        await work(ledger, batches([record], rounds, now))
-        closings.append(now + ROUND_MILLISECONDS)
-    await ledger.apply(rounds.close_all())
-
-
-async def work(ledger: RedisLedger, found: list[LedgerBatch]) -> None:
-    for turn in found:
-        await ledger.apply(turn.operations)
-        for each in turn.operations:
-            if isinstance(each, Event) and isinstance(each.data, ControlPaused):
-                await told(ledger, each, each.time)
+        written.append(record)
+        for turn in batches([record], Rounds(), now):
+            outcome = answered(turn, await ledger.apply(turn.operations), now)
+            grants = holds(outcome.grants, 1, now)
+            await ledger.apply(grants)
+            written += grants
+            for each in turn.operations:
+                if isinstance(each, Event) and isinstance(each.data, ControlPaused):
+                    await told(ledger, each, each.time)
+    return written
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -80,8 +74,8 @@ async def test_a_rebuilt_ledger_holds_what_the_lost_one_held(redis_server: Redis
         RedisLedger(client, TIGHT, prefix=f"rebuilt-{seed}") as rebuilt,
     ):
         assert await lost.rebuild(history())
-        await live(lost, log)
-        assert await rebuilt.rebuild(history(*(record for _, record in log)))
+        written = await live(lost, log)
+        assert await rebuilt.rebuild(history(*written))
 
         expected = await content(client, f"live-{seed}")
         assert expected
@@ -91,20 +85,27 @@ async def test_a_rebuilt_ledger_holds_what_the_lost_one_held(redis_server: Redis
 async def test_a_history_longer_than_one_call_is_complete(unbuilt: RedisLedger) -> None:
     many = [a_request(f"{n}", customer=f"{n}") for n in range(2 * OPERATIONS_PER_CALL + 1)]
 
-    assert await unbuilt.rebuild(history(*many))
+    assert await unbuilt.rebuild(history(*granted(*many)))
 
     again = [a_request(f"again {n}", customer=f"{n}") for n in range(len(many))]
     assert {type(each) for each in await unbuilt.apply(again)} == {ReservationDenied}
 
 
-async def test_the_best_contact_of_a_round_has_the_rebuilt_reservation_too(unbuilt: RedisLedger) -> None:
-    weaker = a_request("weaker", customer="ana", account="acme", score=70, now=T0)
-    better = a_request("better", customer="ben", account="acme", score=90, due=T0, now=T0 + 99)
+async def test_a_rebuild_judges_nothing_anew_it_takes_what_was_granted(unbuilt: RedisLedger) -> None:
+    denied = a_request("denied", customer="ana", account="acme", score=90)
+    chosen = a_request("chosen", customer="ben", account="acme", score=70)
 
-    assert await unbuilt.rebuild(history(weaker, better))
+    assert await unbuilt.rebuild(history(denied, *granted(chosen)))
 
     later = [a_request("ana later", customer="ana"), a_request("ben later", customer="ben")]
     assert [type(each) for each in await unbuilt.apply(later)] == [ReservationGranted, ReservationDenied]
+
+
+async def test_whom_a_switch_stopped_is_told_of_its_end_after_a_rebuild(unbuilt: RedisLedger) -> None:
+    end = a_resumption(now=T0 + 3)
+    assert await unbuilt.rebuild(history(a_pause(now=T0), a_request(now=T0 + 1)))
+    await unbuilt.apply([end])
+    assert await told(unbuilt, end, T0 + 3) == ["ana"]
 
 
 async def test_switches_survive(unbuilt: RedisLedger) -> None:
@@ -116,7 +117,7 @@ async def test_switches_survive(unbuilt: RedisLedger) -> None:
 @rule("11.3")
 async def test_who_was_told_of_a_pause_is_told_of_its_end_after_a_rebuild(unbuilt: RedisLedger) -> None:
     end = a_resumption(now=T0 + 3)
-    assert await unbuilt.rebuild(history(a_request(), a_pause(now=T0 + 1), a_release(now=T0 + 2)))
+    assert await unbuilt.rebuild(history(*granted(a_request()), a_pause(now=T0 + 1), a_release(now=T0 + 2)))
     await unbuilt.apply([end])
     assert await told(unbuilt, end, T0 + 3) == ["ana"]
 
@@ -145,26 +146,37 @@ async def test_nobody_sees_a_ledger_before_it_is_complete(unbuilt: RedisLedger) 
     assert [*ready, await unbuilt.ready()] == [False, False, True]
 
 
-async def test_of_several_rebuilds_at_a_time_one_wins_and_nothing_of_the_others_stays(
+async def test_of_several_rebuilds_at_a_time_the_newest_wins_and_nothing_of_the_others_stays(
     redis_server: RedisServer, unbuilt: RedisLedger, request: pytest.FixtureRequest
 ) -> None:
     past = [a_request(f"{n}", customer=f"{n}") for n in range(700)]
 
-    assert sorted(await asyncio.gather(*(unbuilt.rebuild(history(*past)) for _ in range(4)))) == [False] * 3 + [True]
+    built = await asyncio.gather(*(unbuilt.rebuild(history(*past), number) for number in (2, 4, 3)))
 
+    assert built[1]
+    assert (await unbuilt.apply([a_release("nobody's")])).generation == 4
     async with Redis.from_url(redis_server.url, decode_responses=True) as client:
         generations = {key.split(":")[2] async for key in client.scan_iter(f"{request.node.name}:*")}
-    assert len(generations - {"ready", "generations"}) == 1
+    assert {name.partition("-")[0] for name in generations} <= {"4", "ready", "generations"}
 
 
-async def test_a_slower_rebuild_does_not_undo_what_happened_since_the_faster_one(unbuilt: RedisLedger) -> None:
+async def test_an_older_rebuild_does_not_undo_what_happened_since_the_newer_one(unbuilt: RedisLedger) -> None:
     async def slow() -> AsyncIterator[LedgerOperation]:
-        assert await unbuilt.rebuild(history())
+        assert await unbuilt.rebuild(history(), 2)
         assert isinstance(await answer(unbuilt, a_request()), ReservationGranted)
         yield a_request("of the past", customer="ben")
 
-    assert not await unbuilt.rebuild(slow())
+    assert not await unbuilt.rebuild(slow(), 1)
     assert isinstance(await answer(unbuilt, a_request("command-2")), ReservationDenied)
+
+
+async def test_a_newer_rebuild_takes_the_place_of_the_live_ledger(ledger: RedisLedger) -> None:
+    await answer(ledger, a_request())
+
+    assert await ledger.rebuild(history(*granted(a_request("other", customer="ben"))), 2)
+
+    kinds = [type(each) for each in await ledger.apply([a_request("x"), a_request("y", customer="ben")])]
+    assert kinds == [ReservationGranted, ReservationDenied]
 
 
 async def test_a_rebuild_whose_server_was_emptied_meanwhile_fails(own_server: RedisServer) -> None:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from itertools import count
 
 import pytest
-from faust_batches import NotOwner, Output
+from aiokafka.errors import NotLeaderForPartitionError
+from faust_batches import NotOwner, Output, Rest
 
-from referral_stream.contracts.codec import decode_event, encode_effect, encode_event
+from referral_stream.contracts.codec import decode_event, decode_request, encode_effect, encode_event
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.effects import ReservationConfirmed, ReservationRequested
+from referral_stream.core.effects import (
+    Effect,
+    LedgerRenewed,
+    ReservationConfirmed,
+    ReservationHeld,
+    ReservationRequested,
+)
 from referral_stream.core.instants import SECOND
-from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger, Result, Thrown
+from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger, Thrown
 from referral_stream.core.ledger.switches import Page
 from referral_stream.core.policy import Policy
-from referral_stream.ledger import LedgerUnavailable, RedisLedger
+from referral_stream.ledger import LedgerUnavailable, RedisLedger, Results
 from referral_stream.runtime.clock import Clock
 from referral_stream.stream import ledger_agent
+from referral_stream.stream.generations import Begun
 from referral_stream.stream.ledger_agent import LedgerAgent
-from tests.ledger.builders import T0, a_pause, a_request
+from tests.ledger.builders import T0, a_pause, a_release, a_request
 from tests.rules import rule
 from tests.stream.records import Consumed
 
@@ -28,11 +37,13 @@ from tests.stream.records import Consumed
 class FlakyLedger:
     """Grants everything, and fails when it is asked for the second page of those to tell of a switch."""
 
+    least = 0
+
     def __init__(self) -> None:
         self.rules, self.failed = MemoryLedger(Policy()), False
 
-    async def apply(self, operations: Sequence[LedgerOperation]) -> list[Result]:
-        return [self.rules.apply(each) for each in operations]
+    async def apply(self, operations: Sequence[LedgerOperation]) -> Results:
+        return Results(self.rules.apply(each) for each in operations)
 
     async def page(self, thrown: Thrown, now: int, after: str = "") -> Page:
         if after and not self.failed:
@@ -43,11 +54,34 @@ class FlakyLedger:
     async def stopped(self, requests: Sequence[ReservationRequested]) -> list[bool]:
         return [self.rules.stopped(each) for each in requests]
 
-    async def ready(self) -> bool:
+    async def check(self) -> None:
+        return
+
+    async def claim(self) -> bool:
         return True
 
-    async def rebuild(self, records: AsyncIterator[LedgerOperation]) -> bool:
-        raise AssertionError(records)
+    async def abandon(self) -> None:
+        return
+
+    async def rebuild(self, records: AsyncIterator[LedgerOperation], number: int) -> bool:
+        raise AssertionError(records, number)
+
+
+class EmptyLog:
+    """A log that nobody has written to yet."""
+
+    number = 0
+
+    async def newest(self) -> int:
+        return self.number
+
+    async def begin(self, least: int) -> Begun:
+        return Begun(least + 1, {})
+
+    async def history(self, begun: Begun) -> AsyncIterator[LedgerOperation]:
+        for number in range(begun.number, 0):
+            raise AssertionError(number)
+            yield
 
 
 @rule("11.3")
@@ -65,7 +99,7 @@ async def test_a_pause_is_passed_on_in_pages_and_goes_on_after_a_failure(monkeyp
 
     clock = Clock()
     monkeypatch.setattr(clock, "now", lambda: T0 + SECOND)
-    agent = LedgerAgent(Topics(), ledger, clock, send=send, history=nothing)
+    agent = LedgerAgent(Topics(), ledger, clock, send=send, log=EmptyLog())
     record = Consumed("ledger-requests", 0, 0, 1, b"", encode_event(a_pause(now=T0)))
     await agent(0, [record], unread)
 
@@ -79,12 +113,6 @@ def unread(table: str, key: bytes) -> None:
     raise AssertionError(f"the ledger has no table {table}, {key!r}")
 
 
-async def nothing() -> AsyncIterator[LedgerOperation]:
-    """The history of an empty log."""
-    return
-    yield
-
-
 async def test_a_fact_waits_for_redis_until_its_partition_has_to_be_given_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -95,7 +123,7 @@ async def test_a_fact_waits_for_redis_until_its_partition_has_to_be_given_back(
         sent.extend(outputs)
 
     async with RedisLedger.connect(NOBODY_LISTENS, Policy(), timeout_seconds=20) as ledger:
-        agent = LedgerAgent(Topics(), ledger, Clock(), send=send, history=nothing, leaving=lambda: next(tries) > 2)
+        agent = LedgerAgent(Topics(), ledger, Clock(), send=send, log=EmptyLog(), leaving=lambda: next(tries) > 2)
         confirmed = ReservationConfirmed(command_id="c1", customer_id="ana", now=1)
         record = Consumed("ledger-requests", 0, 0, 1, b"ana", encode_effect(confirmed, 1))
         with caplog.at_level(logging.WARNING), pytest.raises(NotOwner):
@@ -106,3 +134,130 @@ async def test_a_fact_waits_for_redis_until_its_partition_has_to_be_given_back(
     assert agent.failures == 3, "the turn, and two more tries"
     told = [entry.message for entry in caplog.records if entry.name == "referral_stream.stream.ledger_agent"]
     assert told == ["ledger_unavailable", "ledger_rebuild_failed"]
+
+
+class Desk:
+    """An agent at work on a partition, with a clock that the test sets; ``answers`` are its customers' in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ledger, self.now, self.fails = FlakyLedger(), T0, 0
+        self.log, self.answers, self.leaving = list[ReservationHeld](), list[tuple[str, str]](), False
+        self.agent = LedgerAgent(
+            Topics(), self.ledger, clock := Clock(), send=self.send, log=EmptyLog(), leaving=lambda: self.leaving
+        )
+        monkeypatch.setattr(clock, "now", lambda: self.now)
+        monkeypatch.setattr(ledger_agent, "_LOOK_AGAIN_SECONDS", 0)
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise NotLeaderForPartitionError
+        for output in outputs:
+            if output.topic == "ledger-requests":
+                held = decode_request(output.value or b"")
+                assert isinstance(held, ReservationHeld)
+                assert output.partition == 3
+                self.log.append(held)
+            else:
+                event = decode_event(output.value or b"")
+                self.answers.append((event.subject, event.type.removeprefix("reservation.")))
+
+    async def take(self, *effects: Effect) -> Rest | None:
+        """Let it take these records; what is left to do for them."""
+        records = [Consumed("ledger-requests", 3, 0, 1, b"", encode_effect(each, 1)) for each in effects]
+        return (await self.agent(3, records, unread)).rest
+
+    async def read_grants(self) -> None:
+        log, self.log = self.log, []
+        assert await self.take(*log) is None
+
+
+WEAK = a_request("weak", customer="ana", account="acme", score=60, planned=T0)
+STRONG = a_request("strong", customer="ben", account="acme", score=90, due=T0 + 60, planned=T0)
+
+
+async def test_rivals_of_one_instant_wait_for_each_other_in_different_batches_and_the_best_is_granted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(monkeypatch)
+    first = await desk.take(WEAK)
+    desk.now = T0 + 60
+    second = await desk.take(STRONG)
+    assert first is not None
+    assert second is not None
+    assert desk.answers == []
+
+    desk.now = T0 + 160
+    await asyncio.gather(first(), second())
+    assert desk.answers == [("ana", "denied")]
+    await desk.read_grants()
+    assert desk.answers == [("ana", "denied"), ("ben", "granted")]
+
+
+async def test_nobody_waits_for_the_rivals_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch)
+    waiting = await desk.take(WEAK)
+
+    at_an_event = a_request("at once", customer="cem", account="other")
+    assert await desk.take(at_an_event) is None
+    await desk.read_grants()
+    assert desk.answers == [("cem", "granted")]
+    assert waiting is not None
+
+
+async def test_what_waits_is_answered_at_once_when_the_partition_has_to_be_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(monkeypatch)
+    rest = await desk.take(WEAK)
+    assert rest is not None
+    desk.leaving = True
+    await rest()
+    assert [each.command_id for each in desk.log] == ["weak"]
+
+
+async def test_a_round_whose_answers_could_not_be_sent_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch)
+    rest = await desk.take(WEAK, STRONG)
+    assert rest is not None
+    desk.now, desk.fails = T0 + 100, 1
+    with pytest.raises(NotLeaderForPartitionError):
+        await rest()
+    desk.now = T0 + 300
+
+    await rest()
+    assert [each.command_id for each in desk.log] == ["strong"]
+    assert desk.answers == [("ana", "denied")]
+
+
+async def test_a_record_about_an_account_closes_its_round_for_an_earlier_batch_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(monkeypatch)
+    rest = await desk.take(WEAK)
+    await desk.take(a_release("old", account="acme"))
+    assert [each.command_id for each in desk.log] == ["weak"]
+    assert rest is not None
+    await rest()
+
+
+async def test_a_grant_behind_the_mark_of_a_newer_ledger_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch)
+    await desk.take(a_request(customer="ana"))
+    (held,) = desk.log
+    assert held.generation == 0
+    await desk.take(LedgerRenewed(generation=1, now=T0), held)
+    assert desk.answers == [("ana", "unavailable")]
+
+
+async def test_after_every_assignment_the_log_is_asked_for_the_newest_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, assignment = Desk(monkeypatch), 0
+    log = EmptyLog()
+    desk.agent.log, desk.agent.assignment = log, lambda: assignment
+    await desk.take(a_request())
+    log.number = 7
+    await desk.take(a_release())
+    assert desk.ledger.least == 0
+    assignment = 1
+    await desk.take(a_release())
+    assert desk.ledger.least == 7

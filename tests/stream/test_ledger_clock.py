@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from faust_batches import Output
@@ -13,12 +13,13 @@ from referral_stream.contracts.topics import Topics
 from referral_stream.core.instants import SECOND
 from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.core.policy import Policy
-from referral_stream.ledger import LedgerUnavailable, RedisLedger
+from referral_stream.ledger import LedgerUnavailable, RedisLedger, Results
 from referral_stream.runtime.clock import Clock
 from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.ledger_clock import LedgerClock
 from tests.ledger.builders import T0, a_request
 from tests.stream.records import Consumed
+from tests.stream.test_ledger_agent import EmptyLog
 
 
 def server_time(ahead_seconds: float) -> Callable[[], Awaitable[int]]:
@@ -62,18 +63,14 @@ async def test_without_redis_nothing_is_known_of_its_clock(caplog: pytest.LogCap
 class NoLedger:
     """Must not be asked: what comes too late is answered without it."""
 
-    async def apply(self, operations: Sequence[LedgerOperation]) -> list[object]:
+    least = 0
+
+    async def apply(self, operations: Sequence[LedgerOperation]) -> Results:
         assert not operations
-        return []
+        return Results()
 
     def __getattr__(self, name: str) -> None:
         raise LedgerUnavailable(name)
-
-
-async def nothing() -> AsyncIterator[LedgerOperation]:
-    """The history of an empty log."""
-    return
-    yield
 
 
 @pytest.mark.parametrize(
@@ -90,7 +87,7 @@ async def test_requests_that_come_too_late_are_logged_with_the_reason(
 
     clock = Clock()
     monkeypatch.setattr(clock, "now", lambda: T0 + 61 * SECOND)
-    agent = LedgerAgent(Topics(), NoLedger(), clock, send=send, history=nothing)  # type: ignore[arg-type]
+    agent = LedgerAgent(Topics(), NoLedger(), clock, send=send, log=EmptyLog())  # type: ignore[arg-type]
     agent.watch = LedgerClock(server_time(ahead))
     await agent.watch.check()
     caplog.clear()

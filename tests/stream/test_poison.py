@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from referral_stream.contracts.topics import Topics
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import ReservationRequested
 from referral_stream.core.instants import LATEST
-from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger, Result, Thrown
-from referral_stream.core.ledger.switches import Page
+from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.core.policy import Policy
+from referral_stream.ledger import Results
 from referral_stream.replay.files import replay_file
 from referral_stream.stream import decide as decide_module
 from referral_stream.stream import ingest as ingest_module
@@ -35,6 +35,7 @@ from tests.stream import poison
 from tests.stream.records import Consumed
 from tests.stream.test_decide import TUESDAY, Table, happy, outcomes, promoter
 from tests.stream.test_ingest import ARRIVAL, Stopped, cloud_event, unread
+from tests.stream.test_ledger_agent import EmptyLog, FlakyLedger
 
 BATCH = 500
 BOUNDARY = Boundary(email_key=b"k" * 16)
@@ -96,43 +97,29 @@ def test_a_recorded_log_of_odd_records_is_replayed_like_any_other(tmp_path: Path
         assert summary.refused.total() > 0
 
 
-class Ledger:
+class Ledger(FlakyLedger):
     """In memory; our own code fails on one request."""
 
     def __init__(self) -> None:
-        self.rules = MemoryLedger(Policy())
+        super().__init__()
+        self.failed = True  # nothing else fails
 
-    async def apply(self, operations: Sequence[LedgerOperation]) -> list[Result]:
+    async def apply(self, operations: Sequence[LedgerOperation]) -> Results:
         if any(isinstance(each, ReservationRequested) and each.command_id == "odd" for each in operations):
             raise TypeError("ana@example.com")
-        return [self.rules.apply(each) for each in operations]
-
-    async def page(self, thrown: Thrown, now: int, after: str = "") -> Page:
-        return self.rules.page(thrown, now, after)
-
-    async def stopped(self, requests: Sequence[ReservationRequested]) -> list[bool]:
-        return [self.rules.stopped(each) for each in requests]
-
-    async def ready(self) -> bool:
-        return True
-
-    async def rebuild(self, records: AsyncIterator[LedgerOperation]) -> bool:
-        raise AssertionError(records)
-
-
-async def nothing() -> AsyncIterator[LedgerOperation]:
-    return
-    yield
+        return await super().apply(operations)
 
 
 @rule("I6.5")
 async def test_no_request_ends_the_ledger_and_all_others_are_answered(caplog: pytest.LogCaptureFixture) -> None:
     answers: list[Output] = []
+    grants: list[Output] = []
 
     async def send(outputs: Sequence[Output]) -> None:
-        answers.extend(outputs)
+        for output in outputs:
+            (grants if output.topic == "ledger-requests" else answers).append(output)
 
-    agent = LedgerAgent(Topics(), Ledger(), Stopped(T0), send=send, history=nothing)
+    agent = LedgerAgent(Topics(), Ledger(), Stopped(T0), send=send, log=EmptyLog())
     names = ("ana", "odd", "ben")
     requests = [encode_effect(a_request(name, customer=name), T0) for name in names]
     asked = [
@@ -141,6 +128,8 @@ async def test_no_request_ends_the_ledger_and_all_others_are_answered(caplog: py
     ]
     odd = poison.records("ledger-requests", seed=9)
     result = await agent(0, [*odd[::2], *asked, *odd[1::2]], unread)
+    logged = [Consumed("ledger-requests", 0, 20_000 + n, T0, each.key, each.value) for n, each in enumerate(grants)]
+    await agent(0, logged, unread)
     told = {event.subject: event.type for event in (decode_event(each.value or b"") for each in answers)}
     assert {name: told.get(name) for name in names} == {
         "ana": "reservation.granted",

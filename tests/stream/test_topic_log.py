@@ -13,11 +13,16 @@ from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
-from referral_stream.core.effects import ReservationConfirmed
+from referral_stream.contracts.topics import Topics
+from referral_stream.core.effects import LedgerRenewed, ReservationConfirmed
+from referral_stream.core.ledger.caps import LedgerOperation
+from referral_stream.ledger.rounds import holds
 from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
 from referral_stream.runtime import topic_log
+from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.topic_log import TopicReader
-from referral_stream.stream.ledger_agent import ledger_history
+from referral_stream.stream.generations import Begun, Generations, NewerGeneration
+from tests.ledger.builders import T0, a_request
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +35,10 @@ class WrittenTopic:
     """A topic of the test's own; ``client`` are the settings to read it with."""
 
     def __init__(self, producer: AIOKafkaProducer, bootstrap: str) -> None:
-        self.producer, self.name = producer, f"{uuid4().hex[:8]}-ledger-requests"
+        prefix = f"{uuid4().hex[:8]}-"
+        self.producer, self.name = producer, f"{prefix}ledger-requests"
         self.client = {"bootstrap_servers": bootstrap}
+        self.generations = Generations(self.client, Topics(prefix), Clock())
 
     async def write(self, partition: int, *values: bytes) -> None:
         for value in values:
@@ -95,15 +102,53 @@ async def test_the_ledgers_history_is_its_requests_and_no_stray_record(
     for partition, effect in zip((3, 0, 1), confirmed, strict=True):
         await topic.write(partition, encode_effect(effect, effect.now))
     await topic.write(0, b"stray")
-    assert [each async for each in ledger_history(topic.client, topic.name)] == confirmed
-    assert [record.message for record in caplog.records if record.name.endswith("ledger_agent")] == [
+    assert await history_of(topic) == confirmed
+    assert [record.message for record in caplog.records if record.name.endswith("generations")] == [
         "unreadable_request"
     ]
 
 
+async def history_of(topic: WrittenTopic, begun: Begun | None = None) -> list[LedgerOperation]:
+    """What a ledger is built from, here and now."""
+    begun = begun or await topic.generations.begin(0)
+    return [each async for each in topic.generations.history(begun)]
+
+
+async def test_generations_are_numbered_by_the_log_and_above_what_is_known(topic: WrittenTopic) -> None:
+    assert await topic.generations.newest() == 0
+    numbers = [(await topic.generations.begin(0)).number, (await topic.generations.begin(1)).number]
+    assert numbers == [1, 2]
+    assert await topic.generations.newest() == 2
+    assert (await topic.generations.begin(5)).number == 6, "as if the topic had been made anew"
+
+
+async def test_a_generation_is_built_from_what_stands_in_front_of_its_marks_without_void_grants(
+    topic: WrittenTopic,
+) -> None:
+    first = await topic.generations.begin(0)
+    counted, void, later = (
+        holds([a_request(name)], generation=number, now=T0)[0] for name, number in (("a", 1), ("b", 1), ("c", 2))
+    )
+    await topic.write(2, encode_effect(counted, T0))
+    second = await topic.generations.begin(first.number)
+    await topic.write(2, encode_effect(void, T0), encode_effect(later, T0))
+
+    assert await history_of(topic, second) == [counted]
+    assert await history_of(topic, await topic.generations.begin(second.number)) == [counted, later]
+
+
+async def test_a_rebuild_ends_where_the_log_has_a_newer_one(topic: WrittenTopic) -> None:
+    begun = await topic.generations.begin(0)
+    newer = LedgerRenewed(generation=begun.number + 1, now=T0)
+    await topic.write(1, encode_effect(newer, T0))
+    with pytest.raises(NewerGeneration):
+        await history_of(topic, Begun(begun.number, {**begun.ends, 1: begun.ends[1] + 1}))
+
+
 async def test_without_a_broker_the_ledgers_history_fails_as_kafka_does_so_that_the_batch_is_tried_again() -> None:
+    nobody = Generations({"bootstrap_servers": "127.0.0.1:1"}, Topics(), Clock())
     with pytest.raises(KafkaConnectionError) as failed:
-        _ = [each async for each in ledger_history({"bootstrap_servers": "127.0.0.1:1"}, "ledger-requests")]
+        _ = [each async for each in nobody.history(Begun(1, {0: 1}))]
     assert failed.value.__cause__ is None
 
 
@@ -116,7 +161,7 @@ async def test_a_read_that_brings_nothing_may_be_tried_again_too(
 
     await topic.write(0, b"1")
     monkeypatch.setattr(TopicReader, "more", nothing)
-    reading = ledger_history(topic.client, topic.name)
+    reading = topic.generations.history(await topic.generations.begin(0))
     monkeypatch.setattr(topic_log, "STALL_SECONDS", 2.0)
     with pytest.raises(KafkaTimeoutError, match="cannot be read"):
         await anext(reading)

@@ -16,6 +16,7 @@ from faust_batches.batch import (
     Read,
     Record,
     Refusal,
+    Rest,
     Supersedes,
     record_bytes,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Record",
     "RecordTooLarge",
     "Refusal",
+    "Rest",
     "Supersedes",
     "TopicsMismatch",
     "TransportError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -53,12 +53,21 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     partition: int | None = None
 
 
+Rest: TypeAlias = Callable[[], Awaitable[None]]
+"""What is still to be done for a batch. It is called again after a failure that can be retried."""
+
+
 @dataclass(slots=True)
 class BatchResult:
-    """All effects of one batch: they become durable together."""
+    """All effects of one batch: they become durable together.
+
+    ``rest``: for a processor without tables whose batch has to wait for something, what ends the waiting. The lane goes
+    on with later batches meanwhile; this one, and so every later one, is acknowledged once it has ended.
+    """
 
     outputs: list[Output] = field(default_factory=list)
     changes: Changes = field(default_factory=dict)
+    rest: Rest | None = None
 
 
 class Processor(Protocol):

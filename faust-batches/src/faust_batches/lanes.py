@@ -1,7 +1,8 @@
 """One lane per source partition: batches of a partition strictly in order, partitions side by side.
 
-What queues up while a batch is under way forms the next one. A lane that drops a batch drops everything after it, until
-the next assignment delivers it again: going on would let a later commit pass the dropped one.
+What queues up while a batch is under way forms the next one. A batch may leave something for later (``Rest``); the lane
+goes on, and acknowledges nothing behind it until that is done. A lane that drops a batch drops everything after it,
+until the next assignment delivers it again: going on would let a later commit pass the dropped one.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, ProducerClosed
 from faust.types import TP
 
-from faust_batches.batch import Record
+from faust_batches.batch import Record, Rest
 from faust_batches.config import WorkerConfig
 from faust_batches.errors import BatchRefused, ClockRefused, Fenced, NotOwner, WorkEnded
 from faust_batches.fetched import BatchMessage
@@ -35,6 +36,8 @@ _ROOM_AGAIN: Final = 0.5  # a full lane has its partition fetched again when it 
 # aiokafka does not call these retriable. A closed producer is one that another lane has just had renewed.
 _RETRIABLE_TOO: Final = (KafkaConnectionError, KafkaTimeoutError, ProducerClosed)
 
+_Done = TypeVar("_Done")
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -45,8 +48,21 @@ class Batch:
     records: Sequence[Record]
 
 
-Step = Callable[[Batch], Awaitable[None]]
-"""Makes all effects of a batch durable, or raises. It is called again with the same batch after a retriable error."""
+Step = Callable[[Batch], Awaitable[Rest | None]]
+"""Makes the effects of a batch durable, or raises; what it returns makes the rest of them durable.
+
+It is called again with the same batch after a retriable error.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Worked:
+    """A batch that is not acknowledged yet; ``rest``: what it still waits for, None where only those before it do."""
+
+    batch: Batch
+    messages: list[BatchMessage]
+    begun: float
+    rest: asyncio.Task[None] | None
 
 
 class Lane:
@@ -72,6 +88,8 @@ class Lane:
         self._closed_for = -1  # the assignment in which a batch was dropped
         self._repair_for: int | None = None  # the assignment that begins with a repair
         self._full = False
+        self._worked: deque[_Worked] = deque()
+        self._working = False
         self.idle = asyncio.Event()
         self.idle.set()
         self.task = asyncio.get_running_loop().create_task(self._run(), name=f"lane {_name(tp)}")
@@ -82,6 +100,11 @@ class Lane:
             self._membership.fail(exc, f"lane {_name(self._tp)}")
         elif not self._membership.stopping:
             self._membership.fail(WorkEnded(f"the lane {_name(self._tp)} has ended"))
+
+    @property
+    def since(self) -> float | None:
+        """``monotonic()`` when the oldest of what is under way was begun, or last tried; None: nothing is."""
+        return self._worked[0].begun if self._worked else self.tried_since
 
     def put(self, message: BatchMessage) -> None:
         if message.assignment == self._closed_for:
@@ -153,39 +176,80 @@ class Lane:
 
     async def _work(self, batch: Batch, messages: list[BatchMessage]) -> None:
         self.idle.clear()
-        meter, begun = self._meter, monotonic()
+        self._working = True
+        begun = monotonic()
         try:
-            await self._until_durable(batch)
+            rest = await self._until_durable(batch, self._tried(batch))
         except asyncio.CancelledError:
             self._forget(messages)
             raise
-        except NotOwner as exc:
+        except Exception as exc:  # noqa: BLE001  (see there)
+            self._drop(batch, messages, exc)
+        else:
+            self._acknowledge_after(_Worked(batch, messages, begun, self._later(batch, rest)))
+        finally:
+            self.tried_since = None
+            self._working = False
+            self._may_be_idle()
+
+    def _tried(self, batch: Batch) -> Callable[[], Awaitable[Rest | None]]:
+        def attempt() -> Awaitable[Rest | None]:
+            self.tried_since = monotonic()
+            return self._step(batch)
+
+        return attempt
+
+    def _later(self, batch: Batch, rest: Rest | None) -> asyncio.Task[None] | None:
+        if rest is None:
+            return None
+        later = asyncio.ensure_future(self._until_durable(batch, rest))
+        later.add_done_callback(lambda _: self._acknowledge())
+        return later
+
+    def _acknowledge_after(self, worked: _Worked) -> None:
+        self._worked.append(worked)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Acknowledge, from the oldest on, what has nothing left to wait for."""
+        meter = self._meter
+        while self._worked and ((rest := self._worked[0].rest) is None or rest.done()):
+            worked = self._worked.popleft()
+            if rest is not None and rest.cancelled():
+                self._forget(worked.messages)
+                continue
+            if rest is not None and (exc := rest.exception()) is not None:
+                self._drop(worked.batch, worked.messages, exc)
+                continue
+            for message in worked.messages:
+                self._feed.acknowledge(message)
+            if worked.messages:
+                self.position = worked.messages[-1].offset + 1
+                meter.batch_records[self._tp.topic].observe(len(worked.batch.records))
+                meter.batch_seconds[self._tp.topic].observe(monotonic() - worked.begun)
+        self._may_be_idle()
+
+    def _may_be_idle(self) -> None:
+        if not self._working and not self._worked:
+            self.idle.set()
+
+    def _drop(self, batch: Batch, messages: list[BatchMessage], exc: BaseException) -> None:
+        """Neither acknowledge nor continue; whatever is not simply somebody else's shuts the worker down."""
+        self._close(batch.assignment, messages)
+        if isinstance(exc, NotOwner):
             clock = isinstance(exc.__cause__, ClockRefused)
             if not clock:  # that is in the log
                 logger.warning("batch_put_back", extra=_fields(batch) | {"cause": repr(exc.__cause__ or exc)})
-            meter.dropped += 1
-            meter.fenced += isinstance(exc, Fenced) and not clock
-            self._close(batch.assignment, messages)
+            self._meter.dropped += 1
+            self._meter.fenced += isinstance(exc, Fenced) and not clock
             self._membership.rejoin(batch.assignment)
-        except Exception as exc:  # noqa: BLE001  (whatever it is: neither ack nor continue; the worker shuts down)
-            self._close(batch.assignment, messages)
-            self._membership.fail(exc, f"batch {_span(batch)}")
         else:
-            for message in messages:
-                self._feed.acknowledge(message)
-            if messages:
-                self.position = messages[-1].offset + 1
-                meter.batch_records[self._tp.topic].observe(len(batch.records))
-                meter.batch_seconds[self._tp.topic].observe(monotonic() - begun)
-        finally:
-            self.tried_since = None
-            self.idle.set()
+            self._membership.fail(exc, f"batch {_span(batch)}")
 
-    async def _until_durable(self, batch: Batch) -> None:
+    async def _until_durable(self, batch: Batch, attempt: Callable[[], Awaitable[_Done]]) -> _Done:
         while True:
-            self.tried_since = monotonic()
             try:
-                await self._step(batch)
+                return await attempt()
             except BatchRefused as exc:
                 self._meter.repeated += 1
                 logger.info("batch_repeated", extra=_fields(batch) | {"cause": str(exc)})
@@ -203,8 +267,6 @@ class Lane:
                 fields = _fields(batch) | {"cause": repr(exc), "again_in_seconds": _RETRY_SECONDS}
                 logger.warning("batch_repeated", extra=fields)
                 await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                return
 
     async def _wait_for_the_clock(self) -> None:
         """Before the next try. A rebalance, which would wait for this batch, ends it."""
@@ -216,6 +278,15 @@ class Lane:
         self._closed_for = assignment
         self._forget(messages)
         self.drop_queued()
+        self.drop_worked()
+
+    def drop_worked(self) -> None:
+        """Give up what is not acknowledged yet."""
+        worked, self._worked = self._worked, deque()
+        for each in worked:
+            if each.rest is not None:
+                each.rest.cancel()
+            self._forget(each.messages)
 
     def _forget(self, messages: list[BatchMessage]) -> None:
         for message in messages:
@@ -291,7 +362,7 @@ class Lanes:
 
     def tried_since(self) -> float | None:
         """``monotonic()`` when the batch that has been tried for longest was last begun; ``None``: all are idle."""
-        return min((lane.tried_since for lane in self._lanes.values() if lane.tried_since is not None), default=None)
+        return min((since for lane in self._lanes.values() if (since := lane.since) is not None), default=None)
 
     async def idle(self) -> None:
         """Return when no batch is under way."""
@@ -303,6 +374,7 @@ class Lanes:
         lanes, self._lanes = list(self._lanes.values()), {}
         for lane in lanes:
             lane.drop_queued()
+            lane.drop_worked()
             lane.task.cancel()
         await asyncio.gather(*(lane.task for lane in lanes), return_exceptions=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import NoReturn
 
-from faust_batches.batch import AsyncProcessor, BatchResult, Processor
+from faust_batches.batch import AsyncProcessor, BatchResult, Processor, Rest
 from faust_batches.lanes import Batch
 from faust_batches.meter import Meter
 from faust_batches.plain_producer import PlainSender
@@ -19,7 +19,7 @@ class Stateless:
         self._plain = plain
         self._meter = meter
 
-    async def __call__(self, batch: Batch) -> None:
+    async def __call__(self, batch: Batch) -> Rest | None:
         begun = monotonic()
         computed = self._processor(batch.tp.partition, batch.records, _no_tables)
         result = computed if isinstance(computed, BatchResult) else await computed
@@ -27,6 +27,7 @@ class Stateless:
         if result.changes:
             raise TypeError("a stateless processor has no tables to change")
         await self._plain.send(result.outputs)
+        return result.rest
 
 
 def _no_tables(table: str, key: bytes) -> NoReturn:  # noqa: ARG001  (the signature of `Read`)

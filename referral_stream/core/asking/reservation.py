@@ -51,7 +51,8 @@ def _request(turn: Turn, candidates: list[tuple[Assessment, Channel]], moment: i
         give_up=turn.now + turn.policy.ledger.answer_seconds * SECOND,
         rest=tuple((other.opportunity.id, ch) for other, ch in rest),
     )
-    turn.effects.append(turn.builder.request(o, moment))
+    by_the_clock = o.id not in turn.board.moment_channels and c.wake_at is not None and c.wake_at <= turn.now
+    turn.effects.append(turn.builder.request(o, moment, c.wake_at if by_the_clock else None))
 
 
 def granted(turn: Turn, data: ev.ReservationGranted) -> None:

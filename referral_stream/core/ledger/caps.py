@@ -19,7 +19,9 @@ and the tests hold the Lua script of :mod:`referral_stream.ledger` against it, a
 7. An account or an address that is learned later is counted too; what was counted before goes on counting.
 8. A pause is told to every customer with an unconfirmed reservation that it concerns, due less than 8 days ago; its end
    to those who were told of it, or refused for it.
-9. Time comes from the records only and moves forward: what lies a full period behind a newly counted ask is forgotten.
+9. A grant that stands in the log counts, whatever the caps say by now; one that is not newer than the release of its
+   command is ``unavailable``. So what a lost ledger had granted is known again from the log alone (:meth:`recall`).
+10. Time comes from the records only and moves forward: what lies a full period behind a newly counted ask is forgotten.
 
 Nothing here identifies a person except opaque ids and HMACs.
 """
@@ -32,10 +34,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from referral_stream.core.effects import (
+    LedgerRenewed,
     LedgerRequest,
     OpportunityOpened,
     ReservationAmended,
     ReservationConfirmed,
+    ReservationHeld,
     ReservationReleased,
     ReservationRequested,
 )
@@ -121,13 +125,13 @@ class _Reservation:
 _SHADOW = "shadow "
 
 
-def _reserved(request: ReservationRequested) -> _Reservation:
+def _reserved(request: ReservationRequested | ReservationHeld, requested_at: int) -> _Reservation:
     return _Reservation(
         request.customer_id,
         request.account_id,
         request.email_hmac,
         request.due,
-        request.now,
+        requested_at,
         request.trigger,
         request.segment,
         request.shadow,
@@ -161,12 +165,38 @@ class MemoryLedger:
                 return None
             case OpportunityOpened():
                 return self.opened(operation)
+            case ReservationHeld():
+                return self.hold(operation)
+            case LedgerRenewed():
+                return None
             case Event(data=ControlPaused(scope=scope, name=name), time=time):
                 return self.pause(scope, name, time)
             case Event(data=ControlResumed(scope=scope, name=name), time=time):
                 return self.resume(scope, name, time)
             case _:
                 raise TypeError(f"not for the ledger: {operation.type}")
+
+    def recall(self, operation: LedgerOperation) -> None:
+        """One record of the log, when the ledger is built from it: a request reserves nothing, only its grant does.
+
+        Whom a switch stopped then is still to be told of its end.
+        """
+        if isinstance(operation, ReservationRequested):
+            self._switches.denial(operation)
+        else:
+            self.apply(operation)
+
+    def hold(self, held: ReservationHeld) -> LedgerAnswer:
+        """What was granted holds, unless it has been released since."""
+        command = held.command_id
+        known = self._reservations.get(command)
+        if known is not None and known.state != "released":
+            self._renew(command, known, held.requested_at, held.due)
+        elif known is not None and held.requested_at <= known.released_at:
+            return ReservationUnavailable(command_id=command)
+        else:
+            self._count(command, _reserved(held, held.requested_at))
+        return ReservationGranted(command_id=command)
 
     def request(self, request: ReservationRequested) -> LedgerAnswer:
         """Reserve an ask, or say why not."""
@@ -177,14 +207,14 @@ class MemoryLedger:
             return denial
         held = self._reservations.get(command)
         if held is not None and held.state != "released":
-            self._renew(command, held, request)
+            self._renew(command, held, request.now, request.due)
             return ReservationGranted(command_id=command)
         if held is not None and request.now <= held.released_at:
             return ReservationUnavailable(command_id=command)
         denial = self._overasked(request) or self._account_full(request)
         if denial is not None:
             return denial
-        self._count(command, _reserved(request))
+        self._count(command, _reserved(request, request.now))
         return ReservationGranted(command_id=command)
 
     def answer_round(self, requests: Iterable[ReservationRequested]) -> list[tuple[ReservationRequested, LedgerAnswer]]:
@@ -309,12 +339,12 @@ class MemoryLedger:
         kinds = (kind, _SHADOW + kind) if shadow else (kind,)
         return [at for each in kinds for at in self._asks.get((each, name), {}).values()] if name else []
 
-    def _renew(self, command: str, held: _Reservation, request: ReservationRequested) -> None:
+    def _renew(self, command: str, held: _Reservation, requested_at: int, due: int) -> None:
         if held.state != "reserved":
             return
-        held.requested_at = max(held.requested_at, request.now)
-        if request.due > held.asked_at:
-            held.asked_at = request.due
+        held.requested_at = max(held.requested_at, requested_at)
+        if due > held.asked_at:
+            held.asked_at = due
             self._count(command, held)
 
     def _count(self, command: str, held: _Reservation) -> None:

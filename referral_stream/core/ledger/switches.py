@@ -64,6 +64,13 @@ class Page(NamedTuple):
     after: str | None
 
 
+THROWN_BACK_KEPT = 1_000
+"""Every pause is kept, also one for a name that no policy knows; of what was thrown back the newest so many.
+
+An older pause of one that is forgotten would count again, if it arrived so late: that only holds back.
+"""
+
+
 @dataclass(slots=True)
 class _Thrown:
     """What persons did with a switch last."""
@@ -114,7 +121,13 @@ class Switches:
             tripped is not None and tripped.set_at < stamp and self._breaker_until(switch, stamp) is not None
         )
         thrown.paused, thrown.changed_at = False, stamp
+        self._forget_oldest()
         return True, ended
+
+    def _forget_oldest(self) -> None:
+        thrown_back = [switch for switch, each in self._thrown.items() if not each.paused and each.changed_at >= 0]
+        if len(thrown_back) > THROWN_BACK_KEPT:
+            del self._thrown[min(thrown_back, key=lambda each: (self._thrown[each].changed_at, f"{each[0]} {each[1]}"))]
 
     def trip(self, trigger: str, opening: str, now: int, pause: ControlPaused) -> bool:
         """The breaker pauses a trigger; False where it is paused already, or a person resumed it after ``now``."""

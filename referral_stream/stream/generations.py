@@ -1,0 +1,151 @@
+"""The generations of the ledger, as the log has them: which is the newest, where it begins, what it is built from.
+
+Two Redis servers may both think that they are the ledger: after a failover, a worker may still be connected to the old
+one. So the log decides (decision 21). Every rebuild announces itself on ``ledger-generations``: the offset gives its
+number. Then it writes ``ledger.renewed`` into every partition of ``ledger-requests`` and reads each up to there: behind
+that record no grant of an older generation holds, so whatever an older one has granted is in what was read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+
+from referral_stream.contracts.codec import decode_request, effect_key, encode_effect
+from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.topics import Topics
+from referral_stream.core.effects import LedgerRenewed, ReservationHeld
+from referral_stream.core.events import Event
+from referral_stream.core.ledger.caps import LedgerOperation
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.topic_log import STALL_SECONDS, TopicReader, UnreadableTopic
+
+logger = logging.getLogger(__name__)
+
+_ANNOUNCED_ON: Final = 0
+"""The one partition of ``ledger-generations`` that is used: only there offsets give an order."""
+
+
+class NewerGeneration(Exception):
+    """Somebody else has begun to build a newer ledger: this rebuild is of no use any more."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"generation {number} of the ledger has been announced")
+        self.number = number
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A generation that is to be built: its number, and up to where each partition of the log has to be read."""
+
+    number: int
+    ends: dict[int, int]
+
+
+class Generations:
+    """See the module's docstring. ``client`` are aiokafka's connection settings.
+
+    What it does raises KafkaError, by which the lane knows whether to try again, and UnreadableTopic for a topic that
+    does not exist.
+    """
+
+    def __init__(self, client: dict[str, Any], topics: Topics, clock: Clock) -> None:
+        self._client, self._topics, self._clock = client, topics, clock
+
+    async def newest(self) -> int:
+        """The number of the newest generation that was announced; 0: none was."""
+        newest = 0
+        try:
+            async with TopicReader(self._client, self._topics.ledger_generations) as reader:
+                async for records in reader.present():
+                    newest = max(newest, *(_number(r.offset) for r in records if r.partition == _ANNOUNCED_ON), 0)
+        except UnreadableTopic as error:
+            raise _as_kafka_error(error) from None
+        return newest
+
+    async def begin(self, least: int) -> Begun:
+        """Announce a generation above ``least`` and mark where it begins in every partition of the log."""
+        producer = AIOKafkaProducer(**self._client, acks="all", enable_idempotence=True)
+        try:
+            async with asyncio.timeout(STALL_SECONDS), producer:
+                return await self._begin(producer, least)
+        except TimeoutError:
+            raise KafkaTimeoutError("the ledger's generation could not be announced in time") from None
+
+    async def _begin(self, producer: AIOKafkaProducer, least: int) -> Begun:
+        topics, number = self._topics, 0
+        while number <= least:  # more than once only if the topic was made anew: its offsets begin again
+            renewed = LedgerRenewed(generation=least, now=self._clock.now())
+            announced = await producer.send_and_wait(
+                topics.ledger_generations,
+                encode_effect(renewed, renewed.now),
+                key=effect_key(renewed),
+                partition=_ANNOUNCED_ON,
+            )
+            number = _number(announced.offset)
+        renewed = LedgerRenewed(generation=number, now=self._clock.now())
+        mark = encode_effect(renewed, renewed.now)
+        partitions = sorted(await producer.partitions_for(topics.ledger_requests))
+        sent = [await producer.send(topics.ledger_requests, mark, partition=each) for each in partitions]
+        return Begun(number, {found.partition: found.offset + 1 for found in await asyncio.gather(*sent)})
+
+    async def history(self, begun: Begun) -> AsyncIterator[LedgerOperation]:
+        """What the generation is built from: all partitions up to its marks, merged by instant.
+
+        Raises NewerGeneration where the log has a newer one.
+        """
+        counted = counting(begun.number)
+
+        def read(record: RawRecord) -> tuple[int, LedgerOperation] | None:
+            try:
+                operation = decode_request(record.value or b"")
+            except Exception:  # noqa: BLE001 (as in the agent: none of it was applied then, either)
+                logger.warning("unreadable_request", extra={"partition": record.partition, "offset": record.offset})
+                return None
+            if not counted(record.partition, operation):
+                return None
+            return operation.time if isinstance(operation, Event) else operation.now, operation
+
+        try:
+            async with TopicReader(self._client, self._topics.ledger_requests) as reader:
+                async for operation in reader.present_by_instant(read, begun.ends):
+                    yield operation
+        except UnreadableTopic as error:
+            raise _as_kafka_error(error) from None
+
+
+def counting(number: int) -> Callable[[int, LedgerOperation], bool]:
+    """Whether a record of the log counts for the ledger of this number, told of all of a partition's in their order.
+
+    It raises NewerGeneration at the mark of a newer one.
+    """
+    newest: defaultdict[int, int] = defaultdict(int)
+
+    def counted(partition: int, operation: LedgerOperation) -> bool:
+        if isinstance(operation, LedgerRenewed):
+            if operation.generation > number:
+                raise NewerGeneration(operation.generation)
+            newest[partition] = max(newest[partition], operation.generation)
+            return False
+        # A void grant was told to nobody.
+        return not isinstance(operation, ReservationHeld) or operation.generation >= newest[partition]
+
+    return counted
+
+
+def _number(offset: int) -> int:
+    return offset + 1
+
+
+def _as_kafka_error(error: UnreadableTopic) -> Exception:
+    cause = error.__cause__
+    if isinstance(cause, TimeoutError):
+        cause = KafkaTimeoutError(str(error))
+    return cause if isinstance(cause, KafkaError) else error
