@@ -264,8 +264,7 @@ def fit(c: Customer, field: str, before: Any, event: ev.Event, policy: Policy) -
 
 def needs_room(field: str, table: Any) -> bool:
     """Whether a table may be beyond a bound: rarely, and looked up after every event that touches one."""
-    size = len(table)
-    return size > MOST_OPEN or size > BOUNDS[field].most
+    return len(table) > MOST_OPEN or len(table) > BOUNDS[field].most
 
 
 def count(c: Customer, kind: str, time: int, *, more: int = 1) -> None:

@@ -301,8 +301,8 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     lifted: Stamp | None = None
     stops: dict[str, Stamp] = msgspec.field(default_factory=_nothing)
     # bounds
-    overfull: dict[str, Overfull] = msgspec.field(default_factory=_nothing)
-    forgotten: dict[str, int] = msgspec.field(default_factory=_nothing)
+    overfull: dict[str, Overfull] = {}  # without a call of Python for each: nearly nobody has one
+    forgotten: dict[str, int] = {}
 
     copy = msgspec.Struct.__copy__  # type: ignore[attr-defined]  # without a frame of Python: every step makes one
     """A copy that may be advanced without touching this one."""

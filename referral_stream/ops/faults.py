@@ -35,13 +35,21 @@ LINES: Final = (
     ),
     Fault(
         "customer_overfull",
-        "more open tickets, invoices or the like of one customer than are kept: they are held back",
-        "find out who reports so many; then send `customer.overfull_cleared`",
+        "a customer has more open objects of a kind, or more occasions to ask, than are kept: an id that "
+        "stands for many, or a source that never says that something ended. They are not asked",
+        "mend the source, then `customer.overfull_cleared`; the event is at the position in the line",
     ),
     Fault(
         "hold_stays",
         "an event that was replayed from its dead letter failed again; the customer stays on hold",
         "as `step_failed`",
+    ),
+    Fault(
+        "ledger_outdated",
+        "the Redis that we reach holds an older ledger than the log knows of: after a failover, the old "
+        "master is still there",
+        "let `REDIS_URL` lead every worker to one server. Nobody is asked twice; after 10 s (then 20, 40, …) "
+        "the ledger is built where the worker is",
     ),
     Fault(
         "ledger_rebuild_failed",
