@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from itertools import count
+from random import Random
 
 import pytest
 from aiokafka.errors import NotLeaderForPartitionError
@@ -261,3 +262,30 @@ async def test_after_every_assignment_the_log_is_asked_for_the_newest_ledger(mon
     assignment = 1
     await desk.take(a_release())
     assert desk.ledger.least == 7
+
+
+async def test_of_three_hundred_accounts_the_same_contacts_are_asked_as_in_a_fact_replay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dice, desk = Random(7), Desk(monkeypatch)
+    requests = [
+        a_request(
+            f"{account} {contact}", customer=f"{account} {contact}", account=f"{account}",
+            score=dice.randint(50, 100), due=T0 + dice.randrange(90), planned=T0,
+        )
+        for account in range(300)
+        for contact in range(3)
+    ]  # fmt: skip
+    requests.sort(key=lambda each: each.due)  # as their wake-ups arrive
+    rests = []
+    for begin in range(0, len(requests), 50):
+        some = requests[begin : begin + 50]
+        desk.now = some[-1].now
+        rests.append(await desk.take(*some))
+    desk.now = T0 + SECOND
+    await asyncio.gather(*(rest() for rest in rests if rest is not None))
+
+    replayed = MemoryLedger(Policy()).answer_round([each.model_copy(update={"due": T0}) for each in requests])
+    best = {request.command_id for request, answer in replayed if answer.type == "reservation.granted"}
+    assert len(best) == 300
+    assert {each.command_id for each in desk.log} == best
