@@ -45,7 +45,7 @@ LINES: Final = (
     Fault("client_not_closed", "a broker was away while the worker stopped", NOTHING),
     Fault(
         "connections_dropped",
-        "a heartbeat was not answered within half the session timeout: every connection that was silent is made anew",
+        "a heartbeat had no answer for half the session timeout (at least 5 s): what was silent is connected anew",
         "nothing; if it goes on, look at the brokers, or at what lies between (a firewall, NAT)",
     ),
     Fault("fetch_failed", "a broker failed while records were fetched", "nothing; if it goes on, look at the broker"),
