@@ -30,6 +30,7 @@ from time import monotonic
 from typing import Any, Final, cast
 
 import aiokafka
+from aiokafka.client import ConnectionGroup
 from aiokafka.conn import CloseReason
 from aiokafka.errors import (
     CommitFailedError,
@@ -66,6 +67,7 @@ _RETRY_SECONDS: Final = 0.5
 _ALL_PAUSED_SECONDS: Final = 0.02
 _LEASE_SHARE: Final = 0.7  # of the session timeout: how old the last confirmed heartbeat may be
 _PULSE_SHARE: Final = 0.5  # of the session timeout: a connection that is dead is left, and there is time for another
+_PULSE_SECONDS: Final = 5.0  # at least: a broker under load may take a second or two
 _PULSE_LOOKS: Final = 10
 _LEASE_CHECK_SECONDS: Final = 0.05
 _REPLACED_TOO_OFTEN: Final = range(3, 9)
@@ -132,16 +134,16 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         unpack_slim(self._ensure_consumer()._fetcher)
         coordinator = self._ensure_consumer()._coordinator
-        heartbeat = coordinator._do_heartbeat
+        heartbeat, client = coordinator._do_heartbeat, self._ensure_consumer()._client
 
         async def confirmed_heartbeat() -> bool:
             sent = monotonic()
             beat = asyncio.ensure_future(heartbeat())
             try:
-                if not await self._comes(beat):
-                    self._drop_silent(sent)
-                    coordinator.coordinator_dead()
-                    return False
+                while not await self._comes(beat):
+                    link = client._conns.get((coordinator.coordinator_id, ConnectionGroup.COORDINATION))
+                    if link is not None and link._last_action < sent:  # else it is being connected
+                        self._drop_silent(sent)  # and with it what the heartbeat waits for
             finally:
                 beat.cancel()
             if confirmed := beat.result():
@@ -161,7 +163,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _comes(self, beat: asyncio.Future[bool]) -> bool:
         """Whether a heartbeat is answered in time; for as long as this process is frozen, the time stands still."""
-        patience = self._ports.config.session_timeout_seconds * _PULSE_SHARE
+        patience = max(self._ports.config.session_timeout_seconds * _PULSE_SHARE, _PULSE_SECONDS)
         for _ in range(_PULSE_LOOKS):
             if (await asyncio.wait({beat}, timeout=patience / _PULSE_LOOKS))[0]:
                 return True

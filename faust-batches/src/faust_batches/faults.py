@@ -56,7 +56,7 @@ LINES: Final = (
     ),
     Fault(
         "connections_dropped",
-        "a heartbeat was not answered within half the session timeout: every connection that was silent is made anew",
+        "a heartbeat had no answer for half the session timeout (at least 5 s): what was silent is connected anew",
         "nothing; if it goes on, look at the brokers, or at what lies between (a firewall, NAT)",
     ),
     Fault("damaged_store_removed", "all that a damaged table held has been read from its changelog again", NOTHING),
