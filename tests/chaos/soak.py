@@ -46,8 +46,8 @@ class MayEnd:
 
 _MAY_END: Final = {
     # How long after a broker answers again workers may still find none: one node takes a while to lead all topics.
-    Fault.BROKER: MayEnd(frozenset({1, 70}), 15.0),
-    Fault.BROKER_MOVES: MayEnd(frozenset({1, 70}), 120.0),
+    Fault.BROKER: MayEnd(frozenset({1, 70, 75}), 15.0),
+    Fault.BROKER_MOVES: MayEnd(frozenset({1, 70, 75}), 120.0),
     Fault.DAMAGE: MayEnd(frozenset({1}), 120.0),
     Fault.SMALL_RECORDS: MayEnd(frozenset({1}), 0.0),
 }
