@@ -37,7 +37,7 @@ LINES: Final = (
         "customer_overfull",
         "a customer has more open objects of a kind, or more occasions to ask, than are kept: an id that "
         "stands for many, or a source that never says that something ended. They are not asked",
-        "mend the source, then `customer.overfull_cleared`; the event is at the position in the line",
+        "fix the source, then `customer.overfull_cleared`; the event is at the position in the line",
     ),
     Fault(
         "hold_stays",
