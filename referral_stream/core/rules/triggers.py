@@ -45,13 +45,15 @@ def occasions_in(e: Event, c: Customer, now: int, policy: Policy) -> tuple[Occas
     """
     if e.type not in _OCCASION_TYPES and e.type not in policy.conditions:
         return ()  # nearly all events: this spares them the class patterns
-    if _is_settlement(e, c):
+    settled = _is_settlement(e, c)
+    if settled and not c.forgotten:
         return ()
     built_in = occasion_in(e, policy)
     found = () if built_in is None else (_within_bounds(built_in),)
     if e.type in policy.conditions:
         found = (*found, *_own_occasions(e, c, now, policy))
-    return tuple(occasion._replace(spent=True) for occasion in found) if _is_first_payment(e, c) else found
+    spent = settled or _is_first_payment(e, c)  # a ticket that may be a forgotten one is no occasion later either
+    return tuple(occasion._replace(spent=True) for occasion in found) if spent else found
 
 
 def _within_bounds(o: Occasion) -> Occasion:
