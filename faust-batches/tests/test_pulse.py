@@ -31,7 +31,7 @@ async def answered(seconds: float) -> bool:
 
 
 def an_app_with(monkeypatch: pytest.MonkeyPatch, *connections: Connection) -> BatchApp:
-    monkeypatch.setattr("faust_batches.consumer._PULSE_SECONDS", 0.0)
+    monkeypatch.setattr("faust_batches.consumer_thread._PULSE_SECONDS", 0.0)
     app = an_app(session_timeout_seconds=0.2, rebalance_timeout_seconds=1.0)
     client = SimpleNamespace(_conns=dict(enumerate(connections)))
     monkeypatch.setattr(app, "clients", lambda: [client])

@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaProducer
-from faust_batches.consumer import BatchConsumer, BatchConsumerThread
+from faust_batches.consumer import BatchConsumer
+from faust_batches.consumer_thread import BatchConsumerThread
 from faust_batches.publish import Publisher
 from faust_batches.stateful import Stateful
 from faust_batches.table import BatchTable

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, 
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any, Final, cast
 
 import faust
@@ -25,10 +24,11 @@ from mode.supervisors import CrashingSupervisor
 from yarl import URL
 
 from faust_batches.batch import AsyncProcessor, Output, Processor, Refusal, Supersedes
+from faust_batches.broker_watch import BrokerWatch
 from faust_batches.clock_watch import ClockWatch
 from faust_batches.config import WorkerConfig
 from faust_batches.consumer import BatchConsumer
-from faust_batches.errors import BrokersMoved, ClockRefused, NeedsOperator, NotOwner, TopicsMismatch, WorkEnded
+from faust_batches.errors import ClockRefused, NeedsOperator, NotOwner, TopicsMismatch, WorkEnded
 from faust_batches.fence import Fence
 from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import CLOCK_SECONDS, Lanes, Step
@@ -39,7 +39,6 @@ from faust_batches.plain_producer import BatchProducer, PlainSender
 from faust_batches.ports import Ports
 from faust_batches.positions import Positions
 from faust_batches.publish import Publisher
-from faust_batches.reach import reach
 from faust_batches.recovery import BatchRecovery, BatchTableManager
 from faust_batches.source import SourcePosition
 from faust_batches.stateful import ChangesCallback, Stateful
@@ -50,7 +49,6 @@ from faust_batches.topics import BatchTopic, asking, check_group, check_topics, 
 logger = logging.getLogger(__name__)
 
 _HEARTBEATS_PER_SESSION: Final = 3
-_DIAL_AFTER_SESSIONS: Final = 3  # of silence: by then, a client that could find its way back has found it
 _IDLE_MS: Final = 60_000  # less than a firewall remembers a connection that nobody uses: minutes
 _REQUEST_HEADROOM_BYTES: Final = 100_000
 _LIMITS_SECONDS: Final = 60.0
@@ -110,8 +108,7 @@ class BatchApp(faust.App):
         """What ought to move on besides the sources: see ``expects``."""
         self.standing_seconds = 0.0
         """See ``AppStatus``; kept by ``Watch``."""
-        self.refused_since: float | None = None
-        """``monotonic()`` when the brokers were first seen to refuse our credentials; ``None``: they do not."""
+        self.broker_watch = BrokerWatch(self)
         super().__init__(config.id, **_faust_settings(config))
 
     # -- declaring -------------------------------------------------------------------------------------------------
@@ -456,7 +453,7 @@ class BatchApp(faust.App):
         await super().on_started_init_extra_tasks()
         for periodic in self._periodics:
             self.add_future(self._lasting(self._run_periodic(periodic), "periodic"))
-        self.add_future(self._lasting(self._watch_brokers(), "watch over the brokers"))
+        self.add_future(self._lasting(self.broker_watch.run(), "watch over the brokers"))
         self.add_future(self._lasting(self._watch_topics(), "watch over the topics"))
         if self._stateful is not None:
             self.add_future(self._lasting(self._watch_limits(), "watch over the limits"))
@@ -468,48 +465,6 @@ class BatchApp(faust.App):
         finally:
             if not self.should_stop and self.failure is None:
                 self.fail(WorkEnded(f"{name} has ended"))
-
-    async def _watch_brokers(self) -> None:
-        """Log at intervals that no broker answers: meanwhile everything waits, and nothing fails.
-
-        Unless a new process would be answered: then this one ends.
-        """
-        config, silent = self.config, False
-        session = config.session_timeout_seconds
-        while not self.should_stop:
-            await self.sleep(session)
-            seconds = self.batch_consumer.silence_seconds()
-            settled = self._assignment and not self.rebalancing  # a rebalance may be silent for as long as it may last
-            if seconds <= (session if settled else session + config.rebalance_timeout_seconds):
-                self.refused_since = None
-                if silent:
-                    silent = False
-                    logger.warning("brokers_answer_again", extra={"app": config.id})
-                continue
-            silent = True
-            fields = {"app": config.id, "brokers": ", ".join(config.brokers), "seconds": round(seconds)}
-            logger.error("brokers_silent", extra=fields)
-            if seconds > _DIAL_AFTER_SESSIONS * session:
-                await self._dial(fields)
-
-    async def _dial(self, fields: Mapping[str, Any]) -> None:
-        config, held, credentials = self.config, self._client_settings(), self.config.credentials
-        if config.fresh_credentials is not None:
-            try:
-                credentials = config.fresh_credentials()
-            except Exception as exc:  # noqa: BLE001  (a certificate that is being replaced just now)
-                logger.debug("credentials_not_read", extra={"cause": repr(exc)})
-        fresh = {**held, **driver.credentials_to_aiokafka_auth(credentials, config.ssl_context)}
-        found = await reach(self.batch_consumer.known_brokers(), held, fresh)
-        if found.anew:
-            brokers = fields["brokers"]
-            why = "they have other addresses, or take other credentials, than those that this process knows"
-            self.fail(BrokersMoved(f"{brokers} answers, but not this process: {why}. A restart is all that it needs"))
-        if not found.refused:
-            self.refused_since = None
-            return
-        self.refused_since = self.refused_since or monotonic()
-        logger.error("authentication_failed", extra={"app": config.id, "cause": found.refused})
 
     async def _watch_topics(self) -> None:
         """End the app when a topic gets partitions that would move keys: before anything is written by that number."""

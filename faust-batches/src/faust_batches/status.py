@@ -17,7 +17,7 @@ from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
 from faust.types import TP
 
 from faust_batches.app import BatchApp
-from faust_batches.consumer import BatchConsumerThread
+from faust_batches.consumer_thread import BatchConsumerThread
 from faust_batches.fetched import BatchMessage
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def app_status(app: BatchApp) -> AppStatus:
         partitions={topic: assigned[topic] for topic in sorted(app.lanes.topics)},
         clock_refused=app.clock_watch.refused,
         recovery_left=app.recovery.left() if thread is not None else {},
-        refused_seconds=now - app.refused_since if app.refused_since is not None else 0.0,
+        refused_seconds=app.broker_watch.refused_seconds,
         queued=app.lanes.queued(),
         attempt_seconds=now - since if since is not None else 0.0,
         standing_seconds=app.standing_seconds,
