@@ -108,7 +108,13 @@ class BatchApp(faust.App):
         """What ought to move on besides the sources: see ``expects``."""
         self.standing_seconds = 0.0
         """See ``AppStatus``; kept by ``Watch``."""
-        self.broker_watch = BrokerWatch(self)
+        self.broker_watch = BrokerWatch(
+            config,
+            self.membership,
+            consumer=lambda: self.batch_consumer,
+            client_settings=self._client_settings,
+            has_partitions=lambda: bool(self._assignment),
+        )
         super().__init__(config.id, **_faust_settings(config))
 
     # -- declaring -------------------------------------------------------------------------------------------------

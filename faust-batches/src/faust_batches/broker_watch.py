@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from faust.transport.drivers import aiokafka as driver
 
+from faust_batches.config import WorkerConfig
+from faust_batches.consumer import BatchConsumer
 from faust_batches.errors import BrokersMoved
+from faust_batches.membership import Membership
 from faust_batches.reach import reach
-
-if TYPE_CHECKING:
-    from faust_batches.app import BatchApp
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +22,22 @@ _DIAL_AFTER_SESSIONS: Final = 3  # of silence: by then, a client that could find
 
 
 class BrokerWatch:
-    """See the module's docstring."""
+    """``client_settings``: aiokafka's, as the app's clients have them; ``has_partitions``: some are assigned to us."""
 
-    def __init__(self, app: BatchApp) -> None:
-        self._app = app
+    def __init__(
+        self,
+        config: WorkerConfig,
+        membership: Membership,
+        *,
+        consumer: Callable[[], BatchConsumer],
+        client_settings: Callable[[], Mapping[str, Any]],
+        has_partitions: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._membership = membership
+        self._consumer = consumer
+        self._client_settings = client_settings
+        self._has_partitions = has_partitions
         self._refused_since: float | None = None
 
     @property
@@ -37,12 +50,12 @@ class BrokerWatch:
 
         Unless a new process would be answered: then this one ends.
         """
-        app, config, silent = self._app, self._app.config, False
+        config, membership, silent = self._config, self._membership, False
         session = config.session_timeout_seconds
-        while not app.should_stop:
-            await app.sleep(session)
-            seconds = app.batch_consumer.silence_seconds()
-            settled = app._assignment and not app.rebalancing  # a rebalance may be silent for as long as it may last
+        while not membership.stopping:
+            await asyncio.sleep(session)
+            seconds = self._consumer().silence_seconds()
+            settled = self._has_partitions() and not membership.rebalancing  # a rebalance may be silent while it lasts
             if seconds <= (session if settled else session + config.rebalance_timeout_seconds):
                 self._refused_since = None
                 if silent:
@@ -56,19 +69,21 @@ class BrokerWatch:
                 await self._dial(fields)
 
     async def _dial(self, fields: Mapping[str, Any]) -> None:
-        app, config = self._app, self._app.config
-        held, credentials = app._client_settings(), config.credentials
+        config, held = self._config, dict(self._client_settings())
+        credentials = config.credentials
         if config.fresh_credentials is not None:
             try:
                 credentials = config.fresh_credentials()
             except Exception as exc:  # noqa: BLE001  (a certificate that is being replaced just now)
                 logger.debug("credentials_not_read", extra={"cause": repr(exc)})
         fresh = {**held, **driver.credentials_to_aiokafka_auth(credentials, config.ssl_context)}
-        found = await reach(app.batch_consumer.known_brokers(), held, fresh)
+        found = await reach(self._consumer().known_brokers(), held, fresh)
         if found.anew:
             brokers = fields["brokers"]
             why = "they have other addresses, or take other credentials, than those that this process knows"
-            app.fail(BrokersMoved(f"{brokers} answers, but not this process: {why}. A restart is all that it needs"))
+            self._membership.fail(
+                BrokersMoved(f"{brokers} answers, but not this process: {why}. A restart is all that it needs")
+            )
         if not found.refused:
             self._refused_since = None
             return
