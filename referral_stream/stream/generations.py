@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from referral_stream.contracts.codec import decode_request, effect_key, encode_effect
-from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.records import NOW_HEADER, RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import LedgerRenewed, ReservationHeld
 from referral_stream.core.events import Event
@@ -88,12 +88,16 @@ class Generations:
                 encode_effect(renewed, renewed.now),
                 key=effect_key(renewed),
                 partition=_ANNOUNCED_ON,
+                headers=_stamped(renewed),
             )
             number = _number(announced.offset)
         renewed = LedgerRenewed(generation=number, now=self._clock.now())
         mark = encode_effect(renewed, renewed.now)
         partitions = sorted(await producer.partitions_for(topics.ledger_requests))
-        sent = [await producer.send(topics.ledger_requests, mark, partition=each) for each in partitions]
+        headers = _stamped(renewed)
+        sent = [
+            await producer.send(topics.ledger_requests, mark, partition=each, headers=headers) for each in partitions
+        ]
         return Begun(number, {found.partition: found.offset + 1 for found in await asyncio.gather(*sent)})
 
     async def history(self, begun: Begun) -> AsyncIterator[LedgerOperation]:
@@ -138,6 +142,10 @@ def counting(number: int) -> Callable[[int, LedgerOperation], bool]:
         return not isinstance(operation, ReservationHeld) or operation.generation >= newest[partition]
 
     return counted
+
+
+def _stamped(renewed: LedgerRenewed) -> list[tuple[str, bytes]]:
+    return [(NOW_HEADER, b"%d" % renewed.now)]
 
 
 def _number(offset: int) -> int:

@@ -34,7 +34,7 @@ from referral_stream.contracts.codec import (
     event_key,
 )
 from referral_stream.contracts.errors import Undecodable
-from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.records import NOW_HEADER, RawRecord
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import LedgerRenewed, ReservationHeld, ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
@@ -361,7 +361,10 @@ class LedgerAgent:
         topic, partition = self.topics.ledger_requests, desk.partition
         if grants:
             await self.send(
-                [Output(topic, encode_effect(e, e.now), effect_key(e), partition=partition) for e in grants]
+                [
+                    Output(topic, encode_effect(e, e.now), effect_key(e), ((NOW_HEADER, b"%d" % e.now),), partition)
+                    for e in grants
+                ]
             )
 
     async def _append(self, events: Sequence[Event]) -> None:
