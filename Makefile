@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 2
 BIN := .venv/bin
 
 # A terminal's Ctrl-C reaches make too, which then ends as interrupted (130): it need not add that the recipe failed.

@@ -98,7 +98,9 @@ def said(caplog: pytest.LogCaptureFixture) -> Said:
     return lambda: [
         (record.getMessage(), vars(record)["app"], vars(record)["cause"])
         for record in caplog.records
-        if record.name.startswith("faust_batches") and record.levelno >= logging.ERROR and not record.exc_info
+        # mode says in our name, without fields, that a thread of ours answers slowly
+        if record.name.startswith("faust_batches") and record.levelno >= logging.ERROR and hasattr(record, "app")
+        if not record.exc_info
     ]
 
 
