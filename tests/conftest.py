@@ -14,7 +14,15 @@ from tests.services.redis import RedisServer
 from tests.services.required import REQUIRE_SERVICES, services_are_required
 
 _missing: dict[str, str] = {}
-_SLOW = tuple(Path(__file__).parent / room for room in ("chaos", "integration", "local"))
+_SERVED = tuple(Path(__file__).parent / room for room in ("chaos", "integration", "local"))
+_LONGEST = (
+    "test_soak",
+    "test_order_of_effects",
+    "test_stopping",
+    "test_outages",
+    "test_transport_torture",
+    "test_kill9",
+)
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +49,14 @@ def redis_server() -> Iterator[RedisServer]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with real services first: they take longest and mostly wait, and the others fill the time beside them."""
-    items.sort(
-        key=lambda item: next((rank for rank, room in enumerate(_SLOW) if room in item.path.parents), len(_SLOW))
-    )
+    """Files with real services last, since a broker is never quite idle; the longest of them first."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if not any(room in item.path.parents for room in _SERVED):
+        return 0
+    return 1 if item.path.stem in _LONGEST else 2
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,6 +14,7 @@ from referral_stream.core.effects import AskRequested
 from tests.integration.live import Pipeline, parsed, requested
 from tests.integration.scripted import POLICY, Phase
 from tests.integration.scripted_run import assert_same_asks, assert_state_is_exact, run_script
+from tests.night import by_night
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 from tests.services.redis import RedisServer
@@ -25,7 +26,7 @@ STORES = {
 }
 
 
-@pytest.mark.parametrize(("store", "seed"), [("memory", 1), ("rocksdb", 4)])
+@pytest.mark.parametrize(("store", "seed"), [by_night("memory", 1), ("rocksdb", 4)])
 def test_a_killed_worker_loses_no_ask_repeats_none_and_its_state_is_exact(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path: Path, store: str, seed: int
 ) -> None:

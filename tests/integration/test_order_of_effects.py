@@ -141,7 +141,10 @@ def await_exact(pipeline: Pipeline, *, repeats: bool = False) -> Undisturbed:
 
 @pytest.mark.parametrize(
     ("fencing", "store"),
-    [("transactions", "rocksdb"), ("none", "memory"), by_night("transactions", "memory"), by_night("none", "rocksdb")],
+    [
+        ("transactions", "rocksdb"),
+        *(by_night(*row) for row in (("none", "memory"), ("transactions", "memory"), ("none", "rocksdb"))),
+    ],
 )
 def test_a_worker_may_end_after_any_step(kafka: KafkaServer, tmp_path: Path, fencing: str, store: str) -> None:
     settings = {"fencing": fencing, "store": store, "static_member": "worker", "data_dir": str(tmp_path / "state")}

@@ -310,7 +310,7 @@ def inflict(fault: str, worker: Worker, rng: random.Random) -> None:
 
 @pytest.mark.timeout(LONG_SECONDS + 180)
 @pytest.mark.parametrize(
-    ("store", "fencing"), [("rocksdb", "transactions"), ("memory", "none"), by_night("memory", "transactions")]
+    ("store", "fencing"), [("rocksdb", "transactions"), by_night("memory", "none"), by_night("memory", "transactions")]
 )
 def test_what_workers_leave_behind_is_exact_whatever_happens_to_them(
     kafka: KafkaServer, tmp_path: Path, store: str, fencing: str
