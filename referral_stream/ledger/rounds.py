@@ -99,21 +99,16 @@ class Rounds:
 
     def closed(self, now: int) -> list[ReservationRequested]:
         """Take the requests of the rounds that are over at ``now``, in the order in which to answer them."""
-        over = [planned for planned, round_ in self._open.items() if round_.closes_at <= now]
+        over = sorted(planned for planned, round_ in self._open.items() if round_.closes_at <= now)
         return [request for planned in over for request in self._take(planned)]
 
     def close(self, account_id: str | None) -> list[ReservationRequested]:
         """Take the requests of one account: a later record concerns it."""
-        taken: list[ReservationRequested] = []
-        for planned, round_ in list(self._open.items()):
-            taken += arbitrated(round_.by_account.pop(account_id or "", ()))
-            if not round_.by_account:
-                del self._open[planned]
-        return taken
+        return self._take_account(account_id or "", self._open)
 
     def close_all(self) -> list[ReservationRequested]:
         """Take everything: the partition has to be given back."""
-        return [request for planned in list(self._open) for request in self._take(planned)]
+        return [request for planned in sorted(self._open) for request in self._take(planned)]
 
     def closes_at(self, requests: Iterable[ReservationRequested]) -> int | None:
         """When the first of these that still wait may be answered; None: none of them waits."""
@@ -128,8 +123,19 @@ class Rounds:
         return round_ is not None and request in round_.by_account.get(request.account_id or "", ())
 
     def _take(self, planned: int) -> Iterator[ReservationRequested]:
-        for requests in self._open.pop(planned).by_account.values():
+        """Each account's requests, and first those that still wait in its earlier rounds: they were due before."""
+        earlier = [each for each in self._open if each < planned]
+        for account_id, requests in self._open.pop(planned).by_account.items() if planned in self._open else ():
+            yield from self._take_account(account_id, earlier)
             yield from arbitrated(requests)
+
+    def _take_account(self, account_id: str, among: Iterable[int]) -> list[ReservationRequested]:
+        taken: list[ReservationRequested] = []
+        for planned in sorted(each for each in among if each in self._open):
+            taken += arbitrated(self._open[planned].by_account.pop(account_id, ()))
+            if not self._open[planned].by_account:
+                del self._open[planned]
+        return taken
 
 
 @dataclass(frozen=True, slots=True)

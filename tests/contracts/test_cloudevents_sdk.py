@@ -48,7 +48,7 @@ def test_what_we_write_is_read_by_the_sdk(subtests: pytest.Subtests) -> None:
         with subtests.test(EFFECT_MESSAGES[type(effect)].kind):
             event = kafka.from_structured_event(kafka.KafkaMessage(content, None, encode_effect(effect, NOW)))
             assert (event.get_id(), event.get_source()) == (effect_id(effect), SOURCE)
-            assert event.get_subject() == effect.customer_id
+            assert (event.get_subject() or "") == effect.customer_id
             assert event.get_type() == EFFECT_MESSAGES[type(effect)].kind
             assert event.get_time() == to_datetime(NOW)
             assert event.get_data() == effect.model_dump(mode="json", exclude_none=True)

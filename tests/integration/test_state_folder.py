@@ -20,9 +20,9 @@ def tables(state: Path, pipeline: Pipeline, table: str) -> list[Path]:
 
 
 def flip(file: Path) -> None:
-    """Change 16 bytes near the beginning, where a table's entries are."""
+    """Change 16 bytes at the beginning, where a table's entries are, however few."""
     content = bytearray(file.read_bytes())
-    begin = len(content) // 10
+    begin = 8
     content[begin : begin + 16] = bytes(byte ^ 0xFF for byte in content[begin : begin + 16])
     file.write_bytes(content)
 

@@ -132,6 +132,18 @@ def test_who_has_no_rivals_is_answered_at_once_and_holds_nobody_up(planned: int 
     assert rounds.closes_at([ANA, at_once]) == T0 + 100
 
 
+def test_who_was_due_before_is_answered_before_whose_round_is_shorter() -> None:
+    """Under load a round lasts longer: that of the first contact must not outlast that of the second."""
+    rounds = Rounds()
+    slow = a_request("slow", customer="ana", account="acme", planned=T0, due=T0)
+    quick = a_request("quick", customer="ben", account="acme", planned=T0 + 1_000, due=T0 + 1_000)
+    batches([slow], rounds, T0 + 900)
+    batches([quick.model_copy(update={"now": T0 + 1_000})], rounds, T0 + 1_000)
+
+    assert rounds.closed(T0 + 1_099) == []
+    assert [each.command_id for each in rounds.closed(T0 + 1_100)] == [slow.command_id, quick.command_id]
+
+
 def test_a_request_that_is_read_again_waits_once() -> None:
     rounds = Rounds()
     batches([ANA, ANA], rounds, T0)

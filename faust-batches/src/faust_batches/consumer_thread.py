@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any, Final, cast
@@ -18,6 +18,7 @@ from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
     KafkaError,
+    UnknownError,
 )
 from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 _PULSE_SHARE: Final = 0.5  # of the session timeout: a connection that is dead is left, and there is time for another
 _PULSE_SECONDS: Final = 5.0  # at least: a broker under load may take a second or two
 _PULSE_LOOKS: Final = 10
+_REFUSED_SECONDS: Final = 0.5
 _REPLACED_TOO_OFTEN: Final = range(3, 9)
 _REPLACED_WITHIN_SECONDS: Final = 60.0
 
@@ -83,9 +85,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._member = member
         if config.static_member is None or before in ("", member):
             return
-        now = monotonic()
-        if now - self.lease < config.session_timeout_seconds:
-            self._replaced.append(now)
+        if monotonic() - self.lease < config.session_timeout_seconds:
+            self._note_replaced()
+
+    def _note_replaced(self) -> None:
+        config, now = self._ports.config, monotonic()
+        self._replaced.append(now)
         if len(self._replaced) == self._replaced.maxlen and now - self._replaced[0] < _REPLACED_WITHIN_SECONDS:
             taken = f"another worker joins the group {config.id} as {config.static_member!r} too: "
             self._ports.membership.fail(NameTaken(f"{taken}every worker needs a static name of its own"))
@@ -118,6 +123,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             return bool(confirmed)
 
         coordinator._do_heartbeat = confirmed_heartbeat
+        coordinator._push_error_to_user = partial(self._heed_refusal, coordinator._push_error_to_user)
         consumer = self._ensure_consumer()
         # aiokafka reports the end of none of them. Without the first there are no heartbeats and no rebalances, without
         # the second a lost coordinator is never found again, without the third nothing is fetched.
@@ -127,6 +133,20 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             (consumer._fetcher._fetch_task, "fetching"),
         ):
             task.add_done_callback(partial(self._ended, name))
+
+    async def _heed_refusal(self, push: Callable[[KafkaError], Awaitable[Any]], exc: KafkaError) -> None:
+        """The group does not let us in. aiokafka waits until somebody fetches, which nobody does without partitions."""
+        consumer, membership = self._ensure_consumer(), self._ports.membership
+        if type(exc) is UnknownError and self._ports.config.static_member is not None:
+            # That our name is taken (FENCED_INSTANCE_ID) is an error that aiokafka does not know. We take it back.
+            consumer._coordinator.reset_generation()
+            self._note_replaced()
+            await asyncio.sleep(_REFUSED_SECONDS)
+        elif consumer.assignment() and not membership.rebalancing:
+            await push(exc)
+        else:
+            membership.fail(exc, "joining the group")
+            await asyncio.sleep(_REFUSED_SECONDS)
 
     async def _comes(self, beat: asyncio.Future[bool]) -> bool:
         """Whether a heartbeat is answered in time; for as long as this process is frozen, the time stands still."""
