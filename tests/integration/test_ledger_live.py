@@ -40,8 +40,12 @@ enabled = false
 """
 """No holdout, no breaker: here everybody who may be asked is asked, though many become so at once."""
 
-PATIENT = POLICY.replace("answer_seconds = 3", "answer_seconds = 30")
-"""Where the ledger is there: on a slow machine too, its answers come in time."""
+
+def patient(settle_seconds: int) -> str:
+    """Where the ledger is there: on a slow machine too, its answers come in time. Answers of now settle for so long."""
+    policy = POLICY.replace("answer_seconds = 3", "answer_seconds = 30")
+    return policy.replace("settle_seconds = 1\n", f"settle_seconds = {settle_seconds}\n")
+
 
 AGE = HOUR // 2
 """Of the answers: they have settled, and the window lasts for another half an hour."""
@@ -143,26 +147,26 @@ def shared(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pipeline]:
     """For the tests that leave Redis in peace."""
-    with Pipeline(kafka, redis_server.url, tmp_path_factory.mktemp("ledger"), policy=PATIENT) as pipeline:
+    with Pipeline(kafka, redis_server.url, tmp_path_factory.mktemp("ledger"), policy=patient(15)) as pipeline:
         pipeline.create_topics()
         pipeline.start()
         yield pipeline
 
 
-def the_best_of_every_account(pipeline: Pipeline, accounts: int, seconds_ahead: int) -> None:
+def the_best_of_every_account(pipeline: Pipeline, accounts: int) -> None:
     """Let three contacts of every account become due at one instant; the best of each is asked, and nobody else.
 
     An account counts if the requests of its contacts were written within the time that the ledger waits, which on a
     slow machine not all are.
     """
-    now, ahead = pipeline.now(), seconds_ahead * SECOND
+    now = pipeline.now()
     contacts = {account: on_different_partitions(f"of-{account}", 3) for account in range(accounts)}
     best = {account: names[account % 3] for account, names in contacts.items()}
     messages = list[Message]()
     for account, names in contacts.items():
         for name in names:
             strong = name == best[account]
-            messages += a_promoter(name, now, -ahead, strong=strong, account_id=f"account-{account}")
+            messages += a_promoter(name, now, 0, strong=strong, account_id=f"account-{account}")
     pipeline.publish(messages)
     asks, requests = pipeline.reader("referral-asks"), pipeline.reader("ledger-requests")
     asked = set[str]()
@@ -200,9 +204,9 @@ def test_of_the_contacts_of_one_account_only_the_best_is_asked_at_one_instant(sh
     shared.publish(a_promoter("first-of-all", shared.now(), AGE))
     shared.await_outcome("first-of-all", "soft")  # the workers are up: what follows is known before it is due
     contacts = on_different_partitions("contact", 3)
-    now, soon = shared.now(), -15 * SECOND  # all become due at the same instant, when all of them are known
+    now = shared.now()  # all have settled at the same instant, when all of them are known
     for number, contact in enumerate(contacts):
-        shared.publish(a_promoter(contact, now, soon, strong=number == 1, account_id="umbrella"))
+        shared.publish(a_promoter(contact, now, 0, strong=number == 1, account_id="umbrella"))
     shared.await_outcome(contacts[1], "asked")
     for contact in (contacts[0], contacts[2]):
         shared.await_decided(held_by("account", contact), f"{contact} is held by the account's cap")
@@ -213,20 +217,20 @@ def test_of_the_contacts_of_one_account_only_the_best_is_asked_at_one_instant(sh
 def test_of_the_contacts_of_fifty_accounts_the_best_are_asked_at_one_instant(shared: Pipeline) -> None:
     shared.publish(a_promoter("before-fifty", shared.now(), AGE))
     shared.await_outcome("before-fifty", "soft")
-    the_best_of_every_account(shared, 50, seconds_ahead=30)
+    the_best_of_every_account(shared, 50)
 
 
 @nightly
 def test_of_a_thousand_accounts_at_one_instant_the_best_are_asked_by_two_workers(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    with Pipeline(kafka, redis_server.url, tmp_path, policy=PATIENT) as pipeline:
+    with Pipeline(kafka, redis_server.url, tmp_path, policy=patient(150)) as pipeline:
         pipeline.create_topics()
         for _ in range(2):
             pipeline.start()
         pipeline.publish(a_promoter("first-of-all", pipeline.now(), AGE))
         pipeline.await_outcome("first-of-all", "soft", "asked")
-        the_best_of_every_account(pipeline, 1_000, seconds_ahead=150)
+        the_best_of_every_account(pipeline, 1_000)
 
 
 def test_one_person_under_many_customer_ids_is_asked_once(shared: Pipeline) -> None:
