@@ -169,7 +169,10 @@ def _told(group: GroupSeen, lag: int) -> str:
 
 
 def _consumer(deployment: Deployment, isolation: str) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(**deployment.client(), enable_auto_commit=False, isolation_level=isolation)
+    """Its questions would queue up behind a fetch: each fetch returns soon."""
+    return AIOKafkaConsumer(
+        **deployment.client(), enable_auto_commit=False, isolation_level=isolation, fetch_max_wait_ms=20
+    )
 
 
 def _read_by(role: str, topics: Topics) -> tuple[str, ...]:
