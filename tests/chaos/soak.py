@@ -65,7 +65,7 @@ _TO_REST_SECONDS: Final = 480.0
 _PROMPT_BROKER_SECONDS: Final = 10.0
 _EXCUSED_SHARE: Final = 0.02
 _EXCUSED_SHARE_AT_MOST: Final = 0.2
-"""Of the asks, so many may be excused; more where they are late for want of a faster machine: more comes in between."""
+"""Share of the asks that may be excused; on a slow machine asks are late, and more facts arrive meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tests.services.process import wait_until
 from tests.services.redis import RedisServer
 
 
-@nightly  # today a client looks at the partitions every five minutes
+@nightly
 def test_new_partitions_of_customer_events_stop_every_role_with_a_line_that_names_them(
     kafka: KafkaServer, redis_server: RedisServer, tmp_path: Path
 ) -> None:

@@ -44,7 +44,7 @@ def test_every_answer_that_we_know_is_recognised_and_says_what_helps() -> None:
 
 
 def test_an_answer_that_comes_out_of_a_script_is_recognised_too() -> None:
-    said = "ERR Error running script (call to f_1): @user_script:9: -READONLY You can not write"
+    said = "ERR Error running script (call to f_1): @user_script:9: -READONLY You can't write"
     error = BaseParser.parse_error(said)  # type: ignore[no-untyped-call]
     assert code_of(error) == "READONLY"
 

@@ -72,7 +72,7 @@ def test_the_table_says_what_else_is_granted() -> None:
 
 
 def test_only_the_operator_makes_topics_and_looks_at_their_settings() -> None:
-    """But for the changelogs', which decide has to be sure of."""
+    """The exception are the changelogs: decide has to be sure of their settings."""
     for principal in PRINCIPALS:
         made, seen = (
             {right.name for right in rights(DEPLOYMENT, principal) if right.operation == operation}

@@ -1,4 +1,4 @@
-"""Bounds of a state, made tiny: nobody is asked for want of room, and the oracle knows when somebody has too much."""
+"""With tiny bounds, nobody is asked because something was dropped, and the oracle knows when a customer is overfull."""
 
 from __future__ import annotations
 

@@ -32,7 +32,6 @@ from faust_batches.errors import ClockRefused, NeedsOperator, NotOwner, TopicsMi
 from faust_batches.fence import Fence
 from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import CLOCK_SECONDS, Lanes, Step
-from faust_batches.limits import record_limits
 from faust_batches.membership import Membership
 from faust_batches.meter import Meter
 from faust_batches.plain_producer import BatchProducer, PlainSender
@@ -44,7 +43,15 @@ from faust_batches.source import SourcePosition
 from faust_batches.stateful import ChangesCallback, Stateful
 from faust_batches.stateless import Stateless
 from faust_batches.table import BatchTable
-from faust_batches.topics import BatchTopic, asking, check_group, check_topics, other_count
+from faust_batches.topics import (
+    MAX_MESSAGE_BYTES,
+    BatchTopic,
+    asking,
+    check_group,
+    check_topics,
+    other_count,
+    topic_settings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -425,7 +432,8 @@ class BatchApp(faust.App):
         """Ask the brokers how large the records of our changelogs may be; what cannot be learnt stays as it is."""
         changelogs = [table.changelog_topic_name for table in self._role.tables.values()]
         try:
-            limits = await record_limits(self._client_settings(), changelogs)
+            async with asking(self._client_settings()) as client:
+                limits = await topic_settings(client, changelogs, MAX_MESSAGE_BYTES)
         except Exception as exc:  # noqa: BLE001  (a refusal by a broker will teach it)
             if (cause := repr(exc)) != self._limits_unread:  # once: it may last
                 self._limits_unread = cause
@@ -433,7 +441,7 @@ class BatchApp(faust.App):
             return
         self._limits_unread = ""
         for topic, limit in limits.items():
-            self.publisher.told(topic, limit)
+            self.publisher.told(topic, int(limit))
 
     async def _watch_limits(self) -> None:
         while not self.should_stop:

@@ -73,8 +73,6 @@ class WorkerConfig:
     max_fetch_bytes: int = 4 << 20
     """Per partition and request: recovery of large tables is fastest with megabytes."""
     fetch_wait_seconds: float = 0.25
-    linger_seconds: float = 0.0
-    """How long a lane waits for more records before it begins a small batch."""
     rocksdb_block_cache_bytes: int = 64 << 20
     """Shared by all partitions of a table."""
 

@@ -31,7 +31,7 @@ from faust_batches.errors import (
 from faust_batches.fetched import Fetched
 from faust_batches.ports import Ports
 from faust_batches.slim_records import unpack_slim
-from faust_batches.topics import cleanup_policies, partition_counts
+from faust_batches.topics import CLEANUP_POLICY, partition_counts, topic_settings
 
 logger = logging.getLogger(__name__)
 
@@ -242,7 +242,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         return cast("dict[str, str]", await self.call_thread(self._cleanup_policies, list(topics)))
 
     async def _cleanup_policies(self, topics: list[str]) -> dict[str, str]:
-        return await cleanup_policies(self._ensure_consumer()._client, topics)
+        return await topic_settings(self._ensure_consumer()._client, topics, CLEANUP_POLICY)
 
     def request_rejoin(self) -> None:
         """Ask for a new assignment; safe from any thread."""

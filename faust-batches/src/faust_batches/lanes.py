@@ -153,7 +153,6 @@ class Lane:
         return messages
 
     async def _run(self) -> None:
-        linger = self._config.linger_seconds
         while True:
             if self._repair_for is not None:
                 assignment, self._repair_for = self._repair_for, None
@@ -162,10 +161,6 @@ class Lane:
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            if linger and self.queued_records < self._config.max_batch_records:
-                await asyncio.sleep(linger)
-                if not self._queue:
-                    continue
             messages = self._next()
             assignment = messages[0].assignment
             if assignment == self._closed_for:

@@ -32,7 +32,8 @@ from faust_batches.errors import REFILL, ChangelogMismatch, GroupTaken, NotAllow
 _PATIENCE_SECONDS: Final = 3.0  # for topics that were, or are, created just now
 _AGAIN_SECONDS: Final = 0.2
 _TOPIC_RESOURCE: Final = 2  # of Kafka's protocol
-_POLICY: Final = "cleanup.policy"
+CLEANUP_POLICY: Final = "cleanup.policy"
+MAX_MESSAGE_BYTES: Final = "max.message.bytes"
 
 
 class BatchTopic(Topic):
@@ -174,9 +175,9 @@ def require_counts(found: Mapping[str, int], expected: int) -> None:
         raise TopicsMismatch("; ".join(wrong))
 
 
-async def cleanup_policies(client: AIOKafkaClient, topics: list[str]) -> dict[str, str]:
-    """``cleanup.policy`` of these topics. Raises NotAllowed, KafkaError."""
-    wanted = [(_TOPIC_RESOURCE, topic, [_POLICY]) for topic in topics]
+async def topic_settings(client: AIOKafkaClient, topics: list[str], setting: str) -> dict[str, str]:
+    """A setting of these topics, their own or the cluster's. Raises NotAllowed, KafkaError."""
+    wanted = [(_TOPIC_RESOURCE, topic, [setting]) for topic in topics]
     response = await client.send(client.get_random_node(), DescribeConfigsRequest(wanted))
     found: dict[str, str] = {}
     for code, _, _, topic, entries in response.resources:
@@ -184,7 +185,7 @@ async def cleanup_policies(client: AIOKafkaClient, topics: list[str]) -> dict[st
             raise NotAllowed(f"{topic} may not be described by us: grant the right to describe its configuration")
         if code:
             raise for_code(code)(topic)
-        found[topic] = next(value for name, value, *_ in entries if name == _POLICY)
+        found[topic] = next(value for name, value, *_ in entries if name == setting)
     return found
 
 
