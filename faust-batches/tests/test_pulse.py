@@ -9,6 +9,12 @@ from typing import Any
 
 import pytest
 from aiokafka.conn import CloseReason
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    UnknownError,
+)
 from batch_builders import an_app
 from faust_batches import BatchApp
 
@@ -69,3 +75,24 @@ async def test_a_process_that_was_frozen_has_not_waited(monkeypatch: pytest.Monk
     while asyncio.get_running_loop().time() < frozen:
         pass
     assert await waits is True
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fails"),
+    [(GroupAuthorizationFailedError(), True), (UnknownError(), True), (GroupCoordinatorNotAvailableError(), False)],
+)
+async def test_a_worker_without_partitions_ends_if_its_group_refuses_it_for_good(
+    refusal: KafkaError, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Aiokafka would wait until somebody fetches."""
+    monkeypatch.setattr("faust_batches.consumer_thread._REFUSED_SECONDS", 0.0)
+    app = an_app()
+    thread, failures = app.batch_consumer._thread, list[BaseException]()
+    monkeypatch.setattr(thread, "_consumer", SimpleNamespace(assignment=frozenset))
+    monkeypatch.setattr(app.membership, "fail", lambda exc, *_: failures.append(exc))
+
+    async def push(exc: KafkaError) -> None:
+        raise AssertionError(exc)
+
+    await thread._heed_refusal(push, refusal)
+    assert failures == ([refusal] if fails else [])

@@ -17,6 +17,7 @@ from aiokafka.conn import CloseReason
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
+    KafkaConnectionError,
     KafkaError,
     UnknownError,
 )
@@ -144,6 +145,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             await asyncio.sleep(_REFUSED_SECONDS)
         elif consumer.assignment() and not membership.rebalancing:
             await push(exc)
+        elif exc.retriable or isinstance(exc, KafkaConnectionError):
+            await asyncio.sleep(_REFUSED_SECONDS)  # then it is tried again: brokers that are away are waited for
         else:
             membership.fail(exc, "joining the group")
             await asyncio.sleep(_REFUSED_SECONDS)
