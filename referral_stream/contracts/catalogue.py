@@ -17,15 +17,30 @@ from referral_stream.core import events as ev
 from referral_stream.core.effects import (
     AskCancelled,
     AskRequested,
+    ContactClaimed,
+    ContactForgotten,
+    ContactReleased,
+    ContactTold,
     Decision,
+    FollowupCancelled,
+    FollowupRequested,
+    GrantConfirmed,
+    GrantReleased,
+    GrantRequested,
     LedgerRenewed,
     OpportunityOpened,
     ReasonAsked,
+    RecordChanged,
+    RecordForgotten,
     ReservationAmended,
     ReservationConfirmed,
     ReservationHeld,
     ReservationReleased,
     ReservationRequested,
+    RewardDenied,
+    RewardGranted,
+    RewardHeld,
+    RewardReversed,
 )
 from referral_stream.core.ids import derived_id
 
@@ -55,11 +70,13 @@ class Message:
 class EffectMessage(Message):
     """What an effect of a step becomes.
 
-    ``id`` makes its CloudEvents id of the type and the effect, ``key`` the key of its record.
+    ``id`` makes its CloudEvents id of the type and the effect, ``key`` the key of its record. A ``tombstone`` has no
+    value on the topic: what was said under its key is forgotten.
     """
 
     id: Callable[[str, Any], str]
     key: Callable[[Any], str]
+    tombstone: bool = False
 
 
 def _own(field: str) -> Callable[[str, Any], str]:
@@ -74,6 +91,10 @@ def _derived(*fields: str) -> Callable[[str, Any], str]:
 
 def _customer(effect: Any) -> str:
     return str(effect.customer_id)
+
+
+def _referral(effect: Any) -> str:
+    return str(effect.referral_id)
 
 
 def _account(effect: Any) -> str:
@@ -126,10 +147,12 @@ _EVENTS: Final = (
     ),
     *_facts(
         "responses", ev.AskAcknowledged, ev.AskAnswered, ev.AskApproved, ev.AskRejected, ev.OverfullCleared,
-        ev.ControlPaused, ev.ControlResumed, ev.ReferralGiven, ev.ReferralStatusChanged,
+        ev.ControlPaused, ev.ControlResumed, ev.ReferralGiven, ev.ReferralStatusChanged, ev.ContactErased,
+        ev.RewardApproved, ev.RewardRejected, ev.RewardSettled,
     ),
     *_internal(
-        ev.WakeupDue, ev.ReservationGranted, ev.ReservationDenied, ev.ReservationUnavailable, ev.DeadletterReplayed,
+        ev.WakeupDue, ev.ReservationGranted, ev.ReservationDenied, ev.ReservationUnavailable, ev.GrantGiven,
+        ev.GrantRefused, ev.GrantUnavailable, ev.DeadletterReplayed,
         ev.MergeRequested, ev.MergeDelivered, ev.MergeMoved,
         ev.LinkTaught, ev.LinkLeft, ev.Held,
     ),
@@ -146,6 +169,75 @@ _EFFECTS: Final = (
     ),
     EffectMessage(
         Decision, "referral.decision.made", "referral-decisions", "out", id=_own("decision_id"), key=_customer
+    ),
+    EffectMessage(
+        FollowupRequested,
+        "referral.followup.requested",
+        "referral-followups",
+        "out",
+        id=_own("followup_id"),
+        key=_customer,
+    ),
+    EffectMessage(
+        FollowupCancelled,
+        "referral.followup.cancelled",
+        "referral-followups",
+        "out",
+        id=_derived("followup_id"),
+        key=_customer,
+    ),
+    *(
+        EffectMessage(model, kind, "referral-rewards", "out", id=_derived("grant_id"), key=_customer)
+        for model, kind in (
+            (RewardHeld, "referral.reward.held"),
+            (RewardGranted, "referral.reward.granted"),
+            (RewardDenied, "referral.reward.denied"),
+            (RewardReversed, "referral.reward.reversed"),
+        )
+    ),
+    EffectMessage(
+        RecordChanged,
+        "referral.record.changed",
+        "referral-records",
+        "out",
+        id=_derived("customer_id", "n"),
+        key=_customer,
+    ),
+    EffectMessage(
+        RecordForgotten,
+        "referral.record.forgotten",
+        "referral-records",
+        "out",
+        id=_derived("customer_id"),
+        key=_customer,
+        tombstone=True,
+    ),
+    EffectMessage(
+        ContactTold,
+        "referral.contact.told",
+        "referral-contacts",
+        "out",
+        id=_derived("referral_id", "told_at"),
+        key=_referral,
+    ),
+    EffectMessage(
+        ContactForgotten,
+        "referral.contact.forgotten",
+        "referral-contacts",
+        "out",
+        id=_derived("referral_id", "now"),
+        key=_referral,
+        tombstone=True,
+    ),
+    *(
+        EffectMessage(model, kind, "ledger-requests", "internal", id=_derived(named, "now"), key=_customer)
+        for model, kind, named in (
+            (ContactClaimed, "contact.claimed", "referral_id"),
+            (ContactReleased, "contact.released", "referral_id"),
+            (GrantRequested, "grant.requested", "grant_id"),
+            (GrantConfirmed, "grant.confirmed", "grant_id"),
+            (GrantReleased, "grant.released", "grant_id"),
+        )
     ),
     EffectMessage(
         ReservationRequested, "reservation.requested", "ledger-requests", "internal", id=_REQUEST, key=_account
@@ -191,7 +283,9 @@ _EFFECTS: Final = (
     ),
 )
 
-MESSAGES: Final[dict[str, Message]] = {message.kind: message for message in (*_EVENTS, *_EFFECTS)}
+MESSAGES: Final[dict[str, Message]] = {
+    message.kind: message for message in (*_EVENTS, *_EFFECTS) if not getattr(message, "tombstone", False)
+}
 """Every message by its type, in the contract's order."""
 
 EFFECT_MESSAGES: Final[dict[type[BaseModel], EffectMessage]] = {message.model: message for message in _EFFECTS}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from referral_stream.core.policy import CLOCK_PATTERN
+from referral_stream.core.sections import CLOCK_PATTERN
 
 
 def schema_words(schema: Mapping[str, Any]) -> str:

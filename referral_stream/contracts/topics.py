@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias, get_args
 _DAY: Final = 24 * 60 * 60 * 1_000
 """As in ``core.instants``, which loads pydantic: the command line reads these rows before it knows what to run."""
 
-Principal: TypeAlias = Literal["ingest", "decide", "ledger", "receiver", "worker", "operator"]
+Principal: TypeAlias = Literal["ingest", "decide", "ledger", "receiver", "worker", "rewards", "operator"]
 """Who has separate rights: the workers' roles, the webhook receiver, a messaging worker, and the operator, who runs
 the other verbs of the command line."""
 
@@ -24,15 +24,19 @@ HeaderKind: TypeAlias = Literal["producer", "own", "deadLetter"]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How a topic is retained: for how long, or compacted."""
+    """How a topic is retained: for how long, or compacted, or (``deleted``) both."""
 
     retention_ms: int = 400 * _DAY
     compacted: bool = False
     max_message_bytes: int | None = None
     segment_bytes: int | None = None
 
+    deleted: bool = False
+
     def config(self) -> dict[str, str]:
         """The topic's settings on the broker."""
+        if self.compacted and self.deleted:
+            return {"cleanup.policy": "compact,delete", "retention.ms": str(self.retention_ms)}
         if self.segment_bytes is not None:  # small, so that it is compacted soon, and read in no time
             return {"cleanup.policy": "compact", "segment.bytes": str(self.segment_bytes)}
         if self.compacted:
@@ -65,6 +69,7 @@ class Topic:
 DAYS_400: Final = Kept()
 DAYS_30: Final = Kept(retention_ms=30 * _DAY, max_message_bytes=2 << 20)
 COMPACTED: Final = Kept(compacted=True)
+COMPACTED_400: Final = Kept(compacted=True, deleted=True)
 COMPACTED_SOON: Final = Kept(compacted=True, segment_bytes=1 << 20)
 
 LEDGER_REQUESTS: Final = "ledger-requests"
@@ -91,6 +96,7 @@ TOPICS: Final[dict[str, Topic]] = {
             "responses",
             "What became of an ask: acknowledgements, answers, approvals, referrals; and operators' switches.",
             "worker",
+            "rewards",
         ),
         Topic(
             "customer-events",
@@ -131,6 +137,37 @@ TOPICS: Final[dict[str, Topic]] = {
             _CUSTOMER,
             DAYS_400,
             writers=("decide",),
+        ),
+        Topic(
+            "referral-followups",
+            "What is said after an answer or a referral, to the customer or to their owner.",
+            _CUSTOMER,
+            DAYS_400,
+            writers=("decide",),
+            readers=("worker",),
+        ),
+        Topic(
+            "referral-rewards",
+            "What a referrer gets: held, granted, denied, reversed.",
+            _CUSTOMER,
+            DAYS_400,
+            writers=("decide",),
+            readers=("rewards",),
+        ),
+        Topic(
+            "referral-records",
+            "The newest record of every customer who was ever considered: asks, referrals, counts.",
+            _CUSTOMER,
+            COMPACTED,
+            writers=("decide",),
+        ),
+        Topic(
+            "referral-contacts",
+            "Names of contacts who have consented; nowhere else.",
+            "The referral's id.",
+            COMPACTED_400,
+            writers=("ingest", "decide"),
+            readers=("operator",),
         ),
         Topic(
             "dead-letters",

@@ -32,9 +32,10 @@ from referral_stream.core.events import Channel
 from referral_stream.core.ids import command_id, decision_id
 from referral_stream.core.instants import DAY, SECOND
 from referral_stream.core.opportunity import Opportunity
-from referral_stream.core.policy import Mode, Policy
+from referral_stream.core.policy import Policy
 from referral_stream.core.rules import gates, propensity
 from referral_stream.core.rules.gates import Verdict
+from referral_stream.core.sections import Mode
 from referral_stream.core.zones import Zone
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import msgspec
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from referral_stream.core.after_policy import RewardKind
 from referral_stream.core.events import Channel, Event, Segment
 from referral_stream.core.instants import Instant
-from referral_stream.core.policy import Mode
+from referral_stream.core.sections import Mode
 
 Outcome: TypeAlias = Literal[
     "asked", "soft", "deferred", "pending", "suppressed", "expired", "expired_on_arrival", "superseded", "cancelled",
@@ -109,6 +110,16 @@ class CommandHead(Body):
     trigger: str
 
 
+class Offer(Body):
+    """What the referrer is promised, or gets: of which programme, and how much of what (after §4)."""
+
+    programme: str
+    kind: RewardKind
+    amount_minor: int | None = None
+    currency: str | None = None
+    benefit: str | None = None
+
+
 class AskRequested(CommandHead):
     """``referral.ask.requested``: the command to a messaging worker."""
 
@@ -120,6 +131,7 @@ class AskRequested(CommandHead):
     not_before: Instant
     expires_at: Instant
     reason_theme: str | None = None
+    offer: Offer | None = None
     score: Score
     policy: PolicyRef
     traceparent: str | None = None
@@ -146,6 +158,266 @@ class AskCancelled(CommandHead):
     gate: GateName
     reason: str
     cancelled_at: Instant
+
+
+# -------------------------------------------------------------------------------------------------------- after the ask
+
+FollowupKind: TypeAlias = Literal[
+    "intro_offer", "easy_forward", "graceful_no", "read_answer",
+    "thank", "take_care", "report_back", "reward_told",
+    "approve_reward", "read_reward", "reward_failed",
+]  # fmt: skip
+Audience: TypeAlias = Literal["customer", "owner"]
+FollowupReason: TypeAlias = Literal[
+    "answer", "referral_given", "status", "care_taken", "stop", "consent", "suppressed", "channel", "erased",
+    "contact_erased", "quarantined", "merged",
+]  # fmt: skip
+
+
+class FollowupRequested(Body):
+    """``referral.followup.requested``: something to say to the customer, or to do for their owner (after §2)."""
+
+    followup_id: str
+    kind: FollowupKind
+    audience: Audience
+    customer_id: str
+    account_id: str | None = None
+    command_id: str | None = None
+    referral_id: str | None = None
+    channels: tuple[Channel, ...] | None = None
+    not_before: Instant
+    due_by: Instant
+    expires_at: Instant
+    late: bool
+    variables: dict[str, str]
+    policy: PolicyRef
+    requested_at: Instant
+    traceparent: str | None = None
+
+
+class FollowupCancelled(Body):
+    """``referral.followup.cancelled``: it must no longer be sent, or done."""
+
+    followup_id: str
+    kind: FollowupKind
+    customer_id: str
+    account_id: str | None = None
+    reason: FollowupReason
+    cancelled_at: Instant
+    traceparent: str | None = None
+
+
+class RewardHead(Body):
+    """What every message about a reward begins with."""
+
+    grant_id: str
+    referral_id: str
+    customer_id: str
+    account_id: str | None = None
+
+
+Hint: TypeAlias = Literal["own_email", "same_domain", "rate"]
+DeniedFor: TypeAlias = Literal[
+    "not_approved", "duplicate", "customer_cap", "account_cap", "refunded", "rejected", "erased"
+]
+
+
+class RewardHeld(RewardHead, Offer):
+    """``referral.reward.held``: a person has to look at it first."""
+
+    hints: tuple[Hint, ...]
+    held_at: Instant
+    lapses_at: Instant
+    policy: PolicyRef
+    traceparent: str | None = None
+
+
+class RewardGranted(RewardHead, Offer):
+    """``referral.reward.granted``: to be paid."""
+
+    granted_at: Instant
+    policy: PolicyRef
+    traceparent: str | None = None
+
+
+class RewardDenied(RewardHead):
+    """``referral.reward.denied``: there will be none for this referral."""
+
+    reason: DeniedFor
+    denied_at: Instant
+    policy: PolicyRef
+    traceparent: str | None = None
+
+
+class RewardReversed(RewardHead):
+    """``referral.reward.reversed``: what was granted is taken back."""
+
+    reason: Literal["refunded", "rejected"]
+    reversed_at: Instant
+    policy: PolicyRef
+    traceparent: str | None = None
+
+
+class ContactTold(Body):
+    """``referral.contact.told``: the name of a contact who has consented; written by ingest (after §5)."""
+
+    referral_id: str
+    customer_id: str
+    name: str | None = None
+    company: str | None = None
+    told_at: Instant
+
+
+class ContactForgotten(Body):
+    """Ends what ``referral-contacts`` says about a contact."""
+
+    referral_id: str
+    customer_id: str
+    now: Instant
+
+
+class ReferralHistory(Body):
+    """A customer's asks and referrals in a few figures; dates are local, ``*_at`` instants (after §6)."""
+
+    last_ask_date: str | None = None
+    last_asked_at: Instant | None = None
+    first_asked_at: Instant | None = None
+    times_asked: int
+    referrals_given: int
+    referrals_converted: int
+    propensity_score: int
+    next_ask_eligible: str | None = None
+    next_eligible_at: Instant | None = None
+
+
+class ReferredContact(Body):
+    """One referral, without the name."""
+
+    referral_id: str
+    command_id: str | None = None
+    consented: bool
+    referred_date: str
+    status: str
+    care_late: bool | None = None
+    deal_value_minor: int | None = None
+    currency: str | None = None
+    reward: Literal["held", "due", "granted", "denied", "reversed", "delivered", "failed"] | None = None
+
+
+class RecordedAsk(Body):
+    """One ask and what became of it; the last four fields only where true."""
+
+    command_id: str
+    trigger: str
+    template: str
+    mode: Mode
+    channel: Channel
+    kind: Literal["asked", "soft", "holdout", "shadow"]
+    arm: str | None = None
+    t0: Instant
+    asked_at: Instant
+    decided_at: Instant
+    sent_at: Instant | None = None
+    answer: str | None = None
+    answered_at: Instant | None = None
+    referrals: int
+    converted: int
+    failed: bool | None = None
+    cancelled: bool | None = None
+    despite_signal: bool | None = None
+    regret: bool | None = None
+
+
+class RecordedMonth(Body):
+    """What became of the occasions of one month (UTC, of t0) and trigger; zeros are left out."""
+
+    month: str
+    trigger: str
+    opened: int | None = None
+    eligible: int | None = None
+    asked: int | None = None
+    held_out: int | None = None
+    shadowed: int | None = None
+    missed: int | None = None
+    superseded: int | None = None
+    cancelled: int | None = None
+    blocked: dict[str, int] | None = None
+
+
+class RecordChanged(Body):
+    """``referral.record.changed``: all that matters about a customer's asks and referrals; the newest counts (after §6).
+
+    ``n`` is its number, from 1: the id is made of it.
+    """
+
+    customer_id: str
+    account_id: str | None = None
+    segment: Segment | None = None
+    signed_up_at: Instant | None = None
+    referral_history: ReferralHistory
+    referred_contacts: tuple[ReferredContact, ...] = ()
+    asks: tuple[RecordedAsk, ...] = ()
+    months: tuple[RecordedMonth, ...] = ()
+    followups: dict[FollowupKind, dict[str, int]] = {}
+    recorded_at: Instant
+    policy: PolicyRef
+    n: int = Field(0, exclude=True)
+
+
+class RecordForgotten(Body):
+    """Ends the record of a customer who was erased."""
+
+    customer_id: str
+
+
+class ContactClaimed(Body):
+    """To the ledger: this customer named the contact of these keys at ``now`` (after §5, §10)."""
+
+    referral_id: str
+    customer_id: str
+    contact_keys: tuple[str, ...]
+    now: Instant
+
+
+class ContactReleased(Body):
+    """To the ledger: the claims of a referral count no more; void against a newer claim."""
+
+    referral_id: str
+    customer_id: str
+    now: Instant
+
+
+class GrantRequested(Body):
+    """To the ledger: may this reward be granted? Answered by ``grant.*`` (after §4, §10)."""
+
+    grant_id: str
+    referral_id: str
+    customer_id: str
+    account_id: str | None = None
+    contact_keys: tuple[str, ...]
+    now: Instant
+
+
+class GrantConfirmed(Body):
+    """To the ledger: the reward is granted; it counts, unless a newer release is known. ``now``: of its request."""
+
+    grant_id: str
+    referral_id: str
+    customer_id: str
+    account_id: str | None = None
+    contact_keys: tuple[str, ...]
+    now: Instant
+
+
+class GrantReleased(Body):
+    """To the ledger: the grant counts no more, or was never used."""
+
+    grant_id: str
+    customer_id: str
+    now: Instant
+
+
+# ----------------------------------------------------------------------------------------------------------- the ledger
 
 
 class ReservationRequested(Body):
@@ -300,6 +572,25 @@ LedgerRequest: TypeAlias = (
     | OpportunityOpened
     | ReservationHeld
     | LedgerRenewed
+    | ContactClaimed
+    | ContactReleased
+    | GrantRequested
+    | GrantConfirmed
+    | GrantReleased
 )
-Effect: TypeAlias = AskRequested | ReasonAsked | AskCancelled | Decision | LedgerRequest
+Reward: TypeAlias = RewardHeld | RewardGranted | RewardDenied | RewardReversed
+Effect: TypeAlias = (
+    AskRequested
+    | ReasonAsked
+    | AskCancelled
+    | Decision
+    | FollowupRequested
+    | FollowupCancelled
+    | Reward
+    | RecordChanged
+    | RecordForgotten
+    | ContactTold
+    | ContactForgotten
+    | LedgerRequest
+)
 """What is published for others: a message, with a row in the catalogue."""

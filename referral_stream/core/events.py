@@ -110,6 +110,7 @@ class ProfileChanged(Data):
     account_id: Id | None = None
     channels: ReachableChannels | None = None
     email_hmac: Sha256 | None = None
+    domain_hmac: Sha256 | None = None
     champion: bool | None = None
     requires_approval: bool | None = None
 
@@ -535,11 +536,23 @@ class ControlResumed(Controlled):
 
 
 class Contact(Data):
+    """Whom a customer refers: ``ref``, ``email``, ``name`` and ``company`` exist only on input (after §5)."""
+
     type: ClassVar[str] = ""
-    ref: Id
-    name: str | None = None
-    company: str | None = None
+    ref: Id | None = None
+    email: Text | None = None
+    name: Text | None = None
+    company: Text | None = None
+    ref_hmac: Sha256 | None = None
+    email_hmac: Sha256 | None = None
+    domain_hmac: Sha256 | None = None
     consented: bool
+
+    @model_validator(mode="after")
+    def _named(self) -> Contact:
+        if self.ref is None and self.ref_hmac is None:
+            raise ValueError("ref: required")
+        return self
 
 
 class ReferralGiven(Data):
@@ -555,6 +568,37 @@ class ReferralStatusChanged(Data):
     status: Literal["contacted", "qualified", "converted", "rejected", "refunded"]
     deal_value_minor: Amount | None = None
     currency: Label | None = None
+
+
+class ContactErased(Data):
+    """The contact whom a referral names wants to be forgotten."""
+
+    type: ClassVar[str] = "referral.contact_erased"
+    referral_id: Id
+
+
+class RewardVerdict(Data):
+    """A person's verdict on a reward that is held."""
+
+    grant_id: Id
+    by: str = SOMEBODY
+
+
+class RewardApproved(RewardVerdict):
+    type: ClassVar[str] = "reward.approved"
+
+
+class RewardRejected(RewardVerdict):
+    type: ClassVar[str] = "reward.rejected"
+
+
+class RewardSettled(Data):
+    """What the payer reports: whether the reward has arrived."""
+
+    type: ClassVar[str] = "reward.settled"
+    grant_id: Id
+    status: Literal["delivered", "failed"]
+    reference: Label | None = None
 
 
 # ----------------------------------------------------------------------------------- internal, on customer-events only
@@ -592,6 +636,28 @@ class ReservationDenied(Data):
 class ReservationUnavailable(Data):
     type: ClassVar[str] = "reservation.unavailable"
     command_id: Id
+
+
+class GrantGiven(Data):
+    """The ledger's yes to a reward (after §4)."""
+
+    type: ClassVar[str] = "grant.given"
+    grant_id: Id
+
+
+class GrantRefused(Data):
+    """The ledger's no: somebody else named the contact first, or a cap is full."""
+
+    type: ClassVar[str] = "grant.refused"
+    grant_id: Id
+    reason: Literal["duplicate", "customer_cap", "account_cap"]
+
+
+class GrantUnavailable(Data):
+    """The ledger cannot say; or the request is not newer than the grant's own release."""
+
+    type: ClassVar[str] = "grant.unavailable"
+    grant_id: Id
 
 
 class DeadletterReplayed(Data):
@@ -689,12 +755,13 @@ FACTS: tuple[type[Data], ...] = (
     CaseStudyJoined, ReviewPosted, ChampionChanged, PeerMentioned, AdvocacyAsked, EmailOpened, EmailClicked,
     CallMoment, CallConcernRaised, CallConcernAddressed, CallCutShort,
     AskAcknowledged, AskAnswered, AskApproved, AskRejected, OverfullCleared, ControlPaused, ControlResumed,
-    ReferralGiven, ReferralStatusChanged,
+    ReferralGiven, ReferralStatusChanged, ContactErased, RewardApproved, RewardRejected, RewardSettled,
 )  # fmt: skip
 """Every type that producers may send (the contract's table, in its order)."""
 
 INTERNAL: tuple[type[Data], ...] = (
-    WakeupDue, ReservationGranted, ReservationDenied, ReservationUnavailable, DeadletterReplayed,
+    WakeupDue, ReservationGranted, ReservationDenied, ReservationUnavailable, GrantGiven, GrantRefused,
+    GrantUnavailable, DeadletterReplayed,
     MergeRequested, MergeDelivered, MergeMoved,
     LinkTaught, LinkLeft, Held,
 )  # fmt: skip
@@ -712,8 +779,11 @@ WITHOUT_SUBJECT = frozenset({ControlPaused.type, ControlResumed.type})
 """Types that do not concern a single customer; every other one needs a subject."""
 
 OPERATORS = frozenset(
-    {"control.paused", "control.resumed", "ask.approved", "ask.rejected", "customer.overfull_cleared"}
-)
+    {
+        "control.paused", "control.resumed", "ask.approved", "ask.rejected", "customer.overfull_cleared",
+        "reward.approved", "reward.rejected", "reward.settled",
+    }
+)  # fmt: skip
 """Types that only those may say who run the deployment: on ``responses`` and at the receiver's ``/control``."""
 
 
@@ -730,7 +800,7 @@ FAVOURABLE: dict[str, Callable[[Any], bool]] = {
         "compliment.given", "testimonial.given", "case_study.joined", "milestone.reached", "goal.achieved",
         "saving.measured", "usage.recorded", "workflow.completed", "achievement.unlocked", "dashboard.viewed",
         "call.moment", "peer.mentioned", "subscription.renewed", "subscription.expanded", "referral.given",
-        "customer.unsuppressed", "control.resumed", "ask.approved",
+        "customer.unsuppressed", "control.resumed", "ask.approved", "reward.approved",
     ), _ALWAYS),
     "nps.responded": lambda d: d.score >= PROMOTER,
     "csat.responded": lambda d: d.top_box,

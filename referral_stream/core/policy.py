@@ -10,95 +10,39 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from referral_stream.core import conditions, zones
+from referral_stream.core.after_policy import Followups, Referrals, Rewards
 from referral_stream.core.conditions import Condition
 from referral_stream.core.events import Channel
-from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, Instant, from_datetime
+from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
+from referral_stream.core.sections import (
+    ActiveSince,
+    Choice,
+    ClockTime,
+    Contradiction,
+    Days,
+    Expression,
+    Mode,
+    Percent,
+    Points,
+    Seconds,
+    Section,
+    ShortText,
+    TriggerName,
+    Unit,
+    Weekday,
+    none_for_no,
+)
 from referral_stream.core.suggestions import did_you_mean
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What a number counts."""
-
-    name: str
-
-
-def _as_set(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Order and repetition mean nothing in a list of choices, so they must not change the hash."""
-    return tuple(sorted(set(values)))  # type: ignore[type-var]  # members are text or numbers
-
-
-def _none_for_no(value: Any) -> Any:
-    """TOML has no null: ``"none"`` stands for it."""
-    return None if value == "none" else value
-
-
-def _instant_of_toml(value: Any) -> Any:
-    """TOML has its own instants; without an offset they are refused."""
-    if not isinstance(value, datetime):
-        return value
-    if value.tzinfo is None:
-        raise ValueError("needs a UTC offset, or Z")
-    return from_datetime(value)
-
-
-Days: TypeAlias = Annotated[int, Field(ge=0, le=3_660), Unit("days")]
-Seconds: TypeAlias = Annotated[int, Field(ge=0, le=60 * 86_400), Unit("seconds")]
-Points: TypeAlias = Annotated[int, Field(ge=0, le=100), Unit("points")]
-Percent: TypeAlias = Annotated[int, Field(ge=1, le=100), Unit("percent")]
-Weekday: TypeAlias = Annotated[int, Field(ge=1, le=7)]
-Mode: TypeAlias = Literal["direct", "soft", "value_first", "same_company", "mutual_benefit"]
-CLOCK_PATTERN = r"^([01]\d|2[0-3]):[0-5]\d$"
-ClockTime: TypeAlias = Annotated[str, Field(pattern=CLOCK_PATTERN), Unit("local time")]
-ShortText: TypeAlias = Annotated[str, Field(max_length=256)]
-Expression: TypeAlias = Annotated[str, Field(max_length=conditions.LONGEST)]
-TriggerName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Choice: TypeAlias = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_as_set)]
-
-
-class Contradiction(NamedTuple):
-    """Settings that contradict each other: their keys (the first is the one to check) and what is wrong with them."""
-
-    keys: tuple[str, ...]
-    message: str
-
-
-class Contradictory(ValueError):
-    """All contradictions of one section."""
-
-    def __init__(self, found: list[Contradiction]) -> None:
-        super().__init__("; ".join(contradiction.message for contradiction in found))
-        self.found = found
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    def contradictions(self) -> Iterator[Contradiction]:
-        """The contradictions in these values; keys are relative to the section."""
-        yield from ()
-
-    @model_validator(mode="after")
-    def _free_of_contradictions(self) -> Self:
-        found = list(self.contradictions())
-        if found:
-            raise Contradictory(found)
-        return self
-
-
 HalfLife: TypeAlias = Annotated[
-    Annotated[int, Field(ge=1, le=3_660)] | None, BeforeValidator(_none_for_no), Unit("days")
+    Annotated[int, Field(ge=1, le=3_660)] | None, BeforeValidator(none_for_no), Unit("days")
 ]
 
 
@@ -185,9 +129,7 @@ class Trigger(Section):
     score_at_least: Annotated[Annotated[int, Field(ge=0, le=100)] | None, Unit("points")] = Field(
         None, description="Score that the conversion must find; referral_converted only (§3)."
     )
-    active_since: Annotated[Instant | None, BeforeValidator(_instant_of_toml)] = Field(
-        None, description="What happened before is history and opens nothing (§9)."
-    )
+    active_since: ActiveSince = Field(None, description="What happened before is history and opens nothing (§9).")
     mode: Mode | None = Field(None, description="How to ask from direct_at points on; direct by default (§6).")
     template: ShortText = Field("", description="The wording that messaging workers use (§6).")
     on: Choice[str] = Field((), description="The event types that may open it; custom triggers only (§3).")
@@ -364,7 +306,7 @@ class Moments(Section):
     last_call_seconds: Annotated[int, Field(ge=1, le=3_600), Unit("seconds")] = Field(
         60, description="All waiting ends this long before the deadline (§3)."
     )
-    slot_weekday: Annotated[Weekday | None, BeforeValidator(_none_for_no)] = Field(
+    slot_weekday: Annotated[Weekday | None, BeforeValidator(none_for_no)] = Field(
         5, description='Weekday of the e-mail slot, 1 Monday to 7 Sunday; "none": no slot, any hour not quiet (§5).'
     )
     slot_from: ClockTime = Field("13:00", description="Start of the e-mail slot (§5).")
@@ -523,6 +465,11 @@ class Policy(Section):
     breaker: Breaker = Field(Breaker(), description="Burst breaker (§9).")
     holdout: Holdout = Field(Holdout(), description="Gate 14.")
     identity: Identity = Field(Identity(), description="Ids, aliases and links (identity §2 to §4).")
+    followups: Followups = Field(
+        Followups(), description="What is said after an answer or a referral (after §1 to §3)."
+    )
+    referrals: Referrals = Field(Referrals(), description="Which ask a referral is due to (after §3).")
+    rewards: Rewards = Field(Rewards(), description="What a referrer gets (after §4).")
 
     def contradictions(self) -> Iterator[Contradiction]:
         for name, trigger in self.triggers.items():

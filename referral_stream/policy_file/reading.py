@@ -11,7 +11,8 @@ from pydantic_core import ErrorDetails
 
 from referral_stream.contracts.schema_words import schema_words
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
-from referral_stream.core.policy import BUILT_IN, Contradictory, Policy, Trigger
+from referral_stream.core.policy import BUILT_IN, Policy, Trigger
+from referral_stream.core.sections import Contradictory
 from referral_stream.core.suggestions import VERY_NEAR, did_you_mean, nearest
 from referral_stream.policy_file.settings import CAN_BE_OFF, NONE
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from referral_stream.core.instants import rfc3339
-from referral_stream.core.policy import BUILT_IN, HalfLives, Policy, Trigger, Unit
+from referral_stream.core.policy import BUILT_IN, HalfLives, Policy, Trigger
+from referral_stream.core.sections import Unit
 
 NONE = "none"
 """How a setting without a value is shown."""

@@ -236,7 +236,9 @@ class _Batch:
             if isinstance(effect, Decision):
                 self.decided[effect.outcome, effect.trigger] += 1
                 self.held.update(reason.gate for reason in effect.reasons if reason.answer != "pass")
-            value, headers = encode_effect(effect, now), (("now", b"%d" % now),)
+            message = EFFECT_MESSAGES[type(effect)]
+            value = None if message.tombstone else encode_effect(effect, now)
+            headers = (("now", b"%d" % now),)
             self.outputs.append(Output(self._agent.destinations[type(effect)], value, effect_key(effect), headers))
 
     # ---------------------------------------------------------------------------------------------- what cannot be kept

@@ -15,8 +15,9 @@ from referral_stream.contracts.inbound.themes import OTHER, THEMES
 from referral_stream.core.effects import AskRequested, ReasonAsked
 from referral_stream.core.events import CHANNELS, Event
 from referral_stream.core.events import TYPES as EVENT_TYPES
-from referral_stream.core.policy import Mode, Policy
+from referral_stream.core.policy import Policy
 from referral_stream.core.rules.triggers import occasion_in
+from referral_stream.core.sections import Mode
 from tests.contracts.examples import FACT_DATA
 from tests.messaging.example import FOLDER, module
 

@@ -17,8 +17,9 @@ import referral_stream
 from referral_stream.core import events as ev
 from referral_stream.core.effects import Decision, Outcome, Reason, TimeZone
 from referral_stream.core.events import CHANNELS, FACTS, DeadletterReplayed, Held
-from referral_stream.core.policy import Mode, Policy
+from referral_stream.core.policy import Policy
 from referral_stream.core.rules.gates import GATES
+from referral_stream.core.sections import Mode
 from referral_stream.replay.virtual_run import FactReplay
 from referral_stream.words.phrases import Phrases, phrases
 from tests.properties.comparing import arrivals

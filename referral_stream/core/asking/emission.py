@@ -15,9 +15,9 @@ from referral_stream.core.events import Channel
 from referral_stream.core.ids import reason_command_id
 from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.core.opportunity import Awaiting, Opportunity
-from referral_stream.core.policy import Mode
 from referral_stream.core.rules import gates, moments
 from referral_stream.core.rules.assessment import Assessment, at_their_moment
+from referral_stream.core.sections import Mode
 from referral_stream.core.turn import Turn
 
 
