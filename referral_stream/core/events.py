@@ -479,8 +479,12 @@ class AskAcknowledged(Data):
 class AskAnswered(Data):
     type: ClassVar[str] = "ask.answered"
     command_id: Id
-    answer: Literal["yes", "maybe", "no", "stop"]
+    answer: Literal["yes", "maybe", "no", "stop", "unclear"]
     text: Text | None = None
+
+
+WAITING = frozenset({"no", "maybe", "stop", "yes"})
+"""The answers that gate 7 remembers; an unclear one makes nobody wait."""
 
 
 class ApprovalAnswer(Data):
@@ -849,7 +853,7 @@ CLOSING: dict[str, Callable[[Any], bool]] = {
     "feedback.shared": lambda d: not d.positive,
     "interaction.recorded": lambda d: d.positive is False,
     # 7 answers
-    "ask.answered": lambda d: d.answer != "yes",
+    "ask.answered": lambda d: d.answer not in ("yes", "unclear"),
 }  # fmt: skip
 """Type → whether an event of it, by its body, closes gate 1, 3, 5 or 7, or ends what does about the same object without
 speaking for an ask. It reaches everybody whom a link has ever named (identity §4)."""

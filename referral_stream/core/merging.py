@@ -16,13 +16,14 @@ from msgspec.structs import replace
 from referral_stream.core import events as ev
 from referral_stream.core import linking
 from referral_stream.core.asking import judging, recording, reservation, withdrawal
-from referral_stream.core.customer import AliasedAt, Customer, Stamp
+from referral_stream.core.customer import AliasedAt, Customer
 from referral_stream.core.effects import Append, Letter
 from referral_stream.core.events import AliasStamp, Data, Event
 from referral_stream.core.fold import hold
 from referral_stream.core.ids import derived_id, hash64
 from referral_stream.core.keys import customer_key, parse_key
 from referral_stream.core.rules.assessment import Board
+from referral_stream.core.stamps import Stamp
 from referral_stream.core.turn import Folded, Process, Turn
 from referral_stream.core.uniting import MOST_ABSORBED, MOST_IDS, revised_downwards, unite
 

@@ -9,8 +9,9 @@ from random import Random
 from typing import Any, Literal, get_args, get_origin
 
 from referral_stream.core.bounds import BOUNDS
-from referral_stream.core.customer import LONGEST_ID, LONGEST_NAME, LONGEST_SOURCE, LONGEST_SUBJECT, Customer, Stamp
+from referral_stream.core.customer import LONGEST_NAME, LONGEST_SUBJECT, Customer
 from referral_stream.core.opportunity import Denial, Opportunity
+from referral_stream.core.stamps import LONGEST_ID, LONGEST_SOURCE, Stamp
 
 LONGEST_CUSTOMER = 256
 """Bytes of an id, as ingest takes it."""

@@ -12,23 +12,20 @@ from referral_stream.core.asks import Ask
 from referral_stream.core.customer import (
     AliasedAt,
     Cancellation,
-    Conversion,
     Customer,
     Dispute,
     Drop,
-    Flag,
     Invoice,
     Overfull,
-    Referral,
-    Stamp,
     SubscriptionEvent,
     Survey,
     Ticket,
     UsageDay,
-    Word,
 )
 from referral_stream.core.ids import hash64
 from referral_stream.core.opportunity import Opportunity
+from referral_stream.core.referrals import Conversion, Referral
+from referral_stream.core.stamps import Flag, Stamp, Word
 from referral_stream.core.uniting import MOST_IDS, RULES, TICKET, unite
 from tests.builders import POLICY
 from tests.rules import rule
