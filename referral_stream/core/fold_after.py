@@ -42,7 +42,7 @@ def answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
     """An answer, known or not: it makes the wait of gate 7, and breaks the silence of the ask that it names."""
     if d.answer in ev.WAITING:
         c.answers = {**c.answers, d.answer: latest(c.answers.get(d.answer), s.time)}
-    ask = ask_meant(c, d.command_id)
+    ask = ask_meant(c, d.command_id) or (None if d.answer == "stop" else _open_question(c))
     if ask is not None and (ask.kind == "reason" or is_known(ask, c.now)):
         newest = ask.answer is None or s > ask.answer.at
         put_ask(c, replace(
@@ -51,6 +51,11 @@ def answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
             sent_at=_earliest(ask.sent_at, s.time),
             answer=Word(s, d.answer) if newest and ask.kind != "reason" else ask.answer,
         ))  # fmt: skip
+
+
+def _open_question(c: Customer) -> Ask | None:
+    """What an answer is to that names nothing known, while a question for the reason is out: they must have got it."""
+    return next((a for a in c.asks if a.kind == "reason" and a.may_be_cancelled(c.now)), None)
 
 
 def ask_meant(c: Customer, command_id: str) -> Ask | None:

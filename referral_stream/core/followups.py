@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from referral_stream.core.effects import FollowupKind
+from referral_stream.core.effects import FollowupKind, FollowupReason
 from referral_stream.core.events import Channel
 
 UNSENT = frozenset({"failed", "dropped_expired", "cancelled"})
@@ -21,7 +21,7 @@ class FollowUp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``about``: what its id is made of: a command, a referral, or ``REFERRAL/STATUS``; ``n``: its number there. ``subject``
     is the referral's name in the state, empty for the follow-up to an answer. ``at``: the instant of what it follows,
     ``due``: by when it was due before it was raised to ``not_before``. ``owner``: the id under which it was requested,
-    where that was merged away since. ``heard``: a worker reported more than ``accepted``. ``lasts``: how long it is open from ``not_before`` on.
+    where that was merged away since. ``cancelled``: why it was taken back. ``heard``: a worker reported more than ``accepted``. ``lasts``: how long it is open from ``not_before`` on.
     ``carries_reward``: it tells of one.
     """
 
@@ -40,7 +40,7 @@ class FollowUp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     heard: bool = False
     sent: bool = False
     failed: bool = False
-    cancelled: bool = False
+    cancelled: FollowupReason | Literal[""] = ""
     owner: str = ""
     lasts: int = 0
     carries_reward: bool = False

@@ -32,7 +32,7 @@ SIGNAL_DAYS = 14
 """How long after an ask what goes wrong speaks against it."""
 
 _STATE = (
-    "account", "asks", "event_zone", "followups", "months", "past_asks", "referrals", "segment", "signed_up", "tallies",
+    "account", "asks", "event_zone", "followups", "ids", "months", "past_asks", "referrals", "segment", "signed_up", "tallies",
     "time_zone",
 )  # fmt: skip
 """The fields of the state that a record is made of: where none of them was replaced, there is nothing to compare."""
@@ -41,6 +41,7 @@ _STATE = (
 class Content(NamedTuple):
     """What a record says, as values that are quick to compare."""
 
+    ids: tuple[str, ...]
     account: str | None
     segment: str | None
     signed_up: int | None
@@ -69,6 +70,7 @@ def content_of(c: Customer, now: int, zone: str) -> Content:
         key=lambda each: each[:2],
     )
     return Content(
+        ids=c.ids,
         account=c.account_id,
         segment=word(c.segment),
         signed_up=c.signed_up,
@@ -213,6 +215,7 @@ def _record(turn: Turn, content: Content, eligible: int | None, zone: str) -> Re
     }
     return RecordChanged(
         customer_id=c.id,
+        ids=content.ids or None,
         account_id=content.account,
         segment=content.segment,  # type: ignore[arg-type]  # it was one of them when it came
         signed_up_at=content.signed_up,

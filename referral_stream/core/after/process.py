@@ -74,8 +74,8 @@ def withdraw(turn: Turn) -> None:
         say_again(turn, followup)
 
 
-def say_again(turn: Turn, followup: FollowUp) -> None:
-    """The same once more, by what may still be used: due as it was."""
+def say_again(turn: Turn, followup: FollowUp, ends: int | None = None) -> None:
+    """The same once more, by what may still be used: due as it was; ``ends``: it ends when that one did."""
     c = turn.customer
     ask = next((a for a in c.asks if a.command_id == followup.command_id), None)
     referral = c.referrals.get(followup.subject)
@@ -86,7 +86,7 @@ def say_again(turn: Turn, followup: FollowUp) -> None:
         due=followup.due,
         variables=_variables(followup, ask.opportunity.trigger if ask is not None else None, referral),
         lasts=followup.lasts,
-        ends=followup.expires_at if followup.kind == "graceful_no" else None,
+        ends=followup.expires_at if followup.kind == "graceful_no" else ends,
         ask=ask,
         subject=followup.subject,
     )

@@ -104,7 +104,7 @@ def cancel(turn: Turn, followups: Iterable[FollowUp], reason: FollowupReason) ->
         turn.effects.append(turn.builder.followup_cancellation(followup, reason, turn.traceparent))
     ids = {f.id for f in gone}
     if ids:
-        c.followups = tuple(replace(f, cancelled=True) if f.id in ids else f for f in c.followups)
+        c.followups = tuple(replace(f, cancelled=reason) if f.id in ids else f for f in c.followups)
     return tuple(gone)
 
 
