@@ -280,7 +280,7 @@ class EffectBuilder(NamedTuple):
 
     def reward_reversed(self, referral_id: str, grant: Grant, reason: str, trace: str | None) -> RewardReversed:
         head = self._reward(referral_id, grant, trace)
-        return RewardReversed(**head, reason=reason, reversed_at=self.now)  # type: ignore[arg-type]  # the caller's
+        return RewardReversed(**head, reason=reason, reversed_at=self.now)
 
     def claim(self, referral_id: str, keys: tuple[str, ...]) -> ContactClaimed:
         return ContactClaimed(referral_id=referral_id, customer_id=self.customer.id, contact_keys=keys, now=self.now)

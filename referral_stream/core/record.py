@@ -217,13 +217,13 @@ def _record(turn: Turn, content: Content, eligible: int | None, zone: str) -> Re
         customer_id=c.id,
         ids=content.ids or None,
         account_id=content.account,
-        segment=content.segment,  # type: ignore[arg-type]  # it was one of them when it came
+        segment=content.segment,
         signed_up_at=content.signed_up,
         referral_history=history,
         referred_contacts=tuple(ReferredContact(**each) for each in content.contacts),
         asks=tuple(RecordedAsk(**each) for each in content.asks),
         months=tuple(_month(*each) for each in content.months),
-        followups={kind: found for kind, found in tallies.items() if found},  # type: ignore[misc]  # the kinds
+        followups={kind: found for kind, found in tallies.items() if found},
         recorded_at=turn.now,
         policy=turn.builder.policy_ref,
         n=c.recorded,

@@ -20,6 +20,7 @@ from referral_stream.core.effects import (
 from referral_stream.core.events import Data, Event
 from referral_stream.core.ids import decision_id
 from referral_stream.core.instants import DAY, HOUR
+from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
 from tests.builders import (
     AROUND,
@@ -312,7 +313,7 @@ def test_a_referral_that_names_no_ask_answers_only_the_last_one_before_it(when: 
     asks = tuple(replace(first, command_id=f"c{n}", asked_at=first.asked_at + n * DAY) for n in range(3))
     given = ev.ReferralGiven(referral_id="f1", contact=ev.Contact(ref="c1", consented=False))
     told = fact(given, first.asked_at + when)
-    customer = step(POLICY, Customer(id="ana", asks=asks), [told], first.asked_at + 4 * DAY).customer
+    customer = step(Policy(), Customer(id="ana", asks=asks), [told], first.asked_at + 4 * DAY).customer
 
     assert [n for n, ask in enumerate(customer.asks) if ask.answered] == ([] if answers is None else [answers])
 

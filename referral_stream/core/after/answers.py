@@ -88,7 +88,7 @@ def _of_referral(turn: Turn, event: Event, data: ev.AskAnswered) -> None:
     name = referral.id or followup.subject
     if any(f.about == name and f.kind == "read_answer" for f in telling.open_ones(turn)):
         return
-    variables = {"answer": data.answer}
+    variables = {"answer": str(data.answer)}
     need = Need("read_answer", name, event.time, event.time + DAY, variables, lasts=7 * DAY, subject=followup.subject)
     telling.request(turn, need)
 

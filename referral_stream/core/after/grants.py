@@ -9,7 +9,7 @@ from referral_stream.core.after import telling
 from referral_stream.core.after.referrals import asked_by, claim, put, reward_variables
 from referral_stream.core.after.telling import Need
 from referral_stream.core.customer import LONGEST_NAME, word
-from referral_stream.core.effects import DeniedFor, Hint
+from referral_stream.core.effects import DeniedFor, FollowupKind, Hint
 from referral_stream.core.events import Event
 from referral_stream.core.grants import Grant
 from referral_stream.core.ids import grant_id, short
@@ -155,7 +155,7 @@ def settled(turn: Turn, event: Event, data: ev.RewardSettled) -> None:
     _keep(turn, name, grant)
 
 
-def _tell_owner(turn: Turn, name: str, kind: telling.FollowupKind, variables: dict[str, str], within: int) -> None:
+def _tell_owner(turn: Turn, name: str, kind: FollowupKind, variables: dict[str, str], within: int) -> None:
     referral = turn.customer.referrals[name]
     now, ask = turn.now, asked_by(turn.customer, referral)
     about = referral.id or name

@@ -15,6 +15,7 @@ from referral_stream.core.customer import LONGEST_NAME, Customer
 from referral_stream.core.effects import FollowupKind
 from referral_stream.core.events import Event
 from referral_stream.core.fold_after import ask_meant, is_known
+from referral_stream.core.followups import FollowUp
 from referral_stream.core.ids import short
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 from referral_stream.core.referrals import RANK, Referral, Report
@@ -87,7 +88,7 @@ def contact_erased(turn: Turn, data: ev.ContactErased) -> None:
     telling.cancel(turn, _of(turn, name, "take_care"), "contact_erased")
 
 
-def _of(turn: Turn, name: str, kind: FollowupKind) -> Iterator[telling.FollowUp]:
+def _of(turn: Turn, name: str, kind: FollowupKind) -> Iterator[FollowUp]:
     return (f for f in turn.customer.followups if f.subject == name and f.kind == kind)
 
 
