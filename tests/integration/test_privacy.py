@@ -33,6 +33,9 @@ ADDRESS = "Canary.Ana@mail.nordkontor.de"
 HASH = email_hmac(ADDRESS, EMAIL_KEY.encode()) or ""
 WORDS = ("canary-word", "anary.Ana@", "canary.ana@", "nordkontor")
 """Fragments of what must not leave ingest; every free text below has the first of them."""
+NAME, REFUSED_NAME, SILENT_NAME = "canary-word-friend", "canary-word-refused", "canary-word-silent"
+"""Of contacts: one who has consented, one of a referral that cannot be used, one who has not consented."""
+FRIEND = "canary.ana@mail.nordkontor.de"
 CANARIES: Final[Mapping[str, tuple[str, ...]]] = {"id": (ANA, ACME), "hash": (HASH,), "words": WORDS}
 
 _ROW: Final = re.compile(r"^\| (?P<place>[^|]+?) \| (?P<holds>[^|]+?) \|", re.MULTILINE)
