@@ -5,8 +5,8 @@ A record on which our own code fails is a dead letter too: no record stops a par
 At least once: what is appended twice after a crash has the same event id, and counts once in the decide agent. That two
 ids are one person is a fact like any other: the decide agent sees to it.
 
-The name of a contact who has consented goes to ``referral-contacts`` before the event is appended. So the decide agent,
-which answers every such event, is always the last to say whether it stays.
+The name of a contact who has consented is durable on ``referral-contacts`` before the event is appended. So the decide
+agent, which answers every such event, is always the last to say whether it stays.
 """
 
 from __future__ import annotations
@@ -45,22 +45,23 @@ class Ingest:
     def __call__(self, partition: int, records: Sequence[Record], read: Read) -> BatchResult:  # noqa: ARG002 (Processor)
         now, at = self.clock.now(), self.clock.at
         outputs: list[Output] = []
+        names: list[Output] = []
         for record in records:
-            raw, said = RawRecord.of(record, at(record.timestamp)), len(outputs)
+            raw, said, named = RawRecord.of(record, at(record.timestamp)), len(outputs), len(names)
             try:
-                self._adapt(raw, now, outputs)
+                self._adapt(raw, now, outputs, names)
             except Exception as fault:  # our own, whatever the record holds: it waits as a letter, all others go on
-                del outputs[said:]
+                del outputs[said:], names[named:]
                 where = {"topic": raw.topic, "partition": raw.partition, "offset": raw.offset}
                 logger.exception("record_failed", extra=where)
                 self._refuse(raw, FAULT, type(fault).__name__, now, outputs)
-        return BatchResult(outputs)
+        return BatchResult(outputs, first=names)
 
-    def _adapt(self, raw: RawRecord, now: int, outputs: list[Output]) -> None:
+    def _adapt(self, raw: RawRecord, now: int, outputs: list[Output], names: list[Output]) -> None:
         topics = self.topics
         match adapt(raw, now, self.boundary):
             case Accepted(events=events, letters=letters, contacts=contacts):
-                outputs += [contact_output(topics, told, now) for told in contacts]
+                names += [contact_output(topics, told, now) for told in contacts]
                 outputs += [event_output(topics, event, now) for event in events]
                 for element, refused in letters:
                     self._refuse(element, refused.cause, refused.detail, now, outputs)
