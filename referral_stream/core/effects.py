@@ -345,7 +345,7 @@ class RecordedMonth(Body):
 
 
 class RecordChanged(Body):
-    """``referral.record.changed``: all that matters about a customer's asks and referrals; the newest counts (after §6).
+    """``referral.record.changed``: all that matters of a customer's asks and referrals; the newest counts (after §6).
 
     ``ids``: the customer's other ids. ``n`` is its number, from 1: the id is made of it.
     """

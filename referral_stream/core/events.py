@@ -542,6 +542,7 @@ class ControlResumed(Controlled):
 class Contact(Data):
     """Whom a customer refers: ``ref``, ``email``, ``name`` and ``company`` exist only on input (after §5)."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["ref"]}, {"required": ["ref_hmac"]}]})
     type: ClassVar[str] = ""
     ref: Id | None = None
     email: Text | None = None

@@ -16,6 +16,7 @@ from referral_stream.contracts.adapters import Reading
 from referral_stream.contracts.addresses import hmac_in
 from referral_stream.contracts.identifiers import is_placeholder, named, usable_id
 from referral_stream.contracts.inbound.bodies import DROPPED, BodyRead, read_body
+from referral_stream.contracts.inbound.contacts import canonical_contact
 from referral_stream.contracts.inbound.themes import OTHER, THEMES, theme_of
 from referral_stream.contracts.outcomes import Refused, Skipped
 from referral_stream.contracts.records import ENDPOINT_HEADER, RawRecord
@@ -121,7 +122,7 @@ def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Rea
 
 
 def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
-    kind, data, spoilt = given.kind, given.data, given.spoilt
+    kind, data, spoilt, dropped = given.kind, given.data, given.spoilt, False
     if type(data) is not dict:
         data, spoilt = {}, spoilt or Refused("invalid", "data: must be a JSON object")
     if _CORRECTIONS.get(kind) is _without_words:
@@ -129,7 +130,12 @@ def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
     elif kind == Linked.type and data.get("kind") == EMAIL:
         data = data | {"value": hashed_address(data.get("value"), reading)}
     elif kind == ProfileChanged.type and type(address := data.get("email_hmac")) is str and "@" in address:
-        data = data | {"email_hmac": hashed_address(address, reading)}
+        data = data | _NO_ADDRESS | reading.address_hmacs(address)
+    elif kind == ReferralGiven.type and "contact" in data:
+        contact = canonical_contact(data["contact"], reading)
+        if isinstance(contact, Refused):
+            return spoilt or contact
+        data, dropped = data | {"contact": contact.contact}, contact.dropped
     found = read_body(kind, data, given.id)
     if isinstance(found, Refused):
         return Refused("unusable_id", found.detail) if kind in (Aliased.type, Linked.type) else spoilt or found
@@ -140,7 +146,10 @@ def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
         return Refused("unusable_id", "value: names nothing")
     if type(body) is Aliased and is_placeholder(body.alias, reading.placeholders):
         return Refused("unusable_id", "alias: names nobody")
-    return found
+    return found._replace(dropped=True) if dropped else found
+
+
+_NO_ADDRESS: Final = {"email_hmac": None, "domain_hmac": None}
 
 
 def _corrected(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...]]:
@@ -267,12 +276,6 @@ def _without_text(body: AskAnswered) -> dict[str, Any]:
     return {} if body.text is None else {"text": None}
 
 
-def _without_names(body: ReferralGiven) -> dict[str, Any]:
-    """Third parties' names stay outside."""
-    contact = body.contact
-    return {"contact": {"ref": contact.ref, "consented": contact.consented}}
-
-
 def _with_a_known_zone(body: ProfileChanged) -> dict[str, Any]:
     """An unknown time zone counts as none."""
     return {} if body.time_zone is None or zones.is_zone(body.time_zone) else {"time_zone": None}
@@ -302,7 +305,6 @@ _CORRECTIONS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     **{fact.type: _without_words for fact in FACTS if issubclass(fact, Commented)},
     **dict.fromkeys(KEYS, _with_keys_alone),
     AskAnswered.type: _without_text,
-    ReferralGiven.type: _without_names,
     ProfileChanged.type: _with_a_known_zone,
 }
 """Type → the fields of its body that must be replaced, with their new values."""
