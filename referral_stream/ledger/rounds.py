@@ -228,7 +228,9 @@ def answered(batch: LedgerBatch, results: Sequence[Result], now: int) -> Answere
     pauses, switches, refused = list[ControlPaused](), list[Event](), list[ReservationRequested]()
     for operation, result in zip(batch.operations, results, strict=True):
         match operation, result:
-            case (ReservationRequested(), ReservationGranted()) | (GrantRequested(), GrantGiven()):
+            case ReservationRequested(), ReservationGranted():
+                grants.append(operation)
+            case GrantRequested(), GrantGiven():
                 grants.append(operation)
             case ReservationRequested(), ReservationDenied() | ReservationUnavailable():
                 events.append(_answer(operation, result, now))

@@ -5,8 +5,8 @@ so the log decides whether it still holds, whoever thinks to be the ledger (:mod
 
 At least once: a batch that is repeated after a crash gets the same answers (the ledger is idempotent by command or
 grant id) under the same event ids. While Redis is away every request is answered ``unavailable``, and what must not be
-lost (confirmations, releases, claims, switches) is tried again before anything else. A ledger that lost its data answers
-nothing until it has been rebuilt from ``ledger-requests``.
+lost (confirmations, releases, claims, switches) is tried again before anything else. A ledger that lost its data
+answers nothing until it has been rebuilt from ``ledger-requests``.
 """
 
 from __future__ import annotations

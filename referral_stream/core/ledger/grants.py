@@ -10,8 +10,8 @@
    grant that holds one of these names (*duplicate*); a customer, then an account, with as many grants as there may be.
    First is the smallest of (``now``, customer, referral) among the claims that count at the request's ``now``.
 5. A grant that was given stays given, whatever the rules say by now. From the ``now`` of its newest request it counts
-   365 days for the caps, and holds its names ``claim_days``. Both also meet requests that are older than the grant: what
-   arrives in the wrong order is never given twice.
+   365 days for the caps, and holds its names ``claim_days``. Both also meet requests that are older than the grant:
+   what arrives in the wrong order is never given twice.
 6. A release ends a grant whose newest request is not newer than it. A request that is not newer than its release is a
    redelivery that nobody awaits: ``unavailable``.
 7. A confirmation says that the reward was promised, so it counts whatever the caps say, and restores a grant whose
