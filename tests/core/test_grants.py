@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import permutations
+from typing import cast
 
 import pytest
 
-from referral_stream.core.effects import GrantRequested
+from referral_stream.core.effects import Body
 from referral_stream.core.events import GrantGiven, GrantRefused, GrantUnavailable
 from referral_stream.core.instants import DAY
 from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger, rebuilt_days
@@ -30,10 +31,10 @@ def limited(**rewards: int) -> Policy:
     return Policy.model_validate({"rewards": rewards})
 
 
-def words(records: Iterable[LedgerOperation], policy: Policy | None = None) -> list[str]:
-    """What the ledger says to these records' requests, told one after the other."""
+def words(records: Iterable[Body], policy: Policy | None = None) -> list[str]:
+    """What the ledger says to the requests among these records of ``ledger-requests``, told one after the other."""
     ledger = MemoryLedger(policy or Policy())
-    return [word for each in records if (word := _word(ledger.apply(each)))]
+    return [word for each in records if (word := _word(ledger.apply(cast("LedgerOperation", each))))]
 
 
 def _word(answer: object) -> str:
@@ -168,7 +169,7 @@ def test_a_request_claims_its_keys_at_its_own_instant_if_nobody_did() -> None:
 
 @rule("A10.5")
 def test_a_request_claims_nothing_where_somebody_did() -> None:
-    told: list[LedgerOperation] = [
+    told = [
         a_claim("r-ben", customer="ben", now=T0),
         a_grant_request("r-ana", now=T0 + 1),
         claims_released("r-ben", customer="ben", now=T0 + 2),
@@ -235,7 +236,7 @@ def test_a_release_that_is_older_than_a_newer_request_is_void() -> None:
 @rule("A10.5")
 @pytest.mark.parametrize(("released", "counts"), [(-1, True), (0, False), (1, False)])
 def test_a_confirmation_counts_and_restores_unless_a_newer_release_is_known(released: int, counts: bool) -> None:
-    told: list[LedgerOperation] = [its_confirmation(ANA), its_release(ANA, ANA.now + released)]
+    told = (its_confirmation(ANA), its_release(ANA, ANA.now + released))
     for order in permutations(told):
         ledger = [*order, BEN.model_copy(update={"now": T0 + 20})]
         assert words(ledger) == ["duplicate" if counts else "given"], order
@@ -319,7 +320,7 @@ def test_two_at_once_and_one_contact() -> None:
 
 @rule("A0.6")
 def test_requests_of_one_instant_are_answered_by_customer_and_grant_id() -> None:
-    requests = [a_grant_request(f"r-{n}", customer=who, now=T0) for who in ("cem", "ana", "ben") for n in (2, 1)]
+    requests = [a_grant_request(f"r-{n}", customer=who) for who in ("cem", "ana", "ben") for n in (2, 1)]
     ordered = [(each.customer_id, each.referral_id) for each in granting_order(requests)]
     assert ordered == [(who, f"r-{n}") for who in ("ana", "ben", "cem") for n in (1, 2)]
 
@@ -328,9 +329,10 @@ def test_requests_of_one_instant_are_answered_by_customer_and_grant_id() -> None
 def test_a_rebuild_gives_what_the_log_says_was_given_and_nothing_else() -> None:
     ledger = MemoryLedger(limited(per_account=1))
     ana, ben = (a_grant_request(f"r-{who}", customer=who, account="acme", keys=(who,)) for who in ("ana", "ben"))
-    for each in (ana, ben, held_for(ben, 1, T0 + 1)):
-        ledger.recall(each)
-    again: list[GrantRequested] = [each.model_copy(update={"now": T0 + 2}) for each in (ana, ben)]
+    log: list[LedgerOperation] = [ana, ben, held_for(ben, 1, T0 + 1)]
+    for record in log:
+        ledger.recall(record)
+    again = [each.model_copy(update={"now": T0 + 2}) for each in (ana, ben)]
     assert [_word(ledger.apply(each)) for each in again] == ["account_cap", "given"]
 
 

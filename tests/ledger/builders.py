@@ -62,7 +62,9 @@ def a_request(
 
 def a_grant(request: ReservationRequested, generation: int = 1) -> ReservationHeld:
     """The record by which the log has the grant of a request."""
-    return holds([request], generation, request.now)[0]
+    (held,) = holds([request], generation, request.now)
+    assert isinstance(held, ReservationHeld)
+    return held
 
 
 def granted(*requests: ReservationRequested) -> list[LedgerOperation]:

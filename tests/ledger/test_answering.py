@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from referral_stream.core.effects import GrantHeld, ReservationRequested
+from referral_stream.core.effects import GrantHeld, ReservationHeld, ReservationRequested
 from referral_stream.core.events import (
     ControlPaused,
     GrantGiven,
@@ -182,7 +182,7 @@ def test_what_happens_to_an_account_comes_after_its_waiting_requests(record: Led
 def test_of_one_instant_claims_confirmations_and_releases_come_before_requests_for_grants() -> None:
     ben, ana = a_grant_request("r-ben", customer="ben"), a_grant_request("r-ana", customer="ana")
     later = a_grant_request("r-cem", customer="cem", now=T0 + 1)
-    facts = [a_claim("r-cem", customer="cem"), its_confirmation(ana), its_release(ana), claims_released("r-cem")]
+    facts: list[LedgerOperation] = [a_claim("r-cem"), its_confirmation(ana), its_release(ana), claims_released("r-cem")]
     (turn,) = batches([ben, facts[0], ana, *facts[1:], later, a_claim(now=T0 + 2)], Rounds(), T0)
     assert list(turn.operations) == [*facts, ana, ben, later, a_claim(now=T0 + 2)]
 
@@ -211,6 +211,7 @@ def test_a_grant_is_written_to_the_log_and_told_when_it_is_read_there() -> None:
     (held,) = holds(outcome.grants, 7, T0 + 9)
 
     assert told(outcome) == [("ana", "reservation.denied")]
+    assert isinstance(held, ReservationHeld)
     assert (held.command_id, held.requested_at, held.generation, held.now) == ("ben's", BEN.now, 7, T0 + 9)
     (turn,) = batches([held], Rounds(), T0 + 10)
     outcome = answered(turn, [caps.apply(held)], T0 + 10)

@@ -14,7 +14,7 @@ from referral_stream.core.events import Event, GrantGiven, GrantRefused, Reserva
 from referral_stream.core.instants import DAY
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
-from referral_stream.core.step import Advanced
+from referral_stream.core.step import Advanced, finish, take
 from referral_stream.core.turn import Turn
 from referral_stream.replay import virtual_run
 from referral_stream.replay.recording_ledger import RecordedLedger, RecordingLedger, Whom
@@ -30,8 +30,6 @@ from tests.ledger.builders import (
 )
 from tests.rules import rule
 
-_take, _finish = virtual_run.take, virtual_run.finish
-
 
 class Script:
     """What customers want from the ledger at the end of their next turn, and what they have been told."""
@@ -46,10 +44,10 @@ class Script:
         if event.source == "referral-stream/ledger":
             about = getattr(event.data, "reason", event.type.partition(".")[2])
             self.told.append((turn.now - T0, event.subject, about))
-        _take(turn, event)
+        take(turn, event)
 
     def finish(self, turn: Turn) -> Advanced:
-        done = _finish(turn)
+        done = finish(turn)
         turns = self.wanted[turn.customer.id]
         return done._replace(effects=[*done.effects, *(turns.pop(0) if turns else ())])
 
@@ -154,8 +152,8 @@ def test_from_a_recorded_log_the_ledger_knows_what_was_given_whatever_it_would_s
         recorded.answered(_told(answer), T0 + 1)
 
     assert _next(recorded.caps, "acme") == "account_cap"
-    for effect in (its_release(ben, T0 + DAY), claims_released("r-ben", customer="ben", now=T0 + DAY)):
-        recorded.asked(effect)
+    for end in (its_release(ben, T0 + DAY), claims_released("r-ben", customer="ben", now=T0 + DAY)):
+        recorded.asked(end)
     assert _next(recorded.caps, "acme") == ""
 
 
