@@ -311,8 +311,8 @@ def test_two_at_once_and_one_contact() -> None:
     for order in permutations([ANA, BEN]):
         assert words(order) == ["given", "duplicate"]
     claims = [a_claim("r-ana", now=T0), a_claim("r-ben", customer="ben", now=T0)]
-    for order in permutations([*claims, ANA, BEN]):
-        assert words(order).count("given") <= 1, order
+    for mixed in permutations([*claims, ANA, BEN]):
+        assert words(mixed).count("given") <= 1, mixed
 
 
 # ---- the order, and what a rebuild takes
