@@ -25,6 +25,7 @@ from referral_stream.core.effects import (
     FollowupCancelled,
     FollowupRequested,
     GrantConfirmed,
+    GrantHeld,
     GrantReleased,
     GrantRequested,
     LedgerRenewed,
@@ -271,6 +272,14 @@ _EFFECTS: Final = (
         "internal",
         id=_derived("command_id", "requested_at", "generation"),
         key=_account,
+    ),
+    EffectMessage(
+        GrantHeld,
+        "grant.held",
+        "ledger-requests",
+        "internal",
+        id=_derived("grant_id", "requested_at", "generation"),
+        key=_customer,
     ),
     EffectMessage(
         LedgerRenewed,

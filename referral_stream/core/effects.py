@@ -388,24 +388,25 @@ class ContactReleased(Body):
     now: Instant
 
 
-class GrantRequested(Body):
+class GrantRequested(RewardHead):
     """To the ledger: may this reward be granted? Answered by ``grant.*`` (after §4, §10)."""
 
-    grant_id: str
-    referral_id: str
-    customer_id: str
-    account_id: str | None = None
     contact_keys: tuple[str, ...]
     now: Instant
 
 
-class GrantConfirmed(Body):
+class GrantHeld(RewardHead):
+    """The ledger's yes as it stands in the log: see :class:`ReservationHeld`."""
+
+    contact_keys: tuple[str, ...]
+    requested_at: Instant
+    generation: int
+    now: Instant
+
+
+class GrantConfirmed(RewardHead):
     """To the ledger: the reward is granted; it counts, unless a newer release is known. ``now``: of its request."""
 
-    grant_id: str
-    referral_id: str
-    customer_id: str
-    account_id: str | None = None
     contact_keys: tuple[str, ...]
     now: Instant
 
@@ -576,6 +577,7 @@ LedgerRequest: TypeAlias = (
     | ContactClaimed
     | ContactReleased
     | GrantRequested
+    | GrantHeld
     | GrantConfirmed
     | GrantReleased
 )

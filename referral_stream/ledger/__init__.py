@@ -10,6 +10,7 @@ from referral_stream.ledger.client import (
 )
 from referral_stream.ledger.rounds import (
     Answered,
+    Holding,
     LedgerBatch,
     Rounds,
     answered,
@@ -22,6 +23,7 @@ from referral_stream.ledger.rounds import (
 
 __all__ = [
     "Answered",
+    "Holding",
     "LedgerBatch",
     "LedgerError",
     "LedgerNotReady",

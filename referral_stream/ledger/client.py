@@ -17,12 +17,17 @@ Keys (``GEN`` is the generation, ``NUMBER-ANY``: every rebuild makes one, and on
 ``PREFIX:{ledger}:GEN:waiting:SWITCH``                 zset    customers to be told when it is thrown back
 ``PREFIX:{ledger}:GEN:openings:HOUR:TRIGGER``          set     opportunities opened in a UTC hour
 ``PREFIX:{ledger}:GEN:breaker:TRIGGER``                hash    newest hour, what a resumption forgave, its pause
+``PREFIX:{ledger}:GEN:claims:CUSTOMER, REFERRAL``      hash    what they have claimed, and their newest release
+``PREFIX:{ledger}:GEN:claimed contact|referral:NAME``  zset    customers and referrals that claimed it, by instant
+``PREFIX:{ledger}:GEN:grant:GRANT``                    hash    instants, and whom and what it counts for
+``PREFIX:{ledger}:GEN:granted customer|account:ID``    zset    grants that count for a cap, by the request's instant
+``PREFIX:{ledger}:GEN:granted contact|referral:NAME``  zset    grants that hold the name, by the request's instant
 =====================================================  ======  =================================================
 
 The hash tag keeps them in one slot of a cluster. They hold ids and HMACs, nothing personal. Reservations, asks,
-what waits and openings carry a TTL; it runs in real time while the rules run on the records' time, so it is only an
-upper bound, more than twice the longest period. Switches and breaker marks stay: as many as names are paused, and
-1,000. Redis must run with ``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
+what waits, openings, claims and grants carry a TTL; it runs in real time while the rules run on the records' time, so
+it is only an upper bound, more than twice the longest period. Switches and breaker marks stay: as many as names are
+paused, and 1,000. Redis must run with ``maxmemory-policy noeviction``: an evicted ask would be an ask forgotten.
 """
 
 from __future__ import annotations
@@ -46,6 +51,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from referral_stream.core.effects import (
+    ContactClaimed,
+    ContactReleased,
+    GrantConfirmed,
+    GrantHeld,
+    GrantReleased,
+    GrantRequested,
     LedgerRenewed,
     OpportunityOpened,
     ReservationAmended,
@@ -58,6 +69,9 @@ from referral_stream.core.events import (
     ControlPaused,
     ControlResumed,
     Event,
+    GrantGiven,
+    GrantRefused,
+    GrantUnavailable,
     ReservationGranted,
     ReservationUnavailable,
     Scope,
@@ -73,6 +87,7 @@ from referral_stream.core.ledger.caps import (
     denied_account,
     denied_overasking,
 )
+from referral_stream.core.ledger.grants import CAPPED_DAYS, GrantAnswer, RewardOperation, counted_days
 from referral_stream.core.ledger.switches import Page, Stopping, Switch, denied_paused
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.redis_answers import ANSWERS, code_of, meaning
@@ -84,7 +99,8 @@ _SPARE_DAYS: Final = 30
 _SPARE_HOURS: Final = 24
 _CLAIMED_SECONDS: Final = 15
 
-_SCRIPT: Final = files(__package__).joinpath("script.lua").read_bytes()
+PARTS: Final = ("script.lua", "grants.lua", "applying.lua")
+_SCRIPT: Final = b"".join(files(__package__).joinpath(name).read_bytes() for name in PARTS)
 _DIGEST: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
 
 _log = logging.getLogger(__name__)
@@ -368,6 +384,8 @@ class RedisLedger:
                     case _:
                         newest, quota = (None if asked_at < 0 else asked_at for asked_at in reply[1:])
                         return denied_account(command, (newest, quota), self._policy.caps)
+            case GrantRequested(grant_id=grant) | GrantHeld(grant_id=grant):
+                return _grant_answer(grant, reply)
             case OpportunityOpened(trigger=trigger) if kind == "tripped":
                 hour, count, doubled_limit = reply[1:]
                 return paused_by_breaker(trigger, hour, count, doubled_limit / 2)
@@ -387,6 +405,8 @@ class _ScriptMissing(Exception):
 
 def _encoded(operation: LedgerOperation) -> tuple[object, ...]:
     """A record as the script reads it: its name and its arguments."""
+    if isinstance(operation, RewardOperation):
+        return _encoded_reward(operation)
     match operation:
         case ReservationRequested():
             return (
@@ -418,8 +438,41 @@ def _encoded(operation: LedgerOperation) -> tuple[object, ...]:
             raise TypeError(f"not for the ledger: {operation.type}")
 
 
+def _encoded_reward(operation: RewardOperation) -> tuple[object, ...]:
+    """The same of what concerns contacts and rewards."""
+    match operation:
+        case ContactClaimed():
+            return "claim", operation.customer_id, operation.referral_id, operation.contact_keys, operation.now
+        case ContactReleased():
+            return "release_claims", operation.customer_id, operation.referral_id, operation.now
+        case GrantRequested():
+            return "request_grant", *_grant(operation), operation.now
+        case GrantHeld():
+            return "hold_grant", *_grant(operation), operation.requested_at
+        case GrantConfirmed():
+            return "confirm_grant", *_grant(operation), operation.now
+        case GrantReleased():
+            return "release_grant", operation.grant_id, operation.now
+
+
+def _grant(grant: GrantRequested | GrantHeld | GrantConfirmed) -> tuple[object, ...]:
+    return grant.grant_id, grant.referral_id, grant.customer_id, grant.account_id or "", grant.contact_keys
+
+
+def _grant_answer(grant: str, reply: _Reply) -> GrantAnswer:
+    match reply[0]:
+        case "given":
+            return GrantGiven(grant_id=grant)
+        case "unavailable":
+            return GrantUnavailable(grant_id=grant)
+        case _:
+            return GrantRefused(grant_id=grant, reason=reply[1])
+
+
 def _recalled(operation: LedgerOperation) -> tuple[object, ...]:
     """A record of the past, as :meth:`MemoryLedger.recall` takes it."""
+    if isinstance(operation, GrantRequested):
+        return "recall_grant", *_grant(operation), operation.now
     if isinstance(operation, ReservationRequested):
         return "recall", operation.customer_id, operation.segment or "", operation.trigger, operation.due
     return _encoded(operation)
@@ -443,7 +496,7 @@ def _stopping(written: str, until: int) -> Stopping:
 
 def _limits(policy: Policy) -> list[int]:
     """The numbers of the policy in the script's order."""
-    caps, breaker = policy.caps, policy.breaker
+    caps, breaker, rewards = policy.caps, policy.breaker, policy.rewards
     return [
         caps.customer_days * DAY,
         caps.account_gap_days * DAY,
@@ -458,4 +511,9 @@ def _limits(policy: Policy) -> list[int]:
         breaker.pause_hours * HOUR,
         policy.longest_window_days * DAY,
         switches.THROWN_BACK_KEPT,
+        rewards.claim_days * DAY,
+        CAPPED_DAYS * DAY,
+        rewards.per_customer,
+        rewards.per_account,
+        (2 * counted_days(rewards) + _SPARE_DAYS) * DAY // SECOND,
     ]

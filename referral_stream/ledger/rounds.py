@@ -13,9 +13,9 @@ The agent takes the records of one partition of ``ledger-requests``, at ``now``,
             append passed_on(switch, page.customers, now)
         stopped = await ledger.stopped(outcome.refused)     # a switch thrown back in between: see Answered.refused
 
-A grant is not told to the customer yet: it is written to the log, and told when the log is read that far. Only the log
-can say whether it still holds there: behind a newer generation of the ledger it does not, and is ``unavailable``
-(decision 21).
+A grant, of an ask or of a reward, is not told to the customer yet: it is written to the log, and told when the log is
+read that far. Only the log can say whether it still holds there: behind a newer generation of the ledger it does not,
+and is ``unavailable`` (decision 21).
 
 A batch's events are appended before the next batch is applied. Requests may stay in ``rounds`` for their rivals: they
 come out of a later call, without records if there are none.
@@ -25,9 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final, TypeAlias
 
 from referral_stream.core.effects import (
+    GrantHeld,
+    GrantRequested,
     LedgerRenewed,
     OpportunityOpened,
     ReservationAmended,
@@ -40,6 +43,9 @@ from referral_stream.core.events import (
     ControlPaused,
     ControlResumed,
     Event,
+    GrantGiven,
+    GrantRefused,
+    GrantUnavailable,
     ReservationDenied,
     ReservationGranted,
     ReservationUnavailable,
@@ -47,6 +53,7 @@ from referral_stream.core.events import (
 from referral_stream.core.ids import derived_id
 from referral_stream.core.ledger.breaker import LEDGER, breakers_pause
 from referral_stream.core.ledger.caps import LedgerAnswer, LedgerOperation, Result, arbitrated
+from referral_stream.core.ledger.grants import GrantAnswer, granting_order, held_for
 
 ROUND_MILLISECONDS: Final = 100
 """How long a request waits for its rivals, from the last one of the same planned instant; under load twice as long as
@@ -55,8 +62,11 @@ LONGEST_ROUND_MILLISECONDS: Final = 5_000
 """When thousands are due at one instant they come for long, but nobody waits for more than this, nor for more than half
 of the time that the answer has (30 s)."""
 
-Asking: TypeAlias = ReservationRequested | ReservationHeld
+Asking: TypeAlias = ReservationRequested | ReservationHeld | GrantRequested | GrantHeld
 """What is answered: a request, or its grant as the log has it."""
+Granted: TypeAlias = ReservationRequested | GrantRequested
+Holding: TypeAlias = ReservationHeld | GrantHeld
+"""What the log has of something granted."""
 
 
 @dataclass(slots=True)
@@ -159,7 +169,7 @@ class Answered:
     """
 
     events: tuple[Event, ...]
-    grants: tuple[ReservationRequested, ...] = ()
+    grants: tuple[Granted, ...] = ()
     pauses: tuple[ControlPaused, ...] = ()
     switches: tuple[Event, ...] = ()
     refused: tuple[ReservationRequested, ...] = ()
@@ -172,8 +182,9 @@ def batches(
     """Put the records of one partition into the order of application.
 
     Requests wait in ``rounds``. What is told of an account's reservation first closes what waits for that account;
-    openings and switches overtake what waits. A switch has its own batch: those it concerns are told before a later
-    record is applied. A grant of a generation below ``least`` is void. ``everything``: nothing goes on waiting.
+    openings, switches and what concerns rewards overtake what waits. A switch has its own batch: those it concerns are
+    told before a later record is applied. A grant of a generation below ``least`` is void. ``everything``: nothing goes
+    on waiting.
     """
     found: list[LedgerBatch] = []
     pending: list[LedgerOperation] = []
@@ -187,40 +198,47 @@ def batches(
     return [each for each in found if each.operations or each.expired]
 
 
-def holds(grants: Iterable[ReservationRequested], generation: int, now: int) -> list[ReservationHeld]:
+def holds(grants: Iterable[Granted], generation: int, now: int) -> list[Holding]:
     """What to append to the log for grants of the ledger of this generation."""
-    return [
-        ReservationHeld(
-            command_id=each.command_id,
-            customer_id=each.customer_id,
-            account_id=each.account_id,
-            email_hmac=each.email_hmac,
-            segment=each.segment,
-            trigger=each.trigger,
-            due=each.due,
-            requested_at=each.now,
-            shadow=each.shadow,
-            generation=generation,
-            now=now,
-        )
-        for each in grants
-    ]
+    return [_held(each, generation, now) for each in grants]
+
+
+def _held(granted: Granted, generation: int, now: int) -> Holding:
+    if isinstance(granted, GrantRequested):
+        return held_for(granted, generation, now)
+    return ReservationHeld(
+        command_id=granted.command_id,
+        customer_id=granted.customer_id,
+        account_id=granted.account_id,
+        email_hmac=granted.email_hmac,
+        segment=granted.segment,
+        trigger=granted.trigger,
+        due=granted.due,
+        requested_at=granted.now,
+        shadow=granted.shadow,
+        generation=generation,
+        now=now,
+    )
 
 
 def answered(batch: LedgerBatch, results: Sequence[Result], now: int) -> Answered:
     """What to append for the ledger's results, one for each operation of the batch."""
     events = [_unavailable(each, now) for each in batch.expired]
-    grants = list[ReservationRequested]()
+    grants = list[Granted]()
     pauses, switches, refused = list[ControlPaused](), list[Event](), list[ReservationRequested]()
     for operation, result in zip(batch.operations, results, strict=True):
         match operation, result:
             case ReservationRequested(), ReservationGranted():
+                grants.append(operation)
+            case GrantRequested(), GrantGiven():
                 grants.append(operation)
             case ReservationRequested(), ReservationDenied() | ReservationUnavailable():
                 events.append(_answer(operation, result, now))
                 if isinstance(result, ReservationDenied) and result.gate == "paused":
                     refused.append(operation)
             case ReservationHeld(), ReservationGranted() | ReservationUnavailable():
+                events.append(_answer(operation, result, now))
+            case GrantRequested() | GrantHeld(), GrantGiven() | GrantRefused() | GrantUnavailable():
                 events.append(_answer(operation, result, now))
             case Event(), True:
                 switches.append(operation)
@@ -258,7 +276,7 @@ def _ordered(
     records: Iterable[LedgerOperation], rounds: Rounds, now: int, *, everything: bool
 ) -> Iterator[LedgerOperation]:
     yield from rounds.closed(now)
-    for record in records:
+    for record in _claims_first(records):
         match record:
             case ReservationRequested():
                 yield from rounds.add(record, now)
@@ -273,12 +291,20 @@ def _ordered(
         yield from rounds.close_all()
 
 
+def _claims_first(records: Iterable[LedgerOperation]) -> Iterator[LedgerOperation]:
+    """As they came; of those of one instant the requests for grants last, in the order of a fact replay."""
+    for _, some in groupby(records, lambda each: each.time if isinstance(each, Event) else each.now):
+        of_one_instant = list(some)
+        yield from (each for each in of_one_instant if not isinstance(each, GrantRequested))
+        yield from granting_order(each for each in of_one_instant if isinstance(each, GrantRequested))
+
+
 def _batch(operations: Iterable[LedgerOperation], now: int, least: int) -> LedgerBatch:
     def late(operation: LedgerOperation) -> bool:
         match operation:
             case ReservationRequested(valid_until=until):
                 return now > until
-            case ReservationHeld(generation=generation):
+            case ReservationHeld(generation=generation) | GrantHeld(generation=generation):
                 return generation < least
             case _:
                 return False
@@ -289,13 +315,18 @@ def _batch(operations: Iterable[LedgerOperation], now: int, least: int) -> Ledge
 
 
 def _unavailable(asking: Asking, now: int) -> Event:
-    return _answer(asking, ReservationUnavailable(command_id=asking.command_id), now)
+    match asking:
+        case GrantRequested(grant_id=grant) | GrantHeld(grant_id=grant):
+            return _answer(asking, GrantUnavailable(grant_id=grant), now)
+        case ReservationRequested(command_id=command) | ReservationHeld(command_id=command):
+            return _answer(asking, ReservationUnavailable(command_id=command), now)
 
 
-def _answer(asking: Asking, answer: LedgerAnswer, now: int) -> Event:
+def _answer(asking: Asking, answer: LedgerAnswer | GrantAnswer, now: int) -> Event:
     # One id per request: if a crash makes the ledger answer it twice, the first answer stands.
-    requested_at = asking.now if isinstance(asking, ReservationRequested) else asking.requested_at
-    identity = (asking.command_id, requested_at)
+    about = asking.grant_id if isinstance(asking, GrantRequested | GrantHeld) else asking.command_id
+    requested_at = asking.requested_at if isinstance(asking, ReservationHeld | GrantHeld) else asking.now
+    identity = (about, requested_at)
     return _event("answer", identity, asking.customer_id, asking.account_id, answer, now)
 
 
@@ -304,7 +335,7 @@ def _event(
     identity: tuple[object, ...],
     customer: str,
     account: str | None,
-    data: LedgerAnswer | ControlPaused | ControlResumed,
+    data: LedgerAnswer | GrantAnswer | ControlPaused | ControlResumed,
     now: int,
 ) -> Event:
     return Event(

@@ -1,11 +1,14 @@
--- The ledger's rules as one atomic script: the same as referral_stream/core/ledger/, where they are explained.
+-- The ledger's rules as one atomic script: the same as referral_stream/core/ledger/, where they are explained. grants.lua
+-- and applying.lua are appended to this file.
 --
 -- KEYS[1]  the ready key, PREFIX:{ledger}:ready; every other key starts with PREFIX:{ledger}: and is derived here, so all
 --          of them share one hash slot.
 -- ARGV[1]  the generation to build, NUMBER-ANY, or '' for the one that is live
 -- ARGV[2]  the limits, a JSON array: customer period, account gap, account quota, account period (ms), breaker on (0 or
 --          1), floor, factor, hours, seconds until asks lapse, seconds until openings lapse, the breaker's pause, how
---          long a pause is told of after a reservation's due (ms), how many switches that were thrown back are kept
+--          long a pause is told of after a reservation's due (ms), how many switches that were thrown back are kept, how
+--          long a claim counts, how long a grant counts for the caps (ms), grants per customer, per account, seconds until
+--          claims and grants lapse
 -- ARGV[3]  the operations, a JSON array of arrays; absent strings are ''
 -- ARGV[4]  the number of the oldest generation that may answer
 -- Returns  {'applied', number, result, ...} with the number of the generation and one result for each operation, or, with
@@ -18,7 +21,7 @@
 
 local HOUR = 3600000
 -- What is kept is of this form; what is of another one is built anew.
-local FORM = '3'
+local FORM = '4'
 local root = string.sub(KEYS[1], 1, -6)
 local building = ARGV[1] ~= ''
 local limits = cjson.decode(ARGV[2])
@@ -57,6 +60,8 @@ local customer_period, account_gap, account_quota, account_period = limits[1], l
 local breaker_on, floor, factor, hours = limits[5] == 1, limits[6], limits[7], limits[8]
 local asks_lapse, openings_lapse = limits[9], limits[10]
 local breaker_pause, told_of, switches_kept = limits[11], limits[12], limits[13]
+local claim_period, grant_period, customer_grants, account_grants = limits[14], limits[15], limits[16], limits[17]
+local grants_lapse = limits[18]
 local periods = {customer = customer_period, email = customer_period, account = math.max(account_gap, account_period)}
 
 local function key(kind, name)
@@ -437,9 +442,3 @@ function operation.publish()
   redis.call('SET', KEYS[1], generation .. ' ' .. run .. ' ' .. FORM)
   return {'published', older}
 end
-
-local results = {'applied', number_of(generation)}
-for index, each in ipairs(operations) do
-  results[index + 2] = operation[each[1]](unpack(each, 2))
-end
-return results

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from referral_stream.core.effects import (
     Effect,
+    GrantRequested,
     OpportunityOpened,
     ReservationAmended,
     ReservationConfirmed,
@@ -22,6 +23,8 @@ from referral_stream.core.events import (
     ControlPaused,
     ControlResumed,
     Event,
+    GrantGiven,
+    GrantRefused,
     ReservationDenied,
     ReservationGranted,
     Scope,
@@ -29,6 +32,7 @@ from referral_stream.core.events import (
 from referral_stream.core.instants import HOUR
 from referral_stream.core.ledger.breaker import BREAKER
 from referral_stream.core.ledger.caps import LedgerAnswer, MemoryLedger
+from referral_stream.core.ledger.grants import GrantAnswer, RewardOperation, held_for
 from referral_stream.core.policy import Policy
 
 LedgerCall: TypeAlias = Callable[[MemoryLedger], object]
@@ -56,6 +60,7 @@ class RecordingLedger(MemoryLedger):
         self._requests: list[ReservationRequested] = []
         self._amended: list[ReservationAmended] = []
         self._operations: list[tuple[_About | None, LedgerCall]] = []
+        self._rewards: list[RewardOperation] = []
 
     def request(self, request: ReservationRequested) -> LedgerAnswer:
         answer = super().request(request)
@@ -80,6 +85,10 @@ class RecordingLedger(MemoryLedger):
         self._amended.append(amended)
         self._remember(amended, lambda caps: caps.amend(amended))
 
+    def reward(self, operation: RewardOperation) -> GrantAnswer | None:
+        self._rewards.append(operation)
+        return super().reward(operation)
+
     def trip(self, trigger: str, opening: str, now: int, pause: ControlPaused) -> bool:
         changed = super().trip(trigger, opening, now, pause)
         if changed:
@@ -97,7 +106,7 @@ class RecordingLedger(MemoryLedger):
         return counts
 
     def about(self, whom: Whom) -> MemoryLedger:
-        """A ledger of its own with all switches, and with the asks that count for these customers."""
+        """A ledger of its own with all switches and rewards, and with the asks that count for these customers."""
         commands = {
             request.command_id
             for request in self._requests
@@ -113,6 +122,8 @@ class RecordingLedger(MemoryLedger):
         for about, operation in self._operations:
             if about is None or about.command_id in commands or about.customer_id in whom.customers:
                 operation(told)
+        for reward in self._rewards:
+            told.reward(reward)
         return told
 
     def _remember(
@@ -131,6 +142,7 @@ class RecordedLedger:
         self._triggers = tuple(policy.triggers)
         self._pause = policy.breaker.pause_hours * HOUR
         self._pending: dict[str, ReservationRequested] = {}
+        self._grants: dict[str, GrantRequested] = {}
 
     def asked(self, effect: Effect) -> None:
         """A step's requests to the ledger."""
@@ -145,6 +157,10 @@ class RecordedLedger:
                 self.caps.amend(effect)
             case OpportunityOpened():
                 self.caps.opened(effect)
+            case GrantRequested():
+                self._grants[effect.grant_id] = effect
+            case _ if isinstance(effect, RewardOperation):
+                self.caps.reward(effect)
             case _:
                 pass
 
@@ -163,6 +179,10 @@ class RecordedLedger:
                 self.caps.request(request)
             case ReservationDenied(command_id=command):
                 self._pending.pop(command, None)
+            case GrantGiven(grant_id=grant) if grant in self._grants:
+                self.caps.reward(held_for(self._grants.pop(grant), 0, now))
+            case GrantRefused(grant_id=grant):
+                self._grants.pop(grant, None)
             case ControlPaused(scope=scope, name=name, by=by) if by != BREAKER:
                 self.caps.pause(scope, name, event.time)
             case ControlResumed(scope=scope, name=name):

@@ -4,7 +4,8 @@ Time is the highest arrival instant so far; wake-ups fire at their exact instant
 order, each with what entities (customers, and links: identity §4) append to each other because of it, first in first
 out (identity §7), then the deadlines and dispatches by customer id, then the ledger's answers in rounds: all requests
 of a round are collected, the best contact is answered first, and the next candidates of those refused form the next
-round (semantics §10).
+round (semantics §10). Of rewards the ledger learns all claims, confirmations and releases of a round before it answers
+the requests for grants, after those for reservations, by customer and grant id (after §0).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     Append,
     Effect,
+    GrantRequested,
     Letter,
     OpportunityOpened,
     RecordPosition,
@@ -33,7 +35,8 @@ from referral_stream.core.effects import (
 from referral_stream.core.events import Event, Link
 from referral_stream.core.keys import parse_key
 from referral_stream.core.ledger.breaker import breakers_pause
-from referral_stream.core.ledger.caps import MemoryLedger
+from referral_stream.core.ledger.caps import LedgerAnswer, MemoryLedger
+from referral_stream.core.ledger.grants import GrantAnswer, RewardOperation, granting_order
 from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import finish, take
@@ -63,6 +66,14 @@ Lettered: TypeAlias = Callable[[RawRecord, NotApplied], None]
 
 Witness: TypeAlias = Callable[[Customer, Event, int], None]
 """Is shown each event of a customer, with the state before it and the instant; must leave the state alone."""
+
+
+class _Round(NamedTuple):
+    """What is asked of the ledger in one go, and the pauses that the breaker makes."""
+
+    requests: list[ReservationRequested]
+    pauses: list[Event]
+    grants: list[GrantRequested]
 
 
 class FactReplay:
@@ -164,7 +175,7 @@ class FactReplay:
                 turns[name] = Turn(self.policy, self.customers[name], now)
         happened: list[Happened] = []
         while turns:
-            turns = self._answer(*self._finish(turns, now, happened), now)
+            turns = self._answer(self._finish(turns, now, happened), now)
         happened.sort(key=lambda item: item.effect.customer_id)  # stable: an ask comes before what it supersedes
         return happened
 
@@ -227,11 +238,9 @@ class FactReplay:
             turn = turns[name] = Turn(self.policy, customer, now)
         return turn
 
-    def _finish(
-        self, turns: dict[str, Turn], now: int, happened: list[Happened]
-    ) -> tuple[list[ReservationRequested], list[Event]]:
+    def _finish(self, turns: dict[str, Turn], now: int, happened: list[Happened]) -> _Round:
         """What they request, and the pauses that the breaker makes of what they open."""
-        requests, pauses = [], []
+        round_ = _Round([], [], [])
         for name in sorted(turns):
             customer, effects, wake_at, appended, _ = finish(turns[name])
             self._appended.extend(appended)
@@ -242,7 +251,7 @@ class FactReplay:
             for effect in effects:
                 match effect:
                     case ReservationRequested():
-                        requests.append(effect)
+                        round_.requests.append(effect)
                     case ReservationConfirmed():
                         self.caps.confirm(effect)
                     case ReservationReleased():
@@ -252,28 +261,41 @@ class FactReplay:
                     case OpportunityOpened():
                         if (pause := self.caps.opened(effect)) is not None:
                             self.pauses.append((now, pause))
-                            pauses.append(breakers_pause(effect, pause))
+                            round_.pauses.append(breakers_pause(effect, pause))
+                    case GrantRequested():
+                        round_.grants.append(effect)
+                    case _ if isinstance(effect, RewardOperation):
+                        self.caps.reward(effect)
                     case _:
                         happened.append(Happened(now, effect))
-        return requests, pauses
+        return round_
 
-    def _answer(self, requests: list[ReservationRequested], pauses: list[Event], now: int) -> dict[str, Turn]:
+    def _answer(self, round_: _Round, now: int) -> dict[str, Turn]:
         """The turns of those told of a pause, and of those answered: what they request next is the next round."""
         turns: dict[str, Turn] = {}
-        for pause in pauses:
+        for pause in round_.pauses:
             self._tell(pause, now, turns)
-        for request, answer in self.caps.answer_round(requests):
-            event = Event(
-                id=f"{answer.type}|{request.command_id}|{now}",
-                source="referral-stream/ledger",
-                type=answer.type,
-                subject=request.customer_id,
-                time=now,
-                data=answer,
-            )
+        for request, answer in self.caps.answer_round(round_.requests):
+            event = _answer_event(answer, request.command_id, request.customer_id, now)
             self._apply(self._turn(request.customer_id, now, turns), event)
+        for asked in granting_order(round_.grants):
+            if (given := self.caps.reward(asked)) is not None:
+                event = _answer_event(given, asked.grant_id, asked.customer_id, now)
+                self._apply(self._turn(asked.customer_id, now, turns), event)
         self._pass_on(now, turns)
         return turns
+
+
+def _answer_event(answer: LedgerAnswer | GrantAnswer, asked: str, customer: str, now: int) -> Event:
+    """What the ledger tells a customer; ``asked``: the id of what was asked for."""
+    return Event(
+        id=f"{answer.type}|{asked}|{now}",
+        source="referral-stream/ledger",
+        type=answer.type,
+        subject=customer,
+        time=now,
+        data=answer,
+    )
 
 
 def _position(record: RawRecord | None) -> RecordPosition | None:

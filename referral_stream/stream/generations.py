@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from referral_stream.contracts.codec import decode_request, effect_key, encode_effect
 from referral_stream.contracts.records import NOW_HEADER, RawRecord
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.effects import LedgerRenewed, ReservationHeld
+from referral_stream.core.effects import GrantHeld, LedgerRenewed, ReservationHeld
 from referral_stream.core.events import Event
 from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.runtime.clock import Clock
@@ -139,7 +139,7 @@ def counting(number: int) -> Callable[[int, LedgerOperation], bool]:
             newest[partition] = max(newest[partition], operation.generation)
             return False
         # A void grant was told to nobody.
-        return not isinstance(operation, ReservationHeld) or operation.generation >= newest[partition]
+        return not isinstance(operation, ReservationHeld | GrantHeld) or operation.generation >= newest[partition]
 
     return counted
 

@@ -3,10 +3,10 @@
 What the ledger grants is written to ``ledger-requests`` first, and told to the customer when the agent reads it there:
 so the log decides whether it still holds, whoever thinks to be the ledger (:mod:`~referral_stream.stream.generations`).
 
-At least once: a batch that is repeated after a crash gets the same answers (the ledger is idempotent by command id)
-under the same event ids. While Redis is away every request is answered ``unavailable``, and what must not be lost
-(confirmations, releases, switches) is tried again before anything else. A ledger that lost its data answers nothing
-until it has been rebuilt from ``ledger-requests``.
+At least once: a batch that is repeated after a crash gets the same answers (the ledger is idempotent by command or
+grant id) under the same event ids. While Redis is away every request is answered ``unavailable``, and what must not be
+lost (confirmations, releases, claims, switches) is tried again before anything else. A ledger that lost its data
+answers nothing until it has been rebuilt from ``ledger-requests``.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ from referral_stream.contracts.codec import (
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.records import NOW_HEADER, RawRecord
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.effects import LedgerRenewed, ReservationHeld, ReservationRequested
+from referral_stream.core.effects import LedgerRenewed, ReservationRequested
 from referral_stream.core.events import Event, ReservationDenied
 from referral_stream.core.ledger.caps import LedgerOperation, Thrown
 from referral_stream.core.ledger.switches import Page
 from referral_stream.ledger.client import LedgerError, LedgerNotReady, LedgerOutdated, LedgerUnavailable, Results
 from referral_stream.ledger.rounds import (
     Answered,
+    Holding,
     LedgerBatch,
     Rounds,
     answered,
@@ -215,7 +216,7 @@ class LedgerAgent:
     async def _take_or_refuse(self, desk: _Desk, batch: LedgerBatch, letters: list[Output]) -> None:
         """Take a batch; what our own code fails on is a letter, and is not answered: nobody is asked for it.
 
-        What was applied before such an operation is applied again, which the ledger knows by the command ids.
+        What was applied before such an operation is applied again, which the ledger knows by its ids.
         """
         try:
             await self._take(desk, batch)
@@ -356,7 +357,7 @@ class LedgerAgent:
             else:
                 await self._append(passed_on(switch, page.customers, self.clock.now()))
 
-    async def _log_grants(self, desk: _Desk, grants: Sequence[ReservationHeld]) -> None:
+    async def _log_grants(self, desk: _Desk, grants: Sequence[Holding]) -> None:
         """Into the partition that they were requested in: its order decides about them."""
         topic, partition = self.topics.ledger_requests, desk.partition
         if grants:

@@ -11,13 +11,16 @@ import orjson
 import pytest
 from faust_batches import partition_of
 
-from referral_stream.core.effects import Decision
+from referral_stream.contracts.codec import effect_key, encode_effect
+from referral_stream.core.effects import ContactClaimed, ContactReleased, Decision, GrantRequested
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import HOUR, SECOND, parse_instant
 from referral_stream.ledger.rounds import ROUND_MILLISECONDS
 from tests.integration.live import PARTITIONS, Message, Pipeline, cloud_event, parsed, requested
 from tests.integration.scripted import a_promoter
+from tests.ledger.builders import a_claim, a_grant_request, claims_released
 from tests.night import nightly
+from tests.rules import rule
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 from tests.services.redis import RedisServer
@@ -140,6 +143,45 @@ def test_a_pause_holds_everybody_back_and_outlives_the_memory_of_redis(pipeline:
     for customer in ("first", "second"):
         pipeline.await_outcome(customer, "soft")
     assert whom(pipeline) == ["first", "second"]
+
+
+def for_the_ledger(*requests: ContactClaimed | ContactReleased | GrantRequested) -> list[Message]:
+    """As the decide agent writes them."""
+    return [
+        Message("ledger-requests", encode_effect(each, each.now), effect_key(each), (("now", b"%d" % each.now),))
+        for each in requests
+    ]
+
+
+@rule("A4.10", "A10.4", "A10.5")
+def test_one_contact_is_rewarded_once_whoever_asks_and_whatever_redis_forgets(
+    pipeline: Pipeline, redis: RedisServer
+) -> None:
+    ana, ben, cem = on_different_partitions("referrer", 3)
+    now = pipeline.now()
+    requests = {who: a_grant_request(f"of {who}", customer=who, keys=("kim",), now=now) for who in (ana, ben, cem)}
+    events = pipeline.reader("customer-events")
+
+    def told(who: str) -> list[str]:
+        answers = [parsed(record) for record in events.read()]
+        return [
+            each["data"].get("reason", each["type"])
+            for each in answers
+            if each["type"].startswith("grant.") and each["subject"] == who
+        ]
+
+    pipeline.publish(for_the_ledger(a_claim(f"of {ana}", customer=ana, now=now)))
+    pipeline.publish(for_the_ledger(a_claim(f"of {ben}", customer=ben, now=now + 1), requests[ana]))
+    pipeline.await_until(lambda: told(ana) == ["grant.given"], "ana was the first", seconds=60)
+    pipeline.publish(for_the_ledger(requests[ben]))
+    pipeline.await_until(lambda: told(ben)[-1:] == ["duplicate"], "ben was not", seconds=60)
+
+    redis.kill9()
+    redis.start()
+    pipeline.publish(for_the_ledger(claims_released(f"of {ana}", customer=ana, now=now + 2), requests[cem]))
+    pipeline.await_until(lambda: told(cem)[-1:] == ["duplicate"], "what was given is known from the log", seconds=90)
+    assert told(ana) == ["grant.given"]
+    assert any(parsed(each)["type"] == "grant.held" for each in pipeline.reader("ledger-requests").read())
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from referral_stream.core.effects import (
+    ContactClaimed,
+    ContactReleased,
+    GrantConfirmed,
+    GrantReleased,
+    GrantRequested,
     OpportunityOpened,
     ReservationAmended,
     ReservationConfirmed,
@@ -57,7 +62,9 @@ def a_request(
 
 def a_grant(request: ReservationRequested, generation: int = 1) -> ReservationHeld:
     """The record by which the log has the grant of a request."""
-    return holds([request], generation, request.now)[0]
+    (held,) = holds([request], generation, request.now)
+    assert isinstance(held, ReservationHeld)
+    return held
 
 
 def granted(*requests: ReservationRequested) -> list[LedgerOperation]:
@@ -87,6 +94,43 @@ def an_opening(
     opportunity_id: str = "opportunity-1", *, trigger: str = "nps_promoter", now: int = T0
 ) -> OpportunityOpened:
     return OpportunityOpened(opportunity_id=opportunity_id, customer_id="ana", trigger=trigger, now=now)
+
+
+def a_claim(
+    referral: str = "r-ana", *, customer: str = "ana", keys: tuple[str, ...] = ("kim",), now: int = T0
+) -> ContactClaimed:
+    return ContactClaimed(referral_id=referral, customer_id=customer, contact_keys=keys, now=now)
+
+
+def claims_released(referral: str = "r-ana", *, customer: str = "ana", now: int = T0) -> ContactReleased:
+    return ContactReleased(referral_id=referral, customer_id=customer, now=now)
+
+
+def a_grant_request(
+    referral: str = "r-ana",
+    *,
+    customer: str = "ana",
+    account: str | None = None,
+    keys: tuple[str, ...] = ("kim",),
+    now: int = T0,
+) -> GrantRequested:
+    return GrantRequested(
+        grant_id=f"grant of {referral} to {customer}",
+        referral_id=referral,
+        customer_id=customer,
+        account_id=account,
+        contact_keys=keys,
+        now=now,
+    )
+
+
+def its_confirmation(request: GrantRequested) -> GrantConfirmed:
+    return GrantConfirmed.model_validate(request.model_dump())
+
+
+def its_release(request: GrantRequested, now: int | None = None) -> GrantReleased:
+    now = request.now if now is None else now
+    return GrantReleased(grant_id=request.grant_id, customer_id=request.customer_id, now=now)
 
 
 def a_pause(scope: Scope = "all", name: str | None = None, *, now: int = T0) -> Event:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from referral_stream.core.effects import ReservationRequested
+from referral_stream.core.effects import GrantHeld, ReservationHeld, ReservationRequested
 from referral_stream.core.events import (
     ControlPaused,
+    GrantGiven,
+    GrantRefused,
     ReservationGranted,
     ReservationUnavailable,
 )
@@ -26,14 +28,19 @@ from referral_stream.ledger import (
 )
 from tests.ledger.builders import (
     T0,
+    a_claim,
     a_confirmation,
     a_grant,
+    a_grant_request,
     a_pause,
     a_release,
     a_request,
     a_resumption,
     an_amendment,
     an_opening,
+    claims_released,
+    its_confirmation,
+    its_release,
 )
 from tests.rules import rule
 
@@ -171,6 +178,19 @@ def test_what_happens_to_an_account_comes_after_its_waiting_requests(record: Led
     assert order(batches([ANA, CEM, record, DEE], Rounds(), T0)) == [["ana's", type(record).__name__, "dee's"]]
 
 
+@rule("A0.6")
+def test_of_one_instant_claims_confirmations_and_releases_come_before_requests_for_grants() -> None:
+    ben, ana = a_grant_request("r-ben", customer="ben"), a_grant_request("r-ana", customer="ana")
+    later = a_grant_request("r-cem", customer="cem", now=T0 + 1)
+    facts: list[LedgerOperation] = [a_claim("r-cem"), its_confirmation(ana), its_release(ana), claims_released("r-cem")]
+    (turn,) = batches([ben, facts[0], ana, *facts[1:], later, a_claim(now=T0 + 2)], Rounds(), T0)
+    assert list(turn.operations) == [*facts, ana, ben, later, a_claim(now=T0 + 2)]
+
+
+def test_rewards_overtake_what_waits() -> None:
+    assert order(batches([ANA, a_grant_request(), a_claim()], Rounds(), T0)) == [["ContactClaimed", "GrantRequested"]]
+
+
 def test_openings_overtake_what_waits() -> None:
     assert order(batches([ANA, an_opening()], Rounds(), T0)) == [["OpportunityOpened"]]
 
@@ -191,11 +211,44 @@ def test_a_grant_is_written_to_the_log_and_told_when_it_is_read_there() -> None:
     (held,) = holds(outcome.grants, 7, T0 + 9)
 
     assert told(outcome) == [("ana", "reservation.denied")]
+    assert isinstance(held, ReservationHeld)
     assert (held.command_id, held.requested_at, held.generation, held.now) == ("ben's", BEN.now, 7, T0 + 9)
     (turn,) = batches([held], Rounds(), T0 + 10)
     outcome = answered(turn, [caps.apply(held)], T0 + 10)
     assert told(outcome) == [("ben", "reservation.granted")]
     assert outcome.grants == ()
+
+
+@rule("A10.4")
+def test_a_given_reward_is_written_to_the_log_and_told_when_it_is_read_there() -> None:
+    ana = a_grant_request(account="acme", keys=("kim", "kim at home"), now=T0 + 1)
+    ben, caps = a_grant_request("r-ben", customer="ben", now=T0 + 2), MemoryLedger(Policy())
+    (turn,) = batches([ana, ben], Rounds(), T0 + 5)
+
+    outcome = answered(turn, [caps.apply(each) for each in turn.operations], T0 + 6)
+    (held,) = holds(outcome.grants, 7, T0 + 9)
+
+    assert told(outcome) == [("ben", "grant.refused")]
+    assert outcome.events[0].data == GrantRefused(grant_id=ben.grant_id, reason="duplicate")
+    assert isinstance(held, GrantHeld)
+    assert held.model_dump(exclude={"requested_at", "generation", "now"}) == ana.model_dump(exclude={"now"})
+    assert (held.requested_at, held.generation, held.now) == (ana.now, 7, T0 + 9)
+    (turn,) = batches([held], Rounds(), T0 + 10)
+    first, again = (answered(turn, [caps.apply(held)], at) for at in (T0 + 10, T0 + 20))
+    assert told(first) == [("ana", "grant.given")]
+    assert (first.events[0].data, first.events[0].account) == (GrantGiven(grant_id=ana.grant_id), "acme")
+    assert first.events[0].id == again.events[0].id, "when it is given again, it is the same event"
+    assert first.grants == ()
+
+
+@rule("A10.4")
+@pytest.mark.parametrize(("least", "holds_still"), [(6, True), (7, True), (8, False)])
+def test_a_given_reward_behind_the_mark_of_a_newer_ledger_is_void(least: int, holds_still: bool) -> None:
+    (turn,) = batches(holds([a_grant_request()], 7, T0), Rounds(), T0, least)
+
+    assert bool(turn.operations) is holds_still
+    if not holds_still:
+        assert told(answered(turn, [], T0)) == [("ana", "grant.unavailable")]
 
 
 @pytest.mark.parametrize(("least", "holds_still"), [(6, True), (7, True), (8, False)])
@@ -301,3 +354,14 @@ def test_without_a_ledger_requests_are_unavailable_and_the_rest_is_kept() -> Non
 
     assert told(outcome) == [(name, "reservation.unavailable") for name in ("ana", "ben", "dee")]
     assert outcome.unapplied == (a_confirmation(), an_opening())
+
+
+@rule("A10.4")
+def test_without_a_ledger_no_reward_is_granted_and_the_rest_is_kept() -> None:
+    ana, held = a_grant_request(), holds([a_grant_request("r-ben", customer="ben")], 7, T0)[0]
+    facts = (a_claim(), claims_released(), its_confirmation(ana), its_release(ana))
+
+    outcome = unanswered(LedgerBatch((ana, *facts, held)), T0)
+
+    assert told(outcome) == [("ana", "grant.unavailable"), ("ben", "grant.unavailable")]
+    assert outcome.unapplied == facts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from random import Random
 from uuid import uuid4
@@ -13,26 +13,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from referral_stream.core.effects import ReservationRequested
+from referral_stream.core.effects import GrantRequested, ReservationRequested
 from referral_stream.core.events import Event, Scope
 from referral_stream.core.instants import DAY, HOUR, SECOND
 from referral_stream.core.ledger import switches
 from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger
+from referral_stream.core.ledger.grants import held_for
 from referral_stream.core.policy import Breaker, Policy
 from referral_stream.ledger import RedisLedger
 from referral_stream.local.errors import ServiceMissing
 from referral_stream.local.redis_server import EmbeddedRedis
 from tests.ledger.builders import (
     T0,
+    a_claim,
     a_confirmation,
     a_grant,
+    a_grant_request,
     a_pause,
     a_release,
     a_request,
     a_resumption,
     an_amendment,
     an_opening,
+    claims_released,
     history,
+    its_confirmation,
+    its_release,
     told,
 )
 from tests.rules import rule
@@ -43,12 +49,14 @@ TIGHT = Policy.model_validate(
     {
         "caps": {"customer_days": 3, "account_gap_days": 1, "account_asks": 2, "account_days": 4},
         "breaker": {"floor": 2, "factor": 1, "hours": 3, "pause_hours": 1},
+        "rewards": {"claim_days": 3, "per_customer": 2, "per_account": 3},
     }
 )
 WITHOUT_GAP = Policy.model_validate(
     {
         "caps": {"customer_days": 0, "account_gap_days": 0, "account_asks": 2, "account_days": 1},
         "breaker": {"floor": 1, "factor": 2, "hours": 4},
+        "rewards": {"claim_days": 400, "per_customer": 1, "per_account": 1},
     }
 )
 ODD_HOURS = TIGHT.model_copy(update={"breaker": Breaker(floor=1, factor=2, hours=3)})
@@ -66,25 +74,36 @@ SWITCHES: list[tuple[Scope, str | None]] = [
 TRIGGERS = ["nps_promoter", "renewal of: two words"]
 STEPS = [0, 0, 0, 0, 0, 0, 1, HOUR // 2, HOUR // 2, HOUR, HOUR, 2 * HOUR, DAY // 2, DAY - 1, DAY, 2 * DAY]
 LATENESS = [0, 0, 0, 0, 0, 0, 1, HOUR, 3 * HOUR, DAY]
+REWARDS = (
+    ["claim"] * 5 + ["claims released"] + ["grant"] * 9 + ["grant held", "grant confirmed"] + ["grant released"] * 3
+)
+OVER_A_YEAR = [0, 0, 0, 0, 0, 1, DAY, 100 * DAY, 364 * DAY, 365 * DAY - 1]
 MIXES = [
     ["request"] * 12 + ["confirm", "release", "pause", "opening", "opening", "amend"] + ["resume"] * 5,
     ["request"] * 12 + ["confirm"] + ["release"] * 2 + ["amend"] * 2 + ["hold"] * 6,
     ["request"] * 9 + ["confirm", "release", "pause", "pause", "resume"],
     ["opening"] * 9 + ["resume"],
+    REWARDS,
 ]
 
 
-def a_log(dice: Random, length: int) -> Iterator[LedgerOperation]:
+def a_log(dice: Random, length: int, mix: Sequence[str] = ()) -> Iterator[LedgerOperation]:
     """What a ledger may be told: time moves on, but records come late, twice, and after the wrong ones."""
-    clock, mix, seen = T0, dice.choice(MIXES), list[LedgerOperation]()
+    clock, mix, seen = T0, mix or dice.choice(MIXES), list[LedgerOperation]()
+    steps = OVER_A_YEAR if mix is REWARDS and dice.random() < 0.3 else STEPS
     for number in range(length):
-        clock += dice.choice(STEPS)
-        if seen and dice.random() < 0.1:
-            operation = dice.choice(seen[-20:])
+        clock += dice.choice(steps)
+        recent = [each for each in seen[-20:] if _instant(each) > clock - 29 * DAY]  # what Redis does not forget
+        if recent and dice.random() < 0.1:
+            operation = dice.choice(recent)
         else:
             operation = _an_operation(dice, dice.choice(mix), number, clock - dice.choice(LATENESS))
         seen.append(operation)
         yield operation
+
+
+def _instant(operation: LedgerOperation) -> int:
+    return operation.time if isinstance(operation, Event) else operation.now
 
 
 def _a_request(dice: Random, command: str, now: int) -> ReservationRequested:
@@ -101,7 +120,39 @@ def _a_request(dice: Random, command: str, now: int) -> ReservationRequested:
     )
 
 
+def _a_grant_request(dice: Random, number: int, now: int) -> GrantRequested:
+    """For few referrals, contacts and customers, so that they meet."""
+    return a_grant_request(
+        f"r-{dice.randint(number // 12, number // 12 + 3)}",
+        customer=dice.choice(CUSTOMERS),
+        account=dice.choice(["acme", "other", None]),
+        keys=tuple(dice.choice(["kim", "lee", f"{number // 20} ☂"]) for _ in range(dice.choice([1, 1, 2]))),
+        now=now,
+    )
+
+
+def _about_rewards(dice: Random, kind: str, number: int, now: int) -> LedgerOperation:
+    request = _a_grant_request(dice, number, now)
+    match kind:
+        case "grant":
+            return request
+        case "grant held":
+            return held_for(request, 1, now)
+        case "grant confirmed":
+            return its_confirmation(request)
+        case "grant released":
+            return its_release(request, now + dice.choice([-1, 0, 1, HOUR]))
+        case "claims released":
+            return claims_released(
+                request.referral_id, customer=request.customer_id, now=now + dice.choice([0, 1, HOUR])
+            )
+        case _:
+            return a_claim(request.referral_id, customer=request.customer_id, keys=request.contact_keys, now=now)
+
+
 def _an_operation(dice: Random, kind: str, number: int, now: int) -> LedgerOperation:
+    if kind in REWARDS:
+        return _about_rewards(dice, kind, number, now)
     command = f"command {dice.randint(number // 8, number // 8 + 3)}"
     match kind:
         case "request":
@@ -214,6 +265,42 @@ RARE = {
     "the oldest hour that counts, and one older": (TIGHT, openings(9, 6, 6, 6, 5, 5, 5)),
     "a late opening is not compared with hours too old": (WITHOUT_GAP, openings(1, 2, 3, 4, 8, 5, 5)),
     "an odd number of hours has a middle one": (ODD_HOURS, openings(0, 1, 2, 2, 3, 3, 4, 4, 4, 4, 4)),
+    "two customers claim a contact at one instant, and both ask": (
+        TIGHT,
+        [
+            a_claim("r-2", customer="ana"),
+            a_claim("r-1", customer="ben"),
+            a_claim("r-1", customer="ana"),
+            *(a_grant_request(f"r-{n}", customer=who, now=T0 + 1) for who in ("ben", "ana") for n in (2, 1)),
+        ],
+    ),
+    "a name is claimed anew when its claim has lapsed, and no sooner": (
+        TIGHT,
+        [
+            *(a_claim(now=T0 + days * DAY) for days in (0, 2)),
+            a_claim("r-ben", customer="ben", now=T0 + 2 * DAY),
+            a_grant_request("r-ben", customer="ben", now=T0 + 3 * DAY - 1),
+            a_grant_request("r-ben", customer="ben", now=T0 + 3 * DAY),
+            a_claim(now=T0 + 3 * DAY),
+            a_grant_request(now=T0 + 6 * DAY - 1),
+            a_grant_request(now=T0 + 6 * DAY),
+        ],
+    ),
+    "a grant counts for 365 days": (
+        WITHOUT_GAP,
+        [
+            a_grant_request("r-1", keys=("kim",), account="acme", now=T0),
+            a_grant_request("r-2", keys=("lee",), account="acme", now=T0 + 365 * DAY - 1),
+            a_grant_request("r-3", customer="ben", keys=("max",), account="acme", now=T0 + 365 * DAY - 1),
+            a_grant_request("r-2", keys=("lee",), account="acme", now=T0 + 365 * DAY),
+            a_grant_request("r-4", customer="ben", keys=("kim",), now=T0 + 400 * DAY - 1),
+            a_grant_request("r-4", customer="ben", keys=("kim",), now=T0 + 400 * DAY),
+        ],
+    ),
+    "no grants at all": (
+        Policy.model_validate({"rewards": {"per_customer": 0, "per_account": 0}}),
+        [a_grant_request(account="acme"), a_grant_request(), held_for(a_grant_request("r-2", now=T0 + 1), 1, T0)],
+    ),
     "an even number of hours has two": (WITHOUT_GAP, openings(0, 1, 2, 3, 3, 4, 4, 5, 5, 5, 5)),
 }
 
@@ -239,7 +326,7 @@ async def test_redis_answers_as_the_rules_in_memory_do(
         for start in range(0, len(log), part):
             some = log[start : start + part]
             assert list(zip(some, await ledger.apply(some), strict=True)) == [(each, caps.apply(each)) for each in some]
-            clock = max(clock, *(each.time if isinstance(each, Event) else each.now for each in some))
+            clock = max(clock, *map(_instant, some))
             for switch in (each for each in some if isinstance(each, Event) and dice.random() < 0.3):
                 now, size = clock + dice.choice([0, HOUR, 7 * DAY, 8 * DAY]), dice.choice([2, 7, 500])
                 assert await told(ledger, switch, now, size) == await told(caps, switch, now, size)

@@ -8,9 +8,22 @@ import pytest
 from redis.asyncio import Redis
 
 from referral_stream.core.events import ReservationDenied, ReservationGranted
+from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.ledger import LedgerNotReady, LedgerUnavailable, RedisLedger
-from tests.ledger.builders import T0, a_confirmation, a_pause, a_request, answer, granted, history
+from tests.ledger.builders import (
+    T0,
+    a_claim,
+    a_confirmation,
+    a_grant_request,
+    a_pause,
+    a_request,
+    answer,
+    granted,
+    history,
+    its_release,
+)
+from tests.rules import rule
 from tests.services.process import free_port
 from tests.services.redis import RedisServer
 
@@ -122,6 +135,34 @@ async def test_what_the_ledger_stores_lapses(
     }  # fmt: skip
     lapsing = {key: value for key, value in days.items() if not key.startswith("switches:")}
     assert all(209 < value <= 210 for value in lapsing.values()), lapsing
+
+
+@rule("A10.5")
+async def test_claims_and_grants_lapse_and_what_lies_far_behind_is_forgotten_before(
+    redis_server: RedisServer, ledger: RedisLedger, request: pytest.FixtureRequest
+) -> None:
+    asked = a_grant_request("r-ana", account="acme", keys=("kim",), now=T0)
+    await ledger.apply([a_claim("r-ana", keys=("kim",)), asked, its_release(a_grant_request("r-2"), T0)])
+
+    async with Redis.from_url(redis_server.url, decode_responses=True) as client:
+        kept = {key: await client.ttl(key) async for key in client.scan_iter(f"{request.node.name}:*")}
+        days = {key.split(":", 3)[3]: seconds / 86_400 for key, seconds in kept.items() if key.count(":") > 2}
+        assert days.keys() == {
+            "claims:ana\0r-ana", "claimed contact:kim", "claimed referral:r-ana",
+            f"grant:{asked.grant_id}", "granted customer:ana", "granted account:acme", "granted contact:kim",
+            "granted referral:r-ana", "grant:grant of r-2 to ana",
+        }  # fmt: skip
+        assert all(759 < value <= 760 for value in days.values()), days
+
+        later = T0 + 396 * DAY
+        await ledger.apply(
+            [a_claim("r-ben", customer="ben", now=later), a_grant_request("r-3", keys=("lee",), now=later)]
+        )
+        contents = {
+            name: [await client.zrange(key, 0, -1) async for key in client.scan_iter(f"{request.node.name}*:{name}")]
+            for name in ("claimed contact:kim", "granted customer:ana")
+        }
+    assert contents == {"claimed contact:kim": [["ben\0r-ben"]], "granted customer:ana": [["grant of r-3 to ana"]]}
 
 
 async def test_two_policies_of_one_ledger_each_judge_by_their_own_numbers(

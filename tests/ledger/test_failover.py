@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from redis.asyncio import Redis
 
-from referral_stream.core.events import ReservationGranted
+from referral_stream.core.events import GrantGiven, GrantRefused, ReservationGranted
 from referral_stream.core.policy import Policy
-from referral_stream.ledger import LedgerNotReady, LedgerOutdated, LedgerUnavailable, RedisLedger
-from tests.ledger.builders import a_request, answer, granted, history
+from referral_stream.ledger import LedgerNotReady, LedgerOutdated, LedgerUnavailable, RedisLedger, holds
+from tests.ledger.builders import T0, a_grant_request, a_request, answer, granted, history
+from tests.rules import rule
 from tests.services.redis import RedisServer
 
 
@@ -108,6 +109,24 @@ async def test_a_worker_that_knows_of_the_newer_ledger_leaves_the_old_master_tho
             await answer(stays, a_request("second", customer="dan", email="same")), ReservationGranted
         )
         assert (await stays.apply([a_request("third", customer="ben")])).generation == 2
+
+
+@rule("A4.10")
+async def test_two_servers_and_one_contact_the_newer_ledger_holds_what_the_log_has(
+    servers: tuple[RedisServer, RedisServer], address: Address
+) -> None:
+    ana, ben = a_grant_request("r-ana"), a_grant_request("r-ben", customer="ben", now=T0 + 1)
+    async with a_worker(address) as stays, a_worker(address) as moves:
+        assert await stays.rebuild(history(), 1)
+        assert await stays.apply([ana]) == [GrantGiven(grant_id=ana.grant_id)]
+        address.leads_to = servers[1]._port
+        assert await moves.rebuild(history(ana, *holds([ana], 1, T0)), 2)
+
+        assert await moves.apply([ben]) == [GrantRefused(grant_id=ben.grant_id, reason="duplicate")]
+        assert await moves.apply([ana]) == [GrantGiven(grant_id=ana.grant_id)]
+        stays.least = 2
+        with pytest.raises(LedgerOutdated):
+            await stays.apply([ben])
 
 
 @pytest.mark.parametrize("back_again", [False, True], ids=["promoted", "demoted and promoted again"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -18,7 +18,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.ledger import LedgerUnavailable, RedisLedger, Rounds, answered, batches, holds
 from referral_stream.ledger.client import OPERATIONS_PER_CALL
 from tests.ledger.builders import T0, a_pause, a_release, a_request, a_resumption, answer, granted, history, told
-from tests.ledger.test_equivalence import TIGHT, a_log
+from tests.ledger.test_equivalence import REWARDS, TIGHT, a_log
 from tests.rules import rule
 from tests.services.redis import RedisServer
 
@@ -65,21 +65,25 @@ async def live(ledger: RedisLedger, log: Iterable[tuple[int, LedgerOperation]]) 
     return written
 
 
+@rule("A10.5")
+@pytest.mark.parametrize("mix", [(), REWARDS], ids=["anything", "rewards"])
 @pytest.mark.parametrize("seed", range(5))
-async def test_a_rebuilt_ledger_holds_what_the_lost_one_held(redis_server: RedisServer, seed: int) -> None:
-    log = list(punctual(a_log(Random(seed), 300)))
+async def test_a_rebuilt_ledger_holds_what_the_lost_one_held(
+    redis_server: RedisServer, seed: int, mix: Sequence[str]
+) -> None:
+    log = list(punctual(a_log(Random(seed), 300, mix)))
     async with (
         Redis.from_url(redis_server.url, decode_responses=True) as client,
-        RedisLedger(client, TIGHT, prefix=f"live-{seed}") as lost,
-        RedisLedger(client, TIGHT, prefix=f"rebuilt-{seed}") as rebuilt,
+        RedisLedger(client, TIGHT, prefix=f"live-{len(mix)}-{seed}") as lost,
+        RedisLedger(client, TIGHT, prefix=f"rebuilt-{len(mix)}-{seed}") as rebuilt,
     ):
         assert await lost.rebuild(history())
         written = await live(lost, log)
         assert await rebuilt.rebuild(history(*written))
 
-        expected = await content(client, f"live-{seed}")
+        expected = await content(client, f"live-{len(mix)}-{seed}")
         assert expected
-        assert await content(client, f"rebuilt-{seed}") == expected
+        assert await content(client, f"rebuilt-{len(mix)}-{seed}") == expected
 
 
 async def test_a_history_longer_than_one_call_is_complete(unbuilt: RedisLedger) -> None:

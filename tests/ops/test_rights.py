@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from referral_stream.cli import main
 from referral_stream.contracts.topics import PRINCIPALS, SOURCES, TOPICS, changelogs
 from referral_stream.core.policy import Policy
+from referral_stream.ledger.client import PARTS
 from referral_stream.ops.rights import REDIS_COMMANDS, WORKER_GROUP, commands, rights
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
@@ -90,7 +91,8 @@ def test_the_page_lists_the_commands_that_the_ledger_sends_to_redis() -> None:
 
 def test_these_are_all_commands_that_the_ledger_sends_and_its_script_calls() -> None:
     folder = files("referral_stream.ledger")
-    script, client = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("script.lua", "client.py"))
+    client = folder.joinpath("client.py").read_text(encoding="utf-8")
+    script = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in PARTS)
     called = re.findall(r"redis\.call(?:\(|, )'([A-Z]+)'", script)
     sent = re.findall(r'_execute\("([A-Z]+)"', client)
     assert set(REDIS_COMMANDS) == {*called, *sent}

@@ -16,6 +16,7 @@ from referral_stream.contracts.codec import decode_event, decode_request, encode
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import (
     Effect,
+    GrantHeld,
     LedgerRenewed,
     ReservationConfirmed,
     ReservationHeld,
@@ -30,7 +31,7 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.stream import ledger_agent
 from referral_stream.stream.generations import Begun
 from referral_stream.stream.ledger_agent import LedgerAgent
-from tests.ledger.builders import T0, a_pause, a_release, a_request
+from tests.ledger.builders import T0, a_claim, a_grant_request, a_pause, a_release, a_request
 from tests.rules import rule
 from tests.stream.records import Consumed
 
@@ -141,8 +142,8 @@ class Desk:
     """An agent at work on a partition, with a clock that the test sets; ``answers`` are its customers' in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ledger, self.now, self.fails = FlakyLedger(), T0, 0
-        self.log, self.answers, self.leaving = list[ReservationHeld](), list[tuple[str, str]](), False
+        self.ledger, self.now, self.fails, self.ids = FlakyLedger(), T0, 0, list[str]()
+        self.log, self.answers, self.leaving = list[ReservationHeld | GrantHeld](), list[tuple[str, str]](), False
         self.agent = LedgerAgent(
             Topics(), self.ledger, clock := Clock(), send=self.send, log=EmptyLog(), leaving=lambda: self.leaving
         )
@@ -156,17 +157,23 @@ class Desk:
         for output in outputs:
             if output.topic == "ledger-requests":
                 held = decode_request(output.value or b"")
-                assert isinstance(held, ReservationHeld)
+                assert isinstance(held, ReservationHeld | GrantHeld)
                 assert output.partition == 3
                 self.log.append(held)
             else:
                 event = decode_event(output.value or b"")
                 self.answers.append((event.subject, event.type.removeprefix("reservation.")))
+                self.ids.append(event.id)
 
     async def take(self, *effects: Effect) -> Rest | None:
         """Let it take these records; what is left to do for them."""
         records = [Consumed("ledger-requests", 3, 0, 1, b"", encode_effect(each, 1)) for each in effects]
         return (await self.agent(3, records, unread)).rest
+
+    @property
+    def commands(self) -> list[str]:
+        """Those granted in the log."""
+        return [each.command_id for each in self.log if isinstance(each, ReservationHeld)]
 
     async def read_grants(self) -> None:
         log, self.log = self.log, []
@@ -214,7 +221,7 @@ async def test_what_waits_is_answered_at_once_when_the_partition_has_to_be_given
     assert rest is not None
     desk.leaving = True
     await rest()
-    assert [each.command_id for each in desk.log] == ["weak"]
+    assert desk.commands == ["weak"]
 
 
 async def test_a_round_whose_answers_could_not_be_sent_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +234,7 @@ async def test_a_round_whose_answers_could_not_be_sent_is_closed_again(monkeypat
     desk.now = T0 + 300
 
     await rest()
-    assert [each.command_id for each in desk.log] == ["strong"]
+    assert desk.commands == ["strong"]
     assert desk.answers == [("ana", "denied")]
 
 
@@ -237,7 +244,7 @@ async def test_a_record_about_an_account_closes_its_round_for_an_earlier_batch_t
     desk = Desk(monkeypatch)
     rest = await desk.take(WEAK)
     await desk.take(a_release("old", account="acme"))
-    assert [each.command_id for each in desk.log] == ["weak"]
+    assert desk.commands == ["weak"]
     assert rest is not None
     await rest()
 
@@ -249,6 +256,37 @@ async def test_a_grant_behind_the_mark_of_a_newer_ledger_is_told_to_nobody(monke
     assert held.generation == 0
     await desk.take(LedgerRenewed(generation=1, now=T0), held)
     assert desk.answers == [("ana", "unavailable")]
+
+
+@rule("A10.4")
+async def test_a_reward_is_told_when_it_is_read_in_the_log_and_a_refusal_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(monkeypatch)
+    ana, ben = a_grant_request("r-ana", now=T0 + 1), a_grant_request("r-ben", customer="ben", now=T0 + 1)
+    assert await desk.take(ben, ana, a_claim("r-ana")) is None
+    assert desk.answers == [("ben", "grant.refused")]
+    await desk.read_grants()
+    assert desk.answers[1:] == [("ana", "grant.given")]
+
+    await desk.take(ana)
+    await desk.read_grants()
+    assert desk.answers[2:] == [("ana", "grant.given")]
+    assert desk.ids[2] == desk.ids[1], "asked again at the same instant, it is the same answer"
+    again = ana.model_copy(update={"now": T0 + 30})
+    await desk.take(again)
+    await desk.read_grants()
+    assert desk.answers[3:] == [("ana", "grant.given")]
+    assert desk.ids[3] != desk.ids[2], "asked again later, it is another one"
+
+
+@rule("A10.4")
+async def test_a_reward_behind_the_mark_of_a_newer_ledger_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch)
+    await desk.take(a_grant_request())
+    (held,) = desk.log
+    await desk.take(LedgerRenewed(generation=1, now=T0), held)
+    assert desk.answers == [("ana", "grant.unavailable")]
 
 
 async def test_after_every_assignment_the_log_is_asked_for_the_newest_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,4 +326,4 @@ async def test_of_three_hundred_accounts_the_same_contacts_are_asked_as_in_a_fac
     replayed = MemoryLedger(Policy()).answer_round([each.model_copy(update={"due": T0}) for each in requests])
     best = {request.command_id for request, answer in replayed if answer.type == "reservation.granted"}
     assert len(best) == 300
-    assert {each.command_id for each in desk.log} == best
+    assert set(desk.commands) == best

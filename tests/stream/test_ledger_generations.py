@@ -1,4 +1,5 @@
-"""Two Redis servers that both think they are the ledger, workers that reach different ones: nobody is asked twice.
+"""Two Redis servers that both think they are the ledger, workers that reach different ones: nobody is asked twice, and
+nobody is rewarded for a contact whom somebody else was rewarded for.
 
 Everything but the servers and the log is the real agent. Each worker takes every record of every partition at its own
 pace, as if each were the owner and none knew of the other: the worst that a rebalance can bring.
@@ -10,14 +11,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from random import Random
+from typing import NamedTuple
 
 import pytest
 from faust_batches import Output
 
 from referral_stream.contracts.codec import decode_event, decode_request, encode_effect
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.effects import LedgerRenewed, ReservationRequested
-from referral_stream.core.events import Event
+from referral_stream.core.effects import GrantRequested, LedgerRenewed, ReservationRequested
+from referral_stream.core.events import Event, GrantGiven, ReservationGranted
 from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger, Thrown
 from referral_stream.core.ledger.switches import Page
 from referral_stream.core.policy import Policy
@@ -26,8 +28,9 @@ from referral_stream.runtime.clock import Clock
 from referral_stream.stream import ledger_agent
 from referral_stream.stream.generations import Begun, counting
 from referral_stream.stream.ledger_agent import LedgerAgent
-from tests.ledger.builders import T0, a_request
+from tests.ledger.builders import T0, a_grant_request, a_request
 from tests.night import by_night
+from tests.rules import rule
 from tests.stream.records import Consumed
 from tests.stream.test_ledger_agent import unread
 
@@ -196,11 +199,16 @@ class Worker:
 
 async def chaos(world: World, workers: Sequence[Worker]) -> None:
     """Failovers with the old master alive, restarts of servers and workers, rebalances; and requests all the time."""
-    dice = world.dice
+    dice, friends = world.dice, list[str]()
     for number in range(4 * PERSONS):
         person = dice.randrange(PERSONS)
         request = a_request(f"{number}", customer=f"{number}", email=f"of {person}", due=T0, now=T0)
         world.log[number % PARTITIONS].append(request)
+        # Nobody has claimed the contact before: the first request that a ledger sees does.
+        friends.append(f"friend of {person}")
+        for each in {number, dice.randrange(number + 1)}:  # somebody asks again
+            reward = a_grant_request(f"{each}", customer=f"{each}", keys=(friends[each],), now=T0 + number)
+            world.log[each % PARTITIONS].append(reward)
         for _ in range(dice.choice([0, 5, 50])):
             await asyncio.sleep(0)
         match dice.choice(["", "", "", "failover", "server", "worker", "rebalance", "reconnect"]):
@@ -223,23 +231,34 @@ async def chaos(world: World, workers: Sequence[Worker]) -> None:
     world.over = True
 
 
-def asked_by_person(world: World) -> dict[str, set[str]]:
-    """The commands that were granted for each address."""
-    persons = {
-        each.command_id: each.email_hmac
-        for partition in world.log
-        for each in partition
-        if isinstance(each, ReservationRequested)
-    }
-    asked = defaultdict[str, set[str]](set)
+class Granted(NamedTuple):
+    """The commands that were granted for each address, and the rewards for each contact."""
+
+    asks: dict[str, set[str]]
+    rewards: dict[str, set[str]]
+
+    @property
+    def twice(self) -> list[set[str]]:
+        return [ids for found in self for ids in found.values() if len(ids) > 1]
+
+
+def granted_by_person(world: World) -> Granted:
+    requests = [each for partition in world.log for each in partition]
+    persons = {each.command_id: each.email_hmac for each in requests if isinstance(each, ReservationRequested)}
+    contacts = {each.grant_id: each.contact_keys[0] for each in requests if isinstance(each, GrantRequested)}
+    found = Granted(defaultdict(set), defaultdict(set))
     for event in world.told:
-        if event.type == "reservation.granted":
-            command = event.data.command_id
-            asked[str(persons[command])].add(command)
-    return asked
+        match event.data:
+            case ReservationGranted(command_id=command):
+                found.asks[str(persons[command])].add(command)
+            case GrantGiven(grant_id=grant):
+                found.rewards[contacts[grant]].add(grant)
+            case _:
+                pass
+    return found
 
 
-async def play(seed: int, *, blind: bool = False) -> dict[str, set[str]]:
+async def play(seed: int, *, blind: bool = False) -> Granted:
     world = World(seed)
     workers = [Worker(world, blind=blind) for _ in range(2)]
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
@@ -247,7 +266,7 @@ async def play(seed: int, *, blind: bool = False) -> dict[str, set[str]]:
         for worker in workers:
             for partition in range(PARTITIONS):
                 tasks.create_task(worker.read(partition))
-    return asked_by_person(world)
+    return granted_by_person(world)
 
 
 @pytest.fixture(autouse=True)
@@ -257,16 +276,20 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_agent, "_LOOK_AGAIN_SECONDS", 0)
 
 
+@rule("A4.10")
 @pytest.mark.parametrize("seeds", [range(12), by_night(range(12, 300))])
 async def test_nobody_is_granted_two_asks_whatever_server_a_worker_takes_for_the_ledger(seeds: range) -> None:
-    asked = [await play(seed) for seed in seeds]
+    """And nobody a second reward for one contact."""
+    granted = [await play(seed) for seed in seeds]
 
-    assert [commands for each in asked for commands in each.values() if len(commands) > 1] == []
-    assert sum(map(len, asked)) > len(seeds) * PERSONS / 2, "most were asked in the end"
+    assert [ids for each in granted for ids in each.twice] == []
+    assert sum(len(each.asks) for each in granted) > len(seeds) * PERSONS / 2, "most were asked in the end"
+    assert sum(len(each.rewards) for each in granted) > len(seeds) * PERSONS / 2
 
 
-async def test_the_same_without_a_look_at_the_log_asks_some_twice() -> None:
+@pytest.mark.parametrize("what", ["asks", "rewards"])
+async def test_the_same_without_a_look_at_the_log_grants_some_twice(what: str) -> None:
     for seed in range(40):
-        if any(len(commands) > 1 for commands in (await play(seed, blind=True)).values()):
+        if any(len(ids) > 1 for ids in getattr(await play(seed, blind=True), what).values()):
             return
     pytest.fail("the model is too kind")

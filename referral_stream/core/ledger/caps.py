@@ -21,7 +21,8 @@ and the tests hold the Lua script of :mod:`referral_stream.ledger` against it, a
    to those who were told of it, or refused for it.
 9. A grant that stands in the log counts, whatever the caps say by now; one that is not newer than the release of its
    command is ``unavailable``. So what a lost ledger had granted is known again from the log alone (:meth:`recall`).
-10. Time comes from the records only and moves forward: what lies a full period behind a newly counted ask is forgotten.
+10. Claims of contacts and grants of rewards have rules of their own: :mod:`~referral_stream.core.ledger.grants`.
+11. Time comes from the records only and moves forward: what lies a full period behind a newly counted ask is forgotten.
 
 Nothing here identifies a person except opaque ids and HMACs.
 """
@@ -54,6 +55,7 @@ from referral_stream.core.events import (
 )
 from referral_stream.core.instants import DAY, HOUR, rfc3339
 from referral_stream.core.ledger.breaker import BurstBreaker
+from referral_stream.core.ledger.grants import GrantAnswer, Grants, RewardOperation, counted_days
 from referral_stream.core.ledger.switches import Page, Switch, Switches
 from referral_stream.core.policy import CapLimits as Limits
 from referral_stream.core.policy import Policy
@@ -61,7 +63,7 @@ from referral_stream.core.policy import Policy
 LedgerAnswer: TypeAlias = ReservationGranted | ReservationDenied | ReservationUnavailable
 LedgerOperation: TypeAlias = LedgerRequest | Event
 """What ``ledger-requests`` carries; the events are ``control.paused`` and ``control.resumed``."""
-Result: TypeAlias = LedgerAnswer | ControlPaused | bool | None
+Result: TypeAlias = LedgerAnswer | GrantAnswer | ControlPaused | bool | None
 """An answer to a request; the automatic pause an opening caused; whether customers are to be told of a switch; else
 None."""
 Thrown: TypeAlias = ControlPaused | ControlResumed
@@ -74,7 +76,7 @@ REBUILT_SPARE_DAYS = 30
 
 def rebuilt_days(policy: Policy) -> int:
     """How far back the log of requests has to reach for a rebuilt ledger to know all that counts."""
-    return policy.caps.longest_days + REBUILT_SPARE_DAYS
+    return max(policy.caps.longest_days, counted_days(policy.rewards)) + REBUILT_SPARE_DAYS
 
 
 def arbitrated(requests: Iterable[ReservationRequested]) -> list[ReservationRequested]:
@@ -146,11 +148,14 @@ class MemoryLedger:
         self._told = policy.longest_window_days * DAY  # one due longer ago has no command that could still be sent
         self._switches = Switches(policy.breaker.pause_hours * HOUR)
         self._breaker = BurstBreaker(policy.breaker)
+        self._grants = Grants(policy.rewards)
         self._reservations: dict[str, _Reservation] = {}
         self._asks: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
 
     def apply(self, operation: LedgerOperation) -> Result:
         """One record of ``ledger-requests``. Raises TypeError for an event other than a switch."""
+        if isinstance(operation, RewardOperation):
+            return self.reward(operation)
         match operation:
             case ReservationRequested():
                 return self.request(operation)
@@ -183,8 +188,14 @@ class MemoryLedger:
         """
         if isinstance(operation, ReservationRequested):
             self._switches.denial(operation)
+        elif isinstance(operation, RewardOperation):
+            self._grants.recall(operation)
         else:
             self.apply(operation)
+
+    def reward(self, operation: RewardOperation) -> GrantAnswer | None:
+        """A record about contacts and rewards; the answer to a request for a grant."""
+        return self._grants.apply(operation)
 
     def hold(self, held: ReservationHeld) -> LedgerAnswer:
         """What was granted holds, unless it has been released since."""
