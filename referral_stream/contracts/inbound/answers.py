@@ -53,11 +53,15 @@ def read(text: str) -> Answer | None:
         return "unclear"
     if alone is not None:
         return alone
-    if "no" in found and found <= {"no", "doubt"}:
-        return "no"
-    if found == {"yes"}:
-        return "yes"
-    return "maybe" if found == {"maybe"} else "unclear"
+    return next((word for word, with_it in _BESIDE.items() if word in found and found <= with_it), "unclear")
+
+
+_BESIDE: Final[dict[Answer, frozenset[str]]] = {
+    "no": frozenset({"no", "doubt", "condition"}),
+    "maybe": frozenset({"maybe", "condition"}),
+    "yes": frozenset({"yes"}),
+}
+"""An answer → the kinds that phrases beside it may have."""
 
 
 # ------------------------------------------------------------------------------------------------------------- letters
@@ -126,7 +130,7 @@ class _Word(NamedTuple):
     """Whether it is the first after a mark of punctuation, or in its line."""
 
 
-_TOKEN = re.compile(r"([^\W_]+|[🙄🙃😒😠😡🤬🤮🖕👎😤💩])|([.!?;:])|([,()\n–—]|\s-+\s)")
+_TOKEN = re.compile(r"([^\W_]+|[👍👎🙄🙃😒😠😡🤬🤮🖕😤💩])|([.!?;:])|([,()\n–—]|\s-+\s)")
 
 
 def _words(text: str) -> list[_Word]:
@@ -160,10 +164,11 @@ def _kinds(words: list[_Word]) -> set[str]:
     return kinds
 
 
-KINDS: Final = ("neutral", "stop", "no", "doubt", "maybe", "yes")
+KINDS: Final = ("neutral", "stop", "no", "doubt", "maybe", "yes", "condition")
 """What a phrase may be; of two that are equally long and share a word, the earlier counts.
 
-``neutral`` says nothing, whatever its words say elsewhere. ``doubt`` speaks against a yes and a maybe.
+``neutral`` says nothing, whatever its words say elsewhere. ``doubt`` speaks against a yes and a maybe, ``condition``
+against a yes.
 """
 _ORDER: Final = {kind: order for order, kind in enumerate(KINDS)}
 
@@ -342,7 +347,7 @@ def _lead(state: _State, words: tuple[str, ...], end: _State, *, loose: bool) ->
         state = following
 
 
-_PROTECTIVE: Final = frozenset({"stop", "no", "doubt"})
+_PROTECTIVE: Final = frozenset({"stop", "no", "doubt", "condition"})
 """Kinds that are found whatever accents are written."""
 
 _SIGNED: Final = 7
