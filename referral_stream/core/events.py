@@ -475,10 +475,15 @@ class AskAcknowledged(Data):
     status: Literal["accepted", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"]
 
 
+Answer: TypeAlias = Literal["yes", "maybe", "no", "stop", "unclear"]
+
+
 class AskAnswered(Data):
+    """``answer`` is what ingest reads of the ``text`` where the producer gives none; the text goes no further."""
+
     type: ClassVar[str] = "ask.answered"
     command_id: Id
-    answer: Literal["yes", "maybe", "no", "stop"]
+    answer: Answer
     text: Text | None = None
 
 
@@ -779,7 +784,7 @@ CLOSING: dict[str, Callable[[Any], bool]] = {
     "feedback.shared": lambda d: not d.positive,
     "interaction.recorded": lambda d: d.positive is False,
     # 7 answers
-    "ask.answered": lambda d: d.answer != "yes",
+    "ask.answered": lambda d: d.answer not in ("yes", "unclear"),
 }  # fmt: skip
 """Type → whether an event of it, by its body, closes gate 1, 3, 5 or 7, or ends what does about the same object without
 speaking for an ask. It reaches everybody whom a link has ever named (identity §4)."""

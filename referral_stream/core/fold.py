@@ -440,7 +440,8 @@ def _acknowledged(c: Customer, d: ev.AskAcknowledged, s: Stamp) -> None:
 
 
 def _answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
-    c.answers = {**c.answers, d.answer: _latest(c.answers.get(d.answer), s.time)}
+    if d.answer != "unclear":  # no word to wait for: it breaks the silence and nothing else
+        c.answers = {**c.answers, d.answer: _latest(c.answers.get(d.answer), s.time)}
     c.asks = tuple(msgspec.structs.replace(a, answered=True) if a.command_id == d.command_id else a for a in c.asks)
 
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
 from itertools import product
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
-Answer: TypeAlias = Literal["yes", "maybe", "no", "stop", "unclear"]
+from referral_stream.core.events import Answer
 
 LANGUAGES: Final = ("en", "de", "fr", "es", "pt")
 
