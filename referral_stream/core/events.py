@@ -476,10 +476,15 @@ class AskAcknowledged(Data):
     status: Literal["accepted", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"]
 
 
+Answer: TypeAlias = Literal["yes", "maybe", "no", "stop", "unclear"]
+
+
 class AskAnswered(Data):
+    """``answer`` is what ingest reads of the ``text`` where the producer gives none; the text goes no further."""
+
     type: ClassVar[str] = "ask.answered"
     command_id: Id
-    answer: Literal["yes", "maybe", "no", "stop", "unclear"]
+    answer: Answer
     text: Text | None = None
 
 
