@@ -89,7 +89,11 @@ def channel_map(value: object) -> bool:
 
 
 def contact(value: object) -> bool:
-    return isinstance(value, dict) and text(value.get("ref")) and flag(value.get("consented"))
+    """Only ``true`` is a consent; a no is one in any spelling."""
+    if not isinstance(value, dict) or usable_id(value.get("ref")) is None:
+        return False
+    said = value.get("consented")
+    return flag(said) or (isinstance(said, str | int) and str(said).strip().lower() in ("false", "no", "0"))
 
 
 CHANNELS = ("email", "in_app", "phone")
