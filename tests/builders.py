@@ -20,6 +20,7 @@ from referral_stream.core.effects import (
     AskRequested,
     Decision,
     Effect,
+    RecordChanged,
     ReservationReleased,
     ReservationRequested,
 )
@@ -191,7 +192,12 @@ class Story:
     customers: dict[str, Customer]
 
     def effects(self) -> list[Effect]:
-        return [item.effect for item in self.happened]
+        """All but records."""
+        return [item.effect for item in self.happened if not isinstance(item.effect, RecordChanged)]
+
+    @property
+    def records(self) -> list[RecordChanged]:
+        return [item.effect for item in self.happened if isinstance(item.effect, RecordChanged)]
 
     @property
     def asks(self) -> list[AskRequested]:
@@ -265,15 +271,17 @@ class ByHand:
     def __post_init__(self) -> None:
         self.customer = Customer(id="ana")
         self.wake_at: int | None = None
+        self.records: list[RecordChanged] = []
         for event in self.history:
             self.at(event.time, event)
 
     def at(self, when: When, *inputs: Event | Data) -> list[Effect]:
-        """Let these arrive at that instant (nothing: a wake-up), and give the effects."""
+        """Let these arrive at that instant (nothing: a wake-up), and give the effects, without records."""
         now = at(when)
         events = [each if isinstance(each, Event) else fact(each, now) for each in inputs]
         self.customer, effects, self.wake_at, *_ = step(self.policy, self.customer, events, now)
-        return effects
+        self.records += [effect for effect in effects if isinstance(effect, RecordChanged)]
+        return [effect for effect in effects if not isinstance(effect, RecordChanged)]
 
     def requested(self, when: When, *inputs: Event | Data) -> ReservationRequested:
         """As :meth:`at`, for a step that asks the ledger and says nothing else."""

@@ -72,7 +72,10 @@ def _topics() -> Iterator[str]:
 
 
 def _kept(keep: Kept) -> str:
-    return "compacted" if keep.compacted else f"{keep.retention_ms // DAY} days"
+    days = f"{keep.retention_ms // DAY} days"
+    if not keep.compacted:
+        return days
+    return f"compacted, {days}" if keep.deleted else "compacted"
 
 
 def _written() -> Iterator[str]:

@@ -6,8 +6,9 @@ from typing import cast
 import pytest
 from batch_builders import an_app
 from faust.types import TP
-from faust_batches import BatchApp, BatchResult, Read, Record
+from faust_batches import BatchApp, BatchResult, Output, Read, Record
 from faust_batches.lanes import Batch
+from faust_batches.plain_producer import PlainSender
 from faust_batches.stateless import Stateless
 from faust_batches.stores import MemoryStore
 from faust_batches.table import BatchTable
@@ -105,6 +106,24 @@ async def test_the_first_failure_is_the_one_that_is_kept() -> None:
     app.fail(second)
     assert app.failure is first
     assert not app.ready
+
+
+async def test_what_comes_first_is_acknowledged_before_the_rest_is_published() -> None:
+    name, fact = Output("names", b"n"), Output("facts", b"f")
+    sent: list[list[Output]] = []
+
+    class Sender(PlainSender):
+        def __init__(self) -> None: ...
+
+        async def send(self, outputs: Sequence[Output]) -> None:
+            sent.append(list(outputs))
+            if name in outputs:
+                raise ConnectionError("not acknowledged")
+
+    stateless = Stateless(lambda *_: BatchResult([fact], first=[name]), Sender(), an_app().meter)
+    with pytest.raises(ConnectionError):
+        await stateless(Batch(TP("a", 0), 0, ()))
+    assert sent == [[name]], "the fact waits for the name"
 
 
 async def test_stateless_processors_have_no_tables() -> None:

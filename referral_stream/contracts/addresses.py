@@ -7,6 +7,8 @@ import re
 import unicodedata
 from typing import Final
 
+from referral_stream.contracts.free_mail import FREE_MAIL
+
 NOBODY: Final = frozenset({"noreply", "no-reply", "none", "test"})
 """Local parts of addresses behind which there is nobody."""
 _NOWHERE = re.compile(r"(?:.+\.)?example\..+|(?:.+\.)?(?:invalid|test|local)")
@@ -57,7 +59,29 @@ def _idna(domain: str) -> str:
 def email_hmac(email: str, key: bytes) -> str | None:
     """Hex HMAC-SHA256 of the normalised address under the deployment's key; None where there is no address."""
     normal = normal_address(email)
-    return None if normal is None else hmac.digest(key, normal.encode("utf-8", "replace"), "sha256").hex()
+    return None if normal is None else _hmac(normal, key)
+
+
+def address_hmacs(email: str, key: bytes) -> dict[str, str]:
+    """What is kept of an address: the fields ``email_hmac`` and ``domain_hmac`` of a profile or a contact (after §5).
+
+    Nothing of what is no address; no domain where everybody may have a mailbox.
+    """
+    normal = normal_address(email)
+    if normal is None:
+        return {}
+    domain = normal.rpartition("@")[2]
+    hashed = {"email_hmac": _hmac(normal, key)}
+    return hashed if domain in FREE_MAIL else hashed | {"domain_hmac": _hmac(f"domain|{domain}", key)}
+
+
+def ref_hmac(ref: str, key: bytes) -> str:
+    """What stands for the producer's own id of a contact (after §5)."""
+    return _hmac(f"ref|{ref}", key)
+
+
+def _hmac(text: str, key: bytes) -> str:
+    return hmac.digest(key, text.encode("utf-8", "replace"), "sha256").hex()
 
 
 def hmac_in(value: object) -> str | None:

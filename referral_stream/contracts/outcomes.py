@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from referral_stream.contracts.records import RawRecord
+from referral_stream.core.effects import ContactTold
 from referral_stream.core.events import Event, Link
 
 SkipReason: TypeAlias = Literal[
@@ -22,11 +23,13 @@ RefusalCause: TypeAlias = Literal[
 class Accepted(msgspec.Struct, frozen=True):
     """Canonical events, ready for ``customer-events``, in the order in which they are to be appended.
 
-    ``letters``: what of its content could not be used; there are no events where nothing could.
+    ``letters``: what of its content could not be used; there are no events where nothing could. ``contacts``: what
+    ``referral-contacts`` is to be told before the events are appended; whoever writes no topic leaves it alone.
     """
 
     events: tuple[Event, ...]
     letters: tuple[ElementLetter, ...] = ()
+    contacts: tuple[ContactTold, ...] = ()
 
 
 class Skipped(msgspec.Struct, frozen=True):

@@ -166,7 +166,7 @@ TOPICS: Final[dict[str, Topic]] = {
             "Names of contacts who have consented; nowhere else.",
             "The referral's id.",
             COMPACTED_400,
-            writers=("ingest", "decide"),
+            writers=("ingest", "decide", "operator"),
             readers=("operator",),
         ),
         Topic(

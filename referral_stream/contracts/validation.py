@@ -15,6 +15,9 @@ def validators(models: Mapping[str, type[BaseModel]]) -> dict[str, Callable[[Any
     return {name: model.__pydantic_validator__.validate_python for name, model in models.items()}
 
 
+READ_FROM: Mapping[str, Mapping[str, str]] = {"ask.answered": {"answer": "text"}}
+"""Type → required fields that ingest reads from another field where the producer leaves them out."""
+
 FACT_BODIES: dict[str, Callable[[Any], Data]] = validators(FACT_TYPES)
 EVENT_BODIES: dict[str, Callable[[Any], Data]] = validators(TYPES)
 

@@ -7,7 +7,11 @@ from typing import Literal
 import msgspec
 
 from referral_stream.core.events import Channel
+from referral_stream.core.followups import SENT, UNSENT
+from referral_stream.core.grants import Promise
 from referral_stream.core.opportunity import Opportunity
+from referral_stream.core.sections import Mode
+from referral_stream.core.stamps import Word
 
 MOST_ASKS = 20
 """Asks that are remembered; one that a worker may still send is always among them."""
@@ -17,7 +21,8 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An emitted ask (or one withheld by holdout or shadow), as caps, answers and cancellation need it.
 
     Kind ``reason``: the question that precedes the ask of the same opportunity. ``channels``: those that the command
-    names.
+    names. ``answer``: the newest answer's stamp and word. ``signal_at``: the earliest event after it that would have
+    forbidden it; ``regret``: there was trouble soon after it (after §6, §9).
     """
 
     opportunity: Opportunity
@@ -31,6 +36,13 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cancelled: bool = False
     answered: bool = False
     channels: tuple[Channel, ...] = ()
+    mode: Mode = "direct"
+    template: str = ""
+    decided_at: int = 0
+    offer: Promise | None = None
+    answer: Word | None = None
+    signal_at: int | None = None
+    regret: bool = False
 
     @property
     def counts(self) -> bool:
@@ -53,9 +65,9 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def acknowledged(self, status: str, time: int) -> Ask:
         """With a worker's report folded in, whatever the order of the reports."""
-        if status in ("sent", "delivered", "opened"):
+        if status in SENT:
             return msgspec.structs.replace(self, sent_at=time if self.sent_at is None else min(self.sent_at, time))
-        if status in ("failed", "dropped_expired", "cancelled"):
+        if status in UNSENT:
             return msgspec.structs.replace(
                 self, failed_at=time if self.failed_at is None else min(self.failed_at, time)
             )

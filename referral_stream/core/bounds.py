@@ -9,30 +9,31 @@ the customer is *overfull* and not asked, what comes beyond is only counted, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, get_args
 
 from msgspec.structs import replace
 
+from referral_stream.core import counting
 from referral_stream.core import events as ev
 from referral_stream.core.asks import MOST_ASKS, Ask
 from referral_stream.core.customer import (
     Cancellation,
     Customer,
     Dispute,
-    Flag,
     Invoice,
     Overfull,
-    Referral,
-    Stamp,
     SubscriptionEvent,
     Survey,
     Ticket,
 )
+from referral_stream.core.effects import FollowupKind
 from referral_stream.core.fold import MOST_HOLDS as MOST_HELD_BY
 from referral_stream.core.fold import REMEMBERED_IDS
+from referral_stream.core.fold_after import MOST_REFERRALS
 from referral_stream.core.instants import SECOND
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import gates, subscriptions, usage
+from referral_stream.core.stamps import Flag, Stamp
 
 MOST_OPEN = 200
 """Open objects of one kind, and open trials."""
@@ -127,18 +128,6 @@ def _approval_leaves(judged: Flag) -> Iterator[Mark]:
         yield "approvals.rejected", judged.at.time
 
 
-def _referral_time(r: Referral) -> int:
-    """One with a conversion to come goes last."""
-    if r.conversion is not None:
-        return r.conversion.opens_at
-    return 0 if r.at is None else r.at.time
-
-
-def _referral_leaves(r: Referral) -> Iterator[Mark]:
-    if r.at is not None:
-        yield "referrals", r.at.time
-
-
 def _is_on(flag: Flag, _: int, __: Policy) -> bool:
     return flag.value
 
@@ -200,7 +189,10 @@ BOUNDS: Final[dict[str, Bound]] = {
     "asks": Bound(MOST_ASKS, "the oldest goes that no worker may send any more; while there is none, nothing is asked"),
     "answers": Bound(4, "one for each answer"),
     "approvals": Bound(100, leaves=_approval_leaves),
-    "referrals": Bound(150, time=_referral_time, leaves=_referral_leaves),
+    "referrals": Bound(MOST_REFERRALS, "further ones are only counted (fold_after.MOST_REFERRALS)"),
+    "followups": Bound(500, "nothing more is said (after.telling.MOST_FOLLOWUPS), what nothing can name any more goes"),
+    "tallies": Bound(len(get_args(FollowupKind)), "one for each kind"),
+    "months": Bound(14 * 24, "the months before the last thirteen go"),
     "merging": Bound(100, "the customer is quarantined (merging.MOST_AWAITED)"),
     "absorbed": Bound(1_000, "the customer is quarantined (uniting.MOST_ABSORBED)"),
     "ids": Bound(50, "the first ones stay (uniting.MOST_IDS): they are only named"),
@@ -230,7 +222,6 @@ TOUCHES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("task.started", "task.ended"), "tasks"),
     **dict.fromkeys(("call.concern_raised", "call.concern_addressed"), "concerns"),
     **dict.fromkeys(("ask.approved", "ask.rejected"), "approvals"),
-    **dict.fromkeys(("referral.given", "referral.status_changed"), "referrals"),
     "call.cut_short": "calls_cut_short",
     "milestone.reached": "repeated_milestones",
     "usage.recorded": "usage",
@@ -452,4 +443,5 @@ def room_for_asks(c: Customer, asks: tuple[Ask, ...], *, more: int = 0) -> tuple
         c, (("asks.silent", ask.asked_at) for ask in gone if ask.reached and not ask.answered and ask.kind != "reason")
     )
     dropped = {ask.command_id for ask in gone}
+    c.past_asks = counting.past(c.past_asks, gone)
     return tuple(ask for ask in asks if ask.command_id not in dropped)

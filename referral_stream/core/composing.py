@@ -8,13 +8,25 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import msgspec
+
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import Customer, word
 from referral_stream.core.effects import (
     AskCancelled,
     AskRequested,
+    ContactClaimed,
+    ContactForgotten,
+    ContactReleased,
     Decision,
+    DeniedFor,
+    FollowupCancelled,
+    FollowupReason,
+    FollowupRequested,
     GateName,
+    GrantConfirmed,
+    GrantReleased,
+    GrantRequested,
     OpportunityOpened,
     Outcome,
     PolicyRef,
@@ -23,12 +35,18 @@ from referral_stream.core.effects import (
     ReservationConfirmed,
     ReservationReleased,
     ReservationRequested,
+    RewardDenied,
+    RewardGranted,
+    RewardHeld,
+    RewardReversed,
     Rival,
     Score,
     TimeZone,
     Window,
 )
 from referral_stream.core.events import Channel
+from referral_stream.core.followups import FollowUp
+from referral_stream.core.grants import Grant
 from referral_stream.core.ids import command_id, decision_id
 from referral_stream.core.instants import DAY, SECOND
 from referral_stream.core.opportunity import Opportunity
@@ -60,6 +78,10 @@ class EffectBuilder(NamedTuple):
     customer: Customer
     zone: Zone
     now: int
+
+    @property
+    def policy_ref(self) -> PolicyRef:
+        return _named(self.policy)
 
     def decision(
         self,
@@ -105,12 +127,13 @@ class EffectBuilder(NamedTuple):
             **self._head(ask, o),
             subject=o.subject,
             mode=mode,
-            template=self.policy.triggers[o.trigger].template,
+            template=ask.template,
             variables=o.variables,
             channels=ask.channels,
             not_before=ask.asked_at,
             expires_at=ask.expires_at,
             reason_theme=o.theme,
+            offer=None if ask.offer is None else ask.offer.offer(),
             score=score,
             policy=_named(self.policy),
             traceparent=o.traceparent,
@@ -197,6 +220,95 @@ class EffectBuilder(NamedTuple):
             "customer_id": owner,
             "account_id": self.customer.account_id,
         }
+
+    # -------------------------------------------------------------------------------------------------- after the ask
+
+    def followup(self, f: FollowUp, not_before: int, variables: dict[str, str], trace: str | None) -> FollowupRequested:
+        c = self.customer
+        referral = c.referrals.get(f.subject)
+        return FollowupRequested(
+            followup_id=f.id,
+            kind=f.kind,
+            audience="customer" if f.to_customer else "owner",
+            customer_id=c.id,
+            account_id=c.account_id,
+            command_id=f.command_id,
+            referral_id=None if referral is None else referral.id or f.subject,
+            channels=f.channels if f.to_customer else None,
+            not_before=not_before,
+            due_by=f.due_by,
+            expires_at=f.expires_at,
+            late=self.now >= f.due,
+            variables=variables,
+            policy=_named(self.policy),
+            requested_at=self.now,
+            traceparent=trace,
+        )
+
+    def followup_cancellation(self, f: FollowUp, reason: FollowupReason, trace: str | None) -> FollowupCancelled:
+        c = self.customer
+        return FollowupCancelled(
+            followup_id=f.id, kind=f.kind, customer_id=f.owner or c.id, account_id=c.account_id, reason=reason,
+            cancelled_at=self.now, traceparent=trace,
+        )  # fmt: skip
+
+    def _reward(self, referral_id: str, grant: Grant, trace: str | None) -> dict[str, Any]:
+        return {
+            "grant_id": grant.id,
+            "referral_id": referral_id,
+            "customer_id": grant.owner or self.customer.id,
+            "account_id": grant.account,
+            "policy": _named(self.policy),
+            "traceparent": trace,
+        }
+
+    def reward_held(self, referral_id: str, grant: Grant, trace: str | None) -> RewardHeld:
+        return RewardHeld(
+            **self._reward(referral_id, grant, trace),
+            **msgspec.structs.asdict(grant.promise),
+            hints=grant.hints,
+            held_at=self.now,
+            lapses_at=grant.lapses_at or self.now,
+        )
+
+    def reward_granted(self, referral_id: str, grant: Grant, trace: str | None) -> RewardGranted:
+        head, worth = self._reward(referral_id, grant, trace), msgspec.structs.asdict(grant.promise)
+        return RewardGranted(**head, **worth, granted_at=self.now)
+
+    def reward_denied(self, referral_id: str, grant: Grant, reason: DeniedFor, trace: str | None) -> RewardDenied:
+        return RewardDenied(**self._reward(referral_id, grant, trace), reason=reason, denied_at=self.now)
+
+    def reward_reversed(self, referral_id: str, grant: Grant, reason: str, trace: str | None) -> RewardReversed:
+        head = self._reward(referral_id, grant, trace)
+        return RewardReversed(**head, reason=reason, reversed_at=self.now)
+
+    def claim(self, referral_id: str, keys: tuple[str, ...]) -> ContactClaimed:
+        return ContactClaimed(referral_id=referral_id, customer_id=self.customer.id, contact_keys=keys, now=self.now)
+
+    def claim_release(self, referral_id: str) -> ContactReleased:
+        return ContactReleased(referral_id=referral_id, customer_id=self.customer.id, now=self.now)
+
+    def _grant(self, referral_id: str, grant: Grant, keys: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            "grant_id": grant.id,
+            "referral_id": referral_id,
+            "customer_id": grant.owner or self.customer.id,
+            "account_id": grant.account,
+            "contact_keys": keys,
+            "now": grant.requested_at,
+        }
+
+    def grant_request(self, referral_id: str, grant: Grant, keys: tuple[str, ...]) -> GrantRequested:
+        return GrantRequested(**self._grant(referral_id, grant, keys))
+
+    def grant_confirmation(self, referral_id: str, grant: Grant, keys: tuple[str, ...]) -> GrantConfirmed:
+        return GrantConfirmed(**self._grant(referral_id, grant, keys))
+
+    def grant_release(self, grant: str, owner: str = "") -> GrantReleased:
+        return GrantReleased(grant_id=grant, customer_id=owner or self.customer.id, now=self.now)
+
+    def contact_forgotten(self, referral_id: str) -> ContactForgotten:
+        return ContactForgotten(referral_id=referral_id, customer_id=self.customer.id, now=self.now)
 
     def release(self, command: str) -> ReservationReleased:
         c = self.customer

@@ -58,7 +58,7 @@ CUSTOMER: dict[str, Name] = {
 }
 """The customer as it is with the event applied. A name once given keeps its meaning."""
 
-WITHHELD = frozenset({"by", "comment", "email_hmac", "text"})
+WITHHELD = frozenset({"by", "comment", "domain_hmac", "email_hmac", "text"})
 """Fields that hold, or stand for, who someone is or what they wrote: no condition may depend on them."""
 
 NOT_A_REASON = frozenset({ev.ErasureRequested, ev.Aliased, ev.OverfullCleared, ev.ControlPaused, ev.ControlResumed})

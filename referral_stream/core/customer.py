@@ -8,15 +8,17 @@ event changes it: see
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from referral_stream.core.asks import Ask
-from referral_stream.core.events import AliasStamp, Event, is_favourable
+from referral_stream.core.events import AliasStamp, Event
+from referral_stream.core.followups import FollowUp, Tally
 from referral_stream.core.ids import short
 from referral_stream.core.opportunity import Awaiting, Opportunity
+from referral_stream.core.referrals import Referral
+from referral_stream.core.stamps import LONGEST_ID, Flag, Stamp, Word, kept_source
 
 LONGEST_NAME = 64
 """Bytes of the name under which a state keeps an object: a longer one is cut, and told apart by its hash."""
@@ -24,45 +26,7 @@ LONGEST_NAME = 64
 LONGEST_SUBJECT = 256
 """Bytes of what an occasion to ask is about, and of the id of a survey answer."""
 
-LONGEST_SOURCE, LONGEST_ID = 24, 40
-"""Bytes of the source and of the id of an event in a stamp, likewise: they only decide between two of one time."""
-
 Life: TypeAlias = Literal["trial", "converted", "unconverted", "started", "renewed", "ended"]
-
-
-@lru_cache(maxsize=1_024)
-def _kept_source(source: str) -> str:
-    """The same few sources come again and again, and some are long."""
-    return short(source, LONGEST_SOURCE)
-
-
-class Stamp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
-    """When and by which event a signal was written; the order is that of last-writer-wins.
-
-    At one time what protects counts as newer than what speaks for asking (identity §1).
-    """
-
-    time: int
-    protective: bool
-    source: str
-    id: str
-
-    @classmethod
-    def of(cls, event: Event) -> Stamp:
-        id_ = event.id
-        if len(id_) > LONGEST_ID or not id_.isascii():  # few are: spare the others a call
-            id_ = short(id_, LONGEST_ID)
-        return cls(event.time, not is_favourable(event.data), _kept_source(event.source), id_)
-
-
-class Flag(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    at: Stamp
-    value: bool
-
-
-class Word(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    at: Stamp
-    value: str
 
 
 class Survey(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -156,27 +120,15 @@ class UsageDay(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Drop(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Usage fell against the frozen base (sum over days); ``ended_day`` is the first day judged recovered."""
+    """Usage fell against the frozen base (sum over days); ``ended_day`` is the first day judged recovered.
+
+    ``since_day``: the day on which the drop was seen.
+    """
 
     base_sum: int
     base_days: int
     ended_day: int | None = None
-
-
-class Conversion(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
-    """A referral became a customer while its referrer was happy: an opportunity opens at ``opens_at``."""
-
-    opens_at: int
-    at: Stamp
-    historical: bool = False
-
-
-class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """``status`` by the newest event; ``conversion`` is what opens an opportunity later."""
-
-    at: Stamp | None = None
-    status: str | None = None
-    conversion: Conversion | None = None
+    since_day: int | None = None
 
 
 class AliasedAt(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -188,7 +140,29 @@ class AliasedAt(msgspec.Struct, frozen=True, array_like=True, order=True, gc=Fal
 
     @classmethod
     def of(cls, stamp: Event | AliasStamp) -> AliasedAt:
-        return cls(stamp.time, _kept_source(stamp.source), short(stamp.id, LONGEST_ID))
+        return cls(stamp.time, kept_source(stamp.source), short(stamp.id, LONGEST_ID))
+
+
+class Month(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What became of the occasions of one UTC month and trigger; ``blocked`` by the first gate that blocked."""
+
+    opened: int = 0
+    eligible: int = 0
+    asked: int = 0
+    held_out: int = 0
+    shadowed: int = 0
+    missed: int = 0
+    superseded: int = 0
+    cancelled: int = 0
+    blocked: dict[str, int] = {}
+
+
+class PastAsks(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Asks that count and are not remembered one by one any more: how many, the first and the last (epoch ms)."""
+
+    times: int
+    first: int
+    last: int
 
 
 class Overfull(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -215,7 +189,10 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     could not be applied. ``held``: by customer of the same address, the newest hold because of them; ``lifted``: the
     newest word under an own id that ends all before it. ``emails``: the HMACs that are, were or are said to be theirs,
     True if the link was told that it is theirs now. ``stops``: type → the newest stop of it said under an own id.
-    ``overfull``: by kind what there was no room for; ``forgotten``: what is left of objects that went for lack of room,
+    ``followups``: what was said or is to be said after answers and referrals; ``tallies``: their counts by kind;
+    ``months``: counts by ``MONTH|TRIGGER``; ``past_asks``: those that ``asks`` no longer has; ``referrals_over``: referrals
+    for which there was no room; ``recorded``: the number of the last record written, ``eligible_told`` the next eligible
+    instant in it. ``overfull``: by kind what there was no room for; ``forgotten``: what is left of objects that went for lack of room,
     each the newest time of it (:mod:`~referral_stream.core.bounds`).
     """
 
@@ -303,6 +280,16 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     # bounds
     overfull: dict[str, Overfull] = {}  # without a call of Python for each: nearly nobody has one
     forgotten: dict[str, int] = {}
+    # after the ask
+    domain_hmac: Word | None = None
+    followups: tuple[FollowUp, ...] = ()
+    tallies: dict[str, Tally] = {}
+    months: dict[str, Month] = {}
+    past_asks: PastAsks | None = None
+    referrals_over: int = 0
+    recorded: int = 0
+    eligible_told: int | None = None
+    record_owed: bool = False
 
     copy = msgspec.Struct.__copy__  # type: ignore[attr-defined]  # without a frame of Python: every step makes one
     """A copy that may be advanced without touching this one."""

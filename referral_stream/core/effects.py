@@ -345,12 +345,13 @@ class RecordedMonth(Body):
 
 
 class RecordChanged(Body):
-    """``referral.record.changed``: all that matters about a customer's asks and referrals; the newest counts (after §6).
+    """``referral.record.changed``: all that matters of a customer's asks and referrals; the newest counts (after §6).
 
-    ``n`` is its number, from 1: the id is made of it.
+    ``ids``: the customer's other ids. ``n`` is its number, from 1: the id is made of it.
     """
 
     customer_id: str
+    ids: tuple[str, ...] | None = None
     account_id: str | None = None
     segment: Segment | None = None
     signed_up_at: Instant | None = None

@@ -476,11 +476,20 @@ class AskAcknowledged(Data):
     status: Literal["accepted", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"]
 
 
+Answer: TypeAlias = Literal["yes", "maybe", "no", "stop", "unclear"]
+
+
 class AskAnswered(Data):
+    """``answer`` is what ingest reads of the ``text`` where the producer gives none; the text goes no further."""
+
     type: ClassVar[str] = "ask.answered"
     command_id: Id
-    answer: Literal["yes", "maybe", "no", "stop"]
+    answer: Answer
     text: Text | None = None
+
+
+WAITING = frozenset({"no", "maybe", "stop", "yes"})
+"""The answers that gate 7 remembers; an unclear one makes nobody wait."""
 
 
 class ApprovalAnswer(Data):
@@ -538,6 +547,7 @@ class ControlResumed(Controlled):
 class Contact(Data):
     """Whom a customer refers: ``ref``, ``email``, ``name`` and ``company`` exist only on input (after §5)."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["ref"]}, {"required": ["ref_hmac"]}]})
     type: ClassVar[str] = ""
     ref: Id | None = None
     email: Text | None = None
@@ -849,7 +859,7 @@ CLOSING: dict[str, Callable[[Any], bool]] = {
     "feedback.shared": lambda d: not d.positive,
     "interaction.recorded": lambda d: d.positive is False,
     # 7 answers
-    "ask.answered": lambda d: d.answer != "yes",
+    "ask.answered": lambda d: d.answer not in ("yes", "unclear"),
 }  # fmt: skip
 """Type → whether an event of it, by its body, closes gate 1, 3, 5 or 7, or ends what does about the same object without
 speaking for an ask. It reaches everybody whom a link has ever named (identity §4)."""

@@ -7,35 +7,31 @@ needs no stamp.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
 from referral_stream.core import events as ev
-from referral_stream.core import zones
+from referral_stream.core import fold_after, zones
 from referral_stream.core.customer import (
     LONGEST_NAME,
     Cancellation,
     Customer,
     Dispute,
-    Flag,
     Invoice,
     Life,
-    Referral,
-    Stamp,
     SubscriptionEvent,
     Survey,
     Ticket,
-    Word,
 )
 from referral_stream.core.events import Event
 from referral_stream.core.ids import hash64, short
 from referral_stream.core.instants import DAY, utc_day
 from referral_stream.core.keys import through_link
+from referral_stream.core.newest import latest, latest_stamp, may_be_forgotten, newer, put
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.usage import used
-
-T = TypeVar("T")
+from referral_stream.core.stamps import Flag, Stamp, Word
 
 REMEMBERED_IDS = 6_000
 """Event ids kept per customer at most, 18 bytes each: a share of what a state may take (core.bounds).
@@ -76,45 +72,16 @@ def fold(c: Customer, e: Event) -> bool:
     folding = _FOLDS.get(e.type)
     newest = folding is None or folding(c, e.data, stamp) is not False
     if e.type == _PROFILE and e.data.email_hmac is not None:
-        _address(c, Word(stamp, e.data.email_hmac), from_browser=ev.BROWSER in e.flags)
+        _address(c, Word(stamp, e.data.email_hmac), e.data.domain_hmac, from_browser=ev.BROWSER in e.flags)
     elif e.type == _HELD and e.subject not in (c.id, *c.ids):
         hold(c, e.subject, stamp)
     elif e.type == _UNSUPPRESSED and not through_link(e):
-        c.lifted = _latest_stamp(c.lifted, stamp)
+        c.lifted = latest_stamp(c.lifted, stamp)
     if e.timezone is not None:
-        c.event_zone = _newer(c.event_zone, stamp, Word(stamp, e.timezone))
+        c.event_zone = newer(c.event_zone, stamp, Word(stamp, e.timezone))
     if e.account is not None:  # after the body, which knows better if it names an account too
-        c.account = _newer(c.account, stamp, Word(stamp, e.account))
+        c.account = newer(c.account, stamp, Word(stamp, e.account))
     return newest
-
-
-# ------------------------------------------------------------------------------------------------------------ pieces
-
-
-def _newer(current: T | None, stamp: Stamp, value: T) -> T:
-    """The value, unless the current one was written by a newer event."""
-    return value if current is None or stamp > current.at else current  # type: ignore[attr-defined]  # T has ``at``
-
-
-def _put(table: dict[str, T], key: str, stamp: Stamp, value: T) -> dict[str, T] | None:
-    """The table with the value under the key, or None if what is there is newer."""
-    current = table.get(key)
-    if current is not None and stamp <= current.at:  # type: ignore[attr-defined]  # T has ``at``
-        return None
-    return {**table, key: value}
-
-
-def _may_be_forgotten(c: Customer, field: str, stamp: Stamp) -> bool:
-    """Whether an event of an unknown object may be older than what went of that table for lack of room."""
-    return stamp.time <= c.forgotten.get(field, -1)
-
-
-def _latest(current: int | None, time: int) -> int:
-    return time if current is None or time > current else current
-
-
-def _latest_stamp(current: Stamp | None, stamp: Stamp) -> Stamp:
-    return stamp if current is None or stamp > current else current
 
 
 # ------------------------------------------------------------------------------------------------------------ profile
@@ -123,47 +90,52 @@ def _latest_stamp(current: Stamp | None, stamp: Stamp) -> Stamp:
 def _signed_up(c: Customer, d: ev.SignedUp, s: Stamp) -> None:
     c.signed_up = s.time if c.signed_up is None else min(c.signed_up, s.time)
     if d.trial:
-        c.trial_sign_up = _latest_stamp(c.trial_sign_up, s)
+        c.trial_sign_up = latest_stamp(c.trial_sign_up, s)
 
 
 def _profile(c: Customer, d: ev.ProfileChanged, s: Stamp) -> None:
     if d.time_zone is not None and zones.is_zone(d.time_zone):
-        c.time_zone = _newer(c.time_zone, s, Word(s, d.time_zone))
+        c.time_zone = newer(c.time_zone, s, Word(s, d.time_zone))
     if d.locale is not None:
-        c.locale = _newer(c.locale, s, Word(s, d.locale))
+        c.locale = newer(c.locale, s, Word(s, d.locale))
     if d.segment is not None:
-        c.segment = _newer(c.segment, s, Word(s, d.segment))
+        c.segment = newer(c.segment, s, Word(s, d.segment))
     if d.account_id is not None:
-        c.account = _newer(c.account, s, Word(s, d.account_id))
+        c.account = newer(c.account, s, Word(s, d.account_id))
     if d.champion is not None:
-        c.champion = _newer(c.champion, s, Flag(s, d.champion))
+        c.champion = newer(c.champion, s, Flag(s, d.champion))
     if d.requires_approval is not None:
-        c.requires_approval = _newer(c.requires_approval, s, Flag(s, d.requires_approval))
+        c.requires_approval = newer(c.requires_approval, s, Flag(s, d.requires_approval))
     if d.channels is not None:
         for channel in ev.CHANNELS:
             value = getattr(d.channels, channel)
             if value is not None:
-                c.reachable = _put(c.reachable, channel, s, Flag(s, value)) or c.reachable
+                c.reachable = put(c.reachable, channel, s, Flag(s, value)) or c.reachable
 
 
-def _address(c: Customer, word: Word, *, from_browser: bool) -> None:
+def _address(c: Customer, word: Word, domain: str | None, *, from_browser: bool) -> None:
     """The newest counts, but one from a browser only where no other is known: anybody can type any address."""
+    before = c.email_hmac
     if c.email_hmac is None or c.email_from_browser != from_browser:
         if c.email_hmac is None or c.email_from_browser:
             c.email_hmac, c.email_from_browser = word, from_browser
     else:
-        c.email_hmac = _newer(c.email_hmac, word.at, word)
+        c.email_hmac = newer(c.email_hmac, word.at, word)
+    if c.email_hmac is word:
+        c.domain_hmac = None if domain is None else Word(word.at, domain)
+    elif before is not None and before.value == word.value and domain is not None:  # it was not known with the address
+        c.domain_hmac = c.domain_hmac or Word(word.at, domain)
 
 
 def _consent(c: Customer, d: ev.ConsentChanged, s: Stamp) -> None:
     if d.purpose != ev.ASKING:
         return
     for channel in ev.CHANNELS if d.channel == "all" else (d.channel,):
-        c.consent = _put(c.consent, channel, s, Flag(s, d.granted)) or c.consent
+        c.consent = put(c.consent, channel, s, Flag(s, d.granted)) or c.consent
 
 
 def _suppressed(c: Customer, d: ev.Data, s: Stamp) -> None:
-    c.suppressed = _newer(c.suppressed, s, Flag(s, isinstance(d, ev.Suppressed)))
+    c.suppressed = newer(c.suppressed, s, Flag(s, isinstance(d, ev.Suppressed)))
 
 
 MOST_HOLDS = 50
@@ -175,7 +147,7 @@ OTHERS = ""
 
 def hold(c: Customer, who: str, stamp: Stamp) -> None:
     """Somebody of the same address must not be asked, and neither must this customer."""
-    c.held = within_holds({**c.held, who: _latest_stamp(c.held.get(who), stamp)})
+    c.held = within_holds({**c.held, who: latest_stamp(c.held.get(who), stamp)})
 
 
 def within_holds(held: dict[str, Stamp]) -> dict[str, Stamp]:
@@ -193,7 +165,7 @@ def _erasure(c: Customer, _: ev.Data, s: Stamp) -> None:
 
 
 def _champion(c: Customer, d: ev.ChampionChanged, s: Stamp) -> None:
-    c.champion = _newer(c.champion, s, Flag(s, d.champion))
+    c.champion = newer(c.champion, s, Flag(s, d.champion))
 
 
 # -------------------------------------------------------------------------------------------------------------- value
@@ -208,7 +180,7 @@ def _milestone(c: Customer, d: ev.MilestoneReached, s: Stamp) -> bool:
     c.first_success = c.first_success or d.first_success
     name = short(d.milestone, LONGEST_NAME)
     repeated = c.repeated_milestones.get(name)
-    newest = s > repeated if repeated is not None else not _may_be_forgotten(c, "repeated_milestones", s)
+    newest = s > repeated if repeated is not None else not may_be_forgotten(c, "repeated_milestones", s)
     if newest and not d.first_success:
         c.repeated_milestones = {**c.repeated_milestones, name: s}
     return newest
@@ -231,7 +203,7 @@ def _usage(c: Customer, d: ev.UsageRecorded, s: Stamp) -> None:
 
 
 def _compared(c: Customer, d: ev.UsageCompared, s: Stamp) -> None:
-    c.above_average = _newer(c.above_average, s, Flag(s, d.above_average))
+    c.above_average = newer(c.above_average, s, Flag(s, d.above_average))
 
 
 # ------------------------------------------------------------------------------------------------------- satisfaction
@@ -248,8 +220,8 @@ def _csat(c: Customer, d: ev.CsatResponded, s: Stamp) -> bool:
 def _said(c: Customer, field: str, id_: str, survey: Survey) -> bool:
     """A revision; one that may be older than what was forgotten speaks against asking at most."""
     name, known = short(id_, LONGEST_NAME), getattr(c, field)
-    late = name not in known and _may_be_forgotten(c, field, survey.at)
-    table = None if late and survey.promoter else _put(known, name, survey.at, survey)
+    late = name not in known and may_be_forgotten(c, field, survey.at)
+    table = None if late and survey.promoter else put(known, name, survey.at, survey)
     if table is not None:
         setattr(c, field, table)
     return table is not None and not late
@@ -257,7 +229,7 @@ def _said(c: Customer, field: str, id_: str, survey: Survey) -> bool:
 
 def _praised(c: Customer, time: int) -> None:
     c.feedback = True
-    c.feedback_at = _latest(c.feedback_at, time)
+    c.feedback_at = latest(c.feedback_at, time)
 
 
 def _feedback(c: Customer, d: ev.FeedbackShared, s: Stamp) -> None:
@@ -271,7 +243,7 @@ def _praise(c: Customer, d: ev.ComplimentGiven | ev.TestimonialGiven, s: Stamp) 
     _praised(c, s.time)
     if isinstance(d, ev.TestimonialGiven):
         c.testimonial = True
-        c.testimonial_at = _latest(c.testimonial_at, s.time)
+        c.testimonial_at = latest(c.testimonial_at, s.time)
 
 
 def _review(c: Customer, d: ev.ReviewPosted, s: Stamp) -> bool:
@@ -299,7 +271,7 @@ def _advocacy(c: Customer, d: ev.AdvocacyAsked, s: Stamp) -> None:
 
 def _ticket(c: Customer, d: ev.TicketFact, s: Stamp) -> bool:
     name = short(d.ticket_id, LONGEST_NAME)
-    late = name not in c.tickets and _may_be_forgotten(c, "tickets", s)
+    late = name not in c.tickets and may_be_forgotten(c, "tickets", s)
     known = t = c.tickets.get(name) or _unknown_ticket(c)
     if not isinstance(d, ev.TicketRated) and (t.at is None or s > t.at):
         t = msgspec.structs.replace(t, at=s, open=not isinstance(d, ev.TicketSolved))
@@ -332,7 +304,7 @@ def _complaint(c: Customer, _: ev.Data, s: Stamp) -> None:
 
 
 def _displeased(c: Customer, time: int) -> None:
-    c.complained_at = _latest(c.complained_at, time)
+    c.complained_at = latest(c.complained_at, time)
 
 
 def _invoice(c: Customer, d: ev.InvoicePaid | ev.InvoicePaymentFailed, s: Stamp) -> bool:
@@ -346,7 +318,7 @@ def _invoice(c: Customer, d: ev.InvoicePaid | ev.InvoicePaymentFailed, s: Stamp)
 
 
 def _refund(c: Customer, _: ev.Data, s: Stamp) -> None:
-    c.refunded_at = _latest(c.refunded_at, s.time)
+    c.refunded_at = latest(c.refunded_at, s.time)
 
 
 def _dispute(c: Customer, d: ev.ChargeDisputed | ev.DisputeClosed, s: Stamp) -> bool:
@@ -355,7 +327,7 @@ def _dispute(c: Customer, d: ev.ChargeDisputed | ev.DisputeClosed, s: Stamp) -> 
     disputed_at = known.disputed_at if known else None
     if isinstance(d, ev.ChargeDisputed):
         status: Literal["open", "won", "lost"] = "open"
-        disputed_at = _latest(disputed_at, s.time)  # also when the closing came first
+        disputed_at = latest(disputed_at, s.time)  # also when the closing came first
     else:
         status = "won" if d.won else "lost"
     newest = known is None or s > known.at
@@ -371,11 +343,11 @@ def _cancellation(c: Customer, d: ev.Cancelling, s: Stamp) -> None:
     known = c.cancellations.get(name, Cancellation())
     match d:
         case ev.CancellationConsidered():
-            known = msgspec.structs.replace(known, considered=_latest_stamp(known.considered, s))
+            known = msgspec.structs.replace(known, considered=latest_stamp(known.considered, s))
         case ev.CancellationScheduled():
-            known = msgspec.structs.replace(known, scheduled=_latest_stamp(known.scheduled, s))
+            known = msgspec.structs.replace(known, scheduled=latest_stamp(known.scheduled, s))
         case _:
-            known = msgspec.structs.replace(known, reverted=_latest_stamp(known.reverted, s))
+            known = msgspec.structs.replace(known, reverted=latest_stamp(known.reverted, s))
     c.cancellations = {**c.cancellations, name: known}
 
 
@@ -396,8 +368,8 @@ def _subscription(c: Customer, d: ev.Subscribed, s: Stamp) -> bool:
     if isinstance(d, ev.TrialEnded) and not d.converted:
         kind = "unconverted"
     if kind in ("converted", "unconverted", "started"):
-        c.trial_over = _latest_stamp(c.trial_over, s)
-    name, late = short(d.subscription_id, LONGEST_NAME), _may_be_forgotten(c, "subscriptions", s)
+        c.trial_over = latest_stamp(c.trial_over, s)
+    name, late = short(d.subscription_id, LONGEST_NAME), may_be_forgotten(c, "subscriptions", s)
     if late and kind in ("converted", "started", "renewed"):
         return False  # it may have ended since
     newest = all(s > other.at for other in c.subscriptions if other.subscription == name)
@@ -408,20 +380,20 @@ def _subscription(c: Customer, d: ev.Subscribed, s: Stamp) -> bool:
 
 def _contract(c: Customer, d: ev.ContractSigned, s: Stamp) -> None:
     if d.initial:
-        c.initial_contract_at = _latest(c.initial_contract_at, s.time)
+        c.initial_contract_at = latest(c.initial_contract_at, s.time)
 
 
 # ----------------------------------------------------------------------------------------------------------- presence
 
 
 def _task(c: Customer, d: ev.TaskStarted | ev.TaskEnded, s: Stamp) -> bool:
-    table = _put(c.tasks, short(d.task_id, LONGEST_NAME), s, Flag(s, isinstance(d, ev.TaskStarted)))
+    table = put(c.tasks, short(d.task_id, LONGEST_NAME), s, Flag(s, isinstance(d, ev.TaskStarted)))
     c.tasks = table or c.tasks
     return table is not None
 
 
 def _concern(c: Customer, d: ev.CallConcernRaised | ev.CallConcernAddressed, s: Stamp) -> bool:
-    table = _put(c.concerns, short(d.call_id, LONGEST_NAME), s, Flag(s, isinstance(d, ev.CallConcernRaised)))
+    table = put(c.concerns, short(d.call_id, LONGEST_NAME), s, Flag(s, isinstance(d, ev.CallConcernRaised)))
     c.concerns = table or c.concerns
     return table is not None
 
@@ -435,41 +407,10 @@ def _cut_short(c: Customer, d: ev.CallCutShort, _: Stamp) -> None:
 # ------------------------------------------------------------------------------------------------------ after the ask
 
 
-def _acknowledged(c: Customer, d: ev.AskAcknowledged, s: Stamp) -> None:
-    c.asks = tuple(a.acknowledged(d.status, s.time) if a.command_id == d.command_id else a for a in c.asks)
-
-
-def _answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
-    c.answers = {**c.answers, d.answer: _latest(c.answers.get(d.answer), s.time)}
-    c.asks = tuple(msgspec.structs.replace(a, answered=True) if a.command_id == d.command_id else a for a in c.asks)
-
-
 def _judged(c: Customer, d: ev.ApprovalAnswer, s: Stamp) -> bool:
-    table = _put(c.approvals, short(d.opportunity_id, LONGEST_NAME), s, Flag(s, isinstance(d, ev.AskApproved)))
+    table = put(c.approvals, short(d.opportunity_id, LONGEST_NAME), s, Flag(s, isinstance(d, ev.AskApproved)))
     c.approvals = table or c.approvals
     return table is not None
-
-
-def _referral_given(c: Customer, d: ev.ReferralGiven, s: Stamp) -> None:
-    name = short(d.referral_id, LONGEST_NAME)
-    c.referrals = {**c.referrals, name: c.referrals.get(name, Referral())}
-    answers = [a for a in c.asks if a.command_id == d.command_id or (d.command_id is None and a.asked_at <= s.time)][
-        -1:
-    ]
-    c.asks = tuple(msgspec.structs.replace(a, answered=True) if a in answers else a for a in c.asks)
-
-
-def _referral_status(c: Customer, d: ev.ReferralStatusChanged, s: Stamp) -> bool:
-    name = short(d.referral_id, LONGEST_NAME)
-    late = name not in c.referrals and _may_be_forgotten(c, "referrals", s)
-    known = c.referrals.get(name, Referral())
-    conversion = known.conversion
-    if d.status == "refunded" and conversion is not None and s > conversion.at:
-        conversion = None
-    newest = known.at is None or s > known.at
-    at, status = (s, d.status) if newest else (known.at, known.status)
-    c.referrals = {**c.referrals, name: Referral(at, status, conversion)}
-    return newest and not late
 
 
 _PROFILE = ev.ProfileChanged.type
@@ -523,11 +464,12 @@ _FOLDS: dict[str, Callable[[Customer, Any, Stamp], bool | None]] = {
     "call.concern_raised": _concern,
     "call.concern_addressed": _concern,
     "call.cut_short": _cut_short,
-    "ask.acknowledged": _acknowledged,
-    "ask.answered": _answered,
+    "ask.acknowledged": fold_after.acknowledged,
+    "ask.answered": fold_after.answered,
     "ask.approved": _judged,
     "ask.rejected": _judged,
-    "referral.given": _referral_given,
-    "referral.status_changed": _referral_status,
+    "referral.given": fold_after.referral_given,
+    "referral.status_changed": fold_after.referral_status,
+    "referral.contact_erased": fold_after.contact_erased,
 }
 """How each type changes the state; a type that is not here changes activity, zone and account only."""

@@ -5,8 +5,10 @@ How long something is kept is computed from the policy in force; no number here 
 
 from __future__ import annotations
 
+from referral_stream.core import counting
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import Customer, SubscriptionEvent
+from referral_stream.core.followups import FollowUp
 from referral_stream.core.instants import DAY, SECOND
 from referral_stream.core.policy import Policy
 
@@ -20,7 +22,17 @@ ANSWERED_DAYS = 400
 def forget(c: Customer, now: int, policy: Policy) -> None:
     """Drop from the working copy ``c`` what is over at ``now`` (epoch ms), whatever may still arrive."""
     if c.asks:
-        c.asks = remembered(c.asks, now - asks_kept_days(policy) * DAY)
+        kept = remembered(c.asks, now - asks_kept_days(policy) * DAY)
+        if kept is not c.asks:
+            ids = {ask.command_id for ask in kept}
+            c.past_asks = counting.past(c.past_asks, (ask for ask in c.asks if ask.command_id not in ids))
+            c.asks = kept
+    if c.followups:
+        c.followups = _answerable(c, now)
+    if c.months:
+        first = counting.first_month(now)
+        if any(key < first for key in c.months):
+            c.months = {key: month for key, month in c.months.items() if key >= first}
     if c.advocacy:
         oldest = now - advocacy_kept_days(policy) * DAY
         c.advocacy = tuple(ask for ask in c.advocacy if ask[0] >= oldest)
@@ -29,6 +41,15 @@ def forget(c: Customer, now: int, policy: Policy) -> None:
         c.tasks = {name: task for name, task in c.tasks.items() if task.at.time >= oldest}
     if c.subscriptions:
         c.subscriptions = _without_old_renewals(c.subscriptions, now - renewals_kept_days(policy) * DAY)
+
+
+def _answerable(c: Customer, now: int) -> tuple[FollowUp, ...]:
+    """Without follow-ups that are over, and whose ask and referral nothing can name any more."""
+    oldest = now - ANSWERED_DAYS * DAY
+    if c.followups[0].requested_at >= oldest:
+        return c.followups
+    asks = {ask.command_id for ask in c.asks}
+    return tuple(f for f in c.followups if f.requested_at >= oldest or f.command_id in asks or f.subject in c.referrals)
 
 
 def asks_kept_days(policy: Policy) -> int:

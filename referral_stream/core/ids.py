@@ -52,5 +52,13 @@ def reason_command_id(customer: str, trigger: str, subject: str) -> str:
     return derived_id("command", customer, trigger, subject, 0)
 
 
+def followup_id(customer: str, about: str, kind: str, n: int) -> str:
+    return derived_id("followup", customer, about, kind, n)
+
+
+def grant_id(customer: str, referral: str) -> str:
+    return derived_id("grant", customer, referral)
+
+
 def decision_id(opportunity: str, n: int) -> str:
     return derived_id("decision", opportunity, n)

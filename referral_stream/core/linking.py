@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from referral_stream.core import events as ev
-from referral_stream.core.customer import Customer, Stamp, word
+from referral_stream.core.customer import Customer, word
 from referral_stream.core.effects import Append
 from referral_stream.core.events import Event, Link
 from referral_stream.core.keys import link_key, through_link
 from referral_stream.core.links import EMAIL, REFERRAL, held_event, taught_event
+from referral_stream.core.stamps import Stamp
 from referral_stream.core.turn import Folded, Process, Turn
 
 MOST_EMAILS = 200

@@ -17,13 +17,13 @@ import msgspec
 from msgspec.structs import replace
 
 from referral_stream.core import events as ev
-from referral_stream.core.customer import Stamp
 from referral_stream.core.effects import Append, Letter, RecordPosition, Undelivered
 from referral_stream.core.events import Event, Link
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY
 from referral_stream.core.keys import customer_key, link_key
 from referral_stream.core.policy import Policy
+from referral_stream.core.stamps import Stamp
 
 EMAIL: Final = "email"
 REFERRAL: Final = "referral"

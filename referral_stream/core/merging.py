@@ -15,14 +15,17 @@ from msgspec.structs import replace
 
 from referral_stream.core import events as ev
 from referral_stream.core import linking
+from referral_stream.core.after import telling
+from referral_stream.core.after.process import say_again
 from referral_stream.core.asking import judging, recording, reservation, withdrawal
-from referral_stream.core.customer import AliasedAt, Customer, Stamp
-from referral_stream.core.effects import Append, Letter
+from referral_stream.core.customer import AliasedAt, Customer
+from referral_stream.core.effects import Append, Letter, RecordForgotten
 from referral_stream.core.events import AliasStamp, Data, Event
 from referral_stream.core.fold import hold
 from referral_stream.core.ids import derived_id, hash64
 from referral_stream.core.keys import customer_key, parse_key
 from referral_stream.core.rules.assessment import Board
+from referral_stream.core.stamps import Stamp
 from referral_stream.core.turn import Folded, Process, Turn
 from referral_stream.core.uniting import MOST_ABSORBED, MOST_IDS, revised_downwards, unite
 
@@ -187,6 +190,9 @@ def _fold_in(turn: Turn, event: Event, other: Customer, absorbed: int) -> None:
     linking.take_over(turn, event, before, other)
     reservation.amend_as_one(turn, before, other)
     withdrawal.corrected_elsewhere(turn, revised_downwards(before, united))
+    for followup in other.followups:
+        if followup.cancelled == "merged" and turn.now < followup.expires_at:
+            say_again(turn, followup, ends=followup.expires_at)
 
 
 def _too_many(turn: Turn) -> None:
@@ -227,6 +233,10 @@ def _close(turn: Turn, into: str) -> None:
     for opportunity in c.live:
         judging.close(turn, opportunity, "cancelled", judging.verdicts(turn, opportunity))
     withdrawal.withdraw(turn)
+    telling.cancel(turn, telling.open_ones(turn, to_customer=True), "merged")
+    if c.recorded:
+        turn.effects.append(RecordForgotten(customer_id=c.id))
+        c.recorded, c.record_owed = 0, False
 
 
 def _packed(customer: Customer) -> bytes:

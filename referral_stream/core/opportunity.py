@@ -31,6 +31,7 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     decisions were written under its id; ``last``: hash of (outcome, blocking gates) of the last one. ``survey``: the
     trigger is itself a survey answer; ``response``: that answer's id, for corrections. ``tries``: how often the ledger
     did not answer. ``owner``: the id under which it was made, where that was merged away since.
+    ``eligible``: at some instant the customer could be asked about it, the moment and other customers apart.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Opportunity(msgspec.Struct, frozen=True, array_like=True, gc=False):
     last: int = 0
     reason_asked_at: int | None = None
     owner: str = ""
+    eligible: bool = False
 
     @property
     def awaits_reason(self) -> bool:

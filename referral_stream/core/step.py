@@ -15,18 +15,21 @@ from typing import NamedTuple
 
 from referral_stream.core import bounds, merging
 from referral_stream.core import events as ev
+from referral_stream.core.after.process import AFTER
 from referral_stream.core.asking.process import ASKING
-from referral_stream.core.customer import Customer, Stamp, word
+from referral_stream.core.customer import Customer, word
 from referral_stream.core.effects import Append, Effect, Letter
 from referral_stream.core.events import Event
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.instants import DAY
 from referral_stream.core.linking import LINKING
 from referral_stream.core.policy import Policy
+from referral_stream.core.record import RECORD, may_be_signalled
 from referral_stream.core.rules import usage
+from referral_stream.core.stamps import Stamp
 from referral_stream.core.turn import LATE, NEWEST, UNKNOWN, Folded, Process, Turn
 
-PROCESSES: tuple[Process, ...] = (merging.MERGING, LINKING, ASKING)
+PROCESSES: tuple[Process, ...] = (merging.MERGING, LINKING, AFTER, ASKING, RECORD)
 """In the order in which they act within an instant."""
 
 _NO_FACTS = frozenset({*(data.type for data in ev.INTERNAL), *ev.WITHOUT_SUBJECT} - {ev.Held.type})
@@ -81,8 +84,11 @@ def take(turn: Turn, event: Event) -> None:
         if not news:
             turn.repeated = True
             return
+        turn.traceparent = event.traceparent
+        turn.followups_before, turn.referrals_before = c.followups, c.referrals
         if c.asks or c.awaiting is not None:
             turn.asks_before, turn.account_before, turn.email_before = c.asks, c.account_id, word(c.email_hmac)
+        turn.before = c.copy() if c.asks and may_be_signalled(c, event, turn.now) else None
         folded = _fold(turn, event)
         if event.timezone is not None or event.type == _PROFILE_CHANGED:
             turn.forget_zone()
@@ -123,6 +129,7 @@ def finish(turn: Turn) -> Advanced:
     Repeated records and early wake-ups change nothing.
     """
     c = turn.customer
+    turn.traceparent = None
     if c.merged_into is not None and c.erased_at is None:
         return Advanced(c, turn.effects, None, turn.appended, turn.letters)
     if turn.repeated and not turn.learned and (c.wake_at is None or turn.now < c.wake_at):

@@ -10,9 +10,11 @@ from referral_stream.core.composing import EffectBuilder
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Append, Effect, Letter, Score
 from referral_stream.core.events import Event
+from referral_stream.core.followups import FollowUp
 from referral_stream.core.forgetting import forget
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
+from referral_stream.core.referrals import Referral
 from referral_stream.core.rules import propensity, usage, windows
 from referral_stream.core.rules.assessment import Board
 from referral_stream.core.zones import Zone
@@ -24,12 +26,14 @@ class Turn:
     ``appended``: what goes back to ``customer-events``, for other entities. ``letters``: dead letters of the record.
 
     ``learned``: a record was new at this instant; ``repeated``: one was not. ``asks_before``,
-    ``account_before``, ``email_before``: the asks, the account and the e-mail HMAC as they were before the last record.
+    ``account_before``, ``email_before``, ``followups_before``, ``referrals_before``: as they were before the last record.
+    ``start``: the state before the instant; ``before``: before the last record, where an ask is out that it may speak
+    against. ``traceparent``: of the record at hand.
     """
 
     __slots__ = (
-        "_zone", "account_before", "appended", "asks_before", "board", "customer", "effects", "email_before", "learned",
-        "letters", "now", "policy", "repeated",
+        "_zone", "account_before", "appended", "asks_before", "before", "board", "customer", "effects", "email_before",
+        "followups_before", "learned", "letters", "now", "policy", "referrals_before", "repeated", "start", "traceparent",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, customer: Customer, now: int) -> None:
@@ -41,7 +45,12 @@ class Turn:
         self.appended: list[Append] = []
         self.letters: list[Letter] = []
         self.board = Board()
+        self.start = customer
+        self.before: Customer | None = None
+        self.traceparent: str | None = None
         self.asks_before: tuple[Ask, ...] = ()
+        self.followups_before: tuple[FollowUp, ...] = ()
+        self.referrals_before: dict[str, Referral] = {}
         self.account_before: str | None = None
         self.email_before: str | None = None
         self.learned = False

@@ -19,19 +19,24 @@ from referral_stream.core.customer import (
     Dispute,
     Drop,
     Invoice,
+    Month,
     Overfull,
-    Referral,
-    Stamp,
+    PastAsks,
     Survey,
     Ticket,
     UsageDay,
+    word,
 )
 from referral_stream.core.fold import REMEMBERED_IDS, within_holds
+from referral_stream.core.followups import FollowUp, Tally
 from referral_stream.core.forgetting import forget
+from referral_stream.core.grants import Grant
 from referral_stream.core.ids import hash64
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
+from referral_stream.core.referrals import Referral
 from referral_stream.core.rules import usage
+from referral_stream.core.stamps import Stamp
 
 T = TypeVar("T")
 
@@ -54,7 +59,8 @@ def unite(customer: Customer, other: Customer, policy: Policy) -> Customer:
     for each in (c, x):  # both know the days up to the same one
         usage.judge(each, max(c.judged_day, x.judged_day), policy)
     x.asks = tuple(_owned(ask, x.id) for ask in x.asks)
-    x.referrals = _without_repeats(x, c)
+    x.followups = tuple(f if f.owner else msgspec.structs.replace(f, owner=x.id) for f in x.followups)
+    x.referrals = {name: _granted_to(referral, x.id) for name, referral in _without_repeats(x, c).items()}
     united: Customer = c.copy()
     for name, rule in RULES.items():
         setattr(united, name, rule(getattr(c, name), getattr(x, name)))
@@ -66,6 +72,10 @@ def unite(customer: Customer, other: Customer, policy: Policy) -> Customer:
     known_better = [each for each in (c, x) if each.email_hmac is not None and not each.email_from_browser]
     if len(known_better) == 1:
         united.email_hmac = known_better[0].email_hmac
+    united.domain_hmac = next(
+        (each.domain_hmac for each in (c, x) if each.domain_hmac and word(each.email_hmac) == word(united.email_hmac)),
+        None,
+    )
     united.email_from_browser = not known_better and (c.email_from_browser or x.email_from_browser)
     united.quarantined = c.quarantined or (x.quarantined and x.id == c.id)
     usage.forget(united, united.judged_day, policy)
@@ -133,6 +143,36 @@ def _seen(mine: dict[int, int], other: dict[int, int]) -> dict[int, int]:
     return dict(both[-REMEMBERED_IDS:])
 
 
+def _both(mine: bool, other: bool) -> bool:  # noqa: FBT001 (a rule)
+    return mine and other
+
+
+def _grant(mine: Grant | None, other: Grant | None) -> Grant | None:
+    """Of two grants for one referral the given one stays, else the customer's own (identity §3)."""
+    found = [grant for grant in (mine, other) if grant is not None]
+    return max(found, key=lambda grant: grant.state in ("granted", "reversed"), default=None)
+
+
+def _tallies(mine: Tally, other: Tally) -> Tally:
+    return Tally(*(getattr(mine, name) + getattr(other, name) for name in Tally.__struct_fields__))
+
+
+def _months(mine: Month, other: Month) -> Month:
+    sums = {name: getattr(mine, name) + getattr(other, name) for name in Month.__struct_fields__ if name != "blocked"}
+    return Month(**sums, blocked=_table(_sum)(mine.blocked, other.blocked))
+
+
+def _past_asks(mine: PastAsks | None, other: PastAsks | None) -> PastAsks | None:
+    if mine is None or other is None:
+        return mine or other
+    return PastAsks(mine.times + other.times, min(mine.first, other.first), max(mine.last, other.last))
+
+
+def _followups(mine: tuple[FollowUp, ...], other: tuple[FollowUp, ...]) -> tuple[FollowUp, ...]:
+    known = {followup.id for followup in mine}
+    return tuple(sorted((*mine, *(f for f in other if f.id not in known)), key=lambda f: (f.requested_at, f.id)))
+
+
 def _asks(mine: tuple[Ask, ...], other: tuple[Ask, ...]) -> tuple[Ask, ...]:
     """In the order in which they went out; one that both know counts as the customer's own."""
     known = {ask.command_id for ask in mine}
@@ -198,14 +238,29 @@ def _cancellation(mine: Cancellation, other: Cancellation) -> Cancellation:
     )
 
 
+REFERRAL: dict[str, Rule] = {
+    "at": _greatest, "status": _mine, "conversion": _least, "id": _either, "given": _least, "dated": _least,
+    "said": _greatest, "consented": _mine, "keys": _set, "domain_hmac": _either,
+    "attributed": _either, "ask": _either, "deal": _newest, "reported": _set, "report": _newest,
+    "converted_at": _least, "otherwise_at": _greatest, "taken": _either, "care_due": _least, "care_late": _either,
+    "released": _both, "contact_erased": _either, "spent": _either, "grant": _grant, "replied": _greatest,
+    "conversion_counts": _either,
+}  # fmt: skip
+"""Of what is known of one referral under two ids."""
+
+
 def _referral(mine: Referral, other: Referral) -> Referral:
-    """The first conversion is the one that opens, unless it was refunded since."""
-    newest = max((mine, other), key=lambda each: (each.at is not None, each.at))
-    conversion = _least(mine.conversion, other.conversion)
-    refunded = newest.status == "refunded" and conversion is not None and newest.at is not None
-    if refunded and conversion.at < newest.at:
-        conversion = None
-    return Referral(newest.at, newest.status, conversion)
+    """The first conversion is the one that opens, unless it was refunded since; who erased a contact has the last word."""
+    united = {name: rule(getattr(mine, name), getattr(other, name)) for name, rule in REFERRAL.items()}
+    at, conversion = united["at"], united["conversion"]
+    if at is not None and at == other.at:
+        united["status"] = other.status
+    if united["said"] is not None and united["said"] == other.said:
+        united["consented"] = other.consented
+    united["consented"] = united["consented"] and not united["contact_erased"]
+    if united["status"] == "refunded" and conversion is not None and at is not None and conversion.at < at:
+        united["conversion"] = None
+    return Referral(**united)
 
 
 RULES: dict[str, Rule] = {
@@ -293,6 +348,16 @@ RULES: dict[str, Rule] = {
     # bounds
     "overfull": _table(lambda mine, other: Overfull(max(mine.at, other.at), mine.count + other.count)),
     "forgotten": _table(max),
+    # after the ask
+    "domain_hmac": _mine,  # see unite
+    "followups": _followups,
+    "tallies": _table(_tallies),
+    "months": _table(_months),
+    "past_asks": _past_asks,
+    "referrals_over": _sum,
+    "recorded": _mine,
+    "eligible_told": _mine,
+    "record_owed": _mine,
 }
 """Field of the state → what it becomes. A field without a rule fails a test: what is known under one id must not be
 lost under the other."""
@@ -305,6 +370,14 @@ def _owned(ask: Ask, owner: str) -> Ask:
     """An ask keeps for good the id under which it was made."""
     o = ask.opportunity
     return ask if o.owner else msgspec.structs.replace(ask, opportunity=msgspec.structs.replace(o, owner=owner))
+
+
+def _granted_to(referral: Referral, owner: str) -> Referral:
+    """So does a grant."""
+    grant = referral.grant
+    if grant is None or grant.owner:
+        return referral
+    return msgspec.structs.replace(referral, grant=msgspec.structs.replace(grant, owner=owner))
 
 
 def _without_repeats(other: Customer, mine: Customer) -> Mapping[str, Referral]:

@@ -46,6 +46,11 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo.from_file(file, key=name)
 
 
+def local_day(instant: int, name: str) -> str:
+    """The local calendar date at the instant, as ``2026-06-16``."""
+    return to_datetime(instant).astimezone(zone(name)).date().isoformat()
+
+
 def local_date(instant: int, name: str) -> int:
     """The local calendar date at the instant, as days since 1970-01-01."""
     return to_datetime(instant).astimezone(zone(name)).toordinal() - EPOCH_ORDINAL

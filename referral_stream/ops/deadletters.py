@@ -54,7 +54,7 @@ from referral_stream.core.merging import HOLDING
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 from referral_stream.runtime.topics_admin import REFILL, TopicsProblem
-from referral_stream.stream.ingest import event_output
+from referral_stream.stream.ingest import contact_output, event_output
 
 AT_ONCE: Final = 500
 """Letters that are appended, and marked, together."""
@@ -248,8 +248,9 @@ class _Replay:
             return True
         return False
 
-    def take(self, pairs: Iterable[tuple[ListedLetter, RawRecord]]) -> tuple[list[Output], list[Output]]:
-        """What to append, and what to do afterwards."""
+    def take(self, pairs: Iterable[tuple[ListedLetter, RawRecord]]) -> tuple[list[Output], list[Output], list[Output]]:
+        """Names of contacts, what to append once they are written, and what to do afterwards."""
+        told: list[Output] = []
         outputs: list[Output] = []
         marks: list[Output] = []
         for letter, record in pairs:
@@ -265,27 +266,30 @@ class _Replay:
                         outputs.append(Output(self.topics.ledger_requests, source.value, source.key, headers))
                         self.outcome.letters["appended"] += 1
                     case _:
-                        outputs += self._adapted_again(source, again)
+                        names, events = self._adapted_again(source, again)
+                        told += names
+                        outputs += events
             except Undecodable as error:
                 marks.append(self._failed_again(letter, source, str(error)))
             else:
                 if not letter.holds:
                     marks.append(_mark(self.topics.dead_letters, letter))
-        return outputs, marks
+        return told, outputs, marks
 
-    def _adapted_again(self, source: RawRecord, again: Headers) -> list[Output]:
-        """Raises Undecodable if the adapter still refuses it."""
+    def _adapted_again(self, source: RawRecord, again: Headers) -> tuple[list[Output], list[Output]]:
+        """The names of contacts in it, and its events. Raises Undecodable if the adapter still refuses it."""
         now = self.clock.now()
         match adapt(source, now, self.boundary):
             case Accepted(events=(), letters=((_, refused), *_)):
                 raise Undecodable(refused.cause, refused.detail)
-            case Accepted(events=events):
+            case Accepted(events=events, contacts=contacts):
                 self.outcome.letters["appended"] += 1
                 self.outcome.events += len(events)
-                return [event_output(self.topics, event, now, again) for event in events]
+                names = [contact_output(self.topics, contact, now, again) for contact in contacts]
+                return names, [event_output(self.topics, event, now, again) for event in events]
             case Skipped(reason=reason):
                 self.outcome.letters[f"nothing in it: {reason}"] += 1
-                return []
+                return [], []
             case Refused(cause=cause, detail=detail):
                 raise Undecodable(cause, detail)
 
@@ -382,10 +386,10 @@ async def _records(deployment: Deployment) -> AsyncIterator[RawRecord]:
         raise TopicsProblem(str(error)) from error
 
 
-async def _append_all(producer: Any, deployment: Deployment, first: Sequence[Output], then: Sequence[Output]) -> None:
-    """Append ``first``, and once all of it is acknowledged ``then``. Raises KafkaError, TopicsProblem."""
+async def _append_all(producer: Any, deployment: Deployment, *in_order: Sequence[Output]) -> None:
+    """Append each of them once all of the one before is acknowledged. Raises KafkaError, TopicsProblem."""
     expected = deployment.settings.partitions
-    for outputs in (first, then):
+    for outputs in in_order:
         sent = []
         for output in outputs:
             partition = output.partition

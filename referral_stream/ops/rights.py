@@ -49,7 +49,7 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
     writes = [name_of(topic.name) for topic in TOPICS.values() if principal in topic.writers]
     on_topics = (*_topics("Read", *reads, *kept), *_topics("Write", *writes, *kept))
     match principal:
-        case "ingest" | "ledger":
+        case "ingest" | "ledger" | "rewards":
             return (Right("group", deployment.group(principal), "Read"), *on_topics)
         case "decide":
             transactions = Right("transactional-id", f"{decide}-", "Write", prefixed=True)

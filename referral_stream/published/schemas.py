@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from referral_stream.contracts.catalogue import MessageVersion, message_versions
+from referral_stream.contracts.validation import READ_FROM
 from referral_stream.contracts.versions import URN, unnamed_version
 from referral_stream.core.effects import LedgerRenewed
 from referral_stream.core.events import WITHOUT_SUBJECT, Commented
@@ -67,6 +68,9 @@ def _schema(message: MessageVersion) -> dict[str, Any]:
     definitions = body.pop("$defs", {})
     if message.direction == "in" and issubclass(message.model, Commented):
         body["properties"].pop("theme")  # ours: derived from the comment, which goes no further
+    for field, other in READ_FROM.get(message.kind, {}).items():
+        body["required"].remove(field)
+        body["anyOf"] = [{"required": [field]}, {"required": [other]}]
     properties = _ATTRIBUTES | {"type": {"const": message.kind}, "dataschema": _dataschema(message), "data": body}
     required = ["id", "source", "specversion", "type"]
     if message.version != unnamed_version(message.kind):

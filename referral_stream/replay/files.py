@@ -21,7 +21,15 @@ from referral_stream.contracts.deadletters import DeadLetter, dead_letter
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
-from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked
+from referral_stream.core.effects import (
+    AskCancelled,
+    AskRequested,
+    Decision,
+    Effect,
+    ReasonAsked,
+    RecordChanged,
+    RecordForgotten,
+)
 from referral_stream.core.policy import Policy
 from referral_stream.replay.log_lines import Progress
 from referral_stream.replay.overview import BreakerPause, Overview
@@ -32,7 +40,7 @@ from referral_stream.replay.sorting import MEMORY_BYTES, Key, Row, in_order
 from referral_stream.replay.tables import write_tables
 from referral_stream.replay.virtual_run import FactReplay, Happened
 
-OUTPUTS = ("decisions", "asks", "dead-letters")
+OUTPUTS = ("decisions", "asks", "followups", "rewards", "records", "dead-letters")
 
 
 @dataclass
@@ -77,7 +85,7 @@ def replay_file(
     summary = Summary()
     with ExitStack() as stack:
         files = {name: stack.enter_context((output / f"{name}.jsonl").open("wb")) for name in OUTPUTS}
-        letters = _DeadLetterFile(files["dead-letters"], summary)
+        letters, records = _DeadLetterFile(files["dead-letters"], summary), _Records()
         opened = stack.enter_context(
             open_log(
                 log,
@@ -97,22 +105,52 @@ def replay_file(
             exact = ExactReplay(policy, refused=letters.not_applied, entities=entities_of(snapshot), notes=opened.notes)
             # The log's order is that of its partitions, one after the other or any mixture of them.
             happened = (item for items in exact.run(opened.records, until) for item in items)
-            _write(in_order(_rows(happened, summary), memory_bytes), files)
+            _write(in_order(_rows(happened, summary, records), memory_bytes), files)
             exact.compare()
             summary.events, summary.customers = exact.events, len(exact.customers)
         else:
             facts = FactReplay(policy, lettered=letters.not_applied)
             for items in facts.run(opened.arrivals, until):
-                _write(sorted(_rows(items, summary), key=lambda row: row.key), files)
+                _write(sorted(_rows(items, summary, records), key=lambda row: row.key), files)
             summary.customers = len(facts.customers)
             summary.overview.pauses = [BreakerPause(at, pause) for at, pause in facts.pauses]
+        records.write(files["records"])
     if as_csv:
         write_tables(output)
     return summary
 
 
-_FILES: Final = {"referral-decisions": "decisions", "referral-asks": "asks", "ledger-requests": None}
-"""Topic → the output file that holds what goes there; what goes to the ledger is no output of a replay."""
+_FILES: Final = {
+    "referral-decisions": "decisions",
+    "referral-asks": "asks",
+    "referral-followups": "followups",
+    "referral-rewards": "rewards",
+    "referral-records": None,
+    "referral-contacts": None,
+    "ledger-requests": None,
+}
+"""Topic → the output file that holds what goes there. What goes to the ledger, and names, are no output of a replay; of
+records only the newest of each customer is."""
+
+
+class _Records:
+    """The newest record of every customer who was not erased."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, bytes] = {}
+
+    def see(self, now: int, effect: Effect) -> None:
+        match effect:
+            case RecordChanged():
+                self._newest[effect.customer_id] = encode_effect(effect, now)
+            case RecordForgotten():
+                self._newest.pop(effect.customer_id, None)
+            case _:
+                pass
+
+    def write(self, file: BinaryIO) -> None:
+        """In the order of the ids' bytes."""
+        file.writelines(self._newest[name] + b"\n" for name in sorted(self._newest, key=str.encode))
 
 
 class _DeadLetterFile:
@@ -134,10 +172,11 @@ class _DeadLetterFile:
         self._file.write(_letter_line(record, letter))
 
 
-def _rows(happened: Iterable[Happened], summary: Summary) -> Iterator[Row]:
+def _rows(happened: Iterable[Happened], summary: Summary, records: _Records) -> Iterator[Row]:
     """The lines of the output files. Raises KeyError for an effect on a topic that has no file yet."""
     for now, effect in happened:
         label = _FILES[EFFECT_MESSAGES[type(effect)].topic]
+        records.see(now, effect)
         if label is None:
             continue
         match effect:

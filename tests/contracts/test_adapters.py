@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from referral_stream.contracts.adapters import BY_NAME, REGISTRY, candidates
-from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.addresses import address_hmacs, email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core import events as ev
 from referral_stream.core.events import NpsResponded
@@ -36,6 +36,7 @@ from tests.contracts.fuzz import gathered, mutated
 from tests.rules import rule
 
 ANA = email_hmac("ana@customer.example", KEY)
+HASHES = address_hmacs("ana@customer.example", KEY)
 
 
 @rule("6.3")
@@ -197,7 +198,7 @@ UPDATED = "customer.subscription.updated"
         ),
         (
             stripe("customer.created", {"object": "customer", "id": "cus_1", "email": "ana@customer.example"}),
-            [("customer.signed_up", {"trial": False}), ("customer.profile_changed", {"email_hmac": ANA})],
+            [("customer.signed_up", {"trial": False}), ("customer.profile_changed", HASHES)],
         ),
         (
             stripe("customer.created", {"object": "customer", "id": "cus_1", "email": None}),
@@ -209,7 +210,7 @@ UPDATED = "customer.subscription.updated"
                 {"object": "customer", "id": "cus_1", "email": "ana@customer.example"},
                 {"email": None},
             ),
-            [("customer.profile_changed", {"email_hmac": ANA})],
+            [("customer.profile_changed", HASHES)],
         ),
         (stripe("customer.updated", {"object": "customer", "id": "cus_1", "email": "a@b"}, {"name": "x"}), []),
         (
@@ -562,7 +563,7 @@ def user(kind: str, event: dict[str, Any] | None = None, **detail: Any) -> dict[
     return zendesk(kind, event or {}, **whole) | {"subject": "zen:user:7", "detail": whole}
 
 
-USER = [("customer.profile_changed", {"email_hmac": ANA})]
+USER = [("customer.profile_changed", HASHES)]
 
 
 @rule("I3.28", "I2.7")
@@ -622,7 +623,7 @@ A1 = {"subscription_id": "segment:a1"}
             track("Signed Up", {"email": "ana@customer.example", "first_name": "Ana"}),
             [
                 ("customer.signed_up", {"trial": False}),
-                ("customer.profile_changed", {"account_id": "a1", "email_hmac": ANA}),
+                ("customer.profile_changed", {"account_id": "a1", **HASHES}),
             ],
         ),
         (track("Signed Up", context={}), [("customer.signed_up", {"trial": False})]),

@@ -27,7 +27,15 @@ def test_every_effect_has_a_message() -> None:
 
 
 def test_no_two_messages_share_a_type() -> None:
-    assert len(MESSAGES) == len(FACTS) + len(INTERNAL) + len(EFFECT_MESSAGES)
+    with_values = [message for message in EFFECT_MESSAGES.values() if not message.tombstone]
+    assert len(MESSAGES) == len(FACTS) + len(INTERNAL) + len(with_values)
+
+
+def test_what_is_forgotten_is_a_tombstone_on_a_topic_that_is_compacted() -> None:
+    tombstones = {message.kind: message.topic for message in EFFECT_MESSAGES.values() if message.tombstone}
+    assert set(tombstones.values()) == {"referral-records", "referral-contacts"}
+    assert all(TOPICS[topic].keep.compacted for topic in tombstones.values())
+    assert not tombstones.keys() & MESSAGES.keys()
 
 
 def test_a_message_goes_to_topics_that_exist_and_begins_where_its_direction_says(subtests: pytest.Subtests) -> None:
@@ -64,6 +72,8 @@ def test_the_order_and_the_retention_of_topics() -> None:
     logs = {"cleanup.policy": "delete", "retention.ms": str(400 * DAY)}
     assert kept.pop("ledger-generations")["cleanup.policy"] == "compact"
     assert kept.pop("dead-letters") == {**logs, "retention.ms": str(30 * DAY), "max.message.bytes": str(2 << 20)}
+    assert kept.pop("referral-records")["cleanup.policy"] == "compact"
+    assert kept.pop("referral-contacts") == {**logs, "cleanup.policy": "compact,delete"}
     assert all(config == logs for config in kept.values())
 
 

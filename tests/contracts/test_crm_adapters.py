@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.addresses import address_hmacs, email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.policy import Identity
 from tests.contracts.building import (
@@ -27,7 +27,8 @@ from tests.contracts.building import (
 from tests.rules import rule
 
 ANA = email_hmac("ana@customer.example", KEY)
-PROFILE = ("customer.profile_changed", {"email_hmac": ANA})
+HASHES = address_hmacs("ana@customer.example", KEY)
+PROFILE = ("customer.profile_changed", HASHES)
 
 
 # -------------------------------------------------------------------------------------------------------------- HubSpot

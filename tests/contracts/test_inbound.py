@@ -14,10 +14,8 @@ from referral_stream.core.events import (
     FACT_TYPES,
     AskAnswered,
     ComplimentGiven,
-    Contact,
     NpsResponded,
     ProfileChanged,
-    ReferralGiven,
     UsageRecorded,
 )
 from referral_stream.core.ids import derived_id
@@ -340,14 +338,6 @@ def test_a_theme_of_the_producer_counts_only_if_it_is_one_of_ours() -> None:
 def test_the_words_of_an_answer_are_dropped() -> None:
     event = only(read(cloud_event("ask.answered", FACT_DATA["ask.answered"])))
     assert event.data == AskAnswered(command_id="cmd-1", answer="maybe")
-
-
-@rule("6.3")
-@pytest.mark.parametrize("consented", [True, False])
-def test_a_third_partys_name_never_travels(consented: bool) -> None:
-    contact = {"ref": "c-1", "name": "Milton Waddams", "company": "Initech", "consented": consented}
-    event = only(read(cloud_event("referral.given", {"referral_id": "ref-1", "contact": contact})))
-    assert event.data == ReferralGiven(referral_id="ref-1", contact=Contact(ref="c-1", consented=consented))
 
 
 def test_record_keys_are_ignored() -> None:

@@ -67,7 +67,7 @@ def test_every_other_type_is_favourable_always_or_never() -> None:
         "compliment.given", "testimonial.given", "case_study.joined", "milestone.reached", "goal.achieved",
         "saving.measured", "usage.recorded", "workflow.completed", "achievement.unlocked", "dashboard.viewed",
         "call.moment", "peer.mentioned", "subscription.renewed", "subscription.expanded", "referral.given",
-        "customer.unsuppressed", "control.resumed", "ask.approved",
+        "customer.unsuppressed", "control.resumed", "ask.approved", "reward.approved",
     }  # fmt: skip
     assert FAVOURABLE.keys() <= FACT_TYPES.keys()
 

@@ -30,7 +30,7 @@ from referral_stream.contracts.adapters import (
     typeform,
     zendesk,
 )
-from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.addresses import address_hmacs, email_hmac
 from referral_stream.contracts.codec import encode_event
 from referral_stream.contracts.outcomes import Accepted, Adapted, Skipped
 from tests.contracts.building import KEY, read, refused, samples
@@ -39,6 +39,7 @@ every_vendor = pytest.mark.parametrize("vendor", BY_NAME)
 
 ADDRESSES = ("ana@customer.example", "ana.old@customer.example", "office@customer.example")
 HASHED = {email_hmac(address, KEY): f"hmac of {address}" for address in ADDRESSES}
+HASHED[address_hmacs(ADDRESSES[0], KEY)["domain_hmac"]] = "hmac of domain customer.example"
 
 
 def outcome(adapted: Adapted) -> list[dict[str, Any]] | str:

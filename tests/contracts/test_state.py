@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from referral_stream.contracts import state as codec
-from referral_stream.core.customer import Customer, Stamp
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import RecordPosition
 from referral_stream.core.events import Event, Link, Suppressed
 from referral_stream.core.links import KeptEvent, LinkState, NamedCustomer
+from referral_stream.core.stamps import Stamp
 
 LINK = Link("email", "a" * 64)
 

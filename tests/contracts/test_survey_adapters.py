@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from referral_stream.contracts.adapters.surveys import Scale, scale_of
-from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.addresses import address_hmacs, email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.outcomes import Accepted
 from referral_stream.core.policy import Identity
@@ -29,7 +29,8 @@ from tests.contracts.building import (
 from tests.rules import rule
 
 ANA = email_hmac("ana@customer.example", KEY)
-PROFILE = ("customer.profile_changed", {"email_hmac": ANA})
+HASHES = address_hmacs("ana@customer.example", KEY)
+PROFILE = ("customer.profile_changed", HASHES)
 
 
 def asking(adapter: str, **scales: str) -> Boundary:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from referral_stream.contracts.addresses import email_hmac, normal_address
+from referral_stream.contracts.addresses import address_hmacs, email_hmac, normal_address
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.mapping.parsing import build_mappings
 from referral_stream.contracts.outcomes import Accepted, Adapted, Refused
@@ -819,7 +819,7 @@ def test_what_surrounds_no_address_is_none(written: str) -> None:
             {"channels": {"email": False, "phone": True}},
         ),
         ("customer.profile_changed", {"account_id": "undefined"}, {}),
-        ("customer.profile_changed", {"email_hmac": ADDRESS}, {"email_hmac": email_hmac(ADDRESS, KEY)}),
+        ("customer.profile_changed", {"email_hmac": ADDRESS}, address_hmacs(ADDRESS, KEY)),
         (
             "customer.consent_changed",
             {"purpose": "Referral_Ask", "channel": "EMAIL", "granted": False},

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from referral_stream.contracts.codec import decode_event, encode_event, event_key
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Append, AskCancelled, AskRequested, Decision, Effect, Letter
+from referral_stream.core.effects import Append, AskCancelled, AskRequested, Decision, Effect, Letter, RecordChanged
 from referral_stream.core.events import Event, Link
 from referral_stream.core.keys import parse_key
 from referral_stream.core.links import Brought, LinkState, step_link
@@ -28,6 +28,7 @@ class Entities:
     states: dict[str, Customer] = field(default_factory=dict)
     links: dict[Link, LinkState] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
+    records: list[RecordChanged] = field(default_factory=list)
     letters: list[tuple[str, Letter]] = field(default_factory=list)
     read: list[tuple[str, Event]] = field(default_factory=list)
     waiting: dict[str, deque[tuple[int, Event]]] = field(default_factory=dict)
@@ -58,7 +59,8 @@ class Entities:
         known = self.states.get(name) or Customer(id=name)
         customer, effects, _, appended, letters = step(self.policy, known, [event], now)
         self.states[name] = customer
-        self.effects += effects
+        self.records += (effect for effect in effects if isinstance(effect, RecordChanged))
+        self.effects += (effect for effect in effects if not isinstance(effect, RecordChanged))
         self.letters += ((name, letter) for letter in letters)
         self._tell_others(appended, customer.now)
 

@@ -9,8 +9,10 @@ from random import Random
 from typing import Any, Literal, get_args, get_origin
 
 from referral_stream.core.bounds import BOUNDS
-from referral_stream.core.customer import LONGEST_ID, LONGEST_NAME, LONGEST_SOURCE, LONGEST_SUBJECT, Customer, Stamp
+from referral_stream.core.customer import LONGEST_NAME, LONGEST_SUBJECT, Customer
 from referral_stream.core.opportunity import Denial, Opportunity
+from referral_stream.core.rules.gates import GATES
+from referral_stream.core.stamps import LONGEST_ID, LONGEST_SOURCE, Stamp
 
 LONGEST_CUSTOMER = 256
 """Bytes of an id, as ingest takes it."""
@@ -21,6 +23,10 @@ NAMES = {
     "merging": LONGEST_CUSTOMER, "held": LONGEST_CUSTOMER, "ids": LONGEST_CUSTOMER, "holds": LONGEST_CUSTOMER,
 }  # fmt: skip
 """Bytes of the names in a table that is not of objects."""
+
+FEWER = {"referrals": 10, "followups": 20, "months": 24}
+"""Of what a person's own referrals lead to there may be more than fits, if every name is as long as can be: then the
+customer is on hold (``state_too_large``). So much of it fits beside everything else at its bound."""
 
 LATEST = 4_000_000_000_000
 """An instant (epoch ms), as long in bytes as they get."""
@@ -56,6 +62,8 @@ def filled(kind: Any, size: int = LONGEST_NAME) -> Any:
         return 2**63 + _random.getrandbits(62)
     if kind is float:
         return _random.random()
+    if origin is dict:  # gates
+        return {text(12): filled(parts[1], size) for _ in range(len(GATES))}
     if origin is tuple:
         if parts[-1] is Ellipsis:  # rivals of one instant, and the channels of a command
             return tuple(filled(parts[0], size) for _ in range(BOUNDS["live"].most))
@@ -83,7 +91,7 @@ def fullest() -> Customer:
     for name in Customer.__struct_fields__:
         kind = hints[name]
         origin, parts = get_origin(kind), get_args(kind)
-        most = BOUNDS[name].most if name in BOUNDS else 0
+        most = min(BOUNDS[name].most, FEWER.get(name, 1 << 60)) if name in BOUNDS else 0
         size = NAMES.get(name, LONGEST_NAME)
         if origin is dict:
             made[name] = {filled(parts[0], size): filled(parts[1]) for _ in range(most)}

@@ -14,13 +14,14 @@ from referral_stream.contracts.state import encode_customer, encode_state
 from referral_stream.core import bounds, merging, uniting
 from referral_stream.core import events as ev
 from referral_stream.core.bounds import BOUNDS, KINDS, MOST_KEYS, MOST_OPEN, TOUCHES
-from referral_stream.core.customer import LONGEST_NAME, Customer, Stamp
+from referral_stream.core.customer import LONGEST_NAME, Customer
 from referral_stream.core.effects import RecordPosition
 from referral_stream.core.events import Event, Link
 from referral_stream.core.fold import hold
 from referral_stream.core.ids import short
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.links import MOST_CUSTOMERS, MOST_KEPT, KeptEvent, LinkState, NamedCustomer
+from referral_stream.core.stamps import Stamp
 from referral_stream.core.step import step
 from referral_stream.core.uniting import unite
 from referral_stream.words.phrases import phrases

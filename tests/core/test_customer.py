@@ -9,13 +9,14 @@ import pytest
 
 from referral_stream.core import events as ev
 from referral_stream.core import fold as fold_module
-from referral_stream.core.customer import Customer, Flag, Stamp, Survey, Word
+from referral_stream.core.customer import Customer, Survey
 from referral_stream.core.events import Data, Event
 from referral_stream.core.fold import _FOLDS as FOLDS
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.ids import hash64
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import Policy
+from referral_stream.core.stamps import Flag, Stamp, Word
 from tests.builders import AROUND, POLICY, a_customer, answered, at, consent, fact, nps, replay, state
 from tests.contracts.examples import FACT_DATA
 from tests.rules import rule

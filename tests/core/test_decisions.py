@@ -196,7 +196,9 @@ def test_the_mode_follows_the_trigger_and_a_soft_mention_is_soft_whatever_it_is(
 
 @rule("6.11", "10.58")
 def test_a_policy_may_offer_mutual_benefit_for_a_trigger() -> None:
-    policy = a_policy(triggers={"renewal": {"mode": "mutual_benefit"}})
+    programme = {"kind": "credit", "amount_minor": 5_000, "currency": "EUR"}
+    rewards = {"enabled": True, "default_segment": "all", "programmes": {"all": programme}}
+    policy = a_policy(triggers={"renewal": {"mode": "mutual_benefit"}}, rewards=rewards)
     assert replay(a_customer(), renewed("Mon 12:00"), policy=policy).ask.mode == "mutual_benefit"
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from referral_stream.core import events as ev
-from referral_stream.core.customer import Customer, Word
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import AskCancelled, Decision, ReservationReleased
 from referral_stream.core.instants import DAY
+from referral_stream.core.stamps import Word
 from tests.builders import (
     ByHand,
     a_customer,

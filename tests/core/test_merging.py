@@ -10,10 +10,11 @@ import pytest
 from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core import events as ev
 from referral_stream.core import merging
-from referral_stream.core.customer import Customer, Flag, Stamp
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import AskRequested, ReservationAmended, ReservationReleased, ReservationRequested
 from referral_stream.core.events import Event, Link
 from referral_stream.core.ids import command_id
+from referral_stream.core.stamps import Flag, Stamp
 from referral_stream.core.uniting import MOST_ABSORBED
 from tests.builders import a_customer, at, blocking, fact, nps, ticket_opened
 from tests.core.entities import Entities

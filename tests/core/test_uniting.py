@@ -12,23 +12,23 @@ from referral_stream.core.asks import Ask
 from referral_stream.core.customer import (
     AliasedAt,
     Cancellation,
-    Conversion,
     Customer,
     Dispute,
     Drop,
-    Flag,
     Invoice,
+    Month,
     Overfull,
-    Referral,
-    Stamp,
+    PastAsks,
     SubscriptionEvent,
     Survey,
     Ticket,
     UsageDay,
-    Word,
 )
+from referral_stream.core.followups import FollowUp, Tally
 from referral_stream.core.ids import hash64
 from referral_stream.core.opportunity import Opportunity
+from referral_stream.core.referrals import Conversion, Referral
+from referral_stream.core.stamps import Flag, Stamp, Word
 from referral_stream.core.uniting import MOST_IDS, RULES, TICKET, unite
 from tests.builders import POLICY
 from tests.rules import rule
@@ -59,6 +59,9 @@ class Halves:
 def ticket(**more: Any) -> dict[str, Ticket]:
     return {"t": Ticket(**more)}
 
+
+SAID = FollowUp("f1", "thank", "ref-1", 1, at=1, due=2, due_by=2, expires_at=9, requested_at=1)
+LATER_SAID = FollowUp("f2", "thank", "ref-2", 1, at=3, due=4, due_by=4, expires_at=9, requested_at=3, owner="eva")
 
 EITHER_WAY: dict[str, list[Halves]] = {
     "now": [Halves(5, 7, 7)],
@@ -186,6 +189,17 @@ EITHER_WAY: dict[str, list[Halves]] = {
     "merging": [Halves({"bea": AliasedAt(1, "s", "")}, {"bea": AliasedAt(2, "s", "")}, {"bea": AliasedAt(2, "s", "")})],
     "absorbed": [Halves((1,), (), (1,))],
     "overfull": [Halves({"tickets": Overfull(1, 2)}, {"tickets": Overfull(3, 4)}, {"tickets": Overfull(3, 6)})],
+    "followups": [Halves((SAID,), (SAID, LATER_SAID), (SAID, LATER_SAID))],
+    "tallies": [Halves({"thank": Tally(1, 1)}, {"thank": Tally(2, 0, 3)}, {"thank": Tally(3, 1, 3)})],
+    "months": [
+        Halves(
+            {"2026-06|milestone": Month(2, 1, blocked={"trouble": 1})},
+            {"2026-06|milestone": Month(1, 1, 1, blocked={"trouble": 2, "consent": 1})},
+            {"2026-06|milestone": Month(3, 2, 1, blocked={"trouble": 3, "consent": 1})},
+        )
+    ],
+    "past_asks": [Halves(PastAsks(2, 3, 9), PastAsks(1, 5, 5), PastAsks(3, 3, 9)), Halves(None, PastAsks(1, 5, 5), PastAsks(1, 5, 5))],
+    "referrals_over": [Halves(1, 2, 3)],
     "forgotten": [Halves({"tickets": 1}, {"tickets": 3, "csats": 2}, {"tickets": 3, "csats": 2})],
 }  # fmt: skip
 
@@ -200,7 +214,8 @@ def test_what_two_fields_become(name: str, halves: Halves) -> None:
 def test_each_field_that_holds_something_is_in_a_test() -> None:
     """The rest is the customer's own, or has a test of its own below."""
     own = {"id", "erased_at", "erased_now", "merged_into", "live", "awaiting", "wake_at"}
-    below = {"quarantined", "holds", "ids", "asks", "seen", "keys", "judged_day", "calls_cut_short"}
+    own |= {"recorded", "eligible_told", "record_owed"}
+    below = {"quarantined", "holds", "ids", "asks", "seen", "keys", "judged_day", "calls_cut_short", "domain_hmac"}
     assert set(EITHER_WAY) | own | below == set(RULES) - {"email_from_browser"}
 
 

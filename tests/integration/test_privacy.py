@@ -17,7 +17,7 @@ import orjson
 import pytest
 import redis
 
-from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.addresses import address_hmacs, email_hmac, ref_hmac
 from referral_stream.contracts.state import decode_customer
 from referral_stream.contracts.topics import SOURCES, TOPICS, changelogs
 from referral_stream.core.customer import Customer
@@ -33,7 +33,13 @@ ADDRESS = "Canary.Ana@mail.nordkontor.de"
 HASH = email_hmac(ADDRESS, EMAIL_KEY.encode()) or ""
 WORDS = ("canary-word", "anary.Ana@", "canary.ana@", "nordkontor")
 """Fragments of what must not leave ingest; every free text below has the first of them."""
-CANARIES: Final[Mapping[str, tuple[str, ...]]] = {"id": (ANA, ACME), "hash": (HASH,), "words": WORDS}
+NAME, REFUSED_NAME, SILENT_NAME = "canary-word-friend", "canary-word-refused", "canary-word-silent"
+"""Of contacts: one who has consented, one of a referral that cannot be used, one who has not consented."""
+DOMAIN_HASH = address_hmacs(ADDRESS, EMAIL_KEY.encode())["domain_hmac"]
+FRIENDS_HASH = ref_hmac("canary-word-lead", EMAIL_KEY.encode())
+CANARIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "id": (ANA, ACME), "hash": (HASH, DOMAIN_HASH, FRIENDS_HASH), "words": WORDS,
+}  # fmt: skip
 
 _ROW: Final = re.compile(r"^\| (?P<place>[^|]+?) \| (?P<holds>[^|]+?) \|", re.MULTILINE)
 
@@ -63,6 +69,14 @@ def say(topic: str, kind: str, at: int, data: Mapping[str, object]) -> Message:
     return Message(topic, orjson.dumps(cloud_event(kind, ANA, at, data, accountid=ACME)), ANA.encode())
 
 
+def a_friend(name: str, *, consented: bool = True) -> dict[str, object]:
+    word = "canary-word"
+    return {
+        "ref": f"{word}-lead", "email": ADDRESS.replace("Ana", "Friend"), "name": name, "company": f"{word} GmbH",
+        "consented": consented,
+    }  # fmt: skip
+
+
 def story(now: int) -> Iterator[Message]:
     """Somebody who may be asked, with words wherever a payload can have some."""
     word = "canary-word"
@@ -87,6 +101,10 @@ def story(now: int) -> Iterator[Message]:
         ("support", "complaint.made", now - 120 * DAY, {"reference": "c-1", "comment": word}),
         ("relationship", "review.posted", now - 100 * DAY,
          {"rating": 5, "scale_max": 5, "url": "https://reviews.example/1", "text": word}),
+        ("responses", "referral.given", now - 90 * DAY, {"referral_id": "ref-1", "contact": a_friend(NAME)}),
+        ("responses", "referral.given", now - 89 * DAY,
+         {"referral_id": "ref-2", "contact": a_friend(SILENT_NAME, consented=False)}),
+        ("responses", "referral.given", now - 88 * DAY, {"contact": a_friend(REFUSED_NAME)}),
         ("nps", "nps.responded", now - HOUR, {"response_id": "r-1", "score": 10, "comment": f"{word}, saves us hours"}),
         ("nps", "nps.responded", now - MINUTE, {"response_id": "r-2", "score": "canary-word"}),
     ):  # fmt: skip
@@ -116,6 +134,15 @@ def searched(pipeline: Pipeline, store: Path, redis_url: str) -> dict[str, set[s
     return found
 
 
+def topics_that_name(pipeline: Pipeline, name: str) -> set[str]:
+    return {
+        "source topics" if topic in SOURCES else topic
+        for topic in TOPICS
+        for record in pipeline.read(topic, "read_uncommitted")
+        if name.encode() in (record.value or b"")
+    }
+
+
 def unpacked(value: bytes) -> bytes:
     try:
         return bytes(lz4.block.decompress(value[1:]))
@@ -143,6 +170,9 @@ def test_a_person_is_found_where_the_page_says_and_nowhere_else(
     assert found["source topics"] == {"id", "words"}, "the canaries went in"
     assert found["dead-letters"] >= {"id", "words"}, "what could not be used is kept untouched"
     assert found["customer-events"] == found["changelog customers"] == {"id", "hash"}
+    assert topics_that_name(pipeline, NAME) == {"source topics", "referral-contacts"}
+    assert topics_that_name(pipeline, SILENT_NAME) == {"source topics"}
+    assert topics_that_name(pipeline, REFUSED_NAME) == {"source topics", "dead-letters"}
 
     pipeline.publish([say("profile", "customer.erasure_requested", pipeline.now(), {})])
     wait_until(lambda: state(pipeline).erased_at is not None, "the erasure is taken", seconds=60)

@@ -121,8 +121,15 @@ def test_no_right_is_granted_to_a_role_that_it_makes_no_use_of(secured: KafkaSer
     """Of the workers' roles, after all the above: what no record happened to need is named here, and why."""
     topics = _described(at_work).topics
     rare = {
-        "ingest": {topics.dead_letters, topics.ledger_requests},  # bad input, switches
-        "decide": {topics.dead_letters, topics.customer_events},  # a fault of our own, wake-ups
+        "ingest": {topics.dead_letters, topics.ledger_requests, topics.referral_contacts},  # bad input, switches, names
+        "decide": {
+            topics.dead_letters,  # a fault of our own
+            topics.customer_events,  # wake-ups
+            topics.referral_followups,  # what follows an answer or a referral
+            topics.referral_rewards,
+            topics.referral_records,
+            topics.referral_contacts,
+        },
         "ledger": {topics.dead_letters},  # a request that can not be read
     }
     for role in ROLES:

@@ -64,6 +64,7 @@ def test_the_table_says_what_else_is_granted() -> None:
         "ledger": {("group", group("ledger"), "Read", False)},
         "receiver": set(),
         "worker": {("group", WORKER_GROUP, "Read", True)},
+        "rewards": {("group", group("rewards"), "Read", False)},
         "operator": {("group", f"{DEPLOYMENT.settings.group_prefix}-", "Describe", True)},
     }
     for principal, granted in others.items():

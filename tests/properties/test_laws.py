@@ -17,7 +17,7 @@ import pytest
 
 from referral_stream.contracts.codec import encode_effect, event_key
 from referral_stream.contracts.state import decode_customer, encode_customer
-from referral_stream.core.customer import Customer, Stamp
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision, OpportunityOpened, ReasonAsked
 from referral_stream.core.events import (
     AskAnswered,
@@ -40,6 +40,7 @@ from referral_stream.core.instants import DAY, SECOND, parse_instant, rfc3339
 from referral_stream.core.keys import parse_key
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules import propensity
+from referral_stream.core.stamps import Stamp
 from referral_stream.core.step import step
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.virtual_run import Arrival, FactReplay, Happened

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from referral_stream.contracts.codec import decode_effect
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.topics import Topics
+from referral_stream.core.effects import ContactTold
 from referral_stream.core.policy import Policy
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
@@ -52,7 +54,7 @@ def run(
     ingest = Ingest(Topics(), BOUNDARY, Stopped(ARRIVAL))
     records = [Consumed(topic, 2, 7 + n, ARRIVAL - 50, b"any key", value) for n, value in enumerate(values)]
     result = ingest(2, records, unread)
-    return ingest, [(o.topic, o.key, dict(o.headers)) for o in result.outputs]
+    return ingest, [(o.topic, o.key, dict(o.headers)) for o in (*result.first, *result.outputs)]
 
 
 @rule("10.1")
@@ -64,6 +66,41 @@ def test_an_event_is_keyed_by_customer_whatever_its_source_key_and_stamped_with_
 def test_a_switch_goes_to_the_ledger() -> None:
     _, outputs = run(cloud_event("control.paused", None, scope="all", by="zoe", why="incident"), topic="responses")
     assert [topic for topic, _, _ in outputs] == ["ledger-requests"]
+
+
+def a_referral(contact: dict[str, object], **data: object) -> bytes:
+    return cloud_event("referral.given", "cus-ana", referral_id="ref-1", contact={"ref": "c-1"} | contact, **data)
+
+
+@rule("A5.5")
+def test_a_name_is_told_under_the_referrals_id_before_the_event_is_appended() -> None:
+    named = a_referral({"name": "Milton", "consented": True})
+    ingest, outputs = run(cloud_event("goal.achieved", "cus-ben", goal="x"), named, topic="responses")
+    stamp = {"now": b"%d" % ARRIVAL}
+    assert outputs == [
+        ("referral-contacts", b"ref-1", stamp),
+        ("customer-events", b"cus-ben", stamp),
+        ("customer-events", b"cus-ana", stamp),
+    ]
+    (told,) = ingest(2, [Consumed("responses", 2, 7, ARRIVAL, b"k", named)], unread).first
+    assert decode_effect(told.value or b"") == ContactTold(
+        referral_id="ref-1", customer_id="cus-ana", name="Milton", told_at=ARRIVAL
+    )
+    again = ingest(2, [Consumed("responses", 2, 7, ARRIVAL, b"k", named)], unread).first
+    assert again == [told], "what a crash repeats is the same record"
+
+
+@rule("A5.5")
+def test_without_consent_the_event_is_all_that_is_written() -> None:
+    _, outputs = run(a_referral({"name": "Milton", "consented": False}), topic="responses")
+    assert [topic for topic, _, _ in outputs] == ["customer-events"]
+
+
+def test_a_refused_referral_is_a_letter_with_all_that_it_said_and_nobody_is_told() -> None:
+    value = cloud_event("referral.given", "cus-ana", contact={"ref": "c-1", "name": "Milton", "consented": True})
+    ingest, outputs = run(value, topic="responses")
+    assert [topic for topic, _, _ in outputs] == ["dead-letters"]
+    assert ingest(2, [Consumed("responses", 2, 7, ARRIVAL, b"k", value)], unread).outputs[0].value == value
 
 
 @rule("I3.2")

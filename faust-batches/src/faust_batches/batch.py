@@ -61,11 +61,13 @@ Rest: TypeAlias = Callable[[], Awaitable[None]]
 class BatchResult:
     """All effects of one batch: they become durable together.
 
+    ``first``: what is durable before anybody can read any of ``outputs``: acknowledged before, or in one transaction.
     ``rest``: for a processor without tables whose batch has to wait for something, what ends the waiting. The lane goes
     on with later batches meanwhile; this one, and so every later one, is acknowledged once it has ended.
     """
 
     outputs: list[Output] = field(default_factory=list)
+    first: list[Output] = field(default_factory=list, kw_only=True)
     changes: Changes = field(default_factory=dict)
     rest: Rest | None = None
 

@@ -125,7 +125,7 @@ class Stateful:
             begun = monotonic()
             result = self._processor(partition, batch.records, lambda table, key: lookups[table](key))
             self._meter.step_seconds[batch.tp.topic].observe(monotonic() - begun)
-            outputs = self._publisher.admit(result.outputs)
+            outputs = self._publisher.admit([*result.first, *result.outputs] if result.first else result.outputs)
             changes = {name: entries for name, entries in result.changes.items() if entries}
         for name, table in self._tables.items():
             if repairs := table.stale(partition):

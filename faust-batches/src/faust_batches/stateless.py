@@ -26,6 +26,7 @@ class Stateless:
         self._meter.step_seconds[batch.tp.topic].observe(monotonic() - begun)
         if result.changes:
             raise TypeError("a stateless processor has no tables to change")
+        await self._plain.send(result.first)
         await self._plain.send(result.outputs)
         return result.rest
 

@@ -53,7 +53,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     return about_whom(
         payload,
         reading,
-        (*facts, *opted_out(told.get("person_properties")), *profile(email_hmac=reading.email_hmac(address))),
+        (*facts, *opted_out(told.get("person_properties")), *profile(**reading.address_hmacs(address))),
         (("email", address), ("delighted_person", id_at(told, *expandable("person"), "person_id"))),
         kind=kind[:200],
         id=id_at(payload, "event_id"),

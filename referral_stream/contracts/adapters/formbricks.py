@@ -64,7 +64,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     return about_whom(
         payload,
         reading,
-        (*facts, *profile(email_hmac=reading.email_hmac(address))),
+        (*facts, *profile(**reading.address_hmacs(address))),
         (
             ("email", address),
             ("formbricks_contact", id_at(response, *expandable("contact"), "contactId", *expandable("person"))),

@@ -78,7 +78,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         (
             *facts,
             *opted_out(*_properties(customer), *_properties(payload if kind == "customer" else {})),
-            *profile(email_hmac=reading.email_hmac(first)),
+            *profile(**reading.address_hmacs(first)),
         ),
         (
             ("helpscout_customer", customer.get("id")),

@@ -145,7 +145,7 @@ def _contact_property(name: str, value: Any, payload: Payload, reading: Reading)
     """What a contact's property means, whether it changed or is part of the record."""
     match name:
         case "email":
-            return profile(email_hmac=reading.email_hmac(value))
+            return profile(**reading.address_hmacs(value))
         case "hs_timezone":
             return profile(time_zone=_zone(value))
         case "hs_language" if isinstance(value, str) and value:

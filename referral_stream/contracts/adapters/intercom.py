@@ -264,7 +264,7 @@ def _signed_up(notice: Notice, reading: Reading) -> Facts:
 def _profile(notice: Notice, reading: Reading) -> Facts:
     contact = notice.contact
     return profile(
-        email_hmac=reading.email_hmac(contact.get("email")),
+        **reading.address_hmacs(contact.get("email")),
         account_id=id_at(contact, *expandable("companies.companies.0", "companies.data.0")),
         time_zone=text_at(contact, "location_data.timezone"),
         locale=_locale(contact),

@@ -128,7 +128,7 @@ def _facts(event: str, payload: Payload, properties: Payload, distinct: str | No
             answered = _answered(payload, properties, reading)
             return unsent(answered) if properties.get("$survey_completed") is False else answered
         case "$identify" | "$set":
-            known = profile(email_hmac=reading.email_hmac(_address(payload, properties)))
+            known = profile(**reading.address_hmacs(_address(payload, properties)))
             return (*known, *_same(properties, "$anon_distinct_id"))
         case "$groupidentify":
             key, kind = id_at(properties, "$group_key"), text_at(properties, "$group_type")

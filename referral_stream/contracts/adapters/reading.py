@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
 
-from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.addresses import address_hmacs, email_hmac
 from referral_stream.contracts.identifiers import is_placeholder, usable_id
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.events import Link
@@ -54,6 +54,10 @@ class Reading:
     def email_hmac(self, address: Any) -> str | None:
         """What stands for an e-mail address; None for anything else."""
         return email_hmac(address, self.email_key) if isinstance(address, str) and "@" in address else None
+
+    def address_hmacs(self, address: Any) -> dict[str, str]:
+        """What is kept of a person's e-mail address, as fields of a profile or a contact; nothing of anything else."""
+        return address_hmacs(address, self.email_key) if isinstance(address, str) and "@" in address else {}
 
 
 @dataclass(frozen=True, slots=True)

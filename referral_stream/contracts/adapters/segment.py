@@ -129,7 +129,7 @@ def _account(payload: Payload) -> str | None:
 
 def _identified(payload: Payload, reading: Reading) -> Facts:
     """Who someone is: the hash of the address, and since when they have been a customer, if that is readable."""
-    facts = profile(email_hmac=reading.email_hmac(at(payload, "traits.email")))
+    facts = profile(**reading.address_hmacs(at(payload, "traits.email")))
     since = since_at(payload, "traits.createdAt", "traits.created_at")
     return facts if since is None else (*facts, Fact("customer.signed_up", {}, since))
 
@@ -202,8 +202,8 @@ def _nothing(_: Payload, __: Reading) -> Facts:
 
 
 def _signed_up(payload: Payload, reading: Reading) -> Facts:
-    hashed = reading.email_hmac(at(payload, "properties.email"))
-    return (Fact("customer.signed_up", {}), *profile(email_hmac=hashed, account_id=_account(payload)))
+    known = profile(**reading.address_hmacs(at(payload, "properties.email")), account_id=_account(payload))
+    return (Fact("customer.signed_up", {}), *known)
 
 
 def _trial_started(payload: Payload, _: Reading) -> Facts:

@@ -366,7 +366,7 @@ def _customer_changed(payload: Payload, reading: Reading) -> Facts:
 
 
 def _address(customer: Payload, reading: Reading) -> Facts:
-    return profile(email_hmac=reading.email_hmac(customer.get("email")))
+    return profile(**reading.address_hmacs(customer.get("email")))
 
 
 _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {

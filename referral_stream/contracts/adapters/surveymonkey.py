@@ -54,7 +54,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     return about_whom(
         payload,
         reading,
-        (*facts, *profile(email_hmac=reading.email_hmac(address))),
+        (*facts, *profile(**reading.address_hmacs(address))),
         (("email", address), *_recipient(payload)),
         kind="response",
         id=":".join(name for name in names if name) if all(names) else None,

@@ -47,7 +47,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     return about_whom(
         event,
         reading,
-        (*facts, *profile(email_hmac=reading.email_hmac(traits.get("email")))),
+        (*facts, *profile(**reading.address_hmacs(traits.get("email")))),
         (
             ("email", traits.get("email")),
             ("survicate_uuid", at(event, "respondent.uuid")),

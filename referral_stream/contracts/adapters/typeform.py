@@ -72,7 +72,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     return about_whom(
         payload,
         reading,
-        (*facts, *profile(email_hmac=reading.email_hmac(address))),
+        (*facts, *profile(**reading.address_hmacs(address))),
         (("email", address), *(("email", given.get("email")) for given in answers if given.get("type") == "email")),
         kind=kind,
         id=id_at(payload, "event_id"),

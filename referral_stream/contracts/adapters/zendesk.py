@@ -175,7 +175,7 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
         case _:
             if not (facts := opted_out(*_user_state(payload)) or unlisted(kind)):
                 return Skipped("irrelevant", kind)
-    known = () if kind == "user.deleted" else profile(email_hmac=reading.email_hmac(user.get("email")))
+    known = () if kind == "user.deleted" else profile(**reading.address_hmacs(user.get("email")))
     return about_whom(
         payload | {"detail": user | {"requester_id": user.get("id")}},
         reading,

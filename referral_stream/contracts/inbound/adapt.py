@@ -26,10 +26,11 @@ from referral_stream.contracts.inbound.attributes import (
     own_id,
     trace_of,
 )
+from referral_stream.contracts.inbound.contacts import contact_told
 from referral_stream.contracts.inbound.envelope import (
     binary_attributes,
     canonical,
-    cloud_event,
+    cloud_attributes,
     parsed,
     repaired,
     structured_data,
@@ -40,7 +41,8 @@ from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Accepted, Adapted, ElementLetter, Fact, Refused, Skipped, Webhook
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, EVENT_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
-from referral_stream.core.events import BROWSER, Aliased, Data, Event, Link, Linked, ProfileChanged
+from referral_stream.core.effects import ContactTold
+from referral_stream.core.events import BROWSER, Aliased, Data, Event, Link, Linked, ProfileChanged, ReferralGiven
 from referral_stream.core.links import EMAIL
 from referral_stream.core.policy import Identity
 
@@ -97,6 +99,8 @@ def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     if value is not None and len(value) > boundary.max_record_bytes:
         body.spoilt = Refused("too_large", f"{len(value)} bytes, the limit is {boundary.max_record_bytes}")
     found = _adapted(record, body)
+    if body.contacts and isinstance(found, Accepted):
+        found = replace(found, contacts=tuple(body.contacts))
     return body.spoilt or found if isinstance(found, Refused) else found
 
 
@@ -147,14 +151,16 @@ class _Body:
     """One record on its way through the boundary.
 
     ``spoilt`` is what was wrong with its bytes: what speaks for asking is refused for it, what protects is not.
+    ``contacts``: what ``referral-contacts`` is to be told, as the events are made.
     """
 
-    __slots__ = ("boundary", "flags", "now", "record", "spoilt", "topic")
+    __slots__ = ("boundary", "contacts", "flags", "now", "record", "spoilt", "topic")
 
     def __init__(self, record: RawRecord, now: int, boundary: Boundary, topic: str) -> None:
         self.record, self.now, self.boundary, self.topic = record, now, boundary, topic
         self.spoilt: Refused | None = None
         self.flags: tuple[str, ...] = ()
+        self.contacts: list[ContactTold] = []
 
     def read(self, value: bytes) -> Any:
         """JSON → Python; Refused if it cannot be read, not even leniently."""
@@ -195,18 +201,27 @@ class _Body:
         return Accepted((event,)) if isinstance(event, Event) else event
 
     def _event(self, kind: str, attributes: dict[str, Any], data: Any) -> Event | Refused | Skipped:
-        return cloud_event(
+        reading = self.boundary.readings[language.CLOUD_EVENTS]
+        given = cloud_attributes(
             kind,
             attributes,
             data,
             self.record,
-            self.now,
             topic=self.topic,
-            reading=self.boundary.readings[language.CLOUD_EVENTS],
+            reading=reading,
             historical=self.is_history,
             spoilt=self.spoilt,
             flags=self.flags,
         )
+        return self._canonical(given, self.record, reading)
+
+    def _canonical(self, given: Attributes, record: RawRecord, reading: Reading) -> Event | Refused | Skipped:
+        """The canonical event; a consenting contact's name is set aside for the topic of its own."""
+        event = canonical_event(given, record, self.now, reading)
+        if given.kind == ReferralGiven.type and isinstance(event, Event):
+            told = contact_told(event, given.data, self.now)
+            self.contacts += () if told is None else (told,)
+        return event
 
     def _mapped_cloud_event(self, attributes: dict[str, Any], body: bytes | None) -> Adapted | None:
         """An event of an unknown type, as the mappings read it; None if none of them does."""
@@ -356,7 +371,7 @@ class _Body:
                 spoilt=spoilt,
                 flags=self.flags,
             )
-            event = canonical_event(given, record, self.now, reading)
+            event = self._canonical(given, record, reading)
             if isinstance(event, Event):
                 typed = (browser or fact.browser) and _says_address(event.data)
                 events.append(replace(event, flags=(*event.flags, BROWSER)) if typed else event)

@@ -15,8 +15,11 @@ import msgspec
 from referral_stream.contracts.adapters import Reading
 from referral_stream.contracts.addresses import hmac_in
 from referral_stream.contracts.identifiers import is_placeholder, named, usable_id
+from referral_stream.contracts.inbound import answers
 from referral_stream.contracts.inbound.bodies import DROPPED, BodyRead, read_body
+from referral_stream.contracts.inbound.contacts import canonical_contact
 from referral_stream.contracts.inbound.themes import OTHER, THEMES, theme_of
+from referral_stream.contracts.opt_outs import says_opt_out
 from referral_stream.contracts.outcomes import Refused, Skipped
 from referral_stream.contracts.records import ENDPOINT_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
@@ -121,15 +124,24 @@ def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Rea
 
 
 def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
-    kind, data, spoilt = given.kind, given.data, given.spoilt
+    kind, data, spoilt, dropped = given.kind, given.data, given.spoilt, False
     if type(data) is not dict:
         data, spoilt = {}, spoilt or Refused("invalid", "data: must be a JSON object")
     if _CORRECTIONS.get(kind) is _without_words:
         data = _themed(data)
+    elif kind == AskAnswered.type:
+        data = _answered(data)
+        if "answer" not in data:
+            return spoilt or Refused("invalid", "answer: neither it nor the text says anything")
     elif kind == Linked.type and data.get("kind") == EMAIL:
         data = data | {"value": hashed_address(data.get("value"), reading)}
     elif kind == ProfileChanged.type and type(address := data.get("email_hmac")) is str and "@" in address:
-        data = data | {"email_hmac": hashed_address(address, reading)}
+        data = data | _NO_ADDRESS | reading.address_hmacs(address)
+    elif kind == ReferralGiven.type and "contact" in data:
+        contact = canonical_contact(data["contact"], reading)
+        if isinstance(contact, Refused):
+            return spoilt or contact
+        data, dropped = data | {"contact": contact.contact}, contact.dropped
     found = read_body(kind, data, given.id)
     if isinstance(found, Refused):
         return Refused("unusable_id", found.detail) if kind in (Aliased.type, Linked.type) else spoilt or found
@@ -140,7 +152,10 @@ def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
         return Refused("unusable_id", "value: names nothing")
     if type(body) is Aliased and is_placeholder(body.alias, reading.placeholders):
         return Refused("unusable_id", "alias: names nobody")
-    return found
+    return found._replace(dropped=True) if dropped else found
+
+
+_NO_ADDRESS: Final = {"email_hmac": None, "domain_hmac": None}
 
 
 def _corrected(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...]]:
@@ -254,6 +269,23 @@ def _themed(data: dict[str, Any]) -> dict[str, Any]:
     return data | {"comment": None, "theme": theme_of(said) or (OTHER if said.strip() else None)}
 
 
+def _answered(data: dict[str, Any]) -> dict[str, Any]:
+    """The data without the text of a reply, and with what it says where no answer is given; no answer where both are
+    blank. Of an answer that is none of our words only an opt-out is read; the rest is ``unclear``, as is what no text is.
+    """
+    given, text = data.get("answer"), data.get("text")
+    kept = {name: value for name, value in data.items() if name not in ("answer", "text")}
+    if given is None or (type(given) is str and not given.strip()):
+        said = answers.read(text) if type(text) is str else text
+        return kept if said is None else kept | {"answer": said}
+    if type(given) is str and (says_opt_out(given[:_LONGEST_WORD]) or answers.read(given) == "stop"):
+        given = "stop"
+    return kept | {"answer": given}
+
+
+_LONGEST_WORD: Final = 64
+
+
 def _without_words(body: Commented) -> dict[str, Any]:
     """A comment's theme instead of it. A theme chosen by the producer would let free text in."""
     said = body.comment
@@ -261,16 +293,6 @@ def _without_words(body: Commented) -> dict[str, Any]:
     if said is not None:
         return {"comment": None, "theme": theme_of(said) or own or (OTHER if said.strip() else None)}
     return {} if body.theme == own else {"theme": own}
-
-
-def _without_text(body: AskAnswered) -> dict[str, Any]:
-    return {} if body.text is None else {"text": None}
-
-
-def _without_names(body: ReferralGiven) -> dict[str, Any]:
-    """Third parties' names stay outside."""
-    contact = body.contact
-    return {"contact": {"ref": contact.ref, "consented": contact.consented}}
 
 
 def _with_a_known_zone(body: ProfileChanged) -> dict[str, Any]:
@@ -301,8 +323,6 @@ def _with_keys_alone(body: Data) -> dict[str, Any]:
 _CORRECTIONS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     **{fact.type: _without_words for fact in FACTS if issubclass(fact, Commented)},
     **dict.fromkeys(KEYS, _with_keys_alone),
-    AskAnswered.type: _without_text,
-    ReferralGiven.type: _without_names,
     ProfileChanged.type: _with_a_known_zone,
 }
 """Type → the fields of its body that must be replaced, with their new values."""

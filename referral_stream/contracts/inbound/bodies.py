@@ -179,6 +179,7 @@ _HARMLESS: Final[Mapping[tuple[str, str], Any]] = {
     ("rating", "ticket.rated"): "negative",
     ("positive", "feedback.shared"): False,
     ("champion", "champion.changed"): False,
+    ("answer", "ask.answered"): "unclear",
 }
 """What a field without which a protective event could not be read is taken for: what holds back."""
 

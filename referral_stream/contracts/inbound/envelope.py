@@ -1,4 +1,4 @@
-"""CloudEvents as producers send them, structured or binary → canonical events."""
+"""CloudEvents as producers send them, structured or binary → what they say, in the words of ``attributes``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from referral_stream.contracts.adapters import Reading
 from referral_stream.contracts.inbound.attributes import (
     MAX_ID,
     Attributes,
-    canonical_event,
     link_of,
     own_id,
     trace_of,
 )
 from referral_stream.contracts.inbound.bodies import DROPPED
 from referral_stream.contracts.json_reading import DEEPEST, NotJson, read_json
-from referral_stream.contracts.outcomes import Refused, Skipped
+from referral_stream.contracts.outcomes import Refused
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.versions import LINEAGES, current_body
-from referral_stream.core.events import Event, Link
+from referral_stream.core.events import Link
 
 
 def binary_attributes(record: RawRecord) -> dict[str, Any]:
@@ -37,20 +36,19 @@ def binary_attributes(record: RawRecord) -> dict[str, Any]:
     return attributes if "specversion" in attributes or "type" in attributes else {}
 
 
-def cloud_event(
+def cloud_attributes(
     kind: str,
     attributes: dict[str, Any],
     data: Any,
     record: RawRecord,
-    now: int,
     *,
     topic: str,
     reading: Reading,
     historical: bool,
     spoilt: Refused | None,
     flags: tuple[str, ...],
-) -> Event | Refused | Skipped:
-    """The canonical event of a CloudEvent of a known type; ``topic`` is the source of one that names none.
+) -> Attributes:
+    """What a CloudEvent of a known type says; ``topic`` is the source of one that names none.
 
     ``data`` is Refused where it could not be read. ``spoilt``: what was wrong with the bytes.
     """
@@ -74,25 +72,20 @@ def cloud_event(
         else:
             data = current
     link, time = get("link"), get("time")
-    return canonical_event(
-        Attributes(
-            kind=kind,
-            data=data,
-            time=time if type(time) is str else _no_text(time),
-            id=own_id(id_, record),
-            source=source or topic,
-            subject=get("subject"),
-            account=get("accountid"),
-            timezone=get("timezone"),
-            traceparent=trace_of(get("traceparent"), record),
-            historical=historical,
-            link=_link(link, reading) if type(link) is str else None,
-            spoilt=spoilt,
-            flags=flags,
-        ),
-        record,
-        now,
-        reading,
+    return Attributes(
+        kind=kind,
+        data=data,
+        time=time if type(time) is str else _no_text(time),
+        id=own_id(id_, record),
+        source=source or topic,
+        subject=get("subject"),
+        account=get("accountid"),
+        timezone=get("timezone"),
+        traceparent=trace_of(get("traceparent"), record),
+        historical=historical,
+        link=_link(link, reading) if type(link) is str else None,
+        spoilt=spoilt,
+        flags=flags,
     )
 
 

@@ -154,7 +154,7 @@ def mapped(
         if rule.type is None:
             continue
         faults: dict[str, str] = {}
-        data = _object(rule.data, payload, reading.email_hmac, faults)
+        data = _object(rule.data, payload, reading, faults)
         why = {field: f"mapping {rule.name}: data.{field}: cannot be read as {cast}" for field, cast in faults.items()}
         facts.append(Fact(rule.type, data, faults=why))
         for name, given in _whereabouts(rule, payload).items():
@@ -196,22 +196,31 @@ def _whereabouts(rule: MappingRule, payload: Payload) -> dict[str, Any]:
 
 
 def _object(
-    fields: Mapping[str, Template], payload: Payload, email_hmac: Hash, faults: dict[str, str], within: str = ""
+    fields: Mapping[str, Template], payload: Payload, reading: Reading, faults: dict[str, str], within: str = ""
 ) -> dict[str, Any]:
-    """The fields as the payload fills them. ``faults`` gains field → cast of what could not be read."""
+    """The fields as the payload fills them. ``faults`` gains field → cast of what could not be read.
+
+    Beside the HMAC of somebody's address stands that of its domain.
+    """
     made: dict[str, Any] = {}
     for name, template in fields.items():
         if isinstance(template, Taken):
-            value = template.of(payload, email_hmac)
+            value = template.of(payload, reading.email_hmac)
             if value is UNREADABLE and template.cast is not None:
                 faults[within + name] = template.cast
+            elif template.cast == "email_hmac" and name in _ADDRESSES:
+                made |= reading.address_hmacs(value_at(payload, template.path))
         elif isinstance(template, Mapping):
-            value = _object(template, payload, email_hmac, faults, f"{within}{name}.") or None
+            value = _object(template, payload, reading, faults, f"{within}{name}.") or None
         else:
             value = template
         if value is not None:
             made[name] = value
     return made
+
+
+_ADDRESSES: Final = frozenset({"email", "email_hmac"})
+"""Fields of a profile and of a contact that hold their address."""
 
 
 def value_at(payload: Any, path: Path) -> Any:

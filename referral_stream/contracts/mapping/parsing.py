@@ -35,7 +35,8 @@ from referral_stream.contracts.mapping.language import (
 )
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
 from referral_stream.contracts.topics import SOURCES as SOURCE_TOPICS
-from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Linked
+from referral_stream.contracts.validation import READ_FROM
+from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Contact, Linked
 from referral_stream.core.suggestions import did_you_mean
 
 TABLE: Final = "mapping"
@@ -53,6 +54,9 @@ _OPERATORS: Final = frozenset({"in", "exists"})
 _SAMPLES: Final[Mapping[Cast, Scalar]] = {
     "int": 1, "float": 1.0, "bool": True, "str": "x", "email_hmac": "0" * 64,
 }  # fmt: skip
+
+_WANTED: Final[Mapping[type[BaseModel], tuple[str, ...]]] = {Contact: ("ref",)}
+"""Fields that a producer has to give, though the canonical form is without them."""
 
 
 class MappingProblem(TomlProblem):
@@ -210,8 +214,11 @@ class _Reading:
             if template is not None:
                 made[name] = template
         for name, known in model.model_fields.items():
-            if known.is_required() and name not in given:
-                self._fault(f"{place}.{name}", f"required by {what}")
+            other = READ_FROM.get(what, {}).get(name)
+            wanted = known.is_required() or name in _WANTED.get(model, ())
+            if wanted and name not in given and other not in given:
+                instead = "" if other is None else f", or else {other}"
+                self._fault(f"{place}.{name}", f"required by {what}{instead}")
         return made
 
     def _template(self, known: FieldInfo, value: Any, place: str) -> Template | None:

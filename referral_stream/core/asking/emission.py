@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from referral_stream.core import bounds
+from referral_stream.core import bounds, counting
 from referral_stream.core.asking.arbitration import priority, rank
 from referral_stream.core.asking.judging import close, drop, judge, keep, verdicts, withdraw_question
 from referral_stream.core.asking.recording import decide
@@ -17,6 +17,7 @@ from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.core.opportunity import Awaiting, Opportunity
 from referral_stream.core.rules import gates, moments
 from referral_stream.core.rules.assessment import Assessment, at_their_moment
+from referral_stream.core.rules.rewarding import promised
 from referral_stream.core.sections import Mode
 from referral_stream.core.turn import Turn
 
@@ -29,7 +30,10 @@ def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
     moment, first = awaiting.moment, awaiting.channel
     soft = score.value < policy.score.direct_at
     rule = policy.triggers[o.trigger]
+    offer = promised(c, turn.now, policy) if rule.mode == "mutual_benefit" and not soft else None
     mode: Mode = "soft" if soft else rule.mode or "direct"
+    if mode == "mutual_benefit" and offer is None:  # there is no programme to offer
+        mode = "direct"
     outcome: Outcome = "soft" if soft else "asked"
     if policy.shadow:
         outcome = "shadow"
@@ -58,7 +62,12 @@ def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
         kind=outcome,  # type: ignore[arg-type]  # one of the four by construction
         channel=first,
         channels=moments.command_channels(first, c, moment, expires, turn.zone, policy),
+        mode=mode,
+        template=rule.template,
+        decided_at=turn.now,
+        offer=offer,
     )
+    counting.count(c, o, counting.FATES[outcome])
     drop(turn, o)
     turn.board.current = False
     c.asks = (*bounds.room_for_asks(c, c.asks, more=1), ask)  # the decision's next_eligible_at includes this ask

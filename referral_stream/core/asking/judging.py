@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from referral_stream.core import counting
 from referral_stream.core.asking.recording import release, take_back, write
 from referral_stream.core.effects import GateName, Outcome
 from referral_stream.core.events import Event
@@ -51,6 +52,10 @@ def judge_live(turn: Turn) -> None:
         if known.denial is not None and not known.denial.stands(turn.now):
             opportunity = replace(known, denial=None)
         judged = judge(turn, opportunity)
+        if not opportunity.eligible and _is_eligible(turn, judged):
+            opportunity = replace(opportunity, eligible=True)
+            judged = judged._replace(opportunity=opportunity)
+            counting.count(turn.customer, opportunity, "eligible")
         if judged.blocked:
             board.met.pop(known.id, None)
         if judged.closed_by_gate:
@@ -60,6 +65,15 @@ def judge_live(turn: Turn) -> None:
                 keep(turn, opportunity)
             board.judged[known.id] = judged
     board.current = True
+
+
+def _is_eligible(turn: Turn, judged: Assessment) -> bool:
+    """Whether the customer could be asked about it now, the moment and other customers apart."""
+    if not judged.blocked:
+        return True
+    gate_8 = next(v for v in judged.verdicts if v.gate == "overasking")
+    own = gate_8.blocks and gates.overasked(view(turn, judged.opportunity))
+    return counting.is_eligible(turn.customer, judged.verdicts, own)
 
 
 def close_over(turn: Turn) -> None:
@@ -117,6 +131,7 @@ def drop(turn: Turn, opportunity: Opportunity) -> None:
 def close(turn: Turn, opportunity: Opportunity, outcome: Outcome, verdicts: tuple[Verdict, ...]) -> None:
     """Its life ends without an ask; the last decision says why."""
     drop(turn, opportunity)
+    counting.closed(turn.customer, opportunity, outcome, gates.blocking(verdicts))
     if opportunity.tries:  # the ledger's silence may hide a reservation that nobody will use
         release(turn, command_id(turn.customer.id, opportunity.trigger, opportunity.subject))
     written = write(turn, opportunity, outcome, verdicts)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from referral_stream.core import bounds
+from referral_stream.core import bounds, counting
 from referral_stream.core import events as ev
 from referral_stream.core.asking.judging import judge_live, keep, verdicts, view
 from referral_stream.core.asking.recording import decide, write
-from referral_stream.core.customer import LONGEST_NAME, Conversion, Stamp
+from referral_stream.core.customer import LONGEST_NAME
 from referral_stream.core.events import Event
 from referral_stream.core.ids import hash64, opportunity_id, short
 from referral_stream.core.instants import DAY
 from referral_stream.core.opportunity import Opportunity
+from referral_stream.core.referrals import Conversion
 from referral_stream.core.rules import gates, windows
 from referral_stream.core.rules.triggers import Occasion
+from referral_stream.core.stamps import Stamp
 from referral_stream.core.turn import Turn
 
 
@@ -72,6 +74,7 @@ def _open(turn: Turn, occasion: Occasion, t0: int, *, historical: bool, event: E
         keep(turn, replace(repeated, last=live.last))  # the comparison with the last decision skips it
         return
     c.live = (*c.live, opportunity)
+    counting.count(c, opportunity, "opened")
     turn.board.current = False
     seen = view(turn, opportunity)
     if not any(gate.causes(seen) for gate in gates.AT_OPENING):  # nobody who may not be asked makes a burst

@@ -26,7 +26,15 @@ InternalNotice: TypeAlias = (
 """Records from the ledger, an operator or another id, which are not facts about the customer."""
 
 _CONSEQUENTIAL = frozenset(
-    data.type for data in (ev.NpsResponded, ev.CsatResponded, ev.AskAcknowledged, ev.ReferralStatusChanged)
+    data.type
+    for data in (
+        ev.NpsResponded,
+        ev.CsatResponded,
+        ev.AskAcknowledged,
+        ev.AskAnswered,
+        ev.ReferralGiven,
+        ev.ReferralStatusChanged,
+    )  # fmt: skip
 )
 """Facts that may change more than the state and what is live."""
 
@@ -85,7 +93,7 @@ def _follow(turn: Turn, event: Event, folded: Folded, still: set[str]) -> None:
     match event.data:
         case ev.NpsResponded() | ev.CsatResponded() if folded.newest:
             withdrawal.corrected(turn, event.data, still)
-        case ev.AskAcknowledged():
+        case ev.AskAcknowledged() | ev.AskAnswered() | ev.ReferralGiven():
             reservation.report(turn)
         case ev.ReferralStatusChanged(status="converted") if folded.newest or folded.unknown:
             opening.converted(turn, event, spent=folded.unknown)

@@ -171,15 +171,23 @@ def _denied(v: View, gate: str) -> list[GateCause]:
     return [GateCause(denial.saw, until=denial.until, until_event=denial.until_event)]
 
 
+def is_without_consent(c: Customer, policy: Policy) -> bool:
+    """Whether gate 3 blocks, whatever the occasion."""
+    return bool(_consents(c, moments.usable_channels(c, policy), policy))
+
+
 def _consent(v: View) -> list[GateCause]:
-    c, policy = v.customer, v.policy
+    return _consents(v.customer, v.usable, v.policy)
+
+
+def _consents(c: Customer, usable: tuple[str, ...], policy: Policy) -> list[GateCause]:
     causes = []
     if c.suppressed is not None and c.suppressed.value:
         causes.append(GateCause("on the suppression list", until_event="customer.unsuppressed"))
     if c.on_hold:
         causes.append(GateCause("address", until_event="customer.unsuppressed"))
     # A channel is usable only with consent: usually the first check is enough.
-    if not v.usable and not any(moments.is_consented(c, channel, policy) for channel in CHANNELS):
+    if not usable and not any(moments.is_consented(c, channel, policy) for channel in CHANNELS):
         unknown = not c.consent
         saw = "consent unknown" if unknown else "consent withdrawn"
         causes.append(GateCause(saw, until_event="customer.consent_changed" if unknown else None))
@@ -248,8 +256,17 @@ def activity_days(c: Customer, zone: Zone) -> int:
 # --------------------------------------------------------------------------------------------------------- 5 trouble
 
 
+def is_troubled(c: Customer, now: int, policy: Policy) -> bool:
+    """Whether gate 5 blocks, whatever the occasion."""
+    return bool(_troubles(c, now, policy))
+
+
 def _trouble(v: View) -> list[GateCause]:
-    c, now, rules = v.customer, v.now, v.policy.trouble
+    return _troubles(v.customer, v.now, v.policy)
+
+
+def _troubles(c: Customer, now: int, policy: Policy) -> list[GateCause]:
+    rules = policy.trouble
     causes = []
     if c.quarantined or c.holds:
         causes.append(GateCause("an event of this customer could not be applied", until_event="deadletter.replayed"))
@@ -267,7 +284,7 @@ def _trouble(v: View) -> list[GateCause]:
     causes += _wait(now, c.complained_at, rules.complaint_days, "complaint or frustration")
     bad = (said.at.time for table in (c.csats, c.reviews) for said in table.values() if said.low)
     causes += _wait(now, max(bad, default=None), rules.complaint_days, "bad review or survey answer")
-    causes += _detractor(v)
+    causes += _detractor(c, now, policy)
     for name, invoice in sorted(c.invoices.items()):
         if invoice.failed:
             causes.append(GateCause(f"payment of invoice {name} failed", until_event="invoice.paid"))
@@ -280,11 +297,11 @@ def _trouble(v: View) -> list[GateCause]:
         elif dispute.status == "lost":
             since = dispute.at.time if dispute.disputed_at is None else dispute.disputed_at
             causes += _wait(now, since, rules.dispute_days, f"charge {name} disputed and lost")
-    causes += _cancellation(v)
-    causes += _ended(v)
-    causes += _usage_drop(v)
+    causes += _cancellation(c, now, policy)
+    causes += _ended(c, now, policy)
+    causes += _usage_drop(c, now, policy)
     if c.forgotten:
-        causes += _forgotten(v)
+        causes += _forgotten(c, now, policy)
     return causes
 
 
@@ -292,9 +309,9 @@ URGENT = frozenset({"urgent", "high"})
 """The priorities of tickets after which the wait is longer."""
 
 
-def _forgotten(v: View) -> list[GateCause]:
+def _forgotten(c: Customer, now: int, policy: Policy) -> list[GateCause]:
     """What may still be waited for of objects that went for lack of room (``core.bounds``): each as the worst."""
-    rules = v.policy.trouble
+    rules = policy.trouble
     waits = (
         ("tickets.solved", rules.ticket_solved_days, "an earlier ticket solved"),
         ("tickets.urgent", rules.urgent_ticket_solved_days, "an earlier ticket solved"),
@@ -307,12 +324,11 @@ def _forgotten(v: View) -> list[GateCause]:
         ("cancellations.reverted", rules.cancellation_reverted_days, "cancellation reverted"),
         ("subscriptions.back", rules.resubscribed_days, "subscribed again"),
     )  # fmt: skip
-    return [cause for name, days, saw in waits for cause in _wait(v.now, v.customer.forgotten.get(name), days, saw)]
+    return [cause for name, days, saw in waits for cause in _wait(now, c.forgotten.get(name), days, saw)]
 
 
-def _detractor(v: View) -> list[GateCause]:
+def _detractor(c: Customer, now: int, policy: Policy) -> list[GateCause]:
     """The latest detractor that no later promoter overrides."""
-    c = v.customer
     if not c.responses:
         return []
     praise = max((r.at for r in c.responses.values() if r.promoter), default=None)
@@ -320,24 +336,24 @@ def _detractor(v: View) -> list[GateCause]:
     earlier = c.forgotten.get("responses.low")
     if earlier is not None and (praise is None or praise.time <= earlier):
         times.append(earlier)
-    return _wait(v.now, max(times, default=None), v.policy.trouble.detractor_days, "detractor")
+    return _wait(now, max(times, default=None), policy.trouble.detractor_days, "detractor")
 
 
-def _cancellation(v: View) -> list[GateCause]:
-    c, rules = v.customer, v.policy.trouble
+def _cancellation(c: Customer, now: int, policy: Policy) -> list[GateCause]:
+    rules = policy.trouble
     causes = []
     for name, known in sorted(c.cancellations.items()):
         considered, scheduled, reverted = known.considered, known.scheduled, known.reverted
         if considered is not None and (reverted is None or reverted < considered):
             days = rules.cancellation_considered_days + rules.cancellation_reverted_days
-            causes += _wait(v.now, considered.time, days, "cancellation considered")
+            causes += _wait(now, considered.time, days, "cancellation considered")
         if scheduled is not None and (reverted is None or reverted < scheduled):
             renewed = _renewed_after(scheduled.time, name, c)
             if renewed is None:
                 causes.append(GateCause("cancellation scheduled", until_event="cancellation.reverted"))
-            causes += _wait(v.now, renewed, rules.cancellation_reverted_days, "renewed despite a cancellation")
+            causes += _wait(now, renewed, rules.cancellation_reverted_days, "renewed despite a cancellation")
         if reverted is not None:
-            causes += _wait(v.now, reverted.time, rules.cancellation_reverted_days, "cancellation reverted")
+            causes += _wait(now, reverted.time, rules.cancellation_reverted_days, "cancellation reverted")
     return causes
 
 
@@ -353,23 +369,23 @@ def _renewed_after(instant: int, subscription: str, c: Customer) -> int | None:
     )
 
 
-def _ended(v: View) -> list[GateCause]:
-    events = v.customer.subscriptions
+def _ended(c: Customer, now: int, policy: Policy) -> list[GateCause]:
+    events = c.subscriptions
     if not events:
         return []
     lived = subscriptions.lives(events)
     if lived.ended:
         return [GateCause("subscription ended", until_event="subscription.started")]
-    return _wait(v.now, lived.back, v.policy.trouble.resubscribed_days, "subscribed again")
+    return _wait(now, lived.back, policy.trouble.resubscribed_days, "subscribed again")
 
 
-def _usage_drop(v: View) -> list[GateCause]:
-    drop = v.customer.drop
+def _usage_drop(c: Customer, now: int, policy: Policy) -> list[GateCause]:
+    drop = c.drop
     if drop is None:
         return []
     if drop.ended_day is None:
         return [GateCause("usage fell against its own baseline", until_event="usage.recorded")]
-    return _wait(v.now, drop.ended_day * DAY, v.policy.trouble.usage_recovered_days, "usage recovered")
+    return _wait(now, drop.ended_day * DAY, policy.trouble.usage_recovered_days, "usage recovered")
 
 
 # ------------------------------------------------------------- 6 propensity · 7 answers · 8 overasking · 9 · 10 · 11
@@ -426,6 +442,12 @@ def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
         if since is not None
     ]
     return max(ends, default=None)
+
+
+def overasked(v: View) -> bool:
+    """Whether gate 8 blocks by the customer's own history."""
+    last = _last_ask(v.customer, v.policy, but=v.opportunity.id)
+    return last is not None and bool(_counted(v, last, v.policy.caps.customer_days))
 
 
 def _overasking(v: View) -> list[GateCause]:

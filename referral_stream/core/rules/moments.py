@@ -45,6 +45,11 @@ def first_email_instant(start: int, end: int, zone: Zone, rules: Moments) -> int
     return _first_within(start, end, zone, _open_hours(rules))
 
 
+def first_open_instant(start: int, end: int, zone: Zone, rules: Moments) -> int | None:
+    """The first instant in ``[start, end)`` outside quiet hours, None if there is none."""
+    return _first_within(start, end, zone, _open_hours(rules))
+
+
 def quiet_from(now: int, zone: Zone, rules: Moments) -> int | None:
     """The next start of quiet hours after ``now``, None if ``now`` lies in them."""
     return _end_of(now, zone, _open_hours(rules))

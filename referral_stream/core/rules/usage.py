@@ -51,7 +51,7 @@ def _judge_day(c: Customer, day: int, policy: Policy) -> None:
     base = sum(u.count for d, u in c.usage.items() if start <= d < end)
     lost = policy.trouble.usage_drop_percent
     if base > 0 and 100 * recent * (end - start) <= (100 - lost) * RECENT_DAYS * base:
-        c.drop = Drop(base, end - start)
+        c.drop = Drop(base, end - start, since_day=day)
 
 
 def forget(c: Customer, today: int, policy: Policy) -> None:

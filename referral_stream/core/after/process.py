@@ -1,0 +1,164 @@
+"""The row ``after`` of the step's table: what follows an ask, record by record and in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from referral_stream.core import events as ev
+from referral_stream.core.after import answers, grants, referrals, telling
+from referral_stream.core.after.telling import Need
+from referral_stream.core.customer import Customer
+from referral_stream.core.events import Event
+from referral_stream.core.followups import FollowUp
+from referral_stream.core.referrals import Referral
+from referral_stream.core.turn import Folded, Process, Turn
+
+
+def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
+    c = turn.customer
+    match event.data:
+        case ev.AskAnswered() as data:
+            answers.answered(turn, event, data)
+        case ev.AskAcknowledged() as data:
+            _reported(turn, data)
+        case ev.ReferralGiven() as data:
+            referrals.given(turn, event, data)
+            grants.given(turn, data)
+        case ev.ReferralStatusChanged() as data if folded is not None:
+            referrals.status_changed(turn, event, data, folded)
+            grants.status_changed(turn, event, data, folded)
+        case ev.ContactErased() as data:
+            referrals.contact_erased(turn, data)
+        case ev.RewardVerdict() as data:
+            grants.judged(turn, event, data)
+        case ev.RewardSettled() as data:
+            grants.settled(turn, event, data)
+        case ev.GrantGiven() | ev.GrantRefused() | ev.GrantUnavailable() as data:
+            grants.answered(turn, data)
+        case _:
+            pass
+    if c.followups:
+        withdraw(turn)
+    return True
+
+
+def _reported(turn: Turn, data: ev.AskAcknowledged) -> None:
+    """A worker's report of a follow-up: counted once, and a yes to which nothing could be said is read by a person."""
+    c, before = turn.customer, turn.followups_before
+    if before is c.followups:
+        return
+    for earlier, now in zip(before, c.followups, strict=True):
+        if now is earlier:
+            continue
+        if now.sent and not earlier.sent:
+            telling.count(c, now.kind, "sent")
+        failed_before, failed = earlier.failed and not earlier.sent, now.failed and not now.sent
+        if failed != failed_before and not now.cancelled:
+            telling.count(c, now.kind, "failed", 1 if failed else -1)
+    answers.unsaid(turn, data, before)
+
+
+def withdraw(turn: Turn) -> None:
+    """Withdraw what may not be said to the customer any more, or not on a channel that it names."""
+    c = turn.customer
+    open_ = telling.open_ones(turn, to_customer=True)
+    if not open_:
+        return
+    reason = telling.no_longer(turn)
+    if reason is not None:
+        telling.cancel(turn, open_, reason)
+        return
+    consented = {channel for channel, flag in c.consent.items() if not flag.value}
+    gone = telling.cancel(turn, (f for f in open_ if consented.intersection(f.channels)), "channel")
+    for followup in gone:
+        say_again(turn, followup)
+
+
+def say_again(turn: Turn, followup: FollowUp, ends: int | None = None) -> None:
+    """The same once more, by what may still be used: due as it was; ``ends``: it ends when that one did."""
+    c = turn.customer
+    ask = next((a for a in c.asks if a.command_id == followup.command_id), None)
+    referral = c.referrals.get(followup.subject)
+    need = Need(
+        kind=followup.kind,
+        about=followup.about,
+        at=followup.at,
+        due=followup.due,
+        variables=_variables(followup, ask.opportunity.trigger if ask is not None else None, referral),
+        lasts=followup.lasts,
+        ends=followup.expires_at if followup.kind == "graceful_no" else ends,
+        ask=ask,
+        subject=followup.subject,
+    )
+    telling.request(turn, need)
+
+
+def _variables(followup: FollowUp, trigger: str | None, referral: Referral | None) -> dict[str, str]:
+    match followup.kind:
+        case "intro_offer" | "easy_forward" | "graceful_no":
+            return {} if trigger is None else {"trigger": trigger}
+        case "report_back":
+            status = {"status": followup.about.rpartition("/")[2]}
+            carries = followup.carries_reward and referral is not None
+            return status | (referrals.reward_variables(referral) if carries and referral is not None else {})
+        case "reward_told":
+            return {} if referral is None else referrals.reward_variables(referral)
+        case _:
+            return {}
+
+
+def _under_way(c: Customer) -> bool:
+    return bool(c.referrals)
+
+
+def _on_due(turn: Turn) -> None:
+    c = turn.customer
+    if not c.referrals:
+        return
+    grants.act(turn)
+    referrals.reports_due(turn)
+    grants.tell(turn)
+    referrals.care_due(turn)
+
+
+def _due(turn: Turn) -> Iterator[int]:
+    policy = turn.policy
+    for referral in turn.customer.referrals.values():
+        if referral.report is not None:
+            yield referral.report.due
+        if referral.care_due is not None:
+            yield referral.care_due
+        grant = referral.grant
+        if grant is None:
+            continue
+        if grant.give_up is not None:
+            yield grant.give_up
+        elif grant.state == "held" and grant.lapses_at is not None:
+            yield grant.lapses_at
+        elif grant.state == "due":
+            yield max(grants.due_at(grant, policy), grant.again_at or 0)
+
+
+def _on_erasure(turn: Turn) -> None:
+    """All that is open is withdrawn, what is not granted denied; names and record end."""
+    c = turn.customer
+    telling.cancel(turn, telling.open_ones(turn), "erased")
+    grants.erased(turn)
+    for name, referral in sorted(c.referrals.items(), key=lambda item: item[1].id or item[0]):
+        turn.effects.append(turn.builder.contact_forgotten(referral.id or name))
+
+
+def _nothing(_: Turn) -> None:
+    """Nothing here ends at a deadline: what is open lapses by itself."""
+
+
+AFTER = Process(
+    name="after",
+    takes=frozenset(ev.TYPES) - {ev.WakeupDue.type},
+    on_record=_on_record,
+    under_way=_under_way,
+    on_deadline=_nothing,
+    on_due=_on_due,
+    due=_due,
+    on_erasure=_on_erasure,
+)
