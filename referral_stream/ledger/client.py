@@ -17,11 +17,11 @@ Keys (``GEN`` is the generation, ``NUMBER-ANY``: every rebuild makes one, and on
 ``PREFIX:{ledger}:GEN:waiting:SWITCH``                 zset    customers to be told when it is thrown back
 ``PREFIX:{ledger}:GEN:openings:HOUR:TRIGGER``          set     opportunities opened in a UTC hour
 ``PREFIX:{ledger}:GEN:breaker:TRIGGER``                hash    newest hour, what a resumption forgave, its pause
-``PREFIX:{ledger}:GEN:claims:CUSTOMER, REFERRAL``      hash    what they have claimed, and their newest release
-``PREFIX:{ledger}:GEN:claimed contact|referral:NAME``  zset    customers and referrals that claimed it, by instant
-``PREFIX:{ledger}:GEN:grant:GRANT``                    hash    instants, and whom and what it counts for
+``PREFIX:{ledger}:GEN:claims:CUSTOMER, REFERRAL``      hash    the keys they have claimed, and their newest release
+``PREFIX:{ledger}:GEN:claimed contact|referral:KEY``   zset    claims of a contact's key, or under a referral, by instant
+``PREFIX:{ledger}:GEN:grant:GRANT``                    hash    instants, whom it counts for, what it holds
 ``PREFIX:{ledger}:GEN:granted customer|account:ID``    zset    grants that count for a cap, by the request's instant
-``PREFIX:{ledger}:GEN:granted contact|referral:NAME``  zset    grants that hold the name, by the request's instant
+``PREFIX:{ledger}:GEN:granted contact|referral:KEY``   zset    grants that hold it, by the request's instant
 =====================================================  ======  =================================================
 
 The hash tag keeps them in one slot of a cluster. They hold ids and HMACs, nothing personal. Reservations, asks,
@@ -281,6 +281,8 @@ class RedisLedger:
             part: list[tuple[object, ...]] = []
             count = 0
             async for operation in records:
+                if isinstance(operation, GrantRequested):
+                    continue  # what it was given stands in the log
                 part.append(_recalled(operation))
                 pause = (
                     operation if isinstance(operation, Event) and isinstance(operation.data, ControlPaused) else None
@@ -471,8 +473,6 @@ def _grant_answer(grant: str, reply: _Reply) -> GrantAnswer:
 
 def _recalled(operation: LedgerOperation) -> tuple[object, ...]:
     """A record of the past, as :meth:`MemoryLedger.recall` takes it."""
-    if isinstance(operation, GrantRequested):
-        return "recall_grant", *_grant(operation), operation.now
     if isinstance(operation, ReservationRequested):
         return "recall", operation.customer_id, operation.segment or "", operation.trigger, operation.due
     return _encoded(operation)

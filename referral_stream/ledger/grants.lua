@@ -11,83 +11,99 @@ local function note(kind, name, member, at)
   redis.call('EXPIRE', noted, grants_lapse)
 end
 
--- What a claim or a grant is about, as {kind, id} pairs.
-local function names_of(referral, keys)
-  local names, seen = {{'referral', referral}}, {}
-  for _, each in ipairs(keys) do
-    if not seen[each] then names[#names + 1] = {'contact', each} end
-    seen[each] = true
-  end
-  return names
-end
-
-local function claimant_of(customer, referral)
+-- Where claims are looked for: by the contact's key, and by the referral. Members begin with customer and referral, so
+-- that at a tie the set itself has the smaller one first.
+local function by_contact(customer, referral)
   return customer .. '\0' .. referral
 end
 
--- Who named it first, of the claims that count at that instant. At a tie the members decide: customer, then referral.
-local function first_claimant(name, at)
-  local claimed = key('claimed ' .. name[1], name[2])
-  return redis.call('ZRANGEBYSCORE', claimed, '(' .. digits(at - claim_period), digits(at), 'LIMIT', 0, 1)[1]
+local function by_referral(customer, referral, contact)
+  return customer .. '\0' .. referral .. '\0' .. contact
 end
 
--- The claims of one referral are {kind, id, first, last}: the first counts, the last stands if only what came before it
--- is released.
-local function claim(claimant, names, now)
-  local claims = key('claims', claimant)
-  local held = redis.call('HMGET', claims, 'released', 'claimed')
-  if #names == 0 or now <= tonumber(held[1] or '-1') then return end
-  local claimed, changed = {}, {}
-  for _, each in ipairs(cjson.decode(held[2] or '[]')) do
-    if tonumber(each[4]) > now - FORGOTTEN then claimed[#claimed + 1] = each end
-  end
-  for _, name in ipairs(names) do
-    local known
-    for _, each in ipairs(claimed) do
-      if each[1] == name[1] and each[2] == name[2] then known = each end
-    end
-    if not known then
-      known = {name[1], name[2], digits(now), digits(now)}
-      claimed[#claimed + 1] = known
-    end
-    local first, last = tonumber(known[3]), tonumber(known[4])
-    local earlier, later = math.min(first, now), math.max(first, now)
-    known[3] = digits(later < earlier + claim_period and earlier or later)
-    known[4] = digits(math.max(last, now))
-    changed[#changed + 1] = known
-  end
-  redis.call('HSET', claims, 'claimed', cjson.encode(claimed))
+local function note_claim(customer, referral, contact, first)
+  note('claimed contact', contact, by_contact(customer, referral), first)
+  note('claimed referral', referral, by_referral(customer, referral, contact), first)
+end
+
+-- A referral's claims are {key, first, last}: the first counts, the last stands if only what came before is released.
+local function claims_of(customer, referral)
+  local held = redis.call('HMGET', key('claims', by_contact(customer, referral)), 'released', 'claimed')
+  return tonumber(held[1] or '-1'), cjson.decode(held[2] or '[]')
+end
+
+local function keep_claims(customer, referral, released, claimed)
+  local claims = key('claims', by_contact(customer, referral))
+  redis.call('HSET', claims, 'released', digits(released), 'claimed', #claimed > 0 and cjson.encode(claimed) or '[]')
   redis.call('EXPIRE', claims, grants_lapse)
-  for _, each in ipairs(changed) do note('claimed ' .. each[1], each[2], claimant, tonumber(each[3])) end
 end
 
-function operation.claim(customer, referral, keys, now)
-  claim(claimant_of(customer, referral), names_of(referral, keys), now)
+function operation.claim(customer, referral, contacts, now)
+  local released, before = claims_of(customer, referral)
+  if now < released or #contacts == 0 then return {'done'} end
+  local claimed, known = {}, {}
+  for _, each in ipairs(before) do
+    if tonumber(each[3]) > now - FORGOTTEN then
+      claimed[#claimed + 1] = each
+      known[each[1]] = each
+    end
+  end
+  for _, contact in ipairs(contacts) do
+    local claim = known[contact]
+    if not claim then
+      claim = {contact, digits(now), digits(now)}
+      claimed[#claimed + 1], known[contact] = claim, claim
+    end
+    local first = tonumber(claim[2])
+    local earlier, later = math.min(first, now), math.max(first, now)
+    claim[2] = digits(later < earlier + claim_period and earlier or later)
+    claim[3] = digits(math.max(tonumber(claim[3]), now))
+  end
+  keep_claims(customer, referral, released, claimed)
+  for _, contact in ipairs(contacts) do note_claim(customer, referral, contact, tonumber(known[contact][2])) end
   return {'done'}
 end
 
 function operation.release_claims(customer, referral, now)
-  local claimant = claimant_of(customer, referral)
-  local claims = key('claims', claimant)
-  local held = redis.call('HMGET', claims, 'released', 'claimed')
-  local left, ended, moved = {}, {}, {}
-  for _, each in ipairs(cjson.decode(held[2] or '[]')) do
-    if tonumber(each[4]) <= now then
+  local released, before = claims_of(customer, referral)
+  local claimed, ended, moved = {}, {}, {}
+  for _, each in ipairs(before) do
+    if tonumber(each[3]) <= now then
       ended[#ended + 1] = each
     else
-      left[#left + 1] = each
-      if tonumber(each[3]) <= now then
-        each[3] = each[4]
+      claimed[#claimed + 1] = each
+      if tonumber(each[2]) <= now then
+        each[2] = each[3]
         moved[#moved + 1] = each
       end
     end
   end
-  redis.call('HSET', claims, 'released', digits(math.max(now, tonumber(held[1] or '-1'))),
-    'claimed', #left > 0 and cjson.encode(left) or '[]')
-  redis.call('EXPIRE', claims, grants_lapse)
-  for _, each in ipairs(moved) do note('claimed ' .. each[1], each[2], claimant, tonumber(each[3])) end
-  for _, each in ipairs(ended) do redis.call('ZREM', key('claimed ' .. each[1], each[2]), claimant) end
+  keep_claims(customer, referral, math.max(now, released), claimed)
+  for _, each in ipairs(moved) do note_claim(customer, referral, each[1], tonumber(each[2])) end
+  for _, each in ipairs(ended) do
+    redis.call('ZREM', key('claimed contact', each[1]), by_contact(customer, referral))
+    redis.call('ZREM', key('claimed referral', referral), by_referral(customer, referral, each[1]))
+  end
   return {'done'}
+end
+
+-- Whether one text comes before another, byte by byte as in a set. Lua itself would ask the server's locale.
+local function before(one, other)
+  for at = 1, math.min(#one, #other) do
+    local mine, theirs = string.byte(one, at), string.byte(other, at)
+    if mine ~= theirs then return mine < theirs end
+  end
+  return #one < #other
+end
+
+-- Whether somebody else has claimed it before, of the claims that count now. A request is a claim of its own.
+local function claimed_before(kind, name, claimant, now)
+  local range = {'(' .. digits(now - claim_period), digits(now), 'WITHSCORES', 'LIMIT', 0, 1}
+  local found = redis.call('ZRANGEBYSCORE', key('claimed ' .. kind, name), unpack(range))
+  if not found[1] then return false end
+  local member = found[1] .. '\0'
+  if string.sub(member, 1, #claimant + 1) == claimant .. '\0' then return false end
+  return tonumber(found[2]) < now or before(member, claimant .. '\0')
 end
 
 -- Where a grant stands: the instant of its newest request that was given, and that of its newest release.
@@ -96,84 +112,71 @@ local function standing(grant)
   return tonumber(held[1] or '-1'), tonumber(held[2] or '-1')
 end
 
--- Those for whom and what a grant counts, as {kind, id} pairs.
+-- Those for whom a grant counts, and what it holds, as {kind, id} pairs.
 local function counted_for(grant)
   return cjson.decode(redis.call('HGET', key('grant', grant), 'counted') or '[]')
 end
 
-local function count_grant(grant, referral, customer, account, keys, now)
+local function count_grant(grant, referral, customer, account, contacts, now)
   if now <= standing(grant) then return end
-  local before, counted = counted_for(grant), names_of(referral, keys)
-  counted[#counted + 1] = {'customer', customer}
+  local earlier, counted = counted_for(grant), {{'customer', customer}, {'referral', referral}}
   if account ~= '' then counted[#counted + 1] = {'account', account} end
+  for _, contact in ipairs(contacts) do counted[#counted + 1] = {'contact', contact} end
   redis.call('HSET', key('grant', grant), 'now', digits(now), 'counted', cjson.encode(counted))
   redis.call('EXPIRE', key('grant', grant), grants_lapse)
-  for _, each in ipairs(before) do redis.call('ZREM', key('granted ' .. each[1], each[2]), grant) end
+  for _, each in ipairs(earlier) do redis.call('ZREM', key('granted ' .. each[1], each[2]), grant) end
   for _, each in ipairs(counted) do note('granted ' .. each[1], each[2], grant, now) end
 end
 
 -- Whether so many grants, or more, count for it that were asked for after this instant.
 local function granted(kind, name, after, many)
-  local found = redis.call('ZRANGEBYSCORE', key('granted ' .. kind, name), '(' .. digits(after), '+inf', 'LIMIT', 0, many)
-  return #found >= many
+  local range = {'(' .. digits(after), '+inf', 'LIMIT', 0, many}
+  return #redis.call('ZRANGEBYSCORE', key('granted ' .. kind, name), unpack(range)) >= many
 end
 
-local function claim_for(referral, customer, keys, now)
-  local unclaimed = {}
-  for _, name in ipairs(names_of(referral, keys)) do
-    if not first_claimant(name, now) then unclaimed[#unclaimed + 1] = name end
+local function refusal(referral, customer, account, contacts, now)
+  local claimant = by_contact(customer, referral)
+  local function taken(kind, name)
+    return claimed_before(kind, name, claimant, now) or granted(kind, name, now - claim_period, 1)
   end
-  claim(claimant_of(customer, referral), unclaimed, now)
+  if taken('referral', referral) then return 'duplicate' end
+  for _, contact in ipairs(contacts) do
+    if taken('contact', contact) then return 'duplicate' end
+  end
+  if granted('customer', customer, now - grant_period, customer_grants) then return 'customer_cap' end
+  if account ~= '' and granted('account', account, now - grant_period, account_grants) then return 'account_cap' end
 end
 
-function operation.request_grant(grant, referral, customer, account, keys, now)
+function operation.request_grant(grant, referral, customer, account, contacts, now)
   local given_at, released_at = standing(grant)
-  if given_at > released_at then
-    count_grant(grant, referral, customer, account, keys, now)
-    return {'given'}
+  if given_at <= released_at then
+    if now <= released_at then return {'unavailable'} end
+    local refused = refusal(referral, customer, account, contacts, now)
+    if refused then return {'refused', refused} end
   end
-  if now <= released_at then return {'unavailable'} end
-  claim_for(referral, customer, keys, now)
-  local claimant = claimant_of(customer, referral)
-  for _, name in ipairs(names_of(referral, keys)) do
-    local first = first_claimant(name, now)
-    if (first and first ~= claimant) or granted(name[1], name[2], now - claim_period, 1) then
-      return {'refused', 'duplicate'}
-    end
-  end
-  if granted('customer', customer, now - grant_period, customer_grants) then return {'refused', 'customer_cap'} end
-  if account ~= '' and granted('account', account, now - grant_period, account_grants) then
-    return {'refused', 'account_cap'}
-  end
-  count_grant(grant, referral, customer, account, keys, now)
+  count_grant(grant, referral, customer, account, contacts, now)
   return {'given'}
 end
 
--- A request of the past: what it was given stands in the log, what it claimed it claims again.
-function operation.recall_grant(grant, referral, customer, account, keys, now)
-  local given_at, released_at = standing(grant)
-  if given_at <= released_at and now > released_at then claim_for(referral, customer, keys, now) end
-  return {'done'}
-end
-
-function operation.hold_grant(grant, referral, customer, account, keys, requested)
+function operation.hold_grant(grant, referral, customer, account, contacts, requested)
   local given_at, released_at = standing(grant)
   if given_at <= released_at and requested <= released_at then return {'unavailable'} end
-  count_grant(grant, referral, customer, account, keys, requested)
+  count_grant(grant, referral, customer, account, contacts, requested)
   return {'given'}
 end
 
-function operation.confirm_grant(grant, referral, customer, account, keys, now)
+function operation.confirm_grant(grant, referral, customer, account, contacts, now)
   local _, released_at = standing(grant)
-  if now > released_at then count_grant(grant, referral, customer, account, keys, now) end
+  if now > released_at then count_grant(grant, referral, customer, account, contacts, now) end
   return {'done'}
 end
 
 function operation.release_grant(grant, now)
   local given_at, released_at = standing(grant)
-  redis.call('HSET', key('grant', grant), 'released', digits(math.max(now, released_at)))
+  local released = math.max(now, released_at)
+  redis.call('HSET', key('grant', grant), 'released', digits(released))
   redis.call('EXPIRE', key('grant', grant), grants_lapse)
-  if given_at <= math.max(now, released_at) then
+  if given_at <= released then
     for _, each in ipairs(counted_for(grant)) do redis.call('ZREM', key('granted ' .. each[1], each[2]), grant) end
   end
   return {'done'}

@@ -64,7 +64,7 @@ of the time that the answer has (30 s)."""
 
 Asking: TypeAlias = ReservationRequested | ReservationHeld | GrantRequested | GrantHeld
 """What is answered: a request, or its grant as the log has it."""
-Granted: TypeAlias = ReservationRequested | GrantRequested
+Grantable: TypeAlias = ReservationRequested | GrantRequested
 Holding: TypeAlias = ReservationHeld | GrantHeld
 """What the log has of something granted."""
 
@@ -169,7 +169,7 @@ class Answered:
     """
 
     events: tuple[Event, ...]
-    grants: tuple[Granted, ...] = ()
+    grants: tuple[Grantable, ...] = ()
     pauses: tuple[ControlPaused, ...] = ()
     switches: tuple[Event, ...] = ()
     refused: tuple[ReservationRequested, ...] = ()
@@ -198,12 +198,12 @@ def batches(
     return [each for each in found if each.operations or each.expired]
 
 
-def holds(grants: Iterable[Granted], generation: int, now: int) -> list[Holding]:
+def holds(grants: Iterable[Grantable], generation: int, now: int) -> list[Holding]:
     """What to append to the log for grants of the ledger of this generation."""
     return [_held(each, generation, now) for each in grants]
 
 
-def _held(granted: Granted, generation: int, now: int) -> Holding:
+def _held(granted: Grantable, generation: int, now: int) -> Holding:
     if isinstance(granted, GrantRequested):
         return held_for(granted, generation, now)
     return ReservationHeld(
@@ -224,7 +224,7 @@ def _held(granted: Granted, generation: int, now: int) -> Holding:
 def answered(batch: LedgerBatch, results: Sequence[Result], now: int) -> Answered:
     """What to append for the ledger's results, one for each operation of the batch."""
     events = [_unavailable(each, now) for each in batch.expired]
-    grants = list[Granted]()
+    grants = list[Grantable]()
     pauses, switches, refused = list[ControlPaused](), list[Event](), list[ReservationRequested]()
     for operation, result in zip(batch.operations, results, strict=True):
         match operation, result:

@@ -406,13 +406,7 @@ EFFECTS: tuple[Effect, ...] = (
     ContactClaimed(referral_id="ref-1", customer_id="cus-1", contact_keys=_KEYS, now=1_781_863_200_000),
     ContactReleased(referral_id="ref-1", customer_id="cus-1", now=1_781_863_300_000),
     GrantRequested(**_REWARD, contact_keys=_KEYS, now=1_781_863_200_000),
-    GrantHeld(
-        **_REWARD,
-        contact_keys=_KEYS,
-        requested_at=1_781_863_200_000,
-        generation=3,
-        now=1_781_863_200_120,
-    ),
+    GrantHeld(**_REWARD, contact_keys=_KEYS, requested_at=1_781_863_200_000, generation=3, now=1_781_863_200_117),
     GrantConfirmed(**_REWARD, contact_keys=_KEYS, now=1_781_863_200_000),
     GrantReleased(grant_id="grant-1", customer_id="cus-1", now=1_781_863_300_000),
 )

@@ -68,7 +68,7 @@ Witness: TypeAlias = Callable[[Customer, Event, int], None]
 """Is shown each event of a customer, with the state before it and the instant; must leave the state alone."""
 
 
-class _Round(NamedTuple):
+class _ForTheLedger(NamedTuple):
     """What is asked of the ledger in one go, and the pauses that the breaker makes."""
 
     requests: list[ReservationRequested]
@@ -238,9 +238,9 @@ class FactReplay:
             turn = turns[name] = Turn(self.policy, customer, now)
         return turn
 
-    def _finish(self, turns: dict[str, Turn], now: int, happened: list[Happened]) -> _Round:
+    def _finish(self, turns: dict[str, Turn], now: int, happened: list[Happened]) -> _ForTheLedger:
         """What they request, and the pauses that the breaker makes of what they open."""
-        round_ = _Round([], [], [])
+        round_ = _ForTheLedger([], [], [])
         for name in sorted(turns):
             customer, effects, wake_at, appended, _ = finish(turns[name])
             self._appended.extend(appended)
@@ -270,7 +270,7 @@ class FactReplay:
                         happened.append(Happened(now, effect))
         return round_
 
-    def _answer(self, round_: _Round, now: int) -> dict[str, Turn]:
+    def _answer(self, round_: _ForTheLedger, now: int) -> dict[str, Turn]:
         """The turns of those told of a pause, and of those answered: what they request next is the next round."""
         turns: dict[str, Turn] = {}
         for pause in round_.pauses:

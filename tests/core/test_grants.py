@@ -158,25 +158,38 @@ def test_of_two_claims_a_release_ends_the_older_one() -> None:
         assert words([ben, *order, ANA, BEN]) == ["duplicate", "given"], order
 
 
+@rule("A5.3")
+def test_a_status_that_comes_back_in_the_instant_of_its_end_claims_anew() -> None:
+    ben = a_claim("r-ben", customer="ben", now=T0 + 3)
+    ended, again = claims_released(now=T0 + 2), a_claim(now=T0 + 2)
+    assert words([a_claim(now=T0), ended, again, ben, BEN]) == ["duplicate"]
+    assert words([a_claim(now=T0), again, ended, ben, BEN]) == ["given"]
+
+
 @rule("A10.5")
 def test_a_request_claims_its_keys_at_its_own_instant_if_nobody_did() -> None:
-    refused = limited(per_customer=0)
-    ana = a_grant_request("r-ana", now=T0)
-    later = [a_claim("r-ben", customer="ben", now=T0 + 1), BEN]
-    assert words([ana, *later], refused) == ["customer_cap", "duplicate"]
-    assert words([*reversed(later), ana]) == ["given", "duplicate"]
+    ana = a_grant_request("r-ana", now=T0 + 5)
+    for later, says in ((T0 + 4, "duplicate"), (T0 + 5, "given"), (T0 + 6, "given")):
+        assert words([a_claim("r-ben", customer="ben", now=later), ana]) == [says]
+    assert words([a_claim("r-abe", customer="abe", now=T0 + 5), ana]) == ["duplicate"], "the smaller of two at once"
+    assert words([ana, a_claim("r-ben", customer="ben", now=T0), BEN]) == ["given", "duplicate"], "and then holds them"
 
 
 @rule("A10.5")
-def test_a_request_claims_nothing_where_somebody_did() -> None:
-    told = [
-        a_claim("r-ben", customer="ben", now=T0),
-        a_grant_request("r-ana", now=T0 + 1),
-        claims_released("r-ben", customer="ben", now=T0 + 2),
-        a_claim("r-cem", customer="cem", now=T0 + 3),
-        a_grant_request("r-cem", customer="cem", now=T0 + 4),
-    ]
-    assert words(told) == ["duplicate", "given"]
+def test_what_a_refused_request_has_claimed_ends_with_it() -> None:
+    refused = limited(per_account=0)
+    ana = a_grant_request("r-ana", account="acme", now=T0)
+    assert words([ana, a_claim("r-ben", customer="ben", now=T0 + 1), BEN], refused) == ["account_cap", "given"]
+
+
+@rule("A4.10")
+def test_a_referral_is_named_by_each_key_that_its_contact_is_claimed_by() -> None:
+    """Also by one that became known later, when the claim of the first has lapsed."""
+    ben = a_claim("r-1", customer="ben", keys=("lee",), now=T0 + 15 * DAY)
+    asked = a_grant_request("r-1", customer="ben", keys=("lee",), now=T0 + 25 * DAY)
+    first, later = a_claim("r-1", keys=("kim",)), a_claim("r-1", keys=("kim's mail",), now=T0 + 10 * DAY)
+    assert words([first, ben, asked], limited(claim_days=20)) == ["given"]
+    assert words([first, later, ben, asked], limited(claim_days=20)) == ["duplicate"]
 
 
 # ---- what was given

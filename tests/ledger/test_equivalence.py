@@ -297,6 +297,28 @@ RARE = {
             a_grant_request("r-4", customer="ben", keys=("kim",), now=T0 + 400 * DAY),
         ],
     ),
+    "a claim of the very instant of a request, by customers before and after": (
+        TIGHT,
+        [
+            record
+            for name, keys in (("al", ("1",)), ("amy", ("2", "3")), ("anab", ("4",)), ("an", ("5",)), ("é", ("6",)))
+            for record in (
+                a_claim(f"r-{name}", customer=name, keys=keys, now=T0 + 1),
+                a_grant_request(f"r-ana {name}", customer="ana", keys=keys, now=T0 + 1),
+            )
+        ],
+    ),
+    "a referral's id that two customers use": (
+        TIGHT,
+        [
+            a_claim("r-1", keys=("kim",)),
+            a_claim("r-1", keys=("kim's mail",), now=T0 + DAY),
+            a_claim("r-1", customer="ben", keys=("lee",), now=T0 + DAY + 1),
+            a_grant_request("r-1", customer="ben", keys=("lee",), now=T0 + 3 * DAY),
+            claims_released("r-1", now=T0 + 3 * DAY),
+            a_grant_request("r-1", customer="ben", keys=("lee",), now=T0 + 3 * DAY),
+        ],
+    ),
     "no grants at all": (
         Policy.model_validate({"rewards": {"per_customer": 0, "per_account": 0}}),
         [a_grant_request(account="acme"), a_grant_request(), held_for(a_grant_request("r-2", now=T0 + 1), 1, T0)],

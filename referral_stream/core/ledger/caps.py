@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from referral_stream.core.effects import (
+    GrantRequested,
     LedgerRenewed,
     LedgerRequest,
     OpportunityOpened,
@@ -55,7 +56,7 @@ from referral_stream.core.events import (
 )
 from referral_stream.core.instants import DAY, HOUR, rfc3339
 from referral_stream.core.ledger.breaker import BurstBreaker
-from referral_stream.core.ledger.grants import GrantAnswer, Grants, RewardOperation, counted_days
+from referral_stream.core.ledger.grants import ClaimsAndGrants, GrantAnswer, RewardOperation, counted_days
 from referral_stream.core.ledger.switches import Page, Switch, Switches
 from referral_stream.core.policy import CapLimits as Limits
 from referral_stream.core.policy import Policy
@@ -148,7 +149,7 @@ class MemoryLedger:
         self._told = policy.longest_window_days * DAY  # one due longer ago has no command that could still be sent
         self._switches = Switches(policy.breaker.pause_hours * HOUR)
         self._breaker = BurstBreaker(policy.breaker)
-        self._grants = Grants(policy.rewards)
+        self._grants = ClaimsAndGrants(policy.rewards)
         self._reservations: dict[str, _Reservation] = {}
         self._asks: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
 
@@ -182,15 +183,13 @@ class MemoryLedger:
                 raise TypeError(f"not for the ledger: {operation.type}")
 
     def recall(self, operation: LedgerOperation) -> None:
-        """One record of the log, when the ledger is built from it: a request reserves nothing, only its grant does.
+        """One record of the log, when the ledger is built from it: a request gets nothing, only its grant counts.
 
         Whom a switch stopped then is still to be told of its end.
         """
         if isinstance(operation, ReservationRequested):
             self._switches.denial(operation)
-        elif isinstance(operation, RewardOperation):
-            self._grants.recall(operation)
-        else:
+        elif not isinstance(operation, GrantRequested):
             self.apply(operation)
 
     def reward(self, operation: RewardOperation) -> GrantAnswer | None:

@@ -1,23 +1,26 @@
 """The ledger's rules for rewards: who named a contact first, and how many grants there may be (after §4, §5, §10).
 
-:class:`Grants` keeps what concerns several customers. All of it may be told again, and in another order:
+:class:`ClaimsAndGrants` keeps what concerns several customers. All of it may be told again, and in another order:
 
-1. A customer names a referral and its contact by claims. Per customer, referral and name the first claim stands: one
-   that comes while it counts changes nothing. It counts ``claim_days`` from its ``now``, half-open.
-2. A release ends a referral's claims that are not newer than it, also those that are told after it.
-3. A request for a grant claims its names at its ``now`` where no claim counts.
-4. Refused is, in this order: whoever was not the first to name the contact, or the referral's id, or meets another
-   grant that holds one of these names (*duplicate*); a customer, then an account, with as many grants as there may be.
-   First is the smallest of (``now``, customer, referral) among the claims that count at the request's ``now``.
+1. A customer names the contact of a referral by a claim on each of the contact's keys. Per customer, referral and key
+   the first claim stands: one that comes while it counts changes nothing. It counts ``claim_days`` from its ``now``,
+   half-open.
+2. A release ends a referral's claims that are not newer than it, also older ones that are told after it.
+3. A request is a claim too, at its ``now``, on keys that its referral has not claimed before. It lasts as long as the
+   request: what is given holds its keys itself, what is refused is released by whoever asked.
+4. Refused is, in this order: whoever was not the first to name the contact by one of the keys, or the referral by its
+   id, or meets another grant that holds one of these (*duplicate*); a customer, then an account, with as many grants as
+   there may be. First is the smallest of (``now``, customer, referral) among the claims that count at the request's
+   ``now``.
 5. A grant that was given stays given, whatever the rules say by now. From the ``now`` of its newest request it counts
-   365 days for the caps, and holds its names ``claim_days``. Both also meet requests that are older than the grant:
-   what arrives in the wrong order is never given twice.
+   365 days for the caps, and holds its keys and its referral ``claim_days``. Both also meet requests that are older
+   than the grant: what arrives in the wrong order is never given twice.
 6. A release ends a grant whose newest request is not newer than it. A request that is not newer than its release is a
    redelivery that nobody awaits: ``unavailable``.
 7. A confirmation says that the reward was promised, so it counts whatever the caps say, and restores a grant whose
    release is older than it.
 8. A grant that stands in the log counts in the same way, if it is not released. So what a lost ledger had given is
-   known again from the log alone (:meth:`Grants.recall`).
+   known again from the log alone (:meth:`~referral_stream.core.ledger.caps.MemoryLedger.recall`).
 
 Nothing here identifies a person except opaque ids and HMACs.
 """
@@ -25,7 +28,7 @@ Nothing here identifies a person except opaque ids and HMACs.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -50,8 +53,6 @@ RewardOperation: TypeAlias = (
 CAPPED_DAYS = 365
 """How long a grant counts for the caps."""
 
-Name: TypeAlias = tuple[Literal["contact", "referral"], str]
-"""What can be named once: a contact by one of their keys, or a referral by its id."""
 _Claimant: TypeAlias = tuple[str, str]
 """Customer and referral."""
 _Refusal: TypeAlias = Literal["duplicate", "customer_cap", "account_cap"]
@@ -65,11 +66,6 @@ def counted_days(rewards: Rewards) -> int:
 def granting_order(requests: Iterable[GrantRequested]) -> list[GrantRequested]:
     """The order in which the requests of one instant are answered."""
     return sorted(requests, key=lambda each: (each.customer_id, each.grant_id))
-
-
-def names_of(referral_id: str, contact_keys: Iterable[str]) -> list[Name]:
-    """What a claim or a grant is about."""
-    return [("referral", referral_id), *(("contact", key) for key in dict.fromkeys(contact_keys))]
 
 
 def held_for(request: GrantRequested, generation: int, now: int) -> GrantHeld:
@@ -96,7 +92,7 @@ class _Claim:
 
 @dataclass(slots=True)
 class _Grant:
-    """``now``: of the newest request that was given, or of its confirmation; ``counted``: for whom and what."""
+    """``now``: of the newest request that was given, or of its confirmation; ``counted``: for whom, and what it holds."""
 
     now: int = -1
     released_at: int = -1
@@ -107,14 +103,15 @@ class _Grant:
         return self.now > self.released_at
 
 
-class Grants:
-    """Claims and grants in memory, under one policy. Knows no clock."""
+class ClaimsAndGrants:
+    """All claims and grants, in memory, under one policy. Knows no clock."""
 
     def __init__(self, rewards: Rewards) -> None:
         self._rewards = rewards
         self._claimed_for = rewards.claim_days * DAY
-        self._claims: defaultdict[_Claimant, dict[Name, _Claim]] = defaultdict(dict)
-        self._claimants: defaultdict[Name, set[_Claimant]] = defaultdict(set)
+        self._claims: defaultdict[_Claimant, dict[str, _Claim]] = defaultdict(dict)
+        self._claimants: defaultdict[str, set[_Claimant]] = defaultdict(set)
+        self._namesakes: defaultdict[str, set[_Claimant]] = defaultdict(set)
         self._released: dict[_Claimant, int] = {}
         self._grants: defaultdict[str, _Grant] = defaultdict(_Grant)
         self._counted: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
@@ -122,8 +119,8 @@ class Grants:
     def apply(self, operation: RewardOperation) -> GrantAnswer | None:
         """One record of ``ledger-requests``; the answer to a request, and to a grant that stands in the log."""
         match operation:
-            case ContactClaimed(customer_id=customer, referral_id=referral, contact_keys=keys, now=now):
-                self._claim((customer, referral), names_of(referral, keys), now)
+            case ContactClaimed():
+                self._claim(operation)
             case ContactReleased():
                 self._release_claims((operation.customer_id, operation.referral_id), operation.now)
             case GrantRequested():
@@ -137,68 +134,55 @@ class Grants:
                 self._release(grant_id, now)
         return None
 
-    def recall(self, operation: RewardOperation) -> None:
-        """One record of the log, when the ledger is built from it: a request gets nothing, only what was given counts.
-
-        What it has claimed it claims again.
-        """
-        if isinstance(operation, GrantRequested):
-            self._claim_for(operation)
-        else:
-            self.apply(operation)
-
     # ------------------------------------------------------------------------------------------------------- claims
 
-    def _claim(self, claimant: _Claimant, names: Iterable[Name], now: int) -> None:
-        if now <= self._released.get(claimant, -1):
+    def _claim(self, claimed: ContactClaimed) -> None:
+        claimant, now = (claimed.customer_id, claimed.referral_id), claimed.now
+        if now < self._released.get(claimant, -1):
             return
-        for name in names:
-            claim = self._claims[claimant].setdefault(name, _Claim(now, now))
+        for key in claimed.contact_keys:
+            claim = self._claims[claimant].setdefault(key, _Claim(now, now))
             earlier, later = sorted((claim.first, now))
             # One that comes after the first has lapsed begins anew.
             claim.first = earlier if later < earlier + self._claimed_for else later
             claim.last = max(claim.last, now)
-            self._claimants[name].add(claimant)
+            self._claimants[key].add(claimant)
+            self._namesakes[claimed.referral_id].add(claimant)
 
     def _release_claims(self, claimant: _Claimant, now: int) -> None:
         self._released[claimant] = max(now, self._released.get(claimant, -1))
         claims = self._claims[claimant]
-        for name, claim in list(claims.items()):
+        for key, claim in list(claims.items()):
             if claim.last <= now:
-                del claims[name]
-                self._claimants[name].remove(claimant)
+                del claims[key]
+                self._claimants[key].remove(claimant)
             elif claim.first <= now:
                 claim.first = claim.last
 
-    def _first(self, name: Name, at: int) -> _Claimant | None:
-        """Who named it first, of the claims that count at that instant."""
-        counting = (
-            (self._claims[claimant][name].first, claimant)
-            for claimant in self._claimants[name]
-            if self._claims[claimant][name].first <= at < self._claims[claimant][name].first + self._claimed_for
+    def _is_first(self, request: GrantRequested) -> bool:
+        """Whether nobody else has named one of the keys, or the referral, before."""
+        own = (request.now, request.customer_id, request.referral_id)
+        on_keys = [
+            [(self._claims[who][key].first, *who) for who in self._claimants[key]] for key in request.contact_keys
+        ]
+        on_referral = [
+            (claim.first, *who) for who in self._namesakes[request.referral_id] for claim in self._claims[who].values()
+        ]
+        opened = request.now - self._claimed_for
+        return all(
+            min([own, *(claim for claim in claims if opened < claim[0] <= request.now)])[1:] == own[1:]
+            for claims in (*on_keys, on_referral)
         )
-        return min(counting, default=(0, None))[1]
-
-    def _claim_for(self, request: GrantRequested) -> None:
-        grant = self._grants[request.grant_id]
-        if grant.stands or request.now <= grant.released_at:
-            return
-        claimant, at = (request.customer_id, request.referral_id), request.now
-        names = names_of(request.referral_id, request.contact_keys)
-        self._claim(claimant, [name for name in names if self._first(name, at) is None], at)
 
     # ------------------------------------------------------------------------------------------------------- grants
 
     def _request(self, request: GrantRequested) -> GrantAnswer:
         grant = self._grants[request.grant_id]
-        if grant.stands:
-            self._count(request, request.now)
-            return GrantGiven(grant_id=request.grant_id)
-        if request.now <= grant.released_at:
-            return GrantUnavailable(grant_id=request.grant_id)
-        self._claim_for(request)
-        if (reason := next(self._refusals(request), None)) is not None:
-            return GrantRefused(grant_id=request.grant_id, reason=reason)
+        if not grant.stands:
+            if request.now <= grant.released_at:
+                return GrantUnavailable(grant_id=request.grant_id)
+            if (reason := self._refusal(request)) is not None:
+                return GrantRefused(grant_id=request.grant_id, reason=reason)
         self._count(request, request.now)
         return GrantGiven(grant_id=request.grant_id)
 
@@ -209,18 +193,15 @@ class Grants:
         self._count(held, held.requested_at)
         return GrantGiven(grant_id=held.grant_id)
 
-    def _refusals(self, request: GrantRequested) -> Iterator[_Refusal]:
-        """Why not, in the order in which it is told."""
-        claimant = (request.customer_id, request.referral_id)
-        for name in names_of(request.referral_id, request.contact_keys):
-            first = self._first(name, request.now)
-            if (first is not None and first != claimant) or self._since(name, request.now - self._claimed_for):
-                yield "duplicate"
-        opened = request.now - CAPPED_DAYS * DAY
-        if self._since(("customer", request.customer_id), opened) >= self._rewards.per_customer:
-            yield "customer_cap"
-        if request.account_id and self._since(("account", request.account_id), opened) >= self._rewards.per_account:
-            yield "account_cap"
+    def _refusal(self, request: GrantRequested) -> _Refusal | None:
+        rewards, claimed, counted = self._rewards, request.now - self._claimed_for, request.now - CAPPED_DAYS * DAY
+        if not self._is_first(request) or any(self._since(each, claimed) for each in _held_by(request)):
+            return "duplicate"
+        if self._since(("customer", request.customer_id), counted) >= rewards.per_customer:
+            return "customer_cap"
+        if request.account_id and self._since(("account", request.account_id), counted) >= rewards.per_account:
+            return "account_cap"
+        return None
 
     def _since(self, whom: tuple[str, str], instant: int) -> int:
         """How many grants count for it that were asked for after this instant."""
@@ -233,8 +214,7 @@ class Grants:
         for whom in grant.counted:
             self._counted[whom].pop(given.grant_id, None)
         account = [("account", given.account_id)] if given.account_id else []
-        names = names_of(given.referral_id, given.contact_keys)
-        grant.now, grant.counted = now, (("customer", given.customer_id), *account, *names)
+        grant.now, grant.counted = now, (("customer", given.customer_id), *account, *_held_by(given))
         for whom in grant.counted:
             self._counted[whom][given.grant_id] = now
 
@@ -244,3 +224,8 @@ class Grants:
         if not grant.stands:
             for whom in grant.counted:
                 self._counted[whom].pop(grant_id, None)
+
+
+def _held_by(grant: GrantRequested | GrantHeld | GrantConfirmed) -> list[tuple[str, str]]:
+    """What a grant holds, so that no other one is given for it."""
+    return [("referral", grant.referral_id), *(("contact", key) for key in grant.contact_keys)]
