@@ -164,6 +164,7 @@ VETOES: dict[str, tuple[Data, GateName]] = {
     "a cancellation considered": (ev.CancellationConsidered(), "trouble"),
     "erasure": (ev.ErasureRequested(), "erased"),
     "a no": (ev.AskAnswered(command_id="x", answer="no"), "answers"),
+    "a stop": (ev.AskAnswered(command_id="x", answer="stop"), "answers"),
 }
 
 
@@ -171,7 +172,7 @@ def cancelled(effects: list[Effect]) -> list[AskCancelled]:
     return [effect for effect in effects if isinstance(effect, AskCancelled)]
 
 
-@rule("6.4", "10.90")
+@rule("6.4", "10.90", "A1.12")
 @pytest.mark.parametrize("what", VETOES)
 def test_a_late_veto_takes_the_command_back(what: str) -> None:
     data, gate = VETOES[what]
@@ -198,7 +199,8 @@ def test_a_late_veto_takes_the_command_back(what: str) -> None:
 @pytest.mark.parametrize(
     "data",
     [ev.AdvocacyAsked(kind="review", by="x"), ev.TrialStarted(subscription_id="s"), ev.ChampionChanged(champion=False),
-     ev.ProfileChanged(requires_approval=True), ev.AskAnswered(command_id="x", answer="yes")],
+     ev.ProfileChanged(requires_approval=True), ev.AskAnswered(command_id="x", answer="yes"),
+     ev.AskAnswered(command_id="x", answer="unclear")],
 )  # fmt: skip
 def test_other_gates_take_nothing_back(data: Data) -> None:
     assert after_the_ask().at(LATER, data) == []

@@ -261,8 +261,9 @@ def _themed(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answered(data: dict[str, Any]) -> dict[str, Any]:
-    """The data without the text of a reply, and with what it says where no answer is given; no answer where both are
-    blank. Of an answer that is none of our words only an opt-out is read; the rest is ``unclear``, as is what no text is.
+    """The data without the text of a reply, and with what it says where no answer is given; none where both are blank.
+
+    Of an answer that is none of our words only an opt-out is read; else it is ``unclear``, and so is a text that is none.
     """
     given, text = data.get("answer"), data.get("text")
     kept = {name: value for name, value in data.items() if name not in ("answer", "text")}
