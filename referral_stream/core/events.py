@@ -479,7 +479,7 @@ Answer: TypeAlias = Literal["yes", "maybe", "no", "stop", "unclear"]
 
 
 class AskAnswered(Data):
-    """What a customer said to an ask. Where no answer is given, ingest reads it from the text, which goes no further."""
+    """What a customer said to an ask. If no answer is given, ingest reads it from the text, which goes no further."""
 
     type: ClassVar[str] = "ask.answered"
     command_id: Id

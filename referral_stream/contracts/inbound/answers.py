@@ -201,7 +201,7 @@ _SHORT_LINE: Final = 5
 
 
 def _alone(text: str) -> Answer | None:
-    """What a word says that is the whole text, but for a greeting, thanks and a name in lines of their own.
+    """What a word says that is the whole text, except for a greeting, thanks and a name in lines of their own.
 
     ``unclear`` where a line opts out with a single word, and the others are more than that.
     """
@@ -391,7 +391,7 @@ def _keys(word: str, *, loose: bool) -> tuple[str, ...]:
 
 
 def _spellings(phrase: str) -> set[str]:
-    """A phrase with apostrophes and hyphens as gaps and left out, ``ö`` also as ``oe``."""
+    """A phrase with apostrophes and hyphens as gaps and left out; ``ö`` is also written ``oe``."""
     if phrase.isascii() and phrase.isalpha():
         return {phrase}
     phrase = unicodedata.normalize("NFC", phrase.casefold())
@@ -400,7 +400,7 @@ def _spellings(phrase: str) -> set[str]:
 
 
 _JOINTS = re.compile("['’-]")
-_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+_UMLAUTS = {ord(umlaut): f"{vowel}e" for umlaut, vowel in zip("äöü", "aou", strict=True)}
 
 
 _CHOICE = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")
