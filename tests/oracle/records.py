@@ -52,6 +52,19 @@ def shown(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
 
+def cloud_event(kind: str, id: str, customer: str, now: datetime, body: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": id,
+        "source": "referral-stream",
+        "type": kind,
+        "subject": customer,
+        "time": shown(now),
+        "datacontenttype": "application/json",
+        "data": body,
+    }
+
+
 def text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
@@ -89,7 +102,22 @@ def channel_map(value: object) -> bool:
 
 
 def contact(value: object) -> bool:
-    return isinstance(value, dict) and text(value.get("ref")) and flag(value.get("consented"))
+    """As told, with a `ref`, or canonical, with a `ref_hmac`."""
+    if not isinstance(value, dict) or not flag(value.get("consented")):
+        return False
+    return text(value.get("ref_hmac")) or text(value.get("ref"))
+
+
+def canonical_contact(told: dict[str, Any], key: bytes) -> dict[str, Any]:
+    """What travels of a contact: no name, no address. A plain address is ingest's to read, and not read here."""
+    kept = {name: told[name] for name in ("ref_hmac", "email_hmac", "domain_hmac", "consented") if text_or_flag(told, name)}
+    if "ref_hmac" not in kept:
+        kept["ref_hmac"] = hmac.digest(key, f"ref|{told['ref']}".encode(), hashlib.sha256).hex()
+    return kept
+
+
+def text_or_flag(told: dict[str, Any], name: str) -> bool:
+    return flag(told.get(name)) if name == "consented" else text(told.get(name))
 
 
 CHANNELS = ("email", "in_app", "phone")
@@ -105,6 +133,7 @@ BODIES: dict[str, dict[str, Callable[[object], bool]]] = {
         "account_id?": text,
         "channels?": channel_map,
         "email_hmac?": text,
+        "domain_hmac?": text,
         "champion?": flag,
         "requires_approval?": flag,
     },
@@ -181,7 +210,7 @@ BODIES: dict[str, dict[str, Callable[[object], bool]]] = {
         "command_id": text,
         "status": one_of("accepted", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"),
     },
-    "ask.answered": {"command_id": text, "answer": one_of("yes", "maybe", "no", "stop"), "text?": words},
+    "ask.answered": {"command_id": text, "answer": one_of("yes", "maybe", "no", "stop", "unclear")},
     "ask.approved": {"opportunity_id": text, "by": text},
     "ask.rejected": {"opportunity_id": text, "by": text},
     "customer.overfull_cleared": {
@@ -199,6 +228,10 @@ BODIES: dict[str, dict[str, Callable[[object], bool]]] = {
         "deal_value_minor?": whole,
         "currency?": text,
     },
+    "referral.contact_erased": {"referral_id": text},
+    "reward.approved": {"grant_id": text, "by": text},
+    "reward.rejected": {"grant_id": text, "by": text},
+    "reward.settled": {"grant_id": text, "status": one_of("delivered", "failed"), "reference?": text},
 }
 
 
@@ -280,7 +313,7 @@ ALWAYS_FAVOURABLE = frozenset(
     "compliment.given testimonial.given case_study.joined milestone.reached goal.achieved saving.measured "
     "usage.recorded workflow.completed achievement.unlocked dashboard.viewed call.moment peer.mentioned "
     "subscription.renewed subscription.expanded referral.given customer.unsuppressed control.resumed "
-    "ask.approved".split()
+    "ask.approved reward.approved".split()
 )
 
 
@@ -361,7 +394,10 @@ def body_of(kind: str, found: object, event_id: str) -> tuple[str, dict[str, Any
     return kind, body
 
 
-OPERATORS = ("control.paused", "control.resumed", "ask.approved", "ask.rejected", "customer.overfull_cleared")
+OPERATORS = (
+    "control.paused control.resumed ask.approved ask.rejected customer.overfull_cleared "
+    "reward.approved reward.rejected reward.settled"
+).split()
 
 
 def time_of(stated: object, stamped: datetime, now: datetime, favourable: bool) -> datetime:
@@ -422,6 +458,8 @@ def event_of(record: Record, position: int, now: datetime, backfill_topics: list
         if taught is None:
             raise DeadLetter("no link")
         body = {"kind": taught[0], "value": taught[1]}
+    if kind == "referral.given":
+        body["contact"] = canonical_contact(body["contact"], email_key)
     return {
         "type": kind,
         "id": event_id,
