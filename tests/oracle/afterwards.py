@@ -26,12 +26,12 @@ def judge_on_arrival(world: World, customer: Customer, event: Event, now: dateti
     elif kind == "referral.given":
         ask, _ = answers.meant(customer, body.get("command_id"), now)
         event["names"] = ask and ask["command_id"]
-        earlier = referrals.given(customer, body["referral_id"])
+        earlier = signals.referral_given(customer.known, body["referral_id"])
         event["attributed_to"] = (
             earlier[0]["attributed_to"] if earlier else referrals.attribution(world, customer, event, now)
         )
     elif kind == "referral.status_changed":
-        event["before_given"] = not referrals.given(customer, body["referral_id"])
+        event["before_given"] = not signals.referral_given(customer.known, body["referral_id"])
     elif kind in ("reward.approved", "reward.rejected"):
         event["counts"] = any(g["id"] == body["grant_id"] for g in customer.grants)
     elif kind == "reward.settled":
@@ -101,7 +101,7 @@ def time_passes(world: World, customer: Customer, now: datetime) -> None:
 def when_answered(world: World, customer: Customer, grant: dict[str, object], now: datetime) -> None:
     """A report that has waited for the ledger's answer is made; a reward that no report will carry is told."""
     referral = str(grant["referral"])
-    due = [s for s in referrals.statuses(customer, referral) if referrals.reported_at(world, s) == now]
+    due = [s for s in signals.referral_statuses(customer.known, referral) if referrals.reported_at(world, s) == now]
     if any(not status["before_given"] for status in due):
         referrals.report(world, customer, referral, now)
     else:
@@ -124,7 +124,10 @@ def instants(world: World, customer: Customer) -> list[datetime]:
 
 
 def go_on_as_one(world: World, customer: Customer, other: Customer, now: datetime) -> None:
-    """What was open to the absorbed customer is cancelled, and made again where this one may be told; the rest goes on."""
+    """What was open to the absorbed customer is cancelled, and made again where this one may be told.
+
+    All else goes on.
+    """
     ended = followups.open_ones(other, now, *followups.TO_CUSTOMER)
     followups.cancel_all(world, other, {f["id"]: "merged" for f in ended}, now)
     customer.followups += other.followups

@@ -25,7 +25,9 @@ REPLY_TO = {"yes": "intro_offer", "maybe": "easy_forward"}
 
 
 def meant(customer: Customer, command_id: str | None, now: datetime) -> tuple[Row | None, str | None]:
-    """The known ask that a command id stands for; without one, the referral that it is about, if it is a follow-up's."""
+    """The known ask that a command id stands for; where there is none, the referral that it is about, if it is a
+    follow-up's.
+    """
     asks = {ask["command_id"]: ask for ask in customer.asks if is_known(ask, now)}
     if command_id in asks:
         return asks[command_id], None
@@ -80,7 +82,9 @@ def follow_word(world: World, customer: Customer, ask: Row, event: Event, now: d
         return
     elif word == "no" and now < answered + HOUR:
         variables, end = {"trigger": ask["trigger"]}, answered + HOUR
-        request(world, customer, "graceful_no", now, due=end, since=answered, variables=variables, ask=ask, expires_at=end)
+        request(
+            world, customer, "graceful_no", now, due=end, since=answered, variables=variables, ask=ask, expires_at=end
+        )
     elif word in REPLY_TO:
         if past_asks.told_to_stop(customer.known) or what_is_wrong(customer.known, customer.usage, now):
             have_read(world, customer, ask, None, event, now)
@@ -101,9 +105,7 @@ def have_read(
     variables = {"trigger": ask["trigger"]} if ask else {}
     variables["answer"] = answer["data"]["answer"]
     due, since = answer["time"] + DAY, answer["time"]
-    request(
-        world, customer, "read_answer", now, due=due, since=since, variables=variables, ask=ask, referral=referral
-    )
+    request(world, customer, "read_answer", now, due=due, since=since, variables=variables, ask=ask, referral=referral)
 
 
 def take_acknowledgement(world: World, customer: Customer, event: Event, now: datetime) -> None:

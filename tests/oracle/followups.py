@@ -43,10 +43,6 @@ def open_ones(customer: Customer, now: datetime, *kinds: str) -> list[Row]:
     return [f for f in customer.followups if f["kind"] in kinds and is_open(customer, f, now)]
 
 
-def may_be_sent(customer: Customer, followup: Row) -> bool:
-    return followup["kind"] in TO_CUSTOMER and not past_asks.told_to_stop(customer.known)
-
-
 def request(
     world: World,
     customer: Customer,
@@ -69,22 +65,14 @@ def request(
     """
     about = ask["command_id"] if ask else f"{referral}/{status}" if status else referral
     earlier = [f for f in customer.followups if (f["kind"], f["about"]) == (kind, about)]
-    channels, starts = [], now
-    if world.policy["shadow"]:
-        return "shadow"
-    if kind in TO_CUSTOMER:
-        if past_asks.told_to_stop(customer.known):
-            return "stopped"
-        if any(f["cancelled"] is None for f in earlier):
-            return "made before"
-        channels = channels_of(world, customer, ask or attributed_ask(customer, referral))
-        first = not_before(world, customer, kind, since, now)
-        if not channels or first is None:
-            customer.unreachable[kind] += 1
-            return "unreachable"
-        starts = first
+    if kind in TO_CUSTOMER and any(f["cancelled"] is None for f in earlier):
+        return "made before"
+    why_not, channels, starts = reach(world, customer, kind, ask or attributed_ask(customer, referral), since, now)
+    if why_not is not None:
+        customer.unreachable[kind] += int(why_not == "unreachable")
+        return why_not
     for followup in instead_of:
-        cancel(world, customer, followup, "status", now)
+        cancel(world, followup, "status", now)
     followup = {
         "id": uid("followup", customer.id, about, kind, len(earlier) + 1),
         "kind": kind,
@@ -111,9 +99,25 @@ def request(
     return "made"
 
 
+def reach(
+    world: World, customer: Customer, kind: str, ask: Row | None, since: datetime, now: datetime
+) -> tuple[str | None, list[str], datetime]:
+    """(why it cannot be said, on which channels it can, from when on); the owner can always be told."""
+    if world.policy["shadow"]:
+        return "shadow", [], now
+    if kind not in TO_CUSTOMER:
+        return None, [], now
+    if past_asks.told_to_stop(customer.known):
+        return "stopped", [], now
+    channels, starts = channels_of(world, customer, ask), not_before(world, customer, kind, since, now)
+    if not channels or starts is None:
+        return "unreachable", [], now
+    return None, channels, starts
+
+
 def attributed_ask(customer: Customer, referral: str | None) -> Row | None:
     """The ask that a referral was attributed to, when it was first applied."""
-    told = [e for e in of(customer.known, "referral.given") if e["data"]["referral_id"] == referral]
+    told = signals.referral_given(customer.known, referral) if referral else []
     command = told[0]["attributed_to"] if told else None
     return next((ask for ask in customer.asks if ask["command_id"] == command), None)
 
@@ -134,13 +138,12 @@ def not_before(world: World, customer: Customer, kind: str, since: datetime, now
 
 def again(world: World, customer: Customer, followup: Row, now: datetime, **changed: Any) -> None:
     """Asks for it once more, after it was cancelled: due as before."""
-    fields = {name: followup[name] for name in ("due", "since", "variables", "ask", "referral", "status")}
-    request(
-        world, customer, followup["kind"], now, **fields | {"expires_at": followup["fixed_end"]} | changed  # type: ignore[arg-type]  # its own fields
-    )
+    names = ("due", "since", "variables", "ask", "referral", "status")
+    as_before = {name: followup[name] for name in names} | {"expires_at": followup["fixed_end"]}
+    request(world, customer, followup["kind"], now, **as_before | changed)
 
 
-def cancel(world: World, customer: Customer, followup: Row, reason: str, now: datetime) -> None:
+def cancel(world: World, followup: Row, reason: str, now: datetime) -> None:
     followup["cancelled"] = reason
     body = {
         "followup_id": followup["id"],
@@ -159,7 +162,7 @@ def cancel_all(world: World, customer: Customer, why: dict[str, str], now: datet
     """`why`: follow-up id → reason; by follow-up id."""
     for followup in sorted(customer.followups, key=lambda f: str(f["id"])):
         if followup["id"] in why:
-            cancel(world, customer, followup, why[followup["id"]], now)
+            cancel(world, followup, why[followup["id"]], now)
 
 
 def requested(followup: Row) -> Row:
@@ -195,7 +198,8 @@ def is_timely(world: World, event: Event, now: datetime) -> bool:
 
 def hold_back(world: World, customer: Customer, now: datetime) -> None:
     """What is open to a customer who may not be written to any more is cancelled; what only names a channel that may
-    not be used any more is made again with those that are left."""
+    not be used any more is made again with those that are left.
+    """
     open_now = open_ones(customer, now, *TO_CUSTOMER)
     if not open_now:
         return

@@ -73,7 +73,8 @@ def sleep_until(world: World, end: datetime | None, *, inclusive: bool = False) 
 
 def play_instant(world: World, now: datetime, records: list[tuple[int, Record]]) -> None:
     """Records in their order, then deadlines and other timers, then what follows an ask and is due by time, then
-    dispatches; then what is new is written."""
+    dispatches; then what is new is written.
+    """
     identity.lapse(world, now)
     touched: set[str] = set()
     for position, record in records:

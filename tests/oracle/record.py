@@ -66,7 +66,7 @@ def record_of(world: World, customer: Customer, now: datetime) -> Row:
         "signed_up_at": signals.signed_up_at(customer.known),
         "referral_history": history_of(world, customer, now),
         "referred_contacts": contacts_of(world, customer, now),
-        "asks": asks_of(world, customer, now),
+        "asks": asks_of(customer, now),
         "months": months_entries(customer, now),
         "followups": followups_of(customer),
         "recorded_at": now,
@@ -82,7 +82,9 @@ def local(world: World, customer: Customer, moment: datetime) -> str:
 
 def history_of(world: World, customer: Customer, now: datetime) -> Row:
     known = customer.known
-    asked = [ask["asked_at"] for ask in past_asks.counted_asks(known, customer.asks) if ask["kind"] in ("asked", "soft")]
+    asked = [
+        ask["asked_at"] for ask in past_asks.counted_asks(known, customer.asks) if ask["kind"] in ("asked", "soft")
+    ]
     eligible = past_asks.next_eligible_at(known, customer.asks, now, world.policy)
     given = referrals.all_given(customer)
     found = {
@@ -102,12 +104,12 @@ def history_of(world: World, customer: Customer, now: datetime) -> Row:
 
 def contacts_of(world: World, customer: Customer, now: datetime) -> list[Row]:
     found = []
-    first = {one: referrals.given(customer, one)[0]["time"] for one in referrals.all_given(customer)}
+    first = {one: signals.referral_given(customer.known, one)[0]["time"] for one in referrals.all_given(customer)}
     for referral in sorted(first, key=lambda one: (first[one], one.encode())):
         ask = followups.attributed_ask(customer, referral)
-        valued = [e for e in referrals.statuses(customer, referral) if "deal_value_minor" in e["data"]]
+        valued = [e for e in signals.referral_statuses(customer.known, referral) if "deal_value_minor" in e["data"]]
         deal = newest(valued)
-        earliest = min(e["time"] for e in referrals.given(customer, referral))
+        earliest = min(e["time"] for e in signals.referral_given(customer.known, referral))
         entry = {
             "referral_id": referral,
             "command_id": ask and ask["command_id"],
@@ -128,7 +130,9 @@ def is_care_late(customer: Customer, referral: str, now: datetime) -> bool:
     if not cares or cares[-1]["cancelled"] not in (None, "care_taken"):
         return False
     due_by = cares[-1]["due_by"]
-    took = [e["arrived"] for e in referrals.statuses(customer, referral) if e["data"]["status"] != "refunded"]
+    took = [
+        e["arrived"] for e in signals.referral_statuses(customer.known, referral) if e["data"]["status"] != "refunded"
+    ]
     return bool(now >= due_by and not any(arrived <= due_by for arrived in took))
 
 
@@ -142,7 +146,7 @@ def reward_of(customer: Customer, referral: str) -> str | None:
     return "due" if grant["state"] == "asked" else str(grant["state"])
 
 
-def asks_of(world: World, customer: Customer, now: datetime) -> list[Row]:
+def asks_of(customer: Customer, now: datetime) -> list[Row]:
     found = []
     for ask in sorted(customer.asks, key=lambda one: (one["asked_at"], one["command_id"])):
         if month_of(ask["t0"]) not in months_of(now):
@@ -161,7 +165,7 @@ def asks_of(world: World, customer: Customer, now: datetime) -> list[Row]:
             "answered_at": answer and answer["time"],
             "failed": past_asks.was_released(known, command, asked_at),
             "cancelled": ask["cancelled"],
-            "despite_signal": is_despite_signal(customer, ask, said_sent and said_sent["time"]),
+            "despite_signal": is_despite_signal(customer, ask, said_sent["time"] if said_sent else None),
             "regret": is_regretted(customer, ask),
         }
         converted = sum(referrals.status_of(customer, one) == "converted" for one in mine)

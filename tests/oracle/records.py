@@ -110,14 +110,10 @@ def contact(value: object) -> bool:
 
 def canonical_contact(told: dict[str, Any], key: bytes) -> dict[str, Any]:
     """What travels of a contact: no name, no address. A plain address is ingest's to read, and not read here."""
-    kept = {name: told[name] for name in ("ref_hmac", "email_hmac", "domain_hmac", "consented") if text_or_flag(told, name)}
-    if "ref_hmac" not in kept:
-        kept["ref_hmac"] = hmac.digest(key, f"ref|{told['ref']}".encode(), hashlib.sha256).hex()
-    return kept
-
-
-def text_or_flag(told: dict[str, Any], name: str) -> bool:
-    return flag(told.get(name)) if name == "consented" else text(told.get(name))
+    hashes = {name: told[name] for name in ("ref_hmac", "email_hmac", "domain_hmac") if text(told.get(name))}
+    if "ref_hmac" not in hashes:
+        hashes["ref_hmac"] = hmac.digest(key, f"ref|{told['ref']}".encode(), hashlib.sha256).hex()
+    return {**hashes, "consented": told["consented"]}
 
 
 CHANNELS = ("email", "in_app", "phone")

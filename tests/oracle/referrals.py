@@ -15,34 +15,25 @@ from tests.oracle.followups import (
     request,
 )
 from tests.oracle.records import Event
-from tests.oracle.signals import DAY, newest, of, stamp
+from tests.oracle.signals import DAY, newest, of, referral_given, referral_statuses, stamp
 from tests.oracle.world import Customer, World
 
 PROGRESS = ("contacted", "qualified", "converted")
-
-
-def given(customer: Customer, referral: str) -> list[Event]:
-    """What was said of it, in the order in which it was applied."""
-    return [e for e in of(customer.known, "referral.given") if e["data"]["referral_id"] == referral]
 
 
 def all_given(customer: Customer) -> list[str]:
     return list(dict.fromkeys(e["data"]["referral_id"] for e in of(customer.known, "referral.given")))
 
 
-def statuses(customer: Customer, referral: str) -> list[Event]:
-    return [e for e in of(customer.known, "referral.status_changed") if e["data"]["referral_id"] == referral]
-
-
 def status_of(customer: Customer, referral: str) -> str | None:
-    last = newest(statuses(customer, referral))
+    last = newest(referral_statuses(customer.known, referral))
     return last["data"]["status"] if last else None
 
 
 def consented(customer: Customer, referral: str) -> bool:
     """The newest word on it; a contact who was erased never has."""
     erased = [e for e in of(customer.known, "referral.contact_erased") if e["data"]["referral_id"] == referral]
-    last = newest(given(customer, referral))
+    last = newest(referral_given(customer.known, referral))
     return bool(last and last["data"]["contact"]["consented"] and not erased)
 
 
@@ -63,12 +54,12 @@ def attribution(world: World, customer: Customer, event: Event, now: datetime) -
 
 
 def was_taken(customer: Customer, referral: str) -> bool:
-    return any(e["data"]["status"] != "refunded" for e in statuses(customer, referral))
+    return any(e["data"]["status"] != "refunded" for e in referral_statuses(customer.known, referral))
 
 
 def take_given(world: World, customer: Customer, event: Event, now: datetime) -> None:
     referral = event["data"]["referral_id"]
-    if given(customer, referral)[0] is event:
+    if referral_given(customer.known, referral)[0] is event:
         begin(world, customer, event, now)
     elif not consented(customer, referral):
         about = [f for f in open_ones(customer, now, "take_care") if f["referral"] == referral]
@@ -94,9 +85,7 @@ def begin(world: World, customer: Customer, event: Event, now: datetime) -> None
     if not was_taken(customer, referral):
         due = max(event["time"], now) + world.policy["followups"]["care_hours"] * HOUR
         variables = {"consented": "true" if consented(customer, referral) else "false"}
-        request(
-            world, customer, "take_care", now, due=due, since=event["time"], variables=variables, referral=referral
-        )
+        request(world, customer, "take_care", now, due=due, since=event["time"], variables=variables, referral=referral)
 
 
 def take_contact_erased(world: World, customer: Customer, event: Event, now: datetime) -> None:
@@ -126,12 +115,10 @@ def may_be_reported(world: World, status: Event) -> bool:
 def is_reported(world: World, customer: Customer, status: Event, now: datetime) -> bool:
     """Whether a status is to be told to the customer, a quarter of an hour after it arrived."""
     referral, word = status["data"]["referral_id"], status["data"]["status"]
-    all_known = statuses(customer, referral)
+    all_known = referral_statuses(customer.known, referral)
     reports = [f for f in customer.followups if f["kind"] == "report_back"]
     told = [f["status"] for f in reports if f["referral"] == referral]
-    behind = word in PROGRESS and any(
-        PROGRESS.index(one) >= PROGRESS.index(word) for one in told if one in PROGRESS
-    )
+    behind = word in PROGRESS and any(PROGRESS.index(one) >= PROGRESS.index(word) for one in told if one in PROGRESS)
     conversions = [stamp(e) for e in all_known if e["data"]["status"] == "converted"]
     followed = any(e["data"]["status"] != "converted" and stamp(e) > min(conversions) for e in all_known if conversions)
     lately = word != "converted" and any(now < f["requested_at"] + DAY for f in reports)
@@ -146,14 +133,18 @@ def is_reported(world: World, customer: Customer, status: Event, now: datetime) 
 
 def reports_due(world: World, customer: Customer, now: datetime) -> None:
     for referral in sorted(all_given(customer)):
-        due = [e for e in statuses(customer, referral) if reported_at(world, e) == now and not e["before_given"]]
+        due = [
+            e
+            for e in referral_statuses(customer.known, referral)
+            if reported_at(world, e) == now and not e["before_given"]
+        ]
         if due and not rewards.is_asked_for(customer, referral):
             report(world, customer, referral, now)
 
 
 def report(world: World, customer: Customer, referral: str, now: datetime) -> None:
     """What is due of a referral's reports at this instant, and its reward if nothing else says so any more."""
-    due = [e for e in statuses(customer, referral) if reported_at(world, e) == now]
+    due = [e for e in referral_statuses(customer.known, referral) if reported_at(world, e) == now]
     status = next((e for e in due if is_reported(world, customer, e, now)), None)
     if status is not None:
         grant = rewards.granted(customer, referral)
@@ -173,7 +164,7 @@ def tell_reward(world: World, customer: Customer, referral: str, now: datetime, 
     grant = rewards.granted(customer, referral)
     if grant is None or grant["told"]:
         return
-    for status in statuses(customer, referral):
+    for status in referral_statuses(customer.known, referral):
         at = reported_at(world, status)
         if may_be_reported(world, status) and (at > now or (at == now and not after_reports)):
             return

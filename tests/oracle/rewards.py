@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.oracle import followups, signals
 from tests.oracle.records import Event, cloud_event, shown, uid
-from tests.oracle.signals import DAY, newest, of, stamp
+from tests.oracle.signals import DAY, newest, of, referral_given, referral_statuses, stamp
 from tests.oracle.world import Customer, Row, World
 
 HOUR = timedelta(hours=1)
@@ -56,22 +56,14 @@ def written(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) else str(value)
 
 
-def given(customer: Customer, referral: str) -> list[Event]:
-    return [e for e in of(customer.known, "referral.given") if e["data"]["referral_id"] == referral]
-
-
-def statuses(customer: Customer, referral: str) -> list[Event]:
-    return [e for e in of(customer.known, "referral.status_changed") if e["data"]["referral_id"] == referral]
-
-
 # A grant's life
 
 
 def look_for_grant(world: World, customer: Customer, event: Event, now: datetime) -> None:
     """Makes the grant of a referral that is converted for the first time since it was given."""
     referral, rules = event["data"]["referral_id"], world.policy["rewards"]
-    conversion = newest(statuses(customer, referral))
-    if not given(customer, referral) or referral in customer.converted_once:
+    conversion = newest(referral_statuses(customer.known, referral))
+    if not referral_given(customer.known, referral) or referral in customer.converted_once:
         return
     if conversion is None or conversion["data"]["status"] != "converted":
         return
@@ -104,7 +96,7 @@ def look_for_grant(world: World, customer: Customer, event: Event, now: datetime
 
 def hints(world: World, customer: Customer, referral: str) -> list[str]:
     """Why a person should look first, from what is known now."""
-    contacts = [event["data"]["contact"] for event in given(customer, referral)]
+    contacts = [event["data"]["contact"] for event in referral_given(customer.known, referral)]
     ask = followups.attributed_ask(customer, referral)
     found = []
     for name, hint in (("email_hmac", "own_email"), ("domain_hmac", "same_domain")):
@@ -169,7 +161,7 @@ def time_passes(world: World, customer: Customer, now: datetime) -> None:
 def take_status(world: World, customer: Customer, event: Event, now: datetime) -> None:
     """Refunded or rejected: nothing is granted any more, and what was is taken back, once."""
     status, referral = event["data"]["status"], event["data"]["referral_id"]
-    if status not in ("refunded", "rejected") or newest(statuses(customer, referral)) is not event:
+    if status not in ("refunded", "rejected") or newest(referral_statuses(customer.known, referral)) is not event:
         return
     quietly = followups.is_historical(world, event)
     for grant in [g for g in customer.grants if g["referral"] == referral]:
@@ -183,9 +175,7 @@ def take_status(world: World, customer: Customer, event: Event, now: datetime) -
                 have_read(world, customer, grant, status, now)
 
 
-def deny(
-    world: World, customer: Customer, grant: Row, reason: str, now: datetime, *, quietly: bool = False
-) -> None:
+def deny(world: World, customer: Customer, grant: Row, reason: str, now: datetime, *, quietly: bool = False) -> None:
     grant["state"] = "denied"
     tell(world, grant, "denied", now, {"reason": reason, "denied_at": shown(now)})
     if not quietly:
@@ -265,7 +255,7 @@ def answers_of_the_ledger(world: World, now: datetime) -> list[tuple[Customer, R
 
 
 def keys_of(customer: Customer, referral: str) -> set[str]:
-    contacts = [event["data"]["contact"] for event in given(customer, referral)]
+    contacts = [event["data"]["contact"] for event in referral_given(customer.known, referral)]
     return {contact[name] for contact in contacts for name in ("ref_hmac", "email_hmac") if name in contact}
 
 
@@ -286,8 +276,11 @@ def claims_of(customer: Customer, referral: str) -> list[Claim]:
     since: dict[str, datetime] = {}
     keys: set[str] = set()
     so_far: list[Event] = []
-    made_with = given(customer, referral)[0]["applied_to"]
-    for event in sorted([*given(customer, referral), *statuses(customer, referral)], key=lambda e: int(e["order"])):
+    made_with = referral_given(customer.known, referral)[0]["applied_to"]
+    for event in sorted(
+        [*referral_given(customer.known, referral), *referral_statuses(customer.known, referral)],
+        key=lambda e: int(e["order"]),
+    ):
         if event["type"] == "referral.given":
             contact = event["data"]["contact"]
             keys |= {contact[name] for name in ("ref_hmac", "email_hmac") if name in contact}
