@@ -130,10 +130,8 @@ def is_care_late(customer: Customer, referral: str, now: datetime) -> bool:
     if not cares or cares[-1]["cancelled"] not in (None, "care_taken"):
         return False
     due_by = cares[-1]["due_by"]
-    took = [
-        e["arrived"] for e in signals.referral_statuses(customer.known, referral) if e["data"]["status"] != "refunded"
-    ]
-    return bool(now >= due_by and not any(arrived <= due_by for arrived in took))
+    told = [e for e in signals.referral_statuses(customer.known, referral) if e["arrived"] <= due_by]
+    return bool(now >= due_by and all(event["data"]["status"] == "refunded" for event in told))
 
 
 def reward_of(customer: Customer, referral: str) -> str | None:

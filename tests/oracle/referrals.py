@@ -133,11 +133,8 @@ def is_reported(world: World, customer: Customer, status: Event, now: datetime) 
 
 def reports_due(world: World, customer: Customer, now: datetime) -> None:
     for referral in sorted(all_given(customer)):
-        due = [
-            e
-            for e in referral_statuses(customer.known, referral)
-            if reported_at(world, e) == now and not e["before_given"]
-        ]
+        told = [e for e in referral_statuses(customer.known, referral) if not e["before_given"]]
+        due = any(reported_at(world, event) == now for event in told)
         if due and not rewards.is_asked_for(customer, referral):
             report(world, customer, referral, now)
 

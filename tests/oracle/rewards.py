@@ -277,10 +277,8 @@ def claims_of(customer: Customer, referral: str) -> list[Claim]:
     keys: set[str] = set()
     so_far: list[Event] = []
     made_with = referral_given(customer.known, referral)[0]["applied_to"]
-    for event in sorted(
-        [*referral_given(customer.known, referral), *referral_statuses(customer.known, referral)],
-        key=lambda e: int(e["order"]),
-    ):
+    told = referral_given(customer.known, referral) + referral_statuses(customer.known, referral)
+    for event in sorted(told, key=lambda e: int(e["order"])):
         if event["type"] == "referral.given":
             contact = event["data"]["contact"]
             keys |= {contact[name] for name in ("ref_hmac", "email_hmac") if name in contact}
