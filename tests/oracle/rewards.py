@@ -288,7 +288,8 @@ def claims_of(customer: Customer, referral: str) -> list[Claim]:
         if last and last["data"]["status"] in ("rejected", "refunded"):
             since = {}
         else:
-            since = {key: since.get(key, event["arrived"]) for key in keys}
+            now: datetime = event["arrived"]
+            since = {key: since.get(key, now) for key in keys}
     return [(at, made_with, referral, key) for key, at in since.items()]
 
 
