@@ -1,10 +1,11 @@
-"""Random worlds of what follows an ask: answers, referrals, statuses, judgements, settlements, and all that crosses them.
+"""Random worlds of what follows an ask: answers, referrals, statuses, judgements, settlements, and what crosses them.
 
-A world is made in rounds. First customers with reasons to ask; then the oracle says what they were asked, and workers and
-customers answer that; then it says which follow-ups and grants this led to, and they are acknowledged, answered, approved,
-settled and refunded, at instants at which something else is due, or a millisecond beside them. Between them come opt-outs,
-troubles, erasures, new addresses, redeliveries and records that come late. Records are canonical: answers are words,
-contacts are hashes.
+A world is made in rounds. First customers with reasons to ask; then the oracle says what they were asked, and workers
+and customers answer that; then it says which follow-ups and grants this led to, and they are acknowledged, answered,
+approved, settled and refunded, at instants at which something else is due, or a millisecond beside them. Between them
+come opt-outs, troubles, erasures, new addresses, redeliveries and records that come late.
+
+Records are canonical: answers are words, contacts are hashes.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ REACHABLE: tuple[tuple[str, ...], ...] = (
 BESIDE = (0, 0, 0, -1, 1, MINUTE, 15 * MINUTE, -HOUR, HOUR, 5 * HOUR)
 LATE = (0, 0, 0, 0, 0, 1, 10 * MINUTE, HOUR - 1, HOUR, 2 * HOUR, DAY, 6 * DAY, 7 * DAY - 1, 7 * DAY, 20 * DAY)
 SOON = (0, 1, 5 * MINUTE, 15 * MINUTE - 1, 15 * MINUTE, HOUR - 1, HOUR, 3 * HOUR, 9 * HOUR, DAY, 3 * DAY)
+FEWER = (("first_success", "testimonial", "advice"), ("first_success", "advice", "feedback"))
 HMACS = tuple(character * 64 for character in "abcdef")
 """What stands for addresses and domains: customers and contacts share them."""
 
@@ -42,6 +44,17 @@ PROGRAMMES: dict[str, Body] = {
     "enterprise": {"kind": "recognition", "benefit": "A place on the wall"},
     "mission_driven": {"kind": "donation", "amount_minor": 2500, "currency": "USD"},
 }
+
+
+COURSES = (
+    ("contacted",), ("contacted", "converted"), ("converted",), ("contacted", "qualified", "converted"),
+    ("converted", "refunded"), ("converted", "rejected"), ("contacted", "rejected"), ("converted", "contacted"),
+    ("converted", "refunded", "converted"), ("rejected", "contacted", "converted"), ("converted", "converted"),
+    ("refunded",),
+)  # fmt: skip
+"""What may become of a referral."""
+
+REPORTED = (["contacted", "converted"],) * 3 + (["contacted", "qualified", "converted"], ["contacted"], ["rejected"])
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,7 @@ class Making:
     def world(self) -> World:
         random = self.random
         policy = self.policy()
-        merges = random.random() < 0.05
+        merges = random.random() < 0.1
         for number in range(random.choice((1, 1, 2, 2, 3, 4))):
             self.person(f"c{number}")
         for _ in range(random.choice((0, 1, 2))):
@@ -120,15 +133,13 @@ class Making:
             "fresh_days": random.choice((7, 7, 7, 2)),
             "care_hours": random.choice((48, 48, 12)),
             "report_after_minutes": random.choice((15, 15, 15, 0, 60)),
-            "report": random.choice(
-                (["contacted", "converted"],) * 3 + (["contacted", "qualified", "converted"], ["contacted"], ["rejected"])
-            ),
+            "report": random.choice(REPORTED),
         }
         found: dict[str, Any] = {
             "followups": followups,
             "rewards": rewards,
             "referrals": {"attribution_days": random.choice((90, 90, 20))},
-            "holdout_share": random.choice((0, 0, 0.05, 0.3)),
+            "holdout_share": random.choice((0, 0, 0, 0.3)),
             "customer_cap_days": random.choice((90, 90, 10)),
         }
         if random.random() < 0.3:
@@ -190,7 +201,7 @@ class Making:
         if random.random() < 0.6:
             profile |= {"email_hmac": random.choice(HMACS[:4]), "domain_hmac": random.choice(HMACS[4:])}
         zone = person.zone if random.random() < 0.9 else None
-        signals = ("first_success", "testimonial", "advice", *(("usage", "calls") if random.random() < 0.8 else ()))
+        signals = random.choice((*(("first_success", "testimonial", "advice", "usage", "calls"),) * 3, *FEWER))
         facts: Iterable[Fact] = history(*signals, zone=zone, channels=random.choice(REACHABLE), **profile)
         for fact in facts:
             self.add(fact.type, person, fact.body, self.start - fact.age)
@@ -243,8 +254,14 @@ class Making:
     def to_ask(self, person: Person, command: str, at: int) -> None:
         random = self.random
         reports = random.choice((("sent",), ("sent",), ("accepted", "sent"), ("failed",), ("sent", "failed"), ()))
-        for n, status in enumerate(reports):
-            self.add("ask.acknowledged", person, {"command_id": command, "status": status}, at + (n + 1) * MINUTE)
+        reported = at
+        for status in reports:
+            reported += random.choice((MINUTE, MINUTE, HOUR, 4 * HOUR))
+            self.add("ask.acknowledged", person, {"command_id": command, "status": status}, reported)
+        if random.random() < 0.15:
+            self.disturb(at + random.choice((1, MINUTE, 30 * MINUTE)), person)
+        if reports == ("failed",) and random.random() < 0.6:
+            return
         said = at
         for _ in range(random.choice((0, 1, 1, 2, 2, 3))):
             said += random.choice(SOON)
@@ -257,6 +274,8 @@ class Making:
     def answer(self, person: Person, command: str, time: int) -> None:
         word = self.random.choices(("yes", "maybe", "no", "unclear", "stop"), (30, 20, 14, 20, 5))[0]
         self.edges += [time, time + HOUR, time + DAY]
+        if self.random.random() < 0.08:
+            self.add("customer.profile_changed", person, {"channels": dict.fromkeys(CHANNELS, False)}, time - 1)
         self.add("ask.answered", person, {"command_id": command, "answer": word}, time, **self.crossed())
 
     def contact(self, person: Person, consented: bool) -> Body:
@@ -282,7 +301,7 @@ class Making:
         self.edges += [time, time + HOUR, time + DAY, time + 2 * DAY]
         self.add("referral.given", person, body, time, **self.crossed())
         if random.random() < 0.2:
-            more = {"consented": random.random() < 0.4}
+            more: Body = {"consented": random.random() < 0.4}
             if random.random() < 0.5:
                 more["email_hmac"] = random.choice(HMACS[:4])
             body = body | {"contact": contact | more}
@@ -293,12 +312,7 @@ class Making:
 
     def progress(self, person: Person, referral: str, time: int) -> None:
         random = self.random
-        courses = (
-            ("contacted",), ("contacted", "converted"), ("converted",), ("contacted", "qualified", "converted"),
-            ("converted", "refunded"), ("contacted", "rejected"), ("converted", "contacted"), ("refunded",),
-            ("converted", "refunded", "converted"), ("rejected", "contacted", "converted"), ("converted", "converted"),
-        )  # fmt: skip
-        for status in random.choice(courses) if random.random() < 0.75 else ():
+        for status in random.choice(COURSES) if random.random() < 0.75 else ():
             time += random.choice((*SOON, 10 * MINUTE, 15 * MINUTE + 1, 10 * DAY))
             self.status(person, referral, status, time)
 
@@ -373,7 +387,7 @@ class Making:
             ("control.paused", {"scope": "all", "by": "ops", "why": "test"}, "control.resumed",
              {"scope": "all", "by": "ops", "why": "test"}),
         )  # fmt: skip
-        weights = (5, 4, 4, 4, 4, 3, 2, 3, 2, 2, 2, 2, 3, 2, 1)
+        weights = (5, 4, 4, 4, 4, 3, 2, 3, 2, 2, 2, 2, 3, 4, 1)
         kind, body, end, more = random.choices(changes, weights)[0]
         about = None if kind.startswith("control.") else who
         self.edges += [time, over]
