@@ -18,7 +18,7 @@ PAGE = TESTS.parent / "docs" / "testing.md"
 SPECIFICATION = TESTS.parent / "docs" / "specification"
 BEGIN, END = "<!-- rules: begin -->\n", "<!-- rules: end -->\n"
 
-PAGES = {"": "semantics.md", "I": "identity.md"}
+PAGES = {"": "semantics.md", "A": "after.md", "I": "identity.md"}
 """Letter of the numbers → the page of the specification that has them."""
 
 _NUMBER = re.compile(r"([A-Z]?)(\d+)\.(\d+)")

@@ -8,7 +8,7 @@ from tests.rules import PAGE, PAGES, SPECIFICATION, in_order, marked, page
 
 _RULE = re.compile(r'<a id="([A-Z]?\d+\.\d+)"></a>\*\*\1\*\*(?: \*(Not|Partly) built(?: yet)?\.\*)?')
 _SECTION_NOT_BUILT = re.compile(
-    r"\n## [^\n]+\n\n> \*\*Not built yet\.\*\*.*?(?=\n<a id=\"I?\d+\"></a>\n|\n## |\Z)", re.DOTALL
+    r"\n## [^\n]+\n\n> \*\*Not built yet\.\*\*.*?(?=\n<a id=\"[AI]?\d+\"></a>\n|\n## |\Z)", re.DOTALL
 )
 _WHOLLY_BUILT = {"1", "2", "3", "4", "5", "6", "8", "9", "10"}
 _WITHOUT_BEHAVIOUR = {

@@ -1,4 +1,4 @@
-"""Small logs of what follows an ask: Ada, promoter of Tuesday 10:00 in Berlin, is asked at 10:20, and it is sent at 10:21."""
+"""Small logs of what follows an ask: Ada, promoter of Tuesday 10:00 in Berlin, is asked at 10:20; sent at 10:21."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,10 +42,11 @@ def given(
     return fact("referral.given", when, body, who=who, **more)
 
 
-def status(when: datetime, what: str, referral: str = "f1", who: str = "ada", deal: Body | None = None, **more: Any) -> Body:  # fmt: skip
-    return fact(
-        "referral.status_changed", when, {"referral_id": referral, "status": what} | (deal or {}), who=who, **more
-    )
+def status(
+    when: datetime, what: str, referral: str = "f1", who: str = "ada", deal: Body | None = None, **more: Any
+) -> Body:
+    told = {"referral_id": referral, "status": what} | (deal or {})
+    return fact("referral.status_changed", when, told, who=who, **more)
 
 
 def judged(when: datetime, word: str, referral: str = "f1", who: str = "ada", **more: Any) -> Body:
@@ -73,8 +74,9 @@ def follow(result: Result, *kinds: str, who: str = "ada") -> list[tuple[str, str
 
 
 def body(result: Result, kind: str, n: int = 1, who: str = "ada") -> Body:
-    rows = [row["data"] for row in result.followups if row["type"].endswith("requested") and row["subject"] == who]
-    return [row for row in rows if row["kind"] == kind][n - 1]
+    rows = [row for row in result.followups if row["type"].endswith("requested") and row["subject"] == who]
+    bodies: list[Body] = [row["data"] for row in rows if row["data"]["kind"] == kind]
+    return bodies[n - 1]
 
 
 def rewards(result: Result, who: str = "ada") -> list[tuple[str, str, str]]:
@@ -84,7 +86,8 @@ def rewards(result: Result, who: str = "ada") -> list[tuple[str, str, str]]:
 
 
 def record(result: Result, who: str = "ada") -> Body:
-    return next(row["data"] for row in result.records if row["subject"] == who)
+    found: Body = next(row["data"] for row in result.records if row["subject"] == who)
+    return found
 
 
 def requested(kind: str, when: datetime) -> tuple[str, str, str]:

@@ -5,8 +5,26 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.oracle.following import (
-    COMMAND, ELEVEN, HOUR, MINUTE, MS, PAST, T, acked, asked_ada, body, consent, ended, follow, followup, given, record,
-    requested, said, status, unasked_ada,
+    COMMAND,
+    ELEVEN,
+    HOUR,
+    MINUTE,
+    MS,
+    PAST,
+    T,
+    acked,
+    asked_ada,
+    body,
+    consent,
+    ended,
+    follow,
+    followup,
+    given,
+    record,
+    requested,
+    said,
+    status,
+    unasked_ada,
 )  # fmt: skip
 from tests.oracle.records import shown, uid
 from tests.oracle.telling import DAY, a_customer, at, fact, nps, play
@@ -298,4 +316,3 @@ def test_files_are_in_the_order_of_time_and_customer_and_messages_have_ids_of_th
     stopped = asked_ada(said(ELEVEN, "yes"), said(LATER, "stop"), until=T + DAY).followups
     kind = "referral.followup.cancelled"
     assert stopped[1]["id"] == uid(kind, followup("intro_offer"))
-

@@ -5,8 +5,26 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.oracle.following import (
-    COMMAND, ELEVEN, HOUR, MINUTE, MS, PAST, T, acked, asked_ada, body, consent, ended, follow, followup, given, record,
-    requested, said, status, unasked_ada,
+    COMMAND,
+    ELEVEN,
+    HOUR,
+    MINUTE,
+    MS,
+    PAST,
+    T,
+    acked,
+    asked_ada,
+    body,
+    consent,
+    ended,
+    follow,
+    followup,
+    given,
+    record,
+    requested,
+    said,
+    status,
+    unasked_ada,
 )  # fmt: skip
 from tests.oracle.records import shown
 from tests.oracle.telling import DAY, Body, at, fact, nps
@@ -179,7 +197,12 @@ def test_what_came_before_the_referral_is_kept_and_not_reported() -> None:
 
 @rule("A2.6", "A3.9")
 def test_a_report_that_cannot_be_made_is_not_made_up_for() -> None:
-    facts = given(ELEVEN), status(WED, "contacted"), consent(WED + MINUTE, granted=False), consent(WED + HOUR, granted=True)
+    facts = (
+        given(ELEVEN),
+        status(WED, "contacted"),
+        consent(WED + MINUTE, granted=False),
+        consent(WED + HOUR, granted=True),
+    )
     result = unasked_ada(*facts, until=T + 3 * DAY)
     assert follow(result, "report_back") == []
     assert record(result)["followups"]["report_back"] == {"unreachable": 1}

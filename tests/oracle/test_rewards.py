@@ -1,12 +1,29 @@
 """The oracle against after §4 and the ledger's part of §5 and §10, with values worked out by hand."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tests.oracle.following import (
-    CREDIT, ELEVEN, HOUR, MINUTE, MS, PAID, PAST, T, body, follow, given, judged, record, requested, rewards, settled,
-    status, unasked_ada,
+    CREDIT,
+    ELEVEN,
+    HOUR,
+    MINUTE,
+    MS,
+    PAID,
+    PAST,
+    T,
+    body,
+    follow,
+    given,
+    judged,
+    record,
+    requested,
+    rewards,
+    settled,
+    status,
+    unasked_ada,
 )  # fmt: skip
 from tests.oracle.records import shown, uid
 from tests.oracle.telling import DAY, Body, a_customer, at, fact, nps, play
@@ -18,15 +35,15 @@ QUARTER = 15 * MINUTE
 OWN = "ab" * 32
 
 
-def paid(*facts: Body, rules: Body | None = None, policy: Body | None = None, days: int = 60, **profile: object) -> Result:  # fmt: skip
+def paid(*facts: Body, rules: Body | None = None, policy: Body | None = None, days: int = 60, **profile: Any) -> Result:
     """Ada's referral of 11:00 and what follows, with a programme."""
     settings = {"rewards": PAID | (rules or {})} | (policy or {})
     return unasked_ada(given(ELEVEN), *facts, until=T + days * DAY, policy=settings, **profile)
 
 
-def both(*facts: Body, rules: Body | None = None, **profile: object) -> Result:
+def both(*facts: Body, rules: Body | None = None, **profile: Any) -> Result:
     """Ada and Bob, and what follows."""
-    people = [*a_customer(T, "ada", **profile), *a_customer(T, "bob", **profile)]  # type: ignore[arg-type]  # a profile
+    people = [*a_customer(T, "ada", **profile), *a_customer(T, "bob", **profile)]
     return play([*people, *facts], T + 60 * DAY, rewards=PAID | (rules or {}))
 
 
@@ -88,8 +105,7 @@ def test_the_report_carries_the_reward_and_else_it_is_told_by_itself() -> None:
 @rule("A4.5")
 def test_hints() -> None:
     mine = {"email_hmac": OWN, "domain_hmac": "cd" * 32}
-    contact = {"contact": mine}
-    facts = given(ELEVEN, "f2", **contact), status(WED, "converted", "f2")
+    facts = given(ELEVEN, "f2", contact=mine), status(WED, "converted", "f2")
     result = paid(*facts, email_hmac=OWN, domain_hmac="cd" * 32)
     assert result.rewards[0]["data"]["hints"] == ["own_email", "same_domain"]
     many = [given(ELEVEN + n * MINUTE, f"g{n}") for n in range(5)]
@@ -101,8 +117,7 @@ def test_hints() -> None:
 
 
 def held(*facts: Body, **rules: object) -> Result:
-    own = {"contact": {"email_hmac": OWN}}
-    told = given(ELEVEN, **own), status(WED, "converted")  # type: ignore[arg-type]  # a contact
+    told = given(ELEVEN, contact={"email_hmac": OWN}), status(WED, "converted")
     return unasked_ada(*told, *facts, until=T + 90 * DAY, policy={"rewards": PAID | rules}, email_hmac=OWN)
 
 
@@ -121,7 +136,9 @@ def test_a_hint_holds_the_reward_until_a_person_has_looked() -> None:
 @rule("A4.7", "A4.8")
 def test_an_approval_counts_until_it_has_lapsed(after: timedelta, granted: bool) -> None:
     found = rewards(held(judged(WED + after, "approved")))
-    assert found[1] == (("granted", "", shown(WED + after)) if granted else ("denied", "not_approved", shown(WED + 30 * DAY)))
+    assert found[1] == (
+        ("granted", "", shown(WED + after)) if granted else ("denied", "not_approved", shown(WED + 30 * DAY))
+    )
 
 
 @rule("A4.7", "A4.8")
