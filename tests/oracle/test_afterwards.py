@@ -6,9 +6,26 @@ from typing import Any
 
 import pytest
 
+from tests.oracle import following
+from tests.oracle.following import (
+    ELEVEN,
+    HOUR,
+    MINUTE,
+    PAID,
+    T,
+    ended,
+    follow,
+    followup,
+    given,
+    record,
+    requested,
+    status,
+    unasked_ada,
+)  # fmt: skip
 from tests.oracle.followups import TO_CUSTOMER
 from tests.oracle.naive import decide
 from tests.oracle.records import instant, shown, uid
+from tests.oracle.telling import DAY, a_customer, at, fact
 from tests.oracle.world import Result
 from tests.rules import rule
 from tests.worlds.afterwards import World, world
@@ -67,10 +84,10 @@ def test_instants_are_in_their_order(played: list[tuple[World, Result]]) -> None
 def arrived(made: World, kind: str, **said: str) -> dict[str, list[str]]:
     """Customer → when such events of theirs arrived."""
     found = defaultdict(list)
-    for record in made.records:
-        value = record["value"]
+    for one in made.records:
+        value = one["value"]
         if value["type"] == kind and said.items() <= value["data"].items():
-            found[value.get("subject", "")].append(shown(instant(record["timestamp"])))
+            found[value.get("subject", "")].append(shown(instant(one["timestamp"])))
     return found
 
 
@@ -147,3 +164,32 @@ def test_the_same_log_gives_the_same_account_twice() -> None:
     for seed in range(3):
         made = world(seed)
         assert decide(made.records, None, made.policy) == decide(made.records, None, made.policy)
+
+
+@rule("A0.14")
+def test_what_happened_before_a_part_was_active_is_historical_for_it() -> None:
+    followups, rewards_since = {"followups": {"active_since": at("Wed 00:00")}}, {"active_since": at("Thu 00:00")}
+    result = unasked_ada(given(ELEVEN), given(at("Wed 10:00"), "f2"), until=T + 2 * DAY, policy=followups)
+    assert [row["data"]["referral_id"] for row in result.followups] == ["f2", "f2"]
+    told = given(ELEVEN), given(ELEVEN, "f2"), status(at("Wed 10:00"), "converted")
+    result = unasked_ada(
+        *told, status(at("Thu 10:00"), "converted", "f2"), until=T + 4 * DAY, policy={"rewards": PAID | rewards_since}
+    )
+    assert [row["data"]["referral_id"] for row in result.rewards] == ["f2"]
+
+
+@rule("A5.10", "A2.15")
+def test_of_two_who_are_one_the_absorbed_ones_follow_ups_are_made_again() -> None:
+    bob = [*a_customer(T, "bob"), given(ELEVEN, who="bob"), status(ELEVEN + HOUR, "contacted", who="bob")]
+    merged = fact("customer.aliased", ELEVEN + 2 * HOUR, {"alias": "bob"})
+    later = status(ELEVEN + DAY, "converted", who="bob")
+    result = unasked_ada(*bob, merged, later, until=T + 3 * DAY)
+    at_once = ELEVEN + 2 * HOUR
+    told = follow(result, "thank", "report_back", who="bob")
+    assert told[:2] == [requested("thank", ELEVEN), requested("report_back", ELEVEN + HOUR + 15 * MINUTE)]
+    assert sorted(told[2:]) == [ended("report_back", "merged", at_once), ended("thank", "merged", at_once)]
+    assert [row[1:] for row in follow(result, "thank", "report_back")][:2] == [("+", shown(at_once))] * 2
+    assert following.body(result, "thank")["followup_id"] == followup("thank", "f1", n=2)
+    assert following.body(result, "thank")["expires_at"] == shown(ELEVEN + 48 * HOUR)
+    assert [row["subject"] for row in result.records] == ["ada"]
+    assert record(result)["referred_contacts"][0]["status"] == "converted"
