@@ -77,8 +77,9 @@ def withdraw(turn: Turn) -> None:
 def say_again(turn: Turn, followup: FollowUp, ends: int | None = None) -> None:
     """The same once more, by what may still be used: due as it was; ``ends``: it ends when that one did."""
     c = turn.customer
-    ask = next((a for a in c.asks if a.command_id == followup.command_id), None)
     referral = c.referrals.get(followup.subject)
+    command = followup.command_id if referral is None else referral.ask
+    ask = next((a for a in c.asks if a.command_id == command), None)
     need = Need(
         kind=followup.kind,
         about=followup.about,
