@@ -98,12 +98,6 @@ class Rewards(Section):
     programmes: dict[TriggerName, Programme] = Field(default_factory=dict, description="By segment (after §11).")
     active_since: ActiveSince = Field(None, description="What happened before is history: no grant (after §0).")
 
-    def contradictions(self) -> Iterator[Contradiction]:
-        if self.default_segment != "none" and self.default_segment not in self.programmes:
-            yield Contradiction(("default_segment",), f"there is no programme {self.default_segment!r}")
-        if self.enabled and not self.programmes:
-            yield Contradiction(("enabled", "programmes"), "rewards need a programme")
-
     def programme_of(self, segment: str | None) -> tuple[str, Programme] | None:
         """The name and the programme that counts for a customer of this segment; None without any."""
         if not self.enabled:

@@ -480,7 +480,7 @@ Answer: TypeAlias = Literal["yes", "maybe", "no", "stop", "unclear"]
 
 
 class AskAnswered(Data):
-    """``answer`` is what ingest reads of the ``text`` where the producer gives none; the text goes no further."""
+    """What a customer said to an ask. If no answer is given, ingest reads it from the text, which goes no further."""
 
     type: ClassVar[str] = "ask.answered"
     command_id: Id

@@ -11,12 +11,19 @@ from pydantic_core import ErrorDetails
 
 from referral_stream.contracts.schema_words import schema_words
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
+from referral_stream.core.after_policy import Programme
 from referral_stream.core.policy import BUILT_IN, Policy, Trigger
 from referral_stream.core.sections import Contradictory
 from referral_stream.core.suggestions import VERY_NEAR, did_you_mean, nearest
 from referral_stream.policy_file.settings import CAN_BE_OFF, NONE
 
 EXTENDS = "extends"
+
+NAMED: Mapping[str, tuple[type[BaseModel], str]] = {
+    "triggers": (Trigger, "tables, one for each trigger: [triggers.NAME]"),
+    "programmes": (Programme, "tables, one for each segment: [rewards.programmes.SEGMENT]"),
+}
+"""The tables of tables, whose names are the file's own: what each holds, in words too."""
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""
 
@@ -126,7 +133,7 @@ def _faults(detail: ErrorDetails) -> Iterator[PolicyFault]:
         hint = f"; {did_you_mean(detail['input'], choices)}" if choices else ""
         yield PolicyFault((loc,), f"must be {expected(loc)}{_got(detail['input'])}{hint}")
     elif loc[-1:] == ("[key]",) and detail["type"] == "string_pattern_mismatch":  # no other name has a pattern
-        yield PolicyFault((loc[:-1],), "a trigger's name is lower-case letters, digits and _, at most 64 of them")
+        yield PolicyFault((loc[:-1],), "a name is lower-case letters, digits and _, at most 64 of them")
     else:
         got = "" if isinstance(detail["input"], dict) else _got(detail["input"])
         own_words = detail["type"] == "value_error"
@@ -149,8 +156,8 @@ def expected(loc: Path_) -> str:
     place = tuple(part for part in loc if not isinstance(part, int))
     section = _section(place[:-1])
     field = section.model_fields.get(str(place[-1])) if place else None
-    if field is None or place[-1] == "triggers" or _is_model(field.annotation):
-        return "tables, one for each trigger: [triggers.NAME]" if place[-1:] == ("triggers",) else "a table"
+    if field is None or place[-1] in NAMED or _is_model(field.annotation):
+        return NAMED[str(place[-1])][1] if place and place[-1] in NAMED else "a table"
     schema = section.model_json_schema()["properties"][str(place[-1])]
     words = schema_words(next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema))
     if place != loc:  # one member of a list
@@ -172,8 +179,8 @@ def _keys_by_name(model: type[BaseModel], before: str = "") -> Iterator[tuple[st
     """Every key of a policy, by its last part: where it stands."""
     for name, field in model.model_fields.items():
         yield name, f"{before}{name}"
-        if name == "triggers":
-            yield from ((key, f"triggers.NAME.{key}") for key in Trigger.model_fields)
+        if name in NAMED:
+            yield from ((key, f"{before}{name}.NAME.{key}") for key in NAMED[name][0].model_fields)
         elif _is_model(field.annotation):
             yield from _keys_by_name(field.annotation, f"{before}{name}.")
 
@@ -190,8 +197,8 @@ def _siblings(loc: Path_) -> list[str]:
 def _section(loc: Path_) -> type[BaseModel]:
     model: type[BaseModel] = Policy
     for part in loc:
-        if part == "triggers":
-            model = Trigger
+        if part in NAMED:
+            model = NAMED[str(part)][0]
         elif (field := model.model_fields.get(str(part))) and isinstance(field.annotation, type):
             model = field.annotation
     return model

@@ -46,8 +46,9 @@ def _settings(prefix: str, section: BaseModel, default: BaseModel | None) -> Ite
         if isinstance(value, BaseModel):
             yield from _settings(f"{key}.", value, usual)
         elif isinstance(value, dict):
-            for trigger in (*BUILT_IN, *sorted(value.keys() - set(BUILT_IN))):
-                yield from _settings(f"{key}.{trigger}.", value[trigger], (usual or {}).get(trigger))
+            known = BUILT_IN if name == "triggers" else ()
+            for each in (*known, *sorted(value.keys() - set(known))):
+                yield from _settings(f"{key}.{each}.", value[each], (usual or {}).get(each))
         elif not _says_nothing(section, name, value, default):
             meaning = field.description or ""
             yield Setting(

@@ -518,6 +518,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "contact.claimed": {"contact_keys": None},
     "contact.released": {"now": None},
     "grant.requested": {"contact_keys": "every"},
+    "grant.held": {"generation": "newest"},
     "grant.confirmed": {"referral_id": None},
     "grant.released": {"grant_id": None},
 }

@@ -178,7 +178,7 @@ def told(effects: list[Effect]) -> list[Effect]:
     return [effect for effect in effects if not isinstance(effect, RecordForgotten)]
 
 
-@rule("6.4", "10.90")
+@rule("6.4", "10.90", "A1.12")
 @pytest.mark.parametrize("what", VETOES)
 def test_a_late_veto_takes_the_command_back(what: str) -> None:
     data, gate = VETOES[what]

@@ -12,6 +12,7 @@ from referral_stream.core import events as ev
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event
+from referral_stream.core.fold import fold
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Holdout, Policy
 from referral_stream.core.rules import gates
@@ -54,6 +55,30 @@ def test_a_no_and_a_maybe_are_respected_for_so_long(said: str, days: int, after:
 def test_a_stop_is_for_ever_and_a_yes_is_nothing_to_wait_for() -> None:
     assert answer("answers", answered("stop", THEN), now=THEN + 3_000 * DAY) == "never"
     assert answer("answers", answered("yes", THEN), now=THEN) == "pass"
+
+
+@rule("A1.10")
+@pytest.mark.parametrize("said", ["yes", "maybe", "no", "stop"])
+def test_an_answer_waits_whatever_it_answers_and_an_unclear_one_does_not(said: str) -> None:
+    for command in ("the ask", "the question for the reason", "nothing known"):
+        expected = "pass" if said == "yes" else answer("answers", answered(said, THEN), now=THEN + DAY)
+        assert answer("answers", answered(said, THEN, command), now=THEN + DAY) == expected
+        assert answer("answers", answered("unclear", THEN, command), now=THEN) == "pass"
+        assert (
+            answer("answers", *(answered(each, THEN, command) for each in (said, "unclear")), now=THEN + DAY)
+            == expected
+        )
+
+
+@rule("A1.10")
+def test_an_unclear_answer_breaks_the_silence_and_is_activity() -> None:
+    customer = state(answered("unclear", THEN, "second"))
+    assert (customer.answers, customer.last_activity) == ({}, THEN)
+
+    customer.asks = (asked(FIRST), asked(SECOND, command_id="second"), asked(THIRD))
+    assert gates.second_silence(customer, THIRD + 20 * DAY, Policy()) == THIRD
+    fold(customer, answered("unclear", SECOND + 100 * DAY, "second"))
+    assert gates.second_silence(customer, THIRD + 20 * DAY, Policy()) is None
 
 
 @rule("10.85")

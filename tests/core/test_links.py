@@ -110,6 +110,7 @@ def test_closing_is_what_closes_gates_1_3_5_7_and_what_ends_them() -> None:
         (ev.AskAnswered(command_id="c", answer="stop"), True),
         (ev.AskAnswered(command_id="c", answer="maybe"), True),
         (ev.AskAnswered(command_id="c", answer="yes"), False),
+        (ev.AskAnswered(command_id="c", answer="unclear"), False),
         (ev.ConsentChanged(purpose="referral_ask", channel="all", granted=False), True),
         (ev.ConsentChanged(purpose="referral_ask", channel="all", granted=True), False),
         (ev.ConsentChanged(purpose="newsletter", channel="all", granted=False), False),

@@ -1,4 +1,4 @@
-"""`python -m tests.oracle replay LOG [--until T] [--policy FILE] --output DIR`: three files of decisions."""
+"""`python -m tests.oracle replay LOG [--until T] [--policy FILE] --output DIR`: what is decided, and what follows."""
 
 import argparse
 import json
@@ -23,6 +23,8 @@ SETTINGS = {
     "breaker.factor": "burst_factor",
     "breaker.pause_hours": "burst_pause_hours",
 }
+
+SECTIONS = ("followups", "referrals", "rewards")
 
 
 def main() -> int:
@@ -49,17 +51,22 @@ def main() -> int:
     write(asked.output / "asks.jsonl", result.asks)
     write(asked.output / "decisions.jsonl", result.decisions)
     write(asked.output / "dead-letters.jsonl", result.dead_letters)
+    write(asked.output / "followups.jsonl", result.followups)
+    write(asked.output / "rewards.jsonl", result.rewards)
+    write(asked.output / "records.jsonl", result.records)
     return 0
 
 
 def policy_of(file: Path) -> Policy:
     """The settings of a policy file that the oracle knows. Raises `KeyError` for one that it does not."""
     found = tomllib.loads(file.read_text())
+    found.pop("extends", None)
+    whole = {name: found.pop(name) for name in SECTIONS if name in found}
     flat = {name: value for name, value in found.items() if not isinstance(value, dict)}
     flat |= {
         f"{part}.{name}": v for part, values in found.items() if isinstance(values, dict) for name, v in values.items()
     }
-    return {SETTINGS[name]: value for name, value in flat.items()}
+    return whole | {SETTINGS[name]: value for name, value in flat.items()}
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

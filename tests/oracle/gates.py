@@ -61,11 +61,15 @@ def denied(s: Situation, gate: str) -> list[Cause]:
 
 
 def consent(s: Situation) -> list[Cause]:
-    said = signals.consents(s.known, s.policy)
+    return not_consented(s.known, s.policy)
+
+
+def not_consented(known: Known, policy: Policy) -> list[Cause]:
+    said = signals.consents(known, policy)
     causes: list[Cause] = []
-    if signals.suppressed(s.known):
+    if signals.suppressed(known):
         causes.append(("until_event", "customer.unsuppressed", "suppressed"))
-    if signals.held_by_address(s.known):
+    if signals.held_by_address(known):
         causes.append(("until_event", "customer.unsuppressed", "address"))
     if True not in said.values():
         withdrawn = False in said.values()
@@ -100,15 +104,19 @@ def too_early(s: Situation) -> list[Cause]:
 
 
 def trouble(s: Situation) -> list[Cause]:
+    return what_is_wrong(s.known, s.usage, s.now)
+
+
+def what_is_wrong(known: Known, usage: UsageJudgement, now: datetime) -> list[Cause]:
     return [
-        *overfull_causes(s.known),
-        *ticket_causes(s.known, s.now),
-        *bad_word_causes(s.known, s.now),
-        *detractor_causes(s.known, s.now),
-        *money_causes(s.known, s.now),
-        *cancellation_causes(s.known, s.now),
-        *ended_causes(s.known, s.now),
-        *usage_causes(s.usage, s.now),
+        *overfull_causes(known),
+        *ticket_causes(known, now),
+        *bad_word_causes(known, now),
+        *detractor_causes(known, now),
+        *money_causes(known, now),
+        *cancellation_causes(known, now),
+        *ended_causes(known, now),
+        *usage_causes(usage, now),
     ]
 
 
@@ -133,12 +141,16 @@ def answers(s: Situation) -> list[Cause]:
 
 
 def overasking(s: Situation) -> list[Cause]:
-    own = [
+    return asked_lately(s) + denied(s, "overasking")
+
+
+def asked_lately(s: Situation) -> list[Cause]:
+    """The part of it that the customer's own history answers."""
+    return [
         cause
         for ask in past_asks.counted_asks(s.known, s.asks)
         for cause in waiting_until(ask["asked_at"] + s.policy["customer_cap_days"] * DAY, s.now, "asked")
     ]
-    return own + denied(s, "overasking")
 
 
 def account(s: Situation) -> list[Cause]:

@@ -44,6 +44,7 @@ def fold_in(world: World, customer: Customer, other: Customer) -> None:
         max((half.next_day for half in halves if half.next_day is not None), default=None),
         max(bases, default=None),
         None if bases else max(ends, default=None),
+        customer.usage.drops + other.usage.drops,
     )
     other.conversions = []
 

@@ -8,8 +8,8 @@ import heapq
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from tests.oracle import bounds, identity, past_asks, signals
-from tests.oracle.gates import Situation, answers_of_all_but_moment, held_out, reason
+from tests.oracle import afterwards, bounds, identity, past_asks, rewards, signals
+from tests.oracle.gates import Situation, answers_of_all_but_moment, asked_lately, held_out, reason
 from tests.oracle.ledger import (
     burst_until,
     concerned,
@@ -21,6 +21,7 @@ from tests.oracle.ledger import (
 )
 from tests.oracle.moments import moment_answer, moment_channel
 from tests.oracle.policy import Policy, policy_with
+from tests.oracle.record import newest_records, write_record
 from tests.oracle.records import DeadLetter, Event, Record, Skipped, clock_of, event_of, uid
 from tests.oracle.signals import DAY, Known, of, stamp
 from tests.oracle.triggers import is_first_payment, opening_of, window
@@ -55,6 +56,9 @@ def decide(records: list[Record], until: datetime | None = None, policy: Policy 
     world.result.decisions.sort(
         key=lambda row: (row["time"], row["subject"], place[row["data"]["opportunity_id"]], row["data"]["n"])
     )
+    for rows in (world.result.followups, world.result.rewards):
+        rows.sort(key=lambda row: (row["time"], row["subject"].encode()))
+    world.result.records = newest_records(world)
     return world.result
 
 
@@ -68,7 +72,9 @@ def sleep_until(world: World, end: datetime | None, *, inclusive: bool = False) 
 
 
 def play_instant(world: World, now: datetime, records: list[tuple[int, Record]]) -> None:
-    """Records in their order, then deadlines and other timers, then dispatches; then what is new is written."""
+    """Records in their order, then deadlines and other timers, then what follows an ask and is due by time, then
+    dispatches; then what is new is written.
+    """
     identity.lapse(world, now)
     touched: set[str] = set()
     for position, record in records:
@@ -84,9 +90,12 @@ def play_instant(world: World, now: datetime, records: list[tuple[int, Record]])
         waiting = sorted({*waiting, *(more - touched)})
         touched |= more
     customers = [world.customers[name] for name in sorted(touched)]
+    for customer in customers:
+        afterwards.time_passes(world, customer, now)
     dispatch(world, customers, now)
     for customer in customers:
         write_changes(world, customer, now)
+        write_record(world, customer, now)
         schedule(world, customer, now)
 
 
@@ -129,15 +138,18 @@ def apply(world: World, name: str, event: Event, now: datetime) -> set[str]:
     gone = bool(of(customer.known, "customer.erasure_requested"))
     if is_redelivery(customer.arrivals, event, now) or (gone and event["type"] != "customer.aliased"):
         return set()
+    judge_earlier_days(customer, now)
+    before = afterwards.judge_on_arrival(world, customer, event, now)
     customer.known[event["type"]].append(event)
     bounds.is_counted_only(customer.known, event, now, world.policy)
     if event["type"] == "customer.overfull_cleared":
         clear(world, customer, event, now)
-    judge_earlier_days(customer, now)
+    afterwards.note_turns(world, customer, event, before, now)
     if event["type"] == "customer.aliased":
         ask_to_merge(world, customer, event, now)
     open_by(world, customer, event, now)
     evaluate(world, customer, now, event)
+    afterwards.follow(world, customer, event, now)
     learn_later(world, customer, now)
     identity.teach_by(world, customer, event, now, apply)
     return {customer.id}
@@ -171,9 +183,11 @@ def merge(world: World, name: str, alias: str, event: Event, now: datetime) -> s
         if min(e["arrived"] for e in erasures) < event["arrived"]:
             return identity.hold(world, customer.id, alias, now, apply)
         customer.known["customer.erasure_requested"] += erasures
+        afterwards.forget(world, customer, now)
     else:
         end_by_merging(world, customer, other, now)
         identity.fold_in(world, customer, other)
+        afterwards.go_on_as_one(world, customer, other, now)
     for opportunity in customer.live():
         opportunity.cleared_at = None
     evaluate(world, customer, now, None)
@@ -259,7 +273,7 @@ def open_opportunity(
     elif live := next((other for other in customer.live() if other.trigger == trigger), None):
         live.repeats += 1
         return
-    opened = opportunity.life == "live"
+    opened = opportunity.opened = opportunity.life == "live"
     evaluate_live(world, customer, opportunity, now, None)
     customer.opportunities.append(opportunity)
     careful = ("erased", "consent", "too_early", "trouble")
@@ -329,8 +343,11 @@ def evaluate_live(
     denial = opportunity.denial
     if denial and isinstance(denial["until"], datetime) and now >= denial["until"]:
         opportunity.denial = None
-    judged = answers_of_all_but_moment(situation(world, customer, opportunity, now))
+    asked_about = situation(world, customer, opportunity, now)
+    judged = answers_of_all_but_moment(asked_about)
     blocking = [found for found in judged.values() if found["answer"] != "pass"]
+    if opportunity.life == "live" and now < opportunity.deadline and not asked_lately(asked_about):
+        opportunity.eligible |= all(judged[gate]["answer"] == "pass" for gate in ELIGIBLE)
     if blocking:
         opportunity.cleared_at, opportunity.moment = None, None
     elif opportunity.cleared_at is None:
@@ -351,6 +368,9 @@ def evaluate_live(
             return
     outside = [r for r in opportunity.reasons if r["answer"] != "pass" and r["gate"] != "moment"]
     opportunity.outcome = "deferred" if outside else "pending"
+
+
+ELIGIBLE = ("erased", "consent", "too_early", "trouble", "propensity", "answers", "advocacy")
 
 
 def shown_with(world: World, customer: Customer, now: datetime) -> Row:
@@ -391,6 +411,9 @@ TAKES_BACK = ("erased", "paused", "consent", "trouble", "answers")
 def take_back(world: World, customer: Customer, opportunity: Opportunity, now: datetime, why: list[str]) -> None:
     judged = answers_of_all_but_moment(situation(world, customer, opportunity, now))
     opportunity.life, opportunity.outcome = "cancelled", "cancelled"
+    for ask in customer.asks:
+        if ask["opportunity_id"] == opportunity.id:
+            ask["cancelled"] = True
     opportunity.reasons, opportunity.shown_with = list(judged.values()), shown_with(world, customer, now)
     world.result.asks.append(cancelled(customer, opportunity, now, why))
 
@@ -399,10 +422,13 @@ def take_back(world: World, customer: Customer, opportunity: Opportunity, now: d
 
 
 def dispatch(world: World, customers: list[Customer], now: datetime) -> None:
-    """Rounds of requests: of each customer the best candidate; the refused ones' next candidates form the next."""
+    """Rounds of requests: of each customer the best candidate; the refused ones' next candidates form the next.
+
+    Grants are answered after the reservations of a round.
+    """
     while True:
         requests = [(customer, chosen) for customer in customers if (chosen := best_candidate(world, customer))]
-        if not requests:
+        if not requests and not world.asked_for:
             return
         raw = {customer.id: signals.score(customer.known, now)["raw"] for customer, _ in requests}
         priority = world.policy["priority"]
@@ -412,6 +438,8 @@ def dispatch(world: World, customers: list[Customer], now: datetime) -> None:
                 emit(world, customer, chosen, now)
             else:
                 evaluate_live(world, customer, chosen, now, None)
+        for customer, grant in rewards.answers_of_the_ledger(world, now):
+            afterwards.when_answered(world, customer, grant, now)
 
 
 def best_candidate(world: World, customer: Customer) -> Opportunity | None:
@@ -438,8 +466,21 @@ def emit(world: World, customer: Customer, opportunity: Opportunity, now: dateti
         }
     )
     holdout = held_out(customer.id, account, world.policy)
+    command = command_of(world, customer, opportunity, now, command_id)
+    kind = "holdout" if holdout else "shadow" if world.policy["shadow"] else "asked"
     customer.asks.append(
-        {"command_id": command_id, "opportunity_id": opportunity.id, "asked_at": now, "holdout": holdout}
+        {
+            **{name: command[name] for name in ("command_id", "opportunity_id", "trigger", "template", "mode")},
+            "kind": "soft" if (kind, command["mode"]) == ("asked", "soft") else kind,
+            "channel": command["channels"][0],
+            "offer": command.get("offer"),
+            "t0": opportunity.t0,
+            "opened_by": opportunity.opened_by,
+            "asked_at": now,
+            "holdout": holdout,
+            "cancelled": False,
+            "survey": None,  # the event that took back its survey answer
+        }
     )
     for rival in customer.live():
         if rival is not opportunity:
@@ -451,10 +492,10 @@ def emit(world: World, customer: Customer, opportunity: Opportunity, now: dateti
     if world.policy["shadow"]:
         close(opportunity, "shadow")
         return
-    opportunity.command = command_of(world, customer, opportunity, now, command_id)
+    opportunity.command = command
     opportunity.life = "emitted"
-    opportunity.outcome = "soft" if opportunity.command["mode"] == "soft" else "asked"
-    world.result.asks.append(requested(customer, opportunity.command, now))
+    opportunity.outcome = "soft" if command["mode"] == "soft" else "asked"
+    world.result.asks.append(requested(customer, command, now))
 
 
 # Switches and the burst breaker
@@ -521,6 +562,7 @@ def schedule(world: World, customer: Customer, now: datetime) -> None:
             instants += [r["until"] for r in opportunity.reasons if isinstance(r["until"], datetime)]
         elif may_be_cancelled(customer, opportunity, now):
             instants.append(midnight)
+    instants += afterwards.instants(world, customer)
     customer.wakes_at = min((moment for moment in instants if moment > now), default=None)
     if customer.wakes_at:
         heapq.heappush(world.wakeups, (customer.wakes_at, customer.id))

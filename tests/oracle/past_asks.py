@@ -1,10 +1,14 @@
-"""What became of our asks. An ask is `{command_id, opportunity_id, asked_at, holdout}`, the oldest first."""
+"""What became of our asks. An ask is `{command_id, opportunity_id, asked_at, …}` (`naive.emit`), the oldest first.
+
+An answer or a referral that names a known ask (`answers.judge_on_arrival`) says that it was sent.
+"""
 
 from datetime import datetime
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import Any
 
 from tests.oracle.policy import Policy
+from tests.oracle.records import Event
 from tests.oracle.signals import DAY, Known, of
 
 SENT = ("sent", "delivered", "opened")
@@ -15,7 +19,29 @@ Ask = dict[str, Any]
 def statuses(known: Known, command_id: str, asked_at: datetime) -> set[str]:
     """What workers reported; a report that came before the command itself is none."""
     acks = [event for event in of(known, "ask.acknowledged") if event["arrived"] > asked_at]
-    return {event["data"]["status"] for event in acks if event["data"]["command_id"] == command_id}
+    found = {event["data"]["status"] for event in acks if event["data"]["command_id"] == command_id}
+    return found | {"sent"} if answered(known, command_id) or named(known, command_id) else found
+
+
+def answered(known: Known, command_id: str) -> bool:
+    return any(event.get("ask") == command_id for event in of(known, "ask.answered"))
+
+
+def named(known: Known, command_id: str) -> bool:
+    return any(event.get("names") == command_id for event in of(known, "referral.given"))
+
+
+def has_referral(known: Known, command_id: str) -> bool:
+    return any(event.get("attributed_to") == command_id for event in of(known, "referral.given"))
+
+
+def sent_by(known: Known, command_id: str, asked_at: datetime) -> Event | None:
+    """What first said that it was sent: the first that was applied."""
+    acks = [e for e in of(known, "ask.acknowledged") if e["arrived"] > asked_at and e["data"]["status"] in SENT]
+    said = [e for e in acks if e["data"]["command_id"] == command_id]
+    said += [e for e in of(known, "ask.answered") if e.get("ask") == command_id]
+    said += [e for e in of(known, "referral.given") if e.get("names") == command_id]
+    return min(said, key=lambda event: int(event["order"]), default=None)
 
 
 def was_sent(known: Known, command_id: str, asked_at: datetime) -> bool:
@@ -34,21 +60,16 @@ def counted_asks(known: Known, asks: list[dict[str, Any]]) -> list[dict[str, Any
 
 def silence_ends(known: Known, asks: list[dict[str, Any]], now: datetime, policy: Policy) -> list[datetime]:
     sent = [ask for ask in asks if was_sent(known, ask["command_id"], ask["asked_at"])]
-    given = of(known, "referral.given")
     silent = []
-    for ask, following in zip_longest(sent, sent[1:]):
-        referred = any(
-            event["data"]["command_id"] == ask["command_id"] and event["arrived"] > ask["asked_at"]
-            if "command_id" in event["data"]
-            else ask["asked_at"] <= event["time"] and (following is None or event["time"] < following["asked_at"])
-            for event in given
-        )
-        answered = any(
-            event["data"]["command_id"] == ask["command_id"] and event["arrived"] > ask["asked_at"]
+    for ask in sent:
+        command = ask["command_id"]
+        referred = has_referral(known, command) or named(known, command)
+        said = answered(known, command) or any(
+            event["data"]["command_id"] == command and event["arrived"] > ask["asked_at"]
             for event in of(known, "ask.answered")
         )
         over = now >= ask["asked_at"] + policy["silence_after_days"] * DAY
-        silent.append(over and not referred and not answered)
+        silent.append(over and not referred and not said)
     pairs = zip(pairwise(silent), sent[1:], strict=True)
     wait = policy["two_silences_days"] * DAY
     return [second["asked_at"] + wait for both_silent, second in pairs if all(both_silent)]

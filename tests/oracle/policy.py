@@ -78,6 +78,27 @@ DEFAULTS: Policy = {
     "most_open": 200,
     "most_keys": 10_000,
     "email_key": b"referral-stream-test-key",
+    # what follows the ask: the sections of after §11 under their own names; instants or None
+    "followups": {
+        "fresh_days": 7,
+        "care_hours": 48,
+        "report_after_minutes": 15,
+        "report": ["contacted", "converted"],
+        "active_since": None,
+    },
+    "referrals": {"attribution_days": 90},
+    "rewards": {
+        "enabled": False,
+        "holding_days": 0,
+        "approval_days": 30,
+        "per_customer": 10,
+        "per_account": 20,
+        "rate": 5,
+        "claim_days": 365,
+        "default_segment": "none",
+        "active_since": None,
+        "programmes": {},  # segment → kind, amount_minor?, currency?, benefit?
+    },
 }
 
 

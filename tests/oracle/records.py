@@ -52,6 +52,19 @@ def shown(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
 
+def cloud_event(kind: str, id: str, customer: str, now: datetime, body: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": id,
+        "source": "referral-stream",
+        "type": kind,
+        "subject": customer,
+        "time": shown(now),
+        "datacontenttype": "application/json",
+        "data": body,
+    }
+
+
 def text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
@@ -89,7 +102,19 @@ def channel_map(value: object) -> bool:
 
 
 def contact(value: object) -> bool:
-    return isinstance(value, dict) and text(value.get("ref")) and flag(value.get("consented"))
+    """As told, with a `ref`, or canonical, with a `ref_hmac`. Only ``true`` is a consent; a no is one in any spelling."""
+    if not isinstance(value, dict) or not (text(value.get("ref_hmac")) or usable_id(value.get("ref")) is not None):
+        return False
+    said = value.get("consented")
+    return flag(said) or (isinstance(said, str | int) and str(said).strip().lower() in ("false", "no", "0"))
+
+
+def canonical_contact(told: dict[str, Any], key: bytes) -> dict[str, Any]:
+    """What travels of a contact: no name, no address. A plain address is ingest's to read, and not read here."""
+    hashes = {name: told[name] for name in ("ref_hmac", "email_hmac", "domain_hmac") if text(told.get(name))}
+    if "ref_hmac" not in hashes:
+        hashes["ref_hmac"] = hmac.digest(key, f"ref|{told['ref']}".encode(), hashlib.sha256).hex()
+    return {**hashes, "consented": told["consented"]}
 
 
 CHANNELS = ("email", "in_app", "phone")
@@ -105,6 +130,7 @@ BODIES: dict[str, dict[str, Callable[[object], bool]]] = {
         "account_id?": text,
         "channels?": channel_map,
         "email_hmac?": text,
+        "domain_hmac?": text,
         "champion?": flag,
         "requires_approval?": flag,
     },
@@ -181,7 +207,7 @@ BODIES: dict[str, dict[str, Callable[[object], bool]]] = {
         "command_id": text,
         "status": one_of("accepted", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"),
     },
-    "ask.answered": {"command_id": text, "answer": one_of("yes", "maybe", "no", "stop"), "text?": words},
+    "ask.answered": {"command_id": text, "answer": one_of("yes", "maybe", "no", "stop", "unclear")},
     "ask.approved": {"opportunity_id": text, "by": text},
     "ask.rejected": {"opportunity_id": text, "by": text},
     "customer.overfull_cleared": {
@@ -199,6 +225,10 @@ BODIES: dict[str, dict[str, Callable[[object], bool]]] = {
         "deal_value_minor?": whole,
         "currency?": text,
     },
+    "referral.contact_erased": {"referral_id": text},
+    "reward.approved": {"grant_id": text, "by": text},
+    "reward.rejected": {"grant_id": text, "by": text},
+    "reward.settled": {"grant_id": text, "status": one_of("delivered", "failed"), "reference?": text},
 }
 
 
@@ -280,7 +310,7 @@ ALWAYS_FAVOURABLE = frozenset(
     "compliment.given testimonial.given case_study.joined milestone.reached goal.achieved saving.measured "
     "usage.recorded workflow.completed achievement.unlocked dashboard.viewed call.moment peer.mentioned "
     "subscription.renewed subscription.expanded referral.given customer.unsuppressed control.resumed "
-    "ask.approved".split()
+    "ask.approved reward.approved".split()
 )
 
 
@@ -361,7 +391,10 @@ def body_of(kind: str, found: object, event_id: str) -> tuple[str, dict[str, Any
     return kind, body
 
 
-OPERATORS = ("control.paused", "control.resumed", "ask.approved", "ask.rejected", "customer.overfull_cleared")
+OPERATORS = (
+    "control.paused control.resumed ask.approved ask.rejected customer.overfull_cleared "
+    "reward.approved reward.rejected reward.settled"
+).split()
 
 
 def time_of(stated: object, stamped: datetime, now: datetime, favourable: bool) -> datetime:
@@ -422,6 +455,8 @@ def event_of(record: Record, position: int, now: datetime, backfill_topics: list
         if taught is None:
             raise DeadLetter("no link")
         body = {"kind": taught[0], "value": taught[1]}
+    if kind == "referral.given":
+        body["contact"] = canonical_contact(body["contact"], email_key)
     return {
         "type": kind,
         "id": event_id,

@@ -146,6 +146,18 @@ def concern_open(known: Known) -> bool:
     return any(event["type"] == "call.concern_raised" for event in calls)
 
 
+# Referrals
+
+
+def referral_given(known: Known, referral: str) -> list[Event]:
+    """What was told of a referral, in the order in which it was applied."""
+    return [event for event in of(known, "referral.given") if event["data"]["referral_id"] == referral]
+
+
+def referral_statuses(known: Known, referral: str) -> list[Event]:
+    return [event for event in of(known, "referral.status_changed") if event["data"]["referral_id"] == referral]
+
+
 # Value and satisfaction
 
 

@@ -34,7 +34,7 @@ def fact(kind: str, when: datetime, body: Body | None = None, *, who: str = "ada
          id: str | None = None, headers: Body | None = None, **extensions: str) -> Body:  # fmt: skip
     value = {"specversion": "1.0", "type": kind, "source": "test", "subject": who, "time": shown(when), "data": body}
     value |= {"id": id or uid(kind, who, when, body)} | extensions
-    operators = kind.startswith("control.") or kind in ("ask.approved", "ask.rejected")
+    operators = kind.startswith(("control.", "reward.")) or kind in ("ask.approved", "ask.rejected")
     topic = "responses" if operators else "facts"
     return {"topic": topic, "timestamp": shown(arrives or when), "value": value, "headers": headers or {}}
 

@@ -1,7 +1,7 @@
 """Gate 5: what is wrong, worked out from the list of events known."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from fractions import Fraction
 
@@ -143,6 +143,7 @@ class UsageJudgement:
     next_day: date | None = None
     frozen_base: Fraction | None = None  # not None: usage is down
     recovered: date | None = None
+    drops: list[tuple[date, date | None]] = field(default_factory=list)  # when it went down, and when it last was up
 
 
 def start_of(day: date) -> datetime:
@@ -178,6 +179,7 @@ def judge_day(usage: list[Event], judgement: UsageJudgement, day: date) -> None:
         return
     base = Fraction(sum(counts.get(d, 0) for d in before), len(before))
     if base > 0 and recent <= Fraction(6, 10) * base:
+        judgement.drops.append((day, judgement.recovered))
         judgement.frozen_base, judgement.recovered = base, None
 
 

@@ -1,6 +1,6 @@
 """What is kept: the list of events per customer, and the few things that are histories of their own."""
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +22,9 @@ class Result:
     asks: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)
     dead_letters: list[Row] = field(default_factory=list)
+    followups: list[Row] = field(default_factory=list)  # by (time, customer), then as made
+    rewards: list[Row] = field(default_factory=list)  # likewise
+    records: list[Row] = field(default_factory=list)  # the newest of every customer, by customer
 
 
 @dataclass
@@ -45,6 +48,8 @@ class Opportunity:
     decisions: int = 0
     repeats: int = 0  # merged at this very instant, not written yet
     command: Row | None = None
+    eligible: bool = False  # after §6
+    opened: bool = False  # neither historical nor expired on arrival
 
 
 @dataclass
@@ -56,7 +61,15 @@ class Customer:
     opportunities: list[Opportunity] = field(default_factory=list)
     business_keys: dict[tuple[str, str], None] = field(default_factory=dict)  # a set, in the order in which they came
     conversions: list[tuple[datetime, Event]] = field(default_factory=list)  # not yet open: (t0, the conversion)
-    asks: list[Row] = field(default_factory=list)  # command_id, opportunity_id, asked_at, holdout
+    asks: list[Row] = field(default_factory=list)  # see `naive.emit`
+    followups: list[Row] = field(default_factory=list)  # see `followups.request`
+    unreachable: Counter[str] = field(default_factory=Counter)  # per kind: was due, and nobody to send it to
+    grants: list[Row] = field(default_factory=list)  # see `rewards.look_for_grant`
+    converted_once: set[str] = field(default_factory=set)  # referrals that have had their first conversion
+    turns: list[Row] = field(default_factory=list)  # gate, time, arrived, event: what made gate 3, 5 or a stop block
+    absorbed: list[Opportunity] = field(default_factory=list)  # those of whoever was merged into this one
+    record: Row | None = None  # as written last
+    records_written: int = 0
     wakes_at: datetime | None = None
     merged_into: str | None = None  # the customer who this was found to be
 
@@ -105,6 +118,9 @@ class World:
     refused: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     openings: dict[tuple[str, datetime], int] = field(default_factory=lambda: defaultdict(int))
     excused: dict[tuple[str, datetime], int] = field(default_factory=dict)  # openings forgiven by a resumption
+    applied: int = 0  # events applied so far
+    given_grants: list[Row] = field(default_factory=list)  # the ledger's: grant, customer, referral, account, keys, at
+    asked_for: list[tuple[Customer, Row]] = field(default_factory=list)  # grants that await the ledger's answer
     reservations: list[Row] = field(default_factory=list)  # at, customer, id, trigger, segment, accounts, hmacs
     wakeups: list[tuple[datetime, str]] = field(default_factory=list)
     result: Result = field(default_factory=Result)

@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.oracle import past_asks, signals
+from tests.oracle import past_asks, rewards, signals
 from tests.oracle.local_time import next_quiet_start
 from tests.oracle.moments import stays_allowed
-from tests.oracle.records import CHANNELS, Record, headers_of, shown, uid
+from tests.oracle.records import CHANNELS, Record, cloud_event, headers_of, shown, uid
 from tests.oracle.world import Customer, Opportunity, Reason, Row, World
 
 MODES = {"peer_mentioned": "value_first", "expansion": "same_company"}
@@ -23,7 +23,8 @@ def command_of(world: World, customer: Customer, opportunity: Opportunity, now: 
         expires_at = min(opportunity.deadline, now + timedelta(hours=1))
     others = [c for c in CHANNELS if c != first and c in usable and stays_allowed(world, customer, c, now, expires_at)]
     score = signals.score(known, now)
-    mode = mode_of(world, opportunity, score)
+    offer = rewards.offer_of(world, customer, now)
+    mode = mode_of(world, opportunity, score, offer)
     repeats_before = opportunity.repeats if opportunity.written else 0
     about = {name: opportunity.opened_by["data"].get(name) for name in ("peer_ref", "company", "challenge")}
     found = {
@@ -41,6 +42,7 @@ def command_of(world: World, customer: Customer, opportunity: Opportunity, now: 
         "not_before": now,
         "expires_at": expires_at,
         "score": score,
+        "offer": offer if mode == "mutual_benefit" else None,
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -62,11 +64,12 @@ def cancelled(customer: Customer, opportunity: Opportunity, now: datetime, why: 
     return cloud_event("referral.ask.cancelled", uid("cancel", command_id), customer.id, now, body)
 
 
-def mode_of(world: World, opportunity: Opportunity, score: Row) -> str:
+def mode_of(world: World, opportunity: Opportunity, score: Row, offer: Row | None) -> str:
+    """`mutual_benefit` is `direct` where there is nothing to offer."""
     if score["value"] < world.policy["direct_from"]:
         return "soft"
     if opportunity.trigger in world.policy["mutual_benefit_triggers"]:
-        return "mutual_benefit"
+        return "mutual_benefit" if offer else "direct"
     return MODES.get(opportunity.trigger, "direct")
 
 
@@ -113,7 +116,7 @@ def write(world: World, customer: Customer, opportunity: Opportunity, now: datet
         "decided_at": shown(now),
     }
     if outcome in ("asked", "soft"):
-        body["mode"] = mode_of(world, opportunity, opportunity.shown_with["score"])
+        body["mode"] = opportunity.command["mode"]  # type: ignore[index]  # it was emitted
     if opportunity.command:
         body["command_id"] = opportunity.command["command_id"]
     if eligible is not None:
@@ -127,16 +130,3 @@ def shown_reason(reason: Reason) -> Row:
     if until is None:
         return kept
     return kept | {"until": shown(until) if isinstance(until, datetime) else until}
-
-
-def cloud_event(kind: str, id: str, customer: str, now: datetime, body: Row) -> Row:
-    return {
-        "specversion": "1.0",
-        "id": id,
-        "source": "referral-stream",
-        "type": kind,
-        "subject": customer,
-        "time": shown(now),
-        "datacontenttype": "application/json",
-        "data": body,
-    }

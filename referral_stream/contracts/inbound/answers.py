@@ -45,7 +45,7 @@ def read(text: str) -> Answer | None:
     if "stop" in found:
         return "stop"
     found.discard("neutral")
-    alone = _alone(own) if len(words) <= _FEW else None
+    alone = _alone(own[:READ])
     if alone == "stop":
         return "stop"
     if len(own) > READ or "?" in own or "¿" in own:
@@ -181,37 +181,42 @@ def _matches(words: list[_Word], rules: _Rules) -> Iterator[tuple[int, int, int,
 
 
 def _ends(place: _Place, words: list[_Word], at: int, length: int) -> Iterator[tuple[int, int, str]]:
-    """(end, number of its words, kind) of every phrase of which ``length`` words are read; the next one is at ``at``."""
-    following: _Place | None = place
-    while at < len(words) and (following := following.after(words[at])) is not None:
-        at, length = at + 1, length + 1
-        for kind in following.kinds:
+    """(end, number of its words, kind) of every phrase of which ``length`` words are read, up to before ``at``."""
+    while at < len(words):
+        following = place.after(words[at])
+        if following is None:
+            return
+        place, at, length = following, at + 1, length + 1
+        for kind in place.kinds:
             yield at, length, kind
-        if following.later is not None:
+        if place.later is not None:
             for later in range(at, min(at + _GAP + 1, len(words))):
                 if words[later].sentence != words[at - 1].sentence:
                     break
-                yield from _ends(following.later, words, later, length)
+                yield from _ends(place.later, words, later, length)
 
 
-_FEW: Final = 20
-"""Words at most of a text that is one word, but for a greeting, thanks and a name."""
 _SHORT_LINE: Final = 5
 """Words at most of a greeting, thanks, or a name."""
 
 
 def _alone(text: str) -> Answer | None:
-    """What a word says that is the whole text, but for a greeting, thanks and a name in lines of their own."""
+    """What a word says that is the whole text, except for a greeting, thanks and a name in lines of their own.
+
+    ``unclear`` where a line opts out with a single word, and the others are more than that.
+    """
     rules = _rules()
     said: set[Answer] = set()
+    others: list[list[_Word]] = []
     for line in text.split("\n"):
         words = _words(line)
-        own = [word for word in words if word.bare not in rules.courtesy]
-        heard = {rules.alone.get(word.key) or rules.alone.get(word.bare) for word in own}
-        if own and None not in heard:
+        heard = {rules.alone.get(word.key) for word in words if word.bare not in rules.courtesy}
+        if heard and None not in heard:
             said |= {word for word in heard if word is not None}
-        elif len(words) > _SHORT_LINE or _kinds(words):
-            return None
+        else:
+            others.append(words)
+    if said and any(len(words) > _SHORT_LINE or _kinds(words) for words in others):
+        return "unclear" if "stop" in said else None
     return said.pop() if len(said) == 1 else None
 
 
@@ -275,10 +280,11 @@ class _Rules:
                 for phrase in table.get(kind, ()):
                     _add(phrase, kind, opening if phrase.startswith("^") else anywhere)
             for answer, words in table["alone"].items():
-                self.alone |= {_key(spelt): answer for word in words for spelt in _spellings(word)}
+                for spelt in (spelt for word in words for spelt in _spellings(word)):
+                    self.alone |= dict.fromkeys(_keys(spelt, loose=False), answer)
             self.courtesy |= {_bare(word) for word in table["courtesy"]}
             mail = table["mail"]
-            self._quoted += [[part.strip() for part in _plain(line).split("…")] for line in mail["quoted"]]
+            self._quoted += [[_plain(part).strip() for part in line.split("…")] for line in mail["quoted"]]
             signed += mail["signed"]
             self._from += mail["from"]
             self._sent += mail["sent"]
@@ -385,7 +391,7 @@ def _keys(word: str, *, loose: bool) -> tuple[str, ...]:
 
 
 def _spellings(phrase: str) -> set[str]:
-    """A phrase with apostrophes and hyphens as gaps and left out, ``ö`` also as ``oe``."""
+    """A phrase with apostrophes and hyphens as gaps and left out; ``ö`` is also written ``oe``."""
     if phrase.isascii() and phrase.isalpha():
         return {phrase}
     phrase = unicodedata.normalize("NFC", phrase.casefold())
@@ -394,7 +400,7 @@ def _spellings(phrase: str) -> set[str]:
 
 
 _JOINTS = re.compile("['’-]")
-_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+_UMLAUTS = {ord(umlaut): f"{vowel}e" for umlaut, vowel in zip("äöü", "aou", strict=True)}
 
 
 _CHOICE = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")

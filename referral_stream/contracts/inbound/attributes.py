@@ -270,8 +270,9 @@ def _themed(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answered(data: dict[str, Any]) -> dict[str, Any]:
-    """The data without the text of a reply, and with what it says where no answer is given; no answer where both are
-    blank. Of an answer that is none of our words only an opt-out is read; the rest is ``unclear``, as is what no text is.
+    """The data without the text of a reply, and with its answer where none is given; without any where both are blank.
+
+    Of an answer in words of its own only an opt-out is read; the rest, and a text that is not text, is ``unclear``.
     """
     given, text = data.get("answer"), data.get("text")
     kept = {name: value for name, value in data.items() if name not in ("answer", "text")}

@@ -31,7 +31,7 @@ class ContactRead(NamedTuple):
 def canonical_contact(given: Any, reading: Reading) -> ContactRead | Refused:
     """What travels on of a contact as its producer describes it: no id, no address, no name.
 
-    An e-mail address that is none, or only holds the place of one, is left out. Refused without a usable ``ref``.
+    What is not an e-mail address, or only holds the place of one, is left out. Refused without a usable ``ref``.
     """
     if not isinstance(given, Mapping):
         return ContactRead(given)

@@ -272,7 +272,7 @@ def _take_back(turn: Turn, name: str, referral: Referral, status: str, *, quiet:
     elif grant.state == "granted":
         turn.effects.append(turn.builder.grant_release(grant.id, grant.owner))
         turn.effects.append(turn.builder.reward_reversed(referral.id or name, grant, status, turn.traceparent))
-        _keep(turn, name, replace(grant, state="reversed", reason=status))  # type: ignore[arg-type]
+        _keep(turn, name, replace(grant, state="reversed", reason=status))
         if not quiet:
             _tell_owner(turn, name, "read_reward", {"grant_id": grant.id, "reason": status}, 2 * DAY)
 
