@@ -18,7 +18,7 @@ Keys (``GEN`` is the generation, ``NUMBER-ANY``: every rebuild makes one, and on
 ``PREFIX:{ledger}:GEN:openings:HOUR:TRIGGER``          set     opportunities opened in a UTC hour
 ``PREFIX:{ledger}:GEN:breaker:TRIGGER``                hash    newest hour, what a resumption forgave, its pause
 ``PREFIX:{ledger}:GEN:claims:CUSTOMER, REFERRAL``      hash    the keys they have claimed, and their newest release
-``PREFIX:{ledger}:GEN:claimed contact|referral:KEY``   zset    claims of a contact's key, or under a referral, by instant
+``PREFIX:{ledger}:GEN:claimed contact|referral:KEY``   zset    claims of a key, or of a referral, by their instants
 ``PREFIX:{ledger}:GEN:grant:GRANT``                    hash    instants, whom it counts for, what it holds
 ``PREFIX:{ledger}:GEN:granted customer|account:ID``    zset    grants that count for a cap, by the request's instant
 ``PREFIX:{ledger}:GEN:granted contact|referral:KEY``   zset    grants that hold it, by the request's instant

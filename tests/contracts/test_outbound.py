@@ -240,6 +240,7 @@ IDS_AND_KEYS = {
     "contact.claimed": (derived_id("contact.claimed", "ref-1", 1_781_863_200_000), b"cus-1"),
     "contact.released": (derived_id("contact.released", "ref-1", 1_781_863_300_000), b"cus-1"),
     "grant.requested": (derived_id("grant.requested", "grant-1", 1_781_863_200_000), b"cus-1"),
+    "grant.held": (derived_id("grant.held", "grant-1", 1_781_863_200_000, 3), b"cus-1"),
     "grant.confirmed": (derived_id("grant.confirmed", "grant-1", 1_781_863_200_000), b"cus-1"),
     "grant.released": (derived_id("grant.released", "grant-1", 1_781_863_300_000), b"cus-1"),
 }

@@ -20,6 +20,7 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     Append,
     Effect,
+    GrantRequested,
     OpportunityOpened,
     ReservationAmended,
     ReservationConfirmed,
@@ -31,6 +32,7 @@ from referral_stream.core.ids import derived_id
 from referral_stream.core.keys import parse_key
 from referral_stream.core.ledger.breaker import breakers_pause
 from referral_stream.core.ledger.caps import MemoryLedger
+from referral_stream.core.ledger.grants import RewardOperation
 from referral_stream.core.links import Brought, LinkState, step_link
 from referral_stream.core.policy import Policy
 from referral_stream.core.step import step
@@ -130,6 +132,11 @@ class Recording:
                 self._caps.release(effect)
             case ReservationAmended():
                 self._caps.amend(effect)
+            case GrantRequested():
+                if (given := self._caps.reward(effect)) is not None:
+                    self._append(now, internal(given, effect.customer_id, now, effect.grant_id))
+            case _ if isinstance(effect, RewardOperation):
+                self._caps.reward(effect)
             case OpportunityOpened():
                 if (pause := self._caps.opened(effect)) is not None:
                     for customer in list(self._caps.told(pause, now)):

@@ -92,7 +92,7 @@ class _Claim:
 
 @dataclass(slots=True)
 class _Grant:
-    """``now``: of the newest request that was given, or of its confirmation; ``counted``: for whom, and what it holds."""
+    """``now``: of the newest request that was given, or confirmed; ``counted``: for whom, and what it holds."""
 
     now: int = -1
     released_at: int = -1
