@@ -111,7 +111,7 @@ def _asks(c: Customer, first_month: str) -> Iterator[dict[str, Any]]:
             referred[r.ask] += 1
             converted[r.ask] += r.status == "converted"
     for a in sorted(c.asks, key=lambda a: (a.asked_at, a.command_id)):
-        if a.kind == "reason" or counting.month_of(a.asked_at) < first_month:
+        if a.kind == "reason" or counting.month_of(a.opportunity.t0) < first_month:
             continue
         despite = a.signal_at is not None and a.sent_at is not None and a.sent_at >= a.signal_at
         yield {

@@ -290,7 +290,9 @@ def tell(turn: Turn) -> None:
     """Tell the customer of a reward that no report carried, and none will (after §13)."""
     for name, referral in sorted(turn.customer.referrals.items(), key=lambda item: item[1].id or item[0]):
         grant = referral.grant
-        if grant is None or grant.state != "granted" or grant.told or referral.report is not None:
+        if grant is None or grant.state != "granted" or grant.told:
+            continue
+        if (referral.quiet_until or 0) > turn.now or referral.report is not None:
             continue
         at = grant.granted_at or turn.now
         _keep(turn, name, replace(grant, told=True))

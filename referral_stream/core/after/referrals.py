@@ -149,14 +149,13 @@ def status_changed(turn: Turn, event: Event, data: ev.ReferralStatusChanged, fol
         return
     if data.status != "refunded":
         telling.cancel(turn, _of(turn, name, "take_care"), "care_taken")
-    if not folded.newest:
+    rules = turn.policy.followups
+    is_history = event.historical or event.time < (rules.active_since or event.time)
+    if is_history or referral.given is None or data.status not in rules.report:
         return
-    report = None
-    if not event.historical and event.time >= (turn.policy.followups.active_since or event.time):
-        due = turn.now + turn.policy.followups.report_after_minutes * MINUTE
-        report = Report(due, Stamp.of(event), data.status)
-    referral = replace(referral, report=report if referral.given is not None else None)
-    put(turn, name, referral)
+    due = turn.now + rules.report_after_minutes * MINUTE
+    report = Report(due, Stamp.of(event), data.status) if folded.newest else referral.report
+    put(turn, name, replace(referral, report=report, quiet_until=due))
 
 
 def reports_due(turn: Turn) -> None:
@@ -179,7 +178,6 @@ def _may_report(turn: Turn, referral: Referral, report: Report) -> bool:
     )
     return (
         report.at == referral.at
-        and report.status in rules.report
         and report.status not in referral.reported
         and (report.status not in RANK or RANK[report.status] >= reached)
         and not followed
@@ -195,15 +193,14 @@ def _report(turn: Turn, name: str, referral: Referral, report: Report) -> None:
     if grant is not None and carries:
         variables |= reward_variables(referral)
         referral = replace(referral, grant=replace(grant, told=True))
-    put(turn, name, replace(referral, reported=(*referral.reported, report.status)))
+    put(turn, name, referral)
     at, id_ = report.at.time, referral.id or name
-    telling.request(
-        turn,
-        Need(
-            "report_back", f"{id_}/{report.status}", at, at + DAY, variables, lasts=7 * DAY,
-            ask=asked_by(turn.customer, referral), subject=name,
-        ),
+    need = Need(
+        "report_back", f"{id_}/{report.status}", at, at + DAY, variables, lasts=7 * DAY,
+        ask=asked_by(turn.customer, referral), subject=name,
     )  # fmt: skip
+    if telling.request(turn, need) == "yes":
+        put(turn, name, replace(referral, reported=(*referral.reported, report.status)))
 
 
 def reward_variables(referral: Referral) -> dict[str, str]:
