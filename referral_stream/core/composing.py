@@ -248,7 +248,7 @@ class EffectBuilder(NamedTuple):
     def followup_cancellation(self, f: FollowUp, reason: FollowupReason, trace: str | None) -> FollowupCancelled:
         c = self.customer
         return FollowupCancelled(
-            followup_id=f.id, kind=f.kind, customer_id=f.owner or c.id, account_id=c.account_id, reason=reason,
+            followup_id=f.id, kind=f.kind, customer_id=f.owner or c.id, account_id=f.account, reason=reason,
             cancelled_at=self.now, traceparent=trace,
         )  # fmt: skip
 

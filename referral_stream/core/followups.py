@@ -46,6 +46,7 @@ class FollowUp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     owner: str = ""
     lasts: int = 0
     carries_reward: bool = False
+    account: str | None = None
 
     @property
     def to_customer(self) -> bool:

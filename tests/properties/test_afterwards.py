@@ -128,6 +128,8 @@ def key(row: Record) -> str:
 def test_engine_and_oracle_say_the_same_of_what_follows(first: int) -> None:
     for seed in range(first, min(first + AT_ONCE, WORLDS)):
         made = world(seed)
+        if made.merges:  # test_merged_worlds and test_persons see to these
+            continue
         if apart(made, made.records):
             records = smallest(made.records, lambda fewer, made=made: bool(apart(made, fewer)))  # type: ignore[misc]
             log = "\n".join(orjson.dumps(record).decode() for record in records)

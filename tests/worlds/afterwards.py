@@ -139,7 +139,7 @@ class Making:
             "followups": followups,
             "rewards": rewards,
             "referrals": {"attribution_days": random.choice((90, 90, 20))},
-            "holdout_share": random.choice((0, 0, 0, 0.6)),
+            "holdout_share": random.choice((0, 0, 0, 0.5)),
             "customer_cap_days": random.choice((90, 90, 10)),
         }
         if random.random() < 0.3:

@@ -23,22 +23,23 @@ UNSAID = frozenset({"failed", "dropped_expired"})
 
 def answered(turn: Turn, event: Event, data: ev.AskAnswered) -> None:
     """An answer has been folded in: act on it if it stands, or may be read."""
-    if data.answer == "stop":
-        telling.cancel(turn, telling.open_ones(turn, to_customer=True), "stop")
+    stopped = telling.open_ones(turn, to_customer=True) if data.answer == "stop" else []
     stamp = Stamp.of(event)
     standing = next((a for a in turn.customer.asks if a.answer is not None and a.answer.at == stamp), None)
     if standing is None:
+        telling.cancel(turn, stopped, "stop")
         _of_referral(turn, event, data)
         return
     before = next((a for a in turn.asks_before if a.command_id == standing.command_id), None)
     word_before = None if before is None or before.answer is None else before.answer.value
     if word_before == data.answer:
+        telling.cancel(turn, stopped, "stop")
         if data.answer == "unclear":
             _follow(turn, event, standing)
         return
-    if word_before is not None:
-        earlier = (f for f in turn.customer.followups if f.about == standing.command_id and f.kind in OF_ANSWERS)
-        telling.cancel(turn, earlier, "answer")
+    followups = turn.customer.followups if word_before is not None else ()
+    earlier = [f for f in followups if f.about == standing.command_id and f.kind in OF_ANSWERS]
+    telling.cancel_each(turn, [*((f, "stop") for f in stopped), *((f, "answer") for f in earlier)])
     _follow(turn, event, standing)
 
 

@@ -86,6 +86,7 @@ def request(turn: Turn, need: Need) -> Requested:
         subject=need.subject,
         lasts=need.lasts,
         carries_reward="reward_kind" in need.variables,
+        account=c.account_id,
     )
     c.followups = (*c.followups, followup)
     count(c, need.kind, "requested")
@@ -97,15 +98,21 @@ def request(turn: Turn, need: Need) -> Requested:
 
 def cancel(turn: Turn, followups: Iterable[FollowUp], reason: FollowupReason) -> tuple[FollowUp, ...]:
     """Withdraw those of them that are open, in the order of their ids; returns them."""
-    c = turn.customer
-    gone = sorted((f for f in followups if f.is_open(turn.now)), key=lambda f: f.id)
-    for followup in gone:
+    return cancel_each(turn, ((followup, reason) for followup in followups))
+
+
+def cancel_each(turn: Turn, followups: Iterable[tuple[FollowUp, FollowupReason]]) -> tuple[FollowUp, ...]:
+    """The same, each for a reason of its own: the first that is given."""
+    c, found = turn.customer, dict[str, tuple[FollowUp, FollowupReason]]()
+    for followup, reason in followups:
+        if followup.is_open(turn.now):
+            found.setdefault(followup.id, (followup, reason))
+    for _, (followup, reason) in sorted(found.items()):
         count(c, followup.kind, "cancelled")
         turn.effects.append(turn.builder.followup_cancellation(followup, reason, turn.traceparent))
-    ids = {f.id for f in gone}
-    if ids:
-        c.followups = tuple(replace(f, cancelled=reason) if f.id in ids else f for f in c.followups)
-    return tuple(gone)
+    if found:
+        c.followups = tuple(replace(f, cancelled=found[f.id][1]) if f.id in found else f for f in c.followups)
+    return tuple(followup for _, (followup, _) in sorted(found.items()))
 
 
 def open_ones(turn: Turn, *, to_customer: bool | None = None) -> list[FollowUp]:
