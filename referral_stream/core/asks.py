@@ -64,9 +64,9 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )
 
     def acknowledged(self, status: str, time: int) -> Ask:
-        """With a worker's report folded in, whatever the order of the reports."""
+        """With a worker's report folded in: the first that it was sent counts, and the earliest that it was not."""
         if status in SENT:
-            return msgspec.structs.replace(self, sent_at=time if self.sent_at is None else min(self.sent_at, time))
+            return msgspec.structs.replace(self, sent_at=time if self.sent_at is None else self.sent_at)
         if status in UNSENT:
             return msgspec.structs.replace(
                 self, failed_at=time if self.failed_at is None else min(self.failed_at, time)

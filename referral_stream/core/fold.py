@@ -115,16 +115,13 @@ def _profile(c: Customer, d: ev.ProfileChanged, s: Stamp) -> None:
 
 def _address(c: Customer, word: Word, domain: str | None, *, from_browser: bool) -> None:
     """The newest counts, but one from a browser only where no other is known: anybody can type any address."""
-    before = c.email_hmac
     if c.email_hmac is None or c.email_from_browser != from_browser:
         if c.email_hmac is None or c.email_from_browser:
             c.email_hmac, c.email_from_browser = word, from_browser
     else:
         c.email_hmac = newer(c.email_hmac, word.at, word)
-    if c.email_hmac is word:
-        c.domain_hmac = None if domain is None else Word(word.at, domain)
-    elif before is not None and before.value == word.value and domain is not None:  # it was not known with the address
-        c.domain_hmac = c.domain_hmac or Word(word.at, domain)
+    if domain is not None and c.email_hmac is not None and c.email_hmac.value == word.value:
+        c.domain_hmac = newer(c.domain_hmac, word.at, Word(word.at, domain))
 
 
 def _consent(c: Customer, d: ev.ConsentChanged, s: Stamp) -> None:

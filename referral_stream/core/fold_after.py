@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from referral_stream.core import events as ev
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import LONGEST_NAME, Customer
-from referral_stream.core.followups import SENT, UNSENT, FollowUp
+from referral_stream.core.followups import FAILED, SENT, FollowUp
 from referral_stream.core.ids import short
 from referral_stream.core.instants import DAY
 from referral_stream.core.newest import latest, may_be_forgotten
@@ -35,7 +35,7 @@ def acknowledged(c: Customer, d: ev.AskAcknowledged, s: Stamp) -> None:
 
 
 def _reported(f: FollowUp, status: str) -> FollowUp:
-    return replace(f, heard=True, sent=f.sent or status in SENT, failed=f.failed or status in UNSENT)
+    return replace(f, heard=True, sent=f.sent or status in SENT, failed=f.failed or status in FAILED)
 
 
 def answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
@@ -48,7 +48,7 @@ def answered(c: Customer, d: ev.AskAnswered, s: Stamp) -> None:
         put_ask(c, replace(
             ask,
             answered=True,
-            sent_at=_earliest(ask.sent_at, s.time),
+            sent_at=s.time if ask.sent_at is None else ask.sent_at,
             answer=Word(s, d.answer) if newest and ask.kind != "reason" else ask.answer,
         ))  # fmt: skip
 
@@ -113,7 +113,7 @@ def referral_given(c: Customer, d: ev.ReferralGiven, s: Stamp) -> bool:
     )
     named = None if d.command_id is None else ask_meant(c, d.command_id)
     if named is not None and is_known(named, c.now):
-        put_ask(c, replace(named, answered=True, sent_at=_earliest(named.sent_at, s.time)))
+        put_ask(c, replace(named, answered=True, sent_at=s.time if named.sent_at is None else named.sent_at))
     c.referrals = {**c.referrals, name: changed}
     return newest
 
@@ -164,4 +164,5 @@ def contact_erased(c: Customer, d: ev.ContactErased, _: Stamp) -> None:
     if known is None and len(c.referrals) >= MOST_REFERRALS:
         return
     known = known or _new(d.referral_id, name)
-    c.referrals = {**c.referrals, name: replace(known, contact_erased=True, consented=False)}
+    changed = replace(known, contact_erased=True, consented=False, care_due=None, care_late=False)
+    c.referrals = {**c.referrals, name: changed}

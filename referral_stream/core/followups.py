@@ -11,6 +11,8 @@ from referral_stream.core.events import Channel
 
 UNSENT = frozenset({"failed", "dropped_expired", "cancelled"})
 """What a worker reports of a message that it does not send."""
+FAILED = frozenset({"failed", "dropped_expired"})
+"""Of these, what nobody had asked for."""
 SENT = frozenset({"sent", "delivered", "opened"})
 """What it reports of one that went out."""
 

@@ -53,18 +53,19 @@ class Content(NamedTuple):
     asks: tuple[dict[str, Any], ...]
     months: tuple[tuple[str, Month], ...]
     tallies: tuple[tuple[str, Tally], ...]
-    zone: str
+    last_date: str | None
+    eligible_date: str | None
 
 
 # -------------------------------------------------------------------------------------------------------------- content
 
 
-def content_of(c: Customer, now: int, zone: str) -> Content:
+def content_of(c: Customer, now: int, policy: Policy, eligible: int | None) -> Content:
     """What a record written at ``now`` says about this state."""
     asked = [a for a in c.asks if a.kind in ("asked", "soft") and a.counts]
     past = c.past_asks
     times = [a.asked_at for a in asked] + ([] if past is None else [past.first, past.last])
-    first = counting.first_month(now)
+    first, zone, last = counting.first_month(now), _zone_name(c, policy), max(times, default=None)
     given = sorted(
         ((r.given, r.id or name, r) for name, r in c.referrals.items() if r.given is not None),
         key=lambda each: each[:2],
@@ -76,13 +77,14 @@ def content_of(c: Customer, now: int, zone: str) -> Content:
         signed_up=c.signed_up,
         times_asked=len(asked) + (0 if past is None else past.times),
         first_asked=min(times, default=None),
-        last_asked=max(times, default=None),
+        last_asked=last,
         converted=sum(r.status == "converted" for _, _, r in given),
         contacts=tuple(_contact(id_, r, zone) for _, id_, r in given),
         asks=tuple(_asks(c, first)),
         months=tuple(sorted((key, month) for key, month in c.months.items() if key >= first)),
         tallies=tuple(sorted(c.tallies.items())),
-        zone=zone,
+        last_date=None if last is None else zones.local_day(last, zone),
+        eligible_date=None if eligible is None else zones.local_day(eligible, zone),
     )
 
 
@@ -111,7 +113,7 @@ def _asks(c: Customer, first_month: str) -> Iterator[dict[str, Any]]:
             referred[r.ask] += 1
             converted[r.ask] += r.status == "converted"
     for a in sorted(c.asks, key=lambda a: (a.asked_at, a.command_id)):
-        if a.kind == "reason" or counting.month_of(a.asked_at) < first_month:
+        if a.kind == "reason" or counting.month_of(a.opportunity.t0) < first_month:
             continue
         despite = a.signal_at is not None and a.sent_at is not None and a.sent_at >= a.signal_at
         yield {
@@ -167,9 +169,8 @@ def _write(turn: Turn) -> None:
     if _is_answer_awaited(c):
         c.record_owed = True
         return
-    zone = _zone_name(turn)
     c.recorded, c.eligible_told, c.record_owed = c.recorded + 1, eligible, False
-    turn.effects.append(_record(turn, content_of(c, turn.now, zone), eligible, zone))
+    turn.effects.append(_record(turn, content_of(c, turn.now, turn.policy, eligible), eligible))
 
 
 def _is_answer_awaited(c: Customer) -> bool:
@@ -181,32 +182,27 @@ def _differs(turn: Turn, start: Customer) -> bool:
     c = turn.customer
     if all(getattr(c, field) is getattr(start, field) for field in _STATE):
         return False
-    before = content_of(start, turn.now, _zone_name_of(start, turn.policy))
-    return before != content_of(c, turn.now, _zone_name(turn))
+    before = content_of(start, turn.now, turn.policy, c.eligible_told)
+    return before != content_of(c, turn.now, turn.policy, c.eligible_told)
 
 
-def _zone_name(turn: Turn) -> str:
-    return _zone_name_of(turn.customer, turn.policy)
-
-
-def _zone_name_of(c: Customer, policy: Policy) -> str:
+def _zone_name(c: Customer, policy: Policy) -> str:
     """The customer's zone; under strict zones one that is not known is the deployment's default."""
     known = c.time_zone or c.event_zone
     return policy.time_zone.default if known is None else known.value
 
 
-def _record(turn: Turn, content: Content, eligible: int | None, zone: str) -> RecordChanged:
+def _record(turn: Turn, content: Content, eligible: int | None) -> RecordChanged:
     c = turn.customer
-    date = zones.local_day
     history = ReferralHistory(
-        last_ask_date=None if content.last_asked is None else date(content.last_asked, zone),
+        last_ask_date=content.last_date,
         last_asked_at=content.last_asked,
         first_asked_at=content.first_asked,
         times_asked=content.times_asked,
         referrals_given=len(content.contacts),
         referrals_converted=content.converted,
         propensity_score=turn.score().value,
-        next_ask_eligible=None if eligible is None else date(eligible, zone),
+        next_ask_eligible=content.eligible_date,
         next_eligible_at=eligible,
     )
     tallies = {

@@ -44,7 +44,8 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     ``id``: the referral's, where the name under which it is kept is shorter. ``given``: the time of the first applied
     ``referral.given``, ``dated`` of the earliest, ``said`` the newest's stamp; None of them: only statuses are known.
-    ``keys``: HMACs of the contact that are claimed. ``ask``: the command that it is due to, once that is drawn (``attributed``). ``reported``: of which
+    ``keys``: HMACs of the contact that are claimed. ``ask``: the command that it is due to, once that is drawn (``attributed``). ``quiet_until``: until when a report may
+    still tell of the reward. ``reported``: of which
     statuses the customer heard. ``converted_at``: the earliest conversion's stamp; ``otherwise_at``: the newest of any
     other status. ``taken``: somebody took care of it; ``care_due``: by when that was due. ``released``: its claims.
     ``spent``: its one conversion that may be rewarded has been. ``replied``: the newest unclear answer about it. ``conversion_counts``: it was converted before it was
@@ -66,6 +67,7 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
     deal: Deal | None = None
     reported: tuple[Status, ...] = ()
     report: Report | None = None
+    quiet_until: int | None = None
     converted_at: Stamp | None = None
     otherwise_at: Stamp | None = None
     taken: bool = False

@@ -25,7 +25,6 @@ from referral_stream.core.customer import (
     Survey,
     Ticket,
     UsageDay,
-    word,
 )
 from referral_stream.core.fold import REMEMBERED_IDS, within_holds
 from referral_stream.core.followups import FollowUp, Tally
@@ -72,10 +71,6 @@ def unite(customer: Customer, other: Customer, policy: Policy) -> Customer:
     known_better = [each for each in (c, x) if each.email_hmac is not None and not each.email_from_browser]
     if len(known_better) == 1:
         united.email_hmac = known_better[0].email_hmac
-    united.domain_hmac = next(
-        (each.domain_hmac for each in (c, x) if each.domain_hmac and word(each.email_hmac) == word(united.email_hmac)),
-        None,
-    )
     united.email_from_browser = not known_better and (c.email_from_browser or x.email_from_browser)
     united.quarantined = c.quarantined or (x.quarantined and x.id == c.id)
     usage.forget(united, united.judged_day, policy)
@@ -242,7 +237,7 @@ REFERRAL: dict[str, Rule] = {
     "at": _greatest, "status": _mine, "conversion": _least, "id": _either, "given": _least, "dated": _least,
     "said": _greatest, "consented": _mine, "keys": _set, "domain_hmac": _either,
     "attributed": _either, "ask": _either, "deal": _newest, "reported": _set, "report": _newest,
-    "converted_at": _least, "otherwise_at": _greatest, "taken": _either, "care_due": _least, "care_late": _either,
+    "converted_at": _least, "otherwise_at": _greatest, "taken": _either, "care_due": _least, "care_late": _either, "quiet_until": _greatest,
     "released": _both, "contact_erased": _either, "spent": _either, "grant": _grant, "replied": _greatest,
     "conversion_counts": _either,
 }  # fmt: skip
@@ -349,7 +344,7 @@ RULES: dict[str, Rule] = {
     "overfull": _table(lambda mine, other: Overfull(max(mine.at, other.at), mine.count + other.count)),
     "forgotten": _table(max),
     # after the ask
-    "domain_hmac": _mine,  # see unite
+    "domain_hmac": _newest,
     "followups": _followups,
     "tallies": _table(_tallies),
     "months": _table(_months),

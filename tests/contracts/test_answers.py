@@ -57,7 +57,7 @@ def test_the_usual_phrases_of_all_languages_are_read(word: str, texts: list[str]
     "text",
     [
         "yes, but not now", "I would not say yes", "no problem, happy to", "yes or no", "ja, nein", "yes?", "maybe?",
-        "no?", "¿sí", "Yes, gladly. Who was it again?", "oh yes, sure", "thanks", "hello", "42", "!!!", "…",
+        "no?", "¿sí", "Yes, gladly. Who was it again?", "oh sure", "thanks", "hello", "42", "!!!", "…",
     ],
 )  # fmt: skip
 def test_what_is_two_words_or_none_or_a_question_is_unclear(text: str) -> None:
@@ -299,6 +299,14 @@ def test_no_more_than_a_bounded_part_is_read(text: str, filler: str) -> None:
     start = f"{text}\n{'x' * READ}"
     assert read(start + filler * 100_000) == read(start) or filler == "\n"
     assert read(start) in ("stop", "unclear", read(text))
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u00ad", "\ufe0f"])
+def test_what_was_not_read_is_never_taken_for_nothing(hidden: str) -> None:
+    assert read(f"Yes, gladly{hidden * (READ - 20)}") == "yes"
+    for unread in ("unsubscribe me", "x"):
+        assert read(f"Yes, gladly{hidden * 2 * READ} {unread}") == "unclear"
+    assert read(f"Yes, gladly\n> {hidden * 2 * READ}") == "yes"
 
 
 @pytest.mark.parametrize(

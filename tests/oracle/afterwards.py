@@ -115,6 +115,8 @@ def instants(world: World, customer: Customer) -> list[datetime]:
     found = [referrals.reported_at(world, e) for e in of(customer.known, "referral.status_changed")]
     found += [g["lapses_at"] for g in customer.grants if g["state"] == "held"]
     found += [g["due_at"] for g in customer.grants if g["state"] == "due"]
+    if any(g["customer"] != customer.id for g in customer.grants):
+        found += [g["asked_at"] + rewards.A_YEAR for g in customer.grants if g["state"] == "granted"]
     found += [f["due_by"] for f in customer.followups if f["kind"] == "take_care"]  # it may be late from then on
     silent = timedelta(days=world.policy["silence_after_days"])
     return found + [ask["asked_at"] + silent for ask in customer.asks]

@@ -130,16 +130,19 @@ def give(world: World, kept: Kept, customer: Customer, now: datetime, apply: App
         return
     kept.given.add(customer.id)
     if kept.holds:
-        world.mail.append(lambda: hold(world, customer.id, kept.event["customer"], now, apply))
+        world.mail.append(lambda: hold(world, customer.id, kept.event["customer"], now, apply, kept.event["time"]))
     else:
         world.mail.append(lambda: apply(world, customer.id, passed_on(kept.event, now), now))
 
 
-def hold(world: World, name: str, because_of: str, now: datetime, apply: Apply) -> set[str]:
-    return apply(world, name, holding(world.home(name).id, because_of, now), now)
+def hold(
+    world: World, name: str, because_of: str, now: datetime, apply: Apply, since: datetime | None = None
+) -> set[str]:
+    """``since``: the time of the word because of which they are held."""
+    return apply(world, name, holding(world.home(name).id, because_of, now, since or now), now)
 
 
-def holding(customer: str, because_of: str, now: datetime) -> Event:
+def holding(customer: str, because_of: str, now: datetime, since: datetime) -> Event:
     return {
         "type": "customer.held",
         "id": f"held because of {because_of} at {now.isoformat()}",
@@ -147,7 +150,7 @@ def holding(customer: str, because_of: str, now: datetime) -> Event:
         "source": "link",
         "customer": customer,
         "link": None,
-        "time": now,
+        "time": since,
         "arrived": now,
         "zone": None,
         "account": None,

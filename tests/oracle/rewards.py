@@ -130,9 +130,16 @@ def become_due(world: World, customer: Customer, grant: Row, now: datetime) -> N
 
 
 def ask_if_due(world: World, customer: Customer, grant: Row, now: datetime) -> None:
-    if grant["state"] == "due" and now >= grant["due_at"]:
+    if grant["state"] == "due" and now >= grant["due_at"] and not has_enough_as_one(world, customer, now):
         grant.update(state="asked", asked_at=now, account=signals.account(customer.known))
         world.asked_for.append((customer, grant))
+
+
+def has_enough_as_one(world: World, customer: Customer, now: datetime) -> bool:
+    """Whether one who was several has all that one may have (identity §3); the ledger counts them apart."""
+    lately = [g for g in customer.grants if g["state"] == "granted" and now < g["asked_at"] + A_YEAR]
+    as_several = any(grant["customer"] != customer.id for grant in lately)
+    return as_several and len(lately) >= world.policy["rewards"]["per_customer"]
 
 
 def take_judgement(world: World, customer: Customer, event: Event, now: datetime) -> None:

@@ -178,6 +178,18 @@ def test_what_happened_before_a_part_was_active_is_historical_for_it() -> None:
     assert [row["data"]["referral_id"] for row in result.rewards] == ["f2"]
 
 
+@rule("A5.10")
+def test_of_two_who_are_one_what_both_were_granted_counts_together() -> None:
+    bob = [*a_customer(T, "bob"), given(ELEVEN, "f2", who="bob"), status(ELEVEN + HOUR, "converted", "f2", who="bob")]
+    merged = fact("customer.aliased", ELEVEN + 2 * HOUR, {"alias": "bob"})
+    own = given(ELEVEN), status(ELEVEN + DAY, "converted")
+    policy = {"rewards": PAID | {"per_customer": 1}}
+    result = unasked_ada(*bob, merged, *own, until=T + 500 * DAY, policy=policy)
+    a_year_on = ELEVEN + HOUR + timedelta(days=365)
+    assert following.rewards(result, "bob") == [("granted", "", shown(ELEVEN + HOUR))]
+    assert following.rewards(result) == [("granted", "", shown(a_year_on))]
+
+
 @rule("A5.10", "A2.15")
 def test_of_two_who_are_one_the_absorbed_ones_follow_ups_are_made_again() -> None:
     bob = [*a_customer(T, "bob"), given(ELEVEN, who="bob"), status(ELEVEN + HOUR, "contacted", who="bob")]

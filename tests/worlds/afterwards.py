@@ -120,7 +120,7 @@ class Making:
         segments = random.sample(sorted(PROGRAMMES), random.choice((1, 2, 3)))
         rewards: Body = {
             "enabled": random.random() < 0.93,
-            "holding_days": random.choice((0, 0, 0, 1, 14)),
+            "holding_days": random.choice((0, 0, 1, 14)),
             "approval_days": random.choice((30, 2, 10)),
             "per_customer": random.choice((10, 1, 2)),
             "per_account": random.choice((20, 1, 2)),
@@ -139,7 +139,7 @@ class Making:
             "followups": followups,
             "rewards": rewards,
             "referrals": {"attribution_days": random.choice((90, 90, 20))},
-            "holdout_share": random.choice((0, 0, 0, 0.3)),
+            "holdout_share": random.choice((0, 0, 0, 0.6)),
             "customer_cap_days": random.choice((90, 90, 10)),
         }
         if random.random() < 0.3:

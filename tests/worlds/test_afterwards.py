@@ -51,7 +51,7 @@ def test_within_five_hundred_worlds_everything_happens_that_may_follow_an_ask() 
         *(("ask", kind) for kind in ENDS),
         *(("flag", name) for name in FLAGS),
         *(("of a referral", state) for state in OF_A_REFERRAL - {"held", "due"}),
-        *(("unreachable", kind) for kind in ("intro_offer", "easy_forward", "graceful_no", "thank", "report_back")),
+        *(("unreachable", kind) for kind in ("intro_offer", "easy_forward", "thank", "report_back")),
         ("late", True),
     }
     seed = 0

@@ -36,10 +36,12 @@ def read(text: str) -> Answer | None:
     its phrases say the same, nothing in it casts doubt on that, and it asks nothing; else ``unclear``.
     """
     text = text.strip()
-    plain = _plain(text[: READ + _MARKER_ROOM])
-    if not plain.strip() and len(text) <= READ:
+    head = text[: READ + _MARKER_ROOM]
+    plain = _plain(head)
+    if not plain.strip() and head == text:
         return None
     own = unquoted(plain)
+    is_cut = len(own) > READ or (own == plain and head != text)
     words = _words(own[:READ])
     found = _kinds(words)
     if "stop" in found:
@@ -48,7 +50,7 @@ def read(text: str) -> Answer | None:
     alone = _alone(own[:READ])
     if alone == "stop":
         return "stop"
-    if len(own) > READ or "?" in own or "¿" in own:
+    if is_cut or "?" in own or "¿" in own:
         return "unclear"
     if alone is not None:
         return alone
@@ -193,7 +195,8 @@ def _ends(place: _Place, words: list[_Word], at: int, length: int) -> Iterator[t
             for later in range(at, min(at + _GAP + 1, len(words))):
                 if words[later].sentence != words[at - 1].sentence:
                     break
-                yield from _ends(place.later, words, later, length)
+                if place.later.after(words[later]) is not None:
+                    yield from _ends(place.later, words, later, length)
 
 
 _SHORT_LINE: Final = 5
@@ -238,24 +241,24 @@ class _State:
 class _Place:
     """A place in all phrases that begin with the same words; made when a reply first comes there."""
 
-    __slots__ = ("_next", "_states", "kinds", "later")
+    __slots__ = ("_next", "_states", "_words", "kinds", "later")
 
     def __init__(self, states: Iterable[_State]) -> None:
         self._states = tuple(states)
-        self._next: dict[str, _Place | None] = {}
+        self._words = {word for state in self._states for word in state.next}
+        self._next: dict[str, _Place] = {}
         self.kinds = tuple({state.kind for state in self._states if state.kind is not None})
         later = [state.later for state in self._states if state.later is not None]
         self.later = _Place(later) if later else None
 
     def after(self, word: _Word) -> _Place | None:
         """The place behind this word; None if no phrase goes on with it."""
-        if word.key not in self._next:
-            exact, loose = word.key, f"{_LOOSE}{word.bare}"
-            found = [each for state in self._states for key in (exact, loose) for each in state.next.get(key, ())]
-            if not found:
-                return None
-            self._next[word.key] = _Place(found)
-        return self._next[word.key]
+        keys = self._words.intersection((word.key, f"{_LOOSE}{word.bare}"))
+        if keys and word.key not in self._next:
+            self._next[word.key] = _Place(
+                each for state in self._states for key in keys for each in state.next.get(key, ())
+            )
+        return self._next.get(word.key)
 
 
 _LOOSE: Final = "~"

@@ -85,7 +85,8 @@ def _address(given: Mapping[str, Any], reading: Reading) -> tuple[dict[str, str]
         if (hashed := hmac_in(said)) is not None:
             domain = hmac_in(given.get("domain_hmac"))
             return {"email_hmac": hashed} if domain is None else {"email_hmac": hashed, "domain_hmac": domain}, False
-    return {}, bool(stated)
+    domain = hmac_in(given.get("domain_hmac"))
+    return {} if domain is None else {"domain_hmac": domain}, bool(stated)
 
 
 _NO: Final = frozenset({"false", "no", "0"})

@@ -146,13 +146,17 @@ def settled(turn: Turn, event: Event, data: ev.RewardSettled) -> None:
     if grant.settled is not None and stamp <= grant.settled.at:
         return
     grant = replace(grant, settled=Word(stamp, data.status))
-    if data.status == "failed" and not grant.failure_told:
+    if data.status == "failed" and not grant.failure_told and not _is_history(turn, event):
         grant = replace(grant, failure_told=True)
         variables = {"grant_id": grant.id} | ({} if data.reference is None else {"reference": data.reference})
         _keep(turn, name, grant)
         _tell_owner(turn, name, "reward_failed", variables, DAY)
         return
     _keep(turn, name, grant)
+
+
+def _is_history(turn: Turn, event: Event) -> bool:
+    return event.historical or event.time < (turn.policy.followups.active_since or event.time)
 
 
 def _tell_owner(turn: Turn, name: str, kind: FollowupKind, variables: dict[str, str], within: int) -> None:
@@ -290,7 +294,9 @@ def tell(turn: Turn) -> None:
     """Tell the customer of a reward that no report carried, and none will (after §13)."""
     for name, referral in sorted(turn.customer.referrals.items(), key=lambda item: item[1].id or item[0]):
         grant = referral.grant
-        if grant is None or grant.state != "granted" or grant.told or referral.report is not None:
+        if grant is None or grant.state != "granted" or grant.told:
+            continue
+        if (referral.quiet_until or 0) > turn.now or referral.report is not None:
             continue
         at = grant.granted_at or turn.now
         _keep(turn, name, replace(grant, told=True))

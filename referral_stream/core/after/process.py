@@ -53,7 +53,7 @@ def _reported(turn: Turn, data: ev.AskAcknowledged) -> None:
         if now.sent and not earlier.sent:
             telling.count(c, now.kind, "sent")
         failed_before, failed = earlier.failed and not earlier.sent, now.failed and not now.sent
-        if failed != failed_before and not now.cancelled:
+        if failed != failed_before:
             telling.count(c, now.kind, "failed", 1 if failed else -1)
     answers.unsaid(turn, data, before)
 
@@ -77,8 +77,9 @@ def withdraw(turn: Turn) -> None:
 def say_again(turn: Turn, followup: FollowUp, ends: int | None = None) -> None:
     """The same once more, by what may still be used: due as it was; ``ends``: it ends when that one did."""
     c = turn.customer
-    ask = next((a for a in c.asks if a.command_id == followup.command_id), None)
     referral = c.referrals.get(followup.subject)
+    command = followup.command_id if referral is None else referral.ask
+    ask = next((a for a in c.asks if a.command_id == command), None)
     need = Need(
         kind=followup.kind,
         about=followup.about,
@@ -126,6 +127,8 @@ def _due(turn: Turn) -> Iterator[int]:
     for referral in turn.customer.referrals.values():
         if referral.report is not None:
             yield referral.report.due
+        if referral.quiet_until is not None:
+            yield referral.quiet_until
         if referral.care_due is not None:
             yield referral.care_due
         grant = referral.grant

@@ -52,7 +52,7 @@ def given(turn: Turn, event: Event, data: ev.ReferralGiven) -> None:
     referral = c.referrals[name]
     forget_contact(turn, data.referral_id, referral)
     if referral.attributed:
-        _care_again(turn, event, name, referral)
+        _care_again(turn, name, referral)
         return
     referral = replace(referral, attributed=True, ask=_due_to(turn, data, event.time))
     put(turn, name, referral)
@@ -60,10 +60,11 @@ def given(turn: Turn, event: Event, data: ev.ReferralGiven) -> None:
         c.asks = tuple(replace(a, answered=True) if a.command_id == referral.ask else a for a in c.asks)
         about_ask = (f for f in c.followups if f.about == referral.ask and f.kind in ANSWERED_BY_A_REFERRAL)
         telling.cancel(turn, about_ask, "referral_given")
+    rules = turn.policy.followups
     if is_fresh(turn, event):
         _thank(turn, name, referral, event.time)
         if not referral.taken:
-            _take_care(turn, name, referral, event.time)
+            _take_care(turn, name, referral, event.time, max(event.time, turn.now) + rules.care_hours * HOUR)
 
 
 def claim(turn: Turn, name: str, referral: Referral) -> None:
@@ -119,8 +120,7 @@ def _told_lately(turn: Turn, kind: FollowupKind) -> bool:
     return any(f.kind == kind and f.requested_at > turn.now - TOLD_APART for f in turn.customer.followups)
 
 
-def _take_care(turn: Turn, name: str, referral: Referral, at: int) -> None:
-    due = max(at, turn.now) + turn.policy.followups.care_hours * HOUR
+def _take_care(turn: Turn, name: str, referral: Referral, at: int, due: int) -> None:
     variables = {"consented": "true" if referral.consented else "false"}
     ask = asked_by(turn.customer, referral)
     need = Need("take_care", referral.id or name, at, due, variables, lasts=14 * DAY, ask=ask, subject=name)
@@ -128,14 +128,14 @@ def _take_care(turn: Turn, name: str, referral: Referral, at: int) -> None:
         put(turn, name, replace(referral, care_due=due))
 
 
-def _care_again(turn: Turn, event: Event, name: str, referral: Referral) -> None:
+def _care_again(turn: Turn, name: str, referral: Referral) -> None:
     """The contact's consent was withdrawn: whoever takes care must know."""
     before = turn.referrals_before.get(name)
     if before is None or not before.consented or referral.consented:
         return
-    gone = telling.cancel(turn, _of(turn, name, "take_care"), "status")
+    gone = telling.cancel(turn, _of(turn, name, "take_care"), "contact_erased")
     if gone:
-        _take_care(turn, name, referral, gone[0].at)
+        _take_care(turn, name, referral, gone[0].at, gone[0].due)
 
 
 # ------------------------------------------------------------------------------------------------------------ how it went
@@ -149,14 +149,13 @@ def status_changed(turn: Turn, event: Event, data: ev.ReferralStatusChanged, fol
         return
     if data.status != "refunded":
         telling.cancel(turn, _of(turn, name, "take_care"), "care_taken")
-    if not folded.newest:
+    rules = turn.policy.followups
+    is_history = event.historical or event.time < (rules.active_since or event.time)
+    if is_history or referral.given is None or data.status not in rules.report:
         return
-    report = None
-    if not event.historical and event.time >= (turn.policy.followups.active_since or event.time):
-        due = turn.now + turn.policy.followups.report_after_minutes * MINUTE
-        report = Report(due, Stamp.of(event), data.status)
-    referral = replace(referral, report=report if referral.given is not None else None)
-    put(turn, name, referral)
+    due = turn.now + rules.report_after_minutes * MINUTE
+    report = Report(due, Stamp.of(event), data.status) if folded.newest else referral.report
+    put(turn, name, replace(referral, report=report, quiet_until=due))
 
 
 def reports_due(turn: Turn) -> None:
@@ -179,7 +178,6 @@ def _may_report(turn: Turn, referral: Referral, report: Report) -> bool:
     )
     return (
         report.at == referral.at
-        and report.status in rules.report
         and report.status not in referral.reported
         and (report.status not in RANK or RANK[report.status] >= reached)
         and not followed
@@ -195,15 +193,14 @@ def _report(turn: Turn, name: str, referral: Referral, report: Report) -> None:
     if grant is not None and carries:
         variables |= reward_variables(referral)
         referral = replace(referral, grant=replace(grant, told=True))
-    put(turn, name, replace(referral, reported=(*referral.reported, report.status)))
+    put(turn, name, referral)
     at, id_ = report.at.time, referral.id or name
-    telling.request(
-        turn,
-        Need(
-            "report_back", f"{id_}/{report.status}", at, at + DAY, variables, lasts=7 * DAY,
-            ask=asked_by(turn.customer, referral), subject=name,
-        ),
+    need = Need(
+        "report_back", f"{id_}/{report.status}", at, at + DAY, variables, lasts=7 * DAY,
+        ask=asked_by(turn.customer, referral), subject=name,
     )  # fmt: skip
+    if telling.request(turn, need) == "yes":
+        put(turn, name, replace(referral, reported=(*referral.reported, report.status)))
 
 
 def reward_variables(referral: Referral) -> dict[str, str]:

@@ -82,7 +82,7 @@ def request(turn: Turn, need: Need) -> Requested:
         expires_at=ends,
         requested_at=turn.now,
         channels=channels,
-        command_id=None if need.ask is None else need.ask.command_id,
+        command_id=None if need.ask is None or need.subject else need.ask.command_id,
         subject=need.subject,
         lasts=need.lasts,
         carries_reward="reward_kind" in need.variables,

@@ -1,0 +1,134 @@
+"""What follows an ask: the engine and the oracle, written from the specification alone, say the same.
+
+More worlds than the default: ``TESTS_WORLDS=50000``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+
+from referral_stream.contracts.codec import encode_effect
+from referral_stream.core.effects import (
+    FollowupCancelled,
+    FollowupRequested,
+    RecordChanged,
+    RecordForgotten,
+    RewardDenied,
+    RewardGranted,
+    RewardHeld,
+    RewardReversed,
+)
+from referral_stream.core.policy import Policy
+from referral_stream.policy_file.reading import build_policy
+from referral_stream.replay.virtual_run import FactReplay
+from tests.oracle.naive import decide
+from tests.oracle.records import clock_of
+from tests.properties.comparing import Record, arrivals, by_engine, by_oracle, differences, smallest
+from tests.worlds.afterwards import World, world
+
+WORLDS = int(os.environ.get("TESTS_WORLDS", "200"))
+AT_ONCE = 20
+
+FOLLOWUPS = (FollowupRequested, FollowupCancelled)
+REWARDS = (RewardHeld, RewardGranted, RewardDenied, RewardReversed)
+NOT_COMPARED = frozenset({"policy", "traceparent", "ids", "arm", "template"})
+"""What the oracle does not know."""
+
+
+class Told(NamedTuple):
+    """Whole messages, as on the wire, in the order of the files."""
+
+    followups: list[Record]
+    rewards: list[Record]
+    records: list[Record]
+
+
+def policy_of(given: dict[str, Any]) -> Policy:
+    """The engine's policy for what the oracle's is given."""
+    file: dict[str, Any] = {name: given[name] for name in ("followups", "referrals", "rewards") if name in given}
+    file["holdout"] = {"percent": float(given.get("holdout_share", 0.05)) * 100}
+    if "customer_cap_days" in given:
+        file["caps"] = {"customer_days": given["customer_cap_days"]}
+    if "shadow" in given:
+        file["shadow"] = given["shadow"]
+    if "strict_zones" in given:
+        file["time_zone"] = {"default": given["default_zone"], "strict": True, "zones": given["strict_zones"]}
+    triggers = {name: {"mode": "mutual_benefit"} for name in given.get("mutual_benefit_triggers", ())}
+    return build_policy({**file, "triggers": triggers})
+
+
+def by_the_engine(records: list[Record], policy: Policy) -> Told:
+    clock = [round(now.timestamp() * 1000) for now in clock_of(records)]
+    happened = [item for items in FactReplay(policy).run(arrivals(records, clock)) for item in items]
+    newest: dict[str, Record] = {}
+    for item in happened:
+        if isinstance(item.effect, RecordChanged):
+            newest[item.effect.customer_id] = orjson.loads(encode_effect(item.effect, item.now))
+        elif isinstance(item.effect, RecordForgotten):
+            newest.pop(item.effect.customer_id, None)
+    rows = sorted(happened, key=lambda item: (item.now, item.effect.customer_id.encode()))
+    return Told(
+        followups=[orjson.loads(encode_effect(e, now)) for now, e in rows if isinstance(e, FOLLOWUPS)],
+        rewards=[orjson.loads(encode_effect(e, now)) for now, e in rows if isinstance(e, REWARDS)],
+        records=[newest[name] for name in sorted(newest, key=str.encode)],
+    )
+
+
+def by_the_oracle(records: list[Record], given: dict[str, Any]) -> Told:
+    result = decide(records, policy=given)
+    return Told(result.followups, result.rewards, result.records)
+
+
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """The leaves of a message, by their place."""
+    if isinstance(value, dict):
+        inner = ((f"{path}.{name}", each) for name, each in value.items() if name not in NOT_COMPARED)
+    elif isinstance(value, list):
+        inner = ((f"{path}[{n}]", each) for n, each in enumerate(value))
+    else:
+        return {path: value}
+    return {place: leaf for name, each in inner for place, leaf in flat(each, name).items()}
+
+
+def told(row: Record) -> dict[str, Any]:
+    return flat({**{name: row.get(name) for name in ("type", "time", "id", "subject")}, "data": row["data"]})
+
+
+def apart(made: World, records: list[Record]) -> list[str]:
+    """One line per point on which they differ, the engine's word first."""
+    policy = policy_of(made.policy)
+    engine, oracle = by_the_engine(records, policy), by_the_oracle(records, made.policy)
+    found = differences(by_engine(records, policy), by_oracle(records, made.policy))
+    for name in Told._fields:
+        ours, theirs = (
+            {(row["type"], key(row)): told(row) for row in getattr(each, name)} for each in (engine, oracle)
+        )
+        for one in sorted({*ours, *theirs}):
+            mine, other = ours.get(one, {}), theirs.get(one, {})
+            if not mine or not other:
+                found.append(f"{name}: only the {'engine' if mine else 'oracle'}: {mine or other}")
+            else:
+                found += [f"{name} {one}{place}: engine {mine.get(place)}, oracle {other.get(place)}"
+                          for place in sorted({*mine, *other}) if mine.get(place) != other.get(place)]  # fmt: skip
+        if not found and list(ours) != list(theirs):
+            found.append(f"{name}: in another order")
+    return found
+
+
+def key(row: Record) -> str:
+    """What makes two accounts speak of one message: of a record, the customer."""
+    return str(row["subject"] if row["type"] == "referral.record.changed" else row["id"])
+
+
+@pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
+def test_engine_and_oracle_say_the_same_of_what_follows(first: int) -> None:
+    for seed in range(first, min(first + AT_ONCE, WORLDS)):
+        made = world(seed)
+        if apart(made, made.records):
+            records = smallest(made.records, lambda fewer, made=made: bool(apart(made, fewer)))  # type: ignore[misc]
+            log = "\n".join(orjson.dumps(record).decode() for record in records)
+            pytest.fail(f"seed {seed}, {made.policy}:\n{log}\n\n" + "\n".join(apart(made, records)), pytrace=False)
