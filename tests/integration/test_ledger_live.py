@@ -154,7 +154,7 @@ kind = "recognition"
 
 def a_customer_won(pipeline: Pipeline, referrer: str) -> list[Message]:
     """A referral of one and the same contact, who becomes a customer."""
-    given = {"referral_id": f"of {referrer}", "contact": {"ref": "kim", "consented": False}}
+    given: dict[str, Any] = {"referral_id": f"of {referrer}", "contact": {"ref": "kim", "consented": False}}
     won = {"referral_id": f"of {referrer}", "status": "converted"}
     now = pipeline.now()
     return [
