@@ -11,14 +11,12 @@ import orjson
 import pytest
 from faust_batches import partition_of
 
-from referral_stream.contracts.codec import effect_key, encode_effect
-from referral_stream.core.effects import ContactClaimed, ContactReleased, Decision, GrantRequested
+from referral_stream.core.effects import Decision
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import HOUR, SECOND, parse_instant
 from referral_stream.ledger.rounds import ROUND_MILLISECONDS
 from tests.integration.live import PARTITIONS, Message, Pipeline, cloud_event, parsed, requested
 from tests.integration.scripted import a_promoter
-from tests.ledger.builders import a_claim, a_grant_request, claims_released
 from tests.night import nightly
 from tests.rules import rule
 from tests.services.kafka import KafkaServer
@@ -145,43 +143,52 @@ def test_a_pause_holds_everybody_back_and_outlives_the_memory_of_redis(pipeline:
     assert whom(pipeline) == ["first", "second"]
 
 
-def for_the_ledger(*requests: ContactClaimed | ContactReleased | GrantRequested) -> list[Message]:
-    """As the decide agent writes them."""
+REWARDING = """
+[rewards]
+enabled = true
+default_segment = "all"
+[rewards.programmes.all]
+kind = "recognition"
+"""
+
+
+def a_customer_won(pipeline: Pipeline, referrer: str) -> list[Message]:
+    """A referral of one and the same contact, who becomes a customer."""
+    given: dict[str, Any] = {"referral_id": f"of {referrer}", "contact": {"ref": "kim", "consented": False}}
+    won = {"referral_id": f"of {referrer}", "status": "converted"}
+    now = pipeline.now()
     return [
-        Message("ledger-requests", encode_effect(each, each.now), effect_key(each), (("now", b"%d" % each.now),))
-        for each in requests
+        Message("responses", orjson.dumps(cloud_event(kind, referrer, now + at, data)))
+        for at, (kind, data) in enumerate((("referral.given", given), ("referral.status_changed", won)))
     ]
 
 
 @rule("A4.10", "A10.4", "A10.5")
 def test_one_contact_is_rewarded_once_whoever_asks_and_whatever_redis_forgets(
-    pipeline: Pipeline, redis: RedisServer
+    kafka: KafkaServer, redis: RedisServer, tmp_path: Path
 ) -> None:
-    ana, ben, cem = on_different_partitions("referrer", 3)
-    now = pipeline.now()
-    requests = {who: a_grant_request(f"of {who}", customer=who, keys=("kim",), now=now) for who in (ana, ben, cem)}
-    events = pipeline.reader("customer-events")
+    first, second, third = on_different_partitions("referrer", 3)
+    with Pipeline(kafka, redis.url, tmp_path, policy=POLICY + REWARDING) as pipeline:
+        pipeline.create_topics()
+        pipeline.start()
+        rewards = pipeline.reader("referral-rewards")
 
-    def told(who: str) -> list[str]:
-        answers = [parsed(record) for record in events.read()]
-        return [
-            each["data"].get("reason", each["type"])
-            for each in answers
-            if each["type"].startswith("grant.") and each["subject"] == who
-        ]
+        def told(referrer: str) -> list[str]:
+            found = [parsed(each) for each in rewards.read()]
+            return [each["data"].get("reason", each["type"]) for each in found if each["subject"] == referrer]
 
-    pipeline.publish(for_the_ledger(a_claim(f"of {ana}", customer=ana, now=now)))
-    pipeline.publish(for_the_ledger(a_claim(f"of {ben}", customer=ben, now=now + 1), requests[ana]))
-    pipeline.await_until(lambda: told(ana) == ["grant.given"], "ana was the first", seconds=60)
-    pipeline.publish(for_the_ledger(requests[ben]))
-    pipeline.await_until(lambda: told(ben)[-1:] == ["duplicate"], "ben was not", seconds=60)
+        pipeline.publish(a_customer_won(pipeline, first))
+        pipeline.await_until(lambda: told(first) == ["referral.reward.granted"], "the first is rewarded", seconds=60)
+        pipeline.publish(a_customer_won(pipeline, second))
+        pipeline.await_until(lambda: told(second) == ["duplicate"], "the second is not", seconds=60)
 
-    redis.kill9()
-    redis.start()
-    pipeline.publish(for_the_ledger(claims_released(f"of {ana}", customer=ana, now=now + 2), requests[cem]))
-    pipeline.await_until(lambda: told(cem)[-1:] == ["duplicate"], "what was given is known from the log", seconds=90)
-    assert told(ana) == ["grant.given"]
-    assert any(parsed(each)["type"] == "grant.held" for each in pipeline.reader("ledger-requests").read())
+        redis.kill9()
+        redis.start()
+        pipeline.publish(a_customer_won(pipeline, third))
+        pipeline.await_until(lambda: told(third) == ["duplicate"], "what was given is known from the log", seconds=90)
+        assert told(first) == ["referral.reward.granted"]
+        requests = [parsed(each) for each in pipeline.reader("ledger-requests").read()]
+        assert [each["subject"] for each in requests if each["type"] == "grant.held"] == [first]
 
 
 @pytest.fixture(scope="module")
