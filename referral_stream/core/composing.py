@@ -51,6 +51,7 @@ from referral_stream.core.ids import command_id, decision_id
 from referral_stream.core.instants import DAY, SECOND
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.policy import Policy
+from referral_stream.core.referrals import Referral
 from referral_stream.core.rules import gates, propensity
 from referral_stream.core.rules.gates import Verdict
 from referral_stream.core.sections import Mode
@@ -282,27 +283,30 @@ class EffectBuilder(NamedTuple):
         head = self._reward(referral_id, grant, trace)
         return RewardReversed(**head, reason=reason, reversed_at=self.now)
 
-    def claim(self, referral_id: str, keys: tuple[str, ...]) -> ContactClaimed:
-        return ContactClaimed(referral_id=referral_id, customer_id=self.customer.id, contact_keys=keys, now=self.now)
+    def claim(self, referral_id: str, keys: tuple[str, ...], owner: str) -> ContactClaimed:
+        return ContactClaimed(
+            referral_id=referral_id, customer_id=owner or self.customer.id, contact_keys=keys, now=self.now
+        )
 
-    def claim_release(self, referral_id: str) -> ContactReleased:
-        return ContactReleased(referral_id=referral_id, customer_id=self.customer.id, now=self.now)
+    def claim_release(self, referral_id: str, owner: str) -> ContactReleased:
+        return ContactReleased(referral_id=referral_id, customer_id=owner or self.customer.id, now=self.now)
 
-    def _grant(self, referral_id: str, grant: Grant, keys: tuple[str, ...]) -> dict[str, Any]:
+    def _grant(self, referral_id: str, grant: Grant, referral: Referral) -> dict[str, Any]:
+        """Of whom the ledger knows the claims."""
         return {
             "grant_id": grant.id,
             "referral_id": referral_id,
-            "customer_id": grant.owner or self.customer.id,
+            "customer_id": grant.owner or referral.owner or self.customer.id,
             "account_id": grant.account,
-            "contact_keys": keys,
+            "contact_keys": referral.keys,
             "now": grant.requested_at,
         }
 
-    def grant_request(self, referral_id: str, grant: Grant, keys: tuple[str, ...]) -> GrantRequested:
-        return GrantRequested(**self._grant(referral_id, grant, keys))
+    def grant_request(self, referral_id: str, grant: Grant, referral: Referral) -> GrantRequested:
+        return GrantRequested(**self._grant(referral_id, grant, referral))
 
-    def grant_confirmation(self, referral_id: str, grant: Grant, keys: tuple[str, ...]) -> GrantConfirmed:
-        return GrantConfirmed(**self._grant(referral_id, grant, keys))
+    def grant_confirmation(self, referral_id: str, grant: Grant, referral: Referral) -> GrantConfirmed:
+        return GrantConfirmed(**self._grant(referral_id, grant, referral))
 
     def grant_release(self, grant: str, owner: str = "") -> GrantReleased:
         return GrantReleased(grant_id=grant, customer_id=owner or self.customer.id, now=self.now)

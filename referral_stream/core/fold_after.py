@@ -164,5 +164,5 @@ def contact_erased(c: Customer, d: ev.ContactErased, _: Stamp) -> None:
     if known is None and len(c.referrals) >= MOST_REFERRALS:
         return
     known = known or _new(d.referral_id, name)
-    changed = replace(known, contact_erased=True, consented=False, care_due=None)
+    changed = replace(known, contact_erased=True, consented=False)
     c.referrals = {**c.referrals, name: changed}

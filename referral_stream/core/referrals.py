@@ -49,7 +49,8 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
     statuses the customer heard. ``converted_at``: the earliest conversion's stamp; ``otherwise_at``: the newest of any
     other status. ``taken``: somebody took care of it; ``care_due``: by when that was due. ``released``: its claims.
     ``spent``: its one conversion that may be rewarded has been. ``replied``: the newest unclear answer about it. ``conversion_counts``: it was converted before it was
-    given, and that may be rewarded (False: it is history).
+    given, and that may be rewarded (False: it is history). ``owner``: the id under which its contact was claimed,
+    where that was merged away since.
     """
 
     at: Stamp | None = None
@@ -79,3 +80,4 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
     grant: Grant | None = None
     replied: Stamp | None = None
     conversion_counts: bool | None = None
+    owner: str = ""

@@ -239,7 +239,7 @@ REFERRAL: dict[str, Rule] = {
     "attributed": _either, "ask": _either, "deal": _newest, "reported": _set, "report": _newest,
     "converted_at": _least, "otherwise_at": _greatest, "taken": _either, "care_due": _least, "care_late": _either, "quiet_until": _greatest,
     "released": _both, "contact_erased": _either, "spent": _either, "grant": _grant, "replied": _greatest,
-    "conversion_counts": _either,
+    "conversion_counts": _either, "owner": _mine,
 }  # fmt: skip
 """Of what is known of one referral under two ids."""
 
@@ -252,6 +252,8 @@ def _referral(mine: Referral, other: Referral) -> Referral:
         united["status"] = other.status
     if united["said"] is not None and united["said"] == other.said:
         united["consented"] = other.consented
+    if mine.given is None:
+        united["owner"] = other.owner
     united["consented"] = united["consented"] and not united["contact_erased"]
     if united["status"] == "refunded" and conversion is not None and at is not None and conversion.at < at:
         united["conversion"] = None
@@ -368,11 +370,11 @@ def _owned(ask: Ask, owner: str) -> Ask:
 
 
 def _granted_to(referral: Referral, owner: str) -> Referral:
-    """So does a grant."""
+    """So do the claims of a referral, and its grant."""
     grant = referral.grant
-    if grant is None or grant.owner:
-        return referral
-    return msgspec.structs.replace(referral, grant=msgspec.structs.replace(grant, owner=owner))
+    if grant is not None and not grant.owner:
+        grant = msgspec.structs.replace(grant, owner=owner)
+    return msgspec.structs.replace(referral, grant=grant, owner=referral.owner or owner)
 
 
 def _without_repeats(other: Customer, mine: Customer) -> Mapping[str, Referral]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from referral_stream.core import events as ev
 from referral_stream.core.after import telling
 from referral_stream.core.after.telling import Need
 from referral_stream.core.asks import Ask
 from referral_stream.core.effects import FollowupKind
 from referral_stream.core.events import Event
+from referral_stream.core.fold_after import ask_meant, is_known
 from referral_stream.core.followups import FollowUp
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.referrals import Referral
@@ -83,9 +86,12 @@ def _of_referral(turn: Turn, event: Event, data: ev.AskAnswered) -> None:
     followup = next((f for f in turn.customer.followups if f.id == data.command_id), None)
     if followup is None or data.answer != "unclear" or not followup.subject or not is_fresh(turn, event):
         return
-    referral = turn.customer.referrals.get(followup.subject)
-    if referral is None or referral.ask is not None or not _is_newest(referral, Stamp.of(event)):
+    referral, ask = turn.customer.referrals.get(followup.subject), ask_meant(turn.customer, data.command_id)
+    if referral is None or (ask is not None and is_known(ask, turn.now)) or not _is_newest(referral, Stamp.of(event)):
         return
+    turn.customer.referrals = {
+        **turn.customer.referrals, followup.subject: replace(referral, replied=Stamp.of(event))
+    }  # fmt: skip
     name = referral.id or followup.subject
     if any(f.about == name and f.kind == "read_answer" for f in telling.open_ones(turn)):
         return

@@ -192,7 +192,7 @@ def answered(turn: Turn, data: ev.GrantGiven | ev.GrantRefused | ev.GrantUnavail
 def _granted(turn: Turn, name: str, grant: Grant) -> None:
     grant = replace(grant, state="granted", granted_at=turn.now, give_up=None, again_at=None)
     id_ = turn.customer.referrals[name].id or name
-    turn.effects.append(turn.builder.grant_confirmation(id_, grant, _keys(turn, name)))
+    turn.effects.append(turn.builder.grant_confirmation(id_, grant, turn.customer.referrals[name]))
     turn.effects.append(turn.builder.reward_granted(id_, grant, turn.traceparent))
     _keep(turn, name, grant)
 
@@ -201,10 +201,6 @@ def _silent(turn: Turn, name: str, grant: Grant) -> None:
     rules = turn.policy.ledger
     wait = min(rules.retry_seconds * 2**grant.tries, rules.retry_limit_seconds)
     _keep(turn, name, replace(grant, give_up=None, again_at=turn.now + wait * SECOND, tries=min(grant.tries + 1, 30)))
-
-
-def _keys(turn: Turn, name: str) -> tuple[str, ...]:
-    return turn.customer.referrals[name].keys
 
 
 def due_at(grant: Grant, policy: Policy) -> int:
@@ -245,7 +241,7 @@ def _request(turn: Turn, name: str, grant: Grant) -> None:
     grant = _keep(
         turn, name, replace(grant, requested_at=turn.now, give_up=give_up, again_at=None, account=c.account_id)
     )
-    turn.effects.append(turn.builder.grant_request(c.referrals[name].id or name, grant, _keys(turn, name)))
+    turn.effects.append(turn.builder.grant_request(c.referrals[name].id or name, grant, turn.customer.referrals[name]))
 
 
 # ------------------------------------------------------------------------------------------------------- denied, reversed
@@ -255,7 +251,7 @@ def _deny(turn: Turn, name: str, grant: Grant, reason: DeniedFor, *, quiet: bool
     """There will be none; whatever the ledger may have counted is given back."""
     id_ = turn.customer.referrals[name].id or name
     if grant.requested_at is not None:
-        turn.effects.append(turn.builder.grant_release(grant.id, grant.owner))
+        turn.effects.append(turn.builder.grant_release(grant.id, grant.owner or turn.customer.referrals[name].owner))
     turn.effects.append(turn.builder.reward_denied(id_, grant, reason, turn.traceparent))
     _keep(turn, name, replace(grant, state="denied", reason=reason, give_up=None, again_at=None))
     if reason != "erased" and not quiet:
@@ -267,14 +263,14 @@ def _take_back(turn: Turn, name: str, referral: Referral, status: str, *, quiet:
     grant = referral.grant
     if not referral.released:
         if referral.keys and referral.given is not None:
-            turn.effects.append(turn.builder.claim_release(referral.id or name))
+            turn.effects.append(turn.builder.claim_release(referral.id or name, referral.owner))
         put(turn, name, replace(referral, released=True))
     if grant is None:
         return
     if grant.state in ("held", "due"):
         _deny(turn, name, grant, status, quiet=quiet)  # type: ignore[arg-type]  # one of the two
     elif grant.state == "granted":
-        turn.effects.append(turn.builder.grant_release(grant.id, grant.owner))
+        turn.effects.append(turn.builder.grant_release(grant.id, grant.owner or turn.customer.referrals[name].owner))
         turn.effects.append(turn.builder.reward_reversed(referral.id or name, grant, status, turn.traceparent))
         _keep(turn, name, replace(grant, state="reversed", reason=status))
         if not quiet:
@@ -287,7 +283,7 @@ def erased(turn: Turn) -> None:
         if referral.grant is not None and referral.grant.state in ("held", "due"):
             _deny(turn, name, referral.grant, "erased")
         if referral.keys and referral.given is not None and not referral.released:
-            turn.effects.append(turn.builder.claim_release(referral.id or name))
+            turn.effects.append(turn.builder.claim_release(referral.id or name, referral.owner))
 
 
 def tell(turn: Turn) -> None:

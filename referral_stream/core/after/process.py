@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final, get_args
 
 from referral_stream.core import events as ev
 from referral_stream.core.after import answers, grants, referrals, telling
 from referral_stream.core.after.telling import Need
 from referral_stream.core.customer import Customer
+from referral_stream.core.effects import FollowupKind
 from referral_stream.core.events import Event
 from referral_stream.core.followups import FollowUp
 from referral_stream.core.referrals import Referral
 from referral_stream.core.turn import Folded, Process, Turn
+
+KINDS: Final = get_args(FollowupKind)
+"""In the order in which they are requested."""
 
 
 def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
@@ -70,7 +75,7 @@ def withdraw(turn: Turn) -> None:
         return
     consented = {channel for channel, flag in c.consent.items() if not flag.value}
     gone = telling.cancel(turn, (f for f in open_ if consented.intersection(f.channels)), "channel")
-    for followup in gone:
+    for followup in sorted(gone, key=lambda f: (KINDS.index(f.kind), f.about)):
         say_again(turn, followup)
 
 

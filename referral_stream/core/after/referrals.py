@@ -73,7 +73,7 @@ def claim(turn: Turn, name: str, referral: Referral) -> None:
     claimed = () if known is None or known.released or known.given is None else known.keys
     keys = tuple(key for key in referral.keys if key not in claimed)
     if keys and not referral.released and referral.given is not None:
-        turn.effects.append(turn.builder.claim(referral.id or name, keys))
+        turn.effects.append(turn.builder.claim(referral.id or name, keys, referral.owner))
 
 
 def forget_contact(turn: Turn, referral_id: str, referral: Referral | None) -> None:
@@ -86,7 +86,9 @@ def contact_erased(turn: Turn, data: ev.ContactErased) -> None:
     """The contact wants to be forgotten: nobody is to take care of them any more."""
     name = short(data.referral_id, LONGEST_NAME)
     forget_contact(turn, data.referral_id, None)
-    telling.cancel(turn, _of(turn, name, "take_care"), "contact_erased")
+    referral = turn.customer.referrals.get(name)
+    if telling.cancel(turn, _of(turn, name, "take_care"), "contact_erased") and referral is not None:
+        put(turn, name, replace(referral, care_due=None))  # nobody is to do it, so nobody is late
 
 
 def _of(turn: Turn, name: str, kind: FollowupKind) -> Iterator[FollowUp]:

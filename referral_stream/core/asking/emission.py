@@ -35,11 +35,11 @@ def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
     if mode == "mutual_benefit" and offer is None:  # there is no programme to offer
         mode = "direct"
     outcome: Outcome = "soft" if soft else "asked"
-    if policy.shadow:
-        outcome = "shadow"
-    elif gates.is_held_out(c, policy):
+    if gates.is_held_out(c, policy):
         outcome = "holdout"
         found = tuple(gates.HELD_OUT if v.gate == "holdout" else v for v in found)
+    elif policy.shadow:
+        outcome = "shadow"
     elif _asks_reason_first(turn, o, moment):
         _ask_reason(turn, o, moment, first)
         _supersede(turn, awaiting)
