@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from referral_stream.audit.after_evidence import Happened
 from referral_stream.audit.commands import ASKED, WITHHELD, Granted, HandedOver, Reported
 from referral_stream.audit.context import Expected, Scene
 from referral_stream.audit.findings import Position
 from referral_stream.audit.folding import Fold, Made
+from referral_stream.audit.kept import FORGOTTEN, PERSONAL
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.policies import PolicyRuns
 from referral_stream.audit.records import Decided, Misread, position, read_decision
@@ -33,6 +35,7 @@ from referral_stream.core.events import (
     ErasureRequested,
     Event,
     MergeDelivered,
+    ReferralGiven,
     ReservationGranted,
 )
 from referral_stream.core.keys import customer_key, parse_key
@@ -242,6 +245,7 @@ class PartitionAudit:
         arrived = self._arrived(record)
         if arrived is not None:
             self._scene.appended.take(record, arrived[1])
+            self._note_referral(record, arrived[1], counted=counted)
         if not counted:
             return
         if arrived is None:
@@ -283,8 +287,20 @@ class PartitionAudit:
     def _letters_complete(self) -> bool:
         return self._scene.begins[self._names.letters][self._number] == 0
 
+    def _note_referral(self, record: RawRecord, event: Event, *, counted: bool) -> None:
+        """Whom a referral names must be known by a hash alone; and who has consented, if not counted yet."""
+        if not isinstance(event.data, ReferralGiven):
+            return
+        if any(getattr(event.data.contact, name) is not None for name in PERSONAL):
+            self._scene.kept.named_elsewhere.append(position(record))
+        if not counted:
+            self._scene.after.logs[event.subject].ahead.append(Happened(position(record), 0, event))
+
     def _note(self, record: RawRecord, now: int, event: Event, seen: _Seen) -> None:
-        """What the checks of commands need from the log."""
+        """What the checks of commands, and of what follows them, need from the log."""
+        who = parse_key(record.key or b"")
+        if isinstance(who, str) and not self._letters.left_out(record.offset):
+            self._scene.after.take(who, event, now, position(record))
         match event.data:
             case ReservationGranted(command_id=command):
                 if not self._letters.left_out(record.offset):
@@ -321,8 +337,13 @@ class PartitionAudit:
         if isinstance(effect, Decision):
             self._tell_decision(customer, made, effect, cause)
             return
-        topic = {"referral-asks": names.asks, "ledger-requests": names.requests}[EFFECT_MESSAGES[type(effect)].topic]
-        self._scene.expected[made.digest] = Expected(topic, customer, effect_key(effect), cause)
+        message = EFFECT_MESSAGES[type(effect)]
+        topic = names.of_topic(message.topic)
+        if topic == names.records:
+            digests = self._scene.kept.made[effect_key(effect)]
+            digests.append(FORGOTTEN if message.tombstone else made.digest)
+        elif topic != names.contacts:  # whose names are judged by what the log says of consent
+            self._scene.expected[made.digest] = Expected(topic, customer, effect_key(effect), cause)
 
     def _tell_decision(self, customer: bytes, made: Made, decision: Decision, cause: Position) -> None:
         published = self._published.get(decision.decision_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from referral_stream.audit import commands as checks
+from referral_stream.audit.after import LookAfter
 from referral_stream.audit.appended import AppendedThere
 from referral_stream.audit.context import Scene
 from referral_stream.audit.findings import AuditReport, Position
@@ -37,16 +38,19 @@ class Look:
         self._scene = scene
         self._asks: dict[bytes, OnAsks] = {}
         """All that is on ``referral-asks``, by the digest of its value."""
+        self._after = LookAfter(scene)
 
     def run(self, *, uncommitted: bool, settle_seconds: float) -> AuditReport:
         """Raises Unreadable."""
         scene = self._scene
         scene.begin()
         bodies = self._read_commands()
+        self._after.read()
         time.sleep(settle_seconds)
         for partition in range(scene.partitions):
             PartitionAudit(scene, partition).run()
         self._read_asks_behind()
+        self._after.read_behind()
         self._read_events_behind()
         self._compare_appended()
         self._read_requests()
@@ -61,6 +65,7 @@ class Look:
         checks.not_merged_away(scene.evidence, scene.tally)
         checks.reservations_settled(scene.evidence, scene.tally)
         checks.cancellations_known(scene.evidence, scene.tally)
+        self._after.check()
         return scene.tally.report()
 
     def _read_commands(self) -> list[Command]:
@@ -90,6 +95,7 @@ class Look:
             self._scene.tally.findings.add("records_readable", str(problem), position(record))
             return None
         self._scene.check_output(record, told.customer_id)
+        self._after.take_ask(record, told.customer_id)
         self._asks.setdefault(told.digest, told)
         if isinstance(told, Command):
             self._scene.evidence.asking.add(told.opportunity_id)
@@ -137,6 +143,7 @@ class Look:
             return
         scene.check_place(record)
         scene.expected.pop(digest(record.value), None)
+        self._after.take_request(record)
         match told:
             case Request():
                 if told.command_id in evidence.granted:
@@ -151,10 +158,21 @@ class Look:
     def _compare(self) -> None:
         """Commands and requests against what the folds make."""
         scene, names = self._scene, self._scene.names
-        missing = {names.asks: "a command or cancellation", names.requests: "a request to the ledger"}
-        late = {names.asks: bool(scene.evidence.late_asks), names.requests: not scene.evidence.requests_complete}
+        missing = {
+            names.asks: "a command or cancellation",
+            names.requests: "a request to the ledger",
+            names.followups: "a follow-up or its cancellation",
+            names.rewards: "a reward",
+        }
+        late = {
+            names.asks: bool(scene.evidence.late_asks),
+            names.requests: not scene.evidence.requests_complete,
+            names.followups: scene.after.followups_lapsed,
+            names.rewards: scene.after.rewards_lapsed,
+        }
         for name, expected in scene.expected.items():
             there = expected.topic == names.asks and self._asks.pop(name, None) is not None
+            there = there or self._after.is_there(name)
             if there or late[expected.topic] or (expected.topic, expected.key) in scene.oversized:
                 continue
             scene.tally.findings.add("decisions_follow", f"{missing[expected.topic]} is missing", expected.cause)

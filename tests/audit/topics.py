@@ -41,6 +41,10 @@ NAMES = Names(
     letters="dead-letters",
     customers="customers",
     wakeups="wakeups",
+    followups="referral-followups",
+    rewards="referral-rewards",
+    records="referral-records",
+    contacts="referral-contacts",
 )
 
 
