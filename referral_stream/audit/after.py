@@ -30,7 +30,7 @@ class LookAfter:
     def __init__(self, scene: Scene) -> None:
         self._scene, self._evidence = scene, scene.after
         self._there: dict[bytes, Said | TakenBack | Reward] = {}
-        """All that is on the topics of follow-ups and rewards, by the digest of its value; the fold's are ticked off."""
+        """All that is on the topics of follow-ups and rewards, by digest; what the folds make is ticked off."""
         self._asked: dict[str, set[str]] = defaultdict(set)
 
     # -------------------------------------------------------------------------------------------------------- reading
@@ -126,9 +126,8 @@ class LookAfter:
         followups.cancellations_known(evidence, scene.tally, names.followups)
         complete = scene.evidence.requests_complete
         if scene.has(names.rewards):
-            Rewards(evidence, scene.policies, scene.tally, requests_complete=complete).check(
-                names.events, names.rewards
-            )
+            rewards = Rewards(evidence, scene.policies, scene.tally, requests_complete=complete)
+            rewards.check(names.events, names.rewards)
         if scene.has(names.records):
             self._compare_records()
             kept.recounted(scene.kept, evidence, None if evidence.asks_lapsed else self._asked, scene.tally)

@@ -16,7 +16,20 @@ from referral_stream.contracts.codec import encode_effect, encode_event
 from referral_stream.contracts.left_out import How
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Append, AskCancelled, Decision, Effect, Letter, RecordPosition
+from referral_stream.core.effects import (
+    Append,
+    AskCancelled,
+    Decision,
+    Effect,
+    FollowupRequested,
+    Letter,
+    RecordChanged,
+    RecordPosition,
+    RewardDenied,
+    RewardGranted,
+    RewardHeld,
+    RewardReversed,
+)
 from referral_stream.core.entities import Entity, new_entity
 from referral_stream.core.events import DeadletterReplayed, Event, is_stop
 from referral_stream.core.links import Brought, LinkState, step_link
@@ -26,6 +39,8 @@ from referral_stream.core.step import step
 MOST_BRANCHES: Final = 16
 """The most possible states of one customer; beyond them nothing is judged."""
 _EVENTS_HEADER: Final = "events"
+_NAMING: Final = (FollowupRequested, RewardHeld, RewardGranted, RewardDenied, RewardReversed, RecordChanged)
+"""What names the policy in force, and may be made without a decision that does."""
 
 
 class Made(NamedTuple):
@@ -52,7 +67,8 @@ class Fold:
 
     ``policies``: those given, by hash. ``published``: decision id → digest of its value. ``faults``: offsets at which
     the workers' code failed, ``unfit`` those of records whose outcome could not be stored, both known from their dead
-    letters. ``tell`` is given the effects, customer by customer, as
+    letters. ``heard``: digests of the follow-ups, rewards and records that there are, where several policies may have
+    been in force. ``tell`` is given the effects, customer by customer, as
     soon as they are certain. ``unjudged``: keys that cannot be judged → why.
     """
 
@@ -64,10 +80,11 @@ class Fold:
         faults: Collection[int],
         unfit: Mapping[int, How],
         tell: Callable[[bytes, Made], None],
+        heard: Collection[bytes] = (),
     ) -> None:
         self.unjudged: dict[bytes, str] = {}
         self._policies, self._runs, self._published = policies, runs, published
-        self._faults, self._unfit, self._tell = faults, unfit, tell
+        self._faults, self._unfit, self._tell, self._heard = faults, unfit, tell, heard
         self._branches: dict[bytes, tuple[_Branch, ...]] = {}
         only = runs.hashes | policies.keys()
         self._only = tuple(policies.values()) if len(only) == 1 else None
@@ -130,8 +147,7 @@ class Fold:
             for policy in policies:
                 entity, made = self._applied(policy, branch.entity, record, now, event)
                 said = (*branch.said, *made)
-                if not any(entity == other.entity and said == other.said for other in found):
-                    found.append(_Branch(entity, said))
+                self._add(found, _Branch(entity, said))
         found = [branch for branch in found if all(map(self._was_published, branch.said))] or found[:1]
         if len(found) > MOST_BRANCHES:
             self._give_up(key, "too many policy changes in too short a time")
@@ -141,6 +157,20 @@ class Fold:
                 self._tell(key, each)
             found = [_Branch(found[0].entity)]
         self._branches[key] = tuple(found)
+
+    def _add(self, found: list[_Branch], branch: _Branch) -> None:
+        """Of branches with one state, which differ at most in what names its policy and no decision tells of, the
+        one whose words are on their topics.
+        """
+        for place, other in enumerate(found):
+            if branch.entity == other.entity and _decisive(branch.said) == _decisive(other.said):
+                if self._heard_of(branch) > self._heard_of(other):
+                    found[place] = branch
+                return
+        found.append(branch)
+
+    def _heard_of(self, branch: _Branch) -> int:
+        return sum(made.digest in self._heard for made in branch.said)
 
     def _was_published(self, made: Made) -> bool:
         return not isinstance(made.effect, Decision) or self._published.get(made.effect.decision_id) == made.digest
@@ -181,6 +211,11 @@ class Fold:
             *(Made(each, digest(encode_event(each.event)), record.offset) for each in appended),
             *(Made(each, b"", gone.position.offset) for each, gone in lapsed if gone.position is not None),
         ]
+
+
+def _decisive(said: tuple[Made, ...]) -> list[object]:
+    """What tells two branches apart: of what follows an ask, only that it is there."""
+    return [type(made.effect) if isinstance(made.effect, _NAMING) else made for made in said]
 
 
 def _made(effects: list[Effect], now: int, cause: int) -> Iterator[Made]:

@@ -106,7 +106,7 @@ def body_of(record: RawRecord, kind: str) -> dict[str, Any]:
     return dict(data)
 
 
-# ------------------------------------------------------------------------------------------------------------ recounting
+# ----------------------------------------------------------------------------------------------------------- recounting
 
 
 def recounted(kept: Kept, evidence: AfterEvidence, asked: dict[str, set[str]] | None, tally: AuditCounts) -> None:
@@ -200,7 +200,7 @@ def _against_rewards(data: dict[str, Any], rewards: dict[str, list[tuple[int, st
             yield "the reward of a referral"
 
 
-# ----------------------------------------------------------------------------------------------------------------- names
+# ---------------------------------------------------------------------------------------------------------------- names
 
 
 def names_apart(kept: Kept, evidence: AfterEvidence, out: list[int], tally: AuditCounts, *, complete: bool) -> None:

@@ -14,7 +14,7 @@ from referral_stream.audit.folding import Fold, Made
 from referral_stream.audit.kept import FORGOTTEN, PERSONAL
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.policies import PolicyRuns
-from referral_stream.audit.records import Decided, Misread, position, read_decision
+from referral_stream.audit.records import Decided, Misread, digest, position, read_decision
 from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import arrival, decode_event, effect_key, event_key
 from referral_stream.contracts.errors import Undecodable
@@ -119,7 +119,8 @@ class PartitionAudit:
         published = {name: decided.digest for name, decided in self._published.items()}
         scene = self._scene
         letters = self._letters
-        fold = Fold(scene.policies, runs, published, letters.faults, letters.unfit, self._tell)
+        heard = self._heard() if len(runs.hashes | scene.policies.keys()) > 1 else ()
+        fold = Fold(scene.policies, runs, published, letters.faults, letters.unfit, self._tell, heard)
         self._read_events(fold if foldable else None)
         if foldable:
             self._compare_states(fold)
@@ -206,12 +207,23 @@ class PartitionAudit:
         An id that begins with ``~`` is another key in ``customer-events``: its decisions may lie on any partition.
         """
         scene, own = self._scene, self._number
-        anywhere = any(key.startswith(_ESCAPED) for key in self._states)
-        for partition in range(scene.partitions) if anywhere else (own,):
+        for partition in range(scene.partitions) if self._is_anywhere else (own,):
             for record in scene.records(self._names.decisions, partition):
                 key = record.key or b""
                 if own == (partition_of(b"~" + key, scene.partitions) if key.startswith(b"~") else partition):
                     yield record
+
+    def _heard(self) -> set[bytes]:
+        """The digests of what follows asks, as of now: where policies change, they say which one was in force."""
+        scene, names = self._scene, self._names
+        topics = [topic for topic in (names.followups, names.rewards, names.records) if scene.has(topic)]
+        numbers = range(scene.partitions) if self._is_anywhere else (self._number,)
+        return {digest(r.value) for topic in topics for number in numbers for r in scene.records(topic, number)}
+
+    @property
+    def _is_anywhere(self) -> bool:
+        """Whether outputs of this partition's customers may lie on any partition."""
+        return any(key.startswith(_ESCAPED) for key in self._states)
 
     def _is_out(self, decided: Decided) -> bool:
         """Whether it had been published when the pass began."""

@@ -109,9 +109,9 @@ class Rewards:
             return  # it is on its way, or the ledger is away: it is asked again without end
         if not any(each.now >= newest.now for each in (*of.confirmed, *of.released)):
             self._add("grant_settled", f"grant {grant} was answered, and neither confirmed nor released", newest)
-        if "reversed" in of.rewards or ("denied" in of.rewards and "granted" not in of.rewards):
-            if not any(each.now >= newest.now for each in of.released):
-                self._add("grant_settled", f"grant {grant} counts on, though there is no reward", newest)
+        over = "reversed" in of.rewards or ("denied" in of.rewards and "granted" not in of.rewards)
+        if over and not any(each.now >= newest.now for each in of.released):
+            self._add("grant_settled", f"grant {grant} counts on, though there is no reward", newest)
 
     def _one_of_each(self) -> None:
         """At most one grant per customer and referral."""
