@@ -31,6 +31,7 @@ from referral_stream.core.entities import Entity
 from referral_stream.core.events import (
     APPENDED,
     AskAcknowledged,
+    AskAnswered,
     DeadletterReplayed,
     ErasureRequested,
     Event,
@@ -322,6 +323,8 @@ class PartitionAudit:
                     self._evidence.reported[command].append(
                         Reported(position(record), (event.source, event.id), command, status)
                     )
+            case AskAnswered(command_id=name) | ReferralGiven(command_id=str(name)):
+                self._evidence.answered[name].append(position(record))
             case ErasureRequested():
                 seen.erased = True
             case MergeDelivered(of=id_, state=state) if state is not None and not event.via:

@@ -55,6 +55,8 @@ class Look:
         self._compare_appended()
         self._read_requests()
         self._compare()
+        for said in scene.after.all_said:
+            scene.evidence.followups[said.customer].append(said.id)
         checks.one_body([*bodies, *(self._read_uncommitted() if uncommitted else ())], scene.tally)
         if scene.fenced:
             checks.once(bodies, scene.tally)
