@@ -107,6 +107,8 @@ class Scene:
     kept: Kept = field(default_factory=Kept)
     unjudged: set[bytes] = field(default_factory=set)
     """Customers of whom nothing could be recomputed, in addition to those of the partitions ``unfoldable``."""
+    unstored: set[bytes] = field(default_factory=set)
+    """Customers of whom the newest records are in no state, as nothing of them could be stored."""
     unfoldable: set[int] = field(default_factory=set)
     oversized: set[tuple[str, bytes]] = field(default_factory=set)
     """Topic and key of outputs that no broker would take: a dead letter replaces them."""

@@ -21,6 +21,7 @@ from referral_stream.core.effects import (
     AskCancelled,
     Decision,
     Effect,
+    FollowupCancelled,
     FollowupRequested,
     Letter,
     RecordChanged,
@@ -39,6 +40,8 @@ from referral_stream.core.step import step
 MOST_BRANCHES: Final = 16
 """The most possible states of one customer; beyond them nothing is judged."""
 _EVENTS_HEADER: Final = "events"
+FOLLOWUPS: Final = (FollowupRequested, FollowupCancelled)
+REWARDS: Final = (RewardHeld, RewardGranted, RewardDenied, RewardReversed)
 _NAMING: Final = (FollowupRequested, RewardHeld, RewardGranted, RewardDenied, RewardReversed, RecordChanged)
 """What names the policy in force, and may be made without a decision that does."""
 
@@ -68,8 +71,8 @@ class Fold:
     ``policies``: those given, by hash. ``published``: decision id → digest of its value. ``faults``: offsets at which
     the workers' code failed, ``unfit`` those of records whose outcome could not be stored, both known from their dead
     letters. ``heard``: digests of the follow-ups, rewards and records that there are, where several policies may have
-    been in force. ``tell`` is given the effects, customer by customer, as
-    soon as they are certain. ``unjudged``: keys that cannot be judged → why.
+    been in force; ``telling``: the effects of which all that were ever published are among them. ``tell`` is given the
+    effects, customer by customer, as soon as they are certain. ``unjudged``: keys that cannot be judged → why.
     """
 
     def __init__(
@@ -81,10 +84,12 @@ class Fold:
         unfit: Mapping[int, How],
         tell: Callable[[bytes, Made], None],
         heard: Collection[bytes] = (),
+        telling: tuple[type, ...] = (),
     ) -> None:
         self.unjudged: dict[bytes, str] = {}
         self._policies, self._runs, self._published = policies, runs, published
-        self._faults, self._unfit, self._tell, self._heard = faults, unfit, tell, heard
+        self._faults, self._unfit, self._tell = faults, unfit, tell
+        self._heard, self._telling = heard, telling
         self._branches: dict[bytes, tuple[_Branch, ...]] = {}
         only = runs.hashes | policies.keys()
         self._only = tuple(policies.values()) if len(only) == 1 else None
@@ -113,7 +118,8 @@ class Fold:
     def settle(self, key: bytes, stored: Entity) -> bool:
         """Whether the state can be that of the key; if so, which of several it was is certain from then on."""
         branches = self._branches.pop(key, ())
-        right = next((branch for branch in branches if branch.entity == stored), None)
+        alike = [branch for branch in branches if branch.entity == stored]
+        right = max(alike, key=self._heard_of, default=None)
         for each in (right or branches[0]).said if branches else ():
             self._tell(key, each)
         return right is not None
@@ -149,6 +155,9 @@ class Fold:
                 said = (*branch.said, *made)
                 self._add(found, _Branch(entity, said))
         found = [branch for branch in found if all(map(self._was_published, branch.said))] or found[:1]
+        if len(found) > MOST_BRANCHES:  # records are compacted: what is there says more than what is not
+            most = max(map(self._heard_of, found))
+            found = [branch for branch in found if self._heard_of(branch) == most]
         if len(found) > MOST_BRANCHES:
             self._give_up(key, "too many policy changes in too short a time")
             return
@@ -173,7 +182,9 @@ class Fold:
         return sum(made.digest in self._heard for made in branch.said)
 
     def _was_published(self, made: Made) -> bool:
-        return not isinstance(made.effect, Decision) or self._published.get(made.effect.decision_id) == made.digest
+        if isinstance(made.effect, Decision):
+            return self._published.get(made.effect.decision_id) == made.digest
+        return not isinstance(made.effect, self._telling) or made.digest in self._heard
 
     def _applied(
         self, policy: Policy, entity: Entity, record: RawRecord, now: int, event: Event

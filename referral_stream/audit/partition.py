@@ -10,7 +10,7 @@ from referral_stream.audit.after_evidence import Happened
 from referral_stream.audit.commands import ASKED, WITHHELD, Granted, HandedOver, Reported
 from referral_stream.audit.context import Expected, Scene
 from referral_stream.audit.findings import Position
-from referral_stream.audit.folding import Fold, Made
+from referral_stream.audit.folding import FOLLOWUPS, REWARDS, Fold, Made
 from referral_stream.audit.kept import FORGOTTEN, PERSONAL
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.policies import PolicyRuns
@@ -121,7 +121,9 @@ class PartitionAudit:
         scene = self._scene
         letters = self._letters
         heard = self._heard() if len(runs.hashes | scene.policies.keys()) > 1 else ()
-        fold = Fold(scene.policies, runs, published, letters.faults, letters.unfit, self._tell, heard)
+        telling = () if scene.after.followups_lapsed else FOLLOWUPS
+        telling = telling if scene.after.rewards_lapsed else (*telling, *REWARDS)
+        fold = Fold(scene.policies, runs, published, letters.faults, letters.unfit, self._tell, heard, telling)
         self._read_events(fold if foldable else None)
         if foldable:
             self._compare_states(fold)
@@ -245,6 +247,8 @@ class PartitionAudit:
             if record.offset >= seen.mark:
                 # Where a state cannot be stored, nor can its mark.
                 unstored = record.offset in self._letters.unfit or record.offset in self._letters.others
+                if unstored:
+                    scene.unstored.add(key)
                 seen.ahead = record.offset if seen.ahead is None and not unstored else seen.ahead
                 in_flight += 1
             else:

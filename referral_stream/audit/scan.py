@@ -210,8 +210,12 @@ class Look:
                 scene.tally.findings.add("appends_follow", "a record of another id follows from no record", each)
 
     def _is_judged(self, each: AppendedThere) -> bool:
-        source = partition_of(each.source, self._scene.partitions)
-        return self._is_out(each.position) and self._scene.is_judged(each.source, source)
+        scene = self._scene
+        if not each.source:
+            return self._is_out(each.position) and not (scene.unjudged or scene.unfoldable or scene.unstored)
+        if each.source in scene.unstored:
+            return False
+        return self._is_out(each.position) and scene.is_judged(each.source, partition_of(each.source, scene.partitions))
 
     def _is_out(self, where: Position) -> bool:
         return where.offset < self._scene.out[where.topic][where.partition]
