@@ -25,13 +25,10 @@ def one_body(told: Iterable[Said | TakenBack | Reward], tally: AuditCounts, *, f
     """An id has one body, and a reader with read_committed sees it once."""
     known: dict[tuple[str, str], Said | TakenBack | Reward] = {}
     for each in told:
-        match each:
-            case Said():
-                name = ("follow-up", each.id)
-            case TakenBack():
-                name = ("cancellation of follow-up", each.id)
-            case Reward():
-                name = (f"{each.word} of grant", each.grant)
+        if isinstance(each, Reward):
+            name = (f"{each.word} of grant", each.grant)
+        else:
+            name = ("follow-up" if isinstance(each, Said) else "cancellation of follow-up", each.id)
         first = known.setdefault(name, each)
         if first is not each and (fenced or first.digest != each.digest):
             how = "occurs twice" if first.digest == each.digest else "has two bodies"

@@ -193,7 +193,9 @@ def _against_rewards(data: dict[str, Any], rewards: dict[str, list[tuple[int, st
         words = rewards.get(each.get("referral_id", ""), [])
         before = [word for when, word in words if when < at]
         possible = [word for when, word in words if when <= at]
-        allowed = {state for word in (before[-1:] + possible[len(before) :]) for state in _REWARD_WORDS[word]}
+        allowed: set[str | None] = {
+            state for word in (before[-1:] + possible[len(before) :]) for state in _REWARD_WORDS[word]
+        }
         if before[-1:] == ["held"] or not before:
             allowed |= {"due", None}  # due: no message says so
         if each.get("reward") not in allowed:
