@@ -225,9 +225,11 @@ def a_second_reward_beyond_the_cap(d: Deployment) -> Position:
         if record.value is not None and of("dora", "grant.released")(orjson.loads(record.value)):
             d.logs.remove(record)
     for kind in ("grant.requested", "grant.confirmed"):
-        record = d.logs.find(
-            NAMES.requests, lambda m, kind=kind: m["type"] == kind and m["data"]["referral_id"] == "ref-2"
-        )  # type: ignore[misc]
+
+        def meant(message: Any, kind: str = kind) -> bool:
+            return bool(message["type"] == kind and message["data"]["referral_id"] == "ref-2")
+
+        record = d.logs.find(NAMES.requests, meant)
         message = orjson.loads(record.value or b"")
         message["subject"] = "ana"
         d.logs.rewrite(record, value=orjson.dumps(message, option=orjson.OPT_SORT_KEYS))

@@ -207,6 +207,11 @@ class Deployment:
         wakeup = None if value is None else decode_wakeup(value)
         return None if wakeup is None or wakeup.held else wakeup.due
 
+    @property
+    def decide_agent(self) -> Decide:
+        """With its counters."""
+        return self._decide
+
     def states(self) -> dict[str, Entity]:
         """All states that are stored, by key."""
         tables = [table for (name, _), table in self._tables.items() if name == "customers"]
