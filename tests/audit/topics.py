@@ -170,8 +170,7 @@ class Deployment:
             told = ContactTold(referral_id=data.referral_id, customer_id=event.subject, name=contact.name, told_at=now)
             headers = (("now", b"%d" % now),)
             self.logs.append(NAMES.contacts, data.referral_id.encode(), encode_effect(told, now), headers)
-        hashed = Contact(ref_hmac=hashlib.sha256(contact.ref.encode()).hexdigest(), consented=contact.consented)
-        return replace(event, data=data.model_copy(update={"contact": hashed}))
+        return without_names(event)
 
     def arrive(self, event: Event, now: int) -> Position:
         where = self.logs.append(NAMES.events, event_key(event), encode_event(event), event_headers(event, now))
@@ -258,6 +257,17 @@ class Deployment:
                 name = parse_key(key.encode())
                 woken = _internal(WakeupDue(due=due), name if isinstance(name, str) else "", due)
                 self.arrive(woken if isinstance(name, str) else replace(woken, link=name), due)
+
+
+def without_names(event: Event) -> Event:
+    """A referral as it stands in the log: of its contact a hash, and whether they have consented."""
+    data = event.data
+    if not isinstance(data, ReferralGiven) or data.contact.ref is None:
+        return event
+    ref = hashlib.sha256(data.contact.ref.encode()).hexdigest()
+    return replace(
+        event, data=data.model_copy(update={"contact": Contact(ref_hmac=ref, consented=data.contact.consented)})
+    )
 
 
 def _internal(data: Data, customer: str, now: int, about: str = "") -> Event:

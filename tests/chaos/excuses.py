@@ -25,11 +25,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from referral_stream.contracts.deadletters import failure
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
-from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT
+from referral_stream.core.events import FACT_TYPES, OPERATORS, WITHOUT_SUBJECT
 from referral_stream.core.instants import rfc3339, to_datetime
+from tests.chaos.afterwards import SOAK_ORACLE_POLICY
+from tests.chaos.followed import names_of
 from tests.chaos.identities import must_not_be_asked
 from tests.integration.live import Said, parsed
-from tests.integration.scripted import ORACLE_POLICY
 from tests.integration.scripted_run import Ask, ask_of_effect, ask_of_row
 from tests.oracle.naive import decide
 
@@ -81,10 +82,14 @@ class Excuse:
 
 @dataclass(frozen=True)
 class Commands:
-    """What was asked, with the instant of each ask, and the ids of the commands that were taken back for good."""
+    """What was asked, with the instant of each ask, and the ids of the commands that were taken back for good.
+
+    ``followed``: what the oracle makes follow them.
+    """
 
     asks: Mapping[Ask, int]
     cancelled: frozenset[str]
+    followed: frozenset[str] = frozenset()
 
     def differs(self, other: Commands) -> int:
         return len(self.asks.keys() ^ other.asks.keys()) + len(self.cancelled ^ other.cancelled)
@@ -202,6 +207,7 @@ class Oracle:
         expected = Commands(
             {ask: at for ask, at in expected.asks.items() if ask in live.commands.asks or ask.command not in of_held},
             expected.cancelled | (of_held & live.commands.cancelled),
+            expected.followed,
         )
         return Compared(live, due, expected, (*excuses, *held), forbidden)
 
@@ -274,10 +280,11 @@ class Oracle:
         log = list(self._facts[group])
         for telling in told:
             log = _told(log, telling)
-        rows = decide(log, to_datetime(self._until), ORACLE_POLICY).asks
+        result = decide(log, to_datetime(self._until), SOAK_ORACLE_POLICY)
+        rows = result.asks
         asks = dict(ask_of_row(row) for row in rows if row["type"] == "referral.ask.requested")
         cancelled = {row["data"]["command_id"] for row in rows if row["type"] == "referral.ask.cancelled"}
-        return Commands(asks, frozenset(cancelled))
+        return Commands(asks, frozenset(cancelled), names_of([*result.followups, *result.rewards]))
 
 
 def lives(groups: Sequence[tuple[str, ...]], asks: Iterable[Said], decisions: Iterable[Said]) -> list[Live]:
@@ -322,6 +329,11 @@ _TOGETHER: Final = 2
 """A fact may matter only because the ledger was silent, and the other way round."""
 
 
+def _topic(body: Mapping[str, Any]) -> str:
+    """The oracle takes operators' words from the topic that is theirs alone; ingest has seen to that here."""
+    return "responses" if body["type"] in OPERATORS else "customer-events"
+
+
 def _facts(events: Iterable[RawRecord]) -> list[Fact]:
     """The facts, each stamped with the instant at which its customer saw it, in the order of these.
 
@@ -334,7 +346,7 @@ def _facts(events: Iterable[RawRecord]) -> list[Fact]:
         now = seen[key] = max(int(record.header("now") or 0), seen.get(key, 0))
         if is_fact(record):
             headers = {"historical": "true"} if record.historical else {}
-            found.append({"topic": "customer-events", "timestamp": now, "value": body, "headers": headers})
+            found.append({"topic": _topic(body), "timestamp": now, "value": body, "headers": headers})
         elif body.get("type") == "reservation.granted":
             seen[key] += 1
     return sorted(found, key=lambda each: int(each["timestamp"]))

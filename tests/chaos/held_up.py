@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import (
     decode_event,
     effect_key,
@@ -31,6 +32,7 @@ from referral_stream.core.instants import SECOND
 from referral_stream.core.keys import customer_key, link_key
 from referral_stream.core.policy import Policy
 from referral_stream.replay.virtual_run import Arrival
+from tests.audit.topics import without_names
 from tests.chaos.load import new_group
 from tests.chaos.verdict import SoakRecords
 from tests.integration.live import TUESDAY, Said
@@ -104,6 +106,8 @@ def _arrivals(rng: random.Random, run: HeldUp, stories: list[Story], begin: int)
         Phase.AT_ONCE: triggers + rng.randrange(1, SETTLED),
         Phase.REPORTS: decided,
         Phase.LATE: decided + _DECIDED if waits else decided,
+        Phase.OUTCOME: decided + 2 * _DECIDED,
+        Phase.UNDONE: decided + 3 * _DECIDED,
     }
     stopped = [each for each in run.outages if each.all]
     before = 0
@@ -117,7 +121,7 @@ def _arrivals(rng: random.Random, run: HeldUp, stories: list[Story], begin: int)
         for line in lines:
             before = max(before + 1, arrived)  # one by one, as they are written
             event = decode_event(dataclasses.replace(line, binary=False).message(at).value or b"")
-            yield Arrival(before, replace(event, historical=line.historical))
+            yield Arrival(before, replace(without_names(event), historical=line.historical))
 
 
 def _records(run: HeldUp, groups: list[tuple[str, ...]]) -> SoakRecords:
@@ -126,7 +130,8 @@ def _records(run: HeldUp, groups: list[tuple[str, ...]]) -> SoakRecords:
         key = event_key(event) if at is None else at.key or b""
         events.append(_record("customer-events", offset, now, key, encode_event(event), event_headers(event, now)))
         marks[key.decode()] = offset + 1
-    asks, decisions, requests = list[Said](), list[Said](), list[RawRecord]()
+    asks, decisions = list[Said](), list[Said]()
+    by_topic: dict[str, list[RawRecord]] = defaultdict(list)
     for offset, (now, effect) in enumerate(run.happened):
         value = encode_effect(effect, now)
         record = _record("", offset, now, effect_key(effect), value, (("now", b"%d" % now),))
@@ -136,7 +141,9 @@ def _records(run: HeldUp, groups: list[tuple[str, ...]]) -> SoakRecords:
             case Decision():
                 decisions.append(Said(record, now, effect))
             case _:
-                requests.append(record)
+                message = EFFECT_MESSAGES[type(effect)]
+                value_or_none = replace(record, value=None) if message.tombstone else record
+                by_topic[message.topic].append(value_or_none)
     states = {customer_key(name): state for name, state in run.customers.items()}
     entities = states | {link_key(link): state for link, state in run.links.items()}
     woken = {key: state.wake_at for key, state in entities.items()}
@@ -146,11 +153,14 @@ def _records(run: HeldUp, groups: list[tuple[str, ...]]) -> SoakRecords:
         acknowledged=set(),
         junk=set(),
         events=events,
-        requests=requests,
+        requests=by_topic["ledger-requests"],
         asks=asks,
         uncommitted=[each.record for each in asks],
         decisions=decisions,
         letters=[],
+        followups=by_topic["referral-followups"],
+        rewards=by_topic["referral-rewards"],
+        kept=by_topic["referral-records"],
         customers={key.encode(): encode_state(state, marks[key]) for key, state in entities.items()},
         wakeups={key.encode(): encode_wakeup(due, marks[key]) for key, due in woken.items() if due is not None},
     )

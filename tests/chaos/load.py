@@ -19,7 +19,9 @@ from typing import Final, TypeAlias
 import orjson
 from confluent_kafka import KafkaError, Producer
 
+from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import SECOND
+from tests.chaos import afterwards
 from tests.chaos.identities import CASTS
 from tests.chaos.poison import Poured
 from tests.chaos.watch import Watch
@@ -42,6 +44,8 @@ _PATIENCE_SECONDS: Final = 10.0
 _UNFINISHED_SECONDS: Final = 30.0
 """No story begins while as many as begin in so long are unfinished: a slow machine is given less load."""
 _JUNK_EVERY: Final = 25
+_REWARD_SECONDS: Final = 60.0
+"""After which a reward of which nothing was said is not waited for: what ends it then ends it sooner."""
 PAUSED_TRIGGER: Final = "peer_mentioned"
 """Its customers have one opportunity each: a pause makes them wait or takes a command back, and that is all."""
 _PAUSE_SECONDS: Final = 10.0
@@ -83,6 +87,7 @@ def erased_after_the_ask(s: Story) -> None:
 
 _GROUPS: Final[dict[tuple[Kind, ...], int]] = {
     **CASTS,
+    **afterwards.CASTS,
     **{(kind,): count for kind, count in CUSTOMERS.items() if kind not in {contact_of_an_account, same_person_twice}},
     (erased_after_the_ask,): 20,
     (asked_for_the_account, colleague): 15,
@@ -193,6 +198,8 @@ class Load:
         """Publishes phase by phase; each condition must hold before the story goes on."""
         for phase in Phase:
             lines = [line for story in stories for line in story.phases[phase]]
+            if phase is Phase.UNDONE and lines:
+                yield self._rewarded([line for story in stories for line in story.phases[Phase.OUTCOME]])
             if lines and phase in {Phase.REPORTS, Phase.LATE}:
                 yield self._all_decided([story.customer for story in stories if story.phases[Phase.TRIGGERS]])
             if phase is Phase.REPORTS:  # nobody reports on a command that was held out
@@ -232,6 +239,13 @@ class Load:
     def _all_decided(self, customers: list[str]) -> Condition:
         settled = time.monotonic() + SETTLED / SECOND + 1
         return lambda: time.monotonic() >= settled and all(map(self._watch.is_settled, customers))
+
+    def _rewarded(self, lines: list[Line]) -> Condition:
+        """Whether something was said of every reward; one of a customer on hold is not waited for forever."""
+        converted = [line for line in lines if line.data.get("status") == "converted"]
+        grants = {derived_id("grant", line.customer, line.data["referral_id"]) for line in converted}
+        until = time.monotonic() + _REWARD_SECONDS
+        return lambda: grants <= self._watch.rewarded or time.monotonic() >= until
 
     def _publish_all(self, lines: Iterable[Line]) -> Condition:
         """Publish them; whether they have arrived."""

@@ -17,6 +17,7 @@ from referral_stream.audit.referee import audit
 from referral_stream.core.instants import SECOND
 from referral_stream.policy_file.reading import parse_policy
 from referral_stream.runtime.settings import Settings
+from tests.chaos.afterwards import AFTER_POLICY
 from tests.chaos.faults import NOTHING_TO_STRIKE, SESSION_SECONDS, Chaos, Exit, Inflicted, Worker, crew
 from tests.chaos.load import Load
 from tests.chaos.plan import LIGHT, NAMED, Fault, Planned, plan
@@ -27,7 +28,7 @@ from tests.integration.live import Pipeline
 from tests.integration.scripted import POLICY
 from tests.services.process import ServiceFailed
 
-SOAK_POLICY: Final = f"""{POLICY}
+SOAK_POLICY: Final = f"""{POLICY}{AFTER_POLICY}
 [ledger]
 answer_seconds = 5
 retry_seconds = 2
@@ -349,6 +350,9 @@ class _Soak:
             uncommitted=pipeline.read("referral-asks", "read_uncommitted"),
             decisions=pipeline.decisions(),
             letters=pipeline.read("dead-letters"),
+            followups=pipeline.read("referral-followups"),
+            rewards=pipeline.read("referral-rewards"),
+            kept=pipeline.read("referral-records"),
             customers=pipeline.changelog("customers"),
             wakeups=pipeline.changelog("wakeups"),
         )

@@ -76,6 +76,9 @@ def write_records(soaked: Soaked, folder: Path) -> None:
         "ledger-requests": soak.requests,
         "referral-asks": soak.uncommitted,
         "referral-decisions": [each.record for each in soak.decisions],
+        "referral-followups": soak.followups,
+        "referral-rewards": soak.rewards,
+        "referral-records": soak.kept,
     }
     for topic, records in topics.items():
         (folder / f"{topic}.jsonl").write_bytes(b"".join(render_line(record) + b"\n" for record in records))

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace as replace_struct
 
 from referral_stream.contracts.deadletters import dead_letter
+from referral_stream.contracts.records import RawRecord
 from referral_stream.core.effects import AskRequested, Decision
 from referral_stream.core.ids import derived_id
 from referral_stream.policy_file.reading import parse_policy
@@ -169,6 +170,88 @@ def test_what_every_customer_was_told_is_compared_with_the_replay_and_what_is_ke
     }
     assert len(problems["states that a fold does not give"]) == len(states)
     assert len(problems["wake-ups that do not fit the state"]) == len(records.wakeups)
+
+
+@dataclass(frozen=True)
+class Tampered:
+    """What is done to the topics of what follows an ask, and what is said of it."""
+
+    problem: str
+    records: SoakRecords
+
+
+def first_of(records: list[RawRecord], type_: str, **body: str) -> RawRecord:
+    told = ((each, parsed(each)) for each in records if each.value is not None)
+    return next(
+        each
+        for each, message in told
+        if message["type"] == type_ and all(message["data"].get(name) == word for name, word in body.items())
+    )
+
+
+def without(records: list[RawRecord], gone: RawRecord) -> list[RawRecord]:
+    return [each for each in records if each is not gone]
+
+
+def tampered(r: SoakRecords) -> list[Tampered]:
+    thanks = first_of(r.followups, "referral.followup.requested", kind="thank")
+    withdrawn = first_of(r.followups, "referral.followup.cancelled")
+    granted = first_of(r.rewards, "referral.reward.granted")
+    reversed_ = first_of(r.rewards, "referral.reward.reversed")
+    stopped = first_of(r.events, "ask.answered", answer="stop")
+    name = str(parsed(stopped)["data"]["command_id"])
+    offer = first_of(r.followups, "referral.followup.requested", kind="intro_offer", command_id=name)
+    late = replace_struct(offer, headers=(("now", b"%d" % (int(stopped.header("now") or 0) + 1)),))
+    newest = next(each for each in reversed(r.kept) if each.value is not None)
+    other = replace_struct(newest, value=(newest.value or b"").replace(b'"times_asked":', b'"times_asked":1'))
+    return [
+        Tampered("follow-ups lost or made up", replace(r, followups=without(r.followups, thanks))),
+        Tampered("follow-ups lost or made up", replace(r, followups=without(r.followups, withdrawn))),
+        Tampered("follow-ups lost or made up", replace(r, followups=[*r.followups, thanks])),
+        Tampered("grants lost", replace(r, rewards=without(r.rewards, granted))),
+        Tampered("grants twice", replace(r, rewards=[*r.rewards, granted])),
+        Tampered("outputs that a replay does not make", replace(r, rewards=without(r.rewards, reversed_))),
+        Tampered("follow-ups after a stop", replace(r, followups=[*r.followups, late])),
+        Tampered("records that differ", replace(r, kept=without(r.kept, newest))),
+        Tampered("records that differ", replace(r, kept=[*r.kept, other])),
+        Tampered("records that differ", replace(r, kept=[*r.kept, replace_struct(newest, value=None)])),
+        Tampered("outputs that a replay does not make", replace(r, requests=_without_claims(r))),
+    ]
+
+
+def _without_claims(r: SoakRecords) -> list[RawRecord]:
+    return without(r.requests, first_of(r.requests, "contact.claimed"))
+
+
+@pytest.mark.parametrize("number", range(11))
+def test_whatever_is_wrong_with_what_follows_is_noticed(held: SoundRun, number: int) -> None:
+    case = tampered(held.records)[number]
+    assert held.judge.verdict(case.records).problems[case.problem] != []
+
+
+def test_the_oracle_notices_what_a_replay_would_repeat(held: SoundRun) -> None:
+    """Whatever the core forgets, a replay forgets too: the oracle does not."""
+    thanks = first_of(held.records.followups, "referral.followup.requested", kind="thank")
+    granted = first_of(held.records.rewards, "referral.reward.granted")
+    forgetful = replace(
+        held.records,
+        followups=without(held.records.followups, thanks),
+        rewards=without(held.records.rewards, granted),
+    )
+    problems = held.judge.verdict(forgetful).problems
+    for problem, id_ in (("follow-ups lost or made up", parsed(thanks)["id"]), ("grants lost", grant_of(granted))):
+        assert any("only the oracle has" in line and id_ in line for line in problems[problem])
+
+
+def grant_of(record: RawRecord) -> str:
+    return str(parsed(record)["data"]["grant_id"])
+
+
+def test_there_is_something_that_follows(held: SoundRun) -> None:
+    counts = held.judge.verdict(held.records).counts
+    assert counts["follow-ups"] > GROUPS / 3
+    assert counts["grants"] > GROUPS / 20
+    assert counts["records"] > GROUPS / 3
 
 
 def test_an_announced_command_that_nobody_made_is_noticed_whoever_was_meant(held: SoundRun) -> None:

@@ -105,6 +105,7 @@ def test_nothing_is_lost_repeated_or_changed_whatever_fails(soaked: Soaked) -> N
     assert found == {}, f"seed {soaked.seed}"
     counts = soaked.verdict.counts
     assert counts["asks"] > 100
+    assert min(counts["follow-ups"], counts["grants"], counts["records"]) > 5
     assert counts["customers who must not be asked"] > 10
 
 
@@ -168,6 +169,26 @@ def a_decision_disappears(records: SoakRecords) -> SoakRecords:
     return replace(records, decisions=records.decisions[1:])
 
 
+def a_followup_disappears(records: SoakRecords) -> SoakRecords:
+    return replace(records, followups=records.followups[1:])
+
+
+def a_grant_disappears(records: SoakRecords) -> SoakRecords:
+    gone = next(each for each in records.rewards if b"reward.granted" in (each.value or b""))
+    return replace(records, rewards=[each for each in records.rewards if each is not gone])
+
+
+def a_grant_comes_twice(records: SoakRecords) -> SoakRecords:
+    twice = next(each for each in records.rewards if b"reward.granted" in (each.value or b""))
+    return replace(records, rewards=[*records.rewards, twice])
+
+
+def a_record_is_older(records: SoakRecords) -> SoakRecords:
+    newest = {each.key: each for each in records.kept}
+    old = next(each for each in records.kept if newest[each.key] is not each)
+    return replace(records, kept=[*records.kept, old])
+
+
 def a_state_is_stale(records: SoakRecords) -> SoakRecords:
     key, value = next(item for item in records.customers.items() if not item[0].startswith(b"~"))
     stored = decode_customer(value)
@@ -191,6 +212,10 @@ def a_wakeup_is_forgotten(records: SoakRecords) -> SoakRecords:
         (an_ask_goes_to_somebody_who_said_no, "asked against their word"),
         (an_ask_comes_too_early, "asks before they were due"),
         (a_decision_disappears, "outputs that a replay does not make"),
+        (a_followup_disappears, "follow-ups lost or made up"),
+        (a_grant_disappears, "grants lost"),
+        (a_grant_comes_twice, "grants twice"),
+        (a_record_is_older, "records that differ"),
         (a_state_is_stale, "states that a fold does not give"),
         (a_wakeup_is_forgotten, "wake-ups that do not fit the state"),
     ],

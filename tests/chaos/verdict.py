@@ -15,7 +15,11 @@
 4. The changelogs hold what that replay ends with: every state with its mark, and a wake-up for whoever waits.
 5. Nobody is asked who opted out, was erased or is in trouble under another id, by an address or an object
    (`identities`); no excuse is for them.
-6. No command id has two bodies, not even for a reader that sees aborted transactions.
+6. What follows the asks is in the topics byte for byte as that replay gives it: follow-ups, rewards, the newest record
+   of every customer. Where no ask needs an excuse, follow-ups and rewards are the oracle's too, by their ids: but for
+   reports, which tell of a reward or not according to how soon the ledger answers. Nobody who said stop is told
+   anything after it, and no grant is granted twice.
+7. No command id has two bodies, not even for a reader that sees aborted transactions.
 """
 
 from __future__ import annotations
@@ -47,6 +51,15 @@ from tests.chaos.excuses import (
     lives,
     without_ledger,
 )
+from tests.chaos.followed import (
+    Followed,
+    after_a_stop,
+    differing,
+    differing_records,
+    granted,
+    names_by_customer,
+    on_topics,
+)
 from tests.chaos.identities import must_not_be_asked
 from tests.integration.live import Said, parsed
 from tests.integration.scripted_run import Ask, ask_of_effect
@@ -58,6 +71,7 @@ class SoakRecords:
 
     `junk` is by key and value.
     `asks` are for a reader with read_committed, `uncommitted` the records of the same topic for one that reads all.
+    `followups`, `rewards`, and `kept` of `referral-records`, for one with read_committed.
     `until`: what the clock showed when everything had come to rest.
     """
 
@@ -71,6 +85,9 @@ class SoakRecords:
     uncommitted: list[RawRecord]
     decisions: list[Said]
     letters: list[RawRecord]
+    followups: list[RawRecord]
+    rewards: list[RawRecord]
+    kept: list[RawRecord]
     customers: Mapping[bytes, bytes]
     wakeups: Mapping[bytes, bytes]
 
@@ -112,7 +129,10 @@ class Judge:
         compared = self.compare(soak)
         commands = [each for each in soak.asks if isinstance(each.effect, AskRequested)]
         decided = [each.effect for each in soak.decisions if isinstance(each.effect, Decision)]
-        made, replay = self._replayed
+        made, followed, replay = self._replayed
+        live = on_topics(soak.followups, soak.rewards, soak.kept)
+        told = names_by_customer([*soak.followups, *soak.rewards])
+        unlike = list(_unlike(compared, soak.groups, told))
         problems = {
             "events lost": _lost(soak),
             "asks lost": [_shown(ask) for group in compared for ask in group.lost],
@@ -125,7 +145,21 @@ class Judge:
             "cancellations that differ": [command for group in compared for command in group.cancellations],
             "commands twice for read_committed": _twice(each.record for each in commands),
             "commands with two bodies": _two_bodies([*(each.record for each in soak.asks), *soak.uncommitted]),
-            "outputs that a replay does not make": _differing(soak, made),
+            "outputs that a replay does not make": [
+                *_differing(soak, made),
+                *differing(live, followed, "referral-rewards"),
+            ],
+            "follow-ups lost or made up": [
+                *differing(live, followed, "referral-followups"),
+                *(each for each in unlike if "follow-up" in each),
+            ],
+            "grants lost": [
+                *(granted(followed) - granted(live)),
+                *(each for each in unlike if "follow-up" not in each),
+            ],
+            "grants twice": [grant for grant, times in granted(live).items() if times > 1],
+            "follow-ups after a stop": after_a_stop(soak.events, soak.followups),
+            "records that differ": list(differing_records(live, followed)),
             "states that a fold does not give": list(_wrong_states(soak, replay)),
             "wake-ups that do not fit the state": list(_wrong_wakeups(soak, replay)),
         }
@@ -148,6 +182,9 @@ class Judge:
                 [each for each in soak.uncommitted if parsed(each).get("type") == "referral.ask.requested"]
             )
             - len(commands),
+            "follow-ups": sum(b'"referral.followup.requested"' in (each.value or b"") for each in soak.followups),
+            "grants": sum(granted(live).values()),
+            "records": sum(value is not None for value in live.records.values()),
             "asks excused by a fact": sum(isinstance(each.why, Early) for each in excuses),
             "asks excused by a hold": sum(isinstance(each.why, Held) for each in excuses),
             "asks excused by the ledger's silence": sum(isinstance(each.why, Unanswered) for each in excuses),
@@ -168,17 +205,39 @@ def _shown(ask: Ask) -> str:
 # The replay
 
 
-def _replayed(events: Sequence[RawRecord], policy: Policy) -> tuple[dict[str, list[bytes]], ExactReplay]:
-    """What a replay of the log puts out, by customer and kind, and that replay."""
+def _unlike(
+    compared: Sequence[Compared], groups: Sequence[tuple[str, ...]], told: Mapping[str, set[str]]
+) -> Iterator[str]:
+    """What followed the asks of a group, and not those of the oracle, or the other way round.
+
+    Where an ask is excused, what follows it is another thing too: the replay judges it.
+    """
+    for group, names in zip(compared, groups, strict=False):
+        if group.excuses or not group.is_sound or any(map(must_not_be_asked, names)):
+            continue
+        mine = set().union(*(told.get(name, set()) for name in names))
+        for each in sorted(mine ^ group.expected.followed):
+            yield f"{', '.join(names)}: only the {'pipeline' if each in mine else 'oracle'} has {each}"
+
+
+def _replayed(events: Sequence[RawRecord], policy: Policy) -> tuple[dict[str, list[bytes]], Followed, ExactReplay]:
+    """What a replay of the log puts out, by customer and kind, what follows the asks, and that replay."""
     replay = ExactReplay(policy, notes=notes_in(events))
     made: dict[str, list[bytes]] = defaultdict(list)
+    followed = Followed()
     for effects in replay.run(events):
         for now, effect in effects:
-            made[_stream(effect, effect.customer_id)].append(encode_effect(effect, now))
-    return made, replay
+            if not followed.take_effect(effect, now):
+                made[_stream(effect, effect.customer_id)].append(encode_effect(effect, now))
+    return made, followed, replay
 
 
 _OF_DECIDE: Final = (
+    "contact.claimed",
+    "contact.released",
+    "grant.confirmed",
+    "grant.released",
+    "grant.requested",
     "opportunity.opened",
     "reservation.amended",
     "reservation.confirmed",

@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 from referral_stream.core.events import FACT_TYPES
 from tests.integration.live import PARTITIONS
 
-_WATCHED: Final = ("customer-events", "ledger-requests", "referral-decisions", "referral-asks")
+_WATCHED: Final = ("customer-events", "ledger-requests", "referral-decisions", "referral-asks", "referral-rewards")
 _ASKED: Final = frozenset({"asked", "soft", "holdout"})
 
 
@@ -23,7 +23,8 @@ class Watch:
 
     Attributes: `facts` the ids of the producers' events on `customer-events` and of the switches on `ledger-requests`;
     `commanded` the customers to whom a command belongs, `asked` those and the ones held out; `released` the commands
-    whose reservation was given back; `passed_on` to whom each event was passed on, by its id.
+    whose reservation was given back; `rewarded` the grants of which something was said;
+    `passed_on` to whom each event was passed on, by its id.
     """
 
     def __init__(self, client: Mapping[str, Any], prefix: str) -> None:
@@ -43,6 +44,7 @@ class Watch:
         self.asked: set[str] = set()
         self.commanded: set[str] = set()
         self.released: set[str] = set()
+        self.rewarded: set[str] = set()
         self.passed_on: dict[str, set[str]] = defaultdict(set)
         self._said_since: dict[str, set[str]] = {}
         self._merged: set[str] = set()
@@ -114,6 +116,8 @@ class Watch:
                 self.released.add(said["command_id"])
             case "ledger-requests" if str(kind).startswith("control."):
                 self.facts.add(body["id"])
+            case "referral-rewards":
+                self.rewarded.add(said["grant_id"])
             case "referral-decisions":
                 self._decided(said, out_of_reach=b"ledger_unavailable" in value)
             case "referral-asks" if kind == "referral.ask.requested":

@@ -71,6 +71,8 @@ class Phase(Enum):
     AT_ONCE = "before it has settled"
     REPORTS = "what workers say of the commands"
     LATE = "after it has settled"
+    OUTCOME = "how it went with whom they referred"
+    UNDONE = "what is taken back, or approved"
 
 
 @dataclass(frozen=True, slots=True)
