@@ -50,7 +50,7 @@ def _answers(s: Story, command: str, word: str, phase: Phase = Phase.REPORTS) ->
 def _refers(s: Story, number: int = 1, command: str | None = None, *, consented: bool = True) -> str:
     referral = f"{s.customer}/ref-{number}"
     contact = {"ref": f"contact of {referral}", "name": "Nora", "consented": consented}
-    named = {} if command is None else {"command_id": command}
+    named: dict[str, Any] = {} if command is None else {"command_id": command}
     s.tell(Phase.LATE, "referral.given", referral_id=referral, contact=contact, **named)
     return referral
 
