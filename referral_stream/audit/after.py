@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from referral_stream.audit import followups, kept
 from referral_stream.audit.after_evidence import (
-    Reward,
+    RewardWord,
     Said,
     TakenBack,
     command_of,
@@ -19,7 +19,7 @@ from referral_stream.audit.context import Scene
 from referral_stream.audit.findings import Position
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.records import Misread, position
-from referral_stream.audit.rewards import Rewards
+from referral_stream.audit.rewards import RewardChecks
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.keys import customer_key
 
@@ -29,7 +29,7 @@ class LookAfter:
 
     def __init__(self, scene: Scene) -> None:
         self._scene, self._evidence = scene, scene.after
-        self._there: dict[bytes, Said | TakenBack | Reward] = {}
+        self._there: dict[bytes, Said | TakenBack | RewardWord] = {}
         """All that is on the topics of follow-ups and rewards, by digest; what the folds make is ticked off."""
         self._asked: dict[str, set[str]] = defaultdict(set)
 
@@ -126,7 +126,7 @@ class LookAfter:
         followups.cancellations_known(evidence, scene.tally, names.followups)
         complete = scene.evidence.requests_complete
         if scene.has(names.rewards):
-            rewards = Rewards(evidence, scene.policies, scene.tally, requests_complete=complete)
+            rewards = RewardChecks(evidence, scene.policies, scene.tally, requests_complete=complete)
             rewards.check(names.events, names.rewards)
         if scene.has(names.records):
             self._compare_records()
@@ -138,7 +138,7 @@ class LookAfter:
         for told in self._there.values():
             key = customer_key(told.customer).encode()
             if self._is_out(told.position) and self._scene.is_judged(key, self._home(key)):
-                what = "a record about a reward" if isinstance(told, Reward) else "a record about a follow-up"
+                what = "a record about a reward" if isinstance(told, RewardWord) else "a record about a follow-up"
                 self._scene.tally.findings.add("decisions_follow", f"{what} follows from no record", told.position)
 
     def _compare_records(self) -> None:

@@ -53,7 +53,7 @@ class TakenBack(NamedTuple):
     cancelled_at: int
 
 
-class Reward(NamedTuple):
+class RewardWord(NamedTuple):
     """A record of ``referral-rewards``; ``word``: held, granted, denied or reversed, at ``at`` (epoch ms)."""
 
     position: Position
@@ -83,7 +83,7 @@ class OnLedger(NamedTuple):
     timestamp: int
 
 
-class Happened(NamedTuple):
+class LogEvent(NamedTuple):
     """An event of a customer's log, as of the arrival instant at which the customer took it."""
 
     position: Position
@@ -91,13 +91,13 @@ class Happened(NamedTuple):
     event: Event
 
 
-class _Head(msgspec.Struct):
+class _Envelope(msgspec.Struct):
     type: str
     subject: str = ""
     data: dict[str, Any] = {}
 
 
-_head: Final = msgspec.json.Decoder(_Head)
+_head: Final = msgspec.json.Decoder(_Envelope)
 _TO_LEDGER: Final = frozenset(
     {"contact.claimed", "contact.released", "grant.requested", "grant.confirmed", "grant.released"}
 )
@@ -137,14 +137,14 @@ def read_followup(record: RawRecord) -> Said | TakenBack:
         raise Misread("a field is missing, or of another type") from None
 
 
-def read_reward(record: RawRecord) -> Reward:
+def read_reward(record: RawRecord) -> RewardWord:
     """A record of ``referral-rewards``. Raises Misread."""
     kind, data = _read(record)
     word = kind.removeprefix("referral.reward.")
     if kind == word or word not in _REWARD_AT:
         raise Misread("not a type of this topic")
     try:
-        return Reward(
+        return RewardWord(
             position=position(record),
             digest=digest(record.value),
             word=word,
@@ -227,19 +227,19 @@ _TELLING: Final = frozenset(
 class CustomerLog:
     """What a customer's log says that matters after an ask, in its order; up to the state's mark."""
 
-    stopped: Happened | None = None
-    erased: Happened | None = None
-    answers: list[Happened] = field(default_factory=list)
-    givens: list[Happened] = field(default_factory=list)
-    ahead: list[Happened] = field(default_factory=list)
+    stopped: LogEvent | None = None
+    erased: LogEvent | None = None
+    answers: list[LogEvent] = field(default_factory=list)
+    givens: list[LogEvent] = field(default_factory=list)
+    ahead: list[LogEvent] = field(default_factory=list)
     """Referrals that are given behind the mark."""
-    statuses: list[Happened] = field(default_factory=list)
+    statuses: list[LogEvent] = field(default_factory=list)
     forgotten: set[str] = field(default_factory=set)
     """Referrals whose contact wants to be forgotten."""
-    settled: list[Happened] = field(default_factory=list)
-    granted: dict[str, list[Happened]] = field(default_factory=lambda: defaultdict(list))
-    refused: dict[str, list[Happened]] = field(default_factory=lambda: defaultdict(list))
-    consents: list[Happened] = field(default_factory=list)
+    settled: list[LogEvent] = field(default_factory=list)
+    granted: dict[str, list[LogEvent]] = field(default_factory=lambda: defaultdict(list))
+    refused: dict[str, list[LogEvent]] = field(default_factory=lambda: defaultdict(list))
+    consents: list[LogEvent] = field(default_factory=list)
     merged: bool = False
     """Another id's state was joined to it, or its own was handed over."""
     now: int = 0
@@ -247,7 +247,7 @@ class CustomerLog:
     def take(self, event: Event, now: int, where: Position) -> None:
         """One record that the customer took. Arrival stamps that go back count as the newest before them."""
         self.now = max(self.now, now)
-        happened = Happened(where, self.now, event)
+        happened = LogEvent(where, self.now, event)
         match event.data:
             case ev.AskAnswered(answer=answer):
                 self.answers.append(happened)
@@ -303,10 +303,10 @@ class AfterEvidence:
 
     said: list[Said] = field(default_factory=list)
     back: list[TakenBack] = field(default_factory=list)
-    rewards: list[Reward] = field(default_factory=list)
+    rewards: list[RewardWord] = field(default_factory=list)
     said_since: list[Said] = field(default_factory=list)
     back_since: list[TakenBack] = field(default_factory=list)
-    rewards_since: list[Reward] = field(default_factory=list)
+    rewards_since: list[RewardWord] = field(default_factory=list)
     ledger: list[OnLedger] = field(default_factory=list)
     offers: dict[str, set[Worth]] = field(default_factory=lambda: defaultdict(set))
     logs: dict[str, CustomerLog] = field(default_factory=lambda: defaultdict(CustomerLog))
@@ -329,7 +329,7 @@ class AfterEvidence:
         else:
             (self.back if out else self.back_since).append(told)
 
-    def take_reward(self, told: Reward, *, out: bool) -> None:
+    def take_reward(self, told: RewardWord, *, out: bool) -> None:
         (self.rewards if out else self.rewards_since).append(told)
 
     @property
@@ -338,7 +338,7 @@ class AfterEvidence:
         yield from self.said_since
 
     @property
-    def all_rewards(self) -> Iterator[Reward]:
+    def all_rewards(self) -> Iterator[RewardWord]:
         yield from self.rewards
         yield from self.rewards_since
 

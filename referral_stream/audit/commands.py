@@ -42,7 +42,7 @@ class Granted(NamedTuple):
     now: int
 
 
-class Reported(NamedTuple):
+class ReportedAsk(NamedTuple):
     """``ask.acknowledged`` on ``customer-events``, of a customer not erased by then; ``event``: its source and id."""
 
     position: Position
@@ -72,7 +72,7 @@ class Evidence:
     reservations: dict[str, list[Request]] = field(default_factory=lambda: defaultdict(list))
     settled: dict[str, list[Settled]] = field(default_factory=lambda: defaultdict(list))
     granted: dict[str, list[Granted]] = field(default_factory=lambda: defaultdict(list))
-    reported: dict[str, list[Reported]] = field(default_factory=lambda: defaultdict(list))
+    reported: dict[str, list[ReportedAsk]] = field(default_factory=lambda: defaultdict(list))
     answered: dict[str, list[Position]] = field(default_factory=lambda: defaultdict(list))
     followups: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     handed_over: dict[str, HandedOver] = field(default_factory=dict)
@@ -334,6 +334,6 @@ def _command_id(command: Command) -> str:
 
 
 def _add(
-    tally: AuditCounts, invariant: str, what: str, *about: Command | CancelledAsk | Decided | Request | Reported
+    tally: AuditCounts, invariant: str, what: str, *about: Command | CancelledAsk | Decided | Request | ReportedAsk
 ) -> None:
     tally.findings.add(invariant, what, *(each.position for each in about))

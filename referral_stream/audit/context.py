@@ -10,7 +10,7 @@ from referral_stream.audit.after_evidence import AfterEvidence
 from referral_stream.audit.appended import Appended
 from referral_stream.audit.commands import Evidence
 from referral_stream.audit.findings import AuditCounts, Position
-from referral_stream.audit.kept import Kept
+from referral_stream.audit.kept import KeptTopics
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.reading import Absent, Logs, Unreadable
 from referral_stream.audit.records import position
@@ -104,7 +104,7 @@ class Scene:
     expected: dict[bytes, Expected] = field(default_factory=dict)
     appended: Appended = field(default_factory=Appended)
     after: AfterEvidence = field(default_factory=AfterEvidence)
-    kept: Kept = field(default_factory=Kept)
+    kept: KeptTopics = field(default_factory=KeptTopics)
     unjudged: set[bytes] = field(default_factory=set)
     """Customers of whom nothing could be recomputed, in addition to those of the partitions ``unfoldable``."""
     unstored: set[bytes] = field(default_factory=set)

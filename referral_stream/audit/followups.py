@@ -1,4 +1,4 @@
-"""The checks of follow-ups, written from after §0 to §3 and §12: nothing of the core runs here."""
+"""The checks of follow-ups, written from after §0 to §3 and after §12: nothing of the core runs here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
-from referral_stream.audit.after_evidence import AfterEvidence, CustomerLog, Happened, Reward, Said, TakenBack
+from referral_stream.audit.after_evidence import AfterEvidence, CustomerLog, LogEvent, RewardWord, Said, TakenBack
 from referral_stream.audit.findings import AuditCounts
 from referral_stream.core import events as ev
 
@@ -21,11 +21,11 @@ def derived(*parts: object) -> str:
     return str(uuid5(_IDS, "|".join(str(part).replace("%", "%25").replace("|", "%7C") for part in parts)))
 
 
-def one_body(told: Iterable[Said | TakenBack | Reward], tally: AuditCounts, *, fenced: bool) -> None:
+def one_body(told: Iterable[Said | TakenBack | RewardWord], tally: AuditCounts, *, fenced: bool) -> None:
     """An id has one body, and a reader with read_committed sees it once."""
-    known: dict[tuple[str, str], Said | TakenBack | Reward] = {}
+    known: dict[tuple[str, str], Said | TakenBack | RewardWord] = {}
     for each in told:
-        if isinstance(each, Reward):
+        if isinstance(each, RewardWord):
             name = (f"{each.word} of grant", each.grant)
         else:
             name = ("follow-up" if isinstance(each, Said) else "cancellation of follow-up", each.id)
@@ -72,7 +72,7 @@ def _late_rewards(evidence: AfterEvidence, said: Said) -> bool:
 
 
 def _has_cause(said: Said, log: CustomerLog, known: dict[str, Said], rewards: dict[str, set[str]]) -> bool:
-    def before(happened: Iterable[Happened]) -> list[ev.Data]:
+    def before(happened: Iterable[LogEvent]) -> list[ev.Data]:
         return [each.event.data for each in happened if each.now <= said.requested_at]
 
     match said.kind:

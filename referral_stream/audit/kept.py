@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from referral_stream.audit.after_evidence import AfterEvidence, Happened
+from referral_stream.audit.after_evidence import AfterEvidence, LogEvent
 from referral_stream.audit.findings import AuditCounts, Position
 from referral_stream.audit.records import Misread, digest, position
 from referral_stream.contracts.records import RawRecord
@@ -45,7 +45,7 @@ class Recorded(NamedTuple):
     data: dict[str, Any]
 
 
-class Name(NamedTuple):
+class NamedContact(NamedTuple):
     """``referral.contact.told``, the newest word of its referral."""
 
     position: Position
@@ -53,7 +53,7 @@ class Name(NamedTuple):
 
 
 @dataclass
-class Kept:
+class KeptTopics:
     """``made``: the digests of what the folds write, by key in their order; ``there``: what is on the topic.
 
     ``newest``: the newest record of each customer. ``names``: by referral. ``named_elsewhere``: records of the log that
@@ -63,7 +63,7 @@ class Kept:
     made: dict[bytes, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     there: dict[bytes, list[OnTopic]] = field(default_factory=lambda: defaultdict(list))
     newest: dict[bytes, Recorded] = field(default_factory=dict)
-    names: dict[str, Name] = field(default_factory=dict)
+    names: dict[str, NamedContact] = field(default_factory=dict)
     named_elsewhere: list[Position] = field(default_factory=list)
 
     def take_record(self, record: RawRecord) -> str | None:
@@ -89,7 +89,7 @@ class Kept:
         data = body_of(record, "referral.contact.told")
         if data.get("referral_id") != referral:
             raise Misread("the key is not the referral")
-        self.names[referral] = Name(position(record), str(data["customer_id"]))
+        self.names[referral] = NamedContact(position(record), str(data["customer_id"]))
 
 
 def body_of(record: RawRecord, kind: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def body_of(record: RawRecord, kind: str) -> dict[str, Any]:
 # ----------------------------------------------------------------------------------------------------------- recounting
 
 
-def recounted(kept: Kept, evidence: AfterEvidence, asked: dict[str, set[str]] | None, tally: AuditCounts) -> None:
+def recounted(kept: KeptTopics, evidence: AfterEvidence, asked: dict[str, set[str]] | None, tally: AuditCounts) -> None:
     """Each newest record against what was published; ``asked``: commands by customer, None if some lapsed."""
     said, back, rewards = _by_customer(evidence)
     for key, recorded in kept.newest.items():
@@ -205,7 +205,9 @@ def _against_rewards(data: dict[str, Any], rewards: dict[str, list[tuple[int, st
 # ---------------------------------------------------------------------------------------------------------------- names
 
 
-def names_apart(kept: Kept, evidence: AfterEvidence, out: list[int], tally: AuditCounts, *, complete: bool) -> None:
+def names_apart(
+    kept: KeptTopics, evidence: AfterEvidence, out: list[int], tally: AuditCounts, *, complete: bool
+) -> None:
     """No name but on ``referral-contacts``, and there only of contacts whose newest word is consent.
 
     ``out``: the ends of the topic when the pass began; ``complete``: the log is retained from its beginning.
@@ -229,11 +231,11 @@ def names_apart(kept: Kept, evidence: AfterEvidence, out: list[int], tally: Audi
             tally.findings.add("names_apart", text, name.position, newest.position)
 
 
-def _names(happened: Happened, referral: str) -> bool:
+def _names(happened: LogEvent, referral: str) -> bool:
     data = happened.event.data
     return isinstance(data, ev.ReferralGiven) and data.referral_id == referral
 
 
-def _is_consented(happened: Happened) -> bool:
+def _is_consented(happened: LogEvent) -> bool:
     data = happened.event.data
     return isinstance(data, ev.ReferralGiven) and data.contact.consented

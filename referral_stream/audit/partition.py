@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from referral_stream.audit.after_evidence import Happened
-from referral_stream.audit.commands import ASKED, WITHHELD, Granted, HandedOver, Reported
+from referral_stream.audit.after_evidence import LogEvent
+from referral_stream.audit.commands import ASKED, WITHHELD, Granted, HandedOver, ReportedAsk
 from referral_stream.audit.context import Expected, Scene
 from referral_stream.audit.findings import Position
 from referral_stream.audit.folding import FOLLOWUPS, REWARDS, Fold, Made
@@ -311,7 +311,7 @@ class PartitionAudit:
         if any(getattr(event.data.contact, name) is not None for name in PERSONAL):
             self._scene.kept.named_elsewhere.append(position(record))
         if not counted:
-            self._scene.after.logs[event.subject].ahead.append(Happened(position(record), 0, event))
+            self._scene.after.logs[event.subject].ahead.append(LogEvent(position(record), 0, event))
 
     def _note(self, record: RawRecord, now: int, event: Event, seen: _Seen) -> None:
         """What the checks of commands, and of what follows them, need from the log."""
@@ -325,7 +325,7 @@ class PartitionAudit:
             case AskAcknowledged(command_id=command, status=status) if not seen.erased:
                 if not self._letters.left_out(record.offset):
                     self._evidence.reported[command].append(
-                        Reported(position(record), (event.source, event.id), command, status)
+                        ReportedAsk(position(record), (event.source, event.id), command, status)
                     )
             case AskAnswered(command_id=name) | ReferralGiven(command_id=str(name)):
                 self._evidence.answered[name].append(position(record))

@@ -1,4 +1,4 @@
-"""The checks of rewards, written from after §4, §5 and §12: caps and claims are counted here with code of our own."""
+"""The checks of rewards, written from after §4, after §5 and after §12: it counts caps and claims with its own code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
-from referral_stream.audit.after_evidence import AfterEvidence, OnLedger, Reward, Worth
+from referral_stream.audit.after_evidence import AfterEvidence, OnLedger, RewardWord, Worth
 from referral_stream.audit.commands import CLOCKS_DIFFER
 from referral_stream.audit.findings import AuditCounts
 from referral_stream.audit.followups import derived
@@ -23,13 +23,13 @@ _FINAL: Final = frozenset({"granted", "denied", "reversed"})
 class _OfGrant:
     """All that is said of one grant. ``rewards``: by their word, the first of each."""
 
-    rewards: dict[str, Reward] = field(default_factory=dict)
+    rewards: dict[str, RewardWord] = field(default_factory=dict)
     requested: list[OnLedger] = field(default_factory=list)
     confirmed: list[OnLedger] = field(default_factory=list)
     released: list[OnLedger] = field(default_factory=list)
 
 
-class Rewards:
+class RewardChecks:
     """Makes the checks; ``requests_complete``: the beginning of ``ledger-requests`` is retained."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Rewards:
 
     def _one_of_each(self) -> None:
         """At most one grant per customer and referral."""
-        known: dict[tuple[str, str], Reward] = {}
+        known: dict[tuple[str, str], RewardWord] = {}
         for of in self._grants.values():
             granted = of.rewards.get("granted")
             if granted is None:
@@ -210,7 +210,7 @@ class Rewards:
     def _lapsed(self, partition: int) -> bool:
         return self._evidence.rewards_lapsed or any(partition in late for late in self._evidence.late.values())
 
-    def _add(self, invariant: str, what: str, *about: Reward | OnLedger) -> None:
+    def _add(self, invariant: str, what: str, *about: RewardWord | OnLedger) -> None:
         self._tally.findings.add(invariant, what, *(each.position for each in about))
 
 
@@ -218,7 +218,7 @@ class _Counted(NamedTuple):
     """A reward that was granted, its confirmation, the request that it answers, and its releases."""
 
     grant: str
-    granted: Reward
+    granted: RewardWord
     confirmed: OnLedger
     request: OnLedger
     released: list[OnLedger]

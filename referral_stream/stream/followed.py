@@ -35,7 +35,7 @@ class Waiting(NamedTuple):
     since: int | None
 
 
-class _Asked(NamedTuple):
+class _GrantAsked(NamedTuple):
     """When a grant was asked for, the first and the last time (epoch ms)."""
 
     first: int
@@ -56,7 +56,7 @@ class Followed:
         self.cancelled: Counter[str] = Counter()
         self.rewards: Counter[str] = Counter()
         self.records = 0
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, _GrantAsked] = {}
 
     @staticmethod
     def is_counted(effect: Effect) -> bool:
@@ -76,7 +76,7 @@ class Followed:
                     self.records += 1
                 case GrantRequested(grant_id=grant, now=now):
                     known = self._asked.get(grant)
-                    self._asked[grant] = _Asked(now if known is None else known.first, now)
+                    self._asked[grant] = _GrantAsked(now if known is None else known.first, now)
                 case GrantConfirmed(grant_id=grant) | GrantReleased(grant_id=grant):
                     self._asked.pop(grant, None)
                 case _:
