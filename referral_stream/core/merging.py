@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from referral_stream.core import events as ev
 from referral_stream.core import linking
 from referral_stream.core.after import telling
-from referral_stream.core.after.process import say_again
+from referral_stream.core.after.process import say_again, told_again
 from referral_stream.core.asking import judging, recording, reservation, withdrawal
 from referral_stream.core.customer import AliasedAt, Customer
 from referral_stream.core.effects import Append, Letter, RecordForgotten
@@ -136,7 +136,7 @@ def _erased(turn: Turn, event: Event) -> bool:
         case data if c.merged_into is not None and (ev.is_stop(data) or isinstance(data, ev.Aliased)):
             _forward(turn, event, c.merged_into)
         case _:
-            pass
+            told_again(turn, event)
     return True
 
 

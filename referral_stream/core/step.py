@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from referral_stream.core import bounds, merging
 from referral_stream.core import events as ev
-from referral_stream.core.after.process import AFTER
+from referral_stream.core.after.process import AFTER, told_again
 from referral_stream.core.asking.process import ASKING
 from referral_stream.core.customer import Customer, word
 from referral_stream.core.effects import Append, Effect, Letter
@@ -83,6 +83,7 @@ def take(turn: Turn, event: Event) -> None:
         news = not seen_before(c, event, turn.now, turn.policy)
         if not news:
             turn.repeated = True
+            told_again(turn, event)
             return
         turn.traceparent = event.traceparent
         turn.followups_before, turn.referrals_before = c.followups, c.referrals

@@ -500,6 +500,22 @@ def test_of_a_compacted_topic_the_newest_are_enough(deployment: Deployment) -> N
     assert (report.counts["records"], report.counts["contacts named"]) == (6, 2)
 
 
+@rule("A5.6")
+@pytest.mark.parametrize("ends", [ev.ErasureRequested(), ev.ContactErased(referral_id="ref-1")])
+def test_a_name_that_is_written_again_after_an_erasure_is_forgotten_again(
+    deployment: Deployment, ends: ev.Data
+) -> None:
+    """A worker that dies may write name and event once more: found by a soak."""
+    deployment.tell(fact(ends, "Fri 15:10", customer="ana"))
+    again_ = referred("ref-1", "Thu 14:00", "ana")
+    deployment.take(again_, at("Fri 15:20"))
+    told = [each for log in deployment.logs.logs.values() for each in log if each.topic == NAMES.contacts]
+    of_ana = [each.value for each in told if each.key == b"ref-1"]
+    assert of_ana[-1] is None
+    assert of_ana[-2] is not None
+    assert deployment.audit().findings == ()
+
+
 def test_a_deployment_names_its_topics() -> None:
     assert NAMES.after == ("referral-followups", "referral-rewards", "referral-records", "referral-contacts")
     assert {NAMES.of_topic(name) for name in NAMES.after} == set(NAMES.after)

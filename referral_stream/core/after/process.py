@@ -8,10 +8,11 @@ from typing import Final, get_args
 from referral_stream.core import events as ev
 from referral_stream.core.after import answers, grants, referrals, telling
 from referral_stream.core.after.telling import Need
-from referral_stream.core.customer import Customer
+from referral_stream.core.customer import LONGEST_NAME, Customer
 from referral_stream.core.effects import FollowupKind
 from referral_stream.core.events import Event
 from referral_stream.core.followups import FollowUp
+from referral_stream.core.ids import short
 from referral_stream.core.referrals import Referral
 from referral_stream.core.turn import Folded, Process, Turn
 
@@ -45,6 +46,20 @@ def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
     if c.followups:
         withdraw(turn)
     return True
+
+
+def told_again(turn: Turn, event: Event) -> None:
+    """A record that changes nothing any more: ingest has written the contact's name again, and it may not stay.
+
+    It was applied before, or its customer is erased (after §5).
+    """
+    match event.data:
+        case ev.ReferralGiven(referral_id=id_):
+            referrals.forget_contact(turn, id_, turn.customer.referrals.get(short(id_, LONGEST_NAME)))
+        case ev.ContactErased(referral_id=id_):
+            referrals.forget_contact(turn, id_, None)
+        case _:
+            pass
 
 
 def _reported(turn: Turn, data: ev.AskAcknowledged) -> None:
