@@ -1,4 +1,4 @@
-"""Counting what became of occasions, by month and trigger: the customer's own contribution to the metrics (after §6)."""
+"""Counting what became of occasions, by month and trigger: a customer's share of the metrics (after §6)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def closed(c: Customer, o: Opportunity, outcome: str, blocking: Iterable[Verdict
         count_blocked(c, o, gates[0])
 
 
-def is_eligible(c: Customer, verdicts: Iterable[Verdict], own_history_blocks: bool) -> bool:  # noqa: FBT001
+def is_eligible(verdicts: Iterable[Verdict], own_history_blocks: bool) -> bool:  # noqa: FBT001
     """Whether the customer could be asked about it, the moment and other customers apart."""
     return not own_history_blocks and not any(v.gate in _ELIGIBLE and v.blocks for v in verdicts)
 

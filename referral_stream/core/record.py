@@ -32,8 +32,8 @@ SIGNAL_DAYS = 14
 """How long after an ask what goes wrong speaks against it."""
 
 _STATE = (
-    "account", "asks", "event_zone", "followups", "ids", "months", "past_asks", "referrals", "segment", "signed_up", "tallies",
-    "time_zone",
+    "account", "asks", "event_zone", "followups", "ids", "months", "past_asks", "referrals", "segment", "signed_up",
+    "tallies", "time_zone",
 )  # fmt: skip
 """The fields of the state that a record is made of: where none of them was replaced, there is nothing to compare."""
 
@@ -226,7 +226,7 @@ def _record(turn: Turn, content: Content, eligible: int | None) -> RecordChanged
     )
 
 
-# -------------------------------------------------------------------------------------------- what speaks against an ask
+# ------------------------------------------------------------------------------------------- what speaks against an ask
 
 
 def may_be_signalled(c: Customer, event: Event, now: int) -> bool:

@@ -237,7 +237,8 @@ REFERRAL: dict[str, Rule] = {
     "at": _greatest, "status": _mine, "conversion": _least, "id": _either, "given": _least, "dated": _least,
     "said": _greatest, "consented": _mine, "keys": _set, "domain_hmac": _either,
     "attributed": _either, "ask": _either, "deal": _newest, "reported": _set, "report": _newest,
-    "converted_at": _least, "otherwise_at": _greatest, "taken": _either, "care_due": _least, "care_late": _either, "quiet_until": _greatest,
+    "converted_at": _least, "otherwise_at": _greatest, "taken": _either, "care_due": _least, "care_late": _either,
+    "quiet_until": _greatest,
     "released": _both, "contact_erased": _either, "spent": _either, "grant": _grant, "replied": _greatest,
     "conversion_counts": _either, "owner": _mine,
 }  # fmt: skip
@@ -245,7 +246,7 @@ REFERRAL: dict[str, Rule] = {
 
 
 def _referral(mine: Referral, other: Referral) -> Referral:
-    """The first conversion is the one that opens, unless it was refunded since; who erased a contact has the last word."""
+    """The first conversion is the one that opens, unless it was refunded since."""
     united = {name: rule(getattr(mine, name), getattr(other, name)) for name, rule in REFERRAL.items()}
     at, conversion = united["at"], united["conversion"]
     if at is not None and at == other.at:

@@ -24,7 +24,7 @@ TAKEN_BACK = ("rejected", "refunded")
 """Statuses after which there is no reward."""
 
 
-# ------------------------------------------------------------------------------------------------------------ conversion
+# ----------------------------------------------------------------------------------------------------------- conversion
 
 
 def status_changed(turn: Turn, event: Event, data: ev.ReferralStatusChanged, folded: Folded) -> None:
@@ -71,7 +71,7 @@ def _convert(turn: Turn, name: str, referral: Referral, at: int, *, historical: 
         return
     id_ = referral.id or name
     grant = Grant(
-        id=grant_id(c.id, id_), state="due", promise=promise, converted=at, hints=_hints(turn, name, referral),
+        id=grant_id(c.id, id_), state="due", promise=promise, converted=at, hints=_hints(turn, referral),
         account=c.account_id,
     )  # fmt: skip
     if grant.hints:
@@ -89,7 +89,7 @@ def _convert(turn: Turn, name: str, referral: Referral, at: int, *, historical: 
         _keep(turn, name, grant)
 
 
-def _hints(turn: Turn, name: str, referral: Referral) -> tuple[Hint, ...]:
+def _hints(turn: Turn, referral: Referral) -> tuple[Hint, ...]:
     """What a person should look at first (after §4.1)."""
     c, hints = turn.customer, list[Hint]()
     if word(c.email_hmac) in referral.keys:
@@ -110,7 +110,7 @@ def _keep(turn: Turn, name: str, grant: Grant) -> Grant:
     return grant
 
 
-# -------------------------------------------------------------------------------------------------- a person's, the payer's
+# ---------------------------------------------------------------------------------------------- a person's, the payer's
 
 
 def _meant(turn: Turn, id_: str) -> tuple[str, Grant] | None:
@@ -166,11 +166,11 @@ def _tell_owner(turn: Turn, name: str, kind: FollowupKind, variables: dict[str, 
     telling.request(turn, Need(kind, about, now, now + within, variables, lasts=14 * DAY, ask=ask, subject=name))
 
 
-# ------------------------------------------------------------------------------------------------------------ the ledger
+# ----------------------------------------------------------------------------------------------------------- the ledger
 
 
 def answered(turn: Turn, data: ev.GrantGiven | ev.GrantRefused | ev.GrantUnavailable) -> None:
-    """The ledger's answer. Any counts while one is awaited, or was asked for and not heard; a yes else is given back."""
+    """The ledger's answer. Any counts while one is awaited, or was not heard; else a yes is given back."""
     meant = _meant(turn, data.grant_id)
     awaited = meant is not None and meant[1].state == "due" and meant[1].requested_at is not None
     if meant is None or not awaited:
@@ -244,7 +244,7 @@ def _request(turn: Turn, name: str, grant: Grant) -> None:
     turn.effects.append(turn.builder.grant_request(c.referrals[name].id or name, grant, turn.customer.referrals[name]))
 
 
-# ------------------------------------------------------------------------------------------------------- denied, reversed
+# ----------------------------------------------------------------------------------------------------- denied, reversed
 
 
 def _deny(turn: Turn, name: str, grant: Grant, reason: DeniedFor, *, quiet: bool = False) -> None:

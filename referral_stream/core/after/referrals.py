@@ -140,7 +140,7 @@ def _care_again(turn: Turn, name: str, referral: Referral) -> None:
         _take_care(turn, name, referral, gone[0].at, gone[0].due)
 
 
-# ------------------------------------------------------------------------------------------------------------ how it went
+# ---------------------------------------------------------------------------------------------------------- how it went
 
 
 def status_changed(turn: Turn, event: Event, data: ev.ReferralStatusChanged, folded: Folded) -> None:

@@ -73,7 +73,7 @@ def _is_eligible(turn: Turn, judged: Assessment) -> bool:
         return True
     gate_8 = next(v for v in judged.verdicts if v.gate == "overasking")
     own = gate_8.blocks and gates.overasked(view(turn, judged.opportunity))
-    return counting.is_eligible(turn.customer, judged.verdicts, own)
+    return counting.is_eligible(judged.verdicts, own)
 
 
 def close_over(turn: Turn) -> None:
