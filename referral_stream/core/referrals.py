@@ -23,7 +23,7 @@ class Conversion(msgspec.Struct, frozen=True, array_like=True, order=True, gc=Fa
     historical: bool = False
 
 
-class Report(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class PendingReport(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A status that the customer is to hear of at ``due``, if it is still the newest then."""
 
     due: int
@@ -67,7 +67,7 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ask: str | None = None
     deal: Deal | None = None
     reported: tuple[Status, ...] = ()
-    report: Report | None = None
+    report: PendingReport | None = None
     quiet_until: int | None = None
     converted_at: Stamp | None = None
     otherwise_at: Stamp | None = None

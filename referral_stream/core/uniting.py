@@ -375,6 +375,8 @@ def _granted_to(referral: Referral, owner: str) -> Referral:
     grant = referral.grant
     if grant is not None and not grant.owner:
         grant = msgspec.structs.replace(grant, owner=owner)
+    if referral.given is None:
+        return referral
     return msgspec.structs.replace(referral, grant=grant, owner=referral.owner or owner)
 
 

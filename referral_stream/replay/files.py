@@ -103,9 +103,7 @@ def replay_file(
         if isinstance(opened, RecordedLog):
             summary.exact = True
             exact = ExactReplay(policy, refused=letters.not_applied, entities=entities_of(snapshot), notes=opened.notes)
-            # The log's order is that of its partitions, one after the other or any mixture of them.
-            happened = (item for items in exact.run(opened.records, until) for item in items)
-            _write(in_order(_rows(happened, summary, records), memory_bytes), files)
+            _write_recorded(exact.run(opened.records, until), summary, records, files, memory_bytes)
             exact.compare()
             summary.events, summary.customers = exact.events, len(exact.customers)
         else:
@@ -118,6 +116,18 @@ def replay_file(
     if as_csv:
         write_tables(output)
     return summary
+
+
+def _write_recorded(
+    happened: Iterable[list[Happened]],
+    summary: Summary,
+    records: _Records,
+    files: Mapping[str, BinaryIO],
+    memory_bytes: int,
+) -> None:
+    """The log's order is that of its partitions, one after the other or any mixture of them."""
+    rows = _rows((item for items in happened for item in items), summary, records)
+    _write(in_order(rows, memory_bytes), files)
 
 
 _FILES: Final = {

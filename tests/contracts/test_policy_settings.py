@@ -18,7 +18,7 @@ OWN = {"on": ["usage.recorded"], "when": 'event.data.feature == "x"', "window_ho
 
 def test_every_setting_says_what_it_decides_and_where_the_page_says_so() -> None:
     for setting in settings_of(build_policy({"triggers": {"mine": OWN}})):
-        assert re.fullmatch(r"[A-Z].{10,100} \((§|gate|identity §)[^()]*\d\)\.", setting.meaning), setting
+        assert re.fullmatch(r"[A-Z].{10,100} \((§|gate|identity §|after §)[^()]*\d\)\.", setting.meaning), setting
 
 
 @pytest.mark.parametrize(
