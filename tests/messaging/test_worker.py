@@ -381,7 +381,7 @@ async def test_channels_on_what_is_for_the_owner_are_not_looked_at(working: Any,
         {"kind": "reward_told", "variables": {"reward_kind": "cash", "currency": "EUR"}},
         {"kind": "reward_told", "variables": {"reward_kind": "shares", "benefit": "of the company"}},
     ],
-    ids=lambda changes: str(changes),
+    ids=str,
 )
 async def test_a_follow_up_that_is_not_certain_to_be_right_is_sent_to_nobody(
     working: Any, outboxes: dict[str, Outbox], changes: dict[str, Any]
