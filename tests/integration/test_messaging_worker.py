@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -162,7 +163,7 @@ def test_the_kit_names_the_topic_that_is_missing_and_aiokafka_adds_nothing(
 
 
 def test_a_worker_that_reads_uncommitted_commands_is_found_out(kafka: KafkaServer) -> None:
-    topics = {f"{name}_topic": f"kit.loose.{name}" for name in ("asks", "responses", "followups")}
+    topics: dict[str, Any] = {f"{name}_topic": f"kit.loose.{name}" for name in ("asks", "responses", "followups")}
     kafka.create_topics(dict.fromkeys(topics.values(), 1))
     heeded = [rule for rule in RULES if rule != "commits"]
     with NaiveWorker(kafka.bootstrap, heeded, **topics):
