@@ -67,7 +67,7 @@ def worker_check(
 
     \b
     Example:
-      referral-stream worker check --asks my-asks --followups my-followups --responses my-responses
+      referral-stream worker check --asks my-asks --responses my-responses
     """
     import asyncio
     import subprocess
