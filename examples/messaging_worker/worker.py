@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -44,6 +44,9 @@ log = logging.getLogger(SOURCE)
 
 
 class Worker:
+    gathers = 1.0
+    """How long it reads on before it delivers, in seconds at most: what cancels a command may be the next record."""
+
     def __init__(self, env: Mapping[str, str], now: Callable[[], float] = time) -> None:
         self.now, book, address = now, env.get("ADDRESS_BOOK"), env.get("SENDER_ADDRESS", "team@localhost")
         named = ("sender", env.get("SENDER_NAME")), ("product", env.get("PRODUCT"))
@@ -62,10 +65,14 @@ class Worker:
     async def work(self, consumer: Any, producer: Any, stop: asyncio.Event) -> None:
         """One delivery at a time, reading the topics before each: a cancellation that has arrived by then counts."""
         while not stop.is_set():
-            if read := await consumer.getmany(timeout_ms=0 if self.memory.due(self.now()) else 500):
+            wait, latest = 50 if self.memory.due(self.now()) else 500, monotonic() + self.gathers
+            while read := await consumer.getmany(timeout_ms=wait):
                 for record in (record for records in read.values() for record in records):
                     self.remember(record)
                 await consumer.commit()
+                if monotonic() >= latest:
+                    break
+                wait = 50
             if command := self.memory.due(self.now()):
                 await self.deliver(command)
             await self.report(producer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -277,6 +278,51 @@ async def test_the_log_names_the_command_and_the_channel_and_no_person(
 
 
 # ---- follow-ups
+
+
+@dataclass
+class Topics:
+    """A consumer that gives its records one by one, as a broker may, and then ends the work."""
+
+    records: list[dict[str, Any]]
+    stop: asyncio.Event
+    committed: int = 0
+
+    async def getmany(self, timeout_ms: int) -> dict[str, list[Record]]:
+        assert timeout_ms > 0, "nothing that is on its way has arrived after no time at all"
+        if self.records:
+            return {"partition": [Record(orjson.dumps(self.records.pop(0)))]}
+        self.stop.set()
+        return {}
+
+    async def commit(self) -> None:
+        self.committed += 1
+
+
+class Reports:
+    async def send_and_wait(self, _topic: str, _value: bytes, _key: bytes) -> None:
+        """Published."""
+
+
+async def test_a_cancellation_that_has_arrived_counts_even_if_it_is_read_after_what_is_due(
+    working: Any, outboxes: dict[str, Outbox]
+) -> None:
+    stop = asyncio.Event()
+    consumer = Topics([a_followup(now() - MINUTE), a_cancellation()], stop)
+    await working.work(consumer, Reports(), stop)
+    assert [command["status"] for command in working.memory._db.execute("SELECT status FROM commands")] == ["cancelled"]
+    assert all(outbox.sent == [] for outbox in outboxes.values())
+    assert consumer.committed == 2
+
+
+async def test_records_that_never_end_keep_nothing_from_being_delivered(
+    working: Any, outboxes: dict[str, Outbox]
+) -> None:
+    stop, working.gathers = asyncio.Event(), 0
+    consumer = Topics([a_followup(now() - MINUTE), *({"type": "something.else"} for _ in range(5))], stop)
+    await working.work(consumer, Reports(), stop)
+    assert outboxes["email"].sent == [("email", "fol-1")]
+    assert consumer.committed == 6
 
 
 async def after_followup(working: Any, **changes: Any) -> str:
