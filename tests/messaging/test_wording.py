@@ -184,7 +184,7 @@ def test_the_checker_knows_every_variable_that_a_trigger_puts_into_its_command()
 def test_the_checker_knows_every_kind_of_follow_up_and_every_word_in_it() -> None:
     assert set(check.TO_CUSTOMER) == TO_CUSTOMER
     assert {*check.TO_CUSTOMER, *check.TO_OWNER} == set(get_args(FollowupKind))
-    assert set(check.STATUSES) == set(get_args(Reported))
+    assert set(check.STATUSES) == set(get_args(ReportableStatus))
     assert set(check.REWARDS) == set(get_args(RewardKind))
     assert set(check.WITH_AMOUNT) == WITH_AMOUNT
     assert set(check.HINTS) == set(get_args(Hint))
