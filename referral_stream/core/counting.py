@@ -25,9 +25,6 @@ FATES: dict[str, Fate] = {
 }  # fmt: skip
 """Outcome of the last decision → what became of the occasion; one behind a gate is counted by the gate."""
 
-_ELIGIBLE = frozenset({"erased", "consent", "too_early", "trouble", "propensity", "answers", "advocacy"})
-"""The gates that who may be asked at all has passed; gate 8 too, as far as the customer's own history goes."""
-
 
 @lru_cache(maxsize=1_024)
 def _month_of_day(day: int) -> str:
@@ -71,11 +68,6 @@ def closed(c: Customer, o: Opportunity, outcome: str, blocking: Iterable[Verdict
         count(c, o, "missed")
     else:
         count_blocked(c, o, gates[0])
-
-
-def is_eligible(verdicts: Iterable[Verdict], own_history_blocks: bool) -> bool:  # noqa: FBT001
-    """Whether the customer could be asked about it, the moment and other customers apart."""
-    return not own_history_blocks and not any(v.gate in _ELIGIBLE and v.blocks for v in verdicts)
 
 
 def past(known: PastAsks | None, gone: Iterable[Ask]) -> PastAsks | None:

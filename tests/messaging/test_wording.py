@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 
 from referral_stream.contracts.inbound.themes import OTHER, THEMES
-from referral_stream.core.after_policy import WITH_AMOUNT, Reported, RewardKind
+from referral_stream.core.after_policy import WITH_AMOUNT, ReportableStatus, RewardKind
 from referral_stream.core.effects import AskRequested, DeniedFor, FollowupKind, Hint, ReasonAsked, RewardReversed
 from referral_stream.core.events import CHANNELS, Event
 from referral_stream.core.events import TYPES as EVENT_TYPES
