@@ -55,7 +55,7 @@ class Backlog:
             self._partitions.pop(partition, None)
 
     def read(self, partition: int, offset: int, order: PaymentOrder | None, now: int) -> None:
-        """A record was read; without an order there is nothing to tell of it. Of a partition that is not open: no-op."""
+        """A record was read; without an order there is nothing to tell of it. Ignored of one that is not open."""
         held = self._partitions.get(partition)
         if held is None or offset < held.read_to:
             return
