@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection
+from itertools import count
 from typing import Any, Final, Protocol, cast
 
 from referral_stream.core.ids import hash64
@@ -24,7 +25,6 @@ from referral_stream.runtime.log_throttle import LogThrottle
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 60.0
-SETTLE_AGAIN_SECONDS: Final = 5.0
 
 
 class Told(Protocol):
@@ -168,12 +168,12 @@ class Telling:
             return
         logger.warning("reward_refused", extra=_about(order))
         throttle = self._throttles["settling"]
-        while True:
+        for attempts in count(1):
             try:
                 await self._settlements.write(order, answer.reference, self._now())
             except NotSettled as reason:
                 throttle.warn("settlement_not_written", str(reason), **_about(order))
-                await asyncio.sleep(SETTLE_AGAIN_SECONDS)
+                await asyncio.sleep(self._backoff.seconds(attempts))
             else:
                 throttle.settled()
                 return

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from referral_stream.contracts.inbound.adapt import Boundary
+from referral_stream.contracts.outcomes import Accepted
+from referral_stream.core.events import RewardSettled
 from referral_stream.core.instants import SECOND
 from referral_stream.receiver.signatures import SCHEMES, Signed, SignatureVerdict
 from referral_stream.rewards.orders import UnreadableReward, order_of
 from referral_stream.rewards.settlements import settlement
 from referral_stream.rewards.signing import Signer
+from tests.contracts.building import read
 from tests.rewards.paying import AT, OLD_SECRET, SECRET, an_order, denied, granted, reversed_
 from tests.rules import rule
 
@@ -95,4 +97,7 @@ def test_a_settlement_is_an_event_that_ingest_takes_and_counts_once() -> None:
     assert (told["type"], told["subject"]) == ("reward.settled", "ana")
     assert told["data"] == {"grant_id": an_order("ana").grant_id, "status": "failed", "reference": "no-7"}
     assert "reference" not in json.loads(settlement(an_order("ana"), None, AT))["data"]
-    assert Boundary(email_key=b"0" * 32) is not None
+    taken = read(told, topic="responses")
+    assert isinstance(taken, Accepted), taken
+    (event,) = taken.events
+    assert event.data == RewardSettled(grant_id=an_order("ana").grant_id, status="failed", reference="no-7")
