@@ -36,7 +36,7 @@ class _Partition:
     customers: dict[str, _Queue] = field(default_factory=dict)
 
 
-class Backlog:
+class RewardsBacklog:
     """The orders of the partitions that we own. ``most`` of a partition may be open before it is paused."""
 
     def __init__(self, most: int) -> None:

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from referral_stream import __version__
 from referral_stream.contracts.topics import Topics
 from referral_stream.rewards.answers import Backoff
-from referral_stream.rewards.backlog import Backlog
+from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.payer import Payer
 from referral_stream.rewards.reading import RewardsReader, WhereToBegin
 from referral_stream.rewards.settlements import Settlements
@@ -73,7 +73,7 @@ class RewardsProcess:
     def _made(self) -> None:
         """Everything that needs an event loop."""
         settings, now = self._settings, Clock().now
-        backlog = Backlog(settings.rewards_backlog)
+        backlog = RewardsBacklog(settings.rewards_backlog)
         self._settlements = Settlements(self._client, self._topics.responses)
         self._payer = Payer(
             settings.rewards_url.get_secret_value(),
@@ -98,6 +98,7 @@ class RewardsProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own events say the same
         self._made()
         async with AsyncExitStack() as open_parts:
             try:
@@ -210,10 +211,13 @@ class RewardsProcess:
         return await connection_problem(fresh) is None and not await self._is_answered()
 
     async def _stopped(self) -> None:
+        """Leave the group and disconnect, as far as that can be done in time."""
         for each in (self._reader.consumer, self._settlements.producer):
-            with suppress(KafkaError, TimeoutError, OSError):
-                async with asyncio.timeout(STOP_SECONDS):
-                    await each.stop()
+            # As a task of its own: where a broker is away, aiokafka's stop may end with a cancellation that it made.
+            stopping = asyncio.create_task(each.stop())
+            await asyncio.wait({stopping}, timeout=STOP_SECONDS)
+            if not stopping.done() or stopping.cancelled() or stopping.exception() is not None:
+                logger.warning("client_left_open", extra={"client": type(each).__name__})
 
 
 async def _cancelled(*tasks: asyncio.Task[Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -17,7 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from referral_stream.rewards.backlog import Backlog
+from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.orders import UnreadableReward, order_of
 from referral_stream.rewards.progress import Progress, progress_of
 from referral_stream.rewards.telling import Telling
@@ -31,6 +32,7 @@ MOST_RECORDS: Final = 500
 """Of one look: a partition may hold that much more than its bound."""
 OPEN_SECONDS: Final = 20.0
 COMMIT_SECONDS: Final = 20.0
+ENDS_SECONDS: Final = 2.0
 REVOKED_SECONDS: Final = 5.0
 """How long requests in flight may end when their partition is taken away: everybody's rebalance waits for it."""
 
@@ -47,7 +49,7 @@ class RewardsReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         settings: RewardsSettings,
         client: Mapping[str, Any],
         topic: str,
-        backlog: Backlog,
+        backlog: RewardsBacklog,
         telling: Telling,
         now: Callable[[], int],
     ) -> None:
@@ -69,6 +71,8 @@ class RewardsReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._dirty = asyncio.Event()
         self._committing = asyncio.Lock()
         self._throttle = LogThrottle(logger)
+        self._unread: dict[int, int] = {}
+        self._broken: Exception | None = None
         self.unreadable = 0
         self.assignments = 0
         self.looked_at = 0
@@ -80,18 +84,26 @@ class RewardsReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         return bool(self._to_open)
 
     def lag(self) -> dict[int, int]:
-        """Of each partition that is open what is read and not told, and where it is paused, what is not read."""
-        found = self._backlog.waiting()
-        for tp in self.consumer.paused():
-            end = self.consumer.highwater(tp) if tp.partition in found else None
-            if end is not None:
-                found[tp.partition] += max(0, end - self._backlog.read_to(tp.partition))
-        return found
+        """Of each partition that is open what is read and not told, and what is not read, as of ``look_at_ends``."""
+        waiting = self._backlog.waiting()
+        return {partition: count + self._unread.get(partition, 0) for partition, count in waiting.items()}
+
+    async def look_at_ends(self) -> None:
+        """Ask the brokers how much is not read; what they do not answer at once stays as it was."""
+        open_now = [TopicPartition(self.topic, partition) for partition in sorted(self._backlog.partitions)]
+        with suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(ENDS_SECONDS):
+                ends = await self.consumer.end_offsets(open_now) if open_now else {}
+                self._unread = {
+                    tp.partition: max(0, end - await self.consumer.position(tp)) for tp, end in ends.items()
+                }
 
     async def run(self) -> None:
         """Read until it is cancelled. Raises WhereToBegin, and KafkaError for what waiting does not help against."""
         while True:
             self.looked_at = self._now()
+            if self._broken is not None:
+                raise self._broken
             if self._to_open and not await self._opened():
                 continue
             found = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)
@@ -131,15 +143,17 @@ class RewardsReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             self._committed |= wanted
             return True
 
-    # -- what aiokafka calls in a rebalance; what they raise would be logged, and nothing else
+    # -- what aiokafka calls in a rebalance, and whose exceptions it swallows
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Let what is in flight end, commit what is told, and forget the rest: its next owner tells it."""
         partitions = {tp.partition for tp in revoked}
         self._to_open = set()
-        if partitions:
+        try:
             await self._telling.finish(REVOKED_SECONDS, partitions)
             await self.commit()
+        except Exception as error:  # noqa: BLE001 (said by whoever runs us)
+            self._broken = error
         self._forget(partitions)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from time import monotonic
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Self
 
@@ -15,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from referral_stream import __version__
 from referral_stream.core.instants import SECOND
-from referral_stream.rewards.backlog import Backlog
+from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.reading import RewardsReader
 from referral_stream.rewards.telling import Telling
 from referral_stream.runtime.http_server import ConnectionLimits, listening
@@ -24,6 +25,9 @@ from referral_stream.runtime.settings import RewardsSettings
 ROLE: Final = "rewards"
 STUCK_SECONDS: Final = 120.0
 """Longer than any wait for a broker within one look at the topic."""
+
+ENDS_ASKED_SECONDS: Final = 5.0
+"""However many requests come, the broker is asked no more often than this."""
 
 _LIMITS: Final = ConnectionLimits(connections=64, per_address=64)
 
@@ -38,7 +42,7 @@ class RewardsFamily(NamedTuple):
 
 
 REWARDS_FAMILIES: Final = (
-    RewardsFamily("build_info", "gauge", "1; the labels say what is running", ("version", "role")),
+    RewardsFamily("rewards_build_info", "gauge", "1; the label says what is running", ("version",)),
     RewardsFamily("ready", "gauge", "1 while the role does its work, as /ready reports it", ("role",)),
     RewardsFamily("partitions", "gauge", "Partitions that this worker owns", ("role", "topic")),
     RewardsFamily("lag_records", "gauge", "Records of a partition that are not told", ("role", "topic", "partition")),
@@ -58,13 +62,14 @@ class RewardsStatus(Collector):
     def __init__(
         self,
         settings: RewardsSettings,
-        backlog: Backlog,
+        backlog: RewardsBacklog,
         telling: Telling,
         reader: RewardsReader,
         now: Callable[[], int],
     ) -> None:
         self._at = (settings.status_host, settings.status_port)
         self._backlog, self._telling, self._reader, self._now = backlog, telling, reader, now
+        self._ends_asked_at = float("-inf")
         self.brokers_answer, self.stopping, self.failure = True, False, ""
         self._open = AsyncExitStack()
 
@@ -105,6 +110,9 @@ class RewardsStatus(Collector):
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """All numbers, in Prometheus' text format."""
+        if monotonic() - self._ends_asked_at >= ENDS_ASKED_SECONDS:
+            self._ends_asked_at = monotonic()
+            await self._reader.look_at_ends()
         return web.Response(body=in_text(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     def trouble(self) -> str:
@@ -143,7 +151,7 @@ class RewardsStatus(Collector):
         def add(name: str, value: float, *labels: str) -> None:
             families[name].add_metric(labels, value)
 
-        add("build_info", 1, __version__, ROLE)
+        add("rewards_build_info", 1, __version__)
         add("ready", not self.lacks(), ROLE)
         add("partitions", len(self._backlog.partitions), ROLE, self._reader.topic)
         for partition, records in self._reader.lag().items():

@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol, cast
 from referral_stream.core.ids import hash64
 from referral_stream.core.instants import SECOND
 from referral_stream.rewards.answers import Backoff, Outcome, PayerAnswer, TroubleKind, outcome_of, trouble_of
-from referral_stream.rewards.backlog import Backlog
-from referral_stream.rewards.orders import PaymentOrder
+from referral_stream.rewards.backlog import RewardsBacklog
+from referral_stream.rewards.orders import TOLD, OrderKind, PaymentOrder
 from referral_stream.rewards.settlements import NotSettled
 from referral_stream.rewards.signing import Signer
 from referral_stream.runtime.log_throttle import LogThrottle
@@ -48,7 +48,7 @@ class Telling:
 
     def __init__(
         self,
-        backlog: Backlog,
+        backlog: RewardsBacklog,
         payer: Told,
         settlements: Settling,
         signer: Signer,
@@ -64,8 +64,11 @@ class Telling:
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._held_back = False
         self._throttles = {kind: LogThrottle(logger) for kind in ("unreachable", "failing", "refusing", "settling")}
-        self.told: Counter[tuple[str, Outcome]] = Counter()
-        self.attempts: Counter[str] = Counter()
+        # From zero: an alert notices the first one only as an increase.
+        self.told: Counter[tuple[OrderKind, Outcome]] = Counter(
+            {(kind, how): 0 for kind in TOLD.values() for how in (Outcome.DONE, Outcome.REFUSED)}
+        )
+        self.attempts = Counter(dict.fromkeys(("none", "200", "401", "403", "404", "410", "422", "429", "500"), 0))
         self.trouble: TroubleKind | None = None
         self.on_told: Callable[[], None] = lambda: None
 

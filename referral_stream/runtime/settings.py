@@ -443,6 +443,11 @@ def read_rewards_settings(environment: Mapping[str, str] | None = None, **overri
     return _read(RewardsSettings, environment, overrides)
 
 
+def payer_is_named(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment says anything about the payer: other processes need none."""
+    return any(name.startswith(f"{PREFIX}REWARDS_") for name in (os.environ if environment is None else environment))
+
+
 def _read(
     kind: type[_Kind],
     environment: Mapping[str, str] | None,

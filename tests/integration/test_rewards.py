@@ -16,12 +16,15 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.integration.live import Message, Pipeline
+from tests.integration.test_kafka_changes import advertising
 from tests.rewards.paying import OK, SECRET, PayerServer, granted, http, reversed_
 from tests.rules import rule
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, free_port, wait_until
+from tests.services.proxy import Proxy
 
 PARTITIONS = 4
+EXIT_RESTART = 75
 
 
 @pytest.fixture
@@ -135,8 +138,7 @@ def test_one_customers_endless_500_holds_up_no_other_and_a_restart_repeats_nobod
     _, url = ready(pipeline)
     grant(pipeline, "late")
     told(pipeline, server, key("late"))
-    metrics = lambda: page(f"{url}/metrics")[1]  # noqa: E731
-    pipeline.await_until(lambda: "referral_stream_rewards_waiting 0.0" in metrics(), "all is told", 90)
+    pipeline.await_until(lambda: "referral_stream_rewards_waiting 0.0" in page(f"{url}/metrics")[1], "all is told", 90)
     again = Counter(server.keys()) - before
     assert set(again) == {key("stuck"), key("late")}, "what was told behind the offset stays told"
     pipeline.stop()
@@ -152,7 +154,10 @@ def test_what_no_transaction_committed_is_not_told(pipeline: Pipeline, server: P
         producer.begin_transaction()
         producer.produce(topic, granted(customer), b"same")
         producer.flush(30)
-        producer.commit_transaction(30) if commits else producer.abort_transaction(30)
+        if commits:
+            producer.commit_transaction(30)
+        else:
+            producer.abort_transaction(30)
     told(pipeline, server, key("done"))
     assert server.keys() == [key("done")]
     pipeline.stop()
@@ -232,9 +237,7 @@ def test_a_full_partition_waits_and_the_others_go_on(pipeline: Pipeline, server:
     pipeline.stop()
 
 
-def test_records_without_an_offset_are_told_only_if_somebody_says_so(
-    pipeline: Pipeline, server: PayerServer
-) -> None:
+def test_records_without_an_offset_are_told_only_if_somebody_says_so(pipeline: Pipeline, server: PayerServer) -> None:
     grant(pipeline, "ana")
     worker = start(pipeline)
     assert exit_code(worker) == 1
@@ -308,6 +311,29 @@ def test_a_payer_that_is_away_is_waited_for_and_shows(pipeline: Pipeline, server
     pipeline.stop()
 
 
+@pytest.mark.usefixtures("kafka")
+def test_brokers_that_are_elsewhere_now_end_the_role_and_its_successor_finds_them(
+    tmp_path: Path, server: PayerServer
+) -> None:
+    kafka = KafkaServer()
+    port = int(kafka.bootstrap.rpartition(":")[2])
+    with Proxy(port) as front, Proxy(port) as before, Proxy(port) as after:
+        advertising(kafka, before.address)
+        with kafka, rewarding(kafka, tmp_path, server, kafka_brokers=front.address) as pipeline:
+            worker, _ = ready(pipeline)
+            kafka.stop()
+            before.close()
+            advertising(kafka, after.address)
+            kafka.start()
+            wait_until(lambda: not worker.running, "the role has ended", every=0.2)
+            assert worker.exit_code == EXIT_RESTART
+            assert "rewards_need_restart" in pipeline.log()
+            ready(pipeline)
+            grant(pipeline, "ana")
+            told(pipeline, server, key("ana"))
+            pipeline.stop()
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -316,9 +342,7 @@ def test_a_payer_that_is_away_is_waited_for_and_shows(pipeline: Pipeline, server
     ],
     ids=["no topics", "no broker"],
 )
-def test_what_keeps_it_from_starting_is_one_line(
-    pipeline: Pipeline, settings: dict[str, str], said: str
-) -> None:
+def test_what_keeps_it_from_starting_is_one_line(pipeline: Pipeline, settings: dict[str, str], said: str) -> None:
     done = pipeline.run_command("rewards", **settings)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if "ERROR" in line]

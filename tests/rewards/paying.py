@@ -71,7 +71,7 @@ class Request:
         return str(json.loads(self.body)["data"]["customer_id"])
 
 
-Answer: TypeAlias = bytes | None | Callable[[], bytes | None]
+Answer: TypeAlias = bytes | Callable[[], bytes | None] | None
 """What is sent back, byte for byte; None: the connection is closed without a word. A function is called first."""
 
 
@@ -101,9 +101,7 @@ class PayerServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        started = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop
-        )
+        started = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop)
         self._server = started.result(10)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -142,7 +140,9 @@ class PayerServer:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
-                said = {name: line.split(": ", 1)[1] for line in head[1:] if line for name in [line.split(":")[0].lower()]}
+                said = {
+                    name: line.split(": ", 1)[1] for line in head[1:] if line for name in [line.split(":")[0].lower()]
+                }
                 request = Request(said, await reader.readexactly(int(headers.get("content-length", "0"))))
                 self.requests.append(request)
                 answer = self._answer(request.customer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from referral_stream.rewards.backlog import Backlog
+from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.orders import PaymentOrder
 from referral_stream.rewards.progress import MOST_CHARACTERS, Progress, progress_from, progress_of
 from tests.rewards.paying import an_order
@@ -14,8 +14,8 @@ from tests.rules import rule
 FRESH = Progress(0, 0)
 
 
-def backlog_of(*orders: PaymentOrder, most: int = 100, committed: Progress = FRESH) -> Backlog:
-    backlog = Backlog(most)
+def backlog_of(*orders: PaymentOrder, most: int = 100, committed: Progress = FRESH) -> RewardsBacklog:
+    backlog = RewardsBacklog(most)
     for partition in {order.partition for order in orders} or {0}:
         backlog.open(partition, committed)
     for order in orders:
@@ -23,7 +23,7 @@ def backlog_of(*orders: PaymentOrder, most: int = 100, committed: Progress = FRE
     return backlog
 
 
-def due(backlog: Backlog, now: int) -> list[PaymentOrder]:
+def due(backlog: RewardsBacklog, now: int) -> list[PaymentOrder]:
     return list(backlog.due(now))
 
 
@@ -133,7 +133,7 @@ def test_the_oldest_is_the_first_that_is_open_anywhere() -> None:
     assert due(backlog, 0)
     backlog.told(an_order("ana"), now=0)  # another object: not the one that is in flight
     assert backlog.oldest() is not None
-    assert Backlog(1).oldest() is None
+    assert RewardsBacklog(1).oldest() is None
 
 
 @given(st.integers(0, 10**12), st.sets(st.integers(0, 5_000)), st.integers(0, 5_001))

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from referral_stream.contracts.outcomes import Accepted
 from referral_stream.core.events import RewardSettled
 from referral_stream.core.instants import SECOND
-from referral_stream.receiver.signatures import SCHEMES, Signed, SignatureVerdict
+from referral_stream.receiver.signatures import SCHEMES, SignatureVerdict, Signed
 from referral_stream.rewards.orders import UnreadableReward, order_of
 from referral_stream.rewards.settlements import settlement
 from referral_stream.rewards.signing import Signer
@@ -66,7 +66,6 @@ def test_fields_of_later_versions_are_passed_on() -> None:
 def test_what_grants_nobody_knows_what_to_whom_is_not_told(value: bytes | None) -> None:
     with pytest.raises(UnreadableReward) as raised:
         order(value)
-    assert "g" != str(raised.value)
     assert "reversed" not in str(raised.value)
 
 

@@ -10,11 +10,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from referral_stream.rewards.answers import Backoff, Outcome
-from referral_stream.rewards.backlog import Backlog
+from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.orders import PaymentOrder, order_of
 from referral_stream.rewards.payer import MEDIA_TYPE, Payer
 from referral_stream.rewards.progress import Progress
@@ -34,6 +35,7 @@ from tests.rewards.paying import (
     reversed_,
 )
 from tests.rules import rule
+from tests.services.certificates import issue_certificates
 
 CUT = b"HTTP/1.1 200 O"
 """The beginning of an answer; the connection stays open."""
@@ -60,7 +62,7 @@ class Settled:
 class Role:
     """The role without a broker: orders go in by hand."""
 
-    backlog: Backlog
+    backlog: RewardsBacklog
     telling: Telling
     settled: Settled
     running: asyncio.Task[None]
@@ -96,7 +98,7 @@ async def telling(
     backoff: Backoff = SOON,
     now: Callable[[], int] = now_ms,
 ) -> AsyncIterator[Role]:
-    backlog, settled = Backlog(1_000), Settled()
+    backlog, settled = RewardsBacklog(1_000), Settled()
     backlog.open(0, Progress(0, 0))
     async with Payer(url, tls=ssl.create_default_context(), timeout_seconds=timeout_seconds) as payer:
         told = Telling(backlog, payer, settled, Signer([SECRET, OLD_SECRET]), backoff, most=most, now=now)
@@ -155,7 +157,7 @@ async def test_what_is_no_yes_is_tried_again_under_the_same_key(server: PayerSer
             await role.all_told()
     assert set(server.keys()) == {order.key}
     assert len(server.keys()) == 3 or (len(server.keys()) > 3 and patience == 1.0)
-    assert role.telling.told == {("granted", Outcome.DONE): 1}
+    assert +role.telling.told == {("granted", Outcome.DONE): 1}
     assert role.settled.written == []
 
 
@@ -179,7 +181,7 @@ async def test_an_answer_too_many_is_nobody_elses(server: PayerServer) -> None:
             await role.all_told()
     assert len(server.requests) == 3
     assert role.settled.written == []
-    assert role.telling.told == {("granted", Outcome.DONE): 3}
+    assert +role.telling.told == {("granted", Outcome.DONE): 3}
 
 
 @rule("A4.20")
@@ -194,10 +196,12 @@ async def test_422_is_final_and_settled_as_failed_before_it_counts_as_told(serve
             await role.all_told()
     assert server.keys() == [order.key], "the payer is not asked again for that"
     assert role.settled.written == [(order.grant_id, "case-7")]
-    assert role.telling.told == {("granted", Outcome.REFUSED): 1}
+    assert +role.telling.told == {("granted", Outcome.REFUSED): 1}
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"reference": 7}', b'{"reference": " "}', b'"x"', b"\xff", b'{"reference": "a\\u0000"}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"reference": 7}', b'{"reference": " "}', b'"x"', b"\xff", b'{"reference": "a\\u0000"}']
+)
 async def test_a_reference_that_is_no_plain_text_is_none(server: PayerServer, body: bytes) -> None:
     server.answers = {"ana": [http(422, body)]}
     with server:
@@ -216,7 +220,7 @@ async def test_of_a_refused_reversal_nothing_is_settled_and_a_person_is_told(
             role.read(granted("ana"), reversed_("ana"))
             await role.all_told()
     assert role.settled.written == []
-    assert role.telling.told == {("granted", Outcome.DONE): 1, ("reversed", Outcome.REFUSED): 1}
+    assert +role.telling.told == {("granted", Outcome.DONE): 1, ("reversed", Outcome.REFUSED): 1}
     assert [record.levelname for record in caplog.records if record.message == "reversal_refused"] == ["ERROR"]
 
 
@@ -234,7 +238,7 @@ async def test_410_ends_the_role_and_marks_nothing(server: PayerServer) -> None:
 
 @rule("A4.19")
 async def test_a_customers_orders_come_in_order_while_others_overtake(server: PayerServer) -> None:
-    server.answers = {"ana": [http(500)] * 5 + [OK]}
+    server.answers = {"ana": [*[http(500)] * 5, OK]}
     with server:
         async with telling(server.url) as role:
             first, taken_back, later = role.read(granted("ana"), reversed_("ana"), granted("ana", "r2"))
@@ -326,9 +330,7 @@ async def test_retry_after_is_waited_for(server: PayerServer) -> None:
     assert server.keys() == [order.key] * 2
 
 
-async def test_nothing_personal_and_no_address_is_logged(
-    server: PayerServer, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_nothing_personal_and_no_address_is_logged(server: PayerServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     server.answers = {"ana@example.com": [http(500), http(403), None, http(422, b'{"reference": "ref"}')]}
     with server:
@@ -341,14 +343,14 @@ async def test_nothing_personal_and_no_address_is_logged(
     ours = [record for record in caplog.records if record.name.startswith("referral_stream.rewards")]
     said = {record.getMessage() for record in ours}
     assert {"payer_failing", "payer_refusing", "payer_unreachable", "reward_refused", "told"} <= said
-    everything = json.dumps([{**vars(record), "exc_info": None, "args": str(record.args)} for record in caplog.records], default=str)
+    everything = json.dumps(
+        [{**vars(record), "exc_info": None, "args": str(record.args)} for record in caplog.records], default=str
+    )
     for secret in ("ana@example", "secret-part", SECRET[6:], OLD_SECRET[6:], "EUR", "5000"):
         assert secret not in everything
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_no_payer(server: PayerServer, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from tests.services.certificates import issue_certificates
-
+async def test_a_certificate_that_nobody_vouches_for_is_no_payer(tmp_path: Path) -> None:
     certificates = issue_certificates(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates.server)
