@@ -189,6 +189,7 @@ class RewardsReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
                 self.consumer.seek(tp, at.next)
                 self.consumer.resume(tp)
         self._to_open &= self.consumer.assignment()
+        logger.info("partitions_opened", extra={"partitions": sorted(self._backlog.partitions)})
         self._dirty.set()  # an offset for each, also where nothing was read yet: from now on a missing one has lapsed
         return not self._to_open
 

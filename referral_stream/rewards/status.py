@@ -51,7 +51,7 @@ REWARDS_FAMILIES: Final = (
     RewardsFamily("rewards_oldest_seconds", "gauge", "How long ago the oldest of them was written; 0: none waits"),
     RewardsFamily("rewards_told_total", "counter", "Done with, by what the payer said", ("kind", "outcome")),
     RewardsFamily("rewards_attempts_total", "counter", "Requests by the status of their answer, or none", ("answer",)),
-    RewardsFamily("rewards_unreadable_total", "counter", "Records that cannot be told: nobody is paid for them"),
+    RewardsFamily("rewards_unreadable_total", "counter", "Records without grant or customer: nobody is paid for them"),
 )  # fmt: skip
 """All its metrics; docs/rewards.md lists them too."""
 

@@ -62,6 +62,7 @@ class Telling:
         self._tasks: dict[asyncio.Task[None], PaymentOrder] = {}
         self._wake = asyncio.Event()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ended.add_done_callback(asyncio.Future.exception)  # seen, also where nobody runs this any longer
         self._held_back = False
         self._throttles = {kind: LogThrottle(logger) for kind in ("unreachable", "failing", "refusing", "settling")}
         # From zero: an alert notices the first one only as an increase.

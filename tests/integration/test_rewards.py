@@ -22,6 +22,7 @@ from tests.rules import rule
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServerProcess, free_port, wait_until
 from tests.services.proxy import Proxy
+from tests.services.redis import RedisServer
 
 PARTITIONS = 4
 EXIT_RESTART = 75
@@ -92,7 +93,7 @@ def exit_code(worker: ServerProcess) -> int:
 
 def told(pipeline: Pipeline, server: PayerServer, *keys: str) -> None:
     """Return when the payer was told all of these."""
-    pipeline.await_until(lambda: set(keys) <= set(server.keys()), f"{len(keys)} are told", 90)
+    pipeline.await_until(lambda: set(keys) <= set(server.keys()), f"{len(keys)} are told", 150)
 
 
 @rule("A4.19")
@@ -297,6 +298,30 @@ def test_a_broker_that_is_away_is_waited_for(tmp_path: Path, server: PayerServer
         assert worker.running
         wait_until(lambda: page(f"{url}/ready")[0] == 200, "it is ready again", seconds=90)
         pipeline.stop()
+
+
+def test_doctor_knows_the_payer_and_whether_anybody_tells_it(
+    kafka: KafkaServer, redis_server: RedisServer, tmp_path: Path, server: PayerServer
+) -> None:
+    settings = {"rewards_url": server.url, "rewards_secret": SECRET}
+    with Pipeline(kafka, redis_server.url, tmp_path, settings=settings) as pipeline:
+        pipeline.create_topics()
+        said = pipeline.run_command("doctor").stdout
+        assert "payer: an address is set, requests are signed with one secret" in said
+        assert "secret-part" not in said
+        assert f"{pipeline.name}-rewards" not in said, "nobody is to be paid here"
+        ready(pipeline)
+        assert f"ok       group {pipeline.name}-rewards: 1 worker, stable, 0 records behind" in doctors_word(pipeline)
+        pipeline.stop()
+        assert f"warning  group {pipeline.name}-rewards: no worker" in doctors_word(pipeline)
+        wrong = pipeline.run_command("doctor", rewards_secret="guess", rewards_previous_secret="")
+        assert wrong.returncode == 1
+        assert "REFERRAL_STREAM_REWARDS_SECRET: begins with whsec_" in wrong.stdout
+        assert "guess" not in wrong.stdout
+
+
+def doctors_word(pipeline: Pipeline) -> str:
+    return pipeline.run_command("doctor").stdout
 
 
 def test_a_payer_that_is_away_is_waited_for_and_shows(pipeline: Pipeline, server: PayerServer) -> None:
