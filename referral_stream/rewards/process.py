@@ -74,7 +74,7 @@ class RewardsProcess:
         """Everything that needs an event loop."""
         settings, now = self._settings, Clock().now
         backlog = RewardsBacklog(settings.rewards_backlog)
-        self._settlements = Settlements(self._client, self._topics.responses)
+        self._settlements = Settlements(self._client, self._topics.responses, self._deployments_clock().now)
         self._payer = Payer(
             settings.rewards_url.get_secret_value(),
             tls=self._tls,
@@ -91,6 +91,13 @@ class RewardsProcess:
         )
         self._reader = RewardsReader(settings, self._client, self._topics.referral_rewards, backlog, self._telling, now)
         self._status = RewardsStatus(settings, backlog, self._telling, self._reader, now)
+
+    def _deployments_clock(self) -> Clock:
+        """What events are stamped with. The payer, and patience with it, live in real time."""
+        s = self._settings
+        if s.clock_start is None or s.clock_started_at is None:
+            return Clock()
+        return Clock(s.clock_start, s.clock_started_at, s.clock_speed)
 
     async def run(self) -> int:
         """Until a signal or a failure; the exit code. What is in flight then ends first, and is committed."""
@@ -184,17 +191,21 @@ class RewardsProcess:
     async def _watch(self) -> None:
         """Wait for brokers that are away. Raises BrokersElsewhere if a new process would be answered meanwhile."""
         session = self._settings.session_timeout_seconds
-        throttle, answered_at = LogThrottle(logger), monotonic()
+        throttle, answered_at, elsewhere = LogThrottle(logger), monotonic(), 0
         while True:
             await asyncio.sleep(session / 2)
             self._status.brokers_answer = await self._is_answered()
             if self._status.brokers_answer:
-                answered_at = monotonic()
+                answered_at, elsewhere = monotonic(), 0
                 throttle.settled()
                 continue
             silent = monotonic() - answered_at
             throttle.warn("no_broker_answers", "everything waits", seconds=round(silent))
-            if silent > DIAL_AFTER_SESSIONS * session and await self._would_be_answered_anew():
+            if silent <= DIAL_AFTER_SESSIONS * session:
+                continue
+            # Twice in a row: brokers that have just come back answer a new connection before they answer ours.
+            elsewhere = elsewhere + 1 if await self._would_be_answered_anew() else 0
+            if elsewhere > 1:
                 brokers = ",".join(self._settings.kafka_brokers)
                 raise BrokersElsewhere(f"{brokers} answers, but not this process: other addresses, or another password")
 

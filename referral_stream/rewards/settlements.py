@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -41,15 +41,18 @@ def settlement(order: PaymentOrder, reference: str | None, now: int) -> bytes:
 
 
 class Settlements:
-    """A producer that waits for all replicas. It is not idempotent: the event's id is."""
+    """A producer that waits for all replicas. It is not idempotent: the event's id is.
 
-    def __init__(self, client: Mapping[str, Any], topic: str) -> None:
+    ``now`` is the deployment's clock, epoch ms: events have its time, whatever that shows.
+    """
+
+    def __init__(self, client: Mapping[str, Any], topic: str, now: Callable[[], int]) -> None:
         self.producer = AIOKafkaProducer(**client, acks="all")
-        self._topic = topic
+        self._topic, self._now = topic, now
 
-    async def write(self, order: PaymentOrder, reference: str | None, now: int) -> None:
+    async def write(self, order: PaymentOrder, reference: str | None) -> None:
         """Return when the broker has it. Raises NotSettled; it may be written then, now or later."""
-        value = settlement(order, reference, now)
+        value = settlement(order, reference, self._now())
         try:
             await self.producer.send_and_wait(self._topic, value, order.customer.encode())
         except (KafkaError, TimeoutError) as error:

@@ -36,7 +36,7 @@ class Told(Protocol):
 class Settling(Protocol):
     """Where a final refusal is written: ``settlements.Settlements``, or a test's. Raises NotSettled."""
 
-    async def write(self, order: PaymentOrder, reference: str | None, now: int) -> None: ...
+    async def write(self, order: PaymentOrder, reference: str | None) -> None: ...
 
 
 class PayerGone(Exception):
@@ -174,7 +174,7 @@ class Telling:
         throttle = self._throttles["settling"]
         for attempts in count(1):
             try:
-                await self._settlements.write(order, answer.reference, self._now())
+                await self._settlements.write(order, answer.reference)
             except NotSettled as reason:
                 throttle.warn("settlement_not_written", str(reason), **_about(order))
                 await asyncio.sleep(self._backoff.seconds(attempts))

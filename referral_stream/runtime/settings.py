@@ -227,6 +227,21 @@ class MemberSettings(KafkaSettings):
     status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
     """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
 
+    clock_start: Annotated[Instant, BeforeValidator(_millis)] | None = None
+    clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
+    clock_speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+
+    @property
+    def has_test_clock(self) -> bool:
+        """Whether another time than the real one counts: for tests and demonstrations only."""
+        return self.clock_start is not None or self.clock_speed != 1
+
+    @model_validator(mode="after")
+    def _has_both_clock_times(self) -> Self:
+        if (self.clock_start is None) != (self.clock_started_at is None):
+            raise ValueError(f"{PREFIX}CLOCK_START and {PREFIX}CLOCK_STARTED_AT go together")
+        return self
+
     @field_validator("group_prefix")
     @classmethod
     def _of_these_topics(cls, prefix: str, info: ValidationInfo) -> str:
@@ -261,15 +276,6 @@ class Settings(MemberSettings):
     static_member: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=200)] | None = None
     transaction_timeout_seconds: Annotated[float, Field(ge=1, le=900)] = 15.0
     """After this, the broker ends what a dead worker left open, and readers go on."""
-
-    clock_start: Annotated[Instant, BeforeValidator(_millis)] | None = None
-    clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
-    clock_speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
-
-    @property
-    def has_test_clock(self) -> bool:
-        """Whether another time than the real one counts: for tests and demonstrations only."""
-        return self.clock_start is not None or self.clock_speed != 1
 
     def redis_tls(self) -> dict[str, str]:
         """TLS files of the connection to Redis, as redis-py names them; empty where none is set."""
@@ -321,8 +327,6 @@ class Settings(MemberSettings):
             raise ValueError(f"{PREFIX}REDIS_CERT_FILE and {PREFIX}REDIS_KEY_FILE go together")
         if self.redis_tls() and not self.redis_url.get_secret_value().startswith(("rediss://", "rediss+sentinel://")):
             raise ValueError(f"{PREFIX}REDIS_CA_FILE, _CERT_FILE and _KEY_FILE need a {PREFIX}REDIS_URL of rediss://")
-        if (self.clock_start is None) != (self.clock_started_at is None):
-            raise ValueError(f"{PREFIX}CLOCK_START and {PREFIX}CLOCK_STARTED_AT go together")
         return self
 
 

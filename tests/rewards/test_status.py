@@ -33,7 +33,7 @@ class Role:
         settings = read_rewards_settings({f"{PREFIX}{name}": value for name, value in given.items()})
         client = settings.kafka_client()
         self.backlog = RewardsBacklog(10)
-        self.settlements = Settlements(client, "responses")
+        self.settlements = Settlements(client, "responses", lambda: self.now)
         payer = Payer("http://127.0.0.1:1/", tls=ssl.create_default_context(), timeout_seconds=1)
         signer, backoff = Signer([SECRET]), Backoff(lambda: 0.0)
         self.telling = Telling(self.backlog, payer, self.settlements, signer, backoff, most=1, now=lambda: self.now)

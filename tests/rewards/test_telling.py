@@ -50,8 +50,7 @@ class Settled:
     fails: int = 0
     written: list[tuple[str, str | None]] = field(default_factory=list)
 
-    async def write(self, order: PaymentOrder, reference: str | None, now: int) -> None:
-        assert now
+    async def write(self, order: PaymentOrder, reference: str | None) -> None:
         if self.fails:
             self.fails -= 1
             raise NotSettled("NotEnoughReplicasError")
