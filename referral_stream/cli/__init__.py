@@ -19,6 +19,7 @@ from referral_stream.cli.ingest_http import ingest_http
 from referral_stream.cli.mapping import mapping_group
 from referral_stream.cli.policy import policy_group
 from referral_stream.cli.replay import replay
+from referral_stream.cli.rewards import rewards
 from referral_stream.cli.run import run
 from referral_stream.cli.schemas import schemas
 from referral_stream.cli.topics import topics
@@ -45,6 +46,7 @@ for _verb in (
     demo,
     run,
     ingest_http,
+    rewards,
     topics,
     doctor,
     audit,
