@@ -246,6 +246,8 @@ class Settings(KafkaSettings):
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
     transaction_timeout_seconds: Annotated[float, Field(ge=1, le=900)] = 15.0
     """After this, the broker ends what a dead worker left open, and readers go on."""
+    start_wait_seconds: Annotated[float, Field(ge=1, le=3_600)] = 120.0
+    """How long a worker that starts waits for brokers that are away."""
     status_host: Annotated[str, AfterValidator(_may_be_listened_on)] = "127.0.0.1"
     status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
     """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
