@@ -96,7 +96,9 @@ def test_every_wrong_setting_is_named_at_once(pipeline: Pipeline) -> None:
 def test_only_what_hashes_addresses_needs_their_key(
     pipeline: Pipeline, command: tuple[str, ...], *, needed: bool
 ) -> None:
-    done = pipeline.run_command(*command, email_key="", kafka_brokers=f"127.0.0.1:{free_port()}")
+    done = pipeline.run_command(
+        *command, email_key="", kafka_brokers=f"127.0.0.1:{free_port()}", start_wait_seconds="1"
+    )
     assert ("EMAIL_KEY: set it" in done.stderr) == needed
     assert (done.returncode == 2) == (needed or command == ("audit",))  # which ends with 2 where it cannot read
 
