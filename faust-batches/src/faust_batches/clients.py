@@ -44,10 +44,17 @@ async def close(client: Any, seconds: float | None = CLOSE_SECONDS) -> BaseExcep
         problem = await _ended(closing)
         if problem is not None:
             logger.debug("client_closed_by_force", extra={"cause": repr(problem)})
-            inner = getattr(client, "_client", None) or getattr(client, "client", None)
-            if inner is not None:
-                await _ended(asyncio.ensure_future(inner.close()))
+            await _cut(client)
     return problem
+
+
+async def _cut(client: Any) -> None:
+    """Close the connections of a client whose own closing failed."""
+    inner = getattr(client, "_client", None) or getattr(client, "client", None)
+    if inner is not None:
+        closing = asyncio.ensure_future(inner.close())
+        await asyncio.wait({closing}, timeout=1.0)
+        await _ended(closing)
 
 
 async def _ended(closing: asyncio.Future[Any]) -> BaseException | None:
