@@ -80,7 +80,7 @@ async def _why_not(broker: str, client: Mapping[str, Any]) -> NoConnection | Non
 
 
 class _Refused(Exception):
-    """What no waiting mends, in one line."""
+    """What waiting does not change, in one line."""
 
 
 async def _tried(broker: str, client: Mapping[str, Any]) -> str | None:
