@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 from faust.exceptions import FaustError
 from faust_batches import NeedsOperator, TransportError, run_worker
-from faust_batches.awaiting import Awaiting
+from faust_batches.broker_wait import BrokerWait
 from faust_batches.uvloop_patch import survive_closed_transports
 from mode import Service
 
@@ -55,7 +55,7 @@ async def _life(deployment: Deployment, role: str) -> AsyncIterator[None]:
     settings = deployment.settings
     if (unwritable := state_folder_problem(settings)) is not None:
         raise NeedsOperator(f"{unwritable.problem}; {unwritable.remedy}")
-    brokers = Awaiting(settings.group_prefix, settings.kafka_brokers, settings.start_wait_seconds)
+    brokers = BrokerWait(settings.group_prefix, settings.kafka_brokers, settings.start_wait_seconds)
     try:
         await brokers.answer(lambda: require_topics(deployment))
     except TopicsProblem as problem:

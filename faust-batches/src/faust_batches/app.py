@@ -23,8 +23,8 @@ from faust.types import TP, StreamT
 from mode.supervisors import CrashingSupervisor
 from yarl import URL
 
-from faust_batches.awaiting import Awaiting
 from faust_batches.batch import AsyncProcessor, Output, Processor, Refusal, Supersedes
+from faust_batches.broker_wait import BrokerWait
 from faust_batches.broker_watch import BrokerWatch
 from faust_batches.clock_watch import ClockWatch
 from faust_batches.config import WorkerConfig
@@ -102,7 +102,7 @@ class BatchApp(faust.App):
         self._positions = Positions(config, self.send)
         self._plain = PlainSender(self.publisher, self.meter, lambda: self.batch_producer)
         refused = lambda: require_let_in(self._client_settings())  # noqa: E731
-        self.brokers = Awaiting(config.id, config.brokers, config.start_wait_seconds, refused)
+        self.brokers = BrokerWait(config.id, config.brokers, config.start_wait_seconds, refused)
         self.ports = Ports(
             *(config, self.meter, self.membership, self.brokers, self.lanes, self),
             lambda: self.batch_consumer,

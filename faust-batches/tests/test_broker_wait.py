@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
-from faust_batches import awaiting
-from faust_batches.awaiting import Awaiting
+from faust_batches import broker_wait
+from faust_batches.broker_wait import BrokerWait
 from faust_batches.errors import BrokersAway, NotAllowed, TopicsMismatch
 
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(awaiting, "AGAIN_SECONDS", 0.01)
-    monkeypatch.setattr(awaiting, "SAID_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(broker_wait, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(broker_wait, "SAID_EVERY_SECONDS", 0.1)
 
 
-def brokers(seconds: float = 10.0, **more: Any) -> Awaiting:
-    return Awaiting("app", ("kafka:9092",), seconds, **more)
+def brokers(seconds: float = 10.0, **more: Any) -> BrokerWait:
+    return BrokerWait("app", ("kafka:9092",), seconds, **more)
 
 
 def lines(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ async def _not_here() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Awaiting:
+class BrokerWait:
     """What a worker asks ``brokers`` before it runs is asked for at most ``seconds``, each question.
 
     ``refused`` is awaited after each failure: it raises NeedsOperator where a broker turns us away for good, which is
