@@ -24,6 +24,7 @@ from referral_stream.core.instants import to_datetime, utc_day
 from referral_stream.demo.display import Screen
 from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
 from referral_stream.local.redis_server import EmbeddedRedis
+from referral_stream.runtime.clients import close
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import TEST_EMAIL_KEY, Settings
 from referral_stream.stream.apps import decide_role, ingest_role, ledger_role
@@ -80,8 +81,8 @@ async def workers(deployment: Deployment) -> AsyncIterator[Demo]:
             await demo.until_ready()
             yield demo
     finally:
-        await consumer.stop()
-        await producer.stop()
+        await close(consumer)
+        await close(producer)
 
 
 async def _touch_topics(producer: AIOKafkaProducer, deployment: Deployment) -> None:

@@ -21,6 +21,7 @@ from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import ReservationDenied, ReservationGranted, ReservationUnavailable
 from referral_stream.core.instants import SECOND, rfc3339
 from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.runtime.clients import started
 from referral_stream.runtime.clock import CLOCK_TOLERANCE_MS, SYNCHRONISE, Clock
 from referral_stream.runtime.deployment import ROLES, Deployment
 from referral_stream.runtime.settings import PREFIX, SettingsProblem, payer_is_named, read_rewards_settings
@@ -153,7 +154,7 @@ def _state_folder(deployment: Deployment) -> CheckResult:
 async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
     try:
         seen = await groups(deployment, [deployment.group(role) for role in _READERS])
-        async with _consumer(deployment, "read_committed") as consumer:
+        async with started(_consumer(deployment, "read_committed")) as consumer:
             lines = [await _clock_of_writers(consumer, deployment)]
             lines += await _newest_answers(consumer, deployment.topics)
             held = await _held_back(deployment, consumer)
@@ -223,7 +224,7 @@ async def _held_back(deployment: Deployment, consumer: AIOKafkaConsumer) -> list
     """What of the topics that our roles read an open transaction holds back."""
     read = [topic for role in _READERS for topic in _read_by(role, deployment.topics)]
     partitions = [TopicPartition(topic, p) for topic in read for p in sorted(await partitions_of(consumer, topic))]
-    async with _consumer(deployment, "read_uncommitted") as uncommitted:
+    async with started(_consumer(deployment, "read_uncommitted")) as uncommitted:
         return await held_back(consumer, uncommitted, partitions)
 
 

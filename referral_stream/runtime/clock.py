@@ -21,6 +21,11 @@ class Clock:
     def __init__(self, start: int = 0, started_at: int = 0, speed: float = 1.0) -> None:
         self._start, self._started_at, self._speed = start, started_at, speed
 
+    @property
+    def speed(self) -> float:
+        """How many times as fast as real time it runs."""
+        return self._speed
+
     def now(self) -> int:
         """Epoch milliseconds."""
         return self.at(_real_now())

@@ -276,6 +276,8 @@ class Settings(MemberSettings):
     static_member: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=200)] | None = None
     transaction_timeout_seconds: Annotated[float, Field(ge=1, le=900)] = 15.0
     """After this, the broker ends what a dead worker left open, and readers go on."""
+    start_wait_seconds: Annotated[float, Field(ge=1, le=3_600)] = 120.0
+    """How long a worker that starts waits for brokers that are away."""
 
     def redis_tls(self) -> dict[str, str]:
         """TLS files of the connection to Redis, as redis-py names them; empty where none is set."""
