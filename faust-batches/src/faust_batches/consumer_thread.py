@@ -86,7 +86,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._fetch_waits(int(self._ports.config.fetch_wait_seconds * 1000))
 
     def _fetch_waits(self, at_most_ms: int) -> None:
-        self._ensure_consumer()._fetcher._fetch_max_wait_ms = at_most_ms
+        if self._consumer is not None:
+            self._consumer._fetcher._fetch_max_wait_ms = at_most_ms
 
     def _check_name(self, member: str) -> None:
         """Two workers with one static name keep taking the membership from each other: one of them has to end.
