@@ -32,7 +32,8 @@ class Clock:
 
     def at(self, real: int) -> int:
         """What this clock shows when real time is ``real``, epoch ms."""
-        return self._start + round((real - self._started_at) * self._speed)
+        passed = real - self._started_at
+        return self._start + (passed if self._speed == 1 else round(passed * self._speed))
 
     def seconds_until(self, instant: int) -> float:
         """How long, in real seconds, until this clock shows ``instant``; 0 or less if it has."""

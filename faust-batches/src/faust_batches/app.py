@@ -390,6 +390,7 @@ class BatchApp(faust.App):
                 self.fail(exc, "on_partitions_ready")
                 return
         membership.settle()
+        self.batch_consumer.fetch_patiently()
         super().on_rebalance_end()
 
     def _partitions_ready(self) -> None:

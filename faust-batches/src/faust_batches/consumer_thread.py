@@ -34,6 +34,9 @@ from faust_batches.topics import CLEANUP_POLICY, partition_counts, topic_setting
 
 logger = logging.getLogger(__name__)
 
+_BRIEFLY_MS: Final = 10
+"""How long a broker may hold a fetch back during a rebalance. What else is asked over the same connection waits behind
+it, and so does the first fetch after a seek; recovery asks and seeks several times before it reads anything."""
 _PULSE_SHARE: Final = 0.5  # of the session timeout: a connection that is dead is left, and there is time for another
 _PULSE_SECONDS: Final = 5.0  # at least: a broker under load may take a second or two
 _PULSE_LOOKS: Final = 10
@@ -73,7 +76,16 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._check_name(coordinator.member_id)
         self.lease = monotonic()
         self.next_offsets.clear()  # positions are aiokafka's until the first seek
+        self._fetch_waits(_BRIEFLY_MS)
         self._ports.membership.begin()
+
+    def fetch_patiently(self) -> None:
+        """The rebalance is over: from the next fetch on, a broker holds it back until there is something to deliver."""
+        self._fetch_waits(int(self._ports.config.fetch_wait_seconds * 1000))
+
+    def _fetch_waits(self, at_most_ms: int) -> None:
+        if self._consumer is not None:
+            self._consumer._fetcher._fetch_max_wait_ms = at_most_ms
 
     def _check_name(self, member: str) -> None:
         """Two workers with one static name keep taking the membership from each other: one of them has to end.
@@ -98,7 +110,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust offers no setting for these two (drivers/aiokafka.py, _create_worker_consumer).
         consumer._isolation_level = "read_committed" if self._ports.state.reads_committed else "read_uncommitted"
-        consumer._fetch_max_wait_ms = int(self._ports.config.fetch_wait_seconds * 1000)
+        consumer._fetch_max_wait_ms = _BRIEFLY_MS
         return consumer
 
     async def on_start(self) -> None:
