@@ -6,7 +6,7 @@ until the next assignment delivers it again: going on would let a later commit p
 
 Unless a full batch waits, a lane pauses after each for as long as it took. Without that, every lane would be busy all
 the time at any rate worth mentioning, with batches of a few records, whose fixed costs keep all the others, and the
-broker, waiting. Who comes rarely meets no pause.
+broker, waiting. Records that come rarely meet no pause.
 """
 
 from __future__ import annotations
