@@ -57,7 +57,7 @@ class UnknownCustomer(Exception):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What happened to one customer up to the instant ``at`` (epoch ms), what is awaited, and what is next from there."""
+    """What happened to one customer up to the instant ``at`` (epoch ms), what is awaited then, and what is next."""
 
     customer_id: str
     at: int

@@ -52,9 +52,7 @@ EntryKind: TypeAlias = Literal[
     "follow-up", "withdrawn", "reward",
 ]  # fmt: skip
 
-_After: TypeAlias = (
-    FollowupRequested | FollowupCancelled | RewardHeld | RewardGranted | RewardDenied | RewardReversed
-)
+_After: TypeAlias = FollowupRequested | FollowupCancelled | RewardHeld | RewardGranted | RewardDenied | RewardReversed
 
 _OPENING = frozenset({"pending", "deferred", "suppressed", "asked", "soft", "holdout", "shadow"})
 _UNTOLD = frozenset(data.type for data in INTERNAL) - {Held.type}

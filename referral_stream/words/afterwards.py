@@ -1,6 +1,7 @@
 """What follows an ask in plain words: what is said to whom, what was withdrawn, and what becomes of a reward.
 
-The words are made from what the messages of ``referral-followups`` and ``referral-rewards`` carry: never a contact's name.
+The words are made from what the messages of ``referral-followups`` and ``referral-rewards`` carry, which never name a
+contact.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _requested(data: Mapping[str, Any], local: tzinfo) -> str:
 
 
 def followup_words(kind: str, fields: Mapping[str, Any]) -> str:
-    """What is said, or to be done; of ``fields`` those are told that are known, such as ``answer`` or ``referral_id``."""
+    """What is said, or to be done; ``fields`` that are known, such as ``answer`` or ``referral_id``, are told."""
     words = phrases()
     known: dict[str, Any] = dict.fromkeys(("referral_id", "answer", "status", "consented", "hints", "reason"))
     known |= {name: value for name, value in fields.items() if name in known}
