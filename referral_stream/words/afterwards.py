@@ -24,10 +24,11 @@ _DIGITS: Final = (
 
 
 class After(NamedTuple):
-    """One message, in words; ``text`` is a sentence without its end."""
+    """One message, in words; ``text`` is a sentence without its end, ``cause`` what it follows, in a word or two."""
 
     kind: AfterKind
     text: str
+    cause: str
 
 
 def told(type_: str, data: Mapping[str, Any], local: tzinfo) -> After | None:
@@ -38,10 +39,11 @@ def told(type_: str, data: Mapping[str, Any], local: tzinfo) -> After | None:
     words = phrases()
     match type_:
         case "referral.followup.requested":
-            return After("follow-up", _requested(data, local))
+            return After("follow-up", _requested(data, local), words.word("followed", data["kind"]))
         case "referral.followup.cancelled":
             why = words.word("withdrawn", data["reason"])
-            return After("withdrawn", words.say("after", "withdrawn", what=followup_words(data["kind"], data), why=why))
+            text = words.say("after", "withdrawn", what=followup_words(data["kind"], data), why=why)
+            return After("withdrawn", text, words.word("followed", data["kind"]))
         case "referral.reward.held":
             text = words.say(
                 "after",
@@ -61,7 +63,7 @@ def told(type_: str, data: Mapping[str, Any], local: tzinfo) -> After | None:
             text = words.say("after", "reversed", referral=data["referral_id"], why=why)
         case _:
             return None
-    return After("reward", text)
+    return After("reward", text, words.word("words", "reward"))
 
 
 def _requested(data: Mapping[str, Any], local: tzinfo) -> str:

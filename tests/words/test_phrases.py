@@ -151,6 +151,7 @@ def test_every_closed_set_of_the_code_has_a_phrase_for_each_of_its_members(langu
     assert set(tables["events"]) == {*(fact.type for fact in FACTS), DeadletterReplayed.type, Held.type}
     assert set(tables["explanation"]["zone_source"]) == {"by", *get_args(TimeZone.model_fields["source"].annotation)}
     assert set(tables["followups"]) == set(get_args(FollowupKind))
+    assert set(tables["followed"]) == set(get_args(FollowupKind))
     assert set(tables["withdrawn"]) == set(get_args(FollowupReason))
     assert set(tables["rewards"]) == set(get_args(RewardKind))
     assert set(tables["hints"]) == set(get_args(Hint))
