@@ -136,7 +136,7 @@ class DecisionBoard:
         """What follows an ask, in the zone of the customer's decisions."""
         customer = message["data"]["customer_id"]
         local = self._zones.get(customer, self._home)
-        type_: str = message["type"]
+        type_: str = message.get("type", "")
         after = told(type_, message["data"], local)
         if after is None:
             return None

@@ -45,8 +45,12 @@ class Character:
 
 
 CAST: tuple[Character, ...] = (
-    Character("cus-ana", "Ana, delighted", "answers an NPS survey with 10: asked, says yes, refers a bakery, is rewarded"),
-    Character("cus-ben", "Ben, just got it working", "reaches his first success: asked the same morning, and says maybe"),
+    Character(
+        "cus-ana", "Ana, delighted", "answers an NPS survey with 10: asked, says yes, refers a bakery, is rewarded"
+    ),
+    Character(
+        "cus-ben", "Ben, just got it working", "reaches his first success: asked the same morning, and says maybe"
+    ),
     Character("cus-carla", "Carla, in New York", "renews: mentioned softly in the Friday slot of her own time zone"),
     Character(
         "cus-deniz", "Deniz, with ticket 4711", "is a promoter with an open ticket: asked once it is solved, says no"
@@ -57,7 +61,9 @@ CAST: tuple[Character, ...] = (
     Character("cus-henk", "Henk, who slipped", "corrects his 9 to a 3: not asked then, nor after his milestone"),
     Character("cus-ida", "Ida, who said no mail", "pays a compliment, but has withdrawn her consent"),
     Character("cus-jonas", "Jonas, past due", "pays a compliment while his own payment is failing"),
-    Character("cus-kim", "Kim, at work on Saturday", "gives a 9 at the weekend: asked in the app, and then wants no more"),
+    Character(
+        "cus-kim", "Kim, at work on Saturday", "gives a 9 at the weekend: asked in the app, and then wants no more"
+    ),
     Character("cus-lena", "Lena, after a ticket", "has a ticket solved without a rating: it is too soon to ask"),
 )
 
