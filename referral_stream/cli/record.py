@@ -21,7 +21,7 @@ from referral_stream.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from referral_stream.replay.record_search import Record
+    from referral_stream.replay.record_search import RecordData
 
 
 @click.command(short_help="Show one customer's asks, referrals and rewards.")
@@ -79,7 +79,7 @@ def record(
 
 def _replayed(
     log: Path, customer: str, policy_file: Path | None, mappings_file: Path | None, *, sort: bool, skip_bad: bool
-) -> Record:
+) -> RecordData:
     from tempfile import TemporaryDirectory
 
     from referral_stream.contracts.inbound.adapt import Boundary
@@ -93,7 +93,7 @@ def _replayed(
         return record_in(Path(folder), customer)
 
 
-def _live(customer: str) -> Record:
+def _live(customer: str) -> RecordData:
     import asyncio
 
     from referral_stream.cli.render.progress import progress
@@ -103,7 +103,7 @@ def _live(customer: str) -> Record:
 
     deployment = this_deployment(email_key_needed=False)
 
-    async def read() -> Record:
+    async def read() -> RecordData:
         with progress("reading records") as advance:
             return await read_record(deployment, customer, advance)
 

@@ -71,6 +71,8 @@ class _Of:
         fields: dict[str, Any] = {"referral_id": followup.subject or None}
         if about is not None and followup.kind == "take_care":
             fields["consented"] = str(about.consented).lower()
+        if followup.kind == "report_back":
+            fields["status"] = followup.about.rpartition("/")[2]
         what, due = followup_words(followup.kind, fields), self._clock(followup.due_by)
         late = words.word("words", "late") if self.now >= followup.due_by else None
         text = words.say("awaiting", "to_say" if followup.to_customer else "for_owner", what=what, due=due, late=late)

@@ -93,15 +93,9 @@ def explain(
         found = Counts()
         story, left_out = Story(ids, policy), _LeftOut(ids, found)
         with open_log(
-            log,
-            boundary,
-            found,
-            left_out.refused,
-            skipped=left_out.skipped,
-            skip_bad=skip_bad,
-            sort=sort,
-            progress=progress,
-        ) as opened:
+            log, boundary, found, left_out.refused,
+            skipped=left_out.skipped, skip_bad=skip_bad, sort=sort, progress=progress,
+        ) as opened:  # fmt: skip
             if isinstance(opened, RecordedLog):
                 customers, caps, now = _lived_exactly(opened, story, policy, left_out, at)
             else:

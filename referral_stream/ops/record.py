@@ -7,7 +7,7 @@ from typing import Any
 
 from referral_stream.contracts.json_reading import NotJson, parse_json
 from referral_stream.contracts.records import RawRecord
-from referral_stream.replay.record_search import Record, RecordSearch
+from referral_stream.replay.record_search import RecordData, RecordSearch
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader
 
@@ -15,7 +15,7 @@ Progress = Callable[[int], None]
 """Is called with how many records have been read so far."""
 
 
-async def read_record(deployment: Deployment, customer: str, progress: Progress | None = None) -> Record:
+async def read_record(deployment: Deployment, customer: str, progress: Progress | None = None) -> RecordData:
     """The newest record of the customer to whom the id belongs. Raises NoRecord, UnreadableTopic.
 
     All of ``referral-records`` is read: an id that was merged away stands in another customer's record alone. Contacts
@@ -46,7 +46,7 @@ async def read_record(deployment: Deployment, customer: str, progress: Progress 
     return with_names(found, names)
 
 
-def with_names(record: Record, told: dict[str, dict[str, Any] | None]) -> Record:
+def with_names(record: RecordData, told: dict[str, dict[str, Any] | None]) -> RecordData:
     """The record with name and company of its contacts where it says that they have consented.
 
     ``told``: by referral id the newest ``referral.contact.told``; what another customer told is left out.

@@ -102,18 +102,10 @@ def replay_file(
         letters, records = _DeadLetterFile(files["dead-letters"], summary), _Records()
         opened = stack.enter_context(
             open_log(
-                log,
-                boundary,
-                summary,
-                letters.refuse,
-                facts_only=facts_only,
-                skip_bad=skip_bad,
-                sort=sort,
-                progress=progress,
-                memory_bytes=memory_bytes,
-                snapshot=snapshot,
+                log, boundary, summary, letters.refuse, facts_only=facts_only, skip_bad=skip_bad, sort=sort,
+                progress=progress, memory_bytes=memory_bytes, snapshot=snapshot,
             )
-        )
+        )  # fmt: skip
         if isinstance(opened, RecordedLog):
             summary.exact = True
             exact = ExactReplay(policy, refused=letters.not_applied, entities=entities_of(snapshot), notes=opened.notes)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-Record: TypeAlias = Mapping[str, Any]
+RecordData: TypeAlias = Mapping[str, Any]
 """The ``data`` of a ``referral.record.changed``, as parsed JSON."""
 
 
@@ -28,10 +28,10 @@ class RecordSearch:
 
     def __init__(self, customer: str) -> None:
         self.customer = customer
-        self._kept: dict[str, Record] = {}
+        self._kept: dict[str, RecordData] = {}
         self._forgotten = False
 
-    def see(self, key: str, record: Record | None) -> None:
+    def see(self, key: str, record: RecordData | None) -> None:
         """One record of ``referral-records``; None: it was deleted."""
         if record is not None and (key == self.customer or self.customer in record.get("ids", ())):
             self._kept[key] = record
@@ -39,7 +39,7 @@ class RecordSearch:
         self._kept.pop(key, None)
         self._forgotten |= key == self.customer
 
-    def found(self) -> Record:
+    def found(self) -> RecordData:
         """The record, of the customer into whom the id was merged if it was. Raises NoRecord."""
         others = [record for key, record in self._kept.items() if key != self.customer]
         if others:
@@ -50,7 +50,7 @@ class RecordSearch:
         return own
 
 
-def record_in(folder: Path, customer: str) -> Record:
+def record_in(folder: Path, customer: str) -> RecordData:
     """The customer's record in the output folder of a replay. Raises NoRecord, OSError."""
     search = RecordSearch(customer)
     with (folder / "records.jsonl").open("rb") as lines:

@@ -22,16 +22,16 @@ NOT_ASKED_COLUMNS: Final = (
     "decision_id",
 )  # fmt: skip
 FOLLOWUPS_COLUMNS: Final = (
-    "requested_at", "customer", "account", "audience", "kind", "what", "channels", "referral", "due_by", "expires_at", "late",
-    "withdrawn_at", "withdrawn_because", "followup_id",
+    "requested_at", "customer", "account", "audience", "kind", "what", "channels", "referral", "due_by", "expires_at",
+    "late", "withdrawn_at", "withdrawn_because", "followup_id",
 )  # fmt: skip
 REWARDS_COLUMNS: Final = (
-    "at", "customer", "account", "referral", "reward", "because", "programme", "kind", "amount_minor", "currency", "benefit",
-    "grant_id",
+    "at", "customer", "account", "referral", "reward", "because", "programme", "kind", "amount_minor", "currency",
+    "benefit", "grant_id",
 )  # fmt: skip
 RECORDS_COLUMNS: Final = (
-    "customer", "account", "segment", "signed_up_at", "times_asked", "last_ask_date", "next_ask_eligible", "referrals_given",
-    "referrals_converted", "propensity_score",
+    "customer", "account", "segment", "signed_up_at", "times_asked", "last_ask_date", "next_ask_eligible",
+    "referrals_given", "referrals_converted", "propensity_score",
 )  # fmt: skip
 
 _NO_NEWS: Final = frozenset({"historical", "duplicate"})
@@ -42,8 +42,9 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 def write_tables(folder: Path) -> None:
     """Tables next to the files of a replay.
 
-    ``asks.csv`` and ``not-asked.csv``: a line per ask, and per opportunity without one; ``followups.csv``: per follow-up,
-    with what became of it; ``rewards.csv``: per message about a reward; ``records.csv``: per customer. A text that a spreadsheet would take for a formula begins with an apostrophe. Raises OSError.
+    ``asks.csv`` and ``not-asked.csv``: a line per ask, and per opportunity without one; ``followups.csv``: per
+    follow-up, with what became of it; ``rewards.csv``: per message about a reward; ``records.csv``: per customer. A
+    text that a spreadsheet would take for a formula begins with an apostrophe. Raises OSError.
     """
     asked: set[str] = set()
     last: dict[str, Mapping[str, Any]] = {}

@@ -41,7 +41,7 @@ def record(folder: Path, *told: Told, who: str = "ana", more: tuple[str, ...] = 
     return run("record", who, "--log", log, *more)
 
 
-@rule("A6.1", "A6.2")
+@rule("A6.1", "A6.2", "7.4")
 @pytest.mark.parametrize("exact", [False, True], ids=["facts", "exact"])
 def test_it_is_what_a_replay_writes_and_without_names(tmp_path: Path, exact: bool) -> None:
     result = record(tmp_path, *STORY, more=("--format", "json"), exact=exact)
@@ -130,8 +130,9 @@ def test_a_name_is_joined_only_where_the_record_says_consented_and_the_customer_
 
 def test_many_asks_are_counted_and_what_went_wrong_is_said() -> None:
     ask = {
-        "kind": "soft", "mode": "soft", "channel": "in_app", "trigger": "renewal", "asked_at": "2026-06-18T10:00:00.000Z",
-        "referrals": 0, "converted": 0, "cancelled": True, "regret": True, "despite_signal": True, "failed": True,
+        "kind": "soft", "mode": "soft", "channel": "in_app", "trigger": "renewal",
+        "asked_at": "2026-06-18T10:00:00.000Z", "referrals": 0, "converted": 0, "cancelled": True, "regret": True,
+        "despite_signal": True, "failed": True,
     }  # fmt: skip
     history = {"times_asked": 14, "referrals_given": 0, "referrals_converted": 0, "propensity_score": 3}
     policy = {"name": "default", "hash": "0"}

@@ -35,7 +35,7 @@ def referred(pipeline: Pipeline, referral: str, name: str, *, consented: bool) -
     say(pipeline, "responses", "referral.given", referral_id=referral, contact=contact)
 
 
-@rule("A5.6", "A5.7", "A6.1", "A6.2")
+@rule("A5.6", "A5.7", "A6.1", "A6.2", "7.5", "7.7")
 def test_a_name_is_shown_while_the_contact_consents_and_the_record_until_the_erasure(pipeline: Pipeline) -> None:
     referred(pipeline, "ref-1", "Lee Roe", consented=True)
     referred(pipeline, "ref-2", "Kim Poe", consented=False)

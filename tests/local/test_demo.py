@@ -131,7 +131,7 @@ def test_it_goes_on_after_the_ask(played: tuple[subprocess.CompletedProcess[str]
         "Deniz, with ticket 4711 said no follow-up to be said by e-mail, by Wed 16 Sep 17:30: a no is fine",
         "the reward for the referral ref-301 is granted: credit of 25.00 EUR",
         "the reward for the referral ref-301 is taken back: what the contact bought was refunded",
-        "withdrawn, they want no more messages",
+        "withdrawn because they want no more messages: an introduction, or",
     ):
         assert len([line for line in told if part in line]) == 1, part
     rewards = [json.loads(line)["type"] for line in (output / "rewards.jsonl").read_text().splitlines()]

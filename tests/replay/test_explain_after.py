@@ -74,7 +74,7 @@ def test_an_answer_its_reply_and_the_referral_that_ends_it(tmp_path: Path) -> No
         (
             "Thu 13:30",
             "withdrawn",
-            "an introduction, or shall we reach out and mention them: withdrawn, they have given a referral",
+            "because they have given a referral: an introduction, or shall we reach out and mention them",
         ),
         (
             "Thu 13:30",
@@ -124,7 +124,8 @@ def test_the_holding_period_is_awaited(tmp_path: Path) -> None:
         tmp_path, given("Thu 13:30"), status("converted", "Fri 10:00"), when="Fri 11:00", rewards={"holding_days": 14}
     )
     assert waits(told)[-1][1] == (
-        "the reward for the referral ref-1 (credit of 25.00 EUR) is asked for on Fri 3 Jul 10:00, if the conversion lasts"
+        "the reward for the referral ref-1 (credit of 25.00 EUR) is asked for on Fri 3 Jul 10:00, if the conversion "
+        "lasts"
     )
 
 
@@ -135,8 +136,10 @@ def test_what_is_held_says_why_and_until_when(tmp_path: Path) -> None:
     )
     told = explained(tmp_path, *story, when="Fri 11:00", rewards={"rate": 1})
     assert [text for _, kind, text in after(told) if kind == "reward"] == [
-        "the reward for the referral ref-1 (credit of 25.00 EUR) waits for approval until Sun 19 Jul 10:00: many "
-        "referrals within 24 hours"
+        (
+            "the reward for the referral ref-1 (credit of 25.00 EUR) waits for approval until Sun 19 Jul 10:00: many "
+            "referrals within 24 hours"
+        )
     ]
     assert (
         "approval of the reward for the referral ref-1 (credit of 25.00 EUR), until Sun 19 Jul 10:00: many referrals "

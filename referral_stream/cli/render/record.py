@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from referral_stream.cli.render.terminal import rows
-from referral_stream.replay.record_search import Record
+from referral_stream.replay.record_search import RecordData
 from referral_stream.words.afterwards import money
 from referral_stream.words.decisions import day_and_time, happening
 
@@ -15,7 +15,7 @@ _ASKS_SHOWN = 12
 """The newest asks, one by one; the others are counted."""
 
 
-def as_lines(record: Record) -> Iterator[str]:
+def as_lines(record: RecordData) -> Iterator[str]:
     """Who it is, when they may be asked again, their referrals, asks, follow-ups and occasions by month."""
     yield from _head(record)
     history = record["referral_history"]
@@ -34,7 +34,7 @@ def as_lines(record: Record) -> Iterator[str]:
         yield from _titled("occasions to ask", _months(months))
 
 
-def _head(record: Record) -> Iterator[str]:
+def _head(record: RecordData) -> Iterator[str]:
     yield f"{record['customer_id']}, as of {_instant(record['recorded_at'])}"
     if others := record.get("ids"):
         yield f"other ids: {', '.join(others)}"
