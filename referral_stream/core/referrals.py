@@ -12,7 +12,7 @@ from referral_stream.core.stamps import Stamp
 Status: TypeAlias = Literal["contacted", "qualified", "converted", "rejected", "refunded"]
 
 RANK: dict[str, int] = {"contacted": 1, "qualified": 2, "converted": 3}
-"""How far a referral has come; what is behind something that was reported is not reported any more."""
+"""How far a referral has come; what is behind something that was reported is no longer reported."""
 
 
 class Conversion(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):

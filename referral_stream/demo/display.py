@@ -98,6 +98,7 @@ class DecisionBoard:
         self._gates: dict[str, frozenset[str]] = {}
         self._zones: dict[str, tzinfo] = {}
         self._after: Counter[str] = Counter()
+        self._said: dict[str, Mapping[str, Any]] = {}
 
     def tick(self, now: datetime) -> None:
         """Set the demo's clock; it never goes back."""
@@ -134,10 +135,13 @@ class DecisionBoard:
 
     def _follows(self, message: CloudEventBody) -> DecisionRow | None:
         """What follows an ask, in the zone of the customer's decisions."""
-        customer = message["data"]["customer_id"]
+        data, type_ = message["data"], str(message.get("type", ""))
+        customer = data["customer_id"]
         local = self._zones.get(customer, self._home)
-        type_: str = message.get("type", "")
-        after = told(type_, message["data"], local)
+        if "followup_id" in data:  # a cancellation is told with what was to be said
+            data = {**self._said.get(data["followup_id"], {}), **data}
+            self._said[data["followup_id"]] = {"referral_id": data.get("referral_id"), **data.get("variables", {})}
+        after = told(type_, data, local)
         if after is None:
             return None
         self._after["taken back" if type_.endswith(".reversed") else type_.rpartition(".")[2]] += 1
