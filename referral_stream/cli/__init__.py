@@ -18,6 +18,7 @@ from referral_stream.cli.explain import explain
 from referral_stream.cli.ingest_http import ingest_http
 from referral_stream.cli.mapping import mapping_group
 from referral_stream.cli.policy import policy_group
+from referral_stream.cli.record import record
 from referral_stream.cli.replay import replay
 from referral_stream.cli.rewards import rewards
 from referral_stream.cli.run import run
@@ -52,6 +53,7 @@ for _verb in (
     audit,
     replay,
     explain,
+    record,
     decisions,
     deadletters,
     policy_group,

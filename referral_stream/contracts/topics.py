@@ -160,6 +160,7 @@ TOPICS: Final[dict[str, Topic]] = {
             _CUSTOMER,
             COMPACTED,
             writers=("decide",),
+            readers=("operator",),
         ),
         Topic(
             "referral-contacts",

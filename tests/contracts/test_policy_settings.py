@@ -102,6 +102,8 @@ def test_nothing_is_odd_about_the_default_policy() -> None:
         ({"time_zone": {"zones": ["UTC"]}}, ["time_zone.zones"]),
         ({"time_zone": {"strict": True}}, ["time_zone.strict"]),
         ({"time_zone": {"strict": True, "zones": ["UTC"]}}, []),
+        ({"rewards": {"enabled": True}}, ["rewards.holding_days", "rewards.programmes"]),
+        ({"rewards": {"enabled": True, "holding_days": 14, "programmes": {"smb": {"kind": "recognition"}}}}, []),
         ({"breaker": {"enabled": False}}, ["breaker.enabled"]),
         ({"holdout": {"percent": 0}}, ["holdout.percent"]),
         ({"holdout": {"percent": 20}}, []),
