@@ -9,7 +9,15 @@ from typing import NamedTuple
 from referral_stream.audit.findings import Position
 from referral_stream.audit.records import digest, position
 from referral_stream.contracts.records import RawRecord
-from referral_stream.core.events import APPENDED, Event, MergeDelivered, MergeMoved, MergeRequested
+from referral_stream.core.events import (
+    APPENDED,
+    Event,
+    LinkLeft,
+    LinkTaught,
+    MergeDelivered,
+    MergeMoved,
+    MergeRequested,
+)
 from referral_stream.core.keys import customer_key
 
 _AGAIN = "attempt"
@@ -43,10 +51,12 @@ class Appended:
 
 
 def _source(event: Event) -> bytes:
-    """The key of the entity that appended it."""
+    """The key of the entity that appended it; empty where the record does not say so."""
     if event.via:
         return event.via[-1].encode()
     match event.data:
+        case LinkTaught(customer=customer) | LinkLeft(customer=customer):
+            return customer_key(customer).encode()
         case MergeRequested(into=customer) | MergeMoved(into=customer) | MergeDelivered(of=customer):
             return customer_key(customer).encode()
         case _:

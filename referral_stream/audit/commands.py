@@ -57,7 +57,8 @@ class Evidence:
 
     ``decisions``: by id, those that commands name. ``emitted``: command ids that a decision says it used (asked, or
     withheld). ``asking``: opportunities with a command, even one published meanwhile. ``requests``: by command id,
-    those that were granted; ``reservations``: by opportunity, those of commands. ``handed_over``: ids that were merged
+    those that were granted; ``reservations``: by opportunity, those of commands. ``answered``: by what an answer or a
+    referral names, a command or one of the ``followups`` of that customer. ``handed_over``: ids that were merged
     away; ``back``: those among them that became customers again, at a circle. ``late_*``: partitions whose beginning
     retention has taken.
     """
@@ -72,6 +73,8 @@ class Evidence:
     settled: dict[str, list[Settled]] = field(default_factory=lambda: defaultdict(list))
     granted: dict[str, list[Granted]] = field(default_factory=lambda: defaultdict(list))
     reported: dict[str, list[Reported]] = field(default_factory=lambda: defaultdict(list))
+    answered: dict[str, list[Position]] = field(default_factory=lambda: defaultdict(list))
+    followups: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     handed_over: dict[str, HandedOver] = field(default_factory=dict)
     back: set[str] = field(default_factory=set)
     late_decisions: Collection[int] = ()
@@ -83,6 +86,11 @@ class Evidence:
         """The request for this command's moment. A question for the reason goes out under its ask's reservation."""
         requests = self.reservations.get(command.opportunity_id, ())
         return next((request for request in reversed(requests) if request.due == command.not_before), None)
+
+    def counts_as_sent(self, command: Command, before: Position) -> bool:
+        """Whether the customer had answered it by then, or what followed it, or had referred somebody for it."""
+        names = (command.command_id, *self.followups.get(command.customer_id, ()))
+        return any(at < before for name in names for at in self.answered.get(name, ()))
 
     def released_by(self, reservation: str, since: int, until: int) -> bool:
         """Whether a reservation that stood at ``since`` had been given back at ``until``, never confirmed before."""
@@ -217,7 +225,8 @@ def _report_passed_on(command: Command, evidence: Evidence, tally: AuditCounts, 
     if reached is not None and not any(each.confirmed for each in passed_on):
         what = f"command {command.command_id} was reported sent, and its reservation is not confirmed"
         _add(tally, "reservation_settled", what, command, reached)
-    if first.status in _FAILED and not questioned and not any(not each.confirmed for each in passed_on):
+    lost = first.status in _FAILED and not questioned and not evidence.counts_as_sent(command, first.position)
+    if lost and not any(not each.confirmed for each in passed_on):
         what = f"command {command.command_id} was reported as never sent, and its reservation is not released"
         _add(tally, "reservation_settled", what, command, first)
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
+from referral_stream.audit.after_evidence import AfterEvidence
 from referral_stream.audit.appended import Appended
 from referral_stream.audit.commands import Evidence
 from referral_stream.audit.findings import AuditCounts, Position
+from referral_stream.audit.kept import Kept
 from referral_stream.audit.placement import partition_of
-from referral_stream.audit.reading import Logs, Unreadable
+from referral_stream.audit.reading import Absent, Logs, Unreadable
 from referral_stream.audit.records import position
 from referral_stream.contracts.codec import arrival
 from referral_stream.contracts.errors import Undecodable
@@ -36,6 +38,10 @@ class Names:
     letters: str
     customers: str
     wakeups: str
+    followups: str
+    rewards: str
+    records: str
+    contacts: str
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -49,7 +55,28 @@ class Names:
             letters=topics.dead_letters,
             customers=customers,
             wakeups=wakeups,
+            followups=topics.referral_followups,
+            rewards=topics.referral_rewards,
+            records=topics.referral_records,
+            contacts=topics.referral_contacts,
         )
+
+    def of_topic(self, topic: str) -> str:
+        """The full name of a topic that the decide agent writes to, named as the catalogue names it."""
+        return {
+            "referral-asks": self.asks,
+            "referral-decisions": self.decisions,
+            "ledger-requests": self.requests,
+            "referral-followups": self.followups,
+            "referral-rewards": self.rewards,
+            "referral-records": self.records,
+            "referral-contacts": self.contacts,
+        }[topic]
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The topics of what follows an ask: a deployment of an older version has none of them."""
+        return self.followups, self.rewards, self.records, self.contacts
 
 
 class Expected(NamedTuple):
@@ -76,8 +103,12 @@ class Scene:
     out: dict[str, list[int]] = field(default_factory=dict)
     expected: dict[bytes, Expected] = field(default_factory=dict)
     appended: Appended = field(default_factory=Appended)
+    after: AfterEvidence = field(default_factory=AfterEvidence)
+    kept: Kept = field(default_factory=Kept)
     unjudged: set[bytes] = field(default_factory=set)
     """Customers of whom nothing could be recomputed, in addition to those of the partitions ``unfoldable``."""
+    unstored: set[bytes] = field(default_factory=set)
+    """Customers of whom the newest records are in no state, as nothing of them could be stored."""
     unfoldable: set[int] = field(default_factory=set)
     oversized: set[tuple[str, bytes]] = field(default_factory=set)
     """Topic and key of outputs that no broker would take: a dead letter replaces them."""
@@ -87,26 +118,40 @@ class Scene:
     def begin(self) -> None:
         """Note where every topic begins and ends. Raises Unreadable."""
         n = self.names
-        for topic in (n.asks, n.decisions, n.requests, n.letters, n.events, n.customers, n.wakeups):
-            self.begins[topic], self.out[topic] = self.logs.begins(topic), self.logs.ends(topic)
+        for topic in (n.asks, n.decisions, *n.after, n.requests, n.letters, n.events, n.customers, n.wakeups):
+            try:
+                self.begins[topic], self.out[topic] = self.logs.begins(topic), self.logs.ends(topic)
+            except Absent:
+                if topic not in n.after:
+                    raise
+                self.tally.unchecked[f"{topic} does not exist: nothing of it is checked"] += 1
+                continue
             self.total += sum(self.out[topic]) - sum(self.begins[topic])
         counts = {topic: len(begins) for topic, begins in self.begins.items()}
         if len(set(counts.values())) > 1:
             found = ", ".join(f"{topic} {count}" for topic, count in sorted(counts.items()))
             raise Unreadable(f"the topics differ in their partitions: {found}; referral-stream topics check")
         late = {topic: {p for p, begin in enumerate(begins) if begin > 0} for topic, begins in self.begins.items()}
-        for topic in (n.asks, n.decisions, n.requests, n.events):
+        for topic in (n.asks, n.decisions, n.followups, n.rewards, n.requests, n.events):
             without = (
                 "states and decisions are not recomputed" if topic == n.events else "what came before is not missed"
             )
-            for partition in sorted(late[topic]):
+            for partition in sorted(late.get(topic, ())):
                 begin = self.begins[topic][partition]
                 self.tally.unchecked[f"{topic}-{partition} begins at offset {begin}: {without}"] += 1
         self.unfoldable = late[n.events]
         self.evidence.late_asks, self.evidence.late_decisions = late[n.asks], late[n.decisions]
         self.evidence.late_events, self.evidence.requests_complete = late[n.events], not late[n.requests]
+        self.after.late = {topic: frozenset(late.get(topic, ())) for topic in (*n.after, n.asks, n.events)}
+        self.after.followups_lapsed = bool(late.get(n.followups, True))
+        self.after.rewards_lapsed = bool(late.get(n.rewards, True))
+        self.after.asks_lapsed = bool(late[n.asks])
         if not self.fenced:
             self.tally.unchecked["without transactions a command may be repeated, and a batch may be seen in part"] += 1
+
+    def has(self, topic: str) -> bool:
+        """Whether the topic exists."""
+        return topic in self.begins
 
     @property
     def partitions(self) -> int:

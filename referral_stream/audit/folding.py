@@ -16,7 +16,21 @@ from referral_stream.contracts.codec import encode_effect, encode_event
 from referral_stream.contracts.left_out import How
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Append, AskCancelled, Decision, Effect, Letter, RecordPosition
+from referral_stream.core.effects import (
+    Append,
+    AskCancelled,
+    Decision,
+    Effect,
+    FollowupCancelled,
+    FollowupRequested,
+    Letter,
+    RecordChanged,
+    RecordPosition,
+    RewardDenied,
+    RewardGranted,
+    RewardHeld,
+    RewardReversed,
+)
 from referral_stream.core.entities import Entity, new_entity
 from referral_stream.core.events import DeadletterReplayed, Event, is_stop
 from referral_stream.core.links import Brought, LinkState, step_link
@@ -26,6 +40,10 @@ from referral_stream.core.step import step
 MOST_BRANCHES: Final = 16
 """The most possible states of one customer; beyond them nothing is judged."""
 _EVENTS_HEADER: Final = "events"
+FOLLOWUPS: Final = (FollowupRequested, FollowupCancelled)
+REWARDS: Final = (RewardHeld, RewardGranted, RewardDenied, RewardReversed)
+_NAMING: Final = (FollowupRequested, RewardHeld, RewardGranted, RewardDenied, RewardReversed, RecordChanged)
+"""What names the policy in force, and may be made without a decision that does."""
 
 
 class Made(NamedTuple):
@@ -52,8 +70,9 @@ class Fold:
 
     ``policies``: those given, by hash. ``published``: decision id → digest of its value. ``faults``: offsets at which
     the workers' code failed, ``unfit`` those of records whose outcome could not be stored, both known from their dead
-    letters. ``tell`` is given the effects, customer by customer, as
-    soon as they are certain. ``unjudged``: keys that cannot be judged → why.
+    letters. ``heard``: digests of the follow-ups, rewards and records that there are, where several policies may have
+    been in force; ``telling``: the effects of which all that were ever published are among them. ``tell`` is given the
+    effects, customer by customer, as soon as they are certain. ``unjudged``: keys that cannot be judged → why.
     """
 
     def __init__(
@@ -64,10 +83,13 @@ class Fold:
         faults: Collection[int],
         unfit: Mapping[int, How],
         tell: Callable[[bytes, Made], None],
+        heard: Collection[bytes] = (),
+        telling: tuple[type, ...] = (),
     ) -> None:
         self.unjudged: dict[bytes, str] = {}
         self._policies, self._runs, self._published = policies, runs, published
         self._faults, self._unfit, self._tell = faults, unfit, tell
+        self._heard, self._telling = heard, telling
         self._branches: dict[bytes, tuple[_Branch, ...]] = {}
         only = runs.hashes | policies.keys()
         self._only = tuple(policies.values()) if len(only) == 1 else None
@@ -96,7 +118,8 @@ class Fold:
     def settle(self, key: bytes, stored: Entity) -> bool:
         """Whether the state can be that of the key; if so, which of several it was is certain from then on."""
         branches = self._branches.pop(key, ())
-        right = next((branch for branch in branches if branch.entity == stored), None)
+        alike = [branch for branch in branches if branch.entity == stored]
+        right = max(alike, key=self._heard_of, default=None)
         for each in (right or branches[0]).said if branches else ():
             self._tell(key, each)
         return right is not None
@@ -130,9 +153,11 @@ class Fold:
             for policy in policies:
                 entity, made = self._applied(policy, branch.entity, record, now, event)
                 said = (*branch.said, *made)
-                if not any(entity == other.entity and said == other.said for other in found):
-                    found.append(_Branch(entity, said))
+                self._add(found, _Branch(entity, said))
         found = [branch for branch in found if all(map(self._was_published, branch.said))] or found[:1]
+        if len(found) > MOST_BRANCHES:  # records are compacted: what is there says more than what is not
+            most = max(map(self._heard_of, found))
+            found = [branch for branch in found if self._heard_of(branch) == most]
         if len(found) > MOST_BRANCHES:
             self._give_up(key, "too many policy changes in too short a time")
             return
@@ -142,8 +167,24 @@ class Fold:
             found = [_Branch(found[0].entity)]
         self._branches[key] = tuple(found)
 
+    def _add(self, found: list[_Branch], branch: _Branch) -> None:
+        """Of branches with one state, which differ at most in what names its policy and no decision tells of, the
+        one whose words are on their topics.
+        """
+        for place, other in enumerate(found):
+            if branch.entity == other.entity and _decisive(branch.said) == _decisive(other.said):
+                if self._heard_of(branch) > self._heard_of(other):
+                    found[place] = branch
+                return
+        found.append(branch)
+
+    def _heard_of(self, branch: _Branch) -> int:
+        return sum(made.digest in self._heard for made in branch.said)
+
     def _was_published(self, made: Made) -> bool:
-        return not isinstance(made.effect, Decision) or self._published.get(made.effect.decision_id) == made.digest
+        if isinstance(made.effect, Decision):
+            return self._published.get(made.effect.decision_id) == made.digest
+        return not isinstance(made.effect, self._telling) or made.digest in self._heard
 
     def _applied(
         self, policy: Policy, entity: Entity, record: RawRecord, now: int, event: Event
@@ -181,6 +222,11 @@ class Fold:
             *(Made(each, digest(encode_event(each.event)), record.offset) for each in appended),
             *(Made(each, b"", gone.position.offset) for each, gone in lapsed if gone.position is not None),
         ]
+
+
+def _decisive(said: tuple[Made, ...]) -> list[object]:
+    """What tells two branches apart: of what follows an ask, only that it is there."""
+    return [type(made.effect) if isinstance(made.effect, _NAMING) else made for made in said]
 
 
 def _made(effects: list[Effect], now: int, cause: int) -> Iterator[Made]:

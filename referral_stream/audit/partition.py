@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from referral_stream.audit.after_evidence import Happened
 from referral_stream.audit.commands import ASKED, WITHHELD, Granted, HandedOver, Reported
 from referral_stream.audit.context import Expected, Scene
 from referral_stream.audit.findings import Position
-from referral_stream.audit.folding import Fold, Made
+from referral_stream.audit.folding import FOLLOWUPS, REWARDS, Fold, Made
+from referral_stream.audit.kept import FORGOTTEN, PERSONAL
 from referral_stream.audit.placement import partition_of
 from referral_stream.audit.policies import PolicyRuns
-from referral_stream.audit.records import Decided, Misread, position, read_decision
+from referral_stream.audit.records import Decided, Misread, digest, position, read_decision
 from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import arrival, decode_event, effect_key, event_key
 from referral_stream.contracts.errors import Undecodable
@@ -29,10 +31,12 @@ from referral_stream.core.entities import Entity
 from referral_stream.core.events import (
     APPENDED,
     AskAcknowledged,
+    AskAnswered,
     DeadletterReplayed,
     ErasureRequested,
     Event,
     MergeDelivered,
+    ReferralGiven,
     ReservationGranted,
 )
 from referral_stream.core.keys import customer_key, parse_key
@@ -116,7 +120,10 @@ class PartitionAudit:
         published = {name: decided.digest for name, decided in self._published.items()}
         scene = self._scene
         letters = self._letters
-        fold = Fold(scene.policies, runs, published, letters.faults, letters.unfit, self._tell)
+        heard = self._heard() if len(runs.hashes | scene.policies.keys()) > 1 else ()
+        telling = () if scene.after.followups_lapsed else FOLLOWUPS
+        telling = telling if scene.after.rewards_lapsed else (*telling, *REWARDS)
+        fold = Fold(scene.policies, runs, published, letters.faults, letters.unfit, self._tell, heard, telling)
         self._read_events(fold if foldable else None)
         if foldable:
             self._compare_states(fold)
@@ -203,12 +210,23 @@ class PartitionAudit:
         An id that begins with ``~`` is another key in ``customer-events``: its decisions may lie on any partition.
         """
         scene, own = self._scene, self._number
-        anywhere = any(key.startswith(_ESCAPED) for key in self._states)
-        for partition in range(scene.partitions) if anywhere else (own,):
+        for partition in range(scene.partitions) if self._is_anywhere else (own,):
             for record in scene.records(self._names.decisions, partition):
                 key = record.key or b""
                 if own == (partition_of(b"~" + key, scene.partitions) if key.startswith(b"~") else partition):
                     yield record
+
+    def _heard(self) -> set[bytes]:
+        """The digests of what follows asks, as of now: where policies change, they say which one was in force."""
+        scene, names = self._scene, self._names
+        topics = [topic for topic in (names.followups, names.rewards, names.records) if scene.has(topic)]
+        numbers = range(scene.partitions) if self._is_anywhere else (self._number,)
+        return {digest(r.value) for topic in topics for number in numbers for r in scene.records(topic, number)}
+
+    @property
+    def _is_anywhere(self) -> bool:
+        """Whether outputs of this partition's customers may lie on any partition."""
+        return any(key.startswith(_ESCAPED) for key in self._states)
 
     def _is_out(self, decided: Decided) -> bool:
         """Whether it had been published when the pass began."""
@@ -229,6 +247,8 @@ class PartitionAudit:
             if record.offset >= seen.mark:
                 # Where a state cannot be stored, nor can its mark.
                 unstored = record.offset in self._letters.unfit or record.offset in self._letters.others
+                if unstored:
+                    scene.unstored.add(key)
                 seen.ahead = record.offset if seen.ahead is None and not unstored else seen.ahead
                 in_flight += 1
             else:
@@ -242,6 +262,7 @@ class PartitionAudit:
         arrived = self._arrived(record)
         if arrived is not None:
             self._scene.appended.take(record, arrived[1])
+            self._note_referral(record, arrived[1], counted=counted)
         if not counted:
             return
         if arrived is None:
@@ -283,8 +304,20 @@ class PartitionAudit:
     def _letters_complete(self) -> bool:
         return self._scene.begins[self._names.letters][self._number] == 0
 
+    def _note_referral(self, record: RawRecord, event: Event, *, counted: bool) -> None:
+        """Whom a referral names must be known by a hash alone; and who has consented, if not counted yet."""
+        if not isinstance(event.data, ReferralGiven):
+            return
+        if any(getattr(event.data.contact, name) is not None for name in PERSONAL):
+            self._scene.kept.named_elsewhere.append(position(record))
+        if not counted:
+            self._scene.after.logs[event.subject].ahead.append(Happened(position(record), 0, event))
+
     def _note(self, record: RawRecord, now: int, event: Event, seen: _Seen) -> None:
-        """What the checks of commands need from the log."""
+        """What the checks of commands, and of what follows them, need from the log."""
+        who = parse_key(record.key or b"")
+        if isinstance(who, str) and not self._letters.left_out(record.offset):
+            self._scene.after.take(who, event, now, position(record))
         match event.data:
             case ReservationGranted(command_id=command):
                 if not self._letters.left_out(record.offset):
@@ -294,6 +327,8 @@ class PartitionAudit:
                     self._evidence.reported[command].append(
                         Reported(position(record), (event.source, event.id), command, status)
                     )
+            case AskAnswered(command_id=name) | ReferralGiven(command_id=str(name)):
+                self._evidence.answered[name].append(position(record))
             case ErasureRequested():
                 seen.erased = True
             case MergeDelivered(of=id_, state=state) if state is not None and not event.via:
@@ -321,8 +356,13 @@ class PartitionAudit:
         if isinstance(effect, Decision):
             self._tell_decision(customer, made, effect, cause)
             return
-        topic = {"referral-asks": names.asks, "ledger-requests": names.requests}[EFFECT_MESSAGES[type(effect)].topic]
-        self._scene.expected[made.digest] = Expected(topic, customer, effect_key(effect), cause)
+        message = EFFECT_MESSAGES[type(effect)]
+        topic = names.of_topic(message.topic)
+        if topic == names.records:
+            digests = self._scene.kept.made[effect_key(effect)]
+            digests.append(FORGOTTEN if message.tombstone else made.digest)
+        elif topic != names.contacts:  # whose names are judged by what the log says of consent
+            self._scene.expected[made.digest] = Expected(topic, customer, effect_key(effect), cause)
 
     def _tell_decision(self, customer: bytes, made: Made, decision: Decision, cause: Position) -> None:
         published = self._published.get(decision.decision_id)

@@ -25,10 +25,10 @@ class PolicyRuns:
             self._runs.append((policy, at, at))
 
     def is_open(self, now: int) -> bool:
-        """Whether this is before or after all decisions: a policy that has decided nothing yet may be in force."""
+        """Whether this is not between decisions: a policy that has decided nothing yet may be in force."""
         first = min((first for _, first, _ in self._runs), default=None)
         last = max((last for _, _, last in self._runs), default=None)
-        return first is None or last is None or not first <= now <= last
+        return first is None or last is None or not first < now < last
 
     @property
     def hashes(self) -> set[str]:

@@ -42,6 +42,10 @@ class Unreadable(ConnectionError):
     """A topic does not exist, or the broker does not let us read it; the one-line message says which."""
 
 
+class Absent(Unreadable):
+    """A topic does not exist."""
+
+
 class Logs(Protocol):
     """The topics as a reader finds them. All methods raise Unreadable."""
 
@@ -138,7 +142,7 @@ class KafkaLogs:
             known = self._admin.list_topics(topic, timeout=STALL_SECONDS).topics[topic]
             if known.error is not None:
                 if known.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise Unreadable(f"{topic} does not exist; referral-stream topics create")
+                    raise Absent(f"{topic} does not exist; referral-stream topics create")
                 raise Unreadable(f"{topic}: {known.error.str()}")
             found = self._found({TopicPartition(topic, partition): spec for partition in known.partitions})
         except KafkaException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from referral_stream.audit import commands as checks
+from referral_stream.audit.after import LookAfter
 from referral_stream.audit.appended import AppendedThere
 from referral_stream.audit.context import Scene
 from referral_stream.audit.findings import AuditReport, Position
@@ -37,20 +38,25 @@ class Look:
         self._scene = scene
         self._asks: dict[bytes, OnAsks] = {}
         """All that is on ``referral-asks``, by the digest of its value."""
+        self._after = LookAfter(scene)
 
     def run(self, *, uncommitted: bool, settle_seconds: float) -> AuditReport:
         """Raises Unreadable."""
         scene = self._scene
         scene.begin()
         bodies = self._read_commands()
+        self._after.read()
         time.sleep(settle_seconds)
         for partition in range(scene.partitions):
             PartitionAudit(scene, partition).run()
         self._read_asks_behind()
+        self._after.read_behind()
         self._read_events_behind()
         self._compare_appended()
         self._read_requests()
         self._compare()
+        for said in scene.after.all_said:
+            scene.evidence.followups[said.customer].append(said.id)
         checks.one_body([*bodies, *(self._read_uncommitted() if uncommitted else ())], scene.tally)
         if scene.fenced:
             checks.once(bodies, scene.tally)
@@ -61,6 +67,7 @@ class Look:
         checks.not_merged_away(scene.evidence, scene.tally)
         checks.reservations_settled(scene.evidence, scene.tally)
         checks.cancellations_known(scene.evidence, scene.tally)
+        self._after.check()
         return scene.tally.report()
 
     def _read_commands(self) -> list[Command]:
@@ -90,6 +97,7 @@ class Look:
             self._scene.tally.findings.add("records_readable", str(problem), position(record))
             return None
         self._scene.check_output(record, told.customer_id)
+        self._after.take_ask(record, told.customer_id)
         self._asks.setdefault(told.digest, told)
         if isinstance(told, Command):
             self._scene.evidence.asking.add(told.opportunity_id)
@@ -137,6 +145,7 @@ class Look:
             return
         scene.check_place(record)
         scene.expected.pop(digest(record.value), None)
+        self._after.take_request(record)
         match told:
             case Request():
                 if told.command_id in evidence.granted:
@@ -151,10 +160,21 @@ class Look:
     def _compare(self) -> None:
         """Commands and requests against what the folds make."""
         scene, names = self._scene, self._scene.names
-        missing = {names.asks: "a command or cancellation", names.requests: "a request to the ledger"}
-        late = {names.asks: bool(scene.evidence.late_asks), names.requests: not scene.evidence.requests_complete}
+        missing = {
+            names.asks: "a command or cancellation",
+            names.requests: "a request to the ledger",
+            names.followups: "a follow-up or its cancellation",
+            names.rewards: "a reward",
+        }
+        late = {
+            names.asks: bool(scene.evidence.late_asks),
+            names.requests: not scene.evidence.requests_complete,
+            names.followups: scene.after.followups_lapsed,
+            names.rewards: scene.after.rewards_lapsed,
+        }
         for name, expected in scene.expected.items():
             there = expected.topic == names.asks and self._asks.pop(name, None) is not None
+            there = there or self._after.is_there(name)
             if there or late[expected.topic] or (expected.topic, expected.key) in scene.oversized:
                 continue
             scene.tally.findings.add("decisions_follow", f"{missing[expected.topic]} is missing", expected.cause)
@@ -190,8 +210,12 @@ class Look:
                 scene.tally.findings.add("appends_follow", "a record of another id follows from no record", each)
 
     def _is_judged(self, each: AppendedThere) -> bool:
-        source = partition_of(each.source, self._scene.partitions)
-        return self._is_out(each.position) and self._scene.is_judged(each.source, source)
+        scene = self._scene
+        if not each.source:
+            return self._is_out(each.position) and not (scene.unjudged or scene.unfoldable or scene.unstored)
+        if each.source in scene.unstored:
+            return False
+        return self._is_out(each.position) and scene.is_judged(each.source, partition_of(each.source, scene.partitions))
 
     def _is_out(self, where: Position) -> bool:
         return where.offset < self._scene.out[where.topic][where.partition]

@@ -42,10 +42,11 @@ from referral_stream.contracts.state import (
 )
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Decision
+from referral_stream.core.effects import Decision, Effect
 from referral_stream.core.entities import Entity, new_entity
 from referral_stream.core.ids import hash64
 from referral_stream.core.policy import Policy
+from referral_stream.stream.followed import Followed
 from referral_stream.stream.ingest import dead_letter_output
 from referral_stream.stream.state_cache import DecodedStates
 
@@ -63,7 +64,7 @@ class Decide:
 
     ``entry_limit`` says how many bytes key and value of a table's entry may have. It counts (outcome, trigger) of
     decisions in ``decided``, the gates that blocked an ask in ``held``, and ``refused_<cause>`` of dead letters and
-    ``still_quarantined`` in ``counts``.
+    ``still_quarantined`` in ``counts``; what follows asks is in ``followed``.
     """
 
     def __init__(self, topics: Topics, policy: Policy, entry_limit: Callable[[str], int] = lambda _: 890_000) -> None:
@@ -71,6 +72,7 @@ class Decide:
         self.decided: Counter[tuple[str, str]] = Counter()
         self.held: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        self.followed = Followed(policy)
         self.decoded = DecodedStates(DECODED_BYTES)
         self.destinations = {model: topics.full_name(message.topic) for model, message in EFFECT_MESSAGES.items()}
 
@@ -87,6 +89,7 @@ class Decide:
         self.decided += batch.decided
         self.held += batch.held
         self.counts += batch.counts
+        self.followed.count(batch.followed)
         return BatchResult(batch.outputs, {"customers": batch.customers, "wakeups": batch.wakeups})
 
 
@@ -107,6 +110,7 @@ class _Batch:
         self.decided: Counter[tuple[str, str]] = Counter()
         self.held: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        self.followed: list[Effect] = []
         self.news: list[Callable[[], None]] = []
         """What is to be logged once the batch is computed."""
         self._states: dict[bytes, Stored[Entity]] = {}
@@ -236,6 +240,8 @@ class _Batch:
             if isinstance(effect, Decision):
                 self.decided[effect.outcome, effect.trigger] += 1
                 self.held.update(reason.gate for reason in effect.reasons if reason.answer != "pass")
+            elif Followed.is_counted(effect):
+                self.followed.append(effect)
             message = EFFECT_MESSAGES[type(effect)]
             value = None if message.tombstone else encode_effect(effect, now)
             headers = (("now", b"%d" % now),)
@@ -246,7 +252,7 @@ class _Batch:
     def _taken_carefully(self, key: bytes, before: Stored[Entity], record: Record) -> Stored[Entity]:
         """One record of a customer in trouble: applied if the outcome can be kept, else left out, with a note."""
         said, mark = len(self.outputs), record.offset + 1
-        counted = self.decided.copy(), self.held.copy(), self.counts.copy(), len(self.news)
+        counted = self.decided.copy(), self.held.copy(), self.counts.copy(), len(self.followed), len(self.news)
         try:
             applied = apply(self._agent.policy, before.entity, record)
             self._say(before.entity, applied, record)
@@ -260,7 +266,8 @@ class _Batch:
         except Exception as error:  # noqa: BLE001 (as above; it concerns this record alone)
             cause, fault = FAULT, error
         del self.outputs[said:]
-        self.decided, self.held, self.counts, news = counted
+        self.decided, self.held, self.counts, followed, news = counted
+        del self.followed[followed:]
         del self.news[news:]
         return self._left_out(key, before, record, cause, fault)
 

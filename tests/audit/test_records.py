@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import orjson
 import pytest
 
 from referral_stream.audit import records
+from referral_stream.audit.after_evidence import read_followup, read_reward
 from referral_stream.audit.records import Misread, OtherCommand, read_ask, read_decision, read_request
 from referral_stream.contracts.catalogue import messages_on
 from referral_stream.contracts.records import RawRecord
@@ -13,7 +16,13 @@ from referral_stream.published.schemas import documents
 from tests.audit.topics import NAMES, Deployment
 from tests.builders import a_customer, nps
 
-READERS = {"referral-asks": read_ask, "referral-decisions": read_decision, "ledger-requests": read_request}
+READERS: dict[str, Callable[[RawRecord], object]] = {
+    "referral-asks": read_ask,
+    "referral-decisions": read_decision,
+    "ledger-requests": read_request,
+    "referral-followups": read_followup,
+    "referral-rewards": read_reward,
+}
 DOCUMENTS = documents()
 EXAMPLES = {
     message.kind: DOCUMENTS[f"examples/{message.direction}/{message.kind}.valid.json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -16,14 +17,14 @@ from msgspec.structs import replace
 from referral_stream.audit.context import Names
 from referral_stream.audit.findings import AuditReport, Position
 from referral_stream.audit.referee import look_at
-from referral_stream.contracts.codec import decode_request, encode_event, event_headers, event_key
+from referral_stream.contracts.codec import decode_request, encode_effect, encode_event, event_headers, event_key
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.contracts.state import Stored, decode_customer, decode_state, decode_wakeup, encode_customer
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import OpportunityOpened, ReservationRequested
+from referral_stream.core.effects import ContactTold, GrantRequested, OpportunityOpened, ReservationRequested
 from referral_stream.core.entities import Entity
-from referral_stream.core.events import ControlPaused, ControlResumed, Data, Event, WakeupDue
+from referral_stream.core.events import Contact, ControlPaused, ControlResumed, Data, Event, ReferralGiven, WakeupDue
 from referral_stream.core.ids import derived_id
 from referral_stream.core.keys import parse_key
 from referral_stream.core.ledger.breaker import breakers_pause
@@ -41,6 +42,10 @@ NAMES = Names(
     letters="dead-letters",
     customers="customers",
     wakeups="wakeups",
+    followups="referral-followups",
+    rewards="referral-rewards",
+    records="referral-records",
+    contacts="referral-contacts",
 )
 
 
@@ -66,6 +71,8 @@ class MemoryLogs:
         record = RawRecord(
             topic=topic, partition=number, offset=offset, timestamp=0, key=key, value=value, headers=headers
         )
+        if topic == NAMES.requests:  # of what reached the ledger first, the broker's stamps tell
+            record = replace(record, timestamp=int(record.header("now") or 0))
         log.append(record)
         return Position(topic, number, offset)
 
@@ -149,8 +156,22 @@ class Deployment:
                 if self._caps.apply(event):
                     for customer in list(self._caps.told(event.data, now)):
                         self.arrive(replace(event, subject=customer), now)
+            case ReferralGiven() as data:
+                self.arrive(self._without_names(event, data, now), now)
             case _:
                 self.arrive(event, now)
+
+    def _without_names(self, event: Event, data: ReferralGiven, now: int) -> Event:
+        """As ingest does it: a contact who has consented is named on a topic of its own, and a hash goes further."""
+        contact = data.contact
+        if contact.ref is None:
+            return event
+        if contact.consented and contact.name is not None:
+            told = ContactTold(referral_id=data.referral_id, customer_id=event.subject, name=contact.name, told_at=now)
+            headers = (("now", b"%d" % now),)
+            self.logs.append(NAMES.contacts, data.referral_id.encode(), encode_effect(told, now), headers)
+        hashed = Contact(ref_hmac=hashlib.sha256(contact.ref.encode()).hexdigest(), consented=contact.consented)
+        return replace(event, data=data.model_copy(update={"contact": hashed}))
 
     def arrive(self, event: Event, now: int) -> Position:
         where = self.logs.append(NAMES.events, event_key(event), encode_event(event), event_headers(event, now))
@@ -186,6 +207,11 @@ class Deployment:
         wakeup = None if value is None else decode_wakeup(value)
         return None if wakeup is None or wakeup.held else wakeup.due
 
+    @property
+    def decide_agent(self) -> Decide:
+        """With its counters."""
+        return self._decide
+
     def states(self) -> dict[str, Entity]:
         """All states that are stored, by key."""
         tables = [table for (name, _), table in self._tables.items() if name == "customers"]
@@ -215,6 +241,9 @@ class Deployment:
     def _answer(self, value: bytes) -> None:
         request = decode_request(value)
         result = self._caps.apply(request)
+        if isinstance(request, GrantRequested) and isinstance(result, Data):
+            about = f"{request.grant_id} {request.now}"
+            self.arrive(_internal(result, request.customer_id, request.now, about), request.now)
         if isinstance(request, ReservationRequested) and isinstance(result, Data):
             self.arrive(_internal(result, request.customer_id, request.now, request.command_id), request.now)
         if isinstance(request, OpportunityOpened) and isinstance(result, ControlPaused):

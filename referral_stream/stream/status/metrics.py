@@ -21,6 +21,7 @@ from referral_stream.core.instants import SECOND
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.stream.apps import Role
 from referral_stream.stream.decide import Decide
+from referral_stream.stream.followed import Followed
 from referral_stream.stream.ingest import Ingest
 from referral_stream.stream.ledger_agent import LedgerAgent
 from referral_stream.stream.status.health import waiting_for
@@ -68,6 +69,12 @@ FAMILIES: Final = (
     # Decide.
     Family("decisions_total", "counter", "Decisions by outcome", ("outcome", "trigger")),
     Family("gates_held_total", "counter", "Decisions that this gate held back, alone or with others", ("gate",)),
+    Family("followups_total", "counter", "Follow-ups requested", ("kind",)),
+    Family("followups_cancelled_total", "counter", "Follow-ups withdrawn", ("reason",)),
+    Family("rewards_total", "counter", "Rewards held, granted, denied, reversed", ("outcome",)),
+    Family("records_total", "counter", "Records of customers written"),
+    Family("grants_waiting", "gauge", "Rewards that were asked of the ledger and not answered"),
+    Family("grants_waiting_seconds", "gauge", "For how long the first of them has waited"),
     Family("holds_stayed_total", "counter", "Customers whose hold a replayed dead letter did not end"),
     Family("wakeups_pending", "gauge", "Customers waiting for an instant"),
     Family("wakeup_overdue_seconds", "gauge", "How long the earliest unsent wake-up is overdue"),
@@ -112,6 +119,7 @@ class Numbers(Collector):
                     _of_ingest(sheet, ingest)
                 case Decide() as decide:
                     _of_decide(sheet, decide)
+                    _of_followed(sheet, decide.followed, self._deployment.clock.now())
                 case LedgerAgent() as agent:
                     _of_ledger(sheet, agent, policy.triggers)
             if role.wakeups is not None:
@@ -212,6 +220,19 @@ def _of_decide(sheet: _Sheet, decide: Decide) -> None:
     for gate, count in decide.held.items():
         sheet.add("gates_held_total", count, gate)
     sheet.add("holds_stayed_total", decide.counts["still_quarantined"])
+
+
+def _of_followed(sheet: _Sheet, followed: Followed, now: int) -> None:
+    for kind, count in followed.followups.items():
+        sheet.add("followups_total", count, kind)
+    for reason, count in followed.cancelled.items():
+        sheet.add("followups_cancelled_total", count, reason)
+    for outcome in ("held", "granted", "denied", "reversed"):
+        sheet.add("rewards_total", followed.rewards[outcome], outcome)
+    sheet.add("records_total", followed.records)
+    waiting = followed.waiting(now)
+    sheet.add("grants_waiting", waiting.grants)
+    sheet.add("grants_waiting_seconds", 0 if waiting.since is None else max(0, now - waiting.since) / SECOND)
 
 
 def _of_wakeups(sheet: _Sheet, wakeups: Wakeups, now: int) -> None:
