@@ -104,7 +104,7 @@ def test_a_yes_and_then_a_stop_is_one_withdrawal() -> None:
 
 
 def test_an_answer_that_names_nothing_recalls_no_question_that_was_read_but_a_stop_does() -> None:
-    """R106: while a question for the reason is out, it is what is answered."""
+    """R136: while a question for the reason is out, it is what is answered."""
     policy = a_policy(ask_reason_first=True)
     unasked = (a_customer(), nps(9, "Thu 12:30"))
     assert [
@@ -260,3 +260,26 @@ def test_an_ask_that_goes_out_behind_a_complaint_was_made_despite_a_signal() -> 
     for said, despite in ((complaint, True), (late, None)):
         (ask,) = last_record(after_the_ask(said)).asks
         assert ask.despite_signal is despite
+
+
+# ---- two ids, one person
+
+
+@rule("I3.20")
+@pytest.mark.parametrize("survivor", ["ana", "zoe"])
+def test_of_two_grants_for_one_referral_that_of_the_smaller_id_stays(survivor: str) -> None:
+    other = "zoe" if survivor == "ana" else "ana"
+    both = [
+        [
+            *a_customer(name),
+            given("Thu 15:00", "r-1", ref=ref, customer=name),
+            status("converted", "Fri 10:00", customer=name),
+        ]
+        for name, ref in (("ana", "c"), ("zoe", "d"))
+    ]
+    alias = fact(ev.Aliased(alias=other), "Fri 12:00", customer=survivor)
+    story = replay(*both, alias, policy=paying(holding_days=2), until="next Mon 12:00")
+    said = [effect for effect in story.effects() if isinstance(effect, RewardDenied | RewardGranted)]
+    (denied,) = (effect for effect in said if isinstance(effect, RewardDenied))
+    assert (denied.grant_id, denied.reason) == (grant_id("zoe", "r-1"), "duplicate")
+    assert [effect.grant_id for effect in said if isinstance(effect, RewardGranted)] == [grant_id("ana", "r-1")]

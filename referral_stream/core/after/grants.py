@@ -8,7 +8,7 @@ from referral_stream.core import events as ev
 from referral_stream.core.after import telling
 from referral_stream.core.after.referrals import asked_by, claim, put, reward_variables
 from referral_stream.core.after.telling import Need
-from referral_stream.core.customer import LONGEST_NAME, word
+from referral_stream.core.customer import LONGEST_NAME, Customer, word
 from referral_stream.core.effects import DeniedFor, FollowupKind, Hint
 from referral_stream.core.events import Event
 from referral_stream.core.grants import Grant
@@ -284,6 +284,34 @@ def erased(turn: Turn) -> None:
             _deny(turn, name, referral.grant, "erased")
         if referral.keys and referral.given is not None and not referral.released:
             turn.effects.append(turn.builder.claim_release(referral.id or name, referral.owner))
+
+
+def merged(turn: Turn, before: Customer, other: Customer) -> None:
+    """Two states have become one: of one referral under both ids one grant stays, and one id's claims (identity §3)."""
+    for name in sorted(before.referrals.keys() & other.referrals.keys()):
+        referral, mine = turn.customer.referrals[name], referral_owner(turn.customer.referrals[name], turn.customer)
+        for state in (before, other):
+            was = state.referrals[name]
+            owner = referral_owner(was, state)
+            if was.keys and was.given is not None and not was.released and owner != mine:
+                turn.effects.append(turn.builder.claim_release(referral.id or name, owner))
+            gone = was.grant
+            if (
+                gone is None
+                or referral.grant is None
+                or gone.id == referral.grant.id
+                or gone.state not in ("held", "due")
+            ):
+                continue
+            lost = replace(gone, owner=gone.owner or state.id)
+            if lost.requested_at is not None:
+                turn.effects.append(turn.builder.grant_release(lost.id, lost.owner))
+            turn.effects.append(turn.builder.reward_denied(referral.id or name, lost, "duplicate", turn.traceparent))
+
+
+def referral_owner(referral: Referral, c: Customer) -> str:
+    """The id under which its contact is claimed."""
+    return referral.owner or c.id
 
 
 def tell(turn: Turn) -> None:
