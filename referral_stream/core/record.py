@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from referral_stream.core import counting, zones
 from referral_stream.core import events as ev
 from referral_stream.core.asks import Ask
-from referral_stream.core.customer import Customer, Month, word
+from referral_stream.core.customer import LONGEST_NAME, Customer, Month, word
 from referral_stream.core.effects import (
     RecordChanged,
     RecordedAsk,
@@ -22,6 +22,7 @@ from referral_stream.core.effects import (
 )
 from referral_stream.core.events import Event
 from referral_stream.core.followups import Tally
+from referral_stream.core.ids import short
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.referrals import Referral
@@ -295,11 +296,9 @@ def _takes_back_survey(event: Event, ask: Ask, before: Customer, after: Customer
     response = ask.opportunity.response
     if response is None or not isinstance(event.data, ev.NpsResponded | ev.CsatResponded):
         return False
-    for was, now in ((before.responses, after.responses), (before.csats, after.csats)):
-        name = next((n for n in now if n == response), None)
-        if name is not None and name in was and was[name].promoter and not now[name].promoter:
-            return True
-    return False
+    name = short(response, LONGEST_NAME)
+    tables = ((before.responses, after.responses), (before.csats, after.csats))
+    return any(name in was and name in now and was[name].promoter and not now[name].promoter for was, now in tables)
 
 
 def _see_drop(turn: Turn) -> None:

@@ -232,10 +232,8 @@ def _request(turn: Turn, name: str, grant: Grant) -> None:
     c, policy = turn.customer, turn.policy
     if telling.is_quarantined(c) or due_at(grant, policy) > turn.now or (grant.again_at or 0) > turn.now:
         return
-    if c.ids and rewarding.is_capped(c, turn.now, policy):
-        _deny(
-            turn, name, grant, "customer_cap"
-        )  # what was granted under another id is not known to the ledger as theirs
+    if c.ids and rewarding.is_capped(c, turn.now, policy):  # the ledger counts the ids of one person apart
+        _deny(turn, name, grant, "customer_cap")
         return
     give_up = turn.now + policy.ledger.answer_seconds * SECOND
     grant = _keep(
@@ -289,19 +287,15 @@ def erased(turn: Turn) -> None:
 def merged(turn: Turn, before: Customer, other: Customer) -> None:
     """Two states have become one: of one referral under both ids one grant stays, and one id's claims (identity §3)."""
     for name in sorted(before.referrals.keys() & other.referrals.keys()):
-        referral, mine = turn.customer.referrals[name], referral_owner(turn.customer.referrals[name], turn.customer)
+        referral = turn.customer.referrals[name]
+        stays, mine = referral.grant, referral_owner(referral, turn.customer)
         for state in (before, other):
             was = state.referrals[name]
             owner = referral_owner(was, state)
             if was.keys and was.given is not None and not was.released and owner != mine:
                 turn.effects.append(turn.builder.claim_release(referral.id or name, owner))
             gone = was.grant
-            if (
-                gone is None
-                or referral.grant is None
-                or gone.id == referral.grant.id
-                or gone.state not in ("held", "due")
-            ):
+            if gone is None or stays is None or gone.id == stays.id or gone.state not in ("held", "due"):
                 continue
             lost = replace(gone, owner=gone.owner or state.id)
             if lost.requested_at is not None:
