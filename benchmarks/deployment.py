@@ -173,7 +173,7 @@ class Deployment:
 
     def _command(self, *arguments: str, python: str = sys.executable, **settings: str) -> list[str]:
         assigned = [f"{name}={value}" for name, value in self.environment(**settings).items()]
-        return ["env", f"PYTHONPATH={ROOT}", *assigned, python, *arguments]
+        return ["env", f"PYTHONPATH={ROOT}:{ROOT / 'faust-batches' / 'src'}", *assigned, python, *arguments]
 
     def start(self, *arguments: str, python: str = sys.executable, **settings: str) -> Worker:
         """A Python process with the deployment's settings in its environment; `end` ends it."""

@@ -80,16 +80,20 @@ class Watch:
         return sum(self.ends(topic).values())
 
     def caught_up(self, group: str, topic: str) -> bool:
-        """Whether the group has committed all offsets of a topic; never of one that is written in transactions."""
+        """Whether the group has committed all of a topic. The markers of transactions at its end are seen by nobody."""
         ends = self.ends(topic)
         committed = self.consumer(group).committed(self.partitions(topic), timeout=10)
-        return all(ends[tp.partition] <= max(0, tp.offset) for tp in committed)
+        left = {tp.partition: (max(0, tp.offset), ends[tp.partition]) for tp in committed}
+        left = {partition: (begin, end) for partition, (begin, end) in left.items() if begin < end}
+        if any(end - begin > TAIL for begin, end in left.values()):
+            return False
+        return not left or next(self.messages(topic, left), None) is None
 
     def shared_out(self, group: str, members: int) -> bool:
         """Whether so many members have settled on who reads what, and each reads something."""
         try:
             found = self._admin.describe_consumer_groups([group])[group].result(10)
-        except KafkaException:  # its coordinator has just begun to lead
+        except (KafkaException, TimeoutError):  # its coordinator has just begun to lead, or is short of CPU
             return False
         return found.state == ConsumerGroupState.STABLE and (
             [bool(member.assignment.topic_partitions) for member in found.members] == [True] * members

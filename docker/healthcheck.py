@@ -1,6 +1,7 @@
 """Ask the process of this container whether it is alive: exit code 0 for yes.
 
-A worker answers on the status port, the webhook receiver (`ingest-http`) on its own port, over TLS where it speaks TLS.
+A worker answers on the status port, and so does the rewards role; the webhook receiver (`ingest-http`) on its own port,
+over TLS where it speaks TLS.
 Any other command, and a worker without a status page (port 0), has nothing to ask: healthy while it runs.
 """
 
@@ -21,7 +22,7 @@ def page(command: Sequence[str], env: Mapping[str, str]) -> str | None:
         scheme = "https" if env.get("REFERRAL_STREAM_HTTP_CERT_FILE") else "http"
         return f"{scheme}://127.0.0.1:{env.get('REFERRAL_STREAM_HTTP_PORT', '8080')}/live"
     port = env.get("REFERRAL_STREAM_STATUS_PORT", "6066")
-    return f"http://127.0.0.1:{port}/live" if "run" in command and port != "0" else None
+    return f"http://127.0.0.1:{port}/live" if {"run", "rewards"} & {*command} and port != "0" else None
 
 
 def main() -> int:

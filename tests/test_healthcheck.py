@@ -17,6 +17,7 @@ _PREFIX = "/opt/referral-stream/bin/python /opt/referral-stream/bin/referral-str
         ("run", {}, "http://127.0.0.1:6066/live"),
         ("run decide", {"REFERRAL_STREAM_STATUS_PORT": "7000"}, "http://127.0.0.1:7000/live"),
         ("run ledger", {"REFERRAL_STREAM_STATUS_PORT": "0"}, None),
+        ("rewards", {}, "http://127.0.0.1:6066/live"),
         ("ingest-http", {}, "http://127.0.0.1:8080/live"),
         (
             "ingest-http",

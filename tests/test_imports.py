@@ -115,6 +115,13 @@ def test_the_webhook_receiver_loads_neither_faust_nor_a_store() -> None:
     assert loaded.isdisjoint(FAUST | {"confluent_kafka", "redis", "rocksdict"})
 
 
+def test_the_rewards_role_loads_neither_faust_nor_a_store() -> None:
+    verb = ["rewards"]
+    loaded = _loaded(["referral_stream.rewards"], verb, "referral_stream.rewards.process.run_rewards")
+    assert {"aiohttp", "aiokafka", "standardwebhooks", "referral_stream"} <= loaded
+    assert loaded.isdisjoint(FAUST | {"confluent_kafka", "redis", "rocksdict"})
+
+
 def test_what_every_process_shares_loads_no_faust() -> None:
     loaded = _loaded(["referral_stream.runtime"])
     assert "aiokafka" in loaded
@@ -143,6 +150,8 @@ def _run(program: str, *arguments: str) -> list[str]:
         "REFERRAL_STREAM_KAFKA_BROKERS": "localhost:9092",
         "REFERRAL_STREAM_EMAIL_KEY": "a key for the tests",
         "REFERRAL_STREAM_HTTP_EVENTS_TOKEN": "a-token-of-the-tests-with-some-length",
+        "REFERRAL_STREAM_REWARDS_URL": "https://pay.example.com/",
+        "REFERRAL_STREAM_REWARDS_SECRET": "whsec_" + "YWJj" * 8,
     }
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | settings)

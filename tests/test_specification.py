@@ -110,7 +110,7 @@ def test_no_number_occurs_twice_and_the_readings_are_counted_through() -> None:
     ids = [anchor for page in LETTERS for anchor in ANCHOR.findall(text_of(f"docs/specification/{page}.md"))]
     assert sorted({anchor for anchor in ids if ids.count(anchor) > 1}) == []
     readings = [int(anchor[1:]) for anchor in ids if anchor.startswith("R")]
-    assert readings == list(range(1, len(readings) + 1))
+    assert sorted(readings) == list(range(1, len(readings) + 1))
     assert f"a note, R1 to R{len(readings)}." in text_of("docs/specification/README.md")
 
 

@@ -19,6 +19,8 @@ CAST = ("ana", "ben", "carla", "deniz", "emma", "finn", "greta", "henk", "ida", 
 
 
 class DemoWorker(Worker):
+    gathers = 0.0  # what is read is delivered before the clock goes on
+
     def __init__(self, env: Mapping[str, str]) -> None:
         self.ahead = 0.0
         ours = {"PRODUCT": "Ledgerly", "SENDER_NAME": "Your team at Ledgerly", **env, "MEMORY_FILE": ":memory:"}

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from catalogue import Message
 
 Person = Mapping[str, str]
-"""An entry of the address book: `name`, `email`, `language`, as far as known."""
+"""An entry of the address book, as far as known (`name`, `email`, `language`, `owner`); or the owner of a customer."""
 
 Sender = Callable[[str, str, Person, Message], None]
 """Deliver a message to a person on a channel, under a command id.

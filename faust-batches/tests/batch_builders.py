@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, cast
 
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -33,6 +34,18 @@ def an_app(**settings: Any) -> BatchApp:
 def take_acks(app: BatchApp) -> None:
     """Count acks for `SOURCE`, as an app does from its start on."""
     cast("Conductor", app.topics)._acking_topics.add(SOURCE)
+
+
+async def settled(app: BatchApp) -> None:
+    """Return when the lanes have done what they can without anybody's help, their pauses over."""
+    for _ in range(2):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        over = max((lane._begins_at for lane in app.lanes._lanes.values()), default=0.0)
+        if (left := over - monotonic()) > 0:
+            await asyncio.sleep(left + 0.005)
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 def a_record(offset: int, *, key: bytes | None = b"key", value: bytes | None = b"value") -> ConsumerRecord:

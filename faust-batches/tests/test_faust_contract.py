@@ -181,6 +181,7 @@ def test_faust_still_decides_on_the_isolation_level_and_the_fetch_wait_by_itself
     used_at_start = inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     assert "self._isolation_level" in used_at_start
     assert "self._fetch_max_wait_ms" in used_at_start
+    assert "self._fetch_max_wait_ms" in inspect.getsource(Fetcher._get_actions_per_node)  # so it can be changed later
 
 
 def test_faust_still_compares_the_generation_with_its_own_count_only() -> None:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from time import monotonic
 
 import pytest
 from aiokafka.errors import KafkaError, NotLeaderForPartitionError, TopicAuthorizationFailedError
-from batch_builders import SOURCE, a_message, an_app, take_acks
-from faust_batches import BatchApp, Rest
+from batch_builders import SOURCE, a_message, an_app, settled, take_acks
+from faust_batches import BatchApp, Rest, lanes
 from faust_batches.errors import BatchRefused, NotOwner
 from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import Batch
@@ -51,8 +52,7 @@ class Scene:
 
     async def settle(self) -> None:
         """Let the lanes do what they can without anybody's help."""
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await settled(self.app)
 
     def committed(self, partition: int = 0) -> int | None:
         return self.app.batch_consumer._new_offset(self.messages[0].tp._replace(partition=partition))
@@ -68,6 +68,69 @@ async def test_what_queues_up_forms_the_next_batch() -> None:
     await scene.settle()
     assert scene.steps.offsets == [[0, 1, 2, 3], list(range(4, 12))]
     assert scene.committed() == 12
+
+
+async def test_a_lane_pauses_for_as_long_as_the_batch_took_and_then_takes_what_has_come() -> None:
+    scene = Scene()
+    scene.feed(range(2))
+    await asyncio.sleep(0.02)
+    scene.steps.free.set()
+    await asyncio.sleep(0)
+    scene.feed([2])
+    scene.feed([3])
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert scene.steps.offsets == [[0, 1]]
+    await scene.settle()
+    assert scene.steps.offsets == [[0, 1], [2, 3]]
+
+
+async def test_a_pause_has_a_bound() -> None:
+    scene = Scene()
+    scene.feed(range(2))
+    await asyncio.sleep(2 * lanes._LONGEST_PAUSE_SECONDS)
+    scene.steps.free.set()
+    await asyncio.sleep(0.01)
+    scene.feed([2])
+    (lane,) = scene.app.lanes._lanes.values()
+    assert 0 < lane._begins_at - monotonic() <= lanes._LONGEST_PAUSE_SECONDS
+    await scene.settle()
+    assert scene.steps.offsets == [[0, 1], [2]]
+
+
+async def test_a_full_batch_ends_a_pause_and_whoever_comes_late_meets_none() -> None:
+    scene = Scene()
+    scene.feed(range(2))
+    await asyncio.sleep(0.04)
+    scene.steps.free.set()
+    await asyncio.sleep(0)
+    scene.feed(range(2, 6))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(scene.steps.batches) == 1
+    scene.feed(range(6, 12))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert scene.steps.offsets == [[0, 1], list(range(2, 12))]
+    await scene.settle()
+    scene.feed([12])
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert scene.steps.offsets[2:] == [[12]]
+
+
+async def test_what_is_dropped_in_a_pause_is_not_worked_on() -> None:
+    scene = Scene()
+    scene.feed(range(2))
+    await asyncio.sleep(0.02)
+    scene.steps.free.set()
+    await asyncio.sleep(0)
+    scene.feed([2])
+    await asyncio.wait_for(scene.app.lanes.idle(), 1)  # a rebalance does not wait for a pause
+    scene.app.lanes.drop_queued()
+    await scene.settle()
+    assert scene.steps.offsets == [[0, 1]]
+    assert not scene.app.batch_consumer.unacked
 
 
 async def test_a_batch_holds_at_most_what_is_configured() -> None:

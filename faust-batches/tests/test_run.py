@@ -17,16 +17,20 @@ def nothing(_partition: int, _records: Sequence[Record], _read: Read) -> BatchRe
     return BatchResult()
 
 
-def test_a_worker_without_a_broker_says_so_and_fails(caplog: pytest.LogCaptureFixture) -> None:
-    app = an_app()
+def test_a_worker_without_a_broker_waits_says_so_and_asks_to_be_restarted(caplog: pytest.LogCaptureFixture) -> None:
+    app = an_app(start_wait_seconds=1.0)
     app.stateless([SOURCE], nothing)
-    assert run_worker(app) == 1
-    (failed,) = [record for record in caplog.records if record.message == "worker_not_started"]
-    assert vars(failed)["cause"].startswith("no Kafka broker at ")
+    assert run_worker(app) == 75
+    (waiting,) = [vars(record) for record in caplog.records if record.message == "brokers_awaited"]
+    assert waiting["cause"].startswith("no Kafka broker at ")
+    assert waiting["at_most_seconds"] == 1
+    (failed,) = [vars(record) for record in caplog.records if record.message == "worker_not_started"]
+    assert failed["reason"] == "BrokersAway"
+    assert "within 1 s: no Kafka broker at " in failed["cause"]
 
 
 def test_a_worker_leaves_no_watchdog_behind() -> None:
-    app = an_app()
+    app = an_app(start_wait_seconds=0.1)
     app.stateless([SOURCE], nothing)
     run_worker(app)
     assert all(thread.finished.is_set() for thread in threading.enumerate() if isinstance(thread, threading.Timer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from batch_builders import SOURCE, a_record, an_app, take_acks
+from batch_builders import SOURCE, a_record, an_app, settled, take_acks
 from faust.types import TP
 from faust_batches import Histogram, app_status, lag
 from faust_batches.errors import Fenced
@@ -44,8 +44,7 @@ class Scene:
 
     async def settle(self) -> None:
         """Let the lanes do what they can without anybody's help."""
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await settled(self.app)
 
     def rests(self) -> bool:
         """Whether the partition is not fetched for now."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,19 @@ async def test_a_table_key_cannot_meet_the_key_of_the_position(tmp_path: Path) -
         store.write({b"\x00position": b"1"}, 0)
     assert store.position is None
     store.close()
+
+
+def rights_of_others(folder: Path) -> list[int]:
+    """At each database in it."""
+    return [file.parent.stat().st_mode & 0o077 for file in folder.rglob("CURRENT")]
+
+
+async def test_nobody_else_can_read_a_state(tmp_path: Path) -> None:
+    pytest.importorskip("rocksdict")
+    before = os.umask(0o022)
+    try:
+        store = await a_store("rocksdb", tmp_path / "customers")
+        store.close()
+    finally:
+        os.umask(before)
+    assert rights_of_others(tmp_path) == [0]

@@ -18,7 +18,9 @@ from referral_stream.cli.explain import explain
 from referral_stream.cli.ingest_http import ingest_http
 from referral_stream.cli.mapping import mapping_group
 from referral_stream.cli.policy import policy_group
+from referral_stream.cli.record import record
 from referral_stream.cli.replay import replay
+from referral_stream.cli.rewards import rewards
 from referral_stream.cli.run import run
 from referral_stream.cli.schemas import schemas
 from referral_stream.cli.topics import topics
@@ -45,11 +47,13 @@ for _verb in (
     demo,
     run,
     ingest_http,
+    rewards,
     topics,
     doctor,
     audit,
     replay,
     explain,
+    record,
     decisions,
     deadletters,
     policy_group,

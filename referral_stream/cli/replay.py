@@ -35,7 +35,12 @@ from referral_stream.cli.options import (
     show_default=True,
     help="Folder for the results; existing files are replaced.",
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Also write asks.csv and not-asked.csv, for a spreadsheet.")
+@click.option(
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="Also write tables for a spreadsheet: asks.csv, not-asked.csv, and what followed.",
+)
 @click.option("--facts", is_flag=True, help="Take only the facts of a customer-events log: a fact replay.")
 @click.option(
     "--state",
@@ -61,7 +66,8 @@ def replay(
     """Run a recorded LOG through the real adapters and decision rules, under a virtual clock.
 
     LOG (plain or gzip; - for stdin) holds one Kafka record per line as JSON: {"topic", "timestamp", "value"}, oldest
-    first. Writes decisions.jsonl, asks.jsonl and dead-letters.jsonl, and prints who was asked and why others were not.
+    first. Writes decisions.jsonl, asks.jsonl, followups.jsonl, rewards.jsonl, records.jsonl and dead-letters.jsonl, and
+    prints who was asked and why others were not.
     A log of the topic customer-events replays exactly as it happened; any other is a fact replay.
 
     \b

@@ -14,7 +14,7 @@ def worker() -> None:
     """Check a messaging worker against the contract, whatever language it is written in."""
 
 
-def _sandbox_client(brokers: str | None, asks: str, responses: str) -> dict[str, Any]:
+def _sandbox_client(brokers: str | None, asks: str, responses: str, followups: str | None) -> dict[str, Any]:
     """Connection settings as aiokafka names them. Raises Unusable, and BadParameter for a topic of the deployment."""
     from referral_stream.contracts.topics import Topics
     from referral_stream.runtime.settings import SettingsProblem, read_settings
@@ -26,7 +26,11 @@ def _sandbox_client(brokers: str | None, asks: str, responses: str) -> dict[str,
     except SettingsProblem as problem:
         raise Unusable(str(problem)) from None
     own = Topics(settings.topic_prefix)
-    for option, topic, production in (("--asks", asks, own.referral_asks), ("--responses", responses, own.responses)):
+    for option, topic, production in (
+        ("--asks", asks, own.referral_asks),
+        ("--responses", responses, own.responses),
+        ("--followups", followups, own.referral_followups),
+    ):
         if topic == production:
             raise click.BadParameter(
                 f"{topic} is the deployment's own topic, and the trial's commands would reach it; name one of your own",
@@ -38,14 +42,16 @@ def _sandbox_client(brokers: str | None, asks: str, responses: str) -> dict[str,
 @worker.command("check", short_help="Try every rule of the contract on a running worker.")
 @click.option("--asks", required=True, metavar="TOPIC", help="The sandbox topic that the worker reads commands from.")
 @click.option("--responses", required=True, metavar="TOPIC", help="The sandbox topic that it acknowledges on.")
+@click.option("--followups", metavar="TOPIC", help="The sandbox topic that it reads follow-ups from, if it does.")
 @click.option("--brokers", metavar="HOST:PORT", help="Default: REFERRAL_STREAM_KAFKA_BROKERS.")
-@click.option("--create", is_flag=True, help="Create the two topics if they are missing.")
+@click.option("--create", is_flag=True, help="Create the topics if they are missing.")
 @click.option("--restart", metavar="COMMAND", help="Shell command that kills the worker and starts it again.")
 @click.option("--no-transactions", is_flag=True, help="Leave out the case that needs transactions of the broker.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Patience per answer.")
 def worker_check(
     asks: str,
     responses: str,
+    followups: str | None,
     brokers: str | None,
     *,
     create: bool,
@@ -55,7 +61,8 @@ def worker_check(
 ) -> None:
     """Write commands to a sandbox topic, and judge what the running worker acknowledges (docs/contracts.md).
 
-    The worker really sends: point it at a sandbox, and both at dedicated topics. Connection settings are those of a
+    The worker really sends: point it at a sandbox, and both at dedicated topics. With --followups, follow-ups are
+    tried too. Connection settings are those of a
     deployment (REFERRAL_STREAM_KAFKA_…). Exit code 1 if a rule is broken or the broker cannot be reached.
 
     \b
@@ -70,7 +77,7 @@ def worker_check(
     from referral_stream.runtime.topics_admin import TopicsProblem, create_sandbox
     from referral_stream.testing import Limits, Unreachable, check_worker
 
-    client = _sandbox_client(brokers, asks, responses)
+    client = _sandbox_client(brokers, asks, responses, followups)
 
     def restarted() -> None:
         subprocess.run(restart or "", shell=True, check=True)  # noqa: S602 (the user's own command)
@@ -78,12 +85,14 @@ def worker_check(
     bootstrap = ",".join(client.pop("bootstrap_servers"))
     try:
         if create:
-            asyncio.run(create_sandbox({"bootstrap_servers": bootstrap, **client}, [asks, responses]))
+            topics = [asks, responses, *([followups] if followups else [])]
+            asyncio.run(create_sandbox({"bootstrap_servers": bootstrap, **client}, topics))
         with progress("trying the worker"):
             report = check_worker(
                 bootstrap,
                 asks_topic=asks,
                 responses_topic=responses,
+                followups_topic=followups,
                 limits=Limits(answer=seconds),
                 restart=restarted if restart else None,
                 transactions=not no_transactions,

@@ -138,7 +138,7 @@ def _apply_to_customer(policy: Policy, customer: Customer, record: ClientRecord,
         advanced.appended,
         event,
         None,
-        lettered(advanced.letters, advanced.customer.now),
+        lettered(advanced.letters, advanced.customer.now) if advanced.letters else (),
     )
 
 

@@ -160,6 +160,7 @@ TOPICS: Final[dict[str, Topic]] = {
             _CUSTOMER,
             COMPACTED,
             writers=("decide",),
+            readers=("operator",),
         ),
         Topic(
             "referral-contacts",
@@ -188,7 +189,7 @@ SOURCES: Final = tuple(topic.name for topic in TOPICS.values() if topic.source)
 TABLES: Final = ("customers", "wakeups")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Topics:
     """The names of this deployment's topics."""
 
@@ -199,7 +200,9 @@ class Topics:
         topic = name.replace("_", "-")
         if topic not in TOPICS:
             raise AttributeError(name)
-        return self.full_name(topic)
+        full_name = self.full_name(topic)
+        object.__setattr__(self, name, full_name)  # so it is asked for here only once, and not with every record
+        return full_name
 
     def full_name(self, topic: str) -> str:
         return f"{self.prefix}{topic}"

@@ -19,7 +19,7 @@ from referral_stream.core.sections import (
     Unit,
 )
 
-Reported: TypeAlias = Literal["contacted", "qualified", "converted", "rejected", "refunded"]
+ReportableStatus: TypeAlias = Literal["contacted", "qualified", "converted", "rejected", "refunded"]
 RewardKind: TypeAlias = Literal[
     "cash", "credit", "gift_card", "donation", "recognition", "exclusive_access", "extended_features"
 ]
@@ -44,7 +44,7 @@ class Followups(Section):
     report_after_minutes: Annotated[int, Field(ge=0, le=24 * 60), Unit("minutes")] = Field(
         15, description="How long a status waits for corrections before the referrer hears of it (after §3)."
     )
-    report: Choice[Reported] = Field(
+    report: Choice[ReportableStatus] = Field(
         ("contacted", "converted"), description="Of which statuses the referrer hears (after §3)."
     )
     active_since: ActiveSince = Field(None, description="What happened before is history: nothing follows (after §0).")

@@ -1,4 +1,4 @@
-"""Counting what became of occasions, by month and trigger: the customer's own contribution to the metrics (after §6)."""
+"""Counting what became of occasions, by month and trigger: a customer's share of the metrics (after §6)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,6 @@ FATES: dict[str, Fate] = {
     "superseded": "superseded", "cancelled": "cancelled",
 }  # fmt: skip
 """Outcome of the last decision → what became of the occasion; one behind a gate is counted by the gate."""
-
-_ELIGIBLE = frozenset({"erased", "consent", "too_early", "trouble", "propensity", "answers", "advocacy"})
-"""The gates that who may be asked at all has passed; gate 8 too, as far as the customer's own history goes."""
 
 
 @lru_cache(maxsize=1_024)
@@ -71,11 +68,6 @@ def closed(c: Customer, o: Opportunity, outcome: str, blocking: Iterable[Verdict
         count(c, o, "missed")
     else:
         count_blocked(c, o, gates[0])
-
-
-def is_eligible(c: Customer, verdicts: Iterable[Verdict], own_history_blocks: bool) -> bool:  # noqa: FBT001
-    """Whether the customer could be asked about it, the moment and other customers apart."""
-    return not own_history_blocks and not any(v.gate in _ELIGIBLE and v.blocks for v in verdicts)
 
 
 def past(known: PastAsks | None, gone: Iterable[Ask]) -> PastAsks | None:

@@ -189,11 +189,13 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
     could not be applied. ``held``: by customer of the same address, the newest hold because of them; ``lifted``: the
     newest word under an own id that ends all before it. ``emails``: the HMACs that are, were or are said to be theirs,
     True if the link was told that it is theirs now. ``stops``: type → the newest stop of it said under an own id.
-    ``followups``: what was said or is to be said after answers and referrals; ``tallies``: their counts by kind;
-    ``months``: counts by ``MONTH|TRIGGER``; ``past_asks``: those that ``asks`` no longer has; ``referrals_over``: referrals
-    for which there was no room; ``recorded``: the number of the last record written, ``eligible_told`` the next eligible
-    instant in it. ``overfull``: by kind what there was no room for; ``forgotten``: what is left of objects that went for lack of room,
+    ``overfull``: by kind what there was no room for; ``forgotten``: what is left of objects that went for lack of room,
     each the newest time of it (:mod:`~referral_stream.core.bounds`).
+
+    ``followups``: what was said or is to be said after answers and referrals; ``tallies``: their counts by kind;
+    ``months``: counts by ``MONTH|TRIGGER``; ``past_asks``: those that ``asks`` no longer has; ``referrals_over``:
+    referrals for which there was no room; ``recorded``: the number of the last record written, ``eligible_told`` the
+    next eligible instant in it, ``record_owed``: one is to be written once the ledger has answered.
     """
 
     id: str

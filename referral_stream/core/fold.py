@@ -120,7 +120,7 @@ def _address(c: Customer, word: Word, domain: str | None, *, from_browser: bool)
             c.email_hmac, c.email_from_browser = word, from_browser
     else:
         c.email_hmac = newer(c.email_hmac, word.at, word)
-    if domain is not None and c.email_hmac is not None and c.email_hmac.value == word.value:
+    if domain is not None and c.email_hmac.value == word.value:
         c.domain_hmac = newer(c.domain_hmac, word.at, Word(word.at, domain))
 
 

@@ -20,11 +20,12 @@ SENT = frozenset({"sent", "delivered", "opened"})
 class FollowUp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One follow-up that was requested (after §2).
 
-    ``about``: what its id is made of: a command, a referral, or ``REFERRAL/STATUS``; ``n``: its number there. ``subject``
-    is the referral's name in the state, empty for the follow-up to an answer. ``at``: the instant of what it follows,
-    ``due``: by when it was due before it was raised to ``not_before``. ``owner``: the id under which it was requested,
-    where that was merged away since. ``cancelled``: why it was taken back. ``heard``: a worker reported more than ``accepted``. ``lasts``: how long it is open from ``not_before`` on.
-    ``carries_reward``: it tells of one.
+    ``about``: what its id is made of: a command, a referral, or ``REFERRAL/STATUS``; ``n``: its number there.
+    ``subject`` is the referral's name in the state, empty for the follow-up to an answer. ``at``: the instant of what
+    it follows, ``due``: by when it was due before that was raised to ``not_before``. ``owner``: the id under which it
+    was requested, where that was merged away since. ``cancelled``: why it was taken back. ``heard``: a worker reported
+    more than ``accepted``. ``lasts``: how long it is open from ``not_before`` on. ``carries_reward``: it tells of one.
+    ``account``: the customer's, when it was requested.
     """
 
     id: str

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from referral_stream.core import events as ev
 from referral_stream.core import linking
-from referral_stream.core.after import telling
+from referral_stream.core.after import grants, telling
 from referral_stream.core.after.process import say_again, told_again
 from referral_stream.core.asking import judging, recording, reservation, withdrawal
 from referral_stream.core.customer import AliasedAt, Customer
@@ -190,6 +190,7 @@ def _fold_in(turn: Turn, event: Event, other: Customer, absorbed: int) -> None:
     linking.take_over(turn, event, before, other)
     reservation.amend_as_one(turn, before, other)
     withdrawal.corrected_elsewhere(turn, revised_downwards(before, united))
+    grants.merged(turn, before, other)
     for followup in other.followups:
         if followup.cancelled == "merged" and turn.now < followup.expires_at:
             say_again(turn, followup, ends=followup.expires_at)

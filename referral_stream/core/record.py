@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from referral_stream.core import counting, zones
 from referral_stream.core import events as ev
 from referral_stream.core.asks import Ask
-from referral_stream.core.customer import Customer, Month, word
+from referral_stream.core.customer import LONGEST_NAME, Customer, Month, word
 from referral_stream.core.effects import (
     RecordChanged,
     RecordedAsk,
@@ -22,6 +22,7 @@ from referral_stream.core.effects import (
 )
 from referral_stream.core.events import Event
 from referral_stream.core.followups import Tally
+from referral_stream.core.ids import short
 from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.referrals import Referral
@@ -30,12 +31,6 @@ from referral_stream.core.turn import Folded, Process, Turn
 
 SIGNAL_DAYS = 14
 """How long after an ask what goes wrong speaks against it."""
-
-_STATE = (
-    "account", "asks", "event_zone", "followups", "ids", "months", "past_asks", "referrals", "segment", "signed_up", "tallies",
-    "time_zone",
-)  # fmt: skip
-"""The fields of the state that a record is made of: where none of them was replaced, there is nothing to compare."""
 
 
 class Content(NamedTuple):
@@ -155,14 +150,16 @@ def next_eligible(c: Customer, now: int, policy: Policy) -> int | None:
 # -------------------------------------------------------------------------------------------------------------- writing
 
 
-def _write(turn: Turn) -> None:
-    """Write the record if it says something else than the last one."""
+def write(turn: Turn) -> None:
+    """Write the record if it says something else than the last one: the last thing of an instant."""
     c, start = turn.customer, turn.start
-    if not (c.months or c.asks or c.referrals or c.recorded):
+    if c.drop is not start.drop:
+        _see_drop(turn)
+    if not (c.months or c.asks or c.referrals):
         return
-    eligible = next_eligible(c, turn.now, turn.policy)
+    eligible = next_eligible(c, turn.now, turn.policy) if c.asks else None
     if c.recorded:
-        if not c.record_owed and eligible == c.eligible_told and not _differs(turn, start):
+        if not c.record_owed and eligible == c.eligible_told and (_is_untouched(c, start) or not _differs(turn, start)):
             return
     elif not (c.months or c.asks or any(r.given is not None for r in c.referrals.values())):
         return
@@ -178,10 +175,25 @@ def _is_answer_awaited(c: Customer) -> bool:
     return c.awaiting is not None or any(r.grant is not None and r.grant.awaited for r in c.referrals.values())
 
 
+def _is_untouched(c: Customer, start: Customer) -> bool:
+    """Whether nothing was replaced that a record is made of: then there is nothing to compare."""
+    return (
+        c.asks is start.asks
+        and c.months is start.months
+        and c.referrals is start.referrals
+        and c.tallies is start.tallies
+        and c.account is start.account
+        and c.segment is start.segment
+        and c.time_zone is start.time_zone
+        and c.event_zone is start.event_zone
+        and c.signed_up == start.signed_up
+        and c.past_asks is start.past_asks
+        and c.ids is start.ids
+    )
+
+
 def _differs(turn: Turn, start: Customer) -> bool:
     c = turn.customer
-    if all(getattr(c, field) is getattr(start, field) for field in _STATE):
-        return False
     before = content_of(start, turn.now, turn.policy, c.eligible_told)
     return before != content_of(c, turn.now, turn.policy, c.eligible_told)
 
@@ -226,7 +238,7 @@ def _record(turn: Turn, content: Content, eligible: int | None) -> RecordChanged
     )
 
 
-# -------------------------------------------------------------------------------------------- what speaks against an ask
+# ------------------------------------------------------------------------------------------- what speaks against an ask
 
 
 def may_be_signalled(c: Customer, event: Event, now: int) -> bool:
@@ -284,16 +296,9 @@ def _takes_back_survey(event: Event, ask: Ask, before: Customer, after: Customer
     response = ask.opportunity.response
     if response is None or not isinstance(event.data, ev.NpsResponded | ev.CsatResponded):
         return False
-    for was, now in ((before.responses, after.responses), (before.csats, after.csats)):
-        name = next((n for n in now if n == response), None)
-        if name is not None and name in was and was[name].promoter and not now[name].promoter:
-            return True
-    return False
-
-
-def _on_due(turn: Turn) -> None:
-    _see_drop(turn)
-    _write(turn)
+    name = short(response, LONGEST_NAME)
+    tables = ((before.responses, after.responses), (before.csats, after.csats))
+    return any(name in was and name in now and was[name].promoter and not now[name].promoter for was, now in tables)
 
 
 def _see_drop(turn: Turn) -> None:
@@ -320,17 +325,17 @@ def _on_erasure(turn: Turn) -> None:
 
 
 def _nothing(_: Turn) -> None:
-    """It has no deadline."""
+    """Nothing of it is under way."""
 
 
 RECORD = Process(
     name="record",
-    takes=frozenset(ev.FACT_TYPES),
+    takes=frozenset(ev.CLOSING),
     on_record=_on_record,
-    under_way=lambda c: bool(c.recorded or c.months or c.asks or c.referrals),
+    under_way=lambda _: False,
     on_deadline=_nothing,
-    on_due=_on_due,
+    on_due=_nothing,
     due=lambda _: (),
     on_erasure=_on_erasure,
 )
-"""The last of an instant: it sees all that happened."""
+"""It sees what speaks against asks; :func:`write` is the last of every instant."""

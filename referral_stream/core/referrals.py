@@ -12,7 +12,7 @@ from referral_stream.core.stamps import Stamp
 Status: TypeAlias = Literal["contacted", "qualified", "converted", "rejected", "refunded"]
 
 RANK: dict[str, int] = {"contacted": 1, "qualified": 2, "converted": 3}
-"""How far a referral has come; what is behind something that was reported is not reported any more."""
+"""How far a referral has come; what is behind something that was reported is no longer reported."""
 
 
 class Conversion(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -23,7 +23,7 @@ class Conversion(msgspec.Struct, frozen=True, array_like=True, order=True, gc=Fa
     historical: bool = False
 
 
-class Report(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class PendingReport(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A status that the customer is to hear of at ``due``, if it is still the newest then."""
 
     due: int
@@ -44,13 +44,13 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     ``id``: the referral's, where the name under which it is kept is shorter. ``given``: the time of the first applied
     ``referral.given``, ``dated`` of the earliest, ``said`` the newest's stamp; None of them: only statuses are known.
-    ``keys``: HMACs of the contact that are claimed. ``ask``: the command that it is due to, once that is drawn (``attributed``). ``quiet_until``: until when a report may
-    still tell of the reward. ``reported``: of which
-    statuses the customer heard. ``converted_at``: the earliest conversion's stamp; ``otherwise_at``: the newest of any
-    other status. ``taken``: somebody took care of it; ``care_due``: by when that was due. ``released``: its claims.
-    ``spent``: its one conversion that may be rewarded has been. ``replied``: the newest unclear answer about it. ``conversion_counts``: it was converted before it was
-    given, and that may be rewarded (False: it is history). ``owner``: the id under which its contact was claimed,
-    where that was merged away since.
+    ``keys``: HMACs of the contact, which are claimed; ``released``: they are no longer; ``owner``: the id under which
+    they were claimed, where that was merged away since. ``ask``: the command that it is due to, once that is drawn
+    (``attributed``). ``reported``: of which statuses the customer heard; ``quiet_until``: until when a report may still
+    tell of the reward. ``converted_at``: the earliest conversion's stamp; ``otherwise_at``: the newest of any other
+    status. ``taken``: somebody took care of it; ``care_due``: by when that is due, ``care_late``: it was not done by
+    then. ``spent``: its one conversion that may be rewarded has been; ``conversion_counts``: one came before it was
+    given, and may be rewarded (False: it is history). ``replied``: the newest answer about it, where no ask led to it.
     """
 
     at: Stamp | None = None
@@ -67,7 +67,7 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ask: str | None = None
     deal: Deal | None = None
     reported: tuple[Status, ...] = ()
-    report: Report | None = None
+    report: PendingReport | None = None
     quiet_until: int | None = None
     converted_at: Stamp | None = None
     otherwise_at: Stamp | None = None

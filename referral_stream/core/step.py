@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from referral_stream.core import bounds, merging
+from referral_stream.core import bounds, merging, record
 from referral_stream.core import events as ev
 from referral_stream.core.after.process import AFTER, told_again
 from referral_stream.core.asking.process import ASKING
@@ -24,7 +24,7 @@ from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.instants import DAY
 from referral_stream.core.linking import LINKING
 from referral_stream.core.policy import Policy
-from referral_stream.core.record import RECORD, may_be_signalled
+from referral_stream.core.record import RECORD
 from referral_stream.core.rules import usage
 from referral_stream.core.stamps import Stamp
 from referral_stream.core.turn import LATE, NEWEST, UNKNOWN, Folded, Process, Turn
@@ -89,7 +89,7 @@ def take(turn: Turn, event: Event) -> None:
         turn.followups_before, turn.referrals_before = c.followups, c.referrals
         if c.asks or c.awaiting is not None:
             turn.asks_before, turn.account_before, turn.email_before = c.asks, c.account_id, word(c.email_hmac)
-        turn.before = c.copy() if c.asks and may_be_signalled(c, event, turn.now) else None
+        turn.before = c.copy() if c.asks and record.may_be_signalled(c, event, turn.now) else None
         folded = _fold(turn, event)
         if event.timezone is not None or event.type == _PROFILE_CHANGED:
             turn.forget_zone()
@@ -144,6 +144,7 @@ def finish(turn: Turn) -> Advanced:
         if process.under_way(c):
             return _end_of_instant(turn)
     c.wake_at = None  # nothing is under way: most customers, nearly always
+    record.write(turn)
     return Advanced(c, turn.effects, None, turn.appended, turn.letters)
 
 
@@ -155,6 +156,7 @@ def _end_of_instant(turn: Turn) -> Advanced:
     for process in active:
         process.on_due(turn)
     c.wake_at = min((at for process in active for at in process.due(turn) if at > turn.now), default=None)
+    record.write(turn)
     return Advanced(c, turn.effects, c.wake_at, turn.appended, turn.letters)
 
 

@@ -26,14 +26,15 @@ class Turn:
     ``appended``: what goes back to ``customer-events``, for other entities. ``letters``: dead letters of the record.
 
     ``learned``: a record was new at this instant; ``repeated``: one was not. ``asks_before``,
-    ``account_before``, ``email_before``, ``followups_before``, ``referrals_before``: as they were before the last record.
-    ``start``: the state before the instant; ``before``: before the last record, where an ask is out that it may speak
-    against. ``traceparent``: of the record at hand.
+    ``account_before``, ``email_before``, ``followups_before``, ``referrals_before``: as they were before the last
+    record. ``start``: the state before the instant; ``before``: before the last record, where an ask is out that it may
+    speak against. ``traceparent``: of the record at hand.
     """
 
     __slots__ = (
         "_zone", "account_before", "appended", "asks_before", "before", "board", "customer", "effects", "email_before",
-        "followups_before", "learned", "letters", "now", "policy", "referrals_before", "repeated", "start", "traceparent",
+        "followups_before", "learned", "letters", "now", "policy", "referrals_before", "repeated", "start",
+        "traceparent",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, customer: Customer, now: int) -> None:

@@ -60,6 +60,7 @@ def unite(customer: Customer, other: Customer, policy: Policy) -> Customer:
     x.asks = tuple(_owned(ask, x.id) for ask in x.asks)
     x.followups = tuple(f if f.owner else msgspec.structs.replace(f, owner=x.id) for f in x.followups)
     x.referrals = {name: _granted_to(referral, x.id) for name, referral in _without_repeats(x, c).items()}
+    c.referrals = {name: _granted_to(r, c.id) if name in x.referrals else r for name, r in c.referrals.items()}
     united: Customer = c.copy()
     for name, rule in RULES.items():
         setattr(united, name, rule(getattr(c, name), getattr(x, name)))
@@ -143,9 +144,15 @@ def _both(mine: bool, other: bool) -> bool:  # noqa: FBT001 (a rule)
 
 
 def _grant(mine: Grant | None, other: Grant | None) -> Grant | None:
-    """Of two grants for one referral the given one stays, else the customer's own (identity §3)."""
+    """Of two grants for one referral the given one stays, else that of the smaller customer id (identity §3).
+
+    What came of a grant that has ended counts before one that has not: nothing revives it.
+    """
     found = [grant for grant in (mine, other) if grant is not None]
-    return max(found, key=lambda grant: grant.state in ("granted", "reversed"), default=None)
+    return min(found, key=lambda grant: (_ENDS.index(grant.state), grant.owner.encode()), default=None)
+
+
+_ENDS = ("granted", "reversed", "denied", "due", "held")
 
 
 def _tallies(mine: Tally, other: Tally) -> Tally:
@@ -237,7 +244,8 @@ REFERRAL: dict[str, Rule] = {
     "at": _greatest, "status": _mine, "conversion": _least, "id": _either, "given": _least, "dated": _least,
     "said": _greatest, "consented": _mine, "keys": _set, "domain_hmac": _either,
     "attributed": _either, "ask": _either, "deal": _newest, "reported": _set, "report": _newest,
-    "converted_at": _least, "otherwise_at": _greatest, "taken": _either, "care_due": _least, "care_late": _either, "quiet_until": _greatest,
+    "converted_at": _least, "otherwise_at": _greatest, "taken": _either, "care_due": _least, "care_late": _either,
+    "quiet_until": _greatest,
     "released": _both, "contact_erased": _either, "spent": _either, "grant": _grant, "replied": _greatest,
     "conversion_counts": _either, "owner": _mine,
 }  # fmt: skip
@@ -245,15 +253,15 @@ REFERRAL: dict[str, Rule] = {
 
 
 def _referral(mine: Referral, other: Referral) -> Referral:
-    """The first conversion is the one that opens, unless it was refunded since; who erased a contact has the last word."""
+    """The first conversion is the one that opens, unless it was refunded since."""
     united = {name: rule(getattr(mine, name), getattr(other, name)) for name, rule in REFERRAL.items()}
     at, conversion = united["at"], united["conversion"]
     if at is not None and at == other.at:
         united["status"] = other.status
     if united["said"] is not None and united["said"] == other.said:
         united["consented"] = other.consented
-    if mine.given is None:
-        united["owner"] = other.owner
+    claimants = [each.owner for each in (mine, other) if each.given is not None]
+    united["owner"] = united["grant"].owner if united["grant"] else min(claimants, key=str.encode, default="")
     united["consented"] = united["consented"] and not united["contact_erased"]
     if united["status"] == "refunded" and conversion is not None and at is not None and conversion.at < at:
         united["conversion"] = None
@@ -374,6 +382,8 @@ def _granted_to(referral: Referral, owner: str) -> Referral:
     grant = referral.grant
     if grant is not None and not grant.owner:
         grant = msgspec.structs.replace(grant, owner=owner)
+    if referral.given is None:
+        return referral
     return msgspec.structs.replace(referral, grant=grant, owner=referral.owner or owner)
 
 

@@ -1,6 +1,7 @@
 """The demo on the terminal: decisions as they are made, one below the other, and the clock below the newest.
 
-Everything shown is taken from the messages of ``referral-decisions``; nothing is recomputed. What has been shown
+Everything shown is taken from the messages of ``referral-decisions``, ``referral-followups`` and ``referral-rewards``;
+nothing is recomputed. What has been shown
 stays and scrolls away with the screen: an opportunity that was held back first and asked later has a row for both.
 """
 
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from referral_stream.words.afterwards import told
 from referral_stream.words.decisions import day_and_time, happening, outcome_words, why, zone_of
 
 CloudEventBody: TypeAlias = Mapping[str, Any]
@@ -44,13 +46,16 @@ _STYLES = {
     "superseded": "dim",
     "holdout": "blue",
     "shadow": "blue",
+    "follow-up": "cyan",
+    "withdrawn": "magenta",
+    "reward": "bold green",
 }
 _INDENT, _NARROW_COLUMNS = " " * len("Wed 16 Sep 09:30  "), 40
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """One decision, in words."""
+    """One decision, in words, or something that follows an ask: then ``outcome`` is which kind of thing."""
 
     decided_at: datetime
     customer: str
@@ -91,19 +96,25 @@ class DecisionBoard:
         self._now: datetime | None = None
         self._latest: dict[str, DecisionRow] = {}
         self._gates: dict[str, frozenset[str]] = {}
+        self._zones: dict[str, tzinfo] = {}
+        self._after: Counter[str] = Counter()
+        self._said: dict[str, Mapping[str, Any]] = {}
 
     def tick(self, now: datetime) -> None:
         """Set the demo's clock; it never goes back."""
         self._now = now if self._now is None else max(self._now, now)
 
     def show(self, message: CloudEventBody) -> DecisionRow | None:
-        """Add a decision and return its row; None if there is nothing new to show.
+        """Add a decision, or what follows an ask, and return its row; None if there is nothing new to show.
 
-        Nothing new: no decision, an outcome that is not news, or the same words again (a planned moment has moved
+        Nothing new: none of these, an outcome that is not news, or the same words again (a planned moment has moved
         behind a ticket that is still open).
         """
         decision = message["data"]
-        if "outcome" not in decision or decision["outcome"] in UNSEEN:
+        if "outcome" not in decision:
+            return self._follows(message)
+        self._zones[decision["customer_id"]] = zone_of(decision)
+        if decision["outcome"] in UNSEEN:
             return None
         row = DecisionRow(
             decided_at=datetime.fromisoformat(decision["decided_at"]).astimezone(zone_of(decision)),
@@ -122,6 +133,28 @@ class DecisionBoard:
         self._gates[opportunity] = gates - {"moment"} or gates
         return row
 
+    def _follows(self, message: CloudEventBody) -> DecisionRow | None:
+        """What follows an ask, in the zone of the customer's decisions."""
+        data, type_ = message["data"], str(message.get("type", ""))
+        customer = data["customer_id"]
+        local = self._zones.get(customer, self._home)
+        if "followup_id" in data:  # a cancellation is told with what was to be said
+            data = {**self._said.get(data["followup_id"], {}), **data}
+            self._said[data["followup_id"]] = {"referral_id": data.get("referral_id"), **data.get("variables", {})}
+        after = told(type_, data, local)
+        if after is None:
+            return None
+        self._after["taken back" if type_.endswith(".reversed") else type_.rpartition(".")[2]] += 1
+        row = DecisionRow(
+            decided_at=datetime.fromisoformat(message["time"]).astimezone(local),
+            customer=self._titles.get(customer, customer),
+            happened=after.cause,
+            outcome=after.kind,
+            reason=after.text,
+        )
+        self.tick(row.decided_at)
+        return row
+
     def clock(self) -> str:
         """What the demo's clock shows, and where: ``Fri 18 Sep 19:00 in Berlin``."""
         if self._now is None:
@@ -138,17 +171,21 @@ class DecisionBoard:
 
     def summary(self) -> str:
         """How often customers were asked, and the reasons why not."""
-        told = f"Asks: {self._asked()}, out of {len(self._latest)} opportunities."
+        text = f"Asks: {self._asked()}, out of {len(self._latest)} opportunities."
         against = Counter(
             gate
             for opportunity, gates in self._gates.items()
             if self._latest[opportunity].outcome == "suppressed"
             for gate in gates
         )
-        if not against:
-            return told
-        ranked = ", ".join(f"{gate.replace('_', ' ')} {number}" for gate, number in against.most_common())
-        return f"{told}\nNot asked because of: {ranked}."
+        if against:
+            ranked = ", ".join(f"{gate.replace('_', ' ')} {number}" for gate, number in against.most_common())
+            text += f"\nNot asked because of: {ranked}."
+        if self._after:
+            followups = f"follow-ups {self._after['requested']}, withdrawn {self._after['cancelled']}"
+            rewards = f"rewards granted {self._after['granted']}, taken back {self._after['taken back']}"
+            text += f"\nAfter the asks: {followups}; {rewards}."
+        return text
 
     def _asked(self) -> int:
         return sum(row.outcome in ASKED for row in self._latest.values())

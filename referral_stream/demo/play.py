@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
+from importlib import resources
 from pathlib import Path
 
 from rich.console import Console
@@ -19,13 +20,15 @@ from referral_stream.demo.workers import FETCH_WAIT_SECONDS, Demo, demo_settings
 from referral_stream.demo.world import CAST, HOME, demo_world
 from referral_stream.local.broker import EmbeddedBroker
 from referral_stream.local.redis_server import EmbeddedRedis
+from referral_stream.policy_file.reading import parse_policy
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 
 INTRODUCTION = """\
 One week of twelve customers of an accounting product: who is asked for a
-referral, who is not, and why. The real workers run on a broker and a Redis in
-memory; the clock skips the hours in which nothing happens.
+referral, who is not, and why, and what follows their answers. The real workers
+run on a broker and a Redis in memory; the clock skips the hours in which
+nothing happens.
 
 Times are each customer's own: Carla lives in New York, the others in Berlin.
 An opportunity is an occasion to ask, such as a top score; it stays open for a
@@ -45,18 +48,29 @@ async def play(console: Console, output: Path, *, keep: bool = False) -> None:
     board = DecisionBoard({character.customer_id: character.title for character in CAST}, zone(HOME))
     with EmbeddedBroker() as broker, EmbeddedRedis() as redis, tempfile.TemporaryDirectory() as folder:
         settings = demo_settings(broker, redis, Path(folder))
-        deployment = Deployment(settings, Policy(), Clock(start, Clock().now()), FETCH_WAIT_SECONDS)
+        deployment = Deployment(settings, demo_policy(), Clock(start, Clock().now()), FETCH_WAIT_SECONDS)
         console.print(INTRODUCTION, highlight=False)
         with Screen(board, console) as screen:
             async with workers(deployment) as demo:
                 await demo.play(world, screen, broker.require_room)
                 screen.release()
                 demo.save(output)
+                (output / "policy.toml").write_bytes(policy_text())
                 _close(demo, screen, output, keep=keep)
                 if keep:
                     await keep_up(demo, screen, broker.bootstrap, redis.url)
                     demo.save(output)
                     screen.say(f"Stopped. Everything is in {output}, for explain and replay.")
+
+
+def policy_text() -> bytes:
+    """The demo's policy file."""
+    return (resources.files("referral_stream.demo") / "policy.toml").read_bytes()
+
+
+def demo_policy() -> Policy:
+    """The default policy, with rewards."""
+    return parse_policy(policy_text(), "the demo's policy")
 
 
 def _close(demo: Demo, screen: Screen, output: Path, *, keep: bool) -> None:
@@ -74,9 +88,10 @@ def _close(demo: Demo, screen: Screen, output: Path, *, keep: bool) -> None:
 def next_steps(output: Path, *, keep: bool) -> list[tuple[str, str]]:
     """What may be done now, and the command for it, on one line whatever its length."""
     program, world = this_program(), shlex.quote(str(output / "world.jsonl"))
-    decisions = shlex.quote(str(output / "decisions.jsonl"))
+    decisions, policy = shlex.quote(str(output / "decisions.jsonl")), shlex.quote(str(output / "policy.toml"))
     steps = [
         ("One customer's story in plain words", f"{program} explain cus-deniz --log {world}"),
+        ("What became of Ana's ask", f"{program} record cus-ana --log {world} --policy {policy}"),
         ("Every decision with all fourteen reasons", f"python3 -m json.tool --json-lines {decisions} | less"),
     ]
     return steps if keep else [*steps, ("The same, to experiment with afterwards", f"{program} demo --keep")]

@@ -24,6 +24,7 @@ from referral_stream.core.instants import to_datetime, utc_day
 from referral_stream.demo.display import Screen
 from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
 from referral_stream.local.redis_server import EmbeddedRedis
+from referral_stream.runtime.clients import close
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import TEST_EMAIL_KEY, Settings
 from referral_stream.stream.apps import decide_role, ingest_role, ledger_role
@@ -80,8 +81,8 @@ async def workers(deployment: Deployment) -> AsyncIterator[Demo]:
             await demo.until_ready()
             yield demo
     finally:
-        await consumer.stop()
-        await producer.stop()
+        await close(consumer)
+        await close(producer)
 
 
 async def _touch_topics(producer: AIOKafkaProducer, deployment: Deployment) -> None:
@@ -102,11 +103,16 @@ class Demo:
         self.inner = [TopicPartition(t, p) for t in (*topics.sources, topics.customer_events, topics.ledger_requests)
                       for p in range(PARTITIONS)]  # fmt: skip
         self.sources = [TopicPartition(t, p) for t in topics.sources for p in range(PARTITIONS)]
-        outer = [TopicPartition(t, p) for t in (topics.referral_decisions, topics.referral_asks, topics.dead_letters)
-                 for p in range(PARTITIONS)]  # fmt: skip
+        self.results = {
+            topics.referral_decisions: "decisions",
+            topics.referral_asks: "asks",
+            topics.referral_followups: "followups",
+            topics.referral_rewards: "rewards",
+        }
+        outer = [TopicPartition(t, p) for t in (*self.results, topics.dead_letters) for p in range(PARTITIONS)]
         self.topics = topics
         self.world: list[RawRecord] = []
-        self.messages: dict[str, list[dict[str, Any]]] = {topics.referral_decisions: [], topics.referral_asks: []}
+        self.messages: dict[str, list[dict[str, Any]]] = {topic: [] for topic in self.results}
         consumer.assign([*outer, *self.sources])
         consumer.pause(*self.sources)  # until `listen`: what the world sends is known
 
@@ -214,7 +220,7 @@ class Demo:
         output.mkdir(parents=True, exist_ok=True)
         world = sorted(self.world, key=lambda record: record.timestamp)
         (output / "world.jsonl").write_bytes(b"".join(render_line(record) + b"\n" for record in world))
-        for topic, name in ((self.topics.referral_decisions, "decisions"), (self.topics.referral_asks, "asks")):
+        for topic, name in self.results.items():
             messages = sorted(self.messages[topic], key=lambda message: (message["time"], message["subject"]))
             lines = "".join(json.dumps(message, sort_keys=True) + "\n" for message in messages)
             (output / f"{name}.jsonl").write_text(lines, encoding="utf-8")

@@ -1,5 +1,7 @@
 """A small world for the demo: one week of twelve customers of an accounting product, as a recorded log.
 
+It goes on after the ask: customers answer, one of them refers somebody, and the referral converts and is refunded.
+
 Every customer shows one thing that a careful team would do, or leave. What happened before the week comes as a backfill
 (header `historical`), the way a deployment would load it; the week itself mixes CloudEvents with the webhooks of
 Delighted, Stripe, Zendesk and Segment.
@@ -17,7 +19,7 @@ from importlib import resources
 from typing import Any, TypeAlias
 
 from referral_stream.contracts.catalogue import MESSAGES
-from referral_stream.core.ids import derived_id
+from referral_stream.core.ids import derived_id, followup_id
 from referral_stream.core.zones import zone
 
 LogRecord: TypeAlias = dict[str, Any]
@@ -43,11 +45,15 @@ class Character:
 
 
 CAST: tuple[Character, ...] = (
-    Character("cus-ana", "Ana, delighted", "answers an NPS survey with 10: asked within half an hour, and says yes"),
-    Character("cus-ben", "Ben, just got it working", "reaches his first success: asked the same morning"),
+    Character(
+        "cus-ana", "Ana, delighted", "answers an NPS survey with 10: asked, says yes, refers a bakery, is rewarded"
+    ),
+    Character(
+        "cus-ben", "Ben, just got it working", "reaches his first success: asked the same morning, and says maybe"
+    ),
     Character("cus-carla", "Carla, in New York", "renews: mentioned softly in the Friday slot of her own time zone"),
     Character(
-        "cus-deniz", "Deniz, with ticket 4711", "is a promoter with an open ticket: asked once it is solved well"
+        "cus-deniz", "Deniz, with ticket 4711", "is a promoter with an open ticket: asked once it is solved, says no"
     ),
     Character("cus-emma", "Emma, twelve days in", "gives a 10, but has been a customer for only 12 days"),
     Character("cus-finn", "Finn, late at night", "reaches a milestone at 21:00: the night eats the window"),
@@ -55,7 +61,9 @@ CAST: tuple[Character, ...] = (
     Character("cus-henk", "Henk, who slipped", "corrects his 9 to a 3: not asked then, nor after his milestone"),
     Character("cus-ida", "Ida, who said no mail", "pays a compliment, but has withdrawn her consent"),
     Character("cus-jonas", "Jonas, past due", "pays a compliment while his own payment is failing"),
-    Character("cus-kim", "Kim, at work on Saturday", "gives a 9 at the weekend: asked in the app, while present"),
+    Character(
+        "cus-kim", "Kim, at work on Saturday", "gives a 9 at the weekend: asked in the app, and then wants no more"
+    ),
     Character("cus-lena", "Lena, after a ticket", "has a ticket solved without a rating: it is too soon to ask"),
 )
 
@@ -83,20 +91,27 @@ def _ana(log: _Log) -> None:
     customer.history()
     response = "7215001"
     customer.survey_webhook(TUESDAY, "10:04", response, 10, "Saves us hours at the end of every month!")
-    command = derived_id("command", customer.id, "nps_promoter", response, 1)
-    customer.event(TUESDAY, "10:25", "ask.acknowledged", {"command_id": command, "status": "sent"})
-    customer.event(TUESDAY, "11:10", "ask.answered", {"command_id": command, "answer": "yes"})
-    contact = {"ref": "contact-301", "company": "Bakery Sommer", "consented": False}
+    command = customer.asked(TUESDAY, "10:25", "nps_promoter", response)
+    customer.answers(TUESDAY, "11:10", command, "yes")
+    customer.reports(TUESDAY, "11:12", followup_id(customer.id, command, "intro_offer", 1))
+    contact = {"ref": "contact-301", "company": "Bakery Sommer", "consented": True}
     customer.event(
         WEDNESDAY, "09:40", "referral.given", {"referral_id": "ref-301", "command_id": command, "contact": contact}
     )
-    customer.event(MONDAY, "15:00", "referral.status_changed", {"referral_id": "ref-301", "status": "contacted"})
+    customer.reports(WEDNESDAY, "09:42", followup_id(customer.id, "ref-301", "thank", 1))
+    customer.event(THURSDAY, "11:00", "referral.status_changed", {"referral_id": "ref-301", "status": "contacted"})
+    deal = {"status": "converted", "deal_value_minor": 58_800, "currency": "EUR"}
+    customer.event(FRIDAY, "14:00", "referral.status_changed", {"referral_id": "ref-301", **deal})
+    customer.again(FRIDAY, "14:03")
+    customer.event(MONDAY, "15:00", "referral.status_changed", {"referral_id": "ref-301", "status": "refunded"})
 
 
 def _ben(log: _Log) -> None:
     customer = _Customer(log, "cus-ben")
     customer.history(signed_up=48, first_success=False)
     customer.event(WEDNESDAY, "11:15", "milestone.reached", {"milestone": "first-month-closed", "first_success": True})
+    command = customer.asked(WEDNESDAY, "11:24", "milestone", "first-month-closed")
+    customer.answers(WEDNESDAY, "12:30", command, "maybe")
 
 
 def _carla(log: _Log) -> None:
@@ -111,6 +126,8 @@ def _deniz(log: _Log) -> None:
     customer.event(TUESDAY, "16:00", "ticket.opened", {"ticket_id": "4711", "priority": "normal"})
     customer.event(WEDNESDAY, "09:30", "nps.responded", {"response_id": "nps-deniz", "score": 9})
     customer.event(WEDNESDAY, "15:10", "ticket.solved", {"ticket_id": "4711", "rating": "positive"})
+    command = customer.asked(WEDNESDAY, "15:11", "nps_promoter", "nps-deniz")
+    customer.answers(WEDNESDAY, "16:30", command, "no")
 
 
 def _emma(log: _Log) -> None:
@@ -161,6 +178,9 @@ def _kim(log: _Log) -> None:
         customer.track_webhook(day, "10:30", "Signed In", {}, historical=day < TUESDAY)
     customer.event(SATURDAY, "10:00", "nps.responded", {"response_id": "nps-kim", "score": 9})
     customer.track_webhook(SATURDAY, "11:30", "Workflow Completed", {"name": "month-end closing"})
+    command = customer.asked(SATURDAY, "11:31", "nps_promoter", "nps-kim")
+    customer.answers(SATURDAY, "11:34", command, "yes")
+    customer.answers(SATURDAY, "11:36", command, "stop")
 
 
 def _lena(log: _Log) -> None:
@@ -202,6 +222,12 @@ class _Log:
     def instant(self, day: int, clock: str) -> datetime:
         local = datetime.combine(self._first_day + timedelta(days=day), time.fromisoformat(clock), zone(HOME))
         return local.astimezone(UTC)
+
+    def again(self, customer: str, happened: datetime) -> None:
+        """The customer's newest record is delivered once more."""
+        _, record = next(told for told in reversed(self._told) if told[1]["key"] == customer)
+        arrived = happened + _DELIVERY
+        self._told.append((arrived, record | {"timestamp": _rfc3339(arrived)}))
 
     def add(self, topic: str, happened: datetime, customer: str, value: dict[str, Any], *, historical: bool) -> None:
         """Something that happened then, and arrived a moment later."""
@@ -275,6 +301,24 @@ class _Customer:
             "data": data or {},
         }
         self._log.add(MESSAGES[kind].topic, happened, self.id, value, historical=historical)
+
+    def asked(self, day: int, clock: str, trigger: str, subject: str) -> str:
+        """The messaging worker reports the first ask about that as sent; returns its command id."""
+        command = derived_id("command", self.id, trigger, subject, 1)
+        self.reports(day, clock, command)
+        return command
+
+    def reports(self, day: int, clock: str, command: str) -> None:
+        """The messaging worker reports a command, or a follow-up, as sent."""
+        self.event(day, clock, "ask.acknowledged", {"command_id": command, "status": "sent"})
+
+    def answers(self, day: int, clock: str, command: str, word: str) -> None:
+        """The customer's reply to an ask."""
+        self.event(day, clock, "ask.answered", {"command_id": command, "answer": word})
+
+    def again(self, day: int, clock: str) -> None:
+        """The sender of the newest event has seen no answer, and sends the same once more."""
+        self._log.again(self.id, self._log.instant(day, clock))
 
     def survey_webhook(self, day: int, clock: str, response: str, score: int, comment: str | None) -> None:
         """Delighted. The same response again is a correction."""

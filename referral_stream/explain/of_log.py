@@ -22,6 +22,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.suggestions import nearest_few
 from referral_stream.core.zones import Zone
+from referral_stream.explain.awaiting import Awaited, awaited
 from referral_stream.explain.prospects import Prospect, outlook
 from referral_stream.explain.story import Entry, Story
 from referral_stream.replay.log_lines import STDIN, Progress
@@ -56,7 +57,7 @@ class UnknownCustomer(Exception):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What happened to one customer up to the instant ``at`` (epoch ms), and what is next as seen from there."""
+    """What happened to one customer up to the instant ``at`` (epoch ms), what is awaited then, and what is next."""
 
     customer_id: str
     at: int
@@ -64,6 +65,7 @@ class Explanation:
     policy: PolicyRef
     entries: tuple[Entry, ...]
     outlook: tuple[Prospect, ...]
+    awaited: tuple[Awaited, ...] = ()
 
 
 def explain(
@@ -91,15 +93,9 @@ def explain(
         found = Counts()
         story, left_out = Story(ids, policy), _LeftOut(ids, found)
         with open_log(
-            log,
-            boundary,
-            found,
-            left_out.refused,
-            skipped=left_out.skipped,
-            skip_bad=skip_bad,
-            sort=sort,
-            progress=progress,
-        ) as opened:
+            log, boundary, found, left_out.refused,
+            skipped=left_out.skipped, skip_bad=skip_bad, sort=sort, progress=progress,
+        ) as opened:  # fmt: skip
             if isinstance(opened, RecordedLog):
                 customers, caps, now = _lived_exactly(opened, story, policy, left_out, at)
             else:
@@ -125,6 +121,7 @@ def explain(
         policy=PolicyRef(name=policy.name, hash=policy.hash),
         entries=tuple(story.entries),
         outlook=tuple(outlook(policy, customers, caps, customer, end)),
+        awaited=tuple(awaited(customers[customer], end, policy)),
     )
 
 

@@ -11,9 +11,29 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Literal, TypeAlias
 
+from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import AskCancelled, AskRequested, Decision, ReasonAsked
-from referral_stream.core.events import INTERNAL, ControlPaused, Event, Held, Link
+from referral_stream.core.effects import (
+    AskCancelled,
+    AskRequested,
+    Decision,
+    FollowupCancelled,
+    FollowupRequested,
+    ReasonAsked,
+    RewardDenied,
+    RewardGranted,
+    RewardHeld,
+    RewardReversed,
+)
+from referral_stream.core.events import (
+    INTERNAL,
+    AskAcknowledged,
+    AskAnswered,
+    ControlPaused,
+    Event,
+    Held,
+    Link,
+)
 from referral_stream.core.fold import fold, seen_before
 from referral_stream.core.instants import MINUTE
 from referral_stream.core.keys import parse_key
@@ -22,13 +42,17 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import zone
 from referral_stream.replay.virtual_run import Happened
+from referral_stream.words.afterwards import followup_words, told
 from referral_stream.words.decisions import clock_words, happening, in_local_time, outcome_words, why
 from referral_stream.words.events import happened
 from referral_stream.words.phrases import phrases
 
 EntryKind: TypeAlias = Literal[
-    "came in", "waits", "ignored", "unusable", "skipped", "opened", "decided", "asked", "cancelled", "paused"
-]
+    "came in", "waits", "ignored", "unusable", "skipped", "opened", "decided", "asked", "cancelled", "paused",
+    "follow-up", "withdrawn", "reward",
+]  # fmt: skip
+
+_After: TypeAlias = FollowupRequested | FollowupCancelled | RewardHeld | RewardGranted | RewardDenied | RewardReversed
 
 _OPENING = frozenset({"pending", "deferred", "suppressed", "asked", "soft", "holdout", "shadow"})
 _UNTOLD = frozenset(data.type for data in INTERNAL) - {Held.type}
@@ -52,6 +76,7 @@ class Story:
         self.policy = policy
         self.entries: list[Entry] = []
         self._told: dict[str, str] = {}
+        self._said: dict[str, dict[str, str | None]] = {}
         self._stopped: set[str] = set()
         self._local: tzinfo = UTC
 
@@ -61,7 +86,7 @@ class Story:
         if known.id not in self.ids or event.type in _UNTOLD or away:
             return
         words = phrases()
-        text = happened(event)
+        text = _about_followup(known, event) or happened(event)
         links = [name for key in event.via if isinstance(name := parse_key(key.encode()), Link)]
         if links and event.type != Held.type:
             text = words.say("story", "by_link", event=text, kind=words.word("links", links[-1].kind))
@@ -101,8 +126,24 @@ class Story:
                 case ReasonAsked():
                     text = phrases().say("story", "reason_asked", trigger=happening(effect.trigger))
                     self.entries.append(Entry(now, "asked", text, effect.opportunity_id))
+                case (
+                    FollowupRequested() | FollowupCancelled() | RewardHeld() | RewardGranted() | RewardDenied()
+                    | RewardReversed()
+                ):  # fmt: skip
+                    self._after(effect, now)
                 case _:
                     pass
+
+    def _after(self, effect: _After, now: int) -> None:
+        """What follows an ask: a withdrawal is told with what was to be said."""
+        data = effect.model_dump(mode="json", exclude_none=True)
+        if isinstance(effect, FollowupRequested):
+            self._said[effect.followup_id] = {**effect.variables, "referral_id": effect.referral_id}
+        elif isinstance(effect, FollowupCancelled):
+            data = {**self._said.get(effect.followup_id, {}), **data}
+        found = told(EFFECT_MESSAGES[type(effect)].kind, data, self._local)
+        if found is not None:
+            self.entries.append(Entry(now, found.kind, found.text))
 
     def left_out(self, entries: Iterable[Entry]) -> None:
         """Records about the customer that became no events, by instant: each is put where it came in."""
@@ -151,3 +192,17 @@ class Story:
             kind = "asked"
             told = words.say("story", "asked", decided=told, instant=clock_words(ask.expires_at, local))
         self.entries.append(Entry(now, kind, told, decision.opportunity_id))
+
+
+def _about_followup(known: Customer, event: Event) -> str | None:
+    """What a worker reports, or the customer answers, about something that was said after an ask."""
+    data, words = event.data, phrases()
+    if not isinstance(data, AskAcknowledged | AskAnswered):
+        return None
+    followup = next((f for f in known.followups if f.id == data.command_id), None)
+    if followup is None:
+        return None
+    what = followup_words(followup.kind, {"referral_id": followup.subject or None})
+    if isinstance(data, AskAcknowledged):
+        return words.say("story", "followup_reported", status=data.status, what=what)
+    return words.say("story", "followup_answered", what=what, answer=data.answer)

@@ -75,7 +75,7 @@ class _Round:
 
     latest: int
     last: int
-    wait: int = ROUND_MILLISECONDS
+    wait: int
     by_account: dict[str, list[ReservationRequested]] = field(default_factory=dict)
 
     @property
@@ -91,14 +91,20 @@ class Rounds:
     planned instant, and one without an account no rival here: they do not wait, and nothing waits for them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pace: float = 1.0) -> None:
+        """``pace``: how many times as fast as real time the clock runs by which it is told the time.
+
+        Rivals come in real time, however fast a test lets its clock run. How long an answer is good for does not change
+        with it: nobody waits for more than half of that.
+        """
+        self._round, self._longest = round(ROUND_MILLISECONDS * pace), round(LONGEST_ROUND_MILLISECONDS * pace)
         self._open: dict[int, _Round] = {}
 
     def add(self, request: ReservationRequested, now: int) -> list[ReservationRequested]:
         """Let a request wait; returns what may be answered at once. One that waits already goes on waiting."""
         if request.planned is None or not request.account_id:
             return [request]
-        round_ = self._open.setdefault(request.planned, _Round(now + LONGEST_ROUND_MILLISECONDS, now))
+        round_ = self._open.setdefault(request.planned, _Round(now + self._longest, now, self._round))
         round_.latest = min(round_.latest, now + max(0, request.valid_until - now) // 2)
         round_.last = max(round_.last, now)
         round_.wait = max(round_.wait, 2 * (now - request.now))

@@ -51,6 +51,7 @@ from referral_stream.core.events import FACT_TYPES, DeadletterReplayed, Event
 from referral_stream.core.ids import derived_id
 from referral_stream.core.keys import customer_key, is_link_key, parse_key
 from referral_stream.core.merging import HOLDING
+from referral_stream.runtime.clients import close
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 from referral_stream.runtime.topics_admin import REFILL, TopicsProblem
@@ -225,7 +226,7 @@ async def replay(
     except KafkaError as error:
         raise TopicsProblem(f"the replay ended early, what is left stays open: {error!r}") from error
     finally:
-        await producer.stop()
+        await close(producer)
     return turn.outcome
 
 

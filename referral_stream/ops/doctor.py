@@ -21,9 +21,10 @@ from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import ReservationDenied, ReservationGranted, ReservationUnavailable
 from referral_stream.core.instants import SECOND, rfc3339
 from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.runtime.clients import started
 from referral_stream.runtime.clock import CLOCK_TOLERANCE_MS, SYNCHRONISE, Clock
 from referral_stream.runtime.deployment import ROLES, Deployment
-from referral_stream.runtime.settings import PREFIX
+from referral_stream.runtime.settings import PREFIX, SettingsProblem, payer_is_named, read_rewards_settings
 from referral_stream.runtime.state_folder import free_bytes, state_folder_problem
 from referral_stream.runtime.topic_log import partitions_of
 from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
@@ -49,6 +50,9 @@ _ANSWERS: Final = (ReservationGranted.type, ReservationDenied.type, ReservationU
 
 LAG_SECONDS: Final = 3.0
 """How long to check whether anything lies between a committed offset and the end."""
+
+_READERS: Final = (*ROLES, "rewards")
+"""Who reads in one of our groups."""
 
 _PINNED: Final = ("faust-streaming", "aiokafka")
 
@@ -80,6 +84,8 @@ async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
     yield CheckResult(f"policy: {deployment.policy.name} {deployment.policy.hash}")
     if s.email_key is None:
         yield CheckResult("e-mail key: not set here; needed where the ingest role runs")
+    for line in _payer(deployment):
+        yield line
     if s.has_test_clock:
         now = rfc3339(deployment.clock.now())
         remedy = "unset REFERRAL_STREAM_CLOCK_START, _STARTED_AT and _SPEED on a real deployment"
@@ -101,6 +107,22 @@ async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
                 yield line
     async for line in _ledger(deployment):
         yield line
+
+
+def _payer(deployment: Deployment) -> Iterator[CheckResult]:
+    """What is set about the payer; nothing where rewards are off and nothing is set."""
+    if not payer_is_named():
+        if deployment.policy.rewards.enabled:
+            yield CheckResult("payer: not set here; needed where the rewards role runs")
+        return
+    try:
+        settings = read_rewards_settings()
+        settings.payer_ssl_context()
+    except SettingsProblem as problem:
+        yield CheckResult("payer", "; ".join(str(problem).splitlines()), "docs/rewards.md lists the settings")
+    else:
+        how = "with two secrets" if settings.rewards_previous_secret else "with one secret"
+        yield CheckResult(f"payer: an address is set, requests are signed {how}")
 
 
 def _versions(requirements: list[str], installed: Callable[[str], str]) -> CheckResult:
@@ -131,13 +153,15 @@ def _state_folder(deployment: Deployment) -> CheckResult:
 
 async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
     try:
-        seen = await groups(deployment, [deployment.group(role) for role in ROLES])
-        async with _consumer(deployment, "read_committed") as consumer:
+        seen = await groups(deployment, [deployment.group(role) for role in _READERS])
+        async with started(_consumer(deployment, "read_committed")) as consumer:
             lines = [await _clock_of_writers(consumer, deployment)]
             lines += await _newest_answers(consumer, deployment.topics)
             held = await _held_back(deployment, consumer)
-            for role, group in zip(ROLES, seen, strict=True):
-                others = _read_by_others(group, deployment.topics)
+            for role, group in zip(_READERS, seen, strict=True):
+                if role == "rewards" and not _pays(deployment, group):
+                    continue
+                others = _read_by_others(group, deployment.topics) or _nobody_pays(role, group)
                 behind = await _lag(consumer, group)
                 behind += sum(each.records for each in held if each.topic in _read_by(role, deployment.topics))
                 lines.append(others or CheckResult(_told(group, behind)))
@@ -161,6 +185,18 @@ def _read_by_others(group: GroupSeen, topics: Topics) -> CheckResult | None:
     return None
 
 
+def _pays(deployment: Deployment, group: GroupSeen) -> bool:
+    """Whether the rewards role has anything to do here, or has ever done anything."""
+    return deployment.policy.rewards.enabled or bool(group.offsets or group.members)
+
+
+def _nobody_pays(role: str, group: GroupSeen) -> CheckResult | None:
+    if role != "rewards" or group.members:
+        return None
+    remedy = "run: referral-stream rewards (docs/rewards.md)"
+    return CheckResult(f"group {group.name}", "no worker: the payer is told of no reward", remedy, severity="warning")
+
+
 def _told(group: GroupSeen, lag: int) -> str:
     if not group.members:
         return f"group {group.name}: no worker" + (f", {lag} records behind" if group.offsets else "")
@@ -176,14 +212,19 @@ def _consumer(deployment: Deployment, isolation: str) -> AIOKafkaConsumer:
 
 
 def _read_by(role: str, topics: Topics) -> tuple[str, ...]:
-    return {"ingest": topics.sources, "decide": (topics.customer_events,), "ledger": (topics.ledger_requests,)}[role]
+    return {
+        "ingest": topics.sources,
+        "decide": (topics.customer_events,),
+        "ledger": (topics.ledger_requests,),
+        "rewards": (topics.referral_rewards,),
+    }[role]
 
 
 async def _held_back(deployment: Deployment, consumer: AIOKafkaConsumer) -> list[HeldBack]:
     """What of the topics that our roles read an open transaction holds back."""
-    read = [topic for role in ROLES for topic in _read_by(role, deployment.topics)]
+    read = [topic for role in _READERS for topic in _read_by(role, deployment.topics)]
     partitions = [TopicPartition(topic, p) for topic in read for p in sorted(await partitions_of(consumer, topic))]
-    async with _consumer(deployment, "read_uncommitted") as uncommitted:
+    async with started(_consumer(deployment, "read_uncommitted")) as uncommitted:
         return await held_back(consumer, uncommitted, partitions)
 
 

@@ -17,6 +17,11 @@ LINES: Final = (
         "check the source; then send `control.resumed`, or let the pause end by itself (`breaker.pause_hours`: 6); "
         "to stop the trigger for longer, send `control.paused`",
     ),
+    Fault(
+        "client_left_open",
+        "a broker was away while the rewards role stopped",
+        NOTHING,
+    ),
     Fault("clock_is_not_real_time", "`CLOCK_…` is set", "unset it on a real deployment"),
     Fault(
         "clock_skewed",
@@ -63,6 +68,11 @@ LINES: Final = (
         "bring Redis back; whatever is still inside its window is asked then",
     ),
     Fault(
+        "no_broker_answers",
+        "no broker answers the rewards role: everything waits",
+        "bring the brokers back; exit code 75 follows where a new process would be answered",
+    ),
+    Fault(
         "no_connection_accepted",
         "the system gives the receiver no more connections: mostly, it has no files left to open",
         "a higher limit of open files (`ulimit -n`), or fewer connections",
@@ -72,6 +82,32 @@ LINES: Final = (
         "output_refused",
         "a record is larger than its topic takes; a dead letter went out instead",
         "raise the topic's `max.message.bytes`",
+    ),
+    Fault(
+        "partitions_not_opened",
+        "a broker failed while the rewards role asked how far it is; asked again",
+        "nothing; if it goes on, look at the broker, or at `topics acls rewards`",
+    ),
+    Fault(
+        "payer_failing",
+        "the payer answered 5xx, 408, 409, 423, 425 or 429: the reward waits, and is sent again",
+        "ask who pays; `rewards_oldest_seconds` says how long the oldest waits",
+    ),
+    Fault(
+        "payer_gone",
+        "the payer answered 410: the rewards role ends, and has marked nothing",
+        "ask who pays for the new address, set `REWARDS_URL`, start it again",
+    ),
+    Fault(
+        "payer_refusing",
+        "the payer answered 3xx, 401, 403, 404 or another 4xx: the address or the secret is wrong. Nothing "
+        "is lost, all of it is sent again",
+        "`cause` names the status; see [rewards.md](rewards.md)",
+    ),
+    Fault(
+        "payer_unreachable",
+        "no answer from the payer: the network, its certificate, or its host; `cause` says which",
+        "bring it back; everything is sent then",
     ),
     Fault("plain_http", "the receiver takes webhooks without TLS", "end TLS in front of it, or set `HTTP_CERT_FILE`"),
     Fault(
@@ -96,6 +132,47 @@ LINES: Final = (
         "`cause` says which clock; else see `lag_records`",
     ),
     Fault(
+        "reversal_refused",
+        "the payer refused for good (422) to take a reward back",
+        "ask who pays: what was granted is not taken back there",
+    ),
+    Fault(
+        "reward_refused",
+        "the payer refused a reward for good (422): `reward.settled` says so, and its owner gets a `reward_failed`",
+        "ask who pays why",
+    ),
+    Fault(
+        "reward_unreadable",
+        "a record of `referral-rewards` names no grant or no customer: nobody is paid for it",
+        "find out who else writes to that topic; the record is at the position in the line",
+    ),
+    Fault(
+        "rewards_failed",
+        "the rewards role ends; `reason` names the kind",
+        "with a `cause`, as that says; else report it with the traceback. Nothing that was not told is marked",
+    ),
+    Fault(
+        "rewards_lapsed",
+        "the group's offset lies outside of what `referral-rewards` holds: the topic was made anew, or what "
+        "would be read next has lapsed",
+        "find out who did that; it goes on at the beginning, and the payer knows every key that it ever got",
+    ),
+    Fault(
+        "rewards_need_restart",
+        "no broker that the rewards role knows answers, but a new process is answered",
+        "a restart, which exit code 75 asks for",
+    ),
+    Fault(
+        "rewards_not_started",
+        "the rewards role cannot start",
+        "`cause` says what to do",
+    ),
+    Fault(
+        "settlement_not_written",
+        "the broker did not take `reward.settled` in time; written again",
+        "look at the broker, or at `topics acls rewards`",
+    ),
+    Fault(
         "state_too_large",
         "a customer's state does not fit a record of its changelog: they are on hold",
         "raise `max.message.bytes` of the changelog, then `deadletters replay --cause state_too_large`",
@@ -111,6 +188,11 @@ LINES: Final = (
         "our own code failed on a valid event; that customer is on hold",
         "report it with the type and position in the log line; the event is in `dead-letters`: with a fixed version, "
         "`deadletters replay --stage decide --cause fault`",
+    ),
+    Fault(
+        "told_not_committed",
+        "the broker did not take an offset; committed again",
+        "nothing; if it goes on, look at the broker",
     ),
     Fault(
         "unreadable_request",

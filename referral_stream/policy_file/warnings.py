@@ -104,6 +104,14 @@ RULES: tuple[WarningRule, ...] = (
         lambda p: p.time_zone.strict and not p.time_zone.zones,
         "names no zones, so that only the default one counts",
     ),
+    WarningRule(
+        "rewards.holding_days",
+        lambda p: p.rewards.enabled and p.rewards.holding_days == 0,
+        "a reward is granted at the conversion, and taken back at a refund: take your period for refunds, or more",
+    ),
+    WarningRule(
+        "rewards.programmes", lambda p: p.rewards.enabled and not p.rewards.programmes, "is empty: nothing is granted"
+    ),
     WarningRule("breaker.enabled", lambda p: not p.breaker.enabled, "a flood of events becomes a flood of asks"),
     WarningRule(
         "holdout.percent", lambda p: p.holdout.percent == 0, "nobody is held out: the effect of asking is not measured"

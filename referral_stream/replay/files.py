@@ -26,9 +26,15 @@ from referral_stream.core.effects import (
     AskRequested,
     Decision,
     Effect,
+    FollowupCancelled,
+    FollowupRequested,
     ReasonAsked,
     RecordChanged,
     RecordForgotten,
+    RewardDenied,
+    RewardGranted,
+    RewardHeld,
+    RewardReversed,
 )
 from referral_stream.core.policy import Policy
 from referral_stream.replay.log_lines import Progress
@@ -45,7 +51,11 @@ OUTPUTS = ("decisions", "asks", "followups", "rewards", "records", "dead-letters
 
 @dataclass
 class Summary(Counts):
-    """What a replay read and wrote, for the terminal. ``still_quarantined``: ends of holds that came to nothing."""
+    """What a replay read and wrote, for the terminal. ``still_quarantined``: ends of holds that came to nothing.
+
+    ``followups``: requests by kind, of which ``withdrawn`` were taken back; ``rewards``: messages by what became of the
+    reward; ``recorded``: customers with a record.
+    """
 
     customers: int = 0
     exact: bool = False
@@ -53,6 +63,10 @@ class Summary(Counts):
     asks: Counter[str] = field(default_factory=Counter)
     reasons_asked: int = 0
     cancelled: int = 0
+    followups: Counter[str] = field(default_factory=Counter)
+    withdrawn: int = 0
+    rewards: Counter[str] = field(default_factory=Counter)
+    recorded: int = 0
     still_quarantined: int = 0
     overview: Overview = field(default_factory=Overview)
 
@@ -88,24 +102,14 @@ def replay_file(
         letters, records = _DeadLetterFile(files["dead-letters"], summary), _Records()
         opened = stack.enter_context(
             open_log(
-                log,
-                boundary,
-                summary,
-                letters.refuse,
-                facts_only=facts_only,
-                skip_bad=skip_bad,
-                sort=sort,
-                progress=progress,
-                memory_bytes=memory_bytes,
-                snapshot=snapshot,
+                log, boundary, summary, letters.refuse, facts_only=facts_only, skip_bad=skip_bad, sort=sort,
+                progress=progress, memory_bytes=memory_bytes, snapshot=snapshot,
             )
-        )
+        )  # fmt: skip
         if isinstance(opened, RecordedLog):
             summary.exact = True
             exact = ExactReplay(policy, refused=letters.not_applied, entities=entities_of(snapshot), notes=opened.notes)
-            # The log's order is that of its partitions, one after the other or any mixture of them.
-            happened = (item for items in exact.run(opened.records, until) for item in items)
-            _write(in_order(_rows(happened, summary, records), memory_bytes), files)
+            _write_recorded(exact.run(opened.records, until), summary, records, files, memory_bytes)
             exact.compare()
             summary.events, summary.customers = exact.events, len(exact.customers)
         else:
@@ -114,10 +118,22 @@ def replay_file(
                 _write(sorted(_rows(items, summary, records), key=lambda row: row.key), files)
             summary.customers = len(facts.customers)
             summary.overview.pauses = [BreakerPause(at, pause) for at, pause in facts.pauses]
-        records.write(files["records"])
+        summary.recorded = records.write(files["records"])
     if as_csv:
         write_tables(output)
     return summary
+
+
+def _write_recorded(
+    happened: Iterable[list[Happened]],
+    summary: Summary,
+    records: _Records,
+    files: Mapping[str, BinaryIO],
+    memory_bytes: int,
+) -> None:
+    """The log's order is that of its partitions, one after the other or any mixture of them."""
+    rows = _rows((item for items in happened for item in items), summary, records)
+    _write(in_order(rows, memory_bytes), files)
 
 
 _FILES: Final = {
@@ -148,9 +164,10 @@ class _Records:
             case _:
                 pass
 
-    def write(self, file: BinaryIO) -> None:
-        """In the order of the ids' bytes."""
+    def write(self, file: BinaryIO) -> int:
+        """In the order of the ids' bytes; returns how many."""
         file.writelines(self._newest[name] + b"\n" for name in sorted(self._newest, key=str.encode))
+        return len(self._newest)
 
 
 class _DeadLetterFile:
@@ -189,6 +206,12 @@ def _rows(happened: Iterable[Happened], summary: Summary, records: _Records) -> 
                 summary.reasons_asked += 1
             case AskCancelled():
                 summary.cancelled += 1
+            case FollowupRequested(kind=kind):
+                summary.followups[kind] += 1
+            case FollowupCancelled():
+                summary.withdrawn += 1
+            case RewardHeld() | RewardGranted() | RewardDenied() | RewardReversed():
+                summary.rewards[EFFECT_MESSAGES[type(effect)].kind.rpartition(".")[2]] += 1
             case _:
                 pass
         # A customer's decisions of one instant keep their order: an ask comes before what it supersedes, so that

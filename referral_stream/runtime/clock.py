@@ -21,13 +21,19 @@ class Clock:
     def __init__(self, start: int = 0, started_at: int = 0, speed: float = 1.0) -> None:
         self._start, self._started_at, self._speed = start, started_at, speed
 
+    @property
+    def speed(self) -> float:
+        """How many times as fast as real time it runs."""
+        return self._speed
+
     def now(self) -> int:
         """Epoch milliseconds."""
         return self.at(_real_now())
 
     def at(self, real: int) -> int:
         """What this clock shows when real time is ``real``, epoch ms."""
-        return self._start + round((real - self._started_at) * self._speed)
+        passed = real - self._started_at
+        return self._start + (passed if self._speed == 1 else round(passed * self._speed))
 
     def seconds_until(self, instant: int) -> float:
         """How long, in real seconds, until this clock shows ``instant``; 0 or less if it has."""

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
@@ -25,25 +25,45 @@ _NOT_TLS: Final = frozenset(
 _S: Final = "REFERRAL_STREAM_KAFKA_"
 
 
-async def why_no_connection(client: Mapping[str, Any], error: BaseException) -> str:
-    """Why a client with these connection settings (as aiokafka names them) failed with ``error``, in one line.
+class NoConnection(NamedTuple):
+    """``why`` is one line for an operator; ``passes``: no broker turns us away for good, it may be better soon."""
+
+    why: str
+    passes: bool
+
+
+async def no_connection(client: Mapping[str, Any], error: BaseException) -> NoConnection:
+    """Why a client with these connection settings (as aiokafka names them) failed with ``error``.
 
     Every broker is tried once more, since aiokafka gives no reasons; ``error`` counts where one of them lets us in. No
     secret is in the answer.
     """
-    problem = await connection_problem(client)
-    return problem or f"Kafka at {','.join(_brokers(client))}: {str(error) or type(error).__name__}"
+    problem = await _problem(client)
+    told = f"Kafka at {','.join(_brokers(client))}: {str(error) or type(error).__name__}"
+    return problem or NoConnection(told, passes=True)
+
+
+async def why_no_connection(client: Mapping[str, Any], error: BaseException) -> str:
+    """The line of ``no_connection``."""
+    return (await no_connection(client, error)).why
 
 
 async def connection_problem(client: Mapping[str, Any]) -> str | None:
     """What keeps us from every broker of these connection settings, in one line; None if one of them lets us in."""
+    problem = await _problem(client)
+    return problem and problem.why
+
+
+async def _problem(client: Mapping[str, Any]) -> NoConnection | None:
     brokers = _brokers(client)
     with quiet_kafka():
         tried = await asyncio.gather(*(_why_not(broker, client) for broker in brokers))
     if None in tried:
         return None
-    whys = dict.fromkeys(why for why in tried if why is not None)
-    return f"no connection to Kafka at {','.join(brokers)}: {'; '.join(whys)}"
+    found = [each for each in tried if each is not None]
+    whys = dict.fromkeys(each.why for each in found)
+    line = f"no connection to Kafka at {','.join(brokers)}: {'; '.join(whys)}"
+    return NoConnection(line, passes=all(each.passes for each in found))
 
 
 def _brokers(client: Mapping[str, Any]) -> list[str]:
@@ -51,7 +71,19 @@ def _brokers(client: Mapping[str, Any]) -> list[str]:
     return [broker.strip() for broker in (given.split(",") if isinstance(given, str) else given)]
 
 
-async def _why_not(broker: str, client: Mapping[str, Any]) -> str | None:
+async def _why_not(broker: str, client: Mapping[str, Any]) -> NoConnection | None:
+    try:
+        why = await _tried(broker, client)
+    except _Refused as refused:
+        return NoConnection(str(refused), passes=False)
+    return None if why is None else NoConnection(why, passes=True)
+
+
+class _Refused(Exception):
+    """What waiting does not change, in one line."""
+
+
+async def _tried(broker: str, client: Mapping[str, Any]) -> str | None:
     host, _, port = broker.rpartition(":")
     security = client.get("security_protocol", "PLAINTEXT")
     user, mechanism = client.get("sasl_plain_username"), client.get("sasl_mechanism")
@@ -67,17 +99,23 @@ async def _why_not(broker: str, client: Mapping[str, Any]) -> str | None:
             )
         connection.close()
     except SaslAuthenticationFailed:
-        return f"{broker} refused the password of user {user!r} ({mechanism}); see {_S}USERNAME and {_S}PASSWORD"
+        raise _Refused(
+            f"{broker} refused the password of user {user!r} ({mechanism}); see {_S}USERNAME and {_S}PASSWORD"
+        ) from None
     except UnsupportedSaslMechanismError:
-        return f"{broker} does not offer {mechanism}; see {_S}SASL_MECHANISM"
+        raise _Refused(f"{broker} does not offer {mechanism}; see {_S}SASL_MECHANISM") from None
     except socket.gaierror:
         return f"no such host: {host}; see {_S}BROKERS"
     except ssl.SSLCertVerificationError as problem:
-        return f"the certificate of {broker} is not trusted ({problem.verify_message}); see {_S}CA_FILE"
+        told = f"the certificate of {broker} is not trusted ({problem.verify_message})"
+        raise _Refused(f"{told}; see {_S}CA_FILE") from None
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        return f"{broker} ended in the middle of the TLS handshake; is it starting, or stopping?"
     except ssl.SSLError as problem:
         if problem.reason in _NOT_TLS:
-            return f"{broker} does not speak TLS; see {_S}SECURITY={security}"
-        return f"{broker} ended the TLS handshake ({problem.reason}); see {_S}CERT_FILE and {_S}KEY_FILE"
+            raise _Refused(f"{broker} does not speak TLS; see {_S}SECURITY={security}") from None
+        told = f"{broker} ended the TLS handshake ({problem.reason})"
+        raise _Refused(f"{told}; see {_S}CERT_FILE and {_S}KEY_FILE") from None
     except ConnectionRefusedError:
         return f"nothing listens at {broker}; is it running, and is {_S}BROKERS right?"
     except TimeoutError:

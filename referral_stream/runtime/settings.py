@@ -34,6 +34,7 @@ from referral_stream.contracts.schema_words import schema_words
 from referral_stream.contracts.topics import SOURCES
 from referral_stream.core.instants import Instant
 from referral_stream.core.suggestions import did_you_mean, nearest
+from referral_stream.runtime.payer_address import address_fault, secret_fault
 
 PREFIX = "REFERRAL_STREAM_"
 
@@ -216,7 +217,39 @@ class KafkaSettings(BaseModel):
         return found
 
 
-class Settings(KafkaSettings):
+class MemberSettings(KafkaSettings):
+    """What a process needs besides that reads as a member of one of our groups, and reports on its status page."""
+
+    group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", validate_default=True)] = ""
+    """Precedes groups, changelogs, transactional ids and keys in Redis; empty: made of ``topic_prefix``."""
+    session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
+    status_host: Annotated[str, AfterValidator(_may_be_listened_on)] = "127.0.0.1"
+    status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
+    """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
+
+    clock_start: Annotated[Instant, BeforeValidator(_millis)] | None = None
+    clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
+    clock_speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+
+    @property
+    def has_test_clock(self) -> bool:
+        """Whether another time than the real one counts: for tests and demonstrations only."""
+        return self.clock_start is not None or self.clock_speed != 1
+
+    @model_validator(mode="after")
+    def _has_both_clock_times(self) -> Self:
+        if (self.clock_start is None) != (self.clock_started_at is None):
+            raise ValueError(f"{PREFIX}CLOCK_START and {PREFIX}CLOCK_STARTED_AT go together")
+        return self
+
+    @field_validator("group_prefix")
+    @classmethod
+    def _of_these_topics(cls, prefix: str, info: ValidationInfo) -> str:
+        """Two deployments with topics of their own have groups of their own, unless somebody says otherwise."""
+        return prefix or f"{info.data.get('topic_prefix', '')}referral-stream"
+
+
+class Settings(MemberSettings):
     """What the workers need besides Kafka: Redis, where state lives, and which clock counts."""
 
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
@@ -226,8 +259,6 @@ class Settings(KafkaSettings):
     email_key: SecretStr | None = None
     """Needed to read source topics: see :func:`read_settings`."""
 
-    group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", validate_default=True)] = ""
-    """Precedes groups, changelogs, transactional ids and keys in Redis; empty: made of ``topic_prefix``."""
     partitions: Annotated[int, Field(ge=1, le=1_000)] = 24
     replication: Annotated[int, Field(ge=1, le=9)] = 1
     topic_adapters: Annotated[
@@ -243,21 +274,10 @@ class Settings(KafkaSettings):
     data_dir: Path | None = None
     fencing: Literal["transactions", "none"] = "transactions"
     static_member: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=200)] | None = None
-    session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
     transaction_timeout_seconds: Annotated[float, Field(ge=1, le=900)] = 15.0
     """After this, the broker ends what a dead worker left open, and readers go on."""
-    status_host: Annotated[str, AfterValidator(_may_be_listened_on)] = "127.0.0.1"
-    status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
-    """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
-
-    clock_start: Annotated[Instant, BeforeValidator(_millis)] | None = None
-    clock_started_at: Annotated[Instant, BeforeValidator(_millis)] | None = None
-    clock_speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
-
-    @property
-    def has_test_clock(self) -> bool:
-        """Whether another time than the real one counts: for tests and demonstrations only."""
-        return self.clock_start is not None or self.clock_speed != 1
+    start_wait_seconds: Annotated[float, Field(ge=1, le=3_600)] = 120.0
+    """How long a worker that starts waits for brokers that are away."""
 
     def redis_tls(self) -> dict[str, str]:
         """TLS files of the connection to Redis, as redis-py names them; empty where none is set."""
@@ -267,12 +287,6 @@ class Settings(KafkaSettings):
             "ssl_keyfile": self.redis_key_file,
         }
         return {name: str(file) for name, file in files.items() if file is not None}
-
-    @field_validator("group_prefix")
-    @classmethod
-    def _of_these_topics(cls, prefix: str, info: ValidationInfo) -> str:
-        """Two deployments with topics of their own have groups of their own, unless somebody says otherwise."""
-        return prefix or f"{info.data.get('topic_prefix', '')}referral-stream"
 
     def check_redis_tls(self) -> None:
         """Raises SettingsProblem for unusable files, which the client would open at its first connection."""
@@ -315,8 +329,6 @@ class Settings(KafkaSettings):
             raise ValueError(f"{PREFIX}REDIS_CERT_FILE and {PREFIX}REDIS_KEY_FILE go together")
         if self.redis_tls() and not self.redis_url.get_secret_value().startswith(("rediss://", "rediss+sentinel://")):
             raise ValueError(f"{PREFIX}REDIS_CA_FILE, _CERT_FILE and _KEY_FILE need a {PREFIX}REDIS_URL of rediss://")
-        if (self.clock_start is None) != (self.clock_started_at is None):
-            raise ValueError(f"{PREFIX}CLOCK_START and {PREFIX}CLOCK_STARTED_AT go together")
         return self
 
 
@@ -364,9 +376,55 @@ class ReceiverSettings(KafkaSettings):
         return context
 
 
-_Kind = TypeVar("_Kind", Settings, ReceiverSettings)
-_NAMES = (Settings.model_fields.keys() | ReceiverSettings.model_fields.keys()) - {"webhook_secrets", "webhook_tokens"}
-_SECRETS = ("KAFKA_PASSWORD", "REDIS_URL", "EMAIL_KEY", "HTTP_EVENTS_TOKEN", "HTTP_CONTROL_TOKEN")
+class RewardsSettings(MemberSettings):
+    """What the role ``rewards`` needs besides Kafka: the payer. It knows neither Redis nor the key of the addresses."""
+
+    rewards_url: SecretStr
+    """Whoever knows it may know a token in it: it is printed nowhere."""
+    rewards_secret: SecretStr
+    rewards_previous_secret: SecretStr | None = None
+    """While the payer changes to a new secret: every request is signed with both."""
+    rewards_plain_http: bool = False
+    rewards_ca_file: Path | None = None
+    rewards_timeout_seconds: Annotated[float, Field(ge=0.1, le=120)] = 15.0
+    rewards_in_flight: Annotated[int, Field(ge=1, le=1_000)] = 16
+    rewards_backlog: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    rewards_begin: Literal["committed", "earliest"] = "committed"
+    """Where to begin on a partition of which the group has no offset, although there are records."""
+
+    @field_validator("rewards_secret", "rewards_previous_secret")
+    @classmethod
+    def _signs(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and (fault := secret_fault(secret.get_secret_value())):
+            raise ValueError(fault)
+        return secret
+
+    @model_validator(mode="after")
+    def _leads_to_a_payer(self) -> Self:
+        fault = address_fault(self.rewards_url.get_secret_value(), plain_http=self.rewards_plain_http)
+        if fault:
+            raise ValueError(f"{PREFIX}REWARDS_URL: {fault}")
+        return self
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The secrets to sign with, the new one first."""
+        both = (self.rewards_secret, self.rewards_previous_secret)
+        return tuple(secret.get_secret_value() for secret in both if secret is not None)
+
+    def payer_ssl_context(self) -> ssl.SSLContext:
+        """The TLS context for the payer. Raises SettingsProblem for an unusable file."""
+        try:
+            return ssl.create_default_context(cafile=str(self.rewards_ca_file) if self.rewards_ca_file else None)
+        except (OSError, ValueError) as error:
+            raise SettingsProblem(f"{PREFIX}REWARDS_CA_FILE cannot be used: {error}") from None
+
+
+_Kind = TypeVar("_Kind", Settings, ReceiverSettings, RewardsSettings)
+_KINDS = (Settings, ReceiverSettings, RewardsSettings)
+_NAMES = {name for kind in _KINDS for name in kind.model_fields} - {"webhook_secrets", "webhook_tokens"}
+_OF_THE_PAYER = ("REWARDS_URL", "REWARDS_SECRET", "REWARDS_PREVIOUS_SECRET")
+_SECRETS = ("KAFKA_PASSWORD", "REDIS_URL", "EMAIL_KEY", "HTTP_EVENTS_TOKEN", "HTTP_CONTROL_TOKEN", *_OF_THE_PAYER)
 _PER_VENDOR = {"webhook_secrets": f"{PREFIX}WEBHOOK_SECRET_", "webhook_tokens": f"{PREFIX}WEBHOOK_TOKEN_"}
 """Settings of which there is one per vendor, whose name is the rest of the variable's."""
 
@@ -384,6 +442,16 @@ def read_settings(
 def read_receiver_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> ReceiverSettings:
     """The receiver's settings, likewise."""
     return _read(ReceiverSettings, environment, overrides)
+
+
+def read_rewards_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> RewardsSettings:
+    """The settings of the role ``rewards``, likewise."""
+    return _read(RewardsSettings, environment, overrides)
+
+
+def payer_is_named(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment says anything about the payer: other processes need none."""
+    return any(name.startswith(f"{PREFIX}REWARDS_") for name in (os.environ if environment is None else environment))
 
 
 def _read(
@@ -513,7 +581,9 @@ def _fault(kind: type[BaseModel], error: Any) -> str:
     if not error["loc"]:
         return str(message)
     name = str(error["loc"][0])
-    if error["type"].startswith(_OUT_OF_BOUNDS):
+    if error["type"] == "missing":
+        message = "set it, or its _FILE" if name.upper() in _SECRETS else "set it"
+    elif error["type"].startswith(_OUT_OF_BOUNDS):
         message = f"must be {schema_words(kind.model_json_schema()['properties'][name])}"
     elif error["type"] == "string_pattern_mismatch":  # of prefixes, which become parts of topics' names
         message = "may contain only letters, digits and . _ -"

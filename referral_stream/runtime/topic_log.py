@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from referral_stream.contracts.records import RawRecord
+from referral_stream.runtime.clients import close
 from referral_stream.runtime.connection import why_no_connection
 
 STALL_SECONDS: Final = 30.0
@@ -45,14 +46,12 @@ class TopicReader:
             async with asyncio.timeout(STALL_SECONDS):
                 await self._consumer.start()
                 await self._assign()
-        except KafkaConnectionError as error:
-            await self._consumer.stop()
-            raise UnreadableTopic(await why_no_connection(self._client, error)) from error
-        except (KafkaError, TimeoutError) as error:
-            await self._consumer.stop()
-            raise self._unreadable(error) from error
-        except BaseException:
-            await self._consumer.stop()
+        except BaseException as error:
+            await close(self._consumer)
+            if isinstance(error, KafkaConnectionError):
+                raise UnreadableTopic(await why_no_connection(self._client, error)) from error
+            if isinstance(error, (KafkaError, TimeoutError)):
+                raise self._unreadable(error) from error
             raise
         return self
 
@@ -67,7 +66,7 @@ class TopicReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
+        await close(self._consumer)
 
     async def present(self) -> AsyncIterator[list[RawRecord]]:
         """Everything from our position to the partitions' ends at the time of the call, each partition in order."""

@@ -13,7 +13,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from referral_stream.contracts.topics import (
     COMPACTED,
@@ -27,7 +33,8 @@ from referral_stream.contracts.topics import (
 from referral_stream.core.instants import DAY
 from referral_stream.core.ledger.caps import rebuilt_days
 from referral_stream.core.policy import Policy
-from referral_stream.runtime.connection import quiet_kafka, why_no_connection
+from referral_stream.runtime.clients import close, started
+from referral_stream.runtime.connection import no_connection, quiet_kafka, why_no_connection
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader, UnreadableTopic
 
@@ -44,6 +51,10 @@ _AT_LEAST: Final = frozenset({"retention.ms", "max.message.bytes", "min.insync.r
 
 class TopicsProblem(Exception):
     """The broker refused, or cannot be reached; one line that says why."""
+
+
+class BrokersUnreachable(TopicsProblem, ConnectionError):
+    """No broker can be asked now, and none refuses us: another try may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +117,24 @@ async def groups(deployment: Deployment, names: Sequence[str]) -> list[GroupSeen
     On a cluster where no group was ever formed there is no coordinator yet: there all of them are without members.
     """
     async with _Admin(deployment) as admin:
-        found = []
-        for name in names:
-            try:
-                (response,) = await admin.describe_consumer_groups([name])
-            except GroupCoordinatorNotAvailableError:
-                found.append(GroupSeen(name, "Empty", 0, {}))
-                continue
-            ((code, _, state, _, _, members, *_),) = response.groups
-            if code:
-                raise TopicsProblem(f"group {name}: {for_code(code).__name__}")
-            committed = await admin.list_consumer_group_offsets(name)
-            offsets = {tp: at.offset for tp, at in committed.items() if at.offset >= 0}
-            told = [ConsumerProtocolMemberMetadata.decode(metadata) for _, _, _, metadata, _ in members if metadata]
-            reads = [frozenset(each.subscription) for each in told]
-            reads += [frozenset(tp.topic for tp in offsets)] if offsets else []
-            found.append(GroupSeen(name, state, len(members), offsets, reads))
-        return found
+        return [await group_seen(admin, name) for name in names]
+
+
+async def group_seen(admin: AIOKafkaAdminClient, name: str) -> GroupSeen:
+    """As ``groups``, asked of a client that is connected. Raises KafkaError, too."""
+    try:
+        (response,) = await admin.describe_consumer_groups([name])
+    except GroupCoordinatorNotAvailableError:
+        return GroupSeen(name, "Empty", 0, {})
+    ((code, _, state, _, _, members, *_),) = response.groups
+    if code:
+        raise TopicsProblem(f"group {name}: {for_code(code).__name__}")
+    committed = await admin.list_consumer_group_offsets(name)
+    offsets = {tp: at.offset for tp, at in committed.items() if at.offset >= 0}
+    told = [ConsumerProtocolMemberMetadata.decode(metadata) for _, _, _, metadata, _ in members if metadata]
+    reads = [frozenset(each.subscription) for each in told]
+    reads += [frozenset(tp.topic for tp in offsets)] if offsets else []
+    return GroupSeen(name, state, len(members), offsets, reads)
 
 
 async def create_topics(deployment: Deployment) -> list[str]:
@@ -164,7 +176,7 @@ async def create_sandbox(client: Mapping[str, Any], names: Sequence[str]) -> Non
     except (KafkaError, TimeoutError) as error:
         raise TopicsProblem(await why_no_connection(client, error)) from error
     finally:
-        await admin.close()
+        await close(admin)
 
 
 async def _created(admin: AIOKafkaAdminClient, new: Sequence[NewTopic]) -> Any:
@@ -244,15 +256,11 @@ def _oldest_count(present: Iterable[Wanted], described: Mapping[str, dict[str, A
 
 async def _begins(deployment: Deployment, partitions: Sequence[TopicPartition]) -> dict[str, int]:
     """Where these topics begin, the highest of their partitions."""
-    consumer = AIOKafkaConsumer(**deployment.client(), enable_auto_commit=False)
-    await consumer.start()
-    try:
+    async with started(AIOKafkaConsumer(**deployment.client(), enable_auto_commit=False)) as consumer:
         found: dict[str, int] = {}
         for tp, begin in (await consumer.beginning_offsets(partitions)).items():
             found[tp.topic] = max(begin, found.get(tp.topic, 0))
         return found
-    finally:
-        await consumer.stop()
 
 
 def _finding(
@@ -339,6 +347,11 @@ async def _until_led(admin: AIOKafkaAdminClient, names: set[str], seconds: float
             await asyncio.sleep(0.1)
 
 
+def admin_client(deployment: Deployment) -> AIOKafkaAdminClient:
+    """Not connected yet."""
+    return AIOKafkaAdminClient(**deployment.client(), request_timeout_ms=20_000)
+
+
 class _Admin:
     """A connected admin client; its errors become TopicsProblem."""
 
@@ -346,19 +359,30 @@ class _Admin:
         self._deployment = deployment
 
     async def __aenter__(self) -> Any:
-        connection = self._deployment.client()
-        self._client = AIOKafkaAdminClient(**connection, request_timeout_ms=20_000)
+        self._client = admin_client(self._deployment)
         try:
             with quiet_kafka():
                 await self._client.start()
-        except Exception as error:
-            raise TopicsProblem(await why_no_connection(connection, error)) from error
+        except BaseException as error:
+            await close(self._client)
+            if not isinstance(error, Exception):
+                raise
+            raise await _unreachable(self._deployment.client(), error) from error
         return self._client
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.close()
+        await close(self._client)
+        if isinstance(error, KafkaConnectionError):
+            raise await _unreachable(self._deployment.client(), error) from error
         if isinstance(error, (KafkaError, TimeoutError)):
             brokers = ",".join(self._deployment.settings.kafka_brokers)
-            raise TopicsProblem(f"Kafka at {brokers}: {str(error) or type(error).__name__}") from error
+            passes = isinstance(error, TimeoutError) or error.retriable
+            kind = BrokersUnreachable if passes else TopicsProblem
+            raise kind(f"Kafka at {brokers}: {str(error) or type(error).__name__}") from error
+
+
+async def _unreachable(connection: Mapping[str, Any], error: Exception) -> TopicsProblem:
+    found = await no_connection(connection, error)
+    return BrokersUnreachable(found.why) if found.passes else TopicsProblem(found.why)

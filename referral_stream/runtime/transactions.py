@@ -20,6 +20,7 @@ from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
+from referral_stream.runtime.clients import started
 from referral_stream.runtime.deployment import Deployment
 
 _LOOK_AGAIN_SECONDS: Final = 1.0
@@ -220,9 +221,5 @@ async def longest_transaction_ms(client: AIOKafkaClient) -> int | None:
 @asynccontextmanager
 async def asking(deployment: Deployment) -> AsyncIterator[AIOKafkaClient]:
     """A connected client for such questions. Raises KafkaError."""
-    client = AIOKafkaClient(**deployment.client())
-    try:
-        await client.bootstrap()
+    async with started(AIOKafkaClient(**deployment.client())) as client:
         yield client
-    finally:
-        await client.close()

@@ -98,6 +98,8 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None, backlog:
         on_partitions_lost=wakeups.drop,
         on_changes=changed,
     )
+    if backlog is not None:
+        app.alongside(backlog)
     app.periodic(TICK_SECONDS, tick)
     app.expects("wakeups", overdue)
     return Role("decide", app, decide, wakeups)

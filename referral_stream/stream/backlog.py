@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from time import monotonic
-from typing import Final
+from typing import Final, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from referral_stream.runtime.clients import started
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.log_throttle import LogThrottle
 from referral_stream.runtime.topic_log import partitions_of
-from referral_stream.runtime.topics_admin import TopicsProblem, groups
+from referral_stream.runtime.topics_admin import TopicsProblem, admin_client, group_seen
 
 logger = logging.getLogger(__name__)
 
@@ -33,16 +36,30 @@ Offsets = Mapping[TopicPartition, int]
 
 
 class Backlog:
-    """Compares what ingest has read with what the sources held when it was last asked for."""
+    """Compares what ingest has read with what the sources held when it was last asked for. A context."""
 
-    def __init__(self, look: Callable[[], Awaitable[tuple[Offsets, Offsets]]]) -> None:
-        """``look`` gives what has been read (committed), and where the sources end. May raise KafkaError and others."""
-        self._look = look
+    def __init__(
+        self,
+        look: Callable[[], Awaitable[tuple[Offsets, Offsets]]],
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``look`` gives what has been read (committed), and where the sources end. May raise KafkaError and others.
+
+        ``close`` gives back what it looks with.
+        """
+        self._look, self._close = look, close
         self._throttle = LogThrottle(logger)
         self._wanted: tuple[float, Offsets] | None = None
         self._read_at: float | None = None
         self._looked_at: float | None = None
         self.held = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._close is not None:
+            await self._close()
 
     async def is_read(self) -> bool:
         """Whether all has been read that the sources held ``TOLERANCE_SECONDS`` ago. Unknown is no. Logs a no."""
@@ -79,19 +96,46 @@ def _unread(read: Offsets, ends: Offsets) -> int:
     return sum(max(0, end - read.get(tp, 0)) for tp, end in ends.items())
 
 
-def backlog_of(deployment: Deployment) -> Backlog:
-    """That of this deployment's ingest role. It needs to be shown the sources and the group, not to read them."""
-    topics, group = deployment.topics.sources, deployment.group("ingest")
+class _Look:
+    """A look at the sources and at ingest's group, by clients that stay connected until a look fails."""
 
-    async def look() -> tuple[Offsets, Offsets]:
-        (seen,) = await groups(deployment, [group])
-        consumer = AIOKafkaConsumer(**deployment.client(), enable_auto_commit=False, isolation_level="read_committed")
-        await consumer.start()
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._topics, self._group = deployment.topics.sources, deployment.group("ingest")
+        self._open: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
+        self._clients = AsyncExitStack()
+
+    async def __call__(self) -> tuple[Offsets, Offsets]:
         try:
-            found = [TopicPartition(topic, at) for topic in topics for at in await partitions_of(consumer, topic)]
-            begins, ends = await consumer.beginning_offsets(found), await consumer.end_offsets(found)
-        finally:
-            await consumer.stop()
+            if self._open is None:
+                self._open = await self._connected()
+            return await self._compared(*self._open)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
+        settings = self._deployment.client()
+        consumer = AIOKafkaConsumer(**settings, enable_auto_commit=False, isolation_level="read_committed")
+        admin = await self._clients.enter_async_context(started(admin_client(self._deployment)))
+        return admin, await self._clients.enter_async_context(started(consumer))
+
+    async def _compared(self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> tuple[Offsets, Offsets]:
+        seen = await group_seen(admin, self._group)
+        for topic in self._topics:
+            await partitions_of(consumer, topic)  # from now on, its metadata is asked for
+        if not await consumer._client.force_metadata_update():  # noqa: SLF001 (what it knows may be older than a partition)
+            raise KafkaConnectionError("no broker tells what partitions the sources have")
+        found = [TopicPartition(topic, at) for topic in self._topics for at in await partitions_of(consumer, topic)]
+        begins, ends = await consumer.beginning_offsets(found), await consumer.end_offsets(found)
         return begins | dict(seen.offsets), ends
 
-    return Backlog(look)
+    async def close(self) -> None:
+        self._open = None
+        await self._clients.aclose()
+
+
+def backlog_of(deployment: Deployment) -> Backlog:
+    """That of this deployment's ingest role. It needs to be shown the sources and the group, not to read them."""
+    look = _Look(deployment)
+    return Backlog(look, look.close)

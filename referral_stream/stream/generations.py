@@ -24,6 +24,7 @@ from referral_stream.contracts.topics import Topics
 from referral_stream.core.effects import GrantHeld, LedgerRenewed, ReservationHeld
 from referral_stream.core.events import Event
 from referral_stream.core.ledger.caps import LedgerOperation
+from referral_stream.runtime.clients import started
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.topic_log import STALL_SECONDS, TopicReader, UnreadableTopic
 
@@ -74,7 +75,7 @@ class Generations:
         """Announce a generation above ``least`` and mark where it begins in every partition of the log."""
         producer = AIOKafkaProducer(**self._client, acks="all", enable_idempotence=True)
         try:
-            async with asyncio.timeout(STALL_SECONDS), producer:
+            async with asyncio.timeout(STALL_SECONDS), started(producer):
                 return await self._begin(producer, least)
         except TimeoutError:
             raise KafkaTimeoutError("the ledger's generation could not be announced in time") from None

@@ -110,7 +110,7 @@ class _Desk:
     """One partition's requests that wait for their rivals; ``turn``: its records are applied one after the other."""
 
     partition: int
-    rounds: Rounds = field(default_factory=Rounds)
+    rounds: Rounds
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     asked: dict[int, _Asked] = field(default_factory=dict)
     """By identity of the operation, until it is answered."""
@@ -166,7 +166,7 @@ class LedgerAgent:
         letters: list[Output] = []
         asked = self._decode(records, letters)
         operations = [operation for operation, _ in asked]
-        desk = self._desks.setdefault(partition, _Desk(partition))
+        desk = self._desks.setdefault(partition, _Desk(partition, Rounds(self.clock.speed)))
         desk.asked |= {id(operation): (operation, raw) for operation, raw in asked}
         async with desk.turn:
             await self._take_all(desk, operations, letters)

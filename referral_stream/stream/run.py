@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 from faust.exceptions import FaustError
 from faust_batches import NeedsOperator, TransportError, run_worker
+from faust_batches.broker_wait import BrokerWait
 from faust_batches.uvloop_patch import survive_closed_transports
 from mode import Service
 
@@ -45,7 +46,7 @@ def run_roles(deployment: Deployment, role: str) -> int:
     roles = build(deployment, ROLES if role == "all" else (role,))
     status_page = [StatusPage(deployment, roles)] if settings.status_port else []
     spare_values()
-    return run_worker(*(each.app for each in roles), beside=[_life(deployment, role), *status_page])
+    return run_worker(*(each.app for each in roles), beside=[*status_page, _life(deployment, role)])
 
 
 @asynccontextmanager
@@ -54,8 +55,9 @@ async def _life(deployment: Deployment, role: str) -> AsyncIterator[None]:
     settings = deployment.settings
     if (unwritable := state_folder_problem(settings)) is not None:
         raise NeedsOperator(f"{unwritable.problem}; {unwritable.remedy}")
+    brokers = BrokerWait(settings.group_prefix, settings.kafka_brokers, settings.start_wait_seconds)
     try:
-        await require_topics(deployment)
+        await brokers.answer(lambda: require_topics(deployment))
     except TopicsProblem as problem:
         raise NeedsOperator(str(problem)) from None
     logger.info("starting", extra={"role": role, **deployment.described})

@@ -33,6 +33,7 @@ def worker_config(deployment: Deployment, role: str, **more: Any) -> WorkerConfi
         session_timeout_seconds=s.session_timeout_seconds,
         transaction_timeout_seconds=s.transaction_timeout_seconds,
         fetch_wait_seconds=deployment.fetch_wait_seconds,
+        start_wait_seconds=s.start_wait_seconds,
         request_timeout_seconds=max(20.0, s.session_timeout_seconds),
         **more,
     )

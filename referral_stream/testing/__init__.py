@@ -2,10 +2,15 @@
 
     from referral_stream.testing import check_worker
 
-    report = check_worker("127.0.0.1:9092", asks_topic="sandbox-asks", responses_topic="sandbox-responses")
+    report = check_worker(
+        "127.0.0.1:9092",
+        asks_topic="sandbox-asks",
+        responses_topic="sandbox-responses",
+        followups_topic="sandbox-followups",
+    )
     assert report.passed, str(report)
 
-The worker must be running, or about to; the kit writes commands to its topic and judges what it says on ``responses``.
+The worker must be running, or about to; the kit writes to its topics and judges what it says on ``responses``.
 It really sends: point the worker at a sandbox. The rules are those of docs/contracts.md; ``CASES`` lists them.
 For pytest: :mod:`referral_stream.testing.fixtures`. From a shell: ``referral-stream worker check``.
 """

@@ -1,20 +1,13 @@
-"""The rules for a messaging worker, each with the commands that try it and the acknowledgements that keep it. Pure."""
+"""The rules for a messaging worker, each with what tries it and the acknowledgements that keep it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
-import orjson
-
-from referral_stream.contracts.codec import encode_effect
-from referral_stream.core.effects import AskCancelled, AskRequested, PolicyRef, ReasonAsked, Score
-from referral_stream.core.ids import derived_id
-from referral_stream.core.instants import HOUR, MINUTE, SECOND
-from referral_stream.testing.report import Acknowledgement
-from referral_stream.testing.timing import Limits
+from referral_stream.core.effects import FollowupKind
+from referral_stream.core.followups import TO_CUSTOMER
 
 AckStatus: TypeAlias = Literal["accepted", "sent", "delivered", "opened", "failed", "dropped_expired", "cancelled"]
 
@@ -23,9 +16,10 @@ SENT: frozenset[AckStatus] = frozenset({"sent", "delivered", "opened"})
 
 
 class Then(Enum):
-    """What the kit does after publishing the command."""
+    """What the kit does besides publishing the command."""
 
     NOTHING = "nothing"
+    CANCEL_FIRST = "publish its cancellation before it"
     REPEAT = "publish the same record again, at once"
     CANCEL = "publish its cancellation, at once"
     CANCEL_WHEN_SENT = "publish its cancellation once it has been acknowledged as sent"
@@ -37,7 +31,9 @@ class Then(Enum):
 class Case:
     """One rule. ``ends``: the acknowledgement that is waited for (None: there must be none at all); ``never``: those
     that must not come. ``waits`` says that ``not_before`` lies ahead; ``expired`` that ``expires_at`` has passed;
-    ``aborted`` that the command is written in a transaction that is not committed.
+    ``aborted`` that the command is written in a transaction that is not committed. ``followup`` is the kind of the
+    follow-up that stands in the place of a command (None: it is a command); ``told_apart`` says that the case means
+    nothing unless somebody knows what has reached the customer.
     """
 
     name: str
@@ -50,6 +46,14 @@ class Case:
     aborted: bool = False
     kind: str = "referral.ask.requested"
     unknown_fields: bool = False
+    unknown_kind: bool = False
+    followup: FollowupKind | None = None
+    told_apart: bool = False
+
+    @property
+    def for_owner(self) -> bool:
+        """Whether it is something for the customer's owner, and nothing for the customer."""
+        return self.followup is not None and self.followup not in TO_CUSTOMER
 
     @property
     def with_restart(self) -> bool:
@@ -58,8 +62,9 @@ class Case:
 
 
 _NOT_SENT = frozenset({*SENT, "failed"})
+FOLLOWUP_REQUESTED: Final = "referral.followup.requested"
 
-CASES: tuple[Case, ...] = (
+ASK_CASES: tuple[Case, ...] = (
     Case("sent", "What may be sent is sent and acknowledged.", "sent", frozenset({"failed", "dropped_expired"})),
     Case("expired", "What has expired is dropped.", "dropped_expired", SENT, expired=True),
     Case("repeated", "A repeated id is dropped.", "sent", then=Then.REPEAT),
@@ -79,105 +84,55 @@ CASES: tuple[Case, ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerTrial:
-    """A case with the ids and instants (epoch ms) of one run; the same run id makes the same commands."""
+def _followup(
+    name: str,
+    rule: str,
+    kind: FollowupKind,
+    ends: AckStatus | None = "sent",
+    never: frozenset[AckStatus] = frozenset(),
+    then: Then = Then.NOTHING,
+    *,
+    waits: bool = False,
+    expired: bool = False,
+    aborted: bool = False,
+    unknown_fields: bool = False,
+    unknown_kind: bool = False,
+    told_apart: bool = False,
+) -> Case:
+    return Case(
+        f"followup_{name}", rule, ends, never, then, waits, expired, aborted, FOLLOWUP_REQUESTED, unknown_fields,
+        unknown_kind, kind, told_apart,
+    )  # fmt: skip
 
-    case: Case
-    run: str
-    started: int
-    limits: Limits
 
-    @property
-    def customer(self) -> str:
-        return f"kit-{self.run}-{self.case.name}"
-
-    @property
-    def command_id(self) -> str:
-        return derived_id("command", self.customer, "nps_promoter", self.run, 1)
-
-    @property
-    def not_before(self) -> int:
-        return self.started + (round(self.limits.early * SECOND) if self.case.waits else 0)
-
-    def command(self) -> bytes:
-        """The value of the command's record."""
-        expires = self.started - MINUTE if self.case.expired else self.started + HOUR
-        whole = {
-            "command_id": self.command_id,
-            "decision_id": derived_id("decision", self._opportunity, 1),
-            "opportunity_id": self._opportunity,
-            "customer_id": self.customer,
-            "trigger": "nps_promoter",
-            "subject": self.run,
-            "channels": ("email", "in_app", "phone"),
-            "not_before": self.not_before - (HOUR if self.case.expired else 0),
-            "expires_at": expires,
-            "policy": PolicyRef(name="kit", hash="0" * 16),
-        }
-        effect: AskRequested | ReasonAsked
-        if self.case.kind == "referral.reason.asked":
-            effect = ReasonAsked(**whole, template="reason")
-        else:
-            score = Score(value=75, raw=75, parts={})
-            effect = AskRequested(
-                **whole, mode="direct", template="nps", variables={}, reason_theme="time_saved", score=score
-            )
-        value = encode_effect(effect, self.started)
-        if self.case.unknown_fields:
-            return _with_unknown_fields(value)
-        return orjson.dumps(orjson.loads(value) | {"type": self.case.kind})
-
-    def cancellation(self) -> bytes:
-        """The value of the record that cancels it."""
-        effect = AskCancelled(
-            command_id=self.command_id,
-            decision_id=derived_id("decision", self._opportunity, 2),
-            opportunity_id=self._opportunity,
-            customer_id=self.customer,
-            trigger="nps_promoter",
-            gate="trouble",
-            reason="a ticket is open",
-            cancelled_at=self.started,
+FOLLOWUP_CASES: tuple[Case, ...] = (
+    *(
+        _followup(
+            kind,
+            f"A follow-up to the {'customer' if kind in TO_CUSTOMER else 'owner'} is sent and acknowledged: {kind}.",
+            kind, never=frozenset({"failed", "dropped_expired"}),
         )
-        return encode_effect(effect, self.started)
+        for kind in get_args(FollowupKind)
+    ),
+    _followup("owner_apart", "What is for the owner never reaches the customer.", "take_care", told_apart=True),
+    _followup("expired", "A follow-up that has expired is dropped.", "graceful_no", "dropped_expired", SENT,
+              expired=True),
+    _followup("repeated", "A follow-up whose id is repeated is dropped.", "thank", then=Then.REPEAT),
+    _followup("not_before", "No follow-up is sent before not_before.", "report_back", waits=True),
+    _followup("cancelled", "A follow-up that is cancelled while it waits is not sent.", "easy_forward", "cancelled",
+              SENT, Then.CANCEL, waits=True),
+    _followup("cancelled_first", "A follow-up that is cancelled before it comes is not sent.", "intro_offer",
+              "cancelled", SENT, Then.CANCEL_FIRST),
+    _followup("cancelled_too_late", "A follow-up that has been sent is not reported as cancelled.", "take_care",
+              never=frozenset({"cancelled"}), then=Then.CANCEL_WHEN_SENT),
+    _followup("unknown_fields", "Fields and attributes it does not know are ignored.", "thank", unknown_fields=True),
+    _followup("unknown_kind", "A follow-up of a kind it does not know is not sent in other words.", "thank", "failed",
+              SENT, unknown_kind=True),
+    _followup("uncommitted", "Only committed follow-ups are read.", "thank", None, _NOT_SENT, aborted=True),
+    _followup("restart", "A follow-up that waits survives a crash of the worker.", "report_back", then=Then.RESTART,
+              waits=True),
+    _followup("repeated_after_restart", "A follow-up is not sent twice, also after a crash.", "thank",
+              then=Then.REPEAT_AFTER_RESTART),
+)  # fmt: skip
 
-    def has_ended(self, said: Sequence[Acknowledgement]) -> bool:
-        """Whether the awaited acknowledgement has come."""
-        return self.case.ends is None or any(each.status == self.case.ends for each in said)
-
-    def problems(self, said: Sequence[Acknowledgement], deliveries: int | None = None) -> tuple[str, ...]:
-        """What is wrong with these acknowledgements of the command, in order of arrival.
-
-        ``deliveries``: how many messages reached the sandbox under this command id, where the caller can tell.
-        """
-        found: list[str] = []
-        statuses = [each.status for each in said]
-        if not self.has_ended(said):
-            found.append(f"no acknowledgement {self.case.ends!r} within {self.limits.answer:g} s")
-        found += [f"acknowledged {status!r}" for status in sorted(self.case.never & set(statuses))]
-        if self.case.ends is None and (others := set(statuses) - self.case.never):
-            found.append(f"acknowledged {', '.join(map(repr, sorted(others)))}, for something that was not a command")
-        sent = [(each.source, each.id) for each in said if each.status == "sent"]
-        # A crash may fall between the report and recording it; then it is repeated, under the same id.
-        if (times := len(set(sent) if self.case.with_restart else sent)) > 1:
-            found.append(f"acknowledged 'sent' {times} times")
-        earliest = self.not_before - round(self.limits.skew * SECOND)
-        early = [earliest - each.received for each in said if each.status in SENT and each.received < earliest]
-        if early:
-            found.append(f"sent {max(early) / SECOND:.1f} s before not_before")
-        found += [f"{each.status!r} has another subject" for each in said if each.customer != self.customer]
-        wanted = 1 if self.case.ends == "sent" else 0
-        if deliveries is not None and deliveries != wanted:
-            found.append(f"delivered {deliveries} times, not {wanted}")
-        return tuple(found)
-
-    @property
-    def _opportunity(self) -> str:
-        return derived_id("opportunity", self.customer, "nps_promoter", self.run)
-
-
-def _with_unknown_fields(value: bytes) -> bytes:
-    event: dict[str, Any] = orjson.loads(value)
-    event["data"] |= {"kit_field": {"nested": [1, None, "x"]}, "kit_number": 1.5}
-    return orjson.dumps(event | {"kitattribute": "of a later version"})
+CASES: tuple[Case, ...] = (*ASK_CASES, *FOLLOWUP_CASES)

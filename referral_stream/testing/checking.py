@@ -20,9 +20,10 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.core.events import AskAcknowledged
 from referral_stream.core.instants import SECOND
 from referral_stream.runtime.connection import quiet_kafka, why_no_connection
-from referral_stream.testing.cases import CASES, Case, Then, WorkerTrial
+from referral_stream.testing.cases import CASES, Case, Then
 from referral_stream.testing.report import Acknowledgement, Finding, Report
 from referral_stream.testing.timing import Limits
+from referral_stream.testing.trials import WorkerTrial
 
 _KAFKA_SECONDS = 30.0
 _TOPIC_SECONDS = 10.0
@@ -38,21 +39,26 @@ def check_worker(
     *,
     asks_topic: str,
     responses_topic: str,
+    followups_topic: str | None = None,
     limits: Limits | None = None,
     cases: Iterable[Case] = CASES,
     restart: Callable[[], object] | None = None,
     deliveries: Callable[[], Iterable[str]] | None = None,
+    owner_items: Callable[[], Iterable[str]] | None = None,
     transactions: bool = True,
     client: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Try every rule on the worker that reads ``asks_topic`` and acknowledges on ``responses_topic``.
+    """Try every rule on the worker that reads ``asks_topic`` and ``followups_topic``, and acknowledges on
+    ``responses_topic``.
 
-    Both are topics of a sandbox: what is written to them is acted upon.
+    All are topics of a sandbox: what is written to them is acted upon. Without ``followups_topic``, the cases about
+    follow-ups are left out.
 
-    ``restart`` kills the worker abruptly and starts it again: without it, the cases about a crash are left
-    out. ``deliveries`` gives the command id of every message that has reached the sandbox so far: with it, the kit
-    need not take the worker's word. ``transactions`` = False leaves out the case for which the broker needs
-    them. ``client`` are further arguments for aiokafka's clients, such as security settings.
+    ``restart`` kills the worker abruptly and starts it again: without it, the cases about a crash are left out.
+    ``deliveries`` gives the command or follow-up id of every message that has reached a customer of the sandbox so
+    far, ``owner_items`` the same of what has reached an owner: with them, the kit need not take the worker's word.
+    ``transactions`` = False leaves out the case for which the broker needs them. ``client`` are further arguments for
+    aiokafka's clients, such as security settings.
 
     Blocks for a few seconds if all is well, for a little over ``limits.answer`` if not. Raises Unreachable. From a
     coroutine: ``await asyncio.to_thread(check_worker, …)``.
@@ -61,10 +67,18 @@ def check_worker(
         {"bootstrap_servers": bootstrap, **(client or {})},
         asks_topic,
         responses_topic,
+        followups_topic,
         limits or Limits(),
         deliveries,
+        owner_items,
     )
-    chosen, skipped = _sorted_out(cases, restart=restart is not None, transactions=transactions)
+    chosen, skipped = _sorted_out(
+        cases,
+        restart=restart is not None,
+        transactions=transactions,
+        followups=followups_topic is not None,
+        told_apart=deliveries is not None,
+    )
     try:
         with quiet_kafka():
             findings = asyncio.run(kit.run(chosen, restart))
@@ -76,12 +90,18 @@ def check_worker(
 _Skipped: TypeAlias = tuple[tuple[str, str], ...]
 
 
-def _sorted_out(cases: Iterable[Case], *, restart: bool, transactions: bool) -> tuple[list[Case], _Skipped]:
+def _sorted_out(
+    cases: Iterable[Case], *, restart: bool, transactions: bool, followups: bool, told_apart: bool
+) -> tuple[list[Case], _Skipped]:
     """What can be tried here, what cannot, and why."""
     chosen: list[Case] = []
     skipped: list[tuple[str, str]] = []
     for case in cases:
-        if case.aborted and not transactions:
+        if case.followup is not None and not followups:
+            skipped.append((case.name, "no topic for follow-ups is given"))
+        elif case.told_apart and not told_apart:
+            skipped.append((case.name, "nothing tells what reached the customer (deliveries)"))
+        elif case.aborted and not transactions:
             skipped.append((case.name, "the broker has no transactions"))
         elif case.with_restart and not restart:
             skipped.append((case.name, "there is no way to restart the worker"))
@@ -97,8 +117,10 @@ class _Kit:
     client: dict[str, Any]
     asks_topic: str
     responses_topic: str
+    followups_topic: str | None
     limits: Limits
     deliveries: Callable[[], Iterable[str]] | None
+    owner_items: Callable[[], Iterable[str]] | None
     run_id: str = field(default_factory=lambda: uuid4().hex[:12])
     heard: list[Acknowledgement] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -112,6 +134,8 @@ class _Kit:
             ) as consumer,
         ):
             await _partitions(producer, self.asks_topic)
+            if self.followups_topic is not None:
+                await _partitions(producer, self.followups_topic)
             partitions = await _partitions(producer, self.responses_topic)
             consumer.assign([TopicPartition(self.responses_topic, partition) for partition in partitions])
             async with asyncio.timeout(_KAFKA_SECONDS):
@@ -124,6 +148,8 @@ class _Kit:
     async def _undisturbed(self, cases: Sequence[Case], producer: Any, consumer: Any) -> tuple[Finding, ...]:
         trials = self._trials(cases)
         for trial in trials:
+            if trial.case.then is Then.CANCEL_FIRST:
+                await self._publish(producer, trial, trial.cancellation())
             if trial.case.aborted:
                 await self._publish_aborted(trial)
             else:
@@ -162,7 +188,11 @@ class _Kit:
 
     async def _publish(self, producer: Any, trial: WorkerTrial, value: bytes) -> None:
         async with asyncio.timeout(_KAFKA_SECONDS):
-            await producer.send_and_wait(self.asks_topic, value, key=trial.customer.encode())
+            await producer.send_and_wait(self._topic_of(trial), value, key=trial.customer.encode())
+
+    def _topic_of(self, trial: WorkerTrial) -> str:
+        # Without a topic for follow-ups, their cases have been left out.
+        return self.asks_topic if trial.case.followup is None else self.followups_topic or self.asks_topic
 
     async def _publish_aborted(self, trial: WorkerTrial) -> None:
         name = f"kit-{self.run_id}-{trial.case.name}"
@@ -209,16 +239,24 @@ class _Kit:
         return [said for said in self.heard if said.command == trial.command_id]
 
     def _judged(self, trials: Sequence[WorkerTrial]) -> tuple[Finding, ...]:
-        delivered = None if self.deliveries is None else Counter(self.deliveries())
+        delivered, given = _counted(self.deliveries), _counted(self.owner_items)
         return tuple(
             Finding(
                 trial.case.name,
                 trial.case.rule,
                 tuple(said.status for said in self._about(trial)),
-                trial.problems(self._about(trial), None if delivered is None else delivered[trial.command_id]),
+                trial.problems(
+                    self._about(trial),
+                    None if delivered is None else delivered[trial.command_id],
+                    None if given is None else given[trial.command_id],
+                ),
             )
             for trial in trials
         )
+
+
+def _counted(ids: Callable[[], Iterable[str]] | None) -> Counter[str] | None:
+    return None if ids is None else Counter(ids())
 
 
 _BOUNDARY = Boundary(email_key=b"the kit has no addresses")

@@ -5,7 +5,10 @@
     @pytest.fixture(scope="session")
     def worker_under_test() -> Iterator[WorkerUnderTest]:
         ...start a broker and the worker...
-        yield WorkerUnderTest("127.0.0.1:9092", "sandbox-asks", "sandbox-responses", restart=worker.restart)
+        yield WorkerUnderTest(
+            "127.0.0.1:9092", "sandbox-asks", "sandbox-responses", followups_topic="sandbox-followups",
+            restart=worker.restart,
+        )
 
 and in a test:
 
@@ -40,6 +43,8 @@ class WorkerUnderTest:
     deliveries: Callable[[], Iterable[str]] | None = None
     transactions: bool = True
     client: Mapping[str, Any] | None = None
+    followups_topic: str | None = None
+    owner_items: Callable[[], Iterable[str]] | None = None
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +61,11 @@ def worker_report(worker_under_test: WorkerUnderTest) -> Report:
         worker.bootstrap,
         asks_topic=worker.asks_topic,
         responses_topic=worker.responses_topic,
+        followups_topic=worker.followups_topic,
         limits=worker.limits,
         restart=worker.restart,
         deliveries=worker.deliveries,
+        owner_items=worker.owner_items,
         transactions=worker.transactions,
         client=worker.client,
     )

@@ -98,11 +98,22 @@ class Named:
     seconds: float = 0.0
 
 
+AIOKAFKA: Final = "aiokafka"
+"""Stands for any line of the library itself, which has no names for what it says: that a connection is lost, and
+which."""
 _STARTED: Final = Named(frozenset({"starting"}))
 _STOPPED: Final = Named(frozenset({"stopped", "worker_stuck", "starting", "partitions_ready"}))
 """Before it has taken over the signal, Python itself ends by it, without a word: then it is seen by what follows."""
 _NO_BROKER: Final = frozenset(
-    {"brokers_silent", "fetch_failed", "batch_repeated", "batch_put_back", "not_published", "offsets_not_committed"}
+    {
+        "brokers_awaited",
+        "brokers_silent",
+        "fetch_failed",
+        "batch_repeated",
+        "batch_put_back",
+        "not_published",
+        "offsets_not_committed",
+    }
 )
 _NO_LEDGER: Final = frozenset({"ledger_unavailable", "ledger_outdated", "ledger_rebuild_failed", "ledger_rebuilt"})
 NAMED: Final[Mapping[Fault, Named]] = {
@@ -115,7 +126,7 @@ NAMED: Final[Mapping[Fault, Named]] = {
     Fault.BROKER: Named(_NO_BROKER | {"worker_not_started"}, 8.0),
     Fault.BROKER_MOVES: Named(_NO_BROKER | {"brokers_moved", "worker_not_started"}),
     Fault.HALF_OPEN: Named(_NO_BROKER),
-    Fault.RESETS: Named(_NO_BROKER),
+    Fault.RESETS: Named(_NO_BROKER | {AIOKAFKA}),
     Fault.REDIS: Named(_NO_LEDGER, 4.0),
     Fault.REDIS_FORGETS: Named(frozenset({"ledger_rebuilt"})),
     Fault.REDIS_DEMOTED: Named(_NO_LEDGER),

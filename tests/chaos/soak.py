@@ -20,7 +20,7 @@ from referral_stream.runtime.settings import Settings
 from tests.chaos.afterwards import AFTER_POLICY
 from tests.chaos.faults import NOTHING_TO_STRIKE, SESSION_SECONDS, Chaos, Exit, Inflicted, Worker, crew
 from tests.chaos.load import Load
-from tests.chaos.plan import LIGHT, NAMED, Fault, Planned, plan
+from tests.chaos.plan import AIOKAFKA, LIGHT, NAMED, Fault, Planned, plan
 from tests.chaos.verdict import Judge, SoakRecords, Verdict
 from tests.chaos.watch import Watch
 from tests.chaos.world import World
@@ -47,8 +47,8 @@ class MayEnd:
 
 _MAY_END: Final = {
     # How long after a broker answers again workers may still find none: one node takes a while to lead all topics.
-    Fault.BROKER: MayEnd(frozenset({1, 70, 75}), 15.0),
-    Fault.BROKER_MOVES: MayEnd(frozenset({1, 70, 75}), 120.0),
+    Fault.BROKER: MayEnd(frozenset({70, 75}), 15.0),
+    Fault.BROKER_MOVES: MayEnd(frozenset({70, 75}), 120.0),
     Fault.DAMAGE: MayEnd(frozenset({1}), 120.0),
     Fault.SMALL_RECORDS: MayEnd(frozenset({1}), 0.0),
 }
@@ -219,7 +219,8 @@ def unnamed(inflicted: list[Inflicted], log: str) -> Iterator[str]:
         words = rest.split(" ", 3)
         if len(words) >= 3 and stamp.endswith("Z"):
             with contextlib.suppress(ValueError):
-                said[words[2]].append(datetime.fromisoformat(stamp).timestamp() - offset)
+                name = AIOKAFKA if words[1].startswith(AIOKAFKA) else words[2]
+                said[name].append(datetime.fromisoformat(stamp).timestamp() - offset)
     slowness = _slowness(inflicted)
     for each in inflicted:
         named = NAMED.get(each.fault)

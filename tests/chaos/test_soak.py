@@ -75,6 +75,14 @@ def test_a_fault_that_no_line_names_is_a_problem(lasted: float, after: float, ev
     assert (list(unnamed([fault], log)) == []) is is_named
 
 
+def test_connections_that_are_reset_may_be_named_by_the_library_alone() -> None:
+    began = time.monotonic() - 600
+    fault = Inflicted(Fault.RESETS, "472 connections", began, began + 18)
+    at = datetime.fromtimestamp(time.time() - 595, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert list(unnamed([fault], f"{at} ERROR aiokafka.consumer.fetcher Failed fetch messages from 1: closed\n")) == []
+    assert list(unnamed([fault], f"{at} INFO referral_stream.stream.apps partitions_ready partitions=4\n")) != []
+
+
 def test_bytes_of_a_table_are_flipped_where_there_is_one(tmp_path: Path) -> None:
     rng = random.Random(1)
     assert not flip_bytes(tmp_path, rng)

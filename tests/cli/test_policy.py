@@ -14,6 +14,7 @@ from referral_stream.cli.render.policy import show_policy
 from referral_stream.core.policy import Policy
 from referral_stream.policy_file.reading import build_policy, parse_policy
 from referral_stream.policy_file.settings import settings_of
+from tests.rules import rule
 
 
 def check(folder: Path, text: str, *options: str) -> Result:
@@ -39,6 +40,7 @@ def test_the_number_of_changes_is_told_in_words(tmp_path: Path, text: str, line:
     assert check(tmp_path, text).output.splitlines()[1] == f"# {line} from the default"
 
 
+@rule("A11.2")
 def test_show_tells_every_setting_once(tmp_path: Path) -> None:
     where, *lines = check(tmp_path, "", "--show").output.splitlines()[2:]
     assert where == "# § and gates: docs/specification/semantics.md in the repository"

@@ -330,4 +330,4 @@ def test_nothing_is_wrapped_in_a_pipe(log: Path, tmp_path: Path) -> None:
     narrow = CliRunner().invoke(
         main, ["replay", str(log), "--output", str(tmp_path / "out")], env={"COLUMNS": "40"}, terminal_width=40
     )
-    assert "fact replay: 15 records, 15 events, 1 customers, policy default ee7370a42ba765a2" in narrow.stdout
+    assert "fact replay: 15 records, 15 events, 1 customers, policy default 736f70974e0b9b43" in narrow.stdout

@@ -45,7 +45,7 @@ def test_producers_topics_are_received_commands_are_sent_and_our_own_are_both() 
         "referralDecisions": {"send"},
         "referralFollowups": {"send"},
         "referralRewards": {"send"},
-        "referralRecords": {"send"},
+        "referralRecords": both,
         "referralContacts": both,
         "customerEvents": both,
         "ledgerRequests": both,

@@ -13,6 +13,7 @@ from referral_stream.core.events import WITHOUT_SUBJECT
 from referral_stream.core.instants import to_datetime
 from tests.contracts.building import NOW, only, read
 from tests.contracts.examples import EFFECTS
+from tests.rules import rule
 
 kafka = pytest.importorskip("cloudevents.core.bindings.kafka", reason="the CloudEvents SDK is not installed")
 sdk = pytest.importorskip("cloudevents.core.v1.event")
@@ -29,6 +30,7 @@ def an_event(message: MessageVersion) -> Any:
     return sdk.CloudEvent(example | {"time": datetime.fromisoformat(example["time"]), "accountid": "acc-1"}, data)
 
 
+@rule("A10.1")
 @pytest.mark.parametrize("mode", ["binary", "structured"])
 def test_what_the_sdk_writes_to_kafka_is_read(mode: str, subtests: pytest.Subtests) -> None:
     write = kafka.to_binary_event if mode == "binary" else kafka.to_structured_event

@@ -348,7 +348,7 @@ def test_the_sample_says_the_default_policy_and_every_setting_of_it() -> None:
     assert parse_policy(SAMPLE.read_bytes()) == Policy()
     written = tomllib.loads(SAMPLE.read_text(encoding="utf-8"))
     left_out = {"enabled", "active_since", "mode", "on", "when", "subject", "window_hours", "window_days"}
-    left_out |= {"opens_after_days", "score_at_least"}
+    left_out |= {"opens_after_days", "score_at_least", "programmes"}
     assert _missing(Policy().model_dump(), written) <= left_out
 
 

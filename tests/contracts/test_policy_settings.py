@@ -18,7 +18,7 @@ OWN = {"on": ["usage.recorded"], "when": 'event.data.feature == "x"', "window_ho
 
 def test_every_setting_says_what_it_decides_and_where_the_page_says_so() -> None:
     for setting in settings_of(build_policy({"triggers": {"mine": OWN}})):
-        assert re.fullmatch(r"[A-Z].{10,100} \((§|gate|identity §)[^()]*\d\)\.", setting.meaning), setting
+        assert re.fullmatch(r"[A-Z].{10,100} \((§|gate|identity §|after §)[^()]*\d\)\.", setting.meaning), setting
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,8 @@ def test_nothing_is_odd_about_the_default_policy() -> None:
         ({"time_zone": {"zones": ["UTC"]}}, ["time_zone.zones"]),
         ({"time_zone": {"strict": True}}, ["time_zone.strict"]),
         ({"time_zone": {"strict": True, "zones": ["UTC"]}}, []),
+        ({"rewards": {"enabled": True}}, ["rewards.holding_days", "rewards.programmes"]),
+        ({"rewards": {"enabled": True, "holding_days": 14, "programmes": {"smb": {"kind": "recognition"}}}}, []),
         ({"breaker": {"enabled": False}}, ["breaker.enabled"]),
         ({"holdout": {"percent": 0}}, ["holdout.percent"]),
         ({"holdout": {"percent": 20}}, []),

@@ -98,7 +98,7 @@ def test_the_customer_is_seen_with_the_event_applied(interactions: int, opened: 
     assert len({decision.opportunity_id for decision in story.decisions()}) == opened
 
 
-@pytest.mark.parametrize(("mode", "asked"), [(None, "direct"), ("mutual_benefit", "mutual_benefit")])
+@pytest.mark.parametrize(("mode", "asked"), [(None, "direct"), ("value_first", "value_first")])
 def test_the_ask_is_in_the_mode_that_the_policy_names(mode: str | None, asked: str) -> None:
     more = {} if mode is None else {"mode": mode}
     assert replay(a_customer(), export(), policy=a_policy_with(**more)).ask.mode == asked

@@ -41,11 +41,16 @@ def of_type(kind: str, when: int = T) -> Event:
 # ---- every type is known
 
 
+OF_A_GRANT = {"reward.approved", "reward.rejected", "reward.settled"}
+"""What the process ``after`` sees to: it means nothing without a grant."""
+
+
 @rule("1.5")
 def test_each_type_is_folded_or_known_to_change_nothing_but_activity() -> None:
     """A new type makes this fail until somebody has decided what it means."""
     assert set(FOLDS) <= set(ev.FACT_TYPES)
-    assert set(ev.FACT_TYPES) - set(FOLDS) == ONLY_ACTIVITY | ONLY_A_TRIGGER_OR_MOMENT | NOT_OF_THE_CUSTOMERS_STATE
+    others = ONLY_ACTIVITY | ONLY_A_TRIGGER_OR_MOMENT | NOT_OF_THE_CUSTOMERS_STATE | OF_A_GRANT
+    assert set(ev.FACT_TYPES) - set(FOLDS) == others
     assert ONLY_ACTIVITY <= ev.ACTIVITY
     assert not (ONLY_A_TRIGGER_OR_MOMENT | NOT_OF_THE_CUSTOMERS_STATE) & ev.ACTIVITY
 

@@ -170,7 +170,7 @@ def test_a_derived_id_is_the_uuid5_of_its_parts(parts: list[str]) -> None:
     assert derived_id(*parts) == str(uuid5(uuid5(NAMESPACE_URL, "referral-stream"), "|".join(escaped)))
 
 
-@rule("11.25")
+@rule("11.25", "A0.8")
 @pytest.mark.parametrize(
     ("customer", "subject", "name"),
     [

@@ -198,7 +198,10 @@ EITHER_WAY: dict[str, list[Halves]] = {
             {"2026-06|milestone": Month(3, 2, 1, blocked={"trouble": 3, "consent": 1})},
         )
     ],
-    "past_asks": [Halves(PastAsks(2, 3, 9), PastAsks(1, 5, 5), PastAsks(3, 3, 9)), Halves(None, PastAsks(1, 5, 5), PastAsks(1, 5, 5))],
+    "past_asks": [
+        Halves(PastAsks(2, 3, 9), PastAsks(1, 5, 5), PastAsks(3, 3, 9)),
+        Halves(None, PastAsks(1, 5, 5), PastAsks(1, 5, 5)),
+    ],
     "referrals_over": [Halves(1, 2, 3)],
     "forgotten": [Halves({"tickets": 1}, {"tickets": 3, "csats": 2}, {"tickets": 3, "csats": 2})],
 }  # fmt: skip

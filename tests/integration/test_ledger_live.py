@@ -224,7 +224,7 @@ def the_best_of_every_account(pipeline: Pipeline, accounts: int) -> None:
         asked.update(parsed(record)["subject"] for record in asks.read())
         return all(asked & set(names) for names in contacts.values())
 
-    pipeline.await_until(one_of_each_is_asked, "somebody of every account is asked", seconds=180)
+    pipeline.await_until(one_of_each_is_asked, "somebody of every account is asked", seconds=240)
     written: dict[str, tuple[int, int]] = {}  # when, by the broker, and how long after what led to it
     planned: dict[str, str | None] = {}
     ahead_of_real = pipeline.now() - round(time.time() * SECOND)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -135,15 +136,17 @@ def test_a_mail_that_cannot_be_delivered_gives_the_reservation_back(pipeline: Pi
 
 
 def test_the_example_worker_keeps_the_contract_on_a_real_kafka_too(kafka: KafkaServer, tmp_path: Path) -> None:
-    kafka.create_topics({"kit.asks": 3, "kit.responses": 2})
+    kafka.create_topics({"kit.asks": 3, "kit.followups": 3, "kit.responses": 2})
     settings = {"ASKS_TOPIC": "kit.asks", "RESPONSES_TOPIC": "kit.responses", "GROUP": "kit.worker"}
     with ExampleWorker(kafka.bootstrap, tmp_path, settings) as worker:
         report = check_worker(
             kafka.bootstrap,
             asks_topic="kit.asks",
             responses_topic="kit.responses",
+            followups_topic="kit.followups",
             restart=worker.restart,
             deliveries=worker.deliveries,
+            owner_items=worker.owner_items,
         )
         assert worker.stop() == 0
     assert report.passed, str(report)
@@ -160,10 +163,9 @@ def test_the_kit_names_the_topic_that_is_missing_and_aiokafka_adds_nothing(
 
 
 def test_a_worker_that_reads_uncommitted_commands_is_found_out(kafka: KafkaServer) -> None:
-    kafka.create_topics({"kit.loose.asks": 1, "kit.loose.responses": 1})
-    asks, responses = "kit.loose.asks", "kit.loose.responses"
+    topics: dict[str, Any] = {f"{name}_topic": f"kit.loose.{name}" for name in ("asks", "responses", "followups")}
+    kafka.create_topics(dict.fromkeys(topics.values(), 1))
     heeded = [rule for rule in RULES if rule != "commits"]
-    with NaiveWorker(kafka.bootstrap, heeded, asks_topic=asks, responses_topic=responses):
-        limits = Limits(answer=3, early=1.5, quiet=0.6)
-        report = check_worker(kafka.bootstrap, asks_topic=asks, responses_topic=responses, limits=limits)
-    assert report.failed == ("uncommitted",), str(report)
+    with NaiveWorker(kafka.bootstrap, heeded, **topics):
+        report = check_worker(kafka.bootstrap, **topics, limits=Limits(answer=3, early=1.5, quiet=0.6))
+    assert report.failed == ("uncommitted", "followup_uncommitted"), str(report)

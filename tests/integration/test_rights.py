@@ -18,9 +18,11 @@ from referral_stream.ops.rights import REDIS_COMMANDS, WORKER_GROUP, Right, comm
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import read_settings
-from tests.integration.live import PARTITIONS, Pipeline
+from tests.integration.live import PARTITIONS, Message, Pipeline
 from tests.integration.scripted import a_promoter
+from tests.rewards.paying import SECRET, PayerServer, granted, http
 from tests.services.kafka import KafkaServer
+from tests.services.process import ServerProcess, wait_until
 from tests.services.redis import RedisServer
 
 ROLES = ("ingest", "decide", "ledger")
@@ -91,14 +93,28 @@ def at_work(secured: KafkaServer, deployment: Pipeline) -> Pipeline:
         deployment.start(role, **_as(secured, role))
     deployment.publish(a_promoter("asked", deployment.now()))
     deployment.await_outcome("asked", "soft", "holdout", seconds=40)
+    a_reward_is_refused(secured, deployment)
     deployment.stop()
     return deployment
+
+
+def a_reward_is_refused(secured: KafkaServer, deployment: Pipeline) -> None:
+    """The rewards role has told the payer, who has refused for good: that is all that it ever does."""
+    with PayerServer(answers={"ana": [http(422)]}) as payer:
+        who = {"rewards_url": payer.url, "rewards_secret": SECRET, **_as(secured, "rewards")}
+        log = deployment.home / "rewards.log"
+        role = ServerProcess("referral-stream rewards", deployment._command("rewards", **who), log)
+        deployment._workers.append(role)
+        reader = deployment.reader("responses")
+        wait_until(lambda: "partitions_opened" in log.read_text(), "the role is ready")
+        deployment.publish([Message("referral-rewards", granted("ana"), b"ana")])
+        wait_until(lambda: any(b"reward.settled" in (each.value or b"") for each in reader.read()), "it is settled")
 
 
 def test_a_customer_is_asked_where_every_process_may_do_only_what_the_list_says(
     secured: KafkaServer, at_work: Pipeline
 ) -> None:
-    for role in ROLES:
+    for role in (*ROLES, "rewards"):
         assert secured.rights_missed(role) - _not_ours(at_work) == set(), role
 
 
@@ -131,8 +147,9 @@ def test_no_right_is_granted_to_a_role_that_it_makes_no_use_of(secured: KafkaSer
             topics.referral_contacts,
         },
         "ledger": {topics.dead_letters},  # a request that can not be read
+        "rewards": set[str](),
     }
-    for role in ROLES:
+    for role in (*ROLES, "rewards"):
         used = secured.rights_used(role)
         for right in rights(_described(at_work), role):
             if right.operation == "Write" and right.name in rare[role]:

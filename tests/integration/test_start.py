@@ -96,7 +96,9 @@ def test_every_wrong_setting_is_named_at_once(pipeline: Pipeline) -> None:
 def test_only_what_hashes_addresses_needs_their_key(
     pipeline: Pipeline, command: tuple[str, ...], *, needed: bool
 ) -> None:
-    done = pipeline.run_command(*command, email_key="", kafka_brokers=f"127.0.0.1:{free_port()}")
+    done = pipeline.run_command(
+        *command, email_key="", kafka_brokers=f"127.0.0.1:{free_port()}", start_wait_seconds="1"
+    )
     assert ("EMAIL_KEY: set it" in done.stderr) == needed
     assert (done.returncode == 2) == (needed or command == ("audit",))  # which ends with 2 where it cannot read
 
@@ -126,7 +128,18 @@ def test_another_number_of_partitions_than_the_topics_have_is_refused(pipeline: 
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("command", [("run",), ("run", "ingest"), ("topics", "create"), ("topics", "check")])
+@pytest.mark.parametrize("role", ["all", "ingest"])
+def test_a_worker_waits_for_a_broker_that_is_not_there_and_names_it(pipeline: Pipeline, role: str) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    done = pipeline.run_command("run", role, kafka_brokers=nobody, start_wait_seconds="2")
+    waiting, ended = done.stderr.splitlines()
+    assert all(nobody in line and "REFERRAL_STREAM_KAFKA_BROKERS" in line for line in (waiting, ended))
+    assert "brokers_awaited" in waiting
+    assert "worker_not_started reason=BrokersAway" in ended
+    assert done.returncode == 75
+
+
+@pytest.mark.parametrize("command", [("topics", "create"), ("topics", "check")])
 def test_a_broker_that_is_not_there_is_named(pipeline: Pipeline, command: tuple[str, ...]) -> None:
     nobody = f"127.0.0.1:{free_port()}"
     done = pipeline.run_command(*command, kafka_brokers=nobody)

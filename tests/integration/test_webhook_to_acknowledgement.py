@@ -229,6 +229,13 @@ def test_from_signed_webhooks_to_the_acknowledged_mail_and_the_answer(
     assert then.answered
     assert then.sent_at == ask.sent_at, "sent is when it was sent, not when it was delivered"
 
+    # Who says yes is offered both ways, once, and the worker reports that too.
+    wait_until(
+        lambda: len(acknowledgements(responses, "cus-ana")) == 2, "the follow-up is acknowledged", seconds=60, every=0.2
+    )
     assert worker.stop() == 0
-    assert acknowledgements(responses, "cus-ana") == [(report, "sent")]
-    assert len(mailbox.mails) == 2
+    assert acknowledgements(responses, "cus-ana")[0] == (report, "sent")
+    assert [status for _, status in acknowledgements(responses, "cus-ana")] == ["sent", "sent"]
+    *_, offer = mailbox.mails
+    assert (len(mailbox.mails), offer["To"]) == (3, "ana@customers.example")
+    assert offer.get_content().replace("\r\n", "\n").startswith("Hallo Ana,\n\ndanke, das bedeutet uns viel.")

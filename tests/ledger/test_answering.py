@@ -112,6 +112,16 @@ def test_nobody_waits_for_more_than_half_of_the_time_that_the_answer_has() -> No
     assert rounds.closed(T0 + 2_000)
 
 
+@pytest.mark.parametrize(("now", "closed"), [(1_999, False), (2_000, True)])
+def test_a_clock_that_runs_fast_does_not_shorten_the_round_for_rivals_who_come_in_real_time(
+    now: int, closed: bool
+) -> None:
+    rounds = Rounds(pace=20)
+    rounds.add(ANA, T0)
+
+    assert bool(rounds.closed(T0 + now)) is closed
+
+
 def test_who_comes_after_the_round_is_alone() -> None:
     rounds = Rounds()
     batches([ANA], rounds, T0)

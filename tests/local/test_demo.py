@@ -16,9 +16,8 @@ import psutil
 import pytest
 
 from referral_stream.contracts.inbound.adapt import Boundary
-from referral_stream.core.policy import Policy
 from referral_stream.demo.display import STARTING, DecisionBoard
-from referral_stream.demo.play import INTRODUCTION
+from referral_stream.demo.play import INTRODUCTION, demo_policy
 from referral_stream.demo.world import CAST
 from referral_stream.replay.files import replay_file
 from tests.services.process import wait_until
@@ -109,21 +108,49 @@ def test_it_says_what_it_is_shows_a_mail_and_ends_with_commands_to_copy(
     program = typed[-1].removesuffix(" demo --keep")
     assert typed[:-1] == [
         f"{program} explain cus-deniz --log {output / 'world.jsonl'}",
+        f"{program} record cus-ana --log {output / 'world.jsonl'} --policy {output / 'policy.toml'}",
         f"python3 -m json.tool --json-lines {output / 'decisions.jsonl'} | less",
     ]
     explained = subprocess.run(
         shlex.split(typed[0]), check=True, capture_output=True, text=True, env=environment(), timeout=60
     )
     assert "ticket 4711 is open" in explained.stdout
+    recorded = subprocess.run(
+        shlex.split(typed[1]), check=True, capture_output=True, text=True, env=environment(), timeout=60
+    )
+    assert "ref-301  refunded, reward reversed, 588.00 EUR" in recorded.stdout
+
+
+def test_it_goes_on_after_the_ask(played: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    done, output = played
+    told = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "After the asks: follow-ups 9, withdrawn 3; rewards granted 1, taken back 1." in told
+    for part in (
+        "Ana, delighted said yes follow-up to be said by e-mail, by Tue 15 Sep 12:10: an introduction, or shall",
+        "Ben, just got it working said maybe follow-up to be said by e-mail, by Thu 17 Sep 12:30: something easy",
+        "Deniz, with ticket 4711 said no follow-up to be said by e-mail, by Wed 16 Sep 17:30: a no is fine",
+        "the reward for the referral ref-301 is granted: credit of 25.00 EUR",
+        "the reward for the referral ref-301 is taken back: what the contact bought was refunded",
+        "withdrawn because they want no more messages: an introduction, or",
+    ):
+        assert len([line for line in told if part in line]) == 1, part
+    rewards = [json.loads(line)["type"] for line in (output / "rewards.jsonl").read_text().splitlines()]
+    assert rewards == ["referral.reward.granted", "referral.reward.reversed"]
 
 
 def test_every_decision_shown_live_is_the_replayed_one(
     played: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
 ) -> None:
     done, output = played
-    replay_file(output / "world.jsonl", tmp_path, Policy(), Boundary(email_key=b"demo"))
+    replay_file(output / "world.jsonl", tmp_path, demo_policy(), Boundary(email_key=b"demo"))
     board = DecisionBoard({character.customer_id: character.title for character in CAST})
-    decided = [json.loads(line) for line in (tmp_path / "decisions.jsonl").read_text().splitlines()]
+    names = ("decisions", "followups", "rewards")  # what comes after the week, the demo does not wait for
+    decided = [
+        message
+        for name in names
+        for message in map(json.loads, (tmp_path / f"{name}.jsonl").read_text().splitlines())
+        if message["time"] < "2026-09-21T13:01"
+    ]
     rows = {row.text().plain for message in decided if (row := board.show(message)) is not None}
     shown = done.stdout.partition(STARTING)[2].partition("\n\nAsks:")[0].strip().splitlines()
     assert set(shown) == rows

@@ -245,3 +245,23 @@ def test_the_readme_shows_what_a_terminal_of_80_columns_shows(week: list[CloudEv
     assert len(first["reasons"]) - len(answers) == 12
     for told in ("fourteen **gates**", "Twelve passed", "`until_event(ticket.solved)`", "`until 09:50`"):
         assert told in section
+
+
+def test_what_follows_an_ask_is_shown_in_the_zone_of_the_customers_decisions() -> None:
+    board = DecisionBoard(TITLES)
+    board.show(a_decision("asked", mode="direct", channel="email"))
+    reversed_ = {
+        "type": "referral.reward.reversed",
+        "time": "2026-09-21T13:00:02.000Z",
+        "data": {"customer_id": "cus-ana", "referral_id": "ref-1", "reason": "refunded"},
+    }
+    row = board.show(reversed_)
+    assert row is not None
+    assert row.text().plain == (
+        "Mon 21 Sep 15:00  Ana, delighted            a reward             reward           "
+        "the reward for the referral ref-1 is taken back: what the contact bought was refunded"
+    )
+    assert board.summary().splitlines()[-1] == (
+        "After the asks: follow-ups 0, withdrawn 0; rewards granted 0, taken back 1."
+    )
+    assert board.show({"type": "referral.record.changed", "time": "", "data": {"customer_id": "cus-ana"}}) is None

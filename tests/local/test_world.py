@@ -14,8 +14,8 @@ from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.outcomes import Accepted
 from referral_stream.core.instants import parse_instant
-from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
+from referral_stream.demo.play import demo_policy
 from referral_stream.demo.world import CAST, HOME, START, LogRecord, demo_world
 from referral_stream.replay.files import Summary, replay_file
 from tests.oracle.naive import decide
@@ -41,7 +41,7 @@ def replayed(records: list[LogRecord], folder: Path) -> tuple[Summary, list[Row]
     """What the engine makes of the log: its summary, decisions and asks."""
     log = folder / "world.jsonl"
     log.write_text("".join(json.dumps(record) + "\n" for record in records))
-    summary = replay_file(log, folder, Policy(), BOUNDARY)
+    summary = replay_file(log, folder, demo_policy(), BOUNDARY)
     decisions, asks = (
         [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
         for name in ("decisions", "asks")
@@ -111,6 +111,41 @@ def test_asks_go_out_on_the_channel_of_their_moment(tmp_path: Path) -> None:
         "cus-greta": ["email"],
         "cus-kim": ["in_app"],
     }
+
+
+@pytest.mark.parametrize("start", [START, WINTER], ids=["summer", "winter"])
+def test_the_week_goes_on_after_the_asks(start: datetime, tmp_path: Path) -> None:
+    replayed(demo_world(start), tmp_path)
+
+    def told(name: str) -> list[tuple[str, str, str]]:
+        lines = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        messages = [message for message in map(json.loads, lines) if message["time"] < local("Mon 15:01", start)]
+        return [
+            (row["subject"], row["type"].rpartition(".")[2], row["data"].get("kind") or row["data"].get("reason"))
+            for row in messages
+        ]
+
+    assert told("followups") == [
+        ("cus-ana", "requested", "intro_offer"),
+        ("cus-ana", "requested", "thank"),
+        ("cus-ana", "requested", "take_care"),
+        ("cus-ben", "requested", "easy_forward"),
+        ("cus-deniz", "requested", "graceful_no"),
+        ("cus-ana", "cancelled", "take_care"),
+        ("cus-ana", "requested", "report_back"),
+        ("cus-ana", "cancelled", "report_back"),
+        ("cus-ana", "requested", "report_back"),
+        ("cus-kim", "requested", "intro_offer"),
+        ("cus-kim", "cancelled", "intro_offer"),
+        ("cus-ana", "requested", "read_reward"),
+    ]
+    assert told("rewards") == [("cus-ana", "granted", "credit"), ("cus-ana", "reversed", "refunded")]
+
+
+def test_the_webhook_of_the_conversion_comes_twice() -> None:
+    conversions = [record["value"] for record in demo_world() if "converted" in json.dumps(record["value"])]
+    assert len(conversions) == 2
+    assert conversions[0] == conversions[1]
 
 
 def test_the_naive_oracle_decides_the_same_week(tmp_path: Path) -> None:

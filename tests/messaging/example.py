@@ -68,8 +68,12 @@ class ExampleWorker:
         return int(self._process._process.returncode)
 
     def deliveries(self) -> list[str]:
-        """The command id of every message on the console, in order."""
-        return [command for _, command in self.delivered()]
+        """The id of every message to a customer on the console, in order."""
+        return [command for channel, command in self.delivered() if channel != "owner"]
+
+    def owner_items(self) -> list[str]:
+        """The id of everything for an owner on the console, in order."""
+        return [command for channel, command in self.delivered() if channel == "owner"]
 
     def delivered(self) -> list[tuple[str, str]]:
         """(channel, command id) of every message on the console, in order."""

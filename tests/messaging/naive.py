@@ -9,29 +9,28 @@ import time
 from collections.abc import Collection
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-Rule: TypeAlias = Literal["expiry", "repeats", "not_before", "cancellations", "commits", "subjects", "ids", "types"]
+from referral_stream.core.effects import FollowupKind
 
-RULES: Final[tuple[Rule, ...]] = (
-    "expiry",
-    "repeats",
-    "not_before",
-    "cancellations",
-    "commits",
-    "subjects",
-    "ids",
-    "types",
-)
+Rule: TypeAlias = Literal[
+    "expiry", "repeats", "not_before", "cancellations", "early_cancellations", "commits", "subjects", "ids", "types",
+    "kinds", "fields", "audience",
+]  # fmt: skip
 
-_COMMANDS: Final = ("referral.ask.requested", "referral.reason.asked")
+RULES: Final[tuple[Rule, ...]] = get_args(Rule)
+
+_COMMANDS: Final = ("referral.ask.requested", "referral.reason.asked", "referral.followup.requested")
 
 
 class NaiveWorker:
-    """In a thread of this process, with its memory in RAM; reads from where the topic ends when it starts."""
+    """In a thread of this process, with its memory in RAM; reads from where the topics end when it starts.
+
+    ``unsaid``: kinds of follow-ups for which it has no words. ``customers``, ``owners``: the ids of what reached whom.
+    """
 
     def __init__(
         self,
@@ -40,18 +39,32 @@ class NaiveWorker:
         *,
         asks_topic: str = "referral-asks",
         responses_topic: str = "responses",
+        followups_topic: str = "referral-followups",
+        unsaid: Collection[str] = (),
     ) -> None:
-        self._bootstrap, self._asks, self._responses = bootstrap, asks_topic, responses_topic
-        self._heeds = frozenset(heeds)
+        self._bootstrap, self._responses = bootstrap, responses_topic
+        self._topics = asks_topic, followups_topic
+        self._heeds, self._unsaid = frozenset(heeds), frozenset(unsaid)
+        self.customers: list[str] = []
+        self.owners: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def _start(self) -> None:
         self._reading, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), daemon=True)
         self._done: dict[str, str] = {}
+        self._cancelled: set[str] = set()
         self._waiting: list[tuple[float, dict[str, Any]]] = []
-
-    def __enter__(self) -> Self:
         self._thread.start()
-        assert self._reading.wait(30), "the worker reads its topic"
-        return self
+        assert self._reading.wait(30), "the worker reads its topics"
+
+    def restart(self) -> None:
+        """It forgets everything."""
+        self.__exit__(None, None, None)
+        self._start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -62,7 +75,7 @@ class NaiveWorker:
     async def _work(self) -> None:
         isolation = "read_committed" if "commits" in self._heeds else "read_uncommitted"
         consumer = AIOKafkaConsumer(
-            self._asks, bootstrap_servers=self._bootstrap, isolation_level=isolation, enable_auto_commit=False
+            *self._topics, bootstrap_servers=self._bootstrap, isolation_level=isolation, enable_auto_commit=False
         )
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap)
         async with producer, consumer:
@@ -80,15 +93,13 @@ class NaiveWorker:
 
     async def _take(self, event: dict[str, Any], producer: Any) -> None:
         body = event["data"]
-        command = body["command_id"]
-        if event["type"] == "referral.ask.cancelled":
-            if "cancellations" not in self._heeds:
-                await self._end(body, "cancelled", producer)
-            elif waiting := [each for each in self._waiting if each[1]["command_id"] == command]:
-                self._waiting.remove(waiting[0])
-                await self._end(body, "cancelled", producer)
-        elif self._is_to_be_left(event["type"], command):
+        command = _id_of(body)
+        if event["type"] in ("referral.ask.cancelled", "referral.followup.cancelled"):
+            await self._cancel(body, command, producer)
+        elif self._is_to_be_left(event["type"], command, body):
             return
+        elif "kind" in body and self._cannot_say(body["kind"]):
+            await self._end(body, "failed", producer)
         elif "expiry" in self._heeds and _seconds(body["expires_at"]) <= time.time():
             await self._end(body, "dropped_expired", producer)
         else:
@@ -96,13 +107,35 @@ class NaiveWorker:
             due = _seconds(body["not_before"]) if "not_before" in self._heeds else 0
             self._waiting.append((due, body))
 
-    def _is_to_be_left(self, kind: str, command: str) -> bool:
+    async def _cancel(self, body: dict[str, Any], command: str, producer: Any) -> None:
+        waiting = [each for each in self._waiting if _id_of(each[1]) == command]
+        if "cancellations" not in self._heeds:
+            await self._end(body, "cancelled", producer)
+        elif waiting:
+            self._waiting.remove(waiting[0])
+            await self._end(body, "cancelled", producer)
+        elif "early_cancellations" in self._heeds and command not in self._done:
+            self._cancelled.add(command)
+            await self._end(body, "cancelled", producer)
+
+    def _is_to_be_left(self, kind: str, command: str, body: dict[str, Any]) -> bool:
         is_unknown, is_repeated = kind not in _COMMANDS, command in self._done
-        return ("types" in self._heeds and is_unknown) or ("repeats" in self._heeds and is_repeated)
+        return (
+            ("types" in self._heeds and is_unknown)
+            or ("repeats" in self._heeds and is_repeated)
+            or ("fields" not in self._heeds and "kit_field" in body)
+            or command in self._cancelled
+        )
+
+    def _cannot_say(self, kind: str) -> bool:
+        return kind in self._unsaid or ("kinds" in self._heeds and kind not in get_args(FollowupKind))
 
     async def _end(self, body: dict[str, Any], status: str, producer: Any) -> None:
-        command = body["command_id"]
+        command = _id_of(body)
         self._done[command] = status
+        if status == "sent":
+            is_owners = "audience" in self._heeds and body.get("audience") == "owner"
+            (self.owners if is_owners else self.customers).append(command)
         event = {
             "specversion": "1.0",
             "id": uuid4().hex if "ids" in self._heeds else "acknowledgement",
@@ -112,6 +145,10 @@ class NaiveWorker:
             "data": {"command_id": command, "status": status},
         }
         await producer.send_and_wait(self._responses, json.dumps(event).encode())
+
+
+def _id_of(body: dict[str, Any]) -> str:
+    return str(body.get("followup_id") or body["command_id"])
 
 
 def _seconds(instant: str) -> float:

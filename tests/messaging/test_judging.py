@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import orjson
 import pytest
 
 from referral_stream.contracts.codec import decode_effect
-from referral_stream.core.effects import AskCancelled, AskRequested, ReasonAsked
+from referral_stream.core.effects import (
+    AskCancelled,
+    AskRequested,
+    FollowupCancelled,
+    FollowupKind,
+    FollowupRequested,
+    ReasonAsked,
+)
 from referral_stream.core.instants import HOUR, MINUTE, SECOND
 from referral_stream.testing import CASES, Acknowledgement, Case, Finding, Limits, Report
-from referral_stream.testing.cases import WorkerTrial
+from referral_stream.testing.cases import ASK_CASES, FOLLOWUP_CASES
+from referral_stream.testing.trials import WorkerTrial
+from tests.rules import rule
 
 STARTED = 1_790_000_000_000
 LIMITS = Limits(answer=10, early=4, quiet=1, skew=0.2)
@@ -99,7 +109,49 @@ def test_what_reached_the_sandbox_counts_more_than_what_the_worker_says(
     assert tried.problems(said(tried, status), deliveries) == problems
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name != "unknown_type"], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    ("status", "deliveries", "owner_items", "problems"),
+    [
+        ("sent", 0, 1, ()),
+        ("sent", 0, None, ()),
+        ("sent", 1, None, ("delivered to the customer 1 times, not 0",)),
+        ("sent", 0, 0, ("given to the owner 0 times, not 1",)),
+        ("sent", None, 2, ("given to the owner 2 times, not 1",)),
+    ],
+)
+def test_what_is_for_the_owner_reaches_the_owner_once_and_no_customer(
+    status: str, deliveries: int | None, owner_items: int | None, problems: tuple[str, ...]
+) -> None:
+    tried = trial("followup_owner_apart")
+    assert tried.problems(said(tried, status), deliveries, owner_items) == problems
+
+
+def test_what_is_for_the_customer_is_not_given_to_the_owner() -> None:
+    tried = trial("followup_thank")
+    assert tried.problems(said(tried, "sent"), 1, 1) == ("given to the owner 1 times, not 0",)
+
+
+@rule("A2.1", "A2.2", "A2.14")
+@pytest.mark.parametrize("case", FOLLOWUP_CASES, ids=lambda case: case.name)
+def test_the_follow_ups_of_the_kit_are_follow_ups_of_the_contract(case: Case) -> None:
+    tried = WorkerTrial(case, "run", STARTED, LIMITS)
+    value = orjson.loads(tried.command())
+    if case.unknown_kind:
+        assert value["data"]["kind"] not in get_args(FollowupKind)
+        value["data"]["kind"] = case.followup
+    effect = decode_effect(orjson.dumps(value))
+    assert isinstance(effect, FollowupRequested)
+    assert (effect.followup_id, effect.customer_id, effect.kind) == (tried.command_id, tried.customer, case.followup)
+    assert (effect.audience, effect.channels is None) == (("owner", True) if case.for_owner else ("customer", False))
+    assert effect.not_before < effect.expires_at
+    cancelled = decode_effect(tried.cancellation())
+    assert isinstance(cancelled, FollowupCancelled)
+    assert (cancelled.followup_id, cancelled.kind) == (effect.followup_id, effect.kind)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in ASK_CASES if case.name != "unknown_type"], ids=lambda case: case.name
+)
 def test_the_commands_of_the_kit_are_commands_of_the_contract(case: Case) -> None:
     tried = WorkerTrial(case, "run", STARTED, LIMITS)
     effect = decode_effect(tried.command())
@@ -114,7 +166,7 @@ def test_each_case_has_its_own_commands_and_unknowns_only_where_tried() -> None:
     tried = [WorkerTrial(case, "run", STARTED, LIMITS) for case in CASES]
     assert len({each.command_id for each in tried}) == len(CASES)
     extended = [each.case.name for each in tried if "kit_field" in orjson.loads(each.command())["data"]]
-    assert extended == ["unknown_fields"]
+    assert extended == ["unknown_fields", "followup_unknown_fields"]
 
 
 def test_a_report_reads_line_by_line() -> None:

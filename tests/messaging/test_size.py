@@ -50,6 +50,6 @@ def test_everything_that_runs_is_counted() -> None:
     assert imported == set(MODULES) - {"worker"}
 
 
-def test_the_worker_has_less_than_200_lines_of_code() -> None:
+def test_the_worker_has_less_than_260_lines_of_code() -> None:
     counts = {module: code_lines((FOLDER / f"{module}.py").read_text()) for module in MODULES}
-    assert sum(counts.values()) < 200, counts
+    assert sum(counts.values()) < 260, counts

@@ -102,7 +102,7 @@ def channel_map(value: object) -> bool:
 
 
 def contact(value: object) -> bool:
-    """As told, with a `ref`, or canonical, with a `ref_hmac`. Only ``true`` is a consent; a no is one in any spelling."""
+    """As told, with a `ref`, or canonical, with a `ref_hmac`. Only ``true`` is a consent, a no is in any spelling."""
     if not isinstance(value, dict) or not (text(value.get("ref_hmac")) or usable_id(value.get("ref")) is not None):
         return False
     said = value.get("consented")

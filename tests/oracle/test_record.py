@@ -191,7 +191,7 @@ def test_care_is_late_if_it_is_not_taken_by_its_time(taken: timedelta | None, la
         (at("Tue 10:30"), at("Tue 10:29"), False),
     ],
 )
-@rule("A6.13")
+@rule("A6.13", "7.3")
 def test_what_was_sent_after_a_signal_was_sent_despite_it(happened: datetime, sent: datetime, despite: bool) -> None:
     for kind, body in (
         ("complaint.made", {}),

@@ -13,9 +13,10 @@ from referral_stream.contracts.outcomes import Accepted
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
-from referral_stream.replay.virtual_run import Arrival, FactReplay
+from referral_stream.replay.virtual_run import Arrival, FactReplay, Happened
 from tests.oracle.naive import decide
 from tests.oracle.records import clock_of
+from tests.oracle.world import Result
 
 Record = dict[str, Any]
 ASKING = ("asked", "soft", "holdout", "shadow")
@@ -52,8 +53,17 @@ def arrivals(records: Iterable[Record], clock: Iterable[int] = ()) -> Iterator[A
 
 
 def by_engine(records: list[Record], policy: Policy) -> Account:
+    return account_of_engine(played(records, policy))
+
+
+def played(records: list[Record], policy: Policy) -> list[Happened]:
+    """All that a fact replay makes of the log."""
     clock = [round(now.timestamp() * 1000) for now in clock_of(records)]
-    effects = [item.effect for items in FactReplay(policy).run(arrivals(records, clock)) for item in items]
+    return [item for items in FactReplay(policy).run(arrivals(records, clock)) for item in items]
+
+
+def account_of_engine(happened: list[Happened]) -> Account:
+    effects = [item.effect for item in happened]
     decisions = [effect for effect in effects if isinstance(effect, Decision)]
     histories: dict[str, list[Any]] = {}
     for d in decisions:
@@ -80,7 +90,10 @@ def by_engine(records: list[Record], policy: Policy) -> Account:
 
 
 def by_oracle(records: list[Record], overrides: dict[str, Any]) -> Account:
-    result = decide(records, policy=overrides)
+    return account_of_oracle(decide(records, policy=overrides))
+
+
+def account_of_oracle(result: Result) -> Account:
     asks, cancelled = [], []
     for row in result.asks:
         a = row["data"]

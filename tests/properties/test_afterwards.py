@@ -6,6 +6,7 @@ More worlds than the default: ``TESTS_WORLDS=50000``.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any, NamedTuple
 
 import orjson
@@ -24,10 +25,22 @@ from referral_stream.core.effects import (
 )
 from referral_stream.core.policy import Policy
 from referral_stream.policy_file.reading import build_policy
-from referral_stream.replay.virtual_run import FactReplay
+from referral_stream.replay.recorded_run import ExactReplay
+from referral_stream.replay.virtual_run import Happened
 from tests.oracle.naive import decide
 from tests.oracle.records import clock_of
-from tests.properties.comparing import Record, arrivals, by_engine, by_oracle, differences, smallest
+from tests.properties.comparing import (
+    Record,
+    account_of_engine,
+    account_of_oracle,
+    arrivals,
+    differences,
+    played,
+    smallest,
+)
+from tests.properties.recording import Recording
+from tests.replay.logs import recorded_records
+from tests.rules import rule
 from tests.worlds.afterwards import World, world
 
 WORLDS = int(os.environ.get("TESTS_WORLDS", "200"))
@@ -61,9 +74,7 @@ def policy_of(given: dict[str, Any]) -> Policy:
     return build_policy({**file, "triggers": triggers})
 
 
-def by_the_engine(records: list[Record], policy: Policy) -> Told:
-    clock = [round(now.timestamp() * 1000) for now in clock_of(records)]
-    happened = [item for items in FactReplay(policy).run(arrivals(records, clock)) for item in items]
+def told_by_engine(happened: list[Happened]) -> Told:
     newest: dict[str, Record] = {}
     for item in happened:
         if isinstance(item.effect, RecordChanged):
@@ -76,11 +87,6 @@ def by_the_engine(records: list[Record], policy: Policy) -> Told:
         rewards=[orjson.loads(encode_effect(e, now)) for now, e in rows if isinstance(e, REWARDS)],
         records=[newest[name] for name in sorted(newest, key=str.encode)],
     )
-
-
-def by_the_oracle(records: list[Record], given: dict[str, Any]) -> Told:
-    result = decide(records, policy=given)
-    return Told(result.followups, result.rewards, result.records)
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
@@ -101,8 +107,9 @@ def told(row: Record) -> dict[str, Any]:
 def apart(made: World, records: list[Record]) -> list[str]:
     """One line per point on which they differ, the engine's word first."""
     policy = policy_of(made.policy)
-    engine, oracle = by_the_engine(records, policy), by_the_oracle(records, made.policy)
-    found = differences(by_engine(records, policy), by_oracle(records, made.policy))
+    happened, result = played(records, policy), decide(records, policy=made.policy)
+    engine, oracle = told_by_engine(happened), Told(result.followups, result.rewards, result.records)
+    found = differences(account_of_engine(happened), account_of_oracle(result))
     for name in Told._fields:
         ours, theirs = (
             {(row["type"], key(row)): told(row) for row in getattr(each, name)} for each in (engine, oracle)
@@ -134,3 +141,38 @@ def test_engine_and_oracle_say_the_same_of_what_follows(first: int) -> None:
             records = smallest(made.records, lambda fewer, made=made: bool(apart(made, fewer)))  # type: ignore[misc]
             log = "\n".join(orjson.dumps(record).decode() for record in records)
             pytest.fail(f"seed {seed}, {made.policy}:\n{log}\n\n" + "\n".join(apart(made, records)), pytrace=False)
+
+
+@rule("A0.1")
+@pytest.mark.parametrize("seed", range(40))
+def test_what_follows_replays_as_it_was_recorded(seed: int) -> None:
+    """Byte for byte, merges included."""
+    made = world(seed)
+    clock = [round(now.timestamp() * 1000) for now in clock_of(made.records)]
+    recording = Recording(policy_of(made.policy)).run(arrivals(made.records, clock))
+    exact = ExactReplay(policy_of(made.policy))
+    again = [item for items in exact.run(recorded_records(recording.log)) for item in items]
+    assert [encode_effect(*item[::-1]) for item in again] == [encode_effect(*item[::-1]) for item in recording.happened]
+    assert exact.customers == recording.customers
+    exact.compare()
+
+
+@rule("A12.1")
+@pytest.mark.parametrize("seed", range(1000, 1040))
+def test_nobody_is_paid_twice_nor_spoken_to_after_a_stop(seed: int) -> None:
+    """Also where two customers turn out to be one."""
+    made = world(seed)
+    clock = [round(now.timestamp() * 1000) for now in clock_of(made.records)]
+    paid: Counter[tuple[str, str]] = Counter()
+    arriving = {arrival.now: arrival.event for arrival in arrivals(made.records, clock)}
+    stops = {event.subject: now for now, event in sorted(arriving.items(), reverse=True)
+             if event.type == "ask.answered" and event.data.answer == "stop"}  # fmt: skip
+    for now, effect in played(made.records, policy_of(made.policy)):
+        match effect:
+            case RewardGranted():
+                paid[effect.customer_id, effect.referral_id] += 1
+            case FollowupRequested(audience="customer"):
+                assert now < stops.get(effect.customer_id, now + 1)
+            case _:
+                pass
+    assert not [grant for grant, times in paid.items() if times > 1]

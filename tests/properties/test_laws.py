@@ -138,6 +138,11 @@ def signals(name: str, facts: list[Event]) -> dict[str, Any]:
         fold(customer, event)
     found = msgspec.structs.asdict(customer)
     found["calls_cut_short"] = set(customer.calls_cut_short)
+    # "given" is the time of the first that was applied (after §3), and claims are in the order in which they came.
+    found["referrals"] = {
+        name: msgspec.structs.replace(referral, given=referral.given and 0, keys=tuple(sorted(referral.keys)))
+        for name, referral in customer.referrals.items()
+    }
     return found
 
 

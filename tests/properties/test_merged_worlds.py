@@ -38,9 +38,12 @@ from tests.worlds.policies import POLICIES
 WORLDS = int(os.environ.get("TESTS_WORLDS", "100"))
 AT_ONCE = 25
 
-OPPORTUNITIES = {"live", "awaiting", "asks", "keys", "wake_at", "drop"}
+OPPORTUNITIES = {"live", "awaiting", "asks", "keys", "wake_at", "drop", "months", "past_asks", "tallies", "followups"}
 """What the property leaves out: opportunities with what they leave behind, and drops of usage."""
-OWN = {"seen", "now", "id", "ids", "absorbed", "merging", "merged_into", "erased_at", "erased_now"}
+OWN = {
+    "seen", "now", "id", "ids", "absorbed", "merging", "merged_into", "erased_at", "erased_now",
+    "recorded", "eligible_told", "record_owed",
+}  # fmt: skip
 UNION = set(Customer.__struct_fields__) - OPPORTUNITIES - OWN
 IDS = ("ana", "bea", "cem", "dan")
 

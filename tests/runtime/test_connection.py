@@ -108,6 +108,6 @@ async def test_what_is_no_matter_of_the_connection_is_told_as_it_came(monkeypatc
     async def lets_us_in(_client: Any) -> None:
         return None
 
-    monkeypatch.setattr(connection, "connection_problem", lets_us_in)
+    monkeypatch.setattr(connection, "_problem", lets_us_in)
     told = await why_no_connection(client("kafka:9092"), KafkaConnectionError("lost it"))
     assert told == "Kafka at kafka:9092: KafkaConnectionError: lost it"

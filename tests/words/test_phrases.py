@@ -15,7 +15,17 @@ import pytest
 
 import referral_stream
 from referral_stream.core import events as ev
-from referral_stream.core.effects import Decision, Outcome, Reason, TimeZone
+from referral_stream.core.after_policy import RewardKind
+from referral_stream.core.effects import (
+    Decision,
+    DeniedFor,
+    FollowupKind,
+    FollowupReason,
+    Hint,
+    Outcome,
+    Reason,
+    TimeZone,
+)
 from referral_stream.core.events import CHANNELS, FACTS, DeadletterReplayed, Held
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.gates import GATES
@@ -31,7 +41,7 @@ LANGUAGES = sorted(
     for file in resources.files("referral_stream.words").iterdir()
     if file.name.endswith(".toml")
 )
-SENTENCES = ("story", "left_out", "prospects", "explanation")
+SENTENCES = ("story", "left_out", "prospects", "explanation", "after", "awaiting")
 """Tables of which the code asks for each phrase by its name."""
 PRODUCT = Path(referral_stream.__file__).parent
 
@@ -140,6 +150,12 @@ def test_every_closed_set_of_the_code_has_a_phrase_for_each_of_its_members(langu
     assert set(tables["triggers"]) == set(Policy().triggers)
     assert set(tables["events"]) == {*(fact.type for fact in FACTS), DeadletterReplayed.type, Held.type}
     assert set(tables["explanation"]["zone_source"]) == {"by", *get_args(TimeZone.model_fields["source"].annotation)}
+    assert set(tables["followups"]) == set(get_args(FollowupKind))
+    assert set(tables["followed"]) == set(get_args(FollowupKind))
+    assert set(tables["withdrawn"]) == set(get_args(FollowupReason))
+    assert set(tables["rewards"]) == set(get_args(RewardKind))
+    assert set(tables["hints"]) == set(get_args(Hint))
+    assert set(tables["denied"]) == set(get_args(DeniedFor))
     assert set(tables["gates"]) - {"other"} <= {gate.name for gate in GATES}
 
 

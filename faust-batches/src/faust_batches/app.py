@@ -24,6 +24,7 @@ from mode.supervisors import CrashingSupervisor
 from yarl import URL
 
 from faust_batches.batch import AsyncProcessor, Output, Processor, Refusal, Supersedes
+from faust_batches.broker_wait import BrokerWait
 from faust_batches.broker_watch import BrokerWatch
 from faust_batches.clock_watch import ClockWatch
 from faust_batches.config import WorkerConfig
@@ -38,6 +39,7 @@ from faust_batches.plain_producer import BatchProducer, PlainSender
 from faust_batches.ports import Ports
 from faust_batches.positions import Positions
 from faust_batches.publish import Publisher
+from faust_batches.reach import require_let_in
 from faust_batches.recovery import BatchRecovery, BatchTableManager
 from faust_batches.source import SourcePosition
 from faust_batches.stateful import ChangesCallback, Stateful
@@ -99,8 +101,12 @@ class BatchApp(faust.App):
         self.publisher = Publisher(config.max_record_bytes, on_refused, self.meter.published, self.clock_watch, fixed)
         self._positions = Positions(config, self.send)
         self._plain = PlainSender(self.publisher, self.meter, lambda: self.batch_producer)
+        refused = lambda: require_let_in(self._client_settings())  # noqa: E731
+        self.brokers = BrokerWait(config.id, config.brokers, config.start_wait_seconds, refused)
         self.ports = Ports(
-            config, self.meter, self.membership, self.lanes, self, lambda: self.batch_consumer, lambda: self.recovery
+            *(config, self.meter, self.membership, self.brokers, self.lanes, self),
+            lambda: self.batch_consumer,
+            lambda: self.recovery,
         )
         self._owned: frozenset[int] = frozenset()
         self._stateful: _StatefulRole | None = None
@@ -384,6 +390,7 @@ class BatchApp(faust.App):
                 self.fail(exc, "on_partitions_ready")
                 return
         membership.settle()
+        self.batch_consumer.fetch_patiently()
         super().on_rebalance_end()
 
     def _partitions_ready(self) -> None:
@@ -419,7 +426,10 @@ class BatchApp(faust.App):
             await check_topics(client, self.expected_topics())
 
     async def check(self) -> None:
-        """Before anything is joined, fenced or read: may this app start? Raises NeedsOperator, ConnectionError."""
+        """Before anything is joined, fenced or read: may this app start? Raises NeedsOperator, BrokersAway."""
+        await self.brokers.answer(self._check)
+
+    async def _check(self) -> None:
         async with asking(self._client_settings()) as client:
             await check_topics(client, self.expected_topics())
             await check_group(client, self.config.id, self._sources, self.config.rebalance_timeout_seconds)
@@ -458,7 +468,7 @@ class BatchApp(faust.App):
 
     async def on_start(self) -> None:
         self.membership.start()
-        await self._positions.read(self._client_settings())
+        await self.brokers.answer(lambda: self._positions.read(self._client_settings()))
         for companion in self._companions:
             await self.add_async_context(companion)
         await super().on_start()

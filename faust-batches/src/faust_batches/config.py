@@ -53,6 +53,8 @@ class WorkerConfig:
     """A worker that is silent for this long loses its partitions: the time of a failover after a crash."""
     rebalance_timeout_seconds: float = 30.0
     request_timeout_seconds: float = 20.0
+    start_wait_seconds: float = 120.0
+    """How long a worker that starts waits for each answer of the brokers, before it asks to be restarted."""
     transaction_timeout_seconds: float = 15.0
     """After this, the broker aborts the transaction that a dead worker left open and no other has taken over."""
     commit_interval_seconds: float = 1.0

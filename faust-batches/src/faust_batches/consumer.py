@@ -54,6 +54,7 @@ from faust_batches.topics import require_compacted, require_counts
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.25  # a partition that is resumed meanwhile waits at most this long for its buffered records
+_RECOVERY_POLL_SECONDS: Final = 0.02
 _RETRY_SECONDS: Final = 0.5
 _ALL_PAUSED_SECONDS: Final = 0.02
 _LEASE_SHARE: Final = 0.7  # of the session timeout: how old the last confirmed heartbeat may be
@@ -109,7 +110,7 @@ class BatchConsumer(driver.Consumer):
 
     async def _fetch(self, active: set[TP]) -> None:
         try:
-            fetched = cast("dict[TP, Fetched]", await self._getmany(active, _POLL_SECONDS))
+            fetched = cast("dict[TP, Fetched]", await self._getmany(active, self._patience()))
         except KafkaError as exc:
             if not exc.retriable:
                 raise
@@ -126,6 +127,10 @@ class BatchConsumer(driver.Consumer):
             await asyncio.sleep(0)
         if not fetched and recovery.in_recovery:
             await recovery.skip_invisible_end()
+
+    def _patience(self) -> float:
+        """Seconds to wait for records. That a changelog has no more of them to show is noticed when none come."""
+        return _RECOVERY_POLL_SECONDS if self._ports.recovery().in_recovery else _POLL_SECONDS
 
     async def _deliver(self, tp: TP, fetched: Fetched) -> bool:
         """Hand a fetch to its agent; whether all of it is delivered, or is going to be fetched again."""
@@ -265,6 +270,10 @@ class BatchConsumer(driver.Consumer):
 
     def request_rejoin(self) -> None:
         self._thread.request_rejoin()
+
+    def fetch_patiently(self) -> None:
+        """The rebalance is over (``BatchConsumerThread.fetch_patiently``)."""
+        self._thread.fetch_patiently()
 
     def fetched_to(self, tp: TP) -> int | None:
         return self._thread.next_offsets.get(tp)

@@ -25,10 +25,8 @@ from faust.transport.consumer import ensure_TPset
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from faust_batches.errors import (
-    NameTaken,
-    WorkEnded,
-)
+from faust_batches.clients import close
+from faust_batches.errors import NameTaken, NeedsOperator, NeedsRestart, WorkEnded
 from faust_batches.fetched import Fetched
 from faust_batches.ports import Ports
 from faust_batches.slim_records import unpack_slim
@@ -36,6 +34,9 @@ from faust_batches.topics import CLEANUP_POLICY, partition_counts, topic_setting
 
 logger = logging.getLogger(__name__)
 
+_BRIEFLY_MS: Final = 10
+"""How long a broker may hold a fetch back during a rebalance. What else is asked over the same connection waits behind
+it, and so does the first fetch after a seek; recovery asks and seeks several times before it reads anything."""
 _PULSE_SHARE: Final = 0.5  # of the session timeout: a connection that is dead is left, and there is time for another
 _PULSE_SECONDS: Final = 5.0  # at least: a broker under load may take a second or two
 _PULSE_LOOKS: Final = 10
@@ -75,7 +76,16 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._check_name(coordinator.member_id)
         self.lease = monotonic()
         self.next_offsets.clear()  # positions are aiokafka's until the first seek
+        self._fetch_waits(_BRIEFLY_MS)
         self._ports.membership.begin()
+
+    def fetch_patiently(self) -> None:
+        """The rebalance is over: from the next fetch on, a broker holds it back until there is something to deliver."""
+        self._fetch_waits(int(self._ports.config.fetch_wait_seconds * 1000))
+
+    def _fetch_waits(self, at_most_ms: int) -> None:
+        if self._consumer is not None:
+            self._consumer._fetcher._fetch_max_wait_ms = at_most_ms
 
     def _check_name(self, member: str) -> None:
         """Two workers with one static name keep taking the membership from each other: one of them has to end.
@@ -100,11 +110,44 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust offers no setting for these two (drivers/aiokafka.py, _create_worker_consumer).
         consumer._isolation_level = "read_committed" if self._ports.state.reads_committed else "read_uncommitted"
-        consumer._fetch_max_wait_ms = int(self._ports.config.fetch_wait_seconds * 1000)
+        consumer._fetch_max_wait_ms = _BRIEFLY_MS
         return consumer
 
     async def on_start(self) -> None:
-        await super().on_start()
+        if await self._connected():
+            self._watch_over()
+
+    async def _connected(self) -> bool:
+        """Connect, and wait for brokers that are away; False: we have been stopped meanwhile.
+
+        A thread cannot raise why it does not start without a traceback: the app is told, and stops it.
+        """
+        connecting = asyncio.ensure_future(self._ports.brokers.answer(self._connect))
+        stopped = asyncio.ensure_future(self.wait_until_stopped())
+        try:
+            await asyncio.wait({connecting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if connecting.done():
+                connecting.result()
+        except (NeedsOperator, NeedsRestart) as exc:
+            self._ports.membership.fail(exc)
+            await stopped
+        finally:
+            for task in (connecting, stopped):
+                task.cancel()
+            await asyncio.gather(connecting, stopped, return_exceptions=True)
+        return not self.should_stop
+
+    async def _connect(self) -> None:
+        """As Faust does; a client that cannot connect is closed."""
+        try:
+            await super().on_start()
+        except BaseException:
+            consumer, self._consumer = self._consumer, None
+            await close(consumer)
+            raise
+
+    def _watch_over(self) -> None:
+        """Note when heartbeats are confirmed, and what ends."""
         unpack_slim(self._ensure_consumer()._fetcher)
         coordinator = self._ensure_consumer()._coordinator
         heartbeat, client = coordinator._do_heartbeat, self._ensure_consumer()._client
@@ -182,10 +225,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             membership.fail(WorkEnded(f"{name} has ended"))
 
     async def on_thread_stop(self) -> None:
-        try:
-            await super().on_thread_stop()
-        except asyncio.CancelledError:  # aiokafka's fetcher lets that of its tasks through if a broker is away
-            logger.warning("client_not_closed")
+        await super(driver.AIOKafkaConsumerThread, self).on_thread_stop()
+        if self._consumer is not None and (problem := await close(self._consumer, seconds=None)) is not None:
+            logger.warning("client_not_closed", extra={"cause": repr(problem)})
 
     def close(self) -> None:
         """Nothing: Faust calls this in a rebalance at shutdown, and ``on_thread_stop`` is about to close the client.

@@ -18,6 +18,7 @@ TransportError
 │   ├── NotAllowed
 │   └── RefusedByBroker
 ├── NeedsRestart             a new process works where this one does not
+│   ├── BrokersAway
 │   ├── BrokersMoved
 │   └── WorkEnded
 └── WorkerFailed             the app stopped because of ``__cause__``
@@ -105,6 +106,10 @@ class RefusedByBroker(NeedsOperator):
 
 class NeedsRestart(TransportError):
     """A new process can go on where this one cannot: the message says why. Ending loses nothing."""
+
+
+class BrokersAway(NeedsRestart):
+    """No broker answered for as long as a worker that starts waits."""
 
 
 class BrokersMoved(NeedsRestart):

@@ -38,6 +38,11 @@ LINES: Final = (
     ),
     Fault("brokers_answer_again", "the brokers were away", NOTHING),
     Fault(
+        "brokers_awaited",
+        "the worker starts, and the brokers are away, or do not tell what it has to know first (`cause`)",
+        "bring them back; after `at_most_seconds`, the worker ends with exit code 75",
+    ),
+    Fault(
         "brokers_silent",
         "no broker has confirmed our membership for a session timeout",
         "bring the brokers back; everything waits meanwhile",
@@ -154,6 +159,11 @@ LINES: Final = (
 """Every event of this package at WARNING or above."""
 
 REASONS: Final = (
+    Fault(
+        "BrokersAway",
+        "the worker started, and the brokers did not answer for `START_WAIT_SECONDS`",
+        "bring the brokers back; a restart, which exit code 75 asks for, waits again",
+    ),
     Fault(
         "BrokersMoved",
         "no broker that the worker knows answers, but a new process is answered: other addresses, or another password",

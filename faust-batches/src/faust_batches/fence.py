@@ -17,6 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.producer import sender
 from faust.types import TP
 
+from faust_batches.clients import close
 from faust_batches.config import WorkerConfig
 from faust_batches.errors import BatchRefused, ClockRefused, Fenced, NotAllowed, NotOwner, RefusedByBroker
 from faust_batches.publish import Publisher, Sent
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 # then sleeps 20 ms, which would be most of a small batch's latency.
 _MARKER_BACKOFF_SECONDS: Final = 0.002
 _RETRY_BACKOFF_MS: Final = 20
-_DISCARD_SECONDS: Final = 5.0
 _OPEN_AGAIN_SECONDS: Final = 0.2
 
 # A producer that was fenced once answers with its state machine's exceptions from then on.
@@ -174,8 +174,4 @@ def _is_fatal(producer: aiokafka.AIOKafkaProducer, exc: Exception) -> bool:
 
 
 async def _stop(producer: aiokafka.AIOKafkaProducer) -> None:
-    try:
-        async with asyncio.timeout(_DISCARD_SECONDS):
-            await producer.stop()
-    except Exception as exc:  # noqa: BLE001  (it is fenced or unconnected, and no longer needed)
-        logger.debug("producer_discarded", extra={"cause": repr(exc)})
+    await close(producer)  # what it has to say does not matter: it is fenced or unconnected, and no longer needed

@@ -3,6 +3,10 @@
 What queues up while a batch is under way forms the next one. A batch may leave something for later (``Rest``); the lane
 goes on, and acknowledges nothing behind it until that is done. A lane that drops a batch drops everything after it,
 until the next assignment delivers it again: going on would let a later commit pass the dropped one.
+
+Unless a full batch waits, a lane pauses after each for as long as it took. Without that, every lane would be busy all
+the time at any rate worth mentioning, with batches of a few records, whose fixed costs keep all the others, and the
+broker, waiting. Records that come rarely meet no pause.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -32,6 +37,7 @@ _RETRY_SECONDS: Final = 0.5
 CLOCK_SECONDS: Final = 5.0
 """Between two tries of what the broker refuses because of our clock. Each may take a rebalance."""
 _LOOK_SECONDS: Final = 0.25
+_LONGEST_PAUSE_SECONDS: Final = 0.05
 _ROOM_AGAIN: Final = 0.5  # a full lane has its partition fetched again when it is this full
 # aiokafka does not call these retriable. A closed producer is one that another lane has just had renewed.
 _RETRIABLE_TOO: Final = (KafkaConnectionError, KafkaTimeoutError, ProducerClosed)
@@ -85,6 +91,10 @@ class Lane:
         self.tried_since: float | None = None
         """``monotonic()`` at the beginning of the present try of the batch under way."""
         self._arrived = asyncio.Event()
+        self._enough = asyncio.Event()
+        """Set while a full batch waits."""
+        self._begins_at = 0.0
+        """``monotonic()`` at the end of the pause after the last batch."""
         self._closed_for = -1  # the assignment in which a batch was dropped
         self._repair_for: int | None = None  # the assignment that begins with a repair
         self._full = False
@@ -114,6 +124,8 @@ class Lane:
         self.queued_records += len(message.records)
         self._queued_bytes += message.size_bytes
         self._arrived.set()
+        if self.queued_records >= self._config.max_batch_records:
+            self._enough.set()
         if not self._full and self._fill() >= 1:
             self._full = True
             self._feed.pause_fetching(self._tp)
@@ -133,6 +145,7 @@ class Lane:
             self._feed.forget(message)
         self._queue.clear()
         self.queued_records = self._queued_bytes = 0
+        self._enough.clear()
         self._full = False
 
     def _next(self) -> list[BatchMessage]:
@@ -147,6 +160,8 @@ class Lane:
             records += len(messages[-1].records)
         self.queued_records -= records
         self._queued_bytes -= sum(message.size_bytes for message in messages)
+        if self.queued_records < limit:
+            self._enough.clear()
         if self._full and self._fill() <= _ROOM_AGAIN:
             self._full = False
             self._feed.resume_fetching(self._tp)
@@ -161,6 +176,9 @@ class Lane:
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
+            if not self._enough.is_set() and (pause := self._begins_at - monotonic()) > 0:
+                await self._pause(pause)
+                continue
             messages = self._next()
             assignment = messages[0].assignment
             if assignment == self._closed_for:
@@ -168,6 +186,11 @@ class Lane:
                 continue
             records = messages[0].records if len(messages) == 1 else [r for m in messages for r in m.records]
             await self._work(Batch(self._tp, assignment, records), messages)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._enough.wait()
 
     async def _work(self, batch: Batch, messages: list[BatchMessage]) -> None:
         self.idle.clear()
@@ -183,6 +206,8 @@ class Lane:
         else:
             self._acknowledge_after(_Worked(batch, messages, begun, self._later(batch, rest)))
         finally:
+            ended = monotonic()
+            self._begins_at = ended + min(ended - begun, _LONGEST_PAUSE_SECONDS)
             self.tried_since = None
             self._working = False
             self._may_be_idle()

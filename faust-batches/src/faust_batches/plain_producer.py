@@ -10,8 +10,10 @@ from aiokafka import AIOKafkaProducer
 from faust.transport.drivers import aiokafka as driver
 
 from faust_batches.batch import Output
+from faust_batches.clients import close
 from faust_batches.errors import BatchRefused, ClockRefused
 from faust_batches.meter import Meter
+from faust_batches.ports import Ports
 from faust_batches.publish import Publisher, Sent
 
 
@@ -27,11 +29,29 @@ class BatchProducer(driver.Producer):
 
     async def renew(self) -> None:
         """Continue with a new producer: a refused batch leaves a hole in the sequence of the old one."""
-        old, new = self._producer, self._new_producer()
-        await new.start()
-        self._producer = new
+        old, self._producer = self._producer, await self._connected()
         if old is not None:
-            await old.stop()
+            await close(old)
+
+    async def on_start(self) -> None:
+        """As Faust's, but brokers that are away are waited for."""
+        await super(driver.Producer, self).on_start()
+        self._producer = await Ports.of(self.app).brokers.answer(self._connected)
+
+    async def on_stop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await close(producer, seconds=None)
+        await super().on_stop()
+
+    async def _connected(self) -> AIOKafkaProducer:
+        producer = self._new_producer()
+        try:
+            await producer.start()
+        except BaseException:
+            await close(producer)
+            raise
+        return producer
 
 
 class PlainSender:

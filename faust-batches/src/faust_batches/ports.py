@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 
 from faust.types import TP, AppT
 
+from faust_batches.broker_wait import BrokerWait
 from faust_batches.config import WorkerConfig
 from faust_batches.fetched import BatchMessage, Fetched
 from faust_batches.membership import Membership
@@ -115,6 +116,7 @@ class Ports:
     config: WorkerConfig
     meter: Meter
     membership: Membership
+    brokers: BrokerWait
     work: Work
     state: State
     changelogs: Callable[[], Changelogs]

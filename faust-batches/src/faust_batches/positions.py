@@ -10,6 +10,7 @@ One partition is used, the first. Of a killed worker the last commits may be mis
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -20,12 +21,15 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from faust_batches.batch import Output
+from faust_batches.clients import started
 from faust_batches.config import WorkerConfig
 from faust_batches.errors import REFILL, ChangelogMismatch, NotAllowed, SourceMismatch, TopicsMismatch
 
 logger = logging.getLogger(__name__)
 
 _POLL_MS: Final = 500
+STALL_SECONDS: Final = 20.0
+"""A read that gets no further for this long has failed."""
 
 
 class KeptPosition(NamedTuple):
@@ -49,11 +53,10 @@ async def read_positions(client: Mapping[str, Any], topic: str) -> list[KeptPosi
     """The last entry of every source partition. ``client``: aiokafka's connection settings.
 
     Raises:
-        ChangelogMismatch: the topic lacks its beginning. KafkaError.
+        ChangelogMismatch: the topic lacks its beginning. KafkaError. TimeoutError: nothing comes any more.
     """
     consumer = AIOKafkaConsumer(**client, enable_auto_commit=False, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
+    async with started(consumer), asyncio.timeout(STALL_SECONDS) as patience:
         tp = TopicPartition(topic, 0)
         consumer.assign([tp])
         begin, end = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
@@ -66,9 +69,8 @@ async def read_positions(client: Mapping[str, Any], topic: str) -> list[KeptPosi
         while await consumer.position(tp) < end:
             for records in (await consumer.getmany(tp, timeout_ms=_POLL_MS)).values():
                 found |= {record.key: _decode(record.key, record.value) for record in records if record.value}
+                patience.reschedule(asyncio.get_running_loop().time() + STALL_SECONDS)
         return list(found.values())
-    finally:
-        await consumer.stop()
 
 
 def _decode(key: bytes, value: bytes) -> KeptPosition:
@@ -148,11 +150,10 @@ class Positions:
 
 
 async def _holds_records(client: Mapping[str, Any], topic: str) -> bool:
-    consumer = AIOKafkaConsumer(**client, enable_auto_commit=False)
-    await consumer.start()
-    try:
+    async with (
+        started(AIOKafkaConsumer(**client, enable_auto_commit=False)) as consumer,
+        asyncio.timeout(STALL_SECONDS),
+    ):
         cluster = await consumer._client.fetch_all_metadata()
         partitions = [TopicPartition(topic, partition) for partition in cluster.partitions_for_topic(topic) or ()]
         return any((await consumer.end_offsets(partitions)).values())
-    finally:
-        await consumer.stop()

@@ -9,12 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ssl import SSLEOFError, SSLError, SSLZeroReturnError
 from typing import Any, Final
 
 from aiokafka.client import collect_hosts
 from aiokafka.conn import AIOKafkaConnection, create_conn
-from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 from aiokafka.protocol.metadata import MetadataRequest
+
+from faust_batches.errors import NotAllowed
 
 _SECONDS: Final = 5.0
 """For each broker. A name that resolves, and a port that answers, take milliseconds."""
@@ -53,6 +61,28 @@ async def reach(known: Iterable[tuple[str, int]], held: Mapping[str, Any], fresh
             if any(await asyncio.gather(*(_answers(address, fresh) for address in named))):
                 return Reach(anew=True)
     return Reach(refused=refused)
+
+
+async def require_let_in(settings: Mapping[str, Any]) -> None:
+    """Raises NotAllowed if a broker turns us away for good, and none of those that are configured lets us in."""
+    hosts = [(host, port) for host, port, _ in collect_hosts(settings["bootstrap_servers"])]
+    told = await asyncio.gather(*(_refused_by(address, settings) for address in hosts))
+    if None not in told and (refused := next(filter(None, told), "")):
+        raise NotAllowed(f"the brokers do not take our credentials, or we not their certificate: {refused}")
+
+
+async def _refused_by(address: tuple[str, int], settings: Mapping[str, Any]) -> str | None:
+    """None: it lets us in. Empty: it cannot be asked now."""
+    try:
+        (await _connected(address, settings)).close()
+    except (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError, SSLError) as exc:
+        if isinstance(exc, SSLEOFError | SSLZeroReturnError):  # it ended in the middle of the handshake
+            return ""
+        host, port = address
+        return f"{host}:{port}: {str(exc) or type(exc).__name__}"
+    except (OSError, KafkaError, TimeoutError):
+        return ""
+    return None
 
 
 async def _answers(address: tuple[str, int], settings: Mapping[str, Any]) -> bool:

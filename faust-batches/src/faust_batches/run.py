@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any, Final
 
 from faust_batches.app import BatchApp
-from faust_batches.errors import NeedsOperator, NeedsRestart, WorkerFailed
+from faust_batches.errors import NeedsOperator, NeedsRestart, WorkEnded, WorkerFailed
 from faust_batches.file_limit import raise_file_limit
 from faust_batches.stack_dump import dump_stacks_on_request
 from faust_batches.watch import Watch
@@ -32,9 +32,24 @@ async def _start_all(apps: Sequence[BatchApp]) -> None:
     for app in apps:
         app.finalize()
     await asyncio.gather(*(app.check() for app in apps))
-    await asyncio.gather(*(app.start() for app in apps))
+    await asyncio.gather(*(_start(app) for app in apps))
     for app in apps:
         app.add_future(Watch(app).run())
+
+
+async def _start(app: BatchApp) -> None:
+    """A part of it that cannot start makes it fail; Faust would wait for that part."""
+    starting, failed = asyncio.ensure_future(app.start()), asyncio.ensure_future(app.wait_failed())
+    try:
+        await asyncio.wait({starting, failed}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+        else:
+            raise failed.result()
+    finally:
+        for task in (starting, failed):
+            task.cancel()
+        await asyncio.gather(starting, failed, return_exceptions=True)
 
 
 async def _stop(apps: Iterable[BatchApp]) -> None:
@@ -65,7 +80,7 @@ async def running(*apps: BatchApp) -> AsyncIterator[None]:
     """Apps that run side by side in this event loop: started on entry, drained, committed and stopped on exit.
 
     Raises:
-        WorkerFailed: on exit, if an app has failed meanwhile. NeedsOperator, ConnectionError: on entry.
+        WorkerFailed: on exit, if an app has failed meanwhile. NeedsOperator, NeedsRestart: on entry.
     """
     try:
         await _start_all(apps)
@@ -96,9 +111,8 @@ async def _serve(
         try:
             for each in beside:
                 await entered.enter_async_context(each)
-        except NeedsOperator as exc:
-            logger.error("worker_not_started", extra={"reason": type(exc).__name__, "cause": str(exc)})  # noqa: TRY400
-            return EXIT_FAILED
+        except (NeedsOperator, NeedsRestart) as exc:
+            return _not_started(exc)
         except asyncio.CancelledError:
             if not stopping.is_set():
                 raise
@@ -106,6 +120,12 @@ async def _serve(
             return EXIT_OK
         entering = None
         return await _run(apps, stopping, watchdog)
+
+
+def _not_started(exc: Exception) -> int:
+    """Say why, in a message that is for the operator; the exit code."""
+    logger.error("worker_not_started", extra={"reason": type(exc).__name__, "cause": str(exc)})
+    return EXIT_RESTART if isinstance(exc, NeedsRestart) else EXIT_FAILED
 
 
 async def _run(apps: tuple[BatchApp, ...], stopping: asyncio.Event, watchdog: threading.Timer) -> int:
@@ -117,11 +137,12 @@ async def _run(apps: tuple[BatchApp, ...], stopping: asyncio.Event, watchdog: th
     try:
         await asyncio.wait([started, *ended], return_when=asyncio.FIRST_COMPLETED)
         if started.done():
+            if started.cancelled():
+                raise WorkEnded("the start was cancelled, and not by us")  # noqa: TRY301
             started.result()
             await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-    except (ConnectionError, NeedsOperator) as exc:  # its message is for the operator
-        logger.error("worker_not_started", extra={"reason": type(exc).__name__, "cause": str(exc)})  # noqa: TRY400
-        exit_code = EXIT_FAILED
+    except (ConnectionError, NeedsOperator, NeedsRestart) as exc:
+        exit_code = _not_started(exc)
     except Exception as exc:
         logger.exception("worker_not_started", extra={"reason": type(exc).__name__})
         exit_code = EXIT_FAILED
@@ -157,7 +178,8 @@ def _watchdog(apps: Sequence[BatchApp]) -> threading.Timer:
 def run_worker(*apps: BatchApp, beside: Sequence[AbstractAsyncContextManager[Any]] = ()) -> int:
     """Run apps until SIGTERM, SIGINT or a failure; returns the exit code: 0 asked to, 1 failed, 75 needs a restart.
 
-    ``beside`` is entered before they start and left after they have stopped; it may raise NeedsOperator.
+    ``beside`` is entered before they start and left after they have stopped; it may raise NeedsOperator and
+    NeedsRestart.
 
     On a signal, batches under way are finished, offsets are committed and the group is left; whatever stalls that
     longer than ``stop_timeout_seconds`` ends the process with 70. SIGUSR1 dumps the stacks of all threads and

@@ -27,6 +27,7 @@ from faust.topics import Topic
 from faust.types import EventT
 from faust.types.tuples import Message
 
+from faust_batches.clients import close
 from faust_batches.errors import REFILL, ChangelogMismatch, GroupTaken, NotAllowed, TopicsMismatch
 
 _PATIENCE_SECONDS: Final = 3.0  # for topics that were, or are, created just now
@@ -57,12 +58,11 @@ async def asking(settings: Mapping[str, Any]) -> AsyncIterator[AIOKafkaClient]:
     client = AIOKafkaClient(**settings)
     try:
         await client.bootstrap()
+        yield client
     except KafkaConnectionError as exc:
         raise ConnectionError(f"no Kafka broker at {settings['bootstrap_servers']} that accepts us: {exc}") from exc
-    try:
-        yield client
     finally:
-        await client.close()
+        await close(client)
 
 
 async def check_topics(client: AIOKafkaClient, expected: Mapping[str, int | None]) -> None:
@@ -98,7 +98,7 @@ async def check_group(client: AIOKafkaClient, group: str, sources: Collection[st
 
     Raises:
         GroupTaken: the group has committed offsets, or a member, and neither is of any of ``sources``.
-        ConnectionError: the brokers do not tell within ``seconds``.
+        ConnectionError: the brokers do not tell within ``seconds``. KafkaError: they refuse to.
     """
     deadline = monotonic() + seconds
     while True:
@@ -110,7 +110,7 @@ async def check_group(client: AIOKafkaClient, group: str, sources: Collection[st
             return
         except KafkaError as exc:
             if not exc.retriable:
-                raise ConnectionError(f"the brokers do not tell who uses the group {group}: {exc!r}") from exc
+                raise
             reason = repr(exc)
         if monotonic() > deadline:
             raise ConnectionError(

@@ -26,13 +26,16 @@ _COLOURS = {
     "paused": "red",
     "unusable": "red",
     "skipped": "red",
+    "follow-up": "cyan",
+    "withdrawn": "magenta",
+    "reward": "green",
 }
 
 Style: TypeAlias = Callable[..., str]
 
 
 def as_text(explanation: Explanation, width: int | None = None, style: Style | None = None) -> str:
-    """The story in the customer's own time, then what is next; ends with a line end.
+    """The story in the customer's own time, then what is awaited and what is next; ends with a line end.
 
     The same thing coming in several times in a row takes one line. ``width``: columns to wrap to, with a hanging
     indent; None does not wrap. ``style``: paints what was decided, as ``click.style`` does.
@@ -59,6 +62,7 @@ def as_text(explanation: Explanation, width: int | None = None, style: Style | N
         ),
         "",
         *_story(explanation.entries, local, width, style),
+        *_awaited(explanation, width),
         "",
         words.say("explanation", "next"),
         *(wrapped(f"  {_prospect_text(prospect)}", width, indent=4) for prospect in explanation.outlook),
@@ -81,8 +85,19 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
             _present(at=rfc3339(entry.instant), kind=entry.kind, text=entry.text, opportunity_id=entry.opportunity_id)
             for entry in explanation.entries
         ],
+        "awaited": [
+            _present(kind=awaited.kind, text=awaited.text, by=_instant(awaited.by)) for awaited in explanation.awaited
+        ],
         "next": [_prospect(prospect) for prospect in explanation.outlook],
     }
+
+
+def _awaited(explanation: Explanation, width: int | None) -> Iterator[str]:
+    if explanation.awaited:
+        yield ""
+        yield phrases().say("explanation", "awaited")
+        for awaited in explanation.awaited:
+            yield wrapped(f"  {awaited.text}", width, indent=4)
 
 
 def _story(entries: tuple[Entry, ...], local: tzinfo, width: int | None, style: Style | None) -> Iterator[str]:

@@ -74,7 +74,8 @@ def _plain(setting: Setting) -> str:
     """One line of TOML: what is counted, and the default, stand in the comment."""
     notes = [setting.unit] if setting.unit and setting.value != NONE else []
     if setting.differs:
-        notes.append("a trigger of your own" if setting.default is None else f"default {setting.default}")
+        own = "a programme of your own" if setting.key.startswith("rewards.") else "a trigger of your own"
+        notes.append(own if setting.default is None else f"default {setting.default}")
     value = f'"{NONE}"' if setting.value == NONE and setting.key in CAN_BE_OFF else setting.value
     shown = f"{setting.key} = {value}  # {'; '.join([*notes, setting.meaning])}"
     return f"# {shown}" if value == NONE else shown

@@ -90,6 +90,14 @@ def _totals(summary: Summary) -> Iterator[tuple[str, int, str]]:
         yield "reasons asked", summary.reasons_asked, "what do you like most, ahead of the ask"
     if summary.cancelled:
         yield "cancelled", summary.cancelled, "commands withdrawn"
+    if summary.followups:
+        kinds = Counter({kind.replace("_", " "): count for kind, count in summary.followups.items()})
+        taken_back = f"; withdrawn {summary.withdrawn:,}" if summary.withdrawn else ""
+        yield "follow-ups", sum(kinds.values()), f"{_listed(kinds)}{taken_back}"
+    if summary.rewards:
+        yield "rewards", summary.rewards["granted"], _listed(summary.rewards)
+    if summary.recorded:
+        yield "records", summary.recorded, "customers who were ever considered"
     if summary.still_quarantined:
         yield "still on hold", summary.still_quarantined, "an event that was replayed failed again"
     if summary.bad_lines:

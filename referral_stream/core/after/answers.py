@@ -82,18 +82,19 @@ def read(turn: Turn, ask: Ask, word: str, at: int) -> None:
 
 
 def _of_referral(turn: Turn, event: Event, data: ev.AskAnswered) -> None:
-    """An unclear answer to what was said about a referral that no ask led to."""
-    followup = next((f for f in turn.customer.followups if f.id == data.command_id), None)
-    if followup is None or data.answer != "unclear" or not followup.subject or not is_fresh(turn, event):
+    """An answer to what was said about a referral that no ask led to: an unclear one is read by a person."""
+    c = turn.customer
+    followup = next((f for f in c.followups if f.id == data.command_id and f.subject), None)
+    referral = None if followup is None else c.referrals.get(followup.subject)
+    ask, stamp = ask_meant(c, data.command_id), Stamp.of(event)
+    if followup is None or referral is None or (ask is not None and is_known(ask, turn.now)):
         return
-    referral, ask = turn.customer.referrals.get(followup.subject), ask_meant(turn.customer, data.command_id)
-    if referral is None or (ask is not None and is_known(ask, turn.now)) or not _is_newest(referral, Stamp.of(event)):
+    if not _is_newest(referral, stamp):
         return
-    turn.customer.referrals = {
-        **turn.customer.referrals, followup.subject: replace(referral, replied=Stamp.of(event))
-    }  # fmt: skip
+    c.referrals = {**c.referrals, followup.subject: replace(referral, replied=stamp)}
     name = referral.id or followup.subject
-    if any(f.about == name and f.kind == "read_answer" for f in telling.open_ones(turn)):
+    is_read = any(f.about == name and f.kind == "read_answer" for f in telling.open_ones(turn))
+    if data.answer != "unclear" or is_read or not is_fresh(turn, event):
         return
     variables = {"answer": str(data.answer)}
     need = Need("read_answer", name, event.time, event.time + DAY, variables, lasts=7 * DAY, subject=followup.subject)

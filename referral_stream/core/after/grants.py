@@ -8,7 +8,7 @@ from referral_stream.core import events as ev
 from referral_stream.core.after import telling
 from referral_stream.core.after.referrals import asked_by, claim, put, reward_variables
 from referral_stream.core.after.telling import Need
-from referral_stream.core.customer import LONGEST_NAME, word
+from referral_stream.core.customer import LONGEST_NAME, Customer, word
 from referral_stream.core.effects import DeniedFor, FollowupKind, Hint
 from referral_stream.core.events import Event
 from referral_stream.core.grants import Grant
@@ -24,7 +24,7 @@ TAKEN_BACK = ("rejected", "refunded")
 """Statuses after which there is no reward."""
 
 
-# ------------------------------------------------------------------------------------------------------------ conversion
+# ----------------------------------------------------------------------------------------------------------- conversion
 
 
 def status_changed(turn: Turn, event: Event, data: ev.ReferralStatusChanged, folded: Folded) -> None:
@@ -71,7 +71,7 @@ def _convert(turn: Turn, name: str, referral: Referral, at: int, *, historical: 
         return
     id_ = referral.id or name
     grant = Grant(
-        id=grant_id(c.id, id_), state="due", promise=promise, converted=at, hints=_hints(turn, name, referral),
+        id=grant_id(c.id, id_), state="due", promise=promise, converted=at, hints=_hints(turn, referral),
         account=c.account_id,
     )  # fmt: skip
     if grant.hints:
@@ -89,7 +89,7 @@ def _convert(turn: Turn, name: str, referral: Referral, at: int, *, historical: 
         _keep(turn, name, grant)
 
 
-def _hints(turn: Turn, name: str, referral: Referral) -> tuple[Hint, ...]:
+def _hints(turn: Turn, referral: Referral) -> tuple[Hint, ...]:
     """What a person should look at first (after §4.1)."""
     c, hints = turn.customer, list[Hint]()
     if word(c.email_hmac) in referral.keys:
@@ -110,7 +110,7 @@ def _keep(turn: Turn, name: str, grant: Grant) -> Grant:
     return grant
 
 
-# -------------------------------------------------------------------------------------------------- a person's, the payer's
+# ---------------------------------------------------------------------------------------------- a person's, the payer's
 
 
 def _meant(turn: Turn, id_: str) -> tuple[str, Grant] | None:
@@ -166,11 +166,11 @@ def _tell_owner(turn: Turn, name: str, kind: FollowupKind, variables: dict[str, 
     telling.request(turn, Need(kind, about, now, now + within, variables, lasts=14 * DAY, ask=ask, subject=name))
 
 
-# ------------------------------------------------------------------------------------------------------------ the ledger
+# ----------------------------------------------------------------------------------------------------------- the ledger
 
 
 def answered(turn: Turn, data: ev.GrantGiven | ev.GrantRefused | ev.GrantUnavailable) -> None:
-    """The ledger's answer. Any counts while one is awaited, or was asked for and not heard; a yes else is given back."""
+    """The ledger's answer. Any counts while one is awaited, or was not heard; else a yes is given back."""
     meant = _meant(turn, data.grant_id)
     awaited = meant is not None and meant[1].state == "due" and meant[1].requested_at is not None
     if meant is None or not awaited:
@@ -232,10 +232,8 @@ def _request(turn: Turn, name: str, grant: Grant) -> None:
     c, policy = turn.customer, turn.policy
     if telling.is_quarantined(c) or due_at(grant, policy) > turn.now or (grant.again_at or 0) > turn.now:
         return
-    if c.ids and rewarding.is_capped(c, turn.now, policy):
-        _deny(
-            turn, name, grant, "customer_cap"
-        )  # what was granted under another id is not known to the ledger as theirs
+    if c.ids and rewarding.is_capped(c, turn.now, policy):  # the ledger counts the ids of one person apart
+        _deny(turn, name, grant, "customer_cap")
         return
     give_up = turn.now + policy.ledger.answer_seconds * SECOND
     grant = _keep(
@@ -244,7 +242,7 @@ def _request(turn: Turn, name: str, grant: Grant) -> None:
     turn.effects.append(turn.builder.grant_request(c.referrals[name].id or name, grant, turn.customer.referrals[name]))
 
 
-# ------------------------------------------------------------------------------------------------------- denied, reversed
+# ----------------------------------------------------------------------------------------------------- denied, reversed
 
 
 def _deny(turn: Turn, name: str, grant: Grant, reason: DeniedFor, *, quiet: bool = False) -> None:
@@ -284,6 +282,30 @@ def erased(turn: Turn) -> None:
             _deny(turn, name, referral.grant, "erased")
         if referral.keys and referral.given is not None and not referral.released:
             turn.effects.append(turn.builder.claim_release(referral.id or name, referral.owner))
+
+
+def merged(turn: Turn, before: Customer, other: Customer) -> None:
+    """Two states have become one: of one referral under both ids one grant stays, and one id's claims (identity §3)."""
+    for name in sorted(before.referrals.keys() & other.referrals.keys()):
+        referral = turn.customer.referrals[name]
+        stays, mine = referral.grant, referral_owner(referral, turn.customer)
+        for state in (before, other):
+            was = state.referrals[name]
+            owner = referral_owner(was, state)
+            if was.keys and was.given is not None and not was.released and owner != mine:
+                turn.effects.append(turn.builder.claim_release(referral.id or name, owner))
+            gone = was.grant
+            if gone is None or stays is None or gone.id == stays.id or gone.state not in ("held", "due"):
+                continue
+            lost = replace(gone, owner=gone.owner or state.id)
+            if lost.requested_at is not None:
+                turn.effects.append(turn.builder.grant_release(lost.id, lost.owner))
+            turn.effects.append(turn.builder.reward_denied(referral.id or name, lost, "duplicate", turn.traceparent))
+
+
+def referral_owner(referral: Referral, c: Customer) -> str:
+    """The id under which its contact is claimed."""
+    return referral.owner or c.id
 
 
 def tell(turn: Turn) -> None:

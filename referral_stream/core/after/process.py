@@ -16,6 +16,13 @@ from referral_stream.core.ids import short
 from referral_stream.core.referrals import Referral
 from referral_stream.core.turn import Folded, Process, Turn
 
+TAKEN: Final = (
+    ev.AskAnswered, ev.AskAcknowledged, ev.ReferralGiven, ev.ReferralStatusChanged, ev.ContactErased,
+    ev.RewardApproved, ev.RewardRejected, ev.RewardSettled, ev.GrantGiven, ev.GrantRefused, ev.GrantUnavailable,
+    ev.ConsentChanged, ev.Suppressed, ev.Held,
+)  # fmt: skip
+"""What leads to something, or ends what may be said."""
+
 KINDS: Final = get_args(FollowupKind)
 """In the order in which they are requested."""
 
@@ -129,11 +136,13 @@ def _variables(followup: FollowUp, trigger: str | None, referral: Referral | Non
 
 
 def _under_way(c: Customer) -> bool:
-    return bool(c.referrals)
+    return bool(c.referrals or c.followups)
 
 
 def _on_due(turn: Turn) -> None:
     c = turn.customer
+    if c.followups:
+        withdraw(turn)
     if not c.referrals:
         return
     grants.act(turn)
@@ -177,7 +186,7 @@ def _nothing(_: Turn) -> None:
 
 AFTER = Process(
     name="after",
-    takes=frozenset(ev.TYPES) - {ev.WakeupDue.type},
+    takes=frozenset(data.type for data in TAKEN),
     on_record=_on_record,
     under_way=_under_way,
     on_deadline=_nothing,

@@ -18,7 +18,7 @@ from referral_stream.core.fold_after import ask_meant, is_known
 from referral_stream.core.followups import FollowUp
 from referral_stream.core.ids import short
 from referral_stream.core.instants import DAY, HOUR, MINUTE
-from referral_stream.core.referrals import RANK, Referral, Report
+from referral_stream.core.referrals import RANK, PendingReport, Referral
 from referral_stream.core.stamps import Stamp
 from referral_stream.core.turn import Folded, Turn
 
@@ -140,7 +140,7 @@ def _care_again(turn: Turn, name: str, referral: Referral) -> None:
         _take_care(turn, name, referral, gone[0].at, gone[0].due)
 
 
-# ------------------------------------------------------------------------------------------------------------ how it went
+# ---------------------------------------------------------------------------------------------------------- how it went
 
 
 def status_changed(turn: Turn, event: Event, data: ev.ReferralStatusChanged, folded: Folded) -> None:
@@ -156,12 +156,12 @@ def status_changed(turn: Turn, event: Event, data: ev.ReferralStatusChanged, fol
     if is_history or referral.given is None or data.status not in rules.report:
         return
     due = turn.now + rules.report_after_minutes * MINUTE
-    report = Report(due, Stamp.of(event), data.status) if folded.newest else referral.report
+    report = PendingReport(due, Stamp.of(event), data.status) if folded.newest else referral.report
     put(turn, name, replace(referral, report=report, quiet_until=due))
 
 
 def reports_due(turn: Turn) -> None:
-    """Report what has stood for long enough."""
+    """PendingReport what has stood for long enough."""
     for name, referral in sorted(turn.customer.referrals.items(), key=lambda item: item[1].id or item[0]):
         report = referral.report
         if report is None or report.due > turn.now or (referral.grant is not None and referral.grant.awaited):
@@ -171,7 +171,7 @@ def reports_due(turn: Turn) -> None:
             _report(turn, name, turn.customer.referrals[name], report)
 
 
-def _may_report(turn: Turn, referral: Referral, report: Report) -> bool:
+def _may_report(turn: Turn, referral: Referral, report: PendingReport) -> bool:
     rules, reached = turn.policy.followups, max((RANK.get(status, 0) for status in referral.reported), default=0)
     followed = (
         referral.converted_at is not None
@@ -188,7 +188,7 @@ def _may_report(turn: Turn, referral: Referral, report: Report) -> bool:
     )
 
 
-def _report(turn: Turn, name: str, referral: Referral, report: Report) -> None:
+def _report(turn: Turn, name: str, referral: Referral, report: PendingReport) -> None:
     telling.cancel(turn, _of(turn, name, "report_back"), "status")
     grant, variables = referral.grant, {"status": str(report.status)}
     carries = grant is not None and grant.state == "granted"

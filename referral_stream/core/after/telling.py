@@ -27,8 +27,9 @@ WITHIN_DAYS = 7
 class Need(NamedTuple):
     """A follow-up that is due.
 
-    ``about``: what its id is made of; ``at``: the instant of what it follows; ``due``: by when; it ends ``lasts`` ms after
-    it may be said, or at ``ends``. ``ask``: the one that it is about; ``subject``: the referral's name in the state.
+    ``about``: what its id is made of; ``at``: the instant of what it follows; ``due``: by when; it ends ``lasts`` ms
+    after it may be said, or at ``ends``. ``ask``: the one that it is about; ``subject``: the referral's name in the
+    state.
     """
 
     kind: FollowupKind

@@ -69,11 +69,10 @@ def judge_live(turn: Turn) -> None:
 
 def _is_eligible(turn: Turn, judged: Assessment) -> bool:
     """Whether the customer could be asked about it now, the moment and other customers apart."""
-    if not judged.blocked:
-        return True
-    gate_8 = next(v for v in judged.verdicts if v.gate == "overasking")
-    own = gate_8.blocks and gates.overasked(view(turn, judged.opportunity))
-    return counting.is_eligible(turn.customer, judged.verdicts, own)
+    blocking = judged.blocking
+    if any(v.gate in gates.OF_THE_CUSTOMER for v in blocking):
+        return False
+    return all(v.gate != "overasking" for v in blocking) or not gates.overasked(view(turn, judged.opportunity))
 
 
 def close_over(turn: Turn) -> None:

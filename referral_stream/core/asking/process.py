@@ -34,7 +34,7 @@ _CONSEQUENTIAL = frozenset(
         ev.AskAnswered,
         ev.ReferralGiven,
         ev.ReferralStatusChanged,
-    )  # fmt: skip
+    )
 )
 """Facts that may change more than the state and what is live."""
 

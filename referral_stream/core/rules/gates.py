@@ -585,6 +585,9 @@ AFTER_EMISSION = tuple(
 )
 """The gates that withdraw a command while it can still be stopped."""
 
+OF_THE_CUSTOMER = frozenset({"erased", "consent", "too_early", "trouble", "propensity", "answers", "advocacy"})
+"""The gates that who may be asked at all has passed; gate 8 too, as far as their own history goes (after §6)."""
+
 AT_OPENING = tuple(gate for gate in GATES if gate.name in ("erased", "consent", "too_early", "trouble"))
 """The gates that an opening must pass to count for the burst breaker."""
 

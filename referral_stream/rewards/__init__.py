@@ -1,0 +1,1 @@
+"""The role ``rewards``: what was granted or taken back, from ``referral-rewards`` to whoever pays, over one webhook."""

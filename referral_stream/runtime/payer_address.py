@@ -1,0 +1,53 @@
+"""Where rewards are sent and how they are signed: what may be set. Nothing here quotes an address or a secret."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 (what a secret begins with)
+FEWEST_BYTES: Final = 24
+MOST_BYTES: Final = 64
+"""Of a secret: what the specification of Standard Webhooks asks for."""
+
+_HOW: Final = 'for example from: echo "whsec_$(openssl rand -base64 32)"'
+
+
+def secret_fault(secret: str) -> str | None:
+    """What is wrong with a secret of Standard Webhooks."""
+    encoded = secret.removeprefix(SECRET_PREFIX)
+    if encoded == secret:
+        return f"begins with {SECRET_PREFIX}, {_HOW}"
+    try:
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return f"after {SECRET_PREFIX} it is base64, {_HOW}"
+    if not FEWEST_BYTES <= len(key) <= MOST_BYTES:
+        return f"holds {FEWEST_BYTES} to {MOST_BYTES} bytes in base64, {_HOW}"
+    return None
+
+
+def address_fault(url: str, *, plain_http: bool) -> str | None:
+    """What is wrong with the payer's URL; ``plain_http``: it may be http, wherever it leads."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "is no URL"
+    if parts.scheme not in {"http", "https"} or not host or port == 0 or parts.fragment or not url.isascii():
+        return "is not of the form https://HOST/PATH"
+    if parts.username is not None or parts.password is not None:
+        return "names a user; requests are signed, and need none"
+    if parts.scheme == "http" and not plain_http and not _is_loopback(host):
+        return "begins with https://, unless it leads to this machine"
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,285 @@
+"""What follows an ask, case by case. Many are public reports of referral programmes: what went wrong there, and what
+must come out (every kind of interleaving is compared with the oracle in tests/properties/test_afterwards.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from referral_stream.core import events as ev
+from referral_stream.core.effects import (
+    FollowupCancelled,
+    FollowupRequested,
+    RecordChanged,
+    RewardDenied,
+    RewardGranted,
+    RewardHeld,
+    RewardReversed,
+)
+from referral_stream.core.events import Event
+from referral_stream.core.ids import followup_id, grant_id
+from referral_stream.core.instants import DAY, HOUR, MINUTE
+from referral_stream.core.policy import Policy
+from tests.builders import Story, Told, a_customer, a_policy, acknowledged, answered, at, command_of, fact, nps, replay
+from tests.rules import rule
+
+SENT = "Thu 12:51"
+"""The promoter of Thursday 12:30 is asked at 12:50."""
+
+CREDIT = {"kind": "credit", "amount_minor": 5_000, "currency": "EUR"}
+
+
+def paying(**more: Any) -> Policy:
+    return a_policy(rewards={"enabled": True, "default_segment": "smb", "programmes": {"smb": CREDIT}, **more})
+
+
+def hashed(letter: str) -> str:
+    return letter * 64
+
+
+def given(when: Any, referral: str = "r-1", *, ref: str = "a", customer: str = "ana", **more: Any) -> Event:
+    contact = ev.Contact(
+        ref_hmac=hashed(ref), consented=more.pop("consented", True), email_hmac=more.pop("email", None)
+    )
+    data = ev.ReferralGiven(referral_id=referral, command_id=more.pop("command", None), contact=contact)
+    return fact(data, when, customer=customer, **more)
+
+
+def status(word: Any, when: Any, referral: str = "r-1", *, customer: str = "ana", **more: Any) -> Event:
+    return fact(ev.ReferralStatusChanged(referral_id=referral, status=word), when, customer=customer, **more)
+
+
+def after_the_ask(*told: Told, policy: Policy | None = None, until: Any = None) -> Story:
+    asked = (a_customer(), nps(9, "Thu 12:30"), acknowledged("sent", SENT, command_of()))
+    return replay(*asked, *told, policy=policy or paying(), until=until)
+
+
+def kinds(story: Story) -> list[str]:
+    return [effect.kind for effect in story.effects() if isinstance(effect, FollowupRequested)]
+
+
+def rewards(story: Story) -> list[str]:
+    names = {RewardHeld: "held", RewardGranted: "granted", RewardDenied: "denied", RewardReversed: "reversed"}
+    return [names[type(effect)] for effect in story.effects() if type(effect) in names]
+
+
+def withdrawn(story: Story) -> list[tuple[str, str]]:
+    return [(e.kind, e.reason) for e in story.effects() if isinstance(e, FollowupCancelled)]
+
+
+def last_record(story: Story, customer: str = "ana") -> RecordChanged:
+    return [record for record in story.records if record.customer_id == customer][-1]
+
+
+# ---- answers
+
+
+@rule("A1.15")
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [("yes", "intro_offer"), ("maybe", "easy_forward"), ("no", "graceful_no"), ("unclear", "read_answer")],
+)
+def test_each_word_is_followed_by_its_own(word: str, kind: str) -> None:
+    story = after_the_ask(answered(word, "Thu 14:00", command_of()), until="Fri 14:00")
+    assert kinds(story) == [kind]
+    (said,) = (effect for effect in story.effects() if isinstance(effect, FollowupRequested))
+    assert said.followup_id == followup_id("ana", command_of(), kind, 1)
+    assert said.audience == ("owner" if kind == "read_answer" else "customer")
+    assert last_record(story).asks[0].answer == word
+
+
+@rule("A13.1")
+@pytest.mark.parametrize("word", ["yes", "maybe", "unclear"])
+def test_after_a_stop_a_person_reads_whatever_else_is_said(word: str) -> None:
+    told = (answered("stop", "Thu 14:00", command_of()), answered(word, "Thu 15:00", command_of()))
+    assert kinds(after_the_ask(*told, until="Fri 14:00")) == ["read_answer"]
+
+
+@rule("A13.2")
+def test_a_yes_and_then_a_stop_is_one_withdrawal() -> None:
+    told = (answered("yes", "Thu 14:00", command_of()), answered("stop", "Thu 14:10", command_of()))
+    assert withdrawn(after_the_ask(*told, until="Fri 14:00")) == [("intro_offer", "stop")]
+
+
+def test_an_answer_that_names_nothing_recalls_no_question_that_was_read_but_a_stop_does() -> None:
+    """R136: while a question for the reason is out, it is what is answered."""
+    policy = a_policy(ask_reason_first=True)
+    unasked = (a_customer(), nps(9, "Thu 12:30"))
+    assert [
+        replay(*unasked, answered(word, "Thu 14:00", "?"), policy=policy).cancelled != [] for word in ("no", "stop")
+    ] == [
+        False,
+        True,
+    ]
+
+
+# ---- rewards
+
+
+@rule("A4.3")
+def test_a_webhook_that_comes_twice_under_two_ids_pays_once() -> None:
+    twice = (status("converted", "Fri 10:00", id="hook-1"), status("converted", "Fri 10:01", id="hook-2"))
+    story = after_the_ask(given("Thu 15:00"), *twice, until="next Mon 12:00")
+    assert rewards(story) == ["granted"]
+
+
+def test_a_status_whose_message_was_lost_and_is_repeated_pays_once_and_tells_once() -> None:
+    again = (status("converted", "Fri 10:00", id="hook-1"), status("converted", "Fri 10:00", id="hook-1"))
+    story = after_the_ask(given("Thu 15:00"), *again, given("Fri 11:00"), until="next Mon 12:00")
+    assert rewards(story) == ["granted"]
+    assert kinds(story).count("report_back") == 1
+
+
+@rule("A4.14")
+def test_a_refund_in_two_parts_takes_the_reward_back_once() -> None:
+    parts = (status("refunded", "Sat 10:00", id="part-1"), status("refunded", "Sat 11:00", id="part-2"))
+    story = after_the_ask(given("Thu 15:00"), status("converted", "Fri 10:00"), *parts, until="next Mon 12:00")
+    assert rewards(story) == ["granted", "reversed"]
+    assert kinds(story).count("read_reward") == 1
+
+
+@rule("A4.15")
+def test_a_dispute_that_was_lost_and_then_won_revives_nothing() -> None:
+    course = (
+        status("converted", "Fri 10:00"),
+        status("refunded", "Sat 10:00"),
+        status("converted", "Sat 12:00", id="won"),
+    )
+    story = after_the_ask(given("Thu 15:00"), *course, until="next Mon 12:00")
+    assert rewards(story) == ["granted", "reversed"]
+    (contact,) = last_record(story).referred_contacts
+    assert (contact.status, contact.reward) == ("converted", "reversed")
+
+
+def test_a_refund_within_the_holding_period_asks_the_ledger_for_nothing() -> None:
+    course = (status("converted", "Fri 10:00"), status("refunded", "Sat 10:00"))
+    story = after_the_ask(given("Thu 15:00"), *course, policy=paying(holding_days=14), until="next Mon 12:00")
+    assert rewards(story) == ["denied"]
+
+
+@rule("A4.5", "A4.6")
+def test_a_contact_with_the_customers_own_address_is_looked_at_first() -> None:
+    own = fact(ev.ProfileChanged(email_hmac=hashed("b")), "Wed 10:00")
+    story = after_the_ask(
+        own, given("Thu 15:00", email=hashed("b")), status("converted", "Fri 10:00"), until="next Mon 12:00"
+    )
+    assert rewards(story) == ["held"]
+    assert "approve_reward" in kinds(story)
+
+
+@rule("A4.7")
+@pytest.mark.parametrize(("verdict", "outcome"), [(ev.RewardApproved, "granted"), (ev.RewardRejected, "denied")])
+def test_a_persons_word_decides_what_is_held(verdict: Any, outcome: str) -> None:
+    own = fact(ev.ProfileChanged(email_hmac=hashed("b")), "Wed 10:00")
+    word = fact(verdict(grant_id=grant_id("ana", "r-1"), by="owner"), "Fri 12:00")
+    told = (own, given("Thu 15:00", email=hashed("b")), status("converted", "Fri 10:00"), word)
+    assert rewards(after_the_ask(*told, until="next Mon 12:00")) == ["held", outcome]
+
+
+@rule("A4.5")
+def test_a_rule_holds_on_every_path_also_where_the_conversion_came_before_the_referral() -> None:
+    """The own address is looked at whether the status comes behind the referral or in front of it."""
+    own = fact(ev.ProfileChanged(email_hmac=hashed("b")), "Wed 10:00")
+    early = (own, status("converted", "Thu 14:00"), given("Thu 15:00", email=hashed("b")))
+    assert rewards(after_the_ask(*early, until="next Mon 12:00")) == ["held"]
+
+
+def test_two_who_name_one_contact_at_once_are_not_both_paid() -> None:
+    both = [
+        [
+            *a_customer(name),
+            given("Thu 15:00", f"of-{name}", ref="c", customer=name),
+            status("converted", "Fri 10:00", f"of-{name}", customer=name),
+        ]
+        for name in ("ana", "bea")
+    ]
+    story = replay(*both, policy=paying(), until="next Mon 12:00")
+    assert sorted(rewards(story)) == ["denied", "granted"]
+
+
+def test_a_cap_of_one_is_used_once_and_is_free_again_after_a_reversal() -> None:
+    policy = paying(per_customer=1)
+    told = [
+        given("Thu 15:00", "r-1", ref="a"), given("Thu 15:00", "r-2", ref="c"), given("Thu 15:00", "r-3", ref="d"),
+        status("converted", "Fri 10:00", "r-1"), status("converted", "Fri 10:00", "r-2"),
+        status("refunded", "Sat 10:00", "r-1"), status("converted", "Sat 11:00", "r-3"),
+    ]  # fmt: skip
+    assert rewards(after_the_ask(*told, policy=policy, until="next Mon 12:00")) == [
+        "granted",
+        "denied",
+        "reversed",
+        "granted",
+    ]
+
+
+@rule("A4.16")
+def test_an_erasure_denies_what_is_not_granted_and_ends_the_record() -> None:
+    erased = fact(ev.ErasureRequested(), "Sat 10:00")
+    story = after_the_ask(
+        given("Thu 15:00"),
+        status("converted", "Fri 10:00"),
+        erased,
+        policy=paying(holding_days=14),
+        until="next Mon 12:00",
+    )
+    assert rewards(story) == ["denied"]
+    assert ("take_care", "care_taken") in withdrawn(story)
+
+
+def test_shadow_mode_says_and_pays_nothing() -> None:
+    policy = a_policy(shadow=True, rewards={"enabled": True, "default_segment": "smb", "programmes": {"smb": CREDIT}})
+    story = replay(a_customer(), nps(9), given("Thu 15:00"), status("converted", "Fri 10:00"), policy=policy)
+    assert (kinds(story), rewards(story)) == ([], [])
+
+
+# ---- the record
+
+
+@rule("A6.9", "A6.12")
+def test_a_record_counts_what_became_of_every_occasion() -> None:
+    story = after_the_ask(answered("yes", "Thu 14:00", command_of()), until="Fri 14:00")
+    record = last_record(story)
+    (month,) = (m for m in record.months if m.trigger == "nps_promoter")
+    assert (month.opened, month.eligible, month.asked) == (1, 1, 1)
+    assert record.referral_history.times_asked == 1
+    assert record.n == len(story.records)
+
+
+def test_what_goes_wrong_soon_after_an_ask_is_regretted() -> None:
+    complaint = fact(ev.ComplaintMade(), at(SENT) + DAY)
+    (ask,) = last_record(after_the_ask(complaint)).asks
+    assert (ask.regret, ask.despite_signal) == (True, None)
+
+
+@rule("A6.13")
+def test_an_ask_that_goes_out_behind_a_complaint_was_made_despite_a_signal() -> None:
+    complaint = fact(ev.ComplaintMade(), at(SENT) - MINUTE // 2)
+    late = fact(ev.ComplaintMade(), at(SENT) + HOUR)
+    for said, despite in ((complaint, True), (late, None)):
+        (ask,) = last_record(after_the_ask(said)).asks
+        assert ask.despite_signal is despite
+
+
+# ---- two ids, one person
+
+
+@rule("I3.20")
+@pytest.mark.parametrize("survivor", ["ana", "zoe"])
+def test_of_two_grants_for_one_referral_that_of_the_smaller_id_stays(survivor: str) -> None:
+    other = "zoe" if survivor == "ana" else "ana"
+    both = [
+        [
+            *a_customer(name),
+            given("Thu 15:00", "r-1", ref=ref, customer=name),
+            status("converted", "Fri 10:00", customer=name),
+        ]
+        for name, ref in (("ana", "c"), ("zoe", "d"))
+    ]
+    alias = fact(ev.Aliased(alias=other), "Fri 12:00", customer=survivor)
+    story = replay(*both, alias, policy=paying(holding_days=2), until="next Mon 12:00")
+    said = [effect for effect in story.effects() if isinstance(effect, RewardDenied | RewardGranted)]
+    (denied,) = (effect for effect in said if isinstance(effect, RewardDenied))
+    assert (denied.grant_id, denied.reason) == (grant_id("zoe", "r-1"), "duplicate")
+    assert [effect.grant_id for effect in said if isinstance(effect, RewardGranted)] == [grant_id("ana", "r-1")]
