@@ -91,13 +91,13 @@ class LogEvent(NamedTuple):
     event: Event
 
 
-class _Envelope(msgspec.Struct):
+class _BareMessage(msgspec.Struct):
     type: str
     subject: str = ""
     data: dict[str, Any] = {}
 
 
-_head: Final = msgspec.json.Decoder(_Envelope)
+_head: Final = msgspec.json.Decoder(_BareMessage)
 _TO_LEDGER: Final = frozenset(
     {"contact.claimed", "contact.released", "grant.requested", "grant.confirmed", "grant.released"}
 )
