@@ -45,7 +45,7 @@ class PayerAnswer:
     cause: str = ""
 
 
-class Outcome(StrEnum):
+class TellingOutcome(StrEnum):
     """What becomes of an order after an attempt."""
 
     DONE = "done"
@@ -54,17 +54,17 @@ class Outcome(StrEnum):
     LATER = "later"
 
 
-def outcome_of(answer: PayerAnswer) -> Outcome:
+def outcome_of(answer: PayerAnswer) -> TellingOutcome:
     """As in the table above."""
     match answer.status:
         case int(status) if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            return Outcome.DONE
+            return TellingOutcome.DONE
         case HTTPStatus.UNPROCESSABLE_ENTITY:
-            return Outcome.REFUSED
+            return TellingOutcome.REFUSED
         case HTTPStatus.GONE:
-            return Outcome.GONE
+            return TellingOutcome.GONE
         case _:
-            return Outcome.LATER
+            return TellingOutcome.LATER
 
 
 def trouble_of(answer: PayerAnswer) -> TroubleKind:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from referral_stream.rewards.orders import PaymentOrder
-from referral_stream.rewards.progress import Progress, progress_from
+from referral_stream.rewards.progress import GroupProgress, progress_from
 
 RESUME_AT: Final = 0.5
 """A paused partition is read again when so much of its bound is left."""
@@ -29,8 +29,8 @@ class _Queue:
 
 
 @dataclass(slots=True)
-class _Partition:
-    committed: Progress
+class _OpenPartition:
+    committed: GroupProgress
     read_to: int
     untold: dict[int, PaymentOrder] = field(default_factory=dict)  # by offset, in their order
     customers: dict[str, _Queue] = field(default_factory=dict)
@@ -41,13 +41,13 @@ class RewardsBacklog:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._partitions: dict[int, _Partition] = {}
+        self._partitions: dict[int, _OpenPartition] = {}
         self._due: list[tuple[int, int, int, str]] = []  # when, who came first, partition, customer
         self._turn = 0
 
-    def open(self, partition: int, committed: Progress) -> None:
+    def open(self, partition: int, committed: GroupProgress) -> None:
         """Begin with a partition where its last owner left it."""
-        self._partitions[partition] = _Partition(committed, committed.next)
+        self._partitions[partition] = _OpenPartition(committed, committed.next)
 
     def drop(self, partitions: Collection[int]) -> None:
         """Forget partitions; what comes back of them afterwards counts for nothing."""
@@ -108,7 +108,7 @@ class RewardsBacklog:
             queue.in_flight = False
             self._schedule(until, order.partition, order.customer)
 
-    def progress(self, partition: int) -> Progress:
+    def progress(self, partition: int) -> GroupProgress:
         """How far a partition that is open is told. Raises KeyError for another."""
         held = self._partitions[partition]
         at = progress_from(held.read_to, held.untold)
@@ -155,7 +155,7 @@ class RewardsBacklog:
         return queue if queue is not None and queue.orders and queue.orders[0] is order else None
 
 
-def _not_yet_read(committed: Progress, read_to: int, at: Progress) -> Progress:
+def _not_yet_read(committed: GroupProgress, read_to: int, at: GroupProgress) -> GroupProgress:
     """What the last owner had told further on stays told, although this one has not read so far."""
     beyond = tuple(offset for offset in committed.untold if offset >= read_to)
-    return Progress(at.next, committed.upto, (*at.untold, *beyond))
+    return GroupProgress(at.next, committed.upto, (*at.untold, *beyond))

@@ -19,7 +19,7 @@ _FORM: Final = re.compile(r"told:1 (?P<upto>[0-9]{1,19})(?P<open>(?: [0-9]{1,19}
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class GroupProgress:
     """All offsets below ``next`` are told; from there to ``upto`` those that are not in ``untold``, which is sorted."""
 
     next: int
@@ -46,16 +46,16 @@ class Progress:
         return f"told:1 {upto - self.next}{written}"
 
 
-def progress_of(offset: int, metadata: str) -> Progress:
+def progress_of(offset: int, metadata: str) -> GroupProgress:
     """What was committed; of metadata that are not ours, such as an operator's, the offset alone counts."""
     found = _FORM.fullmatch(metadata)
     if found is None:
-        return Progress(offset, offset)
+        return GroupProgress(offset, offset)
     untold = sorted({offset + int(each) for each in found["open"].split()})
-    return Progress(offset, offset + int(found["upto"]), tuple(untold))
+    return GroupProgress(offset, offset + int(found["upto"]), tuple(untold))
 
 
-def progress_from(read_to: int, untold: Iterable[int]) -> Progress:
+def progress_from(read_to: int, untold: Iterable[int]) -> GroupProgress:
     """Of a partition that is read up to ``read_to`` (the next offset) and of which ``untold`` are open."""
     still = tuple(sorted(untold))
-    return Progress(still[0] if still else read_to, read_to, still)
+    return GroupProgress(still[0] if still else read_to, read_to, still)

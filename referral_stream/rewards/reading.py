@@ -20,7 +20,7 @@ from aiokafka.structs import ConsumerRecord
 
 from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.orders import UnreadableReward, order_of
-from referral_stream.rewards.progress import Progress, progress_of
+from referral_stream.rewards.progress import GroupProgress, progress_of
 from referral_stream.rewards.telling import Telling
 from referral_stream.runtime.log_throttle import LogThrottle
 from referral_stream.runtime.settings import PREFIX, RewardsSettings
@@ -193,7 +193,7 @@ class RewardsReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
         self._dirty.set()  # an offset for each, also where nothing was read yet: from now on a missing one has lapsed
         return not self._to_open
 
-    async def _where_to_begin(self, wanted: set[TopicPartition]) -> dict[TopicPartition, Progress]:
+    async def _where_to_begin(self, wanted: set[TopicPartition]) -> dict[TopicPartition, GroupProgress]:
         admin = AIOKafkaAdminClient(**self._client, request_timeout_ms=round(OPEN_SECONDS * 1_000))
         try:
             await admin.start()
@@ -202,18 +202,18 @@ class RewardsReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafk
             await admin.close()
         begins = await self.consumer.beginning_offsets(sorted(wanted))
         ends = await self.consumer.end_offsets(sorted(wanted))
-        found: dict[TopicPartition, Progress] = {}
+        found: dict[TopicPartition, GroupProgress] = {}
         for tp in sorted(wanted):
             at = known.get(tp)
             if at is None or at.offset < 0:
-                found[tp] = Progress(begins[tp], begins[tp])
+                found[tp] = GroupProgress(begins[tp], begins[tp])
                 if ends[tp] > begins[tp] and self._settings.rewards_begin != "earliest":
                     raise WhereToBegin(self._no_offset(tp, ends[tp] - begins[tp]))
                 continue
             found[tp] = progress_of(at.offset, at.metadata or "")
             if not begins[tp] <= at.offset <= ends[tp]:
                 logger.error("rewards_lapsed", extra={"partition": tp.partition, "wanted": at.offset, "is": begins[tp]})
-                found[tp] = Progress(begins[tp], begins[tp])
+                found[tp] = GroupProgress(begins[tp], begins[tp])
         return found
 
     def _no_offset(self, tp: TopicPartition, records: int) -> str:

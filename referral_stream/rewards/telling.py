@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, cast
 
 from referral_stream.core.ids import hash64
 from referral_stream.core.instants import SECOND
-from referral_stream.rewards.answers import Backoff, Outcome, PayerAnswer, TroubleKind, outcome_of, trouble_of
+from referral_stream.rewards.answers import Backoff, PayerAnswer, TellingOutcome, TroubleKind, outcome_of, trouble_of
 from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.orders import TOLD, OrderKind, PaymentOrder
 from referral_stream.rewards.settlements import NotSettled
@@ -66,8 +66,8 @@ class Telling:
         self._held_back = False
         self._throttles = {kind: LogThrottle(logger) for kind in ("unreachable", "failing", "refusing", "settling")}
         # From zero: an alert notices the first one only as an increase.
-        self.told: Counter[tuple[OrderKind, Outcome]] = Counter(
-            {(kind, how): 0 for kind in TOLD.values() for how in (Outcome.DONE, Outcome.REFUSED)}
+        self.told: Counter[tuple[OrderKind, TellingOutcome]] = Counter(
+            {(kind, how): 0 for kind in TOLD.values() for how in (TellingOutcome.DONE, TellingOutcome.REFUSED)}
         )
         self.attempts = Counter(dict.fromkeys(("none", "200", "401", "403", "404", "410", "422", "429", "500"), 0))
         self.trouble: TroubleKind | None = None
@@ -148,17 +148,17 @@ class Telling:
         if answer.status is not None:
             self._throttles["unreachable"].settled()
         match outcome:
-            case Outcome.DONE:
+            case TellingOutcome.DONE:
                 self._end(order, outcome)
-            case Outcome.REFUSED:
+            case TellingOutcome.REFUSED:
                 await self._refused(order, answer)
                 self._end(order, outcome)
-            case Outcome.GONE:
+            case TellingOutcome.GONE:
                 raise PayerGone
-            case Outcome.LATER:
+            case TellingOutcome.LATER:
                 self._later(order, answer)
 
-    def _end(self, order: PaymentOrder, outcome: Outcome) -> None:
+    def _end(self, order: PaymentOrder, outcome: TellingOutcome) -> None:
         self.trouble = None
         self.told[order.kind, outcome] += 1
         self._backlog.told(order, self._now())

@@ -8,8 +8,8 @@ from referral_stream.core.instants import parse_instant
 from referral_stream.rewards.answers import (
     LONGEST_RETRY_AFTER_SECONDS,
     Backoff,
-    Outcome,
     PayerAnswer,
+    TellingOutcome,
     outcome_of,
     retry_after_seconds,
     trouble_of,
@@ -25,25 +25,25 @@ HALF = Backoff(lambda: 1.0)
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        (199, Outcome.LATER),
-        (200, Outcome.DONE),
-        (202, Outcome.DONE),
-        (299, Outcome.DONE),
-        (300, Outcome.LATER),
-        (302, Outcome.LATER),
-        (400, Outcome.LATER),
-        (401, Outcome.LATER),
-        (404, Outcome.LATER),
-        (409, Outcome.LATER),
-        (410, Outcome.GONE),
-        (422, Outcome.REFUSED),
-        (429, Outcome.LATER),
-        (500, Outcome.LATER),
-        (599, Outcome.LATER),
-        (None, Outcome.LATER),
+        (199, TellingOutcome.LATER),
+        (200, TellingOutcome.DONE),
+        (202, TellingOutcome.DONE),
+        (299, TellingOutcome.DONE),
+        (300, TellingOutcome.LATER),
+        (302, TellingOutcome.LATER),
+        (400, TellingOutcome.LATER),
+        (401, TellingOutcome.LATER),
+        (404, TellingOutcome.LATER),
+        (409, TellingOutcome.LATER),
+        (410, TellingOutcome.GONE),
+        (422, TellingOutcome.REFUSED),
+        (429, TellingOutcome.LATER),
+        (500, TellingOutcome.LATER),
+        (599, TellingOutcome.LATER),
+        (None, TellingOutcome.LATER),
     ],
 )
-def test_only_422_is_final_and_only_2xx_is_done(status: int | None, outcome: Outcome) -> None:
+def test_only_422_is_final_and_only_2xx_is_done(status: int | None, outcome: TellingOutcome) -> None:
     assert outcome_of(PayerAnswer(status)) is outcome
 
 

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.orders import PaymentOrder
-from referral_stream.rewards.progress import MOST_CHARACTERS, Progress, progress_from, progress_of
+from referral_stream.rewards.progress import MOST_CHARACTERS, GroupProgress, progress_from, progress_of
 from tests.rewards.paying import an_order
 from tests.rules import rule
 
-FRESH = Progress(0, 0)
+FRESH = GroupProgress(0, 0)
 
 
-def backlog_of(*orders: PaymentOrder, most: int = 100, committed: Progress = FRESH) -> RewardsBacklog:
+def backlog_of(*orders: PaymentOrder, most: int = 100, committed: GroupProgress = FRESH) -> RewardsBacklog:
     backlog = RewardsBacklog(most)
     for partition in {order.partition for order in orders} or {0}:
         backlog.open(partition, committed)
@@ -56,7 +56,7 @@ def test_one_customers_retries_hold_up_no_other() -> None:
         assert due(backlog, n * 1_000) == [other]
         backlog.told(other, now=n * 1_000)
     assert backlog.waiting() == {0: 1}
-    assert backlog.progress(0) == Progress(0, 50, (0,))
+    assert backlog.progress(0) == GroupProgress(0, 50, (0,))
 
 
 def test_the_longest_due_is_first() -> None:
@@ -76,9 +76,9 @@ def test_the_offset_is_the_lowest_that_is_not_told() -> None:
     backlog.told(orders[2], now=0)
     assert backlog.progress(0).next == 0
     backlog.told(orders[0], now=0)
-    assert backlog.progress(0) == Progress(10, 36, (10,))
+    assert backlog.progress(0) == GroupProgress(10, 36, (10,))
     backlog.told(orders[1], now=0)
-    assert backlog.progress(0) == Progress(36, 36)
+    assert backlog.progress(0) == GroupProgress(36, 36)
 
 
 def test_what_comes_back_of_a_partition_that_was_given_away_counts_for_nothing() -> None:
@@ -121,7 +121,7 @@ def test_what_the_last_owner_told_is_not_told_again() -> None:
         backlog.read(0, order.offset, order, now=0)
     assert due(backlog, 0) == [orders[0]]
     backlog.told(orders[0], now=0)
-    assert backlog.progress(0) == Progress(3, 6, (4,)), "4 is open although it was not read here"
+    assert backlog.progress(0) == GroupProgress(3, 6, (4,)), "4 is open although it was not read here"
     for order in orders[2:]:
         backlog.read(0, order.offset, order, now=0)
     assert [order.offset for order in due(backlog, 0)] == [4, 6, 7]
@@ -162,4 +162,4 @@ def test_what_does_not_fit_the_metadata_is_told_again() -> None:
 
 def test_metadata_of_others_say_nothing() -> None:
     for metadata in ("", "operator was here", "told:1 ", "told:1 -5", "told:2 5 1", "told:1 5 x"):
-        assert progress_of(7, metadata) == Progress(7, 7)
+        assert progress_of(7, metadata) == GroupProgress(7, 7)

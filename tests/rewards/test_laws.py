@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.orders import PaymentOrder
-from referral_stream.rewards.progress import Progress, progress_of
+from referral_stream.rewards.progress import GroupProgress, progress_of
 from tests.rewards.paying import an_order
 from tests.rules import rule
 
@@ -65,7 +65,7 @@ class World:
             break
 
     def commit(self) -> None:
-        at: Progress = self.backlog.progress(0)
+        at: GroupProgress = self.backlog.progress(0)
         self.committed = (at.next, at.metadata())
 
     def step(self, what: str, how: int | bool | None) -> None:

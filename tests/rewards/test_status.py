@@ -10,10 +10,10 @@ from aiohttp import ClientSession
 from prometheus_client import generate_latest
 
 from referral_stream.core.instants import MINUTE
-from referral_stream.rewards.answers import Backoff, Outcome
+from referral_stream.rewards.answers import Backoff, TellingOutcome
 from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.payer import Payer
-from referral_stream.rewards.progress import Progress
+from referral_stream.rewards.progress import GroupProgress
 from referral_stream.rewards.reading import RewardsReader
 from referral_stream.rewards.settlements import Settlements
 from referral_stream.rewards.signing import Signer
@@ -96,9 +96,9 @@ async def test_the_numbers_say_what_waits_and_since_when(role: Role) -> None:
     ):
         assert sample in text, sample
     assert "referral_stream_build_info" not in text, "an alert asks by it whether the other roles run"
-    role.backlog.open(3, Progress(0, 0))
+    role.backlog.open(3, GroupProgress(0, 0))
     role.backlog.read(3, 0, an_order("ana", partition=3), AT)
-    role.telling.told["reversed", Outcome.DONE] += 2
+    role.telling.told["reversed", TellingOutcome.DONE] += 2
     role.now += 5 * MINUTE
     text = role.text()
     for sample in (

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.rewards.answers import Backoff, Outcome
+from referral_stream.rewards.answers import Backoff, TellingOutcome
 from referral_stream.rewards.backlog import RewardsBacklog
 from referral_stream.rewards.orders import PaymentOrder, order_of
 from referral_stream.rewards.payer import MEDIA_TYPE, Payer
-from referral_stream.rewards.progress import Progress
+from referral_stream.rewards.progress import GroupProgress
 from referral_stream.rewards.settlements import NotSettled
 from referral_stream.rewards.signing import Signer
 from referral_stream.rewards.telling import PayerGone, Telling
@@ -98,7 +98,7 @@ async def telling(
     now: Callable[[], int] = now_ms,
 ) -> AsyncIterator[Role]:
     backlog, settled = RewardsBacklog(1_000), Settled()
-    backlog.open(0, Progress(0, 0))
+    backlog.open(0, GroupProgress(0, 0))
     async with Payer(url, tls=ssl.create_default_context(), timeout_seconds=timeout_seconds) as payer:
         told = Telling(backlog, payer, settled, Signer([SECRET, OLD_SECRET]), backoff, most=most, now=now)
         running = asyncio.create_task(told.run())
@@ -156,7 +156,7 @@ async def test_what_is_no_yes_is_tried_again_under_the_same_key(server: PayerSer
             await role.all_told()
     assert set(server.keys()) == {order.key}
     assert len(server.keys()) == 3 or (len(server.keys()) > 3 and patience == 1.0)
-    assert +role.telling.told == {("granted", Outcome.DONE): 1}
+    assert +role.telling.told == {("granted", TellingOutcome.DONE): 1}
     assert role.settled.written == []
 
 
@@ -180,7 +180,7 @@ async def test_an_answer_too_many_is_nobody_elses(server: PayerServer) -> None:
             await role.all_told()
     assert len(server.requests) == 3
     assert role.settled.written == []
-    assert +role.telling.told == {("granted", Outcome.DONE): 3}
+    assert +role.telling.told == {("granted", TellingOutcome.DONE): 3}
 
 
 @rule("A4.20")
@@ -195,7 +195,7 @@ async def test_422_is_final_and_settled_as_failed_before_it_counts_as_told(serve
             await role.all_told()
     assert server.keys() == [order.key], "the payer is not asked again for that"
     assert role.settled.written == [(order.grant_id, "case-7")]
-    assert +role.telling.told == {("granted", Outcome.REFUSED): 1}
+    assert +role.telling.told == {("granted", TellingOutcome.REFUSED): 1}
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ async def test_of_a_refused_reversal_nothing_is_settled_and_a_person_is_told(
             role.read(granted("ana"), reversed_("ana"))
             await role.all_told()
     assert role.settled.written == []
-    assert +role.telling.told == {("granted", Outcome.DONE): 1, ("reversed", Outcome.REFUSED): 1}
+    assert +role.telling.told == {("granted", TellingOutcome.DONE): 1, ("reversed", TellingOutcome.REFUSED): 1}
     assert [record.levelname for record in caplog.records if record.message == "reversal_refused"] == ["ERROR"]
 
 

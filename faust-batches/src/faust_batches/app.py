@@ -1,7 +1,6 @@
 """The Faust app of one role: agents feed lanes, tables are written per batch, dangerous defaults are closed.
 
-Stock Faust acks an event whose processing failed, can commit past events in flight, lets the commit overtake the
-changelog, serves tables on all interfaces and reads 100 settings from the environment. This app does none of that.
+Stock Faust acks an event whose processing failed, can commit past events in flight, serves tables on all interfaces.
 """
 
 from __future__ import annotations
