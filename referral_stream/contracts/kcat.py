@@ -1,7 +1,7 @@
 """The lines of ``kcat -J``, which ``replay`` reads like its own: one JSON object each, key and payload as text.
 
 kcat writes bytes as if they were text, so a payload that is no UTF-8 is damaged in its output, and nobody can tell what
-it was. Such a line is refused, as is one whose payload kcat has decoded from a schema: what is not known is not guessed.
+it was. Such a line is refused, as is one whose payload kcat has decoded from a schema: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ def may_be_kcat(line: bytes) -> bool:
 
 
 def kcat_record(entry: dict[str, Any]) -> RawRecord:
-    """One line of kcat's → its record, byte for byte as it was on the topic. Raises ValueError: what is wrong, no value."""
+    """One line of kcat's → its record, byte for byte as it was on the topic.
+
+    Raises ValueError, which says what is wrong without quoting it.
+    """
     if unknown := sorted(entry.keys() - _FIELDS):
         raise ValueError(f"{unknown[0]!r} in a line of kcat's: a payload decoded from a schema is not read; {INSTEAD}")
     topic = entry.get("topic")
@@ -73,7 +76,7 @@ def _bytes(value: Any, name: str) -> bytes | None:
 
 
 def _headers(value: Any) -> Headers:
-    """kcat lists names and values in turn: ``[name, value, name, value]``."""
+    """Names and values in turn: ``[name, value, name, value]``."""
     if value is None:
         return ()
     if not isinstance(value, list) or len(value) % 2 or not all(isinstance(name, str) for name in value[::2]):

@@ -38,7 +38,8 @@ def log_lines(
 
     ``sort``: by the timestamps of the records, equal timestamps keep their order; lines keep their numbers, and
     one that is not a record stays behind the line before it. Records of ``customer-events`` go by their offsets, which
-    are their order; ``prefix`` is the deployment's, before every topic. Opening and reading raise OSError, and UnreadableLog for a damaged archive.
+    are their order; ``prefix`` is the deployment's, before every topic. Opening and reading raise OSError, and
+    UnreadableLog for a damaged archive.
     """
     with ExitStack() as stack:
         raw: BinaryIO = sys.stdin.buffer if log == STDIN else stack.enter_context(log.open("rb"))

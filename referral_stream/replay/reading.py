@@ -214,7 +214,9 @@ class _Reader:
     def _check(self, record: RawRecord, line: bytes, number: int) -> None:
         name = record.topic.removeprefix(self.boundary.prefix)
         ours = name == CUSTOMER_EVENTS
-        if not ours and name.endswith(CUSTOMER_EVENTS) and record.header(NOW_HEADER) is not None:  # its internal records would be read as a producer's
+        if (
+            not ours and name.endswith(CUSTOMER_EVENTS) and record.header(NOW_HEADER) is not None
+        ):  # its internal records would be read as a producer's
             prefix = name.removesuffix(CUSTOMER_EVENTS)
             raise UnreadableLog(self.file, number, f"topic {name!r}: set REFERRAL_STREAM_TOPIC_PREFIX={prefix}")
         if self.ours is not None and ours != self.ours:

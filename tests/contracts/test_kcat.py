@@ -79,7 +79,7 @@ def test_what_cannot_be_known_is_refused_with_the_remedy(changed: dict[str, Any]
 
 def test_bytes_that_are_no_text_are_refused_with_the_remedy() -> None:
     line = orjson.dumps(LINE).replace("ß".encode(), b"\xff")
-    with pytest.raises(UnreadableLog, match="not JSON: .*; kcat -J cannot carry it; record the topic with"):
+    with pytest.raises(UnreadableLog, match=r"not JSON: .*; kcat -J cannot carry it; record the topic with"):
         parse(line)
 
 
