@@ -46,6 +46,17 @@ def test_what_was_decided_live_is_decided_again_from_the_log(pipeline: Pipeline,
     assert told.returncode == 0, told.stderr
 
 
+def test_an_exported_changelog_is_a_snapshot(pipeline: Pipeline, tmp_path: Path) -> None:
+    """It has seen all that there is, so nothing is decided again."""
+    changelog, state, log = f"{pipeline.name}-decide-customers-changelog", tmp_path / "state", tmp_path / "ours"
+    assert pipeline.run_command("export", "--topic", changelog, "--output", str(state)).returncode == 0
+    assert pipeline.run_command("export", "--output", str(log)).returncode == 0
+    done = pipeline.run_command("replay", str(log), "--state", str(state), "--output", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "exact replay" in done.stdout
+    assert (tmp_path / "out" / "decisions.jsonl").read_bytes() == b""
+
+
 def test_source_topics_are_one_log_without_what_was_never_committed(pipeline: Pipeline, tmp_path: Path) -> None:
     topic = pipeline.topic("nps")
     producer = Producer(
