@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import BinaryIO, Final, TypeAlias
+from typing import IO, Final, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError, TopicAuthorizationFailedError
@@ -235,7 +235,7 @@ class _Log:
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[BinaryIO]:
+def whole_file(target: Path) -> Iterator[IO[bytes]]:
     """A file that is there when all of it is written, and else is left as it was; for its owner alone (mode 0600).
 
     gzip if its name ends in ``.gz``. Raises OSError.
@@ -245,7 +245,7 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
         try:
             if target.suffix == ".gz":
                 packed = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
-                with packed, io.BufferedWriter(packed, _BUFFER_BYTES) as content:  # type: ignore[arg-type]
+                with packed, io.BufferedWriter(packed, _BUFFER_BYTES) as content:
                     yield content
             else:
                 yield raw.file
