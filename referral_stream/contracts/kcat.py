@@ -11,9 +11,7 @@ from typing import Any, Final
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.instants import LATEST
 
-_FIELDS: Final = frozenset(
-    {"topic", "partition", "offset", "tstype", "ts", "broker", "headers", "key", "key_len", "payload", "payload_len"}
-)
+_FIELDS: Final = frozenset({"topic", "partition", "offset", "tstype", "ts", "broker", "headers", "key", "payload"})
 _MARK: Final = "tstype"
 _DAMAGED: Final = "\N{REPLACEMENT CHARACTER}"
 INSTEAD: Final = "kcat -J cannot carry it; record the topic with `referral-stream export` instead"
