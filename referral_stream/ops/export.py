@@ -33,7 +33,7 @@ from referral_stream.runtime.connection import why_no_connection
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import STALL_SECONDS, partitions_of
 
-Progress: TypeAlias = Callable[[int, int], None]
+OffsetsRead: TypeAlias = Callable[[int, int], None]
 """Is called with how many offsets lie behind, and of how many."""
 
 _WAIT_MS: Final = 500
@@ -100,7 +100,7 @@ async def export(
     names: Sequence[str],
     interval: Interval,
     write: Callable[[bytes], object],
-    progress: Progress = lambda _done, _total: None,
+    progress: OffsetsRead = lambda _done, _total: None,
 ) -> list[Exported]:
     """Write the recorded log of these topics, named with or without the deployment's prefix, line by line.
 
@@ -118,7 +118,7 @@ async def export(
             topics = await _found(consumer, names, deployment.settings.topic_prefix)
             ours = deployment.topics.customer_events
             found = {name: Exported(name, exact=name == ours) for name in topics}
-            log = _Log(consumer, ours, interval)
+            log = _Excerpt(consumer, ours, interval)
             await log.begin(topics)
             async for record in log.by_time(progress):
                 write(render_line(record) + b"\n")
@@ -129,7 +129,9 @@ async def export(
         raise ExportProblem(f"no right to read {topic}; {_RIGHTS}") from error
     except OffsetOutOfRangeError as error:
         raise ExportProblem(f"{topic}: records lapsed, or the topic was made anew, while it was read; again") from error
-    except (KafkaError, TimeoutError) as error:
+    except TimeoutError as error:
+        raise ExportProblem(f"{topic} cannot be read: nothing came for {STALL_SECONDS:.0f} s") from error
+    except KafkaError as error:
         raise ExportProblem(f"{topic} cannot be read: {str(error) or type(error).__name__}") from error
     if not any(each.records for each in found.values()):
         raise ExportProblem(f"nothing on {', '.join(found)} {interval}")
@@ -152,7 +154,7 @@ async def _found(consumer: AIOKafkaConsumer, names: Sequence[str], prefix: str) 
     return list(dict.fromkeys(found))
 
 
-class _Log:
+class _Excerpt:
     """What lies in the interval on some topics, merged by time."""
 
     def __init__(self, consumer: AIOKafkaConsumer, customer_events: str, interval: Interval) -> None:
@@ -182,7 +184,7 @@ class _Log:
             consumer.seek(tp, start)
         self._behind = {tp for tp in partitions if self._starts[tp] < self._ends[tp]}
 
-    async def by_time(self, progress: Progress) -> AsyncIterator[RawRecord]:
+    async def by_time(self, progress: OffsetsRead) -> AsyncIterator[RawRecord]:
         """By time, then by topic and partition. Raises KafkaError, TimeoutError."""
         waiting: dict[TopicPartition, deque[RawRecord]] = {tp: deque() for tp in self._behind}
         first: list[tuple[int, TopicPartition]] = []

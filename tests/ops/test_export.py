@@ -168,7 +168,7 @@ def test_what_there_is_not_is_said(
     [
         (TopicAuthorizationFailedError("shop.nps"), "no right to read nps; `referral-stream topics acls operator`"),
         (OffsetOutOfRangeError({}), "nps: records lapsed, or the topic was made anew"),
-        (TimeoutError(), "nps cannot be read: TimeoutError"),
+        (TimeoutError(), "nps cannot be read: nothing came for 30 s"),
     ],
 )
 def test_a_read_that_fails_is_a_problem(monkeypatch: pytest.MonkeyPatch, error: Exception, problem: str) -> None:
