@@ -11,8 +11,7 @@ from referral_stream.cli.options import (
     POLICY,
     SKIP_BAD,
     SORT,
-    email_key,
-    mappings_in,
+    boundary_of,
     policy_in,
     reading_log,
 )
@@ -53,7 +52,6 @@ def decisions(
 
     from referral_stream.cli.render.decisions import as_json, as_line
     from referral_stream.cli.render.terminal import say
-    from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.replay.files import replay_file
     from referral_stream.replay.written import DecisionFilters, is_recorded_log, written_decisions
 
@@ -61,7 +59,7 @@ def decisions(
     with TemporaryDirectory() as folder, reading_log(source) as advance:
         if source.is_file() and is_recorded_log(source):
             policy = policy_in(policy_file)
-            boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file), identity=policy.identity)
+            boundary = boundary_of(policy, mappings_file)
             replay_file(
                 source,
                 Path(folder),

@@ -12,9 +12,8 @@ from referral_stream.cli.options import (
     POLICY,
     SKIP_BAD,
     SORT,
-    email_key,
+    boundary_of,
     instant_of,
-    mappings_in,
     policy_in,
     reading_log,
 )
@@ -52,13 +51,12 @@ def explain(
     from referral_stream.cli.render import explanation
     from referral_stream.cli.render.replay import warnings
     from referral_stream.cli.render.terminal import json_text, say, visible, width
-    from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.explain.of_log import UnknownCustomer
     from referral_stream.explain.of_log import explain as explained
     from referral_stream.replay.reading import Counts
 
     instant, policy = instant_of(at, "--at", end_of_day=True), policy_in(policy_file)
-    boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file), identity=policy.identity)
+    boundary = boundary_of(policy, mappings_file)
     counts = Counts()
     try:
         with reading_log(log) as advance:

@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from referral_stream.cli.render.progress import Advance
+    from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.contracts.mapping.language import Mappings
     from referral_stream.core.policy import Policy
     from referral_stream.runtime.deployment import Deployment
@@ -125,6 +126,18 @@ def mappings_in(file: Path | None) -> Mappings:
         raise Unusable(str(problem)) from None
     except OSError as error:
         raise Unusable(f"the mapping file {error.filename} cannot be read: {error.strerror}") from None
+
+
+def boundary_of(policy: Policy, mappings_file: Path | None) -> Boundary:
+    """How a replay reads the topics of a log; unusable settings end the process with exit code 2."""
+    import os
+
+    from referral_stream.contracts.inbound.adapt import Boundary
+    from referral_stream.runtime.settings import PREFIX
+
+    prefix = os.environ.get(f"{PREFIX}TOPIC_PREFIX", "")
+    mappings = mappings_in(mappings_file)
+    return Boundary(email_key=email_key(), prefix=prefix, mappings=mappings, identity=policy.identity)
 
 
 def email_key() -> bytes:

@@ -13,8 +13,7 @@ from referral_stream.cli.options import (
     POLICY,
     SKIP_BAD,
     SORT,
-    email_key,
-    mappings_in,
+    boundary_of,
     policy_in,
     reading_log,
     this_deployment,
@@ -82,12 +81,11 @@ def _replayed(
 ) -> RecordData:
     from tempfile import TemporaryDirectory
 
-    from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.replay.files import replay_file
     from referral_stream.replay.record_search import record_in
 
     policy = policy_in(policy_file)
-    boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file), identity=policy.identity)
+    boundary = boundary_of(policy, mappings_file)
     with TemporaryDirectory() as folder, reading_log(log) as advance:
         replay_file(log, Path(folder), policy, boundary, skip_bad=skip_bad, sort=sort, progress=advance)
         return record_in(Path(folder), customer)

@@ -12,9 +12,8 @@ from referral_stream.cli.options import (
     POLICY,
     SKIP_BAD,
     SORT,
-    email_key,
+    boundary_of,
     instant_of,
-    mappings_in,
     policy_in,
     private_files,
     reading_log,
@@ -75,7 +74,6 @@ def replay(
       referral-stream replay last-quarter.jsonl --policy policy.toml --output out
     """
     from referral_stream.cli.render.replay import show_summary
-    from referral_stream.contracts.inbound.adapt import Boundary
     from referral_stream.replay.files import replay_file
     from referral_stream.replay.snapshot import read_snapshot
     from referral_stream.runtime.gc_tuning import spare_values
@@ -83,7 +81,7 @@ def replay(
     if facts and state_file:
         raise click.UsageError("--state is for an exact replay, --facts for the other kind")
     end, policy = instant_of(until, "--until", end_of_day=True), policy_in(policy_file)
-    boundary = Boundary(email_key=email_key(), mappings=mappings_in(mappings_file), identity=policy.identity)
+    boundary = boundary_of(policy, mappings_file)
     spare_values()
     hint = "--state gives the states it builds on, --facts replays from what it holds"
     with private_files(), reading_log(log, hint) as advance:

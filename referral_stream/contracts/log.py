@@ -3,6 +3,8 @@
 A line is ``{"topic", "timestamp" (RFC 3339 or epoch ms), "value", "key"?, "headers"?, "partition"?, "offset"?}``. Bytes
 that are not JSON appear as ``{"base64": …}``, and so are keys and headers that are not text; a header may be null.
 Without ``offset`` the line's number takes its place, so that two records of a log never share a position.
+
+Lines of ``kcat -J`` are read too (see ``kcat``), also among others.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import orjson
 
 from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.json_reading import DEEPEST, NotJson, parse_json, read_json
+from referral_stream.contracts.kcat import INSTEAD, is_kcat, kcat_record, may_be_kcat
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.instants import EARLIEST, LATEST, parse_instant, rfc3339
 
@@ -26,7 +29,8 @@ def parse_line(line: bytes, *, file: str, number: int) -> RawRecord:
     try:
         entry = parse_json(line)
     except NotJson as error:
-        raise UnreadableLog(file, number, f"not JSON: {error}") from None
+        remedy = f"; {INSTEAD}" if may_be_kcat(line) else ""
+        raise UnreadableLog(file, number, f"not JSON: {error}{remedy}") from None
     try:
         return _record(entry, number)
     except ValueError as problem:
@@ -57,6 +61,8 @@ def render_line(record: RawRecord) -> bytes:
 def _record(entry: Any, number: int) -> RawRecord:
     if not isinstance(entry, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 (one error for everything a line can be wrong about)
+    if is_kcat(entry):
+        return kcat_record(entry)
     if unknown := sorted(entry.keys() - _FIELDS):
         raise ValueError(f"unknown field {unknown[0]!r}; a line has {', '.join(sorted(_FIELDS))}")
     topic = entry.get("topic")

@@ -27,20 +27,26 @@ _REPORT_EVERY: Final = 1_000
 
 @contextmanager
 def log_lines(
-    log: Path, progress: Progress = lambda _: None, *, sort: bool = False, memory_bytes: int = MEMORY_BYTES
+    log: Path,
+    progress: Progress = lambda _: None,
+    *,
+    sort: bool = False,
+    memory_bytes: int = MEMORY_BYTES,
+    prefix: str = "",
 ) -> Iterator[Iterator[Line]]:
     """The lines of ``log``, blank ones left out. ``-`` is stdin; what is compressed is recognised by its first bytes.
 
     ``sort``: by the timestamps of the records, equal timestamps keep their order; lines keep their numbers, and
     one that is not a record stays behind the line before it. Records of ``customer-events`` go by their offsets, which
-    are their order. Opening and reading raise OSError, and UnreadableLog for a damaged archive.
+    are their order; ``prefix`` is the deployment's, before every topic. Opening and reading raise OSError, and
+    UnreadableLog for a damaged archive.
     """
     with ExitStack() as stack:
         raw: BinaryIO = sys.stdin.buffer if log == STDIN else stack.enter_context(log.open("rb"))
         packed = _begins_with_magic(raw)
         content = stack.enter_context(gzip.open(raw, "rb")) if packed else raw
         lines = _numbered(content, raw if packed and raw.seekable() else None, log, progress)
-        yield _sorted(lines, str(log), memory_bytes) if sort else lines
+        yield _sorted(lines, str(log), memory_bytes, prefix) if sort else lines
 
 
 def _begins_with_magic(source: BinaryIO) -> bool:
@@ -62,12 +68,12 @@ def _numbered(content: Iterable[bytes], compressed: BinaryIO | None, log: Path, 
     progress(read if compressed is None else compressed.tell())
 
 
-def _sorted(lines: Iterator[Line], file: str, memory_bytes: int) -> Iterator[Line]:
-    rows = in_order(_rows(lines, file), memory_bytes)
+def _sorted(lines: Iterator[Line], file: str, memory_bytes: int, prefix: str) -> Iterator[Line]:
+    rows = in_order(_rows(lines, file, prefix), memory_bytes)
     return ((int(row.label), row.content) for row in rows)
 
 
-def _rows(lines: Iterator[Line], file: str) -> Iterator[Row]:
+def _rows(lines: Iterator[Line], file: str, prefix: str) -> Iterator[Row]:
     at = 0
     for number, line in lines:
         try:
@@ -75,5 +81,5 @@ def _rows(lines: Iterator[Line], file: str) -> Iterator[Row]:
         except UnreadableLog:
             pass  # the reader of the line reports what is wrong with it
         else:
-            at = record.offset if record.topic == CUSTOMER_EVENTS else record.timestamp
+            at = record.offset if record.topic.removeprefix(prefix) == CUSTOMER_EVENTS else record.timestamp
         yield Row(key=(at, ""), label=str(number), content=line)

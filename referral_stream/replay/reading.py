@@ -23,7 +23,7 @@ from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.left_out import NOT_APPLIED_HEADER, Notes, note_of, notes_in
 from referral_stream.contracts.log import parse_line
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
-from referral_stream.contracts.records import RawRecord
+from referral_stream.contracts.records import NOW_HEADER, RawRecord
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.keys import parse_key
@@ -109,7 +109,9 @@ def open_log(
     and reading raise OSError and UnreadableLog: BadLine (unless ``skip_bad``: then such lines are refused), MixedLog,
     LogStartsLate (unless ``facts_only`` or with a ``snapshot``).
     """
-    with log_lines(log, progress or (lambda _: None), sort=sort, memory_bytes=memory_bytes) as lines:
+    with log_lines(
+        log, progress or (lambda _: None), sort=sort, memory_bytes=memory_bytes, prefix=boundary.prefix
+    ) as lines:
         reader = _Reader(
             log, boundary, counts, refuse, skipped, skip_bad=skip_bad, may_start_late=facts_only, snapshot=snapshot
         )
@@ -210,7 +212,13 @@ class _Reader:
             yield number, record
 
     def _check(self, record: RawRecord, line: bytes, number: int) -> None:
-        ours = record.topic.removeprefix(self.boundary.prefix) == CUSTOMER_EVENTS
+        name = record.topic.removeprefix(self.boundary.prefix)
+        ours = name == CUSTOMER_EVENTS
+        if (
+            not ours and name.endswith(CUSTOMER_EVENTS) and record.header(NOW_HEADER) is not None
+        ):  # its internal records would be read as a producer's
+            prefix = name.removesuffix(CUSTOMER_EVENTS)
+            raise UnreadableLog(self.file, number, f"topic {name!r}: set REFERRAL_STREAM_TOPIC_PREFIX={prefix}")
         if self.ours is not None and ours != self.ours:
             raise MixedLog(self.file, number, f"{CUSTOMER_EVENTS} and source topics in one log")
         self.ours = ours

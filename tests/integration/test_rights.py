@@ -125,12 +125,20 @@ def _not_ours(deployment: Pipeline) -> set[tuple[str, str]]:
     return {("DESCRIBE", f"Topic:LITERAL:{name}") for name in names}
 
 
-@pytest.mark.parametrize("command", [("topics", "check"), ("doctor",), ("deadletters", "list")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [("topics", "check"), ("doctor",), ("deadletters", "list"), ("export",)], ids=" ".join
+)
 def test_the_operator_can_look_at_everything(at_work: Pipeline, command: tuple[str, ...]) -> None:
     done = at_work.run_command(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     for secret in (at_work.settings["kafka_password"], "another-password"):
         assert secret not in done.stdout + done.stderr
+
+
+def test_a_log_is_not_for_whoever_may_not_read_it(secured: KafkaServer, at_work: Pipeline) -> None:
+    done = at_work.run_command("export", **_as(secured, "worker"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no topic customer-events, or no right to see it" in done.stderr
 
 
 def test_no_right_is_granted_to_a_role_that_it_makes_no_use_of(secured: KafkaServer, at_work: Pipeline) -> None:

@@ -1,0 +1,136 @@
+"""`export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from referral_stream.cli.options import Unusable, instant_of, this_deployment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from referral_stream.ops.export import Exported, Interval
+    from referral_stream.runtime.deployment import Deployment
+
+_OTHER_ARCHIVES = frozenset({".zst", ".zstd", ".bz2", ".xz", ".lz4", ".zip", ".tgz"})
+
+
+@click.command(short_help="Write a recorded log from the topics, for replay.")
+@click.option(
+    "--topic", "topics", multiple=True, metavar="NAME", help="Which topic; repeatable. Default: customer-events."
+)
+@click.option(
+    "--from", "start", metavar="T", help="From the date or time T, or this offset of each partition. Default: all."
+)
+@click.option("--to", "end", metavar="T", help="To the end of the date, or the time, T. Default: what is there now.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file, gzip if it ends in .gz; an existing one is replaced. Default: stdout, for a pipe.",
+)
+def export(topics: tuple[str, ...], start: str | None, end: str | None, output: Path | None) -> None:
+    """Write a recorded log: what lies on a topic, one record per line, as replay and explain read it.
+
+    Reads committed records alone, in no group, up to what is there at the start; writes nothing to Kafka. A log of
+    customer-events replays exactly, and is taken by itself. Source topics go together, merged by time, each record by
+    its own: they say what other rules would have made of the same facts. A replay reads the topics' names with
+    REFERRAL_STREAM_TOPIC_PREFIX, as this does.
+
+    The log is personal data: source topics hold what producers wrote, addresses and comments included. The file is
+    yours alone (mode 0600), and appears when all of it is written.
+
+    \b
+    Examples:
+      referral-stream export --output june.jsonl.gz
+      referral-stream export --topic profile --topic nps --output facts.jsonl
+      referral-stream export --from 2026-06-01 | referral-stream replay - --facts
+      referral-stream explain cus-ana --log june.jsonl.gz
+    """
+    import sys
+
+    from referral_stream.cli.render.terminal import say
+    from referral_stream.ops.export import whole_file
+
+    names, interval = topics or ("customer-events",), _interval(start, end)
+    _check_output(output)
+    deployment = this_deployment(email_key_needed=False)
+    without = {name.removeprefix(deployment.settings.topic_prefix) for name in names}
+    if "customer-events" in without and len(without) > 1:
+        raise click.UsageError("customer-events holds what the source topics say: export it by itself")
+    if output is None:
+        found = _exported(deployment, names, interval, sys.stdout.buffer.write)
+        sys.stdout.buffer.flush()
+    else:
+        try:
+            with whole_file(output) as file:
+                found = _exported(deployment, names, interval, file.write)
+        except OSError as error:
+            raise click.ClickException(f"{output}: {error.strerror or error}; nothing was written") from None
+    for line in _told(found):
+        say(line, indent=4, err=output is None)
+    if output is not None:
+        say(f"written to {output}, for you alone")
+
+
+def _interval(start: str | None, end: str | None) -> Interval:
+    from referral_stream.ops.export import Interval
+
+    offset = int(start) if start is not None and start.isascii() and start.isdecimal() else None
+    first = None if offset is not None else instant_of(start, "--from")
+    last = instant_of(end, "--to", end_of_day=True)
+    if first is not None and last is not None and first > last:
+        raise click.UsageError("--to lies before --from")
+    return Interval(first=first, last=last, offset=offset)
+
+
+def _check_output(output: Path | None) -> None:
+    """Ends the process with exit code 2 where a log cannot, or should not, go there."""
+    import sys
+
+    if output is None:
+        if sys.stdout.isatty():
+            raise click.UsageError("a log is personal data and long: name a file with --output, or pipe it on")
+        return
+    if output.suffix.lower() in _OTHER_ARCHIVES:
+        raise Unusable(f"{output}: replay reads plain files and gzip: end the name in .jsonl or .jsonl.gz")
+    if output.exists() and not output.is_file():
+        raise Unusable(f"{output} is no file")
+
+
+def _exported(
+    deployment: Deployment, names: tuple[str, ...], interval: Interval, write: Callable[[bytes], object]
+) -> list[Exported]:
+    import asyncio
+
+    from referral_stream.cli.render.progress import progress
+    from referral_stream.ops.export import ExportProblem, export
+    from referral_stream.runtime.connection import quiet_kafka
+
+    async def read() -> list[Exported]:
+        with progress("records") as advance:
+            return await export(deployment, names, interval, write, advance)
+
+    try:
+        with quiet_kafka():
+            return asyncio.run(read())
+    except ExportProblem as problem:
+        raise click.ClickException(str(problem)) from None
+
+
+def _told(found: list[Exported]) -> list[str]:
+    from referral_stream.core.instants import rfc3339
+
+    lines = []
+    for each in found:
+        many = "1 record" if each.records == 1 else f"{each.records:,} records"
+        if each.earliest is not None and each.latest is not None:
+            many += f", {rfc3339(each.earliest)} to {rfc3339(each.latest)}"
+        lines.append(f"{each.topic}: {many if each.records else 'nothing in this time'}")
+        if each.late_starts:
+            begun = ", ".join(f"{partition} at {offset}" for partition, offset in sorted(each.late_starts.items()))
+            remedy = "an exact replay needs --state, a replay of the facts alone --facts"
+            lines.append(f"note: partitions without their beginning ({begun}): {remedy}")
+    return lines
