@@ -368,7 +368,7 @@ def test_the_examples_in_the_sample_work_when_their_mark_is_taken_away() -> None
 def test_the_examples_and_names_in_the_documentation_are_right() -> None:
     text = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 7
     for block in blocks:
         build_policy(tomllib.loads(block))
     assert set(re.findall(r"^\| `((?:event|customer)\.[a-z_]+)` \|", text, flags=re.MULTILINE)) == {*EVENT, *CUSTOMER}

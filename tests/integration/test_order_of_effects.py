@@ -35,7 +35,10 @@ from tests.services.process import ServerProcess, wait_until
 
 NO_REDIS = "redis://127.0.0.1:1/0"
 CUSTOMERS_PER_PIECE = 8
-OUTPUTS = ("referral-asks", "referral-decisions", "ledger-requests", "dead-letters")
+OUTPUTS = (
+    "referral-asks", "referral-decisions", "referral-followups", "referral-rewards", "referral-records",
+    "ledger-requests", "dead-letters",
+)  # fmt: skip
 
 
 def pieces(count: int) -> Iterator[list[Message]]:

@@ -24,6 +24,10 @@ OURS = {
     "ledger-generations": ("compact", 7 * DAY),
     "referral-asks": ("delete", 400 * DAY),
     "referral-decisions": ("delete", 400 * DAY),
+    "referral-followups": ("delete", 400 * DAY),
+    "referral-rewards": ("delete", 400 * DAY),
+    "referral-records": ("compact", 7 * DAY),
+    "referral-contacts": ("compact,delete", 400 * DAY),
     "dead-letters": ("delete", 30 * DAY),
 }
 """Cleanup and retention, ms; the broker's own where nothing lapses."""

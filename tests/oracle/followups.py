@@ -212,5 +212,5 @@ def hold_back(world: World, customer: Customer, now: datetime) -> None:
     else:
         touched = [f for f in open_now if any(said[channel] is False for channel in f["channels"])]
         cancel_all(world, customer, {f["id"]: "channel" for f in touched}, now)
-        for followup in touched:
+        for followup in sorted(touched, key=lambda f: TO_CUSTOMER.index(f["kind"])):  # in the order of the tables
             again(world, customer, followup, now)

@@ -17,12 +17,13 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -379,7 +380,14 @@ class KafkaServer:
             TopicPartition(topic, partition): latest
             for partition in admin.list_topics(topic, timeout=20).topics[topic].partitions
         }
-        return {tp.partition: future.result(30).offset for tp, future in admin.list_offsets(asked).items()}
+        for _ in range(60):  # a new topic may have no leader yet
+            try:
+                return {tp.partition: future.result(30).offset for tp, future in admin.list_offsets(asked).items()}
+            except KafkaException as error:
+                if error.args[0].code() not in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE):
+                    raise
+                time.sleep(0.5)
+        raise TimeoutError(f"{topic} has no leader")
 
     def add_partitions(self, topic: str, number: int) -> int:
         """Let a topic have so many more partitions; how many it has now."""

@@ -97,7 +97,7 @@ def withdraw(turn: Turn) -> None:
         return
     consented = {channel for channel, flag in c.consent.items() if not flag.value}
     gone = telling.cancel(turn, (f for f in open_ if consented.intersection(f.channels)), "channel")
-    for followup in sorted(gone, key=lambda f: (KINDS.index(f.kind), f.about)):
+    for followup in sorted(gone, key=lambda f: (KINDS.index(f.kind), f.requested_at)):
         say_again(turn, followup)
 
 
