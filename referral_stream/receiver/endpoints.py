@@ -28,6 +28,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "segment": "product-usage",
     "posthog": "product-usage",
     "stripe": "billing",
+    "chargebee": "billing",
     "zendesk": "support",
     "intercom": "support",
     "helpscout": "support",

@@ -214,4 +214,4 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     # https://api.surveymonkey.com/v3/docs#webhook-callbacks
     "surveymonkey": of_body("Sm-Signature", "sha1", _unbase64, key=_surveymonkey_key),
 }
-"""Every supported vendor that signs. PostHog and Dittofeed do not: they send a token that the operator chose."""
+"""Every supported vendor that signs. PostHog, Dittofeed and Chargebee send a token that the operator chose."""

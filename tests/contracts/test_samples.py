@@ -15,6 +15,7 @@ import pytest
 from referral_stream.contracts.adapters import (
     BY_NAME,
     REGISTRY,
+    chargebee,
     delighted,
     dittofeed,
     formbricks,
@@ -120,6 +121,7 @@ NAMES: dict[str, Iterable[str]] = {
         *stripe._FACTS, *compared(stripe._status_changed, stripe._subscribed, stripe._refund, stripe._promotions),
         *stripe._WON, *stripe._DECIDED,
     },
+    "chargebee": chargebee._EVENTS,
     "zendesk": {
         *compared(zendesk._facts, zendesk._about_user), *zendesk._GONE, *zendesk._BUS, *zendesk._BUS_USERS,
         *zendesk._DONE, *zendesk._RATINGS,

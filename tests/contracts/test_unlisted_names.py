@@ -96,6 +96,13 @@ def surveymonkey(name: str) -> Any:
     return {"event_type": name, "event_id": "e", "event_datetime": WHEN, "object_id": "1", "resources": resources}
 
 
+def chargebee(name: str) -> Any:
+    """An event of that name, with resources whose states say nothing."""
+    states = {"customer": {"id": "c1"}, "subscription": {"id": "s", "status": "x"}, "transaction": {"id": "t"}}
+    content = states | {"invoice": {"id": "i", "status": "x", "total": 10, "score": 10}}
+    return {"id": "e", "occurred_at": NOW // 1_000, "event_type": name, "content": content}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -106,6 +113,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "delighted": delighted,
     "dittofeed": dittofeed,
     "surveymonkey": surveymonkey,
+    "chargebee": chargebee,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 

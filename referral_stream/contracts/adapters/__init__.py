@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from referral_stream.contracts.adapters import (
+    chargebee,
     delighted,
     dittofeed,
     formbricks,
@@ -28,6 +29,7 @@ REGISTRY: tuple[Adapter, ...] = (
     segment.ADAPTER,
     posthog.ADAPTER,
     stripe.ADAPTER,
+    chargebee.ADAPTER,
     zendesk.ADAPTER,
     intercom.ADAPTER,
     hubspot.ADAPTER,
