@@ -29,6 +29,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "posthog": "product-usage",
     "stripe": "billing",
     "chargebee": "billing",
+    "paddle": "billing",
     "zendesk": "support",
     "intercom": "support",
     "helpscout": "support",

@@ -59,6 +59,22 @@ def chargebee(kind: str, **content: dict[str, Any]) -> Callable[[str], Any]:
     }
 
 
+def paddle(kind: str, **entity: Any) -> Callable[[str], Any]:
+    """A notification of Paddle's about subscription or transaction ``x``."""
+    known = {"id": "x", "customer_id": "501", "status": "active"}
+    return lambda time: {
+        "event_id": f"evt_{kind}{time}", "event_type": kind, "occurred_at": time, "notification_id": "ntf_1",
+        "data": known | entity,
+    }  # fmt: skip
+
+
+def paid(**entity: Any) -> Callable[[str], Any]:
+    """A completed transaction of Paddle's for another period."""
+    totals = {"details": {"totals": {"grand_total": "5400"}}, "items": [{"price": {"trial_period": None}}]}
+    known = {"status": "completed", "origin": "subscription_recurring", "subscription_id": "s"}
+    return paddle("transaction.completed", **(known | totals | entity))
+
+
 VENDORS: dict[str, Told] = {
     "chargebee": Told(
         opt_outs=(
@@ -87,6 +103,38 @@ VENDORS: dict[str, Told] = {
             chargebee("subscription_renewed", invoice={"status": "paid", "total": 0}),
             chargebee("subscription_changed"),
             chargebee("mrr_updated"),
+        ),
+    ),
+    "paddle": Told(
+        opt_outs=(
+            paddle("customer.updated", id="501", custom_data={"unsubscribed": True}),
+            paddle("subscription.updated", custom_data={"do_not_contact": "yes"}),
+            paddle("customer.opted_out", id="501"),
+        ),
+        troubles=(
+            paddle("transaction.payment_failed", status="past_due"),
+            paddle("subscription.past_due", status="past_due"),
+            paddle("subscription.paused", status="paused"),
+            paddle("adjustment.created", action="chargeback_warning", transaction_id="t"),
+            paddle("adjustment.created", action="chargeback", transaction_id="t"),
+            paddle("adjustment.created", action="refund", transaction_id="t", status="pending_approval"),
+            paddle("subscription.updated", scheduled_change={"action": "cancel"}),
+            paddle("subscription.canceled", status="canceled", first_billed_at=WHEN),
+        ),
+        over=(
+            paddle("transaction.paid", status="paid"),
+            paddle("subscription.updated"),
+            paddle("subscription.resumed"),
+            paddle("adjustment.created", action="chargeback_warning_reverse", transaction_id="t"),
+        ),
+        good_news=(paid(),),
+        no_news=(
+            paid(origin="web"),
+            paid(status="paid"),
+            paid(items=[{"price": {"trial_period": {"interval": "day", "frequency": 14}}}]),
+            paid(details={"totals": {"grand_total": "0"}}),
+            paddle("subscription.updated"),
+            paddle("customer.updated", id="501", marketing_consent=True),
         ),
     ),
 }

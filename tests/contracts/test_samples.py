@@ -22,6 +22,7 @@ from referral_stream.contracts.adapters import (
     helpscout,
     hubspot,
     intercom,
+    paddle,
     posthog,
     product_events,
     segment,
@@ -122,6 +123,7 @@ NAMES: dict[str, Iterable[str]] = {
         *stripe._WON, *stripe._DECIDED,
     },
     "chargebee": chargebee._EVENTS,
+    "paddle": paddle._EVENTS,
     "zendesk": {
         *compared(zendesk._facts, zendesk._about_user), *zendesk._GONE, *zendesk._BUS, *zendesk._BUS_USERS,
         *zendesk._DONE, *zendesk._RATINGS,

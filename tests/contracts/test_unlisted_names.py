@@ -103,6 +103,12 @@ def chargebee(name: str) -> Any:
     return {"id": "e", "occurred_at": NOW // 1_000, "event_type": name, "content": content}
 
 
+def paddle(name: str) -> Any:
+    """A notification of that name, about an entity whose state says nothing."""
+    entity = {"id": "x", "customer_id": "c1", "subscription_id": "s", "status": "x", "total": "10", "score": 10}
+    return {"event_id": "e", "event_type": name, "occurred_at": WHEN, "notification_id": "n", "data": entity}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -114,6 +120,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "dittofeed": dittofeed,
     "surveymonkey": surveymonkey,
     "chargebee": chargebee,
+    "paddle": paddle,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 

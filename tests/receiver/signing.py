@@ -60,11 +60,17 @@ def _formbricks(body: bytes, key: bytes, at: int) -> dict[str, str]:
     return {"webhook-id": "msg_1", "webhook-timestamp": seconds, "webhook-signature": f"v1a,other v1,{digest}"}
 
 
+def _paddle(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    seconds = str(at // 1000)
+    return {"Paddle-Signature": f"ts={seconds};h1={_hex(key, seconds.encode() + b':' + body)}"}
+
+
 TIMED: Mapping[str, Signer] = {
     "stripe": _stripe,
     "zendesk": _zendesk,
     "hubspot": _hubspot,
     "formbricks": _formbricks,
+    "paddle": _paddle,
 }
 """Those who sign the time."""
 
