@@ -30,6 +30,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "stripe": "billing",
     "chargebee": "billing",
     "paddle": "billing",
+    "recurly": "billing",
     "zendesk": "support",
     "intercom": "support",
     "helpscout": "support",

@@ -1,7 +1,7 @@
 """How vendors sign their webhooks: one row each, as the vendor documents it.
 
 Everything here is pure: the request, the key and the time are arguments, and the answer is a value. Digests are
-compared as bytes, in constant time. Five vendors sign the time as well; their requests are valid only for
+compared as bytes, in constant time. Six vendors sign the time as well; their requests are valid only for
 ``REPLAY_WINDOW``. The others sign only the body: anyone who has recorded a request can replay it, but its event id
 makes it count once.
 """
@@ -141,6 +141,18 @@ def of_pairs(header: str, *, between: str, time: str, digest: str, joint: bytes)
     return Scheme(header, verify)
 
 
+def _recurly(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
+    """``MILLISECONDS,HEX,HEX``: HMAC-SHA256 of ``time.body``; two digests for a day after the key was renewed."""
+    given = request.headers.get("recurly-signature")
+    if given is None:
+        return SignatureVerdict.UNSIGNED
+    time, *digests = [part.strip() for part in given.split(",")]
+    expected = _mac(secret, time.encode("utf-8", "replace") + b"." + request.body)
+    if not _same(expected, [_unhex(digest) for digest in digests]):
+        return SignatureVerdict.FORGED
+    return _fresh(_count(time, 1), now)
+
+
 def _zendesk(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
     """Base64 of HMAC-SHA256 of timestamp and body, one after the other; the timestamp is ISO 8601."""
     given, time = (request.headers.get(f"X-Zendesk-Webhook-Signature{part}") for part in ("", "-Timestamp"))
@@ -201,6 +213,8 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "stripe": of_pairs("Stripe-Signature", between=",", time="t", digest="v1", joint=b"."),
     # https://developer.paddle.com/webhooks/signature-verification (its own libraries allow five seconds by default)
     "paddle": of_pairs("Paddle-Signature", between=";", time="ts", digest="h1", joint=b":"),
+    # https://docs.recurly.com/recurly-subscriptions/docs/signature-verification
+    "recurly": Scheme("recurly-signature", _recurly),
     # https://developer.zendesk.com/documentation/webhooks/verifying/ (an older edition had the body first)
     "zendesk": Scheme("X-Zendesk-Webhook-Signature", _zendesk),
     # https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation

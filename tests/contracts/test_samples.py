@@ -25,6 +25,7 @@ from referral_stream.contracts.adapters import (
     paddle,
     posthog,
     product_events,
+    recurly,
     segment,
     stripe,
     surveymonkey,
@@ -124,6 +125,7 @@ NAMES: dict[str, Iterable[str]] = {
     },
     "chargebee": chargebee._EVENTS,
     "paddle": paddle._EVENTS,
+    "recurly": {happened for kind in recurly._EVENTS for happened in kind.split(".", 1)},
     "zendesk": {
         *compared(zendesk._facts, zendesk._about_user), *zendesk._GONE, *zendesk._BUS, *zendesk._BUS_USERS,
         *zendesk._DONE, *zendesk._RATINGS,

@@ -109,6 +109,13 @@ def paddle(name: str) -> Any:
     return {"event_id": "e", "event_type": name, "occurred_at": WHEN, "notification_id": "n", "data": entity}
 
 
+def recurly(name: str) -> Any:
+    """A notification of that name, with the account that only some of them have."""
+    about, _, happened = name.partition(".")
+    event = {"id": "x", "object_type": about, "event_type": happened or "x", "event_time": WHEN, "site_id": "s"}
+    return event | {"account_code": "c1", "score": 10}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -121,6 +128,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "surveymonkey": surveymonkey,
     "chargebee": chargebee,
     "paddle": paddle,
+    "recurly": recurly,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 

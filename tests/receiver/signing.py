@@ -65,12 +65,17 @@ def _paddle(body: bytes, key: bytes, at: int) -> dict[str, str]:
     return {"Paddle-Signature": f"ts={seconds};h1={_hex(key, seconds.encode() + b':' + body)}"}
 
 
+def _recurly(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    return {"recurly-signature": f"{at},{'0' * 64},{_hex(key, str(at).encode() + b'.' + body)}"}
+
+
 TIMED: Mapping[str, Signer] = {
     "stripe": _stripe,
     "zendesk": _zendesk,
     "hubspot": _hubspot,
     "formbricks": _formbricks,
     "paddle": _paddle,
+    "recurly": _recurly,
 }
 """Those who sign the time."""
 
