@@ -31,6 +31,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "chargebee": "billing",
     "paddle": "billing",
     "recurly": "billing",
+    "revenuecat": "billing",
     "zendesk": "support",
     "intercom": "support",
     "helpscout": "support",

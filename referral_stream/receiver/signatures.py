@@ -1,7 +1,7 @@
 """How vendors sign their webhooks: one row each, as the vendor documents it.
 
 Everything here is pure: the request, the key and the time are arguments, and the answer is a value. Digests are
-compared as bytes, in constant time. Six vendors sign the time as well; their requests are valid only for
+compared as bytes, in constant time. Seven vendors sign the time as well; their requests are valid only for
 ``REPLAY_WINDOW``. The others sign only the body: anyone who has recorded a request can replay it, but its event id
 makes it count once.
 """
@@ -213,6 +213,8 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "stripe": of_pairs("Stripe-Signature", between=",", time="t", digest="v1", joint=b"."),
     # https://developer.paddle.com/webhooks/signature-verification (its own libraries allow five seconds by default)
     "paddle": of_pairs("Paddle-Signature", between=";", time="ts", digest="h1", joint=b":"),
+    # https://www.revenuecat.com/docs/integrations/webhooks (where signing is switched on; else a token)
+    "revenuecat": of_pairs("X-RevenueCat-Webhook-Signature", between=",", time="t", digest="v1", joint=b"."),
     # https://docs.recurly.com/recurly-subscriptions/docs/signature-verification
     "recurly": Scheme("recurly-signature", _recurly),
     # https://developer.zendesk.com/documentation/webhooks/verifying/ (an older edition had the body first)

@@ -89,6 +89,18 @@ def recurly(about: str, happened: str, **more: Any) -> Callable[[str], Any]:
     return lambda time: known | {"event_time": time} | more
 
 
+def revenuecat(kind: str, **more: Any) -> Callable[[str], Any]:
+    """An event of RevenueCat's about subscription ``s``."""
+    known = {
+        "type": kind, "app_user_id": "501", "original_app_user_id": "$RCAnonymousID:1", "environment": "PRODUCTION",
+        "original_transaction_id": "s", "transaction_id": "t", "period_type": "NORMAL", "expiration_at_ms": 1,
+    }  # fmt: skip
+    return lambda time: {
+        "api_version": "1.0",
+        "event": known | {"id": f"{kind}{time}", "event_timestamp_ms": instant(time)} | more,
+    }
+
+
 VENDORS: dict[str, Told] = {
     "chargebee": Told(
         opt_outs=(
@@ -174,6 +186,35 @@ VENDORS: dict[str, Told] = {
             recurly("charge_invoice", "paid"),
             recurly("subscription", "updated"),
             recurly("payment", "succeeded"),
+        ),
+    ),
+    "revenuecat": Told(
+        opt_outs=(
+            revenuecat("PRODUCT_CHANGE", subscriber_attributes={"unsubscribed": {"value": "true"}}),
+            revenuecat("USER_OPTED_OUT"),
+        ),
+        troubles=(
+            revenuecat("BILLING_ISSUE"),
+            revenuecat("CANCELLATION", cancel_reason="UNSUBSCRIBE"),
+            revenuecat("CANCELLATION", cancel_reason="BILLING_ERROR"),
+            revenuecat("CANCELLATION", cancel_reason="CUSTOMER_SUPPORT"),
+            revenuecat("SUBSCRIPTION_PAUSED"),
+            revenuecat("EXPIRATION"),
+            revenuecat("TRANSFER", app_user_id=None, transferred_from=["501"], transferred_to=["502"]),
+        ),
+        over=(
+            revenuecat("RENEWAL", price=0),
+            revenuecat("UNCANCELLATION"),
+            revenuecat("RENEWAL", price=0),
+        ),
+        good_news=(revenuecat("RENEWAL", price=4.99, is_trial_conversion=False),),
+        no_news=(
+            revenuecat("RENEWAL", price=4.99, is_trial_conversion=True),
+            revenuecat("RENEWAL", price=4.99),
+            revenuecat("RENEWAL", price=0, is_trial_conversion=False),
+            revenuecat("RENEWAL", price=4.99, is_trial_conversion=False, environment="SANDBOX"),
+            revenuecat("TRANSFER", app_user_id=None, transferred_from=["502"], transferred_to=["501"]),
+            revenuecat("PRODUCT_CHANGE", price=4.99),
         ),
     ),
 }

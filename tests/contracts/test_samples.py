@@ -26,6 +26,7 @@ from referral_stream.contracts.adapters import (
     posthog,
     product_events,
     recurly,
+    revenuecat,
     segment,
     stripe,
     surveymonkey,
@@ -125,6 +126,7 @@ NAMES: dict[str, Iterable[str]] = {
     },
     "chargebee": chargebee._EVENTS,
     "paddle": paddle._EVENTS,
+    "revenuecat": {*revenuecat._EVENTS, *compared(revenuecat.read, revenuecat._renews), revenuecat._TEST_STORE},
     "recurly": {happened for kind in recurly._EVENTS for happened in kind.split(".", 1)},
     "zendesk": {
         *compared(zendesk._facts, zendesk._about_user), *zendesk._GONE, *zendesk._BUS, *zendesk._BUS_USERS,

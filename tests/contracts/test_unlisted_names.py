@@ -116,6 +116,12 @@ def recurly(name: str) -> Any:
     return event | {"account_code": "c1", "score": 10}
 
 
+def revenuecat(name: str) -> Any:
+    """An event of that type of one subscription, which says nothing of its price."""
+    ids = {"id": "e", "app_user_id": "c1", "transaction_id": "t", "original_transaction_id": "s"}
+    return {"api_version": "1.0", "event": ids | {"type": name, "event_timestamp_ms": NOW - 1_000, "score": 10}}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -129,6 +135,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "chargebee": chargebee,
     "paddle": paddle,
     "recurly": recurly,
+    "revenuecat": revenuecat,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 

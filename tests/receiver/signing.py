@@ -69,6 +69,11 @@ def _recurly(body: bytes, key: bytes, at: int) -> dict[str, str]:
     return {"recurly-signature": f"{at},{'0' * 64},{_hex(key, str(at).encode() + b'.' + body)}"}
 
 
+def _revenuecat(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    seconds = str(at // 1000)
+    return {"X-RevenueCat-Webhook-Signature": f"t={seconds},v1={_hex(key, seconds.encode() + b'.' + body)}"}
+
+
 TIMED: Mapping[str, Signer] = {
     "stripe": _stripe,
     "zendesk": _zendesk,
@@ -76,6 +81,7 @@ TIMED: Mapping[str, Signer] = {
     "formbricks": _formbricks,
     "paddle": _paddle,
     "recurly": _recurly,
+    "revenuecat": _revenuecat,
 }
 """Those who sign the time."""
 

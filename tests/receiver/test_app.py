@@ -45,6 +45,7 @@ async def test_each_vendors_webhook_comes_to_its_topic_as_it_is_with_the_vendors
         ("billing", "stripe"),
         ("billing", "paddle"),
         ("billing", "recurly"),
+        ("billing", "revenuecat"),
         ("support", "zendesk"),
         ("support", "intercom"),
         ("support", "helpscout"),

@@ -182,7 +182,7 @@ def test_a_signed_time_is_good_for_five_minutes_either_way(vendor: str, off: int
     assert verdict(vendor, signed_headers(vendor, at=NOW + off)) is told
 
 
-IN_ONE_HEADER = {"stripe": ",", "paddle": ";", "recurly": ","}
+IN_ONE_HEADER = {"stripe": ",", "paddle": ";", "recurly": ",", "revenuecat": ","}
 """Who writes the time before the digests, and what stands between them."""
 
 

@@ -33,8 +33,8 @@ _SIMULATED = "ntfsimevt_"
 
 def recognises(payload: Payload) -> bool:
     """A named event with its own id, and the entity that it is about."""
-    names = ("event_type", "event_id", "occurred_at")
-    return all(isinstance(payload.get(name), str) for name in names) and isinstance(payload.get("data"), dict)
+    named = isinstance(payload.get("event_type"), str) and "event_id" in payload and "occurred_at" in payload
+    return named and isinstance(payload.get("data"), dict)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
