@@ -1,7 +1,7 @@
 """How vendors sign their webhooks: one row each, as the vendor documents it.
 
 Everything here is pure: the request, the key and the time are arguments, and the answer is a value. Digests are
-compared as bytes, in constant time. Four vendors sign the time as well; their requests are valid only for
+compared as bytes, in constant time. Seven vendors sign the time as well; their requests are valid only for
 ``REPLAY_WINDOW``. The others sign only the body: anyone who has recorded a request can replay it, but its event id
 makes it count once.
 """
@@ -118,19 +118,39 @@ def of_body(
     return Scheme(header, verify, key)
 
 
-def _stripe(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
-    """``t=SECONDS,v1=HEX,v1=HEX,v0=…``: HMAC-SHA256 of ``t.body``; two ``v1`` while a secret is being rolled."""
-    given = request.headers.get("Stripe-Signature")
+def of_pairs(header: str, *, between: str, time: str, digest: str, joint: bytes) -> Scheme:
+    """The scheme of a vendor that writes time and digests as named pairs into one header.
+
+    HMAC-SHA256 in hex of the seconds since 1970, ``joint`` and body; several digests while a secret is being rolled.
+    Pairs of other names are of other schemes.
+    """
+
+    def verify(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
+        given = request.headers.get(header)
+        if given is None:
+            return SignatureVerdict.UNSIGNED
+        pairs = [part.strip().partition("=") for part in given.split(between)]
+        times = [value for name, _, value in pairs if name == time]
+        if len(times) != 1:
+            return SignatureVerdict.FORGED
+        expected = _mac(secret, times[0].encode("utf-8", "replace") + joint + request.body)
+        if not _same(expected, [_unhex(value) for name, _, value in pairs if name == digest]):
+            return SignatureVerdict.FORGED
+        return _fresh(_count(times[0], SECOND), now)
+
+    return Scheme(header, verify)
+
+
+def _recurly(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
+    """``MILLISECONDS,HEX,HEX``: HMAC-SHA256 of ``time.body``; two digests for a day after the key was renewed."""
+    given = request.headers.get("recurly-signature")
     if given is None:
         return SignatureVerdict.UNSIGNED
-    pairs = [part.strip().partition("=") for part in given.split(",")]
-    times = [value for name, _, value in pairs if name == "t"]
-    if len(times) != 1:
+    time, *digests = [part.strip() for part in given.split(",")]
+    expected = _mac(secret, time.encode("utf-8", "replace") + b"." + request.body)
+    if not _same(expected, [_unhex(digest) for digest in digests]):
         return SignatureVerdict.FORGED
-    expected = _mac(secret, times[0].encode("utf-8", "replace") + b"." + request.body)
-    if not _same(expected, [_unhex(value) for name, _, value in pairs if name == "v1"]):
-        return SignatureVerdict.FORGED
-    return _fresh(_count(times[0], SECOND), now)
+    return _fresh(_count(time, 1), now)
 
 
 def _zendesk(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
@@ -190,7 +210,13 @@ def _surveymonkey_key(secret: str) -> bytes:
 
 SCHEMES: Final[Mapping[str, Scheme]] = {
     # https://docs.stripe.com/webhooks/signature
-    "stripe": Scheme("Stripe-Signature", _stripe),
+    "stripe": of_pairs("Stripe-Signature", between=",", time="t", digest="v1", joint=b"."),
+    # https://developer.paddle.com/webhooks/signature-verification (its own libraries allow five seconds by default)
+    "paddle": of_pairs("Paddle-Signature", between=";", time="ts", digest="h1", joint=b":"),
+    # https://www.revenuecat.com/docs/integrations/webhooks (where signing is switched on; else a token)
+    "revenuecat": of_pairs("X-RevenueCat-Webhook-Signature", between=",", time="t", digest="v1", joint=b"."),
+    # https://docs.recurly.com/recurly-subscriptions/docs/signature-verification
+    "recurly": Scheme("recurly-signature", _recurly),
     # https://developer.zendesk.com/documentation/webhooks/verifying/ (an older edition had the body first)
     "zendesk": Scheme("X-Zendesk-Webhook-Signature", _zendesk),
     # https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation
@@ -214,4 +240,4 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     # https://api.surveymonkey.com/v3/docs#webhook-callbacks
     "surveymonkey": of_body("Sm-Signature", "sha1", _unbase64, key=_surveymonkey_key),
 }
-"""Every supported vendor that signs. PostHog and Dittofeed do not: they send a token that the operator chose."""
+"""Every supported vendor that signs. PostHog, Dittofeed and Chargebee send a token that the operator chose."""

@@ -96,6 +96,32 @@ def surveymonkey(name: str) -> Any:
     return {"event_type": name, "event_id": "e", "event_datetime": WHEN, "object_id": "1", "resources": resources}
 
 
+def chargebee(name: str) -> Any:
+    """An event of that name, with resources whose states say nothing."""
+    states = {"customer": {"id": "c1"}, "subscription": {"id": "s", "status": "x"}, "transaction": {"id": "t"}}
+    content = states | {"invoice": {"id": "i", "status": "x", "total": 10, "score": 10}}
+    return {"id": "e", "occurred_at": NOW // 1_000, "event_type": name, "content": content}
+
+
+def paddle(name: str) -> Any:
+    """A notification of that name, about an entity whose state says nothing."""
+    entity = {"id": "x", "customer_id": "c1", "subscription_id": "s", "status": "x", "total": "10", "score": 10}
+    return {"event_id": "e", "event_type": name, "occurred_at": WHEN, "notification_id": "n", "data": entity}
+
+
+def recurly(name: str) -> Any:
+    """A notification of that name, with the account that only some of them have."""
+    about, _, happened = name.partition(".")
+    event = {"id": "x", "object_type": about, "event_type": happened or "x", "event_time": WHEN, "site_id": "s"}
+    return event | {"account_code": "c1", "score": 10}
+
+
+def revenuecat(name: str) -> Any:
+    """An event of that type of one subscription, which says nothing of its price."""
+    ids = {"id": "e", "app_user_id": "c1", "transaction_id": "t", "original_transaction_id": "s"}
+    return {"api_version": "1.0", "event": ids | {"type": name, "event_timestamp_ms": NOW - 1_000, "score": 10}}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -106,6 +132,10 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "delighted": delighted,
     "dittofeed": dittofeed,
     "surveymonkey": surveymonkey,
+    "chargebee": chargebee,
+    "paddle": paddle,
+    "recurly": recurly,
+    "revenuecat": revenuecat,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 

@@ -60,11 +60,28 @@ def _formbricks(body: bytes, key: bytes, at: int) -> dict[str, str]:
     return {"webhook-id": "msg_1", "webhook-timestamp": seconds, "webhook-signature": f"v1a,other v1,{digest}"}
 
 
+def _paddle(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    seconds = str(at // 1000)
+    return {"Paddle-Signature": f"ts={seconds};h1={_hex(key, seconds.encode() + b':' + body)}"}
+
+
+def _recurly(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    return {"recurly-signature": f"{at},{'0' * 64},{_hex(key, str(at).encode() + b'.' + body)}"}
+
+
+def _revenuecat(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    seconds = str(at // 1000)
+    return {"X-RevenueCat-Webhook-Signature": f"t={seconds},v1={_hex(key, seconds.encode() + b'.' + body)}"}
+
+
 TIMED: Mapping[str, Signer] = {
     "stripe": _stripe,
     "zendesk": _zendesk,
     "hubspot": _hubspot,
     "formbricks": _formbricks,
+    "paddle": _paddle,
+    "recurly": _recurly,
+    "revenuecat": _revenuecat,
 }
 """Those who sign the time."""
 

@@ -43,6 +43,9 @@ async def test_each_vendors_webhook_comes_to_its_topic_as_it_is_with_the_vendors
         found = await receiver.records()
     assert {(record.topic, dict(record.headers)["referral-source"].decode()) for record in found} == {
         ("billing", "stripe"),
+        ("billing", "paddle"),
+        ("billing", "recurly"),
+        ("billing", "revenuecat"),
         ("support", "zendesk"),
         ("support", "intercom"),
         ("support", "helpscout"),

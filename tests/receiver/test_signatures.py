@@ -67,6 +67,18 @@ PUBLISHED = (
         now=1_616_648_967_000,
     ),
     Published(
+        "paddle",
+        "PaddleHQ/paddle-python-sdk, tests/Unit/Notification/test_Verifier.py",
+        "pdl_ntf_01hbpjmytsa32fhr36nqgc3kgb_WvRO0eL4Bj9rgYYIBZY6wZhG4EHy9jzh",
+        b"hello-world",
+        {
+            "Paddle-Signature": (
+                "ts=1696195954;h1=dummy;h1=d96299976a6eb066f484d7fde011ac56fc32b38fc9940bc419d6e537fdc6ef02"
+            )
+        },
+        now=1_696_195_954_000,
+    ),
+    Published(
         "delighted",
         "GitHub's test values for the same scheme (sha256= and hex)",
         "It's a Secret to Everybody",
@@ -119,7 +131,7 @@ def test_a_published_example_verifies(example: Published) -> None:
 
 
 def test_every_vendor_signs_or_is_known_to_sign_nothing() -> None:
-    assert set(BY_NAME) - set(SCHEMES) == {"posthog", "dittofeed"}
+    assert set(BY_NAME) - set(SCHEMES) == {"posthog", "dittofeed", "chargebee"}
     assert set(SIGNERS) == set(SCHEMES)
 
 
@@ -170,14 +182,19 @@ def test_a_signed_time_is_good_for_five_minutes_either_way(vendor: str, off: int
     assert verdict(vendor, signed_headers(vendor, at=NOW + off)) is told
 
 
+IN_ONE_HEADER = {"stripe": ",", "paddle": ";", "recurly": ",", "revenuecat": ","}
+"""Who writes the time before the digests, and what stands between them."""
+
+
 @pytest.mark.parametrize("vendor", sorted(TIMED))
 def test_a_recorded_request_is_not_made_young_by_another_time_in_its_headers(vendor: str) -> None:
     recorded = signed_headers(vendor, at=NOW - 2 * REPLAY_WINDOW)
     fresh = signed_headers(vendor, at=NOW)
     times = {name: value for name, value in fresh.items() if name.lower().endswith("timestamp")}
-    if vendor == "stripe":
-        old, new = (headers["Stripe-Signature"].split(",") for headers in (recorded, fresh))
-        times = {"Stripe-Signature": ",".join([new[0], *old[1:]])}
+    if vendor in IN_ONE_HEADER:
+        header, between = SCHEMES[vendor].header, IN_ONE_HEADER[vendor]
+        old, new = (headers[header].split(between) for headers in (recorded, fresh))
+        times = {header: between.join([new[0], *old[1:]])}
     assert verdict(vendor, recorded) is SignatureVerdict.STALE
     assert verdict(vendor, recorded | times) is SignatureVerdict.FORGED
 

@@ -6,13 +6,17 @@ from functools import cache
 from typing import Any
 
 from referral_stream.contracts.adapters import (
+    chargebee,
     delighted,
     dittofeed,
     formbricks,
     helpscout,
     hubspot,
     intercom,
+    paddle,
     posthog,
+    recurly,
+    revenuecat,
     segment,
     stripe,
     surveymonkey,
@@ -28,6 +32,10 @@ REGISTRY: tuple[Adapter, ...] = (
     segment.ADAPTER,
     posthog.ADAPTER,
     stripe.ADAPTER,
+    chargebee.ADAPTER,
+    paddle.ADAPTER,
+    recurly.ADAPTER,
+    revenuecat.ADAPTER,
     zendesk.ADAPTER,
     intercom.ADAPTER,
     hubspot.ADAPTER,
