@@ -38,6 +38,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "survicate": "nps",
     "surveymonkey": "nps",
     "dittofeed": "relationship",
+    "customerio": "relationship",
     EVENTS: "product-usage",
 }
 """Where a vendor's webhooks go unless the settings say otherwise; any input topic takes any of them."""

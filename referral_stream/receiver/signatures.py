@@ -1,9 +1,9 @@
 """How vendors sign their webhooks: one row each, as the vendor documents it.
 
 Everything here is pure: the request, the key and the time are arguments, and the answer is a value. Digests are
-compared as bytes, in constant time. Four vendors sign the time as well; their requests are valid only for
-``REPLAY_WINDOW``. The others sign only the body: anyone who has recorded a request can replay it, but its event id
-makes it count once.
+compared as bytes, in constant time. Vendors that sign the time as well and say how old a request may be are held to
+``REPLAY_WINDOW``. The others sign only the body, or repeat for days, under the time at which they first tried, what was
+not taken: anyone who has recorded a request can replay it, but its event id makes it count once.
 """
 
 from __future__ import annotations
@@ -118,6 +118,22 @@ def of_body(
     return Scheme(header, verify, key)
 
 
+def of_body_and_time(header: str, time_header: str, message: Callable[[bytes, bytes], bytes]) -> Scheme:
+    """The scheme of a vendor that signs body and time in hex, and names no age at which a request is too old.
+
+    ``message``: (time, body) → what is signed.
+    """
+
+    def verify(request: Signed, secret: bytes, _now: int) -> SignatureVerdict:
+        given, time = request.headers.get(header), request.headers.get(time_header)
+        if given is None or time is None:
+            return SignatureVerdict.UNSIGNED
+        expected = _mac(secret, message(time.encode("utf-8", "replace"), request.body))
+        return SignatureVerdict.AUTHENTIC if _same(expected, [_unhex(given)]) else SignatureVerdict.FORGED
+
+    return Scheme(header, verify)
+
+
 def _stripe(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
     """``t=SECONDS,v1=HEX,v1=HEX,v0=…``: HMAC-SHA256 of ``t.body``; two ``v1`` while a secret is being rolled."""
     given = request.headers.get("Stripe-Signature")
@@ -213,5 +229,9 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "survicate": of_body("Hmac", "sha256", _unhex),
     # https://api.surveymonkey.com/v3/docs#webhook-callbacks
     "surveymonkey": of_body("Sm-Signature", "sha1", _unbase64, key=_surveymonkey_key),
+    # https://docs.customer.io/integrations/api/webhooks (securely verify requests)
+    "customerio": of_body_and_time(
+        "X-CIO-Signature", "X-CIO-Timestamp", lambda time, body: b"v0:" + time + b":" + body
+    ),
 }
 """Every supported vendor that signs. PostHog and Dittofeed do not: they send a token that the operator chose."""

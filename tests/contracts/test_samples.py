@@ -15,6 +15,7 @@ import pytest
 from referral_stream.contracts.adapters import (
     BY_NAME,
     REGISTRY,
+    customerio,
     delighted,
     dittofeed,
     formbricks,
@@ -138,6 +139,7 @@ NAMES: dict[str, Iterable[str]] = {
         *helpscout._DELETED,
     },
     "dittofeed": {*compared(dittofeed._facts), *dittofeed._MACHINES},
+    "customerio": {*customerio._METRICS, customerio._UNDELIVERABLE, *customerio._PREFERENCES},
 }  # fmt: skip
 """The names of events, and of what decides within one, that each adapter tells apart."""
 

@@ -96,6 +96,12 @@ def surveymonkey(name: str) -> Any:
     return {"event_type": name, "event_id": "e", "event_datetime": WHEN, "object_id": "1", "resources": resources}
 
 
+def customerio(name: str) -> Any:
+    """An event with that metric, about a message."""
+    data = {"identifiers": {"id": "c1"}, "delivery_id": "d", "content": "10"}
+    return {"event_id": "e", "object_type": "email", "metric": name, "timestamp": NOW // 1_000, "data": data}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -106,6 +112,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "delighted": delighted,
     "dittofeed": dittofeed,
     "surveymonkey": surveymonkey,
+    "customerio": customerio,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 

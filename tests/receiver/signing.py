@@ -60,13 +60,18 @@ def _formbricks(body: bytes, key: bytes, at: int) -> dict[str, str]:
     return {"webhook-id": "msg_1", "webhook-timestamp": seconds, "webhook-signature": f"v1a,other v1,{digest}"}
 
 
+def _customerio(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    seconds = str(at // 1000)
+    return {"X-CIO-Timestamp": seconds, "X-CIO-Signature": _hex(key, f"v0:{seconds}:".encode() + body)}
+
+
 TIMED: Mapping[str, Signer] = {
     "stripe": _stripe,
     "zendesk": _zendesk,
     "hubspot": _hubspot,
     "formbricks": _formbricks,
 }
-"""Those who sign the time."""
+"""Those who sign the time, and say how old a request may be."""
 
 SIGNERS: Mapping[str, Signer] = {
     **TIMED,
@@ -76,6 +81,7 @@ SIGNERS: Mapping[str, Signer] = {
     "helpscout": lambda body, key, _: {"X-HelpScout-Signature": _base64(key, body, "sha1")},
     "delighted": lambda body, key, _: {"X-Delighted-Webhook-Signature": f"sha256={_hex(key, body)}"},
     "survicate": lambda body, key, _: {"Hmac": _hex(key, body)},
+    "customerio": _customerio,
     "surveymonkey": lambda body, key, _: {"Sm-Signature": _base64(key, body, "sha1"), "Sm-Apikey": "client-id"},
 }
 

@@ -203,6 +203,18 @@ def _signature(vendor: str, key: bytes, message: bytes) -> str:
     return f"v1,{digest}" if vendor == "formbricks" else digest
 
 
+UNLIMITED = ("customerio",)
+"""They sign the time, and repeat for days what was not taken."""
+
+
+@pytest.mark.parametrize("vendor", UNLIMITED)
+def test_where_the_vendor_names_no_limit_an_opt_out_of_last_week_is_taken(vendor: str) -> None:
+    headers = signed_headers(vendor, at=NOW - 7 * 24 * 60 * 60 * SECOND)
+    assert verdict(vendor, headers) is SignatureVerdict.AUTHENTIC
+    fresh = {name: value for name, value in signed_headers(vendor).items() if name.lower().endswith("timestamp")}
+    assert verdict(vendor, headers | fresh) is SignatureVerdict.FORGED
+
+
 def test_while_stripe_rolls_a_secret_either_signature_will_do() -> None:
     old, new = (signed_headers("stripe", secret=secret)["Stripe-Signature"] for secret in ("the old secret", "the new"))
     both = {"Stripe-Signature": f"{old},{new.split(',')[1]}"}

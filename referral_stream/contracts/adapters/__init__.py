@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from referral_stream.contracts.adapters import (
+    customerio,
     delighted,
     dittofeed,
     formbricks,
@@ -38,6 +39,7 @@ REGISTRY: tuple[Adapter, ...] = (
     surveymonkey.ADAPTER,
     helpscout.ADAPTER,
     dittofeed.ADAPTER,
+    customerio.ADAPTER,
 )
 """Every adapter. The most frequent webhooks come first; Dittofeed's after Segment's, whose calls it shares."""
 

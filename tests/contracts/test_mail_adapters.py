@@ -1,0 +1,82 @@
+"""Faults of mail tools' payloads: an id, a time or a name in another way than documented holds back all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from referral_stream.contracts.addresses import email_hmac
+from referral_stream.contracts.outcomes import Accepted
+from tests.contracts.building import KEY, read, sample, taught
+from tests.contracts.test_vendor_variants import told
+from tests.rules import rule
+
+ADDRESS = "ana@firm.com"
+BY_ADDRESS = f"email:{email_hmac(ADDRESS, KEY)}"
+SECONDS = 1_781_595_000
+
+
+def customerio(metric: str = "unsubscribed", about: str = "email", time: Any = SECONDS, **data: Any) -> dict[str, Any]:
+    return {"event_id": "e", "object_type": about, "metric": metric, "timestamp": time, "data": data}
+
+
+@rule("I2.3", "I2.5", "I2.7")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (customerio(identifiers={"id": "null", "email": ADDRESS}), f"customer.suppressed {BY_ADDRESS}"),
+        (customerio(customer_id="{{customer.id}}", recipient=ADDRESS), f"customer.suppressed {BY_ADDRESS}"),
+        (customerio(identifiers={"cio_id": "d9"}), "customer.suppressed customerio_person:d9"),
+        (customerio(identifiers={"id": {"id": "ana"}, "cio_id": "d9"}), "customer.suppressed customerio_person:d9"),
+        (customerio(identifiers="ana"), "refused unusable_id"),
+        (customerio("opened", delivery_id="m"), "refused unusable_id"),
+    ],
+)
+def test_whoever_is_named_in_any_way_is_meant(payload: Any, expected: str) -> None:
+    assert told(read(payload)) == [expected]
+
+
+@rule("I1.5", "I1.7")
+@pytest.mark.parametrize(
+    "made",
+    [lambda time: customerio(time=time, identifiers={"id": "ana"})],
+    ids=["customerio"],
+)
+@pytest.mark.parametrize("time", [None, "soon", {"at": 1}, -1, "1781595000", SECONDS * 1_000])
+def test_an_opt_out_counts_whatever_its_time_is(made: Any, time: Any) -> None:
+    adapted = read(made(time))
+    assert isinstance(adapted, Accepted)
+    assert told(adapted) == ["customer.suppressed ana"]
+
+
+@rule("I4.2")
+def test_a_devices_token_and_a_number_are_no_address() -> None:
+    for about in ("push", "sms"):
+        assert taught(customerio("sent", about, identifiers={"id": "ana"}, recipient="0a" * 32)) == []
+    assert taught(customerio("sent", identifiers={"id": "ana"}, recipient=ADDRESS)) == [("email", BY_ADDRESS[6:])]
+
+
+@rule("R67")
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        ('{"topics": {"t1": true}}', False),
+        ({"topics": {"t1": True}, "channels": {"sms": True}}, False),
+        ({"topics": {"t1": True}, "channels": {"sms": False}}, True),
+        ({"topics": {"t1": "no"}}, True),
+        ({"topics": []}, True),
+        ("[" * 5_000, True),
+        (None, True),
+        (7, True),
+    ],
+)
+def test_changed_preferences_hold_back_unless_everything_is_still_wanted(content: Any, left: bool) -> None:
+    change = customerio("subscription_preferences_changed", "customer", identifiers={"id": "ana"}, content=content)
+    assert told(read(change)) == (["customer.suppressed ana"] if left else ["skipped irrelevant"])
+
+
+def test_an_older_webhook_of_customer_io_is_told_from_other_tools_by_its_name() -> None:
+    older = sample("customerio.older.email_unsubscribed")
+    assert told(read(older)) == ["customer.suppressed cus-ana"]
+    assert told(read(older | {"event_type": "response_completed"})) == ["refused unrecognised"]

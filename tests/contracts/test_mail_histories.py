@@ -1,0 +1,89 @@
+"""A whole history with one mail or support tool's words in it: who left is not asked, whoever says so and in what way.
+
+The customer is known by an id and an address before; the tool may name either of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from referral_stream.contracts.addresses import email_hmac
+from tests.contracts.building import sample
+from tests.contracts.test_vendor_histories import FRIDAY, HAPPY, PROMOTER, asked, fact, told
+from tests.replay.logs import BOUNDARY
+from tests.rules import rule
+
+ADDRESS = {"email_hmac": email_hmac("ana@customer.example", BOUNDARY.email_key)}
+KNOWN = [*HAPPY, fact("customer.profile_changed", "2026-01-18T08:00:00Z", ADDRESS)]
+PRAISE = fact("compliment.given", "2026-09-10T12:00:00Z", {})
+
+
+class History(NamedTuple):
+    """Names of a vendor's samples, by what they are to the customer of whom they tell."""
+
+    opt_outs: tuple[str, ...] = ()
+    no_words: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+    """What ends the first of the troubles."""
+
+
+HISTORIES = {
+    "customerio": History(
+        opt_outs=(
+            "customer_unsubscribed", "customer_unsubscribed.by_address", "customer_subscription_preferences_changed",
+            "customer_subscription_preferences_changed.unreadable", "email_unsubscribed", "email_spammed",
+            "email_bounced", "email_dropped", "email_undeliverable.suppressed", "sms_unsubscribed",
+            "older.email_unsubscribed",
+        ),
+        no_words=(
+            "customer_subscribed", "customer_subscription_preferences_changed.all", "email_sent", "email_deferred",
+            "email_opened", "email_opened.by_a_proxy", "email_clicked", "email_undeliverable.frequency",
+        ),
+    ),
+}  # fmt: skip
+
+
+def cases(kind: str) -> list[str]:
+    """``VENDOR.SAMPLE`` of that kind, of every vendor."""
+    return [f"{vendor}.{name}" for vendor, history in HISTORIES.items() for name in getattr(history, kind)]
+
+
+def line(name: str) -> dict[str, Any]:
+    """A line with a sample, about customer 501 and told in September."""
+    vendor = name.partition(".")[0]
+    return told(vendor, _about_501(sample(name)))
+
+
+def _about_501(value: Any) -> Any:
+    """The payload with the customer's id and the day of these histories."""
+    if isinstance(value, dict):
+        return {name: _about_501(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_about_501(inner) for inner in value]
+    if type(value) is int and 1_781_000_000 <= value < 1_782_000_000:
+        return value + 84 * 86_400
+    if isinstance(value, str):
+        return value.replace("cus-ana", "501").replace("2026-06-16", "2026-09-08")
+    return value
+
+
+@rule("I1.10", "I4.18")
+@pytest.mark.parametrize("name", cases("opt_outs"))
+def test_a_promoter_who_has_left_is_not_asked(name: str, tmp_path: Path) -> None:
+    assert asked([*KNOWN, line(name), PROMOTER], tmp_path) == []
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("name", cases("no_words"))
+def test_what_says_nothing_of_leaving_changes_nothing(name: str, tmp_path: Path) -> None:
+    assert asked([*KNOWN, line(name), PROMOTER], tmp_path) == FRIDAY
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("name", [*cases("opt_outs"), *cases("no_words"), *cases("troubles"), *cases("ends")])
+def test_nothing_of_it_is_a_reason_to_ask(name: str, tmp_path: Path) -> None:
+    assert asked([*KNOWN, line(name)], tmp_path) == []
