@@ -39,6 +39,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "surveymonkey": "nps",
     "dittofeed": "relationship",
     "customerio": "relationship",
+    "sendgrid": "relationship",
     EVENTS: "product-usage",
 }
 """Where a vendor's webhooks go unless the settings say otherwise; any input topic takes any of them."""

@@ -14,7 +14,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final, Literal, TypeAlias
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from referral_stream.core.instants import MINUTE, SECOND, parse_instant
 
@@ -197,6 +203,36 @@ def _standard_key(secret: str) -> bytes:
     return key
 
 
+def _sendgrid(request: Signed, key: bytes, _now: int) -> SignatureVerdict:
+    """ECDSA over the timestamp and the body, one after the other; the key is SendGrid's public one."""
+    given, time = (request.headers.get(f"X-Twilio-Email-Event-Webhook-{part}") for part in ("Signature", "Timestamp"))
+    if given is None or time is None:
+        return SignatureVerdict.UNSIGNED
+    try:
+        _public_key(key).verify(_unbase64(given), time.encode("utf-8", "replace") + request.body, ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        return SignatureVerdict.FORGED
+    return SignatureVerdict.AUTHENTIC
+
+
+def _sendgrid_key(secret: str) -> bytes:
+    key = _unbase64(secret)
+    try:
+        _public_key(key)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("copy the verification key as SendGrid shows it, in one line of base64") from None
+    return key
+
+
+@cache
+def _public_key(key: bytes) -> ec.EllipticCurvePublicKey:
+    """The key in DER. Raises ValueError, TypeError or UnsupportedAlgorithm for anything else."""
+    found = load_der_public_key(key)
+    if not isinstance(found, ec.EllipticCurvePublicKey):
+        raise TypeError("a key of another kind")
+    return found
+
+
 def _surveymonkey_key(secret: str) -> bytes:
     client, _, own = secret.partition("&")
     if not (client and own):
@@ -233,5 +269,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "customerio": of_body_and_time(
         "X-CIO-Signature", "X-CIO-Timestamp", lambda time, body: b"v0:" + time + b":" + body
     ),
+    # https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
+    "sendgrid": Scheme("X-Twilio-Email-Event-Webhook-Signature", _sendgrid, _sendgrid_key),
 }
 """Every supported vendor that signs. PostHog and Dittofeed do not: they send a token that the operator chose."""

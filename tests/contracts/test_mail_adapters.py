@@ -21,6 +21,10 @@ def customerio(metric: str = "unsubscribed", about: str = "email", time: Any = S
     return {"event_id": "e", "object_type": about, "metric": metric, "timestamp": time, "data": data}
 
 
+def sendgrid(event: str = "unsubscribe", time: Any = SECONDS, **more: Any) -> list[dict[str, Any]]:
+    return [{"event": event, "email": ADDRESS, "timestamp": time, "sg_event_id": "e", "sg_message_id": "m"} | more]
+
+
 @rule("I2.3", "I2.5", "I2.7")
 @pytest.mark.parametrize(
     ("payload", "expected"),
@@ -31,6 +35,9 @@ def customerio(metric: str = "unsubscribed", about: str = "email", time: Any = S
         (customerio(identifiers={"id": {"id": "ana"}, "cio_id": "d9"}), "customer.suppressed customerio_person:d9"),
         (customerio(identifiers="ana"), "refused unusable_id"),
         (customerio("opened", delivery_id="m"), "refused unusable_id"),
+        (sendgrid(), f"customer.suppressed {BY_ADDRESS}"),
+        (sendgrid(customer_id="undefined", user_id="ana"), "customer.suppressed ana"),
+        (sendgrid(email=None), "refused unusable_id"),
     ],
 )
 def test_whoever_is_named_in_any_way_is_meant(payload: Any, expected: str) -> None:
@@ -40,8 +47,11 @@ def test_whoever_is_named_in_any_way_is_meant(payload: Any, expected: str) -> No
 @rule("I1.5", "I1.7")
 @pytest.mark.parametrize(
     "made",
-    [lambda time: customerio(time=time, identifiers={"id": "ana"})],
-    ids=["customerio"],
+    [
+        lambda time: customerio(time=time, identifiers={"id": "ana"}),
+        lambda time: sendgrid(time=time, customer_id="ana"),
+    ],
+    ids=["customerio", "sendgrid"],
 )
 @pytest.mark.parametrize("time", [None, "soon", {"at": 1}, -1, "1781595000", SECONDS * 1_000])
 def test_an_opt_out_counts_whatever_its_time_is(made: Any, time: Any) -> None:
@@ -80,3 +90,31 @@ def test_an_older_webhook_of_customer_io_is_told_from_other_tools_by_its_name() 
     older = sample("customerio.older.email_unsubscribed")
     assert told(read(older)) == ["customer.suppressed cus-ana"]
     assert told(read(older | {"event_type": "response_completed"})) == ["refused unrecognised"]
+
+
+@rule("I1.3")
+def test_one_event_of_an_array_that_cannot_be_used_spoils_no_other() -> None:
+    batch = [*sendgrid(), 7, *sendgrid(email="nobody", sg_event_id="e2"), *sendgrid("spamreport", sg_event_id="e3")]
+    assert told(read(batch)) == [
+        f"customer.suppressed {BY_ADDRESS}",
+        f"customer.suppressed {BY_ADDRESS}",
+        "refused unrecognised",
+        "refused unusable_id",
+    ]
+
+
+@rule("R67")
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (sendgrid("bounce", type="bounce"), True),
+        (sendgrid("bounce"), True),
+        (sendgrid("bounce", type="something new"), True),
+        (sendgrid("bounce", type=" Blocked "), False),
+        (sendgrid("dropped", reason=7), True),
+        (sendgrid("dropped", reason="Invalid"), True),
+        (sendgrid("dropped", reason="Spam Content, score 9"), False),
+    ],
+)
+def test_a_bounce_that_passes_and_a_fault_of_ours_are_no_opt_out(event: Any, expected: bool) -> None:
+    assert told(read(event)) == ([f"customer.suppressed {BY_ADDRESS}"] if expected else ["skipped irrelevant"])

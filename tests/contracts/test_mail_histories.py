@@ -44,6 +44,16 @@ HISTORIES = {
             "email_opened", "email_opened.by_a_proxy", "email_clicked", "email_undeliverable.frequency",
         ),
     ),
+    "sendgrid": History(
+        opt_outs=(
+            "unsubscribe", "unsubscribe.by_address", "group_unsubscribe", "spamreport", "bounce", "dropped.bounced",
+            "dropped.unsubscribed", "dropped.spam_report", "dropped.without_a_reason", "whole_batch",
+        ),
+        no_words=(
+            "processed", "deferred", "delivered", "open", "open.by_a_machine", "click", "bounce.blocked",
+            "bounce.expired", "dropped.quota", "group_resubscribe", "account_status_change",
+        ),
+    ),
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from referral_stream.contracts.adapters import (
     posthog,
     product_events,
     segment,
+    sendgrid,
     stripe,
     surveymonkey,
     survicate,
@@ -139,6 +140,7 @@ NAMES: dict[str, Iterable[str]] = {
         *helpscout._DELETED,
     },
     "dittofeed": {*compared(dittofeed._facts), *dittofeed._MACHINES},
+    "sendgrid": {*sendgrid._EVENTS, *sendgrid._PASSING, *sendgrid._OURS},
     "customerio": {*customerio._METRICS, customerio._UNDELIVERABLE, *customerio._PREFERENCES},
 }  # fmt: skip
 """The names of events, and of what decides within one, that each adapter tells apart."""

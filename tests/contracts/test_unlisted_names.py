@@ -102,6 +102,12 @@ def customerio(name: str) -> Any:
     return {"event_id": "e", "object_type": "email", "metric": name, "timestamp": NOW // 1_000, "data": data}
 
 
+def sendgrid(name: str) -> Any:
+    """An event of that name, alone in its array."""
+    own = {"sg_event_id": "e", "sg_message_id": "m", "smtp-id": "<m@x>", "timestamp": NOW // 1_000}
+    return [own | {"event": name, "email": "ana@customer.example", "customer_id": "c1", "n": 10}]
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -113,6 +119,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "dittofeed": dittofeed,
     "surveymonkey": surveymonkey,
     "customerio": customerio,
+    "sendgrid": sendgrid,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 

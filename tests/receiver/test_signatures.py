@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.core.instants import SECOND
 from referral_stream.receiver.signatures import REPLAY_WINDOW, SCHEMES, SignatureVerdict, Signed
-from tests.receiver.signing import BODY, NOW, SECRETS, SIGNERS, TIMED, URL, signed_headers, verdict
+from tests.receiver.signing import BODY, NOW, OTHER_SENDGRID, SECRETS, SIGNERS, TIMED, URL, signed_headers, verdict
 
 VENDORS = sorted(SCHEMES)
 
@@ -65,6 +65,21 @@ PUBLISHED = (
             "X-Zendesk-Webhook-Signature-Timestamp": "2021-03-25T05:09:27Z",
         },
         now=1_616_648_967_000,
+    ),
+    Published(
+        "sendgrid",
+        "sendgrid/sendgrid-python, test/unit/test_eventwebhook.py",
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglS"
+        "I8eNEc6wEA3F+g==",
+        b'[{"email":"hello@world.com","event":"dropped","reason":"Bounced Address",'
+        b'"sg_event_id":"ZHJvcC0xMDk5NDkxOS1MUnpYbF9OSFN0T0doUTRrb2ZTbV9BLTA",'
+        b'"sg_message_id":"LRzXl_NHStOGhQ4kofSm_A.filterdrecv-p3mdw1-756b745b58-kmzbl-18-5F5FC76C-9.0",'
+        b'"smtp-id":"<LRzXl_NHStOGhQ4kofSm_A@ismtpd0039p1iad1.sendgrid.net>","timestamp":1600112492}]\r\n',
+        {
+            "X-Twilio-Email-Event-Webhook-Signature": "MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+"
+            "uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM=",
+            "X-Twilio-Email-Event-Webhook-Timestamp": "1600112502",
+        },
     ),
     Published(
         "delighted",
@@ -138,6 +153,7 @@ def test_a_changed_body_is_forged(vendor: str, subtests: pytest.Subtests) -> Non
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_another_secret_is_forged(vendor: str) -> None:
     other = {"formbricks": "whsec_AAAAAAAAAAAAAAAAAAAAAAAA", "surveymonkey": "client-id&another-secret"}
+    other |= {"sendgrid": OTHER_SENDGRID}
     headers = signed_headers(vendor, secret=other.get(vendor, "another secret"))
     assert verdict(vendor, headers) is SignatureVerdict.FORGED
 
@@ -203,7 +219,7 @@ def _signature(vendor: str, key: bytes, message: bytes) -> str:
     return f"v1,{digest}" if vendor == "formbricks" else digest
 
 
-UNLIMITED = ("customerio",)
+UNLIMITED = ("customerio", "sendgrid")
 """They sign the time, and repeat for days what was not taken."""
 
 

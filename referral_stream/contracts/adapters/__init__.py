@@ -15,6 +15,7 @@ from referral_stream.contracts.adapters import (
     intercom,
     posthog,
     segment,
+    sendgrid,
     stripe,
     surveymonkey,
     survicate,
@@ -40,6 +41,7 @@ REGISTRY: tuple[Adapter, ...] = (
     helpscout.ADAPTER,
     dittofeed.ADAPTER,
     customerio.ADAPTER,
+    sendgrid.ADAPTER,
 )
 """Every adapter. The most frequent webhooks come first; Dittofeed's after Segment's, whose calls it shares."""
 
