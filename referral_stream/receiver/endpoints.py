@@ -40,6 +40,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "dittofeed": "relationship",
     "customerio": "relationship",
     "sendgrid": "relationship",
+    "klaviyo": "relationship",
     EVENTS: "product-usage",
 }
 """Where a vendor's webhooks go unless the settings say otherwise; any input topic takes any of them."""

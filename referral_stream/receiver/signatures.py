@@ -269,6 +269,8 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "customerio": of_body_and_time(
         "X-CIO-Signature", "X-CIO-Timestamp", lambda time, body: b"v0:" + time + b":" + body
     ),
+    # https://developers.klaviyo.com/en/docs/working_with_system_webhooks
+    "klaviyo": of_body_and_time("Klaviyo-Signature", "Klaviyo-Timestamp", lambda time, body: body + time),
     # https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
     "sendgrid": Scheme("X-Twilio-Email-Event-Webhook-Signature", _sendgrid, _sendgrid_key),
 }

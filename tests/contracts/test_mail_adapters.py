@@ -25,6 +25,16 @@ def sendgrid(event: str = "unsubscribe", time: Any = SECONDS, **more: Any) -> li
     return [{"event": event, "email": ADDRESS, "timestamp": time, "sg_event_id": "e", "sg_message_id": "m"} | more]
 
 
+def klaviyo(topic: str = "unsubscribed_from_email_marketing", time: Any = SECONDS, **more: Any) -> dict[str, Any]:
+    event = {"type": "event", "id": "e", "attributes": {"timestamp": time, "event_properties": {}}}
+    part = {"external_id": "e", "topic": f"event:klaviyo.{topic}", "payload": {"data": event | more}}
+    return {"data": [part], "meta": {"klaviyo_webhook_id": "w", "timestamp": "2026-06-16T07:00:00Z"}}
+
+
+def whose(profile: Any) -> dict[str, Any]:
+    return {"profile": {"data": {"type": "profile", "id": profile}}}
+
+
 @rule("I2.3", "I2.5", "I2.7")
 @pytest.mark.parametrize(
     ("payload", "expected"),
@@ -38,6 +48,13 @@ def sendgrid(event: str = "unsubscribe", time: Any = SECONDS, **more: Any) -> li
         (sendgrid(), f"customer.suppressed {BY_ADDRESS}"),
         (sendgrid(customer_id="undefined", user_id="ana"), "customer.suppressed ana"),
         (sendgrid(email=None), "refused unusable_id"),
+        (klaviyo(relationships=whose("ana")), "customer.suppressed ana"),
+        (klaviyo(attributes={"event_properties": {"$email": ADDRESS}}), f"customer.suppressed {BY_ADDRESS}"),
+        (
+            klaviyo(relationships=whose("null"), attributes={"event_properties": {"email": ADDRESS}}),
+            f"customer.suppressed {BY_ADDRESS}",
+        ),
+        (klaviyo(relationships=whose({"id": "ana"})), "refused unusable_id"),
     ],
 )
 def test_whoever_is_named_in_any_way_is_meant(payload: Any, expected: str) -> None:
@@ -50,8 +67,9 @@ def test_whoever_is_named_in_any_way_is_meant(payload: Any, expected: str) -> No
     [
         lambda time: customerio(time=time, identifiers={"id": "ana"}),
         lambda time: sendgrid(time=time, customer_id="ana"),
+        lambda time: klaviyo(time=time, relationships=whose("ana")),
     ],
-    ids=["customerio", "sendgrid"],
+    ids=["customerio", "sendgrid", "klaviyo"],
 )
 @pytest.mark.parametrize("time", [None, "soon", {"at": 1}, -1, "1781595000", SECONDS * 1_000])
 def test_an_opt_out_counts_whatever_its_time_is(made: Any, time: Any) -> None:

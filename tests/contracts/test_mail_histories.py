@@ -54,6 +54,19 @@ HISTORIES = {
             "bounce.expired", "dropped.quota", "group_resubscribe", "account_status_change",
         ),
     ),
+    "klaviyo": History(
+        opt_outs=(
+            "unsubscribed_from_email_marketing", "unsubscribed_from_email_marketing.by_address",
+            "unsubscribed_from_sms_marketing", "manually_suppressed_from_email_marketing", "marked_email_as_spam",
+            "bounced_email", "dropped_email", "clicked_email_to_unsubscribe", "updated_email_preferences.left",
+            "received_email.of_somebody_who_left", "whole_batch",
+        ),
+        no_words=(
+            "subscribed_to_email_marketing", "manually_unsuppressed_from_email_marketing", "received_email",
+            "bounced_email.soft", "opened_email", "opened_email.by_a_machine", "clicked_email",
+            "updated_email_preferences", "submitted_review", "submitted_rating",
+        ),
+    ),
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from referral_stream.contracts.adapters import (
     helpscout,
     hubspot,
     intercom,
+    klaviyo,
     posthog,
     product_events,
     segment,
@@ -140,6 +141,7 @@ NAMES: dict[str, Iterable[str]] = {
         *helpscout._DELETED,
     },
     "dittofeed": {*compared(dittofeed._facts), *dittofeed._MACHINES},
+    "klaviyo": {*klaviyo._TOPICS, klaviyo._PREFERENCES, *klaviyo._PASSING, *klaviyo._ADDRESSES},
     "sendgrid": {*sendgrid._EVENTS, *sendgrid._PASSING, *sendgrid._OURS},
     "customerio": {*customerio._METRICS, customerio._UNDELIVERABLE, *customerio._PREFERENCES},
 }  # fmt: skip

@@ -108,6 +108,16 @@ def sendgrid(name: str) -> Any:
     return [own | {"event": name, "email": "ana@customer.example", "customer_id": "c1", "n": 10}]
 
 
+def klaviyo(name: str) -> Any:
+    """An event of that topic, in a batch of its own, with a number where ratings may stand."""
+    told = {"rating": 10, "score": 10, "$message": "m"}
+    profile = {"profile": {"data": {"type": "profile", "id": "c1"}}}
+    event = {"type": "event", "id": "e", "attributes": {"datetime": WHEN, "event_properties": told}}
+    topic = name if name.startswith("event:") else f"event:klaviyo.{name}"
+    part = {"external_id": "e", "topic": topic, "payload": {"data": event | {"relationships": profile}}}
+    return {"data": [part], "meta": {"klaviyo_webhook_id": "w"}}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -120,6 +130,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "surveymonkey": surveymonkey,
     "customerio": customerio,
     "sendgrid": sendgrid,
+    "klaviyo": klaviyo,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 

@@ -83,6 +83,11 @@ def _sendgrid(body: bytes, key: bytes, at: int) -> dict[str, str]:
     return {f"{prefix}-Signature": base64.b64encode(signature).decode(), f"{prefix}-Timestamp": seconds}
 
 
+def _klaviyo(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    time = datetime.fromtimestamp(at / 1000, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    return {"Klaviyo-Timestamp": time, "Klaviyo-Signature": _hex(key, body + time.encode())}
+
+
 TIMED: Mapping[str, Signer] = {
     "stripe": _stripe,
     "zendesk": _zendesk,
@@ -101,6 +106,7 @@ SIGNERS: Mapping[str, Signer] = {
     "survicate": lambda body, key, _: {"Hmac": _hex(key, body)},
     "customerio": _customerio,
     "sendgrid": _sendgrid,
+    "klaviyo": _klaviyo,
     "surveymonkey": lambda body, key, _: {"Sm-Signature": _base64(key, body, "sha1"), "Sm-Apikey": "client-id"},
 }
 

@@ -219,7 +219,7 @@ def _signature(vendor: str, key: bytes, message: bytes) -> str:
     return f"v1,{digest}" if vendor == "formbricks" else digest
 
 
-UNLIMITED = ("customerio", "sendgrid")
+UNLIMITED = ("customerio", "sendgrid", "klaviyo")
 """They sign the time, and repeat for days what was not taken."""
 
 

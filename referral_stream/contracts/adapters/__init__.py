@@ -13,6 +13,7 @@ from referral_stream.contracts.adapters import (
     helpscout,
     hubspot,
     intercom,
+    klaviyo,
     posthog,
     segment,
     sendgrid,
@@ -42,6 +43,7 @@ REGISTRY: tuple[Adapter, ...] = (
     dittofeed.ADAPTER,
     customerio.ADAPTER,
     sendgrid.ADAPTER,
+    klaviyo.ADAPTER,
 )
 """Every adapter. The most frequent webhooks come first; Dittofeed's after Segment's, whose calls it shares."""
 

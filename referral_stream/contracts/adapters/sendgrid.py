@@ -2,7 +2,7 @@
 
 An event names the address that a mail went to. The customer's id is there where a team gives its mails one as a custom
 argument; SendGrid puts these beside its own fields. Mail is dropped because SendGrid holds the address for one that it
-must not write to, or for a fault of ours, which its reason names.
+must not write to, or because we are at fault, which its reason says.
 """
 
 from __future__ import annotations
