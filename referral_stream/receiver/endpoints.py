@@ -31,6 +31,8 @@ TOPICS: Final[Mapping[str, str]] = {
     "zendesk": "support",
     "intercom": "support",
     "helpscout": "support",
+    "freshdesk": "support",
+    "gorgias": "support",
     "hubspot": "profile",
     "delighted": "nps",
     "typeform": "nps",

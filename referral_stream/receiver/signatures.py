@@ -274,4 +274,4 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     # https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
     "sendgrid": Scheme("X-Twilio-Email-Event-Webhook-Signature", _sendgrid, _sendgrid_key),
 }
-"""Every supported vendor that signs. PostHog and Dittofeed do not: they send a token that the operator chose."""
+"""Every supported vendor that signs. The others do not: they send a token that the operator chose."""

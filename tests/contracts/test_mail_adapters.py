@@ -35,6 +35,19 @@ def whose(profile: Any) -> dict[str, Any]:
     return {"profile": {"data": {"type": "profile", "id": profile}}}
 
 
+def freshdesk(**more: Any) -> dict[str, Any]:
+    return {"freshdesk_webhook": {"ticket_id": 7, "ticket_status": "Open", "ticket_contact_email": ADDRESS} | more}
+
+
+def gorgias(customer: Any = None, **more: Any) -> dict[str, Any]:
+    ticket = {"id": 7, "status": "open", "customer": {"email": ADDRESS} if customer is None else customer}
+    return {"ticket": ticket | {"updated_datetime": "2026-06-16T07:00:00+00:00"} | more}
+
+
+def survey(**more: Any) -> dict[str, Any]:
+    return {"id": 3, "score": 5, "scored_datetime": "2026-06-16T07:00:00+00:00"} | more
+
+
 @rule("I2.3", "I2.5", "I2.7")
 @pytest.mark.parametrize(
     ("payload", "expected"),
@@ -49,6 +62,14 @@ def whose(profile: Any) -> dict[str, Any]:
         (sendgrid(customer_id="undefined", user_id="ana"), "customer.suppressed ana"),
         (sendgrid(email=None), "refused unusable_id"),
         (klaviyo(relationships=whose("ana")), "customer.suppressed ana"),
+        (freshdesk(), f"ticket.opened {BY_ADDRESS}"),
+        (freshdesk(ticket_contact_unique_external_id="ana"), "ticket.opened ana"),
+        (freshdesk(ticket_contact_unique_external_id="undefined"), f"ticket.opened {BY_ADDRESS}"),
+        (freshdesk(ticket_contact_email="{{ticket.contact.email}}"), "refused unusable_id"),
+        (gorgias(), f"ticket.opened {BY_ADDRESS}"),
+        (gorgias({"id": 38, "external_id": "None"}), "ticket.opened gorgias_customer:38"),
+        (gorgias({"id": {"id": 38}}, customer_id=39), "ticket.opened gorgias_customer:39"),
+        (gorgias("ana"), "refused unusable_id"),
         (klaviyo(attributes={"event_properties": {"$email": ADDRESS}}), f"customer.suppressed {BY_ADDRESS}"),
         (
             klaviyo(relationships=whose("null"), attributes={"event_properties": {"email": ADDRESS}}),
@@ -136,3 +157,55 @@ def test_one_event_of_an_array_that_cannot_be_used_spoils_no_other() -> None:
 )
 def test_a_bounce_that_passes_and_a_fault_of_ours_are_no_opt_out(event: Any, expected: bool) -> None:
     assert told(read(event)) == ([f"customer.suppressed {BY_ADDRESS}"] if expected else ["skipped irrelevant"])
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    ("ticket", "expected"),
+    [
+        ({"ticket_status": 5}, "ticket.opened"),
+        ({"ticket_status": None}, "ticket.opened"),
+        ({"ticket_status": " CLOSED "}, "ticket.solved"),
+        ({"ticket_status": "Closed", "triggered_event": "{status:{from:5,to:3}}"}, "ticket.reopened"),
+        ({"triggered_event": '{"status": {"from": "2", "to": "4"}}'}, "ticket.solved"),
+        ({"triggered_event": "{status:{from:2,to:45}}"}, "ticket.opened"),
+        ({"triggered_event": ["{status:{from:2,to:4}}"]}, "ticket.opened"),
+    ],
+)
+def test_a_ticket_of_freshdesk_is_open_unless_it_is_known_to_be_over(ticket: Any, expected: str) -> None:
+    assert told(read(freshdesk(**ticket))) == [f"{expected} {BY_ADDRESS}"]
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    ("ticket", "expected"),
+    [
+        ({"status": "snoozed"}, ["ticket.opened"]),
+        ({"status": 0}, ["ticket.opened"]),
+        ({"status": "Closed"}, ["ticket.solved"]),
+        ({"spam": "False"}, ["ticket.opened"]),
+        ({"spam": "True"}, ["ticket.solved"]),
+        ({"trashed_datetime": "None"}, ["ticket.opened"]),
+        ({"satisfaction_survey": survey(score="")}, ["ticket.opened"]),
+        ({"satisfaction_survey": survey(score="2", scored_datetime="None")}, ["ticket.opened", "ticket.rated"]),
+        ({"satisfaction_survey": survey(scored_datetime="")}, ["ticket.opened"]),
+        ({"satisfaction_survey": survey(scored_datetime="soon")}, ["ticket.opened", "refused"]),
+    ],
+)
+def test_a_ticket_of_gorgias_is_open_unless_it_is_known_to_be_over(ticket: Any, expected: list[str]) -> None:
+    kinds = [line.split()[0] for line in told(read(gorgias(**ticket)))]
+    assert [kind for kind in kinds if kind != "csat.responded"] == expected
+    assert ("csat.responded" in kinds) == ("ticket.rated" in kinds)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"ticket": {"id": 7, "status": "open", "requester": {"email": ADDRESS}}},
+        {"ticket": {"id": 7, "updated_datetime": "2026-06-16T07:00:00+00:00"}},
+        {"ticket_id": 7, "ticket_status": "Open", "requester_email": ADDRESS},
+        {"freshdesk_webhook": "{{ticket}}"},
+    ],
+)
+def test_a_body_that_somebody_wrote_themselves_is_nobodys(payload: Any) -> None:
+    assert told(read(payload)) == ["refused unrecognised"]

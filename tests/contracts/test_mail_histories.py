@@ -29,6 +29,7 @@ class History(NamedTuple):
     troubles: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     """What ends the first of the troubles."""
+    good_news: tuple[str, ...] = ()
 
 
 HISTORIES = {
@@ -67,6 +68,20 @@ HISTORIES = {
             "updated_email_preferences", "submitted_review", "submitted_rating",
         ),
     ),
+    "freshdesk": History(
+        opt_outs=("ticket_of_somebody_who_left", "ticket_with_a_tag_of_leaving"),
+        troubles=(
+            "ticket_created", "ticket_created.by_address", "ticket_updated", "ticket_reopened",
+            "ticket_in_a_status_of_its_own",
+        ),
+        ends=("ticket_resolved", "ticket_closed"),
+    ),
+    "gorgias": History(
+        opt_outs=("ticket_of_somebody_who_left",),
+        troubles=("ticket_created", "ticket_created.urgent", "ticket_from_the_template", "ticket_rated.badly"),
+        ends=("ticket_closed",),
+        good_news=("ticket_rated.well",),
+    ),
 }  # fmt: skip
 
 
@@ -104,6 +119,32 @@ def test_a_promoter_who_has_left_is_not_asked(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", cases("no_words"))
 def test_what_says_nothing_of_leaving_changes_nothing(name: str, tmp_path: Path) -> None:
     assert asked([*KNOWN, line(name), PROMOTER], tmp_path) == FRIDAY
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("name", cases("troubles"))
+def test_who_has_a_trouble_is_not_asked_for_praise(name: str, tmp_path: Path) -> None:
+    assert asked([*KNOWN, PRAISE], tmp_path / "without") == FRIDAY
+    assert asked([*KNOWN, line(name), PRAISE], tmp_path) == []
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("name", cases("good_news"))
+def test_good_news_is_a_reason_to_ask_unless_there_is_trouble(name: str, tmp_path: Path) -> None:
+    assert asked([*KNOWN, line(name)], tmp_path / "alone") != []
+    trouble = fact("ticket.opened", "2026-09-08T07:00:00Z", {"ticket_id": "another"})
+    assert asked([*KNOWN, trouble, line(name)], tmp_path) == []
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("name", cases("ends"))
+def test_a_trouble_that_is_over_does_not_hold_back_for_ever(name: str, tmp_path: Path) -> None:
+    """Weeks later the same praise is heard."""
+    first = next(each for each in cases("troubles") if each.startswith(name.partition(".")[0]))
+    later = fact("compliment.given", "2026-11-10T12:00:00Z", {})
+    begun, over = line(first), line(name) | {"timestamp": "2026-09-08T09:00:00Z"}
+    assert asked([*KNOWN, begun, later], tmp_path / "open") == []
+    assert asked([*KNOWN, begun, over, later], tmp_path) != []
 
 
 @rule("I1.10")

@@ -10,6 +10,8 @@ from referral_stream.contracts.adapters import (
     delighted,
     dittofeed,
     formbricks,
+    freshdesk,
+    gorgias,
     helpscout,
     hubspot,
     intercom,
@@ -44,6 +46,8 @@ REGISTRY: tuple[Adapter, ...] = (
     customerio.ADAPTER,
     sendgrid.ADAPTER,
     klaviyo.ADAPTER,
+    freshdesk.ADAPTER,
+    gorgias.ADAPTER,
 )
 """Every adapter. The most frequent webhooks come first; Dittofeed's after Segment's, whose calls it shares."""
 
