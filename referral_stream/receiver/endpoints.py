@@ -43,6 +43,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "customerio": "relationship",
     "sendgrid": "relationship",
     "klaviyo": "relationship",
+    "braze": "relationship",
     EVENTS: "product-usage",
 }
 """Where a vendor's webhooks go unless the settings say otherwise; any input topic takes any of them."""

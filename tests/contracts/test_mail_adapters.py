@@ -35,6 +35,11 @@ def whose(profile: Any) -> dict[str, Any]:
     return {"profile": {"data": {"type": "profile", "id": profile}}}
 
 
+def braze(kind: str = "messages.email.Unsubscribe", user: Any = None, time: Any = SECONDS, **told: Any) -> Any:
+    event = {"event_type": f"users.{kind}", "id": "e", "time": time, "user": user or {"user_id": "b1"}}
+    return {"events": [event | {"properties": told}]}
+
+
 def freshdesk(**more: Any) -> dict[str, Any]:
     return {"freshdesk_webhook": {"ticket_id": 7, "ticket_status": "Open", "ticket_contact_email": ADDRESS} | more}
 
@@ -62,6 +67,29 @@ def survey(**more: Any) -> dict[str, Any]:
         (sendgrid(customer_id="undefined", user_id="ana"), "customer.suppressed ana"),
         (sendgrid(email=None), "refused unusable_id"),
         (klaviyo(relationships=whose("ana")), "customer.suppressed ana"),
+        (braze(user={"external_user_id": "ana", "user_id": "b1"}), "customer.suppressed ana"),
+        (braze(email_address=ADDRESS), f"customer.suppressed {BY_ADDRESS}"),
+        (braze(), "customer.suppressed braze_user:b1"),
+        (braze(user={"external_user_id": "anonymous", "user_id": 0}), "refused unusable_id"),
+        (braze("UserDeleteRequest"), "customer.erasure_requested braze_user:b1"),
+        (
+            braze(
+                "behaviors.subscription.GlobalStateChange",
+                channel="email",
+                channel_identifier=ADDRESS,
+                subscription_status="unsubscribed",
+            ),
+            f"customer.suppressed {BY_ADDRESS}",
+        ),
+        (
+            braze(
+                "behaviors.subscriptiongroup.StateChange",
+                channel="sms",
+                channel_identifier="0a" * 32,
+                subscription_status="Unsubscribed",
+            ),
+            "customer.suppressed braze_user:b1",
+        ),
         (freshdesk(), f"ticket.opened {BY_ADDRESS}"),
         (freshdesk(ticket_contact_unique_external_id="ana"), "ticket.opened ana"),
         (freshdesk(ticket_contact_unique_external_id="undefined"), f"ticket.opened {BY_ADDRESS}"),
@@ -89,8 +117,9 @@ def test_whoever_is_named_in_any_way_is_meant(payload: Any, expected: str) -> No
         lambda time: customerio(time=time, identifiers={"id": "ana"}),
         lambda time: sendgrid(time=time, customer_id="ana"),
         lambda time: klaviyo(time=time, relationships=whose("ana")),
+        lambda time: braze(time=time, user={"external_user_id": "ana"}),
     ],
-    ids=["customerio", "sendgrid", "klaviyo"],
+    ids=["customerio", "sendgrid", "klaviyo", "braze"],
 )
 @pytest.mark.parametrize("time", [None, "soon", {"at": 1}, -1, "1781595000", SECONDS * 1_000])
 def test_an_opt_out_counts_whatever_its_time_is(made: Any, time: Any) -> None:
@@ -209,3 +238,22 @@ def test_a_ticket_of_gorgias_is_open_unless_it_is_known_to_be_over(ticket: Any, 
 )
 def test_a_body_that_somebody_wrote_themselves_is_nobodys(payload: Any) -> None:
     assert told(read(payload)) == ["refused unrecognised"]
+
+
+@rule("R67")
+@pytest.mark.parametrize(
+    ("status", "left"),
+    [
+        ("Subscribed", False),
+        (" opted in ", False),
+        ("Opted_In", False),
+        ("Unsubscribed", True),
+        ("something new", True),
+        (None, True),
+        ({"email": "subscribed"}, True),
+    ],
+)
+def test_a_subscription_in_braze_that_is_not_known_to_go_on_has_been_left(status: Any, left: bool) -> None:
+    for kind in ("behaviors.subscription.GlobalStateChange", "behaviors.subscriptiongroup.StateChange"):
+        change = braze(kind, user={"external_user_id": "ana"}, subscription_status=status)
+        assert told(read(change)) == (["customer.suppressed ana"] if left else ["skipped irrelevant"])

@@ -68,6 +68,17 @@ HISTORIES = {
             "updated_email_preferences", "submitted_review", "submitted_rating",
         ),
     ),
+    "braze": History(
+        opt_outs=(
+            "email_unsubscribe", "email_unsubscribe.by_address", "email_mark_as_spam", "email_bounce",
+            "subscription_global_state_change", "subscription_group_state_change", "sms_inbound_receive",
+            "custom_event_with_words_of_leaving", "user_delete_request.after_a_mail", "whole_batch",
+        ),
+        no_words=(
+            "email_open", "email_open.by_a_machine", "email_click", "email_click.by_a_bot", "email_soft_bounce",
+            "email_delivery", "subscription_global_state_change.subscribed", "custom_event", "survey_response",
+        ),
+    ),
     "freshdesk": History(
         opt_outs=("ticket_of_somebody_who_left", "ticket_with_a_tag_of_leaving"),
         troubles=(

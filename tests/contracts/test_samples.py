@@ -15,6 +15,7 @@ import pytest
 from referral_stream.contracts.adapters import (
     BY_NAME,
     REGISTRY,
+    braze,
     customerio,
     delighted,
     dittofeed,
@@ -145,6 +146,7 @@ NAMES: dict[str, Iterable[str]] = {
     "dittofeed": {*compared(dittofeed._facts), *dittofeed._MACHINES},
     "freshdesk": {*freshdesk._OVER, *freshdesk._PRIORITIES, *freshdesk._ADDRESSES},
     "gorgias": {gorgias._OVER, *gorgias._PRIORITIES, *gorgias._TIMES},
+    "braze": {f"users.{name}" for name in (*braze._TYPES, *braze._SUBSCRIPTIONS, *braze._ANSWERS, braze._CUSTOM, braze._DELETED)},
     "klaviyo": {*klaviyo._TOPICS, klaviyo._PREFERENCES, *klaviyo._PASSING, *klaviyo._ADDRESSES},
     "sendgrid": {*sendgrid._EVENTS, *sendgrid._PASSING, *sendgrid._OURS},
     "customerio": {*customerio._METRICS, customerio._UNDELIVERABLE, *customerio._PREFERENCES},

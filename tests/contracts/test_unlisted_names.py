@@ -118,6 +118,14 @@ def klaviyo(name: str) -> Any:
     return {"data": [part], "meta": {"klaviyo_webhook_id": "w"}}
 
 
+def braze(name: str) -> Any:
+    """An event of that type, in a batch of its own, with a number as an answer."""
+    kind = name if name.startswith("users.") else f"users.{name}"
+    told = {"name": "n", "answer_single_number": 10, "subscription_status": "Subscribed", "dispatch_id": "d"}
+    event = {"event_type": kind, "id": "e", "time": NOW // 1_000, "user": {"external_user_id": "c1"}}
+    return {"events": [event | {"properties": told}]}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -131,6 +139,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "customerio": customerio,
     "sendgrid": sendgrid,
     "klaviyo": klaviyo,
+    "braze": braze,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 
@@ -173,6 +182,7 @@ def test_a_name_alone_is_never_a_reason_to_ask(vendor: str, catalogue: str, subt
 
 LISTED: dict[tuple[str, str], set[str]] = {
     ("segment", "Email Soft Bounced"): set(),
+    ("braze", "users.messages.email.SoftBounce"): set(),
     ("zendesk", "zen:event-type:ticket.marked_as_spam"): {"ticket.solved"},
     ("segment", "DFEmailBounced"): set(),
     ("segment", "DFEmailMarkedSpam"): set(),

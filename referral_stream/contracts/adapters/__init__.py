@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from referral_stream.contracts.adapters import (
+    braze,
     customerio,
     delighted,
     dittofeed,
@@ -46,6 +47,7 @@ REGISTRY: tuple[Adapter, ...] = (
     customerio.ADAPTER,
     sendgrid.ADAPTER,
     klaviyo.ADAPTER,
+    braze.ADAPTER,
     freshdesk.ADAPTER,
     gorgias.ADAPTER,
 )
