@@ -35,6 +35,8 @@ TOPICS: Final[Mapping[str, str]] = {
     "zendesk": "support",
     "intercom": "support",
     "helpscout": "support",
+    "freshdesk": "support",
+    "gorgias": "support",
     "hubspot": "profile",
     "delighted": "nps",
     "typeform": "nps",
@@ -42,6 +44,10 @@ TOPICS: Final[Mapping[str, str]] = {
     "survicate": "nps",
     "surveymonkey": "nps",
     "dittofeed": "relationship",
+    "customerio": "relationship",
+    "sendgrid": "relationship",
+    "klaviyo": "relationship",
+    "braze": "relationship",
     EVENTS: "product-usage",
 }
 """Where a vendor's webhooks go unless the settings say otherwise; any input topic takes any of them."""

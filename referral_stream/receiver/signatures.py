@@ -1,9 +1,9 @@
 """How vendors sign their webhooks: one row each, as the vendor documents it.
 
 Everything here is pure: the request, the key and the time are arguments, and the answer is a value. Digests are
-compared as bytes, in constant time. Seven vendors sign the time as well; their requests are valid only for
-``REPLAY_WINDOW``. The others sign only the body: anyone who has recorded a request can replay it, but its event id
-makes it count once.
+compared as bytes, in constant time. Vendors that sign the time as well and say how old a request may be are held to
+``REPLAY_WINDOW``. The others sign only the body, or repeat for days, under the time at which they first tried, what was
+not taken: anyone who has recorded a request can replay it, but its event id makes it count once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final, Literal, TypeAlias
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from referral_stream.core.instants import MINUTE, SECOND, parse_instant
 
@@ -141,6 +147,22 @@ def of_pairs(header: str, *, between: str, time: str, digest: str, joint: bytes)
     return Scheme(header, verify)
 
 
+def of_body_and_time(header: str, time_header: str, message: Callable[[bytes, bytes], bytes]) -> Scheme:
+    """The scheme of a vendor that signs body and time in hex, and names no age at which a request is too old.
+
+    ``message``: (time, body) → what is signed.
+    """
+
+    def verify(request: Signed, secret: bytes, _now: int) -> SignatureVerdict:
+        given, time = request.headers.get(header), request.headers.get(time_header)
+        if given is None or time is None:
+            return SignatureVerdict.UNSIGNED
+        expected = _mac(secret, message(time.encode("utf-8", "replace"), request.body))
+        return SignatureVerdict.AUTHENTIC if _same(expected, [_unhex(given)]) else SignatureVerdict.FORGED
+
+    return Scheme(header, verify)
+
+
 def _recurly(request: Signed, secret: bytes, now: int) -> SignatureVerdict:
     """``MILLISECONDS,HEX,HEX``: HMAC-SHA256 of ``time.body``; two digests for a day after the key was renewed."""
     given = request.headers.get("recurly-signature")
@@ -201,6 +223,36 @@ def _standard_key(secret: str) -> bytes:
     return key
 
 
+def _sendgrid(request: Signed, key: bytes, _now: int) -> SignatureVerdict:
+    """ECDSA over the timestamp and the body, one after the other; the key is SendGrid's public one."""
+    given, time = (request.headers.get(f"X-Twilio-Email-Event-Webhook-{part}") for part in ("Signature", "Timestamp"))
+    if given is None or time is None:
+        return SignatureVerdict.UNSIGNED
+    try:
+        _public_key(key).verify(_unbase64(given), time.encode("utf-8", "replace") + request.body, ec.ECDSA(SHA256()))
+    except InvalidSignature:
+        return SignatureVerdict.FORGED
+    return SignatureVerdict.AUTHENTIC
+
+
+def _sendgrid_key(secret: str) -> bytes:
+    key = _unbase64(secret)
+    try:
+        _public_key(key)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("copy the verification key as SendGrid shows it, in one line of base64") from None
+    return key
+
+
+@cache
+def _public_key(key: bytes) -> ec.EllipticCurvePublicKey:
+    """The key in DER. Raises ValueError, TypeError or UnsupportedAlgorithm for anything else."""
+    found = load_der_public_key(key)
+    if not isinstance(found, ec.EllipticCurvePublicKey):
+        raise TypeError("a key of another kind")
+    return found
+
+
 def _surveymonkey_key(secret: str) -> bytes:
     client, _, own = secret.partition("&")
     if not (client and own):
@@ -239,5 +291,13 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "survicate": of_body("Hmac", "sha256", _unhex),
     # https://api.surveymonkey.com/v3/docs#webhook-callbacks
     "surveymonkey": of_body("Sm-Signature", "sha1", _unbase64, key=_surveymonkey_key),
+    # https://docs.customer.io/integrations/api/webhooks (securely verify requests)
+    "customerio": of_body_and_time(
+        "X-CIO-Signature", "X-CIO-Timestamp", lambda time, body: b"v0:" + time + b":" + body
+    ),
+    # https://developers.klaviyo.com/en/docs/working_with_system_webhooks
+    "klaviyo": of_body_and_time("Klaviyo-Signature", "Klaviyo-Timestamp", lambda time, body: body + time),
+    # https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
+    "sendgrid": Scheme("X-Twilio-Email-Event-Webhook-Signature", _sendgrid, _sendgrid_key),
 }
-"""Every supported vendor that signs. PostHog, Dittofeed and Chargebee send a token that the operator chose."""
+"""Every supported vendor that signs. The others do not: they send a token that the operator chose."""

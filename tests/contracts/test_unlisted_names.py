@@ -122,6 +122,36 @@ def revenuecat(name: str) -> Any:
     return {"api_version": "1.0", "event": ids | {"type": name, "event_timestamp_ms": NOW - 1_000, "score": 10}}
 
 
+def customerio(name: str) -> Any:
+    """An event with that metric, about a message."""
+    data = {"identifiers": {"id": "c1"}, "delivery_id": "d", "content": "10"}
+    return {"event_id": "e", "object_type": "email", "metric": name, "timestamp": NOW // 1_000, "data": data}
+
+
+def sendgrid(name: str) -> Any:
+    """An event of that name, alone in its array."""
+    own = {"sg_event_id": "e", "sg_message_id": "m", "smtp-id": "<m@x>", "timestamp": NOW // 1_000}
+    return [own | {"event": name, "email": "ana@customer.example", "customer_id": "c1", "n": 10}]
+
+
+def klaviyo(name: str) -> Any:
+    """An event of that topic, in a batch of its own, with a number where ratings may stand."""
+    told = {"rating": 10, "score": 10, "$message": "m"}
+    profile = {"profile": {"data": {"type": "profile", "id": "c1"}}}
+    event = {"type": "event", "id": "e", "attributes": {"datetime": WHEN, "event_properties": told}}
+    topic = name if name.startswith("event:") else f"event:klaviyo.{name}"
+    part = {"external_id": "e", "topic": topic, "payload": {"data": event | {"relationships": profile}}}
+    return {"data": [part], "meta": {"klaviyo_webhook_id": "w"}}
+
+
+def braze(name: str) -> Any:
+    """An event of that type, in a batch of its own, with a number as an answer."""
+    kind = name if name.startswith("users.") else f"users.{name}"
+    told = {"name": "n", "answer_single_number": 10, "subscription_status": "Subscribed", "dispatch_id": "d"}
+    event = {"event_type": kind, "id": "e", "time": NOW // 1_000, "user": {"external_user_id": "c1"}}
+    return {"events": [event | {"properties": told}]}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -136,6 +166,10 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "paddle": paddle,
     "recurly": recurly,
     "revenuecat": revenuecat,
+    "customerio": customerio,
+    "sendgrid": sendgrid,
+    "klaviyo": klaviyo,
+    "braze": braze,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 
@@ -178,6 +212,7 @@ def test_a_name_alone_is_never_a_reason_to_ask(vendor: str, catalogue: str, subt
 
 LISTED: dict[tuple[str, str], set[str]] = {
     ("segment", "Email Soft Bounced"): set(),
+    ("braze", "users.messages.email.SoftBounce"): set(),
     ("zendesk", "zen:event-type:ticket.marked_as_spam"): {"ticket.solved"},
     ("segment", "DFEmailBounced"): set(),
     ("segment", "DFEmailMarkedSpam"): set(),

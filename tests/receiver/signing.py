@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from multidict import CIMultiDict
 
 from referral_stream.receiver.signatures import SCHEMES, SignatureVerdict, Signed
@@ -19,9 +22,17 @@ NOW = 1_790_000_000_000
 URL = "https://hooks.example.com/webhooks/vendor"
 BODY = b'{"id": "evt_1", "caf\xc3\xa9": true}'
 
+_PRIVATE = {
+    base64.b64encode(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode(): key
+    for key in (ec.derive_private_key(number, ec.SECP256R1()) for number in (7, 11))
+}
+"""What SendGrid shows → what it signs with, for an account and another one."""
+SENDGRID, OTHER_SENDGRID = _PRIVATE
+
 SECRETS: Mapping[str, str] = {vendor: f"a secret for {vendor}" for vendor in SCHEMES} | {
     "formbricks": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "surveymonkey": "client-id-0123456789&client-secret",
+    "sendgrid": SENDGRID,
 }
 
 Signer: TypeAlias = Callable[[bytes, bytes, int], dict[str, str]]
@@ -74,6 +85,23 @@ def _revenuecat(body: bytes, key: bytes, at: int) -> dict[str, str]:
     return {"X-RevenueCat-Webhook-Signature": f"t={seconds},v1={_hex(key, seconds.encode() + b'.' + body)}"}
 
 
+def _customerio(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    seconds = str(at // 1000)
+    return {"X-CIO-Timestamp": seconds, "X-CIO-Signature": _hex(key, f"v0:{seconds}:".encode() + body)}
+
+
+def _sendgrid(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    seconds = str(at // 1000)
+    signature = _PRIVATE[base64.b64encode(key).decode()].sign(seconds.encode() + body, ec.ECDSA(SHA256()))
+    prefix = "X-Twilio-Email-Event-Webhook"
+    return {f"{prefix}-Signature": base64.b64encode(signature).decode(), f"{prefix}-Timestamp": seconds}
+
+
+def _klaviyo(body: bytes, key: bytes, at: int) -> dict[str, str]:
+    time = datetime.fromtimestamp(at / 1000, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    return {"Klaviyo-Timestamp": time, "Klaviyo-Signature": _hex(key, body + time.encode())}
+
+
 TIMED: Mapping[str, Signer] = {
     "stripe": _stripe,
     "zendesk": _zendesk,
@@ -83,7 +111,7 @@ TIMED: Mapping[str, Signer] = {
     "recurly": _recurly,
     "revenuecat": _revenuecat,
 }
-"""Those who sign the time."""
+"""Those who sign the time, and say how old a request may be."""
 
 SIGNERS: Mapping[str, Signer] = {
     **TIMED,
@@ -93,6 +121,9 @@ SIGNERS: Mapping[str, Signer] = {
     "helpscout": lambda body, key, _: {"X-HelpScout-Signature": _base64(key, body, "sha1")},
     "delighted": lambda body, key, _: {"X-Delighted-Webhook-Signature": f"sha256={_hex(key, body)}"},
     "survicate": lambda body, key, _: {"Hmac": _hex(key, body)},
+    "customerio": _customerio,
+    "sendgrid": _sendgrid,
+    "klaviyo": _klaviyo,
     "surveymonkey": lambda body, key, _: {"Sm-Signature": _base64(key, body, "sha1"), "Sm-Apikey": "client-id"},
 }
 

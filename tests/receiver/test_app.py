@@ -56,6 +56,9 @@ async def test_each_vendors_webhook_comes_to_its_topic_as_it_is_with_the_vendors
         ("nps", "formbricks"),
         ("nps", "survicate"),
         ("nps", "surveymonkey"),
+        ("relationship", "customerio"),
+        ("relationship", "sendgrid"),
+        ("relationship", "klaviyo"),
     }
     assert {(record.key, record.value) for record in found} == {(None, BODY)}
     assert [dict(record.headers) for record in found if len(record.headers) > 1] == [

@@ -6,6 +6,8 @@ import base64
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from multidict import CIMultiDict
 
 from referral_stream.contracts.adapters import BY_NAME
@@ -22,6 +24,10 @@ from referral_stream.runtime.settings import (
 from tests.receiver.signing import BODY, NOW, SECRETS, SIGNERS, URL, signed_headers
 
 TOKEN = "a-token-of-our-own-0123456789"
+RSA_KEY = base64.b64encode(
+    rsa.generate_private_key(65_537, 2_048).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+).decode()
+"""A public key with which nobody signs here."""
 
 
 def made(**given: str) -> dict[str, Endpoint]:
@@ -87,6 +93,8 @@ def test_a_topic_may_be_another_and_has_the_prefix_of_the_deployment() -> None:
             {"WEBHOOK_SECRET_SURVEYMONKEY": "only-the-secret-0"},
             "WEBHOOK_SECRET_SURVEYMONKEY: write the app's client id",
         ),
+        ({"WEBHOOK_SECRET_SENDGRID": "s" * 16}, "WEBHOOK_SECRET_SENDGRID: copy the verification key as SendGrid"),
+        ({"WEBHOOK_SECRET_SENDGRID": RSA_KEY}, "WEBHOOK_SECRET_SENDGRID: copy the verification key as SendGrid"),
         ({"WEBHOOK_SECRET_HUBSPOT": "s" * 16}, "HTTP_PUBLIC_URL: HubSpot signs the URL"),
         ({"WEBHOOK_TOKEN_POSTHOG": "short"}, "WEBHOOK_TOKEN_POSTHOG: at least 16 characters"),
         (

@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.core.instants import SECOND
 from referral_stream.receiver.signatures import REPLAY_WINDOW, SCHEMES, SignatureVerdict, Signed
-from tests.receiver.signing import BODY, NOW, SECRETS, SIGNERS, TIMED, URL, signed_headers, verdict
+from tests.receiver.signing import BODY, NOW, OTHER_SENDGRID, SECRETS, SIGNERS, TIMED, URL, signed_headers, verdict
 
 VENDORS = sorted(SCHEMES)
 
@@ -79,6 +79,21 @@ PUBLISHED = (
         now=1_696_195_954_000,
     ),
     Published(
+        "sendgrid",
+        "sendgrid/sendgrid-python, test/unit/test_eventwebhook.py",
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglS"
+        "I8eNEc6wEA3F+g==",
+        b'[{"email":"hello@world.com","event":"dropped","reason":"Bounced Address",'
+        b'"sg_event_id":"ZHJvcC0xMDk5NDkxOS1MUnpYbF9OSFN0T0doUTRrb2ZTbV9BLTA",'
+        b'"sg_message_id":"LRzXl_NHStOGhQ4kofSm_A.filterdrecv-p3mdw1-756b745b58-kmzbl-18-5F5FC76C-9.0",'
+        b'"smtp-id":"<LRzXl_NHStOGhQ4kofSm_A@ismtpd0039p1iad1.sendgrid.net>","timestamp":1600112492}]\r\n',
+        {
+            "X-Twilio-Email-Event-Webhook-Signature": "MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+"
+            "uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM=",
+            "X-Twilio-Email-Event-Webhook-Timestamp": "1600112502",
+        },
+    ),
+    Published(
         "delighted",
         "GitHub's test values for the same scheme (sha256= and hex)",
         "It's a Secret to Everybody",
@@ -131,7 +146,7 @@ def test_a_published_example_verifies(example: Published) -> None:
 
 
 def test_every_vendor_signs_or_is_known_to_sign_nothing() -> None:
-    assert set(BY_NAME) - set(SCHEMES) == {"posthog", "dittofeed", "chargebee"}
+    assert set(BY_NAME) - set(SCHEMES) == {"posthog", "dittofeed", "chargebee", "freshdesk", "gorgias", "braze"}
     assert set(SIGNERS) == set(SCHEMES)
 
 
@@ -150,6 +165,7 @@ def test_a_changed_body_is_forged(vendor: str, subtests: pytest.Subtests) -> Non
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_another_secret_is_forged(vendor: str) -> None:
     other = {"formbricks": "whsec_AAAAAAAAAAAAAAAAAAAAAAAA", "surveymonkey": "client-id&another-secret"}
+    other |= {"sendgrid": OTHER_SENDGRID}
     headers = signed_headers(vendor, secret=other.get(vendor, "another secret"))
     assert verdict(vendor, headers) is SignatureVerdict.FORGED
 
@@ -218,6 +234,18 @@ def test_a_signed_time_that_is_none_is_stale(vendor: str, time: str) -> None:
 def _signature(vendor: str, key: bytes, message: bytes) -> str:
     digest = base64.b64encode(hmac.digest(key, message, "sha256")).decode()
     return f"v1,{digest}" if vendor == "formbricks" else digest
+
+
+UNLIMITED = ("customerio", "sendgrid", "klaviyo")
+"""They sign the time, and repeat for days what was not taken."""
+
+
+@pytest.mark.parametrize("vendor", UNLIMITED)
+def test_where_the_vendor_names_no_limit_an_opt_out_of_last_week_is_taken(vendor: str) -> None:
+    headers = signed_headers(vendor, at=NOW - 7 * 24 * 60 * 60 * SECOND)
+    assert verdict(vendor, headers) is SignatureVerdict.AUTHENTIC
+    fresh = {name: value for name, value in signed_headers(vendor).items() if name.lower().endswith("timestamp")}
+    assert verdict(vendor, headers | fresh) is SignatureVerdict.FORGED
 
 
 def test_while_stripe_rolls_a_secret_either_signature_will_do() -> None:

@@ -6,18 +6,24 @@ from functools import cache
 from typing import Any
 
 from referral_stream.contracts.adapters import (
+    braze,
     chargebee,
+    customerio,
     delighted,
     dittofeed,
     formbricks,
+    freshdesk,
+    gorgias,
     helpscout,
     hubspot,
     intercom,
+    klaviyo,
     paddle,
     posthog,
     recurly,
     revenuecat,
     segment,
+    sendgrid,
     stripe,
     surveymonkey,
     survicate,
@@ -46,6 +52,12 @@ REGISTRY: tuple[Adapter, ...] = (
     surveymonkey.ADAPTER,
     helpscout.ADAPTER,
     dittofeed.ADAPTER,
+    customerio.ADAPTER,
+    sendgrid.ADAPTER,
+    klaviyo.ADAPTER,
+    braze.ADAPTER,
+    freshdesk.ADAPTER,
+    gorgias.ADAPTER,
 )
 """Every adapter. The most frequent webhooks come first; Dittofeed's after Segment's, whose calls it shares."""
 
