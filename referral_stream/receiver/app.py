@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
+from referral_stream.contracts import forms
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.records import EVENT_HEADER, SOURCE_HEADER, Headers
 from referral_stream.receiver.cloud_events import (
@@ -121,9 +122,10 @@ class Receiver:
     async def webhook(self, request: web.Request) -> web.Response:
         """A vendor's webhook, as it came, to the vendor's topic."""
         endpoint = self._endpoint(request.match_info["vendor"])
-        self._check_shape(request, is_json=_says_json(request.content_type))
+        media_type, adapter = request.content_type, BY_NAME[endpoint.source]
+        self._check_shape(request, is_ours=_says_json(media_type) or (adapter.form and media_type == forms.MEDIA_TYPE))
         headers: Headers = ((SOURCE_HEADER, endpoint.source.encode()),)
-        if event := request.headers.get(BY_NAME[endpoint.source].event_header or ""):
+        if event := request.headers.get(adapter.event_header or ""):
             headers += ((EVENT_HEADER, event.encode("utf-8", "replace")),)
 
         def records(body: bytes) -> Received:
@@ -147,7 +149,7 @@ class Receiver:
         way = Way(name, endpoint.topic, is_operators=name == CONTROL)
         media_type = request.content_type.lower()
         binary = is_binary(request.headers) and (_says_json(media_type) or not request.body_exists)
-        self._check_shape(request, is_json=media_type in WHOLE or binary)
+        self._check_shape(request, is_ours=media_type in WHOLE or binary)
 
         def records(body: bytes) -> Received:
             found = records_of(media_type, request.headers, body, way)
@@ -182,8 +184,8 @@ class Receiver:
             raise _no_endpoint()
         return self._endpoints[vendor]
 
-    def _check_shape(self, request: web.Request, *, is_json: bool) -> None:
-        if not is_json:
+    def _check_shape(self, request: web.Request, *, is_ours: bool) -> None:
+        if not is_ours:
             raise HttpRefusal(415, "media_type", "send JSON, and say so in Content-Type")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise HttpRefusal(415, "content_encoding", "send the body uncompressed")

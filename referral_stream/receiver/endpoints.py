@@ -37,6 +37,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "formbricks": "nps",
     "survicate": "nps",
     "surveymonkey": "nps",
+    "wootric": "nps",
     "dittofeed": "relationship",
     EVENTS: "product-usage",
 }

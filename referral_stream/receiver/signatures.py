@@ -213,5 +213,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "survicate": of_body("Hmac", "sha256", _unhex),
     # https://api.surveymonkey.com/v3/docs#webhook-callbacks
     "surveymonkey": of_body("Sm-Signature", "sha1", _unbase64, key=_surveymonkey_key),
+    # https://docs.wootric.com/webhooks/#security
+    "wootric": of_body("X-Wootric-Signature", "sha1", _unhex, prefix="sha1="),
 }
 """Every supported vendor that signs. PostHog and Dittofeed do not: they send a token that the operator chose."""

@@ -28,6 +28,7 @@ from referral_stream.contracts.adapters import (
     surveymonkey,
     survicate,
     typeform,
+    wootric,
     zendesk,
 )
 from referral_stream.contracts.addresses import address_hmacs, email_hmac
@@ -133,6 +134,7 @@ NAMES: dict[str, Iterable[str]] = {
     "formbricks": formbricks._EVENTS,
     "survicate": {*survicate._EVENTS, *survicate._LABELS},
     "surveymonkey": surveymonkey._PREVIEWS,
+    "wootric": {*wootric._OBJECTS, *wootric._ANSWERED, *compared(wootric.read, wootric._answered)},
     "helpscout": {
         *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._UNDER_WAY, *helpscout._CATEGORIES,
         *helpscout._DELETED,

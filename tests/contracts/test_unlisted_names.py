@@ -96,6 +96,12 @@ def surveymonkey(name: str) -> Any:
     return {"event_type": name, "event_id": "e", "event_datetime": WHEN, "object_id": "1", "resources": resources}
 
 
+def wootric(name: str) -> Any:
+    """An event of that name about a response, with a score in a survey that nobody knows."""
+    response = {"id": "r", "external_id": "c1", "score": 10, "updated_at": WHEN}
+    return {"event_name": name, "survey_mode": "x", "account_token": "t", "response": response}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
     "posthog": posthog,
@@ -106,6 +112,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "delighted": delighted,
     "dittofeed": dittofeed,
     "surveymonkey": surveymonkey,
+    "wootric": wootric,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 

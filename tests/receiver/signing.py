@@ -77,6 +77,7 @@ SIGNERS: Mapping[str, Signer] = {
     "delighted": lambda body, key, _: {"X-Delighted-Webhook-Signature": f"sha256={_hex(key, body)}"},
     "survicate": lambda body, key, _: {"Hmac": _hex(key, body)},
     "surveymonkey": lambda body, key, _: {"Sm-Signature": _base64(key, body, "sha1"), "Sm-Apikey": "client-id"},
+    "wootric": lambda body, key, _: {"X-Wootric-Signature": f"sha1={_hex(key, body, 'sha1')}"},
 }
 
 

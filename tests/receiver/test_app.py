@@ -25,6 +25,7 @@ OPERATORS_TOKEN = "a-token-of-the-operators-0123456789"
 
 EVENT = {"specversion": "1.0", "id": "e1", "source": "shop", "type": "goal.achieved", "subject": "cus-ana"}
 BINARY = {f"ce-{name}": value for name, value in EVENT.items()}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 CLOUD_EVENT = {"Content-Type": "application/cloudevents+json"}
 
 
@@ -53,6 +54,7 @@ async def test_each_vendors_webhook_comes_to_its_topic_as_it_is_with_the_vendors
         ("nps", "formbricks"),
         ("nps", "survicate"),
         ("nps", "surveymonkey"),
+        ("nps", "wootric"),
     }
     assert {(record.key, record.value) for record in found} == {(None, BODY)}
     assert [dict(record.headers) for record in found if len(record.headers) > 1] == [
@@ -71,6 +73,16 @@ async def test_the_body_is_passed_on_byte_for_byte(broker: EmbeddedBroker) -> No
     body = b'{ "a":1.0,\n "caf\xc3\xa9": "\\u00e9"}\n'
     async with running(broker.bootstrap) as receiver:
         await receiver.post("/webhooks/stripe", body, stripe(body=body))
+        (record,) = await receiver.records()
+    assert record.value == body
+
+
+async def test_a_vendor_who_sends_forms_is_passed_on_likewise(broker: EmbeddedBroker) -> None:
+    body = b"response[id]=1&event_name=created&caf%C3%A9=%00"
+    headers = signed_headers("wootric", body) | FORM
+    async with running(broker.bootstrap) as receiver:
+        assert (await receiver.post("/webhooks/wootric", body, headers))[0] == 202
+        assert (await receiver.post("/webhooks/stripe", body, stripe(body=body) | FORM))[0] == 415
         (record,) = await receiver.records()
     assert record.value == body
 

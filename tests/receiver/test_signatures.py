@@ -108,6 +108,13 @@ PUBLISHED = (
         b"what do ya want for nothing?",
         {"X-HelpScout-Signature": "7/zfauXrL6LSdBbV8YTfnCWafHk="},
     ),
+    Published(
+        "wootric",
+        "RFC 2202, test case 2",
+        "Jefe",
+        b"what do ya want for nothing?",
+        {"X-Wootric-Signature": "sha1=effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"},
+    ),
 )
 
 

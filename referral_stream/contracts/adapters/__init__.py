@@ -18,6 +18,7 @@ from referral_stream.contracts.adapters import (
     surveymonkey,
     survicate,
     typeform,
+    wootric,
     zendesk,
 )
 from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading
@@ -36,6 +37,7 @@ REGISTRY: tuple[Adapter, ...] = (
     formbricks.ADAPTER,
     survicate.ADAPTER,
     surveymonkey.ADAPTER,
+    wootric.ADAPTER,
     helpscout.ADAPTER,
     dittofeed.ADAPTER,
 )

@@ -93,6 +93,11 @@ def score_of(value: Any) -> int | float | None:
     return value if number is None and type(value) is float else number
 
 
+def asked_by_survey(vendor: str) -> Facts:
+    """A survey was put to somebody: something else has just been asked of them."""
+    return (Fact("advocacy.asked", {"kind": "survey", "by": vendor}),)
+
+
 def unsent(facts: Facts) -> Facts:
     """What counts of a survey that was begun and never sent: what speaks against asking.
 

@@ -1,0 +1,87 @@
+"""A whole history with one tool's words in it: its opt-out, its trouble and its good news end rightly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from referral_stream.contracts.inbound.adapt import Boundary
+from tests.contracts.test_vendor_histories import FRIDAY, HAPPY, PROMOTER, WHEN, asked, fact, told
+from tests.replay.logs import BOUNDARY
+from tests.rules import rule
+
+ANSWERED = "2026-09-10T12:00:00Z"
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What a vendor says of customer 501, each a payload; ``questions`` is what the deployment says.
+
+    ``praise``: from a promoter, alone enough to ask. ``trouble``: a word against asking. ``opt_outs``: whoever says it
+    is never asked. ``nothing``: it changes nothing.
+    """
+
+    praise: Any = None
+    trouble: Any = None
+    opt_outs: tuple[Any, ...] = ()
+    nothing: tuple[Any, ...] = ()
+    questions: dict[str, str] = field(default_factory=dict)
+
+
+def wootric(score: int, mode: str = "NPS", event: str = "created", **more: Any) -> dict[str, Any]:
+    """An answer by customer 501."""
+    response = {"id": 7, "external_id": "501", "score": score, "created_at": ANSWERED, "updated_at": ANSWERED}
+    return {"response": response | more, "event_name": event, "survey_mode": mode, "account_token": "NPS-x"}
+
+
+VENDORS: dict[str, Histories] = {
+    "wootric": Histories(
+        praise=wootric(9),
+        trouble=wootric(1),
+        opt_outs=(wootric(9, end_user_properties={"unsubscribed": "true"}), wootric(9, event="unsubscribed")),
+        nothing=(wootric(10, "CSAT"), wootric(1, "CES"), wootric(1, "")),
+    ),
+}
+
+OPT_OUTS = [(vendor, payload) for vendor, each in VENDORS.items() for payload in each.opt_outs]
+NOTHING = [(vendor, payload) for vendor, each in VENDORS.items() for payload in each.nothing]
+SCORING = [vendor for vendor, each in VENDORS.items() if each.praise is not None]
+
+
+def boundary(vendor: str) -> Boundary:
+    """The deployment's."""
+    return Boundary(email_key=BOUNDARY.email_key, questions={vendor: VENDORS[vendor].questions})
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("vendor", SCORING)
+def test_good_news_asks(vendor: str, tmp_path: Path) -> None:
+    assert asked([*HAPPY, told(vendor, VENDORS[vendor].praise, ANSWERED)], tmp_path, boundary(vendor)) != []
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("vendor", SCORING)
+def test_trouble_holds_back(vendor: str, tmp_path: Path) -> None:
+    praise = fact("compliment.given", ANSWERED, {})
+    trouble = told(vendor, VENDORS[vendor].trouble)
+    assert asked([*HAPPY, praise], tmp_path / "without", boundary(vendor)) == FRIDAY
+    assert asked([*HAPPY, trouble, praise], tmp_path, boundary(vendor)) == []
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(("vendor", "payload"), OPT_OUTS)
+def test_a_promoter_who_left_is_not_asked(vendor: str, payload: Any, tmp_path: Path) -> None:
+    promoter = VENDORS[vendor].praise
+    good = PROMOTER if promoter is None else told(vendor, promoter, ANSWERED)
+    assert asked([*HAPPY, told(vendor, payload, WHEN), good], tmp_path, boundary(vendor)) == []
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(("vendor", "payload"), NOTHING)
+def test_what_says_nothing_changes_nothing(vendor: str, payload: Any, tmp_path: Path) -> None:
+    line = told(vendor, payload, WHEN)
+    assert asked([*HAPPY, line], tmp_path / "alone", boundary(vendor)) == []
+    assert asked([*HAPPY, line, PROMOTER], tmp_path, boundary(vendor)) == FRIDAY
