@@ -38,6 +38,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "survicate": "nps",
     "surveymonkey": "nps",
     "wootric": "nps",
+    "asknicely": "nps",
     "dittofeed": "relationship",
     EVENTS: "product-usage",
 }

@@ -216,4 +216,4 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     # https://docs.wootric.com/webhooks/#security
     "wootric": of_body("X-Wootric-Signature", "sha1", _unhex, prefix="sha1="),
 }
-"""Every supported vendor that signs. PostHog and Dittofeed do not: they send a token that the operator chose."""
+"""Every supported vendor that signs. The others do not: they send a token that the operator chose."""

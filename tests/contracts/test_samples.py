@@ -15,6 +15,7 @@ import pytest
 from referral_stream.contracts.adapters import (
     BY_NAME,
     REGISTRY,
+    asknicely,
     delighted,
     dittofeed,
     formbricks,
@@ -134,6 +135,7 @@ NAMES: dict[str, Iterable[str]] = {
     "formbricks": formbricks._EVENTS,
     "survicate": {*survicate._EVENTS, *survicate._LABELS},
     "surveymonkey": surveymonkey._PREVIEWS,
+    "asknicely": {*asknicely._TYPES, *compared(asknicely.read)},
     "wootric": {*wootric._OBJECTS, *wootric._ANSWERED, *compared(wootric.read, wootric._answered)},
     "helpscout": {
         *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._UNDER_WAY, *helpscout._CATEGORIES,

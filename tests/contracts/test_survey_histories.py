@@ -37,7 +37,20 @@ def wootric(score: int, mode: str = "NPS", event: str = "created", **more: Any) 
     return {"response": response | more, "event_name": event, "survey_mode": mode, "account_token": "NPS-x"}
 
 
+def asknicely(score: int, template: str = "Default", **person: Any) -> dict[str, Any]:
+    """An answer by customer 501."""
+    question = {"id": "7", "score": str(score), "survey_template": template, "responded": ANSWERED}
+    return {"count": 1, "person": {"id": "9", "customer_id_c": "501"} | person, "question": question}
+
+
 VENDORS: dict[str, Histories] = {
+    "asknicely": Histories(
+        praise=asknicely(9),
+        trouble=asknicely(1),
+        opt_outs=(asknicely(9, unsubscribed_c="1"), asknicely(3, "Other", do_not_contact_c="yes")),
+        nothing=(asknicely(10, "Other"), asknicely(1, "Other")),
+        questions={"Default": "nps"},
+    ),
     "wootric": Histories(
         praise=wootric(9),
         trouble=wootric(1),

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from referral_stream.contracts.adapters import (
+    asknicely,
     delighted,
     dittofeed,
     formbricks,
@@ -38,6 +39,7 @@ REGISTRY: tuple[Adapter, ...] = (
     survicate.ADAPTER,
     surveymonkey.ADAPTER,
     wootric.ADAPTER,
+    asknicely.ADAPTER,
     helpscout.ADAPTER,
     dittofeed.ADAPTER,
 )
