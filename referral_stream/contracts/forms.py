@@ -38,11 +38,10 @@ def read_form(body: bytes) -> Form | None:
     return Form(fields, is_sound)
 
 
-def only_field(body: bytes, name: str) -> str | None:
-    """The value of the one field of that name; None without one, with several, or if it is not UTF-8."""
+def sound_pairs(body: bytes) -> list[tuple[str, str]]:
+    """The fields in order, each name as it is written; none if the body is no form, or not in UTF-8."""
     found = _pairs(body)
-    values = [value for each, value in found[0] if each.partition("[")[0] == name] if found and found[1] else []
-    return values[0] if len(values) == 1 and name in dict(found[0] if found else ()) else None
+    return found[0] if found is not None and found[1] else []
 
 
 def _pairs(body: bytes) -> tuple[list[tuple[str, str]], bool] | None:

@@ -39,6 +39,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "surveymonkey": "nps",
     "wootric": "nps",
     "asknicely": "nps",
+    "qualtrics": "nps",
     "dittofeed": "relationship",
     EVENTS: "product-usage",
 }
@@ -63,7 +64,7 @@ class Endpoint:
     def glance(self, headers: Mapping[str, str]) -> SignatureVerdict | None:
         """The verdict if the headers alone give one; None if the body has to be read first."""
         borne = _borne(headers.get("Authorization"), self.tokens) if self.tokens else SignatureVerdict.UNSIGNED
-        signed = bool(self.keys) and self._scheme.header in headers
+        signed = bool(self.keys) and (self._scheme.header is None or self._scheme.header in headers)
         return None if signed and borne is not SignatureVerdict.AUTHENTIC else borne
 
     def verify(self, request: Signed, now: int) -> SignatureVerdict:

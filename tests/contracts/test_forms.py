@@ -90,6 +90,14 @@ def test_nobody_elses_form_is_read(vendor: str | None) -> None:
     assert refused(read(FORM, headers=headers)).cause == "undecodable"
 
 
+def test_a_signed_event_of_qualtrics_is_never_read_as_the_response_beside_it() -> None:
+    answer = "result[values][QID1]=10&result[values][QID1_NPS_GROUP]=3&result[values][externalDataReference]=c1"
+    headers = (("referral-source", b"qualtrics"),)
+    for beside in ("Topic=a.b&MSG={}", "Topic[x]=a&MSG={}", "MSG[x]={}", "HMAC=00", "Topic=a.b&MSG={}&MSG={}"):
+        adapted = read(f"{beside}&{answer}".encode(), headers=headers)
+        assert not isinstance(adapted, Accepted), beside
+
+
 @rule("I1.3")
 @pytest.mark.parametrize("fault", [b"&response[email]=b@customer.example", b"&response[name]=%FF"])
 def test_a_form_with_a_fault_still_protects_and_speaks_for_nothing(fault: bytes) -> None:

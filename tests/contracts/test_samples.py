@@ -24,6 +24,7 @@ from referral_stream.contracts.adapters import (
     intercom,
     posthog,
     product_events,
+    qualtrics,
     segment,
     stripe,
     surveymonkey,
@@ -136,6 +137,7 @@ NAMES: dict[str, Iterable[str]] = {
     "survicate": {*survicate._EVENTS, *survicate._LABELS},
     "surveymonkey": surveymonkey._PREVIEWS,
     "asknicely": {*asknicely._TYPES, *compared(asknicely.read)},
+    "qualtrics": {f"QID1{qualtrics._GROUP}", *compared(qualtrics._is_event)},
     "wootric": {*wootric._OBJECTS, *wootric._ANSWERED, *compared(wootric.read, wootric._answered)},
     "helpscout": {
         *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._UNDER_WAY, *helpscout._CATEGORIES,

@@ -43,7 +43,30 @@ def asknicely(score: int, template: str = "Default", **person: Any) -> dict[str,
     return {"count": 1, "person": {"id": "9", "customer_id_c": "501"} | person, "question": question}
 
 
+def qualtrics(score: int, **values: Any) -> dict[str, Any]:
+    """A fetched response of customer 501."""
+    told = {"QID1": score, "QID1_NPS_GROUP": 3, "finished": 1, "status": 0, "endDate": ANSWERED}
+    return {"result": {"responseId": "R_7", "values": told | {"externalDataReference": "501"} | values}}
+
+
+def qualtrics_event(topic: str) -> dict[str, Any]:
+    """An event about a recipient who is nobody's customer yet."""
+    return {"Topic": f"acme.{topic}.SV_1", "HMAC": "00", "MSG": '{"RecipientID":"501","ResponseID":"R_8"}'}
+
+
 VENDORS: dict[str, Histories] = {
+    "qualtrics": Histories(
+        praise=qualtrics(9),
+        trouble=qualtrics(1, status=8),
+        opt_outs=(qualtrics(9, email_opt_in="false"), qualtrics(9, finished=0, unsubscribed="yes")),
+        nothing=(
+            qualtrics(10, status=1),
+            qualtrics(10, finished=0),
+            qualtrics(1, status=2),
+            qualtrics_event("surveyengine.completedResponse"),
+            qualtrics_event("surveyengine.partialResponse"),
+        ),
+    ),
     "asknicely": Histories(
         praise=asknicely(9),
         trouble=asknicely(1),

@@ -96,6 +96,12 @@ def surveymonkey(name: str) -> Any:
     return {"event_type": name, "event_id": "e", "event_datetime": WHEN, "object_id": "1", "resources": resources}
 
 
+def qualtrics(name: str) -> Any:
+    """An event of that topic about a recipient, who is the customer, with a score beside the message."""
+    message = {"RecipientID": "c1", "ResponseID": "r", "score": 10}
+    return {"Topic": f"brand.{name}.SV_1", "MSG": message, "HMAC": "00", "result": {"values": {"QID1": 10}}}
+
+
 def wootric(name: str) -> Any:
     """An event of that name about a response, with a score in a survey that nobody knows."""
     response = {"id": "r", "external_id": "c1", "score": 10, "updated_at": WHEN}
@@ -112,6 +118,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "delighted": delighted,
     "dittofeed": dittofeed,
     "surveymonkey": surveymonkey,
+    "qualtrics": qualtrics,
     "wootric": wootric,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""

@@ -14,6 +14,7 @@ from referral_stream.contracts.adapters import (
     hubspot,
     intercom,
     posthog,
+    qualtrics,
     segment,
     stripe,
     surveymonkey,
@@ -40,6 +41,7 @@ REGISTRY: tuple[Adapter, ...] = (
     surveymonkey.ADAPTER,
     wootric.ADAPTER,
     asknicely.ADAPTER,
+    qualtrics.ADAPTER,
     helpscout.ADAPTER,
     dittofeed.ADAPTER,
 )
