@@ -40,6 +40,7 @@ TOPICS: Final[Mapping[str, str]] = {
     "wootric": "nps",
     "asknicely": "nps",
     "qualtrics": "nps",
+    "satismeter": "nps",
     "dittofeed": "relationship",
     EVENTS: "product-usage",
 }

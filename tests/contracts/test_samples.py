@@ -25,6 +25,7 @@ from referral_stream.contracts.adapters import (
     posthog,
     product_events,
     qualtrics,
+    satismeter,
     segment,
     stripe,
     surveymonkey,
@@ -137,7 +138,8 @@ NAMES: dict[str, Iterable[str]] = {
     "survicate": {*survicate._EVENTS, *survicate._LABELS},
     "surveymonkey": surveymonkey._PREVIEWS,
     "asknicely": {*asknicely._TYPES, *compared(asknicely.read)},
-    "qualtrics": {f"QID1{qualtrics._GROUP}", *compared(qualtrics._is_event)},
+    "qualtrics": {"Topic", "MSG", f"QID1{qualtrics._GROUP}"},
+    "satismeter": {*satismeter._EVENTS, *satismeter._CATEGORIES, *compared(satismeter._scale)},
     "wootric": {*wootric._OBJECTS, *wootric._ANSWERED, *compared(wootric.read, wootric._answered)},
     "helpscout": {
         *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._UNDER_WAY, *helpscout._CATEGORIES,

@@ -54,7 +54,19 @@ def qualtrics_event(topic: str) -> dict[str, Any]:
     return {"Topic": f"acme.{topic}.SV_1", "HMAC": "00", "MSG": '{"RecipientID":"501","ResponseID":"R_8"}'}
 
 
+def satismeter(rating: int, category: str | None, event: str = "completed", **traits: Any) -> dict[str, Any]:
+    """A response by customer 501."""
+    response = {"id": "7", "rating": rating, "category": category, "created": ANSWERED, "completed": True}
+    return {"event": event, "response": response | {"user": {"userId": "501", "traits": traits}}}
+
+
 VENDORS: dict[str, Histories] = {
+    "satismeter": Histories(
+        praise=satismeter(9, "promoter"),
+        trouble=satismeter(1, "detractor", "dismissed"),
+        opt_outs=(satismeter(9, "promoter", email_opt_out=True), satismeter(9, "promoter", "unsubscribed")),
+        nothing=(satismeter(10, None), satismeter(1, None), satismeter(10, "promoter", "opened")),
+    ),
     "qualtrics": Histories(
         praise=qualtrics(9),
         trouble=qualtrics(1, status=8),

@@ -102,6 +102,12 @@ def qualtrics(name: str) -> Any:
     return {"Topic": f"brand.{name}.SV_1", "MSG": message, "HMAC": "00", "result": {"values": {"QID1": 10}}}
 
 
+def satismeter(name: str) -> Any:
+    """An event of that name about a response, with a number that nobody calls a score."""
+    user = {"userId": "c1", "traits": {}}
+    return {"event": name, "response": {"id": "r", "rating": 10, "created": WHEN, "completed": True, "user": user}}
+
+
 def wootric(name: str) -> Any:
     """An event of that name about a response, with a score in a survey that nobody knows."""
     response = {"id": "r", "external_id": "c1", "score": 10, "updated_at": WHEN}
@@ -119,6 +125,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "dittofeed": dittofeed,
     "surveymonkey": surveymonkey,
     "qualtrics": qualtrics,
+    "satismeter": satismeter,
     "wootric": wootric,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""

@@ -15,6 +15,7 @@ from referral_stream.contracts.adapters import (
     intercom,
     posthog,
     qualtrics,
+    satismeter,
     segment,
     stripe,
     surveymonkey,
@@ -42,6 +43,7 @@ REGISTRY: tuple[Adapter, ...] = (
     wootric.ADAPTER,
     asknicely.ADAPTER,
     qualtrics.ADAPTER,
+    satismeter.ADAPTER,
     helpscout.ADAPTER,
     dittofeed.ADAPTER,
 )

@@ -140,6 +140,11 @@ class Response:
             else:
                 self._scored.setdefault(f":{question}", (scale, score, own))
 
+    @property
+    def has_nps(self) -> bool:
+        """Whether an answer on the scale of NPS was added."""
+        return "" in self._scored
+
     def _add_nps(self, scale: Scale, score: float, own: str | None, *, is_configured: bool) -> None:
         known = self._scored.get("")
         outranks = is_configured and not self._has_named_nps
