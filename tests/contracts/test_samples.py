@@ -139,6 +139,7 @@ NAMES: dict[str, Iterable[str]] = {
     "surveymonkey": surveymonkey._PREVIEWS,
     "asknicely": {*asknicely._TYPES, *compared(asknicely.read)},
     "qualtrics": {"Topic", "MSG", f"QID1{qualtrics._GROUP}"},
+    "rudderstack": {"identify", "merge"},
     "satismeter": {*satismeter._EVENTS, *satismeter._CATEGORIES, *compared(satismeter._scale)},
     "wootric": {*wootric._OBJECTS, *wootric._ANSWERED, *compared(wootric.read, wootric._answered)},
     "helpscout": {

@@ -60,7 +60,33 @@ def satismeter(rating: int, category: str | None, event: str = "completed", **tr
     return {"event": event, "response": response | {"user": {"userId": "501", "traits": traits}}}
 
 
+def rudderstack(kind: str = "track", traits: Any = None, **more: Any) -> dict[str, Any]:
+    """A call about customer 501."""
+    call = {"type": kind, "userId": "501", "anonymousId": "a-1", "messageId": "m", "originalTimestamp": ANSWERED}
+    return call | {"context": {"traits": traits or {}}} | more
+
+
+def survey_completed(value: int, metric: str) -> dict[str, Any]:
+    """What RudderStack makes of SatisMeter's webhook."""
+    properties = {"answers": [{"id": "a", "metric": metric, "value": value}], "response_id": "7"}
+    return rudderstack(event="Survey completed", properties=properties)
+
+
 VENDORS: dict[str, Histories] = {
+    "rudderstack": Histories(
+        praise=survey_completed(9, "nps"),
+        trouble=survey_completed(1, "nps"),
+        opt_outs=(
+            rudderstack("identify", {"unsubscribed": True}),
+            rudderstack(event="Email Unsubscribed"),
+            rudderstack(traits={"email_opt_in": False}, event="Order Completed"),
+        ),
+        nothing=(
+            rudderstack(event="Order Completed", properties={"score": 10}),
+            survey_completed(10, "csat"),
+            rudderstack("merge"),
+        ),
+    ),
     "satismeter": Histories(
         praise=satismeter(9, "promoter"),
         trouble=satismeter(1, "detractor", "dismissed"),

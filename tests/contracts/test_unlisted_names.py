@@ -116,6 +116,7 @@ def wootric(name: str) -> Any:
 
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
+    "rudderstack": segment,
     "posthog": posthog,
     "hubspot": hubspot,
     "intercom": intercom,
@@ -133,6 +134,8 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
 FAVOURABLE = {
     ("segment", "Signed In"): {"usage.recorded"},
     ("segment", "Invite Sent"): {"usage.recorded"},
+    ("rudderstack", "Signed In"): {"usage.recorded"},
+    ("rudderstack", "Invite Sent"): {"usage.recorded"},
 }
 """Listed names that say something good by themselves; there is no other one."""
 
@@ -169,6 +172,7 @@ def test_a_name_alone_is_never_a_reason_to_ask(vendor: str, catalogue: str, subt
 
 LISTED: dict[tuple[str, str], set[str]] = {
     ("segment", "Email Soft Bounced"): set(),
+    ("rudderstack", "Email Soft Bounced"): set(),
     ("zendesk", "zen:event-type:ticket.marked_as_spam"): {"ticket.solved"},
     ("segment", "DFEmailBounced"): set(),
     ("segment", "DFEmailMarkedSpam"): set(),

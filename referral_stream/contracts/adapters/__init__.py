@@ -15,6 +15,7 @@ from referral_stream.contracts.adapters import (
     intercom,
     posthog,
     qualtrics,
+    rudderstack,
     satismeter,
     segment,
     stripe,
@@ -46,8 +47,9 @@ REGISTRY: tuple[Adapter, ...] = (
     satismeter.ADAPTER,
     helpscout.ADAPTER,
     dittofeed.ADAPTER,
+    rudderstack.ADAPTER,
 )
-"""Every adapter. The most frequent webhooks come first; Dittofeed's after Segment's, whose calls it shares."""
+"""Every adapter. The most frequent webhooks come first; after Segment's those of Dittofeed and RudderStack, who share its calls."""
 
 BY_NAME: dict[str, Adapter] = {adapter.name: adapter for adapter in REGISTRY}
 
