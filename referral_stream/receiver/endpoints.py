@@ -26,6 +26,7 @@ CONTROL: Final = "control"
 
 TOPICS: Final[Mapping[str, str]] = {
     "segment": "product-usage",
+    "amplitude": "product-usage",
     "rudderstack": "product-usage",
     "posthog": "product-usage",
     "stripe": "billing",

@@ -15,6 +15,7 @@ import pytest
 from referral_stream.contracts.adapters import (
     BY_NAME,
     REGISTRY,
+    amplitude,
     asknicely,
     delighted,
     dittofeed,
@@ -139,6 +140,7 @@ NAMES: dict[str, Iterable[str]] = {
     "surveymonkey": surveymonkey._PREVIEWS,
     "asknicely": {*asknicely._TYPES, *compared(asknicely.read)},
     "qualtrics": {"Topic", "MSG", f"QID1{qualtrics._GROUP}"},
+    "amplitude": {*amplitude._USERS, *amplitude._COHORT},
     "rudderstack": {"identify", "merge"},
     "satismeter": {*satismeter._EVENTS, *satismeter._CATEGORIES, *compared(satismeter._scale)},
     "wootric": {*wootric._OBJECTS, *wootric._ANSWERED, *compared(wootric.read, wootric._answered)},

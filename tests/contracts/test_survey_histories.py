@@ -72,7 +72,34 @@ def survey_completed(value: int, metric: str) -> dict[str, Any]:
     return rudderstack(event="Survey completed", properties=properties)
 
 
+def amplitude(event: str, user: Any = None, **properties: Any) -> dict[str, Any]:
+    """An event of customer 501."""
+    when = "2026-09-08 08:00:00.000000"
+    told = {"event_properties": properties, "user_properties": user or {}}
+    return {"event_type": event, "user_id": "501", "uuid": event, "event_time": when} | told
+
+
+def amplitude_cohort(name: str, entered: bool = True) -> dict[str, Any]:
+    """A cohort that customer 501 entered or left."""
+    members = [{"user_id": "502"}, {"user_id": "501"}]
+    return {"cohort_name": name, "cohort_id": "c", "in_cohort": entered, "message_id": "m", "users": members}
+
+
 VENDORS: dict[str, Histories] = {
+    "amplitude": Histories(
+        opt_outs=(
+            amplitude("Newsletter Unsubscribed"),
+            amplitude("Report Exported", {"unsubscribed": True}),
+            amplitude("$identify", {"$set": {"email_opt_in": False}}),
+            amplitude_cohort("Opted out"),
+        ),
+        nothing=(
+            amplitude("Report Exported", score=10),
+            amplitude("[Guides-Surveys] Survey Submitted", score=10),
+            amplitude_cohort("Promoters"),
+            amplitude_cohort("Opted out", entered=False),
+        ),
+    ),
     "rudderstack": Histories(
         praise=survey_completed(9, "nps"),
         trouble=survey_completed(1, "nps"),

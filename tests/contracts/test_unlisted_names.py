@@ -108,6 +108,12 @@ def satismeter(name: str) -> Any:
     return {"event": name, "response": {"id": "r", "rating": 10, "created": WHEN, "completed": True, "user": user}}
 
 
+def amplitude(name: str) -> Any:
+    """An event of that name, with a number."""
+    properties = {"n": 10, "score": 10}
+    return {"event_type": name, "user_id": "c1", "uuid": "u", "event_time": WHEN, "event_properties": properties}
+
+
 def wootric(name: str) -> Any:
     """An event of that name about a response, with a score in a survey that nobody knows."""
     response = {"id": "r", "external_id": "c1", "score": 10, "updated_at": WHEN}
@@ -125,6 +131,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "delighted": delighted,
     "dittofeed": dittofeed,
     "surveymonkey": surveymonkey,
+    "amplitude": amplitude,
     "qualtrics": qualtrics,
     "satismeter": satismeter,
     "wootric": wootric,

@@ -128,7 +128,14 @@ def test_a_published_example_verifies(example: Published) -> None:
 
 
 def test_every_vendor_signs_or_is_known_to_sign_nothing() -> None:
-    assert set(BY_NAME) - set(SCHEMES) == {"posthog", "dittofeed", "asknicely", "satismeter", "rudderstack"}
+    assert set(BY_NAME) - set(SCHEMES) == {
+        "posthog",
+        "dittofeed",
+        "asknicely",
+        "satismeter",
+        "rudderstack",
+        "amplitude",
+    }
     assert set(SIGNERS) == set(VENDORS)
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from referral_stream.contracts.adapters import (
+    amplitude,
     asknicely,
     delighted,
     dittofeed,
@@ -45,11 +46,12 @@ REGISTRY: tuple[Adapter, ...] = (
     asknicely.ADAPTER,
     qualtrics.ADAPTER,
     satismeter.ADAPTER,
+    amplitude.ADAPTER,
     helpscout.ADAPTER,
     dittofeed.ADAPTER,
     rudderstack.ADAPTER,
 )
-"""Every adapter. The most frequent webhooks come first; after Segment's those of Dittofeed and RudderStack, who share its calls."""
+"""Every adapter. The most frequent webhooks come first; Segment's before those who share its calls."""
 
 BY_NAME: dict[str, Adapter] = {adapter.name: adapter for adapter in REGISTRY}
 
