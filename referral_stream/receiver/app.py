@@ -20,6 +20,7 @@ from aiohttp import web
 from referral_stream.contracts import forms
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.records import EVENT_HEADER, SOURCE_HEADER, Headers
+from referral_stream.receiver.answers import also_answered
 from referral_stream.receiver.cloud_events import (
     WHOLE,
     NotAnEvent,
@@ -133,7 +134,7 @@ class Receiver:
                 raise HttpRefusal(400, "empty", "there is no body")
             return Received((SourceRecord(endpoint.topic, body, headers=headers),))
 
-        return await self._take(request, endpoint, records)
+        return await self._take(request, endpoint, records, lambda body: also_answered(endpoint.source, body))
 
     async def events(self, request: web.Request) -> web.Response:
         """CloudEvents: one in structured or binary mode, or a batch; facts alone."""
@@ -193,9 +194,16 @@ class Receiver:
             raise self._too_large()
 
     async def _take(
-        self, request: web.Request, endpoint: Endpoint, records: Callable[[bytes], Received]
+        self,
+        request: web.Request,
+        endpoint: Endpoint,
+        records: Callable[[bytes], Received],
+        also: Callable[[bytes], Mapping[str, str]] = lambda _: {},
     ) -> web.Response:
-        """Let the request in and pass on its content; returns when the broker has it. Raises Refusal."""
+        """Let the request in and pass on its content; returns when the broker has it. Raises Refusal.
+
+        ``also``: of the body, what the answer says besides.
+        """
         verdict = endpoint.glance(request.headers)
         if verdict is not None:
             _admit(verdict)
@@ -216,7 +224,8 @@ class Receiver:
                 raise HttpRefusal(503, "not_written", detail, Retry_After=str(BROKER_RETRY_SECONDS)) from None
         logger.debug("accepted", extra={"source": endpoint.source, "records": len(made.records), "bytes": len(body)})
         letters = {"dead_letters": made.letters} if made.letters else {}
-        return web.json_response({"accepted": len(made.records) - made.letters} | letters, status=202)
+        answer = {"accepted": len(made.records) - made.letters, **letters, **also(body)}
+        return web.json_response(answer, status=202)
 
     async def _body(self, request: web.Request) -> bytes:
         """The whole body. Raises Refusal if it is too large, arrives too slowly or breaks off."""

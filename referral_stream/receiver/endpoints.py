@@ -27,6 +27,7 @@ CONTROL: Final = "control"
 TOPICS: Final[Mapping[str, str]] = {
     "segment": "product-usage",
     "amplitude": "product-usage",
+    "mixpanel": "product-usage",
     "rudderstack": "product-usage",
     "posthog": "product-usage",
     "stripe": "billing",

@@ -85,7 +85,25 @@ def amplitude_cohort(name: str, entered: bool = True) -> dict[str, Any]:
     return {"cohort_name": name, "cohort_id": "c", "in_cohort": entered, "message_id": "m", "users": members}
 
 
+def mixpanel(name: str, action: str = "add_members", properties: Any = None) -> dict[str, Any]:
+    """A cohort that customer 501 entered or left."""
+    members = [{"mixpanel_distinct_id": "502"}, {"mixpanel_distinct_id": "501"} | (properties or {})]
+    return {
+        "action": action,
+        "parameters": {"mixpanel_cohort_name": name, "mixpanel_cohort_id": "1", "members": members},
+    }
+
+
 VENDORS: dict[str, Histories] = {
+    "mixpanel": Histories(
+        opt_outs=(
+            mixpanel("Opted out"),
+            mixpanel("Unsubscribed", "members"),
+            mixpanel("Users", properties={"$unsubscribed": True}),
+            mixpanel("Users", "remove_members", {"do_not_contact": "yes"}),
+        ),
+        nothing=(mixpanel("Promoters", properties={"score": 10}), mixpanel("Opted out", "remove_members")),
+    ),
     "amplitude": Histories(
         opt_outs=(
             amplitude("Newsletter Unsubscribed"),

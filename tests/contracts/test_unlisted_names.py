@@ -114,6 +114,12 @@ def amplitude(name: str) -> Any:
     return {"event_type": name, "user_id": "c1", "uuid": "u", "event_time": WHEN, "event_properties": properties}
 
 
+def mixpanel(name: str) -> Any:
+    """A cohort of that name that somebody entered, with a number."""
+    member = {"mixpanel_distinct_id": "c1", "score": 10}
+    return {"action": "add_members", "parameters": {"mixpanel_cohort_name": name, "members": [member]}}
+
+
 def wootric(name: str) -> Any:
     """An event of that name about a response, with a score in a survey that nobody knows."""
     response = {"id": "r", "external_id": "c1", "score": 10, "updated_at": WHEN}
@@ -132,6 +138,7 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "dittofeed": dittofeed,
     "surveymonkey": surveymonkey,
     "amplitude": amplitude,
+    "mixpanel": mixpanel,
     "qualtrics": qualtrics,
     "satismeter": satismeter,
     "wootric": wootric,

@@ -79,6 +79,20 @@ async def test_the_body_is_passed_on_byte_for_byte(broker: EmbeddedBroker) -> No
     assert record.value == body
 
 
+async def test_mixpanel_reads_in_the_answer_what_it_asked_for(broker: EmbeddedBroker) -> None:
+    answers = {
+        b'{"action": "add_members", "parameters": {"members": []}}': {"action": "add_members", "status": "success"},
+        b'{"action": "erase_all"}': {},
+        b'{"action": ["members"]}': {},
+        b'["members"]': {},
+        b"no JSON": {},
+    }
+    async with running(broker.bootstrap, WEBHOOK_TOKEN_MIXPANEL=TOKEN) as receiver:
+        for body, also in answers.items():
+            answer = await receiver.post("/webhooks/mixpanel", body, BEARER)
+            assert answer == (202, {"accepted": 1} | also)
+
+
 async def test_qualtrics_signs_in_its_form(broker: EmbeddedBroker) -> None:
     message = '{"ResponseID":"R_1"}'
     digest = hmac.digest(SECRETS["qualtrics"].encode(), message.encode(), "sha512").hex()

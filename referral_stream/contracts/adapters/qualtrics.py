@@ -118,7 +118,7 @@ def _answered(payload: Payload, values: Payload, reading: Reading) -> Facts:
 
 ADAPTER = Adapter(
     name="qualtrics",
-    marks=("MSG", "result"),
+    marks=("MSG", "HMAC", "result"),
     recognises=recognises,
     customer_paths=("result.values.externalDataReference",),
     read=read,
