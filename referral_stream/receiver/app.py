@@ -17,8 +17,10 @@ from typing import Any, Final, TypeAlias
 
 from aiohttp import web
 
+from referral_stream.contracts import forms
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.records import EVENT_HEADER, SOURCE_HEADER, Headers
+from referral_stream.receiver.answers import also_answered
 from referral_stream.receiver.cloud_events import (
     WHOLE,
     NotAnEvent,
@@ -121,9 +123,10 @@ class Receiver:
     async def webhook(self, request: web.Request) -> web.Response:
         """A vendor's webhook, as it came, to the vendor's topic."""
         endpoint = self._endpoint(request.match_info["vendor"])
-        self._check_shape(request, is_json=_says_json(request.content_type))
+        media_type, adapter = request.content_type, BY_NAME[endpoint.source]
+        self._check_shape(request, is_ours=_says_json(media_type) or (adapter.form and media_type == forms.MEDIA_TYPE))
         headers: Headers = ((SOURCE_HEADER, endpoint.source.encode()),)
-        if event := request.headers.get(BY_NAME[endpoint.source].event_header or ""):
+        if event := request.headers.get(adapter.event_header or ""):
             headers += ((EVENT_HEADER, event.encode("utf-8", "replace")),)
 
         def records(body: bytes) -> Received:
@@ -131,7 +134,7 @@ class Receiver:
                 raise HttpRefusal(400, "empty", "there is no body")
             return Received((SourceRecord(endpoint.topic, body, headers=headers),))
 
-        return await self._take(request, endpoint, records)
+        return await self._take(request, endpoint, records, lambda body: also_answered(endpoint.source, body))
 
     async def events(self, request: web.Request) -> web.Response:
         """CloudEvents: one in structured or binary mode, or a batch; facts alone."""
@@ -147,7 +150,7 @@ class Receiver:
         way = Way(name, endpoint.topic, is_operators=name == CONTROL)
         media_type = request.content_type.lower()
         binary = is_binary(request.headers) and (_says_json(media_type) or not request.body_exists)
-        self._check_shape(request, is_json=media_type in WHOLE or binary)
+        self._check_shape(request, is_ours=media_type in WHOLE or binary)
 
         def records(body: bytes) -> Received:
             found = records_of(media_type, request.headers, body, way)
@@ -182,8 +185,8 @@ class Receiver:
             raise _no_endpoint()
         return self._endpoints[vendor]
 
-    def _check_shape(self, request: web.Request, *, is_json: bool) -> None:
-        if not is_json:
+    def _check_shape(self, request: web.Request, *, is_ours: bool) -> None:
+        if not is_ours:
             raise HttpRefusal(415, "media_type", "send JSON, and say so in Content-Type")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise HttpRefusal(415, "content_encoding", "send the body uncompressed")
@@ -191,9 +194,16 @@ class Receiver:
             raise self._too_large()
 
     async def _take(
-        self, request: web.Request, endpoint: Endpoint, records: Callable[[bytes], Received]
+        self,
+        request: web.Request,
+        endpoint: Endpoint,
+        records: Callable[[bytes], Received],
+        also: Callable[[bytes], Mapping[str, str]] = lambda _: {},
     ) -> web.Response:
-        """Let the request in and pass on its content; returns when the broker has it. Raises Refusal."""
+        """Let the request in and pass on its content; returns when the broker has it. Raises Refusal.
+
+        ``also``: of the body, what the answer says besides.
+        """
         verdict = endpoint.glance(request.headers)
         if verdict is not None:
             _admit(verdict)
@@ -214,7 +224,8 @@ class Receiver:
                 raise HttpRefusal(503, "not_written", detail, Retry_After=str(BROKER_RETRY_SECONDS)) from None
         logger.debug("accepted", extra={"source": endpoint.source, "records": len(made.records), "bytes": len(body)})
         letters = {"dead_letters": made.letters} if made.letters else {}
-        return web.json_response({"accepted": len(made.records) - made.letters} | letters, status=202)
+        answer = {"accepted": len(made.records) - made.letters, **letters, **also(body)}
+        return web.json_response(answer, status=202)
 
     async def _body(self, request: web.Request) -> bytes:
         """The whole body. Raises Refusal if it is too large, arrives too slowly or breaks off."""

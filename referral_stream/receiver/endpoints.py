@@ -26,6 +26,9 @@ CONTROL: Final = "control"
 
 TOPICS: Final[Mapping[str, str]] = {
     "segment": "product-usage",
+    "amplitude": "product-usage",
+    "mixpanel": "product-usage",
+    "rudderstack": "product-usage",
     "posthog": "product-usage",
     "stripe": "billing",
     "chargebee": "billing",
@@ -43,6 +46,10 @@ TOPICS: Final[Mapping[str, str]] = {
     "formbricks": "nps",
     "survicate": "nps",
     "surveymonkey": "nps",
+    "wootric": "nps",
+    "asknicely": "nps",
+    "qualtrics": "nps",
+    "satismeter": "nps",
     "dittofeed": "relationship",
     "customerio": "relationship",
     "sendgrid": "relationship",
@@ -71,7 +78,7 @@ class Endpoint:
     def glance(self, headers: Mapping[str, str]) -> SignatureVerdict | None:
         """The verdict if the headers alone give one; None if the body has to be read first."""
         borne = _borne(headers.get("Authorization"), self.tokens) if self.tokens else SignatureVerdict.UNSIGNED
-        signed = bool(self.keys) and self._scheme.header in headers
+        signed = bool(self.keys) and (self._scheme.header is None or self._scheme.header in headers)
         return None if signed and borne is not SignatureVerdict.AUTHENTIC else borne
 
     def verify(self, request: Signed, now: int) -> SignatureVerdict:

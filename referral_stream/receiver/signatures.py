@@ -22,12 +22,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from referral_stream.contracts.forms import sound_pairs
 from referral_stream.core.instants import MINUTE, SECOND, parse_instant
 
 REPLAY_WINDOW: Final = 5 * MINUTE
 """How far from now, before or after, a signed time may be: what Stripe's, HubSpot's and Svix's own libraries allow."""
 
-Algorithm: TypeAlias = Literal["sha1", "sha256"]
+Algorithm: TypeAlias = Literal["sha1", "sha256", "sha512"]
 
 
 class SignatureVerdict(StrEnum):
@@ -54,9 +55,12 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How one vendor signs. ``key`` turns the configured secret into the key; ValueError says what is wrong with it."""
+    """How one vendor signs. ``key`` turns the configured secret into the key; ValueError says what is wrong with it.
 
-    header: str
+    ``header`` holds the signature; None where the body does.
+    """
+
+    header: str | None
     verify: Callable[[Signed, bytes, int], SignatureVerdict]
     key: Callable[[str], bytes] = str.encode
 
@@ -260,6 +264,25 @@ def _surveymonkey_key(secret: str) -> bytes:
     return secret.encode()
 
 
+def _qualtrics(request: Signed, secret: bytes, _now: int) -> SignatureVerdict:
+    """Hex of HMAC-SHA512 of the form's field ``MSG``, in its field ``HMAC``.
+
+    Only that one field is signed. So there must be nothing else in the body but its topic, and no JSON: one ``MSG``
+    that somebody recorded could otherwise vouch for whatever they write around it.
+    """
+    fields = [(name, value) for name, value in sound_pairs(request.body) if value]
+    messages, given = ([value for name, value in fields if name == wanted] for wanted in ("MSG", "HMAC"))
+    if len(messages) != 1 or len(given) != 1:
+        return SignatureVerdict.UNSIGNED
+    is_right = _same(_mac(secret, messages[0].encode(), "sha512"), [_unhex(given[0])])
+    is_alone = {name for name, _ in fields} <= {"MSG", "HMAC", "Topic"} and _NEVER_IN_FORMS.isdisjoint(request.body)
+    return SignatureVerdict.AUTHENTIC if is_right and is_alone else SignatureVerdict.FORGED
+
+
+_NEVER_IN_FORMS: Final = frozenset(b'{}"')
+"""Bytes that every encoder of forms escapes, and without which no JSON has content."""
+
+
 SCHEMES: Final[Mapping[str, Scheme]] = {
     # https://docs.stripe.com/webhooks/signature
     "stripe": of_pairs("Stripe-Signature", between=",", time="t", digest="v1", joint=b"."),
@@ -299,5 +322,10 @@ SCHEMES: Final[Mapping[str, Scheme]] = {
     "klaviyo": of_body_and_time("Klaviyo-Signature", "Klaviyo-Timestamp", lambda time, body: body + time),
     # https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features
     "sendgrid": Scheme("X-Twilio-Email-Event-Webhook-Signature", _sendgrid, _sendgrid_key),
+    # https://api.qualtrics.com (Create Subscription: sharedKey); the exact form is that of
+    # https://github.com/kyma-incubator/connector-tools, qualtrics-event-gw/pkg/hmac
+    "qualtrics": Scheme(None, _qualtrics),
+    # https://docs.wootric.com/webhooks/#security
+    "wootric": of_body("X-Wootric-Signature", "sha1", _unhex, prefix="sha1="),
 }
 """Every supported vendor that signs. The others do not: they send a token that the operator chose."""

@@ -15,6 +15,8 @@ import pytest
 from referral_stream.contracts.adapters import (
     BY_NAME,
     REGISTRY,
+    amplitude,
+    asknicely,
     braze,
     chargebee,
     customerio,
@@ -27,17 +29,21 @@ from referral_stream.contracts.adapters import (
     hubspot,
     intercom,
     klaviyo,
+    mixpanel,
     paddle,
     posthog,
     product_events,
+    qualtrics,
     recurly,
     revenuecat,
+    satismeter,
     segment,
     sendgrid,
     stripe,
     surveymonkey,
     survicate,
     typeform,
+    wootric,
     zendesk,
 )
 from referral_stream.contracts.addresses import address_hmacs, email_hmac
@@ -147,6 +153,13 @@ NAMES: dict[str, Iterable[str]] = {
     "formbricks": formbricks._EVENTS,
     "survicate": {*survicate._EVENTS, *survicate._LABELS},
     "surveymonkey": surveymonkey._PREVIEWS,
+    "asknicely": {*asknicely._TYPES, *compared(asknicely.read)},
+    "qualtrics": {"Topic", "MSG", f"QID1{qualtrics._GROUP}"},
+    "amplitude": {*amplitude._USERS, *amplitude._COHORT},
+    "mixpanel": {*mixpanel.ACTIONS},
+    "rudderstack": {"identify", "merge"},
+    "satismeter": {*satismeter._EVENTS, *satismeter._CATEGORIES, *compared(satismeter._scale)},
+    "wootric": {*wootric._OBJECTS, *wootric._ANSWERED, *compared(wootric.read, wootric._answered)},
     "helpscout": {
         *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._UNDER_WAY, *helpscout._CATEGORIES,
         *helpscout._DELETED,
@@ -154,7 +167,10 @@ NAMES: dict[str, Iterable[str]] = {
     "dittofeed": {*compared(dittofeed._facts), *dittofeed._MACHINES},
     "freshdesk": {*freshdesk._OVER, *freshdesk._PRIORITIES, *freshdesk._ADDRESSES},
     "gorgias": {gorgias._OVER, *gorgias._PRIORITIES, *gorgias._TIMES},
-    "braze": {f"users.{name}" for name in (*braze._TYPES, *braze._SUBSCRIPTIONS, *braze._ANSWERS, braze._CUSTOM, braze._DELETED)},
+    "braze": {
+        f"users.{name}"
+        for name in (*braze._TYPES, *braze._SUBSCRIPTIONS, *braze._ANSWERS, braze._CUSTOM, braze._DELETED)
+    },
     "klaviyo": {*klaviyo._TOPICS, klaviyo._PREFERENCES, *klaviyo._PASSING, *klaviyo._ADDRESSES},
     "sendgrid": {*sendgrid._EVENTS, *sendgrid._PASSING, *sendgrid._OURS},
     "customerio": {*customerio._METRICS, customerio._UNDELIVERABLE, *customerio._PREFERENCES},

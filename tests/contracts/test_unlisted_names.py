@@ -152,8 +152,39 @@ def braze(name: str) -> Any:
     return {"events": [event | {"properties": told}]}
 
 
+def qualtrics(name: str) -> Any:
+    """An event of that topic about a recipient, who is the customer, with a score beside the message."""
+    message = {"RecipientID": "c1", "ResponseID": "r", "score": 10}
+    return {"Topic": f"brand.{name}.SV_1", "MSG": message, "HMAC": "00", "result": {"values": {"QID1": 10}}}
+
+
+def satismeter(name: str) -> Any:
+    """An event of that name about a response, with a number that nobody calls a score."""
+    user = {"userId": "c1", "traits": {}}
+    return {"event": name, "response": {"id": "r", "rating": 10, "created": WHEN, "completed": True, "user": user}}
+
+
+def amplitude(name: str) -> Any:
+    """An event of that name, with a number."""
+    properties = {"n": 10, "score": 10}
+    return {"event_type": name, "user_id": "c1", "uuid": "u", "event_time": WHEN, "event_properties": properties}
+
+
+def mixpanel(name: str) -> Any:
+    """A cohort of that name that somebody entered, with a number."""
+    member = {"mixpanel_distinct_id": "c1", "score": 10}
+    return {"action": "add_members", "parameters": {"mixpanel_cohort_name": name, "members": [member]}}
+
+
+def wootric(name: str) -> Any:
+    """An event of that name about a response, with a score in a survey that nobody knows."""
+    response = {"id": "r", "external_id": "c1", "score": 10, "updated_at": WHEN}
+    return {"event_name": name, "survey_mode": "x", "account_token": "t", "response": response}
+
+
 PAYLOADS: dict[str, Callable[[str], Any]] = {
     "segment": segment,
+    "rudderstack": segment,
     "posthog": posthog,
     "hubspot": hubspot,
     "intercom": intercom,
@@ -170,12 +201,19 @@ PAYLOADS: dict[str, Callable[[str], Any]] = {
     "sendgrid": sendgrid,
     "klaviyo": klaviyo,
     "braze": braze,
+    "amplitude": amplitude,
+    "mixpanel": mixpanel,
+    "qualtrics": qualtrics,
+    "satismeter": satismeter,
+    "wootric": wootric,
 }
 """Adapter → its payload for an event of that name, which names customer ``c1`` and says little else."""
 
 FAVOURABLE = {
     ("segment", "Signed In"): {"usage.recorded"},
     ("segment", "Invite Sent"): {"usage.recorded"},
+    ("rudderstack", "Signed In"): {"usage.recorded"},
+    ("rudderstack", "Invite Sent"): {"usage.recorded"},
 }
 """Listed names that say something good by themselves; there is no other one."""
 
@@ -213,6 +251,7 @@ def test_a_name_alone_is_never_a_reason_to_ask(vendor: str, catalogue: str, subt
 LISTED: dict[tuple[str, str], set[str]] = {
     ("segment", "Email Soft Bounced"): set(),
     ("braze", "users.messages.email.SoftBounce"): set(),
+    ("rudderstack", "Email Soft Bounced"): set(),
     ("zendesk", "zen:event-type:ticket.marked_as_spam"): {"ticket.solved"},
     ("segment", "DFEmailBounced"): set(),
     ("segment", "DFEmailMarkedSpam"): set(),

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.replay.files import replay_file
 from tests.builders import POLICY
 from tests.contracts.building import instant
@@ -80,10 +81,10 @@ def notified(topic: str, **item: Any) -> dict[str, Any]:
     return told("intercom", payload | {"data": {"item": {"id": "7", "contact": ANA, **item}}})
 
 
-def asked(lines: list[dict[str, Any]], folder: Path) -> list[str]:
+def asked(lines: list[dict[str, Any]], folder: Path, boundary: Boundary = BOUNDARY) -> list[str]:
     """When somebody was asked, over such a log."""
     folder.mkdir(exist_ok=True)
-    replay_file(write(folder / "log", [orjson.dumps(line) for line in lines]), folder / "out", POLICY, BOUNDARY)
+    replay_file(write(folder / "log", [orjson.dumps(line) for line in lines]), folder / "out", POLICY, boundary)
     asks = rows(folder / "out", "asks")
     return [row["data"]["not_before"] for row in asks if row["type"].endswith("ask.requested")]
 

@@ -125,6 +125,7 @@ SIGNERS: Mapping[str, Signer] = {
     "sendgrid": _sendgrid,
     "klaviyo": _klaviyo,
     "surveymonkey": lambda body, key, _: {"Sm-Signature": _base64(key, body, "sha1"), "Sm-Apikey": "client-id"},
+    "wootric": lambda body, key, _: {"X-Wootric-Signature": f"sha1={_hex(key, body, 'sha1')}"},
 }
 
 

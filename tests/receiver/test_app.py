@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hmac
 import json
 import logging
 import os
 import signal
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -18,13 +20,14 @@ from referral_stream.core.instants import MINUTE
 from referral_stream.local.broker import EmbeddedBroker
 from referral_stream.receiver.signatures import SCHEMES
 from tests.receiver.running import BEARER, JSON, MAX_BODY, TOKEN, Running, running, until
-from tests.receiver.signing import BODY, NOW, signed_headers
+from tests.receiver.signing import BODY, NOW, SECRETS, signed_headers
 from tests.rules import rule
 
 OPERATORS_TOKEN = "a-token-of-the-operators-0123456789"
 
 EVENT = {"specversion": "1.0", "id": "e1", "source": "shop", "type": "goal.achieved", "subject": "cus-ana"}
 BINARY = {f"ce-{name}": value for name, value in EVENT.items()}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 CLOUD_EVENT = {"Content-Type": "application/cloudevents+json"}
 
 
@@ -33,7 +36,7 @@ def stripe(at: int = NOW, body: bytes = BODY) -> dict[str, str]:
 
 
 async def test_each_vendors_webhook_comes_to_its_topic_as_it_is_with_the_vendors_name(broker: EmbeddedBroker) -> None:
-    vendors = sorted(set(SCHEMES) - {"hubspot"})  # which signs the URL too: below
+    vendors = sorted(set(SCHEMES) - {"hubspot", "qualtrics"})  # which sign the URL too, or a form: below
     async with running(broker.bootstrap) as receiver:
         named = {"X-HelpScout-Event": "convo.deleted"}  # passed on for the vendor whose event is named there alone
         for vendor in vendors:
@@ -59,6 +62,7 @@ async def test_each_vendors_webhook_comes_to_its_topic_as_it_is_with_the_vendors
         ("relationship", "customerio"),
         ("relationship", "sendgrid"),
         ("relationship", "klaviyo"),
+        ("nps", "wootric"),
     }
     assert {(record.key, record.value) for record in found} == {(None, BODY)}
     assert [dict(record.headers) for record in found if len(record.headers) > 1] == [
@@ -77,6 +81,42 @@ async def test_the_body_is_passed_on_byte_for_byte(broker: EmbeddedBroker) -> No
     body = b'{ "a":1.0,\n "caf\xc3\xa9": "\\u00e9"}\n'
     async with running(broker.bootstrap) as receiver:
         await receiver.post("/webhooks/stripe", body, stripe(body=body))
+        (record,) = await receiver.records()
+    assert record.value == body
+
+
+async def test_mixpanel_reads_in_the_answer_what_it_asked_for(broker: EmbeddedBroker) -> None:
+    answers = {
+        b'{"action": "add_members", "parameters": {"members": []}}': {"action": "add_members", "status": "success"},
+        b'{"action": "erase_all"}': {},
+        b'{"action": ["members"]}': {},
+        b'["members"]': {},
+        b"no JSON": {},
+    }
+    async with running(broker.bootstrap, WEBHOOK_TOKEN_MIXPANEL=TOKEN) as receiver:
+        for body, also in answers.items():
+            answer = await receiver.post("/webhooks/mixpanel", body, BEARER)
+            assert answer == (202, {"accepted": 1} | also)
+
+
+async def test_qualtrics_signs_in_its_form(broker: EmbeddedBroker) -> None:
+    message = '{"ResponseID":"R_1"}'
+    digest = hmac.digest(SECRETS["qualtrics"].encode(), message.encode(), "sha512").hex()
+    body = f"Topic=acme.surveyengine.completedResponse.SV_1&HMAC={digest}&MSG={quote(message)}".encode()
+    async with running(broker.bootstrap, WEBHOOK_SECRET_QUALTRICS=SECRETS["qualtrics"]) as receiver:
+        assert (await receiver.post("/webhooks/qualtrics", body, FORM))[0] == 202
+        assert (await receiver.post("/webhooks/qualtrics", body.replace(b"R_1", b"R_2"), FORM))[0] == 403
+        assert (await receiver.post("/webhooks/qualtrics", b"{}", JSON))[0] == 401
+        (record,) = await receiver.records()
+    assert (record.topic, record.value) == ("nps", body)
+
+
+async def test_a_vendor_who_sends_forms_is_passed_on_likewise(broker: EmbeddedBroker) -> None:
+    body = b"response[id]=1&event_name=created&caf%C3%A9=%00"
+    headers = signed_headers("wootric", body) | FORM
+    async with running(broker.bootstrap) as receiver:
+        assert (await receiver.post("/webhooks/wootric", body, headers))[0] == 202
+        assert (await receiver.post("/webhooks/stripe", body, stripe(body=body) | FORM))[0] == 415
         (record,) = await receiver.records()
     assert record.value == body
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import pytest
 from multidict import CIMultiDict
@@ -14,7 +15,14 @@ from referral_stream.core.instants import SECOND
 from referral_stream.receiver.signatures import REPLAY_WINDOW, SCHEMES, SignatureVerdict, Signed
 from tests.receiver.signing import BODY, NOW, OTHER_SENDGRID, SECRETS, SIGNERS, TIMED, URL, signed_headers, verdict
 
-VENDORS = sorted(SCHEMES)
+VENDORS = sorted(set(SCHEMES) - {"qualtrics"})
+"""Whose signature is in a header, whatever the body; Qualtrics' is in the body."""
+
+
+UNSIGNED = {
+    "posthog", "dittofeed", "chargebee", "freshdesk", "gorgias", "braze", "asknicely", "satismeter", "rudderstack",
+    "amplitude", "mixpanel",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,13 @@ PUBLISHED = (
         b"what do ya want for nothing?",
         {"X-HelpScout-Signature": "7/zfauXrL6LSdBbV8YTfnCWafHk="},
     ),
+    Published(
+        "wootric",
+        "RFC 2202, test case 2",
+        "Jefe",
+        b"what do ya want for nothing?",
+        {"X-Wootric-Signature": "sha1=effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"},
+    ),
 )
 
 
@@ -146,8 +161,8 @@ def test_a_published_example_verifies(example: Published) -> None:
 
 
 def test_every_vendor_signs_or_is_known_to_sign_nothing() -> None:
-    assert set(BY_NAME) - set(SCHEMES) == {"posthog", "dittofeed", "chargebee", "freshdesk", "gorgias", "braze"}
-    assert set(SIGNERS) == set(SCHEMES)
+    assert set(BY_NAME) - set(SCHEMES) == UNSIGNED
+    assert set(SIGNERS) == set(VENDORS)
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -177,9 +192,11 @@ def test_a_request_without_the_signature_is_unsigned(vendor: str) -> None:
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_a_garbled_signature_is_forged_and_never_an_error(vendor: str, subtests: pytest.Subtests) -> None:
+    header = SCHEMES[vendor].header or ""
+    assert header is not None
     for garbage in ("", "=", "sha256=", "sha1=zz", "v1,", "t=1,v1=", "ä" * 40, "%00", "t=1,t=2,v1=00"):
         with subtests.test(garbage):
-            headers = signed_headers(vendor) | {SCHEMES[vendor].header: garbage}
+            headers = signed_headers(vendor) | {header: garbage}
             assert verdict(vendor, headers) is SignatureVerdict.FORGED
 
 
@@ -222,6 +239,7 @@ def test_a_signed_time_that_is_none_is_stale(vendor: str, time: str) -> None:
     name = next(name for name in headers if name.lower().endswith("timestamp"))
     key = SCHEMES[vendor].key(SECRETS[vendor])
     signature = SCHEMES[vendor].header
+    assert signature is not None
     whole = {
         "zendesk": time.encode() + BODY,
         "hubspot": b"POST" + URL.encode() + BODY + time.encode(),
@@ -246,6 +264,48 @@ def test_where_the_vendor_names_no_limit_an_opt_out_of_last_week_is_taken(vendor
     assert verdict(vendor, headers) is SignatureVerdict.AUTHENTIC
     fresh = {name: value for name, value in signed_headers(vendor).items() if name.lower().endswith("timestamp")}
     assert verdict(vendor, headers | fresh) is SignatureVerdict.FORGED
+
+
+MESSAGE = (
+    '{"Status":"Complete","SurveyID":"SV_1AmkKSDmoZ4XlQx","ResponseID":"R_0B7IcnXszjEUHLP",'
+    '"CompletedDate":"2019-06-25 07:58:25","BrandID":"sapdevelopment"}'
+)
+DIGEST = (
+    "c2c585a404c239aa3063b462cc33551d3ed3ed2de0899f58d456fc0ef7ebef6f3c3af44957989bd0592603e41edde9528f7d9ed09ee128bf7"
+    "19aa12f46e5c598"
+)
+"""Of kyma-incubator/connector-tools, qualtrics-event-gw/pkg/hmac/hmac_test.go, under the key ``kyma4ever``."""
+EVENT = f"Topic=acme.surveyengine.completedResponse.SV_1&HMAC={DIGEST}&MSG={quote(MESSAGE)}&undefined="
+
+
+def qualtrics(body: str, secret: str = "kyma4ever") -> SignatureVerdict:
+    """What the receiver thinks of a body of Qualtrics'."""
+    return verdict("qualtrics", {}, body.encode(), secret=secret)
+
+
+def test_qualtrics_signs_one_field_of_its_form() -> None:
+    assert qualtrics(EVENT) is SignatureVerdict.AUTHENTIC
+    assert qualtrics(EVENT, "kyma4never") is SignatureVerdict.FORGED
+    assert qualtrics(EVENT.replace("Complete", "Partial")) is SignatureVerdict.FORGED
+    assert qualtrics(EVENT.replace(DIGEST, "zz")) is SignatureVerdict.FORGED
+
+
+@pytest.mark.parametrize("body", ["", "{}", "HMAC=00", f"MSG={quote(MESSAGE)}", f"{EVENT}&MSG=x", f"{EVENT}&HMAC=00"])
+def test_without_one_message_and_one_digest_qualtrics_has_signed_nothing(body: str) -> None:
+    assert qualtrics(body) is SignatureVerdict.UNSIGNED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"{EVENT}&result[values][QID1]=10",
+        f"{EVENT}&MSG[x]=10",
+        f'{{"result": {{}}, "x": "&{EVENT}&"}}',
+        f'["&{EVENT}&"]',
+    ],
+)
+def test_a_recorded_message_of_qualtrics_vouches_for_nothing_around_it(body: str) -> None:
+    assert qualtrics(body) is SignatureVerdict.FORGED
 
 
 def test_while_stripe_rolls_a_secret_either_signature_will_do() -> None:

@@ -6,6 +6,8 @@ from functools import cache
 from typing import Any
 
 from referral_stream.contracts.adapters import (
+    amplitude,
+    asknicely,
     braze,
     chargebee,
     customerio,
@@ -18,16 +20,21 @@ from referral_stream.contracts.adapters import (
     hubspot,
     intercom,
     klaviyo,
+    mixpanel,
     paddle,
     posthog,
+    qualtrics,
     recurly,
     revenuecat,
+    rudderstack,
+    satismeter,
     segment,
     sendgrid,
     stripe,
     surveymonkey,
     survicate,
     typeform,
+    wootric,
     zendesk,
 )
 from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading
@@ -50,6 +57,12 @@ REGISTRY: tuple[Adapter, ...] = (
     formbricks.ADAPTER,
     survicate.ADAPTER,
     surveymonkey.ADAPTER,
+    wootric.ADAPTER,
+    asknicely.ADAPTER,
+    qualtrics.ADAPTER,
+    satismeter.ADAPTER,
+    amplitude.ADAPTER,
+    mixpanel.ADAPTER,
     helpscout.ADAPTER,
     dittofeed.ADAPTER,
     customerio.ADAPTER,
@@ -58,8 +71,9 @@ REGISTRY: tuple[Adapter, ...] = (
     braze.ADAPTER,
     freshdesk.ADAPTER,
     gorgias.ADAPTER,
+    rudderstack.ADAPTER,
 )
-"""Every adapter. The most frequent webhooks come first; Dittofeed's after Segment's, whose calls it shares."""
+"""Every adapter. The most frequent webhooks come first; Segment's before those who share its calls."""
 
 BY_NAME: dict[str, Adapter] = {adapter.name: adapter for adapter in REGISTRY}
 

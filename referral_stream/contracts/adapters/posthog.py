@@ -28,7 +28,16 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.states import with_opt_out
-from referral_stream.contracts.adapters.surveys import COMMENT, NPS, Response, configured, is_loyalty, score_of, unsent
+from referral_stream.contracts.adapters.surveys import (
+    COMMENT,
+    NPS,
+    Response,
+    asked_by_survey,
+    configured,
+    is_loyalty,
+    score_of,
+    unsent,
+)
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
@@ -137,7 +146,7 @@ def _facts(event: str, payload: Payload, properties: Payload, distinct: str | No
         case "$create_alias" | "$merge_dangerously":
             return _same(properties, "alias")
         case "survey shown":  # it takes part in nothing, but somebody has just been asked something
-            return (Fact("advocacy.asked", {"kind": "survey", "by": "posthog"}),)
+            return asked_by_survey("posthog")
         case "survey dismissed" | "survey abandoned":
             return ()
         case _ if event.startswith("$"):

@@ -71,7 +71,8 @@ class Adapter:
     one customer in two. A deployment whose own ids are in every payload sets its own paths. ``has_questions``:
     whether the deployment says which scale a question has. ``browser``: its calls come from visitors' browsers, so
     that anybody can say that two ids are one person. ``event_header``: the HTTP header in which the vendor names the
-    event; the receiver passes it on, and the payload then has the name under ``EVENT_HEADER``.
+    event; the receiver passes it on, and the payload then has the name under ``EVENT_HEADER``. ``form``: whether a body
+    may be a form (``contracts.forms``) instead of JSON.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Adapter:
     has_questions: bool = False
     browser: bool = False
     event_header: str | None = None
+    form: bool = False
 
     def parts(self, body: Any) -> Sequence[Any]:
         """The notifications of a JSON body, in its order; none at all where not one of them is this vendor's.
@@ -148,6 +150,12 @@ def id_at(payload: Payload, *paths: str) -> str | None:
 def id_of(value: Any) -> str | None:
     """The value as an id in its one spelling (identity §2); None for what is none, such as an object."""
     return usable_id(value)
+
+
+def made_id(*parts: str | None) -> str | None:
+    """An event's id, of what together identifies it where the vendor gives it none; None if a part is missing."""
+    known = [part for part in parts if part]
+    return ":".join(known) if len(known) == len(parts) else None
 
 
 def expandable(*paths: str) -> tuple[str, ...]:

@@ -93,6 +93,11 @@ def score_of(value: Any) -> int | float | None:
     return value if number is None and type(value) is float else number
 
 
+def asked_by_survey(vendor: str) -> Facts:
+    """A survey was put to somebody: something else has just been asked of them."""
+    return (Fact("advocacy.asked", {"kind": "survey", "by": vendor}),)
+
+
 def unsent(facts: Facts) -> Facts:
     """What counts of a survey that was begun and never sent: what speaks against asking.
 
@@ -134,6 +139,11 @@ class Response:
                 self._add_nps(scale, score, own, is_configured=is_configured)
             else:
                 self._scored.setdefault(f":{question}", (scale, score, own))
+
+    @property
+    def has_nps(self) -> bool:
+        """Whether an answer on the scale of NPS was added."""
+        return "" in self._scored
 
     def _add_nps(self, scale: Scale, score: float, own: str | None, *, is_configured: bool) -> None:
         known = self._scored.get("")

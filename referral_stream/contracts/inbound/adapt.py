@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from referral_stream.contracts.adapters import BY_NAME, Adapter, Payload, Reading, candidates
 from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
 from referral_stream.contracts.adapters.surveys import scale_of
+from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
     MAX_ID,
@@ -163,10 +164,15 @@ class _Body:
         self.contacts: list[ContactTold] = []
 
     def read(self, value: bytes) -> Any:
-        """JSON → Python; Refused if it cannot be read, not even leniently."""
+        """JSON, or the form of a vendor that sends forms → Python; Refused if it cannot be read, not even leniently."""
         found = parsed(value)
         if type(found) is not Refused:
             return found
+        adapter = _bound(self.record, self.boundary)
+        if adapter is not None and adapter.form and (form := read_form(value)) is not None:
+            if not form.is_sound:
+                self.spoilt = self.spoilt or Refused("undecodable", "a form with a field twice, or not in UTF-8")
+            return form.fields
         lenient, flags = repaired(value)
         if type(lenient) is Refused:
             return found
@@ -438,6 +444,15 @@ def _topic(record: RawRecord, boundary: Boundary) -> str:
     return record.topic.removeprefix(boundary.prefix)
 
 
+def _bound(record: RawRecord, boundary: Boundary) -> Adapter | None:
+    """The vendor that header or topic name, whose record it then is alone."""
+    name = record.header(SOURCE_HEADER) if record.headers else None
+    if name is not None:
+        return BY_NAME.get(name.strip().lower())
+    configured = boundary.adapters.get(_topic(record, boundary))
+    return None if configured is None else BY_NAME[configured]
+
+
 _UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
 
 
@@ -445,14 +460,9 @@ def _adapter_for(
     body: dict[str, Any] | list[Any], record: RawRecord, boundary: Boundary
 ) -> tuple[Adapter, Sequence[Any]] | Refused:
     """Whose webhook it is, and the notifications in it."""
-    name = record.header(SOURCE_HEADER) if record.headers else None
-    if name is not None:
-        bound = BY_NAME.get(name.strip().lower())
-        if bound is None:
-            return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter")
-    else:
-        configured = boundary.adapters.get(_topic(record, boundary))
-        bound = None if configured is None else BY_NAME[configured]
+    bound = _bound(record, boundary)
+    if bound is None and record.headers and record.header(SOURCE_HEADER) is not None:
+        return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter")
     if bound is not None:
         if bound.event_header is not None and type(body) is dict and (event := record.header(EVENT_HEADER)):
             body = body | {EVENT_HEADER: event}

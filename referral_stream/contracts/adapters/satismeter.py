@@ -1,0 +1,101 @@
+"""SatisMeter: surveys that were answered or dismissed.
+
+A question says by its ``metric`` what it measures; in older webhooks the response's ``category`` (promoter, …) shows
+that its ``rating`` is NPS. Satisfaction is asked on several scales there, so ``questions`` names each question's. A
+survey that was closed before its end counts only what speaks against asking; one that was closed without an answer was
+put to somebody a moment ago.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from referral_stream.contracts.adapters.identities import about_whom
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    at,
+    id_at,
+    list_at,
+    made_id,
+    object_at,
+    profile,
+    text_at,
+    time_at,
+)
+from referral_stream.contracts.adapters.states import is_true, with_opt_out
+from referral_stream.contracts.adapters.surveys import (
+    COMMENT,
+    IGNORE,
+    NPS,
+    Response,
+    Scale,
+    asked_by_survey,
+    configured,
+    unsent,
+)
+from referral_stream.contracts.opt_outs import unlisted
+from referral_stream.contracts.outcomes import Skipped, Webhook
+
+_EVENTS = ("completed", "dismissed")
+_CATEGORIES = frozenset({"promoter", "passive", "detractor"})
+
+
+def recognises(payload: Payload) -> bool:
+    """The name of an event beside a response and its user."""
+    return isinstance(payload.get("event"), str) and isinstance(at(payload, "response.user"), dict)
+
+
+def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
+    """One webhook."""
+    event, response = str(payload.get("event")), object_at(payload, "response")
+    facts = _answered(response, reading) if event in _EVENTS else unlisted(event)
+    if event in _EVENTS and not _is_whole(event, response):
+        facts = unsent(facts) or (asked_by_survey("satismeter") if event == "dismissed" else ())
+    facts = with_opt_out(facts, payload.get("traits"), at(response, "user.traits"))
+    if not facts:
+        return Skipped("no_score" if event in _EVENTS else "irrelevant", event[:200])
+    address = at(response, "user.email")
+    return about_whom(
+        payload,
+        reading,
+        (*facts, *profile(**reading.address_hmacs(address))),
+        (("email", address), ("satismeter_user", at(response, "user.id"))),
+        kind=event[:200],
+        id=made_id(id_at(response, "id"), event),
+        time=time_at(response, "created"),
+    )
+
+
+def _is_whole(event: str, response: Payload) -> bool:
+    """Whether it was answered to its end, by somebody whom SatisMeter still knows."""
+    left = (response.get("pending"), response.get("dismissed"), at(response, "user.deleted"))
+    return event == "completed" and response.get("completed") is not False and not any(map(is_true, left))
+
+
+def _answered(response: Payload, reading: Reading) -> Facts:
+    filled = Response(id_at(response, "id"))
+    for answer in list_at(response, "answers"):
+        question = id_at(answer, "id") if isinstance(answer, dict) else None
+        said = configured(reading.questions, question)
+        filled.add(question, said or _scale(answer), at(answer, "value"), is_configured=said is not None)
+    if not filled.has_nps and str(response.get("category")).casefold() in _CATEGORIES:
+        filled.add("rating", NPS, response.get("rating"))
+    filled.add("feedback", COMMENT, response.get("feedback"))
+    return filled.facts()
+
+
+def _scale(answer: Any) -> Scale:
+    return NPS if (text_at(answer, "metric") or "").casefold() == "nps" else IGNORE
+
+
+ADAPTER = Adapter(
+    name="satismeter",
+    marks=("response",),
+    recognises=recognises,
+    customer_paths=("response.user.userId",),
+    read=read,
+    has_questions=True,
+)

@@ -1,0 +1,100 @@
+"""Bodies in ``application/x-www-form-urlencoded``, as some vendors send them → the same objects as of JSON.
+
+``response[end_user_properties][plan]=team`` is ``{"response": {"end_user_properties": {"plan": "team"}}}``, and
+``tags[]=a&tags[]=b`` is ``{"tags": ["a", "b"]}``. Every value is a text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
+
+_MOST_FIELDS: Final = 1_000
+_DEEPEST: Final = 8
+"""Brackets of a name that are read as names within; a name with more of them is one as a whole."""
+_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+_INNER = re.compile(r"\[([^\[\]]*)\]")
+
+
+class Form(NamedTuple):
+    """A form's fields; ``is_sound`` is false where one of them can be read in two ways, or not as UTF-8."""
+
+    fields: dict[str, Any]
+    is_sound: bool
+
+
+def read_form(body: bytes) -> Form | None:
+    """The form that a body is; None if it is none. What is not UTF-8 becomes U+FFFD."""
+    found = _pairs(body)
+    if found is None or not found[0]:
+        return None
+    pairs, is_sound = found
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        is_sound = _put(fields, _steps(name), value) and is_sound
+    return Form(fields, is_sound)
+
+
+def sound_pairs(body: bytes) -> list[tuple[str, str]]:
+    """The fields in order, each name as it is written; none if the body is no form, or not in UTF-8."""
+    found = _pairs(body)
+    return found[0] if found is not None and found[1] else []
+
+
+def _pairs(body: bytes) -> tuple[list[tuple[str, str]], bool] | None:
+    """The fields in order, and whether all of them are UTF-8; None if there are more than anybody sends."""
+    if b"=" not in body:
+        return None
+    try:
+        return _parsed(body, "strict"), True
+    except UnicodeDecodeError:
+        return _parsed(body, "replace"), False
+    except ValueError:
+        return None
+
+
+def _parsed(body: bytes, errors: str) -> list[tuple[str, str]]:
+    text = body.decode("utf-8", errors)
+    pairs = parse_qsl(text, keep_blank_values=True, errors=errors, max_num_fields=_MOST_FIELDS)
+    return [(name, value) for name, value in pairs if name]
+
+
+def _steps(name: str) -> list[str]:
+    found = _NAME.fullmatch(name)
+    inner = _INNER.findall(found[2]) if found else []
+    return [name] if found is None or len(inner) > _DEEPEST else [found[1], *inner]
+
+
+def _put(fields: dict[str, Any], steps: list[str], value: str) -> bool:
+    """Add a value where its name says; False, and nothing is changed, where there is another one already."""
+    *ahead, last = steps
+    if last == "" and ahead:
+        return _append(fields, ahead, value)
+    inner = _inner(fields, ahead)
+    if inner is None or last in inner:
+        return False
+    inner[last] = value
+    return True
+
+
+def _append(fields: dict[str, Any], steps: list[str], value: str) -> bool:
+    *ahead, last = steps
+    inner = _inner(fields, ahead)
+    values = None if inner is None else inner.setdefault(last, [])
+    if not isinstance(values, list):
+        return False
+    values.append(value)
+    return True
+
+
+def _inner(fields: dict[str, Any], steps: list[str]) -> dict[str, Any] | None:
+    """The object at these names, made if it is missing; None where something else stands."""
+    for step in steps:
+        found = fields.setdefault(step, {})
+        if not isinstance(found, dict):
+            return None
+        fields = found
+    return fields
