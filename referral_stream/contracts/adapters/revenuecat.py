@@ -1,6 +1,6 @@
 """RevenueCat: events of subscriptions in app stores.
 
-Whose they are is what the app said: an id of the team's own once somebody has logged in, before that one of
+Whose they are is what the app said: the team's id for them once somebody has logged in, before that one of
 RevenueCat's that stands for a device. All ids that a person ever had come with every event.
 """
 
