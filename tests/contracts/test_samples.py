@@ -146,7 +146,10 @@ NAMES: dict[str, Iterable[str]] = {
     "dittofeed": {*compared(dittofeed._facts), *dittofeed._MACHINES},
     "freshdesk": {*freshdesk._OVER, *freshdesk._PRIORITIES, *freshdesk._ADDRESSES},
     "gorgias": {gorgias._OVER, *gorgias._PRIORITIES, *gorgias._TIMES},
-    "braze": {f"users.{name}" for name in (*braze._TYPES, *braze._SUBSCRIPTIONS, *braze._ANSWERS, braze._CUSTOM, braze._DELETED)},
+    "braze": {
+        f"users.{name}"
+        for name in (*braze._TYPES, *braze._SUBSCRIPTIONS, *braze._ANSWERS, braze._CUSTOM, braze._DELETED)
+    },
     "klaviyo": {*klaviyo._TOPICS, klaviyo._PREFERENCES, *klaviyo._PASSING, *klaviyo._ADDRESSES},
     "sendgrid": {*sendgrid._EVENTS, *sendgrid._PASSING, *sendgrid._OURS},
     "customerio": {*customerio._METRICS, customerio._UNDELIVERABLE, *customerio._PREFERENCES},
