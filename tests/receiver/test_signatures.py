@@ -225,7 +225,7 @@ def test_a_recorded_request_is_not_made_young_by_another_time_in_its_headers(ven
     fresh = signed_headers(vendor, at=NOW)
     times = {name: value for name, value in fresh.items() if name.lower().endswith("timestamp")}
     if vendor in IN_ONE_HEADER:
-        header, between = SCHEMES[vendor].header, IN_ONE_HEADER[vendor]
+        header, between = SCHEMES[vendor].header or "", IN_ONE_HEADER[vendor]
         old, new = (headers[header].split(between) for headers in (recorded, fresh))
         times = {header: between.join([new[0], *old[1:]])}
     assert verdict(vendor, recorded) is SignatureVerdict.STALE
