@@ -135,7 +135,6 @@ def test_a_devices_token_and_a_number_are_no_address() -> None:
     assert taught(customerio("sent", identifiers={"id": "ana"}, recipient=ADDRESS)) == [("email", BY_ADDRESS[6:])]
 
 
-@rule("R67")
 @pytest.mark.parametrize(
     ("content", "left"),
     [
@@ -171,7 +170,6 @@ def test_one_event_of_an_array_that_cannot_be_used_spoils_no_other() -> None:
     ]
 
 
-@rule("R67")
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
@@ -240,7 +238,6 @@ def test_a_body_that_somebody_wrote_themselves_is_nobodys(payload: Any) -> None:
     assert told(read(payload)) == ["refused unrecognised"]
 
 
-@rule("R67")
 @pytest.mark.parametrize(
     ("status", "left"),
     [

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from referral_stream.contracts.adapters.reading import Facts, Payload, at, id_at
 from referral_stream.contracts.outcomes import Fact
 
-Row: TypeAlias = Callable[[Payload], Facts]
+BillingRow: TypeAlias = Callable[[Payload], Facts]
 """What an event becomes."""
 
 
@@ -21,17 +21,17 @@ def path(where: str) -> Callable[[Payload], Any]:
     return lambda payload: at(payload, where)
 
 
-def row(kind: str, field: str, *paths: str, **more: Any) -> Row:
+def row(kind: str, field: str, *paths: str, **more: Any) -> BillingRow:
     """One fact of type ``kind``, whose object's id (``field``) stands at the first of the paths that holds one."""
     return lambda payload: (Fact(kind, {field: id_at(payload, *paths), **more}),)
 
 
-def rows(*each: Row) -> Row:
+def rows(*each: BillingRow) -> BillingRow:
     """What several rows say of one event, in their order."""
     return lambda payload: tuple(fact for one in each for fact in one(payload))
 
 
-def plain(kind: str, **data: Any) -> Row:
+def plain(kind: str, **data: Any) -> BillingRow:
     """One fact of type ``kind`` that is about no object."""
     return lambda _: (Fact(kind, data),)
 
@@ -41,12 +41,14 @@ def nothing(_: Payload) -> Facts:
     return ()
 
 
-def where(holds: Callable[[Payload], bool], then: Row, other: Row = nothing) -> Row:
+def where(holds: Callable[[Payload], bool], then: BillingRow, other: BillingRow = nothing) -> BillingRow:
     """One row where the payload is such, else the other one."""
     return lambda payload: then(payload) if holds(payload) else other(payload)
 
 
-def by_state(state: Callable[[Payload], Any], states: Mapping[str, Row], other: Row = nothing) -> Row:
+def by_state(
+    state: Callable[[Payload], Any], states: Mapping[str, BillingRow], other: BillingRow = nothing
+) -> BillingRow:
     """The row of the state that the payload says (in any case); ``other`` if the table does not list it."""
 
     def read(payload: Payload) -> Facts:

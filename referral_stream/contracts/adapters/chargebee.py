@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from referral_stream.contracts.adapters.billing import Row, by_state, nothing, path, plain, row, rows, where
+from referral_stream.contracts.adapters.billing import BillingRow, by_state, nothing, path, plain, row, rows, where
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -74,7 +74,7 @@ _status, _invoice_status = path("content.subscription.status"), path("content.in
 _SUBSCRIPTION, _INVOICE = "content.subscription.id", "content.invoice.id"
 
 
-def _life(kind: str, **more: Any) -> Row:
+def _life(kind: str, **more: Any) -> BillingRow:
     return row(kind, "subscription_id", _SUBSCRIPTION, **more)
 
 
@@ -148,7 +148,7 @@ def _profile(payload: Payload, reading: Reading) -> Facts:
 
 
 _CUSTOMER_EVENTS = ("customer_created", "customer_changed", "customer_moved_in")
-_EVENTS: dict[str, Row] = {
+_EVENTS: dict[str, BillingRow] = {
     "customer_created": plain("customer.signed_up"),
     "customer_changed": nothing,
     "customer_moved_in": nothing,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from referral_stream.contracts.adapters.billing import Row, by_state, nothing, path, plain, row, rows, where
+from referral_stream.contracts.adapters.billing import BillingRow, by_state, nothing, path, plain, row, rows, where
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -69,7 +69,7 @@ def _with_customer(payload: Payload) -> Payload:
 _status = path("data.status")
 
 
-def _life(kind: str, **more: Any) -> Row:
+def _life(kind: str, **more: Any) -> BillingRow:
     return row(kind, "subscription_id", "data.id", **more)
 
 
@@ -120,7 +120,7 @@ def _again(payload: Payload) -> Facts:
 _PAID, _UNPAID = row("invoice.paid", "invoice_id", "data.id"), row("invoice.payment_failed", "invoice_id", "data.id")
 
 
-def _adjusted(kind: str, **more: Any) -> Row:
+def _adjusted(kind: str, **more: Any) -> BillingRow:
     return row(kind, "charge_id", "data.transaction_id", "data.id", **more)
 
 
@@ -140,7 +140,7 @@ is reversed; only its warning is still open. A credit is no trouble.
 """
 
 
-_EVENTS: dict[str, Row] = {
+_EVENTS: dict[str, BillingRow] = {
     "customer.created": plain("customer.signed_up"),
     "customer.imported": plain("customer.signed_up"),
     "customer.updated": nothing,

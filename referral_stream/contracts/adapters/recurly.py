@@ -6,7 +6,7 @@ was paid, and for what, is nowhere, so nothing here ever speaks for asking.
 
 from __future__ import annotations
 
-from referral_stream.contracts.adapters.billing import Row, nothing, plain, row
+from referral_stream.contracts.adapters.billing import BillingRow, nothing, plain, row
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading, id_at, time_at
 from referral_stream.contracts.opt_outs import unlisted
@@ -47,7 +47,7 @@ _LINKS = {
 _SCHEDULED, _REVERTED = (row(f"cancellation.{what}", "subscription_id", "id") for what in ("scheduled", "reverted"))
 _OWED = row("invoice.payment_failed", "invoice_id", "id")
 
-_EVENTS: dict[str, Row] = {
+_EVENTS: dict[str, BillingRow] = {
     "account.created": plain("customer.signed_up"),
     "account.updated": nothing,
     "account.closed": plain("cancellation.scheduled"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from referral_stream.contracts.adapters.billing import Row, by_state, path, plain, row, rows, where
+from referral_stream.contracts.adapters.billing import BillingRow, by_state, path, plain, row, rows, where
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -78,7 +78,7 @@ def _ids(payload: Payload) -> tuple[str, ...]:
 _SUBSCRIPTION = ("event.original_transaction_id", "event.transaction_id")
 
 
-def _life(kind: str, **more: Any) -> Row:
+def _life(kind: str, **more: Any) -> BillingRow:
     return row(kind, "subscription_id", *_SUBSCRIPTION, **more)
 
 
@@ -119,7 +119,7 @@ def _lost(payload: Payload) -> Facts:
 
 _LEFT = plain("cancellation.scheduled")
 _CONVERTED = rows(_life("trial.ended", converted=True), _STARTED)
-_EVENTS: dict[str, Row] = {
+_EVENTS: dict[str, BillingRow] = {
     "INITIAL_PURCHASE": by_state(_period, {"trial": _life("trial.started")}, _STARTED),
     "RENEWAL": rows(where(_converts, _CONVERTED, where(_renews, _again, _STARTED)), _PAID),
     "CANCELLATION": by_state(
