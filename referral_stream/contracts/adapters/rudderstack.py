@@ -1,7 +1,7 @@
 """RudderStack: the calls of Segment's spec, with a place of its own for what an ``identify`` says of a person.
 
 A call shows by nothing for sure whose it is, so one that comes without header or configured topic is Segment's; what it
-means is the same but for that place (``context.traits``).
+means is the same except for that place (``context.traits``).
 """
 
 from __future__ import annotations
