@@ -1,4 +1,4 @@
-"""What a vendor expects to read in an answer besides what all of them are told."""
+"""What a vendor expects to read in an answer, beyond what all of them are told."""
 
 from __future__ import annotations
 

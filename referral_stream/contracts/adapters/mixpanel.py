@@ -74,10 +74,10 @@ def _known(member: Payload) -> Payload:
     return {name: value for name, value in member.items() if name != "mixpanel_distinct_id"} if is_device else member
 
 
-def _members(body: Payload) -> Any:
-    """The list of members; some relays take it out of the parameters."""
-    found = at(body, "parameters.members")
-    return found if isinstance(found, list) else body.get("members")
+def _members(body: Payload) -> list[Any] | None:
+    """The members, which some relays take out of the parameters; None where there is no list of them."""
+    places = (at(body, "parameters.members"), body.get("members"))
+    return next((found for found in places if isinstance(found, list)), None)
 
 
 def _cohort(body: Payload) -> Payload:
