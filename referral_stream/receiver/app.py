@@ -202,11 +202,7 @@ class Receiver:
     ) -> web.Response:
         """Let the request in and pass on its content; returns when the broker has it. Raises Refusal.
 
-<<<<<<< HEAD
-        ``also``: of the body, what the answer says in addition.
-=======
         ``also``: of the body, what else the answer says.
->>>>>>> surveys
         """
         verdict = endpoint.glance(request.headers)
         if verdict is not None:
