@@ -33,7 +33,7 @@ def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
         case ev.AskAnswered() as data:
             answers.answered(turn, event, data)
         case ev.AskAcknowledged() as data:
-            _reported(turn, data)
+            _reported(turn, data, historical=event.historical)
         case ev.ReferralGiven() as data:
             referrals.given(turn, event, data)
             grants.given(turn, data)
@@ -69,7 +69,7 @@ def told_again(turn: Turn, event: Event) -> None:
             pass
 
 
-def _reported(turn: Turn, data: ev.AskAcknowledged) -> None:
+def _reported(turn: Turn, data: ev.AskAcknowledged, *, historical: bool) -> None:
     """A worker's report of a follow-up: counted once, and a yes to which nothing could be said is read by a person."""
     c, before = turn.customer, turn.followups_before
     if before is c.followups:
@@ -82,7 +82,8 @@ def _reported(turn: Turn, data: ev.AskAcknowledged) -> None:
         failed_before, failed = earlier.failed and not earlier.sent, now.failed and not now.sent
         if failed != failed_before:
             telling.count(c, now.kind, "failed", 1 if failed else -1)
-    answers.unsaid(turn, data, before)
+    if not historical:
+        answers.unsaid(turn, data, before)
 
 
 def withdraw(turn: Turn) -> None:

@@ -56,6 +56,8 @@ def request(turn: Turn, need: Need) -> Requested:
     c = turn.customer
     if turn.policy.shadow or c.erased_at is not None or len(c.followups) >= MOST_FOLLOWUPS:
         return "no"
+    if need.ends is not None and need.ends <= turn.now:
+        return "no"
     earlier = [f for f in c.followups if f.kind == need.kind and f.about == need.about]
     to_customer = need.kind in TO_CUSTOMER
     channels: tuple[Channel, ...] = ()
