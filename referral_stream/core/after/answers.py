@@ -11,7 +11,7 @@ from referral_stream.core.asks import Ask
 from referral_stream.core.effects import FollowupKind
 from referral_stream.core.events import Event
 from referral_stream.core.fold_after import ask_meant, is_known
-from referral_stream.core.followups import FollowUp
+from referral_stream.core.followups import FAILED, FollowUp
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.referrals import Referral
 from referral_stream.core.stamps import Stamp
@@ -19,9 +19,6 @@ from referral_stream.core.turn import Turn
 
 OF_ANSWERS: frozenset[FollowupKind] = frozenset({"intro_offer", "easy_forward", "graceful_no", "read_answer"})
 """The kinds that follow an answer."""
-
-UNSAID = frozenset({"failed", "dropped_expired"})
-"""Reports of a worker after which a person reads the answer to which nothing was said."""
 
 
 def answered(turn: Turn, event: Event, data: ev.AskAnswered) -> None:
@@ -115,7 +112,7 @@ def is_fresh(turn: Turn, event: Event) -> bool:
 
 def unsaid(turn: Turn, data: ev.AskAcknowledged, before: tuple[FollowUp, ...]) -> None:
     """A worker could not send what follows a yes: a person reads the answer, while the word stands."""
-    if data.status not in UNSAID:
+    if data.status not in FAILED:
         return
     followup = next(
         (f for f in before if f.id == data.command_id and f.kind == "intro_offer" and not f.cancelled), None

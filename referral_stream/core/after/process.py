@@ -96,8 +96,8 @@ def withdraw(turn: Turn) -> None:
     if reason is not None:
         telling.cancel(turn, open_, reason)
         return
-    consented = {channel for channel, flag in c.consent.items() if not flag.value}
-    gone = telling.cancel(turn, (f for f in open_ if consented.intersection(f.channels)), "channel")
+    withdrawn = {channel for channel, flag in c.consent.items() if not flag.value}
+    gone = telling.cancel(turn, (f for f in open_ if withdrawn.intersection(f.channels)), "channel")
     for followup in sorted(gone, key=lambda f: (KINDS.index(f.kind), f.requested_at)):
         say_again(turn, followup)
 

@@ -161,7 +161,7 @@ def status_changed(turn: Turn, event: Event, data: ev.ReferralStatusChanged, fol
 
 
 def reports_due(turn: Turn) -> None:
-    """PendingReport what has stood for long enough."""
+    """Report what has stood for long enough."""
     for name, referral in sorted(turn.customer.referrals.items(), key=lambda item: item[1].id or item[0]):
         report = referral.report
         if report is None or report.due > turn.now or (referral.grant is not None and referral.grant.awaited):

@@ -71,8 +71,6 @@ def request(turn: Turn, need: Need) -> Requested:
             count(c, need.kind, "unreachable")
             return "unreachable"
     ends = (not_before or 0) + need.lasts if need.ends is None else need.ends
-    if ends <= turn.now:
-        return "no"
     n = 1 + len(earlier)
     followup = FollowUp(
         id=followup_id(c.id, need.about, need.kind, n),
