@@ -104,10 +104,7 @@ def _is_newest(referral: Referral, stamp: Stamp) -> bool:
 
 def is_fresh(turn: Turn, event: Event) -> bool:
     """Whether something may still follow from an event: it is no history, and not too long ago."""
-    rules = turn.policy.followups
-    if event.historical or event.time < (rules.active_since or event.time):
-        return False
-    return turn.now < event.time + rules.fresh_days * DAY
+    return not telling.is_history(turn, event) and turn.now < event.time + turn.policy.followups.fresh_days * DAY
 
 
 def unsaid(turn: Turn, data: ev.AskAcknowledged, before: tuple[FollowUp, ...]) -> None:

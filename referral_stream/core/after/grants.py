@@ -146,17 +146,13 @@ def settled(turn: Turn, event: Event, data: ev.RewardSettled) -> None:
     if grant.settled is not None and stamp <= grant.settled.at:
         return
     grant = replace(grant, settled=Word(stamp, data.status))
-    if data.status == "failed" and not grant.failure_told and not _is_history(turn, event):
+    if data.status == "failed" and not grant.failure_told and not telling.is_history(turn, event):
         grant = replace(grant, failure_told=True)
         variables = {"grant_id": grant.id} | ({} if data.reference is None else {"reference": data.reference})
         _keep(turn, name, grant)
         _tell_owner(turn, name, "reward_failed", variables, DAY)
         return
     _keep(turn, name, grant)
-
-
-def _is_history(turn: Turn, event: Event) -> bool:
-    return event.historical or event.time < (turn.policy.followups.active_since or event.time)
 
 
 def _tell_owner(turn: Turn, name: str, kind: FollowupKind, variables: dict[str, str], within: int) -> None:

@@ -152,8 +152,7 @@ def status_changed(turn: Turn, event: Event, data: ev.ReferralStatusChanged, fol
     if data.status != "refunded":
         telling.cancel(turn, _of(turn, name, "take_care"), "care_taken")
     rules = turn.policy.followups
-    is_history = event.historical or event.time < (rules.active_since or event.time)
-    if is_history or referral.given is None or data.status not in rules.report:
+    if telling.is_history(turn, event) or referral.given is None or data.status not in rules.report:
         return
     due = turn.now + rules.report_after_minutes * MINUTE
     report = PendingReport(due, Stamp.of(event), data.status) if folded.newest else referral.report

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from referral_stream.core.asks import Ask
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import FollowupKind, FollowupReason
-from referral_stream.core.events import CHANNELS, Channel
+from referral_stream.core.events import CHANNELS, Channel, Event
 from referral_stream.core.followups import REPLIES, TO_CUSTOMER, FollowUp, Tally, TallyField
 from referral_stream.core.ids import followup_id
 from referral_stream.core.instants import DAY, HOUR
@@ -49,6 +49,11 @@ def is_quarantined(c: Customer) -> bool:
 
 
 Requested: TypeAlias = Literal["yes", "no", "unreachable"]
+
+
+def is_history(turn: Turn, event: Event) -> bool:
+    """Whether an event is history: no follow-up comes of it (after §0)."""
+    return event.historical or event.time < (turn.policy.followups.active_since or event.time)
 
 
 def request(turn: Turn, need: Need) -> Requested:
