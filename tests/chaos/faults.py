@@ -115,6 +115,11 @@ class Worker:
                     shutil.rmtree(self.data_dir, ignore_errors=True)  # as it says itself
                 self._again_at = time.monotonic() + 1
 
+    def has_said(self, event: str) -> bool:
+        """Whether the process that runs now has a line of this event; one that has ended says nothing more."""
+        process = self._process
+        return process is None or not process.running or f" {event} " in process.log.read_text(errors="replace")
+
     @property
     def data_dir(self) -> Path | None:
         """Where its state is, if it is on the disk."""
@@ -226,6 +231,8 @@ class Chaos:
                 return "all"
             case Fault.JOIN:
                 self._guest.start()
+                # It may be told to leave at once, and would then have been there without a word.
+                wait_until(lambda: self._guest.has_said("starting"), "the guest says that it starts")
                 return self._guest.name
             case _:
                 self._guest.terminate()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,12 +19,13 @@ from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core.effects import AskRequested
 from tests.chaos import table
 from tests.chaos.excuses import is_fact, lives
-from tests.chaos.faults import Inflicted, flip_bytes
+from tests.chaos.faults import Chaos, Inflicted, Worker, flip_bytes
 from tests.chaos.identities import must_not_be_asked
-from tests.chaos.plan import LIGHT, NAMED, PER_TWENTY_MINUTES, Fault, plan
+from tests.chaos.plan import LIGHT, NAMED, PER_TWENTY_MINUTES, Fault, Planned, plan
 from tests.chaos.soak import Soaked, run, unnamed
 from tests.chaos.verdict import SoakRecords
 from tests.integration.live import Said
+from tests.services.process import ServerProcess, wait_until
 
 SEED = int(os.environ.get("TESTS_SOAK_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
 SECONDS = 30.0
@@ -92,6 +94,23 @@ def test_bytes_of_a_table_are_flipped_where_there_is_one(tmp_path: Path) -> None
     assert flip_bytes(tmp_path, rng)
     assert table.stat().st_size == 1_000
     assert table.read_bytes().count(0xFF) == 16
+
+
+def test_who_joins_has_said_so_before_it_may_leave(tmp_path: Path) -> None:
+    """Told to leave a tenth of a second after it was started, it went without a word (seed 879717)."""
+
+    class Pipeline:
+        def start(self, _role: str, **_settings: str) -> ServerProcess:
+            said = "sleep 0.3; echo 2026-01-01T00:00:00.000Z INFO run starting role=all; sleep 60"
+            return ServerProcess("guest", ["/bin/sh", "-c", said], tmp_path / "guest.log")
+
+    pipeline: Any = Pipeline()
+    guest = Worker("guest", pipeline, {})
+    nowhere: Any = None
+    close_together = [Planned(0.0, Fault.JOIN), Planned(0.0, Fault.LEAVE)]
+    with Chaos(close_together, [Worker("worker-1", pipeline, {})], guest, nowhere, nowhere, seed=1) as chaos:
+        wait_until(lambda: chaos.is_over, "both have happened")
+    assert " starting " in (tmp_path / "guest.log").read_text()
 
 
 @pytest.fixture(scope="module")
