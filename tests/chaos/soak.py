@@ -271,6 +271,9 @@ class _Soak:
         inflicted = sorted(self._chaos.inflicted, key=lambda each: each.began)
         ends, horizon = [*(each.began for each in inflicted[1:]), end_of_faults], time.monotonic()
         silences = [self._silence(each.began, end, horizon) for each, end in zip(inflicted, ends, strict=True)]
+        if any(each.fault is Fault.SMALL_RECORDS for each in inflicted):
+            # As an operator does once every worker knows that its records may be large again: within seconds.
+            self._pipeline.run_command("deadletters", "replay", "--stage", "decide")
         unfinished = self._come_to_rest(_TO_REST_SECONDS * _slowness(inflicted))
         until = self._pipeline.now()
         for worker in self._crew:
