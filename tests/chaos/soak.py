@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from referral_stream.audit.findings import AuditReport
 from referral_stream.audit.referee import audit
+from referral_stream.contracts.deadletters import replayed
 from referral_stream.core.instants import SECOND
 from referral_stream.policy_file.reading import parse_policy
 from referral_stream.runtime.settings import Settings
@@ -353,7 +354,7 @@ class _Soak:
             asks=pipeline.asks(),
             uncommitted=pipeline.read("referral-asks", "read_uncommitted"),
             decisions=pipeline.decisions(),
-            letters=pipeline.read("dead-letters"),
+            letters=[each for each in pipeline.read("dead-letters") if replayed(each) is None],
             followups=pipeline.read("referral-followups"),
             rewards=pipeline.read("referral-rewards"),
             kept=pipeline.read("referral-records"),
