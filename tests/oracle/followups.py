@@ -144,7 +144,7 @@ def again(world: World, customer: Customer, followup: Row, now: datetime, **chan
 
 
 def cancel(world: World, followup: Row, reason: str, now: datetime) -> None:
-    followup["cancelled"] = reason
+    followup.update(cancelled=reason, cancelled_at=now)
     body = {
         "followup_id": followup["id"],
         "kind": followup["kind"],

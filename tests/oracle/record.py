@@ -125,13 +125,13 @@ def contacts_of(world: World, customer: Customer, now: datetime) -> list[Row]:
 
 
 def is_care_late(customer: Customer, referral: str, now: datetime) -> bool:
-    """Nobody had taken care of it by the time by which somebody should."""
+    """Nobody had taken care of it by the time by which somebody should; where it was no longer theirs to do, nobody is
+    late.
+    """
+    told = [e for e in signals.referral_statuses(customer.known, referral) if e["data"]["status"] != "refunded"]
     cares = [f for f in customer.followups if (f["kind"], f["referral"]) == ("take_care", referral)]
-    if not cares or cares[-1]["cancelled"] not in (None, "care_taken"):
-        return False
-    due_by = cares[-1]["due_by"]
-    told = [e for e in signals.referral_statuses(customer.known, referral) if e["arrived"] <= due_by]
-    return bool(now >= due_by and all(event["data"]["status"] == "refunded" for event in told))
+    due = [f["due_by"] for f in cares if f["cancelled"] is None or f["cancelled_at"] > f["due_by"]]
+    return any(now >= due_by and all(event["arrived"] > due_by for event in told) for due_by in due)
 
 
 def reward_of(customer: Customer, referral: str) -> str | None:
