@@ -256,9 +256,7 @@ def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
     if folded is None or before is None:
         return True
     known = {ask.command_id for ask in before.asks if ask.kind != "reason"}
-    changed = [
-        _signalled(turn, event, before, ask) if ask.command_id in known else ask for ask in turn.customer.asks
-    ]
+    changed = [_signalled(turn, event, before, ask) if ask.command_id in known else ask for ask in turn.customer.asks]
     if any(new is not old for new, old in zip(changed, turn.customer.asks, strict=True)):
         turn.customer.asks = tuple(changed)
     return True

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from tests.oracle import afterwards, answers, followups, past_asks, referrals, signals
@@ -197,13 +198,17 @@ def is_regretted(customer: Customer, ask: Row) -> bool:
 
 
 def month_of(moment: datetime) -> str:
-    return moment.strftime("%Y-%m")
+    return f"{moment.year:04}-{moment.month:02}"
 
 
 def months_of(now: datetime) -> list[str]:
     """The month of `now` and the twelve before it."""
-    numbers = [now.year * 12 + now.month - 1 - n for n in range(13)]
-    return [f"{number // 12:04}-{number % 12 + 1:02}" for number in numbers]
+    return thirteen_months(now.year * 12 + now.month - 1)
+
+
+@cache
+def thirteen_months(last: int) -> list[str]:
+    return [f"{number // 12:04}-{number % 12 + 1:02}" for number in range(last, last - 13, -1)]
 
 
 def months_entries(customer: Customer, now: datetime) -> list[Row]:

@@ -108,6 +108,7 @@ class Link:
 @dataclass
 class World:
     policy: Policy
+    recording: bool = True  # whether records of customers are written
     customers: dict[str, Customer] = field(default_factory=dict)
     links: dict[tuple[str, str], Link] = field(default_factory=dict)
     said_to_be: set[tuple[str, str]] = field(default_factory=set)  # (customer, alias) as they were told
