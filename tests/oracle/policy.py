@@ -102,7 +102,7 @@ DEFAULTS: Policy = {
 }
 
 
-class InForce(dict[str, Any]):
+class Unchanging(dict[str, Any]):
     """The policy of a world: one that nobody changes, and that what is worked out may be kept by."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]  # by which it is, not by what it says
@@ -113,7 +113,7 @@ def policy_with(overrides: Policy | None) -> Policy:
 
     Raises `KeyError` for a name that is none.
     """
-    policy = InForce(deepcopy(DEFAULTS))
+    policy = Unchanging(deepcopy(DEFAULTS))
     for name, value in (overrides or {}).items():
         if name not in policy:
             raise KeyError(name)
