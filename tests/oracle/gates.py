@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.oracle import past_asks, signals
@@ -109,11 +109,14 @@ def trouble(s: Situation) -> list[Cause]:
 
 
 def what_is_wrong(known: Known, usage: UsageJudgement, now: datetime) -> list[Cause]:
-    return [*overfull_causes(known), *what_events_say_is_wrong(known, now), *usage_causes(usage, now)]
+    by_events = [cause for cause in what_events_say_is_wrong(known) if cause[0] != "until" or now < cause[1]]  # type: ignore[operator]  # an instant
+    return [*overfull_causes(known), *by_events, *usage_causes(usage, now)]
 
 
 @from_events_alone
-def what_events_say_is_wrong(known: Known, now: datetime) -> list[Cause]:
+def what_events_say_is_wrong(known: Known) -> list[Cause]:
+    """With what is over by now."""
+    now = datetime.min.replace(tzinfo=UTC)
     return [
         *ticket_causes(known, now),
         *bad_word_causes(known, now),

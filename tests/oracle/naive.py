@@ -143,7 +143,7 @@ def apply(world: World, name: str, event: Event, now: datetime) -> set[str]:
         return set()
     judge_earlier_days(customer, now)
     before = afterwards.judge_on_arrival(world, customer, event, now)
-    customer.known[event["type"]].append(event)
+    customer.known.add(event)
     bounds.is_counted_only(customer.known, event, now, world.policy)
     if event["type"] == "customer.overfull_cleared":
         clear(world, customer, event, now)
@@ -185,7 +185,7 @@ def merge(world: World, name: str, alias: str, event: Event, now: datetime) -> s
     if erasures := of(other.known, "customer.erasure_requested"):
         if min(e["arrived"] for e in erasures) < event["arrived"]:
             return identity.hold(world, customer.id, alias, now, apply)
-        customer.known["customer.erasure_requested"] += erasures
+        customer.known.add(*erasures)
         afterwards.forget(world, customer, now)
     else:
         end_by_merging(world, customer, other, now)

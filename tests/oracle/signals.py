@@ -22,17 +22,21 @@ ACTIVITY = (
 class Known(dict[str, list[Event]]):
     """The events of one customer by type, in the order of their arrival.
 
-    What follows from them alone is worked out once, until there are more: `found` when there were `size` of them.
+    What follows from them alone is worked out once, until there are more: that is what was `found`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.found: dict[tuple[Any, ...], Any] = {}
-        self.size = 0
 
     def __missing__(self, kind: str) -> list[Event]:
         self[kind] = []
         return self[kind]
+
+    def add(self, *events: Event) -> None:
+        self.found.clear()
+        for event in events:
+            self[event["type"]].append(event)
 
 
 P = ParamSpec("P")
@@ -44,10 +48,6 @@ def from_events_alone(find: Callable[Concatenate[Known, P], T]) -> Callable[Conc
 
     @wraps(find)
     def found(known: Known, /, *args: P.args, **_: P.kwargs) -> T:
-        size = sum(map(len, known.values()))
-        if size != known.size:
-            known.found.clear()
-            known.size = size
         key = (find, *args)
         if key not in known.found:
             known.found[key] = find(known, *args)  # type: ignore[call-arg]  # by position only

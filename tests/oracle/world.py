@@ -128,7 +128,9 @@ class World:
 
     def home(self, name: str) -> Customer:
         """The customer of that id: who it was found to be, if it was merged."""
-        customer = self.customers.setdefault(name, Customer(name))
+        if name not in self.customers:
+            self.customers[name] = Customer(name)
+        customer = self.customers[name]
         while customer.merged_into is not None:
             customer = self.customers[customer.merged_into]
         return customer
