@@ -129,6 +129,21 @@ def test_an_answer_that_names_nothing_recalls_no_question_that_was_read_but_a_st
     ]
 
 
+# ---- reports
+
+
+@rule("A3.10")
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_report_that_is_overtaken_is_withdrawn_also_if_the_newer_one_cannot_be_said(reachable: bool) -> None:
+    """R141: nobody is told how it went the day before."""
+    channels = fact(ev.ProfileChanged(channels=ev.ReachableChannels(email=reachable, in_app=reachable)), "Fri 12:00")
+    course = (status("contacted", "Fri 10:00"), channels, status("converted", "Fri 13:00"))
+    story = after_the_ask(given("Thu 15:00"), *course, policy=a_policy(), until="Sat 12:00")
+    assert ("report_back", "status") in withdrawn(story)
+    assert kinds(story).count("report_back") == (2 if reachable else 1)
+    assert (last_record(story).followups["report_back"].get("unreachable", 0)) == (0 if reachable else 1)
+
+
 # ---- rewards
 
 
