@@ -170,7 +170,7 @@ HEALTH: Final = Board(
         "Trouble": (
             Chart(
                 "Dead letters",
-                "By stage and cause. A cause `fault` is an error of ours: at decide its customer is on hold.",
+                "By stage and cause. A cause `fault` is our own error: at decide its customer is on hold.",
                 {_per_hour("dead_letters_total", "stage, cause"): "{{stage}}: {{cause}}"},
             ),
             Chart(
