@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.contracts.mapping.language import NONE, parse_path
+from referral_stream.contracts.mapping.language import NONE
+from referral_stream.contracts.mapping.paths import parse_path
 from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, parse_mappings
 
 GOOD = '[[mapping]]\nwhen = { adapter = "segment", event = "Exported" }\ntype = "goal.achieved"\ndata.goal = "g"\n'
@@ -180,7 +181,7 @@ def test_what_is_no_path(text: str) -> None:
         ('link.Email = "$.email"', "link.Email: String should match pattern '^[a-z0-9_]{1,32}$'"),
         (
             "link.email = 3",
-            'link.email: must be a value, a path as "$.properties.name", or { path = "$.…", as = "int" }',
+            'link.email: must be a path, for example "$.user.id"',
         ),
         ('link.email = "$.a["', "link.email: not a path; write $.properties.name, $.items[0] or $.properties['a.b']"),
     ],

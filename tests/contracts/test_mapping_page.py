@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.mapping.language import CASTS, NONE, Mappings
+from referral_stream.contracts.mapping.language import NONE, Mappings
 from referral_stream.contracts.mapping.parsing import build_mappings, parse_mappings
+from referral_stream.contracts.mapping.values import CASTS
 from referral_stream.contracts.outcomes import Accepted, Skipped
 from tests.contracts.building import KEY, NOW, cloud_event, only, record
 

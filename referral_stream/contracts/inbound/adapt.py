@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from referral_stream.contracts.adapters import BY_NAME, Adapter, Payload, Reading, candidates
+from referral_stream.contracts.adapters import BY_NAME, Adapter, Reading, candidates
 from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
 from referral_stream.contracts.adapters.surveys import scale_of
 from referral_stream.contracts.forms import read_form
@@ -37,13 +37,24 @@ from referral_stream.contracts.inbound.envelope import (
     structured_data,
 )
 from referral_stream.contracts.mapping import language
-from referral_stream.contracts.mapping.language import Mappings
+from referral_stream.contracts.mapping.language import About, Mapped, MappedSource, Mappings, never_applied
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Accepted, Adapted, ElementLetter, Fact, Refused, Skipped, Webhook
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, EVENT_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core.effects import ContactTold
-from referral_stream.core.events import BROWSER, Aliased, Data, Event, Link, Linked, ProfileChanged, ReferralGiven
+from referral_stream.core.events import (
+    BROWSER,
+    Aliased,
+    Data,
+    ErasureRequested,
+    Event,
+    Link,
+    Linked,
+    ProfileChanged,
+    ReferralGiven,
+    Suppressed,
+)
 from referral_stream.core.links import EMAIL
 from referral_stream.core.policy import Identity
 
@@ -60,7 +71,7 @@ class Boundary:
     ``nps``, ``csat/5``, ``comment``, ``ignore``); ``backfill_topics`` carry history only; ``mappings`` are the
     deployment's, and precede an adapter's reading; paths and questions in their file count where none are given here.
     ``identity`` is the policy's.
-    Raises ValueError for an unknown adapter or an invalid scale.
+    Raises ValueError for an unknown adapter, an invalid scale, or a mapping that would never apply.
     """
 
     email_key: bytes = field(repr=False)
@@ -75,14 +86,18 @@ class Boundary:
     readings: Mapping[str, Reading] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        sources = self.mappings.sources
         for name in (*self.adapters.values(), *self.customer_paths, *self.questions):
-            if name not in BY_NAME:
-                raise ValueError(f"no adapter {name!r}; there are {', '.join(BY_NAME)}")
+            if name not in BY_NAME and name not in sources:
+                raise ValueError(f"no adapter {name!r}; there are {', '.join((*BY_NAME, *sources))}")
+        if faults := never_applied(self.mappings, self.adapters):
+            raise ValueError("\n".join(faults))
         for scales in self.questions.values():
             for scale in scales.values():
                 scale_of(scale)
         paths = {name: adapter.customer_paths for name, adapter in BY_NAME.items()}
-        paths |= {language.CLOUD_EVENTS: (), language.PLAIN: (), **self.mappings.customer_paths, **self.customer_paths}
+        paths |= dict.fromkeys((language.CLOUD_EVENTS, language.PLAIN, *sources), ())
+        paths |= {**self.mappings.customer_paths, **self.customer_paths}
         questions = {**self.mappings.questions, **self.questions}
         identity = self.identity
         more = frozenset(word.lower() for word in identity.placeholder_ids)
@@ -91,6 +106,11 @@ class Boundary:
             for name, at in paths.items()
         }
         object.__setattr__(self, "readings", readings)
+
+    def takes_form(self, record: RawRecord) -> bool:
+        """Whether a record's body may be a form: header or topic say whose it is, and that one sends forms."""
+        bound = _bound(record, self)
+        return bound is not None and bound.form
 
 
 def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
@@ -114,6 +134,8 @@ def _adapted(record: RawRecord, body: _Body) -> Adapted:
     if value is None:
         return Skipped("tombstone")
     payload = body.read(value)
+    if type(body.bound) is MappedSource and type(payload) in (dict, list):
+        return body.of_source(body.bound, payload)
     if type(payload) is dict:
         if structured or "specversion" in payload:
             return body.cloud_event(payload, None)
@@ -124,20 +146,47 @@ def _adapted(record: RawRecord, body: _Body) -> Adapted:
     return body.vendors(payload)
 
 
-def recognised(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[str | None, tuple[Payload, ...]]:
-    """Who reads a record's payload (parsed JSON), by the name that mappings know, and the notifications in it.
+class Reader(NamedTuple):
+    """Who reads a payload, by the name that mappings know, and the notifications in it, each with its body.
 
-    For CloudEvents of the contract's own types, and anything but a JSON object or list, that is nobody: (None, ()).
+    ``source``: where it is one of the mapping file's.
     """
+
+    name: str
+    parts: tuple[Any, ...]
+    root: Any
+    source: MappedSource | None = None
+
+
+def readers(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[Reader, ...]:
+    """Who reads a record's payload, as it was parsed: the first one for all it is, the others what mappings add.
+
+    For CloudEvents of the contract's own types, and anything but a JSON object or list, that is nobody.
+    """
+    if type(payload) not in (dict, list):
+        return ()
+    bound = _bound(record, boundary)
+    if isinstance(bound, MappedSource):
+        return (_reader(bound, payload),)
     if type(payload) is dict and "specversion" in payload:
         kind = payload.get("type")
-        return (language.CLOUD_EVENTS, (payload,)) if type(kind) is str and kind not in FACT_BODIES else (None, ())
-    if type(payload) not in (dict, list):
-        return None, ()
+        unknown = type(kind) is str and kind not in FACT_BODIES
+        return (Reader(language.CLOUD_EVENTS, (payload,), payload),) if unknown else ()
     found = _adapter_for(payload, record, boundary)
+    topic = _topic(record, boundary)
     if not isinstance(found, Refused):
-        return found[0].name, tuple(found[1])
-    return (language.PLAIN, (payload,)) if type(payload) is dict and found.cause == "unrecognised" else (None, ())
+        of_adapter = Reader(found[0].name, tuple(found[1]), payload)
+        claimed = bound is None and topic in boundary.mappings.claimed_topics
+        return (_reader(language.PLAIN_SOURCE, payload), of_adapter) if claimed else (of_adapter,)
+    if bound is not None or found.cause not in _OF_NOBODY:
+        return ()
+    others = (*boundary.mappings.by_topic.get(topic, ()), language.PLAIN_SOURCE)
+    return tuple(_reader(source, payload) for source in others)
+
+
+def _reader(source: MappedSource, payload: Any) -> Reader:
+    body = source.unpacked(payload)
+    return Reader(source.name, tuple(part for _, part in source.notifications(body)), body, source)
 
 
 class _Notification(NamedTuple):
@@ -155,10 +204,11 @@ class _Body:
     ``contacts``: what ``referral-contacts`` is to be told, as the events are made.
     """
 
-    __slots__ = ("boundary", "contacts", "flags", "now", "record", "spoilt", "topic")
+    __slots__ = ("bound", "boundary", "contacts", "flags", "now", "record", "spoilt", "topic")
 
     def __init__(self, record: RawRecord, now: int, boundary: Boundary, topic: str) -> None:
         self.record, self.now, self.boundary, self.topic = record, now, boundary, topic
+        self.bound = _bound(record, boundary)
         self.spoilt: Refused | None = None
         self.flags: tuple[str, ...] = ()
         self.contacts: list[ContactTold] = []
@@ -168,8 +218,7 @@ class _Body:
         found = parsed(value)
         if type(found) is not Refused:
             return found
-        adapter = _bound(self.record, self.boundary)
-        if adapter is not None and adapter.form and (form := read_form(value)) is not None:
+        if self.bound is not None and self.bound.form and (form := read_form(value)) is not None:
             if not form.is_sound:
                 self.spoilt = self.spoilt or Refused("undecodable", "a form with a field twice, or not in UTF-8")
             return form.fields
@@ -236,9 +285,6 @@ class _Body:
             return None
         data = self.read(body) if body else structured_data(attributes)
         event = {**attributes, "data": None if isinstance(data, Refused) else data}
-        rules = boundary.mappings.matching(language.CLOUD_EVENTS, event, self.topic)
-        if not rules:
-            return None
         reading = boundary.readings[language.CLOUD_EVENTS]
         kind, _, value = (text_at(event, "link") or "").partition(":")
         own = Webhook(
@@ -251,20 +297,45 @@ class _Body:
             link=link_of(kind, value, reading),
         )
         source = (text_at(event, "source") or self.topic)[:MAX_ID]
-        webhook = language.mapped(rules, event, own, reading)
-        return self._whole(webhook, source, language.CLOUD_EVENTS)
+        found = boundary.mappings.applied(event, self.topic, About(language.CLOUD_EVENTS, own, reading, event))
+        made = [
+            self._events(each.webhook, source, language.CLOUD_EVENTS, self.record, within=each.nth) for each in found
+        ]
+        return self._alone(_together(made)) if made else None
 
-    def _mapped_object(self, body: Any) -> Adapted | None:
-        """A JSON object that no adapter recognises, as the mappings read it; None if none of them does."""
-        rules = self.boundary.mappings.matching(language.PLAIN, body, self.topic) if type(body) is dict else ()
-        if not rules:
+    # ---------------------------------------------------------------------------------------- sources of the mappings
+
+    def of_source(self, source: MappedSource, body: Any) -> Adapted:
+        """A body that header or topic give to a source of the mapping file: its rules alone read it."""
+        made = self._by_source(source, source.unpacked(body))
+        return Skipped("irrelevant", f"nothing in a body of {source.name}") if made is None else self._alone(made)
+
+    def _by_source(self, source: MappedSource, body: Any, *, if_matched: bool = False) -> _Notification | None:
+        """What the rules of a source make of a body; None if there is nothing to read in it.
+
+        ``if_matched``: whether it is this source's only where a rule matches.
+        """
+        mappings, reading = self.boundary.mappings, self.boundary.readings[source.name]
+        name = self.topic if source is language.PLAIN_SOURCE else source.name
+        parts = source.notifications(body)
+        if if_matched and not any(mappings.any_matches(source.name, part, body, self.topic) for _, part in parts):
             return None
-        webhook = language.mapped(rules, body, Skipped("no_customer"), self.boundary.readings[language.PLAIN])
-        return self._whole(webhook, self.topic, language.PLAIN)
-
-    def _whole(self, webhook: Webhook | Skipped, source: str, origin: str) -> Adapted:
-        """What a record becomes that is one notification as a whole."""
-        return self._alone(self._events(webhook, source, origin, self.record))
+        made: list[_Notification] = []
+        for nth, part in parts:
+            about = source.about(part, body, reading, nth)
+            found: Sequence[Mapped] = mappings.applied(part, self.topic, about)
+            if not found:
+                left = language.left_over(mappings.rules_of(source.name), part, about)
+                found = () if left is None else (left,)
+            for each in found:
+                events = self._events(each.webhook, name, source.name, self.record, within=each.nth)
+                if events.refused is not None and each.is_element and (place := each.nth or nth) is not None:
+                    cause, detail = events.refused.cause, events.refused.detail
+                    events = events._replace(refused=Refused(cause, f"[{place}] {detail}"))
+                made.append(events)
+            if not found:
+                made.append(_Notification(skipped=Skipped("irrelevant", f"no mapping of {source.name} matches")))
+        return _together(made) if made else None
 
     def _alone(self, made: _Notification) -> Adapted:
         if made.events and made.refused:
@@ -276,14 +347,33 @@ class _Body:
     def vendors(self, body: dict[str, Any] | list[Any]) -> Adapted:
         """A vendor's body. Every notification in it stands by itself: what cannot be used is a letter of its own."""
         found = _adapter_for(body, self.record, self.boundary)
+        mappings = self.boundary.mappings
         if isinstance(found, Refused):
-            if found.cause != "unrecognised" or self._is_bound:
+            if found.cause not in _OF_NOBODY or self._is_bound:
                 return found
-            by_rule = self._mapped_object(body)
-            if by_rule is None and type(body) is dict and _is_nearly_ours(body):
-                return self.cloud_event(body, None)
-            return found if by_rule is None else by_rule
-        adapter, parts = found
+            for source in (*mappings.by_topic.get(self.topic, ()), language.PLAIN_SOURCE):
+                made = self._by_source(source, source.unpacked(body), if_matched=True)
+                if made is not None:
+                    return self._alone(made)
+            return self.cloud_event(body, None) if type(body) is dict and _is_nearly_ours(body) else found
+        claimed = None
+        if self.topic in mappings.claimed_topics and not self._is_bound:
+            claimed = self._by_source(language.PLAIN_SOURCE, body, if_matched=True)
+        if claimed is not None:
+            adapter, parts = found
+            return self._claimed(
+                claimed, [self._notification(adapter, each, self.record, is_claimed=True) for each in parts]
+            )
+        return self._by_vendor(*found)
+
+    def _claimed(self, claimed: _Notification, of_adapter: Sequence[_Notification]) -> Adapted:
+        """What mappings for all JSON of a topic make of a body, beside what they leave of its adapter's reading."""
+        also = _together(of_adapter)
+        if any(isinstance(event.data, _OPT_OUTS) for event in claimed.events):
+            also = also._replace(refused=None)  # the mappings know better who is meant
+        return self._alone(_together((also, claimed)))
+
+    def _by_vendor(self, adapter: Adapter, parts: Sequence[Any]) -> Adapted:
         if len(parts) == 1:
             return self._alone(self._notification(adapter, parts[0], self.record))
         events: list[Event] = []
@@ -306,37 +396,62 @@ class _Body:
             bool(record.headers) and record.header(SOURCE_HEADER) is not None
         )
 
-    def _notification(self, adapter: Adapter, part: Any, record: RawRecord) -> _Notification:
+    def _notification(
+        self, adapter: Adapter, part: Any, record: RawRecord, *, is_claimed: bool = False
+    ) -> _Notification:
         """One notification of a vendor's body; ``record`` is the body, or this element of it.
 
-        Another vendor's among them is read as that one's, unless the record is this vendor's alone.
+        Another vendor's among them is read as that one's, unless the record is this vendor's alone. ``is_claimed``:
+        whether a mapping for all of its topic's JSON says what it means: then opt-outs are all that counts of its own.
         """
         if type(part) is not dict or not adapter.recognises(part):
             others = () if self._is_bound or type(part) is not dict else candidates(part)
             other = next((each for each in others if each.recognises(part)), None)
             if other is None:
-                return _Notification(refused=Refused("unrecognised", f"not the shape of {adapter.name}"))
+                refused = Refused("unrecognised", f"not the shape of {adapter.name}")
+                return _Notification(refused=None if is_claimed else refused)
             adapter = other
         boundary, reading = self.boundary, self.boundary.readings[adapter.name]
-        webhook = own = adapter.read(part, reading)
-        if adapter.name in boundary.mappings.by_adapter and (
-            rules := boundary.mappings.matching(adapter.name, part, self.topic)
-        ):
-            webhook = language.mapped(rules, part, own, reading)
+        own = adapter.read(part, reading)
+        found: Sequence[Mapped] = ()
+        if adapter.name in boundary.mappings.by_adapter:
+            found = boundary.mappings.applied(part, self.topic, About(adapter.name, own, reading, part))
+        if not found:
+            if is_claimed and isinstance(own, Webhook):
+                own = replace(own, facts=language.opt_outs(own), links=())
+            return self._of_vendor(own, adapter, reading, record)
+        made = [self._of_vendor(each.webhook, adapter, reading, record, each.nth) for each in found]
+        if (left := _opt_outs_of_another(own, [each.webhook for each in found])) is None:
+            return _together(made)
+        also = self._of_vendor(left, adapter, reading, record)
+        return _together((also, *made))
+
+    def _of_vendor(
+        self,
+        webhook: Webhook | Skipped,
+        adapter: Adapter,
+        reading: Reading,
+        record: RawRecord,
+        nth: str | None = None,
+    ) -> _Notification:
         if isinstance(webhook, Webhook):
             webhook = _trusted(webhook, adapter, reading)
-        made = self._events(webhook, adapter.name, adapter.name, record, browser=adapter.browser)
-        if webhook is own or (left := _opt_outs_of_another(own, webhook)) is None:
-            return made
-        also = self._events(left, adapter.name, adapter.name, record, browser=adapter.browser)
-        return _Notification((*also.events, *made.events), made.refused or also.refused, made.skipped)
+        return self._events(webhook, adapter.name, adapter.name, record, browser=adapter.browser, within=nth)
 
     def _events(
-        self, webhook: Webhook | Skipped, source: str, origin: str, record: RawRecord, *, browser: bool = False
+        self,
+        webhook: Webhook | Skipped,
+        source: str,
+        origin: str,
+        record: RawRecord,
+        *,
+        browser: bool = False,
+        within: str | None = None,
     ) -> _Notification:
         """The events of one notification; ``record`` is its element of the body, for an id where the vendor gave none.
 
-        ``browser``: whether anybody's browser can say it.
+        ``browser``: whether anybody's browser can say it. ``within``: which element of a list it is, of which all
+        share an id.
         What protects is kept where another fact of the same notification is refused.
         """
         if isinstance(webhook, Skipped):
@@ -345,7 +460,7 @@ class _Body:
         base = webhook.id
         if base is not None and not 0 < len(base) <= MAX_ID:
             base, spoilt = None, spoilt or Refused("invalid", f"id: must be text of 1 to {MAX_ID} characters")
-        base = own_id(base, record)
+        base = own_id(base, record) if within is None else f"{own_id(base, record)}|{within}"
         historical = webhook.historical or self.is_history
         traceparent = trace_of(webhook.traceparent, record)
         is_alone = len(webhook.facts) == 1
@@ -432,9 +547,13 @@ def _trusted(webhook: Webhook, adapter: Adapter, reading: Reading) -> Webhook | 
     return replace(webhook, facts=facts)
 
 
-def _opt_outs_of_another(own: Webhook | Skipped, mapped: Webhook | Skipped) -> Webhook | None:
-    """The opt-outs of the adapter's reading, if a mapping says that it is about somebody else: they hold for both."""
-    if not (isinstance(own, Webhook) and isinstance(mapped, Webhook)) or own.subject in (None, mapped.subject):
+def _opt_outs_of_another(own: Webhook | Skipped, mapped: Sequence[Webhook | Skipped]) -> Webhook | None:
+    """The opt-outs of the adapter's reading, if mappings say that it is about others alone: they hold for all."""
+    if not isinstance(own, Webhook) or own.subject is None:
+        return None
+    if any(isinstance(each, Webhook) and each.subject == own.subject for each in mapped):
+        return None
+    if not any(isinstance(each, Webhook) for each in mapped):
         return None
     left = language.opt_outs(own)
     return replace(own, facts=left, links=()) if left else None
@@ -444,15 +563,28 @@ def _topic(record: RawRecord, boundary: Boundary) -> str:
     return record.topic.removeprefix(boundary.prefix)
 
 
-def _bound(record: RawRecord, boundary: Boundary) -> Adapter | None:
-    """The vendor that header or topic name, whose record it then is alone."""
+def _bound(record: RawRecord, boundary: Boundary) -> Adapter | MappedSource | None:
+    """The vendor, or the source of the mapping file, that header or topic name, whose record it then is alone."""
     name = record.header(SOURCE_HEADER) if record.headers else None
-    if name is not None:
-        return BY_NAME.get(name.strip().lower())
-    configured = boundary.adapters.get(_topic(record, boundary))
-    return None if configured is None else BY_NAME[configured]
+    name = boundary.adapters.get(_topic(record, boundary)) if name is None else name.strip().lower()
+    return None if name is None else BY_NAME.get(name) or boundary.mappings.sources.get(name)
 
 
+def _together(made: Iterable[_Notification]) -> _Notification:
+    """What several readings of one body become: all events, the first refusal, and the first reason for none."""
+    made = tuple(made)
+    refused = [each.refused for each in made if each.refused is not None]
+    first = refused[0] if refused else None
+    if first is not None and len(refused) > 1:
+        first = Refused(first.cause, f"{first.detail} (and {len(refused) - 1} more)")
+    skipped = next((each.skipped for each in made if each.skipped.reason != "irrelevant"), None)
+    events = tuple(event for each in made for event in each.events)
+    return _Notification(events, first, skipped or (made[0].skipped if made else Skipped("irrelevant")))
+
+
+_OPT_OUTS = (Suppressed, ErasureRequested)
+_OF_NOBODY = frozenset({"unrecognised", "not_an_object"})
+"""Why no adapter reads a body; a mapping may."""
 _UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
 
 
@@ -462,8 +594,8 @@ def _adapter_for(
     """Whose webhook it is, and the notifications in it."""
     bound = _bound(record, boundary)
     if bound is None and record.headers and record.header(SOURCE_HEADER) is not None:
-        return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter")
-    if bound is not None:
+        return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter, and no source of the mapping file")
+    if isinstance(bound, Adapter):
         if bound.event_header is not None and type(body) is dict and (event := record.header(EVENT_HEADER)):
             body = body | {EVENT_HEADER: event}
         parts = bound.parts(body)
