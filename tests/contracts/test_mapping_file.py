@@ -52,7 +52,7 @@ def test_all_faults_are_told_at_once_each_with_its_mapping() -> None:
         "maping: unknown key; did you mean 'mapping'?",
         "exports: typ: unknown key; did you mean 'type'?",
         "exports: when.adapter: unknown; did you mean 'segment'?",
-        'exports: when.event: must be a value, { in = ["a", "b"] } or { exists = true }',
+        'exports: when.event: must be a value, { in = ["a", "b"] }, { exists = true } or { at_least = 9 }',
         "exports: type: required, or ignore = true",
         "mapping[2]: type: unknown; did you mean 'goal.achieved'?",
     ]

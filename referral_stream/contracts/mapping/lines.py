@@ -17,7 +17,7 @@ class Lines:
         self._keys: dict[tuple[str, int], list[tuple[str, int]]] = {}
         seen: Counter[str] = Counter()
         now = ("", 1)
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if (header := _HEADER.match(line)) is not None:
                 name = header[1].replace(" ", "")
                 seen[name] += 1

@@ -23,6 +23,11 @@ RESERVED: Final = frozenset({"events", "control"})
 """The receiver's own endpoints."""
 
 
+def is_source_name(name: str) -> bool:
+    """Whether a source may be called so; not whether it means something else."""
+    return _NAME(name) is not None
+
+
 def read_sources(given: Any, taken: Collection[str], faults: list[Fault]) -> dict[str, MappedSource]:
     """The sources by name; errors are added to ``faults``. ``taken``: names that mean something else already."""
     if not isinstance(given, dict):
@@ -34,7 +39,7 @@ def read_sources(given: Any, taken: Collection[str], faults: list[Fault]) -> dic
         found[name] = reading.source(name)
         if not isinstance(table, dict):
             reading.fault(name, f'must be a table: [{SOURCE}.{name}] with topic = "nps"')
-        if not _NAME(name):
+        if not is_source_name(name):
             reading.fault(name, "a name is up to 32 small letters, digits and _, for example acme_surveys")
         elif name in taken or name in RESERVED:
             reading.fault(name, f"{name} means something else already; call it {f'own_{name}'[:32]}, for example")

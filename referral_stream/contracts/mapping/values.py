@@ -249,7 +249,10 @@ class Time:
 
     def read(self, payload: Any, root: Any) -> Read:
         """``made`` is epoch ms, or a text without a zone; ``UNREADABLE_TIME`` where what is stated is no time."""
-        path, found = first_at(self.paths, payload, root)
+        return self.read_value(*first_at(self.paths, payload, root))
+
+    def read_value(self, path: Path | None, found: Any) -> Read:
+        """Likewise of what stands at a path."""
         if found is None or (isinstance(found, str) and not found.strip()):
             return Read(None, path)
         for form in self.formats:
