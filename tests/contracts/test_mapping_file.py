@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from referral_stream.contracts.mapping.language import NONE
-from referral_stream.contracts.mapping.paths import parse_path
 from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, parse_mappings
+from referral_stream.contracts.mapping.paths import parse_path
 
 GOOD = '[[mapping]]\nwhen = { adapter = "segment", event = "Exported" }\ntype = "goal.achieved"\ndata.goal = "g"\n'
 

@@ -246,7 +246,7 @@ class _Proposal:
 
     def _rule(self, said: str | None, fields: Sequence[Field], guess: Guess | None) -> Iterator[str]:
         if guess is None:
-            yield "# Not known. To map it, write a type and its data instead of ignore (usage.recorded, goal.achieved …)."
+            yield "# Not known. To map it, write a type and its data instead of ignore (docs/contracts.md lists them)."
         yield "[[mapping]]"
         if said is not None:
             yield _line("name", said)

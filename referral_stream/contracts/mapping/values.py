@@ -292,14 +292,11 @@ def _in_format(found: Any, form: str) -> datetime | int:
 
 
 def _guessed(text: str) -> datetime | int:
-    try:
-        instant, is_naive = parse_instant(text)
-    except ValueError:
-        spaced = _ZONE.sub(_close_up, text)
-        if spaced != text:
-            return datetime.fromisoformat(spaced)
-        return parsedate_to_datetime(text)
-    return datetime.fromisoformat(text.upper()) if is_naive else instant
+    for written in (text, _ZONE.sub(_close_up, text)):
+        with suppress(ValueError):
+            instant, is_naive = parse_instant(written)
+            return datetime.fromisoformat(written.upper()) if is_naive else instant
+    return parsedate_to_datetime(text)
 
 
 _ZONE = re.compile(r" (?:(?P<offset>[+-][0-9]{2}):?(?P<minutes>[0-9]{2})|UTC|GMT|Z)$")
