@@ -3,8 +3,8 @@
 An event comes as a form: ``MSG``, which is signed and is JSON, beside ``Topic``, which is not signed and may only
 protect. It carries no answers, so nothing else follows from it. A response fetched from
 ``…/surveys/ID/responses/ID`` and put on the topic is read: a question of type NPS has a group beside its score, and
-others count by the deployment's ``questions``. One that is not finished, or that Qualtrics takes for spam, counts only
-what speaks against asking; a preview or a test counts nothing.
+others count by the deployment's ``questions``. One that is not finished, that was imported, or that Qualtrics takes for
+spam, counts only what speaks against asking; a preview or a test counts nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _TRIAL = 1 | 2
 """Bits of a response's status: it is that of a preview, or made by a test."""
-_SPAM = 8
+_AS_ANSWERED = 16 | 32
+"""Bits that change nothing: it came from the offline app, or from a project about employees. With any other (4 is
+imported, 8 spam, more are unknown) nobody vouches for when and by whom it was given.
+"""
 _GROUP = "_NPS_GROUP"
 _OBJECT_ID = re.compile(r"[A-Z]{2,4}_[A-Za-z0-9]+")
 
@@ -87,7 +90,7 @@ def _fetched(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if status is not None and status & _TRIAL:
         return Skipped("test_mode", "response of a preview or a test")
     facts = _answered(payload, values, reading)
-    if status is None or status & _SPAM or not is_true(values.get("finished")):
+    if status is None or status & ~_AS_ANSWERED or not is_true(values.get("finished")):
         facts = unsent(facts)
     facts = with_opt_out(facts, values)
     if not facts:

@@ -215,13 +215,14 @@ class _Body:
 
     def read(self, value: bytes) -> Any:
         """JSON, or the form of a vendor that sends forms → Python; Refused if it cannot be read, not even leniently."""
-        found = parsed(value)
-        if type(found) is not Refused:
-            return found
-        if self.bound is not None and self.bound.form and (form := read_form(value)) is not None:
+        may_be_form = self.bound is not None and self.bound.form and value.lstrip()[:1] not in _OPENS_JSON
+        if may_be_form and (form := read_form(value)) is not None:
             if not form.is_sound:
                 self.spoilt = self.spoilt or Refused("undecodable", "a form with a field twice, or not in UTF-8")
             return form.fields
+        found = parsed(value)
+        if type(found) is not Refused:
+            return found
         lenient, flags = repaired(value)
         if type(lenient) is Refused:
             return found
@@ -573,6 +574,8 @@ def _bound(record: RawRecord, boundary: Boundary) -> Adapter | MappedSource | No
 def _together(made: Iterable[_Notification]) -> _Notification:
     """What several readings of one body become: all events, the first refusal, and the first reason for none."""
     made = tuple(made)
+    if len(made) == 1:
+        return made[0]
     refused = [each.refused for each in made if each.refused is not None]
     first = refused[0] if refused else None
     if first is not None and len(refused) > 1:
@@ -582,6 +585,8 @@ def _together(made: Iterable[_Notification]) -> _Notification:
     return _Notification(events, first, skipped or (made[0].skipped if made else Skipped("irrelevant")))
 
 
+_OPENS_JSON = (b"{", b"[", b'"')
+"""How JSON begins that might hold what looks like a field of a form."""
 _OPT_OUTS = (Suppressed, ErasureRequested)
 _OF_NOBODY = frozenset({"unrecognised", "not_an_object"})
 """Why no adapter reads a body; a mapping may."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from referral_stream.contracts.mapping.language import Places
+from referral_stream.contracts.mapping.language import NOWHERE, Places
 from referral_stream.contracts.mapping.paths import PREFIXES, Path, parse_path
 from referral_stream.contracts.mapping.values import CASTS, Cast, Scalar, Taken, Time, format_problem
 from referral_stream.core import zones
@@ -148,6 +148,8 @@ class Table:
     # -- who, which, when
 
     def places(self) -> Places:
+        if self.given.keys().isdisjoint(PLACES):
+            return NOWHERE
         return Places(
             subject=self._id("subject"),
             id=self._id("id"),

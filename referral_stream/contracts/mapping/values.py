@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
@@ -68,10 +68,16 @@ class MappingCondition:
     values: tuple[Scalar, ...] = ()
     exists: bool = True
     bounds: tuple[tuple[Bound, float], ...] = ()
+    texts: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "texts", frozenset(value for value in self.values if isinstance(value, str)))
 
     def holds(self, payload: Any, root: Any = None) -> bool:
         found = value_at(payload, self.path, root)
         if self.values:
+            if type(found) is str:
+                return found in self.texts
             return any(_equal(found, value) for value in self.values)
         if self.bounds:
             number = _number(found)
@@ -288,7 +294,17 @@ def _in_format(found: Any, form: str) -> datetime | int:
     text = found.strip()
     if form == "rfc3339":
         return datetime.fromisoformat(text.upper())
-    return parsedate_to_datetime(text) if form == "rfc2822" else datetime.strptime(text, form)  # noqa: DTZ007 (zone)
+    if form == "rfc2822":
+        return parsedate_to_datetime(text)
+    if len(text) == _LIKE_ISO.get(form):
+        return datetime.fromisoformat(text)
+    return datetime.strptime(text, form)  # noqa: DTZ007 (its zone is known elsewhere)
+
+
+_LIKE_ISO: Final = {
+    "%Y-%m-%d": 10, "%Y-%m-%d %H:%M": 16, "%Y-%m-%d %H:%M:%S": 19, "%Y-%m-%dT%H:%M:%S": 19,
+}  # fmt: skip
+"""Patterns that Python reads ten times as fast in another way, → characters of a text of theirs."""
 
 
 def _guessed(text: str) -> datetime | int:
