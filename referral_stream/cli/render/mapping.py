@@ -18,58 +18,62 @@ from referral_stream.contracts.mapping.values import UNREADABLE, Read
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.core.instants import EARLIEST, LATEST, rfc3339
 
-_READERS = {
-    CLOUD_EVENTS: f"a CloudEvent whose type is not in the contract (adapter {CLOUD_EVENTS})",
-    PLAIN: f"JSON, by the rules with adapter {PLAIN}",
-}
 _LONGEST = 60
 """Characters of a value that are shown."""
 
 
 def trial_lines(trial: MappingTrial) -> Iterator[str]:
-    """The story of one trial, line by line."""
-    said = "" if trial.source is None else f", header referral-source: {trial.source}"
-    yield visible(f"body: {trial.body}, on topic {trial.topic}{said}")
+    """The story of one trial, line by line: what belongs to a mapping is indented."""
     if not trial.readers:
-        yield "read by: nothing that mappings apply to"
+        yield "recognised: nothing that mappings apply to"
     for reader in trial.readers:
-        yield from _reader_lines(reader)
+        yield from _reader_lines(reader, trial)
     if trial.unread and not any(tried.matches for reader in trial.readers for tried in reader.tried):
         yield from _unread_lines(trial)
     yield from _outcome_lines(trial)
 
 
-def _reader_lines(reader: TriedReader) -> Iterator[str]:
-    name = _READERS.get(reader.name, f"{'source' if reader.is_source else 'adapter'} {reader.name}")
+def _reader_lines(reader: TriedReader, trial: MappingTrial) -> Iterator[str]:
     many = f", {reader.notifications} notifications" if reader.notifications != 1 else ""
-    yield f"read by: {name}{many}"
-    if not reader.tried:
-        named = f"source {reader.name}" if reader.is_source and reader.name != PLAIN else f"adapter {reader.name}"
-        yield (
-            f"  no mapping names {named}" if reader.notifications else "  there is nothing in the list that each names"
-        )
+    yield f"recognised: {_reader(reader, trial)}{', a form' if trial.body == 'form' else ''}{many}"
+    if not reader.notifications:
+        yield "the list that each names is empty, or not there"
+    elif not reader.tried:
+        yield f"no mapping names this {'source' if reader.is_source and reader.name != PLAIN else 'adapter'}"
     for tried in reader.tried:
         yield from _tried_lines(tried)
 
 
+def _reader(reader: TriedReader, trial: MappingTrial) -> str:
+    if reader.name == CLOUD_EVENTS:
+        return f"a CloudEvent whose type is not in the contract (adapter {CLOUD_EVENTS})"
+    if reader.name == PLAIN:
+        is_claimed = any(each.name != PLAIN and not each.is_source for each in trial.readers)
+        what = f"JSON on {trial.topic}, which mappings name" if is_claimed else "a JSON object from no known vendor"
+        return f"{what} (adapter {PLAIN})"
+    return f"{'source' if reader.is_source else 'adapter'} {reader.name}"
+
+
 def _tried_lines(tried: Tried) -> Iterator[str]:
-    rule, place = tried.rule, f"{tried.place} " if tried.place else ""
+    rule = tried.rule
+    who = f"{tried.place} mapping {rule.name}" if tried.place else f"mapping {rule.name}"
     if tried.is_elsewhere:
-        yield visible(
-            f"  {place}mapping {rule.name}: is for {', '.join(rule.topics)}: try it with --topic {rule.topics[0]}"
-        )
-        return
-    if tried.is_empty and rule.each is not None:
-        yield visible(f"  {place}mapping {rule.name}: each: there is no list, or an empty one, at {shown(rule.each)}")
-        return
-    what = "does not match"
-    if tried.matches:
-        what = "matches, is ignored" if rule.type is None else f"matches, becomes {rule.type}"
-    yield visible(f"  {place}mapping {rule.name}: {what}")
+        yield visible(f"{who}: does not match: topic")
+        yield visible(f"    NO  it is for {' and '.join(rule.topics)}: try it with --topic {rule.topics[0]}")
+    elif tried.is_empty and rule.each is not None:
+        yield visible(f"{who}: does not match: each")
+        yield visible(f"    NO  there is no list, or an empty one, at {shown(rule.each)}")
+    elif tried.matches:
+        yield visible(f"{who}: matches, {'ignored' if rule.type is None else f'becomes {rule.type}'}")
+    else:
+        unmet = (shown(each.condition.path).removeprefix("$.") for each in tried.checked if not each.holds)
+        yield visible(f"{who}: does not match: {', '.join(unmet)}")
     for checked in tried.checked:
-        yield visible(f"    {'yes' if checked.holds else 'NO '} when {_condition(checked)}")
+        yield visible(f"    {'yes' if checked.holds else 'NO '} {_condition(checked)}")
     for name, read in tried.values:
         yield visible(f"    {name} = {_value(name, read)}")
+        if name == "subject" and isinstance(read.made, str) and "@" in read.made:
+            yield "    check: an address as id travels on as it is: write link.email, unless your ids are addresses"
 
 
 def _condition(checked: Checked) -> str:

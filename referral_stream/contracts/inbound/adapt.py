@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from referral_stream.contracts.adapters import BY_NAME, Adapter, Reading, candidates
+from referral_stream.contracts.adapters import Adapter, Reading, candidates
 from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
-from referral_stream.contracts.adapters.surveys import scale_of
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
@@ -27,6 +25,14 @@ from referral_stream.contracts.inbound.attributes import (
     own_id,
     trace_of,
 )
+from referral_stream.contracts.inbound.boundary import (
+    MAX_RECORD_BYTES,
+    OF_NOBODY,
+    Boundary,
+    adapter_for,
+    bound_to,
+    topic_of,
+)
 from referral_stream.contracts.inbound.contacts import contact_told
 from referral_stream.contracts.inbound.envelope import (
     binary_attributes,
@@ -37,10 +43,10 @@ from referral_stream.contracts.inbound.envelope import (
     structured_data,
 )
 from referral_stream.contracts.mapping import language
-from referral_stream.contracts.mapping.language import About, Mapped, MappedSource, Mappings, never_applied
+from referral_stream.contracts.mapping.language import About, Mapped, MappedSource
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Accepted, Adapted, ElementLetter, Fact, Refused, Skipped, Webhook
-from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, EVENT_HEADER, SOURCE_HEADER, RawRecord
+from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core.effects import ContactTold
 from referral_stream.core.events import (
@@ -56,67 +62,14 @@ from referral_stream.core.events import (
     Suppressed,
 )
 from referral_stream.core.links import EMAIL
-from referral_stream.core.policy import Identity
 
-MAX_RECORD_BYTES = 256_000
-"""Of a larger record of a source topic only what protects counts; the rest becomes a dead letter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Boundary:
-    """How this deployment reads its source topics.
-
-    ``adapters`` names a vendor adapter per topic (without ``prefix``), ``customer_paths`` replaces, per adapter, where
-    the customer id is looked for, ``questions`` says, per adapter, which scale a survey's question has (question →
-    ``nps``, ``csat/5``, ``comment``, ``ignore``); ``backfill_topics`` carry history only; ``mappings`` are the
-    deployment's, and precede an adapter's reading; paths and questions in their file count where none are given here.
-    ``identity`` is the policy's.
-    Raises ValueError for an unknown adapter, an invalid scale, or a mapping that would never apply.
-    """
-
-    email_key: bytes = field(repr=False)
-    adapters: Mapping[str, str] = field(default_factory=dict)
-    prefix: str = ""
-    customer_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    backfill_topics: frozenset[str] = frozenset()
-    mappings: Mappings = language.NONE
-    max_record_bytes: int = MAX_RECORD_BYTES
-    identity: Identity = field(default_factory=Identity)
-    readings: Mapping[str, Reading] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        sources = self.mappings.sources
-        for name in (*self.adapters.values(), *self.customer_paths, *self.questions):
-            if name not in BY_NAME and name not in sources:
-                raise ValueError(f"no adapter {name!r}; there are {', '.join((*BY_NAME, *sources))}")
-        if faults := never_applied(self.mappings, self.adapters):
-            raise ValueError("\n".join(faults))
-        for scales in self.questions.values():
-            for scale in scales.values():
-                scale_of(scale)
-        paths = {name: adapter.customer_paths for name, adapter in BY_NAME.items()}
-        paths |= dict.fromkeys((language.CLOUD_EVENTS, language.PLAIN, *sources), ())
-        paths |= {**self.mappings.customer_paths, **self.customer_paths}
-        questions = {**self.mappings.questions, **self.questions}
-        identity = self.identity
-        more = frozenset(word.lower() for word in identity.placeholder_ids)
-        readings = {
-            name: Reading(self.email_key, at, questions.get(name, {}), more, identity.trust_browser_aliases)
-            for name, at in paths.items()
-        }
-        object.__setattr__(self, "readings", readings)
-
-    def takes_form(self, record: RawRecord) -> bool:
-        """Whether a record's body may be a form: header or topic say whose it is, and that one sends forms."""
-        bound = _bound(record, self)
-        return bound is not None and bound.form
+__all__ = ["MAX_RECORD_BYTES", "Boundary", "adapt"]
 
 
 def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     """One record of a source topic, arrived at ``now`` (epoch ms) → its events, or why there are none. Never raises."""
     value = record.value
-    body = _Body(record, now, boundary, _topic(record, boundary))
+    body = _Body(record, now, boundary, topic_of(record, boundary))
     if value is not None and len(value) > boundary.max_record_bytes:
         body.spoilt = Refused("too_large", f"{len(value)} bytes, the limit is {boundary.max_record_bytes}")
     found = _adapted(record, body)
@@ -146,49 +99,6 @@ def _adapted(record: RawRecord, body: _Body) -> Adapted:
     return body.vendors(payload)
 
 
-class Reader(NamedTuple):
-    """Who reads a payload, by the name that mappings know, and the notifications in it, each with its body.
-
-    ``source``: where it is one of the mapping file's.
-    """
-
-    name: str
-    parts: tuple[Any, ...]
-    root: Any
-    source: MappedSource | None = None
-
-
-def readers(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[Reader, ...]:
-    """Who reads a record's payload, as it was parsed: the first one for all it is, the others what mappings add.
-
-    For CloudEvents of the contract's own types, and anything but a JSON object or list, that is nobody.
-    """
-    if type(payload) not in (dict, list):
-        return ()
-    bound = _bound(record, boundary)
-    if isinstance(bound, MappedSource):
-        return (_reader(bound, payload),)
-    if type(payload) is dict and "specversion" in payload:
-        kind = payload.get("type")
-        unknown = type(kind) is str and kind not in FACT_BODIES
-        return (Reader(language.CLOUD_EVENTS, (payload,), payload),) if unknown else ()
-    found = _adapter_for(payload, record, boundary)
-    topic = _topic(record, boundary)
-    if not isinstance(found, Refused):
-        of_adapter = Reader(found[0].name, tuple(found[1]), payload)
-        claimed = bound is None and topic in boundary.mappings.claimed_topics
-        return (_reader(language.PLAIN_SOURCE, payload), of_adapter) if claimed else (of_adapter,)
-    if bound is not None or found.cause not in _OF_NOBODY:
-        return ()
-    others = (*boundary.mappings.by_topic.get(topic, ()), language.PLAIN_SOURCE)
-    return tuple(_reader(source, payload) for source in others)
-
-
-def _reader(source: MappedSource, payload: Any) -> Reader:
-    body = source.unpacked(payload)
-    return Reader(source.name, tuple(part for _, part in source.notifications(body)), body, source)
-
-
 class _Notification(NamedTuple):
     """What one notification becomes. Where there are no events, ``skipped`` says why, unless it is refused."""
 
@@ -208,26 +118,32 @@ class _Body:
 
     def __init__(self, record: RawRecord, now: int, boundary: Boundary, topic: str) -> None:
         self.record, self.now, self.boundary, self.topic = record, now, boundary, topic
-        self.bound = _bound(record, boundary)
+        self.bound = bound_to(record, boundary)
         self.spoilt: Refused | None = None
         self.flags: tuple[str, ...] = ()
         self.contacts: list[ContactTold] = []
 
     def read(self, value: bytes) -> Any:
         """JSON, or the form of a vendor that sends forms → Python; Refused if it cannot be read, not even leniently."""
-        may_be_form = self.bound is not None and self.bound.form and value.lstrip()[:1] not in _OPENS_JSON
-        if may_be_form and (form := read_form(value)) is not None:
-            if not form.is_sound:
-                self.spoilt = self.spoilt or Refused("undecodable", "a form with a field twice, or not in UTF-8")
-            return form.fields
+        is_form = self.bound is not None and self.bound.form
+        if is_form and value.lstrip()[:1] not in _OPENS_JSON and (form := self._form(value)) is not None:
+            return form
         found = parsed(value)
         if type(found) is not Refused:
             return found
+        if is_form and (form := self._form(value)) is not None:
+            return form
         lenient, flags = repaired(value)
         if type(lenient) is Refused:
             return found
         self.spoilt, self.flags = self.spoilt or found, flags
         return lenient
+
+    def _form(self, value: bytes) -> dict[str, Any] | None:
+        form = read_form(value)
+        if form is not None and not form.is_sound:
+            self.spoilt = self.spoilt or Refused("undecodable", "a form with a field twice, or not in UTF-8")
+        return None if form is None else form.fields
 
     # ---------------------------------------------------------------------------------------------------- CloudEvents
 
@@ -347,10 +263,10 @@ class _Body:
 
     def vendors(self, body: dict[str, Any] | list[Any]) -> Adapted:
         """A vendor's body. Every notification in it stands by itself: what cannot be used is a letter of its own."""
-        found = _adapter_for(body, self.record, self.boundary)
+        found = adapter_for(body, self.record, self.boundary)
         mappings = self.boundary.mappings
         if isinstance(found, Refused):
-            if found.cause not in _OF_NOBODY or self._is_bound:
+            if found.cause not in OF_NOBODY or self._is_bound:
                 return found
             for source in (*mappings.by_topic.get(self.topic, ()), language.PLAIN_SOURCE):
                 made = self._by_source(source, source.unpacked(body), if_matched=True)
@@ -560,17 +476,6 @@ def _opt_outs_of_another(own: Webhook | Skipped, mapped: Sequence[Webhook | Skip
     return replace(own, facts=left, links=()) if left else None
 
 
-def _topic(record: RawRecord, boundary: Boundary) -> str:
-    return record.topic.removeprefix(boundary.prefix)
-
-
-def _bound(record: RawRecord, boundary: Boundary) -> Adapter | MappedSource | None:
-    """The vendor, or the source of the mapping file, that header or topic name, whose record it then is alone."""
-    name = record.header(SOURCE_HEADER) if record.headers else None
-    name = boundary.adapters.get(_topic(record, boundary)) if name is None else name.strip().lower()
-    return None if name is None else BY_NAME.get(name) or boundary.mappings.sources.get(name)
-
-
 def _together(made: Iterable[_Notification]) -> _Notification:
     """What several readings of one body become: all events, the first refusal, and the first reason for none."""
     made = tuple(made)
@@ -588,26 +493,3 @@ def _together(made: Iterable[_Notification]) -> _Notification:
 _OPENS_JSON = (b"{", b"[", b'"')
 """How JSON begins that might hold what looks like a field of a form."""
 _OPT_OUTS = (Suppressed, ErasureRequested)
-_OF_NOBODY = frozenset({"unrecognised", "not_an_object"})
-"""Why no adapter reads a body; a mapping may."""
-_UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
-
-
-def _adapter_for(
-    body: dict[str, Any] | list[Any], record: RawRecord, boundary: Boundary
-) -> tuple[Adapter, Sequence[Any]] | Refused:
-    """Whose webhook it is, and the notifications in it."""
-    bound = _bound(record, boundary)
-    if bound is None and record.headers and record.header(SOURCE_HEADER) is not None:
-        return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter, and no source of the mapping file")
-    if isinstance(bound, Adapter):
-        if bound.event_header is not None and type(body) is dict and (event := record.header(EVENT_HEADER)):
-            body = body | {EVENT_HEADER: event}
-        parts = bound.parts(body)
-        return (bound, parts) if parts else Refused("unrecognised", f"not the shape of {bound.name}")
-    for adapter in candidates(body):
-        if parts := adapter.parts(body):
-            return adapter, parts
-    if type(body) is list:
-        return Refused("not_an_object", "the value is no JSON object")
-    return Refused("unrecognised", _UNRECOGNISED)

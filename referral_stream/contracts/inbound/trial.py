@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import is_placeholder
-from referral_stream.contracts.inbound.adapt import Boundary, Reader, adapt, readers
+from referral_stream.contracts.inbound.adapt import adapt
+from referral_stream.contracts.inbound.boundary import Boundary, Reader, readers
 from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.mapping.language import MappingRule
 from referral_stream.contracts.mapping.paths import elements_at, value_at

@@ -29,7 +29,7 @@ from referral_stream.contracts.toml_file import TomlProblem, parse_toml
 from referral_stream.contracts.topics import SOURCES as SOURCE_TOPICS
 from referral_stream.contracts.validation import READ_FROM
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Contact, is_operators
-from referral_stream.core.suggestions import did_you_mean, nearest
+from referral_stream.core.suggestions import VERY_NEAR, did_you_mean, nearest
 
 MAPPING: Final = "mapping"
 TABLE: Final = "table"
@@ -171,6 +171,9 @@ class _RuleTable(Table):
     ) -> Iterator[MappingCondition]:
         for key, value in given.items():
             place = f"{within}.{key}"
+            if before and (meant := nearest(key, _OPERATORS, VERY_NEAR)) is not None and key not in _OPERATORS:
+                self.fault(place, f"did you mean {meant!r}? For a field of that name, write the whole path in quotes")
+                continue
             try:
                 path = (*before, *parse_path(key, whole=not before))
             except ValueError as error:

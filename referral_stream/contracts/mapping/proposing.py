@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from referral_stream.contracts.mapping.language import CLOUD_EVENTS
+from referral_stream.contracts.adapters import BY_NAME
+from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN
 from referral_stream.contracts.mapping.paths import Path, shown
 from referral_stream.contracts.mapping.sampling import (
     Field,
@@ -108,6 +109,8 @@ _GUESSES: Final[tuple[tuple[re.Pattern[str], Guess], ...]] = tuple(
 )  # fmt: skip
 _OPT_OUT: Final = Guess("customer.suppressed", "relationship", {}, {"reason": "unsubscribe"})
 _NUMBERS: Final = frozenset({"score", "scale_max", "rating"})
+_GENERIC: Final = frozenset({"created", "updated", "completed", "submitted", "answered", "new", "received"})
+"""Words of a name that say something only with what it is about."""
 _TOPIC: Final = "product-usage"
 _LONGEST: Final = 40
 """Characters of a value that is shown as an example."""
@@ -118,7 +121,7 @@ def proposal(payloads: Sequence[tuple[str, bytes]], name: str = "acme", topic: s
 
     ``topic``: without prefix; None: what the payloads seem to be about.
     """
-    if not is_source_name(name) or name in RESERVED:
+    if not is_source_name(name) or name in (*RESERVED, *BY_NAME, CLOUD_EVENTS, PLAIN, *SOURCE_TOPICS):
         raise NoProposal(f"{name!r} is no name for a source: small letters, digits and _, for example acme_surveys")
     if topic is not None and topic not in SOURCE_TOPICS:
         raise NoProposal(f"no input topic {topic!r}; {did_you_mean(topic, SOURCE_TOPICS)}")
@@ -161,6 +164,8 @@ class _Proposal:
         if said is not None and says_opt_out(said):
             return _OPT_OUT
         text = " ".join(words_of(said)) if said is not None else ""
+        if not _GENERIC.isdisjoint(text.split()):  # of what, the payload's objects say
+            text = " ".join((*dict.fromkeys(str(field.path[0]) for field in fields if len(field.path) > 1), text))
         for pattern, guess in _GUESSES:
             if pattern.search(text):
                 needs_score = "score" in guess.fields
