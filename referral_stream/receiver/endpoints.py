@@ -18,7 +18,7 @@ from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.inbound.attributes import RESPONSES
 from referral_stream.contracts.mapping.language import MappedSource
 from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
-from referral_stream.core.suggestions import did_you_mean
+from referral_stream.core.suggestions import did_you_mean, nearest
 from referral_stream.receiver.signatures import SCHEMES, Scheme, SignatureVerdict, Signed, scheme_of
 from referral_stream.runtime.settings import PREFIX, ReceiverSettings, SettingsProblem
 
@@ -196,8 +196,10 @@ def _credentials(
     for vendor, secret in given.items():
         variable = f"{PREFIX}{kind}_{vendor.upper()}"
         if vendor not in BY_NAME and vendor not in sources:
-            hint = f", or declare [source.{vendor}] in the file that {PREFIX}MAPPINGS_FILE names"
-            faults.append(f"{variable}: {_unknown(vendor, (*BY_NAME, *sources))}{hint}")
+            known = (*BY_NAME, *sources)
+            own = f"declare [source.{vendor}] in the file that {PREFIX}MAPPINGS_FILE names; "
+            hint = "" if nearest(vendor, known) else own
+            faults.append(f"{variable}: no vendor {vendor!r}; {hint}{did_you_mean(vendor, known)}")
             continue
         if kind == "WEBHOOK_SECRET" and vendor in sources and sources[vendor].signature is None:
             faults.append(

@@ -55,6 +55,11 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 def _is_event(payload: Payload) -> bool:
+    return _is_signed(payload) or (isinstance(payload.get("Topic"), str) and isinstance(payload.get("SurveyID"), str))
+
+
+def _is_signed(payload: Payload) -> bool:
+    """Whether what it says stands in ``MSG``: a subscription without a shared key sends the same as fields."""
     return "MSG" in payload or "HMAC" in payload
 
 
@@ -63,7 +68,7 @@ def _notified(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind = ".".join(part for part in (name or brand).split(".") if not _OBJECT_ID.fullmatch(part))[:200]
     if not (facts := unlisted(kind)):
         return Skipped("no_score", f"{kind}: an event carries no answers"[:200])
-    message = _message(payload.get("MSG"))
+    message = _message(payload.get("MSG")) if _is_signed(payload) else payload
     return about_whom(
         message,
         reading,
@@ -121,7 +126,7 @@ def _answered(payload: Payload, values: Payload, reading: Reading) -> Facts:
 
 ADAPTER = Adapter(
     name="qualtrics",
-    marks=("MSG", "HMAC", "result"),
+    marks=("MSG", "HMAC", "Topic", "result"),
     recognises=recognises,
     customer_paths=("result.values.externalDataReference",),
     read=read,
