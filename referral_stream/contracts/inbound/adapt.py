@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from referral_stream.contracts.adapters import Adapter, Reading, candidates
-from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
+from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, Facts, text_at
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
@@ -381,12 +381,10 @@ class _Body:
         historical = webhook.historical or self.is_history
         traceparent = trace_of(webhook.traceparent, record)
         is_alone = len(webhook.facts) == 1
-        taught = webhook.links if webhook.subject is not None else ()
-        facts = (*webhook.facts, *(Fact("customer.linked", {"kind": kind, "value": value}) for kind, value in taught))
+        facts = (*webhook.facts, *_taught(webhook))
         link = None if webhook.link is None else link_of(*webhook.link, reading)
         events: list[Event] = []
-        refused: Refused | None = None
-        skipped: Skipped | None = None
+        refused, skipped = None, Skipped("irrelevant")
         counts: dict[str, int] = {}
         for fact in facts:
             counts[fact.type] = nth = counts.get(fact.type, 0) + 1
@@ -415,14 +413,20 @@ class _Body:
                 events.append(replace(event, flags=(*event.flags, BROWSER)) if typed else event)
             elif isinstance(event, Refused):
                 refused = refused or _explained(event, fact)
-            else:
-                skipped = skipped or event
-        return _Notification(events, refused, skipped or Skipped("irrelevant"))
+            elif skipped.reason == "irrelevant":
+                skipped = event
+        return _Notification(events, refused, skipped)
 
     @property
     def is_history(self) -> bool:
         """Whether a record is marked as history, or its topic carries nothing else."""
         return self.topic in self.boundary.backfill_topics or (bool(self.record.headers) and self.record.historical)
+
+
+def _taught(webhook: Webhook) -> Facts:
+    """What else the payload names for its customer."""
+    links = webhook.links if webhook.subject is not None else ()
+    return tuple(Fact("customer.linked", {"kind": kind, "value": value}) for kind, value in links)
 
 
 def _explained(refused: Refused, fact: Fact) -> Refused:

@@ -15,7 +15,7 @@ from referral_stream.contracts.inbound.boundary import Boundary, Reader, readers
 from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.mapping.language import MappingRule
 from referral_stream.contracts.mapping.paths import elements_at, value_at
-from referral_stream.contracts.mapping.values import MappingCondition, Read, Taken, Template, Time, first_at
+from referral_stream.contracts.mapping.values import MappingCondition, Taken, Template, Time, ValueRead, first_at
 from referral_stream.contracts.outcomes import Adapted
 from referral_stream.contracts.records import SOURCE_HEADER, RawRecord
 
@@ -39,7 +39,7 @@ class Tried(NamedTuple):
     place: str
     is_elsewhere: bool
     checked: tuple[Checked, ...]
-    values: tuple[tuple[str, Read], ...] = ()
+    values: tuple[tuple[str, ValueRead], ...] = ()
     is_empty: bool = False
 
     @property
@@ -119,7 +119,7 @@ def _tried(rule: MappingRule, part: Any, root: Any, outer: str, boundary: Bounda
         yield Tried(rule, place, elsewhere, checked, values)
 
 
-def _values(rule: MappingRule, element: Any, root: Any, boundary: Boundary) -> Iterator[tuple[str, Read]]:
+def _values(rule: MappingRule, element: Any, root: Any, boundary: Boundary) -> Iterator[tuple[str, ValueRead]]:
     """Everything that a rule reads, in the order of the file's page: who, which, when; then the body."""
     reading, source = boundary.readings[rule.adapter], boundary.mappings.sources.get(rule.adapter)
     given = [rule.places] if source is None else [rule.places, source.places]
@@ -133,18 +133,18 @@ def _values(rule: MappingRule, element: Any, root: Any, boundary: Boundary) -> I
         path, found = first_at(paths, element, root)
         made = None if found is None else found
         problem = "only holds the place of an id" if isinstance(found, str) and is_placeholder(found) else ""
-        yield f"link.{kind}", Read(made, path or paths[0], found, problem)
+        yield f"link.{kind}", ValueRead(made, path or paths[0], found, problem)
     yield from _fields(rule.data, element, root, boundary, rule.adapter, "data.")
 
 
-def _placed(read: Read, taken: Taken | Time) -> Read:
+def _placed(read: ValueRead, taken: Taken | Time) -> ValueRead:
     """With the place where something was looked for, if nothing was found."""
     return read if read.path is not None or not taken.paths else read._replace(path=taken.paths[0])
 
 
 def _fields(
     fields: Any, element: Any, root: Any, boundary: Boundary, adapter: str, within: str
-) -> Iterator[tuple[str, Read]]:
+) -> Iterator[tuple[str, ValueRead]]:
     template: Template
     for name, template in fields.items():
         if isinstance(template, Taken):
@@ -152,4 +152,4 @@ def _fields(
         elif isinstance(template, dict):
             yield from _fields(template, element, root, boundary, adapter, f"{within}{name}.")
         else:
-            yield within + name, Read(template)
+            yield within + name, ValueRead(template)

@@ -24,10 +24,10 @@ from referral_stream.contracts.mapping.signing import Signature
 from referral_stream.contracts.mapping.values import (
     UNREADABLE,
     MappingCondition,
-    Read,
     Taken,
     Template,
     Time,
+    ValueRead,
     first_at,
 )
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
@@ -52,9 +52,9 @@ class Places:
     account: Taken | None = None
     link: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
-    def read(self, payload: Any, root: Any, reading: Reading) -> dict[str, Read]:
+    def read(self, payload: Any, root: Any, reading: Reading) -> dict[str, ValueRead]:
         """What stands at each place that is said."""
-        found: dict[str, Read] = {}
+        found: dict[str, ValueRead] = {}
         if self.subject is not None:
             found["subject"] = self.subject.id(payload, root, reading, of_somebody=True)
         if self.id is not None:
@@ -122,7 +122,7 @@ class MappedSource:
     signature: Signature | None = None
 
     def unpacked(self, body: Any) -> Any:
-        """The body with what is JSON in a text as what it says; a text that is none stays one."""
+        """The body with what is JSON in a text as what it says; any other text stays as it is."""
         for path in self.json:
             body = _unpacked(body, path)
         return body
@@ -261,7 +261,7 @@ class About(NamedTuple):
     """What is known of a payload before a rule has read it.
 
     ``own`` is the reading of its adapter or source; ``root`` the body that it is in; ``nth``: its number there, where
-    its id has to tell it from the others. ``source``: None where an adapter of ours reads it.
+    its id has to tell it from the others. ``source``: None where an adapter reads it.
     """
 
     adapter: str
@@ -345,7 +345,7 @@ def _customer(reading: Reading, payload: Any) -> str | None:
     return reading.customer(payload) if isinstance(payload, dict) else None
 
 
-def _fact(rule: MappingRule, payload: Any, about: About, time: Read | None) -> Fact:
+def _fact(rule: MappingRule, payload: Any, about: About, time: ValueRead | None) -> Fact:
     faults: dict[str, str] = {}
     data = _object(rule.data, payload, about.root, about.reading, faults)
     why = {field: f"mapping {rule.name}: data.{field}: {problem}" for field, problem in faults.items()}

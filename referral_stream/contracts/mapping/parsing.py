@@ -23,7 +23,7 @@ from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN, Mapp
 from referral_stream.contracts.mapping.lines import Lines
 from referral_stream.contracts.mapping.paths import PREFIXES, Path, parse_path
 from referral_stream.contracts.mapping.source_tables import SOURCE, read_sources
-from referral_stream.contracts.mapping.tables import PLACES, Fault, Table
+from referral_stream.contracts.mapping.tables import PLACES, FileFault, Table
 from referral_stream.contracts.mapping.values import BOUNDS, MappingCondition, Scalar, Template
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
 from referral_stream.contracts.topics import SOURCES as SOURCE_TOPICS
@@ -58,14 +58,16 @@ def parse_mappings(content: bytes, file: str = "mappings.toml") -> Mappings:
 def build_mappings(given: Mapping[str, Any], name: str = "mappings", lines: Lines | None = None) -> Mappings:
     """The mappings of parsed TOML. Raises MappingProblem. ``lines``: where in the file a fault is."""
     faults = [
-        Fault("", 1, key, f"{key}: unknown key; {did_you_mean(key, _TABLES)}") for key in given if key not in _TABLES
+        FileFault("", 1, key, f"{key}: unknown key; {did_you_mean(key, _TABLES)}")
+        for key in given
+        if key not in _TABLES
     ]
     named = _named_tables(given.get(TABLE, {}), faults)
     sources = read_sources(given.get(SOURCE, {}), (*SOURCES, *SOURCE_TOPICS), faults)
     tables = given.get(MAPPING, [])
     rules: list[MappingRule] = []
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        faults.append(Fault("", 1, MAPPING, f"{MAPPING}: write each as a table of its own: [[{MAPPING}]]"))
+        faults.append(FileFault("", 1, MAPPING, f"{MAPPING}: write each as a table of its own: [[{MAPPING}]]"))
     else:
         for number, table in enumerate(tables, 1):
             own = table.get("name")
@@ -76,14 +78,14 @@ def build_mappings(given: Mapping[str, Any], name: str = "mappings", lines: Line
     texts: list[str] = []
     customer_paths = read_customer_paths(given.get(CUSTOMER_PATHS, {}), texts)
     questions = read_questions(given.get(QUESTIONS, {}), texts)
-    faults += (Fault("", 1, text.partition(":")[0], text) for text in texts)
+    faults += (FileFault("", 1, text.partition(":")[0], text) for text in texts)
     if faults:
         where = [None if lines is None else lines.of(each.header, each.number, each.key) for each in faults]
         raise MappingProblem(name, [each.text for each in faults], where)
     return Mappings(tuple(rules), customer_paths, questions, sources)
 
 
-def _named_tables(given: Any, faults: list[Fault]) -> dict[str, dict[str, Scalar]]:
+def _named_tables(given: Any, faults: list[FileFault]) -> dict[str, dict[str, Scalar]]:
     """The tables of values that several mappings use."""
     found: dict[str, dict[str, Scalar]] = {}
     for name, table in given.items() if isinstance(given, dict) else [(TABLE, None)]:
@@ -91,7 +93,7 @@ def _named_tables(given: Any, faults: list[Fault]) -> dict[str, dict[str, Scalar
             found[name] = table
         else:
             text = f'{TABLE}.{name}: must be a table of values: [{TABLE}.faces] with happy = "positive"'
-            faults.append(Fault("", 1, f"{TABLE}.{name}", text))
+            faults.append(FileFault("", 1, f"{TABLE}.{name}", text))
     return found
 
 

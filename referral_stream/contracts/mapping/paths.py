@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
 
-class Mark(Enum):
+class PathMark(Enum):
     """Steps that are no names: to the whole payload, and into every element of a list."""
 
     ROOT = "$root"
@@ -25,7 +25,7 @@ class Selected(NamedTuple):
     text: str
 
 
-Step: TypeAlias = str | Selected | Mark
+Step: TypeAlias = str | Selected | PathMark
 Path: TypeAlias = tuple[Step, ...]
 
 PREFIXES: Final = ("$.", "$[", "$root.", "$root[")
@@ -44,7 +44,7 @@ def value_at(payload: Any, path: Path, root: Any = None) -> Any:
                 payload = payload[int(step)] if int(step) < len(payload) else None
             else:
                 return None
-        elif step is Mark.ROOT:
+        elif step is PathMark.ROOT:
             payload = root
         elif isinstance(step, Selected):
             payload = _selected(payload, step)
@@ -64,7 +64,7 @@ def _selected(payload: Any, step: Selected) -> Any:
 def elements_at(payload: Any, path: Path) -> Iterator[Any]:
     """The elements of the list (or lists, where the path says ``[*]``) at a path; an object counts as a list of one."""
     for number, step in enumerate(path):
-        if step is Mark.EVERY:
+        if step is PathMark.EVERY:
             for element in elements_at(payload, path[:number]):
                 yield from elements_at(element, path[number + 1 :])
             return
@@ -101,7 +101,7 @@ def parse_path(text: str, *, whole: bool = False, lists: bool = False) -> Path:
         return ()
     before: Path = ()
     if text.startswith(("$root.", "$root[")) or (whole and text == "$root"):
-        before, rest = (Mark.ROOT,), text.removeprefix("$root")
+        before, rest = (PathMark.ROOT,), text.removeprefix("$root")
     else:
         rest = text.removeprefix("$") if text.startswith(("$.", "$[")) else text
     rest = rest.removeprefix(".")
@@ -116,14 +116,14 @@ def parse_path(text: str, *, whole: bool = False, lists: bool = False) -> Path:
     is_whole = bool(before) and whole and not rest
     if (not steps and not is_whole) or position < len(rest) or text == "$":
         raise ValueError(NOT_A_PATH)
-    if Mark.EVERY in steps and not lists:
+    if PathMark.EVERY in steps and not lists:
         raise ValueError('[*] is for each alone; write each = "$.items" and paths from there, or $.items[0]')
     return (*before, *steps)
 
 
 def _step(found: re.Match[str]) -> Step:
     if found["every"]:
-        return Mark.EVERY
+        return PathMark.EVERY
     if found["field"] is not None:
         return Selected(found["field"].strip(), found["text"].strip().strip("'\""))
     return found["name"] or found["index"] or found["quoted"]
@@ -137,9 +137,9 @@ _STEP = re.compile(
 
 def shown(path: Path) -> str:
     """A path as people write it, with its ``$``."""
-    text = "$root" if path[:1] == (Mark.ROOT,) else "$"
-    for step in path[1:] if path[:1] == (Mark.ROOT,) else path:
-        if isinstance(step, Mark):
+    text = "$root" if path[:1] == (PathMark.ROOT,) else "$"
+    for step in path[1:] if path[:1] == (PathMark.ROOT,) else path:
+        if isinstance(step, PathMark):
             text += step.value
         elif isinstance(step, Selected):
             text += f"[{step.name}={step.text}]"

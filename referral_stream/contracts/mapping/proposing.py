@@ -84,13 +84,13 @@ _CSAT = Guess(
 _GUESSES: Final[tuple[tuple[re.Pattern[str], Guess], ...]] = tuple(
     (re.compile(pattern), guess)
     for pattern, guess in (
-        (r"\b(eras|gdpr|forget|delet\w* (user|customer|contact|person)|(user|customer|contact|person) delet)",
+        (r"\b(eras|gdpr|forget|delete (user|customer|contact)|(user|customer|contact) (deleted|deletion))",
          Guess("customer.suppressed", "profile", {}, {"reason": "deleted"},
                'if it asks for the deletion of all data: type = "customer.erasure_requested", without data.reason')),
         (r"\bcsat\b|satisfaction", _CSAT),
         (r"\bnps\b|promoter|survey|response|feedback|score", _NPS),
         (r"trial.*(start|begin|creat)", _of("trial.started", "billing", "subscription_id")),
-        (r"subscription.*(cancel|deactivat|non renew|expir|end|delet|churn|terminat)|churn",
+        (r"subscription.*(cancel|deactivat|non renew|expir|end|delete|churn|terminat)|churn",
          _of("subscription.ended", "billing", "subscription_id",
              check="ended now; if it only will not renew: cancellation.scheduled")),
         (r"cancel", _of("cancellation.scheduled", "billing", "subscription_id")),
@@ -100,11 +100,11 @@ _GUESSES: Final[tuple[tuple[re.Pattern[str], Guess], ...]] = tuple(
          _of("invoice.payment_failed", "billing", "invoice_id")),
         (r"refund", _of("charge.refunded", "billing", "charge_id")),
         (r"dispute|chargeback", _of("charge.disputed", "billing", "charge_id")),
-        (r"(invoice|payment).*(paid|succe|complet)", _of("invoice.paid", "billing", "invoice_id")),
+        (r"(invoice|payment).*(paid|succe|complete)", _of("invoice.paid", "billing", "invoice_id")),
         (r"(ticket|case|issue).*reopen", _of("ticket.reopened", "support", "ticket_id")),
-        (r"(ticket|case|issue).*(solv|clos|resolv)", _of("ticket.solved", "support", "ticket_id")),
+        (r"(ticket|case|issue).*(solv|close|resolv)", _of("ticket.solved", "support", "ticket_id")),
         (r"(ticket|case|issue).*(creat|open|new)", _of("ticket.opened", "support", "ticket_id")),
-        (r"sign(ed)? ?up|regist|(user|customer|account) creat", Guess("customer.signed_up", "profile")),
+        (r"sign(ed)? ?up|registered|(user|customer|account) creat", Guess("customer.signed_up", "profile")),
     )
 )  # fmt: skip
 _OPT_OUT: Final = Guess("customer.suppressed", "relationship", {}, {"reason": "unsubscribe"})

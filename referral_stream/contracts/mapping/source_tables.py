@@ -9,12 +9,12 @@ from typing import Any, Final
 from referral_stream.contracts.mapping.language import MappedSource
 from referral_stream.contracts.mapping.paths import Path
 from referral_stream.contracts.mapping.signing import ALGORITHMS, ENCODINGS, Signature
-from referral_stream.contracts.mapping.tables import PLACES, Fault, Table
+from referral_stream.contracts.mapping.tables import PLACES, FileFault, Table
 from referral_stream.contracts.topics import SOURCES as SOURCE_TOPICS
 from referral_stream.core.suggestions import did_you_mean
 
 SOURCE: Final = "source"
-_KEYS: Final = ("topic", "body", "json", "each", "event", "signature", *PLACES)
+KEYS: Final = ("topic", "body", "json", "each", "event", "signature", *PLACES)
 _SIGNATURE_KEYS: Final = ("header", "algorithm", "encoding", "prefix")
 _BODIES: Final = ("json", "form")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}").fullmatch
@@ -28,10 +28,10 @@ def is_source_name(name: str) -> bool:
     return _NAME(name) is not None
 
 
-def read_sources(given: Any, taken: Collection[str], faults: list[Fault]) -> dict[str, MappedSource]:
+def read_sources(given: Any, taken: Collection[str], faults: list[FileFault]) -> dict[str, MappedSource]:
     """The sources by name; errors are added to ``faults``. ``taken``: names that mean something else already."""
     if not isinstance(given, dict):
-        faults.append(Fault("", 1, SOURCE, f'{SOURCE}: must be a table: [{SOURCE}.acme] with topic = "nps"'))
+        faults.append(FileFault("", 1, SOURCE, f'{SOURCE}: must be a table: [{SOURCE}.acme] with topic = "nps"'))
         return {}
     found: dict[str, MappedSource] = {}
     for name, table in given.items():
@@ -53,7 +53,7 @@ class _SourceTable(Table):
     def source(self, name: str) -> MappedSource:
         """The source, of use only if there are no faults."""
         given = self.given
-        self.check_keys(given, _KEYS)
+        self.check_keys(given, KEYS)
         topic, body, each = given.get("topic"), given.get("body", "json"), given.get("each")
         if topic is None:
             self.fault("topic", f"required: one of {', '.join(sorted(SOURCE_TOPICS))}")

@@ -30,7 +30,7 @@ _A_VALUE: Final = 'must be a value, a path as "$.properties.name", or { path = "
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FileFault:
     """What is wrong in a file: in which of its tables (``header``, the ``number``-th of that name), at which key."""
 
     header: str
@@ -48,10 +48,10 @@ class Table:
     name: str
     number: int = 1
     named: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[FileFault] = field(default_factory=list)
 
     def fault(self, key: str, message: str) -> None:
-        self.faults.append(Fault(self.header, self.number, key, f"{self.name}: {key}: {message}"))
+        self.faults.append(FileFault(self.header, self.number, key, f"{self.name}: {key}: {message}"))
 
     def check_keys(self, given: Mapping[str, Any], known: tuple[str, ...], place: str = "") -> None:
         for key in given:

@@ -1,6 +1,6 @@
 """What a mapping takes out of a payload, and what becomes of it: casts, tables, times, conditions.
 
-Everything is total: a value that is not what a rule wants is ``UNREADABLE``, and its ``Read`` says why.
+Everything is total: a value that is not what a rule wants is ``UNREADABLE``, and its ``ValueRead`` says why.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.identifiers import is_placeholder
-from referral_stream.contracts.mapping.paths import Mark, Path, text_of, value_at
+from referral_stream.contracts.mapping.paths import Path, PathMark, text_of, value_at
 from referral_stream.core import zones
 from referral_stream.core.instants import from_datetime, parse_instant
 
 Scalar: TypeAlias = str | int | float | bool
 Cast: TypeAlias = Literal["int", "float", "bool", "str", "email_hmac"]
 CASTS: tuple[Cast, ...] = get_args(Cast)
-Bound: TypeAlias = Literal["at_least", "above", "at_most", "below"]
-BOUNDS: tuple[Bound, ...] = get_args(Bound)
+NumberBound: TypeAlias = Literal["at_least", "above", "at_most", "below"]
+BOUNDS: tuple[NumberBound, ...] = get_args(NumberBound)
 
 _TRUE = frozenset({"true", "yes", "1"})
 _FALSE = frozenset({"false", "no", "0"})
@@ -41,7 +41,7 @@ OTHERWISE: Final = "*"
 """In a table: every value that it does not list."""
 
 
-class Read(NamedTuple):
+class ValueRead(NamedTuple):
     """A value as a rule read it: what it became, where it stood, what stood there, and why it is unreadable."""
 
     made: Any
@@ -50,7 +50,7 @@ class Read(NamedTuple):
     problem: str = ""
 
 
-NOTHING: Final = Read(None)
+NOTHING: Final = ValueRead(None)
 
 
 # --------------------------------------------------------------------------------------------------------- conditions
@@ -67,7 +67,7 @@ class MappingCondition:
     path: Path
     values: tuple[Scalar, ...] = ()
     exists: bool = True
-    bounds: tuple[tuple[Bound, float], ...] = ()
+    bounds: tuple[tuple[NumberBound, float], ...] = ()
     texts: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class MappingCondition:
         return (found is not None) is self.exists
 
 
-def _is_within(number: float, bound: Bound, limit: float) -> bool:
+def _is_within(number: float, bound: NumberBound, limit: float) -> bool:
     match bound:
         case "at_least":
             return number >= limit
@@ -121,22 +121,22 @@ class Taken:
     table: Mapping[str, Scalar] | None = None
     join: tuple[Path | str, ...] = ()
 
-    def read(self, payload: Any, root: Any, reading: Reading) -> Read:
+    def read(self, payload: Any, root: Any, reading: Reading) -> ValueRead:
         """The default does not replace a value that is present but cannot be read."""
         if self.join:
             return _joined(self.join, payload, root)
         path, found = first_at(self.paths, payload, root)
         if found is None:
-            return Read(self.default, path)
+            return ValueRead(self.default, path)
         if self.table is not None:
             made = _looked_up(self.table, found)
-            return Read(made, path, found, "is not in the table" if made is UNREADABLE else "")
+            return ValueRead(made, path, found, "is not in the table" if made is UNREADABLE else "")
         if self.cast is None:
-            return Read(found, path, found)
+            return ValueRead(found, path, found)
         made = cast_to(self.cast, found, reading)
-        return Read(made, path, found, f"cannot be read as {self.cast}" if made is UNREADABLE else "")
+        return ValueRead(made, path, found, f"cannot be read as {self.cast}" if made is UNREADABLE else "")
 
-    def id(self, payload: Any, root: Any, reading: Reading, *, of_somebody: bool = False) -> Read:
+    def id(self, payload: Any, root: Any, reading: Reading, *, of_somebody: bool = False) -> ValueRead:
         """Likewise as an id: the first usable one. ``of_somebody``: a placeholder is none at all."""
         if self.join:
             return _joined(self.join, payload, root)
@@ -147,18 +147,18 @@ class Taken:
                 continue
             made = id_of(found)
             if made is not None and not is_placeholder(made, reading.placeholders):
-                return Read(made, path, found)
+                return ValueRead(made, path, found)
             problem = "is no id" if made is None else "only holds the place of an id"
-            seen = seen if seen.problem else Read(None, path, found, problem)
+            seen = seen if seen.problem else ValueRead(None, path, found, problem)
             if made is not None and reserve.made is None and not of_somebody:
-                reserve = Read(made, path, found)
+                reserve = ValueRead(made, path, found)
         return reserve if reserve.made is not None else seen
 
     @property
     def is_of_root(self) -> bool:
         """Whether it is the same for all elements of a list."""
         parts: tuple[Path | str, ...] = self.join or self.paths
-        return all(isinstance(part, str) or part[:1] == (Mark.ROOT,) for part in parts)
+        return all(isinstance(part, str) or part[:1] == (PathMark.ROOT,) for part in parts)
 
 
 Template: TypeAlias = "Scalar | Taken | Mapping[str, Template]"
@@ -177,10 +177,12 @@ def first_at(paths: tuple[Path, ...], payload: Any, root: Any) -> tuple[Path | N
     return empty
 
 
-def _joined(parts: tuple[Path | str, ...], payload: Any, root: Any) -> Read:
+def _joined(parts: tuple[Path | str, ...], payload: Any, root: Any) -> ValueRead:
     texts = [part if isinstance(part, str) else id_of(value_at(payload, part, root)) for part in parts]
     known = [text for text in texts if text]
-    return Read(":".join(known)) if len(known) == len(texts) else Read(None, problem="a part of it is missing")
+    return (
+        ValueRead(":".join(known)) if len(known) == len(texts) else ValueRead(None, problem="a part of it is missing")
+    )
 
 
 def _looked_up(table: Mapping[str, Scalar], found: Any) -> Any:
@@ -253,25 +255,25 @@ class Time:
     formats: tuple[str, ...] = ()
     zone: str | None = None
 
-    def read(self, payload: Any, root: Any) -> Read:
+    def read(self, payload: Any, root: Any) -> ValueRead:
         """``made`` is epoch ms, or a text without a zone; ``UNREADABLE_TIME`` where what is stated is no time."""
         return self.read_value(*first_at(self.paths, payload, root))
 
-    def read_value(self, path: Path | None, found: Any) -> Read:
+    def read_value(self, path: Path | None, found: Any) -> ValueRead:
         """Likewise of what stands at a path."""
         if found is None or (isinstance(found, str) and not found.strip()):
-            return Read(None, path)
+            return ValueRead(None, path)
         for form in self.formats:
             with suppress(ValueError, OverflowError, TypeError, IndexError):
-                return Read(self._placed(_in_format(found, form)), path, found)
+                return ValueRead(self._placed(_in_format(found, form)), path, found)
         if self.formats:
-            return Read(UNREADABLE_TIME, path, found, f"is not in the format {' or '.join(self.formats)}")
+            return ValueRead(UNREADABLE_TIME, path, found, f"is not in the format {' or '.join(self.formats)}")
         stated = time_at({"it": found}, "it")
         if not isinstance(stated, str):
-            return Read(stated, path, found)
+            return ValueRead(stated, path, found)
         with suppress(ValueError, OverflowError, TypeError, IndexError):
-            return Read(self._placed(_guessed(stated.strip())), path, found)
-        return Read(UNREADABLE_TIME, path, found, "is no time that can be read without a format")
+            return ValueRead(self._placed(_guessed(stated.strip())), path, found)
+        return ValueRead(UNREADABLE_TIME, path, found, "is no time that can be read without a format")
 
     def _placed(self, moment: datetime | int) -> int | str:
         if isinstance(moment, int):
