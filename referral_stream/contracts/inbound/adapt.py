@@ -367,8 +367,7 @@ class _Body:
     ) -> _Notification:
         """The events of one notification; ``record`` is its element of the body, for an id where the vendor gave none.
 
-        ``browser``: whether anybody's browser can say it. ``within``: which element of a list it is, of which all
-        share an id.
+        ``browser``: whether anybody's browser can say it. ``within``: which element of a list, if all share an id.
         What protects is kept where another fact of the same notification is refused.
         """
         if isinstance(webhook, Skipped):
