@@ -14,7 +14,7 @@ from referral_stream.contracts.codec import encode_event
 from referral_stream.contracts.inbound.trial import Checked, MappingTrial, Tried, TriedReader
 from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN
 from referral_stream.contracts.mapping.paths import shown
-from referral_stream.contracts.mapping.values import UNREADABLE
+from referral_stream.contracts.mapping.values import UNREADABLE, ValueRead
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.core.instants import EARLIEST, LATEST, rfc3339
 
