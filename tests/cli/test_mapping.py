@@ -229,6 +229,11 @@ def test_what_a_sample_seems_to_be_is_proposed(tmp_path: Path, payload: bytes, e
         assert f'type = "{events[0]}"' in toml.read_text()
 
 
+def test_a_vendor_that_has_an_adapter_is_named(tmp_path: Path) -> None:
+    toml, _ = proposed(tmp_path, json.dumps(exported("pro")).encode())
+    assert "# The adapter segment reads such payloads already" in toml.read_text()
+
+
 @pytest.mark.parametrize(
     ("payload", "options", "said"),
     [

@@ -20,7 +20,12 @@ from referral_stream.contracts.outcomes import Accepted, Adapted, Refused, Skipp
 from referral_stream.contracts.records import Headers, RawRecord
 from referral_stream.core.events import Link
 from referral_stream.core.instants import rfc3339
+from referral_stream.core.policy import Policy
+from referral_stream.runtime.clock import Clock
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.settings import SettingsProblem, read_settings
 from tests.contracts.building import KEY, NOW, accepted, only, record, refused, skipped
+from tests.rules import rule
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "mappings"
 ANA = "ana@customer.com"
@@ -176,6 +181,7 @@ def test_an_address_alone_says_who_is_meant() -> None:
     assert told(read(toml, {"mail": ANA})) == [("complaint.made", BY_ADDRESS)]
 
 
+@rule("I5.1", "R96")
 def test_only_header_or_topic_give_a_body_to_a_source_that_an_adapter_would_read() -> None:
     toml = SOURCE + '[[mapping]]\nwhen = { adapter = "acme" }\ntype = "complaint.made"\n'
     call = {"type": "track", "event": "Signed In", "userId": "cus-9", "messageId": "m", "user": "cus-1"}
@@ -186,6 +192,7 @@ def test_only_header_or_topic_give_a_body_to_a_source_that_an_adapter_would_read
     assert refused(read(toml, {"user": "cus-1"}, None, topic="support")).cause == "unrecognised"
 
 
+@rule("I5.1", "I5.3", "R96")
 def test_a_cloud_event_in_a_source_s_body_is_only_what_its_rules_say() -> None:
     event = {
         "specversion": "1.0", "type": "control.paused", "id": "1", "source": "x", "subject": "cus-9", "user": "cus-1",
@@ -199,6 +206,7 @@ def test_a_cloud_event_in_a_source_s_body_is_only_what_its_rules_say() -> None:
 # ------------------------------------------------------------------------------------------- what is said is never lost
 
 
+@rule("I1.10")
 @pytest.mark.parametrize("rest", ["", 'type = "usage.recorded"', "ignore = true"])
 def test_state_that_says_opt_out_survives_every_rule(rest: str) -> None:
     toml = SOURCE + ("" if not rest else f'[[mapping]]\nwhen = {{ adapter = "acme" }}\n{rest}\n')
@@ -206,6 +214,7 @@ def test_state_that_says_opt_out_survives_every_rule(rest: str) -> None:
     assert ("customer.suppressed", "cus-1") in found
 
 
+@rule("I1.11")
 @pytest.mark.parametrize("name", ["contact.unsubscribed", "Opted Out", "spam_complaint"])
 def test_an_unlisted_name_that_says_opt_out_is_one_also_in_a_list(name: str) -> None:
     assert told(read(SOURCE + RULE, {"event": name, "user": "cus-1"})) == [("customer.suppressed", "cus-1")]
@@ -262,9 +271,21 @@ def test_a_mapping_for_all_json_of_a_topic_precedes_the_adapter_that_knows_the_s
     assert isinstance(read(ENTERED, BRAZE, "braze"), Skipped)  # whose record it is, a header has said
 
 
+@rule("R96")
 def test_a_mapping_that_never_applies_on_its_topic_keeps_a_worker_from_starting() -> None:
     with pytest.raises(ValueError, match=r"mapping mapping\[1\]: never applies on nps, where braze's own payloads"):
         boundary(ENTERED, adapters={"nps": "braze"})
+    boundary(ENTERED, adapters={"support": "braze"})
+
+
+def test_the_start_says_which_mapping_never_applies_and_why(tmp_path: Path) -> None:
+    file = tmp_path / "mappings.toml"
+    file.write_text(ENTERED)
+    given = {"EMAIL_KEY": "k1y2z3k4k5k6k7k8k9", "MAPPINGS_FILE": str(file), "TOPIC_ADAPTERS": "nps=braze"}
+    given |= {"KAFKA_BROKERS": "localhost:9092", "REDIS_URL": "redis://localhost:6379/0"}
+    settings_ = read_settings({f"REFERRAL_STREAM_{name}": value for name, value in given.items()})
+    with pytest.raises(SettingsProblem, match=r"mapping mapping\[1\]: never applies on nps"):
+        Deployment(settings_, Policy(), Clock()).check()
 
 
 # -------------------------------------------------------------------------------------------------------- lists, values

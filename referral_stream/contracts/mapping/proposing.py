@@ -192,6 +192,8 @@ class _Proposal:
         yield '# Read off names and values alone: look at every line marked "check", and at what is ignored.'
         yield "#   try it:       referral-stream mapping try THIS_FILE SAMPLE"
         yield "#   the language: docs/mapping.md; what there is to map to: docs/contracts.md"
+        for adapter in self.samples.adapters:
+            yield f"# The adapter {adapter} reads such payloads already (docs/adapters.md): this is for other rules."
         if self.name != CLOUD_EVENTS:
             token = f"REFERRAL_STREAM_WEBHOOK_TOKEN_{self.name.upper()}"
             yield f"#   receive it:   POST /mapped/{self.name}, with {token} (docs/receiver.md);"

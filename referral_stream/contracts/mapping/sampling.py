@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
+from referral_stream.contracts.adapters import candidates
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.json_reading import NotJson, read_json
@@ -38,13 +39,14 @@ class Field(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What the samples are. ``notifications``: one entry each, its fields."""
+    """What the samples are. ``notifications``: one entry each, its fields. ``adapters``: which know the shape."""
 
     is_form: bool
     json: tuple[Path, ...]
     each: Path | None
     notifications: tuple[tuple[Field, ...], ...]
     is_cloud_event: bool
+    adapters: tuple[str, ...] = ()
 
 
 class NoSample(Exception):
@@ -64,12 +66,14 @@ def look_at(payloads: Iterable[tuple[str, bytes]]) -> Samples:
         found, form = _bodies(name, content)
         bodies += found
         is_form = is_form or form
+    known = (next((each.name for each in candidates(body) if each.parts(body)), None) for body in bodies)
+    adapters = tuple(dict.fromkeys(name for name in known if name is not None))
     json = tuple(dict.fromkeys(path for body in bodies for path in _packed(body)))
     bodies = [_unpacked(body, json) for body in bodies]
     each = next((path for body in bodies if (path := _list_in(body)) is not None), None)
     found = [part for body in bodies for part in _notifications(body, each)]
     is_cloud_event = bool(found) and all(isinstance(part, dict) and "specversion" in part for part in found)
-    return Samples(is_form, json, each, tuple(tuple(_fields(part)) for part in found), is_cloud_event)
+    return Samples(is_form, json, each, tuple(tuple(_fields(part)) for part in found), is_cloud_event, adapters)
 
 
 def _bodies(name: str, content: bytes) -> tuple[list[Any], bool]:
