@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from referral_stream.contracts.free_mail import FREE_MAIL
@@ -58,8 +59,8 @@ def _idna(domain: str) -> str:
 
 def email_hmac(email: str, key: bytes) -> str | None:
     """Hex HMAC-SHA256 of the normalised address under the deployment's key; None where there is no address."""
-    normal = normal_address(email)
-    return None if normal is None else _hmac(normal, key)
+    found = _address_hmac(email, key)
+    return None if found is None else found[0]
 
 
 def address_hmacs(email: str, key: bytes) -> dict[str, str]:
@@ -67,12 +68,18 @@ def address_hmacs(email: str, key: bytes) -> dict[str, str]:
 
     Nothing of what is no address; no domain where everybody may have a mailbox.
     """
-    normal = normal_address(email)
-    if normal is None:
+    found = _address_hmac(email, key)
+    if found is None:
         return {}
-    domain = normal.rpartition("@")[2]
-    hashed = {"email_hmac": _hmac(normal, key)}
-    return hashed if domain in FREE_MAIL else hashed | {"domain_hmac": _hmac(f"domain|{domain}", key)}
+    hashed, domain = found
+    return {"email_hmac": hashed} | ({} if domain in FREE_MAIL else {"domain_hmac": _hmac(f"domain|{domain}", key)})
+
+
+@lru_cache(maxsize=8)
+def _address_hmac(email: str, key: bytes) -> tuple[str, str] | None:
+    """The HMAC of an address, and its domain. One payload has it in several places; addresses are kept no longer."""
+    normal = normal_address(email)
+    return None if normal is None else (_hmac(normal, key), normal.rpartition("@")[2])
 
 
 def ref_hmac(ref: str, key: bytes) -> str:

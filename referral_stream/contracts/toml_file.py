@@ -8,10 +8,12 @@ from typing import Any
 
 
 class TomlProblem(Exception):
-    """A file that cannot be used: one line per error, each naming the file, the key and the fix."""
+    """A file that cannot be used: one line per error, each naming the file (and its line, if known), key and fix."""
 
-    def __init__(self, file: str, faults: Sequence[str]) -> None:
-        super().__init__("\n".join(f"{file}: {fault}" for fault in faults))
+    def __init__(self, file: str, faults: Sequence[str], lines: Sequence[int | None] = ()) -> None:
+        known = [*lines, *[None] * (len(faults) - len(lines))]
+        places = (file if line is None else f"{file}:{line}" for line in known)
+        super().__init__("\n".join(f"{place}: {fault}" for place, fault in zip(places, faults, strict=True)))
         self.faults = list(faults)
 
 

@@ -18,7 +18,6 @@ from typing import Any, Final, TypeAlias
 from aiohttp import web
 
 from referral_stream.contracts import forms
-from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.records import EVENT_HEADER, SOURCE_HEADER, Headers
 from referral_stream.receiver.answers import also_answered
 from referral_stream.receiver.cloud_events import (
@@ -106,6 +105,8 @@ class Receiver:
         app = web.Application(middlewares=[self._let_go, _in_json], client_max_size=self._limits.body_bytes)
         app.router.add_post("/webhooks/{vendor}", self.webhook)
         app.router.add_get("/webhooks/{vendor}", self.handshake)  # HEAD too: Intercom and SurveyMonkey check with it
+        app.router.add_post("/mapped/{vendor}", self.webhook)
+        app.router.add_get("/mapped/{vendor}", self.handshake)
         app.router.add_post("/events", self.events)
         app.router.add_post("/control", self.control)
         app.router.add_get("/live", self.live)
@@ -121,12 +122,13 @@ class Receiver:
                 await self._idle.wait()
 
     async def webhook(self, request: web.Request) -> web.Response:
-        """A vendor's webhook, as it came, to the vendor's topic."""
-        endpoint = self._endpoint(request.match_info["vendor"])
-        media_type, adapter = request.content_type, BY_NAME[endpoint.source]
-        self._check_shape(request, is_ours=_says_json(media_type) or (adapter.form and media_type == forms.MEDIA_TYPE))
+        """A webhook of a vendor, or of a source of the mapping file, as it came, to its topic."""
+        endpoint = self._endpoint(request)
+        media_type = request.content_type
+        is_form = endpoint.takes_form and media_type == forms.MEDIA_TYPE
+        self._check_shape(request, is_ours=is_form or _says_json(media_type))
         headers: Headers = ((SOURCE_HEADER, endpoint.source.encode()),)
-        if event := request.headers.get(adapter.event_header or ""):
+        if event := request.headers.get(endpoint.event_header or ""):
             headers += ((EVENT_HEADER, event.encode("utf-8", "replace")),)
 
         def records(body: bytes) -> Received:
@@ -164,7 +166,7 @@ class Receiver:
 
     async def handshake(self, request: web.Request) -> web.Response:
         """Whether there is such an endpoint: some vendors check before they send."""
-        self._endpoint(request.match_info["vendor"])
+        self._endpoint(request)
         return web.json_response({"receives": "POST"})
 
     async def live(self, _request: web.Request) -> web.Response:
@@ -180,10 +182,13 @@ class Receiver:
         ready = self._ready and not self._draining
         return web.json_response({"ready": ready}, status=200 if ready else 503)
 
-    def _endpoint(self, vendor: str) -> Endpoint:
-        if vendor in (EVENTS, CONTROL) or vendor not in self._endpoints:
+    def _endpoint(self, request: web.Request) -> Endpoint:
+        """Vendors have theirs below ``/webhooks``, sources of the mapping file below ``/mapped``."""
+        name = request.match_info["vendor"]
+        found = None if name in (EVENTS, CONTROL) else self._endpoints.get(name)
+        if found is None or (found.mapped is not None) is not request.path.startswith("/mapped/"):
             raise _no_endpoint()
-        return self._endpoints[vendor]
+        return found
 
     def _check_shape(self, request: web.Request, *, is_ours: bool) -> None:
         if not is_ours:

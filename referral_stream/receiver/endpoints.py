@@ -1,4 +1,5 @@
-"""Who may send what to where: an endpoint for every vendor with a credential, and one for CloudEvents.
+"""Who may send what to where: an endpoint for every vendor with a credential, for every source of the mapping file with
+one, and one for CloudEvents.
 
 Without a credential there is no endpoint: nothing is accepted from anyone who cannot prove who they are.
 """
@@ -15,8 +16,10 @@ from pydantic import SecretStr
 
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.inbound.attributes import RESPONSES
-from referral_stream.core.suggestions import did_you_mean
-from referral_stream.receiver.signatures import SCHEMES, Scheme, SignatureVerdict, Signed
+from referral_stream.contracts.mapping.language import MappedSource
+from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mappings
+from referral_stream.core.suggestions import did_you_mean, nearest
+from referral_stream.receiver.signatures import SCHEMES, Scheme, SignatureVerdict, Signed, scheme_of
 from referral_stream.runtime.settings import PREFIX, ReceiverSettings, SettingsProblem
 
 EVENTS: Final = "events"
@@ -67,13 +70,25 @@ MIN_SECRET: Final = 16
 class Endpoint:
     """One way in. ``keys`` and ``tokens`` hold more than one while a secret is being changed; any of them opens it.
 
-    ``source`` is the vendor, as the header ``referral-source`` names it; ``events`` for CloudEvents.
+    ``source`` is the vendor, as the header ``referral-source`` names it; ``events`` for CloudEvents. ``mapped``: where
+    the mapping file declares it.
     """
 
     source: str
     topic: str
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    mapped: MappedSource | None = None
+
+    @property
+    def takes_form(self) -> bool:
+        """Whether a body may be a form."""
+        return self.mapped.form if self.mapped is not None else BY_NAME[self.source].form
+
+    @property
+    def event_header(self) -> str | None:
+        """The HTTP header in which the vendor names the event."""
+        return None if self.mapped is not None else BY_NAME[self.source].event_header
 
     def glance(self, headers: Mapping[str, str]) -> SignatureVerdict | None:
         """The verdict if the headers alone give one; None if the body has to be read first."""
@@ -89,7 +104,8 @@ class Endpoint:
 
     @property
     def _scheme(self) -> Scheme:
-        return SCHEMES[self.source]
+        signature = None if self.mapped is None else self.mapped.signature
+        return SCHEMES[self.source] if signature is None else scheme_of(signature)
 
 
 _BEST = (SignatureVerdict.AUTHENTIC, SignatureVerdict.STALE, SignatureVerdict.FORGED, SignatureVerdict.UNSIGNED)
@@ -119,15 +135,16 @@ def _borne(authorization: str | None, tokens: Iterable[bytes]) -> SignatureVerdi
 
 
 def endpoints(settings: ReceiverSettings) -> dict[str, Endpoint]:
-    """The endpoints by name: vendors and ``events``. Raises SettingsProblem with one line per fault."""
+    """The endpoints by name: vendors, sources and ``events``. Raises SettingsProblem with one line per fault."""
     faults: list[str] = []
-    topics = dict(TOPICS)
+    sources = _sources(settings)
+    topics = {**TOPICS, **{name: source.topic for name, source in sources.items()}}
     for name, topic in settings.http_topics.items():
-        if name not in TOPICS:
-            faults.append(f"{PREFIX}HTTP_TOPICS: {_unknown(name, TOPICS)}")
+        if name not in topics:
+            faults.append(f"{PREFIX}HTTP_TOPICS: {_unknown(name, topics)}")
         topics[name] = topic
-    keys = _credentials("WEBHOOK_SECRET", settings.webhook_secrets, faults, _key)
-    tokens = _credentials("WEBHOOK_TOKEN", settings.webhook_tokens, faults, _token)
+    keys = _credentials("WEBHOOK_SECRET", settings.webhook_secrets, sources, faults)
+    tokens = _credentials("WEBHOOK_TOKEN", settings.webhook_tokens, sources, faults)
     for name, secret in ((EVENTS, settings.http_events_token), (CONTROL, settings.http_control_token)):
         if secret is not None:
             try:
@@ -150,22 +167,47 @@ def endpoints(settings: ReceiverSettings) -> dict[str, Endpoint]:
     if faults:
         raise SettingsProblem("\n".join(faults))
     return {
-        name: Endpoint(name, f"{settings.topic_prefix}{topics[name]}", keys.get(name, ()), tokens.get(name, ()))
+        name: Endpoint(
+            name, f"{settings.topic_prefix}{topics[name]}", keys.get(name, ()), tokens.get(name, ()), sources.get(name)
+        )
         for name in topics
         if name in keys or name in tokens
     }
 
 
+def _sources(settings: ReceiverSettings) -> Mapping[str, MappedSource]:
+    """The sources of the mapping file, which is read only if a setting names one. Raises SettingsProblem."""
+    named = {*settings.webhook_secrets, *settings.webhook_tokens, *settings.http_topics} - {*BY_NAME, EVENTS, CONTROL}
+    if not named or settings.mappings_file is None:
+        return {}
+    try:
+        return parse_mappings(settings.mappings_file.read_bytes(), str(settings.mappings_file)).sources
+    except MappingProblem as problem:
+        raise SettingsProblem(str(problem)) from None
+    except OSError as error:
+        raise SettingsProblem(f"{PREFIX}MAPPINGS_FILE: {error.filename}: {error.strerror}") from None
+
+
 def _credentials(
-    kind: str, given: Mapping[str, SecretStr], faults: list[str], make: Callable[[str, str], bytes]
+    kind: str, given: Mapping[str, SecretStr], sources: Mapping[str, MappedSource], faults: list[str]
 ) -> dict[str, tuple[bytes, ...]]:
-    """The credentials of a kind by vendor; an invalid one becomes a fault."""
+    """The credentials of a kind by vendor or source; an invalid one becomes a fault."""
     found = {}
     for vendor, secret in given.items():
         variable = f"{PREFIX}{kind}_{vendor.upper()}"
-        if vendor not in BY_NAME:
-            faults.append(f"{variable}: {_unknown(vendor, BY_NAME)}")
+        if vendor not in BY_NAME and vendor not in sources:
+            known = (*BY_NAME, *sources)
+            own = f"declare [source.{vendor}] in the file that {PREFIX}MAPPINGS_FILE names; "
+            hint = "" if nearest(vendor, known) else own
+            faults.append(f"{variable}: no vendor {vendor!r}; {hint}{did_you_mean(vendor, known)}")
             continue
+        if kind == "WEBHOOK_SECRET" and vendor in sources and sources[vendor].signature is None:
+            faults.append(
+                f'{variable}: [source.{vendor}] does not say how it signs: write signature = {{ header = "…" }} there, '
+                f"or set {PREFIX}WEBHOOK_TOKEN_{vendor.upper()} instead"
+            )
+            continue
+        make = _token if kind == "WEBHOOK_TOKEN" else _own_key if vendor in sources else _key
         try:
             found[vendor] = _several(secret, vendor, make)
         except ValueError as error:
@@ -178,7 +220,7 @@ def _several(secret: SecretStr, vendor: str, make: Callable[[str, str], bytes]) 
     lines = [line.strip() for line in secret.get_secret_value().splitlines() if line.strip()]
     if any(len(line) < MIN_SECRET for line in lines) or not lines:
         source = f"the signing secret that {vendor} shows for the webhook, or that you gave it there"
-        where = source if make is _key else "one of your own, for example from: openssl rand -hex 32"
+        where = source if make is not _token else "one of your own, for example from: openssl rand -hex 32"
         raise ValueError(f"at least {MIN_SECRET} characters a line: {where}")
     return tuple(make(line, vendor) for line in lines)
 
@@ -187,6 +229,10 @@ def _key(secret: str, vendor: str) -> bytes:
     if vendor not in SCHEMES:
         raise ValueError(f"{vendor} does not sign its webhooks; set {PREFIX}WEBHOOK_TOKEN_{vendor.upper()} instead")
     return SCHEMES[vendor].key(secret)
+
+
+def _own_key(secret: str, _source: str) -> bytes:
+    return secret.encode()
 
 
 def _token(token: str, _vendor: str) -> bytes:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,12 +23,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from referral_stream.contracts.forms import sound_pairs
+from referral_stream.contracts.mapping.signing import Algorithm, Signature
 from referral_stream.core.instants import MINUTE, SECOND, parse_instant
 
 REPLAY_WINDOW: Final = 5 * MINUTE
 """How far from now, before or after, a signed time may be: what Stripe's, HubSpot's and Svix's own libraries allow."""
-
-Algorithm: TypeAlias = Literal["sha1", "sha256", "sha512"]
 
 
 class SignatureVerdict(StrEnum):
@@ -126,6 +125,12 @@ def of_body(
         )
 
     return Scheme(header, verify, key)
+
+
+def scheme_of(signature: Signature) -> Scheme:
+    """The scheme of a source of the mapping file."""
+    decode = _unhex if signature.encoding == "hex" else _unbase64
+    return of_body(signature.header, signature.algorithm, decode, prefix=signature.prefix)
 
 
 def of_pairs(header: str, *, between: str, time: str, digest: str, joint: bytes) -> Scheme:

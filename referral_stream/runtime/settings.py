@@ -337,6 +337,7 @@ class ReceiverSettings(KafkaSettings):
 
     ``webhook_secrets`` and ``webhook_tokens`` are by vendor; a secret holds one credential per line, so that a new one
     can be taken beside the old. ``http_topics`` are topics by vendor, without prefix; CloudEvents are ``events`` there.
+    ``mappings_file`` declares sources of the deployment's own, which have credentials as vendors do.
     """
 
     http_host: Annotated[str, AfterValidator(_may_be_listened_on)] = "127.0.0.1"
@@ -355,6 +356,7 @@ class ReceiverSettings(KafkaSettings):
     ] = {}
     http_events_token: SecretStr | None = None
     http_control_token: SecretStr | None = None
+    mappings_file: Path | None = None
     webhook_secrets: dict[str, SecretStr] = {}
     webhook_tokens: dict[str, SecretStr] = {}
 

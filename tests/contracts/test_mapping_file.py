@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.contracts.mapping.language import NONE, parse_path
+from referral_stream.contracts.mapping.language import NONE
 from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, parse_mappings
+from referral_stream.contracts.mapping.paths import parse_path
 
 GOOD = '[[mapping]]\nwhen = { adapter = "segment", event = "Exported" }\ntype = "goal.achieved"\ndata.goal = "g"\n'
 
@@ -51,7 +52,7 @@ def test_all_faults_are_told_at_once_each_with_its_mapping() -> None:
         "maping: unknown key; did you mean 'mapping'?",
         "exports: typ: unknown key; did you mean 'type'?",
         "exports: when.adapter: unknown; did you mean 'segment'?",
-        'exports: when.event: must be a value, { in = ["a", "b"] } or { exists = true }',
+        'exports: when.event: must be a value, { in = ["a", "b"] }, { exists = true } or { at_least = 9 }',
         "exports: type: required, or ignore = true",
         "mapping[2]: type: unknown; did you mean 'goal.achieved'?",
     ]
@@ -180,7 +181,7 @@ def test_what_is_no_path(text: str) -> None:
         ('link.Email = "$.email"', "link.Email: String should match pattern '^[a-z0-9_]{1,32}$'"),
         (
             "link.email = 3",
-            'link.email: must be a value, a path as "$.properties.name", or { path = "$.…", as = "int" }',
+            'link.email: must be a path, for example "$.user.id"',
         ),
         ('link.email = "$.a["', "link.email: not a path; write $.properties.name, $.items[0] or $.properties['a.b']"),
     ],

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.mapping.language import CASTS, NONE, Mappings
+from referral_stream.contracts.mapping import source_tables
+from referral_stream.contracts.mapping.language import NONE, Mappings
 from referral_stream.contracts.mapping.parsing import build_mappings, parse_mappings
+from referral_stream.contracts.mapping.signing import ALGORITHMS, ENCODINGS
+from referral_stream.contracts.mapping.values import BOUNDS, CASTS, NAMED_FORMATS
 from referral_stream.contracts.outcomes import Accepted, Skipped
 from tests.contracts.building import KEY, NOW, cloud_event, only, record
 
@@ -31,8 +34,9 @@ def test_every_mapping_on_the_page_is_sound() -> None:
     assert all(build_mappings(tomllib.loads(block)) != NONE for block in blocks)
 
 
-def test_every_cast_is_on_the_page() -> None:
-    assert all(f"`{cast}`" in PAGE for cast in CASTS)
+@pytest.mark.parametrize("word", [*CASTS, *BOUNDS, *NAMED_FORMATS, *ALGORITHMS, *ENCODINGS, *source_tables.KEYS])
+def test_every_word_of_the_language_is_on_the_page(word: str) -> None:
+    assert re.search(rf"`[^`]*\b{word}\b[^`]*`", PAGE) is not None
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -356,3 +357,34 @@ async def test_a_receiver_that_drains_is_alive_and_not_ready(broker: EmbeddedBro
 async def _is_ready(receiver: Running) -> bool:
     async with receiver.client.get("/ready") as answer:
         return bool(answer.status == 200)
+
+
+async def test_a_source_of_the_mapping_file_is_received_below_mapped_alone(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    file = tmp_path / "mappings.toml"
+    file.write_text('[source.acme]\ntopic = "profile"\nbody = "form"\nsignature = { header = "X-Acme" }\n')
+    bearer = {"Authorization": f"Bearer {OPERATORS_TOKEN}"}
+    async with running(
+        broker.bootstrap,
+        MAPPINGS_FILE=str(file),
+        WEBHOOK_TOKEN_ACME=OPERATORS_TOKEN,
+        WEBHOOK_SECRET_ACME="s" * 16,
+    ) as receiver:
+        assert await receiver.post("/mapped/acme", b"a=1", bearer | FORM) == (202, {"accepted": 1})
+        signed = {"X-Acme": hmac.digest(b"s" * 16, BODY, "sha256").hex()}
+        assert await receiver.post("/mapped/acme", BODY, signed) == (202, {"accepted": 1})
+        for path, headers, status in (
+            ("/mapped/acme", {"X-Acme": "00"}, 403),
+            ("/mapped/acme", BEARER, 403),
+            ("/mapped/acme", {}, 401),
+            ("/webhooks/acme", bearer, 404),
+            ("/mapped/posthog", BEARER, 404),
+            ("/mapped/events", BEARER, 404),
+        ):
+            assert (await receiver.post(path, BODY, headers))[0] == status, path
+        found = [record for record in await receiver.records() if record.topic == "profile"]
+    assert [(record.value, dict(record.headers)) for record in found] == [
+        (b"a=1", {"referral-source": b"acme"}),
+        (BODY, {"referral-source": b"acme"}),
+    ]

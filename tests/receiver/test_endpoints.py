@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 from pathlib import Path
 
 import pytest
@@ -228,3 +229,71 @@ def test_the_receivers_page_lists_every_vendor_topic_and_setting() -> None:
             assert f"| `{vendor}` | `{topic}` |" in page
     names = [name for name in ReceiverSettings.model_fields if name.startswith("http_")]
     assert [name for name in names if f"`{name.upper()}`" not in page] == []
+
+
+SOURCES_FILE = """
+[source.acme]
+topic = "nps"
+body = "form"
+signature = { header = "X-Acme", algorithm = "sha512", encoding = "base64", prefix = "v1=" }
+[source.plain]
+topic = "support"
+"""
+
+
+@pytest.fixture
+def mappings(tmp_path: Path) -> str:
+    file = tmp_path / "mappings.toml"
+    file.write_text(SOURCES_FILE)
+    return str(file)
+
+
+def test_a_source_of_the_mapping_file_has_an_endpoint_of_its_own_as_soon_as_it_has_a_credential(mappings: str) -> None:
+    found = made(MAPPINGS_FILE=mappings, WEBHOOK_TOKEN_ACME=TOKEN, TOPIC_PREFIX="eu.")
+    assert {(name, each.topic, each.takes_form, each.mapped is not None) for name, each in found.items()} == {
+        ("acme", "eu.nps", True, True)
+    }
+    moved = made(MAPPINGS_FILE=mappings, WEBHOOK_TOKEN_ACME=TOKEN, HTTP_TOPICS="acme=relationship")
+    assert moved["acme"].topic == "relationship"
+    assert set(made(MAPPINGS_FILE="/nowhere", WEBHOOK_TOKEN_STRIPE=TOKEN)) == {"stripe"}  # the file is not needed
+
+
+def test_a_source_s_signature_is_what_the_file_says(mappings: str) -> None:
+    endpoint = made(MAPPINGS_FILE=mappings, WEBHOOK_SECRET_ACME="s" * 16)["acme"]
+    digest = base64.b64encode(hmac.digest(b"s" * 16, BODY, "sha512")).decode()
+    assert judged(endpoint, {"X-Acme": f"v1={digest}"}) is SignatureVerdict.AUTHENTIC
+    assert judged(endpoint, {"X-Acme": digest}) is SignatureVerdict.FORGED
+    assert judged(endpoint, {"X-Acme": f"v1={digest[:-4]}AAA="}) is SignatureVerdict.FORGED
+    assert judged(endpoint, {}) is SignatureVerdict.UNSIGNED
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            {"WEBHOOK_SECRET_PLAIN": "s" * 16},
+            "WEBHOOK_SECRET_PLAIN: [source.plain] does not say how it signs",
+        ),
+        ({"WEBHOOK_TOKEN_ACME": "short"}, "WEBHOOK_TOKEN_ACME: at least 16 characters a line: one of your own"),
+        (
+            {"WEBHOOK_TOKEN_OTHERS": TOKEN},
+            "WEBHOOK_TOKEN_OTHERS: no vendor 'others'; declare [source.others]",
+        ),
+        (
+            {"WEBHOOK_TOKEN_ACME": TOKEN, "HTTP_CONTROL_TOKEN": TOKEN},
+            "HTTP_CONTROL_TOKEN: 1 of its tokens",
+        ),
+    ],
+)
+def test_a_wrong_setting_of_a_source_is_one_line(mappings: str, given: dict[str, str], told: str) -> None:
+    (line,) = problem(MAPPINGS_FILE=mappings, **given)
+    assert told in line
+
+
+def test_a_mapping_file_that_cannot_be_used_keeps_the_receiver_from_starting(tmp_path: Path) -> None:
+    (line,) = problem(MAPPINGS_FILE=str(tmp_path / "none"), WEBHOOK_TOKEN_ACME=TOKEN)
+    assert "MAPPINGS_FILE: " in line
+    file = tmp_path / "mappings.toml"
+    file.write_text(SOURCES_FILE.replace('"sha512"', '"sha521"'))
+    (line,) = problem(MAPPINGS_FILE=str(file), WEBHOOK_TOKEN_ACME=TOKEN)
+    assert line == f"{file}:5: source.acme: signature.algorithm: unknown; did you mean 'sha512'?"

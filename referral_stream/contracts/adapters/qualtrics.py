@@ -3,8 +3,8 @@
 An event comes as a form: ``MSG``, which is signed and is JSON, beside ``Topic``, which is not signed and may only
 protect. It carries no answers, so nothing else follows from it. A response fetched from
 ``…/surveys/ID/responses/ID`` and put on the topic is read: a question of type NPS has a group beside its score, and
-others count by the deployment's ``questions``. One that is not finished, or that Qualtrics takes for spam, counts only
-what speaks against asking; a preview or a test counts nothing.
+others count by the deployment's ``questions``. One that is not finished, that was imported, or that Qualtrics takes for
+spam, counts only what speaks against asking; a preview or a test counts nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _TRIAL = 1 | 2
 """Bits of a response's status: it is that of a preview, or made by a test."""
-_SPAM = 8
+_AS_ANSWERED = 16 | 32
+"""Bits that change nothing: it came from the offline app, or from a project about employees. With any other (4 is
+imported, 8 spam, more are unknown) nobody vouches for when and by whom it was given.
+"""
 _GROUP = "_NPS_GROUP"
 _OBJECT_ID = re.compile(r"[A-Z]{2,4}_[A-Za-z0-9]+")
 
@@ -52,6 +55,11 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 def _is_event(payload: Payload) -> bool:
+    return _is_signed(payload) or (isinstance(payload.get("Topic"), str) and isinstance(payload.get("SurveyID"), str))
+
+
+def _is_signed(payload: Payload) -> bool:
+    """Whether what it says stands in ``MSG``: a subscription without a shared key sends the same as fields."""
     return "MSG" in payload or "HMAC" in payload
 
 
@@ -60,7 +68,7 @@ def _notified(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind = ".".join(part for part in (name or brand).split(".") if not _OBJECT_ID.fullmatch(part))[:200]
     if not (facts := unlisted(kind)):
         return Skipped("no_score", f"{kind}: an event carries no answers"[:200])
-    message = _message(payload.get("MSG"))
+    message = _message(payload.get("MSG")) if _is_signed(payload) else payload
     return about_whom(
         message,
         reading,
@@ -87,7 +95,7 @@ def _fetched(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if status is not None and status & _TRIAL:
         return Skipped("test_mode", "response of a preview or a test")
     facts = _answered(payload, values, reading)
-    if status is None or status & _SPAM or not is_true(values.get("finished")):
+    if status is None or status & ~_AS_ANSWERED or not is_true(values.get("finished")):
         facts = unsent(facts)
     facts = with_opt_out(facts, values)
     if not facts:
@@ -118,7 +126,7 @@ def _answered(payload: Payload, values: Payload, reading: Reading) -> Facts:
 
 ADAPTER = Adapter(
     name="qualtrics",
-    marks=("MSG", "HMAC", "result"),
+    marks=("MSG", "HMAC", "Topic", "result"),
     recognises=recognises,
     customer_paths=("result.values.externalDataReference",),
     read=read,

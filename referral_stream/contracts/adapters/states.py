@@ -52,7 +52,12 @@ _PROGRAMS = frozenset({"agent", "useragent", "client", "opener", "type", "source
 
 def opted_out(*records: Any) -> Facts:
     """A suppression (reason ``recognised``) if one of the records (objects) holds an opt-out, else nothing."""
-    held = any(_holds(name, value) for record in records for name, value in _fields(record, _DEEPEST))
+    held = any(
+        _holds(name, value)
+        for record in records
+        if _may_hold(record, _DEEPEST)
+        for name, value in _fields(record, _DEEPEST)
+    )
     return (Fact("customer.suppressed", {"reason": REASON}),) if held else ()
 
 
@@ -124,6 +129,29 @@ def _meaning(name: str) -> _Meaning | None:
         return _Meaning(opt_out=True, subscription=False, leave=False) if _NO_STATE.isdisjoint(words) else None
     subscription, leave = not _SUBSCRIPTIONS.isdisjoint(words), _asks_for_leave(words)
     return _Meaning(opt_out=False, subscription=subscription, leave=leave) if subscription or leave else None
+
+
+def _may_hold(value: Any, depth: int) -> bool:
+    """Whether any name in a record says what matters here: nearly all records come in a few shapes, without one."""
+    if depth == 0:
+        return False
+    if isinstance(value, dict):
+        if _is_telling(tuple(value)) if sum(map(len, value)) <= _SHAPE else True:
+            return True
+        value = value.values()
+    elif not isinstance(value, list):
+        return False
+    return any(_may_hold(inner, depth - 1) for inner in value if isinstance(inner, (dict, list)))
+
+
+_SHAPE = 1_000
+"""Characters of the names of an object that is remembered."""
+
+
+@lru_cache(maxsize=4_096)
+def _is_telling(names: tuple[str, ...]) -> bool:
+    """Whether one of an object's names says what its value means, or may be a property's with its name elsewhere."""
+    return "value" in names or any(_meaning(name[:_READ]) is not None for name in names if not name.startswith("$"))
 
 
 def _holds(name: str, value: Any) -> bool:

@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from referral_stream.contracts.adapters import BY_NAME, Adapter, Payload, Reading, candidates
-from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
-from referral_stream.contracts.adapters.surveys import scale_of
+from referral_stream.contracts.adapters import Adapter, Reading, candidates
+from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, Facts, text_at
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
@@ -27,6 +25,14 @@ from referral_stream.contracts.inbound.attributes import (
     own_id,
     trace_of,
 )
+from referral_stream.contracts.inbound.boundary import (
+    MAX_RECORD_BYTES,
+    OF_NOBODY,
+    Boundary,
+    adapter_for,
+    bound_to,
+    topic_of,
+)
 from referral_stream.contracts.inbound.contacts import contact_told
 from referral_stream.contracts.inbound.envelope import (
     binary_attributes,
@@ -37,66 +43,33 @@ from referral_stream.contracts.inbound.envelope import (
     structured_data,
 )
 from referral_stream.contracts.mapping import language
-from referral_stream.contracts.mapping.language import Mappings
+from referral_stream.contracts.mapping.language import About, Mapped, MappedSource
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Accepted, Adapted, ElementLetter, Fact, Refused, Skipped, Webhook
-from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, EVENT_HEADER, SOURCE_HEADER, RawRecord
+from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, SOURCE_HEADER, RawRecord
 from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core.effects import ContactTold
-from referral_stream.core.events import BROWSER, Aliased, Data, Event, Link, Linked, ProfileChanged, ReferralGiven
+from referral_stream.core.events import (
+    BROWSER,
+    Aliased,
+    Data,
+    ErasureRequested,
+    Event,
+    Link,
+    Linked,
+    ProfileChanged,
+    ReferralGiven,
+    Suppressed,
+)
 from referral_stream.core.links import EMAIL
-from referral_stream.core.policy import Identity
 
-MAX_RECORD_BYTES = 256_000
-"""Of a larger record of a source topic only what protects counts; the rest becomes a dead letter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Boundary:
-    """How this deployment reads its source topics.
-
-    ``adapters`` names a vendor adapter per topic (without ``prefix``), ``customer_paths`` replaces, per adapter, where
-    the customer id is looked for, ``questions`` says, per adapter, which scale a survey's question has (question →
-    ``nps``, ``csat/5``, ``comment``, ``ignore``); ``backfill_topics`` carry history only; ``mappings`` are the
-    deployment's, and precede an adapter's reading; paths and questions in their file count where none are given here.
-    ``identity`` is the policy's.
-    Raises ValueError for an unknown adapter or an invalid scale.
-    """
-
-    email_key: bytes = field(repr=False)
-    adapters: Mapping[str, str] = field(default_factory=dict)
-    prefix: str = ""
-    customer_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    questions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    backfill_topics: frozenset[str] = frozenset()
-    mappings: Mappings = language.NONE
-    max_record_bytes: int = MAX_RECORD_BYTES
-    identity: Identity = field(default_factory=Identity)
-    readings: Mapping[str, Reading] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        for name in (*self.adapters.values(), *self.customer_paths, *self.questions):
-            if name not in BY_NAME:
-                raise ValueError(f"no adapter {name!r}; there are {', '.join(BY_NAME)}")
-        for scales in self.questions.values():
-            for scale in scales.values():
-                scale_of(scale)
-        paths = {name: adapter.customer_paths for name, adapter in BY_NAME.items()}
-        paths |= {language.CLOUD_EVENTS: (), language.PLAIN: (), **self.mappings.customer_paths, **self.customer_paths}
-        questions = {**self.mappings.questions, **self.questions}
-        identity = self.identity
-        more = frozenset(word.lower() for word in identity.placeholder_ids)
-        readings = {
-            name: Reading(self.email_key, at, questions.get(name, {}), more, identity.trust_browser_aliases)
-            for name, at in paths.items()
-        }
-        object.__setattr__(self, "readings", readings)
+__all__ = ["MAX_RECORD_BYTES", "Boundary", "adapt"]
 
 
 def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     """One record of a source topic, arrived at ``now`` (epoch ms) → its events, or why there are none. Never raises."""
     value = record.value
-    body = _Body(record, now, boundary, _topic(record, boundary))
+    body = _Body(record, now, boundary, topic_of(record, boundary))
     if value is not None and len(value) > boundary.max_record_bytes:
         body.spoilt = Refused("too_large", f"{len(value)} bytes, the limit is {boundary.max_record_bytes}")
     found = _adapted(record, body)
@@ -114,6 +87,8 @@ def _adapted(record: RawRecord, body: _Body) -> Adapted:
     if value is None:
         return Skipped("tombstone")
     payload = body.read(value)
+    if type(body.bound) is MappedSource and type(payload) in (dict, list):
+        return body.of_source(body.bound, payload)
     if type(payload) is dict:
         if structured or "specversion" in payload:
             return body.cloud_event(payload, None)
@@ -122,22 +97,6 @@ def _adapted(record: RawRecord, body: _Body) -> Adapted:
     elif structured or type(payload) is not list:
         return Refused("not_an_object", "the value is no JSON object")
     return body.vendors(payload)
-
-
-def recognised(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[str | None, tuple[Payload, ...]]:
-    """Who reads a record's payload (parsed JSON), by the name that mappings know, and the notifications in it.
-
-    For CloudEvents of the contract's own types, and anything but a JSON object or list, that is nobody: (None, ()).
-    """
-    if type(payload) is dict and "specversion" in payload:
-        kind = payload.get("type")
-        return (language.CLOUD_EVENTS, (payload,)) if type(kind) is str and kind not in FACT_BODIES else (None, ())
-    if type(payload) not in (dict, list):
-        return None, ()
-    found = _adapter_for(payload, record, boundary)
-    if not isinstance(found, Refused):
-        return found[0].name, tuple(found[1])
-    return (language.PLAIN, (payload,)) if type(payload) is dict and found.cause == "unrecognised" else (None, ())
 
 
 class _Notification(NamedTuple):
@@ -155,29 +114,36 @@ class _Body:
     ``contacts``: what ``referral-contacts`` is to be told, as the events are made.
     """
 
-    __slots__ = ("boundary", "contacts", "flags", "now", "record", "spoilt", "topic")
+    __slots__ = ("bound", "boundary", "contacts", "flags", "now", "record", "spoilt", "topic")
 
     def __init__(self, record: RawRecord, now: int, boundary: Boundary, topic: str) -> None:
         self.record, self.now, self.boundary, self.topic = record, now, boundary, topic
+        self.bound = bound_to(record, boundary)
         self.spoilt: Refused | None = None
         self.flags: tuple[str, ...] = ()
         self.contacts: list[ContactTold] = []
 
     def read(self, value: bytes) -> Any:
         """JSON, or the form of a vendor that sends forms → Python; Refused if it cannot be read, not even leniently."""
+        is_form = self.bound is not None and self.bound.form
+        if is_form and value.lstrip()[:1] not in _OPENS_JSON and (form := self._form(value)) is not None:
+            return form
         found = parsed(value)
         if type(found) is not Refused:
             return found
-        adapter = _bound(self.record, self.boundary)
-        if adapter is not None and adapter.form and (form := read_form(value)) is not None:
-            if not form.is_sound:
-                self.spoilt = self.spoilt or Refused("undecodable", "a form with a field twice, or not in UTF-8")
-            return form.fields
+        if is_form and (form := self._form(value)) is not None:
+            return form
         lenient, flags = repaired(value)
         if type(lenient) is Refused:
             return found
         self.spoilt, self.flags = self.spoilt or found, flags
         return lenient
+
+    def _form(self, value: bytes) -> dict[str, Any] | None:
+        form = read_form(value)
+        if form is not None and not form.is_sound:
+            self.spoilt = self.spoilt or Refused("undecodable", "a form with a field twice, or not in UTF-8")
+        return None if form is None else form.fields
 
     # ---------------------------------------------------------------------------------------------------- CloudEvents
 
@@ -236,9 +202,6 @@ class _Body:
             return None
         data = self.read(body) if body else structured_data(attributes)
         event = {**attributes, "data": None if isinstance(data, Refused) else data}
-        rules = boundary.mappings.matching(language.CLOUD_EVENTS, event, self.topic)
-        if not rules:
-            return None
         reading = boundary.readings[language.CLOUD_EVENTS]
         kind, _, value = (text_at(event, "link") or "").partition(":")
         own = Webhook(
@@ -251,20 +214,45 @@ class _Body:
             link=link_of(kind, value, reading),
         )
         source = (text_at(event, "source") or self.topic)[:MAX_ID]
-        webhook = language.mapped(rules, event, own, reading)
-        return self._whole(webhook, source, language.CLOUD_EVENTS)
+        found = boundary.mappings.applied(event, self.topic, About(language.CLOUD_EVENTS, own, reading, event))
+        made = [
+            self._events(each.webhook, source, language.CLOUD_EVENTS, self.record, within=each.nth) for each in found
+        ]
+        return self._alone(_together(made)) if made else None
 
-    def _mapped_object(self, body: Any) -> Adapted | None:
-        """A JSON object that no adapter recognises, as the mappings read it; None if none of them does."""
-        rules = self.boundary.mappings.matching(language.PLAIN, body, self.topic) if type(body) is dict else ()
-        if not rules:
+    # ---------------------------------------------------------------------------------------- sources of the mappings
+
+    def of_source(self, source: MappedSource, body: Any) -> Adapted:
+        """A body that header or topic give to a source of the mapping file: its rules alone read it."""
+        made = self._by_source(source, source.unpacked(body))
+        return Skipped("irrelevant", f"nothing in a body of {source.name}") if made is None else self._alone(made)
+
+    def _by_source(self, source: MappedSource, body: Any, *, if_matched: bool = False) -> _Notification | None:
+        """What the rules of a source make of a body; None if there is nothing to read in it.
+
+        ``if_matched``: whether it is this source's only where a rule matches.
+        """
+        mappings, reading = self.boundary.mappings, self.boundary.readings[source.name]
+        name = self.topic if source is language.PLAIN_SOURCE else source.name
+        parts = source.notifications(body)
+        if if_matched and not any(mappings.any_matches(source.name, part, body, self.topic) for _, part in parts):
             return None
-        webhook = language.mapped(rules, body, Skipped("no_customer"), self.boundary.readings[language.PLAIN])
-        return self._whole(webhook, self.topic, language.PLAIN)
-
-    def _whole(self, webhook: Webhook | Skipped, source: str, origin: str) -> Adapted:
-        """What a record becomes that is one notification as a whole."""
-        return self._alone(self._events(webhook, source, origin, self.record))
+        made: list[_Notification] = []
+        for nth, part in parts:
+            about = source.about(part, body, reading, nth)
+            found: Sequence[Mapped] = mappings.applied(part, self.topic, about)
+            if not found:
+                left = language.left_over(mappings.rules_of(source.name), part, about)
+                found = () if left is None else (left,)
+            for each in found:
+                events = self._events(each.webhook, name, source.name, self.record, within=each.nth)
+                if events.refused is not None and each.is_element and (place := each.nth or nth) is not None:
+                    cause, detail = events.refused.cause, events.refused.detail
+                    events = events._replace(refused=Refused(cause, f"[{place}] {detail}"))
+                made.append(events)
+            if not found:
+                made.append(_Notification(skipped=Skipped("irrelevant", f"no mapping of {source.name} matches")))
+        return _together(made) if made else None
 
     def _alone(self, made: _Notification) -> Adapted:
         if made.events and made.refused:
@@ -275,15 +263,34 @@ class _Body:
 
     def vendors(self, body: dict[str, Any] | list[Any]) -> Adapted:
         """A vendor's body. Every notification in it stands by itself: what cannot be used is a letter of its own."""
-        found = _adapter_for(body, self.record, self.boundary)
+        found = adapter_for(body, self.record, self.boundary)
+        mappings = self.boundary.mappings
         if isinstance(found, Refused):
-            if found.cause != "unrecognised" or self._is_bound:
+            if found.cause not in OF_NOBODY or self._is_bound:
                 return found
-            by_rule = self._mapped_object(body)
-            if by_rule is None and type(body) is dict and _is_nearly_ours(body):
-                return self.cloud_event(body, None)
-            return found if by_rule is None else by_rule
-        adapter, parts = found
+            for source in (*mappings.by_topic.get(self.topic, ()), language.PLAIN_SOURCE):
+                made = self._by_source(source, source.unpacked(body), if_matched=True)
+                if made is not None:
+                    return self._alone(made)
+            return self.cloud_event(body, None) if type(body) is dict and _is_nearly_ours(body) else found
+        claimed = None
+        if self.topic in mappings.claimed_topics and not self._is_bound:
+            claimed = self._by_source(language.PLAIN_SOURCE, body, if_matched=True)
+        if claimed is not None:
+            adapter, parts = found
+            return self._claimed(
+                claimed, [self._notification(adapter, each, self.record, is_claimed=True) for each in parts]
+            )
+        return self._by_vendor(*found)
+
+    def _claimed(self, claimed: _Notification, of_adapter: Sequence[_Notification]) -> Adapted:
+        """What mappings for all JSON of a topic make of a body, beside what they leave of its adapter's reading."""
+        also = _together(of_adapter)
+        if any(isinstance(event.data, _OPT_OUTS) for event in claimed.events):
+            also = also._replace(refused=None)  # the mappings know better who is meant
+        return self._alone(_together((also, claimed)))
+
+    def _by_vendor(self, adapter: Adapter, parts: Sequence[Any]) -> Adapted:
         if len(parts) == 1:
             return self._alone(self._notification(adapter, parts[0], self.record))
         events: list[Event] = []
@@ -306,37 +313,61 @@ class _Body:
             bool(record.headers) and record.header(SOURCE_HEADER) is not None
         )
 
-    def _notification(self, adapter: Adapter, part: Any, record: RawRecord) -> _Notification:
+    def _notification(
+        self, adapter: Adapter, part: Any, record: RawRecord, *, is_claimed: bool = False
+    ) -> _Notification:
         """One notification of a vendor's body; ``record`` is the body, or this element of it.
 
-        Another vendor's among them is read as that one's, unless the record is this vendor's alone.
+        Another vendor's among them is read as that one's, unless the record is this vendor's alone. ``is_claimed``:
+        whether a mapping for all of its topic's JSON says what it means: then opt-outs are all that counts of its own.
         """
         if type(part) is not dict or not adapter.recognises(part):
             others = () if self._is_bound or type(part) is not dict else candidates(part)
             other = next((each for each in others if each.recognises(part)), None)
             if other is None:
-                return _Notification(refused=Refused("unrecognised", f"not the shape of {adapter.name}"))
+                refused = Refused("unrecognised", f"not the shape of {adapter.name}")
+                return _Notification(refused=None if is_claimed else refused)
             adapter = other
         boundary, reading = self.boundary, self.boundary.readings[adapter.name]
-        webhook = own = adapter.read(part, reading)
-        if adapter.name in boundary.mappings.by_adapter and (
-            rules := boundary.mappings.matching(adapter.name, part, self.topic)
-        ):
-            webhook = language.mapped(rules, part, own, reading)
+        own = adapter.read(part, reading)
+        found: Sequence[Mapped] = ()
+        if adapter.name in boundary.mappings.by_adapter:
+            found = boundary.mappings.applied(part, self.topic, About(adapter.name, own, reading, part))
+        if not found:
+            if is_claimed and isinstance(own, Webhook):
+                own = replace(own, facts=language.opt_outs(own), links=())
+            return self._of_vendor(own, adapter, reading, record)
+        made = [self._of_vendor(each.webhook, adapter, reading, record, each.nth) for each in found]
+        if (left := _opt_outs_of_another(own, [each.webhook for each in found])) is None:
+            return _together(made)
+        also = self._of_vendor(left, adapter, reading, record)
+        return _together((also, *made))
+
+    def _of_vendor(
+        self,
+        webhook: Webhook | Skipped,
+        adapter: Adapter,
+        reading: Reading,
+        record: RawRecord,
+        nth: str | None = None,
+    ) -> _Notification:
         if isinstance(webhook, Webhook):
             webhook = _trusted(webhook, adapter, reading)
-        made = self._events(webhook, adapter.name, adapter.name, record, browser=adapter.browser)
-        if webhook is own or (left := _opt_outs_of_another(own, webhook)) is None:
-            return made
-        also = self._events(left, adapter.name, adapter.name, record, browser=adapter.browser)
-        return _Notification((*also.events, *made.events), made.refused or also.refused, made.skipped)
+        return self._events(webhook, adapter.name, adapter.name, record, browser=adapter.browser, within=nth)
 
     def _events(
-        self, webhook: Webhook | Skipped, source: str, origin: str, record: RawRecord, *, browser: bool = False
+        self,
+        webhook: Webhook | Skipped,
+        source: str,
+        origin: str,
+        record: RawRecord,
+        *,
+        browser: bool = False,
+        within: str | None = None,
     ) -> _Notification:
         """The events of one notification; ``record`` is its element of the body, for an id where the vendor gave none.
 
-        ``browser``: whether anybody's browser can say it.
+        ``browser``: whether anybody's browser can say it. ``within``: which element of a list, if all share an id.
         What protects is kept where another fact of the same notification is refused.
         """
         if isinstance(webhook, Skipped):
@@ -345,16 +376,14 @@ class _Body:
         base = webhook.id
         if base is not None and not 0 < len(base) <= MAX_ID:
             base, spoilt = None, spoilt or Refused("invalid", f"id: must be text of 1 to {MAX_ID} characters")
-        base = own_id(base, record)
+        base = own_id(base, record) if within is None else f"{own_id(base, record)}|{within}"
         historical = webhook.historical or self.is_history
         traceparent = trace_of(webhook.traceparent, record)
         is_alone = len(webhook.facts) == 1
-        taught = webhook.links if webhook.subject is not None else ()
-        facts = (*webhook.facts, *(Fact("customer.linked", {"kind": kind, "value": value}) for kind, value in taught))
+        facts = (*webhook.facts, *_taught(webhook))
         link = None if webhook.link is None else link_of(*webhook.link, reading)
         events: list[Event] = []
-        refused: Refused | None = None
-        skipped: Skipped | None = None
+        refused, skipped = None, Skipped("irrelevant")
         counts: dict[str, int] = {}
         for fact in facts:
             counts[fact.type] = nth = counts.get(fact.type, 0) + 1
@@ -383,14 +412,20 @@ class _Body:
                 events.append(replace(event, flags=(*event.flags, BROWSER)) if typed else event)
             elif isinstance(event, Refused):
                 refused = refused or _explained(event, fact)
-            else:
-                skipped = skipped or event
-        return _Notification(events, refused, skipped or Skipped("irrelevant"))
+            elif skipped.reason == "irrelevant":
+                skipped = event
+        return _Notification(events, refused, skipped)
 
     @property
     def is_history(self) -> bool:
         """Whether a record is marked as history, or its topic carries nothing else."""
         return self.topic in self.boundary.backfill_topics or (bool(self.record.headers) and self.record.historical)
+
+
+def _taught(webhook: Webhook) -> Facts:
+    """What else the payload names for its customer."""
+    links = webhook.links if webhook.subject is not None else ()
+    return tuple(Fact("customer.linked", {"kind": kind, "value": value}) for kind, value in links)
 
 
 def _explained(refused: Refused, fact: Fact) -> Refused:
@@ -432,45 +467,32 @@ def _trusted(webhook: Webhook, adapter: Adapter, reading: Reading) -> Webhook | 
     return replace(webhook, facts=facts)
 
 
-def _opt_outs_of_another(own: Webhook | Skipped, mapped: Webhook | Skipped) -> Webhook | None:
-    """The opt-outs of the adapter's reading, if a mapping says that it is about somebody else: they hold for both."""
-    if not (isinstance(own, Webhook) and isinstance(mapped, Webhook)) or own.subject in (None, mapped.subject):
+def _opt_outs_of_another(own: Webhook | Skipped, mapped: Sequence[Webhook | Skipped]) -> Webhook | None:
+    """The opt-outs of the adapter's reading, if mappings say that it is about others alone: they hold for all."""
+    if not isinstance(own, Webhook) or own.subject is None:
+        return None
+    if any(isinstance(each, Webhook) and each.subject == own.subject for each in mapped):
+        return None
+    if not any(isinstance(each, Webhook) for each in mapped):
         return None
     left = language.opt_outs(own)
     return replace(own, facts=left, links=()) if left else None
 
 
-def _topic(record: RawRecord, boundary: Boundary) -> str:
-    return record.topic.removeprefix(boundary.prefix)
+def _together(made: Iterable[_Notification]) -> _Notification:
+    """What several readings of one body become: all events, the first refusal, and the first reason for none."""
+    made = tuple(made)
+    if len(made) == 1:
+        return made[0]
+    refused = [each.refused for each in made if each.refused is not None]
+    first = refused[0] if refused else None
+    if first is not None and len(refused) > 1:
+        first = Refused(first.cause, f"{first.detail} (and {len(refused) - 1} more)")
+    skipped = next((each.skipped for each in made if each.skipped.reason != "irrelevant"), None)
+    events = tuple(event for each in made for event in each.events)
+    return _Notification(events, first, skipped or (made[0].skipped if made else Skipped("irrelevant")))
 
 
-def _bound(record: RawRecord, boundary: Boundary) -> Adapter | None:
-    """The vendor that header or topic name, whose record it then is alone."""
-    name = record.header(SOURCE_HEADER) if record.headers else None
-    if name is not None:
-        return BY_NAME.get(name.strip().lower())
-    configured = boundary.adapters.get(_topic(record, boundary))
-    return None if configured is None else BY_NAME[configured]
-
-
-_UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
-
-
-def _adapter_for(
-    body: dict[str, Any] | list[Any], record: RawRecord, boundary: Boundary
-) -> tuple[Adapter, Sequence[Any]] | Refused:
-    """Whose webhook it is, and the notifications in it."""
-    bound = _bound(record, boundary)
-    if bound is None and record.headers and record.header(SOURCE_HEADER) is not None:
-        return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter")
-    if bound is not None:
-        if bound.event_header is not None and type(body) is dict and (event := record.header(EVENT_HEADER)):
-            body = body | {EVENT_HEADER: event}
-        parts = bound.parts(body)
-        return (bound, parts) if parts else Refused("unrecognised", f"not the shape of {bound.name}")
-    for adapter in candidates(body):
-        if parts := adapter.parts(body):
-            return adapter, parts
-    if type(body) is list:
-        return Refused("not_an_object", "the value is no JSON object")
-    return Refused("unrecognised", _UNRECOGNISED)
+_OPENS_JSON = (b"{", b"[", b'"')
+"""How JSON begins that might hold what looks like a field of a form."""
+_OPT_OUTS = (Suppressed, ErasureRequested)

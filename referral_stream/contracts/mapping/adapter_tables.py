@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.adapters.surveys import scale_of
-from referral_stream.contracts.mapping.language import parse_path
+from referral_stream.contracts.mapping.paths import parse_path
 from referral_stream.core.suggestions import did_you_mean
 
 CUSTOMER_PATHS: Final = "customer_paths"
@@ -65,9 +65,12 @@ def _entries(given: Any, place: str, example: str, faults: list[str]) -> Iterato
 def _dotted(path: str) -> str:
     """A path as adapters write it: ``$.contacts[0].id`` → ``contacts.0.id``. Raises ValueError."""
     steps = parse_path(path)
-    if any("." in step for step in steps):
+    names = [step for step in steps if isinstance(step, str)]
+    if len(names) < len(steps):
+        raise ValueError("only names and numbers can be written here")
+    if any("." in name for name in names):
         raise ValueError("names containing a dot cannot be written here")
-    return ".".join(steps)
+    return ".".join(names)
 
 
 def _checked(scale: Any) -> str:
