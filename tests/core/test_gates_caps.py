@@ -263,7 +263,7 @@ def other_ask(when: int, kind: Any = "review") -> Event:
 
 @rule("4.31")
 @pytest.mark.parametrize("after", AROUND)
-@pytest.mark.parametrize("kind", ["review", "survey", "case_study", "other"])
+@pytest.mark.parametrize("kind", ["review", "survey", "case_study", "referral", "other"])
 def test_any_other_advocacy_ask_keeps_us_away_for_fourteen_days(kind: str, after: int) -> None:
     end = THEN + 14 * DAY
     said = answer("advocacy", other_ask(THEN, kind), now=end + after, survey=False)
@@ -411,3 +411,27 @@ def test_the_holdout_is_drawn_last_so_that_both_groups_are_alike() -> None:
     story = replay(a_customer(HELD), nps(9, "Thu 14:00", customer=HELD), policy=Policy(), until="Thu 23:00")
     assert story.outcomes() == [("pending", "Thu 14:00")]
     assert verdict("holdout", now=THEN, customer=Customer(id=HELD), policy=Policy()).answer == "pass"
+
+
+# ---- 8: a referral that others have asked for
+
+
+@rule("11.27")
+@pytest.mark.parametrize("after", AROUND)
+def test_a_referral_that_others_asked_for_counts_like_an_ask_of_ours(after: int) -> None:
+    end = THEN + 90 * DAY
+    said = answer("overasking", other_ask(THEN, "referral"), now=end + after)
+    assert said == (f"until {shown(end)}" if after < 0 else "pass")
+
+
+@rule("11.27")
+def test_an_ask_of_others_says_when_the_customer_may_be_asked_again() -> None:
+    story = replay(a_customer(), other_ask(at("Mon 12:00"), "referral"), nps(9, "Tue 12:00"))
+    assert not story.asks
+    assert story.decisions()[-1].next_eligible_at == at("Mon 12:00") + 90 * DAY
+
+
+@rule("11.27")
+@pytest.mark.parametrize("kind", ["review", "survey", "case_study", "other"])
+def test_what_is_no_referral_counts_in_gate_ten_alone(kind: str) -> None:
+    assert answer("overasking", other_ask(THEN, kind), now=THEN + DAY) == "pass"

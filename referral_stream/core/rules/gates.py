@@ -447,7 +447,8 @@ def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
 def overasked(v: View) -> bool:
     """Whether gate 8 blocks by the customer's own history."""
     last = _last_ask(v.customer, v.policy, but=v.opportunity.id)
-    return last is not None and bool(_counted(v, last, v.policy.caps.customer_days))
+    own = [] if last is None else _counted(v, last, v.policy.caps.customer_days)
+    return bool(own or _asked_elsewhere(v))
 
 
 def _overasking(v: View) -> list[GateCause]:
@@ -458,7 +459,17 @@ def _overasking(v: View) -> list[GateCause]:
         own += (
             [GateCause("as many asks wait to be sent as are kept", until=min(open_))] if len(open_) >= MOST_ASKS else []
         )
-    return own + _denied(v, "overasking")
+    return own + _asked_elsewhere(v) + _denied(v, "overasking")
+
+
+def _asked_elsewhere(v: View) -> list[GateCause]:
+    """A referral for which somebody else has asked them: before we came, or beside us."""
+    return _wait(v.now, asked_elsewhere(v.customer), v.policy.caps.customer_days, "asked for a referral by others")
+
+
+def asked_elsewhere(c: Customer) -> int | None:
+    """When somebody else last asked for a referral."""
+    return max((at for at, kind in c.advocacy if kind == "referral"), default=None)
 
 
 def _counted(v: View, last: Ask, days: int) -> list[GateCause]:
@@ -477,9 +488,9 @@ def _counted(v: View, last: Ask, days: int) -> list[GateCause]:
 
 
 def last_asked(c: Customer, policy: Policy) -> int | None:
-    """When the last ask was that counts; one that shadow mode withheld counts only while shadow mode lasts."""
-    last = _last_ask(c, policy)
-    return None if last is None else last.asked_at
+    """When the last ask was that counts, also one of others; one that shadow mode withheld counts while that lasts."""
+    last, elsewhere = _last_ask(c, policy), asked_elsewhere(c)
+    return elsewhere if last is None else max(last.asked_at, elsewhere or last.asked_at)
 
 
 def _last_ask(c: Customer, policy: Policy, *, but: str | None = None) -> Ask | None:
