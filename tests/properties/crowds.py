@@ -38,7 +38,7 @@ SAID: dict[str, Callable[[Random, str], ev.Data]] = {
     "nps.responded": lambda r, x: ev.NpsResponded(response_id=x, score=r.choice((2, 6, 7, 9, 10))),
     "csat.responded": lambda r, x: ev.CsatResponded(response_id=x, score=r.choice((1, 3, 5)), scale_max=5),
     "review.posted": lambda r, x: ev.ReviewPosted(rating=r.choice((1, 3, 5)), scale_max=5, url=x),
-    "advocacy.asked": lambda r, _: ev.AdvocacyAsked(kind=r.choice(("review", "survey", "referral"))),
+    "advocacy.asked": lambda r, _: ev.AdvocacyAsked(kind=r.choice(("review", "survey"))),
     "ask.approved": lambda _, x: ev.AskApproved(opportunity_id=x),
     "ask.rejected": lambda _, x: ev.AskRejected(opportunity_id=x),
     "referral.given": lambda _, x: ev.ReferralGiven(referral_id=x, contact=ev.Contact(ref="c", consented=True)),
