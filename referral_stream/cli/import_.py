@@ -183,10 +183,14 @@ def _written(request: Request, deployment: Deployment | None, output: Path | Non
         if deployment is None:
             topic = os.environ.get(f"{PREFIX}TOPIC_PREFIX", "") + TOPIC
             target = output or Path()
-            return f"{to_log(request, target, topic, advance):,} events written to {target}, for you alone"
+            return f"{_many(to_log(request, target, topic, advance))} written to {target}, for you alone"
         try:
             with quiet_kafka():
                 written = asyncio.run(to_topic(request, deployment, now, advance))
         except ImportProblem as problem:
             raise click.ClickException(str(problem)) from None
-    return f"{written:,} events written to {deployment.topics.full_name(TOPIC)}; the same file again changes nothing"
+    return f"{_many(written)} written to {deployment.topics.full_name(TOPIC)}; the same file again changes nothing"
+
+
+def _many(events: int) -> str:
+    return "1 event" if events == 1 else f"{events:,} events"
