@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from referral_stream.cli.options import SKIP_BAD, Unusable, email_key, instant_of, private_files, this_deployment
+from referral_stream.cli.options import (
+    SKIP_BAD,
+    Unusable,
+    check_log_name,
+    email_key,
+    instant_of,
+    private_files,
+    this_deployment,
+)
 
 if TYPE_CHECKING:
     from referral_stream.ops.importing.columns import Column
-    from referral_stream.ops.importing.process import Checked, Request
+    from referral_stream.ops.importing.process import Checked, ImportRequest
     from referral_stream.ops.importing.values import Moment
     from referral_stream.runtime.deployment import Deployment
+
+
+_WHEN = "--as-of: when was the file exported? What it says without a date counts from then: --as-of 2026-06-30"
 
 
 def _list_fields(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 (click's callbacks)
@@ -88,36 +99,31 @@ def import_(
 
     \b
     Examples:
-      referral-stream import customers.csv --dry-run
-      referral-stream import customers.csv --as-of 2026-06-30 --column Created=signed_up_at:day-first
-      referral-stream import customers.csv --as-of 2026-06-30 --output history.jsonl
+      referral-stream import crm.csv --dry-run
+      referral-stream import crm.csv --as-of 2026-06-30 --columns columns.toml
+      referral-stream import crm.csv --dry-run --column Since=signed_up_at
+      referral-stream import crm.csv --as-of 2026-06-30 --output history.jsonl
     """
-    import codecs
-
     from referral_stream.cli.render.importing import show_checked
     from referral_stream.cli.render.terminal import say
     from referral_stream.contracts.errors import UnreadableLog
-    from referral_stream.ops.importing.process import Request
+    from referral_stream.ops.importing.process import ImportRequest
 
-    if encoding is not None:
-        try:
-            codecs.lookup(encoding)
-        except LookupError:
-            raise click.BadParameter(f"{encoding!r} is no encoding", param_hint="--encoding") from None
+    _check_encoding(encoding)
     if as_of is None and not dry_run:
-        raise click.UsageError(
-            "--as-of: when was the file exported? What it says without a date counts from then: --as-of 2026-06-30"
-        )
+        raise click.UsageError(_WHEN)
+    if output is not None:
+        check_log_name(output)
     columns = _columns(named, columns_file)
     deployment = None if output is not None or dry_run else this_deployment()
     key = deployment.boundary.email_key if deployment is not None else email_key()
     moment, now = _as_of(as_of, deployment)
-    request = Request(file, columns, moment, key, encoding, skip_bad)
+    request = ImportRequest(file, columns, moment, key, encoding, skip_bad)
     try:
         with private_files():
-            kept = refused or Path(f"{file.name}.refused.csv")
-            checked = _checked(request, kept, values=values)
-            show_checked(checked, kept, values=values)
+            refused = refused or Path(f"{file.name}.refused.csv")
+            checked = _checked(request, refused, values=values)
+            show_checked(checked, refused, values=values)
             if checked.problems:
                 raise Unusable("nothing was written" + "".join(f"\n  - {each}" for each in checked.problems))
             if not dry_run:
@@ -126,12 +132,28 @@ def import_(
         raise Unusable(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or file}: {error.strerror or error}") from None
+    _tell_of_the_lost(checked)
+
+
+def _tell_of_the_lost(checked: Checked) -> None:
+    """Ends the process with exit code 1 where rows protect somebody whom they do not name."""
     if checked.lost:
+        count = len(checked.lost) + checked.lost_more
         lines = ", ".join(map(str, checked.lost)) + (" …" if checked.lost_more else "")
+        what = "1 row holds" if count == 1 else f"{count:,} rows hold"
         raise click.ClickException(
-            f"{len(checked.lost) + checked.lost_more} rows hold somebody back who has no id and no address: "
-            f"lines {lines}; give them one, and import again"
+            f"{what} somebody back who has no id and no address: line{'s' if count > 1 else ''} {lines}; "
+            "give them one, and import again"
         )
+
+
+def _check_encoding(encoding: str | None) -> None:
+    import codecs
+
+    try:
+        codecs.lookup(encoding or "utf-8")
+    except LookupError:
+        raise click.BadParameter(f"{encoding!r} is no encoding", param_hint="--encoding") from None
 
 
 def _columns(named: tuple[str, ...], file: Path | None) -> list[Column]:
@@ -161,7 +183,7 @@ def _as_of(text: str | None, deployment: Deployment | None) -> tuple[Moment, int
     return Moment(first, last), now
 
 
-def _checked(request: Request, refused: Path, *, values: bool) -> Checked:
+def _checked(request: ImportRequest, refused: Path, *, values: bool) -> Checked:
     from referral_stream.cli.render.progress import progress
     from referral_stream.ops.importing.process import check
 
@@ -169,7 +191,7 @@ def _checked(request: Request, refused: Path, *, values: bool) -> Checked:
         return check(request, refused, advance, values=values)
 
 
-def _written(request: Request, deployment: Deployment | None, output: Path | None, now: int) -> str:
+def _written(request: ImportRequest, deployment: Deployment | None, output: Path | None, now: int) -> str:
     """Write the events; what to tell of it."""
     import asyncio
     import os

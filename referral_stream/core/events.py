@@ -431,7 +431,7 @@ class PeerMentioned(Data):
 
 
 class AdvocacyAsked(Data):
-    """Something that others have asked of the customer; a referral counts as an ask of ours (semantics 11.27)."""
+    """Something that others have asked of the customer; a referral counts like our own asks (semantics 11.27)."""
 
     type: ClassVar[str] = "advocacy.asked"
     kind: Literal["review", "survey", "case_study", "referral", "other"]

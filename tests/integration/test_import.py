@@ -87,8 +87,8 @@ def test_a_company_is_imported_asked_exported_and_replayed(pipeline: Pipeline, t
     pipeline.await_outcome("cus-07", "asked", "soft", "deferred", "suppressed")
     pipeline.stop()
     since = [said for said in pipeline.decisions() if said.record.value not in decided]
-    assert {said.effect.customer_id for said in since} == {"cus-07"}  # type: ignore[union-attr]  # decisions have one
-    assert {each.effect.customer_id for each in pipeline.asks()} >= {ask.effect.customer_id for ask in asks} == {ASKED}  # type: ignore[union-attr]
+    assert {said.effect.customer_id for said in since} == {"cus-07"}
+    assert {each.effect.customer_id for each in pipeline.asks()} >= {ask.effect.customer_id for ask in asks} == {ASKED}
 
     log = tmp_path / "log.jsonl"
     assert pipeline.run_command("export", "--output", str(log)).returncode == 0

@@ -18,7 +18,7 @@ from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import DAY, parse_instant, rfc3339
 from referral_stream.ops.importing.columns import ColumnsProblem, Plan, named_column, parse_columns
 from referral_stream.ops.importing.fields import FIELDS, guessed, looks_protective
-from referral_stream.ops.importing.history import Told, cloud_events, told
+from referral_stream.ops.importing.history import RowFacts, cloud_events, told
 from referral_stream.ops.importing.process import HEADERS
 from referral_stream.ops.importing.table import reading
 from referral_stream.ops.importing.values import Ambiguous, Moment, moment, time_zone, truth
@@ -27,7 +27,7 @@ KEY = b"tests"
 EXPORTED = Moment(*(parse_instant(f"2026-06-30T{time}Z")[0] for time in ("00:00:00", "23:59:59.999")))
 
 
-def row(cells: Mapping[str, str], *named: str) -> Told:
+def row(cells: Mapping[str, str], *named: str) -> RowFacts:
     """What a row of the customer ``c`` says, by its well-known columns and those named."""
     plan = Plan(map(named_column, named))
     return told({"customer_id": "c", **cells}, plan, EXPORTED, KEY)
@@ -417,7 +417,7 @@ def test_an_id_that_is_an_address_is_one() -> None:
 # ---- events
 
 
-def events(said: Told, latest: int = EXPORTED.last) -> list[dict[str, Any]]:
+def events(said: RowFacts, latest: int = EXPORTED.last) -> list[dict[str, Any]]:
     return [json.loads(event) for event in cloud_events(said, latest=latest)]
 
 

@@ -40,7 +40,9 @@ def show_checked(checked: Checked, refused: Path, *, values: bool) -> None:
 
 
 def _held(checked: Checked) -> str:
-    return f"; {checked.held:,} of them hold somebody back for it" if checked.held else ""
+    if not checked.held:
+        return ""
+    return f"; {checked.held:,} of them {'holds' if checked.held == 1 else 'hold'} somebody back for it"
 
 
 def _column(tally: ColumnTally, *, values: bool) -> tuple[str, ...]:

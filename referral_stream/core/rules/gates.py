@@ -444,32 +444,21 @@ def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
     return max(ends, default=None)
 
 
-def overasked(v: View) -> bool:
-    """Whether gate 8 blocks by the customer's own history."""
-    last = _last_ask(v.customer, v.policy, but=v.opportunity.id)
-    own = [] if last is None else _counted(v, last, v.policy.caps.customer_days)
-    return bool(own or _asked_elsewhere(v))
+def own_asks(v: View) -> list[GateCause]:
+    """Gate 8 as far as the customer's own history answers it."""
+    last, days = _last_ask(v.customer, v.policy, but=v.opportunity.id), v.policy.caps.customer_days
+    elsewhere = _wait(v.now, v.customer.asked_elsewhere, days, "asked for a referral by others")
+    return elsewhere if last is None else _counted(v, last, days) + elsewhere
 
 
 def _overasking(v: View) -> list[GateCause]:
-    last = _last_ask(v.customer, v.policy, but=v.opportunity.id)
-    own = [] if last is None else _counted(v, last, v.policy.caps.customer_days)
+    own = own_asks(v)
     if len(v.customer.asks) >= MOST_ASKS:  # then a worker may still send them: what is over makes room
         open_ = [ask.expires_at for ask in v.customer.asks if ask.may_be_cancelled(v.now)]
         own += (
             [GateCause("as many asks wait to be sent as are kept", until=min(open_))] if len(open_) >= MOST_ASKS else []
         )
-    return own + _asked_elsewhere(v) + _denied(v, "overasking")
-
-
-def _asked_elsewhere(v: View) -> list[GateCause]:
-    """A referral for which somebody else has asked them: before we came, or beside us."""
-    return _wait(v.now, asked_elsewhere(v.customer), v.policy.caps.customer_days, "asked for a referral by others")
-
-
-def asked_elsewhere(c: Customer) -> int | None:
-    """When somebody else last asked for a referral."""
-    return max((at for at, kind in c.advocacy if kind == "referral"), default=None)
+    return own + _denied(v, "overasking")
 
 
 def _counted(v: View, last: Ask, days: int) -> list[GateCause]:
@@ -489,7 +478,7 @@ def _counted(v: View, last: Ask, days: int) -> list[GateCause]:
 
 def last_asked(c: Customer, policy: Policy) -> int | None:
     """When the last ask was that counts, also one of others; one that shadow mode withheld counts while that lasts."""
-    last, elsewhere = _last_ask(c, policy), asked_elsewhere(c)
+    last, elsewhere = _last_ask(c, policy), c.asked_elsewhere
     return elsewhere if last is None else max(last.asked_at, elsewhere or last.asked_at)
 
 

@@ -41,7 +41,7 @@ _HIDDEN = re.compile(r"opt|unsub|spam|bounc|suppress|dnc|do.?not|complain", re.I
 _LONGEST_WORD: Final = 40
 
 
-class Said(NamedTuple):
+class DatedFact(NamedTuple):
     """One fact: its type, its time (epoch ms), its body."""
 
     type: str
@@ -49,7 +49,7 @@ class Said(NamedTuple):
     data: dict[str, Any]
 
 
-class Fault(NamedTuple):
+class CellFault(NamedTuple):
     """What could not be read of a row, without quoting it. ``held``: the customer is held back for it."""
 
     column: str
@@ -60,7 +60,7 @@ class Fault(NamedTuple):
 
 
 @dataclass(slots=True)
-class Told:
+class RowFacts:
     """What a row says. ``subject`` is the customer's id, else ``link`` the address (``email:HMAC``), else nobody's.
 
     ``meant``: what each column became, by its name: for counts, without values of a person's own.
@@ -68,8 +68,8 @@ class Told:
 
     subject: str | None = None
     link: str | None = None
-    facts: list[Said] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    facts: list[DatedFact] = field(default_factory=list)
+    faults: list[CellFault] = field(default_factory=list)
     meant: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -81,7 +81,7 @@ class Told:
 _STOPS: Final = frozenset({"customer.suppressed", "customer.erasure_requested"})
 
 
-def told(cells: Cells, plan: Plan, as_of: Moment, email_key: bytes) -> Told:
+def told(cells: Cells, plan: Plan, as_of: Moment, email_key: bytes) -> RowFacts:
     """What one row says by this plan, as of the day of its export."""
     row = _Row(cells, plan, as_of, email_key)
     row.read()
@@ -92,7 +92,7 @@ class _Row:
     """One row being read; a column's own reading is ``_FIELD`` by its field."""
 
     def __init__(self, cells: Cells, plan: Plan, as_of: Moment, email_key: bytes) -> None:
-        self.told = Told()
+        self.told = RowFacts()
         self.as_of, self._key = as_of, email_key
         self._cells: dict[str, list[tuple[Column, str]]] = {}
         for name, cell in cells.items():
@@ -270,7 +270,7 @@ class _Row:
         return self._cells.get(name, [])
 
     def _say(self, kind: str, time: int, data: dict[str, Any]) -> None:
-        self.told.facts.append(Said(kind, time, data))
+        self.told.facts.append(DatedFact(kind, time, data))
 
     def _mean(self, column: Column, what: str) -> None:
         self.told.meant[column.name] = what
@@ -278,7 +278,7 @@ class _Row:
     def _fault(
         self, column: str, reason: str, *, held: bool = False, ambiguous: bool = False, hidden: bool = False
     ) -> None:
-        self.told.faults.append(Fault(column, reason, held, ambiguous, hidden))
+        self.told.faults.append(CellFault(column, reason, held, ambiguous, hidden))
 
     def _clear(self, column: Column, value: str | None, meant: str, reason: str) -> str | None:
         self._mean(column, meant if value is not None else "unreadable")
@@ -347,7 +347,7 @@ def _count(cell: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else None  # noqa: PLR2004 (no date)
 
 
-def cloud_events(row: Told, *, latest: int) -> Iterator[bytes]:
+def cloud_events(row: RowFacts, *, latest: int) -> Iterator[bytes]:
     """A row's facts as structured CloudEvents. ``latest``: the present, which no time lies behind; ids know it not."""
     who: dict[str, str] = {"subject": row.subject} if row.subject is not None else {"link": row.link or ""}
     (person,) = who.values()

@@ -18,8 +18,8 @@ from referral_stream.contracts.records import HISTORICAL_HEADER, RawRecord
 from referral_stream.ops.export import whole_file
 from referral_stream.ops.importing.columns import Column, Plan
 from referral_stream.ops.importing.fields import IGNORE
-from referral_stream.ops.importing.history import Told, cloud_events, told
-from referral_stream.ops.importing.table import Row, reading
+from referral_stream.ops.importing.history import RowFacts, cloud_events, told
+from referral_stream.ops.importing.table import TableRow, reading
 from referral_stream.ops.importing.values import Moment
 from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge, WriterProblem
@@ -29,6 +29,8 @@ TOPIC: Final = "profile"
 """Where all of it goes, in the order of the rows: what one row says of a customer must not overtake itself."""
 HEADERS: Final = ((HISTORICAL_HEADER, b"true"),)
 
+MOST_COLUMNS: Final = 2_000
+"""Of JSON objects: names that are ids are no columns."""
 _SHOWN_VALUES: Final = 3
 _MOST_MEANINGS: Final = 12
 _ROWS: Final = 500
@@ -42,7 +44,7 @@ class ImportProblem(Exception):
     """Why nothing, or not all, was imported: one line for each reason."""
 
 
-class Request(NamedTuple):
+class ImportRequest(NamedTuple):
     """What is to be imported: a file, its columns, as of the time of its export.
 
     ``skip_bad``: whether lines that cannot be read at all are left out, where they would stop everything.
@@ -91,7 +93,7 @@ Progress = Callable[[int], None]
 """Is called with how many bytes of the file lie behind."""
 
 
-def check(request: Request, refused: Path, progress: Progress, *, values: bool = False) -> Checked:
+def check(request: ImportRequest, refused: Path, progress: Progress, *, values: bool = False) -> Checked:
     """Read all of it and write nothing, but ``refused``: line, column and reason of what cannot be used.
 
     That file is there only if there is something to say. Raises UnreadableLog and OSError.
@@ -100,7 +102,7 @@ def check(request: Request, refused: Path, progress: Progress, *, values: bool =
 
 
 class _Check:
-    def __init__(self, request: Request, refused: Path, *, values: bool) -> None:
+    def __init__(self, request: ImportRequest, refused: Path, *, values: bool) -> None:
         self._request, self._refused, self._values = request, refused, values
         self._plan = request.plan()
         self._found = Checked()
@@ -124,14 +126,14 @@ class _Check:
             found.problems.append("there are no rows below the header")
         return found
 
-    def _row(self, row: Row, files: ExitStack) -> None:
+    def _row(self, row: TableRow, files: ExitStack) -> None:
         found, request = self._found, self._request
         if row.problem is not None:
             found.unread += 1
             self._refuse(files, row.line, "", row.problem)
             if not request.skip_bad and found.unread == 1:
                 found.problems.append(
-                    f"line {row.line}: {row.problem}. Whoever it is about may have opted out: mend it, "
+                    f"line {row.line}: {row.problem}. Whoever it is about may have opted out: repair it, "
                     "or leave such lines out with --skip-bad"
                 )
             return
@@ -154,10 +156,12 @@ class _Check:
             found.by_address += said.subject is None
             found.events.update(fact.type for fact in said.facts)
 
-    def _count(self, row: Row, said: Told) -> None:
+    def _count(self, row: TableRow, said: RowFacts) -> None:
         for name, cell in row.cells.items():
             tally = self._found.columns.get(name)
             if tally is None:
+                if len(self._found.columns) >= MOST_COLUMNS:
+                    raise UnreadableLog(str(self._request.file), row.line, f"more than {MOST_COLUMNS:,} columns")
                 tally = self._found.columns[name] = ColumnTally(self._plan.column(name))
             if cell and not cell.isspace():
                 tally.filled += 1
@@ -194,7 +198,7 @@ def _write_row(file: IO[bytes], cells: Sequence[str]) -> None:
     file.write(text.getvalue().encode())
 
 
-def _events(request: Request, plan: Plan, latest: int, progress: Progress) -> Iterator[list[tuple[bytes, bytes]]]:
+def _events(request: ImportRequest, plan: Plan, latest: int, progress: Progress) -> Iterator[list[tuple[bytes, bytes]]]:
     """(key, event) of some rows at a time, in their order."""
     portion: list[tuple[bytes, bytes]] = []
     with reading(request.file, request.encoding) as table:
@@ -212,7 +216,7 @@ def _events(request: Request, plan: Plan, latest: int, progress: Progress) -> It
         yield portion
 
 
-def to_log(request: Request, output: Path, topic: str, progress: Progress) -> int:
+def to_log(request: ImportRequest, output: Path, topic: str, progress: Progress) -> int:
     """Write them as a recorded log, all of the time of the export; returns how many. Raises OSError, UnreadableLog."""
     at, offset = request.as_of.last, 0
     with whole_file(output) as file:
@@ -226,7 +230,7 @@ def to_log(request: Request, output: Path, topic: str, progress: Progress) -> in
     return offset
 
 
-async def to_topic(request: Request, deployment: Deployment, now: int, progress: Progress) -> int:
+async def to_topic(request: ImportRequest, deployment: Deployment, now: int, progress: Progress) -> int:
     """Write them to the source topic, as any producer would; returns how many, each acknowledged by all replicas.
 
     Raises ImportProblem, after which it may be started again: what is there already is the same event.
@@ -266,4 +270,4 @@ async def _again(write: Callable[[], Awaitable[None]]) -> None:
             return
 
 
-__all__ = ["Checked", "ColumnTally", "ImportProblem", "Request", "UnreadableLog", "check", "to_log", "to_topic"]
+__all__ = ["Checked", "ColumnTally", "ImportProblem", "ImportRequest", "UnreadableLog", "check", "to_log", "to_topic"]

@@ -24,7 +24,7 @@ _SEPARATORS: Final = (",", ";", "\t", "|")
 _BOMS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """``line``: where it begins, from 1 on. ``problem``: why its cells cannot be told apart; they are empty then."""
 
     line: int
@@ -38,7 +38,7 @@ class Table:
 
     file: Path
     columns: tuple[str, ...] | None
-    rows: Iterator[Row]
+    rows: Iterator[TableRow]
     raw: IO[bytes]
 
     @property
@@ -66,23 +66,27 @@ def reading(file: Path, encoding: str | None = None) -> Iterator[Table]:
             yield Table(file, columns, rows, raw)
 
 
-def _objects(content: IO[bytes]) -> Iterator[Row]:
+def _objects(content: IO[bytes]) -> Iterator[TableRow]:
     number = 0
     while line := content.readline(MOST_LINE_BYTES + 1):
         number += 1
         if len(line) > MOST_LINE_BYTES:
             while line and not line.endswith(b"\n"):
                 line = content.readline(MOST_LINE_BYTES)
-            yield Row(number, {}, f"longer than {MOST_LINE_BYTES:,} bytes")
+            yield TableRow(number, {}, f"longer than {MOST_LINE_BYTES:,} bytes")
             continue
         if not (text := line.removeprefix(codecs.BOM_UTF8).strip()):
             continue
         try:
             found = parse_json(text)
         except NotJson as error:
-            yield Row(number, {}, f"not JSON: {error}")
+            yield TableRow(number, {}, f"not JSON: {error}")
             continue
-        yield Row(number, dict(_flat(found))) if isinstance(found, dict) else Row(number, {}, "not a JSON object")
+        yield (
+            TableRow(number, dict(_flat(found)))
+            if isinstance(found, dict)
+            else TableRow(number, {}, "not a JSON object")
+        )
 
 
 def _flat(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
@@ -104,7 +108,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _csv(text: io.TextIOWrapper, file: Path, encoding: str) -> tuple[tuple[str, ...], Iterator[Row]]:
+def _csv(text: io.TextIOWrapper, file: Path, encoding: str) -> tuple[tuple[str, ...], Iterator[TableRow]]:
     lines = _decoded(text, file, encoding)
     first = next(lines, "")
     separator = None
@@ -122,14 +126,14 @@ def _csv(text: io.TextIOWrapper, file: Path, encoding: str) -> tuple[tuple[str, 
     return columns, _records(reader, columns, file)
 
 
-def _records(reader: Any, columns: tuple[str, ...], file: Path) -> Iterator[Row]:
+def _records(reader: Any, columns: tuple[str, ...], file: Path) -> Iterator[TableRow]:
     while True:
         line = reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error as error:
             hint = " (a quote that is not closed?)" if "limit" in str(error) or "end of data" in str(error) else ""
-            yield Row(line, {}, f"no CSV: {error}{hint}")
+            yield TableRow(line, {}, f"no CSV: {error}{hint}")
             if "end of data" in str(error):
                 return
             continue
@@ -140,9 +144,9 @@ def _records(reader: Any, columns: tuple[str, ...], file: Path) -> Iterator[Row]
         if not any(cells):
             continue
         if len(cells) != len(columns):
-            yield Row(line, {}, f"has {len(cells)} cells, the header {len(columns)}")
+            yield TableRow(line, {}, f"has {len(cells)} cells, the header {len(columns)}")
         else:
-            yield Row(line, dict(zip(columns, cells, strict=True)))
+            yield TableRow(line, dict(zip(columns, cells, strict=True)))
 
 
 def _decoded(text: io.TextIOWrapper, file: Path, encoding: str) -> Iterator[str]:
