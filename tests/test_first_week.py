@@ -23,6 +23,13 @@ LOCAL = [line for kind, block in _BLOCKS if kind == "sh" for line in block.split
 LIVE = [line for kind, block in _BLOCKS if kind == "" for line in block.splitlines()]
 
 
+def _step(line: str) -> str:
+    """Runs a line of the page, writes down what it says, and ends where its exit code is not as the page has it."""
+    expected = re.search(r"# exit code (\d)", line)
+    code = expected[1] if expected else "0"
+    return f"echo {shlex.quote(line)} >> said\n{{ {line}\n}} >> said 2>&1\ntest $? = {code} || exit 1"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all commands that need no services have been run."""
@@ -35,10 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (commands / name).chmod(0o755)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REFERRAL_STREAM_")}
     kept |= {"PATH": f"{commands}:{os.environ['PATH']}", "PYTHONPATH": str(_ROOT)}
-    script = "set -e\n" + "\n".join(f"echo {shlex.quote(line)} >> said\n{{ {line}; }} >> said 2>&1" for line in LOCAL)
-    done = subprocess.run(["sh", "-c", script], cwd=folder, env=kept, capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-c", "\n".join(map(_step, LOCAL))], cwd=folder, env=kept, check=False)
     said = (folder / "said").read_text()
-    assert done.returncode == 0, said + done.stderr
+    assert done.returncode == 0, said
     return folder
 
 

@@ -61,6 +61,7 @@ def test_the_same_file_is_the_same_log_whenever_it_is_imported() -> None:
         ("customer_id,Do not call\na,\n", "column 'Do not call' is not used, and what it may hold"),
         ("customer_id,Status\na,ok\nb,Opted out\n", "column 'Status' is not used, and says in line 3"),
         ("customer_id,created\na,2024-01-01\nb,03/04/2024\n", "--column created=signed_up_at:day-first"),
+        ("customer_id\n17.0\n", "the id looks as if a program had made a number of it"),
         ("customer_id,plan\na,pro,more\n", "line 2: has 3 cells, the header 2"),
         ('customer_id,plan\na,"pro\n', "line 2: no CSV"),
         ("name,plan\nAna,pro\n", "no column says who the customer is"),

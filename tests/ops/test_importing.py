@@ -380,8 +380,14 @@ def test_what_speaks_for_asking_has_to_be_clear(cells: dict[str, str]) -> None:
 
 def test_the_opt_out_in_a_column_that_nobody_named_is_seen() -> None:
     found = row({"Status": "Unsubscribed", "Notes": "wants a bouncy castle for the office, optimistic"})
-    assert [(fault.column, fault.hidden) for fault in found.faults] == [("Status", True)]
+    assert [(fault.column, fault.stops) for fault in found.faults] == [("Status", "words")]
     assert row({"Status": "Unsubscribed"}, "Status=ignore").faults == []
+
+
+def test_an_opt_out_holds_whatever_its_column_is_for() -> None:
+    found = row({"segment": "Do not contact", "email": "spam@b.example", "company_id": "bounce"})
+    assert [fact.type for fact in found.facts][1:] == [SUPPRESSED]
+    assert [(fault.column, fault.held) for fault in found.faults] == [("segment", False), ("segment", True)]
 
 
 def test_values_may_have_a_meaning_of_their_own() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
 
@@ -39,6 +39,10 @@ _SEGMENTS: Final = {
 _HIDDEN = re.compile(r"opt|unsub|spam|bounc|suppress|dnc|do.?not|complain", re.IGNORECASE).search
 """Of a cell whose column nobody named: may it be the word of somebody who wants no mail?"""
 _LONGEST_WORD: Final = 40
+_NAMES: Final = frozenset({"id", "email"})
+"""Readings of cells whose words mean nothing: an address may begin with spam@."""
+_REWRITTEN = re.compile(r"\d+\.0+|\d(?:\.\d+)?[eE]\+?\d+").fullmatch
+"""Of an id: 17.0 and 4.2E+09 are what becomes of numbers in a data frame or a spreadsheet."""
 
 
 class DatedFact(NamedTuple):
@@ -49,14 +53,20 @@ class DatedFact(NamedTuple):
     data: dict[str, Any]
 
 
+Stops: TypeAlias = Literal["date", "words", "id"]
+"""A date that could be read in two ways; an opt-out in a column that nobody named; an id that a program rewrote."""
+
+
 class CellFault(NamedTuple):
-    """What could not be read of a row, without quoting it. ``held``: the customer is held back for it."""
+    """What could not be read of a row, without quoting it. ``held``: the customer is held back for it.
+
+    ``stops``: what a person has to say about the column before anything is written.
+    """
 
     column: str
     reason: str
     held: bool = False
-    ambiguous: bool = False
-    hidden: bool = False
+    stops: Stops | None = None
 
 
 @dataclass(slots=True)
@@ -95,14 +105,17 @@ class _Row:
         self.told = RowFacts()
         self.as_of, self._key = as_of, email_key
         self._cells: dict[str, list[tuple[Column, str]]] = {}
+        self._stopped: list[str] = []
         for name, cell in cells.items():
             column = plan.column(name)
             if column.field is not None:
                 said = column.values.get(cell.strip().lower(), cell) if column.values else cell
                 if not is_blank(said):
                     self._cells.setdefault(column.field.name, []).append((column, said))
-            elif column.why == "not used" and len(cell) <= _LONGEST_WORD and _HIDDEN(cell) and says_opt_out(cell):
-                self._fault(name, "says that somebody wants no mail, and nobody has named the column", hidden=True)
+                if not column.field.protects and column.field.reads not in _NAMES and _says_stop(cell):
+                    self._stopped.append(name)
+            elif column.why == "not used" and _says_stop(cell):
+                self._fault(name, "says that somebody wants no mail, and nobody has named the column", stops="words")
 
     def read(self) -> None:
         hmacs = self._who()
@@ -142,6 +155,8 @@ class _Row:
             self._mean(column, "an id" if self.told.subject is not None else "no id")
             if self.told.subject is None:
                 self._fault(column.name, "no usable id")
+            elif column.why == "guessed" and _REWRITTEN(self.told.subject):
+                self._fault(column.name, "an id that a program may have made a number of", stops="id")
             elif not hmacs and "@" in cell:  # producers whose ids are addresses
                 hmacs = address_hmacs(cell, self._key)
         if self.told.subject is None and hmacs:
@@ -219,6 +234,9 @@ class _Row:
     # -- what holds back
 
     def _held_back(self) -> None:
+        for name in self._stopped:
+            self._fault(name, "says that somebody wants no mail: held back", held=True)
+            self._say("customer.suppressed", self.as_of.last, {"reason": IMPORTED})
         for column, cell in self._all("opted_out"):
             if (when := self._since(column, cell)) is not None:
                 self._say("customer.suppressed", when.last, {"reason": IMPORTED})
@@ -275,10 +293,8 @@ class _Row:
     def _mean(self, column: Column, what: str) -> None:
         self.told.meant[column.name] = what
 
-    def _fault(
-        self, column: str, reason: str, *, held: bool = False, ambiguous: bool = False, hidden: bool = False
-    ) -> None:
-        self.told.faults.append(CellFault(column, reason, held, ambiguous, hidden))
+    def _fault(self, column: str, reason: str, *, held: bool = False, stops: Stops | None = None) -> None:
+        self.told.faults.append(CellFault(column, reason, held, stops))
 
     def _clear(self, column: Column, value: str | None, meant: str, reason: str) -> str | None:
         self._mean(column, meant if value is not None else "unreadable")
@@ -310,7 +326,7 @@ class _Row:
             found = moment(cell, column.format, column.zone)
         except Ambiguous:
             self._mean(column, "day or month first?")
-            self._fault(column.name, "the day or the month may stand first", ambiguous=True)
+            self._fault(column.name, "the day or the month may stand first", stops="date")
             return None
         except ValueError:
             self._mean(column, "unreadable")
@@ -339,6 +355,11 @@ class _Row:
         for number, fault in enumerate(self.told.faults[before:], before):
             self.told.faults[number] = fault._replace(reason=f"{fault.reason}: held back", held=True)
         return self.as_of
+
+
+def _says_stop(cell: str) -> bool:
+    """Whether a short cell, whatever it is meant for, is the word of somebody who wants no mail."""
+    return len(cell) <= _LONGEST_WORD and _HIDDEN(cell) is not None and says_opt_out(cell)
 
 
 def _count(cell: str) -> int | None:

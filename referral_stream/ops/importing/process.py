@@ -18,7 +18,7 @@ from referral_stream.contracts.records import HISTORICAL_HEADER, RawRecord
 from referral_stream.ops.export import whole_file
 from referral_stream.ops.importing.columns import Column, Plan
 from referral_stream.ops.importing.fields import IGNORE
-from referral_stream.ops.importing.history import RowFacts, cloud_events, told
+from referral_stream.ops.importing.history import RowFacts, Stops, cloud_events, told
 from referral_stream.ops.importing.table import TableRow, reading
 from referral_stream.ops.importing.values import Moment
 from referral_stream.receiver.cloud_events import SourceRecord
@@ -106,7 +106,7 @@ class _Check:
         self._request, self._refused, self._values = request, refused, values
         self._plan = request.plan()
         self._found = Checked()
-        self._first: dict[tuple[str, str], int] = {}
+        self._first: dict[tuple[str, Stops], int] = {}
         self._writer: Any = None
 
     def run(self, progress: Progress) -> Checked:
@@ -143,8 +143,8 @@ class _Check:
             found.faults += 1
             found.held += fault.held
             self._refuse(files, row.line, fault.column, fault.reason)
-            if fault.ambiguous or fault.hidden:
-                self._first.setdefault((fault.column, "hidden" if fault.hidden else "ambiguous"), row.line)
+            if fault.stops is not None:
+                self._first.setdefault((fault.column, fault.stops), row.line)
         if said.subject is None and said.link is None:
             found.refused += 1
             self._refuse(files, row.line, "", "says of nobody whom we could name")
@@ -172,17 +172,24 @@ class _Check:
 
     def _unclear(self) -> Iterator[str]:
         for (name, why), line in self._first.items():
-            if why == "hidden":
-                yield (
-                    f"column {name!r} is not used, and says in line {line} that somebody wants no mail: name it as "
-                    f"opted_out, with values for what its other words mean (--columns), or {IGNORE} it"
-                )
-            else:
-                field_name = column.field.name if (column := self._plan.column(name)).field is not None else ""
-                yield (
-                    f"column {name!r}: in line {line} the day or the month may stand first; say which: "
-                    f"--column {quote(name)}={field_name}:day-first, or {field_name}:month-first"
-                )
+            field_name = column.field.name if (column := self._plan.column(name)).field is not None else ""
+            named = f"--column {quote(name)}={field_name}"
+            match why:
+                case "words":
+                    yield (
+                        f"column {name!r} is not used, and says in line {line} that somebody wants no mail: name it as "
+                        f"opted_out, with values for what its other words mean (--columns), or {IGNORE} it"
+                    )
+                case "date":
+                    yield (
+                        f"column {name!r}: in line {line} the day or the month may stand first; say which: "
+                        f"{named}:day-first, or {field_name}:month-first"
+                    )
+                case "id":
+                    yield (
+                        f"column {name!r}: in line {line} the id looks as if a program had made a number of it: export "
+                        f"it as text; or, if your producers write it so: {named}"
+                    )
 
     def _refuse(self, files: ExitStack, line: int, column: str, reason: str) -> None:
         if self._writer is None:
