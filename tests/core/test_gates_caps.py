@@ -435,3 +435,26 @@ def test_an_ask_of_others_says_when_the_customer_may_be_asked_again() -> None:
 @pytest.mark.parametrize("kind", ["review", "survey", "case_study", "other"])
 def test_what_is_no_referral_counts_in_gate_ten_alone(kind: str) -> None:
     assert answer("overasking", other_ask(THEN, kind), now=THEN + DAY) == "pass"
+
+
+@rule("11.27")
+@pytest.mark.parametrize("after", AROUND)
+def test_it_counts_for_the_account_as_known_by_then(after: int) -> None:
+    by_others = other_ask(at("Mon 12:00"), "referral")
+    later = at("next Mon 12:00") + 7 * DAY - 20 * 60_000 + after
+    asked = replay(
+        a_customer("ana", account="acme"), a_customer("ben", account="acme"), by_others, nps(9, later, customer="ben")
+    ).asks
+    assert [ask.not_before for ask in asked] == [max(later + 20 * 60_000, at("Mon 12:00") + 14 * DAY)]
+
+
+@rule("11.27")
+def test_it_counts_for_the_address_as_known_by_then() -> None:
+    story = replay(
+        a_customer("ana", email_hmac="a" * 64), a_customer("ben", email_hmac="a" * 64), a_customer("cem"),
+        other_ask(at("Mon 12:00"), "referral"),
+        nps(9, "Tue 12:00", customer="ben"), nps(9, "Tue 12:00", customer="cem"),
+    )  # fmt: skip
+    assert [ask.customer_id for ask in story.asks] == ["cem"]
+    of_ben = [decision for decision in story.decisions() if decision.customer_id == "ben"]
+    assert blocking(of_ben[-1])["overasking"] == shown(at("Mon 12:00") + 90 * DAY)

@@ -102,6 +102,32 @@ def test_a_company_is_imported_asked_exported_and_replayed(pipeline: Pipeline, t
     assert live == set((tmp_path / "out" / "decisions.jsonl").read_bytes().splitlines())
 
 
+def test_an_ask_of_others_counts_for_the_account_by_the_ledger(pipeline: Pipeline, tmp_path: Path) -> None:
+    table = tmp_path / "two.csv"
+    table.write_text(
+        "customer_id,account_id,created_at,onboarded_at,first_success_at,referral_consent,asked_at\n"
+        "before,acme,2024-01-01,,,,2026-07-04\n"
+        "beside,acme,2024-01-01,2024-01-05,2024-02-01,yes,\n"
+    )
+    pipeline.start()
+    done = pipeline.run_command("import", str(table), "--as-of", "2026-07-06")
+    assert done.returncode == 0, done.stdout + done.stderr
+    reader = pipeline.reader("ledger-requests")
+    pipeline.await_until(
+        lambda: any(
+            b"reservation.confirmed" in (record.value or b"") for record in reader.read() if record.key == b"acme"
+        ),
+        "the ledger is told",
+        60,
+    )
+    pipeline.publish([answered(pipeline, "beside")])
+    decision = pipeline.await_outcome("beside", "suppressed", "deferred")
+    pipeline.stop()
+    gates = {reason.gate: reason.saw for reason in decision.reasons if reason.answer != "pass"}
+    assert set(gates) == {"account"}
+    assert "2026-07-04" in gates["account"]
+
+
 def test_without_a_broker_it_says_so(pipeline: Pipeline) -> None:
     done = pipeline.run_command(*COMMAND, kafka_brokers="127.0.0.1:9")
     assert done.returncode == 1
