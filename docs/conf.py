@@ -36,7 +36,7 @@ html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 
 CHAPTERS = {
-    "Begin": ("README", "examples/first_ask/README", "docs/pythons"),
+    "Begin": ("README", "docs/first-week", "examples/first_ask/README", "docs/pythons"),
     "Understand": ("docs/guarantees", "docs/opportunity", "docs/answers", "docs/architecture"),
     "Sending events": ("docs/contracts", "docs/receiver", "docs/adapters", "docs/mapping", "docs/versions"),
     "Setting the policy": ("docs/policy",),

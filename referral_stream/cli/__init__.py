@@ -16,6 +16,7 @@ from referral_stream.cli.demo import demo
 from referral_stream.cli.doctor import doctor
 from referral_stream.cli.explain import explain
 from referral_stream.cli.export import export
+from referral_stream.cli.import_ import import_
 from referral_stream.cli.ingest_http import ingest_http
 from referral_stream.cli.mapping import mapping_group
 from referral_stream.cli.policy import policy_group
@@ -52,6 +53,7 @@ for _verb in (
     topics,
     doctor,
     audit,
+    import_,
     export,
     replay,
     explain,

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from referral_stream.cli.options import Unusable, instant_of, this_deployment
+from referral_stream.cli.options import check_log_name, instant_of, this_deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from referral_stream.ops.export import Exported, Interval
     from referral_stream.runtime.deployment import Deployment
-
-_OTHER_ARCHIVES = frozenset({".zst", ".zstd", ".bz2", ".xz", ".lz4", ".zip", ".tgz"})
 
 
 @click.command(short_help="Write a recorded log from the topics, for replay.")
@@ -94,10 +92,7 @@ def _check_output(output: Path | None) -> None:
         if sys.stdout.isatty():
             raise click.UsageError("a log is personal data and long: name a file with --output, or pipe it on")
         return
-    if output.suffix.lower() in _OTHER_ARCHIVES:
-        raise Unusable(f"{output}: replay reads plain files and gzip: end the name in .jsonl or .jsonl.gz")
-    if output.exists() and not output.is_file():
-        raise Unusable(f"{output} is no file")
+    check_log_name(output)
 
 
 def _exported(

@@ -85,6 +85,17 @@ def reading_log(log: Path, without_beginning: str = "") -> Iterator[Advance]:
         raise click.ClickException(f"{error.filename or log}: {error.strerror or error}") from None
 
 
+_OTHER_ARCHIVES = frozenset({".zst", ".zstd", ".bz2", ".xz", ".lz4", ".zip", ".tgz"})
+
+
+def check_log_name(output: Path) -> None:
+    """Ends the process with exit code 2 where a log that is written there could not be read again."""
+    if output.suffix.lower() in _OTHER_ARCHIVES:
+        raise Unusable(f"{output}: replay reads plain files and gzip: end the name in .jsonl or .jsonl.gz")
+    if output.exists() and not output.is_file():
+        raise Unusable(f"{output} is no file")
+
+
 def instant_of(text: str | None, option: str, *, end_of_day: bool = False) -> int | None:
     """The instant an option gives, epoch ms. A date alone is its first millisecond in UTC, or its last."""
     from datetime import date

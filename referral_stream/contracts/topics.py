@@ -91,7 +91,12 @@ TOPICS: Final[dict[str, Topic]] = {
         _source("billing", "Subscriptions, trials, invoices, refunds, disputes, cancellations, contracts, deals."),
         _source("support", "Tickets, complaints, frustration."),
         _source("relationship", "Interactions, feedback, advocacy, e-mail engagement, calls, peers."),
-        _source("profile", "Sign-up, time zone, segment, account, channels, consent, suppression, aliases, erasure."),
+        _source(
+            "profile",
+            "Sign-up, time zone, segment, account, channels, consent, suppression, aliases, erasure; and what `import` "
+            "brings in, of whatever kind.",
+            "operator",
+        ),
         _source(
             "responses",
             "What became of an ask: acknowledgements, answers, approvals, referrals; and operators' switches.",

@@ -153,7 +153,7 @@ BOUNDS: Final[dict[str, Bound]] = {
     "responses": Bound(100, leaves=_response_leaves),
     "csats": Bound(100, leaves=_answer_leaves("csats")),
     "reviews": Bound(100, leaves=_answer_leaves("reviews")),
-    "advocacy": Bound(200, "the oldest ask goes: the newest holds longest"),
+    "advocacy": Bound(200, "the oldest ask goes, but the newest for a referral: the newest holds longest"),
     "tickets": Bound(
         220,
         time=_ticket_time,
@@ -383,7 +383,9 @@ def _make_room(c: Customer, field: str, policy: Policy, before: Mapping[str, Any
 
 
 def _oldest_advocacy(c: Customer, room: int, _: Policy) -> None:
-    c.advocacy = c.advocacy[-room:]
+    referral = next((ask for ask in reversed(c.advocacy) if ask[1] == "referral"), None)  # it holds longer than others
+    kept = c.advocacy[-room:]
+    c.advocacy = kept if referral is None or referral in kept else (referral, *kept[1:])
 
 
 def _oldest_calls(c: Customer, room: int, _: Policy) -> None:

@@ -20,6 +20,7 @@ from referral_stream.core.effects import (
     ContactReleased,
     Decision,
     DeniedFor,
+    Effect,
     FollowupCancelled,
     FollowupReason,
     FollowupRequested,
@@ -47,7 +48,7 @@ from referral_stream.core.effects import (
 from referral_stream.core.events import Channel
 from referral_stream.core.followups import FollowUp
 from referral_stream.core.grants import Grant
-from referral_stream.core.ids import command_id, decision_id
+from referral_stream.core.ids import command_id, decision_id, derived_id
 from referral_stream.core.instants import DAY, SECOND
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.policy import Policy
@@ -208,6 +209,17 @@ class EffectBuilder(NamedTuple):
     def confirmation(self, o: Opportunity) -> ReservationConfirmed:
         """The reservation of an opportunity has become an ask."""
         return ReservationConfirmed(**self._reserved(o), now=self.now)
+
+    def asked_elsewhere(self, at: int) -> list[Effect]:
+        """Somebody else asked for a referral at that instant: for the ledger, an ask that nobody had reserved."""
+        c, email = self.customer, word(self.customer.email_hmac)
+        whose: dict[str, Any] = {
+            "command_id": derived_id("asked elsewhere", c.id, at),
+            "customer_id": c.id,
+            "account_id": c.account_id,
+        }
+        found: list[Effect] = [ReservationConfirmed(**whose, now=at)]
+        return found if email is None else [*found, ReservationAmended(**whose, email_hmac=email, now=at)]
 
     def reversal(self, o: Opportunity) -> ReservationReleased:
         """The reservation of an opportunity has become no ask."""

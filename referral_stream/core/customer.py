@@ -308,6 +308,11 @@ class Customer(msgspec.Struct, array_like=True, gc=False):
         return max((at for at in (*times, self.feedback_at) if at is not None), default=None)
 
     @property
+    def asked_elsewhere(self) -> int | None:
+        """When somebody else last asked them for a referral."""
+        return max((at for at, kind in self.advocacy if kind == "referral"), default=None)
+
+    @property
     def on_hold(self) -> bool:
         """Whether they are held by their address, and have not been let go under an id of their own."""
         return any(self.lifted is None or self.lifted < at for at in self.held.values())

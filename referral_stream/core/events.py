@@ -431,8 +431,10 @@ class PeerMentioned(Data):
 
 
 class AdvocacyAsked(Data):
+    """Something that others have asked of the customer; a referral counts like our own asks (semantics 11.27)."""
+
     type: ClassVar[str] = "advocacy.asked"
-    kind: Literal["review", "survey", "case_study", "other"]
+    kind: Literal["review", "survey", "case_study", "referral", "other"]
     by: str = SOMEBODY
 
 

@@ -34,8 +34,7 @@ def forget(c: Customer, now: int, policy: Policy) -> None:
         if any(key < first for key in c.months):
             c.months = {key: month for key, month in c.months.items() if key >= first}
     if c.advocacy:
-        oldest = now - advocacy_kept_days(policy) * DAY
-        c.advocacy = tuple(ask for ask in c.advocacy if ask[0] >= oldest)
+        c.advocacy = tuple(ask for ask in c.advocacy if ask[0] >= now - advocacy_kept_days(policy, ask[1]) * DAY)
     if c.tasks:
         oldest = now - policy.moments.critical_task_seconds * SECOND - SPARE_DAYS * DAY
         c.tasks = {name: task for name, task in c.tasks.items() if task.at.time >= oldest}
@@ -72,9 +71,10 @@ def remembered(asks: tuple[Ask, ...], oldest: int) -> tuple[Ask, ...]:
     return tuple(ask for ask in asks if ask.asked_at >= oldest or ask.command_id in kept)
 
 
-def advocacy_kept_days(policy: Policy) -> int:
-    """How long somebody else's ask can hold back ours."""
-    return policy.caps.advocacy_days + SPARE_DAYS
+def advocacy_kept_days(policy: Policy, kind: str) -> int:
+    """How long somebody else's ask of this kind can hold back ours."""
+    caps = policy.caps
+    return (max(caps.advocacy_days, caps.customer_days) if kind == "referral" else caps.advocacy_days) + SPARE_DAYS
 
 
 def renewals_kept_days(policy: Policy) -> int:

@@ -60,7 +60,7 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
             return on_topics
         case "worker":
             return (Right("group", WORKER_GROUP, "Read", prefixed=True), *on_topics)
-        case "operator":  # runs `topics`, `doctor`, `audit` and `deadletters`, which appends what it replays
+        case "operator":  # `deadletters` appends what it replays, `import` writes to `profile`
             every = (*deployment.topics.every, *changelogs(decide), deployment.positions)
             on_all = (right for operation in _ON_ALL for right in _topics(operation, *every))
             every_group = Right("group", decide.removesuffix("decide"), "Describe", prefixed=True)

@@ -24,7 +24,8 @@ from referral_stream.contracts.topics import TOPICS, Topic
 Action: TypeAlias = Literal["receive", "send"]
 
 _THIS_APPLICATION: Final = frozenset({"ingest", "decide", "ledger", "operator"})
-"""The workers' roles and the operator's tools. The webhook receiver is one more producer."""
+"""The workers' roles and the operator's tools. The webhook receiver is one more producer, and so is
+`import`: nobody but producers writes to a source."""
 
 _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "string", "pattern": "^[0-9]+$"}
@@ -134,7 +135,7 @@ def asyncapi() -> dict[str, Any]:
 
 
 def _actions(topic: Topic) -> Iterator[Action]:
-    if _THIS_APPLICATION.intersection(topic.writers):
+    if _THIS_APPLICATION.intersection(topic.writers) and not topic.source:
         yield "send"
     if _THIS_APPLICATION.intersection(topic.readers):
         yield "receive"

@@ -70,6 +70,18 @@ def test_an_advocacy_ask_holds_as_long_as_the_policy_says(days: int, after: int)
     assert held == (f"until {shown(T + days * DAY)}" if after < 0 else "pass")
 
 
+@rule("11.13", "11.27")
+@pytest.mark.parametrize("days", [30, 90, 3_660])
+@pytest.mark.parametrize("after", AROUND)
+def test_a_referral_that_others_asked_for_holds_as_long_as_the_policy_says(days: int, after: int) -> None:
+    policy = a_policy(caps={"customer_days": days})
+    customer = state(fact(ev.AdvocacyAsked(kind="referral", by="x"), T))
+    now = T + days * DAY + after
+    forget(customer, now, policy)
+    held = answer("overasking", now=now, customer=customer, policy=policy)
+    assert held == (f"until {shown(T + days * DAY)}" if after < 0 else "pass")
+
+
 @rule("10.30", "11.13")
 @pytest.mark.parametrize("days", [1, 3, 60])
 def test_a_critical_task_lasts_as_long_as_the_policy_says(days: int) -> None:

@@ -263,7 +263,7 @@ def other_ask(when: int, kind: Any = "review") -> Event:
 
 @rule("4.31")
 @pytest.mark.parametrize("after", AROUND)
-@pytest.mark.parametrize("kind", ["review", "survey", "case_study", "other"])
+@pytest.mark.parametrize("kind", ["review", "survey", "case_study", "referral", "other"])
 def test_any_other_advocacy_ask_keeps_us_away_for_fourteen_days(kind: str, after: int) -> None:
     end = THEN + 14 * DAY
     said = answer("advocacy", other_ask(THEN, kind), now=end + after, survey=False)
@@ -411,3 +411,50 @@ def test_the_holdout_is_drawn_last_so_that_both_groups_are_alike() -> None:
     story = replay(a_customer(HELD), nps(9, "Thu 14:00", customer=HELD), policy=Policy(), until="Thu 23:00")
     assert story.outcomes() == [("pending", "Thu 14:00")]
     assert verdict("holdout", now=THEN, customer=Customer(id=HELD), policy=Policy()).answer == "pass"
+
+
+# ---- 8: a referral that others have asked for
+
+
+@rule("11.27")
+@pytest.mark.parametrize("after", AROUND)
+def test_a_referral_that_others_asked_for_counts_like_an_ask_of_ours(after: int) -> None:
+    end = THEN + 90 * DAY
+    said = answer("overasking", other_ask(THEN, "referral"), now=end + after)
+    assert said == (f"until {shown(end)}" if after < 0 else "pass")
+
+
+@rule("11.27")
+def test_an_ask_of_others_says_when_the_customer_may_be_asked_again() -> None:
+    story = replay(a_customer(), other_ask(at("Mon 12:00"), "referral"), nps(9, "Tue 12:00"))
+    assert not story.asks
+    assert story.decisions()[-1].next_eligible_at == at("Mon 12:00") + 90 * DAY
+
+
+@rule("11.27")
+@pytest.mark.parametrize("kind", ["review", "survey", "case_study", "other"])
+def test_what_is_no_referral_counts_in_gate_ten_alone(kind: str) -> None:
+    assert answer("overasking", other_ask(THEN, kind), now=THEN + DAY) == "pass"
+
+
+@rule("11.27")
+@pytest.mark.parametrize("after", AROUND)
+def test_it_counts_for_the_account_as_known_by_then(after: int) -> None:
+    by_others = other_ask(at("Mon 12:00"), "referral")
+    later = at("next Mon 12:00") + 7 * DAY - 20 * 60_000 + after
+    asked = replay(
+        a_customer("ana", account="acme"), a_customer("ben", account="acme"), by_others, nps(9, later, customer="ben")
+    ).asks
+    assert [ask.not_before for ask in asked] == [max(later + 20 * 60_000, at("Mon 12:00") + 14 * DAY)]
+
+
+@rule("11.27")
+def test_it_counts_for_the_address_as_known_by_then() -> None:
+    story = replay(
+        a_customer("ana", email_hmac="a" * 64), a_customer("ben", email_hmac="a" * 64), a_customer("cem"),
+        other_ask(at("Mon 12:00"), "referral"),
+        nps(9, "Tue 12:00", customer="ben"), nps(9, "Tue 12:00", customer="cem"),
+    )  # fmt: skip
+    assert [ask.customer_id for ask in story.asks] == ["cem"]
+    of_ben = [decision for decision in story.decisions() if decision.customer_id == "ben"]
+    assert blocking(of_ben[-1])["overasking"] == shown(at("Mon 12:00") + 90 * DAY)

@@ -135,6 +135,14 @@ def test_the_operator_can_look_at_everything(at_work: Pipeline, command: tuple[s
         assert secret not in done.stdout + done.stderr
 
 
+def test_the_operator_can_bring_customers_in(at_work: Pipeline, tmp_path: Path) -> None:
+    table = tmp_path / "customers.csv"
+    table.write_text("customer_id,opted_out\ncus-1,yes\n")
+    done = at_work.run_command("import", str(table), "--as-of", "2026-06-15")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 event written to" in done.stdout
+
+
 def test_a_log_is_not_for_whoever_may_not_read_it(secured: KafkaServer, at_work: Pipeline) -> None:
     done = at_work.run_command("export", **_as(secured, "worker"))
     assert (done.returncode, done.stdout) == (1, "")

@@ -153,10 +153,12 @@ def overasking(s: Situation) -> list[Cause]:
 
 def asked_lately(s: Situation) -> list[Cause]:
     """The part of it that the customer's own history answers."""
+    times = [ask["asked_at"] for ask in past_asks.counted_asks(s.known, s.asks)]
+    times += past_asks.asked_by_others(s.known)
     return [
         cause
-        for ask in past_asks.counted_asks(s.known, s.asks)
-        for cause in waiting_until(ask["asked_at"] + s.policy["customer_cap_days"] * DAY, s.now, "asked")
+        for asked_at in times
+        for cause in waiting_until(asked_at + s.policy["customer_cap_days"] * DAY, s.now, "asked")
     ]
 
 

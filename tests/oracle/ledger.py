@@ -41,7 +41,18 @@ def ledger_denial(world: World, customer: Customer, opportunity: Opportunity, no
 
 def reserved(world: World, by: str, name: str | None) -> list[datetime]:
     """When asks were reserved for this account or e-mail, oldest first; the released ones do not count."""
-    return [r["at"] for r in world.reservations if name is not None and name in r[by] and not was_released(world, r)]
+    if name is None:
+        return []
+    ours = [r["at"] for r in world.reservations if name in r[by] and not was_released(world, r)]
+    return sorted([*ours, *(at for (_, at), r in world.elsewhere.items() if name in r[by])])
+
+
+def note_ask_of_others(world: World, customer: Customer, event: Row) -> None:
+    """It counts for the account and the address that are known now (§11.27)."""
+    if event["type"] == "advocacy.asked" and event["data"]["kind"] == "referral":
+        row = world.elsewhere.setdefault((customer.id, event["time"]), {"accounts": set(), "hmacs": set()})
+        row["accounts"].add(signals.account(customer.known))
+        row["hmacs"].add(signals.profile_value(customer.known, "email_hmac"))
 
 
 def was_released(world: World, reservation: Row) -> bool:

@@ -17,6 +17,7 @@ from tests.oracle.ledger import (
     is_on,
     learn_later,
     ledger_denial,
+    note_ask_of_others,
     report_opening,
 )
 from tests.oracle.moments import moment_answer, moment_channel
@@ -150,6 +151,7 @@ def apply(world: World, name: str, event: Event, now: datetime) -> set[str]:
     afterwards.note_turns(world, customer, event, before, now)
     if event["type"] == "customer.aliased":
         ask_to_merge(world, customer, event, now)
+    note_ask_of_others(world, customer, event)
     open_by(world, customer, event, now)
     evaluate(world, customer, now, event)
     afterwards.follow(world, customer, event, now)

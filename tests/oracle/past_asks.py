@@ -63,6 +63,11 @@ def counted_asks(known: Known, asks: list[dict[str, Any]]) -> list[dict[str, Any
     return [ask for ask in asks if not was_released(known, ask["command_id"], ask["asked_at"])]
 
 
+def asked_by_others(known: Known) -> list[datetime]:
+    """When other systems asked for a referral: each counts like an ask of ours (§11.27)."""
+    return [event["time"] for event in of(known, "advocacy.asked") if event["data"]["kind"] == "referral"]
+
+
 def silence_ends(known: Known, asks: list[dict[str, Any]], now: datetime, policy: Policy) -> list[datetime]:
     sent = [ask for ask in asks if was_sent(known, ask["command_id"], ask["asked_at"])]
     silent = []
@@ -93,8 +98,8 @@ def told_to_stop(known: Known) -> bool:
 
 
 def next_eligible_at(known: Known, asks: list[dict[str, Any]], now: datetime, policy: Policy) -> datetime | None:
-    counted = counted_asks(known, asks)
-    if not counted or told_to_stop(known):
+    times = [ask["asked_at"] for ask in counted_asks(known, asks)] + asked_by_others(known)
+    if not times or told_to_stop(known):
         return None
-    again: datetime = max(ask["asked_at"] for ask in counted) + policy["customer_cap_days"] * DAY
+    again: datetime = max(times) + policy["customer_cap_days"] * DAY
     return max([again, *answer_ends(known, asks, now, policy)])

@@ -193,7 +193,7 @@ BODIES: dict[str, dict[str, Callable[[object], bool]]] = {
     "review.posted": {"rating": number, "scale_max": number, "url?": text},
     "champion.changed": {"champion": flag},
     "peer.mentioned": {"peer_ref": text, "company?": words, "challenge?": words},
-    "advocacy.asked": {"kind": one_of("review", "survey", "case_study", "other"), "by": text},
+    "advocacy.asked": {"kind": one_of("review", "survey", "case_study", "referral", "other"), "by": text},
     "email.opened": {"message_id?": text},
     "email.clicked": {"message_id?": text},
     "call.moment": {

@@ -123,6 +123,7 @@ class World:
     given_grants: list[Row] = field(default_factory=list)  # the ledger's: grant, customer, referral, account, keys, at
     asked_for: list[tuple[Customer, Row]] = field(default_factory=list)  # grants that await the ledger's answer
     reservations: list[Row] = field(default_factory=list)  # at, customer, id, trigger, segment, accounts, hmacs
+    elsewhere: dict[tuple[str, datetime], Row] = field(default_factory=dict)  # asks of others: accounts, hmacs
     wakeups: list[tuple[datetime, str]] = field(default_factory=list)
     result: Result = field(default_factory=Result)
 

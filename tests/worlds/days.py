@@ -336,7 +336,7 @@ class Making:
                 ("customer.profile_changed", {"channels": {channel: random.random() < 0.7}}),
                 ("customer.profile_changed", {"account_id": account, "requires_approval": random.random() < 0.2}),
                 ("customer.signed_up", {}),
-                ("advocacy.asked", {"kind": random.choice(("survey", "survey", "review")), "by": "marketing"}),
+                ("advocacy.asked", {"kind": random.choice(("survey", "referral", "review")), "by": "marketing"}),
                 ("contract.signed", {"contract_id": f"k{random.randrange(2)}", "initial": random.random() < 0.3}),
                 ("subscription.started", {"subscription_id": f"s{random.randrange(3)}"}),
                 ("case_study.joined", {}),

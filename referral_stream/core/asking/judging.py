@@ -72,7 +72,7 @@ def _is_eligible(turn: Turn, judged: Assessment) -> bool:
     blocking = judged.blocking
     if any(v.gate in gates.OF_THE_CUSTOMER for v in blocking):
         return False
-    return all(v.gate != "overasking" for v in blocking) or not gates.overasked(view(turn, judged.opportunity))
+    return all(v.gate != "overasking" for v in blocking) or not gates.own_asks(view(turn, judged.opportunity))
 
 
 def close_over(turn: Turn) -> None:

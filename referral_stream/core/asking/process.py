@@ -46,6 +46,8 @@ def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
     c = turn.customer
     if c.asks or c.awaiting is not None:
         reservation.amend(turn)
+    if event.type == ev.AdvocacyAsked.type and event.data.kind == "referral":
+        reservation.asked_elsewhere(turn, event.time)
     occasions: tuple[Occasion, ...] = ()
     if folded.newest:
         occasions = triggers.occasions_in(event, c, turn.now, turn.policy)

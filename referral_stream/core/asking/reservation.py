@@ -180,6 +180,13 @@ def _still_counts(turn: Turn, failed: Ask) -> bool:
     )
 
 
+def asked_elsewhere(turn: Turn, at: int) -> None:
+    """A referral that others asked for counts for the account and the address, too, as far as they are known now."""
+    c, caps = turn.customer, turn.policy.caps
+    if c.erased_at is None and turn.now < at + caps.longest_days * DAY:
+        turn.effects += turn.builder.asked_elsewhere(at)
+
+
 def amend(turn: Turn) -> None:
     """An account or an address that has become known counts for the asks within a cap's period, too."""
     c = turn.customer

@@ -444,15 +444,15 @@ def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
     return max(ends, default=None)
 
 
-def overasked(v: View) -> bool:
-    """Whether gate 8 blocks by the customer's own history."""
-    last = _last_ask(v.customer, v.policy, but=v.opportunity.id)
-    return last is not None and bool(_counted(v, last, v.policy.caps.customer_days))
+def own_asks(v: View) -> list[GateCause]:
+    """Gate 8 as far as the customer's own history answers it."""
+    last, days = _last_ask(v.customer, v.policy, but=v.opportunity.id), v.policy.caps.customer_days
+    elsewhere = _wait(v.now, v.customer.asked_elsewhere, days, "asked for a referral by others")
+    return elsewhere if last is None else _counted(v, last, days) + elsewhere
 
 
 def _overasking(v: View) -> list[GateCause]:
-    last = _last_ask(v.customer, v.policy, but=v.opportunity.id)
-    own = [] if last is None else _counted(v, last, v.policy.caps.customer_days)
+    own = own_asks(v)
     if len(v.customer.asks) >= MOST_ASKS:  # then a worker may still send them: what is over makes room
         open_ = [ask.expires_at for ask in v.customer.asks if ask.may_be_cancelled(v.now)]
         own += (
@@ -477,9 +477,9 @@ def _counted(v: View, last: Ask, days: int) -> list[GateCause]:
 
 
 def last_asked(c: Customer, policy: Policy) -> int | None:
-    """When the last ask was that counts; one that shadow mode withheld counts only while shadow mode lasts."""
-    last = _last_ask(c, policy)
-    return None if last is None else last.asked_at
+    """When the last ask was that counts, also one of others; one that shadow mode withheld counts while that lasts."""
+    last, elsewhere = _last_ask(c, policy), c.asked_elsewhere
+    return elsewhere if last is None else max(last.asked_at, elsewhere or last.asked_at)
 
 
 def _last_ask(c: Customer, policy: Policy, *, but: str | None = None) -> Ask | None:

@@ -1,0 +1,173 @@
+"""``referral-stream import``: what it refuses before anything is written, what it writes, and what it says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from referral_stream.cli import main
+from tests.replay.logs import rows
+
+FINE = "customer_id,email,created_at,onboarded,referral_consent,opted_out\n"
+AS_OF = ("--as-of", "2026-06-30")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(content: str, *arguments: str) -> Result:
+    Path("customers.csv").write_text(content)
+    return CliRunner().invoke(main, ["import", "customers.csv", *arguments])
+
+
+def log(name: str = "log.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(name).read_bytes().splitlines()]
+
+
+def test_it_writes_a_log_of_history_that_replays_and_asks_nobody() -> None:
+    done = run(FINE + "a,a@b.example,2024-01-01,yes,yes,\n", *AS_OF, "--output", "log.jsonl")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == "4 events written to log.jsonl, for you alone"
+    assert Path("log.jsonl").stat().st_mode & 0o777 == 0o600
+    assert {(line["topic"], line["key"], line["timestamp"], line["headers"]["historical"]) for line in log()} == {
+        ("profile", "a", "2026-06-30T23:59:59.999Z", "true")
+    }
+    assert b"a@b.example" not in Path("log.jsonl").read_bytes()
+    replayed = CliRunner().invoke(main, ["replay", "log.jsonl", "--output", "out"])
+    assert replayed.exit_code == 0, replayed.output
+    assert rows(Path("out"), "dead-letters") == rows(Path("out"), "asks") == []
+    assert sorted(each.name for each in Path().iterdir()) == ["customers.csv", "log.jsonl", "out"]
+
+
+def test_the_same_file_is_the_same_log_whenever_it_is_imported() -> None:
+    for name in ("one.jsonl", "two.jsonl", "three.jsonl.gz"):
+        assert run(FINE + "a,,2024-01-01,yes,yes,\na,,2024-01-01,yes,yes,\n", *AS_OF, "--output", name).exit_code == 0
+    assert Path("one.jsonl").read_bytes() == Path("two.jsonl").read_bytes()
+    assert gzip.decompress(Path("three.jsonl.gz").read_bytes()) == Path("one.jsonl").read_bytes()
+    ids = [line["value"]["id"] for line in log("one.jsonl")]
+    assert ids[: len(ids) // 2] == ids[len(ids) // 2 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("customer_id,Do not call\na,\n", "column 'Do not call' is not used, and what it may hold"),
+        ("customer_id,Status\na,ok\nb,Opted out\n", "column 'Status' is not used, and says in line 3"),
+        ("customer_id,created\na,2024-01-01\nb,03/04/2024\n", "--column created=signed_up_at:day-first"),
+        ("customer_id\n17.0\n", "the id looks as if a program had made a number of it"),
+        ("customer_id,plan\na,pro,more\n", "line 2: has 3 cells, the header 2"),
+        ('customer_id,plan\na,"pro\n', "line 2: no CSV"),
+        ("name,plan\nAna,pro\n", "no column says who the customer is"),
+        ("id,user_id\n1,2\n", "both read as customer"),
+        ("customer_id\n", "there are no rows"),
+    ],
+)
+def test_what_a_person_has_to_say_first_stops_it_before_anything_is_written(content: str, problem: str) -> None:
+    done = run(content, *AS_OF, "--output", "log.jsonl")
+    assert done.exit_code == 2
+    assert problem in " ".join(done.stderr.split())
+    assert "nothing was written" in done.stderr
+    assert not Path("log.jsonl").exists()
+
+
+def test_what_was_said_lets_it_go_on() -> None:
+    content = "customer_id,Do not call,created\na,x,03/04/2024\nb,pro,more,cells\n"
+    named = ("--column", "Do not call=ignore", "--column", "created=signed_up_at:month-first", "--skip-bad")
+    done = run(content, *AS_OF, *named, "--output", "log.jsonl")
+    assert done.exit_code == 0, done.output
+    assert [line["value"]["time"] for line in log()] == ["2024-03-04T23:59:59.999Z"]
+    assert "1 line cannot be read" in done.stdout
+
+
+def test_what_could_not_be_used_is_in_a_file_without_a_word_of_it() -> None:
+    content = FINE + "a,secret,2024-13-01,perhaps,,Please Stop\n,,2024-01-01,,,\n"
+    done = run(content, *AS_OF, "--output", "log.jsonl")
+    assert done.exit_code == 0, done.output
+    assert Path("customers.csv.refused.csv").read_text().splitlines() == [
+        "line,column,reason",
+        "2,email,no e-mail address",
+        "2,created_at,no date since 2000 that can be read",
+        "2,onboarded,no date since 2000 that can be read",
+        "2,opted_out,no date since 2000 that can be read: held back",
+        "3,,says of nobody whom we could name",
+    ]
+    assert Path("customers.csv.refused.csv").stat().st_mode & 0o777 == 0o600
+    assert "4 cells cannot be used; 1 of them holds somebody back for it" in done.stdout
+    assert [line["value"]["type"] for line in log()] == ["customer.suppressed"]
+    assert not any(word in done.output for word in ("secret", "Please", "2024-13"))
+
+
+def test_an_opt_out_of_nobody_is_told_loudly() -> None:
+    done = run(FINE + "a,,2024-01-01,,,\n,,,,,yes\n", *AS_OF, "--output", "log.jsonl")
+    assert done.exit_code == 1
+    assert "1 row holds somebody back who has no id and no address: line 3" in " ".join(done.stderr.split())
+    assert len(log()) == 1
+
+
+def test_a_dry_run_shows_what_each_column_became_and_values_only_if_asked() -> None:
+    content = FINE + "a,ana@b.example,2024-01-01,yes,yes,no\n"
+    done = run(content, "--dry-run", "--column", "onboarded=ignore")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[:7] == [
+        "column            became                  filled  read as",
+        "customer_id       customer (guessed)           1  an id 1",
+        "email             email (guessed)              1  an address 1",
+        "created_at        signed_up_at (guessed)       1  a date 1",
+        "onboarded         ignored, as you say          1",
+        "referral_consent  consent (guessed)            1  yes 1",
+        "opted_out         opted_out (guessed)          1  no 1",
+    ]
+    assert "ana@" not in done.output
+    assert [each.name for each in Path().iterdir()] == ["customers.csv"]
+    assert "ana@b.example" in run(content, "--dry-run", "--values").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "when was the file exported?"),
+        (("--as-of", "2999-01-01", "--output", "log"), "--as-of lies in the future"),
+        (("--as-of", "June", "--output", "log"), "not a date or time"),
+        ((*AS_OF, "--output", "log", "--column", "a=b"), "no field 'b'"),
+        ((*AS_OF, "--output", "log", "--encoding", "utf-9"), "is no encoding"),
+        ((*AS_OF, "--output", "log", "--column", "Opted=opted_out"), "did you mean 'opted_out'?"),
+        ((*AS_OF,), "REFERRAL_STREAM_EMAIL_KEY"),
+    ],
+)
+def test_wrong_usage_writes_nothing(arguments: tuple[str, ...], problem: str) -> None:
+    done = run(FINE + "a,,2024-01-01,,,\n", *arguments)
+    assert done.exit_code == 2
+    assert problem in " ".join(done.stderr.split())
+    assert [each.name for each in Path().iterdir()] == ["customers.csv"]
+
+
+def test_names_that_are_ids_are_no_columns() -> None:
+    lines = "".join(
+        json.dumps({"id": str(n), "rights": {f"r{n}-{m}": True for m in range(50)}}) + "\n" for n in range(60)
+    )
+    done = run(lines, *AS_OF, "--output", "log.jsonl")
+    assert done.exit_code == 2
+    assert "customers.csv:40: more than 2,000 columns" in done.stderr
+
+
+def test_a_file_of_columns_is_read_and_its_faults_are_told() -> None:
+    Path("columns.toml").write_text('[columns]\n"Who" = "customer"\n"When" = "signd_up_at"\n')
+    done = run("Who,When\na,2024-01-01\n", *AS_OF, "--columns", "columns.toml", "--output", "log.jsonl")
+    assert done.exit_code == 2
+    assert "columns.toml: When: no field 'signd_up_at'; did you mean 'signed_up_at'?" in done.stderr
+    Path("columns.toml").write_text('[columns]\n"Who" = "customer"\n"When" = "signed_up_at"\n')
+    assert run("Who,When\na,2024-01-01\n", *AS_OF, "--columns", "columns.toml", "--output", "log.jsonl").exit_code == 0
+
+
+def test_the_fields_are_listed() -> None:
+    done = CliRunner().invoke(main, ["import", "--fields"])
+    assert done.exit_code == 0
+    assert "opted_out" in done.stdout
+    assert "hs_email_optout" in done.stdout
