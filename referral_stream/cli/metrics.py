@@ -76,7 +76,7 @@ def metrics(
     Examples:
       referral-stream metrics
       referral-stream metrics last-year.jsonl --policy policy.toml --by trigger
-      referral-stream metrics --by segment,month --since 2026-01 --format csv > metrics.csv
+      referral-stream metrics --by segment,month --format csv > metrics.csv
     """
     from referral_stream.cli.render.metrics import as_csv, as_lines
     from referral_stream.cli.render.terminal import json_text, say

@@ -1,4 +1,4 @@
-"""The report: figures in total and by group, and the comparisons (after §7). The same from a log, a topic, a projector."""
+"""The report: figures in total and by group, and the comparisons (after §7)."""
 
 from __future__ import annotations
 

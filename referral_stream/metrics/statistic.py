@@ -1,12 +1,12 @@
 """The one statistic of all comparisons: given a success, in which arm was it? (after §7)
 
 Without an effect a success lies in arm 1 as often as units do, whatever the rate, its seasons and its delay. So the
-successes alone are looked at, and the evidence against "no effect" is their likelihood under a mixture of ratios, relative
-to that under the planned share. Such evidence stays valid however often one looks: the chance that it ever reaches 20
-without an effect is at most 1 in 20.
+successes alone are looked at, and the evidence against "no effect" is their likelihood under a mixture of ratios,
+relative to that under the planned share. Such evidence stays valid however often one looks: the chance that it ever
+reaches 20 without an effect is at most 1 in 20.
 
-Source: M. Lindon, A. Malek, *Anytime-Valid Inference for Multinomial Count Data*, NeurIPS 2022. The mixture is log-normal
-over ratios, on a fixed grid, so that every machine gets the same digits.
+Source: M. Lindon, A. Malek, *Anytime-Valid Inference for Multinomial Count Data*, NeurIPS 2022. The mixture is
+log-normal over ratios, on a fixed grid, so that every machine gets the same digits.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _LARGEST_LOG = 700.0
 class Evidence(NamedTuple):
     """What ``k1`` successes in arm 1 and ``k0`` in the other say about the ratio of their rates.
 
-    ``log``: the natural logarithm of the evidence against a ratio of 1. ``low``, ``high``: the ratios that are possible:
-    an interval that holds at every look. ``ratio``: the likeliest one; None if one arm has no success.
+    ``log``: the natural logarithm of the evidence against a ratio of 1. ``low``, ``high``: between them are the ratios
+    that are possible, at every look. ``ratio``: the likeliest one; None if one arm has no success.
     """
 
     log: float

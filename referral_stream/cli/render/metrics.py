@@ -59,7 +59,7 @@ def _section(title: str, figures: list[tuple[str, Figure]]) -> Iterator[str]:
 
 
 def _name(name: str) -> str:
-    words = name.replace("_p50", " (median)").replace("_p9", " (percentile 9").replace("_", " ")
+    words = name.replace("followups", "follow-ups").replace("_p50", " (median)").replace("_p9", " (percentile 9").replace("_", " ")
     return f"{words})" if "(percentile" in words else words
 
 
@@ -108,7 +108,8 @@ def _groups(found: Report) -> Iterator[str]:
     for group, figures in found.groups.items():
         table.append((*(value or "none" for value in group), *(_in_table(figures[name]) for name in names)))
     yield from (f"  {line}" for line in rows(table))
-    yield "  (a customer may be in several groups; --format json or csv has every figure, with intervals)"
+    yield "  (a customer may be in several groups; none: not known, or a referral due to no ask;"
+    yield "  --format json or csv has every figure, with intervals)"
 
 
 def _in_table(figure: Figure) -> str:
