@@ -14,10 +14,10 @@ from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.policy import Policy
 from referral_stream.metrics.observed import Period, SeenAsk, asks_of, day_of, referrals_of, unit_of
 from referral_stream.metrics.records import Records
-from referral_stream.metrics.statistic import BROKEN, EFFECT, Evidence, evidence
+from referral_stream.metrics.statistic import BROKEN, EFFECT, RatioEvidence, evidence
 
-Verdict: TypeAlias = Literal["not_measured", "split_broken", "not_enough", "effect", "none_yet"]
-Kind: TypeAlias = Literal["uplift", "harm", "template"]
+ComparisonVerdict: TypeAlias = Literal["not_measured", "split_broken", "not_enough", "effect", "none_yet"]
+Compared: TypeAlias = Literal["uplift", "harm", "template"]
 
 NEEDED = 20
 """Successes in all, before anything is said."""
@@ -28,7 +28,7 @@ _HORIZONS = {"uplift": UPLIFT_DAYS, "template": UPLIFT_DAYS, "harm": HARM_DAYS}
 _SUCCESSES = {"uplift": "referrals", "template": "referrals", "harm": "cases of trouble"}
 
 
-class Arm(NamedTuple):
+class ArmCounts(NamedTuple):
     name: str
     units: int
     successes: int
@@ -42,12 +42,12 @@ class Comparison(NamedTuple):
     ``odds``: the evidence from which on an effect is reported.
     """
 
-    kind: Kind
+    kind: Compared
     name: str
-    arms: tuple[Arm, Arm]
+    arms: tuple[ArmCounts, ArmCounts]
     share: float
-    evidence: Evidence | None
-    split: Evidence | None
+    evidence: RatioEvidence | None
+    split: RatioEvidence | None
     since: int | None
     as_of: int
     outside: int = 0
@@ -59,7 +59,7 @@ class Comparison(NamedTuple):
         return sum(arm.successes for arm in self.arms)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ComparisonVerdict:
         if self.evidence is None or self.split is None:
             return "not_measured"
         if self.split.reaches(BROKEN):
@@ -146,7 +146,7 @@ def templates(seen: Observed) -> Iterator[Comparison]:
 
 
 def _against_holdout(
-    seen: Observed, kind: Kind, trigger: str | None, success: Callable[[SeenAsk], bool], since: int = 0
+    seen: Observed, kind: Compared, trigger: str | None, success: Callable[[SeenAsk], bool], since: int = 0
 ) -> Comparison:
     holdout = seen.policy.holdout
     first = max(since, holdout.active_since or 0)
@@ -173,7 +173,7 @@ def _has_referred(seen: Observed, first: SeenAsk) -> bool:
 
 
 def _compare(
-    kind: Kind,
+    kind: Compared,
     name: str,
     asks: Iterable[SeenAsk],
     side: Callable[[SeenAsk], int | None],
@@ -203,7 +203,7 @@ def _compare(
     return Comparison(
         kind=kind,
         name=name,
-        arms=(Arm(names[0], units[1], successes[1]), Arm(names[1], units[0], successes[0])),
+        arms=(ArmCounts(names[0], units[1], successes[1]), ArmCounts(names[1], units[0], successes[0])),
         share=share,
         evidence=evidence(successes[1], successes[0], share) if planned else None,
         split=evidence(units[1], units[0], share) if planned else None,
@@ -248,7 +248,7 @@ def _broken(c: Comparison) -> str:
     )
 
 
-def _in(c: Comparison, arm: Arm) -> str:
+def _in(c: Comparison, arm: ArmCounts) -> str:
     return f"with {arm.name}" if c.kind == "template" else arm.name
 
 
@@ -299,13 +299,13 @@ def _none_yet(c: Comparison) -> str:
     return f"No {what} can be told yet{about}{needed}: {who} {_span(found)} as many {_SUCCESSES[c.kind]}."
 
 
-def _times(found: Evidence) -> str:
+def _times(found: RatioEvidence) -> str:
     if found.ratio is None:
         return f"at least {_number(found.low)} times" if found.low > 1 else f"at most {_number(found.high)} times"
     return f"{_number(found.ratio)} times ({_span(found)})"
 
 
-def _span(found: Evidence) -> str:
+def _span(found: RatioEvidence) -> str:
     return f"between {_number(found.low)} and {_number(found.high)} times"
 
 

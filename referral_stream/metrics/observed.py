@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from referral_stream.core.counting import first_month, month_of
 from referral_stream.core.instants import DAY, parse_instant
-from referral_stream.metrics.records import RecordData, Records
+from referral_stream.metrics.records import RecordBody, Records
 
 _EPOCH = date(1970, 1, 1)
 
@@ -72,13 +72,13 @@ class SeenReferral(NamedTuple):
     currency: str
 
 
-def unit_of(record: RecordData) -> str:
+def unit_of(record: RecordBody) -> str:
     """Whom comparisons count once: the account, else the customer."""
     account = record.get("account_id")
     return f"customer {record['customer_id']}" if account is None else f"account {account}"
 
 
-def asks_of(record: RecordData) -> Iterator[SeenAsk]:
+def asks_of(record: RecordBody) -> Iterator[SeenAsk]:
     unit, segment = unit_of(record), record.get("segment")
     for ask in record.get("asks", ()):
         yield SeenAsk(
@@ -102,7 +102,7 @@ def asks_of(record: RecordData) -> Iterator[SeenAsk]:
         )
 
 
-def referrals_of(record: RecordData) -> Iterator[SeenReferral]:
+def referrals_of(record: RecordBody) -> Iterator[SeenReferral]:
     """The month is that of the ask's t0; of one without a known ask that of the referral."""
     asks = {ask.command_id: ask for ask in asks_of(record)} if record.get("referred_contacts") else {}
     for contact in record.get("referred_contacts", ()):

@@ -7,19 +7,19 @@ from typing import Any, TypeAlias
 
 from referral_stream.core.instants import parse_instant
 
-RecordData: TypeAlias = Mapping[str, Any]
+RecordBody: TypeAlias = Mapping[str, Any]
 """The ``data`` of a ``referral.record.changed``, as parsed JSON."""
 
 
 class Records:
     """Keeps the newest record of every customer. A record that comes again, in any order, changes nothing."""
 
-    def __init__(self, told: Iterable[tuple[str, RecordData | None]] = ()) -> None:
-        self._newest: dict[str, RecordData] = {}
+    def __init__(self, told: Iterable[tuple[str, RecordBody | None]] = ()) -> None:
+        self._newest: dict[str, RecordBody] = {}
         for customer, record in told:
             self.take(customer, record)
 
-    def take(self, customer: str, record: RecordData | None) -> None:
+    def take(self, customer: str, record: RecordBody | None) -> None:
         """One record of ``referral-records``: its key, and its data; None, a tombstone, forgets the customer."""
         if record is None:
             self._newest.pop(customer, None)
@@ -29,7 +29,7 @@ class Records:
     def __len__(self) -> int:
         return len(self._newest)
 
-    def __iter__(self) -> Iterator[RecordData]:
+    def __iter__(self) -> Iterator[RecordBody]:
         """The records, by customer id. Of a person with several ids only the record that has them all (identity §3)."""
         merged = {id_: record for record in self._newest.values() for id_ in record.get("ids", ())}
         for customer in sorted(self._newest):
@@ -44,7 +44,7 @@ class Records:
         return None if newest is None else parse_instant(newest)[0]
 
 
-def _is_newer(record: RecordData, other: RecordData) -> bool:
+def _is_newer(record: RecordBody, other: RecordBody) -> bool:
     """Whether, of two that claim each other's id, this one is the later word."""
     claims = other["customer_id"] in record.get("ids", ())
     mine, theirs = ((each["recorded_at"], each["customer_id"]) for each in (record, other))

@@ -10,11 +10,11 @@ from referral_stream.metrics.comparing import Comparison, comparisons, observe
 from referral_stream.metrics.figures import Figure, Mean, Money, Percentile, Share, Unavailable, not_enough
 from referral_stream.metrics.observed import Period, period_of
 from referral_stream.metrics.records import Records
-from referral_stream.metrics.statistic import Evidence
+from referral_stream.metrics.statistic import RatioEvidence
 from referral_stream.metrics.sums import Dimension, Group, Sums, summed
 
 
-class Report(NamedTuple):
+class Figures(NamedTuple):
     """``as_of``: T, epoch ms; None without any record. ``groups``: by the values of ``by``; none without ``by``."""
 
     as_of: int | None
@@ -33,12 +33,12 @@ def report(
     by: tuple[Dimension, ...] = (),
     since: str | None = None,
     until: str | None = None,
-) -> Report:
+) -> Figures:
     """All figures of the records. ``policy`` says which holdout and experiments are compared; months as ``2026-06``."""
     period = period_of(records, since, until)
     total = summed(records, period).get((), Sums())
     groups = summed(records, period, by) if by else {}
-    return Report(
+    return Figures(
         as_of=records.as_of,
         period=period,
         by=by,
@@ -49,7 +49,7 @@ def report(
     )
 
 
-def as_data(found: Report) -> dict[str, Any]:
+def as_data(found: Figures) -> dict[str, Any]:
     """The report as JSON has it."""
     return {
         "as_of": None if found.as_of is None else rfc3339(found.as_of),
@@ -104,7 +104,7 @@ def comparison_data(c: Comparison) -> dict[str, Any]:
     }
 
 
-def _evidence_data(found: Evidence | None) -> dict[str, Any]:
+def _evidence_data(found: RatioEvidence | None) -> dict[str, Any]:
     if found is None:
         return {"evidence": None, "ratio": None, "low": None, "high": None}
     ratio = None if found.ratio is None else round(found.ratio, 4)

@@ -15,10 +15,10 @@ from math import exp, fsum, log
 from typing import NamedTuple
 
 EFFECT = 20
-"""Evidence from which on an effect is reported: 1 in 20 is the chance of one where there is none."""
+"""RatioEvidence from which on an effect is reported: 1 in 20 is the chance of one where there is none."""
 
 BROKEN = 1_000
-"""Evidence on the units themselves from which on their split is not the planned one."""
+"""RatioEvidence on the units themselves from which on their split is not the planned one."""
 
 _LOG_RATIOS = tuple((j - 60) / 10 for j in range(121))
 _RATIOS = tuple(map(exp, _LOG_RATIOS))
@@ -29,7 +29,7 @@ _LARGEST_LOG = 700.0
 """Of a value that a float can hold."""
 
 
-class Evidence(NamedTuple):
+class RatioEvidence(NamedTuple):
     """What ``k1`` successes in arm 1 and ``k0`` in the other say about the ratio of their rates.
 
     ``log``: the natural logarithm of the evidence against a ratio of 1. ``low``, ``high``: between them are the ratios
@@ -50,7 +50,7 @@ class Evidence(NamedTuple):
         return self.log >= log(odds)
 
 
-def evidence(k1: int, k0: int, share: float) -> Evidence:
+def evidence(k1: int, k0: int, share: float) -> RatioEvidence:
     """Of ``k1 + k0`` successes, where arm 1 has the ``share`` of all units. Raises ValueError if that is not in (0, 1).
 
     The interval never has the width 0: where the grid has but one ratio that is possible, its neighbours bound it.
@@ -69,7 +69,7 @@ def evidence(k1: int, k0: int, share: float) -> Evidence:
     if first == last:
         first, last = max(first - 1, 0), min(last + 1, len(_RATIOS) - 1)
     ratio = k1 * (1 - share) / (k0 * share) if k1 and k0 else None
-    return Evidence(mixed, ratio, _RATIOS[first], _RATIOS[last])
+    return RatioEvidence(mixed, ratio, _RATIOS[first], _RATIOS[last])
 
 
 _Z = 1.959964

@@ -11,7 +11,7 @@ from referral_stream.core.counting import month_of
 from referral_stream.core.instants import DAY, parse_instant
 from referral_stream.metrics.figures import Figure, Mean, Money, Share, Unavailable, percentile
 from referral_stream.metrics.observed import Period, SeenAsk, asks_of, referrals_of
-from referral_stream.metrics.records import RecordData, Records
+from referral_stream.metrics.records import RecordBody, Records
 
 Dimension: TypeAlias = Literal["trigger", "template", "mode", "channel", "segment", "arm", "month"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
@@ -105,7 +105,7 @@ class _OneRecord:
 
     def __init__(
         self,
-        record: RecordData,
+        record: RecordBody,
         period: Period,
         by: tuple[Dimension, ...],
         groups: defaultdict[Group, Sums],

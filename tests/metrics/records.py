@@ -6,7 +6,7 @@ from typing import Any
 
 from referral_stream.core.instants import DAY, parse_instant, rfc3339
 from referral_stream.core.policy import Policy
-from referral_stream.metrics.records import RecordData, Records
+from referral_stream.metrics.records import RecordBody, Records
 from tests.builders import a_policy
 
 Body = dict[str, Any]
@@ -49,7 +49,7 @@ def a_record(
     return record | more
 
 
-def all_of(*records: RecordData) -> Records:
+def all_of(*records: RecordBody) -> Records:
     return Records((record["customer_id"], record) for record in records)
 
 

@@ -10,7 +10,7 @@ from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.policy import Policy
 from referral_stream.metrics.figures import Figure, Money, Percentile, Share, Unavailable, percentile
 from referral_stream.metrics.observed import Period, period_of
-from referral_stream.metrics.records import RecordData, Records
+from referral_stream.metrics.records import RecordBody, Records
 from referral_stream.metrics.report import as_data, figure_data, report
 from referral_stream.metrics.sums import Dimension
 from tests.metrics.records import LONG_AGO, NOW, a_month, a_record, a_referral, all_of, an_ask
@@ -19,11 +19,11 @@ from tests.rules import rule
 ASKED = "asks that were not taken back"
 
 
-def total(*records: RecordData, **options: Any) -> dict[str, Figure]:
+def total(*records: RecordBody, **options: Any) -> dict[str, Figure]:
     return report(all_of(*records), Policy(), **options).total
 
 
-def grouped(*records: RecordData, by: tuple[Dimension, ...]) -> dict[tuple[str | None, ...], dict[str, Figure]]:
+def grouped(*records: RecordBody, by: tuple[Dimension, ...]) -> dict[tuple[str | None, ...], dict[str, Figure]]:
     return report(all_of(*records), Policy(), by=by).groups
 
 

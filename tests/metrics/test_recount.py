@@ -11,7 +11,7 @@ import pytest
 from referral_stream.metrics.comparing import Comparison, comparisons, observe
 from referral_stream.metrics.figures import Mean, Money, Share
 from referral_stream.metrics.records import Records
-from referral_stream.metrics.report import Report, report
+from referral_stream.metrics.report import Figures, report
 from tests.builders import a_policy
 from tests.rules import rule
 from tests.worlds.planted import Planted
@@ -60,7 +60,7 @@ def records() -> Records:
 
 
 @pytest.fixture(scope="module")
-def found(records: Records) -> Report:
+def found(records: Records) -> Figures:
     return report(records, POLICY, by=("trigger",))
 
 
@@ -75,7 +75,7 @@ def sql(records: Records, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @rule("A7.2", "A7.3")
-def test_every_share_is_recounted(found: Report, sql: Any) -> None:
+def test_every_share_is_recounted(found: Figures, sql: Any) -> None:
     counted = {
         "ask_rate": """select count(distinct customer_id) filter (where asked > 0),
           count(distinct customer_id) filter (where eligible > 0) from occasion""",
@@ -97,7 +97,7 @@ def test_every_share_is_recounted(found: Report, sql: Any) -> None:
 
 
 @rule("A7.3")
-def test_groups_sums_and_percentiles_are_recounted(found: Report, sql: Any) -> None:
+def test_groups_sums_and_percentiles_are_recounted(found: Figures, sql: Any) -> None:
     conversion = {group[0]: figures["conversion"] for group, figures in found.groups.items() if group[0]}
     counted = sql("""select "trigger", count(*) filter (where referrals > 0), count(*) from ask
       where emitted and not back group by 1 order by 1""")
@@ -117,7 +117,7 @@ def test_groups_sums_and_percentiles_are_recounted(found: Report, sql: Any) -> N
 
 
 @rule("A7.2", "A7.8")
-def test_the_units_of_every_comparison_are_recounted(found: Report, sql: Any) -> None:
+def test_the_units_of_every_comparison_are_recounted(found: Figures, sql: Any) -> None:
     uplift = UNITS.format(arm="emitted::int", about="kind <> 'shadow'", success=REFERRED, days=90)
     harm = UNITS.format(arm="emitted::int", about="kind <> 'shadow'", success="regret", days=14)
     arm = "(arm = 'wording/nps_short')::int"

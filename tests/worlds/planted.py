@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from referral_stream.core.instants import DAY, MINUTE, parse_instant, rfc3339
-from referral_stream.metrics.records import RecordData, Records
+from referral_stream.metrics.records import RecordBody, Records
 
 START = parse_instant("2026-01-01T00:00:00Z")[0]
 _TRIGGERS = ("nps_promoter", "nps_promoter", "renewal", "milestone")
@@ -37,13 +37,13 @@ class Planted:
         """As they are after so many days."""
         return Records((record["customer_id"], record) for record in self._records(START + days * DAY))
 
-    def _records(self, now: int) -> Iterator[RecordData]:
+    def _records(self, now: int) -> Iterator[RecordBody]:
         for number in range(self.accounts):
             random = Random(f"{self.seed}/{number}")
             for person in range(random.choice((1, 1, 1, 2))):
                 yield self._record(number, person, now)
 
-    def _record(self, number: int, person: int, now: int) -> RecordData:
+    def _record(self, number: int, person: int, now: int) -> RecordBody:
         """The first contact of an account is the one who is asked; all of its colleagues are as it is."""
         random = Random(f"{self.seed}/{number}/{person}")
         same = Random(f"{self.seed}/{number}/account")

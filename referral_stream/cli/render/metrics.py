@@ -12,7 +12,7 @@ from referral_stream.core.instants import to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.metrics.comparing import Comparison
 from referral_stream.metrics.figures import Figure, Mean, Money, Percentile, Share, Unavailable, not_enough
-from referral_stream.metrics.report import Report, comparison_data, figure_data
+from referral_stream.metrics.report import Figures, comparison_data, figure_data
 from referral_stream.words.afterwards import money
 from referral_stream.words.decisions import day_and_time
 
@@ -34,7 +34,7 @@ _COMPARED: Final = {
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def as_lines(found: Report, policy: Policy) -> Iterator[str]:
+def as_lines(found: Figures, policy: Policy) -> Iterator[str]:
     """All figures in total, the main ones by group, and each comparison with its sentence."""
     if found.as_of is None:
         yield "no records: nobody was ever considered for an ask"
@@ -59,7 +59,12 @@ def _section(title: str, figures: list[tuple[str, Figure]]) -> Iterator[str]:
 
 
 def _name(name: str) -> str:
-    words = name.replace("followups", "follow-ups").replace("_p50", " (median)").replace("_p9", " (percentile 9").replace("_", " ")
+    words = (
+        name.replace("followups", "follow-ups")
+        .replace("_p50", " (median)")
+        .replace("_p9", " (percentile 9")
+        .replace("_", " ")
+    )
     return f"{words})" if "(percentile" in words else words
 
 
@@ -96,7 +101,7 @@ def _interval(figure: Figure) -> str:
     return "" if interval is None else f"({100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
 
 
-def _groups(found: Report) -> Iterator[str]:
+def _groups(found: Figures) -> Iterator[str]:
     names = [
         name
         for name in _IN_TABLES
@@ -134,7 +139,7 @@ def _comparisons(found: Iterable[Comparison]) -> Iterator[str]:
             yield f"  {c.crossed:,} accounts are in both arms: the first one counts"
 
 
-def as_csv(found: Report) -> str:
+def as_csv(found: Figures) -> str:
     """A line for each figure: of the total (empty groups), of every group, then the comparisons.
 
     A text that a spreadsheet would take for a formula begins with an apostrophe.
