@@ -75,22 +75,26 @@ class Comparison(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """What comparisons look at, gathered once from all records."""
+    """What comparisons look at, gathered once from all records.
+
+    ``referred``: unit → the day of each of its referrals, and the command of the ask that it is due to.
+    """
 
     asks: tuple[SeenAsk, ...]
-    referred: dict[str, list[int]]
+    referred: dict[str, list[tuple[int, str | None]]]
     as_of: int
     policy: Policy
 
 
 def observe(records: Records, policy: Policy, period: Period) -> Observed:
-    """The asks of these months, and the days of each unit's referrals."""
+    """The asks of these months, and each unit's referrals."""
     asks: list[SeenAsk] = []
-    referred: defaultdict[str, list[int]] = defaultdict(list)
+    referred: defaultdict[str, list[tuple[int, str | None]]] = defaultdict(list)
     for record in records:
         asks.extend(ask for ask in asks_of(record) if period.has(ask.month))
         for referral in referrals_of(record):
-            referred[unit_of(record)].append(referral.day)
+            command = None if referral.ask is None else referral.ask.command_id
+            referred[unit_of(record)].append((referral.day, command))
     return Observed(tuple(asks), dict(referred), records.as_of or 0, policy)
 
 
@@ -167,9 +171,16 @@ def _against_holdout(
 
 
 def _has_referred(seen: Observed, first: SeenAsk) -> bool:
-    """Whether the unit gave a referral in the 90 days from the ask on: by dates alone, in every arm alike."""
+    """Whether the unit gave a referral in the 90 days from the ask on: by time alone, in every arm alike.
+
+    Of a referral the local date is known. West of Greenwich that may be the day before the ask, in UTC: then
+    attribution, which is by time for who is held out, says that it came after.
+    """
     start = day_of(first.asked_at)
-    return any(start <= day < start + UPLIFT_DAYS for day in seen.referred.get(first.unit, ()))
+    return any(
+        start <= day < start + UPLIFT_DAYS or (day == start - 1 and command == first.command_id)
+        for day, command in seen.referred.get(first.unit, ())
+    )
 
 
 def _compare(

@@ -137,6 +137,14 @@ def test_a_referral_counts_by_its_date_alone_in_every_arm(days: int, counted: in
 
 
 @rule("A7.9")
+@pytest.mark.parametrize(("days", "command", "counted"), [(-1, "c1", 1), (-1, "c2", 0), (-2, "c1", 0), (90, "c1", 0)])
+def test_west_of_greenwich_a_referral_may_have_the_date_before_its_ask(days: int, command: str, counted: int) -> None:
+    asks = an_ask("c1"), an_ask("c2", at=LONG_AGO + HOUR)
+    records = all_of(a_record("ana", *asks, referrals=(a_referral(at=LONG_AGO + days * DAY, command=command),)))
+    assert compared(records).successes == counted
+
+
+@rule("A7.9")
 def test_cancelled_and_failed_asks_count_and_those_of_shadow_mode_do_not() -> None:
     records = all_of(
         a_record("ana", an_ask(cancelled=True)),
