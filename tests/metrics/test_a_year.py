@@ -23,7 +23,7 @@ CUSTOMERS = int(os.environ.get("TESTS_YEAR_CUSTOMERS", "10000"))
 POLICY = a_policy(
     holdout={"percent": 20},
     harm={"pause_at": 20},
-    experiments={"wording": {"trigger": "nps_promoter", "templates": {"nps": 1, "nps_short": 1}}},
+    experiments={"wording": {"trigger": "renewal", "templates": {"renewal": 1, "short": 1}}},
 )
 
 
@@ -49,9 +49,9 @@ def lived(year: Year) -> Records:
 @rule("A7.9", "A7.10", "A7.11")
 def test_what_asking_causes_in_a_year_is_found() -> None:
     """Ten thousand customers: asks bring referrals, one wording more than the other, and they annoy some."""
-    records = lived(Year(11, CUSTOMERS, appeal={"nps": 0.4, "nps_short": 1.6}, annoys=0.15))
+    records = lived(Year(11, CUSTOMERS, appeal={"renewal": 0.4, "short": 1.6}, annoys=0.6))
     found: dict[tuple[str, str], Comparison] = {(c.kind, c.name): c for c in report(records, POLICY).comparisons}
     said = "\n".join(f"{c.kind} {c.name} {c.arms}: {c.sentence}" for c in found.values())
     assert found["uplift", ""].sentence.startswith("Asking works"), said
     assert found["harm", ""].sentence.startswith("Asking does harm"), said
-    assert found["template", "wording/nps_short"].sentence.startswith("nps_short works better"), said
+    assert found["template", "wording/short"].sentence.startswith("short works better"), said
