@@ -137,7 +137,7 @@ def ledger_about(ledger: MemoryLedger, kin: Mapping[str, Customer]) -> MemoryLed
 def ledger_of(policy: Policy, customers: Iterable[Customer], switches: Iterable[Event] = ()) -> MemoryLedger:
     """What a ledger knows of these customers by their states: their asks that count, by present account and address.
 
-    The automatic pauses of the burst breaker are in no state; who knows of one, gives it among the ``switches``.
+    The automatic pauses of the burst breaker are in no state before they have stopped an ask.
     """
     ledger = MemoryLedger(policy)
     for switch in switches:

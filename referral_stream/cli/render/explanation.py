@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from referral_stream.cli.render.terminal import visible, wrapped
+from referral_stream.cli.render.terminal import wrapped
 from referral_stream.core.instants import rfc3339, to_datetime
 from referral_stream.core.zones import zone
 from referral_stream.explain.explaining import Explanation
@@ -18,6 +18,7 @@ from referral_stream.explain.prospects import Prospect
 from referral_stream.explain.story import Entry
 from referral_stream.explain.tracks import TrackItem
 from referral_stream.words.decisions import clock_words, happening
+from referral_stream.words.escaping import visible
 from referral_stream.words.phrases import phrases, speaking
 
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>&#|~!@]|(?<=\b)(?::)(?=//)|^[-+]|^\d+(?=\.)")
