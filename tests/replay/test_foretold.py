@@ -1,6 +1,6 @@
 """What an explanation foretells comes true: each counterfactual is replayed from the beginning of the log.
 
-``FORETOLD_WORLDS`` says of how many random worlds, instead of two dozen.
+``TESTS_FORETOLD_WORLDS`` says of how many random worlds, instead of two dozen.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.rules import rule
 from tests.worlds.days import world
 from tests.worlds.policies import POLICIES
 
-SEEDS = range(2_000, 2_000 + int(os.environ.get("FORETOLD_WORLDS", "24")))
+SEEDS = range(2_000, 2_000 + int(os.environ.get("TESTS_FORETOLD_WORLDS", "24")))
 CUTS = 4
 """How many instants of each world are explained."""
 
