@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from referral_stream.cli.render.terminal import json_text, visible
+from referral_stream.cli.render.terminal import json_text
 from referral_stream.contracts.codec import encode_event
 from referral_stream.contracts.inbound.trial import Checked, MappingTrial, Tried, TriedReader
 from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN
@@ -17,6 +17,7 @@ from referral_stream.contracts.mapping.paths import shown
 from referral_stream.contracts.mapping.values import UNREADABLE, ValueRead
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
 from referral_stream.core.instants import EARLIEST, LATEST, rfc3339
+from referral_stream.words.escaping import visible
 
 _LONGEST = 60
 """Characters of a value that are shown."""
