@@ -28,6 +28,19 @@ REDIS_COMMANDS: Final = tuple(
 """What the ledger sends to Redis, and its script calls there, on keys ``GROUP_PREFIX:{ledger}:*``."""
 
 
+READ_REDIS_COMMANDS: Final = (
+    "EVAL EVALSHA SCAN UNLINK DEL EXISTS EXPIRE GET SET HDEL HEXISTS HGET HGETALL HINCRBY HMGET HSET LPUSH LRANGE "
+    "LTRIM ZADD ZCARD ZCOUNT ZRANGE ZRANGEBYSCORE ZREM ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGEBYSCORE ZSCORE "
+    "ZUNIONSTORE".split()
+)
+"""What the projector sends to Redis, and its script calls there, on keys ``GROUP_PREFIX:{read}:*``."""
+
+READER_REDIS_COMMANDS: Final = (
+    "GET HGET HGETALL HMGET LRANGE ZCARD ZCOUNT ZRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE".split()
+)
+"""What whoever reads the read models needs there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Right:
     """``operation`` on the resource ``name``, or on all whose names begin with it (``prefixed``)."""
@@ -56,6 +69,10 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
             groups = (Right("group", decide, "Read"), Right("group", deployment.group("ingest"), "Describe"))
             seen = (*_topics("DescribeConfigs", *tables), *_topics("Describe", *deployment.topics.sources))
             return (*groups, *on_topics, *seen, transactions)
+        case "projector":  # reads states as the decide agent keeps them, and how far every group is
+            its_groups = (Right("group", deployment.group(principal), "Read"), _every_group(deployment))
+            described = _topics("Describe", *deployment.topics.sources, deployment.topics.customer_events)
+            return (*its_groups, *on_topics, *_topics("Read", changelogs(decide)[0]), *described)
         case "receiver":
             return on_topics
         case "worker":
@@ -63,12 +80,15 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
         case "operator":  # runs `topics`, `doctor`, `audit` and `deadletters`, which appends what it replays
             every = (*deployment.topics.every, *changelogs(decide), deployment.positions)
             on_all = (right for operation in _ON_ALL for right in _topics(operation, *every))
-            every_group = Right("group", decide.removesuffix("decide"), "Describe", prefixed=True)
-            return (*on_all, *_topics("Write", *writes), every_group)
+            return (*on_all, *_topics("Write", *writes), _every_group(deployment))
 
 
 _ON_ALL: Final[tuple[AclOperation, ...]] = ("Create", "DescribeConfigs", "Read")
 """What the operator may do with every topic."""
+
+
+def _every_group(deployment: Deployment) -> Right:
+    return Right("group", deployment.group(""), "Describe", prefixed=True)
 
 
 def _topics(operation: AclOperation, *names: str) -> Iterator[Right]:
