@@ -29,7 +29,7 @@ REDIS_COMMANDS: Final = tuple(
 
 
 READ_REDIS_COMMANDS: Final = (
-    "EVAL EVALSHA SCAN UNLINK DEL EXISTS EXPIRE GET SET HDEL HEXISTS HGET HGETALL HINCRBY HMGET HSET LPUSH LRANGE "
+    "EVAL EVALSHA INFO SCAN UNLINK DEL EXISTS EXPIRE GET SET HDEL HEXISTS HGET HGETALL HINCRBY HMGET HSET LPUSH LRANGE "
     "LTRIM ZADD ZCARD ZCOUNT ZRANGE ZRANGEBYSCORE ZREM ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGEBYSCORE ZSCORE "
     "ZUNIONSTORE".split()
 )
@@ -70,7 +70,8 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
             seen = (*_topics("DescribeConfigs", *tables), *_topics("Describe", *deployment.topics.sources))
             return (*groups, *on_topics, *seen, transactions)
         case "projector":  # reads states as the decide agent keeps them, and how far every group is
-            its_groups = (Right("group", deployment.group(principal), "Read"), _every_group(deployment))
+            others = (Right("group", deployment.group(role), "Describe") for role in (*ROLES, "rewards"))
+            its_groups = (Right("group", deployment.group(principal), "Read"), *others)
             described = _topics("Describe", *deployment.topics.sources, deployment.topics.customer_events)
             return (*its_groups, *on_topics, *_topics("Read", changelogs(decide)[0]), *described)
         case "receiver":
@@ -80,15 +81,12 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
         case "operator":  # runs `topics`, `doctor`, `audit` and `deadletters`, which appends what it replays
             every = (*deployment.topics.every, *changelogs(decide), deployment.positions)
             on_all = (right for operation in _ON_ALL for right in _topics(operation, *every))
-            return (*on_all, *_topics("Write", *writes), _every_group(deployment))
+            every_group = Right("group", decide.removesuffix("decide"), "Describe", prefixed=True)
+            return (*on_all, *_topics("Write", *writes), every_group)
 
 
 _ON_ALL: Final[tuple[AclOperation, ...]] = ("Create", "DescribeConfigs", "Read")
 """What the operator may do with every topic."""
-
-
-def _every_group(deployment: Deployment) -> Right:
-    return Right("group", deployment.group(""), "Describe", prefixed=True)
 
 
 def _topics(operation: AclOperation, *names: str) -> Iterator[Right]:

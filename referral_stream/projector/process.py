@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from enum import IntEnum
@@ -203,6 +204,7 @@ def run_projector(deployment: Deployment, *, reset: bool = False) -> int:
     """Project until SIGTERM or SIGINT; the exit code. ``reset``: remove the read models first, and make them anew."""
     settings = deployment.settings
     configure_logging(settings.log_level, settings.log_format)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a loop to handle signals
     spare_values()
     return asyncio.run(_run_alone(deployment, reset=reset))
 

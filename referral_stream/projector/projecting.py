@@ -239,6 +239,10 @@ class Projecting(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
 
     async def _now_and_then(self) -> None:
         now = monotonic()
+        while now - self._looked_at >= LOOK_EVERY_SECONDS and not await self._writer.has_room():
+            self.available, self.looked_at = False, self._real.now()
+            self._throttle.warn("read_models_full", "80 % of maxmemory is used")
+            await asyncio.sleep(RETRY_SECONDS)
         if now - self._committed_at >= COMMIT_EVERY_SECONDS:
             await self.commit()
         if now - self._looked_at >= LOOK_EVERY_SECONDS:

@@ -39,6 +39,9 @@ _TRIES: Final = 3
 LAPSES_DAYS: Final = {"asks": 30, "approvals": 30, "followups": 40, "rewards": 1}
 """After it was due, what nobody has ended goes from the lists: a record that would have ended it was never written."""
 
+FULL_AT: Final = 0.8
+"""Of ``maxmemory``: from here on nothing is applied."""
+
 _ARGUMENTS: Final = 8
 """Of the script, before the bytes."""
 
@@ -98,6 +101,12 @@ class Writer:
         """Close what is open: the next call finds out afresh where the address leads."""
         with suppress(RedisError, OSError):
             await self._client.connection_pool.disconnect(inuse_connections=False)
+
+    async def has_room(self) -> bool:
+        """Whether the server has memory to spare: what else is there, such as the ledger, must never lack it."""
+        about: Any = await self._call("INFO", "memory")
+        most = int(about["maxmemory"])
+        return most == 0 or int(about["used_memory"]) < FULL_AT * most
 
     async def check(self) -> None:
         """Raises OtherForm where another version has written."""
