@@ -20,7 +20,7 @@ class Harmful(NamedTuple):
 
 
 class HarmJudge(Protocol):
-    """Judges the newest record of every customer, as of ``now`` (epoch ms). Pure but for the reading."""
+    """Judges the newest record of every customer, as of ``now`` (epoch ms). It is pure, except for the reading."""
 
     async def __call__(self, records: AsyncIterator[MessageBody], now: int) -> Sequence[Harmful]: ...
 

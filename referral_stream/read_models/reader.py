@@ -252,7 +252,7 @@ def _place(cursor: str | None) -> tuple[str | None, int]:
         return None, 0
     score, sign, seen = cursor.partition("-")
     if not (sign and score.isascii() and score.isdigit() and seen.isascii() and seen.isdigit()):
-        raise ValueError("not a cursor of ours")
+        raise ValueError("not one of our cursors")
     return score, int(seen)
 
 
