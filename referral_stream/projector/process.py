@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 
 from referral_stream import __version__
-from referral_stream.projector.harm import HarmJudge, Pausing
+from referral_stream.projector.harm import HarmJudge, Pausing, judge_once
 from referral_stream.projector.projecting import ROLE, Projecting, TopicMadeAnew
 from referral_stream.projector.status import ProjectorPage, ProjectorStatus
 from referral_stream.projector.watching import seen_roles
@@ -139,10 +139,8 @@ class Projector:
             await asyncio.sleep(JUDGE_SECONDS)
             if self._judge is None or self._pause is None or not self._projecting.leads:
                 continue
-            now = self._deployment.clock.now()
-            with suppress(WriteRefused):
-                for harmful in await self._judge(self._writer.bodies(), now):
-                    await self._pause(harmful, now)
+            with suppress(WriteRefused):  # said by whoever applies
+                await judge_once(self._writer, self._judge, self._pause)
 
     async def _watch(self) -> None:
         """Wait for brokers that are away. Raises BrokersElsewhere if a new process would be answered meanwhile."""

@@ -24,13 +24,14 @@ from referral_stream.read_models.keys import (
     DECISIONS_KEPT,
     FORM,
     HOURS_KEPT,
+    INSTANT_DIGITS,
     LOG_KEPT,
     RETENTION_SECONDS,
     Keys,
 )
 from referral_stream.read_models.packing import unpack
 from referral_stream.read_models.projecting import Operation, Touched, replacing
-from referral_stream.read_models.views import MessageBody, RoleState
+from referral_stream.read_models.views import Control, MessageBody, RoleState
 
 _SCRIPT: Final = files(__package__).joinpath("apply.lua").read_bytes()
 _DIGEST: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
@@ -46,6 +47,7 @@ _ARGUMENTS: Final = 8
 """Of the script, before the bytes."""
 
 _encode = msgspec.msgpack.Encoder().encode
+_control = msgspec.msgpack.Decoder(Control).decode
 
 
 class WriteRefused(Exception):
@@ -152,8 +154,8 @@ class Writer:
     async def _replacing(self, touched: Sequence[Touched]) -> list[Operation]:
         if not touched:
             return []
-        known = await self._all([("HMGET", self._keys.customer(each.customer), "record", "n") for each in touched])
-        return [replacing(each, *found) for each, found in zip(touched, known, strict=True)]
+        known = await self._all([("HGET", self._keys.customer(each.customer), "record") for each in touched])
+        return [replacing(each, found) for each, found in zip(touched, known, strict=True)]
 
     async def tell_roles(self, roles: Sequence[RoleState]) -> None:
         """Write what was seen of the roles' groups."""
@@ -167,6 +169,10 @@ class Writer:
         pairs = found.items() if isinstance(found, dict) else zip(found[0::2], found[1::2], strict=True)
         return {name.decode(): int(count) for name, count in pairs}
 
+    async def controls(self) -> list[Control]:
+        """The newest word about each switch."""
+        return [_control(value) for value in await self._call("HVALS", self._keys.controls)]
+
     async def bodies(self) -> AsyncIterator[MessageBody]:
         """The newest record of every customer, in no order; one that changes meanwhile may be either."""
         cursor = b"0"
@@ -176,7 +182,7 @@ class Writer:
             )
             for value in await self._all([("HGET", key, "record") for key in keys]) if keys else ():
                 if value is not None:
-                    yield unpack(value)
+                    yield unpack(value[INSTANT_DIGITS:])
             if int(cursor) == 0:
                 return
 
