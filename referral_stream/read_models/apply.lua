@@ -4,7 +4,7 @@
 -- nothing is applied yet), the offset behind the batch, the operations (MessagePack), the limits (MessagePack), the
 -- deployment's now and the real now (epoch ms); behind these the bytes, which this MessagePack does not know: where an
 -- operation has some, it has the number of the argument, as a list of one.
--- Returns {"applied"}, {"at", offset} where something else is applied than the writer believes ("" for nothing), or
+-- Returns {"applied"}, {"form"} where another form is there, or a reset is under way, {"at", offset} where something else is applied than the writer believes ("" for nothing), or
 -- {"changed", customer} where a record is not the one that the figures were computed from.
 
 local root, place, expected, after = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -20,6 +20,9 @@ for _, op in ipairs(operations) do
   end
 end
 
+if (tonumber(call("HGET", root .. "meta", "form")) or limits.form) ~= limits.form then
+  return {"form"}
+end
 local positions = root .. "positions"
 local stored = call("HGET", positions, place) or ""
 if stored ~= expected then

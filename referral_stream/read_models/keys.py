@@ -37,6 +37,9 @@ from referral_stream.core.instants import DAY, HOUR, SECOND
 FORM: Final = 1
 """Of keys and values. Read models of another one are made anew (``referral-stream run projector --reset``)."""
 
+RESETTING: Final = 0
+"""In the place of the form, while a reset removes what is there: nobody writes meanwhile."""
+
 DueKind: TypeAlias = Literal["asks", "approvals", "followups", "rewards"]
 """What waits: asks for their moment, asks for a person's yes, follow-ups for who does them, rewards for approval."""
 

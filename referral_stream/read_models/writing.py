@@ -26,6 +26,7 @@ from referral_stream.read_models.keys import (
     HOURS_KEPT,
     INSTANT_DIGITS,
     LOG_KEPT,
+    RESETTING,
     RETENTION_SECONDS,
     Keys,
 )
@@ -52,6 +53,9 @@ _control = msgspec.msgpack.Decoder(Control).decode
 
 class WriteRefused(Exception):
     """Redis did not answer in time, or refused; ``cause`` has its error. What was applied is known by the position."""
+
+
+BEING_RESET: Final = "the read models are being reset; if no reset is under way, one was broken off: repeat it"
 
 
 class OtherForm(Exception):
@@ -113,6 +117,8 @@ class Writer:
     async def check(self) -> None:
         """Raises OtherForm where another version has written."""
         form = await self._call("HGET", self._keys.meta, "form")
+        if form is not None and int(form) == RESETTING:
+            raise WriteRefused(BEING_RESET)
         if form is not None and int(form) != FORM:
             raise OtherForm(f"form {int(form)}; this program writes {FORM}")
 
@@ -147,6 +153,9 @@ class Writer:
             reply = await self._script(self._keys.root, *place, plain, self._limits, now, real_now, *parts)
             if reply[0] == b"applied":
                 return BatchApplied(done=True, at=after)
+            if reply[0] == b"form":
+                await self.check()
+                raise WriteRefused(BEING_RESET)
             if reply[0] == b"at":
                 return BatchApplied(done=False, at=int(reply[1]) if reply[1] else None)
         raise WriteRefused("a customer's record changes whenever it is to be replaced: is another projector at work?")
@@ -187,17 +196,17 @@ class Writer:
                 return
 
     async def reset(self) -> int:
-        """Remove every key of the read models, and no other; how many there were."""
-        cursor, removed = "0", 0
+        """Remove every key of the read models, and no other; how many there were. If it fails, repeat it."""
+        cursor, removed, meta = "0", 0, self._keys.meta.encode()
         pattern = _escaped(self._keys.root) + "*"
-        await self._call("DEL", self._keys.positions)  # first: who is at work notices
+        await self._call("HSET", meta, "form", RESETTING)
         while True:
             reply = await self._call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            cursor, keys = reply[0], reply[1]
+            cursor, keys = reply[0], [key for key in reply[1] if key != meta]
             if keys:
                 removed += int(await self._call("UNLINK", *keys))
             if int(cursor) == 0:
-                return removed
+                return removed + int(await self._call("DEL", meta))
 
     async def _script(self, *arguments: Any) -> list[Any]:
         try:
