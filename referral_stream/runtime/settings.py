@@ -12,10 +12,9 @@ import re
 import ssl
 import sys
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -34,6 +33,7 @@ from referral_stream.contracts.schema_words import schema_words
 from referral_stream.contracts.topics import SOURCES
 from referral_stream.core.instants import Instant
 from referral_stream.core.suggestions import did_you_mean, nearest
+from referral_stream.runtime.addresses import HOST, REDIS_FORM, is_address, is_redis_url
 from referral_stream.runtime.payer_address import address_fault, secret_fault
 
 PREFIX = "REFERRAL_STREAM_"
@@ -63,19 +63,8 @@ class SettingsProblem(Exception):
 
 T = TypeVar("T", tuple[str, ...], dict[str, str])
 
-_HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_REDIS_FORM: Final = (
-    "is not of the form redis://USER:PASSWORD@HOST:PORT/NUMBER; "
-    "in user and password, write / ? # @ % as %2F %3F %23 %40 %25"
-)
-_REDIS_OPTIONS: Final = {"db": re.compile(r"[0-9]{1,9}")}
-_REDIS_TLS_OPTIONS: Final = {
-    "ssl_cert_reqs": re.compile(r"none|optional|required"),
-    "ssl_check_hostname": re.compile(r"(?i)true|false|yes|no|1|0"),
-}
-"""What may follow a ``?``. Anything else would override what the ledger depends on, or fail at the first call."""
 NEAR_ENOUGH: Final = 0.6
 _LAST_PORT: Final = 65_535
 _OUT_OF_BOUNDS: Final = ("int_", "float_", "literal_error", "greater_than", "less_than")
@@ -114,41 +103,16 @@ def _millis(value: Any) -> Any:
 def _has_port(brokers: tuple[str, ...]) -> tuple[str, ...]:
     for broker in brokers:
         host, _, port = broker.rpartition(":")
-        is_host = _is_address(host[1:-1]) if host.startswith("[") and host.endswith("]") else _HOST.match(host)
+        is_host = is_address(host[1:-1]) if host.startswith("[") and host.endswith("]") else HOST.match(host)
         if not is_host or not _PORT.fullmatch(port) or not 1 <= int(port) <= _LAST_PORT:
             raise ValueError(f"{broker!r} is not host:port, for example kafka-1.example.com:9092")
     return brokers
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _may_be_listened_on(host: str) -> str:
-    if not (_HOST.match(host) or _is_address(host)):
+    if not (HOST.match(host) or is_address(host)):
         raise ValueError("is not an address or the name of a host, for example 127.0.0.1 or 0.0.0.0")
     return host
-
-
-def _is_redis_url(url: str) -> bool:
-    """Whether the ledger can use a URL. What is wrong with it is not quoted: it may be a part of the password."""
-    try:
-        parts = urlsplit(url)
-        port, options = parts.port, parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError:
-        return False
-    known = _REDIS_OPTIONS | (_REDIS_TLS_OPTIONS if parts.scheme == "rediss" else {})
-    if parts.fragment or not all(name in known and known[name].fullmatch(value) for name, value in options):
-        return False
-    if parts.scheme == "unix":
-        return bool(parts.path)
-    host = parts.hostname or ""
-    is_host = not host or bool(_HOST.match(host)) or _is_address(host)
-    return is_host and port != 0 and bool(re.fullmatch(r"/?|/[0-9]{1,9}", parts.path))
 
 
 def _are_input_topics(names: T) -> T:
@@ -256,6 +220,10 @@ class Settings(MemberSettings):
     redis_ca_file: Path | None = None
     redis_cert_file: Path | None = None
     redis_key_file: Path | None = None
+    read_redis_url: SecretStr | None = None
+    """Where the read models are; None: where the ledger is."""
+    read_decisions: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
+    """The newest decisions of the deployment that the read models can filter: some 1 KB each."""
     email_key: SecretStr | None = None
     """Needed to read source topics: see :func:`read_settings`."""
 
@@ -299,15 +267,17 @@ class Settings(MemberSettings):
         except (OSError, ValueError) as error:
             raise SettingsProblem(f"{PREFIX}REDIS_CA_FILE, _CERT_FILE or _KEY_FILE cannot be used: {error}") from None
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "read_redis_url")
     @classmethod
-    def _is_redis(cls, url: SecretStr) -> SecretStr:
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
         from referral_stream.ledger.servers import url_problem  # noqa: PLC0415 (the receiver loads no Redis client)
 
         if (problem := url_problem(url.get_secret_value())) is not None:
             raise ValueError(problem)
-        if "+sentinel" not in url.get_secret_value().partition("://")[0] and not _is_redis_url(url.get_secret_value()):
-            raise ValueError(_REDIS_FORM)
+        if "+sentinel" not in url.get_secret_value().partition("://")[0] and not is_redis_url(url.get_secret_value()):
+            raise ValueError(REDIS_FORM)
         return url
 
     @field_validator("email_key")
@@ -426,7 +396,15 @@ _Kind = TypeVar("_Kind", Settings, ReceiverSettings, RewardsSettings)
 _KINDS = (Settings, ReceiverSettings, RewardsSettings)
 _NAMES = {name for kind in _KINDS for name in kind.model_fields} - {"webhook_secrets", "webhook_tokens"}
 _OF_THE_PAYER = ("REWARDS_URL", "REWARDS_SECRET", "REWARDS_PREVIOUS_SECRET")
-_SECRETS = ("KAFKA_PASSWORD", "REDIS_URL", "EMAIL_KEY", "HTTP_EVENTS_TOKEN", "HTTP_CONTROL_TOKEN", *_OF_THE_PAYER)
+_SECRETS = (
+    "KAFKA_PASSWORD",
+    "REDIS_URL",
+    "READ_REDIS_URL",
+    "EMAIL_KEY",
+    "HTTP_EVENTS_TOKEN",
+    "HTTP_CONTROL_TOKEN",
+    *_OF_THE_PAYER,
+)
 _PER_VENDOR = {"webhook_secrets": f"{PREFIX}WEBHOOK_SECRET_", "webhook_tokens": f"{PREFIX}WEBHOOK_TOKEN_"}
 """Settings of which there is one per vendor, whose name is the rest of the variable's."""
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Protocol
 
 from faust.exceptions import FaustError
 from faust_batches import NeedsOperator, TransportError, run_worker
 from faust_batches.broker_wait import BrokerWait
 from faust_batches.uvloop_patch import survive_closed_transports
 from mode import Service
+from prometheus_client.metrics_core import Metric
 
 from referral_stream.core.instants import rfc3339
 from referral_stream.ledger.client import LedgerError
@@ -28,10 +30,16 @@ from referral_stream.stream.status import StatusPage
 logger = logging.getLogger(__name__)
 
 
-def run_roles(deployment: Deployment, role: str) -> int:
+class Beside(AbstractAsyncContextManager[None], Protocol):
+    """What runs in the event loop of the roles from entry to exit, with numbers for their page."""
+
+    def collect(self) -> Iterable[Metric]: ...
+
+
+def run_roles(deployment: Deployment, role: str, beside: Sequence[Beside] = ()) -> int:
     """Run one role, or ``all`` of them side by side in this process, until a signal; the exit code.
 
-    What keeps it from starting is logged as one line.
+    ``beside``: what else runs in its event loop meanwhile. What keeps it from starting is logged as one line.
     """
     settings = deployment.settings
     configure_logging(settings.log_level, settings.log_format, harmless=(FaustError, TransportError, LedgerError))
@@ -44,9 +52,9 @@ def run_roles(deployment: Deployment, role: str) -> int:
             survive_closed_transports()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a loop to handle signals
     roles = build(deployment, ROLES if role == "all" else (role,))
-    status_page = [StatusPage(deployment, roles)] if settings.status_port else []
+    status_page = [StatusPage(deployment, roles, beside)] if settings.status_port else []
     spare_values()
-    return run_worker(*(each.app for each in roles), beside=[*status_page, _life(deployment, role)])
+    return run_worker(*(each.app for each in roles), beside=[*status_page, _life(deployment, role), *beside])
 
 
 @asynccontextmanager
