@@ -12,10 +12,8 @@ import re
 import ssl
 import sys
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
-from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -34,6 +32,8 @@ from referral_stream.contracts.schema_words import schema_words
 from referral_stream.contracts.topics import SOURCES
 from referral_stream.core.instants import Instant
 from referral_stream.core.suggestions import did_you_mean, nearest
+from referral_stream.runtime.addresses import REDIS_FORM, has_port, is_public_url, is_redis_url, may_be_listened_on
+from referral_stream.runtime.console_settings import ConsoleOptions
 from referral_stream.runtime.payer_address import address_fault, secret_fault
 
 PREFIX = "REFERRAL_STREAM_"
@@ -63,21 +63,8 @@ class SettingsProblem(Exception):
 
 T = TypeVar("T", tuple[str, ...], dict[str, str])
 
-_HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
-_PORT: Final = re.compile(r"[0-9]{1,5}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_REDIS_FORM: Final = (
-    "is not of the form redis://USER:PASSWORD@HOST:PORT/NUMBER; "
-    "in user and password, write / ? # @ % as %2F %3F %23 %40 %25"
-)
-_REDIS_OPTIONS: Final = {"db": re.compile(r"[0-9]{1,9}")}
-_REDIS_TLS_OPTIONS: Final = {
-    "ssl_cert_reqs": re.compile(r"none|optional|required"),
-    "ssl_check_hostname": re.compile(r"(?i)true|false|yes|no|1|0"),
-}
-"""What may follow a ``?``. Anything else would override what the ledger depends on, or fail at the first call."""
 NEAR_ENOUGH: Final = 0.6
-_LAST_PORT: Final = 65_535
 _OUT_OF_BOUNDS: Final = ("int_", "float_", "literal_error", "greater_than", "less_than")
 """The kinds of errors that are explained by what the setting may be."""
 
@@ -100,55 +87,8 @@ def _pairs(form: str) -> Callable[[Any], Any]:
     return parsed
 
 
-def _is_public_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError("begins with https:// and has no query, for example https://hooks.example.com")
-    return url.rstrip("/")
-
-
 def _millis(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdigit() else value
-
-
-def _has_port(brokers: tuple[str, ...]) -> tuple[str, ...]:
-    for broker in brokers:
-        host, _, port = broker.rpartition(":")
-        is_host = _is_address(host[1:-1]) if host.startswith("[") and host.endswith("]") else _HOST.match(host)
-        if not is_host or not _PORT.fullmatch(port) or not 1 <= int(port) <= _LAST_PORT:
-            raise ValueError(f"{broker!r} is not host:port, for example kafka-1.example.com:9092")
-    return brokers
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _may_be_listened_on(host: str) -> str:
-    if not (_HOST.match(host) or _is_address(host)):
-        raise ValueError("is not an address or the name of a host, for example 127.0.0.1 or 0.0.0.0")
-    return host
-
-
-def _is_redis_url(url: str) -> bool:
-    """Whether the ledger can use a URL. What is wrong with it is not quoted: it may be a part of the password."""
-    try:
-        parts = urlsplit(url)
-        port, options = parts.port, parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError:
-        return False
-    known = _REDIS_OPTIONS | (_REDIS_TLS_OPTIONS if parts.scheme == "rediss" else {})
-    if parts.fragment or not all(name in known and known[name].fullmatch(value) for name, value in options):
-        return False
-    if parts.scheme == "unix":
-        return bool(parts.path)
-    host = parts.hostname or ""
-    is_host = not host or bool(_HOST.match(host)) or _is_address(host)
-    return is_host and port != 0 and bool(re.fullmatch(r"/?|/[0-9]{1,9}", parts.path))
 
 
 def _are_input_topics(names: T) -> T:
@@ -170,7 +110,7 @@ class KafkaSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kafka_brokers: Annotated[
-        tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(_has_port), Field(min_length=1)
+        tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(has_port), Field(min_length=1)
     ] = ("127.0.0.1:9092",)
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
@@ -223,7 +163,7 @@ class MemberSettings(KafkaSettings):
     group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", validate_default=True)] = ""
     """Precedes groups, changelogs, transactional ids and keys in Redis; empty: made of ``topic_prefix``."""
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
-    status_host: Annotated[str, AfterValidator(_may_be_listened_on)] = "127.0.0.1"
+    status_host: Annotated[str, AfterValidator(may_be_listened_on)] = "127.0.0.1"
     status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
     """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
 
@@ -306,8 +246,8 @@ class Settings(MemberSettings):
 
         if (problem := url_problem(url.get_secret_value())) is not None:
             raise ValueError(problem)
-        if "+sentinel" not in url.get_secret_value().partition("://")[0] and not _is_redis_url(url.get_secret_value()):
-            raise ValueError(_REDIS_FORM)
+        if "+sentinel" not in url.get_secret_value().partition("://")[0] and not is_redis_url(url.get_secret_value()):
+            raise ValueError(REDIS_FORM)
         return url
 
     @field_validator("email_key")
@@ -339,11 +279,11 @@ class ReceiverSettings(KafkaSettings):
     can be taken beside the old. ``http_topics`` are topics by vendor, without prefix; CloudEvents are ``events`` there.
     """
 
-    http_host: Annotated[str, AfterValidator(_may_be_listened_on)] = "127.0.0.1"
+    http_host: Annotated[str, AfterValidator(may_be_listened_on)] = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     http_cert_file: Path | None = None
     http_key_file: Path | None = None
-    http_public_url: Annotated[str, AfterValidator(_is_public_url)] | None = None
+    http_public_url: Annotated[str, AfterValidator(is_public_url)] | None = None
     http_max_body_bytes: Annotated[int, Field(ge=1_024, le=1_000_000)] = 256_000
     http_max_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
     http_max_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
@@ -420,8 +360,12 @@ class RewardsSettings(MemberSettings):
             raise SettingsProblem(f"{PREFIX}REWARDS_CA_FILE cannot be used: {error}") from None
 
 
-_Kind = TypeVar("_Kind", Settings, ReceiverSettings, RewardsSettings)
-_KINDS = (Settings, ReceiverSettings, RewardsSettings)
+class ConsoleSettings(Settings, ConsoleOptions):
+    """What the console needs: all of a worker's, and its own."""
+
+
+_Kind = TypeVar("_Kind", Settings, ReceiverSettings, RewardsSettings, ConsoleSettings)
+_KINDS = (Settings, ReceiverSettings, RewardsSettings, ConsoleSettings)
 _NAMES = {name for kind in _KINDS for name in kind.model_fields} - {"webhook_secrets", "webhook_tokens"}
 _OF_THE_PAYER = ("REWARDS_URL", "REWARDS_SECRET", "REWARDS_PREVIOUS_SECRET")
 _SECRETS = ("KAFKA_PASSWORD", "REDIS_URL", "EMAIL_KEY", "HTTP_EVENTS_TOKEN", "HTTP_CONTROL_TOKEN", *_OF_THE_PAYER)
@@ -447,6 +391,11 @@ def read_receiver_settings(environment: Mapping[str, str] | None = None, **overr
 def read_rewards_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> RewardsSettings:
     """The settings of the role ``rewards``, likewise."""
     return _read(RewardsSettings, environment, overrides)
+
+
+def read_console_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> ConsoleSettings:
+    """The console's settings, likewise."""
+    return _read(ConsoleSettings, environment, overrides)
 
 
 def payer_is_named(environment: Mapping[str, str] | None = None) -> bool:

@@ -1,0 +1,52 @@
+"""What all replicas of the console share in Redis: sessions, previews, counts of attempts. All of it lapses."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from litestar.stores.base import Store
+from litestar.stores.redis import RedisStore
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from referral_stream.read_models import NotReadable
+
+
+class SharedStore(Store):
+    """Keys under ``PREFIX:console:``. Raises NotReadable where Redis does not answer; ``client`` must not decode."""
+
+    def __init__(self, client: Redis, prefix: str) -> None:
+        self._kept: Final = RedisStore(client, namespace=f"{prefix}:console")
+
+    async def set(self, key: str, value: str | bytes, expires_in: int | timedelta | None = None) -> None:
+        with _in_our_words():
+            await self._kept.set(key, value, expires_in)
+
+    async def get(self, key: str, renew_for: int | timedelta | None = None) -> bytes | None:
+        with _in_our_words():
+            return await self._kept.get(key, renew_for)
+
+    async def delete(self, key: str) -> None:
+        with _in_our_words():
+            await self._kept.delete(key)
+
+    async def delete_all(self) -> None:
+        with _in_our_words():
+            await self._kept.delete_all()
+
+    async def exists(self, key: str) -> bool:
+        with _in_our_words():
+            return await self._kept.exists(key)
+
+    async def expires_in(self, key: str) -> int | None:
+        with _in_our_words():
+            return await self._kept.expires_in(key)
+
+
+class _in_our_words:  # noqa: N801 (used as a function)
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        if isinstance(error, RedisError | OSError):  # a timeout is an OSError
+            raise NotReadable(f"Redis does not answer ({type(error).__name__})") from error
