@@ -1,0 +1,298 @@
+"""Reading the read models: a few round trips a page, whatever the number of customers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from referral_stream.core.instants import HOUR
+from referral_stream.read_models.keys import FORM, Keys, Kind
+from referral_stream.read_models.packing import Unreadable, unpack
+from referral_stream.read_models.views import (
+    Body,
+    Control,
+    Controls,
+    CustomerView,
+    DecisionFilter,
+    DecisionPage,
+    DecisionRow,
+    FollowupDue,
+    HeldReward,
+    HourCounts,
+    NotReadable,
+    PendingAsk,
+    Progress,
+    RoleState,
+    Row,
+    ThingPage,
+    Works,
+)
+from referral_stream.read_models.works import works_of
+
+MOST_EXAMINED: Final = 2_000
+"""Decisions looked at for one page: filters of which each is common and all together are rare give short pages."""
+_CHUNK: Final = 500
+_LONGEST_CHAIN: Final = 8
+
+_T = TypeVar("_T")
+
+
+class Reader:
+    """The read models of one deployment. All methods raise NotReadable; each is bounded by ``timeout_seconds``.
+
+    ``client`` must not decode responses. ``prefix``: the group prefix. It only reads: ``EXISTS``, ``GET``, ``HGETALL``,
+    ``HMGET``, ``LRANGE``, ``ZCARD``, ``ZCOUNT``, ``ZRANGEBYSCORE`` and ``ZREVRANGEBYSCORE``.
+    """
+
+    def __init__(self, client: Redis, *, prefix: str = "referral-stream", timeout_seconds: float = 2.0) -> None:
+        self._client, self._keys, self._timeout = client, Keys(prefix), timeout_seconds
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self._client.aclose()
+
+    # ---------------------------------------------------------------------------------------------------------- the now
+
+    async def hours(self, now: int, hours: int = 24) -> tuple[HourCounts, ...]:
+        """The hour of ``now`` and those before it, the oldest first, ``hours`` in all; 14 days are kept."""
+        starts = [(now // HOUR - back) * HOUR for back in reversed(range(hours))]
+        found = await self._all([("HGETALL", self._keys.hour(start)) for start in starts])
+        return tuple(_hour(start, _counts(reply)) for start, reply in zip(starts, found, strict=True))
+
+    async def holding(self) -> dict[str, int]:
+        """Gate → how many live occasions do not pass it now, the most first."""
+        found = _counts((await self._all([("HGETALL", self._keys.holding)]))[0])
+        return dict(sorted(((gate, count) for gate, count in found.items() if count > 0), key=lambda each: -each[1]))
+
+    async def due_counts(self, kind: Kind, bounds: Sequence[int]) -> tuple[int, ...]:
+        """How many of a kind are due in each ``[bounds[i], bounds[i+1])`` (epoch ms)."""
+        key = self._keys.due(kind)
+        spans = itertools.pairwise(bounds)
+        return tuple(map(int, await self._all([("ZCOUNT", key, start, f"({end}") for start, end in spans])))
+
+    async def pending(self, cursor: str | None = None, limit: int = 50) -> ThingPage[PendingAsk]:
+        """Live occasions, due first first."""
+        return await self._due("asks", PendingAsk, cursor, limit)
+
+    async def approvals(self, cursor: str | None = None, limit: int = 50) -> ThingPage[PendingAsk]:
+        """Live occasions that need a person's approval (``ask.approved`` with the opportunity's id), likewise."""
+        return await self._due("approvals", PendingAsk, cursor, limit)
+
+    async def followups(self, cursor: str | None = None, limit: int = 50) -> ThingPage[FollowupDue]:
+        """Follow-ups that were requested, due first first."""
+        return await self._due("followups", FollowupDue, cursor, limit)
+
+    async def held_rewards(self, cursor: str | None = None, limit: int = 50) -> ThingPage[HeldReward]:
+        """Rewards that need a person's approval (``reward.approved`` with the grant's id), by when they lapse."""
+        return await self._due("rewards", HeldReward, cursor, limit)
+
+    async def roles(self) -> tuple[RoleState, ...]:
+        """The roles' groups, by role."""
+        found = (await self._all([("HGETALL", self._keys.roles)]))[0]
+        return tuple(
+            sorted(
+                (RoleState(*msgspec.msgpack.decode(value)) for value in _mapping(found).values()),
+                key=lambda each: each.role,
+            )
+        )
+
+    async def progress(self) -> Progress:
+        """How far the read models are."""
+        meta, positions = await self._all([("HGETALL", self._keys.meta), ("HGETALL", self._keys.positions)])
+        about = _counts(meta)
+        return Progress(about.get("form", 0), about.get("applied_at", 0), _counts(positions))
+
+    async def controls(self) -> Controls:
+        """Pauses in force, the newest first, and the audit list."""
+        newest, audit = await self._all([("HGETALL", self._keys.controls), ("LRANGE", self._keys.audit, 0, -1)])
+        words = [_row(value, Control) for value in _mapping(newest).values()]
+        in_force = sorted((word for word in words if word.paused), key=lambda word: -word.at)
+        return Controls(tuple(in_force), tuple(_row(value, Control) for value in audit))
+
+    # ----------------------------------------------------------------------------------------------------- the customer
+
+    async def customer(self, customer: str) -> CustomerView | None:
+        """Everything about a customer, under any of their ids; None: nothing is known of that id, or it was erased."""
+        survivor = await self._survivor(customer)
+        keys = self._keys
+        state, record = (await self._all([("HMGET", keys.customer(survivor), "state", "record")]))[0]
+        body: Body | None = None if record is None else _body(record)
+        ids = tuple(body.get("ids", ())) if body else ()
+        everyone = (survivor, *ids)
+        lists = await self._all(
+            [
+                command
+                for each in everyone
+                for command in (("LRANGE", keys.decisions(each), 0, -1), ("LRANGE", keys.after(each), 0, -1))
+            ]
+        )
+        decisions = _merged(lists[0::2], lambda each: each["decided_at"])
+        after = _merged(lists[1::2], lambda each: each["time"])
+        if state is None and body is None and not decisions and not after:
+            return None
+        return CustomerView(survivor, ids, state, body, decisions, after)
+
+    async def _survivor(self, customer: str) -> str:
+        """Whose id this is now."""
+        found = customer
+        for _ in range(_LONGEST_CHAIN):
+            further = (await self._all([("GET", self._keys.alias(found))]))[0]
+            if further is None:
+                break
+            found = further.decode()
+        return found
+
+    # -------------------------------------------------------------------------------------------------------- decisions
+
+    async def decisions(
+        self, wanted: DecisionFilter | None = None, cursor: str | None = None, limit: int = 50
+    ) -> DecisionPage:
+        """The deployment's decisions, newest first; ``cursor``: a page's ``next``. Raises ValueError for another."""
+        wanted = wanted or DecisionFilter()
+        key = await self._smallest(wanted)
+        lowest = "-inf" if wanted.since is None else str(wanted.since)
+        top, skip = _place(cursor)
+        if top is None:
+            top = "+inf" if wanted.until is None else f"({wanted.until}"
+        rows: list[DecisionRow] = []
+        examined = 0
+        while examined < MOST_EXAMINED:
+            found = await self._scored("ZREVRANGEBYSCORE", key, top, lowest, skip, _CHUNK)
+            if not found:
+                return DecisionPage(tuple(rows), None)
+            kept = (await self._all([("HMGET", self._keys.log_rows, *(member for member, _ in found))]))[0]
+            for (_, score), value in zip(found, kept, strict=True):
+                skip = skip + 1 if top == str(score) else 1
+                top = str(score)
+                examined += 1
+                row = None if value is None else _row(value, DecisionRow)
+                if row is not None and _is_wanted(row, wanted):
+                    rows.append(row)
+                    if len(rows) == limit:
+                        return DecisionPage(tuple(rows), f"{top}-{skip}")
+            if len(found) < _CHUNK:
+                return DecisionPage(tuple(rows), None)
+        return DecisionPage(tuple(rows), f"{top}-{skip}")
+
+    async def _smallest(self, wanted: DecisionFilter) -> str:
+        """Of the indexes that hold all that is wanted the one with the fewest entries."""
+        named = {name: getattr(wanted, name) for name in ("outcome", "trigger", "gate", "account", "customer")}
+        keys = [self._keys.index(name, value) for name, value in named.items() if value is not None]
+        if len(keys) < 2:  # noqa: PLR2004 (nothing to choose from)
+            return keys[0] if keys else self._keys.log
+        counts = await self._all([("ZCARD", key) for key in keys])
+        return min(zip(map(int, counts), keys, strict=True))[1]
+
+    # ------------------------------------------------------------------------------------------------------------ works
+
+    async def works(self, now: int) -> Works:
+        """What asking does, as of ``now`` (epoch ms)."""
+        return works_of(_counts((await self._all([("HGETALL", self._keys.figures)]))[0]), now)
+
+    # --------------------------------------------------------------------------------------------------------- plumbing
+
+    async def _due(self, kind: Kind, of: type[Row], cursor: str | None, limit: int) -> ThingPage[Row]:
+        key = self._keys.due(kind)
+        low, skip = _place(cursor)
+        found: list[tuple[bytes, int]] = await self._scored("ZRANGEBYSCORE", key, low or "-inf", "+inf", skip, limit)
+        total = int((await self._all([("ZCARD", key)]))[0])
+        if not found:
+            return ThingPage((), total, None)
+        values = (await self._all([("HMGET", self._keys.due_rows(kind), *(member for member, _ in found))]))[0]
+        rows = tuple(_row(value, of) for value in values if value is not None)
+        last = found[-1][1]
+        at_last = sum(1 for _, score in found if score == last) + (skip if low == str(last) else 0)
+        return ThingPage(rows, total, f"{last}-{at_last}" if len(found) == limit else None)
+
+    async def _scored(
+        self, command: str, key: str, first: str, last: str, skip: int, count: int
+    ) -> list[tuple[bytes, int]]:
+        reply = (await self._all([(command, key, first, last, "WITHSCORES", "LIMIT", skip, count)]))[0]
+        if reply and isinstance(reply[0], list | tuple):  # as redis-py pairs them, by version
+            return [(member, int(score)) for member, score in reply]
+        return [(member, int(float(score))) for member, score in zip(reply[0::2], reply[1::2], strict=True)]
+
+    async def _all(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """The replies, from one round trip."""
+
+        async def answered() -> list[Any]:
+            pipe = self._client.pipeline(transaction=False)
+            pipe.hget(self._keys.meta, "form")
+            for command in commands:
+                pipe.execute_command(*command)
+            return cast("list[Any]", await cast("Awaitable[Any]", pipe.execute()))
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                form, *replies = await answered()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise NotReadable(f"the Redis of the read models: {type(error).__name__}") from error
+        if form is not None and int(form) != FORM:
+            raise NotReadable(f"the read models have form {int(form)}, and this program reads {FORM}: reset them")
+        return replies
+
+
+def _hour(start: int, counts: dict[str, int]) -> HourCounts:
+    of: dict[str, dict[str, int]] = {"outcome": {}, "asks": {}, "gate": {}}
+    for name, count in counts.items():
+        what, _, value = name.partition(":")
+        of.setdefault(what, {})[value] = count
+    return HourCounts(start, of["outcome"], of["asks"], of["gate"])
+
+
+def _place(cursor: str | None) -> tuple[str | None, int]:
+    """A cursor is ``SCORE-SEEN``: how many entries of that score were seen. Raises ValueError for anything else."""
+    if cursor is None:
+        return None, 0
+    score, sign, seen = cursor.partition("-")
+    if not (sign and score.isascii() and score.isdigit() and seen.isascii() and seen.isdigit()):
+        raise ValueError("not a cursor of ours")
+    return score, int(seen)
+
+
+def _is_wanted(row: DecisionRow, wanted: DecisionFilter) -> bool:
+    return (
+        wanted.outcome in (None, row.outcome)
+        and wanted.trigger in (None, row.trigger)
+        and (wanted.gate is None or wanted.gate in row.gates)
+        and wanted.account in (None, row.account_id)
+        and wanted.customer in (None, row.customer_id)
+        and (wanted.since is None or row.decided_at >= wanted.since)
+        and (wanted.until is None or row.decided_at < wanted.until)
+    )
+
+
+def _merged(lists: Iterable[Iterable[bytes]], instant: Callable[[Body], str]) -> tuple[Body, ...]:
+    found = [_body(value) for values in lists for value in values]
+    return tuple(sorted(found, key=instant, reverse=True))
+
+
+def _body(value: bytes) -> Body:
+    try:
+        return cast("Body", unpack(value))
+    except Unreadable as error:
+        raise NotReadable(str(error)) from None
+
+
+def _row(value: bytes, of: type[_T]) -> _T:
+    try:
+        return msgspec.msgpack.decode(value, type=of)
+    except msgspec.DecodeError:
+        raise NotReadable("a read model of another form, or damaged") from None
+
+
+def _mapping(reply: Any) -> dict[bytes, bytes]:
+    """What HGETALL gave, whatever redis-py made of it."""
+    if isinstance(reply, dict):
+        return cast("dict[bytes, bytes]", reply)
+    return dict(zip(reply[0::2], reply[1::2], strict=True))
+
+
+def _counts(reply: Any) -> dict[str, int]:
+    return {name.decode(): int(value) for name, value in _mapping(reply).items()}
