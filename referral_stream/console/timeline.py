@@ -1,0 +1,205 @@
+"""A customer's lanes as geometry: where each mark lies on a time axis whose idle stretches are folded.
+
+Places are percentages of the width, so the same drawing fits a phone and a wall; texts keep their size.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Final
+
+from referral_stream.core.instants import DAY, HOUR, to_datetime
+from referral_stream.core.policy import Moments
+from referral_stream.core.rules.moments import first_open_instant, quiet_from
+from referral_stream.core.zones import Zone
+from referral_stream.explain.lanes import Lane, Mark
+from referral_stream.words.phrases import phrases
+
+FOLDED_FROM: Final = 2 * DAY
+"""A stretch in which nothing happens is drawn as long as this, if it is longer."""
+_FOLD_WIDTH: Final = 14 * HOUR
+_MARGIN: Final = 1.5
+_LEAST_BAR: Final = 0.8
+_BETWEEN_TICKS: Final = 19.0
+_LANE_HEIGHT: Final = 42
+_TOP: Final = 26
+_MARKS_DRAWN: Final = 400
+_QUIET_DRAWN: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A mark without a length."""
+
+    x: float
+    tone: str
+    text: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A mark with a length; ``settle`` is how far it waits for corrections, ``moment`` where it would speak."""
+
+    x: float
+    width: float
+    kind: str
+    text: str
+    at: int
+    until: int
+    settle: float | None = None
+    quiet: tuple[tuple[float, float], ...] = ()
+    moment: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnLane:
+    name: str
+    title: str
+    y: int
+    points: tuple[Point, ...]
+    bars: tuple[Bar, ...]
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A stretch that is left out: where, and how long it is (ms)."""
+
+    x: float
+    width: float
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """``ticks``: where, and the date there; ``now``: where the present is. ``left_out``: older marks that are not drawn."""
+
+    height: int
+    lanes: tuple[DrawnLane, ...]
+    folds: tuple[Fold, ...]
+    ticks: tuple[tuple[float, str], ...]
+    now: float
+    left_out: int
+
+
+class _Axis:
+    """Instants to percentages, by stretches between instants at which something is."""
+
+    def __init__(self, instants: Iterable[int]) -> None:
+        self.stops = sorted(set(instants)) or [0]
+        self._before = [0.0]
+        for left, right in zip(self.stops, self.stops[1:], strict=False):
+            gap = right - left
+            self._before.append(self._before[-1] + (_FOLD_WIDTH if gap > FOLDED_FROM else max(gap, 1)))
+        self._whole = self._before[-1] or 1.0
+
+    def x(self, instant: int) -> float:
+        place = min(max(bisect_right(self.stops, instant) - 1, 0), max(len(self.stops) - 2, 0))
+        if len(self.stops) == 1:
+            return 50.0
+        left, right = self.stops[place], self.stops[place + 1]
+        share = min(max((instant - left) / (right - left), 0.0), 1.0)
+        far = self._before[place] + share * (self._before[place + 1] - self._before[place])
+        return round(_MARGIN + far / self._whole * (100 - 2 * _MARGIN), 2)
+
+    def folds(self) -> Iterator[Fold]:
+        for left, right in zip(self.stops, self.stops[1:], strict=False):
+            if right - left > FOLDED_FROM:
+                x = self.x(left)
+                yield Fold(x, round(self.x(right) - x, 2), right - left)
+
+
+def drawn(lanes: Iterable[Lane], now: int, zone: Zone, local: tzinfo, rules: Moments) -> Timeline:
+    """The lanes on one axis; ``local`` is the zone of the dates below it, ``zone`` the customer's, for quiet hours."""
+    kept, left_out = _newest(tuple(lanes))
+    axis = _Axis([now, *(instant for lane in kept for mark in lane.marks for instant in _instants(mark, now))])
+    made = []
+    for number, lane in enumerate(kept):
+        points = tuple(
+            Point(axis.x(mark.at), _tone(lane.name, mark.kind), mark.text, mark.at)
+            for mark in lane.marks
+            if not _is_bar(lane, mark)
+        )
+        bars = tuple(_bar(axis, mark, now, zone, rules) for mark in lane.marks if _is_bar(lane, mark))
+        made.append(DrawnLane(lane.name, lane.title, _TOP + number * _LANE_HEIGHT, points, bars, lane.marks))
+    height = _TOP + len(made) * _LANE_HEIGHT + 4
+    return Timeline(height, tuple(made), tuple(axis.folds()), tuple(_ticks(axis, local)), axis.x(now), left_out)
+
+
+def _newest(lanes: tuple[Lane, ...]) -> tuple[tuple[Lane, ...], int]:
+    """The lanes with the newest marks, where there are more than can be looked at; empty lanes fall away."""
+    every = sorted((mark.at for lane in lanes for mark in lane.marks), reverse=True)
+    since = every[_MARKS_DRAWN] if len(every) > _MARKS_DRAWN else None
+    kept = tuple(
+        Lane(lane.name, lane.title, tuple(mark for mark in lane.marks if since is None or mark.at > since))
+        for lane in lanes
+    )
+    shown = tuple(lane for lane in kept if lane.marks)
+    return shown, len(every) - sum(len(lane.marks) for lane in shown)
+
+
+def _is_bar(lane: Lane, mark: Mark) -> bool:
+    return lane.name in ("trouble", "opportunities") and (mark.until is not None or mark.open)
+
+
+def _instants(mark: Mark, now: int) -> Iterator[int]:
+    yield mark.at
+    if mark.open or mark.until is not None:
+        yield mark.until if mark.until is not None else max(now, mark.at)
+    for each in (mark.settled, mark.moment):
+        if each is not None:
+            yield each
+
+
+def _bar(axis: _Axis, mark: Mark, now: int, zone: Zone, rules: Moments) -> Bar:
+    until = mark.until if mark.until is not None else max(now, mark.at)
+    x = axis.x(mark.at)
+    width = round(max(axis.x(until) - x, _LEAST_BAR), 2)
+    if mark.settled is None and mark.moment is None and not mark.kind == "open":
+        return Bar(x, width, mark.kind, mark.text, mark.at, until)
+    settle = None
+    if mark.settled is not None:
+        settle = round(min(max(axis.x(mark.settled) - x, 0.0), width), 2)
+    quiet = tuple(
+        (axis.x(start), round(axis.x(end) - axis.x(start), 2)) for start, end in _quiet(mark.at, until, zone, rules)
+    )
+    moment = None if mark.moment is None else axis.x(mark.moment)
+    return Bar(x, width, mark.kind, mark.text, mark.at, until, settle, quiet, moment)
+
+
+def _quiet(start: int, end: int, zone: Zone, rules: Moments) -> Iterator[tuple[int, int]]:
+    """The quiet hours in ``[start, end)``."""
+    at = start
+    for _ in range(_QUIET_DRAWN):
+        if at >= end:
+            return
+        begins = quiet_from(at, zone, rules)
+        begins = at if begins is None else min(begins, end)
+        opens = first_open_instant(begins, end, zone, rules)
+        ends = end if opens is None else opens
+        if begins < ends:
+            yield begins, ends
+        at = max(ends, at + 1)
+
+
+def _ticks(axis: _Axis, local: tzinfo) -> Iterator[tuple[float, str]]:
+    months = phrases().tables["calendar"]["months"]
+    last, said = -_BETWEEN_TICKS, ""
+    for stop in axis.stops:
+        x, day = axis.x(stop), to_datetime(stop).astimezone(local)
+        text = f"{day.day} {months[day.month - 1]}"
+        if x - last >= _BETWEEN_TICKS and text != said and x < 100 - _BETWEEN_TICKS / 2:
+            last, said = x, text
+            yield x, text
+
+
+def _tone(lane: str, kind: str) -> str:
+    if lane == "asks":
+        return "ask" if kind in ("asked", "soft") else ""
+    if kind in ("yes", "converted", "granted", "given", "thank"):
+        return "good"
+    return "bad" if kind in ("no", "stop", "denied", "reversed", "rejected", "refunded") else ""
