@@ -27,7 +27,11 @@ class Unreadable(ValueError):
 
 def pack(body: Any) -> bytes:
     """What JSON can say, as bytes."""
-    text = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return pack_text(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+
+
+def pack_text(text: bytes) -> bytes:
+    """The same of JSON as text."""
     return _PREFIX + cast("bytes", lz4.block.compress(text, dict=_DICTIONARY))
 
 

@@ -53,7 +53,7 @@ class PendingAsk(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class FollowupDue(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A follow-up that was requested, not cancelled, and has not expired. That it was done meanwhile is not known here.
+    """A follow-up that is still to be said or done. One past ``expires_at`` is over, and goes soon after.
 
     ``kind``: see ``core.effects.FollowupKind``; ``audience``: ``customer`` or ``owner``.
     """
