@@ -10,7 +10,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from litestar import Litestar, Request, Response
-from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.datastructures import State
 from litestar.enums import MediaType
 from litestar.exceptions import HTTPException, NotAuthorizedException
@@ -55,7 +54,6 @@ def make_app(console: Console) -> Litestar:
         before_request=refuse_forged,
         before_send=[_with_headers],
         exception_handlers={Exception: _answer},
-        allowed_hosts=AllowedHostsConfig(list(console.settings.hosts), www_redirect=False),
         stores=StoreRegistry(default_factory=lambda _: console.store),
         template_config=TemplateConfig(instance=engine),
         request_max_body_size=_BODY_BYTES,

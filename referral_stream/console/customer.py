@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import tzinfo
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -11,9 +12,9 @@ from pydantic import ValidationError
 
 from referral_stream.console.parts import Console
 from referral_stream.console.rendering import Clockwork
-from referral_stream.console.timeline import drawn
-from referral_stream.contracts.errors import UnreadableState
-from referral_stream.contracts.state import decode_customer
+from referral_stream.console.signals import signals_of
+from referral_stream.console.timeline import Timeline, drawn
+from referral_stream.contracts.state import UnreadableState, decode_customer
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision
 from referral_stream.core.events import ControlPaused, Event
@@ -78,7 +79,7 @@ def customer_context(
         "occasions": () if story is None else story.occasions[:OCCASIONS_SHOWN],
         "more_occasions": 0 if story is None else max(0, len(story.occasions) - OCCASIONS_SHOWN),
         "entries": () if story is None else tuple(reversed(story.entries[-ENTRIES_SHOWN:])),
-        "timeline": None if story is None else drawn(story.lanes, now, story.zone, local, policy.moments),
+        "timeline": None if story is None or known is None else _drawn(known, story, now, local, policy),
         "decision": decision,
         "decision_missing": bool(given.get("decision")) and decision is None,
         "history": (view.record or {}).get("referral_history", {}),
@@ -87,6 +88,14 @@ def customer_context(
         "link": f"/customer?{urlencode({'id': view.customer_id})}",
         "account": (view.record or {}).get("account_id") or (view.decisions[0].get("account_id") if view.decisions else None),
     }
+
+
+def _drawn(known: Known, story: Explanation, now: int, local: tzinfo, policy: Policy) -> Timeline:
+    lanes = [
+        replace(lane, marks=signals_of(known.customer)) if lane.name == "signals" and not lane.marks else lane
+        for lane in story.lanes
+    ]
+    return drawn(lanes, now, story.zone, local, policy.moments)
 
 
 def known_of(view: CustomerView, paused: Sequence[Control]) -> Known | None:

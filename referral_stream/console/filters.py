@@ -14,6 +14,8 @@ from referral_stream.read_models import DecisionFilter
 
 OUTCOMES: Final[tuple[str, ...]] = Outcome.__args__
 GATES: Final[tuple[str, ...]] = GateName.__args__
+FILTERS: Final = ("outcome", "trigger", "gate", "account", "customer", "range", "since", "until")
+"""The names of filters in an address."""
 RANGES: Final = {"": "any time", "1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days"}
 _LENGTHS: Final = {"1h": HOUR, "24h": DAY, "7d": 7 * DAY}
 _MOST: Final = 512

@@ -17,14 +17,13 @@ from litestar.response.sse import ServerSentEventMessage
 
 from referral_stream.console.controls import SEGMENTS, Action, NotPossible
 from referral_stream.console.customer import customer_context
-from referral_stream.console.filters import OUTCOMES, RANGES, decision_filter
+from referral_stream.console.filters import FILTERS, OUTCOMES, RANGES, decision_filter
 from referral_stream.console.now import now_context, until_changed
 from referral_stream.console.parts import Console, console_of
 from referral_stream.console.policies import compared, described
 from referral_stream.console.rendering import MINE_COOKIE, ZONE_COOKIE, ZONES, Clockwork
 from referral_stream.console.security import OPEN, Visitor, operators_only
 from referral_stream.core.effects import GateName
-from referral_stream.ops.deadletters import ListedLetter, together
 from referral_stream.policy_file.reading import PolicyProblem
 from referral_stream.runtime.topics_admin import TopicsProblem
 
@@ -164,10 +163,11 @@ async def decisions_page(request: AnyRequest) -> Template:
         found = await console.reader.decisions(wanted, cursor)
     except ValueError:
         raise ValidationException("cursor: follow the link for older decisions instead") from None
-    chosen = {name: value for name, value in given.items() if value and name not in ("cursor",)}
+    chosen = {name: given[name] for name in FILTERS if given.get(name)}
     older = None if found.next is None else f"/decisions?{urlencode({**chosen, 'cursor': found.next})}"
     return page(
-        request, "decisions.html", here="decisions", rows=found.rows, older=older, chosen=chosen, problems=problems,
+        request, "decisions.html", here="decisions", rows=found.rows, older=older,
+        chosen={name: chosen.get(name, "") for name in FILTERS}, any=bool(chosen), problems=problems,
         newest=f"/decisions?{urlencode(chosen)}" if cursor else None, outcomes=OUTCOMES, gates=_GATES,
         triggers=tuple(console.policy.triggers), ranges=RANGES,
     )  # fmt: skip
@@ -325,6 +325,8 @@ async def confirm(request: AnyRequest) -> Response[Any]:
 async def carry_out(console: Console, action: Action, word: str) -> None:
     """Does what an action says. Raises NotPossible, NotWritten."""
     if action.verb == "replay_dead_letters":
+        from referral_stream.ops.deadletters import together  # noqa: PLC0415 (it loads Faust)
+
         try:
             box = await console.letters.read()
             chosen = [letter for letter in box.open if letter.failure.id in action.letters]
@@ -338,7 +340,7 @@ async def carry_out(console: Console, action: Action, word: str) -> None:
 @get("/dead-letters", include_in_schema=False)
 async def dead_letters_page(request: AnyRequest) -> Template:
     """What could not be used; payloads may be personal, so only where they lie and why."""
-    letters: Sequence[ListedLetter] = ()
+    letters: Sequence[Any] = ()
     problem, total = None, 0
     try:
         found = (await console_of(request).letters.read()).open

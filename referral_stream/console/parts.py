@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import Event
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from litestar import Request
 from litestar.stores.base import Store
@@ -14,11 +14,13 @@ from referral_stream.console.controls import Previews
 from referral_stream.console.security import Door, Sessions, Tokens
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.policy import Policy
-from referral_stream.ops.deadletters import DeadLetters, ListedLetter, ReplayOutcome
 from referral_stream.read_models import Reader
 from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.settings import ConsoleSettings
+
+if TYPE_CHECKING:  # they load Faust, which the pages do without
+    from referral_stream.ops.deadletters import DeadLetters, ListedLetter, ReplayOutcome
 
 
 class Writer(Protocol):

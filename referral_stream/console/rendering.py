@@ -99,7 +99,7 @@ def away(value: int | str, now: int) -> str:
 
 def amount(minor: int | None, currency: str | None) -> str:
     """Minor units with their currency, as the messages carry them: which have decimals is for the payer to say."""
-    return "" if minor is None else f"{minor:,} {currency or ''} (minor units)".replace(",", " ")
+    return "" if minor is None else f"{number(minor)} minor units of {currency or 'XXX'}"
 
 
 def number(value: float | None) -> str:

@@ -229,9 +229,14 @@ def operators_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteH
 async def refuse_forged(request: Request[Any, Any, Any]) -> None:
     """Refuses what another site makes a visitor's browser send: by what the browser says, and by a token.
 
+    A request under a name that is not ours is refused whatever it is: a page of somebody else whose name leads here
+    (DNS rebinding) would be of the same origin.
+
     A browser says by itself where a request comes from (``Sec-Fetch-Site``, over TLS and on loopback; else ``Origin``).
     Every form repeats a token of the session as well; a bearer's requests carry no cookie, so they need neither.
     """
+    if host_of(request.headers.get("host", "")) not in request.app.state.console.settings.hosts:
+        raise PermissionDeniedException("the console is not called by this name: see CONSOLE_PUBLIC_URL")
     if request.method in _SAFE:
         return
     if not comes_from_here(request.headers, request.headers.get("host", "")):
@@ -250,3 +255,8 @@ def comes_from_here(headers: Mapping[str, str], host: str) -> bool:
         return site in ("same-origin", "none")
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc == host
+
+
+def host_of(header: str) -> str:
+    """A Host header without its port."""
+    return (urlsplit(f"//{header}").hostname or "") if header.isprintable() else ""

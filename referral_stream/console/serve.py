@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
@@ -18,11 +18,13 @@ from referral_stream.console.parts import Console, Letters
 from referral_stream.console.security import Tokens
 from referral_stream.console.store import SharedStore
 from referral_stream.ledger.servers import client_of
-from referral_stream.ops.deadletters import read_dead_letters, replay
 from referral_stream.read_models import Reader
 from referral_stream.receiver.writer import SourceWriter, WriterProblem
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import PREFIX, ConsoleSettings, kafka_password_now
+
+if TYPE_CHECKING:
+    from referral_stream.ops.deadletters import DeadLetters, ListedLetter, ReplayOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -94,19 +96,33 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
         reader=Reader(client, prefix=settings.group_prefix),
         store=SharedStore(client, settings.group_prefix),
         writer=writer,
-        letters=Letters(
-            read=lambda: read_dead_letters(deployment), replay=lambda letters: replay(deployment, letters)
-        ),
+        letters=_letters(deployment),
         tokens=tokens,
     )
     try:
         await writer.start([deployment.topics.responses])
-        async with _listening(console) as port:
+        async with listening(console) as port:
             host = f"[{settings.console_host}]" if ":" in settings.console_host else settings.console_host
             yield Served(settings.console_public_url or f"http://{host}:{port}", console)
     finally:
         await writer.stop()
         await client.aclose()
+
+
+def _letters(deployment: Deployment) -> Letters:
+    """Dead letters of the deployment. What reads them loads Faust, so it is loaded when it is needed."""
+
+    async def read() -> DeadLetters:
+        from referral_stream.ops import deadletters  # noqa: PLC0415
+
+        return await deadletters.read_dead_letters(deployment)
+
+    async def replay(letters: Sequence[ListedLetter]) -> ReplayOutcome:
+        from referral_stream.ops import deadletters  # noqa: PLC0415
+
+        return await deadletters.replay(deployment, letters)
+
+    return Letters(read, replay)
 
 
 class _Server(uvicorn.Server):
@@ -125,7 +141,7 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _listening(console: Console) -> AsyncIterator[int]:
+async def listening(console: Console) -> AsyncIterator[int]:
     settings = console.settings
     config = uvicorn.Config(
         make_app(console), host=settings.console_host, port=settings.console_port, log_config=None, access_log=False,

@@ -116,7 +116,7 @@ class _Axis:
 def drawn(lanes: Iterable[Lane], now: int, zone: Zone, local: tzinfo, rules: Moments) -> Timeline:
     """The lanes on one axis; ``local`` is the zone of the dates below it, ``zone`` the customer's, for quiet hours."""
     kept, left_out = _newest(tuple(lanes))
-    axis = _Axis([now, *(instant for lane in kept for mark in lane.marks for instant in _instants(mark, now))])
+    axis = _Axis([now, *(at for lane in kept for mark in lane.marks for at in _instants(lane, mark, now))])
     made = []
     for number, lane in enumerate(kept):
         points = tuple(
@@ -146,10 +146,11 @@ def _is_bar(lane: Lane, mark: Mark) -> bool:
     return lane.name in ("trouble", "opportunities") and (mark.until is not None or mark.open)
 
 
-def _instants(mark: Mark, now: int) -> Iterator[int]:
+def _instants(lane: Lane, mark: Mark, now: int) -> Iterator[int]:
     yield mark.at
-    if mark.open or mark.until is not None:
-        yield mark.until if mark.until is not None else max(now, mark.at)
+    if not _is_bar(lane, mark):
+        return
+    yield mark.until if mark.until is not None else max(now, mark.at)
     for each in (mark.settled, mark.moment):
         if each is not None:
             yield each
@@ -200,6 +201,6 @@ def _ticks(axis: _Axis, local: tzinfo) -> Iterator[tuple[float, str]]:
 def _tone(lane: str, kind: str) -> str:
     if lane == "asks":
         return "ask" if kind in ("asked", "soft") else ""
-    if kind in ("yes", "converted", "granted", "given", "thank"):
+    if kind in ("good", "yes", "converted", "granted", "given"):
         return "good"
-    return "bad" if kind in ("no", "stop", "denied", "reversed", "rejected", "refunded") else ""
+    return "bad" if kind in ("bad", "no", "stop", "complaint.made", "charge.refunded", "subscription.ended", "denied", "reversed", "rejected", "refunded") else ""

@@ -80,8 +80,8 @@
       axes: [{ ...axis, values: [[3600, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1]] }, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 100000] }],
       series: [
         { value: (_, seconds) => seconds === null ? "–" : new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", timeZone: zone }).format(seconds * 1e3) },
-        { label: "asks", paths: bars, fill: colour("--accent"), stroke: colour("--accent"), points: { show: false } },
-        { label: "decisions", stroke: colour("--soft"), width: 1.5, points: { show: false } },
+        { label: "asks", paths: bars, fill: colour("--accent"), width: 0, points: { show: false } },
+        { label: "decisions", stroke: colour("--soft"), width: 1.5, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } },
       ],
     }, data, element);
     drawn.set(element, { plot, text });
