@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,24 +17,41 @@ from referral_stream.cli.options import (
     instant_of,
     policy_in,
     reading_log,
+    this_deployment,
 )
+
+if TYPE_CHECKING:
+    from referral_stream.explain.explaining import Explanation
 
 
 @click.command(short_help="Tell one customer's story, and what comes next.")
 @click.argument("customer")
-@click.option("--log", type=LOG, required=True, help="The recorded log, plain or gzip; - for stdin.")
+@click.option("--log", type=LOG, help="A recorded log, plain or gzip; - for stdin. Default: the running system.")
 @POLICY
 @MAPPINGS
-@click.option("--at", metavar="T", help="As of the end of the date, or the time, T. Default: the end of the log.")
+@click.option("--at", metavar="T", help="Of a log: as of the end of the date, or the time, T. Default: its end.")
+@click.option("--since", metavar="T", help="Of the running system: tell the story from T on. Default: 100 days.")
 @SORT
 @SKIP_BAD
-@click.option("--json", "as_data", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print it.",
+)
+@click.option("--json", "as_data", is_flag=True, help="The same as --format json.")
+@click.option("--language", default="en", show_default=True, metavar="LANGUAGE", help="The language: en or de.")
 def explain(
     customer: str,
-    log: Path,
+    log: Path | None,
     policy_file: Path | None,
     mappings_file: Path | None,
     at: str | None,
+    since: str | None,
+    form: str,
+    language: str,
     *,
     sort: bool,
     skip_bad: bool,
@@ -42,20 +60,58 @@ def explain(
     """Tell the story of one CUSTOMER in plain words: what came in, what was decided and why, and what is next.
 
     Says when they will be asked as things stand, or what would have to happen first, and by when. Times are the
-    customer's own. Exit code 1 if nothing in the log is about the customer.
+    customer's own. Exit code 1 if nothing is known about the customer.
+
+    Without --log it reads the topics: the customer's state, what was decided about them, and what the ledger knows of
+    them and of those who share their account or address. Nothing is replayed; settings are those of the workers.
 
     \b
-    Example:
+    Examples:
       referral-stream explain cus-deniz --log demo-output/world.jsonl
+      referral-stream explain cus-ana
+      referral-stream explain cus-ana --language de --format markdown
     """
     from referral_stream.cli.render import explanation
+    from referral_stream.cli.render.terminal import json_text, width
+    from referral_stream.words.phrases import languages
+
+    if language not in languages():
+        raise click.BadParameter(f"{language!r} is not one of {', '.join(languages())}", param_hint="--language")
+    if log is None and any((policy_file, mappings_file, sort, skip_bad, at)):
+        raise click.UsageError("--policy, --mappings, --sort, --skip-bad and --at are for a recorded log: add --log")
+    if log is not None and since is not None:
+        raise click.UsageError("--since is for the running system; of a log everything is told")
+    if log is None:
+        story = _live(customer, instant_of(since, "--since"), language)
+    else:
+        instant = instant_of(at, "--at", end_of_day=True)
+        story = _of_log(log, customer, policy_file, mappings_file, instant, language, sort=sort, skip_bad=skip_bad)
+    if as_data or form == "json":
+        click.echo(json_text(explanation.as_json(story)))
+    elif form == "markdown":
+        click.echo(explanation.as_markdown(story), nl=False)
+    else:
+        click.echo(explanation.as_text(story, width(), style=click.style), nl=False)
+
+
+def _of_log(
+    log: Path,
+    customer: str,
+    policy_file: Path | None,
+    mappings_file: Path | None,
+    instant: int | None,
+    language: str,
+    *,
+    sort: bool,
+    skip_bad: bool,
+) -> Explanation:
     from referral_stream.cli.render.replay import warnings
-    from referral_stream.cli.render.terminal import json_text, say, visible, width
+    from referral_stream.cli.render.terminal import say, visible
     from referral_stream.explain.of_log import UnknownCustomer
     from referral_stream.explain.of_log import explain as explained
     from referral_stream.replay.reading import Counts
 
-    instant, policy = instant_of(at, "--at", end_of_day=True), policy_in(policy_file)
+    policy = policy_in(policy_file)
     boundary = boundary_of(policy, mappings_file)
     counts = Counts()
     try:
@@ -66,6 +122,7 @@ def explain(
                 policy,
                 boundary,
                 at=instant,
+                language=language,
                 skip_bad=skip_bad,
                 sort=sort,
                 progress=advance,
@@ -75,7 +132,28 @@ def explain(
         raise click.ClickException(visible(str(unknown))) from None
     for warning in warnings(counts):
         say(f"warning: {warning}", indent=9, err=True)
-    if as_data:
-        click.echo(json_text(explanation.as_json(story)))
-    else:
-        click.echo(explanation.as_text(story, width(), style=click.style), nl=False)
+    return story
+
+
+def _live(customer: str, since: int | None, language: str) -> Explanation:
+    import asyncio
+
+    from referral_stream.cli.render.progress import progress
+    from referral_stream.cli.render.terminal import visible
+    from referral_stream.ops.explain import NotKnown, explain_live
+    from referral_stream.runtime.connection import quiet_kafka
+    from referral_stream.runtime.topic_log import UnreadableTopic
+
+    deployment = this_deployment(email_key_needed=False)
+
+    async def read() -> Explanation:
+        with progress("reading the topics") as advance:
+            return await explain_live(deployment, customer, language=language, since=since, progress=advance)
+
+    try:
+        with quiet_kafka():
+            return asyncio.run(read())
+    except NotKnown as unknown:
+        raise click.ClickException(visible(str(unknown))) from None
+    except UnreadableTopic as problem:
+        raise click.ClickException(str(problem)) from None

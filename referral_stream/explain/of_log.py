@@ -6,8 +6,7 @@ customer is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,22 +15,20 @@ from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import PolicyRef
 from referral_stream.core.events import Event
 from referral_stream.core.policy import Policy
-from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.suggestions import nearest_few
-from referral_stream.core.zones import Zone
-from referral_stream.explain.awaiting import Awaited, awaited
-from referral_stream.explain.prospects import Prospect, outlook
-from referral_stream.explain.story import Entry, Story
+from referral_stream.explain.explaining import Explanation
+from referral_stream.explain.explaining import explain as explained
+from referral_stream.explain.known import Known, LeftOut, Notes, OtherIds
+from referral_stream.explain.story import Entry, left_out
 from referral_stream.replay.log_lines import STDIN, Progress
 from referral_stream.replay.reading import Counts, FactLog, RecordedLog, open_log
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.recording_ledger import RecordedLedger, RecordingLedger
 from referral_stream.replay.remarks import meant_type
 from referral_stream.replay.virtual_run import FactReplay
-from referral_stream.words.phrases import phrases
+from referral_stream.words.phrases import FIRST, phrases, speaking
 
 _NAMES_OFFERED = 3
 _NAMES_ALIKE = 0.6
@@ -39,9 +36,9 @@ _OF_NO_INTEREST = frozenset({"irrelevant", "tombstone"})
 
 
 class UnknownCustomer(Exception):
-    """The log has no event about the customer; ``near`` are ids in it that look alike, ``left_out`` what names them."""
+    """Nothing is known about the customer; ``near`` are ids that look alike, ``left_out`` what names them."""
 
-    def __init__(self, customer: str, near: list[str], left_out: list[Entry]) -> None:
+    def __init__(self, customer: str, near: list[str], left_out: Sequence[Entry] = ()) -> None:
         super().__init__(
             phrases().say(
                 "left_out",
@@ -55,19 +52,6 @@ class UnknownCustomer(Exception):
         self.near = near
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """What happened to one customer up to the instant ``at`` (epoch ms), what is awaited then, and what is next."""
-
-    customer_id: str
-    at: int
-    zone: Zone
-    policy: PolicyRef
-    entries: tuple[Entry, ...]
-    outlook: tuple[Prospect, ...]
-    awaited: tuple[Awaited, ...] = ()
-
-
 def explain(
     log: Path,
     customer: str,
@@ -75,6 +59,7 @@ def explain(
     boundary: Boundary,
     *,
     at: int | None = None,
+    language: str = FIRST,
     skip_bad: bool = False,
     sort: bool = False,
     progress: Progress | None = None,
@@ -91,38 +76,37 @@ def explain(
     ids = {customer}
     while True:
         found = Counts()
-        story, left_out = Story(ids, policy), _LeftOut(ids, found)
+        notes, refused = Notes(ids, policy), _LeftOut(ids, found)
         with open_log(
-            log, boundary, found, left_out.refused,
-            skipped=left_out.skipped, skip_bad=skip_bad, sort=sort, progress=progress,
+            log, boundary, found, refused.refused,
+            skipped=refused.skipped, skip_bad=skip_bad, sort=sort, progress=progress,
         ) as opened:  # fmt: skip
             if isinstance(opened, RecordedLog):
-                customers, caps, now = _lived_exactly(opened, story, policy, left_out, at)
+                customers, caps, now = _lived_exactly(opened, notes, policy, refused, at)
             else:
-                customers, caps, now = _lived(opened, story, policy, at)
-        known = ids_of(customer, customers)
-        if known <= ids or log == STDIN:
+                customers, caps, now = _lived(opened, notes, policy, at)
+        belonging = ids_of(customer, customers)
+        if belonging <= ids or log == STDIN:
             break
-        ids = known
+        ids = belonging
     if counts is not None:
         counts.__dict__.update(found.__dict__)
     end = now if at is None else at
-    seen = [entry for entry in left_out.entries if at is None or entry.instant <= at]
-    if customer not in customers:
-        raise UnknownCustomer(customer, nearest_few(customer, customers, _NAMES_OFFERED, _NAMES_ALIKE), seen)
-    story.left_out(seen)
-    if untold := sorted(known - ids):
-        story.left_out([Entry(end, "skipped", phrases().say("left_out", "other_ids", ids=", ".join(untold)))])
-    customer = end_of(customer, customers)
-    return Explanation(
-        customer_id=customer,
-        at=end,
-        zone=zone_of(customers[customer], policy),
-        policy=PolicyRef(name=policy.name, hash=policy.hash),
-        entries=tuple(story.entries),
-        outlook=tuple(outlook(policy, customers, caps, customer, end)),
-        awaited=tuple(awaited(customers[customer], end, policy)),
+    seen = [record for record in refused.records if at is None or record.now <= at]
+    with speaking(language):
+        if customer not in customers:
+            near = nearest_few(customer, customers, _NAMES_OFFERED, _NAMES_ALIKE)
+            raise UnknownCustomer(customer, near, [left_out(record) for record in seen])
+    untold = tuple(sorted(belonging - ids))
+    others = [OtherIds(end, untold)] if untold else []
+    known = Known(
+        name=end_of(customer, customers),
+        customers=customers,
+        happened=(*notes.happened, *seen, *others),
+        ledger=caps,
+        ids=ids,
     )
+    return explained(known, policy, end, language)
 
 
 def end_of(id_: str, customers: Mapping[str, Customer]) -> str:
@@ -146,37 +130,37 @@ _Lived: TypeAlias = tuple[Mapping[str, Customer], RecordingLedger, int]
 """The customers, the ledger and the clock at the end."""
 
 
-def _lived_exactly(log: RecordedLog, story: Story, policy: Policy, left_out: _LeftOut, at: int | None) -> _Lived:
+def _lived_exactly(log: RecordedLog, notes: Notes, policy: Policy, refused: _LeftOut, at: int | None) -> _Lived:
     ledger = RecordedLedger(policy)
 
     def witness(known: Customer, event: Event, now: int) -> None:
         ledger.answered(event, now)
-        story.came_in(known, event, now)
+        notes.came_in(known, event, now)
 
-    exact = ExactReplay(policy, witness=witness, refused=left_out.not_applied, notes=log.notes)
+    exact = ExactReplay(policy, witness=witness, refused=refused.not_applied, notes=log.notes)
     for items in exact.run(log.records, at):
         for item in items:
             ledger.asked(item.effect)
-        story.followed(items)
+        notes.followed(items)
     exact.compare()
-    story.waiting(exact.links.values())
+    notes.waiting(exact.links.values())
     return exact.customers, ledger.caps, exact.now
 
 
-def _lived(log: FactLog, story: Story, policy: Policy, at: int | None) -> _Lived:
+def _lived(log: FactLog, notes: Notes, policy: Policy, at: int | None) -> _Lived:
     caps = RecordingLedger(policy)
-    facts = FactReplay(policy, caps=caps, witness=story.came_in)
+    facts = FactReplay(policy, caps=caps, witness=notes.came_in)
     for items in facts.read(log.arrivals, at):
-        story.followed(items)
+        notes.followed(items)
     for items in facts.wait(facts.now if at is None else at):
-        story.followed(items)
+        notes.followed(items)
     for instant, pause in facts.pauses:
-        story.paused(instant, pause)
-    story.waiting(facts.links.values())
+        notes.paused(instant, pause)
+    notes.waiting(facts.links.values())
     return facts.customers, caps, facts.now
 
 
-class _LookedFor(NamedTuple):
+class LookedFor(NamedTuple):
     """An id, as bytes too; ``is_plain``: JSON has no other way to write it."""
 
     name: str
@@ -184,58 +168,48 @@ class _LookedFor(NamedTuple):
     is_plain: bool
 
     @classmethod
-    def of(cls, name: str) -> _LookedFor:
+    def of(cls, name: str) -> LookedFor:
         return cls(name, name.encode(), name.isascii() and '"' not in name and "\\" not in name)
+
+    def is_named_in(self, record: RawRecord) -> bool:
+        """Whether the record contains the id: as its key, in a header, or as a separate value."""
+        wanted = self.written
+        if record.key == wanted or any(value == wanted for _, value in record.headers):
+            return True
+        if record.value is None or (self.is_plain and wanted not in record.value):
+            return False
+        try:
+            return _holds(read_json(record.value), self.name)
+        except NotJson:
+            return True  # damaged, and contains the id
 
 
 class _LeftOut:
     """The records that became no events and name the customer."""
 
     def __init__(self, ids: Collection[str], counts: Counts) -> None:
-        self.entries: list[Entry] = []
-        self._ids = [_LookedFor.of(id_) for id_ in ids]
+        self.records: list[LeftOut] = []
+        self._ids = [LookedFor.of(id_) for id_ in ids]
         self._remarks = counts.remarks
 
     def refused(self, record: RawRecord, error: str, now: int) -> None:
         if self._names(record):
-            text = phrases().say("left_out", "refused", error=error, line=self._remarks.line, topic=record.topic)
-            self.entries.append(Entry(now, "unusable", text))
+            cause, _, detail = error.partition(": ")
+            self.records.append(LeftOut(now, "refused", cause, detail, self._remarks.line, record.topic))
 
     def not_applied(self, record: RawRecord, why: NotApplied) -> None:
         if any((record.key or b"") == each.written for each in self._ids):
-            text = phrases().say("left_out", "not_applied", cause=why.cause, detail=why.detail, offset=record.offset)
-            self.entries.append(Entry(why.at, "unusable", text))
+            self.records.append(LeftOut(why.at, "not_applied", why.cause, why.detail, record.offset))
 
     def skipped(self, record: RawRecord, why: str, now: int) -> None:
         reason, _, detail = why.partition(": ")
         if reason in _OF_NO_INTEREST or not self._names(record):
             return
         near = meant_type(detail) if reason == "unknown_type" else None
-        text = phrases().say(
-            "left_out",
-            "skipped",
-            reason=reason,
-            detail=detail,
-            line=self._remarks.line,
-            topic=record.topic,
-            near=near,
-        )
-        self.entries.append(Entry(now, "skipped", text))
+        self.records.append(LeftOut(now, "skipped", reason, detail, self._remarks.line, record.topic, near))
 
     def _names(self, record: RawRecord) -> bool:
-        """Whether the record contains the customer's id: as its key, in a header, or as a separate value."""
-        return any(self._names_one(record, each) for each in self._ids)
-
-    def _names_one(self, record: RawRecord, id_: _LookedFor) -> bool:
-        wanted = id_.written
-        if record.key == wanted or any(value == wanted for _, value in record.headers):
-            return True
-        if record.value is None or (id_.is_plain and wanted not in record.value):
-            return False
-        try:
-            return _holds(read_json(record.value), id_.name)
-        except NotJson:
-            return True  # damaged, and contains the id
+        return any(each.is_named_in(record) for each in self._ids)
 
 
 def _holds(value: Any, text: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from referral_stream.core import events as ev
 from referral_stream.core.customer import Customer, word
@@ -23,7 +23,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import zone
 from referral_stream.explain.changes import SOURCE, Change, every, likely
-from referral_stream.replay.recording_ledger import RecordingLedger, Whom
+from referral_stream.explain.known import kin_of, ledger_about
 from referral_stream.replay.virtual_run import Arrival, FactReplay
 from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way, outcome_words, plain, why
 from referral_stream.words.events import if_it_happens
@@ -37,6 +37,11 @@ _SINGLE_TRIALS = 8
 _LOOKED_AT = 6
 """In how many parts an interval is looked at before something is claimed about the whole of it."""
 
+ProspectKind: TypeAlias = Literal[
+    "erased", "planned", "shadow", "holdout", "another_first", "would", "no_more",
+    "opens", "opens_in_vain", "opens_nothing", "top_score", "no_top_score", "nothing_open",
+]  # fmt: skip
+
 RESPONSE = "explain"
 """The response id of the survey answer that is made up to see what stands in the way of any ask."""
 
@@ -45,9 +50,10 @@ RESPONSE = "explain"
 class Prospect:
     """What will or could become of one occasion to ask; of any new one if ``opportunity_id`` is None.
 
-    ``asked_at``: when the ask would be made, None for never. With ``changes`` (in plain words; ``events`` are the same)
-    it would be made then if they happen at the instant ``at``, and likewise before ``by``; just before ``before`` they
-    still lead to an ask. Instants are epoch ms.
+    ``brief`` is the same in fewer words, without the limits in time. ``asked_at``: when the ask would be made, None for
+    never; ``possible_at``: when one is possible at the earliest, if only time is in the way. With ``changes`` (in plain
+    words; ``events`` are the same) it would be made then if they happen at the instant ``at``, and likewise before
+    ``by``; just before ``before`` they still lead to an ask. Instants are epoch ms.
     """
 
     opportunity_id: str | None
@@ -59,16 +65,22 @@ class Prospect:
     by: int | None = None
     before: int | None = None
     events: tuple[Change, ...] = ()
+    kind: ProspectKind = "nothing_open"
+    brief: str = ""
+    possible_at: int | None = None
 
 
 def outlook(
-    policy: Policy, customers: Mapping[str, Customer], caps: RecordingLedger, name: str, now: int
+    policy: Policy, customers: Mapping[str, Customer], ledger: MemoryLedger, name: str, now: int
 ) -> list[Prospect]:
-    """The prospects of the customer of that name at the instant ``now``, in the order in which they were opened."""
+    """The prospects of the customer of that name at the instant ``now``, in the order in which they were opened.
+
+    ``ledger`` is left as it is.
+    """
     customer = customers[name]
     if customer.erased_at is not None:
-        return [Prospect(None, "", phrases().say("prospects", "erased"))]
-    world = _World.around(policy, customers, caps, name, now)
+        return [Prospect(None, "", phrases().say("prospects", "erased"), kind="erased")]
+    world = _World.around(policy, customers, ledger, name, now)
     prospects = world.of_live() + world.of_conversions()
     return prospects or [world.of_a_top_score()]
 
@@ -111,23 +123,11 @@ class _World:
 
     @classmethod
     def around(
-        cls, policy: Policy, customers: Mapping[str, Customer], caps: RecordingLedger, name: str, now: int
+        cls, policy: Policy, customers: Mapping[str, Customer], ledger: MemoryLedger, name: str, now: int
     ) -> _World:
         customer = customers[name]
-        account, email = customer.account_id, word(customer.email_hmac)
-        kin = {
-            other.id: other
-            for other in customers.values()
-            if other.id == name
-            or (account is not None and other.account_id == account)
-            or (email is not None and word(other.email_hmac) == email)
-        }
-        whom = Whom(
-            customers=kin.keys(),
-            emails={found for other in kin.values() if (found := word(other.email_hmac)) is not None},
-            accounts={other.account_id for other in kin.values() if other.account_id is not None},
-        )
-        return cls(policy, kin, caps.about(whom), name, now, zone_of(customer, policy).name)
+        kin = kin_of(customer, customers.values())
+        return cls(policy, kin, ledger_about(ledger, kin), name, now, zone_of(customer, policy).name)
 
     @property
     def customer(self) -> Customer:
@@ -157,11 +157,13 @@ class _World:
         opens, decision = self._clock(opens_at), trial.last.get(about)
         if trial.ask is not None and trial.ask.opportunity_id == about:
             text = words.say("prospects", "opens", instant=opens, when=self._when(trial.ask))
-            return self._told(None, trigger, text, trial.ask.decided_at)
+            return self._told(None, trigger, "opens", text, trial.ask.decided_at)
         if decision is None or decision.outcome == "historical":
-            return Prospect(None, trigger, words.say("prospects", "opens_nothing", instant=opens))
+            text = words.say("prospects", "opens_nothing", instant=opens)
+            return Prospect(None, trigger, text, kind="opens_nothing", brief=text)
         against = outcome_words(decision.outcome) if decision.outcome in EMITTED else why(_shown(decision))
-        return Prospect(None, trigger, words.say("prospects", "opens_in_vain", instant=opens, against=against))
+        text = words.say("prospects", "opens_in_vain", instant=opens, against=against)
+        return Prospect(None, trigger, text, kind="opens_in_vain", brief=text)
 
     def of_a_top_score(self) -> Prospect:
         """With nothing open: what would become of the strongest occasion to ask, if it came now."""
@@ -169,7 +171,7 @@ class _World:
         trial = self._now(ev.NpsResponded(response_id=RESPONSE, score=10, theme="other"))
         if trial.ask is not None:
             text = words.say("prospects", "top_score", when=self._when(trial.ask), against=self._against_praise())
-            return self._told(None, "nps_promoter", text, trial.asked_at)
+            return self._told(None, "nps_promoter", "top_score", text, trial.asked_at)
         if (decision := _about(RESPONSE, trial)) is not None:
             possible = self._possible(decision)
             text = words.say(
@@ -178,9 +180,9 @@ class _World:
                 against=self._against(decision),
                 instant=None if possible is None else self._clock(possible),
             )
-        else:
-            text = words.say("prospects", "nothing_open")
-        return Prospect(None, "nps_promoter", text)
+            return Prospect(None, "nps_promoter", text, kind="no_top_score", brief=text, possible_at=possible)
+        text = words.say("prospects", "nothing_open")
+        return Prospect(None, "nps_promoter", text, kind="nothing_open", brief=text)
 
     def _against(self, decision: Decision) -> str:
         """What is in the way, with a pause of which the ledger would tell only when it is asked."""
@@ -240,30 +242,45 @@ class _World:
         decision = trial.last.get(opportunity.id)
         about, words = (opportunity.id, opportunity.trigger), phrases()
         if trial.ask is not None and trial.ask.opportunity_id == opportunity.id:
-            when = self._when(trial.ask)
-            return self._told(*about, words.say("prospects", "planned", when=when), trial.ask.decided_at)
+            text = words.say("prospects", "planned", when=self._when(trial.ask))
+            return self._told(*about, "planned", text, trial.ask.decided_at)
         if decision is not None and decision.outcome == "holdout":
-            return Prospect(*about, words.say("prospects", "holdout", when=self._when(decision)))
+            text = words.say("prospects", "holdout", when=self._when(decision))
+            return Prospect(*about, text, kind="holdout", brief=text)
         if trial.ask is not None and trial.ask.decided_at < opportunity.deadline:
-            return Prospect(*about, words.say("prospects", "another_first", trigger=happening(trial.ask.trigger)))
+            text = words.say("prospects", "another_first", trigger=happening(trial.ask.trigger))
+            return Prospect(*about, text, kind="another_first", brief=text)
         return self._if_changed(opportunity, decision)
 
     def _told(
         self,
         opportunity_id: str | None,
         trigger: str,
+        kind: ProspectKind,
         text: str,
         asked_at: int | None,
         would: _Would | None = None,
+        brief: str | None = None,
     ) -> Prospect:
         """A prospect with an ask in it; in shadow mode it is counted, and nothing is sent."""
+        brief = text if brief is None else brief
         if asked_at is not None and self.policy.shadow:
-            text, asked_at = phrases().say("prospects", "shadow", text=text), None
+            text, brief = (phrases().say("prospects", "shadow", text=each) for each in (text, brief))
+            kind, asked_at = "shadow", None
         if would is None:
-            return Prospect(opportunity_id, trigger, text, asked_at)
-        changes = tuple(if_it_happens(change.data) for change in would.changes)
+            return Prospect(opportunity_id, trigger, text, asked_at, kind=kind, brief=brief)
         return Prospect(
-            opportunity_id, trigger, text, asked_at, changes, would.start, would.by, would.before, would.changes
+            opportunity_id,
+            trigger,
+            text,
+            asked_at,
+            changes=tuple(if_it_happens(change.data) for change in would.changes),
+            at=would.start,
+            by=would.by,
+            before=would.before,
+            events=would.changes,
+            kind=kind,
+            brief=brief,
         )
 
     def _if_changed(self, opportunity: Opportunity, decision: Decision | None) -> Prospect:
@@ -271,11 +288,15 @@ class _World:
         about = (opportunity.id, opportunity.trigger)
         would = self._would(opportunity, decision)
         if would is not None:
-            return self._told(*about, self._in_words(would, opportunity), would.ask.decided_at, would)
+            told, brief = (self._in_words(would, opportunity, whole=whole) for whole in (True, False))
+            return self._told(*about, "would", told, would.ask.decided_at, would, brief)
         withheld = self._withheld(opportunity, decision)
         against = None if decision is None else self._against(withheld or decision)
         ends = self._clock(opportunity.deadline)
-        return Prospect(*about, phrases().say("prospects", "no_more", against=against, instant=ends))
+        text = phrases().say("prospects", "no_more", against=against, instant=ends)
+        return Prospect(
+            *about, text, kind="no_more", brief=phrases().say("prospects", "no_more", against=None, instant=ends)
+        )
 
     def _withheld(self, opportunity: Opportunity, decision: Decision | None) -> Decision | None:
         """The decision that the holdout group makes of it when nothing else is in the way any more."""
@@ -306,10 +327,11 @@ class _World:
         late = self.ask_if(before - 1, end, needed) or ask
         return _Would(tuple(needed), start, ask, by, before, late)
 
-    def _in_words(self, would: _Would, opportunity: Opportunity) -> str:
+    def _in_words(self, would: _Would, opportunity: Opportunity, *, whole: bool) -> str:
+        """``whole``: with how long the changes would still help."""
         words, ask = phrases(), would.ask
         at_once = ask.decided_at == would.start
-        lasts = would.before > would.start + 1
+        lasts = whole and would.before > would.start + 1
         if would.by == ask.decided_at + 1 and not at_once:
             within = words.word("prospects", "by_then")  # in time up to the very instant of the ask
         elif would.by > would.start + 1 and not at_once:

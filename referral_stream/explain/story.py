@@ -1,18 +1,15 @@
-"""One customer's story: events and effects go in, entries in plain words come out. Their origin does not matter.
+"""One customer's story: what came in and what followed go in, entries in plain words come out.
 
 A customer may have several ids. What one of them passes on is told where it is taken, with the id under which it came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
-from typing import Literal, TypeAlias
+from datetime import tzinfo
+from typing import Literal, TypeAlias, assert_never
 
 from referral_stream.contracts.catalogue import EFFECT_MESSAGES
-from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     AskCancelled,
     AskRequested,
@@ -25,25 +22,15 @@ from referral_stream.core.effects import (
     RewardHeld,
     RewardReversed,
 )
-from referral_stream.core.events import (
-    INTERNAL,
-    AskAcknowledged,
-    AskAnswered,
-    ControlPaused,
-    Event,
-    Held,
-    Link,
-)
-from referral_stream.core.fold import fold, seen_before
+from referral_stream.core.events import AskAcknowledged, AskAnswered, Event, Held, Link
+from referral_stream.core.followups import FollowUp
 from referral_stream.core.instants import MINUTE
 from referral_stream.core.keys import parse_key
-from referral_stream.core.links import LinkState
-from referral_stream.core.policy import Policy
-from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import zone
+from referral_stream.explain.known import CameIn, Ignored, Known, LeftOut, OtherIds, Paused, Waits
 from referral_stream.replay.virtual_run import Happened
 from referral_stream.words.afterwards import followup_words, told
-from referral_stream.words.decisions import clock_words, happening, in_local_time, outcome_words, why
+from referral_stream.words.decisions import clock_words, happening, outcome_words, saw_words, why
 from referral_stream.words.events import happened
 from referral_stream.words.phrases import phrases
 
@@ -55,12 +42,11 @@ EntryKind: TypeAlias = Literal[
 _After: TypeAlias = FollowupRequested | FollowupCancelled | RewardHeld | RewardGranted | RewardDenied | RewardReversed
 
 _OPENING = frozenset({"pending", "deferred", "suppressed", "asked", "soft", "holdout", "shadow"})
-_UNTOLD = frozenset(data.type for data in INTERNAL) - {Held.type}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the story: when it was (epoch ms, the clock of the replay), of which kind, and the words for it."""
+    """One line of the story: when it was (epoch ms, by arrival), of which kind, and the words for it."""
 
     instant: int
     kind: EntryKind
@@ -68,71 +54,108 @@ class Entry:
     opportunity_id: str | None = None
 
 
-class Story:
+def story(known: Known, local: tzinfo) -> tuple[Entry, ...]:
+    """What happened, in words; ``local`` is the customer's zone."""
+    told = _Story(known, local)
+    for moment in known.happened:
+        match moment:
+            case CameIn():
+                told.came_in(moment)
+            case Happened():
+                told.followed(moment)
+            case _:
+                pass
+    for moment in known.happened:  # by instant, wherever they stand
+        match moment:
+            case LeftOut():
+                told.put(left_out(moment))
+            case Waits():
+                told.put(_waiting(moment, told.local))
+            case Paused():
+                told.paused(moment)
+            case OtherIds(now=now, ids=ids):
+                told.put(Entry(now, "skipped", phrases().say("left_out", "other_ids", ids=", ".join(ids))))
+            case _:
+                pass
+    return tuple(told.entries)
+
+
+def left_out(record: LeftOut) -> Entry:
+    """A record about the customer that became no event."""
+    words, place = phrases(), record.place
+    cause, detail, topic = record.cause, record.detail, record.topic
+    match record.how:
+        case "refused":
+            text = words.say("left_out", "refused", error=f"{cause}: {detail}", line=place, topic=topic)
+        case "dead_letter":
+            text = words.say("left_out", "dead_letter", error=f"{cause}: {detail}", offset=place, topic=topic)
+        case "not_applied":
+            text = words.say("left_out", "not_applied", cause=cause, detail=detail, offset=place)
+        case "skipped":
+            near = record.near
+            text = words.say("left_out", "skipped", reason=cause, detail=detail, line=place, topic=topic, near=near)
+        case _:
+            assert_never(record.how)
+    return Entry(record.now, "skipped" if record.how == "skipped" else "unusable", text)
+
+
+def _waiting(waits: Waits, local: tzinfo) -> Entry:
+    words = phrases()
+    kind, until = words.word("links", waits.link), clock_words(waits.until, local)
+    text = words.say("story", "waits", event=happened(waits.event), kind=kind, instant=until)
+    return Entry(waits.now, "waits", text)
+
+
+class _Story:
     """Writes one customer's entries down, as events and effects pass by in their order."""
 
-    def __init__(self, ids: AbstractSet[str], policy: Policy) -> None:
-        self.ids = ids
-        self.policy = policy
+    def __init__(self, known: Known, local: tzinfo) -> None:
+        effects = [moment.effect for moment in known.happened if isinstance(moment, Happened)]
         self.entries: list[Entry] = []
+        self.local = local
+        self._several_ids = len(known.ids or {known.name, *known.customer.ids}) > 1
+        self._taken_back = {effect.decision_id for effect in effects if isinstance(effect, AskCancelled)}
+        self._asks = {effect.decision_id: effect for effect in effects if isinstance(effect, AskRequested)}
         self._told: dict[str, str] = {}
         self._said: dict[str, dict[str, str | None]] = {}
         self._stopped: set[str] = set()
-        self._local: tzinfo = UTC
 
-    def came_in(self, known: Customer, event: Event, now: int) -> None:
-        """An event, before it is applied to the state ``known``."""
-        away = known.merged_into is not None and known.erased_at is None
-        if known.id not in self.ids or event.type in _UNTOLD or away:
-            return
-        words = phrases()
-        text = _about_followup(known, event) or happened(event)
+    def came_in(self, moment: CameIn) -> None:
+        words, event = phrases(), moment.event
+        text = _about_followup(moment.followup, event) or happened(event)
         links = [name for key in event.via if isinstance(name := parse_key(key.encode()), Link)]
         if links and event.type != Held.type:
             text = words.say("story", "by_link", event=text, kind=words.word("links", links[-1].kind))
-        elif len(self.ids) > 1 and event.subject and event.type != Held.type:
+        elif self._several_ids and event.subject and event.type != Held.type:
             text = words.say("story", "as", event=text, id=event.subject)
         if event.historical:
             text = words.say("story", "history", event=text)
-        self._local = zone(zone_of(known, self.policy).name)
-        if abs(now - event.time) > MINUTE:
-            text = words.say("story", "earlier", event=text, instant=clock_words(event.time, self._local))
-        if ignored := self._ignored(known, event, now):
-            self.entries.append(Entry(now, "ignored", words.say("story", "ignored", event=text, why=ignored)))
-        else:
-            self.entries.append(Entry(now, "came in", text))
+        if moment.zone is not None:
+            self.local = zone(moment.zone)
+        if abs(moment.now - event.time) > MINUTE:
+            text = words.say("story", "earlier", event=text, instant=clock_words(event.time, self.local))
+        if moment.ignored is not None:
+            text = words.say("story", "ignored", event=text, why=_ignored(moment.ignored))
+        self.entries.append(Entry(moment.now, "came in" if moment.ignored is None else "ignored", text))
 
-    def _ignored(self, known: Customer, event: Event, now: int) -> str | None:
-        """Why the event changes nothing, by the core's own tests on a copy of the state."""
-        state, words = known.copy(), phrases()
-        if state.erased_at is not None:
-            return words.say("story", "erased")
-        if seen_before(state, event, now, self.policy):
-            return words.say("story", "duplicate")
-        return None if fold(state, event) else words.say("story", "older")
-
-    def followed(self, items: list[Happened]) -> None:
-        """The effects of one instant's steps."""
-        effects = [(now, effect) for now, effect in items if effect.customer_id in self.ids]
-        taken_back = {effect.decision_id for _, effect in effects if isinstance(effect, AskCancelled)}
-        asks = {effect.decision_id: effect for _, effect in effects if isinstance(effect, AskRequested)}
-        for now, effect in effects:
-            match effect:
-                case Decision() if effect.decision_id not in taken_back:
-                    self._decided(effect, now, asks.get(effect.decision_id))
-                case AskCancelled():
-                    text = phrases().say("story", "taken_back", why=in_local_time(effect.reason, self._local))
-                    self.entries.append(Entry(now, "cancelled", text, effect.opportunity_id))
-                case ReasonAsked():
-                    text = phrases().say("story", "reason_asked", trigger=happening(effect.trigger))
-                    self.entries.append(Entry(now, "asked", text, effect.opportunity_id))
-                case (
-                    FollowupRequested() | FollowupCancelled() | RewardHeld() | RewardGranted() | RewardDenied()
-                    | RewardReversed()
-                ):  # fmt: skip
-                    self._after(effect, now)
-                case _:
-                    pass
+    def followed(self, moment: Happened) -> None:
+        now, effect = moment
+        match effect:
+            case Decision() if effect.decision_id not in self._taken_back:
+                self._decided(effect, now, self._asks.get(effect.decision_id))
+            case AskCancelled():
+                text = phrases().say("story", "taken_back", why=saw_words(effect.reason, self.local))
+                self.entries.append(Entry(now, "cancelled", text, effect.opportunity_id))
+            case ReasonAsked():
+                text = phrases().say("story", "reason_asked", trigger=happening(effect.trigger))
+                self.entries.append(Entry(now, "asked", text, effect.opportunity_id))
+            case (
+                FollowupRequested() | FollowupCancelled() | RewardHeld() | RewardGranted() | RewardDenied()
+                | RewardReversed()
+            ):  # fmt: skip
+                self._after(effect, now)
+            case _:
+                pass
 
     def _after(self, effect: _After, now: int) -> None:
         """What follows an ask: a withdrawal is told with what was to be said."""
@@ -141,37 +164,21 @@ class Story:
             self._said[effect.followup_id] = {**effect.variables, "referral_id": effect.referral_id}
         elif isinstance(effect, FollowupCancelled):
             data = {**self._said.get(effect.followup_id, {}), **data}
-        found = told(EFFECT_MESSAGES[type(effect)].kind, data, self._local)
+        found = told(EFFECT_MESSAGES[type(effect)].kind, data, self.local)
         if found is not None:
             self.entries.append(Entry(now, found.kind, found.text))
 
-    def left_out(self, entries: Iterable[Entry]) -> None:
-        """Records about the customer that became no events, by instant: each is put where it came in."""
-        for entry in entries:
-            place = next(
-                (n for n, other in enumerate(self.entries) if other.instant > entry.instant), len(self.entries)
-            )
-            self.entries.insert(place, entry)
+    def put(self, entry: Entry) -> None:
+        """By instant, after what is of the same one."""
+        place = next((n for n, other in enumerate(self.entries) if other.instant > entry.instant), len(self.entries))
+        self.entries.insert(place, entry)
 
-    def waiting(self, links: Iterable[LinkState]) -> None:
-        """What waits at links that once named the customer, and now name nobody who can be meant."""
-        words = phrases()
-        for state in links:
-            if self.ids.isdisjoint(state.named):
-                continue
-            kind = words.word("links", state.link.kind)
-            for kept in state.kept:
-                if not kept.given:
-                    until = clock_words(kept.lapses_at(self.policy), self._local)
-                    text = words.say("story", "waits", event=happened(kept.event), kind=kind, instant=until)
-                    self.left_out([Entry(kept.arrived, "waits", text)])
-
-    def paused(self, now: int, pause: ControlPaused) -> None:
-        """The burst breaker paused a trigger at ``now``: shown if it stopped an ask to the customer."""
+    def paused(self, moment: Paused) -> None:
+        """Shown if it stopped an ask to the customer."""
+        pause = moment.pause
         if pause.name in self._stopped:
-            why = in_local_time(pause.why, self._local)
-            text = phrases().say("story", "paused", name=pause.name, why=why)
-            self.left_out([Entry(now, "paused", text)])
+            text = phrases().say("story", "paused", name=pause.name, why=saw_words(pause.why, self.local))
+            self.put(Entry(moment.now, "paused", text))
 
     def _decided(self, decision: Decision, now: int, ask: AskRequested | None) -> None:
         local, words = zone(decision.time_zone.name), phrases()
@@ -194,15 +201,27 @@ class Story:
         self.entries.append(Entry(now, kind, told, decision.opportunity_id))
 
 
-def _about_followup(known: Customer, event: Event) -> str | None:
+def _ignored(why_ignored: Ignored) -> str:
+    words = phrases()
+    match why_ignored:
+        case "erased":
+            return words.say("story", "erased")
+        case "duplicate":
+            return words.say("story", "duplicate")
+        case "older":
+            return words.say("story", "older")
+
+
+def _about_followup(followup: FollowUp | None, event: Event) -> str | None:
     """What a worker reports, or the customer answers, about something that was said after an ask."""
     data, words = event.data, phrases()
-    if not isinstance(data, AskAcknowledged | AskAnswered):
-        return None
-    followup = next((f for f in known.followups if f.id == data.command_id), None)
     if followup is None:
         return None
     what = followup_words(followup.kind, {"referral_id": followup.subject or None})
-    if isinstance(data, AskAcknowledged):
-        return words.say("story", "followup_reported", status=data.status, what=what)
-    return words.say("story", "followup_answered", what=what, answer=data.answer)
+    match data:
+        case AskAcknowledged():
+            return words.say("story", "followup_reported", status=data.status, what=what)
+        case AskAnswered():
+            return words.say("story", "followup_answered", what=what, answer=data.answer)
+        case _:
+            return None

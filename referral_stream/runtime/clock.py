@@ -22,6 +22,11 @@ class Clock:
         self._start, self._started_at, self._speed = start, started_at, speed
 
     @property
+    def is_real(self) -> bool:
+        """Whether it shows real time."""
+        return self._start == self._started_at and self._speed == 1
+
+    @property
     def speed(self) -> float:
         """How many times as fast as real time it runs."""
         return self._speed

@@ -31,11 +31,21 @@ class UnreadableTopic(ConnectionError):
 class TopicReader:
     """Reads one topic. Records of open and aborted transactions are left out. Raises UnreadableTopic.
 
-    ``client`` are aiokafka's connection settings.
+    ``client`` are aiokafka's connection settings. ``only``: which partitions are read, given how many there are; all by
+    default. ``since``: records before that instant (epoch ms, the broker's timestamps) are left out, as far as the
+    broker can tell.
     """
 
-    def __init__(self, client: dict[str, Any], topic: str) -> None:
+    def __init__(
+        self,
+        client: dict[str, Any],
+        topic: str,
+        *,
+        only: Callable[[int], Collection[int]] | None = None,
+        since: int | None = None,
+    ) -> None:
         self._topic, self._client = topic, client
+        self._only, self._since = only, since
         self._consumer = AIOKafkaConsumer(
             **client, enable_auto_commit=False, auto_offset_reset="earliest", isolation_level="read_committed"
         )
@@ -59,9 +69,16 @@ class TopicReader:
         found = await partitions_of(self._consumer, self._topic)
         if not found:
             raise UnreadableTopic(f"{self._topic} does not exist; referral-stream topics create")
-        self._partitions = [TopicPartition(self._topic, partition) for partition in sorted(found)]
+        wanted = found if self._only is None else found.intersection(self._only(len(found)))
+        self._partitions = [TopicPartition(self._topic, partition) for partition in sorted(wanted)]
         self._consumer.assign(self._partitions)
         await self._consumer.seek_to_beginning()
+        if self._since is not None:
+            first = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions, self._since))
+            ends = await self._consumer.end_offsets(self._partitions)
+            for partition in self._partitions:
+                at = first.get(partition)
+                self._consumer.seek(partition, ends[partition] if at is None else at.offset)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

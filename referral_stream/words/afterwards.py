@@ -114,7 +114,8 @@ def money(minor: int, currency: str) -> str:
     digits = _DIGITS.get(currency.upper(), 2)
     sign, minor = ("-" if minor < 0 else ""), abs(minor)
     whole, rest = divmod(minor, 10**digits)
-    return f"{sign}{whole:,}{f'.{rest:0{digits}}' if digits else ''} {currency.upper()}"
+    amount = phrases().number(f"{whole:,}" + (f".{rest:0{digits}}" if digits else ""))
+    return f"{sign}{amount} {currency.upper()}"
 
 
 def _clock(text: str, local: tzinfo) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
+from functools import cache
 from typing import Any
 
 from referral_stream.core.instants import to_datetime
@@ -17,7 +18,7 @@ from referral_stream.words.phrases import phrases
 EMITTED = frozenset({"asked", "soft", "holdout", "shadow"})
 """Outcomes that use up the customer's turn: an ask, or one that was withheld on purpose."""
 
-_INSTANT = re.compile(r"\b(?:at |(since ))?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
+_INSTANT = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"
 
 
 def happening(trigger: str) -> str:
@@ -42,7 +43,7 @@ def plain(reason: Mapping[str, Any], local: tzinfo, settled: str | None = None) 
         return _each_with_its_remedy(reason, causes, local)
     seen = in_local_time(_enumerated([words.cause(cause) for cause in causes], words.word("words", "and")), local)
     gate = reason["gate"] if reason["gate"] in words.tables["gates"] else "other"
-    saw = words.say("gates", gate, saw=seen, limit=reason["limit"])
+    saw = words.say("gates", gate, saw=seen, limit=words.limit(reason["limit"]))
     match reason:
         case {"answer": "until", "gate": "moment", "until": str(instant)} if instant == settled:
             return words.say("answers", "settles", instant=_clock(instant, local))
@@ -70,7 +71,7 @@ def _each_with_its_remedy(reason: Mapping[str, Any], causes: list[str], local: t
         told.append(words.say("answers", "until_event", saw=words.cause(cause), awaited=ends))
     gate = reason["gate"] if reason["gate"] in words.tables["gates"] else "other"
     saw = "; ".join(told)
-    return in_local_time(words.say("gates", gate, saw=saw, limit=reason["limit"]), local)
+    return in_local_time(words.say("gates", gate, saw=saw, limit=words.limit(reason["limit"])), local)
 
 
 def _enumerated(parts: list[str], and_: str) -> str:
@@ -123,25 +124,50 @@ def zone_of(decision: Mapping[str, Any]) -> tzinfo:
     return zone(name) if is_zone(name) else UTC
 
 
+def saw_words(saw: str, local: tzinfo) -> str:
+    """What a gate saw, cause by cause: "complaint or frustration on Tue 1 Sep 12:00; ticket 4711 is open"."""
+    words = phrases()
+    return in_local_time("; ".join(map(words.cause, saw.split("; "))), local)
+
+
 def in_local_time(text: str, local: tzinfo) -> str:
     """The text with its instants in the ``local`` zone: "at 2026-09-01T10:00:00.000Z" → "on Tue 1 Sep 12:00"."""
-    return _INSTANT.sub(
-        lambda found: phrases().say("calendar", "since" if found[1] else "instant", instant=_clock(found[2], local)),
+    words = phrases()
+    since = words.tables["calendar"]["since"].partition("{")[0]
+    return _instant_after(since).sub(
+        lambda found: words.say("calendar", "since" if found[1] else "instant", instant=_clock(found[2], local)),
         text,
     )
 
 
+@cache
+def _instant_after(since: str) -> re.Pattern[str]:
+    """An instant with the word before it: ours, or the language's."""
+    return re.compile(rf"\b(?:at |(since |{re.escape(since)}))?{_INSTANT}")
+
+
 def day_and_time(moment: datetime) -> str:
-    """As in ``Fri 18 Sep 13:00``, in English whatever the locale of the machine."""
-    calendar = phrases().tables["calendar"]
-    return (
-        f"{calendar['weekdays'][moment.weekday()]} {moment.day} {calendar['months'][moment.month - 1]} {moment:%H:%M}"
+    """As in ``Fri 18 Sep 13:00``, in the language spoken, whatever the locale of the machine."""
+    words = phrases()
+    calendar = words.tables["calendar"]
+    return words.say(
+        "calendar",
+        "moment",
+        weekday=calendar["weekdays"][moment.weekday()],
+        day=moment.day,
+        month=calendar["months"][moment.month - 1],
+        time=f"{moment:%H:%M}",
     )
 
 
 def clock_words(instant: int, local: tzinfo) -> str:
     """``day_and_time`` of an instant (epoch ms) in the ``local`` zone."""
     return day_and_time(to_datetime(instant).astimezone(local))
+
+
+def instant_in(text: str, local: tzinfo) -> datetime:
+    """An instant in RFC 3339, in the ``local`` zone."""
+    return datetime.fromisoformat(text).astimezone(local)
 
 
 def _instant(text: str) -> datetime:

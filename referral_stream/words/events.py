@@ -39,7 +39,7 @@ def _channels(reachable: ev.ReachableChannels) -> str:
 
 def _profile(data: ev.ProfileChanged, words: Phrases) -> str:
     changes = [
-        words.say("profile", "field", name=name.replace("_", " "), value=value)
+        words.say("profile", "field", name=name, value=value)
         for name in ("time_zone", "locale", "segment", "account_id")
         if (value := getattr(data, name)) is not None
     ]

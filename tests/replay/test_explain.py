@@ -12,7 +12,8 @@ from referral_stream.core import events as ev
 from referral_stream.core.policy import Policy
 from referral_stream.demo.world import demo_world
 from referral_stream.explain.changes import Change
-from referral_stream.explain.of_log import Explanation, UnknownCustomer, explain
+from referral_stream.explain.explaining import Explanation
+from referral_stream.explain.of_log import UnknownCustomer, explain
 from referral_stream.explain.prospects import Prospect
 from referral_stream.words.decisions import in_the_way
 from tests.builders import (
@@ -208,7 +209,10 @@ def test_an_open_ticket_says_until_when_it_has_to_be_solved(tmp_path: Path, exac
         by=at("Fri 13:00") + 1,
         before=at("next Wed 11:00"),
         events=(Change("ana", ev.TicketSolved(ticket_id="4711", rating="positive")),),
+        kind="would",
+        brief=prospect.brief,
     )
+    assert prospect.text.startswith(prospect.brief)
     assert prospect.text == (
         "would be asked because of another occasion (gave good feedback) on Fri 19 Jun 13:00 if ticket 4711 is solved "
         "well by then; just before Wed 24 Jun 11:00 that would still lead to an ask, at once (Wed 24 Jun 10:59)"

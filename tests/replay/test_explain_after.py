@@ -11,7 +11,8 @@ from referral_stream.cli.render.explanation import as_json, as_text
 from referral_stream.core import events as ev
 from referral_stream.core.events import Event
 from referral_stream.core.ids import followup_id, grant_id
-from referral_stream.explain.of_log import Explanation, explain
+from referral_stream.explain.explaining import Explanation
+from referral_stream.explain.of_log import explain
 from referral_stream.words.afterwards import followup_words, money, reward_words
 from tests.builders import POLICY, Told, a_customer, a_policy, acknowledged, answered, at, command_of, fact, nps, shown
 from tests.replay.logs import BOUNDARY, fact_lines, recorded_lines, write

@@ -41,7 +41,7 @@ LANGUAGES = sorted(
     for file in resources.files("referral_stream.words").iterdir()
     if file.name.endswith(".toml")
 )
-SENTENCES = ("story", "left_out", "prospects", "explanation", "after", "awaiting")
+SENTENCES = ("story", "left_out", "prospects", "explanation", "after", "awaiting", "summary", "cells", "trouble")
 """Tables of which the code asks for each phrase by its name."""
 PRODUCT = Path(referral_stream.__file__).parent
 
