@@ -7,7 +7,9 @@ import click
 from referral_stream.cli.options import Unusable, missing_package, policy_in
 
 
-@click.group("console", invoke_without_command=True, short_help="Serve the console: pages for operators and growth teams.")
+@click.group(
+    "console", invoke_without_command=True, short_help="Serve the console: pages for operators and growth teams."
+)
 @click.pass_context
 def console(context: click.Context) -> None:
     """Serve pages about what is going on, why a customer was not asked, and what would change it; and its controls.

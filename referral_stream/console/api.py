@@ -1,4 +1,4 @@
-"""The same as JSON, for programs: described by ``/api/schema/openapi.json``. Instants are epoch ms, as in the read models."""
+"""The same as JSON, for programs, as ``/api/schema/openapi.json`` describes it. Instants are epoch ms."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import msgspec
 from litestar import Request, get, post
 from litestar.exceptions import ClientException, NotFoundException, ValidationException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromQuery, HeaderParameter, JSONBody, QueryParameter
 
 from referral_stream.console.controls import Action, NotPossible, Verb
 from referral_stream.console.customer import known_of
 from referral_stream.console.filters import decision_filter
 from referral_stream.console.now import HOURS
+from referral_stream.console.orders import carry_out
 from referral_stream.console.parts import console_of
 from referral_stream.console.security import operators_only
 from referral_stream.core.effects import GateName, Outcome
@@ -33,10 +34,9 @@ _MOST_ID: Final = 512
 _MOST_CURSOR: Final = 64
 _WORDS: Final = r"^[A-Za-z0-9_-]{16,64}$"
 
-Id: TypeAlias = Annotated[str, Parameter(min_length=1, max_length=_MOST_ID)]
-MaybeId: TypeAlias = Annotated[str | None, Parameter(max_length=_MOST_ID)]
-Cursor: TypeAlias = Annotated[str | None, Parameter(pattern=r"^[0-9]{1,20}-[0-9]{1,10}$", max_length=_MOST_CURSOR)]
-When: TypeAlias = Annotated[str | None, Parameter(max_length=40, description="RFC 3339, or a date in UTC.")]
+MaybeId: TypeAlias = Annotated[str | None, QueryParameter(max_length=_MOST_ID)]
+Cursor: TypeAlias = Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,20}-[0-9]{1,10}$", max_length=_MOST_CURSOR)]
+When: TypeAlias = Annotated[str | None, QueryParameter(max_length=40, description="RFC 3339, or a date in UTC.")]
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -129,7 +129,7 @@ async def now(request: AnyRequest) -> Now:
 
 @get("/api/pending", raises=[ValidationException])
 async def pending(
-    request: AnyRequest, cursor: Cursor = None, limit: Annotated[int, Parameter(ge=1, le=200)] = 50
+    request: AnyRequest, cursor: Cursor = None, limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50
 ) -> PendingAsks:
     """What waits to be asked, due first first."""
     found = await console_of(request).reader.pending(cursor, limit)
@@ -140,15 +140,15 @@ async def pending(
 @get("/api/decisions", raises=[ValidationException])
 async def decisions(
     request: AnyRequest,
-    outcome: Outcome | None = None,
+    outcome: FromQuery[Outcome | None] = None,
     trigger: MaybeId = None,
-    gate: GateName | None = None,
+    gate: FromQuery[GateName | None] = None,
     account: MaybeId = None,
     customer: MaybeId = None,
     since: When = None,
     until: When = None,
     cursor: Cursor = None,
-    limit: Annotated[int, Parameter(ge=1, le=200)] = 50,
+    limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
 ) -> Decisions:
     """The newest decisions. A page may be short, even empty, while ``next`` is set: go on from there."""
     console = console_of(request)
@@ -165,7 +165,9 @@ async def decisions(
 
 
 @get("/api/customer", raises=[NotFoundException, ValidationException])
-async def customer(request: AnyRequest, id_: Annotated[str, Parameter(query="id", min_length=1, max_length=_MOST_ID)]) -> CustomerExplained:
+async def customer(
+    request: AnyRequest, id_: Annotated[str, QueryParameter(name="id", min_length=1, max_length=_MOST_ID)]
+) -> CustomerExplained:
     """One customer, explained; ``id`` may be any of theirs."""
     console = console_of(request)
     view = await console.reader.customer(id_)
@@ -203,8 +205,8 @@ async def controls(request: AnyRequest) -> ControlsInForce:
 @post("/api/controls", guards=[operators_only], status_code=202, raises=[ClientException, ValidationException])
 async def order(
     request: AnyRequest,
-    data: Order,
-    key: Annotated[str | None, Parameter(header="Idempotency-Key", pattern=_WORDS, max_length=64)] = None,
+    data: JSONBody[Order],
+    key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", pattern=_WORDS, max_length=64)] = None,
 ) -> Written:
     """Pause, resume, approve or reject: one event on the log. 202: the broker has it."""
     console = console_of(request)
@@ -218,9 +220,7 @@ async def order(
     except NotPossible as problem:
         raise ClientException(str(problem)) from None
     word = f"{request.user.name}|{key}" if key else secrets.token_urlsafe(16)
-    record = action.record(word, console.clock.now(), console.topics)
-    await console.writer.write([record])
-    return Written(msgspec.json.decode(record.value)["id"])
+    return Written(await carry_out(console, action, word) or "")
 
 
 API_HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (

@@ -13,7 +13,6 @@ from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.enums import MediaType
 from litestar.exceptions import HTTPException, NotAuthorizedException
-from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -38,6 +37,8 @@ logger = logging.getLogger(__name__)
 STATIC: Final = Path(str(files("referral_stream.console") / "static"))
 API: Final = "/api/"
 _BODY_BYTES: Final = 256_000
+_GONE: Final = "client disconnected prematurely"
+"""What Litestar calls its error 500 where a browser leaves before it has sent everything."""
 
 
 def make_app(console: Console) -> Litestar:
@@ -50,7 +51,7 @@ def make_app(console: Console) -> Litestar:
     return Litestar(
         route_handlers=[*PAGES, *API_HANDLERS, static],
         state=State({"console": console}),
-        middleware=[DefineMiddleware(Recognition, door=console.door)],
+        middleware=[Recognition],
         before_request=refuse_forged,
         before_send=[_with_headers],
         exception_handlers={Exception: _answer},
@@ -93,6 +94,8 @@ async def _with_headers(message: Message, _scope: Scope) -> None:
 def _answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Whatever is in the way, in words: JSON for programs, a page for people, and quoting nothing of the request."""
     status, detail = _meaning(error)
+    if getattr(error, "detail", "") == _GONE:
+        return Response(b"", status_code=499)  # nobody reads it
     path = request.scope["path"]
     if status >= 500:  # noqa: PLR2004 (the server's own faults)
         logger.error("request_failed", extra={"status": status, "cause": type(error).__name__},
@@ -120,7 +123,7 @@ _TITLES: Final = {
 def _meaning(error: Exception) -> tuple[int, str]:
     match error:
         case NotReadable():
-            return 503, f"{error}. Nothing is lost: while the ledger's Redis is away nobody is asked, and what waits is asked afterwards if there is still time."  # noqa: E501
+            return 503, f"{error}. {_NOTHING_LOST}"
         case NotWritten():
             return 503, "Kafka has not confirmed the event. Confirm again: it counts once, however often it is sent."
         case HTTPException():
@@ -129,4 +132,12 @@ def _meaning(error: Exception) -> tuple[int, str]:
             return 500, "Something failed on our side; the log says what."
 
 
-_DETAILS: Final = {404: "There is nothing here.", 405: "That is not how this page is called.", 429: "Wait a minute, then try again."}  # noqa: E501
+_NOTHING_LOST: Final = (
+    "Nothing is lost: while the ledger's Redis is away nobody is asked, and what waits is asked afterwards if there is "
+    "still time."
+)
+_DETAILS: Final = {
+    404: "There is nothing here.",
+    405: "That is not how this page is called.",
+    429: "Wait a minute, then try again.",
+}

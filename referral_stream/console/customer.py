@@ -47,7 +47,7 @@ NUMBERS: Final[Mapping[str, tuple[str, int, int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """``problem``: why the numbers cannot be tried; ``here``, ``there``: the sentence under the policy and under them."""
+    """``problem``: why the numbers cannot be tried; ``there``: the sentence under them; ``same``: as under the policy."""
 
     values: Mapping[str, str]
     problem: str | None
@@ -86,7 +86,8 @@ def customer_context(
         "what_if": what_if,
         "numbers": _numbers(policy, tried),
         "link": f"/customer?{urlencode({'id': view.customer_id})}",
-        "account": (view.record or {}).get("account_id") or (view.decisions[0].get("account_id") if view.decisions else None),
+        "account": (view.record or {}).get("account_id")
+        or (view.decisions[0].get("account_id") if view.decisions else None),
     }
 
 

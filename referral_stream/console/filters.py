@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
-from typing import Final
+from typing import Final, get_args
 
 from referral_stream.core.effects import GateName, Outcome
 from referral_stream.core.instants import DAY, HOUR, parse_instant
 from referral_stream.core.suggestions import did_you_mean
 from referral_stream.read_models import DecisionFilter
 
-OUTCOMES: Final[tuple[str, ...]] = Outcome.__args__
-GATES: Final[tuple[str, ...]] = GateName.__args__
+OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
+GATES: Final[tuple[str, ...]] = get_args(GateName)
 FILTERS: Final = ("outcome", "trigger", "gate", "account", "customer", "range", "since", "until")
 """The names of filters in an address."""
 RANGES: Final = {"": "any time", "1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days"}

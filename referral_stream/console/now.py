@@ -23,11 +23,19 @@ async def now_context(console: Console) -> dict[str, Any]:
     reader, now = console.reader, console.clock.now()
     bounds = [0, now, *(now + length for _, length in _SPANS), 1 << 53]
     labels = ["due now", *(f"within {name}" for name, _ in _SPANS), "later"]
-    hours, counts, holding, roles, controls, pending, approvals, rewards, progress = await asyncio.gather(
-        reader.hours(now, HOURS), reader.due_counts("asks", bounds), reader.holding(), reader.roles(),
-        reader.controls(), reader.pending(limit=_PENDING_SHOWN), reader.approvals(limit=1),
-        reader.held_rewards(limit=1), reader.progress(),
-    )  # fmt: skip
+    hours, counts, holding, roles, controls = await asyncio.gather(
+        reader.hours(now, HOURS),
+        reader.due_counts("asks", bounds),
+        reader.holding(),
+        reader.roles(),
+        reader.controls(),
+    )
+    pending, approvals, rewards, progress = await asyncio.gather(
+        reader.pending(limit=_PENDING_SHOWN),
+        reader.approvals(limit=1),
+        reader.held_rewards(limit=1),
+        reader.progress(),
+    )
     asked = [sum(hour.asks.values()) for hour in hours]
     decided = [sum(hour.outcomes.values()) for hour in hours]
     return {

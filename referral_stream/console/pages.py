@@ -17,18 +17,17 @@ from litestar.response.sse import ServerSentEventMessage
 
 from referral_stream.console.controls import SEGMENTS, Action, NotPossible
 from referral_stream.console.customer import customer_context
-from referral_stream.console.filters import FILTERS, OUTCOMES, RANGES, decision_filter
+from referral_stream.console.filters import FILTERS, GATES, OUTCOMES, RANGES, decision_filter
 from referral_stream.console.now import now_context, until_changed
+from referral_stream.console.orders import audit_of, carry_out, done_by
 from referral_stream.console.parts import Console, console_of
 from referral_stream.console.policies import compared, described
-from referral_stream.console.rendering import MINE_COOKIE, ZONE_COOKIE, ZONES, Clockwork
+from referral_stream.console.rendering import ZONE_COOKIE, ZONES, Clockwork
 from referral_stream.console.security import OPEN, Visitor, operators_only
-from referral_stream.core.effects import GateName
 from referral_stream.policy_file.reading import PolicyProblem
 from referral_stream.runtime.topics_admin import TopicsProblem
 
 AnyRequest = Request[Any, Any, Any]
-_GATES: Final[tuple[str, ...]] = GateName.__args__
 _ATTEMPTS_A_MINUTE: Final = 10
 _COMPARISONS_A_MINUTE: Final = 60
 _YEAR: Final = 365 * 86_400
@@ -38,11 +37,12 @@ _LETTERS_SHOWN: Final = 200
 def page(request: AnyRequest, name: str, *, here: str, status: int = 200, **context: Any) -> Template:
     """A page with what every page shows: the visitor, the zone, the place in the menu."""
     visitor: Visitor = request.user
-    common = {"visitor": visitor, "zone": Clockwork.of(request), "here": here, "now": console_of(request).clock.now()}
+    now = console_of(request).clock.now()
+    common = {"visitor": visitor, "zone": Clockwork.of(request), "here": here, "now": now}
     return Template(name, context={**common, **context}, status_code=status)
 
 
-# -------------------------------------------------------------------------------------------------------- coming and going
+# ----------------------------------------------------------------------------------------------------- coming and going
 
 
 def _address(request: AnyRequest) -> str:
@@ -64,8 +64,9 @@ _ATTEMPTS: Final = RateLimitConfig(
 
 
 @get("/login", opt={OPEN: True}, include_in_schema=False)
-async def login_page(next_: str = "") -> Template:
-    return Template("login.html", context={"next": _within(next_), "wrong": False})
+async def login_page(request: AnyRequest) -> Template:
+    onward = _within(request.query_params.get("next", ""))
+    return Template("login.html", context={"next": onward, "wrong": False})
 
 
 @post("/login", opt={OPEN: True}, include_in_schema=False, middleware=[_ATTEMPTS.middleware], status_code=200)
@@ -115,7 +116,7 @@ def _within(address: str) -> str:
     return address if is_ours and "\\" not in address and address.isprintable() else ""
 
 
-@get(["/healthy", "/live"], opt={OPEN: True}, include_in_schema=False)
+@get("/live", opt={OPEN: True}, include_in_schema=False)
 async def live() -> dict[str, bool]:
     return {"live": True}
 
@@ -151,7 +152,7 @@ async def now_stream(request: AnyRequest) -> ServerSentEvent:
     return ServerSentEvent(messages())
 
 
-# ------------------------------------------------------------------------------------------------------------- decisions
+# ------------------------------------------------------------------------------------------------------------ decisions
 
 
 @get("/decisions", include_in_schema=False)
@@ -168,12 +169,12 @@ async def decisions_page(request: AnyRequest) -> Template:
     return page(
         request, "decisions.html", here="decisions", rows=found.rows, older=older,
         chosen={name: chosen.get(name, "") for name in FILTERS}, any=bool(chosen), problems=problems,
-        newest=f"/decisions?{urlencode(chosen)}" if cursor else None, outcomes=OUTCOMES, gates=_GATES,
+        newest=f"/decisions?{urlencode(chosen)}" if cursor else None, outcomes=OUTCOMES, gates=GATES,
         triggers=tuple(console.policy.triggers), ranges=RANGES,
     )  # fmt: skip
 
 
-# -------------------------------------------------------------------------------------------------------------- customer
+# ------------------------------------------------------------------------------------------------------------- customer
 
 
 @get("/customer", include_in_schema=False)
@@ -190,7 +191,7 @@ async def customer_page(request: AnyRequest) -> Template:
     return page(request, "customer.html", here="customer", asked_for=id_, **context)
 
 
-# ----------------------------------------------------------------------------------------------------------------- works
+# ---------------------------------------------------------------------------------------------------------------- works
 
 
 @get("/works", include_in_schema=False)
@@ -203,7 +204,7 @@ async def works_page(request: AnyRequest) -> Template:
     return page(request, "works.html", here="works", works=works, metrics=shown, by=by, names=names)
 
 
-# ---------------------------------------------------------------------------------------------------------------- policy
+# --------------------------------------------------------------------------------------------------------------- policy
 
 
 @get("/policy", include_in_schema=False)
@@ -236,7 +237,7 @@ async def compare_policy(request: AnyRequest) -> Template:
                 text=text, differences=differences, problem=problem)  # fmt: skip
 
 
-# -------------------------------------------------------------------------------------------------------------- controls
+# ------------------------------------------------------------------------------------------------------------- controls
 
 
 @get("/controls", include_in_schema=False)
@@ -247,14 +248,17 @@ async def controls_page(request: AnyRequest) -> Template:
 async def _controls(request: AnyRequest, problem: str | None = None, status: int = 200) -> Template:
     console, given = console_of(request), request.query_params
     reader = console.reader
-    controls = await reader.controls()
+    controls, noted = await asyncio.gather(reader.controls(), done_by(console))
     with_cursor = {name: given.get(name) or None for name in ("asks", "rewards")}
     try:
-        approvals, rewards = await reader.approvals(with_cursor["asks"]), await reader.held_rewards(with_cursor["rewards"])
+        approvals, rewards = (
+            await reader.approvals(with_cursor["asks"]),
+            await reader.held_rewards(with_cursor["rewards"]),
+        )
     except ValueError:
         raise ValidationException("follow the link for more instead") from None
     return page(
-        request, "controls.html", here="controls", controls=controls, approvals=approvals, rewards=rewards,
+        request, "controls.html", here="controls", controls=controls, audit=audit_of(controls, noted), approvals=approvals, rewards=rewards,
         triggers=tuple(console.policy.triggers), segments=SEGMENTS, problem=problem, status=status,
         done=given.get("done"), given=given,
     )  # fmt: skip
@@ -270,7 +274,9 @@ async def preview(request: AnyRequest) -> Template:
     except NotPossible as problem:
         return await _controls(request, problem=str(problem), status=400)
     word = await console.previews.keep(action)
-    return page(request, "confirm.html", here="controls", action=action, word=word, **await _consequences(console, action))
+    return page(
+        request, "confirm.html", here="controls", action=action, word=word, **await _consequences(console, action)
+    )
 
 
 def _action(form: Any, visitor: Visitor) -> Action:
@@ -320,21 +326,6 @@ async def confirm(request: AnyRequest) -> Response[Any]:
         return await _controls(request, problem=str(problem), status=409)
     await console.previews.done(word)
     return Redirect(f"/controls?{urlencode({'done': action.what})}", status_code=303)
-
-
-async def carry_out(console: Console, action: Action, word: str) -> None:
-    """Does what an action says. Raises NotPossible, NotWritten."""
-    if action.verb == "replay_dead_letters":
-        from referral_stream.ops.deadletters import together  # noqa: PLC0415 (it loads Faust)
-
-        try:
-            box = await console.letters.read()
-            chosen = [letter for letter in box.open if letter.failure.id in action.letters]
-            await console.letters.replay(together(chosen, box))
-        except TopicsProblem as problem:
-            raise NotPossible(str(problem)) from None
-        return
-    await console.writer.write([action.record(word, console.clock.now(), console.topics)])
 
 
 @get("/dead-letters", include_in_schema=False)

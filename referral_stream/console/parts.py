@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from litestar import Request
-from litestar.stores.base import Store
 
 from referral_stream.console.controls import Previews
 from referral_stream.console.security import Door, Sessions, Tokens
+from referral_stream.console.store import SharedStore
 from referral_stream.contracts.topics import Topics
 from referral_stream.core.policy import Policy
 from referral_stream.read_models import Reader
@@ -45,7 +45,7 @@ class Console:
     policy: Policy
     clock: Clock
     reader: Reader
-    store: Store
+    store: SharedStore
     writer: Writer
     letters: Letters
     tokens: Tokens

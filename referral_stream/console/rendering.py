@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from litestar import Request
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, parse_instant, to_datetime
 from referral_stream.core.zones import is_zone, zone
@@ -71,7 +71,9 @@ def clock(value: int | str | None, local: tzinfo = UTC, now: int | None = None) 
     if now is not None and abs(now - instant_of(value)) > 300 * DAY:
         text = f"{text.rpartition(' ')[0]} {here.year} {here:%H:%M}"
     exact = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Markup('<time datetime="{}" title="{} · {}">{}</time>').format(exact, here.strftime("%H:%M:%S %Z"), exact, text)
+    return Markup('<time datetime="{}" title="{} · {}">{}</time>').format(
+        exact, here.strftime("%H:%M:%S %Z"), exact, text
+    )
 
 
 def _day_and_time(at: datetime) -> str:
@@ -146,7 +148,5 @@ def _assets(static: Path, vendored: Mapping[str, Any]) -> Callable[[str], Markup
             pinned = vendored.get(file.name, {}).get("integrity") if name.startswith("vendor/") else None
             integrity = pinned or f"sha384-{base64.b64encode(digest).decode()}"
             where = "href" if file.suffix == ".css" else "src"
-            known[name] = Markup('{}="/static/{}?{}" integrity="{}"').format(
-                Markup(where), escape(name), digest.hex()[:10], integrity
-            )
+            known[name] = Markup('{}="/static/{}?{}" integrity="{}"').format(where, name, digest.hex()[:10], integrity)
     return known.__getitem__

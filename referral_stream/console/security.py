@@ -1,7 +1,7 @@
 """Who comes in, what they may do, and whether a request is theirs.
 
-A person is known by a token (as a bearer, or exchanged for a session when they log in) or by the word of a proxy that the
-settings trust. Tokens are random and long, so a plain SHA-256 of one is kept and cannot be turned round. A session's id
+A person is known by a token (as a bearer, or exchanged for a session when they log in) or by the word of a proxy that
+the settings trust. Tokens are random and long, so a plain SHA-256 of one is kept and cannot be turned round. A session's id
 is made here at each login and never taken from a browser; Redis holds its digest alone, so who reads Redis cannot take
 a session over. Whoever loses the line in the tokens file loses the session at the next request.
 """
@@ -41,10 +41,10 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOKEN_BYTES: Final = 32
 _LINE_PARTS: Final = 3
 
-POLICY: Final = "; ".join((
-    "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'",
-    "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'",
-))  # fmt: skip
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -58,7 +58,7 @@ HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks. ``csrf`` is what their forms have to repeat; empty for a bearer, whose requests no other page can make."""
+    """Who asks. ``csrf`` is what their forms have to repeat; empty for a bearer: no other page can send their token."""
 
     name: str
     role: Role
@@ -209,12 +209,11 @@ class Door:
 class Recognition(AbstractAuthenticationMiddleware):
     """Puts the visitor into the request; a stranger comes no further than the pages that are open to all."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
-        super().__init__(app, exclude_from_auth_key=OPEN, scopes=None)
-        self._door = door
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app, exclude_from_auth_key=OPEN)
 
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
-        visitor = await self._door.visitor(connection)
+        visitor = await connection.app.state.console.door.visitor(connection)
         if visitor is None:
             raise NotAuthorizedException("log in first")
         return AuthenticationResult(user=visitor, auth=None)
@@ -258,5 +257,8 @@ def comes_from_here(headers: Mapping[str, str], host: str) -> bool:
 
 
 def host_of(header: str) -> str:
-    """A Host header without its port."""
-    return (urlsplit(f"//{header}").hostname or "") if header.isprintable() else ""
+    """A Host header without its port; empty for one that is none."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final, cast
 
 from litestar.stores.base import Store
 from litestar.stores.redis import RedisStore
@@ -12,12 +14,28 @@ from redis.exceptions import RedisError
 
 from referral_stream.read_models import NotReadable
 
+NOTES_KEPT: Final = 1_000
+
 
 class SharedStore(Store):
     """Keys under ``PREFIX:console:``. Raises NotReadable where Redis does not answer; ``client`` must not decode."""
 
     def __init__(self, client: Redis, prefix: str) -> None:
+        self._client, self._notes = client, f"{prefix}:console:notes"
         self._kept: Final = RedisStore(client, namespace=f"{prefix}:console")
+
+    async def note(self, entry: bytes) -> None:
+        """Keep an entry of the list of what was done; the newest NOTES_KEPT stay."""
+        with _in_our_words():
+            pipe = self._client.pipeline(transaction=True)
+            pipe.lpush(self._notes, entry)
+            pipe.ltrim(self._notes, 0, NOTES_KEPT - 1)
+            await pipe.execute()
+
+    async def notes(self) -> list[bytes]:
+        """All entries, the newest first."""
+        with _in_our_words():
+            return cast("list[bytes]", await self._client.lrange(self._notes, 0, -1))
 
     async def set(self, key: str, value: str | bytes, expires_in: int | timedelta | None = None) -> None:
         with _in_our_words():
@@ -44,9 +62,9 @@ class SharedStore(Store):
             return await self._kept.expires_in(key)
 
 
-class _in_our_words:  # noqa: N801 (used as a function)
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
-        if isinstance(error, RedisError | OSError):  # a timeout is an OSError
-            raise NotReadable(f"Redis does not answer ({type(error).__name__})") from error
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:  # a timeout is an OSError
+        raise NotReadable(f"Redis does not answer ({type(error).__name__})") from error

@@ -76,7 +76,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """``ticks``: where, and the date there; ``now``: where the present is. ``left_out``: older marks that are not drawn."""
+    """``ticks``: where, and the date there; ``now``: where the present is; ``left_out``: older marks, not drawn."""
 
     height: int
     lanes: tuple[DrawnLane, ...]
@@ -160,7 +160,7 @@ def _bar(axis: _Axis, mark: Mark, now: int, zone: Zone, rules: Moments) -> Bar:
     until = mark.until if mark.until is not None else max(now, mark.at)
     x = axis.x(mark.at)
     width = round(max(axis.x(until) - x, _LEAST_BAR), 2)
-    if mark.settled is None and mark.moment is None and not mark.kind == "open":
+    if mark.settled is None and mark.moment is None and mark.kind != "open":
         return Bar(x, width, mark.kind, mark.text, mark.at, until)
     settle = None
     if mark.settled is not None:
@@ -203,4 +203,20 @@ def _tone(lane: str, kind: str) -> str:
         return "ask" if kind in ("asked", "soft") else ""
     if kind in ("good", "yes", "converted", "granted", "given"):
         return "good"
-    return "bad" if kind in ("bad", "no", "stop", "complaint.made", "charge.refunded", "subscription.ended", "denied", "reversed", "rejected", "refunded") else ""
+    return (
+        "bad"
+        if kind
+        in (
+            "bad",
+            "no",
+            "stop",
+            "complaint.made",
+            "charge.refunded",
+            "subscription.ended",
+            "denied",
+            "reversed",
+            "rejected",
+            "refunded",
+        )
+        else ""
+    )

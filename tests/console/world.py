@@ -1,4 +1,4 @@
-"""A console to look at: the demo's week, replayed up to an instant and applied to the read models as the projector does.
+"""A console to look at: the demo's week, replayed up to an instant and applied to the read models.
 
 Run it by itself to look at the pages: ``python -m tests.console.world`` prints an address and two tokens.
 """
@@ -8,17 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
 
-from referral_stream.console.app import make_app
 from referral_stream.console.parts import Console, Letters
 from referral_stream.console.security import Tokens, digest_of
 from referral_stream.console.serve import listening
@@ -27,8 +24,7 @@ from referral_stream.contracts.catalogue import EFFECT_MESSAGES
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.customer import Customer
-from referral_stream.core.effects import Decision, Effect, RecordChanged
-from referral_stream.core.instants import HOUR, MINUTE
+from referral_stream.core.instants import HOUR
 from referral_stream.core.policy import Policy
 from referral_stream.demo.play import demo_policy
 from referral_stream.demo.world import START, demo_world
@@ -106,15 +102,23 @@ class NotingWriter:
 def tokens_file(folder: Path) -> Path:
     file = folder / "tokens"
     file.write_text(
-        f"ada operator {digest_of(OPERATORS)}\nvic viewer {digest_of(VIEWERS)}  # of the growth team\n", encoding="utf-8"
+        f"ada operator {digest_of(OPERATORS)}\nvic viewer {digest_of(VIEWERS)}  # of the growth team\n",
+        encoding="utf-8",
     )
     return file
 
 
 def console_over(
-    redis_url: str, folder: Path, *, prefix: str, at: int = WEDNESDAY_NOON, writer: Any = None, **settings: Any
+    redis_url: str,
+    folder: Path,
+    *,
+    prefix: str,
+    at: int = WEDNESDAY_NOON,
+    writer: Any = None,
+    models: str | None = None,
+    **settings: Any,
 ) -> Console:
-    """The parts of a console, whose clock stands almost still."""
+    """The parts of a console, whose clock begins at an instant; ``models``: the prefix of the read models, if another."""
     policy = demo_week()[2]
     client = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
     given: dict[str, Any] = {
@@ -132,7 +136,7 @@ def console_over(
         settings=found,
         policy=policy,
         clock=Clock(at, Clock().now()),
-        reader=Reader(client, prefix=prefix),
+        reader=Reader(client, prefix=models or prefix),
         store=SharedStore(client, prefix),
         writer=writer or NotingWriter(),
         letters=Letters(read, replay),
@@ -150,7 +154,7 @@ async def _look() -> None:
             await world.controls(a_switch(WEDNESDAY_NOON - 3 * HOUR, scope="trigger", name="renewal"))
         console = console_over(server.url, Path(folder), prefix="look", console_port=8099)
         async with listening(console) as port:
-            print(f"http://127.0.0.1:{port}  operator {OPERATORS}  viewer {VIEWERS}", flush=True)
+            print(f"http://127.0.0.1:{port}  operator {OPERATORS}  viewer {VIEWERS}", flush=True)  # noqa: T201 (for whoever looks)
             await asyncio.Event().wait()
 
 
