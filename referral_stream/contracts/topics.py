@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias, get_args
 _DAY: Final = 24 * 60 * 60 * 1_000
 """As in ``core.instants``, which loads pydantic: the command line reads these rows before it knows what to run."""
 
-Principal: TypeAlias = Literal["ingest", "decide", "ledger", "receiver", "worker", "rewards", "operator"]
+Principal: TypeAlias = Literal["ingest", "decide", "ledger", "projector", "receiver", "worker", "rewards", "operator"]
 """Who has separate rights: the workers' roles, the webhook receiver, a messaging worker, and the operator, who runs
 the other verbs of the command line."""
 
@@ -113,7 +113,7 @@ TOPICS: Final[dict[str, Topic]] = {
             "The account's id, else the customer's; none on a switch.",
             DAYS_400,
             writers=("ingest", "decide", "ledger", "operator"),
-            readers=("ledger",),
+            readers=("ledger", "projector"),
         ),
         Topic(
             "ledger-generations",
@@ -137,6 +137,7 @@ TOPICS: Final[dict[str, Topic]] = {
             _CUSTOMER,
             DAYS_400,
             writers=("decide",),
+            readers=("projector",),
         ),
         Topic(
             "referral-followups",
@@ -144,7 +145,7 @@ TOPICS: Final[dict[str, Topic]] = {
             _CUSTOMER,
             DAYS_400,
             writers=("decide",),
-            readers=("worker",),
+            readers=("worker", "projector"),
         ),
         Topic(
             "referral-rewards",
@@ -152,7 +153,7 @@ TOPICS: Final[dict[str, Topic]] = {
             _CUSTOMER,
             DAYS_400,
             writers=("decide",),
-            readers=("rewards",),
+            readers=("rewards", "projector"),
         ),
         Topic(
             "referral-records",
@@ -160,7 +161,7 @@ TOPICS: Final[dict[str, Topic]] = {
             _CUSTOMER,
             COMPACTED,
             writers=("decide",),
-            readers=("operator",),
+            readers=("projector", "operator"),
         ),
         Topic(
             "referral-contacts",

@@ -21,6 +21,7 @@ from referral_stream.contracts.topics import Topics
 from referral_stream.core.events import ReservationDenied, ReservationGranted, ReservationUnavailable
 from referral_stream.core.instants import SECOND, rfc3339
 from referral_stream.ledger.client import LedgerNotReady, LedgerUnavailable, RedisLedger
+from referral_stream.read_models import NotReadable
 from referral_stream.runtime.clients import started
 from referral_stream.runtime.clock import CLOCK_TOLERANCE_MS, SYNCHRONISE, Clock
 from referral_stream.runtime.deployment import ROLES, Deployment
@@ -51,7 +52,7 @@ _ANSWERS: Final = (ReservationGranted.type, ReservationDenied.type, ReservationU
 LAG_SECONDS: Final = 3.0
 """How long to check whether anything lies between a committed offset and the end."""
 
-_READERS: Final = (*ROLES, "rewards")
+_READERS: Final = (*ROLES, "projector", "rewards")
 """Who reads in one of our groups."""
 
 _PINNED: Final = ("faust-streaming", "aiokafka")
@@ -107,6 +108,7 @@ async def examine(deployment: Deployment) -> AsyncIterator[CheckResult]:
                 yield line
     async for line in _ledger(deployment):
         yield line
+    yield await _read_models(deployment)
 
 
 def _payer(deployment: Deployment) -> Iterator[CheckResult]:
@@ -160,6 +162,8 @@ async def _clocks_and_groups(deployment: Deployment) -> list[CheckResult]:
             held = await _held_back(deployment, consumer)
             for role, group in zip(_READERS, seen, strict=True):
                 if role == "rewards" and not _pays(deployment, group):
+                    continue
+                if role == "projector" and not (group.offsets or group.members):
                     continue
                 others = _read_by_others(group, deployment.topics) or _nobody_pays(role, group)
                 behind = await _lag(consumer, group)
@@ -216,6 +220,12 @@ def _read_by(role: str, topics: Topics) -> tuple[str, ...]:
         "ingest": topics.sources,
         "decide": (topics.customer_events,),
         "ledger": (topics.ledger_requests,),
+        "projector": (
+            topics.referral_decisions,
+            topics.referral_records,
+            topics.referral_followups,
+            topics.referral_rewards,
+        ),
         "rewards": (topics.referral_rewards,),
     }[role]
 
@@ -363,6 +373,22 @@ async def _ledger(deployment: Deployment) -> AsyncIterator[CheckResult]:
             yield CheckResult("Redis", str(problem))  # which says what helps
         else:
             yield CheckResult("ledger: ready")
+
+
+async def _read_models(deployment: Deployment) -> CheckResult:
+    reader = deployment.reader()
+    try:
+        progress = await reader.progress()
+    except NotReadable as problem:
+        return CheckResult("read models", str(problem), "the console shows nothing; asks go on", severity="warning")
+    finally:
+        await reader.aclose()
+    where = "a Redis of their own" if deployment.settings.read_redis_url else "the ledger's Redis"
+    if not progress.positions:
+        return CheckResult(
+            "read models", f"none in {where}", "run the projector, if there is a console", severity="not yet"
+        )
+    return CheckResult(f"read models: in {where}, last applied at {rfc3339(progress.applied_at)}")
 
 
 async def _redis(ledger: RedisLedger) -> AsyncIterator[CheckResult]:

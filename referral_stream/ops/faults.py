@@ -69,7 +69,7 @@ LINES: Final = (
     ),
     Fault(
         "no_broker_answers",
-        "no broker answers the rewards role: everything waits",
+        "no broker answers the rewards role, or the projector: everything waits",
         "bring the brokers back; exit code 75 follows where a new process would be answered",
     ),
     Fault(
@@ -85,8 +85,8 @@ LINES: Final = (
     ),
     Fault(
         "partitions_not_opened",
-        "a broker failed while the rewards role asked how far it is; asked again",
-        "nothing; if it goes on, look at the broker, or at `topics acls rewards`",
+        "a broker failed while the rewards role, or the projector, asked how far it is; asked again",
+        "nothing; if it goes on, look at the broker, or at `topics acls rewards` (or `projector`)",
     ),
     Fault(
         "payer_failing",
@@ -130,6 +130,49 @@ LINES: Final = (
         "requests_too_late",
         "requests reach the ledger after their 30 s: its clock is ahead, or there is more work than it can do",
         "`cause` says which clock; else see `lag_records`",
+    ),
+    Fault(
+        "projected_not_committed",
+        "the broker did not take the projector's offsets, which are for onlookers alone; committed again",
+        "nothing; if it goes on, look at the broker",
+    ),
+    Fault(
+        "projector_failed",
+        "the projector ends, or beside the deciding roles begins again; `reason` names the kind",
+        "with a `cause`, as that says; else report it with the traceback. Asks go on without it",
+    ),
+    Fault(
+        "projector_needs_restart",
+        "no broker answers the projector; `cause` says whether a new process would be answered",
+        "a restart, which exit code 75 asks for",
+    ),
+    Fault("projector_not_started", "the projector cannot start", "`cause` says what to do"),
+    Fault(
+        "read_models_elsewhere",
+        "the read models are not where the projector believes: Redis was emptied, has lost its newest data in a "
+        "failover, or another projector had the partition",
+        "nothing: they are applied again from where they are, or from the beginning",
+    ),
+    Fault(
+        "read_models_full",
+        "the Redis of the read models uses 80 % of its `maxmemory`: nothing more is applied, so that the ledger, if it "
+        "is there too, does not lack it",
+        "give them a Redis of their own (`READ_REDIS_URL`), or raise `maxmemory`; everything is applied then",
+    ),
+    Fault(
+        "read_models_lack_records",
+        "records lapsed before the projector came to them: it was away for longer than the topic keeps them",
+        "nothing helps: what they said is missing until it is said anew",
+    ),
+    Fault(
+        "read_models_unavailable",
+        "the Redis of the read models is away, or refuses: the console shows what was last applied, and asks go on",
+        "`cause` says what helps; everything is applied then",
+    ),
+    Fault(
+        "read_models_unusable",
+        "the read models are of another version of this program, or of topics that were made anew",
+        "`referral-stream run projector --reset`: they are made anew from the topics",
     ),
     Fault(
         "reversal_refused",

@@ -28,6 +28,19 @@ REDIS_COMMANDS: Final = tuple(
 """What the ledger sends to Redis, and its script calls there, on keys ``GROUP_PREFIX:{ledger}:*``."""
 
 
+READ_REDIS_COMMANDS: Final = (
+    "EVAL EVALSHA INFO SCAN UNLINK DEL EXISTS EXPIRE GET SET HDEL HEXISTS HGET HGETALL HINCRBY HMGET HSET LPUSH LRANGE "
+    "LTRIM ZADD ZCARD ZCOUNT ZRANGE ZRANGEBYSCORE ZREM ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGEBYSCORE ZSCORE "
+    "ZUNIONSTORE".split()
+)
+"""What the projector sends to Redis, and its script calls there, on keys ``GROUP_PREFIX:{read}:*``."""
+
+READER_REDIS_COMMANDS: Final = (
+    "GET HGET HGETALL HMGET LRANGE ZCARD ZCOUNT ZRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE".split()
+)
+"""What whoever reads the read models needs there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Right:
     """``operation`` on the resource ``name``, or on all whose names begin with it (``prefixed``)."""
@@ -56,6 +69,11 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
             groups = (Right("group", decide, "Read"), Right("group", deployment.group("ingest"), "Describe"))
             seen = (*_topics("DescribeConfigs", *tables), *_topics("Describe", *deployment.topics.sources))
             return (*groups, *on_topics, *seen, transactions)
+        case "projector":  # reads states as the decide agent keeps them, and how far every group is
+            others = (Right("group", deployment.group(role), "Describe") for role in (*ROLES, "rewards"))
+            its_groups = (Right("group", deployment.group(principal), "Read"), *others)
+            described = _topics("Describe", *deployment.topics.sources, deployment.topics.customer_events)
+            return (*its_groups, *on_topics, *_topics("Read", changelogs(decide)[0]), *described)
         case "receiver":
             return on_topics
         case "worker":

@@ -35,6 +35,9 @@ end
 
 local ttl = limits.ttl
 
+-- The first write: where the server's memory is full it fails here, before anything is done in part.
+call("HSET", root .. "meta", "form", limits.form, "applied_at", real_now)
+
 local function hash_of(customer)
   return redis.sha1hex(customer)
 end
@@ -44,10 +47,21 @@ local function is_gone(customer, at)
   return gone and tonumber(gone) >= at
 end
 
+-- Whose id this is now.
+local function survivor_of(customer)
+  for _ = 1, 8 do
+    local further = call("GET", root .. "alias:" .. customer)
+    if not further then
+      break
+    end
+    customer = further
+  end
+  return customer
+end
+
 -- Whether the customer's newest state, which may have been read before, says that this is over.
 local function is_over(kind, id, customer, at)
-  local survivor = call("GET", root .. "alias:" .. customer) or customer
-  local state_at, alive = unpack(call("HMGET", root .. "customer:" .. survivor, "at", "alive"))
+  local state_at, alive = unpack(call("HMGET", root .. "customer:" .. survivor_of(customer), "at", "alive"))
   return state_at and tonumber(state_at) >= at and not string.find(alive or "", " " .. kind .. ":" .. id .. " ", 1, true)
 end
 
@@ -86,14 +100,29 @@ end
 local function put(kind, id, at, due, row, customer)
   call("ZADD", root .. "due:" .. kind, due, id)
   call("HSET", root .. "due:" .. kind .. ":rows", id, row)
-  local mine = root .. "mine:" .. customer
+  local mine = root .. "mine:" .. survivor_of(customer)
   call("ZADD", mine, at, kind .. ":" .. id)
   call("EXPIRE", mine, ttl)
 end
 
 local function finish(kind, id, customer)
   drop(kind, id)
-  call("ZREM", root .. "mine:" .. customer, kind .. ":" .. id)
+  call("ZREM", root .. "mine:" .. survivor_of(customer), kind .. ":" .. id)
+end
+
+-- End whatever the customer's state says nothing of, up to its instant.
+local function end_what_is_over(customer)
+  local at, alive = unpack(call("HMGET", root .. "customer:" .. customer, "at", "alive"))
+  if not at then
+    return
+  end
+  for _, what in ipairs(call("ZRANGEBYSCORE", root .. "mine:" .. customer, "-inf", at)) do
+    local kind, id = string.match(what, "^(%a+):(.*)$")
+    local as = kind == "approvals" and "asks" or kind
+    if not string.find(alive or "", " " .. as .. ":" .. id .. " ", 1, true) then
+      finish(kind, id, customer)
+    end
+  end
 end
 
 local function unlog(id, row)
@@ -121,7 +150,21 @@ end
 local apply = {}
 
 function apply.decision(_, customer, id, at, body, row, outcome, trigger, gates, account, is_ask)
-  if is_gone(customer, at) or call("HEXISTS", root .. "log:rows", id) == 1 then
+  if call("HEXISTS", root .. "log:rows", id) == 1 then
+    return
+  end
+  if at > now - limits.hours * 3600000 then -- counts name nobody: an erasure leaves them
+    local hour = root .. "hour:" .. string.format("%d", math.floor(at / 3600000))
+    call("HINCRBY", hour, "outcome:" .. outcome, 1)
+    if is_ask then
+      call("HINCRBY", hour, "asks:" .. trigger, 1)
+    end
+    for _, gate in ipairs(gates) do
+      call("HINCRBY", hour, "gate:" .. gate, 1)
+    end
+    call("EXPIRE", hour, (limits.hours + 24) * 3600)
+  end
+  if is_gone(customer, at) then
     return
   end
   push(root .. "decisions:" .. customer, body, limits.decisions)
@@ -135,17 +178,6 @@ function apply.decision(_, customer, id, at, body, row, outcome, trigger, gates,
   end
   for _, gate in ipairs(gates) do
     call("ZADD", root .. "log:by gate:" .. gate, at, id)
-  end
-  if at > now - limits.hours * 3600000 then
-    local hour = root .. "hour:" .. string.format("%d", math.floor(at / 3600000))
-    call("HINCRBY", hour, "outcome:" .. outcome, 1)
-    if is_ask then
-      call("HINCRBY", hour, "asks:" .. trigger, 1)
-    end
-    for _, gate in ipairs(gates) do
-      call("HINCRBY", hour, "gate:" .. gate, 1)
-    end
-    call("EXPIRE", hour, (limits.hours + 24) * 3600)
   end
 end
 
@@ -177,7 +209,10 @@ end
 
 function apply.after(_, customer, at, body)
   if not is_gone(customer, at) then
-    push(root .. "after:" .. customer, body, limits.after)
+    local key = root .. "after:" .. customer -- from two topics, which are not in step
+    call("ZADD", key, at, body)
+    call("ZREMRANGEBYRANK", key, 0, -limits.after - 1)
+    call("EXPIRE", key, ttl)
   end
 end
 
@@ -200,7 +235,7 @@ function apply.state(_, customer, at, body, alive)
   if is_gone(customer, at) then
     return
   end
-  local key, mine = root .. "customer:" .. customer, root .. "mine:" .. customer
+  local key = root .. "customer:" .. customer
   call("HSET", key, "state", body, "at", string.format("%d", at))
   if alive == "" then
     call("HDEL", key, "alive")
@@ -208,13 +243,7 @@ function apply.state(_, customer, at, body, alive)
     call("HSET", key, "alive", alive)
   end
   call("EXPIRE", key, ttl)
-  for _, what in ipairs(call("ZRANGEBYSCORE", mine, "-inf", string.format("%d", at))) do
-    local kind, id = string.match(what, "^(%a+):(.*)$")
-    local as = kind == "approvals" and "asks" or kind
-    if not string.find(alive, " " .. as .. ":" .. id .. " ", 1, true) then
-      finish(kind, id, customer)
-    end
-  end
+  end_what_is_over(customer)
 end
 
 local forget
@@ -263,6 +292,7 @@ function apply.alias(_, customer, survivor)
   end
   call("ZADD", theirs, "+inf", "id:" .. customer)
   call("EXPIRE", theirs, ttl)
+  end_what_is_over(survivor)
 end
 
 function apply.control(_, switch, at, row)
@@ -299,5 +329,4 @@ for _, kind in ipairs({"asks", "approvals", "followups", "rewards"}) do
 end
 call("ZREMRANGEBYSCORE", root .. "gone", "-inf", string.format("%d", now - ttl * 2000))
 call("HSET", positions, place, after)
-call("HSET", root .. "meta", "form", limits.form, "applied_at", real_now)
 return {"applied"}

@@ -4,8 +4,8 @@
 ``PREFIX:{read}:customer:ID``                 hash   ``state`` (as in the changelog), ``record``, and its ``n``
 ``PREFIX:{read}:alias:ID``                    str    the customer to whom this id was merged
 ``PREFIX:{read}:decisions:ID``                list   the customer's decisions, whole, newest first; 10 stay
-``PREFIX:{read}:after:ID``                    list   their follow-ups and rewards, whole, newest first; 50 stay
-``PREFIX:{read}:mine:ID``                     set    what of theirs stands in the deployment-wide keys below
+``PREFIX:{read}:after:ID``                    zset   their follow-ups and rewards, whole, by instant; 50 stay
+``PREFIX:{read}:mine:ID``                     zset   what of theirs stands in the deployment-wide keys below
 ``PREFIX:{read}:due:KIND``                    zset   what waits, by the instant at which it is due
 ``PREFIX:{read}:due:KIND:rows``               hash   the same, with what a list shows of it
 ``PREFIX:{read}:holding``                     hash   gate → asks that wait behind it now

@@ -46,8 +46,8 @@ _T = TypeVar("_T")
 class Reader:
     """The read models of one deployment. All methods raise NotReadable; each is bounded by ``timeout_seconds``.
 
-    ``client`` must not decode responses. ``prefix``: the group prefix. It only reads: ``EXISTS``, ``GET``, ``HGETALL``,
-    ``HMGET``, ``LRANGE``, ``ZCARD``, ``ZCOUNT``, ``ZRANGEBYSCORE`` and ``ZREVRANGEBYSCORE``.
+    ``client`` must not decode responses. ``prefix``: the group prefix. It only reads: ``GET``, ``HGETALL``,
+    ``HMGET``, ``LRANGE``, ``ZCARD``, ``ZCOUNT``, ``ZRANGE``, ``ZRANGEBYSCORE`` and ``ZREVRANGEBYSCORE``.
     """
 
     def __init__(self, client: Redis, *, prefix: str = "referral-stream", timeout_seconds: float = 2.0) -> None:
@@ -129,7 +129,7 @@ class Reader:
             [
                 command
                 for each in everyone
-                for command in (("LRANGE", keys.decisions(each), 0, -1), ("LRANGE", keys.after(each), 0, -1))
+                for command in (("LRANGE", keys.decisions(each), 0, -1), ("ZRANGE", keys.after(each), 0, -1))
             ]
         )
         decisions = _merged(lists[0::2], lambda each: each["decided_at"])

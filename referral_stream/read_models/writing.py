@@ -7,7 +7,8 @@ restart or from a former owner of the partition, changes nothing, and a server t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final, cast
@@ -27,8 +28,9 @@ from referral_stream.read_models.keys import (
     RETENTION_SECONDS,
     Keys,
 )
+from referral_stream.read_models.packing import unpack
 from referral_stream.read_models.projecting import Operation, Touched, replacing
-from referral_stream.read_models.views import RoleState
+from referral_stream.read_models.views import Body, RoleState
 
 _SCRIPT: Final = files(__package__).joinpath("apply.lua").read_bytes()
 _DIGEST: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
@@ -36,6 +38,9 @@ _TRIES: Final = 3
 
 LAPSES_DAYS: Final = {"asks": 30, "approvals": 30, "followups": 40, "rewards": 1}
 """After it was due, what nobody has ended goes from the lists: a record that would have ended it was never written."""
+
+FULL_AT: Final = 0.8
+"""Of ``maxmemory``: from here on nothing is applied."""
 
 _ARGUMENTS: Final = 8
 """Of the script, before the bytes."""
@@ -92,6 +97,17 @@ class Writer:
         """Close the client."""
         await self._client.aclose()
 
+    async def look_up_again(self) -> None:
+        """Close what is open: the next call finds out afresh where the address leads."""
+        with suppress(RedisError, OSError):
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+
+    async def has_room(self) -> bool:
+        """Whether the server has memory to spare: what else is there, such as the ledger, must never lack it."""
+        about: Any = await self._call("INFO", "memory")
+        most = int(about["maxmemory"])
+        return most == 0 or int(about["used_memory"]) < FULL_AT * most
+
     async def check(self) -> None:
         """Raises OtherForm where another version has written."""
         form = await self._call("HGET", self._keys.meta, "form")
@@ -144,6 +160,25 @@ class Writer:
         if roles:
             fields = [part for each in roles for part in (each.role, _encode(_as_tuple(each)))]
             await self._call("HSET", self._keys.roles, *fields)
+
+    async def figures(self) -> dict[str, int]:
+        """The sums that ``works.works_of`` reads."""
+        found = await self._call("HGETALL", self._keys.figures)
+        pairs = found.items() if isinstance(found, dict) else zip(found[0::2], found[1::2], strict=True)
+        return {name.decode(): int(count) for name, count in pairs}
+
+    async def bodies(self) -> AsyncIterator[Body]:
+        """The newest record of every customer, in no order; one that changes meanwhile may be either."""
+        cursor = b"0"
+        while True:
+            cursor, keys = await self._call(
+                "SCAN", cursor, "MATCH", _escaped(self._keys.customer("")) + "*", "COUNT", 500
+            )
+            for value in await self._all([("HGET", key, "record") for key in keys]) if keys else ():
+                if value is not None:
+                    yield unpack(value)
+            if int(cursor) == 0:
+                return
 
     async def reset(self) -> int:
         """Remove every key of the read models, and no other; how many there were."""

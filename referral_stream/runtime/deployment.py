@@ -12,8 +12,14 @@ from referral_stream.contracts.mapping.parsing import MappingProblem, parse_mapp
 from referral_stream.contracts.topics import TOPICS, Topics, changelogs, positions
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.client import RedisLedger
+from referral_stream.ledger.servers import client_of, is_tls
+from referral_stream.read_models.reader import Reader
+from referral_stream.read_models.writing import Writer
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.settings import PREFIX, Settings, SettingsProblem
+
+READ_SECONDS: Final = 10.0
+"""How long the Redis of the read models may take: a batch blocks it for a fraction of a second."""
 
 ROLES: Final = ("ingest", "decide", "ledger")
 """The workers' roles: each is a consumer group, and runs alone or with the others."""
@@ -101,6 +107,22 @@ class Deployment:
     def client(self) -> dict[str, Any]:
         """Connection settings, as aiokafka names them."""
         return self.settings.kafka_client()
+
+    def reader(self) -> Reader:
+        """Reads the read models; nothing is sent yet. The caller closes it."""
+        return Reader(self._read_client(), prefix=self.settings.group_prefix)
+
+    def writer(self) -> Writer:
+        """Writes them, likewise: for the projector alone."""
+        s = self.settings
+        return Writer(self._read_client(), prefix=s.group_prefix, log_kept=s.read_decisions)
+
+    def _read_client(self) -> Any:
+        s = self.settings
+        url = s.read_redis_url or s.redis_url
+        timeouts = {"socket_timeout": READ_SECONDS, "socket_connect_timeout": READ_SECONDS}
+        tls = s.redis_tls() if is_tls(url.get_secret_value()) else {}
+        return client_of(url.get_secret_value(), **timeouts, **tls)
 
     def ledger(self) -> RedisLedger:
         """The ledger of this deployment; nothing is sent yet. The caller closes it."""

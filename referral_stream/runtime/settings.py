@@ -196,6 +196,10 @@ class Settings(MemberSettings):
     redis_ca_file: Path | None = None
     redis_cert_file: Path | None = None
     redis_key_file: Path | None = None
+    read_redis_url: SecretStr | None = None
+    """Where the read models are; None: where the ledger is."""
+    read_decisions: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
+    """The newest decisions of the deployment that the read models can filter: some 1 KB each."""
     email_key: SecretStr | None = None
     """Needed to read source topics: see :func:`read_settings`."""
 
@@ -239,9 +243,11 @@ class Settings(MemberSettings):
         except (OSError, ValueError) as error:
             raise SettingsProblem(f"{PREFIX}REDIS_CA_FILE, _CERT_FILE or _KEY_FILE cannot be used: {error}") from None
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "read_redis_url")
     @classmethod
-    def _is_redis(cls, url: SecretStr) -> SecretStr:
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
         from referral_stream.ledger.servers import url_problem  # noqa: PLC0415 (the receiver loads no Redis client)
 
         if (problem := url_problem(url.get_secret_value())) is not None:
@@ -368,7 +374,15 @@ _Kind = TypeVar("_Kind", Settings, ReceiverSettings, RewardsSettings, ConsoleSet
 _KINDS = (Settings, ReceiverSettings, RewardsSettings, ConsoleSettings)
 _NAMES = {name for kind in _KINDS for name in kind.model_fields} - {"webhook_secrets", "webhook_tokens"}
 _OF_THE_PAYER = ("REWARDS_URL", "REWARDS_SECRET", "REWARDS_PREVIOUS_SECRET")
-_SECRETS = ("KAFKA_PASSWORD", "REDIS_URL", "EMAIL_KEY", "HTTP_EVENTS_TOKEN", "HTTP_CONTROL_TOKEN", *_OF_THE_PAYER)
+_SECRETS = (
+    "KAFKA_PASSWORD",
+    "REDIS_URL",
+    "READ_REDIS_URL",
+    "EMAIL_KEY",
+    "HTTP_EVENTS_TOKEN",
+    "HTTP_CONTROL_TOKEN",
+    *_OF_THE_PAYER,
+)
 _PER_VENDOR = {"webhook_secrets": f"{PREFIX}WEBHOOK_SECRET_", "webhook_tokens": f"{PREFIX}WEBHOOK_TOKEN_"}
 """Settings of which there is one per vendor, whose name is the rest of the variable's."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from faust.exceptions import FaustError
 from faust_batches import NeedsOperator, TransportError, run_worker
@@ -28,10 +28,10 @@ from referral_stream.stream.status import StatusPage
 logger = logging.getLogger(__name__)
 
 
-def run_roles(deployment: Deployment, role: str) -> int:
+def run_roles(deployment: Deployment, role: str, beside: Sequence[AbstractAsyncContextManager[None]] = ()) -> int:
     """Run one role, or ``all`` of them side by side in this process, until a signal; the exit code.
 
-    What keeps it from starting is logged as one line.
+    ``beside``: what else runs in its event loop meanwhile. What keeps it from starting is logged as one line.
     """
     settings = deployment.settings
     configure_logging(settings.log_level, settings.log_format, harmless=(FaustError, TransportError, LedgerError))
@@ -46,7 +46,7 @@ def run_roles(deployment: Deployment, role: str) -> int:
     roles = build(deployment, ROLES if role == "all" else (role,))
     status_page = [StatusPage(deployment, roles)] if settings.status_port else []
     spare_values()
-    return run_worker(*(each.app for each in roles), beside=[*status_page, _life(deployment, role)])
+    return run_worker(*(each.app for each in roles), beside=[*status_page, _life(deployment, role), *beside])
 
 
 @asynccontextmanager

@@ -1,0 +1,309 @@
+"""Running the role: as a process of its own (``referral-stream run projector``), or beside the roles that decide."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from enum import IntEnum
+from time import monotonic
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+
+from referral_stream import __version__
+from referral_stream.projector.harm import HarmJudge, Pausing
+from referral_stream.projector.projecting import ROLE, Projecting, TopicMadeAnew
+from referral_stream.projector.status import ProjectorPage, ProjectorStatus
+from referral_stream.projector.watching import seen_roles
+from referral_stream.read_models.works import works_of
+from referral_stream.read_models.writing import OtherForm, WriteRefused
+from referral_stream.runtime.clients import close
+from referral_stream.runtime.connection import connection_problem, no_connection, quiet_kafka
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.gc_tuning import spare_values
+from referral_stream.runtime.http_server import CannotListen
+from referral_stream.runtime.log_throttle import LogThrottle
+from referral_stream.runtime.logs import configure_logging
+from referral_stream.runtime.settings import PREFIX, kafka_password_now
+from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
+
+logger = logging.getLogger(__name__)
+
+ALONE_RECORDS: Final = 2_000
+"""At a time, in a process of its own."""
+BESIDE_RECORDS: Final = 100
+"""Beside the deciding roles, whose event loop it shares: some 5 ms."""
+START_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 10.0
+ASK_SECONDS: Final = 5.0
+DIAL_AFTER_SESSIONS: Final = 3.0
+LOOK_SECONDS: Final = 10.0
+"""How often the roles' groups are looked at, and the figures read."""
+JUDGE_SECONDS: Final = 300.0
+AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""After a failure beside the deciding roles, which it must not end."""
+
+
+class ExitCode(IntEnum):
+    """As of every worker: what a supervisor, and who reads its log, may make of the end."""
+
+    STOPPED = 0
+    FAILED = 1
+    RESTART = 75
+
+
+class NotStarted(Exception):
+    """What keeps the role from starting, in one line for an operator."""
+
+
+class BrokersAway(Exception):
+    """No broker answered for as long as a start waits."""
+
+
+class BrokersElsewhere(Exception):
+    """No broker that we know answers, but a new process would be answered."""
+
+
+class Projector:
+    """The parts of the role; made in an event loop, run once.
+
+    ``judge`` and ``pause``: see ``harm``; without them nobody is paused.
+    """
+
+    def __init__(
+        self, deployment: Deployment, *, alone: bool, judge: HarmJudge | None = None, pause: Pausing | None = None
+    ) -> None:
+        self._deployment = deployment
+        self._writer = deployment.writer()
+        most = ALONE_RECORDS if alone else BESIDE_RECORDS
+        self._projecting = Projecting(deployment, self._writer, most=most)
+        self._judge, self._pause = judge, pause
+        self.status = ProjectorStatus(self._projecting, alone=alone)
+
+    async def start(self) -> None:
+        """Join the group. Raises NotStarted, and BrokersAway after ``START_WAIT_SECONDS``."""
+        settings = self._deployment.settings
+        deadline, throttle = monotonic() + settings.start_wait_seconds, LogThrottle(logger)
+        while (problem := await self._started()) is not None:
+            if monotonic() > deadline:
+                raise BrokersAway(problem)
+            throttle.warn("no_broker_answers", problem)
+            await asyncio.sleep(1)
+        logger.info("starting", extra={"role": ROLE, "group": self._projecting.group, "version": __version__})
+
+    async def _started(self) -> str | None:
+        """Why it has not, if waiting may help. Raises NotStarted."""
+        consumer = self._projecting.consumer
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                with quiet_kafka():
+                    await require_topics(self._deployment)
+                    consumer.subscribe(list(self._projecting.topics), listener=self._projecting)
+                    await consumer.start()
+        except TopicsProblem as problem:
+            cause = await connection_problem(self._deployment.client())
+            if cause is None:
+                raise NotStarted(f"{problem}; see: referral-stream topics acls projector") from None
+            return cause
+        except (KafkaError, TimeoutError, OSError) as error:
+            found = await no_connection(self._deployment.client(), error)
+            if not found.passes:
+                raise NotStarted(found.why) from None
+            return found.why
+        return None
+
+    async def run(self) -> None:
+        """Until it is cancelled, or one of its parts fails, which is raised."""
+        work: list[Coroutine[Any, Any, Any]] = [
+            self._projecting.run(), self._look_always(), self._watch(), self._judge_always()
+        ]  # fmt: skip
+        tasks = [asyncio.create_task(each) for each in work]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self.status.stopping = True
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Commit, leave the group and disconnect, as far as that can be done in time."""
+        with suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._projecting.commit()
+        await close(self._projecting.consumer, STOP_SECONDS)
+        with suppress(OSError):
+            await self._writer.aclose()
+
+    async def _look_always(self) -> None:
+        """Tell the console what the brokers say of the roles, and the metrics what asking does."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if not self._projecting.leads:
+                self.status.works = None
+                continue
+            with suppress(WriteRefused):  # said by whoever applies
+                self.status.works = works_of(await self._writer.figures(), self._deployment.clock.now())
+                await self._writer.tell_roles(await seen_roles(self._deployment))
+
+    async def _judge_always(self) -> None:
+        while True:
+            await asyncio.sleep(JUDGE_SECONDS)
+            if self._judge is None or self._pause is None or not self._projecting.leads:
+                continue
+            now = self._deployment.clock.now()
+            with suppress(WriteRefused):
+                for harmful in await self._judge(self._writer.bodies(), now):
+                    await self._pause(harmful, now)
+
+    async def _watch(self) -> None:
+        """Wait for brokers that are away. Raises BrokersElsewhere if a new process would be answered meanwhile."""
+        session = self._deployment.settings.session_timeout_seconds
+        throttle, answered_at, elsewhere = LogThrottle(logger), monotonic(), 0
+        while True:
+            await asyncio.sleep(session / 2)
+            self.status.brokers_answer = await self._is_answered()
+            if self.status.brokers_answer:
+                answered_at, elsewhere = monotonic(), 0
+                throttle.settled()
+                continue
+            silent = monotonic() - answered_at
+            throttle.warn("no_broker_answers", "everything waits", seconds=round(silent))
+            if silent <= DIAL_AFTER_SESSIONS * session:
+                continue
+            # Twice in a row: brokers that have just come back answer a new connection before they answer ours.
+            elsewhere = elsewhere + 1 if await self._would_be_answered_anew() else 0
+            if elsewhere > 1:
+                brokers = ",".join(self._deployment.settings.kafka_brokers)
+                raise BrokersElsewhere(f"{brokers} answers, but not this process: other addresses, or another password")
+
+    async def _is_answered(self) -> bool:
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                await self._projecting.consumer._client.fetch_all_metadata()  # noqa: SLF001 (it asks at once)
+        except (KafkaError, TimeoutError, OSError):
+            return False
+        return True
+
+    async def _would_be_answered_anew(self) -> bool:
+        settings = self._deployment.settings
+        fresh = settings.model_copy(update={"kafka_password": kafka_password_now(settings)}).kafka_client()
+        return await connection_problem(fresh) is None and not await self._is_answered()
+
+
+# ------------------------------------------------------------------------------------------------- a process of its own
+
+
+def run_projector(deployment: Deployment, *, reset: bool = False) -> int:
+    """Project until SIGTERM or SIGINT; the exit code. ``reset``: remove the read models first, and make them anew."""
+    settings = deployment.settings
+    configure_logging(settings.log_level, settings.log_format)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a loop to handle signals
+    spare_values()
+    return asyncio.run(_run_alone(deployment, reset=reset))
+
+
+async def _run_alone(deployment: Deployment, *, reset: bool) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own events say the same
+    projector = Projector(deployment, alone=True)
+    async with AsyncExitStack() as open_parts:
+        try:
+            if reset:
+                await reset_read_models(deployment)
+            await open_parts.enter_async_context(ProjectorPage(deployment, projector.status))
+            return await _until_stopped(projector, stop)
+        except CannotListen as problem:
+            cause = f"{problem}: see {PREFIX}STATUS_HOST and {PREFIX}STATUS_PORT; port 0 is none"
+            logger.error("projector_not_started", extra={"cause": cause})  # noqa: TRY400 (for an operator)
+            return ExitCode.FAILED
+        except WriteRefused as refused:
+            logger.error("projector_not_started", extra={"cause": f"the read models cannot be reset: {refused}"})  # noqa: TRY400
+            return ExitCode.FAILED
+        finally:
+            await projector.close()
+
+
+async def _until_stopped(projector: Projector, stop: asyncio.Event) -> int:
+    stopping = asyncio.create_task(stop.wait())
+    working = asyncio.create_task(_start_and_run(projector))
+    await asyncio.wait({stopping, working}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        logger.info("stopped", extra={"role": ROLE})
+        return ExitCode.STOPPED
+    return _end(projector, working.exception())
+
+
+async def _start_and_run(projector: Projector) -> None:
+    await projector.start()
+    await projector.run()
+
+
+def _end(projector: Projector, error: BaseException | None) -> ExitCode:
+    """Why it ended, said in one line."""
+    match error:
+        case NotStarted():
+            logger.error("projector_not_started", extra={"cause": str(error)})
+            return ExitCode.FAILED
+        case BrokersElsewhere() | BrokersAway():
+            logger.error("projector_needs_restart", extra={"cause": str(error)})
+            return ExitCode.RESTART
+        case TopicMadeAnew() | OtherForm():
+            logger.error("read_models_unusable", extra={"cause": str(error)})
+        case KafkaError():
+            cause = f"{error}; see: referral-stream topics acls projector"
+            logger.error("projector_failed", extra={"reason": type(error).__name__, "cause": cause})
+        case _:
+            logger.error("projector_failed", extra={"reason": type(error).__name__}, exc_info=error)
+    projector.status.failure = type(error).__name__
+    return ExitCode.FAILED
+
+
+async def reset_read_models(deployment: Deployment) -> int:
+    """Remove the read models; how many keys they had. A projector at work makes them anew. Raises WriteRefused."""
+    writer = deployment.writer()
+    try:
+        removed = await writer.reset()
+    finally:
+        await writer.aclose()
+    logger.info("read_models_reset", extra={"keys": removed})
+    return removed
+
+
+# ----------------------------------------------------------------------------------------- beside the roles that decide
+
+
+@asynccontextmanager
+async def projector_beside(deployment: Deployment) -> AsyncIterator[None]:
+    """A projector in this event loop, from entry to exit. Whatever fails in it ends nothing else: it begins again."""
+    task = asyncio.create_task(_again_and_again(deployment))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _again_and_again(deployment: Deployment) -> None:
+    failures = 0
+    while True:
+        projector, began = Projector(deployment, alone=False), monotonic()
+        try:
+            await _start_and_run(projector)
+        except Exception as error:  # noqa: BLE001 (the roles beside it go on)
+            _end(projector, error)
+        finally:
+            await projector.close()
+        failures = 0 if monotonic() - began > AGAIN_SECONDS[-1] else failures + 1
+        await asyncio.sleep(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS)) - 1])
