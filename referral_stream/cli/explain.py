@@ -106,10 +106,11 @@ def _of_log(
     skip_bad: bool,
 ) -> Explanation:
     from referral_stream.cli.render.replay import warnings
-    from referral_stream.cli.render.terminal import say, visible
+    from referral_stream.cli.render.terminal import say
     from referral_stream.explain.of_log import UnknownCustomer
     from referral_stream.explain.of_log import explain as explained
     from referral_stream.replay.reading import Counts
+    from referral_stream.words.escaping import visible
 
     policy = policy_in(policy_file)
     boundary = boundary_of(policy, mappings_file)
@@ -139,10 +140,10 @@ def _live(customer: str, since: int | None, language: str) -> Explanation:
     import asyncio
 
     from referral_stream.cli.render.progress import progress
-    from referral_stream.cli.render.terminal import visible
     from referral_stream.ops.explain import NotKnown, explain_live
     from referral_stream.runtime.connection import quiet_kafka
     from referral_stream.runtime.topic_log import UnreadableTopic
+    from referral_stream.words.escaping import visible
 
     deployment = this_deployment(email_key_needed=False)
 

@@ -55,8 +55,9 @@ def record(
       referral-stream record cus-ana --log last-quarter.jsonl
     """
     from referral_stream.cli.render.record import as_lines
-    from referral_stream.cli.render.terminal import json_text, say, visible
+    from referral_stream.cli.render.terminal import json_text, say
     from referral_stream.replay.record_search import NoRecord
+    from referral_stream.words.escaping import visible
 
     if log is None and any((policy_file, mappings_file, sort, skip_bad)):
         raise click.UsageError("--policy, --mappings, --sort and --skip-bad are for a recorded log: add --log")

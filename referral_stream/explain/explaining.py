@@ -18,11 +18,11 @@ from referral_stream.core.rules import propensity
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import Zone, zone
 from referral_stream.explain.awaiting import Awaited, awaited
-from referral_stream.explain.known import Known, ledger_about, ledger_of
-from referral_stream.explain.lanes import Lane, lanes
-from referral_stream.explain.occasions import Occasion, as_message, occasions_of
+from referral_stream.explain.background import Background, ledger_about, ledger_of
+from referral_stream.explain.opportunities import OpportunityStory, as_message, opportunities_of
 from referral_stream.explain.prospects import Prospect, outlook
 from referral_stream.explain.story import Entry, story
+from referral_stream.explain.tracks import Track, tracks
 from referral_stream.replay.virtual_run import Happened
 from referral_stream.words.decisions import (
     clock_words,
@@ -32,14 +32,14 @@ from referral_stream.words.decisions import (
 )
 from referral_stream.words.phrases import FIRST, phrases, speaking
 
-SummaryKind: TypeAlias = Literal["erased", "planned", "withheld", "would", "no_more", "asked", "nothing"]
+GistKind: TypeAlias = Literal["erased", "planned", "withheld", "would", "no_more", "asked", "nothing"]
 
 
 @dataclass(frozen=True)
-class Summary:
+class Gist:
     """All of it in a sentence or two; ``asked_at`` as in a prospect, where the next ask is known."""
 
-    kind: SummaryKind
+    kind: GistKind
     text: str
     opportunity_id: str | None = None
     asked_at: int | None = None
@@ -49,8 +49,8 @@ class Summary:
 class Explanation:
     """What is known about one customer at the instant ``at`` (epoch ms), what is awaited then, and what is next.
 
-    ``occasions``: those that are open first, then the others, the newest first. ``parts``: of the score, each with its
-    name in plain words. Everything is in ``language``.
+    ``opportunities``: those that are open first, then the others, the newest first. ``parts``: of the score, each with
+    its name in plain words. Everything is in ``language``.
     """
 
     customer_id: str
@@ -61,14 +61,14 @@ class Explanation:
     outlook: tuple[Prospect, ...]
     awaited: tuple[Awaited, ...] = ()
     language: str = FIRST
-    summary: Summary = Summary("nothing", "")
+    gist: Gist = Gist("nothing", "")
     score: Score | None = None
     parts: Mapping[str, str] | None = None
-    occasions: tuple[Occasion, ...] = ()
-    lanes: tuple[Lane, ...] = ()
+    opportunities: tuple[OpportunityStory, ...] = ()
+    tracks: tuple[Track, ...] = ()
 
 
-def explain(known: Known, policy: Policy, now: int, language: str = FIRST) -> Explanation:
+def explain(known: Background, policy: Policy, now: int, language: str = FIRST) -> Explanation:
     """Explain a customer as of ``now`` (epoch ms), from what is known of them; the same for the same arguments.
 
     ``known`` is left as it is. Raises FileNotFoundError for a language without phrases.
@@ -78,7 +78,7 @@ def explain(known: Known, policy: Policy, now: int, language: str = FIRST) -> Ex
 
 
 class _Explaining:
-    def __init__(self, known: Known, policy: Policy, now: int, language: str) -> None:
+    def __init__(self, known: Background, policy: Policy, now: int, language: str) -> None:
         self.known, self.policy, self.now, self.language = known, policy, now, language
         self.kin = known.kin()
         self.zone = zone_of(known.customer, policy)
@@ -97,7 +97,7 @@ class _Explaining:
         known, customer = self.known, self.known.customer
         words = phrases()
         next_ = tuple(outlook(self.policy, self.kin, self.ledger, known.name, self.now))
-        occasions = occasions_of(customer, self.decisions.values(), self.ledger, self.policy, self.now)
+        opportunities = opportunities_of(customer, self.decisions.values(), self.ledger, self.policy, self.now)
         score = propensity.score(customer, self.now, self.policy)
         return Explanation(
             customer_id=known.name,
@@ -108,19 +108,19 @@ class _Explaining:
             outlook=next_,
             awaited=tuple(awaited(customer, self.now, self.policy)),
             language=self.language,
-            summary=self.summary(next_, occasions),
+            gist=self.gist(next_, opportunities),
             score=None if customer.erased_at is not None else score,
             parts={name: words.word("score_parts", name) for name in score.parts},
-            occasions=occasions,
-            lanes=() if customer.erased_at is not None else lanes(known, occasions, next_),
+            opportunities=opportunities,
+            tracks=() if customer.erased_at is not None else tracks(known, opportunities, next_),
         )
 
     # ---------------------------------------------------------------------------------------------------- one sentence
 
-    def summary(self, next_: tuple[Prospect, ...], occasions: tuple[Occasion, ...]) -> Summary:
+    def gist(self, next_: tuple[Prospect, ...], occasions: tuple[OpportunityStory, ...]) -> Gist:
         words = phrases()
         if self.known.customer.erased_at is not None:
-            return Summary("erased", words.say("summary", "erased"))
+            return Gist("erased", words.say("summary", "erased"))
         live = [prospect for prospect in next_ if prospect.opportunity_id is not None]
         if not live:
             return self._of_nothing_open(next_)
@@ -137,16 +137,16 @@ class _Explaining:
                 text = words.say("summary", "would", trigger=title, why=against, prospect=prospect)
             case _:
                 text = words.say("summary", "no_more", trigger=title, why=against, prospect=prospect)
-        kinds: dict[str, SummaryKind] = {"planned": "planned", "shadow": "withheld", "holdout": "withheld",
+        kinds: dict[str, GistKind] = {"planned": "planned", "shadow": "withheld", "holdout": "withheld",
                                          "would": "would"}  # fmt: skip
-        return Summary(kinds.get(first.kind, "no_more"), text, first.opportunity_id, first.asked_at)
+        return Gist(kinds.get(first.kind, "no_more"), text, first.opportunity_id, first.asked_at)
 
-    def _against(self, about: Occasion) -> str | None:
+    def _against(self, about: OpportunityStory) -> str | None:
         blocking = [cell for cell in about.gates if cell.blocks]
         shown = [cell for cell in blocking if cell.gate != "moment"] or blocking
         return "; ".join(cell.text for cell in shown) or None
 
-    def _of_nothing_open(self, next_: tuple[Prospect, ...]) -> Summary:
+    def _of_nothing_open(self, next_: tuple[Prospect, ...]) -> Gist:
         words = phrases()
         possible = next((each.possible_at for each in next_ if each.possible_at is not None), None)
         again = None if possible is None else clock_words(possible, self.local)
@@ -162,7 +162,7 @@ class _Explaining:
                 became=self._became(last),
                 possible=again,
             )
-            return Summary("asked", text, last.opportunity.id)
+            return Gist("asked", text, last.opportunity.id)
         if decision is not None and decision.outcome not in ("asked", "soft"):
             shown = as_message(decision)
             text = words.say(
@@ -173,8 +173,8 @@ class _Explaining:
                 why=why(shown),
                 possible=again,
             )
-            return Summary("nothing", text, decision.opportunity_id)
-        return Summary("nothing", words.say("summary", "nothing", possible=again))
+            return Gist("nothing", text, decision.opportunity_id)
+        return Gist("nothing", words.say("summary", "nothing", possible=again))
 
     def _asks(self) -> list[Ask]:
         return [ask for ask in self.known.customer.asks if ask.kind in ("asked", "soft")]

@@ -18,9 +18,9 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.events import Event
 from referral_stream.core.policy import Policy
 from referral_stream.core.suggestions import nearest_few
+from referral_stream.explain.background import Background, OtherIds, UnusedRecord, Witnessed
 from referral_stream.explain.explaining import Explanation
 from referral_stream.explain.explaining import explain as explained
-from referral_stream.explain.known import Known, LeftOut, Notes, OtherIds
 from referral_stream.explain.story import Entry, left_out
 from referral_stream.replay.log_lines import STDIN, Progress
 from referral_stream.replay.reading import Counts, FactLog, RecordedLog, open_log
@@ -76,7 +76,7 @@ def explain(
     ids = {customer}
     while True:
         found = Counts()
-        notes, refused = Notes(ids, policy), _LeftOut(ids, found)
+        notes, refused = Witnessed(ids, policy), _LeftOut(ids, found)
         with open_log(
             log, boundary, found, refused.refused,
             skipped=refused.skipped, skip_bad=skip_bad, sort=sort, progress=progress,
@@ -99,7 +99,7 @@ def explain(
             raise UnknownCustomer(customer, near, [left_out(record) for record in seen])
     untold = tuple(sorted(belonging - ids))
     others = [OtherIds(end, untold)] if untold else []
-    known = Known(
+    known = Background(
         name=end_of(customer, customers),
         customers=customers,
         happened=(*notes.happened, *seen, *others),
@@ -130,7 +130,7 @@ _Lived: TypeAlias = tuple[Mapping[str, Customer], RecordingLedger, int]
 """The customers, the ledger and the clock at the end."""
 
 
-def _lived_exactly(log: RecordedLog, notes: Notes, policy: Policy, refused: _LeftOut, at: int | None) -> _Lived:
+def _lived_exactly(log: RecordedLog, notes: Witnessed, policy: Policy, refused: _LeftOut, at: int | None) -> _Lived:
     ledger = RecordedLedger(policy)
 
     def witness(known: Customer, event: Event, now: int) -> None:
@@ -147,7 +147,7 @@ def _lived_exactly(log: RecordedLog, notes: Notes, policy: Policy, refused: _Lef
     return exact.customers, ledger.caps, exact.now
 
 
-def _lived(log: FactLog, notes: Notes, policy: Policy, at: int | None) -> _Lived:
+def _lived(log: FactLog, notes: Witnessed, policy: Policy, at: int | None) -> _Lived:
     caps = RecordingLedger(policy)
     facts = FactReplay(policy, caps=caps, witness=notes.came_in)
     for items in facts.read(log.arrivals, at):
@@ -188,25 +188,25 @@ class _LeftOut:
     """The records that became no events and name the customer."""
 
     def __init__(self, ids: Collection[str], counts: Counts) -> None:
-        self.records: list[LeftOut] = []
+        self.records: list[UnusedRecord] = []
         self._ids = [LookedFor.of(id_) for id_ in ids]
         self._remarks = counts.remarks
 
     def refused(self, record: RawRecord, error: str, now: int) -> None:
         if self._names(record):
             cause, _, detail = error.partition(": ")
-            self.records.append(LeftOut(now, "refused", cause, detail, self._remarks.line, record.topic))
+            self.records.append(UnusedRecord(now, "refused", cause, detail, self._remarks.line, record.topic))
 
     def not_applied(self, record: RawRecord, why: NotApplied) -> None:
         if any((record.key or b"") == each.written for each in self._ids):
-            self.records.append(LeftOut(why.at, "not_applied", why.cause, why.detail, record.offset))
+            self.records.append(UnusedRecord(why.at, "not_applied", why.cause, why.detail, record.offset))
 
     def skipped(self, record: RawRecord, why: str, now: int) -> None:
         reason, _, detail = why.partition(": ")
         if reason in _OF_NO_INTEREST or not self._names(record):
             return
         near = meant_type(detail) if reason == "unknown_type" else None
-        self.records.append(LeftOut(now, "skipped", reason, detail, self._remarks.line, record.topic, near))
+        self.records.append(UnusedRecord(now, "skipped", reason, detail, self._remarks.line, record.topic, near))
 
     def _names(self, record: RawRecord) -> bool:
         return any(each.is_named_in(record) for each in self._ids)

@@ -22,7 +22,7 @@ from referral_stream.core.followups import FollowUp
 from referral_stream.core.keys import customer_key
 from referral_stream.core.ledger.caps import LedgerOperation, MemoryLedger
 from referral_stream.core.policy import Policy
-from referral_stream.explain.known import CameIn, Known, LeftOut, Moment, Notes, kin_of
+from referral_stream.explain.background import Background, CameIn, Moment, UnusedRecord, Witnessed, kin_of
 from referral_stream.explain.of_log import LookedFor
 from referral_stream.replay.recorded_run import ExactReplay
 from referral_stream.replay.virtual_run import Happened
@@ -127,13 +127,13 @@ class LedgerOf:
 
 
 @dataclass
-class Said:
+class RecordsOf:
     """What was said of one customer under their ids: events, and what followed; by topic, each in its order."""
 
     ids: frozenset[str]
     events: list[RawRecord] = field(default_factory=list)
     effects: list[RawRecord] = field(default_factory=list)
-    letters: list[LeftOut] = field(default_factory=list)
+    letters: list[UnusedRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._keys = {customer_key(each).encode() for each in self.ids}
@@ -161,7 +161,7 @@ class Said:
             cause, _, detail = (record.header("error") or "").partition(": ")
             id_ = record.header("dead-letter-id")
             at = max(record.timestamp, 0)
-            self.letters.append(LeftOut(at, "dead_letter", cause, detail, record.offset, source.topic, id_))
+            self.letters.append(UnusedRecord(at, "dead_letter", cause, detail, record.offset, source.topic, id_))
 
     def happened(self, states: States, followups: tuple[FollowUp, ...], policy: Policy) -> list[Moment]:
         """In order, up to what the states have seen.
@@ -170,7 +170,7 @@ class Said:
         """
         marks = {key.encode(): stored.mark for key, stored in states.stored.items()}
         events = [each for each in self.events if each.offset < marks.get(each.key or b"", 0)]
-        notes = Notes(self.ids, policy)
+        notes = Witnessed(self.ids, policy)
         exact = ExactReplay(policy, witness=notes.came_in, notes=notes_in(events))
         for _ in exact.run(sorted(events, key=_arrived)):
             pass
@@ -202,14 +202,16 @@ def _arrived(record: RawRecord) -> int:
         return max(record.timestamp, 0)
 
 
-def known_of(name: str, states: States, said: Said, ledger: MemoryLedger, policy: Policy, *, held: bool) -> Known:
+def background_of(
+    name: str, states: States, said: RecordsOf, ledger: MemoryLedger, policy: Policy, *, held: bool
+) -> Background:
     """All of it together. ``held``: nobody may be asked, because the newest state could not be stored."""
     customers = states.customers()
     customer = customers[name]
     if held:
         customers[name] = customer.copy()
         customers[name].quarantined = True
-    return Known(
+    return Background(
         name=name,
         customers=customers,
         happened=said.happened(states, customer.followups, policy),

@@ -22,8 +22,8 @@ from referral_stream.core.opportunity import Opportunity
 from referral_stream.core.policy import Policy
 from referral_stream.core.rules.windows import zone_of
 from referral_stream.core.zones import zone
+from referral_stream.explain.background import kin_of, ledger_about
 from referral_stream.explain.changes import SOURCE, Change, every, likely
-from referral_stream.explain.known import kin_of, ledger_about
 from referral_stream.replay.virtual_run import Arrival, FactReplay
 from referral_stream.words.decisions import EMITTED, clock_words, happening, in_the_way, outcome_words, plain, why
 from referral_stream.words.events import if_it_happens

@@ -27,7 +27,7 @@ from referral_stream.core.followups import FollowUp
 from referral_stream.core.instants import MINUTE
 from referral_stream.core.keys import parse_key
 from referral_stream.core.zones import zone
-from referral_stream.explain.known import CameIn, Ignored, Known, LeftOut, OtherIds, Paused, Waits
+from referral_stream.explain.background import Background, CameIn, Ignored, OtherIds, Paused, UnusedRecord, Waits
 from referral_stream.replay.virtual_run import Happened
 from referral_stream.words.afterwards import followup_words, told
 from referral_stream.words.decisions import clock_words, happening, outcome_words, saw_words, why
@@ -54,7 +54,7 @@ class Entry:
     opportunity_id: str | None = None
 
 
-def story(known: Known, local: tzinfo) -> tuple[Entry, ...]:
+def story(known: Background, local: tzinfo) -> tuple[Entry, ...]:
     """What happened, in words; ``local`` is the customer's zone."""
     told = _Story(known, local)
     for moment in known.happened:
@@ -67,7 +67,7 @@ def story(known: Known, local: tzinfo) -> tuple[Entry, ...]:
                 pass
     for moment in known.happened:  # by instant, wherever they stand
         match moment:
-            case LeftOut():
+            case UnusedRecord():
                 told.put(left_out(moment))
             case Waits():
                 told.put(_waiting(moment, told.local))
@@ -80,7 +80,7 @@ def story(known: Known, local: tzinfo) -> tuple[Entry, ...]:
     return tuple(told.entries)
 
 
-def left_out(record: LeftOut) -> Entry:
+def left_out(record: UnusedRecord) -> Entry:
     """A record about the customer that became no event."""
     words, place = phrases(), record.place
     cause, detail, topic = record.cause, record.detail, record.topic
@@ -109,7 +109,7 @@ def _waiting(waits: Waits, local: tzinfo) -> Entry:
 class _Story:
     """Writes one customer's entries down, as events and effects pass by in their order."""
 
-    def __init__(self, known: Known, local: tzinfo) -> None:
+    def __init__(self, known: Background, local: tzinfo) -> None:
         effects = [moment.effect for moment in known.happened if isinstance(moment, Happened)]
         self.entries: list[Entry] = []
         self.local = local

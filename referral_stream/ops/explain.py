@@ -22,7 +22,7 @@ from referral_stream.core.customer import Customer, word
 from referral_stream.core.instants import DAY
 from referral_stream.core.keys import customer_key
 from referral_stream.explain.explaining import Explanation, explain
-from referral_stream.explain.of_topics import LedgerOf, Said, States, is_held, known_of
+from referral_stream.explain.of_topics import LedgerOf, RecordsOf, States, background_of, is_held
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader
 from referral_stream.words.phrases import FIRST, speaking
@@ -50,10 +50,10 @@ async def explain_live(
 
     ``since``: from when on the story is told (epoch ms; default: 100 days ago); what counts now does not depend on it.
     """
-    return await _Reading(deployment, progress or (lambda _: None)).explained(customer, language, since)
+    return await _Topics(deployment, progress or (lambda _: None)).explained(customer, language, since)
 
 
-class _Reading:
+class _Topics:
     def __init__(self, deployment: Deployment, progress: Progress) -> None:
         self.deployment, self.progress = deployment, progress
         self.client = deployment.client()
@@ -75,7 +75,7 @@ class _Reading:
         wakeups: list[RawRecord] = []
         await self.each(self.wakeups_topic, wakeups.append, {name})
         ledger = await self.ledger_of(states)
-        said, now = Said(ids), max(deployment.clock.now(), newest.entity.now)
+        said, now = RecordsOf(ids), max(deployment.clock.now(), newest.entity.now)
         begin = now - STORY_DAYS * DAY if since is None else since
         begins = begin if deployment.clock.is_real else None  # a demo's clock is not the broker's
         await self.each(topics.customer_events, said.see_event, ids, since=begins)
@@ -84,7 +84,7 @@ class _Reading:
         ):  # fmt: skip
             await self.each(topic, said.see_effect, keys=[each.encode() for each in ids], since=begins)
         await self.each(topics.dead_letters, said.see_letter, since=begins)
-        known = known_of(name, states, said, ledger.ledger, policy, held=is_held(wakeups, name))
+        known = background_of(name, states, said, ledger.ledger, policy, held=is_held(wakeups, name))
         return explain(known, policy, now, language)
 
     async def states_of(self, customer: str) -> tuple[States, str]:

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from referral_stream.cli import main
-from referral_stream.cli.render.terminal import json_text, rows, visible, wrapped
+from referral_stream.cli.render.terminal import json_text, rows, wrapped
+from referral_stream.words.escaping import visible
 from tests.builders import a_customer, fact, nps, ticket_opened
 from tests.replay.logs import recorded_lines, write
 

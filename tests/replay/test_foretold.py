@@ -1,20 +1,27 @@
-"""What an explanation foretells comes true: each counterfactual is replayed from the beginning of the log."""
+"""What an explanation foretells comes true: each counterfactual is replayed from the beginning of the log.
+
+``FORETOLD_WORLDS`` says of how many random worlds, instead of two dozen.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from random import Random
 from typing import NamedTuple
 
+from referral_stream.contracts.state import decode_customer, encode_customer
 from referral_stream.core import events as ev
 from referral_stream.core.effects import AskCancelled, Decision
 from referral_stream.core.events import Event
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import Policy
+from referral_stream.explain.background import Background
 from referral_stream.explain.changes import SOURCE, Change, every
-from referral_stream.explain.prospects import Prospect, outlook
+from referral_stream.explain.explaining import Gist, explain
+from referral_stream.explain.prospects import Prospect
 from referral_stream.replay.recording_ledger import RecordingLedger
 from referral_stream.replay.virtual_run import Arrival, FactReplay
 from tests.builders import POLICY, a_customer, at, fact, nps, ticket_opened
@@ -23,7 +30,7 @@ from tests.rules import rule
 from tests.worlds.days import world
 from tests.worlds.policies import POLICIES
 
-SEEDS = range(2_000, 2_024)
+SEEDS = range(2_000, 2_000 + int(os.environ.get("FORETOLD_WORLDS", "24")))
 CUTS = 4
 """How many instants of each world are explained."""
 
@@ -34,12 +41,13 @@ class World(NamedTuple):
 
 
 class Told(NamedTuple):
-    """A prospect, with where it was told."""
+    """A prospect, with where it was told; ``gist`` is the sentence on top."""
 
     world: World
     now: int
     customer: str
     prospect: Prospect
+    gist: Gist
 
     def __repr__(self) -> str:
         return f"{self.customer} at {self.now}: {self.prospect}"
@@ -56,13 +64,20 @@ def known_at(world: World, now: int) -> tuple[FactReplay, RecordingLedger]:
 
 
 def told(world: World, now: int) -> list[Told]:
-    """The prospects of some for whom something is open."""
+    """The prospects of some for whom something is open: as a replay knows them, and as a state by itself tells."""
     facts, caps = known_at(world, now)
-    return [
-        Told(world, now, name, prospect)
-        for name in [name for name, customer in facts.customers.items() if customer.live][:3]
-        for prospect in outlook(world.policy, facts.customers, caps, name, now)
-    ]
+    found = []
+    for name in [name for name, customer in facts.customers.items() if customer.live][:3]:
+        by_log = explain(Background(name, facts.customers, ledger=caps), world.policy, now)
+        stored = {each.id: decode_customer(encode_customer(each, 0)).entity for each in facts.customers.values()}
+        switches = [each.event for each in world.log if each.now <= now and each.event.type.startswith("control.")]
+        by_state = explain(Background(name, stored, switches=switches), world.policy, now)
+        if not facts.pauses:  # those of the burst breaker are in no state
+            assert by_state.outlook == by_log.outlook, (world, name, now)
+            assert by_state.opportunities == by_log.opportunities, (world, name, now)
+            assert by_state.gist == by_log.gist
+        found += [Told(world, now, name, prospect, by_log.gist) for prospect in by_log.outlook]
+    return found
 
 
 def of_seed(seed: int) -> Iterator[Told]:
@@ -149,6 +164,25 @@ def test_where_nothing_helps_no_single_event_leads_to_an_ask_in_the_window() -> 
             assert asks_if(case, when, [change], opportunity.deadline - 1) == [], (case, change)
             tried += 1
     assert tried
+
+
+@rule("11.26")
+def test_the_sentence_on_top_says_no_more_than_the_prospects() -> None:
+    """It names the ask of one of them, and where it says that there is none, none of them has one."""
+    by_place: dict[tuple[str, int, int], list[Told]] = {}
+    for case in cases():
+        by_place.setdefault((case.customer, case.now, id(case.world.log)), []).append(case)
+    kinds: Counter[str] = Counter()
+    for told_there in by_place.values():
+        gist = told_there[0].gist
+        kinds[gist.kind] += 1
+        asks = [each.prospect.asked_at for each in told_there if each.prospect.opportunity_id is not None]
+        if gist.asked_at is not None:
+            assert gist.asked_at in asks
+        if gist.kind == "no_more":
+            assert not any(asks)
+    assert kinds["would"] > 0
+    assert kinds["planned"] > 0
 
 
 @rule("11.26")

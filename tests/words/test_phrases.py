@@ -6,16 +6,18 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import UTC
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import pytest
 
 import referral_stream
 from referral_stream.core import events as ev
 from referral_stream.core.after_policy import RewardKind
+from referral_stream.core.customer import Customer
 from referral_stream.core.effects import (
     Decision,
     DeniedFor,
@@ -28,10 +30,17 @@ from referral_stream.core.effects import (
 )
 from referral_stream.core.events import CHANNELS, FACTS, DeadletterReplayed, Held
 from referral_stream.core.policy import Policy
-from referral_stream.core.rules.gates import GATES
+from referral_stream.core.rules.gates import GATES, HELD_OUT
+from referral_stream.core.rules.propensity import score
 from referral_stream.core.sections import Mode
+from referral_stream.core.zones import zone
+from referral_stream.explain.story import EntryKind
+from referral_stream.explain.tracks import TrackName
 from referral_stream.replay.virtual_run import FactReplay
-from referral_stream.words.phrases import Phrases, phrases
+from referral_stream.words.afterwards import money
+from referral_stream.words.decisions import clock_words, in_local_time, saw_words
+from referral_stream.words.phrases import Phrases, phrases, speaking
+from tests.builders import at
 from tests.properties.comparing import arrivals
 from tests.worlds import days, persons, rulings
 from tests.worlds.policies import POLICIES, RULINGS
@@ -250,6 +259,132 @@ def test_a_cause_keeps_its_fields(language: str) -> None:
     for saw, says in phrases(language).tables["causes"].items():
         named = {field for _, field, _, _ in phrases(language).parse(says) if field}
         assert named == {field for _, field, _, _ in phrases(language).parse(saw) if field}, saw
+
+
+def words_with(conversion: str) -> set[str]:
+    """The fields of events that are said with that conversion, as (type, field)."""
+    found = set()
+    for table in ("events", "changes"):
+        for name, phrase in phrases("en").tables[table].items():
+            for text in texts(phrase):
+                found |= {
+                    (name, field) for _, field, _, how in Phrases({"causes": {}}).parse(text) if how == conversion
+                }
+    return found
+
+
+@each_language
+def test_every_value_of_a_closed_set_that_is_told_has_a_phrase(language: str) -> None:
+    models = {model.type: model for model in FACTS}
+    closed = {
+        value
+        for name, field in words_with("w")
+        for annotation in [models[name].model_fields[field].annotation]
+        for choice in (annotation, *get_args(annotation))
+        if get_origin(choice) is Literal
+        for value in get_args(choice)
+    }
+    assert len(closed) > 30
+    assert closed <= set(phrases(language).tables["values"])
+
+
+@each_language
+def test_every_limit_of_a_gate_has_a_phrase(language: str) -> None:
+    told = {gate.limit(policy) for gate in GATES for policy, *_ in (POLICIES | RULINGS).values()}
+    told |= {HELD_OUT.limit}
+    assert [limit for limit in sorted(told) if not phrases(language).knows_limit(limit)] == []
+
+
+@each_language
+def test_gates_and_the_parts_of_a_score_have_names(language: str) -> None:
+    tables = phrases(language).tables
+    assert set(tables["gate_names"]) == {gate.name for gate in GATES}
+    assert set(tables["score_parts"]) == set(score(Customer(id="ana"), 0, Policy()).parts)
+    assert set(tables["tracks"]) == set(get_args(TrackName))
+    assert set(tables["kinds"]) == set(get_args(EntryKind))
+
+
+@each_language
+def test_a_phrase_has_the_fields_that_it_has_in_english(language: str) -> None:
+    def fields(phrase: Any) -> list[set[str]]:
+        return [{field for _, field, _, _ in Phrases({"causes": {}}).parse(text) if field} for text in texts(phrase)]
+
+    english, said = phrases("en").tables, phrases(language).tables
+    for table in set(english) - {"waits"}:
+        for name, phrase in english[table].items():
+            if not isinstance(phrase, list):
+                assert fields(said[table][name]) == fields(phrase), (table, name)
+
+
+def test_nothing_is_left_in_english() -> None:
+    alike = {"normal", "Chat", "NPS", "Tickets", "{saw}", "{event}: {why}", "Segment"}
+    english, german = phrases("en").tables, phrases("de").tables
+    same = {
+        text
+        for table in set(english) - {"waits", "calendar", "numbers"}
+        for name, phrase in english[table].items()
+        for text in texts(phrase)
+        if text in set(texts(german[table][name])) and any(letter.isalpha() for letter in plain_text(text))
+    }
+    assert same <= alike
+
+
+def plain_text(phrase: str) -> str:
+    return re.sub(r"\{[^}]*\}", "", phrase)
+
+
+def test_numbers_and_dates_are_written_as_the_language_does() -> None:
+    told = []
+    for language in LANGUAGES:
+        with speaking(language) as words:
+            told.append((
+                clock_words(at("Fri 13:00"), UTC),
+                money(123_456_78, "EUR"),
+                words.say("left_out", "refused", error="x", line=1_234_567, topic="nps"),
+                words.say("events", "csat.responded", score=4.5, scale_max=5.0),
+            ))  # fmt: skip
+    assert told == [
+        (
+            "Fr 19. Juni 11:00", "123.456,78 EUR", "ein Eintrag war unbrauchbar: x (Zeile 1.234.567, nps)",
+            "hat uns mit 4,5 von 5 bewertet",
+        ),
+        (
+            "Fri 19 Jun 11:00", "123,456.78 EUR", "a record could not be used: x (line 1,234,567, nps)",
+            "rated us 4.5 of 5",
+        ),
+    ]  # fmt: skip
+
+
+def test_a_language_is_spoken_until_it_is_not() -> None:
+    with speaking("de"):
+        with speaking("en"):
+            assert phrases().word("words", "and") == "and"
+        assert phrases().word("words", "and") == "und"
+    assert phrases().word("words", "and") == "and"
+    with pytest.raises(FileNotFoundError), speaking("xx"):
+        pass
+
+
+def test_only_words_of_closed_sets_are_translated_in_a_cause() -> None:
+    words = phrases("de")
+    assert words.cause("ticket sent is open") == "Ticket sent ist offen"
+    assert words.cause("paused: all, trigger failed") == "pausiert: alles, Auslöser failed"
+    assert words.cause("overfull: invoices") == "überfüllt: es gibt mehr Rechnungen, als aufgehoben werden"
+    assert words.cause('answered "no" at 2026-06-18T10:00:00.000Z').endswith("mit „nein“ geantwortet")
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "one ask since Thu 18 Jun 12:00, refund on Thu 18 Jun 12:00"),
+        ("de", "one ask seit Do 18. Juni 12:00, refund am Do 18. Juni 12:00"),
+    ],
+)
+def test_instants_in_a_cause_are_told_in_local_time(language: str, told: str) -> None:
+    instant = "2026-06-18T10:00:00.000Z"
+    with speaking(language):
+        assert in_local_time(f"one ask since {instant}, refund at {instant}", zone("Europe/Berlin")) == told
+        assert "seit am" not in saw_words(f"3 asks to the account since {instant}", zone("Europe/Berlin"))
 
 
 def test_every_language_has_the_phrases_of_the_first() -> None:

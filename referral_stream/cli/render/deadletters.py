@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from referral_stream.cli.render.terminal import visible
 from referral_stream.contracts.log import render_line
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import rfc3339
 from referral_stream.ops.deadletters import DeadLetters, ListedLetter, ReplayOutcome
+from referral_stream.words.escaping import visible
 
 Originals = Mapping[str, RawRecord]
 """Letter id → its record, for the letters whose payload may be shown."""

@@ -9,14 +9,16 @@ from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from referral_stream.cli.render.terminal import visible, wrapped
+from referral_stream.cli.render.terminal import wrapped
 from referral_stream.core.instants import rfc3339, to_datetime
 from referral_stream.core.zones import zone
-from referral_stream.explain.explaining import Explanation, Occasion
-from referral_stream.explain.lanes import Mark
+from referral_stream.explain.explaining import Explanation
+from referral_stream.explain.opportunities import OpportunityStory
 from referral_stream.explain.prospects import Prospect
 from referral_stream.explain.story import Entry
+from referral_stream.explain.tracks import TrackItem
 from referral_stream.words.decisions import clock_words, happening
+from referral_stream.words.escaping import visible
 from referral_stream.words.phrases import phrases, speaking
 
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>&#|~!@]|(?<=\b)(?::)(?=//)|^[-+]|^\d+(?=\.)")
@@ -50,7 +52,7 @@ def as_text(explanation: Explanation, width: int | None = None, style: Style | N
             visible(_title(explanation, local)),
             wrapped(_terms(explanation), width),
             "",
-            wrapped(explanation.summary.text, width),
+            wrapped(explanation.gist.text, width),
             "",
             *_story(explanation.entries, local, width, style),
             *_gates(explanation, width),
@@ -69,11 +71,11 @@ def as_markdown(explanation: Explanation) -> str:
         lines = [
             f"# {_markdown(_title(explanation, local))}",
             "",
-            f"**{_markdown(explanation.summary.text)}**",
+            f"**{_markdown(explanation.gist.text)}**",
             "",
             _markdown(_terms(explanation)),
             "",
-            *(line for occasion in explanation.occasions for line in _table(occasion, explanation, local)),
+            *(line for occasion in explanation.opportunities for line in _table(occasion, explanation, local)),
         ]
         if explanation.awaited:
             texts = [awaited.text for awaited in explanation.awaited]
@@ -102,10 +104,10 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         at=rfc3339(explanation.at),
         language=explanation.language,
         summary=_present(
-            kind=explanation.summary.kind,
-            text=explanation.summary.text,
-            opportunity_id=explanation.summary.opportunity_id,
-            asked_at=_instant(explanation.summary.asked_at),
+            kind=explanation.gist.kind,
+            text=explanation.gist.text,
+            opportunity_id=explanation.gist.opportunity_id,
+            asked_at=_instant(explanation.gist.asked_at),
         ),
         time_zone=_present(
             name=explanation.zone.name,
@@ -114,7 +116,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         ),
         policy=explanation.policy.model_dump(),
         score=None if score is None else score.model_dump(),
-        occasions=[_occasion(occasion) for occasion in explanation.occasions],
+        opportunities=[_opportunity(each) for each in explanation.opportunities],
         timeline=[
             _present(at=rfc3339(entry.instant), kind=entry.kind, text=entry.text, opportunity_id=entry.opportunity_id)
             for entry in explanation.entries
@@ -123,14 +125,14 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
             _present(kind=awaited.kind, text=awaited.text, by=_instant(awaited.by)) for awaited in explanation.awaited
         ],
         next=[_prospect(prospect) for prospect in explanation.outlook],
-        lanes=[
-            {"lane": lane.name, "title": lane.title, "marks": [_mark(mark) for mark in lane.marks]}
-            for lane in explanation.lanes
+        tracks=[
+            {"track": track.name, "title": track.title, "items": [_item(item) for item in track.items]}
+            for track in explanation.tracks
         ],
     )
 
 
-def _occasion(occasion: Occasion) -> dict[str, Any]:
+def _opportunity(occasion: OpportunityStory) -> dict[str, Any]:
     return _present(
         opportunity_id=occasion.opportunity_id,
         trigger=occasion.trigger,
@@ -148,16 +150,16 @@ def _occasion(occasion: Occasion) -> dict[str, Any]:
     )
 
 
-def _mark(mark: Mark) -> dict[str, Any]:
+def _item(item: TrackItem) -> dict[str, Any]:
     return _present(
-        at=rfc3339(mark.at),
-        until=_instant(mark.until),
-        open=mark.open or None,
-        kind=mark.kind,
-        text=mark.text,
-        id=mark.id,
-        settled=_instant(mark.settled),
-        moment=_instant(mark.moment),
+        at=rfc3339(item.at),
+        until=_instant(item.until),
+        open=item.open or None,
+        kind=item.kind,
+        text=item.text,
+        id=item.id,
+        settled=_instant(item.settled),
+        moment=_instant(item.moment),
     )
 
 
@@ -181,7 +183,7 @@ def _terms(explanation: Explanation) -> str:
     )
 
 
-def _score(occasion: Occasion, explanation: Explanation) -> str:
+def _score(occasion: OpportunityStory, explanation: Explanation) -> str:
     words, parts = phrases(), explanation.parts or {}
     made = [
         words.say("explanation", "part", name=parts.get(name, name), points=points)
@@ -194,7 +196,7 @@ def _score(occasion: Occasion, explanation: Explanation) -> str:
 
 def _gates(explanation: Explanation, width: int | None) -> Iterator[str]:
     """Of each open occasion what its score is made of, and the gates that do not pass."""
-    live = [occasion for occasion in explanation.occasions if occasion.live]
+    live = [occasion for occasion in explanation.opportunities if occasion.live]
     if not live:
         return
     words = phrases()
@@ -213,7 +215,7 @@ def _gates(explanation: Explanation, width: int | None) -> Iterator[str]:
             yield f"    {words.say('explanation', 'all_pass', number=number)}"
 
 
-def _table(occasion: Occasion, explanation: Explanation, local: tzinfo) -> Iterator[str]:
+def _table(occasion: OpportunityStory, explanation: Explanation, local: tzinfo) -> Iterator[str]:
     words = phrases()
     yield f"## {_markdown(occasion.title)}"
     yield ""

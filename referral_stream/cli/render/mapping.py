@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import orjson
 
-from referral_stream.cli.render.terminal import json_text, visible
+from referral_stream.cli.render.terminal import json_text
 from referral_stream.contracts.codec import encode_event
 from referral_stream.contracts.inbound.trial import MappingTrial, Tried
 from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN
 from referral_stream.contracts.outcomes import Accepted, Refused, Skipped
+from referral_stream.words.escaping import visible
 
 _READERS = {
     CLOUD_EVENTS: f"a CloudEvent whose type is not in the contract (adapter {CLOUD_EVENTS})",

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from referral_stream.words.escaping import visible
+
 _NARROWEST = 40
 
 
@@ -18,16 +20,6 @@ def width(*, err: bool = False) -> int | None:
     """The width of the terminal behind stdout (or stderr); None for a file or a pipe: do not wrap."""
     stream = sys.stderr if err else sys.stdout
     return shutil.get_terminal_size().columns if stream.isatty() else None
-
-
-def visible(text: str) -> str:
-    """One line, with all that a terminal might obey or a reader not see as escapes: ``\\n``, ``\\x1b``, ``\\u202e``.
-
-    Whatever comes from a log goes through it: an id must not write a line of its own, nor hide one.
-    """
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def json_text(data: Any) -> str:

@@ -46,7 +46,7 @@ class CameIn(NamedTuple):
     zone: str | None = None
 
 
-class LeftOut(NamedTuple):
+class UnusedRecord(NamedTuple):
     """A record that names the customer and became no event: why, in the words of who refused it, and where it lies.
 
     ``place``: the line of a log; the offset where it is ``not_applied`` or a ``dead_letter``.
@@ -84,11 +84,11 @@ class OtherIds(NamedTuple):
     ids: tuple[str, ...]
 
 
-Moment: TypeAlias = CameIn | Happened | LeftOut | Waits | Paused | OtherIds
+Moment: TypeAlias = CameIn | Happened | UnusedRecord | Waits | Paused | OtherIds
 
 
 @dataclass(frozen=True)
-class Known:
+class Background:
     """A customer at an instant, and the way there.
 
     ``customers``: by id the state of the customer, and as far as they are at hand of those who share an account or an
@@ -137,7 +137,7 @@ def ledger_about(ledger: MemoryLedger, kin: Mapping[str, Customer]) -> MemoryLed
 def ledger_of(policy: Policy, customers: Iterable[Customer], switches: Iterable[Event] = ()) -> MemoryLedger:
     """What a ledger knows of these customers by their states: their asks that count, by present account and address.
 
-    The automatic pauses of the burst breaker are in no state; who knows of one, gives it among the ``switches``.
+    The automatic pauses of the burst breaker are in no state before they have stopped an ask.
     """
     ledger = MemoryLedger(policy)
     for switch in switches:
@@ -176,7 +176,7 @@ def _hold(ledger: MemoryLedger, customer: Customer, ask: Ask) -> None:
 
 
 @dataclass
-class Notes:
+class Witnessed:
     """Takes down what passes by about some ids; a replay's witness."""
 
     ids: AbstractSet[str]

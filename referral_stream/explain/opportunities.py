@@ -60,7 +60,7 @@ class GateCell:
 
 
 @dataclass(frozen=True)
-class Occasion:
+class OpportunityStory:
     """One occasion to ask, with all gates' answers: as of now while it is open (``live``), else as it was decided last.
 
     ``outcome`` is the last decision's, None where none is at hand. ``settled``: when it has waited long enough for
@@ -82,9 +82,9 @@ class Occasion:
     gates: tuple[GateCell, ...]
 
 
-def occasions_of(
+def opportunities_of(
     customer: Customer, decisions: Iterable[Decision], ledger: MemoryLedger, policy: Policy, now: int
-) -> tuple[Occasion, ...]:
+) -> tuple[OpportunityStory, ...]:
     """What is open, in the order of its opening, then what the other ``decisions`` are about, the newest first.
 
     ``decisions``: of each occasion the last one. ``ledger`` is left as it is.
@@ -101,7 +101,7 @@ def as_message(decision: Decision) -> dict[str, Any]:
     return decision.model_dump(mode="json", exclude_none=True)
 
 
-def _live(turn: Turn, opportunity: Opportunity, ledger: MemoryLedger, last: Decision | None) -> Occasion:
+def _live(turn: Turn, opportunity: Opportunity, ledger: MemoryLedger, last: Decision | None) -> OpportunityStory:
     local = zone(turn.zone.name)
     reasons = [verdict.reason() for verdict in verdicts(turn, opportunity)]
     if gates.is_held_out(turn.customer, turn.policy):  # drawn at the moment, and known before
@@ -110,7 +110,7 @@ def _live(turn: Turn, opportunity: Opportunity, ledger: MemoryLedger, last: Deci
     if denied is not None:
         reasons = [denied(each) for each in reasons]
     about, settled = happening(opportunity.trigger), rfc3339(opportunity.settled)
-    return Occasion(
+    return OpportunityStory(
         opportunity_id=opportunity.id,
         trigger=opportunity.trigger,
         title=about,
@@ -159,11 +159,11 @@ def _denied(turn: Turn, opportunity: Opportunity, ledger: MemoryLedger) -> Calla
     return told
 
 
-def _over(decision: Decision) -> Occasion:
+def _over(decision: Decision) -> OpportunityStory:
     about, local = happening(decision.trigger), zone(decision.time_zone.name)
     settled = None if decision.settled is None else rfc3339(decision.settled)
     outcome, reasons = outcome_words(decision.outcome), why(as_message(decision))
-    return Occasion(
+    return OpportunityStory(
         opportunity_id=decision.opportunity_id,
         trigger=decision.trigger,
         title=about,
