@@ -19,6 +19,7 @@ from referral_stream.cli.explain import explain
 from referral_stream.cli.export import export
 from referral_stream.cli.ingest_http import ingest_http
 from referral_stream.cli.mapping import mapping_group
+from referral_stream.cli.metrics import metrics
 from referral_stream.cli.policy import policy_group
 from referral_stream.cli.record import record
 from referral_stream.cli.replay import replay
@@ -58,6 +59,7 @@ for _verb in (
     replay,
     explain,
     record,
+    metrics,
     decisions,
     deadletters,
     policy_group,

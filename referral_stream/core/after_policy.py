@@ -1,4 +1,4 @@
-"""The policy of what follows the ask: follow-ups, referrals, rewards (docs/specification/after.md §11)."""
+"""The policy of what follows the ask, and of what is compared (docs/specification/after.md §7, §8, §11)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from referral_stream.core.sections import (
     ActiveSince,
@@ -17,6 +17,7 @@ from referral_stream.core.sections import (
     ShortText,
     TriggerName,
     Unit,
+    none_for_no,
 )
 
 ReportableStatus: TypeAlias = Literal["contacted", "qualified", "converted", "rejected", "refunded"]
@@ -29,6 +30,8 @@ WITH_AMOUNT: frozenset[RewardKind] = frozenset({"cash", "credit", "gift_card", "
 _CURRENCY = re.compile(r"[A-Z]{3}").fullmatch
 
 Grants: TypeAlias = Annotated[int, Field(ge=0, le=10_000), Unit("grants")]
+Weight: TypeAlias = Annotated[float, Field(ge=0, le=1_000_000)]
+TemplateName: TypeAlias = Annotated[str, Field(min_length=1, max_length=256)]
 DaysFrom1: TypeAlias = Annotated[int, Field(ge=1, le=3_660), Unit("days")]
 
 
@@ -106,3 +109,25 @@ class Rewards(Section):
             if name is not None and (found := self.programmes.get(name)) is not None:
                 return name, found
         return None
+
+
+class Experiment(Section):
+    """Which wordings of one trigger are compared, and how often each is drawn (after §8)."""
+
+    trigger: TriggerName = Field(description="Whose asks it is about: one experiment for each at most (after §8).")
+    templates: dict[TemplateName, Weight] = Field(
+        description="How often each template is drawn, relative to the others (after §8)."
+    )
+    active_since: ActiveSince = Field(None, description="Asks before it belong to no arm of it (after §8).")
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if not sum(self.templates.values()) > 0:
+            yield Contradiction(("templates",), "the weights are 0 together: none could be drawn")
+
+
+class Harm(Section):
+    """When asking does harm, and the trigger is paused for it (after §7)."""
+
+    pause_at: Annotated[
+        Annotated[int, Field(ge=2, le=1_000_000)] | None, BeforeValidator(none_for_no), Unit("to 1")
+    ] = Field(None, description="Pauses a trigger whose asks do harm by this much evidence; 20 is usual (after §7).")

@@ -22,7 +22,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Kind ``reason``: the question that precedes the ask of the same opportunity. ``channels``: those that the command
     names. ``answer``: the newest answer's stamp and word. ``signal_at``: the earliest event after it that would have
-    forbidden it; ``regret``: there was trouble soon after it (after §6, §9).
+    forbidden it; ``regret``: there was trouble soon after it (after §6, §9). ``arm``: of an experiment (after §8).
     """
 
     opportunity: Opportunity
@@ -43,6 +43,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     answer: Word | None = None
     signal_at: int | None = None
     regret: bool = False
+    arm: str | None = None
 
     @property
     def counts(self) -> bool:

@@ -70,6 +70,7 @@ class Emission(NamedTuple):
     channel: Channel
     rivals: tuple[Rival, ...]
     command_id: str
+    arm: str | None
 
 
 class EffectBuilder(NamedTuple):
@@ -115,6 +116,7 @@ class EffectBuilder(NamedTuple):
             time_zone=TimeZone(name=self.zone.name, source=self.zone.source),
             rivals=emission.rivals if emission else (),
             command_id=emission.command_id if emission else None,
+            arm=emission.arm if emission else None,
             policy=_named(policy),
             decided_at=self.now,
             next_eligible_at=eligible,
@@ -129,6 +131,7 @@ class EffectBuilder(NamedTuple):
             subject=o.subject,
             mode=mode,
             template=ask.template,
+            arm=ask.arm,
             variables=o.variables,
             channels=ask.channels,
             not_before=ask.asked_at,

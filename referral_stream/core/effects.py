@@ -75,7 +75,7 @@ class Rival(Body):
 
 
 class Decision(Body):
-    """Every change of a decision, with its explanation."""
+    """Every change of a decision, with its explanation; ``arm``: ``EXPERIMENT/TEMPLATE``, of an ask (after §8)."""
 
     decision_id: str
     opportunity_id: str
@@ -93,6 +93,7 @@ class Decision(Body):
     time_zone: TimeZone
     rivals: tuple[Rival, ...] = ()
     command_id: str | None = None
+    arm: str | None = None
     policy: PolicyRef
     decided_at: Instant
     next_eligible_at: Instant | None = None
@@ -126,6 +127,7 @@ class AskRequested(CommandHead):
     subject: str
     mode: Mode
     template: str
+    arm: str | None = None
     variables: dict[str, str]
     channels: tuple[Channel, ...]
     not_before: Instant
@@ -164,8 +166,7 @@ class AskCancelled(CommandHead):
 
 FollowupKind: TypeAlias = Literal[
     "intro_offer", "easy_forward", "graceful_no", "read_answer",
-    "thank", "take_care", "report_back", "reward_told",
-    "approve_reward", "read_reward", "reward_failed",
+    "thank", "take_care", "report_back", "reward_told", "approve_reward", "read_reward", "reward_failed",
 ]  # fmt: skip
 Audience: TypeAlias = Literal["customer", "owner"]
 FollowupReason: TypeAlias = Literal[

@@ -17,7 +17,7 @@ import orjson
 from pydantic import BeforeValidator, Field
 
 from referral_stream.core import conditions, zones
-from referral_stream.core.after_policy import Followups, Referrals, Rewards
+from referral_stream.core.after_policy import Experiment, Followups, Harm, Referrals, Rewards
 from referral_stream.core.conditions import Condition
 from referral_stream.core.events import Channel
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND
@@ -413,6 +413,9 @@ class Holdout(Section):
     salt: Annotated[ShortText, Field(min_length=1)] = Field(
         "referral-stream", description="A different text selects a different share (gate 14)."
     )
+    active_since: ActiveSince = Field(
+        None, description="Asks before it are not compared: when you last changed the share (after §7)."
+    )
 
 
 class Identity(Section):
@@ -470,6 +473,10 @@ class Policy(Section):
     )
     referrals: Referrals = Field(Referrals(), description="Which ask a referral is due to (after §3).")
     rewards: Rewards = Field(Rewards(), description="What a referrer gets (after §4).")
+    experiments: dict[TriggerName, Experiment] = Field(
+        default_factory=dict, description="Which wordings are compared (after §8)."
+    )
+    harm: Harm = Field(Harm(), description="When asking does harm (after §7).")
 
     def contradictions(self) -> Iterator[Contradiction]:
         for name, trigger in self.triggers.items():
@@ -489,14 +496,36 @@ class Policy(Section):
                 for only in ("opens_after_days", "score_at_least"):
                     if getattr(trigger, only):
                         yield Contradiction((f"{key}.{only}",), "works for referral_converted only")
+        yield from self._experiment_faults()
+
+    def _experiment_faults(self) -> Iterator[Contradiction]:
+        about: dict[str, str] = {}
+        for name, experiment in sorted(self.experiments.items()):
+            key, trigger = f"experiments.{name}.trigger", experiment.trigger
+            if trigger not in self.triggers:
+                yield Contradiction((key,), f"no trigger {trigger!r}; {did_you_mean(trigger, self.triggers)}")
+            elif trigger in about:
+                message = f"{trigger} has the experiment {about[trigger]} already: one for each trigger at most"
+                yield Contradiction((key, f"experiments.{about[trigger]}.trigger"), message)
+            about.setdefault(trigger, name)
 
     def __hash__(self) -> int:
         return hash(self.hash)  # values derived from a policy are cached on it
 
     @cached_property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 over the canonical JSON of the value."""
-        canonical = orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        """First 16 hex digits of the SHA-256 over the canonical JSON of the value.
+
+        What came later and is not set is left out: an update of this package alone changes no hash.
+        """
+        values = self.model_dump(mode="json")
+        for section, name in (("holdout", "active_since"), ("harm", "pause_at")):
+            if values[section][name] is None:
+                del values[section][name]
+        for section in ("experiments", "harm"):
+            if not values[section]:
+                del values[section]
+        canonical = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()[:16]
 
     @cached_property

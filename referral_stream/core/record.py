@@ -118,6 +118,7 @@ def _asks(c: Customer, first_month: str) -> Iterator[dict[str, Any]]:
             "mode": a.mode,
             "channel": a.channel,
             "kind": a.kind,
+            "arm": a.arm,
             "t0": a.opportunity.t0,
             "asked_at": a.asked_at,
             "decided_at": a.decided_at,

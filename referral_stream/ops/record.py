@@ -27,7 +27,7 @@ async def read_record(deployment: Deployment, customer: str, progress: Progress 
         async for records in reader.present():
             read += len(records)
             for record in records:
-                search.see((record.key or b"").decode("utf-8", "replace"), _data(record))
+                search.see((record.key or b"").decode("utf-8", "replace"), data_of(record))
             if progress is not None:
                 progress(read)
     found = search.found()
@@ -40,7 +40,7 @@ async def read_record(deployment: Deployment, customer: str, progress: Progress 
             read += len(records)
             for record in records:
                 if (key := (record.key or b"").decode("utf-8", "replace")) in consented:
-                    names[key] = _data(record)
+                    names[key] = data_of(record)
             if progress is not None:
                 progress(read)
     return with_names(found, names)
@@ -62,7 +62,7 @@ def with_names(record: RecordData, told: dict[str, dict[str, Any] | None]) -> Re
     return {**record, "referred_contacts": [joined(contact) for contact in record.get("referred_contacts", ())]}
 
 
-def _data(record: RawRecord) -> dict[str, Any] | None:
+def data_of(record: RawRecord) -> dict[str, Any] | None:
     """The data of a CloudEvent; None for a tombstone, and for what nobody could have meant."""
     if not record.value:
         return None

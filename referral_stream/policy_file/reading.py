@@ -11,19 +11,13 @@ from pydantic_core import ErrorDetails
 
 from referral_stream.contracts.schema_words import schema_words
 from referral_stream.contracts.toml_file import TomlProblem, parse_toml
-from referral_stream.core.after_policy import Programme
 from referral_stream.core.policy import BUILT_IN, Policy, Trigger
 from referral_stream.core.sections import Contradictory
 from referral_stream.core.suggestions import VERY_NEAR, did_you_mean, nearest
-from referral_stream.policy_file.settings import CAN_BE_OFF, NONE
+from referral_stream.policy_file.settings import CAN_BE_OFF, NAMED, NONE
 
 EXTENDS = "extends"
 
-NAMED: Mapping[str, tuple[type[BaseModel], str]] = {
-    "triggers": (Trigger, "tables, one for each trigger: [triggers.NAME]"),
-    "programmes": (Programme, "tables, one for each segment: [rewards.programmes.SEGMENT]"),
-}
-"""The tables of tables, whose names are the file's own: what each holds, in words too."""
 SHOWN = 60
 """Characters of a wrong value that a message repeats."""
 
@@ -156,6 +150,8 @@ def expected(loc: Path_) -> str:
     place = tuple(part for part in loc if not isinstance(part, int))
     section = _section(place[:-1])
     field = section.model_fields.get(str(place[-1])) if place else None
+    if field is None and place[-2:-1] == ("templates",):
+        return "a number from 0 to 1,000,000: how often it is drawn, relative to the others"
     if field is None or place[-1] in NAMED or _is_model(field.annotation):
         return NAMED[str(place[-1])][1] if place and place[-1] in NAMED else "a table"
     schema = section.model_json_schema()["properties"][str(place[-1])]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from referral_stream.core.after_policy import Experiment, Programme
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import BUILT_IN, HalfLives, Policy, Trigger
 from referral_stream.core.sections import Unit
@@ -16,8 +17,17 @@ from referral_stream.core.sections import Unit
 NONE = "none"
 """How a setting without a value is shown."""
 
-CAN_BE_OFF = frozenset({"moments.slot_weekday", *(f"score.half_life_days.{name}" for name in HalfLives.model_fields)})
+CAN_BE_OFF = frozenset(
+    {"moments.slot_weekday", "harm.pause_at", *(f"score.half_life_days.{name}" for name in HalfLives.model_fields)}
+)
 """The settings that a file may set to "none"."""
+
+NAMED: Mapping[str, tuple[type[BaseModel], str]] = {
+    "triggers": (Trigger, "tables, one for each trigger: [triggers.NAME]"),
+    "experiments": (Experiment, "tables, one for each experiment: [experiments.NAME]"),
+    "programmes": (Programme, "tables, one for each segment: [rewards.programmes.SEGMENT]"),
+}
+"""The tables of tables, whose names are the file's own: what each holds, in words too."""
 
 
 class Setting(NamedTuple):
@@ -45,7 +55,7 @@ def _settings(prefix: str, section: BaseModel, default: BaseModel | None) -> Ite
         usual = None if default is None else getattr(default, name)
         if isinstance(value, BaseModel):
             yield from _settings(f"{key}.", value, usual)
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and name in NAMED:
             known = BUILT_IN if name == "triggers" else ()
             for each in (*known, *sorted(value.keys() - set(known))):
                 yield from _settings(f"{key}.{each}.", value[each], (usual or {}).get(each))
@@ -76,6 +86,8 @@ def _toml(name: str, value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(name, each) for each in value)}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{json.dumps(key, ensure_ascii=False)} = {each:g}' for key, each in value.items())} }}"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if name == "active_since":

@@ -22,7 +22,7 @@ class Oddity(NamedTuple):
 def oddities(policy: Policy) -> list[Oddity]:
     """All of them, in the order of the table, then those of the triggers."""
     found = [Oddity(rule.key, rule.remark) for rule in RULES if rule.applies(policy)]
-    return [*found, *_equal_priorities(policy), *_triggers(policy)]
+    return [*found, *_equal_priorities(policy), *_triggers(policy), *_experiments(policy)]
 
 
 def same_version(policy: Policy) -> list[Oddity]:
@@ -32,6 +32,10 @@ def same_version(policy: Policy) -> list[Oddity]:
         return []
     remark = "is still that of the default policy: set your own name, and increment version with each change"
     return [Oddity("version", remark)]
+
+
+USUAL_EVIDENCE = 20
+"""From which on an effect is reported: without one that happens once in so many times at most (after §7)."""
 
 
 class WarningRule(NamedTuple):
@@ -117,6 +121,16 @@ RULES: tuple[WarningRule, ...] = (
         "holdout.percent", lambda p: p.holdout.percent == 0, "nobody is held out: the effect of asking is not measured"
     ),
     WarningRule("holdout.percent", lambda p: p.holdout.percent > 20, "is far more than measuring needs"),  # noqa: PLR2004 (a fifth)
+    WarningRule(
+        "harm.pause_at",
+        lambda p: p.harm.pause_at is not None and p.harm.pause_at < USUAL_EVIDENCE,
+        "is little evidence: asks that do no harm are paused more often than once in 20",
+    ),
+    WarningRule(
+        "harm.pause_at",
+        lambda p: p.harm.pause_at is not None and p.holdout.percent == 0,
+        "has no effect without a holdout: there is nothing to compare with",
+    ),
 )
 
 
@@ -144,3 +158,12 @@ def _triggers(policy: Policy) -> Iterator[Oddity]:
                 f"triggers.{name}.subject",
                 "is the event, and usage comes often: each event that meets the condition is remembered permanently",
             )
+
+
+def _experiments(policy: Policy) -> Iterator[Oddity]:
+    for name, experiment in sorted(policy.experiments.items()):
+        trigger = policy.triggers.get(experiment.trigger)
+        if trigger is not None and not trigger.enabled:
+            yield Oddity(f"experiments.{name}.trigger", f"{experiment.trigger} is off: nothing is compared")
+        if sum(weight > 0 for weight in experiment.templates.values()) == 1:
+            yield Oddity(f"experiments.{name}.templates", "has one template that can be drawn: nothing is compared")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -53,8 +53,14 @@ class RecordSearch:
 def record_in(folder: Path, customer: str) -> RecordData:
     """The customer's record in the output folder of a replay. Raises NoRecord, OSError."""
     search = RecordSearch(customer)
+    for key, record in records_in(folder):
+        search.see(key, record)
+    return search.found()
+
+
+def records_in(folder: Path) -> Iterator[tuple[str, RecordData]]:
+    """Customer id and record of everyone in the output folder of a replay. Raises OSError."""
     with (folder / "records.jsonl").open("rb") as lines:
         for line in lines:
             event = orjson.loads(line)
-            search.see(event["subject"], event["data"])
-    return search.found()
+            yield event["subject"], event["data"]

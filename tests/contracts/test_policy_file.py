@@ -105,6 +105,16 @@ def test_two_files_that_say_the_same_have_the_same_hash() -> None:
          'must be a whole number from 1 to 3,660, or "none" (got 0)'),
         ({"caps": 3}, "caps", "must be a table (got 3)"),
         ({"triggers": {"renewal": 3}}, "triggers.renewal", ""),
+        ({"experiments": {"a": {"trigger": "renewals", "templates": {"x": 1}}}}, "experiments.a.trigger",
+         "no trigger 'renewals'; did you mean 'renewal'?"),
+        ({"experiments": {"a": {"trigger": "renewal", "templates": {"x": 0, "y": 0}}}}, "experiments.a.templates",
+         "the weights are 0 together"),
+        ({"experiments": {"a": {"trigger": "renewal", "templates": {"x": -1, "y": 2}}}}, "experiments.a.templates.x",
+         "must be a number from 0 to 1,000,000: how often it is drawn, relative to the others (got -1)"),
+        ({"experiments": {n: {"trigger": "renewal", "templates": {"x": 1}} for n in ("a", "b")}},
+         "experiments.b.trigger", "renewal has the experiment a already"),
+        ({"harm": {"pause_at": 1}}, "harm.pause_at",
+         """must be a whole number from 2 to 1,000,000, or "none" (got 1)"""),
         ({"triggers": 3}, "triggers", "must be tables, one for each trigger: [triggers.NAME]"),
     ],
 )  # fmt: skip
@@ -348,7 +358,7 @@ def test_the_sample_says_the_default_policy_and_every_setting_of_it() -> None:
     assert parse_policy(SAMPLE.read_bytes()) == Policy()
     written = tomllib.loads(SAMPLE.read_text(encoding="utf-8"))
     left_out = {"enabled", "active_since", "mode", "on", "when", "subject", "window_hours", "window_days"}
-    left_out |= {"opens_after_days", "score_at_least", "programmes"}
+    left_out |= {"opens_after_days", "score_at_least", "programmes", "experiments"}
     assert _missing(Policy().model_dump(), written) <= left_out
 
 
@@ -368,7 +378,7 @@ def test_the_examples_in_the_sample_work_when_their_mark_is_taken_away() -> None
 def test_the_examples_and_names_in_the_documentation_are_right() -> None:
     text = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     for block in blocks:
         build_policy(tomllib.loads(block))
     assert set(re.findall(r"^\| `((?:event|customer)\.[a-z_]+)` \|", text, flags=re.MULTILINE)) == {*EVENT, *CUSTOMER}

@@ -53,7 +53,12 @@ def test_all_of_a_trigger_of_the_teams_own_is_told_and_has_no_default() -> None:
 
 def test_each_setting_is_written_as_toml_reads_it() -> None:
     """All of them together, off ones left out, are the policy again."""
-    policy = build_policy({"triggers": {"mine": OWN, "renewal": {"active_since": "2026-06-01T00:00:00Z"}}})
+    policy = build_policy(
+        {
+            "triggers": {"mine": OWN, "renewal": {"active_since": "2026-06-01T00:00:00Z"}},
+            "experiments": {"short": {"trigger": "renewal", "templates": {"a": 1, "b c": 2.5}}},
+        }
+    )
     lines = [f"{setting.key} = {setting.value}" for setting in settings_of(policy) if setting.value != NONE]
     assert build_policy(tomllib.loads("\n".join(lines))) == policy
 
@@ -108,6 +113,13 @@ def test_nothing_is_odd_about_the_default_policy() -> None:
         ({"holdout": {"percent": 0}}, ["holdout.percent"]),
         ({"holdout": {"percent": 20}}, []),
         ({"holdout": {"percent": 21}}, ["holdout.percent"]),
+        ({"harm": {"pause_at": 20}}, []),
+        ({"harm": {"pause_at": 19}}, ["harm.pause_at"]),
+        ({"harm": {"pause_at": 20}, "holdout": {"percent": 0}}, ["holdout.percent", "harm.pause_at"]),
+        ({"experiments": {"a": {"trigger": "renewal", "templates": {"x": 1, "y": 1}}}}, []),
+        ({"experiments": {"a": {"trigger": "renewal", "templates": {"x": 1, "y": 0}}}}, ["experiments.a.templates"]),
+        ({"experiments": {"a": {"trigger": "renewal", "templates": {"x": 1, "y": 1}}},
+          "triggers": {"renewal": {"enabled": False}}}, ["triggers.renewal.enabled", "experiments.a.trigger"]),
         ({"triggers": {"renewal": {"priority": 40}}}, ["triggers.renewal.priority"]),
         ({"triggers": {"renewal": {"priority": 40, "enabled": False}}}, ["triggers.renewal.enabled"]),
         ({"triggers": {"mine": OWN}}, ["triggers.mine.template", "triggers.mine.subject"]),

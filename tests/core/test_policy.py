@@ -55,7 +55,8 @@ def test_the_defaults_are_the_numbers_of_the_page() -> None:
     assert policy["time_zone"] == {"default": "UTC", "strict": False, "zones": ()}
     assert policy["ledger"] == {"answer_seconds": 30, "retry_seconds": 30, "retry_limit_seconds": 300}
     assert policy["breaker"] == {"enabled": True, "floor": 50, "factor": 5, "hours": 24, "pause_hours": 6}
-    assert policy["holdout"] == {"percent": 5.0, "salt": "referral-stream"}
+    assert policy["holdout"] == {"percent": 5.0, "salt": "referral-stream", "active_since": None}
+    assert (policy["experiments"], policy["harm"]) == ({}, {"pause_at": None})
     assert (policy["dedup_days"], policy["shadow"], policy["consent_default"]) == (7, False, "unknown")
     assert (policy["channels_default"], policy["channels_allowed"]) == (("email",), ("email", "in_app", "phone"))
 

@@ -474,6 +474,7 @@ def emit(world: World, customer: Customer, opportunity: Opportunity, now: dateti
             "kind": "soft" if (kind, command["mode"]) == ("asked", "soft") else kind,
             "channel": command["channels"][0],
             "offer": command.get("offer"),
+            "arm": None if holdout else command.get("arm"),
             "t0": opportunity.t0,
             "opened_by": opportunity.opened_by,
             "asked_at": now,

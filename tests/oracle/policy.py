@@ -99,6 +99,7 @@ DEFAULTS: Policy = {
         "active_since": None,
         "programmes": {},  # segment → kind, amount_minor?, currency?, benefit?
     },
+    "experiments": {},  # name → trigger, templates {template: weight}, active_since?
 }
 
 

@@ -158,6 +158,7 @@ def asks_of(customer: Customer, now: datetime) -> list[Row]:
         entry = {
             **{name: ask[name] for name in same},
             "decided_at": asked_at,
+            "arm": ask["arm"],
             "sent_at": said_sent and said_sent["time"],
             "answer": answer and answer["data"]["answer"],
             "answered_at": answer and answer["time"],

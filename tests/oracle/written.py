@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.oracle import past_asks, rewards, signals
+from tests.oracle import experiments, past_asks, rewards, signals
 from tests.oracle.local_time import next_quiet_start
 from tests.oracle.moments import stays_allowed
 from tests.oracle.records import CHANNELS, Record, cloud_event, headers_of, shown, uid
@@ -25,6 +25,7 @@ def command_of(world: World, customer: Customer, opportunity: Opportunity, now: 
     score = signals.score(known, now)
     offer = rewards.offer_of(world, customer, now)
     mode = mode_of(world, opportunity, score, offer)
+    arm = experiments.arm(policy, opportunity.trigger, signals.account(known) or customer.id, now)
     repeats_before = opportunity.repeats if opportunity.written else 0
     about = {name: opportunity.opened_by["data"].get(name) for name in ("peer_ref", "company", "challenge")}
     found = {
@@ -36,7 +37,8 @@ def command_of(world: World, customer: Customer, opportunity: Opportunity, now: 
         "trigger": opportunity.trigger,
         "subject": opportunity.subject,
         "mode": mode,
-        "template": f"{opportunity.trigger}.{mode}",
+        "template": arm.partition("/")[2] if arm else f"{opportunity.trigger}.{mode}",
+        "arm": arm,
         "variables": {name: value for name, value in about.items() if value is not None},
         "channels": [first, *others],
         "not_before": now,
@@ -117,6 +119,9 @@ def write(world: World, customer: Customer, opportunity: Opportunity, now: datet
     }
     if outcome in ("asked", "soft"):
         body["mode"] = opportunity.command["mode"]  # type: ignore[index]  # it was emitted
+    emitted = customer.asks[-1] if outcome in ("asked", "soft", "shadow") else {}
+    if emitted.get("arm"):
+        body["arm"] = emitted["arm"]
     if opportunity.command:
         body["command_id"] = opportunity.command["command_id"]
     if eligible is not None:

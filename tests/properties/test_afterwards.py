@@ -48,8 +48,12 @@ AT_ONCE = 20
 
 FOLLOWUPS = (FollowupRequested, FollowupCancelled)
 REWARDS = (RewardHeld, RewardGranted, RewardDenied, RewardReversed)
-NOT_COMPARED = frozenset({"policy", "traceparent", "ids", "arm", "template"})
+NOT_COMPARED = frozenset({"policy", "traceparent", "ids"})
 """What the oracle does not know."""
+
+
+SECTIONS = ("followups", "referrals", "rewards", "experiments")
+"""Of the policy, under the same names in both."""
 
 
 class Told(NamedTuple):
@@ -62,7 +66,7 @@ class Told(NamedTuple):
 
 def policy_of(given: dict[str, Any]) -> Policy:
     """The engine's policy for what the oracle's is given."""
-    file: dict[str, Any] = {name: given[name] for name in ("followups", "referrals", "rewards") if name in given}
+    file: dict[str, Any] = {name: given[name] for name in SECTIONS if name in given}
     file["holdout"] = {"percent": float(given.get("holdout_share", 0.05)) * 100}
     if "customer_cap_days" in given:
         file["caps"] = {"customer_days": given["customer_cap_days"]}
@@ -92,6 +96,8 @@ def told_by_engine(happened: list[Happened]) -> Told:
 def flat(value: Any, path: str = "") -> dict[str, Any]:
     """The leaves of a message, by their place."""
     if isinstance(value, dict):
+        if "template" in value and "arm" not in value:  # the oracle names templates by trigger and mode
+            value = {name: each for name, each in value.items() if name != "template"}
         inner = ((f"{path}.{name}", each) for name, each in value.items() if name not in NOT_COMPARED)
     elif isinstance(value, list):
         inner = ((f"{path}[{n}]", each) for n, each in enumerate(value))

@@ -144,6 +144,11 @@ class Making:
         }
         if random.random() < 0.3:
             found["mutual_benefit_triggers"] = ["nps_promoter", "renewal"]
+        apart = Random(f"experiments {self.seed}")  # dice of its own: the worlds stay what they were
+        if apart.random() < 0.4:
+            weights = {template: apart.choice((0, 1, 1, 3)) for template in ("b", "a", "c")} | {"d": 1}
+            trigger = apart.choice(("nps_promoter", "renewal"))
+            found["experiments"] = {"wording": {"trigger": trigger, "templates": weights}}
         if random.random() < 0.04:
             found["shadow"] = True
         if random.random() < 0.06:

@@ -17,6 +17,7 @@ from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.core.opportunity import Awaiting, Opportunity
 from referral_stream.core.rules import gates, moments
 from referral_stream.core.rules.assessment import Assessment, at_their_moment
+from referral_stream.core.rules.experiments import drawn_arm
 from referral_stream.core.rules.rewarding import promised
 from referral_stream.core.sections import Mode
 from referral_stream.core.turn import Turn
@@ -54,6 +55,7 @@ def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
         if other.opportunity.id != o.id
     )
     expires = _expires(turn, o, moment, first)
+    arm = None if outcome == "holdout" else drawn_arm(c, o.trigger, moment, policy)
     ask = Ask(
         opportunity=o,
         command_id=awaiting.command_id,
@@ -63,15 +65,16 @@ def emit(turn: Turn, judged: Assessment, awaiting: Awaiting) -> None:
         channel=first,
         channels=moments.command_channels(first, c, moment, expires, turn.zone, policy),
         mode=mode,
-        template=rule.template,
+        template=rule.template if arm is None else arm.template,
         decided_at=turn.now,
         offer=offer,
+        arm=None if arm is None else arm.name,
     )
     counting.count(c, o, counting.FATES[outcome])
     drop(turn, o)
     turn.board.current = False
     c.asks = (*bounds.room_for_asks(c, c.asks, more=1), ask)  # the decision's next_eligible_at includes this ask
-    written = decide(turn, o, outcome, found, score, Emission(mode, first, rivals, awaiting.command_id))
+    written = decide(turn, o, outcome, found, score, Emission(mode, first, rivals, awaiting.command_id, ask.arm))
     c.asks = (*c.asks[:-1], replace(ask, opportunity=written))
     withdraw_question(turn, written, "overasking", "the ask itself goes out")
     if outcome in ("asked", "soft"):

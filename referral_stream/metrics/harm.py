@@ -1,0 +1,73 @@
+"""The harm budget: which trigger is to be paused because its asks do harm, and by which evidence (after §7).
+
+Nothing is done here: whoever keeps the records asks :func:`pauses` when they have changed, and sends what it returns.
+Only a person resumes; from then on only new asks count, or the old ones would pause the trigger again at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from referral_stream.core.events import ControlPaused, Event
+from referral_stream.core.ids import derived_id
+from referral_stream.core.policy import Policy
+from referral_stream.metrics.comparing import Comparison, harm, observe
+from referral_stream.metrics.observed import period_of
+from referral_stream.metrics.records import Records
+
+HARM_BUDGET = "harm budget"
+"""Who paused a trigger when its asks did harm."""
+
+SOURCE = "referral-stream/harm-budget"
+
+
+class Pause(NamedTuple):
+    """A trigger to pause, and the comparison that says why."""
+
+    trigger: str
+    found: Comparison
+    resumed_at: int
+
+    @property
+    def control(self) -> ControlPaused:
+        return ControlPaused(scope="trigger", name=self.trigger, by=HARM_BUDGET, why=_why(self.found))
+
+    def event(self) -> Event:
+        """The control event. Its id is made of the trigger and its last resumption: sent again, it counts once."""
+        return Event(
+            id=derived_id(SOURCE, self.trigger, self.resumed_at),
+            source=SOURCE,
+            type=ControlPaused.type,
+            subject="",
+            time=self.found.as_of,
+            data=self.control,
+        )
+
+
+def pauses(records: Records, policy: Policy, resumed: Mapping[str, int] | None = None) -> list[Pause]:
+    """The triggers to pause, by name. ``resumed``: trigger → when a person last resumed it (epoch ms).
+
+    One that is paused already is among them: whoever sends knows the switches. None where the budget is off
+    (``harm.pause_at`` is "none"), nobody is held out, the split is broken, or the asked have less trouble than the
+    held out.
+    """
+    at = policy.harm.pause_at
+    if at is None:
+        return []
+    seen = observe(records, policy, period_of(records))
+    found = []
+    for trigger in sorted({ask.trigger for ask in seen.asks if ask.emitted}):
+        since = (resumed or {}).get(trigger, 0)
+        compared = harm(seen, trigger, since)._replace(odds=at)
+        if compared.verdict == "effect" and compared.evidence is not None and compared.evidence.low > 1:
+            found.append(Pause(trigger, compared, since))
+    return found
+
+
+def _why(found: Comparison) -> str:
+    asked, held_out = found.arms
+    return (
+        f"{found.sentence} Trouble within 14 days: {asked.successes:,} of {asked.units:,} accounts asked, "
+        f"{held_out.successes:,} of {held_out.units:,} held out."
+    )
