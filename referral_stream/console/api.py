@@ -178,8 +178,8 @@ async def customer(
     return CustomerExplained(
         customer_id=view.customer_id,
         ids=view.ids,
-        summary=None if story is None else story.summary.text,
-        asked_at=None if story is None else story.summary.asked_at,
+        summary=None if story is None else story.gist.text,
+        asked_at=None if story is None else story.gist.asked_at,
         next=() if story is None else tuple(each.text for each in story.outlook),
         record=view.record,
         decisions=view.decisions,

@@ -20,7 +20,7 @@ from referral_stream.core.effects import Decision
 from referral_stream.core.events import ControlPaused, Event
 from referral_stream.core.policy import Policy
 from referral_stream.explain.explaining import Explanation, explain
-from referral_stream.explain.known import Known
+from referral_stream.explain.background import Background
 from referral_stream.read_models import Control, CustomerView
 from referral_stream.replay.virtual_run import Happened
 
@@ -76,8 +76,8 @@ def customer_context(
         "customers_zone": customers,
         "local": local,
         "zone_name": zone.name(customers),
-        "occasions": () if story is None else story.occasions[:OCCASIONS_SHOWN],
-        "more_occasions": 0 if story is None else max(0, len(story.occasions) - OCCASIONS_SHOWN),
+        "occasions": () if story is None else story.opportunities[:OCCASIONS_SHOWN],
+        "more_occasions": 0 if story is None else max(0, len(story.opportunities) - OCCASIONS_SHOWN),
         "entries": () if story is None else tuple(reversed(story.entries[-ENTRIES_SHOWN:])),
         "timeline": None if story is None or known is None else _drawn(known, story, now, local, policy),
         "decision": decision,
@@ -91,15 +91,15 @@ def customer_context(
     }
 
 
-def _drawn(known: Known, story: Explanation, now: int, local: tzinfo, policy: Policy) -> Timeline:
-    lanes = [
-        replace(lane, marks=signals_of(known.customer)) if lane.name == "signals" and not lane.marks else lane
-        for lane in story.lanes
+def _drawn(known: Background, story: Explanation, now: int, local: tzinfo, policy: Policy) -> Timeline:
+    tracks = [
+        replace(track, items=signals_of(known.customer)) if track.name == "signals" and not track.items else track
+        for track in story.tracks
     ]
-    return drawn(lanes, now, story.zone, local, policy.moments)
+    return drawn(tracks, now, story.zone, local, policy.moments)
 
 
-def known_of(view: CustomerView, paused: Sequence[Control]) -> Known | None:
+def known_of(view: CustomerView, paused: Sequence[Control]) -> Background | None:
     """What an explanation is made of; None where the state is not known, or of another version."""
     if view.state is None:
         return None
@@ -114,7 +114,7 @@ def known_of(view: CustomerView, paused: Sequence[Control]) -> Known | None:
         except ValidationError:
             continue  # one of a later version
         decided.append(Happened(decision.decided_at, decision))
-    return Known(
+    return Background(
         name=customer.id,
         customers={customer.id: customer},
         happened=decided,
@@ -154,15 +154,17 @@ def _at_or_none(policy: Policy, key: str) -> float:
     return float(_at(policy, key)) if key in NUMBERS else float("nan")
 
 
-def _what_if(known: Known, policy: Policy, now: int, tried: Mapping[str, str], story: Explanation) -> WhatIf | None:
+def _what_if(
+    known: Background, policy: Policy, now: int, tried: Mapping[str, str], story: Explanation
+) -> WhatIf | None:
     if not tried:
         return None
     try:
         other = altered(policy, tried)
     except ValueError as problem:
         return WhatIf(tried, str(problem), None, same=False)
-    there = explain(known, other, now).summary.text
-    return WhatIf(tried, None, there, same=there == story.summary.text)
+    there = explain(known, other, now).gist.text
+    return WhatIf(tried, None, there, same=there == story.gist.text)
 
 
 def altered(policy: Policy, tried: Mapping[str, str]) -> Policy:

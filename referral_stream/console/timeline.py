@@ -1,4 +1,4 @@
-"""A customer's lanes as geometry: where each mark lies on a time axis whose idle stretches are folded.
+"""A customer's tracks as geometry: where each item lies on a time axis whose idle stretches are folded.
 
 Places are percentages of the width, so the same drawing fits a phone and a wall; texts keep their size.
 """
@@ -15,7 +15,7 @@ from referral_stream.core.instants import DAY, HOUR, to_datetime
 from referral_stream.core.policy import Moments
 from referral_stream.core.rules.moments import first_open_instant, quiet_from
 from referral_stream.core.zones import Zone
-from referral_stream.explain.lanes import Lane, Mark
+from referral_stream.explain.tracks import Track, TrackItem
 from referral_stream.words.phrases import phrases
 
 FOLDED_FROM: Final = 2 * DAY
@@ -24,15 +24,15 @@ _FOLD_WIDTH: Final = 14 * HOUR
 _MARGIN: Final = 1.5
 _LEAST_BAR: Final = 0.8
 _BETWEEN_TICKS: Final = 19.0
-_LANE_HEIGHT: Final = 42
+_TRACK_HEIGHT: Final = 42
 _TOP: Final = 26
-_MARKS_DRAWN: Final = 400
+_ITEMS_DRAWN: Final = 400
 _QUIET_DRAWN: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A mark without a length."""
+    """A item without a length."""
 
     x: float
     tone: str
@@ -42,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A mark with a length; ``settle`` is how far it waits for corrections, ``moment`` where it would speak."""
+    """A item with a length; ``settle`` is how far it waits for corrections, ``moment`` where it would speak."""
 
     x: float
     width: float
@@ -56,13 +56,13 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnLane:
+class DrawnTrack:
     name: str
     title: str
     y: int
     points: tuple[Point, ...]
     bars: tuple[Bar, ...]
-    marks: tuple[Mark, ...]
+    items: tuple[TrackItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,10 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """``ticks``: where, and the date there; ``now``: where the present is; ``left_out``: older marks, not drawn."""
+    """``ticks``: where, and the date there; ``now``: where the present is; ``left_out``: older items, not drawn."""
 
     height: int
-    lanes: tuple[DrawnLane, ...]
+    tracks: tuple[DrawnTrack, ...]
     folds: tuple[Fold, ...]
     ticks: tuple[tuple[float, str], ...]
     now: float
@@ -113,63 +113,63 @@ class _Axis:
                 yield Fold(x, round(self.x(right) - x, 2), right - left)
 
 
-def drawn(lanes: Iterable[Lane], now: int, zone: Zone, local: tzinfo, rules: Moments) -> Timeline:
-    """The lanes on one axis; ``local`` is the zone of the dates below it, ``zone`` the customer's, for quiet hours."""
-    kept, left_out = _newest(tuple(lanes))
-    axis = _Axis([now, *(at for lane in kept for mark in lane.marks for at in _instants(lane, mark, now))])
+def drawn(tracks: Iterable[Track], now: int, zone: Zone, local: tzinfo, rules: Moments) -> Timeline:
+    """The tracks on one axis; ``local`` is the zone of the dates below it, ``zone`` the customer's, for quiet hours."""
+    kept, left_out = _newest(tuple(tracks))
+    axis = _Axis([now, *(at for track in kept for item in track.items for at in _instants(track, item, now))])
     made = []
-    for number, lane in enumerate(kept):
+    for number, track in enumerate(kept):
         points = tuple(
-            Point(axis.x(mark.at), _tone(lane.name, mark.kind), mark.text, mark.at)
-            for mark in lane.marks
-            if not _is_bar(lane, mark)
+            Point(axis.x(item.at), _tone(track.name, item.kind), item.text, item.at)
+            for item in track.items
+            if not _is_bar(track, item)
         )
-        bars = tuple(_bar(axis, mark, now, zone, rules) for mark in lane.marks if _is_bar(lane, mark))
-        made.append(DrawnLane(lane.name, lane.title, _TOP + number * _LANE_HEIGHT, points, bars, lane.marks))
-    height = _TOP + len(made) * _LANE_HEIGHT + 4
+        bars = tuple(_bar(axis, item, now, zone, rules) for item in track.items if _is_bar(track, item))
+        made.append(DrawnTrack(track.name, track.title, _TOP + number * _TRACK_HEIGHT, points, bars, track.items))
+    height = _TOP + len(made) * _TRACK_HEIGHT + 4
     return Timeline(height, tuple(made), tuple(axis.folds()), tuple(_ticks(axis, local)), axis.x(now), left_out)
 
 
-def _newest(lanes: tuple[Lane, ...]) -> tuple[tuple[Lane, ...], int]:
-    """The lanes with the newest marks, where there are more than can be looked at; empty lanes fall away."""
-    every = sorted((mark.at for lane in lanes for mark in lane.marks), reverse=True)
-    since = every[_MARKS_DRAWN] if len(every) > _MARKS_DRAWN else None
+def _newest(tracks: tuple[Track, ...]) -> tuple[tuple[Track, ...], int]:
+    """The tracks with the newest items, where there are more than can be looked at; empty tracks fall away."""
+    every = sorted((item.at for track in tracks for item in track.items), reverse=True)
+    since = every[_ITEMS_DRAWN] if len(every) > _ITEMS_DRAWN else None
     kept = tuple(
-        Lane(lane.name, lane.title, tuple(mark for mark in lane.marks if since is None or mark.at > since))
-        for lane in lanes
+        Track(track.name, track.title, tuple(item for item in track.items if since is None or item.at > since))
+        for track in tracks
     )
-    shown = tuple(lane for lane in kept if lane.marks)
-    return shown, len(every) - sum(len(lane.marks) for lane in shown)
+    shown = tuple(track for track in kept if track.items)
+    return shown, len(every) - sum(len(track.items) for track in shown)
 
 
-def _is_bar(lane: Lane, mark: Mark) -> bool:
-    return lane.name in ("trouble", "opportunities") and (mark.until is not None or mark.open)
+def _is_bar(track: Track, item: TrackItem) -> bool:
+    return track.name in ("trouble", "opportunities") and (item.until is not None or item.open)
 
 
-def _instants(lane: Lane, mark: Mark, now: int) -> Iterator[int]:
-    yield mark.at
-    if not _is_bar(lane, mark):
+def _instants(track: Track, item: TrackItem, now: int) -> Iterator[int]:
+    yield item.at
+    if not _is_bar(track, item):
         return
-    yield mark.until if mark.until is not None else max(now, mark.at)
-    for each in (mark.settled, mark.moment):
+    yield item.until if item.until is not None else max(now, item.at)
+    for each in (item.settled, item.moment):
         if each is not None:
             yield each
 
 
-def _bar(axis: _Axis, mark: Mark, now: int, zone: Zone, rules: Moments) -> Bar:
-    until = mark.until if mark.until is not None else max(now, mark.at)
-    x = axis.x(mark.at)
+def _bar(axis: _Axis, item: TrackItem, now: int, zone: Zone, rules: Moments) -> Bar:
+    until = item.until if item.until is not None else max(now, item.at)
+    x = axis.x(item.at)
     width = round(max(axis.x(until) - x, _LEAST_BAR), 2)
-    if mark.settled is None and mark.moment is None and mark.kind != "open":
-        return Bar(x, width, mark.kind, mark.text, mark.at, until)
+    if item.settled is None and item.moment is None and item.kind != "open":
+        return Bar(x, width, item.kind, item.text, item.at, until)
     settle = None
-    if mark.settled is not None:
-        settle = round(min(max(axis.x(mark.settled) - x, 0.0), width), 2)
+    if item.settled is not None:
+        settle = round(min(max(axis.x(item.settled) - x, 0.0), width), 2)
     quiet = tuple(
-        (axis.x(start), round(axis.x(end) - axis.x(start), 2)) for start, end in _quiet(mark.at, until, zone, rules)
+        (axis.x(start), round(axis.x(end) - axis.x(start), 2)) for start, end in _quiet(item.at, until, zone, rules)
     )
-    moment = None if mark.moment is None else axis.x(mark.moment)
-    return Bar(x, width, mark.kind, mark.text, mark.at, until, settle, quiet, moment)
+    moment = None if item.moment is None else axis.x(item.moment)
+    return Bar(x, width, item.kind, item.text, item.at, until, settle, quiet, moment)
 
 
 def _quiet(start: int, end: int, zone: Zone, rules: Moments) -> Iterator[tuple[int, int]]:
@@ -198,8 +198,8 @@ def _ticks(axis: _Axis, local: tzinfo) -> Iterator[tuple[float, str]]:
             yield x, text
 
 
-def _tone(lane: str, kind: str) -> str:
-    if lane == "asks":
+def _tone(track: str, kind: str) -> str:
+    if track == "asks":
         return "ask" if kind in ("asked", "soft") else ""
     if kind in ("good", "yes", "converted", "granted", "given"):
         return "good"
