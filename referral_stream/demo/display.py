@@ -54,7 +54,7 @@ _INDENT, _NARROW_COLUMNS = " " * len("Wed 16 Sep 09:30  "), 40
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionRow:
+class BoardRow:
     """One decision, in words, or something that follows an ask: then ``outcome`` is which kind of thing."""
 
     decided_at: datetime
@@ -94,7 +94,7 @@ class DecisionBoard:
         self._titles = titles
         self._home = home
         self._now: datetime | None = None
-        self._latest: dict[str, DecisionRow] = {}
+        self._latest: dict[str, BoardRow] = {}
         self._gates: dict[str, frozenset[str]] = {}
         self._zones: dict[str, tzinfo] = {}
         self._after: Counter[str] = Counter()
@@ -104,7 +104,7 @@ class DecisionBoard:
         """Set the demo's clock; it never goes back."""
         self._now = now if self._now is None else max(self._now, now)
 
-    def show(self, message: CloudEventBody) -> DecisionRow | None:
+    def show(self, message: CloudEventBody) -> BoardRow | None:
         """Add a decision, or what follows an ask, and return its row; None if there is nothing new to show.
 
         Nothing new: none of these, an outcome that is not news, or the same words again (a planned moment has moved
@@ -116,7 +116,7 @@ class DecisionBoard:
         self._zones[decision["customer_id"]] = zone_of(decision)
         if decision["outcome"] in UNSEEN:
             return None
-        row = DecisionRow(
+        row = BoardRow(
             decided_at=datetime.fromisoformat(decision["decided_at"]).astimezone(zone_of(decision)),
             customer=self._titles.get(decision["customer_id"], decision["customer_id"]),
             happened=happening(decision["trigger"]),
@@ -133,7 +133,7 @@ class DecisionBoard:
         self._gates[opportunity] = gates - {"moment"} or gates
         return row
 
-    def _follows(self, message: CloudEventBody) -> DecisionRow | None:
+    def _follows(self, message: CloudEventBody) -> BoardRow | None:
         """What follows an ask, in the zone of the customer's decisions."""
         data, type_ = message["data"], str(message.get("type", ""))
         customer = data["customer_id"]
@@ -145,7 +145,7 @@ class DecisionBoard:
         if after is None:
             return None
         self._after["taken back" if type_.endswith(".reversed") else type_.rpartition(".")[2]] += 1
-        row = DecisionRow(
+        row = BoardRow(
             decided_at=datetime.fromisoformat(message["time"]).astimezone(local),
             customer=self._titles.get(customer, customer),
             happened=after.cause,

@@ -115,22 +115,6 @@ LINES: Final = (
         "the broker refused what the receiver wrote, or did not answer for 30 s: it goes on with a new producer",
         NOTHING,
     ),
-    Fault("quarantine_failed", "the step failed twice on one event", "as `step_failed`"),
-    Fault("receiver_not_started", "the receiver cannot start", "`cause` says what to do"),
-    Fault(
-        "record_failed",
-        "our own code failed on a record of a source, which is a dead letter (`fault`); it may protect somebody",
-        "report it with the position in the line; with a fixed version, `deadletters replay --cause fault`",
-    ),
-    Fault("refused", "a request that the receiver does not take; `status` and `cause` say why", "look at the sender"),
-    Fault(
-        "request_failed", "our own code failed on a request to the ledger: nobody is asked for it", "as `record_failed`"
-    ),
-    Fault(
-        "requests_too_late",
-        "requests reach the ledger after their 30 s: its clock is ahead, or there is more work than it can do",
-        "`cause` says which clock; else see `lag_records`",
-    ),
     Fault(
         "projected_not_committed",
         "the broker did not take the projector's offsets, which are for onlookers alone; committed again",
@@ -147,6 +131,7 @@ LINES: Final = (
         "a restart, which exit code 75 asks for",
     ),
     Fault("projector_not_started", "the projector cannot start", "`cause` says what to do"),
+    Fault("quarantine_failed", "the step failed twice on one event", "as `step_failed`"),
     Fault(
         "read_models_elsewhere",
         "the read models are not where the projector believes: Redis was emptied, has lost its newest data in a "
@@ -173,6 +158,21 @@ LINES: Final = (
         "read_models_unusable",
         "the read models are of another version of this program, or of topics that were made anew",
         "`referral-stream run projector --reset`: they are made anew from the topics",
+    ),
+    Fault("receiver_not_started", "the receiver cannot start", "`cause` says what to do"),
+    Fault(
+        "record_failed",
+        "our own code failed on a record of a source, which is a dead letter (`fault`); it may protect somebody",
+        "report it with the position in the line; with a fixed version, `deadletters replay --cause fault`",
+    ),
+    Fault("refused", "a request that the receiver does not take; `status` and `cause` say why", "look at the sender"),
+    Fault(
+        "request_failed", "our own code failed on a request to the ledger: nobody is asked for it", "as `record_failed`"
+    ),
+    Fault(
+        "requests_too_late",
+        "requests reach the ledger after their 30 s: its clock is ahead, or there is more work than it can do",
+        "`cause` says which clock; else see `lag_records`",
     ),
     Fault(
         "reversal_refused",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
-from referral_stream.read_models.views import Body
+from referral_stream.read_models.views import MessageBody
 
 
 class Harmful(NamedTuple):
@@ -22,7 +22,7 @@ class Harmful(NamedTuple):
 class HarmJudge(Protocol):
     """Judges the newest record of every customer, as of ``now`` (epoch ms). Pure but for the reading."""
 
-    async def __call__(self, records: AsyncIterator[Body], now: int) -> Sequence[Harmful]: ...
+    async def __call__(self, records: AsyncIterator[MessageBody], now: int) -> Sequence[Harmful]: ...
 
 
 class Pausing(Protocol):

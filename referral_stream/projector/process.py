@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from enum import IntEnum
 from time import monotonic
 from typing import Any, Final
 
@@ -23,12 +22,13 @@ from referral_stream.read_models.works import works_of
 from referral_stream.read_models.writing import OtherForm, WriteRefused
 from referral_stream.runtime.clients import close
 from referral_stream.runtime.connection import connection_problem, no_connection, quiet_kafka
+from referral_stream.runtime.consumer_roles import BrokersElsewhere, BrokersWatch, ExitCode, NotStarted
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.gc_tuning import spare_values
 from referral_stream.runtime.http_server import CannotListen
 from referral_stream.runtime.log_throttle import LogThrottle
 from referral_stream.runtime.logs import configure_logging
-from referral_stream.runtime.settings import PREFIX, kafka_password_now
+from referral_stream.runtime.settings import PREFIX
 from referral_stream.runtime.topics_admin import TopicsProblem, require_topics
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,6 @@ BESIDE_RECORDS: Final = 100
 """Beside the deciding roles, whose event loop it shares: some 5 ms."""
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 10.0
-ASK_SECONDS: Final = 5.0
-DIAL_AFTER_SESSIONS: Final = 3.0
 LOOK_SECONDS: Final = 10.0
 """How often the roles' groups are looked at, and the figures read."""
 JUDGE_SECONDS: Final = 300.0
@@ -48,24 +46,8 @@ AGAIN_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """After a failure beside the deciding roles, which it must not end."""
 
 
-class ExitCode(IntEnum):
-    """As of every worker: what a supervisor, and who reads its log, may make of the end."""
-
-    STOPPED = 0
-    FAILED = 1
-    RESTART = 75
-
-
-class NotStarted(Exception):
-    """What keeps the role from starting, in one line for an operator."""
-
-
-class BrokersAway(Exception):
+class BrokersAwayAtStart(Exception):
     """No broker answered for as long as a start waits."""
-
-
-class BrokersElsewhere(Exception):
-    """No broker that we know answers, but a new process would be answered."""
 
 
 class Projector:
@@ -85,12 +67,12 @@ class Projector:
         self.status = ProjectorStatus(self._projecting, alone=alone)
 
     async def start(self) -> None:
-        """Join the group. Raises NotStarted, and BrokersAway after ``START_WAIT_SECONDS``."""
+        """Join the group. Raises NotStarted, and BrokersAwayAtStart after ``START_WAIT_SECONDS``."""
         settings = self._deployment.settings
         deadline, throttle = monotonic() + settings.start_wait_seconds, LogThrottle(logger)
         while (problem := await self._started()) is not None:
             if monotonic() > deadline:
-                raise BrokersAway(problem)
+                raise BrokersAwayAtStart(problem)
             throttle.warn("no_broker_answers", problem)
             await asyncio.sleep(1)
         logger.info("starting", extra={"role": ROLE, "group": self._projecting.group, "version": __version__})
@@ -164,37 +146,12 @@ class Projector:
 
     async def _watch(self) -> None:
         """Wait for brokers that are away. Raises BrokersElsewhere if a new process would be answered meanwhile."""
-        session = self._deployment.settings.session_timeout_seconds
-        throttle, answered_at, elsewhere = LogThrottle(logger), monotonic(), 0
-        while True:
-            await asyncio.sleep(session / 2)
-            self.status.brokers_answer = await self._is_answered()
-            if self.status.brokers_answer:
-                answered_at, elsewhere = monotonic(), 0
-                throttle.settled()
-                continue
-            silent = monotonic() - answered_at
-            throttle.warn("no_broker_answers", "everything waits", seconds=round(silent))
-            if silent <= DIAL_AFTER_SESSIONS * session:
-                continue
-            # Twice in a row: brokers that have just come back answer a new connection before they answer ours.
-            elsewhere = elsewhere + 1 if await self._would_be_answered_anew() else 0
-            if elsewhere > 1:
-                brokers = ",".join(self._deployment.settings.kafka_brokers)
-                raise BrokersElsewhere(f"{brokers} answers, but not this process: other addresses, or another password")
 
-    async def _is_answered(self) -> bool:
-        try:
-            async with asyncio.timeout(ASK_SECONDS):
-                await self._projecting.consumer._client.fetch_all_metadata()  # noqa: SLF001 (it asks at once)
-        except (KafkaError, TimeoutError, OSError):
-            return False
-        return True
+        def tell(answered: bool) -> None:  # noqa: FBT001 (a callback)
+            self.status.brokers_answer = answered
 
-    async def _would_be_answered_anew(self) -> bool:
-        settings = self._deployment.settings
-        fresh = settings.model_copy(update={"kafka_password": kafka_password_now(settings)}).kafka_client()
-        return await connection_problem(fresh) is None and not await self._is_answered()
+        ask = self._projecting.consumer._client.fetch_all_metadata  # noqa: SLF001 (it asks at once)
+        await BrokersWatch(self._deployment.settings, ask, tell).watch()
 
 
 # ------------------------------------------------------------------------------------------------- a process of its own
@@ -256,7 +213,7 @@ def _end(projector: Projector, error: BaseException | None) -> ExitCode:
         case NotStarted():
             logger.error("projector_not_started", extra={"cause": str(error)})
             return ExitCode.FAILED
-        case BrokersElsewhere() | BrokersAway():
+        case BrokersElsewhere() | BrokersAwayAtStart():
             logger.error("projector_needs_restart", extra={"cause": str(error)})
             return ExitCode.RESTART
         case TopicMadeAnew() | OtherForm():

@@ -36,10 +36,10 @@ from referral_stream.core.instants import DAY, HOUR, SECOND
 FORM: Final = 1
 """Of keys and values. Read models of another one are made anew (``referral-stream run projector --reset``)."""
 
-Kind: TypeAlias = Literal["asks", "approvals", "followups", "rewards"]
+DueKind: TypeAlias = Literal["asks", "approvals", "followups", "rewards"]
 """What waits: asks for their moment, asks for a person's yes, follow-ups for who does them, rewards for approval."""
 
-KINDS: Final[tuple[Kind, ...]] = ("asks", "approvals", "followups", "rewards")
+KINDS: Final[tuple[DueKind, ...]] = ("asks", "approvals", "followups", "rewards")
 
 DECISIONS_KEPT: Final = 10
 """Of each customer, whole."""
@@ -84,10 +84,10 @@ class Keys:
     def mine(self, customer: str) -> str:
         return f"{self.root}mine:{customer}"
 
-    def due(self, kind: Kind) -> str:
+    def due(self, kind: DueKind) -> str:
         return f"{self.root}due:{kind}"
 
-    def due_rows(self, kind: Kind) -> str:
+    def due_rows(self, kind: DueKind) -> str:
         return f"{self.root}due:{kind}:rows"
 
     def index(self, name: str, value: str) -> str:

@@ -21,7 +21,7 @@ _PREFIX: Final = bytes([FORM])
 _LARGEST: Final = 16 << 20
 
 
-class Unreadable(ValueError):
+class DamagedReadModel(ValueError):
     """Bytes of another form, or damaged."""
 
 
@@ -36,10 +36,10 @@ def pack_text(text: bytes) -> bytes:
 
 
 def unpack(value: bytes) -> Any:
-    """The exact inverse. Raises Unreadable."""
+    """The exact inverse. Raises DamagedReadModel."""
     if value[:1] != _PREFIX or int.from_bytes(value[1:5], "little") > _LARGEST:
-        raise Unreadable("a read model of another form, or damaged")
+        raise DamagedReadModel("a read model of another form, or damaged")
     try:
         return orjson.loads(lz4.block.decompress(value[1:], dict=_DICTIONARY))
     except (lz4.block.LZ4BlockError, ValueError):
-        raise Unreadable("a read model that is damaged") from None
+        raise DamagedReadModel("a read model that is damaged") from None

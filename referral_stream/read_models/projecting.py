@@ -15,7 +15,7 @@ from referral_stream.contracts.state import UnreadableState, decode_state
 from referral_stream.core.customer import Customer
 from referral_stream.core.instants import parse_instant
 from referral_stream.read_models.packing import pack_text, unpack
-from referral_stream.read_models.views import Body, Control, DecisionRow, FollowupDue, HeldReward, PendingAsk
+from referral_stream.read_models.views import Control, DecisionRow, FollowupDue, HeldReward, MessageBody, PendingAsk
 from referral_stream.read_models.works import difference
 
 Operation: TypeAlias = tuple[Any, ...]
@@ -40,7 +40,7 @@ class Touched(msgspec.Struct, frozen=True, gc=False):
 
     customer: str
     text: bytes | None
-    body: Body | None
+    body: MessageBody | None
     at: int
     forgotten: int | None = None
 
@@ -48,7 +48,7 @@ class Touched(msgspec.Struct, frozen=True, gc=False):
 # ------------------------------------------------------------------------------------------------- what is read of each
 
 
-class _Envelope(msgspec.Struct, gc=False):
+class _CloudEvent(msgspec.Struct, gc=False):
     type: str
     time: str
     data: msgspec.Raw = msgspec.Raw(b"{}")
@@ -60,7 +60,7 @@ class _Reason(msgspec.Struct, gc=False):
     until: str | None = None
 
 
-class _Window(msgspec.Struct, gc=False):
+class _WindowEnd(msgspec.Struct, gc=False):
     deadline: str
 
 
@@ -76,7 +76,7 @@ class _Decision(msgspec.Struct, gc=False):
     outcome: str
     reasons: list[_Reason]
     score: _Score
-    window: _Window
+    window: _WindowEnd
     decided_at: str
     account_id: str | None = None
     mode: str | None = None
@@ -121,7 +121,7 @@ class _Recorded(msgspec.Struct, gc=False):
     recorded_at: str
 
 
-_envelope = msgspec.json.Decoder(_Envelope).decode
+_envelope = msgspec.json.Decoder(_CloudEvent).decode
 _decision = msgspec.json.Decoder(_Decision).decode
 _followup = msgspec.json.Decoder(_Followup).decode
 _reward = msgspec.json.Decoder(_Reward).decode

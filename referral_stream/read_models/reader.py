@@ -12,10 +12,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from referral_stream.core.instants import HOUR
-from referral_stream.read_models.keys import FORM, Keys, Kind
-from referral_stream.read_models.packing import Unreadable, unpack
+from referral_stream.read_models.keys import FORM, DueKind, Keys
+from referral_stream.read_models.packing import DamagedReadModel, unpack
 from referral_stream.read_models.views import (
-    Body,
     Control,
     Controls,
     CustomerView,
@@ -25,9 +24,10 @@ from referral_stream.read_models.views import (
     FollowupDue,
     HeldReward,
     HourCounts,
+    MessageBody,
     NotReadable,
     PendingAsk,
-    Progress,
+    ReadModelProgress,
     RoleState,
     Row,
     ThingPage,
@@ -70,7 +70,7 @@ class Reader:
         found = _counts((await self._all([("HGETALL", self._keys.holding)]))[0])
         return dict(sorted(((gate, count) for gate, count in found.items() if count > 0), key=lambda each: -each[1]))
 
-    async def due_counts(self, kind: Kind, bounds: Sequence[int]) -> tuple[int, ...]:
+    async def due_counts(self, kind: DueKind, bounds: Sequence[int]) -> tuple[int, ...]:
         """How many of a kind are due in each ``[bounds[i], bounds[i+1])`` (epoch ms)."""
         key = self._keys.due(kind)
         spans = itertools.pairwise(bounds)
@@ -102,11 +102,11 @@ class Reader:
             )
         )
 
-    async def progress(self) -> Progress:
+    async def progress(self) -> ReadModelProgress:
         """How far the read models are."""
         meta, positions = await self._all([("HGETALL", self._keys.meta), ("HGETALL", self._keys.positions)])
         about = _counts(meta)
-        return Progress(about.get("form", 0), about.get("applied_at", 0), _counts(positions))
+        return ReadModelProgress(about.get("form", 0), about.get("applied_at", 0), _counts(positions))
 
     async def controls(self) -> Controls:
         """Pauses in force, the newest first, and the audit list."""
@@ -122,7 +122,7 @@ class Reader:
         survivor = await self._survivor(customer)
         keys = self._keys
         state, record = (await self._all([("HMGET", keys.customer(survivor), "state", "record")]))[0]
-        body: Body | None = None if record is None else _body(record)
+        body: MessageBody | None = None if record is None else _body(record)
         ids = tuple(body.get("ids", ())) if body else ()
         everyone = (survivor, *ids)
         lists = await self._all(
@@ -197,7 +197,7 @@ class Reader:
 
     # --------------------------------------------------------------------------------------------------------- plumbing
 
-    async def _due(self, kind: Kind, of: type[Row], cursor: str | None, limit: int) -> ThingPage[Row]:
+    async def _due(self, kind: DueKind, of: type[Row], cursor: str | None, limit: int) -> ThingPage[Row]:
         key = self._keys.due(kind)
         low, skip = _place(cursor)
         found: list[tuple[bytes, int]] = await self._scored("ZRANGEBYSCORE", key, low or "-inf", "+inf", skip, limit)
@@ -268,15 +268,15 @@ def _is_wanted(row: DecisionRow, wanted: DecisionFilter) -> bool:
     )
 
 
-def _merged(lists: Iterable[Iterable[bytes]], instant: Callable[[Body], str]) -> tuple[Body, ...]:
+def _merged(lists: Iterable[Iterable[bytes]], instant: Callable[[MessageBody], str]) -> tuple[MessageBody, ...]:
     found = [_body(value) for values in lists for value in values]
     return tuple(sorted(found, key=instant, reverse=True))
 
 
-def _body(value: bytes) -> Body:
+def _body(value: bytes) -> MessageBody:
     try:
-        return cast("Body", unpack(value))
-    except Unreadable as error:
+        return cast("MessageBody", unpack(value))
+    except DamagedReadModel as error:
         raise NotReadable(str(error)) from None
 
 

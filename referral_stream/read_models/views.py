@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-Body: TypeAlias = dict[str, Any]
+MessageBody: TypeAlias = dict[str, Any]
 """The ``data`` of one of our messages, as its schema in ``schemas/out`` describes it; instants are RFC 3339 there."""
 
 
@@ -138,9 +138,9 @@ class CustomerView:
     customer_id: str
     ids: tuple[str, ...]
     state: bytes | None
-    record: Body | None
-    decisions: tuple[Body, ...]
-    after: tuple[Body, ...]
+    record: MessageBody | None
+    decisions: tuple[MessageBody, ...]
+    after: tuple[MessageBody, ...]
 
 
 # ------------------------------------------------------------------------------------------------------------------ now
@@ -177,7 +177,7 @@ class RoleState:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReadModelProgress:
     """How far the read models are. ``applied_at``: when something was last applied, in real time (epoch ms); 0: never.
 
     ``positions``: ``TOPIC|PARTITION`` → the offset that is applied next. ``form``: of keys and values, 0: empty.

@@ -13,7 +13,7 @@ from typing import Final
 
 from referral_stream.core.counting import first_month, month_of
 from referral_stream.core.instants import DAY, HOUR, SECOND, parse_instant
-from referral_stream.read_models.views import Body, Metric, Works
+from referral_stream.read_models.views import MessageBody, Metric, Works
 
 FEWEST: Final = 30
 """In the denominator: below that a figure says more about chance."""
@@ -23,7 +23,7 @@ _EXACT_MS: Final = 10_000
 """Punctuality is kept to the millisecond up to this, and to the second above."""
 
 
-def added_by(record: Body) -> dict[str, int]:
+def added_by(record: MessageBody) -> dict[str, int]:
     """What a record adds to each sum."""
     found: Counter[str] = Counter({"customers|||": 1})
     segment = f"segment={record.get('segment', 'none')}"
@@ -45,7 +45,7 @@ def added_by(record: Body) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def _add_months(found: Counter[str], record: Body, segment: str) -> None:
+def _add_months(found: Counter[str], record: MessageBody, segment: str) -> None:
     newest: dict[tuple[str, str], str] = {}
     for each in record.get("months", ()):
         month, by = each["month"], f"trigger={each['trigger']}"
@@ -62,7 +62,7 @@ def _add_months(found: Counter[str], record: Body, segment: str) -> None:
         found[f"{field}|{dimension}|{month}|"] += 1
 
 
-def _add_asks(found: Counter[str], record: Body) -> None:
+def _add_asks(found: Counter[str], record: MessageBody) -> None:
     for ask in record.get("asks", ()):
         if ask["kind"] not in ("asked", "soft"):
             continue
@@ -86,7 +86,7 @@ def _instant(text: str) -> int:
     return parse_instant(text)[0]
 
 
-def difference(old: Body | None, new: Body | None) -> dict[str, int]:
+def difference(old: MessageBody | None, new: MessageBody | None) -> dict[str, int]:
     """What replacing ``old`` by ``new`` changes in the sums."""
     found = Counter(added_by(new)) if new is not None else Counter()
     if old is not None:

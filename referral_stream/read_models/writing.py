@@ -30,7 +30,7 @@ from referral_stream.read_models.keys import (
 )
 from referral_stream.read_models.packing import unpack
 from referral_stream.read_models.projecting import Operation, Touched, replacing
-from referral_stream.read_models.views import Body, RoleState
+from referral_stream.read_models.views import MessageBody, RoleState
 
 _SCRIPT: Final = files(__package__).joinpath("apply.lua").read_bytes()
 _DIGEST: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
@@ -56,7 +56,7 @@ class OtherForm(Exception):
     """The read models were written by another version of this program: they have to be made anew."""
 
 
-class Applied(msgspec.Struct, frozen=True):
+class BatchApplied(msgspec.Struct, frozen=True):
     """``at``: the offset that is applied next; None: nothing is applied of this partition. ``done``: our batch was."""
 
     done: bool
@@ -132,7 +132,7 @@ class Writer:
         *,
         now: int,
         real_now: int,
-    ) -> Applied:
+    ) -> BatchApplied:
         """Apply a batch of one partition whose first offset is at or behind ``expected``, up to before ``after``.
 
         ``expected``: where we believe to be; None: nothing is applied yet. If that is not so, nothing is done, and the
@@ -144,9 +144,9 @@ class Writer:
             plain, parts = _apart([*operations, *replaced])
             reply = await self._script(self._keys.root, *place, plain, self._limits, now, real_now, *parts)
             if reply[0] == b"applied":
-                return Applied(done=True, at=after)
+                return BatchApplied(done=True, at=after)
             if reply[0] == b"at":
-                return Applied(done=False, at=int(reply[1]) if reply[1] else None)
+                return BatchApplied(done=False, at=int(reply[1]) if reply[1] else None)
         raise WriteRefused("a customer's record changes whenever it is to be replaced: is another projector at work?")
 
     async def _replacing(self, touched: Sequence[Touched]) -> list[Operation]:
@@ -167,7 +167,7 @@ class Writer:
         pairs = found.items() if isinstance(found, dict) else zip(found[0::2], found[1::2], strict=True)
         return {name.decode(): int(count) for name, count in pairs}
 
-    async def bodies(self) -> AsyncIterator[Body]:
+    async def bodies(self) -> AsyncIterator[MessageBody]:
         """The newest record of every customer, in no order; one that changes meanwhile may be either."""
         cursor = b"0"
         while True:

@@ -8,8 +8,6 @@ import random
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
-from enum import IntEnum
-from time import monotonic
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
@@ -25,35 +23,15 @@ from referral_stream.rewards.signing import Signer
 from referral_stream.rewards.status import RewardsStatus
 from referral_stream.rewards.telling import PayerGone, Telling
 from referral_stream.runtime.clock import Clock
-from referral_stream.runtime.connection import connection_problem, why_no_connection
+from referral_stream.runtime.connection import why_no_connection
+from referral_stream.runtime.consumer_roles import BrokersElsewhere, BrokersWatch, ExitCode, NotStarted
 from referral_stream.runtime.http_server import CannotListen
-from referral_stream.runtime.log_throttle import LogThrottle
-from referral_stream.runtime.settings import PREFIX, RewardsSettings, kafka_password_now
+from referral_stream.runtime.settings import PREFIX, RewardsSettings
 
 logger = logging.getLogger(__name__)
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 10.0
-ASK_SECONDS: Final = 5.0
-"""How long a broker may take to answer the question whether it is there."""
-DIAL_AFTER_SESSIONS: Final = 3.0
-"""Of silence, as for every worker: by then a client that could find its way back has found it."""
-
-
-class ExitCode(IntEnum):
-    """As of every worker: what a supervisor, and who reads its log, may make of the end."""
-
-    STOPPED = 0
-    FAILED = 1
-    RESTART = 75
-
-
-class NotStarted(Exception):
-    """What keeps the role from starting, in one line for an operator."""
-
-
-class BrokersElsewhere(Exception):
-    """No broker that we know answers, but a new process would be answered."""
 
 
 def run_rewards(settings: RewardsSettings) -> int:
@@ -190,36 +168,12 @@ class RewardsProcess:
 
     async def _watch(self) -> None:
         """Wait for brokers that are away. Raises BrokersElsewhere if a new process would be answered meanwhile."""
-        session = self._settings.session_timeout_seconds
-        throttle, answered_at, elsewhere = LogThrottle(logger), monotonic(), 0
-        while True:
-            await asyncio.sleep(session / 2)
-            self._status.brokers_answer = await self._is_answered()
-            if self._status.brokers_answer:
-                answered_at, elsewhere = monotonic(), 0
-                throttle.settled()
-                continue
-            silent = monotonic() - answered_at
-            throttle.warn("no_broker_answers", "everything waits", seconds=round(silent))
-            if silent <= DIAL_AFTER_SESSIONS * session:
-                continue
-            # Twice in a row: brokers that have just come back answer a new connection before they answer ours.
-            elsewhere = elsewhere + 1 if await self._would_be_answered_anew() else 0
-            if elsewhere > 1:
-                brokers = ",".join(self._settings.kafka_brokers)
-                raise BrokersElsewhere(f"{brokers} answers, but not this process: other addresses, or another password")
 
-    async def _is_answered(self) -> bool:
-        try:
-            async with asyncio.timeout(ASK_SECONDS):
-                await self._settlements.producer.client.fetch_all_metadata()
-        except (KafkaError, TimeoutError, OSError):
-            return False
-        return True
+        def tell(answered: bool) -> None:  # noqa: FBT001 (a callback)
+            self._status.brokers_answer = answered
 
-    async def _would_be_answered_anew(self) -> bool:
-        fresh = self._settings.model_copy(update={"kafka_password": kafka_password_now(self._settings)}).kafka_client()
-        return await connection_problem(fresh) is None and not await self._is_answered()
+        ask = self._settlements.producer.client.fetch_all_metadata
+        await BrokersWatch(self._settings, ask, tell).watch()
 
     async def _stopped(self) -> None:
         """Leave the group and disconnect, as far as that can be done in time."""

@@ -37,7 +37,7 @@ def test_files_of_a_replay(tmp_path: Path) -> None:
 
 
 def test_files_of_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def writes(*_: object) -> int:
+    def writes(*_: object, **__: object) -> int:
         (tmp_path / "state").mkdir()
         (tmp_path / "state" / "table").touch()
         return 0

@@ -13,7 +13,7 @@ from rich.console import Console
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.policy import Policy
 from referral_stream.core.zones import zone
-from referral_stream.demo.display import ONE_LINE_COLUMNS, STARTING, CloudEventBody, DecisionBoard, DecisionRow, Screen
+from referral_stream.demo.display import ONE_LINE_COLUMNS, STARTING, BoardRow, CloudEventBody, DecisionBoard, Screen
 from referral_stream.demo.world import CAST, START, demo_world
 from referral_stream.replay.files import replay_file
 from referral_stream.words.decisions import outcome_words
@@ -54,7 +54,7 @@ def week(tmp_path_factory: pytest.TempPathFactory) -> list[CloudEventBody]:
     return [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
 
 
-def rows_of(messages: list[CloudEventBody]) -> list[DecisionRow]:
+def rows_of(messages: list[CloudEventBody]) -> list[BoardRow]:
     board = DecisionBoard(TITLES, BERLIN)
     return [row for message in messages if (row := board.show(message)) is not None]
 

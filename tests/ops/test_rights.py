@@ -13,7 +13,14 @@ from referral_stream.cli import main
 from referral_stream.contracts.topics import PRINCIPALS, SOURCES, TOPICS, changelogs
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.client import PARTS
-from referral_stream.ops.rights import REDIS_COMMANDS, WORKER_GROUP, commands, rights
+from referral_stream.ops.rights import (
+    READ_REDIS_COMMANDS,
+    READER_REDIS_COMMANDS,
+    REDIS_COMMANDS,
+    WORKER_GROUP,
+    commands,
+    rights,
+)
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import read_settings
@@ -62,6 +69,10 @@ def test_the_table_says_what_else_is_granted() -> None:
             ("transactional-id", f"{group('decide')}-", "Write", True),
         },
         "ledger": {("group", group("ledger"), "Read", False)},
+        "projector": {
+            ("group", group("projector"), "Read", False),
+            *(("group", group(role), "Describe", False) for role in ("ingest", "decide", "ledger", "rewards")),
+        },
         "receiver": set(),
         "worker": {("group", WORKER_GROUP, "Read", True)},
         "rewards": {("group", group("rewards"), "Read", False)},
@@ -98,6 +109,24 @@ def test_these_are_all_commands_that_the_ledger_sends_and_its_script_calls() -> 
     assert set(REDIS_COMMANDS) == {*called, *sent}
 
 
+def test_the_page_of_read_models_lists_what_the_projector_and_a_reader_send_to_redis() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "read-models.md").read_text("utf-8")
+    (writes,) = re.findall(r"`~GROUP_PREFIX:\{read\}:\* ([^`]+)`", page)
+    (reads,) = re.findall(r"`%R~GROUP_PREFIX:\{read\}:\* ([^`]+)`", page)
+    assert writes.split() == [f"+{command.lower()}" for command in READ_REDIS_COMMANDS]
+    assert reads.split() == [f"+{command.lower()}" for command in READER_REDIS_COMMANDS]
+
+
+def test_these_are_all_commands_of_the_read_models() -> None:
+    folder = files("referral_stream.read_models")
+    script = folder.joinpath("apply.lua").read_text(encoding="utf-8")
+    called = set(re.findall(r'\bcall\("([A-Z]+)"', script))
+    sent = set(re.findall(r'"([A-Z]{3,})"[,)]', folder.joinpath("writing.py").read_text(encoding="utf-8")))
+    assert set(READ_REDIS_COMMANDS) == (called | sent) - {"MATCH", "COUNT"}
+    read = set(re.findall(r'\("([A-Z]{3,})"', folder.joinpath("reader.py").read_text(encoding="utf-8")))
+    assert set(READER_REDIS_COMMANDS) == (read | {"HGET"}) - {"WITHSCORES", "LIMIT"}
+
+
 @pytest.mark.parametrize("principal", PRINCIPALS)
 def test_the_command_prints_the_rights(principal: str) -> None:
     done = CliRunner(env=ENVIRONMENT).invoke(main, ["topics", "acls", principal, "--user", "somebody"])
@@ -107,6 +136,6 @@ def test_the_command_prints_the_rights(principal: str) -> None:
 
 
 def test_nobody_else_has_rights() -> None:
-    with pytest.raises(ValueError, match="no principal 'projector'"):
-        rights(DEPLOYMENT, "projector")
-    assert CliRunner(env=ENVIRONMENT).invoke(main, ["topics", "acls", "projector", "--user", "x"]).exit_code == 2
+    with pytest.raises(ValueError, match="no principal 'console'"):
+        rights(DEPLOYMENT, "console")
+    assert CliRunner(env=ENVIRONMENT).invoke(main, ["topics", "acls", "console", "--user", "x"]).exit_code == 2

@@ -20,7 +20,7 @@ from referral_stream.core.instants import DAY, HOUR, MINUTE, rfc3339
 from referral_stream.core.rules.gates import GATES
 from referral_stream.read_models.projecting import Operation, Projected, Projection, Touched
 from referral_stream.read_models.views import RoleState
-from referral_stream.read_models.writing import Applied, Writer
+from referral_stream.read_models.writing import BatchApplied, Writer
 
 POLICY = {"name": "default", "hash": "736f70974e0b9b43"}
 TRIGGERS = ("nps_promoter", "milestone", "ticket_solved")
@@ -132,35 +132,35 @@ class Applying:
         self.projection, self.now = Projection(), now
         self.at: dict[str, int | None] = {}
 
-    async def decisions(self, *values: bytes) -> Applied:
+    async def decisions(self, *values: bytes) -> BatchApplied:
         return await self._apply("referral-decisions", self.projection.decisions(_records(values)), len(values))
 
-    async def followups(self, *values: bytes) -> Applied:
+    async def followups(self, *values: bytes) -> BatchApplied:
         return await self._apply("referral-followups", self.projection.followups(_records(values)), len(values))
 
-    async def rewards(self, *values: bytes) -> Applied:
+    async def rewards(self, *values: bytes) -> BatchApplied:
         return await self._apply("referral-rewards", self.projection.rewards(_records(values)), len(values))
 
-    async def controls(self, *values: bytes) -> Applied:
+    async def controls(self, *values: bytes) -> BatchApplied:
         return await self._apply("ledger-requests", self.projection.controls(_records(values)), len(values))
 
-    async def records(self, *values: bytes) -> Applied:
+    async def records(self, *values: bytes) -> BatchApplied:
         keyed = [Projected(orjson.loads(value)["subject"].encode(), value) for value in values]
         return await self._apply("referral-records", [], len(values), self.projection.records(keyed))
 
-    async def record_forgotten(self, customer: str, at: int) -> Applied:
+    async def record_forgotten(self, customer: str, at: int) -> BatchApplied:
         """The tombstone on ``referral-records``."""
         touched = self.projection.records([Projected(customer.encode(), None, at)])
         return await self._apply("referral-records", [], 1, touched)
 
-    async def states(self, *customers: Customer) -> Applied:
+    async def states(self, *customers: Customer) -> BatchApplied:
         encoded = [Projected(each.id.encode(), encode_customer(each, 1)) for each in customers]
         operations, touched = self.projection.states(encoded)
         return await self._apply("customers", operations, len(customers), touched)
 
     async def _apply(
         self, topic: str, operations: list[Operation], count: int, touched: dict[str, Touched] | None = None
-    ) -> Applied:
+    ) -> BatchApplied:
         expected = self.at.get(topic)
         applied = await self.writer.apply(
             topic, 0, expected, (expected or 0) + count, operations, touched or {}, now=self.now, real_now=self.now

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from referral_stream.contracts.state import encode_wakeup
 from referral_stream.core.instants import HOUR, SECOND
 from referral_stream.core.policy import Policy
+from referral_stream.projector.status import PROJECTOR_FAMILIES
 from referral_stream.rewards.status import REWARDS_FAMILIES
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
@@ -191,7 +192,9 @@ def test_the_page_of_operations_lists_every_metric_as_it_is() -> None:
 
 def test_alerts_look_at_metrics_and_labels_that_exist() -> None:
     rules = YAML(typ="safe").load(DOCS / "alerts.yml")["groups"][0]["rules"]
-    by_name = {f"referral_stream_{family.name}": family for family in (*REWARDS_FAMILIES, *FAMILIES)}
+    by_name = {
+        f"referral_stream_{family.name}": family for family in (*REWARDS_FAMILIES, *PROJECTOR_FAMILIES, *FAMILIES)
+    }
     for rule in rules:
         named = re.findall(r"(referral_stream_\w+?)(_bucket)?(?=[\s\[){])(?:\{(\w+)!?=)?", rule["expr"])
         assert named, rule["alert"]
