@@ -124,7 +124,7 @@ class _Explaining:
         live = [prospect for prospect in next_ if prospect.opportunity_id is not None]
         if not live:
             return self._of_nothing_open(next_)
-        first = min(live, key=lambda each: (_RANK.index(each.kind), each.asked_at or 0))
+        first = min(live, key=_first_told)
         about = next(each for each in occasions if each.opportunity_id == first.opportunity_id)
         prospect, title = _sentence(first.brief), about.title if len(live) > 1 else None
         against = self._against(about)
@@ -194,6 +194,11 @@ class _Explaining:
         if self.now < ask.expires_at:
             return words.say("summary", "to_be_sent")
         return words.say("summary", "unreported")
+
+
+def _first_told(prospect: Prospect) -> tuple[int, int, bool]:
+    """What is told first of several: by its kind, then the soonest, then what is itself the occasion."""
+    return _RANK.index(prospect.kind), prospect.asked_at or 0, prospect.about != prospect.opportunity_id
 
 
 _RANK = ("planned", "shadow", "holdout", "another_first", "would", "no_more")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from referral_stream.contracts.codec import arrival, decode_effect, decode_request
+from referral_stream.contracts.codec import arrival, decode_effect, decode_request, effect_id
 from referral_stream.contracts.deadletters import original, replayed
 from referral_stream.contracts.errors import Undecodable
 from referral_stream.contracts.left_out import notes_in
@@ -133,7 +133,7 @@ class RecordsOf:
     ids: frozenset[str]
     events: list[RawRecord] = field(default_factory=list)
     effects: list[RawRecord] = field(default_factory=list)
-    letters: list[UnusedRecord] = field(default_factory=list)
+    letters: dict[str, UnusedRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._keys = {customer_key(each).encode() for each in self.ids}
@@ -151,7 +151,7 @@ class RecordsOf:
         """A dead letter whose record names the customer, and that has not been replayed since."""
         told = replayed(record)
         if told is not None:
-            self.letters = [letter for letter in self.letters if letter.near != told.id]
+            self.letters.pop(told.id, None)
             return
         try:
             source = original(record)
@@ -159,9 +159,8 @@ class RecordsOf:
             return
         if any(each.is_named_in(source) for each in self._looked_for):
             cause, _, detail = (record.header("error") or "").partition(": ")
-            id_ = record.header("dead-letter-id")
-            at = max(record.timestamp, 0)
-            self.letters.append(UnusedRecord(at, "dead_letter", cause, detail, record.offset, source.topic, id_))
+            at, id_ = max(record.timestamp, 0), record.header("dead-letter-id") or ""
+            self.letters[id_] = UnusedRecord(at, "dead_letter", cause, detail, record.offset, source.topic)
 
     def happened(self, states: States, followups: tuple[FollowUp, ...], policy: Policy) -> list[Moment]:
         """In order, up to what the states have seen.
@@ -170,24 +169,26 @@ class RecordsOf:
         """
         marks = {key.encode(): stored.mark for key, stored in states.stored.items()}
         events = [each for each in self.events if each.offset < marks.get(each.key or b"", 0)]
+        told = {each.id: each for each in followups}
         notes = Witnessed(self.ids, policy)
         exact = ExactReplay(policy, witness=notes.came_in, notes=notes_in(events))
-        for _ in exact.run(sorted(events, key=_arrived)):
-            pass
-        told = {each.id: each for each in followups}
-        came_in = [_with_followup(each, told) for each in notes.happened if isinstance(each, CameIn)]
+        after: dict[str, int] = {}  # what follows from which event, where this policy would decide the same
+        ordered: list[tuple[int, int, Moment]] = []
+        for number, items in enumerate(exact.run(sorted(events, key=_arrived))):
+            came_in = [_with_followup(each, told) for each in notes.happened if isinstance(each, CameIn)]
+            ordered += [(each.now, number, each) for each in came_in]
+            notes.happened.clear()
+            after |= {effect_id(item.effect): number for item in items}
         latest = max((stored.entity.now for stored in states.stored.values()), default=0)
-        followed = []
         for record in self.effects:
             try:
                 happened = Happened(arrival(record), decode_effect(record.value or b""))
             except Undecodable:
                 continue
             if happened.now <= latest:
-                followed.append(happened)
-        ordered: list[Moment] = sorted([*came_in, *followed], key=lambda each: each.now)
-        letters = [letter._replace(near=None) for letter in self.letters]
-        return [*ordered, *letters]
+                ordered.append((happened.now, after.get(effect_id(happened.effect), len(events)), happened))
+        ordered.sort(key=lambda each: each[:2])
+        return [*(moment for _, _, moment in ordered), *self.letters.values()]
 
 
 def _with_followup(moment: CameIn, followups: Mapping[str, FollowUp]) -> CameIn:

@@ -51,9 +51,10 @@ class Prospect:
     """What will or could become of one occasion to ask; of any new one if ``opportunity_id`` is None.
 
     ``brief`` is the same in fewer words, without the limits in time. ``asked_at``: when the ask would be made, None for
-    never; ``possible_at``: when one is possible at the earliest, if only time is in the way. With ``changes`` (in plain
-    words; ``events`` are the same) it would be made then if they happen at the instant ``at``, and likewise before
-    ``by``; just before ``before`` they still lead to an ask. Instants are epoch ms.
+    never; ``about``: which occasion it would be about; ``possible_at``: when an ask is possible at the earliest, if
+    only time is in the way. With ``changes`` (in plain words; ``events`` are the same) it would be made then if they
+    happen at the instant ``at``, and likewise before ``by``; just before ``before`` they still lead to an ask. Instants
+    are epoch ms.
     """
 
     opportunity_id: str | None
@@ -68,6 +69,7 @@ class Prospect:
     kind: ProspectKind = "nothing_open"
     brief: str = ""
     possible_at: int | None = None
+    about: str | None = None
 
 
 def outlook(
@@ -268,7 +270,7 @@ class _World:
             text, brief = (phrases().say("prospects", "shadow", text=each) for each in (text, brief))
             kind, asked_at = "shadow", None
         if would is None:
-            return Prospect(opportunity_id, trigger, text, asked_at, kind=kind, brief=brief)
+            return Prospect(opportunity_id, trigger, text, asked_at, kind=kind, brief=brief, about=opportunity_id)
         return Prospect(
             opportunity_id,
             trigger,
@@ -281,6 +283,7 @@ class _World:
             events=would.changes,
             kind=kind,
             brief=brief,
+            about=would.ask.opportunity_id,
         )
 
     def _if_changed(self, opportunity: Opportunity, decision: Decision | None) -> Prospect:

@@ -84,7 +84,10 @@ def test_a_policy_that_cannot_be_read_is_wrong_usage(
         ("replay", "missing.jsonl"),
         ("replay", "LOG", "--policy", "missing.toml"),
         ("replay", "LOG", "--until", "next week"),
-        ("explain", "ana"),
+        ("explain", "ana", "--at", "2026-06-18"),
+        ("explain", "ana", "--log", "LOG", "--since", "2026-06-18"),
+        ("explain", "ana", "--log", "LOG", "--language", "xx"),
+        ("explain", "ana", "--log", "LOG", "--format", "html"),
         ("explain", "ana", "--log", "missing.jsonl"),
         ("explain", "ana", "--log", "LOG", "--at", "0001-01-01T00:00:00+01:00"),
         ("explain", "ana", "live"),
@@ -108,6 +111,14 @@ def test_explain_tells_the_story(log: Path) -> None:
 def test_explain_for_machines_is_one_json_object(log: Path) -> None:
     told = json.loads(run("explain", "ana", "--log", log, "--json").stdout)
     assert told["next"][0]["changes"] == ["ticket 4711 is solved well"]
+
+
+def test_explain_speaks_german_and_writes_markdown(log: Path) -> None:
+    told = run("explain", "ana", "--log", log, "--language", "de", "--format", "markdown")
+    assert told.exit_code == 0
+    assert "## Wie es weitergeht\n" in told.stdout
+    unknown = run("explain", "anna", "--log", log, "--language", "de")
+    assert "nichts über 'anna'; gemeint: ana?" in unknown.stderr
 
 
 def test_explain_knows_no_customer_of_that_name(log: Path) -> None:

@@ -211,6 +211,7 @@ def test_an_open_ticket_says_until_when_it_has_to_be_solved(tmp_path: Path, exac
         events=(Change("ana", ev.TicketSolved(ticket_id="4711", rating="positive")),),
         kind="would",
         brief=prospect.brief,
+        about=opportunity_of("positive_feedback", "4711"),
     )
     assert prospect.text.startswith(prospect.brief)
     assert prospect.text == (

@@ -261,16 +261,14 @@ def test_a_cause_keeps_its_fields(language: str) -> None:
         assert named == {field for _, field, _, _ in phrases(language).parse(saw) if field}, saw
 
 
-def words_with(conversion: str) -> set[str]:
+def words_with(conversion: str) -> Iterator[tuple[str, str]]:
     """The fields of events that are said with that conversion, as (type, field)."""
-    found = set()
     for table in ("events", "changes"):
         for name, phrase in phrases("en").tables[table].items():
             for text in texts(phrase):
-                found |= {
-                    (name, field) for _, field, _, how in Phrases({"causes": {}}).parse(text) if how == conversion
-                }
-    return found
+                for _, field, _, how in Phrases({"causes": {}}).parse(text):
+                    if field and how == conversion:
+                        yield name, field
 
 
 @each_language
