@@ -99,7 +99,7 @@ clean: ## Remove everything that was made here
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo)
 
 setup-test:
 	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo rocksdb test triggers uvloop)

@@ -64,11 +64,12 @@ def token(name: str, role: str) -> None:
     Example:
       referral-stream console token ada --role operator
     """
+    import re
     import secrets
     from hashlib import sha256
 
-    if not name or any(character.isspace() or character == "#" or not character.isprintable() for character in name):
-        raise click.BadParameter("a name without spaces and #", param_hint="NAME")
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", name):
+        raise click.BadParameter("letters, digits and _.:- alone, at most 64: it stands in events", param_hint="NAME")
     made = secrets.token_urlsafe(32)
     click.echo(f"token, for {name} alone:  {made}", err=True)
     click.echo(f"{name} {role} {sha256(made.encode()).hexdigest()}")

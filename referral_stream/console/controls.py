@@ -7,6 +7,7 @@ changes through the same events that ``/control`` takes: the console has no way 
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any, Final, Literal, TypeAlias
 
@@ -17,6 +18,7 @@ from litestar.stores.base import Store
 from referral_stream.contracts.inbound.attributes import RESPONSES
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, ENDPOINT_HEADER
 from referral_stream.contracts.topics import Topics
+from referral_stream.core.events import SOMEBODY
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
@@ -98,7 +100,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
 
     def record(self, word: str, now: int, topics: Topics) -> SourceRecord:
         """The event, as ``/control`` would pass it on. ``word`` is that of the preview, ``now`` epoch ms."""
-        data: dict[str, Any] = {"by": self.by, "why": self.why}
+        data: dict[str, Any] = {"by": key_of(self.by), "why": self.why}
         if self.scope is not None:
             data |= {"scope": self.scope} | ({"name": self.name} if self.name and self.scope != "all" else {})
         elif self.verb in ("approve_ask", "reject_ask"):
@@ -118,6 +120,11 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
         key = None if self.customer is None else self.customer.encode()
         headers = ((CONTENT_TYPE_HEADER, CLOUD_EVENT.encode()), (ENDPOINT_HEADER, CONTROL.encode()))
         return SourceRecord(topics.full_name(RESPONSES), orjson.dumps(event), key, headers)
+
+
+def key_of(name: str) -> str:
+    """A name as a key, which is all that goes past ingest (identity §5): ``ada@example.com`` → ``ada_example.com``."""
+    return re.sub(r"[^A-Za-z0-9_.:-]", "_", name)[:64] or SOMEBODY
 
 
 class Previews:

@@ -19,8 +19,8 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision
 from referral_stream.core.events import ControlPaused, Event
 from referral_stream.core.policy import Policy
-from referral_stream.explain.explaining import Explanation, explain
 from referral_stream.explain.background import Background
+from referral_stream.explain.explaining import Explanation, explain
 from referral_stream.read_models import Control, CustomerView
 from referral_stream.replay.virtual_run import Happened
 
@@ -47,7 +47,7 @@ NUMBERS: Final[Mapping[str, tuple[str, int, int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """``problem``: why the numbers cannot be tried; ``there``: the sentence under them; ``same``: as under the policy."""
+    """``problem``: why the numbers cannot be tried; ``there``: the sentence under them; ``same``: as it is."""
 
     values: Mapping[str, str]
     problem: str | None

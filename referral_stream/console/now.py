@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from referral_stream.console.orders import done_by, said_of
 from referral_stream.console.parts import Console
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 
@@ -36,6 +37,7 @@ async def now_context(console: Console) -> dict[str, Any]:
         reader.held_rewards(limit=1),
         reader.progress(),
     )
+    noted = await done_by(console)
     asked = [sum(hour.asks.values()) for hour in hours]
     decided = [sum(hour.outcomes.values()) for hour in hours]
     return {
@@ -50,7 +52,7 @@ async def now_context(console: Console) -> dict[str, Any]:
         "holding": holding,
         "most_held": max(holding.values(), default=0),
         "roles": roles,
-        "paused": controls.in_force,
+        "paused": said_of(controls, noted),
         "pending": pending,
         "approvals": approvals.total,
         "rewards": rewards.total,

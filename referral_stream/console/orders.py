@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
@@ -15,17 +14,20 @@ from referral_stream.runtime.topics_admin import TopicsProblem
 
 logger = logging.getLogger(__name__)
 
-_SWITCHES: Final = ("pause", "resume")
 
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the list: when (epoch ms), what in words, about which customer, by whom and why.
 
-class Done(msgspec.Struct, frozen=True):
-    """An entry of the list: when (epoch ms), what in words, about which customer, by whom and why."""
+    ``switch``: whether it paused, and what, where it threw one. ``read``: whether the workers have read it.
+    """
 
     at: int
     what: str
     by: str
     why: str
     customer: str | None = None
+    switch: tuple[bool, str, str | None] | None = None
+    read: bool = True
 
 
 async def carry_out(console: Console, action: Action, word: str) -> str | None:
@@ -38,12 +40,12 @@ async def carry_out(console: Console, action: Action, word: str) -> str | None:
         await console.writer.write([record])
         event_id = str(msgspec.json.decode(record.value)["id"])
     logger.info("control", extra={"verb": action.verb, "by": action.by, "event_id": event_id})
-    if action.verb not in _SWITCHES:  # those the projector has from the log, whoever threw them
-        try:
-            done = Done(at, action.what, action.by, action.why, action.customer)
-            await console.store.note(msgspec.json.encode(done))
-        except NotReadable:
-            logger.warning("control_not_noted", extra={"verb": action.verb, "event_id": event_id})
+    switch = None if action.scope is None else (action.verb == "pause", action.scope, action.name)
+    done = Done(at=at, what=action.what, by=action.by, why=action.why, customer=action.customer, switch=switch)
+    try:
+        await console.store.note(msgspec.json.encode(done))
+    except NotReadable:
+        logger.warning("control_not_noted", extra={"verb": action.verb, "event_id": event_id})
     return event_id
 
 
@@ -59,16 +61,44 @@ async def _replay(console: Console, action: Action) -> None:
 
 
 async def done_by(console: Console) -> list[Done]:
-    """What was done here, but for switches; the newest first."""
+    """What was done here, the newest first."""
     return [msgspec.json.decode(entry, type=Done) for entry in await console.store.notes()]
 
 
 def audit_of(controls: Controls, noted: Sequence[Done]) -> list[Done]:
-    """All of it, the newest first."""
-    thrown = [Done(each.at, _thrown(each), each.by, each.why) for each in controls.audit]
-    return sorted([*thrown, *noted], key=lambda each: -each.at)
+    """Everything that was done, the newest first: here, and switches that others threw.
+
+    Past ingest, ``by`` and ``why`` are keys alone (identity §5), so the words are those that were noted here. A switch
+    that is noted and not in the log yet has not been read by the workers.
+    """
+    here = {(each.at, each.switch): each for each in noted if each.switch is not None}
+    thrown = {(each.at, _switch(each)): each for each in controls.audit}
+    others = [
+        Done(at=each.at, what=_what(each), by=each.by, why=each.why) for key, each in thrown.items() if key not in here
+    ]
+    oldest = min((each.at for each in controls.audit), default=0)
+    ours = [
+        msgspec.structs.replace(each, read=each.switch is None or (each.at, each.switch) in thrown or each.at < oldest)
+        for each in noted
+    ]
+    return sorted([*others, *ours], key=lambda each: -each.at)
 
 
-def _thrown(switch: Control) -> str:
-    what = "everything" if switch.scope == "all" else f"{switch.scope} {switch.name}"
-    return f"{'paused' if switch.paused else 'resumed'} {what}"
+def said_of(controls: Controls, noted: Sequence[Done]) -> list[Control]:
+    """The pauses in force, in the words of who paused."""
+    here = {(each.at, each.switch): each for each in noted if each.switch is not None}
+    return [
+        each
+        if (note := here.get((each.at, _switch(each)))) is None
+        else msgspec.structs.replace(each, by=note.by, why=note.why)
+        for each in controls.in_force
+    ]
+
+
+def _switch(control: Control) -> tuple[bool, str, str | None]:
+    return control.paused, control.scope, control.name
+
+
+def _what(control: Control) -> str:
+    of = "everything" if control.scope == "all" else f"the {control.scope} {control.name}"
+    return f"{'Pause' if control.paused else 'Resume'} {of}"

@@ -19,7 +19,7 @@ from referral_stream.console.controls import SEGMENTS, Action, NotPossible
 from referral_stream.console.customer import customer_context
 from referral_stream.console.filters import FILTERS, GATES, OUTCOMES, RANGES, decision_filter
 from referral_stream.console.now import now_context, until_changed
-from referral_stream.console.orders import audit_of, carry_out, done_by
+from referral_stream.console.orders import audit_of, carry_out, done_by, said_of
 from referral_stream.console.parts import Console, console_of
 from referral_stream.console.policies import compared, described
 from referral_stream.console.rendering import ZONE_COOKIE, ZONES, Clockwork
@@ -258,7 +258,8 @@ async def _controls(request: AnyRequest, problem: str | None = None, status: int
     except ValueError:
         raise ValidationException("follow the link for more instead") from None
     return page(
-        request, "controls.html", here="controls", controls=controls, audit=audit_of(controls, noted), approvals=approvals, rewards=rewards,
+        request, "controls.html", here="controls", controls=controls,
+        audit=audit_of(controls, noted), in_force=said_of(controls, noted), approvals=approvals, rewards=rewards,
         triggers=tuple(console.policy.triggers), segments=SEGMENTS, problem=problem, status=status,
         done=given.get("done"), given=given,
     )  # fmt: skip
@@ -342,6 +343,6 @@ async def dead_letters_page(request: AnyRequest) -> Template:
 
 
 PAGES: Final[tuple[HTTPRouteHandler, ...]] = (
-    login_page, login, logout, choose_zone, live, ready, now_page, now_stream, decisions_page, customer_page, works_page,
-    policy_page, compare_policy, controls_page, preview, confirm, dead_letters_page,
+    login_page, login, logout, choose_zone, live, ready, now_page, now_stream, decisions_page, customer_page,
+    works_page, policy_page, compare_policy, controls_page, preview, confirm, dead_letters_page,
 )  # fmt: skip

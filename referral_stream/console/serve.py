@@ -18,7 +18,6 @@ from referral_stream.console.parts import Console, Letters
 from referral_stream.console.security import Tokens
 from referral_stream.console.store import SharedStore
 from referral_stream.ledger.servers import client_of
-from referral_stream.read_models import Reader
 from referral_stream.receiver.writer import SourceWriter, WriterProblem
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import PREFIX, ConsoleSettings, kafka_password_now
@@ -83,6 +82,7 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
         socket_connect_timeout=_REDIS_SECONDS,
         **settings.redis_tls(),
     )
+    reader = deployment.reader()
     writer = SourceWriter(
         settings.kafka_client(),
         max_record_bytes=_RECORD_BYTES,
@@ -93,7 +93,7 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
         settings=settings,
         policy=deployment.policy,
         clock=deployment.clock,
-        reader=Reader(client, prefix=settings.group_prefix),
+        reader=reader,
         store=SharedStore(client, settings.group_prefix),
         writer=writer,
         letters=_letters(deployment),
@@ -106,6 +106,7 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
             yield Served(settings.console_public_url or f"http://{host}:{port}", console)
     finally:
         await writer.stop()
+        await reader.aclose()
         await client.aclose()
 
 

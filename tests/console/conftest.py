@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from httpx import ASGITransport, AsyncClient
@@ -87,7 +88,8 @@ async def browser(
     app = make_app(console) if fresh else _app()
     app.state.console = console
     app.stores = StoreRegistry(default_factory=lambda _: console.store)
-    transport = ASGITransport(app, client=(address, 4_711))
+    called: Any = app  # ASGI's types and Litestar's are narrower than each other
+    transport = ASGITransport(called, client=(address, 4_711))
     async with AsyncClient(transport=transport, base_url=base_url) as client:
         yield client
 

@@ -9,11 +9,14 @@ import pytest
 from httpx import AsyncClient as Client
 
 from referral_stream.console.controls import SOURCE, Action, NotPossible
+from referral_stream.console.orders import audit_of, done_by, said_of
 from referral_stream.console.parts import Console
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
 from referral_stream.contracts.outcomes import Accepted
 from referral_stream.contracts.records import RawRecord
+from referral_stream.core.instants import parse_instant
 from referral_stream.core.policy import Policy
+from referral_stream.read_models import Control, Controls
 from tests.console.world import NotingWriter
 
 PAUSE = {"verb": "pause", "scope": "trigger:renewal", "why": "an incident"}
@@ -146,6 +149,24 @@ async def test_approvals_are_on_the_list_of_who_did_what(operator: Client) -> No
     await operator.post("/controls/confirm", data={"word": word})
     page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", (await operator.get("/controls")).text))
     assert "Approve an ask: cus-deniz ada fine" in page
+
+
+async def test_a_pause_is_said_in_the_words_of_who_paused_and_whether_the_workers_have_read_it(
+    operator: Client, writer: NotingWriter, console: Console
+) -> None:
+    """Past ingest, ``why`` is a key: a sentence is dropped, and the list has it all the same."""
+    word = await shown(operator, {**PAUSE, "why": "the mails look odd"})
+    await operator.post("/controls/confirm", data={"word": word})
+    page = (await operator.get("/controls")).text
+    assert "not read by the workers yet" in page
+    (event,) = writer.events()
+    control = Control(parse_instant(event["time"])[0], True, "trigger", "renewal", "ada", "")
+    noted = await done_by(console)
+    assert [(each.by, each.why) for each in said_of(Controls((control,), (control,)), noted)] == [
+        ("ada", "the mails look odd")
+    ]
+    (entry,) = audit_of(Controls((control,), (control,)), noted)
+    assert (entry.why, entry.read) == ("the mails look odd", True)
 
 
 async def test_a_program_gives_the_same_orders(operator: Client, writer: NotingWriter) -> None:

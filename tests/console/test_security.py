@@ -235,7 +235,7 @@ async def test_whom_a_proxy_names_is_an_operator_only_if_the_settings_say_so(
     assert answer.status_code == status
 
 
-# ------------------------------------------------------------------------------------------------------- the tokens file
+# ------------------------------------------------------------------------------------------------------ the tokens file
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def console_over(
     models: str | None = None,
     **settings: Any,
 ) -> Console:
-    """The parts of a console, whose clock begins at an instant; ``models``: the prefix of the read models, if another."""
+    """The parts of a console, whose clock begins at an instant; ``models``: the prefix of other read models."""
     policy = demo_week()[2]
     client = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
     given: dict[str, Any] = {
