@@ -1,9 +1,9 @@
 """Who comes in, what they may do, and whether a request is theirs.
 
 A person is known by a token (as a bearer, or exchanged for a session when they log in) or by the word of a proxy that
-the settings trust. Tokens are random and long, so a plain SHA-256 of one is kept and cannot be turned round. A session's
-id is made here at each login and never taken from a browser; Redis holds its digest alone, so who reads Redis cannot take
-a session over. Whoever loses the line in the tokens file loses the session at the next request.
+the settings trust. Tokens are random and long, so a plain SHA-256 of one is kept, which nobody can turn round. The id of
+a session is made here at each login and never taken from a browser; Redis holds its digest alone, so who reads Redis
+cannot take a session over. Whoever loses the line in the tokens file loses the session at the next request.
 """
 
 from __future__ import annotations

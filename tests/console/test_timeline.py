@@ -14,7 +14,7 @@ from referral_stream.core.zones import Zone
 from referral_stream.explain.tracks import Track, TrackItem
 
 NOW = 1_789_552_800_000  # Wednesday 2026-09-16, 10:00 UTC
-BERLIN = Zone("Europe/Berlin", "profile")
+BERLIN = Zone("Europe/Berlin", "profile", ("Europe/Berlin",))
 RULES = Policy().moments
 
 
@@ -42,7 +42,8 @@ def test_a_window_shows_settling_quiet_hours_and_the_moment() -> None:
     opens = NOW - 2 * HOUR
     item = TrackItem(opens, "open", "x", opens + DAY, open=True, settled=opens + 20 * MINUTE, moment=opens + 23 * HOUR)
     (bar,) = drawn([a_track(item)], NOW, BERLIN, UTC, RULES).tracks[0].bars
-    assert bar.settle is not None and 0 < bar.settle < bar.width
+    assert bar.settle is not None
+    assert 0 < bar.settle < bar.width
     ((quiet, length),) = bar.quiet  # 20:00 to 08:00 in Berlin: from 18:00 to 06:00 UTC
     assert quiet == pytest.approx(bar.x + bar.width * 10 / 24, abs=0.5)
     assert length == pytest.approx(bar.width * 12 / 24, abs=0.5)
