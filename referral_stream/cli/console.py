@@ -22,7 +22,6 @@ def console(context: click.Context) -> None:
 
     \b
     Example:
-      referral-stream console token ada --role operator   # prints a token, and the line for the tokens file
       REFERRAL_STREAM_CONSOLE_TOKENS_FILE=tokens referral-stream console
     """
     if context.invoked_subcommand is None:
@@ -54,7 +53,13 @@ def _serve() -> int:
 
 @console.command("token", short_help="Make a token for somebody.")
 @click.argument("name")
-@click.option("--role", type=click.Choice(["viewer", "operator"]), default="viewer", show_default=True)
+@click.option(
+    "--role",
+    type=click.Choice(["viewer", "operator"]),
+    default="viewer",
+    show_default=True,
+    help="What NAME may do: see everything, or also pause, approve and replay.",
+)
 def token(name: str, role: str) -> None:
     """Print a new token for NAME, and the line for the tokens file, which holds only its digest.
 

@@ -11,7 +11,7 @@ from litestar.exceptions import ClientException, NotFoundException, ValidationEx
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, HeaderParameter, JSONBody, QueryParameter
 
-from referral_stream.console.controls import Action, NotPossible, Verb
+from referral_stream.console.controls import ControlAction, ControlVerb, NotPossible
 from referral_stream.console.customer import known_of
 from referral_stream.console.filters import decision_filter
 from referral_stream.console.now import HOURS
@@ -29,17 +29,19 @@ from referral_stream.read_models import (
     RoleState,
 )
 
-AnyRequest: TypeAlias = Request[Any, Any, Any]
+ApiRequest: TypeAlias = Request[Any, Any, Any]
 _MOST_ID: Final = 512
 _MOST_CURSOR: Final = 64
 _WORDS: Final = r"^[A-Za-z0-9_-]{16,64}$"
 
-MaybeId: TypeAlias = Annotated[str | None, QueryParameter(max_length=_MOST_ID)]
-Cursor: TypeAlias = Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,20}-[0-9]{1,10}$", max_length=_MOST_CURSOR)]
-When: TypeAlias = Annotated[str | None, QueryParameter(max_length=40, description="RFC 3339, or a date in UTC.")]
+IdFilter: TypeAlias = Annotated[str | None, QueryParameter(max_length=_MOST_ID)]
+CursorText: TypeAlias = Annotated[
+    str | None, QueryParameter(pattern=r"^[0-9]{1,20}-[0-9]{1,10}$", max_length=_MOST_CURSOR)
+]
+InstantText: TypeAlias = Annotated[str | None, QueryParameter(max_length=40, description="RFC 3339, or a date in UTC.")]
 
 
-class Now(msgspec.Struct, frozen=True):
+class NowView(msgspec.Struct, frozen=True):
     """``due_counts``: asks that are due by now. ``holding``: gate → occasions behind it."""
 
     now: int
@@ -52,7 +54,7 @@ class Now(msgspec.Struct, frozen=True):
     paused: tuple[dict[str, Any], ...]
 
 
-class Decisions(msgspec.Struct, frozen=True):
+class DecisionList(msgspec.Struct, frozen=True):
     """The newest first; ``next``: the ``cursor`` of what is older."""
 
     decisions: tuple[dict[str, Any], ...]
@@ -71,7 +73,7 @@ class CustomerExplained(msgspec.Struct, frozen=True):
     decisions: tuple[dict[str, Any], ...]
 
 
-class Figures(msgspec.Struct, frozen=True):
+class WorksFigures(msgspec.Struct, frozen=True):
     as_of: int
     customers: int
     metrics: tuple[Metric, ...]
@@ -82,13 +84,13 @@ class ControlsInForce(msgspec.Struct, frozen=True):
     audit: tuple[dict[str, Any], ...]
 
 
-class PendingAsks(msgspec.Struct, frozen=True):
+class PendingList(msgspec.Struct, frozen=True):
     asks: tuple[dict[str, Any], ...]
     total: int
     next: str | None
 
 
-class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ControlOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A control. ``customer`` and ``about`` (the opportunity or the grant) for approvals and rejections."""
 
     verb: Literal["pause", "resume", "approve_ask", "reject_ask", "approve_reward", "reject_reward"]
@@ -99,7 +101,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: Annotated[str, msgspec.Meta(max_length=_MOST_ID)] | None = None
 
 
-class Written(msgspec.Struct, frozen=True):
+class WrittenEvent(msgspec.Struct, frozen=True):
     """The id of the event that was written: the same for the same ``Idempotency-Key``."""
 
     event_id: str
@@ -111,11 +113,11 @@ def _named(row: msgspec.Struct) -> dict[str, Any]:
 
 
 @get("/api/now")
-async def now(request: AnyRequest) -> Now:
+async def now(request: ApiRequest) -> NowView:
     """What is going on now."""
     console = console_of(request)
     reader, at = console.reader, console.clock.now()
-    return Now(
+    return NowView(
         now=at,
         hours=await reader.hours(at, HOURS),
         pending=(await reader.pending(limit=1)).total,
@@ -129,27 +131,27 @@ async def now(request: AnyRequest) -> Now:
 
 @get("/api/pending", raises=[ValidationException])
 async def pending(
-    request: AnyRequest, cursor: Cursor = None, limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50
-) -> PendingAsks:
+    request: ApiRequest, cursor: CursorText = None, limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50
+) -> PendingList:
     """What waits to be asked, due first first."""
     found = await console_of(request).reader.pending(cursor, limit)
     rows: tuple[PendingAsk, ...] = found.rows
-    return PendingAsks(tuple(map(_named, rows)), found.total, found.next)
+    return PendingList(tuple(map(_named, rows)), found.total, found.next)
 
 
 @get("/api/decisions", raises=[ValidationException])
 async def decisions(
-    request: AnyRequest,
+    request: ApiRequest,
     outcome: FromQuery[Outcome | None] = None,
-    trigger: MaybeId = None,
+    trigger: IdFilter = None,
     gate: FromQuery[GateName | None] = None,
-    account: MaybeId = None,
-    customer: MaybeId = None,
-    since: When = None,
-    until: When = None,
-    cursor: Cursor = None,
+    account: IdFilter = None,
+    customer: IdFilter = None,
+    since: InstantText = None,
+    until: InstantText = None,
+    cursor: CursorText = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
-) -> Decisions:
+) -> DecisionList:
     """The newest decisions. A page may be short, even empty, while ``next`` is set: go on from there."""
     console = console_of(request)
     given = {
@@ -161,12 +163,12 @@ async def decisions(
         raise ValidationException("; ".join(problems))
     found = await console.reader.decisions(wanted, cursor, limit)
     rows: tuple[DecisionRow, ...] = found.rows
-    return Decisions(tuple(map(_named, rows)), found.next)
+    return DecisionList(tuple(map(_named, rows)), found.next)
 
 
 @get("/api/customer", raises=[NotFoundException, ValidationException])
 async def customer(
-    request: AnyRequest, id_: Annotated[str, QueryParameter(name="id", min_length=1, max_length=_MOST_ID)]
+    request: ApiRequest, id_: Annotated[str, QueryParameter(name="id", min_length=1, max_length=_MOST_ID)]
 ) -> CustomerExplained:
     """One customer, explained; ``id`` may be any of theirs."""
     console = console_of(request)
@@ -187,15 +189,15 @@ async def customer(
 
 
 @get("/api/works")
-async def works(request: AnyRequest) -> Figures:
+async def works(request: ApiRequest) -> WorksFigures:
     """What asking does (after §7)."""
     console = console_of(request)
     found = await console.reader.works(console.clock.now())
-    return Figures(found.as_of, found.customers, found.metrics)
+    return WorksFigures(found.as_of, found.customers, found.metrics)
 
 
 @get("/api/controls")
-async def controls(request: AnyRequest) -> ControlsInForce:
+async def controls(request: ApiRequest) -> ControlsInForce:
     """Pauses in force, and who threw which switch."""
     found = await console_of(request).reader.controls()
     rows: tuple[tuple[Control, ...], tuple[Control, ...]] = (found.in_force, found.audit)
@@ -204,14 +206,14 @@ async def controls(request: AnyRequest) -> ControlsInForce:
 
 @post("/api/controls", guards=[operators_only], status_code=202, raises=[ClientException, ValidationException])
 async def order(
-    request: AnyRequest,
-    data: JSONBody[Order],
+    request: ApiRequest,
+    data: JSONBody[ControlOrder],
     key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", pattern=_WORDS, max_length=64)] = None,
-) -> Written:
+) -> WrittenEvent:
     """Pause, resume, approve or reject: one event on the log. 202: the broker has it."""
     console = console_of(request)
-    verb: Verb = data.verb
-    action = Action(
+    verb: ControlVerb = data.verb
+    action = ControlAction(
         verb=verb, by=request.user.name, why=data.why, scope=data.scope, name=data.name, customer=data.customer,
         about=data.about,
     )  # fmt: skip
@@ -220,7 +222,7 @@ async def order(
     except NotPossible as problem:
         raise ClientException(str(problem)) from None
     word = f"{request.user.name}|{key}" if key else secrets.token_urlsafe(16)
-    return Written(await carry_out(console, action, word) or "")
+    return WrittenEvent(await carry_out(console, action, word) or "")
 
 
 API_HANDLERS: Final[tuple[HTTPRouteHandler, ...]] = (

@@ -18,7 +18,7 @@ from litestar.stores.base import Store
 from referral_stream.contracts.inbound.attributes import RESPONSES
 from referral_stream.contracts.records import CLOUD_EVENT, CONTENT_TYPE_HEADER, ENDPOINT_HEADER
 from referral_stream.contracts.topics import Topics
-from referral_stream.core.events import SOMEBODY
+from referral_stream.core.events import SOMEBODY, Scope
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import rfc3339
 from referral_stream.core.policy import Policy
@@ -30,12 +30,11 @@ PREVIEW_SECONDS: Final = 600
 MOST_WHY: Final = 500
 SEGMENTS: Final = ("smb", "enterprise", "mission_driven")
 
-Verb: TypeAlias = Literal[
+ControlVerb: TypeAlias = Literal[
     "pause", "resume", "approve_ask", "reject_ask", "approve_reward", "reject_reward", "replay_dead_letters"
 ]
-Scope: TypeAlias = Literal["all", "trigger", "segment"]
 
-_TYPES: Final[dict[Verb, str]] = {
+_TYPES: Final[dict[ControlVerb, str]] = {
     "pause": "control.paused",
     "resume": "control.resumed",
     "approve_ask": "ask.approved",
@@ -50,10 +49,10 @@ class NotPossible(ValueError):
     """Why an action cannot be taken; a sentence for the operator."""
 
 
-class Action(msgspec.Struct, frozen=True, kw_only=True):
+class ControlAction(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody wants to do. ``about``: the opportunity or grant; ``letters``: ids of dead letters."""
 
-    verb: Verb
+    verb: ControlVerb
     by: str
     why: str
     scope: Scope | None = None
@@ -133,16 +132,16 @@ class Previews:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def keep(self, action: Action) -> str:
+    async def keep(self, action: ControlAction) -> str:
         """The word under which it can be confirmed."""
         word = secrets.token_urlsafe(16)
         await self._store.set(f"preview:{word}", msgspec.json.encode(action), expires_in=PREVIEW_SECONDS)
         return word
 
-    async def of(self, word: str, by: str) -> Action:
+    async def of(self, word: str, by: str) -> ControlAction:
         """What was shown to this operator under the word. Raises NotPossible."""
         found = await self._store.get(f"preview:{word}")
-        action = None if found is None else msgspec.json.decode(found, type=Action)
+        action = None if found is None else msgspec.json.decode(found, type=ControlAction)
         if action is None or action.by != by:
             raise NotPossible("This preview has lapsed, or has been confirmed already. Begin anew.")
         return action

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from referral_stream.console.controls import Action, NotPossible
+from referral_stream.console.controls import ControlAction, NotPossible
 from referral_stream.console.parts import Console
 from referral_stream.read_models import Control, Controls, NotReadable
 from referral_stream.runtime.topics_admin import TopicsProblem
@@ -30,7 +30,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     read: bool = True
 
 
-async def carry_out(console: Console, action: Action, word: str) -> str | None:
+async def carry_out(console: Console, action: ControlAction, word: str) -> str | None:
     """Does what an action says; the id of the event that was written, if one was. Raises NotPossible, NotWritten."""
     at, event_id = console.clock.now(), None
     if action.verb == "replay_dead_letters":
@@ -49,7 +49,7 @@ async def carry_out(console: Console, action: Action, word: str) -> str | None:
     return event_id
 
 
-async def _replay(console: Console, action: Action) -> None:
+async def _replay(console: Console, action: ControlAction) -> None:
     from referral_stream.ops.deadletters import together  # noqa: PLC0415 (it loads Faust)
 
     try:

@@ -15,7 +15,7 @@ from litestar.middleware.rate_limit import RateLimitConfig
 from litestar.response import Redirect, ServerSentEvent, Template
 from litestar.response.sse import ServerSentEventMessage
 
-from referral_stream.console.controls import SEGMENTS, Action, NotPossible
+from referral_stream.console.controls import SEGMENTS, ControlAction, NotPossible
 from referral_stream.console.customer import customer_context
 from referral_stream.console.filters import FILTERS, GATES, OUTCOMES, RANGES, decision_filter
 from referral_stream.console.now import now_context, until_changed
@@ -280,7 +280,7 @@ async def preview(request: AnyRequest) -> Template:
     )
 
 
-def _action(form: Any, visitor: Visitor) -> Action:
+def _action(form: Any, visitor: Visitor) -> ControlAction:
     def text(name: str) -> str | None:
         return str(form.get(name) or "").strip() or None
 
@@ -289,11 +289,11 @@ def _action(form: Any, visitor: Visitor) -> Action:
         scope, _, name = scope.partition(":")
     letters = tuple(str(each) for each in form.getall("letter", [])) if "letter" in form else ()
     verb: Any = text("verb")
-    if verb not in Action.__struct_fields__ and verb not in _VERBS:
+    if verb not in ControlAction.__struct_fields__ and verb not in _VERBS:
         raise ValidationException("verb: there is no such control")
     if scope not in (None, "all", "trigger", "segment"):
         raise ValidationException("scope: all, trigger or segment")
-    return Action(
+    return ControlAction(
         verb=verb, by=visitor.name, why=text("why") or "", scope=scope, name=name,  # type: ignore[arg-type]
         customer=text("customer"), about=text("about"), letters=letters,
     )  # fmt: skip
@@ -304,7 +304,7 @@ _VERBS: Final = frozenset({
 })  # fmt: skip
 
 
-async def _consequences(console: Console, action: Action) -> dict[str, Any]:
+async def _consequences(console: Console, action: ControlAction) -> dict[str, Any]:
     """What a confirmation would do, in figures of now."""
     pending = await console.reader.pending(limit=1)
     about = None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # they load Faust, which the pages do without
     from referral_stream.ops.deadletters import DeadLetters, ListedLetter, ReplayOutcome
 
 
-class Writer(Protocol):
+class LogWriter(Protocol):
     """Writes to the log; returns when the broker has it. Raises NotWritten."""
 
     async def write(self, records: Sequence[SourceRecord]) -> None: ...
@@ -46,7 +46,7 @@ class Console:
     clock: Clock
     reader: Reader
     store: SharedStore
-    writer: Writer
+    writer: LogWriter
     letters: Letters
     tokens: Tokens
     stopping: Event = field(default_factory=Event)

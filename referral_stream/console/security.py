@@ -1,8 +1,8 @@
 """Who comes in, what they may do, and whether a request is theirs.
 
 A person is known by a token (as a bearer, or exchanged for a session when they log in) or by the word of a proxy that
-the settings trust. Tokens are random and long, so a plain SHA-256 of one is kept, which nobody can turn round. The id of
-a session is made here at each login and never taken from a browser; Redis holds its digest alone, so who reads Redis
+the settings trust. Tokens are random and long, so a plain SHA-256 of one is kept, which nobody can turn round. The id
+of a session is made here at each login and never taken from a browser; Redis holds its digest alone, so who reads Redis
 cannot take a session over. Whoever loses the line in the tokens file loses the session at the next request.
 """
 
@@ -160,7 +160,7 @@ class Sessions:
         await self._store.delete(f"session:{digest_of(id_)}")
 
     async def csrf_of(self, name: str) -> str:
-        """What the forms of somebody repeat whom a proxy names: they have no session of ours."""
+        """What the forms of somebody repeat whom a proxy names: they have no session here."""
         key = f"proxied:{digest_of(name)}"
         if (found := await self._store.get(key)) is None:
             await self._store.set(key, secrets.token_urlsafe(_TOKEN_BYTES), expires_in=self._seconds)
@@ -257,7 +257,7 @@ def comes_from_here(headers: Mapping[str, str], host: str) -> bool:
 
 
 def host_of(header: str) -> str:
-    """A Host header without its port; empty for one that is none."""
+    """A Host header without its port; empty where it is not one."""
     try:
         return urlsplit(f"//{header}").hostname or ""
     except ValueError:

@@ -66,7 +66,7 @@ class DrawnTrack:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class IdleStretch:
     """A stretch that is left out: where, and how long it is (ms)."""
 
     x: float
@@ -80,7 +80,7 @@ class Timeline:
 
     height: int
     tracks: tuple[DrawnTrack, ...]
-    folds: tuple[Fold, ...]
+    folds: tuple[IdleStretch, ...]
     ticks: tuple[tuple[float, str], ...]
     now: float
     left_out: int
@@ -106,11 +106,11 @@ class _Axis:
         far = self._before[place] + share * (self._before[place + 1] - self._before[place])
         return round(_MARGIN + far / self._whole * (100 - 2 * _MARGIN), 2)
 
-    def folds(self) -> Iterator[Fold]:
+    def folds(self) -> Iterator[IdleStretch]:
         for left, right in zip(self.stops, self.stops[1:], strict=False):
             if right - left > FOLDED_FROM:
                 x = self.x(left)
-                yield Fold(x, round(self.x(right) - x, 2), right - left)
+                yield IdleStretch(x, round(self.x(right) - x, 2), right - left)
 
 
 def drawn(tracks: Iterable[Track], now: int, zone: Zone, local: tzinfo, rules: Moments) -> Timeline:

@@ -115,10 +115,6 @@ def expected(complaints: list[str], *texts: str) -> None:
     complaints[:] = [each for each in complaints if not any(text in each for text in texts)]
 
 
-def narrow(token: str = OPERATORS) -> Any:
-    return pytest.mark.parametrize("page", [(token, 360, "light")], indirect=True)
-
-
 JUDGED = ((1_280, "light"), (360, "dark"))
 """The looks that axe judges: between them they have every layout and every colour."""
 LOOKS = [(OPERATORS, 1_280, "light"), (OPERATORS, 360, "light"), (VIEWERS, 1_280, "dark"), (OPERATORS, 360, "dark")]
@@ -160,7 +156,7 @@ def test_why_a_customer_was_not_asked_takes_three_clicks_from_the_login(browser:
     page.close()
 
 
-@narrow()
+@pytest.mark.parametrize("page", [(OPERATORS, 360, "light")], indirect=True)
 def test_the_same_by_keyboard_alone_on_a_phone(page: Any, site: Site) -> None:
     page.goto(f"{site.url}/decisions")
     page.keyboard.press("/")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient as Client
 
-from referral_stream.console.controls import SOURCE, Action, NotPossible
+from referral_stream.console.controls import SOURCE, ControlAction, NotPossible
 from referral_stream.console.orders import audit_of, done_by, said_of
 from referral_stream.console.parts import Console
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
@@ -94,7 +94,7 @@ async def test_after_a_broker_that_did_not_answer_the_same_event_is_sent_again(
     assert answer.status_code == 503
     assert "it counts once" in answer.text
     writer.fails = False
-    record = Action(verb="pause", by="ada", why="an incident", scope="trigger", name="renewal")
+    record = ControlAction(verb="pause", by="ada", why="an incident", scope="trigger", name="renewal")
     assert (await operator.post("/controls/confirm", data={"word": word})).status_code == 303
     (event,) = writer.events()
     assert event["id"] in str(record.record(word, 0, _topics()).value)
@@ -107,7 +107,7 @@ def _topics() -> Any:
 
 
 async def test_a_preview_is_nobody_elses(operator: Client, console: Console, writer: NotingWriter) -> None:
-    word = await console.previews.keep(Action(verb="pause", by="kim", why="an incident", scope="all"))
+    word = await console.previews.keep(ControlAction(verb="pause", by="kim", why="an incident", scope="all"))
     assert (await operator.post("/controls/confirm", data={"word": word})).status_code == 409
     assert writer.written == []
 
@@ -179,7 +179,7 @@ async def test_a_program_gives_the_same_orders(operator: Client, writer: NotingW
 
 
 def test_an_action_names_what_it_does() -> None:
-    assert Action(verb="pause", by="a", why="b", scope="all").what == "Pause everything"
-    assert Action(verb="replay_dead_letters", by="a", why="b", letters=("x",)).what == "Replay 1 dead letter"
+    assert ControlAction(verb="pause", by="a", why="b", scope="all").what == "Pause everything"
+    assert ControlAction(verb="replay_dead_letters", by="a", why="b", letters=("x",)).what == "Replay 1 dead letter"
     with pytest.raises(NotPossible):
-        Action(verb="pause", by="a", why="", scope="all").check(Policy())
+        ControlAction(verb="pause", by="a", why="", scope="all").check(Policy())
