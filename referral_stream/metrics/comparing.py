@@ -75,22 +75,26 @@ class Comparison(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """What comparisons look at, gathered once from all records."""
+    """What comparisons look at, gathered once from all records.
+
+    ``referred``: unit → the day of each of its referrals, and the command of the ask that it is due to.
+    """
 
     asks: tuple[SeenAsk, ...]
-    referred: dict[str, list[int]]
+    referred: dict[str, list[tuple[int, str | None]]]
     as_of: int
     policy: Policy
 
 
 def observe(records: Records, policy: Policy, period: Period) -> Observed:
-    """The asks of these months, and the days of each unit's referrals."""
+    """The asks of these months, and each unit's referrals."""
     asks: list[SeenAsk] = []
-    referred: defaultdict[str, list[int]] = defaultdict(list)
+    referred: defaultdict[str, list[tuple[int, str | None]]] = defaultdict(list)
     for record in records:
         asks.extend(ask for ask in asks_of(record) if period.has(ask.month))
         for referral in referrals_of(record):
-            referred[unit_of(record)].append(referral.day)
+            command = None if referral.ask is None else referral.ask.command_id
+            referred[unit_of(record)].append((referral.day, command))
     return Observed(tuple(asks), dict(referred), records.as_of or 0, policy)
 
 
@@ -167,9 +171,16 @@ def _against_holdout(
 
 
 def _has_referred(seen: Observed, first: SeenAsk) -> bool:
-    """Whether the unit gave a referral in the 90 days from the ask on: by dates alone, in every arm alike."""
+    """Whether the unit gave a referral in the 90 days from the ask on: by time alone, in every arm alike.
+
+    Of a referral the local date is known. West of Greenwich that may be the day before the ask, in UTC: then
+    attribution, which is by time for who is held out, says that it came after.
+    """
     start = day_of(first.asked_at)
-    return any(start <= day < start + UPLIFT_DAYS for day in seen.referred.get(first.unit, ()))
+    return any(
+        start <= day < start + UPLIFT_DAYS or (day == start - 1 and command == first.command_id)
+        for day, command in seen.referred.get(first.unit, ())
+    )
 
 
 def _compare(
@@ -254,17 +265,17 @@ def _in(c: Comparison, arm: ArmCounts) -> str:
 
 def _so_far(c: Comparison) -> str:
     """How much there is, and how long the rest will take."""
-    told = f"{c.successes} of about {NEEDED} {_SUCCESSES[c.kind]}"
+    so_far = f"{c.successes} of about {NEEDED} {_SUCCESSES[c.kind]}"
     horizon = _HORIZONS[c.kind] * DAY
     if c.since is None:
-        return told
+        return so_far
     if sum(arm.units for arm in c.arms) == 0:
-        return f"{told}; the first ask counts from {rfc3339(c.since + horizon)[:10]} on"
+        return f"{so_far}; the first ask counts from {rfc3339(c.since + horizon)[:10]} on"
     if c.successes == 0:
-        return f"{told}; no pace to tell yet"
+        return f"{so_far}; too early to tell a pace"
     passed = max(c.as_of - horizon - c.since, 7 * DAY)
     weeks = -(-(NEEDED - c.successes) * passed // (c.successes * 7 * DAY))
-    return f"{told}; some {weeks:,} {'week' if weeks == 1 else 'weeks'} at this pace"
+    return f"{so_far}; some {weeks:,} {'week' if weeks == 1 else 'weeks'} at this pace"
 
 
 def _effect(c: Comparison) -> str:
@@ -292,11 +303,14 @@ def _none_yet(c: Comparison) -> str:
         raise AssertionError("what was compared has evidence")
     what = {"uplift": "effect of asking", "harm": "harm by asking", "template": "difference"}[c.kind]
     about = f" for {c.name}" if c.name and c.kind != "template" else ""
-    who = "asked accounts may have" if c.kind == "harm" else "asked accounts may give"
-    if c.kind == "template":
-        who = f"{c.arms[0].name} may bring"
     needed = "" if c.odds == EFFECT else f" ({found.value:,.0f} to 1, of the {c.odds:,} to 1 that it takes)"
-    return f"No {what} can be told yet{about}{needed}: {who} {_span(found)} as many {_SUCCESSES[c.kind]}."
+    arm, verb, than = {
+        "uplift": ("accounts that are asked", "give", "those held out"),
+        "harm": ("accounts that are asked", "have", "those held out"),
+        "template": (c.arms[0].name, "bring", "the others"),
+    }[c.kind]
+    so_far = f"No {what} has been shown yet{about}{needed}"
+    return f"{so_far}: {arm} may {verb} {_span(found)} as many {_SUCCESSES[c.kind]} as {than}."
 
 
 def _times(found: RatioEvidence) -> str:

@@ -1,6 +1,7 @@
 """The harm budget: which trigger is to be paused because its asks do harm, and by which evidence (after §7).
 
 Nothing is done here: whoever keeps the records asks :func:`pauses` when they have changed, and sends what it returns.
+It looks at every record, some 15 µs for each: once a minute will do.
 Only a person resumes; from then on only new asks count, or the old ones would pause the trigger again at once.
 """
 

@@ -62,7 +62,9 @@ class SeenAsk(NamedTuple):
 
 
 class SeenReferral(NamedTuple):
-    """A referral of a record: of the ask that it is due to, if that is known; ``day``: UTC days since 1970."""
+    """A referral of a record. ``ask``: the one that it is due to, if the record has it; ``day``: its local date, from
+    1970 on.
+    """
 
     ask: SeenAsk | None
     day: int

@@ -14,9 +14,9 @@ RecordBody: TypeAlias = Mapping[str, Any]
 class Records:
     """Keeps the newest record of every customer. A record that comes again, in any order, changes nothing."""
 
-    def __init__(self, told: Iterable[tuple[str, RecordBody | None]] = ()) -> None:
+    def __init__(self, newest: Iterable[tuple[str, RecordBody | None]] = ()) -> None:
         self._newest: dict[str, RecordBody] = {}
-        for customer, record in told:
+        for customer, record in newest:
             self.take(customer, record)
 
     def take(self, customer: str, record: RecordBody | None) -> None:

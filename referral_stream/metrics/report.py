@@ -77,15 +77,15 @@ def figure_data(figure: Figure) -> dict[str, Any]:
         case Money():
             return {"minor": figure.minor, "currency": figure.currency, "of": figure.of, "of_what": figure.what}
         case Share() | Mean() | Percentile():
-            told: dict[str, Any] = {"value": figure.value}
+            data: dict[str, Any] = {"value": figure.value}
             if isinstance(figure, Share) and figure.interval is not None:
-                told |= {"low": figure.interval[0], "high": figure.interval[1]}
+                data |= {"low": figure.interval[0], "high": figure.interval[1]}
             if isinstance(figure, Percentile):
-                told["unit"] = figure.unit
+                data["unit"] = figure.unit
             else:
-                told["count"] = figure.count
-            told |= {"of": figure.of, "of_what": figure.what}
-            return told if figure.value is not None else told | {"text": not_enough(figure.of)}
+                data["count"] = figure.count
+            data |= {"of": figure.of, "of_what": figure.what}
+            return data if figure.value is not None else data | {"text": not_enough(figure.of)}
 
 
 def comparison_data(c: Comparison) -> dict[str, Any]:

@@ -132,14 +132,15 @@ def test_many_asks_are_counted_and_what_went_wrong_is_said() -> None:
     ask = {
         "kind": "soft", "mode": "soft", "channel": "in_app", "trigger": "renewal",
         "asked_at": "2026-06-18T10:00:00.000Z", "referrals": 0, "converted": 0, "cancelled": True, "regret": True,
-        "despite_signal": True, "failed": True,
+        "despite_signal": True, "failed": True, "arm": "short/b",
     }  # fmt: skip
     history = {"times_asked": 14, "referrals_given": 0, "referrals_converted": 0, "propensity_score": 3}
     policy = {"name": "default", "hash": "0"}
     lines = list(as_lines(a_record("ana", asks=[ask] * 14, referral_history=history, policy=policy)))
     assert (
         lines.count(
-            "  2026-06-18  renewed  in app  soft, failed, taken back, sent despite a signal, trouble within 14 days"
+            "  2026-06-18  renewed  in app  soft, wording short/b, failed, taken back, sent despite a signal, "
+            "trouble within 14 days"
         )
         == 12
     )

@@ -53,6 +53,10 @@ def test_a_name_is_shown_while_the_contact_consents_and_the_record_until_the_era
     contacts = json.loads(record("--format", "json"))["referred_contacts"]
     assert [(each["referral_id"], each.get("name")) for each in contacts] == [("ref-1", "Lee Roe"), ("ref-2", None)]
 
+    figures = json.loads(pipeline.run_command("metrics", "--format", "json").stdout)
+    assert (figures["customers"], figures["total"]["quality"]["of"]) == (1, 2)
+    assert "Lee" not in json.dumps(figures)
+
     referred(pipeline, "ref-1", "Lee Roe", consented=False)
     wait_until(lambda: record().count("not to be contacted") == 2, "the consent is withdrawn", seconds=60)
     assert "Lee" not in shown["newest"]

@@ -56,10 +56,10 @@ def arms_of(records: Records, policy: Policy) -> dict[str, Comparison]:
         ((60, 400), (0, 400), "effect", "give at least 5.0 times as many referrals as those held out"),
         ((20, 400), (60, 400), "effect", "Asking costs referrals: accounts that are asked give 0.33 times"),
         ((14, 400), (12, 400), "none_yet",
-         "No effect of asking can be told yet: asked accounts may give between 0.41 and 3.7 times as many referrals."),
+         "No effect of asking has been shown yet: accounts that are asked may give between 0.41 and 3.7 times as many"),
         ((4, 400), (3, 400), "not_enough",
          "not enough data yet (7 of about 20 referrals; some 8 weeks at this pace)"),
-        ((0, 400), (0, 400), "not_enough", "not enough data yet (0 of about 20 referrals; no pace to tell yet)"),
+        ((0, 400), (0, 400), "not_enough", "not enough data yet (0 of about 20 referrals; too early to tell a pace)"),
         ((60, 700), (20, 400), "split_broken",
          "The split is broken: 400 of 1,100 accounts are held out where 50 % should be. Nothing is said until that is"),
     ],
@@ -134,6 +134,14 @@ def test_a_referral_counts_by_its_date_alone_in_every_arm(days: int, counted: in
     referral = a_referral(at=LONG_AGO + days * DAY, command="another")
     found = compared(all_of(a_record("ana", an_ask(kind=kind), referrals=(referral,))))
     assert found.successes == counted
+
+
+@rule("A7.9")
+@pytest.mark.parametrize(("days", "command", "counted"), [(-1, "c1", 1), (-1, "c2", 0), (-2, "c1", 0), (90, "c1", 0)])
+def test_west_of_greenwich_a_referral_may_have_the_date_before_its_ask(days: int, command: str, counted: int) -> None:
+    asks = an_ask("c1"), an_ask("c2", at=LONG_AGO + HOUR)
+    records = all_of(a_record("ana", *asks, referrals=(a_referral(at=LONG_AGO + days * DAY, command=command),)))
+    assert compared(records).successes == counted
 
 
 @rule("A7.9")

@@ -11,7 +11,7 @@ from referral_stream.core.ledger.switches import Switch
 from referral_stream.core.policy import Policy
 from referral_stream.metrics.harm import HARM_BUDGET, pauses
 from referral_stream.metrics.records import Records
-from tests.builders import a_policy
+from tests.builders import a_customer, a_policy, nps, pause, replay, resumption
 from tests.metrics.records import LONG_AGO, together, two_arms
 from tests.rules import rule
 
@@ -65,6 +65,24 @@ def test_after_a_person_resumed_it_only_new_asks_count() -> None:
     assert paused(HARMFUL, nps_promoter=LONG_AGO) == ["nps_promoter"]
     assert paused(HARMFUL, nps_promoter=LONG_AGO + 1) == []
     assert paused(HARMFUL, renewal=LONG_AGO + 1) == ["nps_promoter"]
+
+
+def test_it_stays_paused_until_a_person_resumes_it() -> None:
+    """The burst breaker's pause ends by itself; this one does not."""
+    waiting = replay(a_customer(), pause("Thu 12:00", "trigger", "nps_promoter", by=HARM_BUDGET), nps(9, "Thu 12:30"))
+    assert waiting.asks == []
+    paused_by = [reason for d in waiting.decisions() for reason in d.reasons if reason.gate == "paused"]
+    assert {(reason.answer, reason.until) for reason in paused_by} == {
+        ("pass", None),
+        ("until_event", "control.resumed"),
+    }
+    resumed = replay(
+        a_customer(),
+        pause("Thu 12:00", "trigger", "nps_promoter", by=HARM_BUDGET),
+        nps(9, "Thu 12:30"),
+        resumption("Thu 13:00", "trigger", "nps_promoter"),
+    )
+    assert resumed.asked == [("nps_promoter", "Thu 13:00")]
 
 
 def test_the_event_is_one_that_the_switches_know_and_the_same_until_it_is_resumed() -> None:

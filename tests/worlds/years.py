@@ -58,13 +58,16 @@ def customer_id(number: int) -> str:
 class Year:
     """Its records, to be iterated over once. Customers who are asked meanwhile answer in the rest of it: ``answer``.
 
-    Memory grows with the customers, not with the records.
+    Memory grows with the customers, not with the records. ``appeal``: template → how many times as likely as otherwise
+    an ask in its words gets a yes. ``annoys``: how many asks lead to a complaint.
     """
 
     seed: int
     customers: int = 10_000
     days: int = 365
     start: int = START
+    appeal: dict[str, float] = field(default_factory=dict)
+    annoys: float = 0.0
     _replies: list[_Arriving] = field(default_factory=list, init=False)
     _replied: Iterator[int] = field(default_factory=count, init=False)
     _now: int = field(default=0, init=False)
@@ -107,6 +110,9 @@ class Year:
         random = Random(f"{self.seed}/{ask.command_id}")
         command = {"command_id": ask.command_id}
         reply = partial(self._reply, ask)
+        apart = Random(f"{self.seed}/{ask.command_id}/annoyed")
+        if apart.random() < self.annoys:
+            reply(round(apart.uniform(HOUR, 10 * DAY)), "complaint.made", {"reference": ask.command_id})
         if random.random() < 0.02:
             reply(MINUTE, "ask.acknowledged", command | {"status": "failed"})
             return
@@ -116,7 +122,7 @@ class Year:
             return
         reply(seen, "ask.acknowledged", command | {"status": "opened"})
         said = seen + round(random.expovariate(1 / HOUR))
-        odds = (0.5 * person.content, 0.1, 0.2, 0.02, 0.3)
+        odds = (0.5 * person.content * self.appeal.get(ask.template, 1.0), 0.1, 0.2, 0.02, 0.3)
         answer = random.choices(("yes", "maybe", "no", "stop", ""), odds)[0]
         if answer:
             reply(said, "ask.answered", command | {"answer": answer})

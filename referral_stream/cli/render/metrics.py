@@ -153,20 +153,20 @@ def as_csv(found: Figures) -> str:
         for name, figure in figures.items():
             lines.writerow(_safe((*values, *_csv_cells(name, figure_data(figure)))))
     for each in found.comparisons:
-        told = comparison_data(each)
-        of = sum(arm["units"] for arm in told["arms"])
-        title = f"{told['comparison']} {told['of']}" if told["of"] else str(told["comparison"])
-        data = {**told, "value": told["ratio"], "count": each.successes, "of": of, "of_what": "accounts"}
+        compared = comparison_data(each)
+        of = sum(arm.units for arm in each.arms)
+        title = f"{each.kind} {each.name}".rstrip()
+        data = {**compared, "value": compared["ratio"], "count": each.successes, "of": of, "of_what": "accounts"}
         lines.writerow(_safe((*total, *_csv_cells(title, {**data, "unit": "times"}))))
     return written.getvalue()
 
 
 def _csv_cells(name: str, data: Mapping[str, Any]) -> Iterator[str]:
-    told = {**data, "figure": name}
+    values = {**data, "figure": name}
     if "minor" in data:
-        told |= {"value": data["minor"], "unit": f"minor units {data['currency']}"}
+        values |= {"value": data["minor"], "unit": f"minor units {data['currency']}"}
     for column in CSV_COLUMNS:
-        value = told.get(column)
+        value = values.get(column)
         yield "" if value is None else str(value)
 
 

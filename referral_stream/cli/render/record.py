@@ -90,6 +90,7 @@ def _asks(asks: Iterable[Mapping[str, Any]]) -> list[str]:
     for ask in asks:
         told = [
             ask["kind"] if ask["kind"] != "asked" else "",
+            f"wording {ask['arm']}" if "arm" in ask else "",
             f"answered {ask['answer']}" if "answer" in ask else "sent" if "sent_at" in ask else "",
             f"referrals {ask['referrals']}" if ask["referrals"] else "",
             f"converted {ask['converted']}" if ask["converted"] else "",
