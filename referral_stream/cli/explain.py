@@ -73,6 +73,7 @@ def explain(
     """
     from referral_stream.cli.render import explanation
     from referral_stream.cli.render.terminal import json_text, width
+    from referral_stream.explain.document import as_json
     from referral_stream.words.phrases import languages
 
     if language not in languages():
@@ -87,7 +88,7 @@ def explain(
         instant = instant_of(at, "--at", end_of_day=True)
         story = _of_log(log, customer, policy_file, mappings_file, instant, language, sort=sort, skip_bad=skip_bad)
     if as_data or form == "json":
-        click.echo(json_text(explanation.as_json(story)))
+        click.echo(json_text(as_json(story)))
     elif form == "markdown":
         click.echo(explanation.as_markdown(story), nl=False)
     else:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.cli.render.explanation import as_json, as_text
+from referral_stream.cli.render.explanation import as_text
 from referral_stream.core import events as ev
 from referral_stream.core.policy import Policy
 from referral_stream.demo.world import demo_world
 from referral_stream.explain.changes import Change
+from referral_stream.explain.document import as_json
 from referral_stream.explain.explaining import Explanation
 from referral_stream.explain.of_log import UnknownCustomer, explain
 from referral_stream.explain.prospects import Prospect

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from referral_stream.cli.render.explanation import as_json, as_text
+from referral_stream.cli.render.explanation import as_text
 from referral_stream.core import events as ev
 from referral_stream.core.events import Event
 from referral_stream.core.ids import followup_id, grant_id
+from referral_stream.explain.document import as_json
 from referral_stream.explain.explaining import Explanation
 from referral_stream.explain.of_log import explain
 from referral_stream.words.afterwards import followup_words, money, reward_words

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.cli.render.explanation import as_json, as_markdown, as_text
+from referral_stream.cli.render.explanation import as_markdown, as_text
 from referral_stream.cli.render.terminal import json_text
 from referral_stream.core import events as ev
 from referral_stream.core.policy import Policy
 from referral_stream.explain.background import Background
+from referral_stream.explain.document import as_json
 from referral_stream.explain.explaining import Explanation
 from referral_stream.explain.explaining import explain as explained_from
 from referral_stream.explain.of_log import explain

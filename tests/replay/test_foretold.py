@@ -1,6 +1,6 @@
 """What an explanation foretells comes true: each counterfactual is replayed from the beginning of the log.
 
-``FORETOLD_WORLDS`` says of how many random worlds, instead of two dozen.
+``TESTS_FORETOLD_WORLDS`` says of how many random worlds, instead of two dozen; many take ``--timeout 0``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import chain
 from random import Random
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import Policy
 from referral_stream.explain.background import Background
 from referral_stream.explain.changes import SOURCE, Change, every
-from referral_stream.explain.explaining import Gist, explain
+from referral_stream.explain.explaining import Explanation, Gist, explain
 from referral_stream.explain.prospects import Prospect
 from referral_stream.replay.recording_ledger import RecordingLedger
 from referral_stream.replay.virtual_run import Arrival, FactReplay
@@ -30,7 +31,7 @@ from tests.rules import rule
 from tests.worlds.days import world
 from tests.worlds.policies import POLICIES
 
-SEEDS = range(2_000, 2_000 + int(os.environ.get("FORETOLD_WORLDS", "24")))
+SEEDS = range(2_000, 2_000 + int(os.environ.get("TESTS_FORETOLD_WORLDS", "24")))
 CUTS = 4
 """How many instants of each world are explained."""
 
@@ -53,19 +54,22 @@ class Told(NamedTuple):
         return f"{self.customer} at {self.now}: {self.prospect}"
 
 
-def known_at(world: World, now: int) -> tuple[FactReplay, RecordingLedger]:
+def known_at(world: World, now: int) -> tuple[FactReplay, RecordingLedger, dict[str, Decision]]:
+    """The states, the ledger, and what was decided last about each opportunity."""
     caps = RecordingLedger(world.policy)
     facts = FactReplay(world.policy, caps=caps)
-    for _ in facts.read(world.log, now):
-        pass
-    for _ in facts.wait(now):
-        pass
-    return facts, caps
+    decided = {
+        item.effect.opportunity_id: item.effect
+        for items in chain(facts.read(world.log, now), facts.wait(now))
+        for item in items
+        if isinstance(item.effect, Decision) and item.effect.outcome != "duplicate"
+    }
+    return facts, caps, decided
 
 
 def told(world: World, now: int) -> list[Told]:
     """The prospects of some for whom something is open: as a replay knows them, and as a state by itself tells."""
-    facts, caps = known_at(world, now)
+    facts, caps, decided = known_at(world, now)
     found = []
     for name in [name for name, customer in facts.customers.items() if customer.live][:3]:
         by_log = explain(Background(name, facts.customers, ledger=caps), world.policy, now)
@@ -76,8 +80,27 @@ def told(world: World, now: int) -> list[Told]:
             assert by_state.outlook == by_log.outlook, (world, name, now)
             assert by_state.opportunities == by_log.opportunities, (world, name, now)
             assert by_state.gist == by_log.gist
+        assert_gates_as_decided(by_log, decided, now)
         found += [Told(world, now, name, prospect, by_log.gist) for prospect in by_log.outlook]
     return found
+
+
+def assert_gates_as_decided(explanation: Explanation, decided: dict[str, Decision], now: int) -> None:
+    """Gates answer as a decision of the same instant does, those of the ledger and the draw apart."""
+    for opportunity in explanation.opportunities:
+        decision = decided.get(opportunity.opportunity_id)
+        if opportunity.live and decision is not None and decision.decided_at == now:
+            COMPARED.append(opportunity.opportunity_id)
+            told = {cell.gate: (cell.answer, cell.until) for cell in opportunity.gates}
+            said = {reason.gate: (reason.answer, reason.until) for reason in decision.reasons}
+            apart = {"paused", "overasking", "account", "holdout"}
+            assert {gate: told[gate] for gate in told if gate not in apart} == {
+                gate: said[gate] for gate in said if gate not in apart
+            }
+
+
+COMPARED: list[str] = []
+"""Opportunities whose gates have been compared."""
 
 
 def of_seed(seed: int) -> Iterator[Told]:
@@ -147,6 +170,7 @@ def test_the_ask_is_made_at_the_instant_that_is_named() -> None:
             between = (prospect.at + prospect.by - 1) // 2
             assert prospect.asked_at in asks_if(case, between, prospect.events, prospect.asked_at), case
     assert min(kinds["changed"], kinds["planned"]) > 5, kinds
+    assert len(COMPARED) > 5
 
 
 @rule("11.26")
@@ -155,7 +179,7 @@ def test_where_nothing_helps_no_single_event_leads_to_an_ask_in_the_window() -> 
     for case in cases():
         if not case.prospect.text.startswith("can no longer lead to an ask"):
             continue
-        facts, _ = known_at(case.world, case.now)
+        facts, *_ = known_at(case.world, case.now)
         opportunity = next(o for o in facts.customers[case.customer].live if o.id == case.prospect.opportunity_id)
         random = Random(case.now)
         kin = {case.customer: facts.customers[case.customer]}
