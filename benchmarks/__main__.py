@@ -18,7 +18,7 @@ from typing import NamedTuple
 from faust_batches import Output
 from rich.console import Console
 
-from benchmarks import core, decode, latency, recovery, wakeups
+from benchmarks import core, decode, latency, read_models, recovery, wakeups
 from benchmarks.deployment import Rate, Services, canonical
 from benchmarks.hops import OTHERS, OURS, PEERS_PYTHON, Engine, both_hops, decide_hop, in_turns, ingest_hop
 from benchmarks.mix import Sourced, mix
@@ -47,6 +47,7 @@ class Size(NamedTuple):
     recovered_customers: int
     restarts: int
     wakeups: wakeups.Size
+    read_models: read_models.Size
 
 
 FULL = Size(
@@ -60,6 +61,7 @@ FULL = Size(
     recovered_customers=100_000,
     restarts=5,
     wakeups=wakeups.Size(pending=1_000_000, per_second=300, burst=50_000, events=60_000),
+    read_models=read_models.Size(customers=1_000_000, decisions=50_000),
 )
 QUICK = Size(
     events=60_000,
@@ -72,6 +74,7 @@ QUICK = Size(
     recovered_customers=20_000,
     restarts=2,
     wakeups=wakeups.Size(pending=100_000, per_second=100, burst=5_000, events=20_000),
+    read_models=read_models.Size(customers=50_000, decisions=20_000),
 )
 WIDTH = 130
 """Of the table where it goes to a file."""
@@ -184,6 +187,10 @@ class Bench:
         """A million of them."""
         yield from wakeups.measure(self.services, self.size.wakeups, self._say)
 
+    def read_models(self) -> Iterator[Figure]:
+        """What the console reads: how fast it is written, what it weighs, how long a page takes."""
+        yield from read_models.measure(self._stack.enter_context(RedisServer()), self.size.read_models, self._say)
+
     def transport(self) -> Iterator[Figure]:
         """The batch transport with trivial processors: what the hops could reach with a core that costs nothing."""
         command = [sys.executable, "-m", "benchmarks.transport", "--records", str(self.size.transport_records)]
@@ -240,6 +247,7 @@ def main() -> None:
         "latency": Bench.latency,
         "recovery": Bench.recovery,
         "wakeups": Bench.wakeups,
+        "read_models": Bench.read_models,
         "variants": Bench.variants,
         "transport": Bench.transport,
     }

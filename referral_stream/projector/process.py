@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError
 
 from referral_stream import __version__
-from referral_stream.projector.harm import HarmJudge, Pausing
+from referral_stream.projector.harm import HarmJudge, Pausing, judge_once
 from referral_stream.projector.projecting import ROLE, Projecting, TopicMadeAnew
 from referral_stream.projector.status import ProjectorPage, ProjectorStatus
 from referral_stream.projector.watching import seen_roles
@@ -38,7 +38,8 @@ ALONE_RECORDS: Final = 2_000
 BESIDE_RECORDS: Final = 100
 """Beside the deciding roles, whose event loop it shares: some 5 ms."""
 START_SECONDS: Final = 20.0
-STOP_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 4.0
+"""For each step: everything has been applied, and the roles beside it want to end, too."""
 LOOK_SECONDS: Final = 10.0
 """How often the roles' groups are looked at, and the figures read."""
 JUDGE_SECONDS: Final = 300.0
@@ -68,35 +69,43 @@ class Projector:
 
     async def start(self) -> None:
         """Join the group. Raises NotStarted, and BrokersAwayAtStart after ``START_WAIT_SECONDS``."""
-        settings = self._deployment.settings
+        settings, client = self._deployment.settings, self._deployment.client()
         deadline, throttle = monotonic() + settings.start_wait_seconds, LogThrottle(logger)
-        while (problem := await self._started()) is not None:
+        while (problem := await self._topics_problem()) is not None:
             if monotonic() > deadline:
                 raise BrokersAwayAtStart(problem)
             throttle.warn("no_broker_answers", problem)
             await asyncio.sleep(1)
-        logger.info("starting", extra={"role": ROLE, "group": self._projecting.group, "version": __version__})
-
-    async def _started(self) -> str | None:
-        """Why it has not, if waiting may help. Raises NotStarted."""
         consumer = self._projecting.consumer
+        consumer.subscribe(list(self._projecting.topics), listener=self._projecting)
         try:
             async with asyncio.timeout(START_SECONDS):
                 with quiet_kafka():
-                    await require_topics(self._deployment)
-                    consumer.subscribe(list(self._projecting.topics), listener=self._projecting)
                     await consumer.start()
-        except TopicsProblem as problem:
-            cause = await connection_problem(self._deployment.client())
-            if cause is None:
-                raise NotStarted(f"{problem}; see: referral-stream topics acls projector") from None
-            return cause
         except (KafkaError, TimeoutError, OSError) as error:
-            found = await no_connection(self._deployment.client(), error)
-            if not found.passes:
-                raise NotStarted(found.why) from None
-            return found.why
+            found = await no_connection(client, error)
+            raise (BrokersAwayAtStart if found.passes else NotStarted)(found.why) from None
+        logger.info("starting", extra={"role": ROLE, "group": self._projecting.group, "version": __version__})
+
+    async def _topics_problem(self) -> str | None:
+        """Why the topics are not known, if waiting may help. Raises NotStarted if it does not."""
+        try:
+            with quiet_kafka():
+                await require_topics(self._deployment)
+        except TopicsProblem as problem:
+            if await connection_problem(self._deployment.client()) is None:
+                raise NotStarted(f"{problem}; see: referral-stream topics acls projector") from None
+            return await self._away(problem)
+        except (KafkaError, TimeoutError, OSError) as error:
+            return await self._away(error)
         return None
+
+    async def _away(self, error: Exception) -> str:
+        """Why no broker lets us in. Raises NotStarted where waiting does not help."""
+        found = await no_connection(self._deployment.client(), error)
+        if not found.passes:
+            raise NotStarted(found.why)
+        return found.why
 
     async def run(self) -> None:
         """Until it is cancelled, or one of its parts fails, which is raised."""
@@ -116,9 +125,10 @@ class Projector:
 
     async def close(self) -> None:
         """Commit, leave the group and disconnect, as far as that can be done in time."""
-        with suppress(TimeoutError, KafkaError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._projecting.commit()
+        if self.status.brokers_answer:
+            with suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._projecting.commit()
         await close(self._projecting.consumer, STOP_SECONDS)
         with suppress(OSError):
             await self._writer.aclose()
@@ -139,10 +149,8 @@ class Projector:
             await asyncio.sleep(JUDGE_SECONDS)
             if self._judge is None or self._pause is None or not self._projecting.leads:
                 continue
-            now = self._deployment.clock.now()
-            with suppress(WriteRefused):
-                for harmful in await self._judge(self._writer.bodies(), now):
-                    await self._pause(harmful, now)
+            with suppress(WriteRefused):  # said by whoever applies
+                await judge_once(self._writer, self._judge, self._pause)
 
     async def _watch(self) -> None:
         """Wait for brokers that are away. Raises BrokersElsewhere if a new process would be answered meanwhile."""

@@ -268,10 +268,10 @@ class Projecting(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
 
     async def _wait_for_redis(self, refused: WriteRefused) -> None:
         self.available = False
-        cause = refused.__cause__ or refused
-        known = meaning(cause)
-        self._throttle.warn("read_models_unavailable", f"{code_of(cause)}: {known.says}")
-        if known.elsewhere:
+        cause = refused.__cause__
+        says = str(refused) if cause is None else f"{code_of(cause)}: {meaning(cause).says}"
+        self._throttle.warn("read_models_unavailable", says)
+        if cause is not None and meaning(cause).elsewhere:
             await self._writer.look_up_again()
         await asyncio.sleep(RETRY_SECONDS)
 

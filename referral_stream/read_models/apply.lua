@@ -4,7 +4,7 @@
 -- nothing is applied yet), the offset behind the batch, the operations (MessagePack), the limits (MessagePack), the
 -- deployment's now and the real now (epoch ms); behind these the bytes, which this MessagePack does not know: where an
 -- operation has some, it has the number of the argument, as a list of one.
--- Returns {"applied"}, {"at", offset} where something else is applied than the writer believes ("" for nothing), or
+-- Returns {"applied"}, {"form"} where another form is there, or a reset is under way, {"at", offset} where something else is applied than the writer believes ("" for nothing), or
 -- {"changed", customer} where a record is not the one that the figures were computed from.
 
 local root, place, expected, after = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -20,6 +20,9 @@ for _, op in ipairs(operations) do
   end
 end
 
+if (tonumber(call("HGET", root .. "meta", "form")) or limits.form) ~= limits.form then
+  return {"form"}
+end
 local positions = root .. "positions"
 local stored = call("HGET", positions, place) or ""
 if stored ~= expected then
@@ -27,7 +30,7 @@ if stored ~= expected then
 end
 for _, op in ipairs(operations) do
   if op[1] == "record" or op[1] == "unrecord" or op[1] == "forget" then
-    if (call("HGET", root .. "customer:" .. op[2], "n") or "") ~= op[3] then
+    if string.sub(call("HGET", root .. "customer:" .. op[2], "record") or "", 1, 13) ~= op[3] then
       return {"changed", op[2]}
     end
   end
@@ -61,8 +64,8 @@ end
 
 -- Whether the customer's newest state, which may have been read before, says that this is over.
 local function is_over(kind, id, customer, at)
-  local state_at, alive = unpack(call("HMGET", root .. "customer:" .. survivor_of(customer), "at", "alive"))
-  return state_at and tonumber(state_at) >= at and not string.find(alive or "", " " .. kind .. ":" .. id .. " ", 1, true)
+  local state, alive = unpack(call("HMGET", root .. "customer:" .. survivor_of(customer), "state", "alive"))
+  return state and tonumber(string.sub(state, 1, 13)) >= at and not string.find(alive or "", " " .. kind .. ":" .. id .. " ", 1, true)
 end
 
 local function count(deltas)
@@ -112,11 +115,11 @@ end
 
 -- End whatever the customer's state says nothing of, up to its instant.
 local function end_what_is_over(customer)
-  local at, alive = unpack(call("HMGET", root .. "customer:" .. customer, "at", "alive"))
-  if not at then
+  local state, alive = unpack(call("HMGET", root .. "customer:" .. customer, "state", "alive"))
+  if not state then
     return
   end
-  for _, what in ipairs(call("ZRANGEBYSCORE", root .. "mine:" .. customer, "-inf", at)) do
+  for _, what in ipairs(call("ZRANGEBYSCORE", root .. "mine:" .. customer, "-inf", string.sub(state, 1, 13))) do
     local kind, id = string.match(what, "^(%a+):(.*)$")
     local as = kind == "approvals" and "asks" or kind
     if not string.find(alive or "", " " .. as .. ":" .. id .. " ", 1, true) then
@@ -141,12 +144,6 @@ local function unlog(id, row)
   end
 end
 
-local function push(key, value, most)
-  call("LPUSH", key, value)
-  call("LTRIM", key, 0, most - 1)
-  call("EXPIRE", key, ttl)
-end
-
 local apply = {}
 
 function apply.decision(_, customer, id, at, body, row, outcome, trigger, gates, account, is_ask)
@@ -167,7 +164,9 @@ function apply.decision(_, customer, id, at, body, row, outcome, trigger, gates,
   if is_gone(customer, at) then
     return
   end
-  push(root .. "decisions:" .. customer, body, limits.decisions)
+  local key = root .. "customer:" .. customer
+  call("HSET", key, "d" .. call("HINCRBY", key, "d", 1) % limits.decisions, body)
+  call("EXPIRE", key, ttl)
   call("ZADD", root .. "log", at, id)
   call("HSET", root .. "log:rows", id, row)
   call("ZADD", root .. "log:by outcome:" .. outcome, at, id)
@@ -221,13 +220,13 @@ function apply.record(_, customer, _, at, body, deltas)
     return
   end
   local key = root .. "customer:" .. customer
-  call("HSET", key, "record", body, "n", string.format("%d", at))
+  call("HSET", key, "record", string.format("%013d", at) .. body)
   call("EXPIRE", key, ttl)
   count(deltas)
 end
 
 function apply.unrecord(_, customer, _, deltas)
-  call("HDEL", root .. "customer:" .. customer, "record", "n")
+  call("HDEL", root .. "customer:" .. customer, "record")
   count(deltas)
 end
 
@@ -236,7 +235,7 @@ function apply.state(_, customer, at, body, alive)
     return
   end
   local key = root .. "customer:" .. customer
-  call("HSET", key, "state", body, "at", string.format("%d", at))
+  call("HSET", key, "state", string.format("%013d", at) .. body)
   if alive == "" then
     call("HDEL", key, "alive")
   else
@@ -267,13 +266,16 @@ function forget(customer, at)
     end
   end
   -- Of an id that was merged away, the record goes by its own tombstone: the figures are subtracted with it.
-  call("HDEL", root .. "customer:" .. customer, "state", "at", "alive")
-  call("DEL", root .. "decisions:" .. customer, root .. "after:" .. customer, root .. "alias:" .. customer, mine, log)
+  call("HDEL", root .. "customer:" .. customer, "state", "alive", "d")
+  for n = 0, limits.decisions - 1 do
+    call("HDEL", root .. "customer:" .. customer, "d" .. n)
+  end
+  call("DEL", root .. "after:" .. customer, root .. "alias:" .. customer, mine, log)
 end
 
 function apply.forget(_, customer, _, deltas, at)
   forget(customer, at)
-  call("HDEL", root .. "customer:" .. customer, "record", "n")
+  call("HDEL", root .. "customer:" .. customer, "record")
   count(deltas)
 end
 
@@ -285,7 +287,7 @@ function apply.alias(_, customer, survivor)
   end
   local mine, theirs = root .. "mine:" .. customer, root .. "mine:" .. survivor
   call("SET", root .. "alias:" .. customer, survivor, "EX", ttl)
-  call("HDEL", root .. "customer:" .. customer, "state", "at", "alive")
+  call("HDEL", root .. "customer:" .. customer, "state", "alive")
   if call("EXISTS", mine) == 1 then
     call("ZUNIONSTORE", theirs, 2, theirs, mine, "AGGREGATE", "MAX")
     call("DEL", mine)

@@ -1,9 +1,10 @@
 """The keys of the read models, and how much each may hold.
 
 ============================================  =====  =================================================================
-``PREFIX:{read}:customer:ID``                 hash   ``state`` (as in the changelog), ``record``, and its ``n``
+``PREFIX:{read}:customer:ID``                 hash   ``state`` (as in the changelog) and ``record``, each behind its
+                                                     instant in 13 digits; ``d0`` … ``d9``: decisions, whole; ``d``: how
+                                                     many there were; ``alive``: what of theirs waits
 ``PREFIX:{read}:alias:ID``                    str    the customer to whom this id was merged
-``PREFIX:{read}:decisions:ID``                list   the customer's decisions, whole, newest first; 10 stay
 ``PREFIX:{read}:after:ID``                    zset   their follow-ups and rewards, whole, by instant; 50 stay
 ``PREFIX:{read}:mine:ID``                     zset   what of theirs stands in the deployment-wide keys below
 ``PREFIX:{read}:due:KIND``                    zset   what waits, by the instant at which it is due
@@ -36,6 +37,9 @@ from referral_stream.core.instants import DAY, HOUR, SECOND
 FORM: Final = 1
 """Of keys and values. Read models of another one are made anew (``referral-stream run projector --reset``)."""
 
+RESETTING: Final = 0
+"""In the place of the form, while a reset removes what is there: nobody writes meanwhile."""
+
 DueKind: TypeAlias = Literal["asks", "approvals", "followups", "rewards"]
 """What waits: asks for their moment, asks for a person's yes, follow-ups for who does them, rewards for approval."""
 
@@ -51,6 +55,12 @@ AUDIT_KEPT: Final = 1_000
 HOURS_KEPT: Final = 14 * 24
 RETENTION_SECONDS: Final = 400 * DAY // SECOND
 """As the topics (``contracts.topics``): what is older could not be rebuilt."""
+
+
+INSTANT_DIGITS: Final = 13
+"""In front of states and records: a field of its own would weigh 60 bytes for each customer."""
+
+DECISION_FIELDS: Final = tuple(f"d{number}" for number in range(DECISIONS_KEPT))
 
 
 class Keys:
@@ -74,9 +84,6 @@ class Keys:
 
     def alias(self, customer: str) -> str:
         return f"{self.root}alias:{customer}"
-
-    def decisions(self, customer: str) -> str:
-        return f"{self.root}decisions:{customer}"
 
     def after(self, customer: str) -> str:
         return f"{self.root}after:{customer}"

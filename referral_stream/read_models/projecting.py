@@ -14,6 +14,7 @@ import msgspec
 from referral_stream.contracts.state import UnreadableState, decode_state
 from referral_stream.core.customer import Customer
 from referral_stream.core.instants import parse_instant
+from referral_stream.read_models.keys import INSTANT_DIGITS
 from referral_stream.read_models.packing import pack_text, unpack
 from referral_stream.read_models.views import Control, DecisionRow, FollowupDue, HeldReward, MessageBody, PendingAsk
 from referral_stream.read_models.works import difference
@@ -226,15 +227,15 @@ class Projection:
         return kept, forgotten
 
 
-def replacing(touched: Touched, known: bytes | None, n: bytes | None) -> Operation:
-    """The operation that replaces a customer's record, of which ``known`` and ``n`` are there now."""
-    old = None if known is None else unpack(known)
+def replacing(touched: Touched, known: bytes | None) -> Operation:
+    """The operation that replaces a customer's record, of which ``known`` is there now."""
+    n, old = (b"", None) if known is None else (known[:INSTANT_DIGITS], unpack(known[INSTANT_DIGITS:]))
     deltas = [part for pair in difference(old, touched.body).items() for part in pair]
     if touched.forgotten is not None:
-        return ("forget", touched.customer, n or b"", deltas, touched.forgotten)
+        return ("forget", touched.customer, n.decode(), deltas, touched.forgotten)
     if touched.text is None:
-        return ("unrecord", touched.customer, n or b"", deltas)
-    return ("record", touched.customer, n or b"", touched.at, pack_text(touched.text), deltas)
+        return ("unrecord", touched.customer, n.decode(), deltas)
+    return ("record", touched.customer, n.decode(), touched.at, pack_text(touched.text), deltas)
 
 
 def _alive(c: Customer) -> str:

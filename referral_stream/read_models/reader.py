@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from referral_stream.core.instants import HOUR
-from referral_stream.read_models.keys import FORM, DueKind, Keys
+from referral_stream.read_models.keys import DECISION_FIELDS, DECISIONS_KEPT, FORM, INSTANT_DIGITS, DueKind, Keys
 from referral_stream.read_models.packing import DamagedReadModel, unpack
 from referral_stream.read_models.views import (
     Control,
@@ -35,7 +35,7 @@ from referral_stream.read_models.views import (
 )
 from referral_stream.read_models.works import works_of
 
-MOST_EXAMINED: Final = 2_000
+MOST_EXAMINED: Final = 1_000
 """Decisions looked at for one page: filters of which each is common and all together are rare give short pages."""
 _CHUNK: Final = 500
 _LONGEST_CHAIN: Final = 8
@@ -47,7 +47,7 @@ class Reader:
     """The read models of one deployment. All methods raise NotReadable; each is bounded by ``timeout_seconds``.
 
     ``client`` must not decode responses. ``prefix``: the group prefix. It only reads: ``GET``, ``HGETALL``,
-    ``HMGET``, ``LRANGE``, ``ZCARD``, ``ZCOUNT``, ``ZRANGE``, ``ZRANGEBYSCORE`` and ``ZREVRANGEBYSCORE``.
+    ``HMGET``, ``LRANGE``, ``ZCARD``, ``ZCOUNT``, ``ZMSCORE``, ``ZRANGE``, ``ZRANGEBYSCORE`` and ``ZREVRANGEBYSCORE``.
     """
 
     def __init__(self, client: Redis, *, prefix: str = "referral-stream", timeout_seconds: float = 2.0) -> None:
@@ -122,21 +122,24 @@ class Reader:
         survivor = await self._survivor(customer)
         keys = self._keys
         state, record = (await self._all([("HMGET", keys.customer(survivor), "state", "record")]))[0]
-        body: MessageBody | None = None if record is None else _body(record)
+        body: MessageBody | None = None if record is None else _body(record[INSTANT_DIGITS:])
         ids = tuple(body.get("ids", ())) if body else ()
         everyone = (survivor, *ids)
-        lists = await self._all(
+        told = await self._all(
             [
                 command
                 for each in everyone
-                for command in (("LRANGE", keys.decisions(each), 0, -1), ("ZRANGE", keys.after(each), 0, -1))
+                for command in (
+                    ("HMGET", keys.customer(each), "d", *DECISION_FIELDS),
+                    ("ZRANGE", keys.after(each), 0, -1),
+                )
             ]
         )
-        decisions = _merged(lists[0::2], lambda each: each["decided_at"])
-        after = _merged(lists[1::2], lambda each: each["time"])
+        decisions = _merged(map(_newest_first, told[0::2]), lambda each: each["decided_at"])
+        after = _merged(told[1::2], lambda each: each["time"])
         if state is None and body is None and not decisions and not after:
             return None
-        return CustomerView(survivor, ids, state, body, decisions, after)
+        return CustomerView(survivor, ids, state and state[INSTANT_DIGITS:], body, decisions, after)
 
     async def _survivor(self, customer: str) -> str:
         """Whose id this is now."""
@@ -155,7 +158,7 @@ class Reader:
     ) -> DecisionPage:
         """The deployment's decisions, newest first; ``cursor``: a page's ``next``. Raises ValueError for another."""
         wanted = wanted or DecisionFilter()
-        key = await self._smallest(wanted)
+        key, *others = await self._indexes(wanted)
         lowest = "-inf" if wanted.since is None else str(wanted.since)
         top, skip = _place(cursor)
         if top is None:
@@ -163,31 +166,41 @@ class Reader:
         rows: list[DecisionRow] = []
         examined = 0
         while examined < MOST_EXAMINED:
-            found = await self._scored("ZREVRANGEBYSCORE", key, top, lowest, skip, _CHUNK)
-            if not found:
-                return DecisionPage(tuple(rows), None)
-            kept = (await self._all([("HMGET", self._keys.log_rows, *(member for member, _ in found))]))[0]
-            for (_, score), value in zip(found, kept, strict=True):
+            count = _CHUNK if others else limit - len(rows)
+            found = await self._scored("ZREVRANGEBYSCORE", key, top, lowest, skip, count)
+            kept = await self._rows(found, others)
+            for member, score in found:
                 skip = skip + 1 if top == str(score) else 1
                 top = str(score)
-                examined += 1
-                row = None if value is None else _row(value, DecisionRow)
-                if row is not None and _is_wanted(row, wanted):
+                if (row := kept.get(member)) is not None and _is_wanted(row, wanted):
                     rows.append(row)
                     if len(rows) == limit:
                         return DecisionPage(tuple(rows), f"{top}-{skip}")
-            if len(found) < _CHUNK:
+            if len(found) < count:
                 return DecisionPage(tuple(rows), None)
+            examined += count
         return DecisionPage(tuple(rows), f"{top}-{skip}")
 
-    async def _smallest(self, wanted: DecisionFilter) -> str:
-        """Of the indexes that hold all that is wanted the one with the fewest entries."""
+    async def _rows(self, found: Sequence[tuple[bytes, int]], others: Sequence[str]) -> dict[bytes, DecisionRow]:
+        """The rows of those members that are in all other indexes, too."""
+        members = [member for member, _ in found]
+        if others and members:
+            scores = await self._all([("ZMSCORE", key, *members) for key in others])
+            members = [each for each, *there in zip(members, *scores, strict=True) if None not in there]
+        if not members:
+            return {}
+        values = (await self._all([("HMGET", self._keys.log_rows, *members)]))[0]
+        pairs = zip(members, values, strict=True)
+        return {member: _row(value, DecisionRow) for member, value in pairs if value is not None}
+
+    async def _indexes(self, wanted: DecisionFilter) -> list[str]:
+        """The sorted sets that together hold what is wanted, the smallest first."""
         named = {name: getattr(wanted, name) for name in ("outcome", "trigger", "gate", "account", "customer")}
         keys = [self._keys.index(name, value) for name, value in named.items() if value is not None]
         if len(keys) < 2:  # noqa: PLR2004 (nothing to choose from)
-            return keys[0] if keys else self._keys.log
+            return keys or [self._keys.log]
         counts = await self._all([("ZCARD", key) for key in keys])
-        return min(zip(map(int, counts), keys, strict=True))[1]
+        return [key for _, key in sorted(zip(map(int, counts), keys, strict=True))]
 
     # ------------------------------------------------------------------------------------------------------------ works
 
@@ -252,7 +265,7 @@ def _place(cursor: str | None) -> tuple[str | None, int]:
         return None, 0
     score, sign, seen = cursor.partition("-")
     if not (sign and score.isascii() and score.isdigit() and seen.isascii() and seen.isdigit()):
-        raise ValueError("not a cursor of ours")
+        raise ValueError("not one of our cursors")
     return score, int(seen)
 
 
@@ -266,6 +279,13 @@ def _is_wanted(row: DecisionRow, wanted: DecisionFilter) -> bool:
         and (wanted.since is None or row.decided_at >= wanted.since)
         and (wanted.until is None or row.decided_at < wanted.until)
     )
+
+
+def _newest_first(fields: Sequence[bytes | None]) -> list[bytes]:
+    """The decisions of a customer, of which the fields are written in turns."""
+    count = int(fields[0] or 0)
+    places = ((count - back) % DECISIONS_KEPT for back in range(DECISIONS_KEPT))
+    return [value for place in places if (value := fields[1 + place]) is not None]
 
 
 def _merged(lists: Iterable[Iterable[bytes]], instant: Callable[[MessageBody], str]) -> tuple[MessageBody, ...]:

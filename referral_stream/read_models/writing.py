@@ -24,13 +24,15 @@ from referral_stream.read_models.keys import (
     DECISIONS_KEPT,
     FORM,
     HOURS_KEPT,
+    INSTANT_DIGITS,
     LOG_KEPT,
+    RESETTING,
     RETENTION_SECONDS,
     Keys,
 )
 from referral_stream.read_models.packing import unpack
 from referral_stream.read_models.projecting import Operation, Touched, replacing
-from referral_stream.read_models.views import MessageBody, RoleState
+from referral_stream.read_models.views import Control, MessageBody, RoleState
 
 _SCRIPT: Final = files(__package__).joinpath("apply.lua").read_bytes()
 _DIGEST: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
@@ -46,10 +48,14 @@ _ARGUMENTS: Final = 8
 """Of the script, before the bytes."""
 
 _encode = msgspec.msgpack.Encoder().encode
+_control = msgspec.msgpack.Decoder(Control).decode
 
 
 class WriteRefused(Exception):
     """Redis did not answer in time, or refused; ``cause`` has its error. What was applied is known by the position."""
+
+
+BEING_RESET: Final = "the read models are being reset; if no reset is under way, one was broken off: repeat it"
 
 
 class OtherForm(Exception):
@@ -111,6 +117,8 @@ class Writer:
     async def check(self) -> None:
         """Raises OtherForm where another version has written."""
         form = await self._call("HGET", self._keys.meta, "form")
+        if form is not None and int(form) == RESETTING:
+            raise WriteRefused(BEING_RESET)
         if form is not None and int(form) != FORM:
             raise OtherForm(f"form {int(form)}; this program writes {FORM}")
 
@@ -145,6 +153,9 @@ class Writer:
             reply = await self._script(self._keys.root, *place, plain, self._limits, now, real_now, *parts)
             if reply[0] == b"applied":
                 return BatchApplied(done=True, at=after)
+            if reply[0] == b"form":
+                await self.check()
+                raise WriteRefused(BEING_RESET)
             if reply[0] == b"at":
                 return BatchApplied(done=False, at=int(reply[1]) if reply[1] else None)
         raise WriteRefused("a customer's record changes whenever it is to be replaced: is another projector at work?")
@@ -152,8 +163,8 @@ class Writer:
     async def _replacing(self, touched: Sequence[Touched]) -> list[Operation]:
         if not touched:
             return []
-        known = await self._all([("HMGET", self._keys.customer(each.customer), "record", "n") for each in touched])
-        return [replacing(each, *found) for each, found in zip(touched, known, strict=True)]
+        known = await self._all([("HGET", self._keys.customer(each.customer), "record") for each in touched])
+        return [replacing(each, found) for each, found in zip(touched, known, strict=True)]
 
     async def tell_roles(self, roles: Sequence[RoleState]) -> None:
         """Write what was seen of the roles' groups."""
@@ -167,6 +178,10 @@ class Writer:
         pairs = found.items() if isinstance(found, dict) else zip(found[0::2], found[1::2], strict=True)
         return {name.decode(): int(count) for name, count in pairs}
 
+    async def controls(self) -> list[Control]:
+        """The newest word about each switch."""
+        return [_control(value) for value in await self._call("HVALS", self._keys.controls)]
+
     async def bodies(self) -> AsyncIterator[MessageBody]:
         """The newest record of every customer, in no order; one that changes meanwhile may be either."""
         cursor = b"0"
@@ -176,22 +191,22 @@ class Writer:
             )
             for value in await self._all([("HGET", key, "record") for key in keys]) if keys else ():
                 if value is not None:
-                    yield unpack(value)
+                    yield unpack(value[INSTANT_DIGITS:])
             if int(cursor) == 0:
                 return
 
     async def reset(self) -> int:
-        """Remove every key of the read models, and no other; how many there were."""
-        cursor, removed = "0", 0
+        """Remove every key of the read models, and no other; how many there were. If it fails, repeat it."""
+        cursor, removed, meta = "0", 0, self._keys.meta.encode()
         pattern = _escaped(self._keys.root) + "*"
-        await self._call("DEL", self._keys.positions)  # first: who is at work notices
+        await self._call("HSET", meta, "form", RESETTING)
         while True:
             reply = await self._call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            cursor, keys = reply[0], reply[1]
+            cursor, keys = reply[0], [key for key in reply[1] if key != meta]
             if keys:
                 removed += int(await self._call("UNLINK", *keys))
             if int(cursor) == 0:
-                return removed
+                return removed + int(await self._call("DEL", meta))
 
     async def _script(self, *arguments: Any) -> list[Any]:
         try:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import lz4.block
 import msgspec
@@ -22,6 +23,7 @@ from referral_stream.contracts.state import decode_customer
 from referral_stream.contracts.topics import SOURCES, TOPICS, changelogs
 from referral_stream.core.customer import Customer
 from referral_stream.core.instants import DAY, HOUR, MINUTE, rfc3339
+from referral_stream.read_models.packing import DamagedReadModel, unpack
 from tests.integration.live import EMAIL_KEY, Message, Pipeline, cloud_event
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
@@ -125,13 +127,36 @@ def searched(pipeline: Pipeline, store: Path, redis_url: str) -> dict[str, set[s
             found[f"changelog {name}"] |= found_in(key) | found_in(unpacked(value))
     client = redis.Redis.from_url(redis_url)
     for key in client.scan_iter(f"{pipeline.name}:*"):
-        found["Redis"] |= found_in(key + b" " + client.dump(key))
+        place = "Redis, the read models" if b":{read}:" in key else "Redis, the ledger"
+        found[place] |= found_in(key + b" " + client.dump(key))
+        if place != "Redis, the ledger":
+            found[place] |= found_in(b" ".join(map(opened, values(client, key))))
     for log in pipeline.home.glob("worker-*.log"):
         found["logs and metrics of the workers"] |= found_in(log.read_bytes())
     for file in store.rglob("*"):
         if file.is_file():
             found["state files of a worker (RocksDB)"] |= found_in(file.read_bytes())
     return found
+
+
+def values(client: Any, key: bytes) -> list[bytes]:
+    """Every value of a key."""
+    match client.type(key):
+        case b"hash":
+            return [part for pair in client.hgetall(key).items() for part in pair]
+        case b"list":
+            return list(client.lrange(key, 0, -1))
+        case b"zset":
+            return list(client.zrange(key, 0, -1))
+        case _:
+            return [client.get(key)]
+
+
+def opened(value: bytes) -> bytes:
+    """A value of the read models without its compression."""
+    with suppress(DamagedReadModel):
+        return orjson.dumps(unpack(value))
+    return value + unpacked(value)
 
 
 def topics_that_name(pipeline: Pipeline, name: str) -> set[str]:
@@ -165,8 +190,11 @@ def test_a_person_is_found_where_the_page_says_and_nowhere_else(
     command = pipeline.await_outcome(ANA, "asked", "soft", "deferred", "pending", "holdout").command_id or "unknown"
     answer = {"command_id": command, "answer": "maybe", "text": "canary-word"}
     pipeline.publish([say("responses", "ask.answered", pipeline.now(), answer)])
-    found = searched(pipeline, tmp_path / "state", redis_server.url)
+    url = redis_server.url
+    wait_until(lambda: "hash" in read_models(pipeline, url), "the state is in the read models", seconds=60)
+    found = searched(pipeline, tmp_path / "state", url)
     assert elsewhere(found) == {}
+    assert found["Redis, the read models"] == {"id", "hash"}
     assert found["source topics"] == {"id", "words"}, "the canaries went in"
     assert found["dead-letters"] >= {"id", "words"}, "what could not be used is kept untouched"
     assert found["customer-events"] == found["changelog customers"] == {"id", "hash"}
@@ -176,11 +204,19 @@ def test_a_person_is_found_where_the_page_says_and_nowhere_else(
 
     pipeline.publish([say("profile", "customer.erasure_requested", pipeline.now(), {})])
     wait_until(lambda: state(pipeline).erased_at is not None, "the erasure is taken", seconds=60)
-    found = searched(pipeline, tmp_path / "state", redis_server.url)
+    wait_until(lambda: read_models(pipeline, url) == set(), "and has reached the read models", seconds=60)
+    found = searched(pipeline, tmp_path / "state", url)
     assert elsewhere(found) == {}
     assert "id" not in found["changelog wakeups"], "the customer is waited for no more"
     left = {name for name, value in msgspec.structs.asdict(state(pipeline)).items() if value}
     assert left <= {"id", "now", "erased_at", "erased_now", "email_hmac", "emails"}
+
+
+def read_models(pipeline: Pipeline, url: str) -> set[str]:
+    """What the read models hold of the person now."""
+    with redis.Redis.from_url(url) as client:
+        keys = list(client.scan_iter(f"{pipeline.name}:{{read}}:*"))
+        return found_in(b" ".join(key + b" " + opened(value) for key in keys for value in values(client, key)))
 
 
 def state(pipeline: Pipeline) -> Customer:

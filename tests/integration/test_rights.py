@@ -14,7 +14,7 @@ import redis
 
 from referral_stream.contracts.topics import PRINCIPALS
 from referral_stream.core.policy import Policy
-from referral_stream.ops.rights import REDIS_COMMANDS, WORKER_GROUP, Right, commands, rights
+from referral_stream.ops.rights import READ_REDIS_COMMANDS, REDIS_COMMANDS, WORKER_GROUP, Right, commands, rights
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import read_settings
@@ -37,6 +37,9 @@ def redis_behind_tls(redis_server: RedisServer) -> Iterator[RedisServer]:
             commands = [f"+{command}" for command in REDIS_COMMANDS]
             keys = "~live-*:{ledger}:*"
             admin.execute_command("ACL", "SETUSER", "ledger", "on", ">another-password", keys, *commands)
+            commands = [f"+{command}" for command in READ_REDIS_COMMANDS]
+            keys = "~live-*:{read}:*"
+            admin.execute_command("ACL", "SETUSER", "projector", "on", ">another-password", keys, *commands)
         yield server
 
 
@@ -91,11 +94,23 @@ def at_work(secured: KafkaServer, deployment: Pipeline) -> Pipeline:
     """Every role has run as its own user, and a customer has been asked, or held out."""
     for role in ROLES:
         deployment.start(role, **_as(secured, role))
+    read_redis = deployment.settings["redis_url"].replace("ledger:", "projector:")
+    deployment.start("projector", read_redis_url=read_redis, **_as(secured, "projector"))
     deployment.publish(a_promoter("asked", deployment.now()))
     deployment.await_outcome("asked", "soft", "holdout", seconds=40)
     a_reward_is_refused(secured, deployment)
+    projected = (
+        "Group:LITERAL:" + deployment.name + "-rewards",
+        "Topic:LITERAL:" + deployment.topic("referral-records"),
+    )
+    wait_until(lambda: _described_or_read(secured, projected), "the projector has looked at everything", seconds=60)
     deployment.stop()
     return deployment
+
+
+def _described_or_read(secured: KafkaServer, resources: tuple[str, ...]) -> bool:
+    used = {resource for _, resource in secured.rights_used("projector")}
+    return set(resources) <= used
 
 
 def a_reward_is_refused(secured: KafkaServer, deployment: Pipeline) -> None:
@@ -114,7 +129,7 @@ def a_reward_is_refused(secured: KafkaServer, deployment: Pipeline) -> None:
 def test_a_customer_is_asked_where_every_process_may_do_only_what_the_list_says(
     secured: KafkaServer, at_work: Pipeline
 ) -> None:
-    for role in (*ROLES, "rewards"):
+    for role in (*ROLES, "projector", "rewards"):
         assert secured.rights_missed(role) - _not_ours(at_work) == set(), role
 
 
@@ -155,9 +170,10 @@ def test_no_right_is_granted_to_a_role_that_it_makes_no_use_of(secured: KafkaSer
             topics.referral_contacts,
         },
         "ledger": {topics.dead_letters},  # a request that can not be read
+        "projector": set[str](),
         "rewards": set[str](),
     }
-    for role in (*ROLES, "rewards"):
+    for role in (*ROLES, "projector", "rewards"):
         used = secured.rights_used(role)
         for right in rights(_described(at_work), role):
             if right.operation == "Write" and right.name in rare[role]:

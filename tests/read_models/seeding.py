@@ -25,6 +25,20 @@ from referral_stream.read_models.writing import BatchApplied, Writer
 POLICY = {"name": "default", "hash": "736f70974e0b9b43"}
 TRIGGERS = ("nps_promoter", "milestone", "ticket_solved")
 GATE_NAMES = tuple(gate.name for gate in GATES)
+SCORE_PARTS = {
+    "champion": 0, "engaged": 10, "first_success": 0, "interactions": 0, "nps": 30, "positive_feedback": 0,
+    "tenure": 10, "testimonial": 0, "usage_above_average": 15,
+}  # fmt: skip
+LIMITS = {
+    "erased": "erasure is for good", "paused": "not paused, trigger enabled",
+    "consent": "consent for referral asks on a channel, not suppressed",
+    "too_early": "30 days, onboarded, value realised", "trouble": "nothing is wrong", "propensity": "score of 50",
+    "answers": "no: 180 days, maybe: 90 days, stop: for ever", "overasking": "one ask in 90 days",
+    "account": "one ask in 14 days, 3 in 90", "advocacy": "no other advocacy ask in 14 days",
+    "channel": "a reachable, consented channel", "moment": "slot, quiet hours or a good moment",
+    "approval": "a person's approval where the account needs it", "holdout": "5 % are never asked",
+}  # fmt: skip
+"""As the default policy says."""
 
 
 # ------------------------------------------------------------------------------------------------------------- messages
@@ -59,12 +73,12 @@ def a_decision(
     for gate in GATE_NAMES:
         answer, until = blocking.get(gate, ("pass", None))
         said = "clear" if answer == "pass" else "not yet"
-        reason = {"gate": gate, "answer": answer, "saw": said, "limit": f"what {gate} asks for"}
+        reason = {"gate": gate, "answer": answer, "saw": said, "limit": LIMITS[gate]}
         reasons.append(reason | ({"until": rfc3339(until)} if until is not None else {}))
     data = {
         "decision_id": derived_id("decision", opportunity, n), "opportunity_id": opportunity, "customer_id": customer,
         "account_id": account, "trigger": trigger, "subject": subject, "outcome": outcome, "reasons": reasons,
-        "score": {"value": 65, "raw": 65, "parts": {"nps": 30, "tenure": 35}}, "flags": [], "rivals": [],
+        "score": {"value": 65, "raw": 65, "parts": SCORE_PARTS}, "flags": [], "rivals": [],
         "mode": "direct" if outcome in ("asked", "soft") else None,
         "window": {"opens": rfc3339(at), "deadline": rfc3339(at + DAY if deadline is None else deadline)},
         "time_zone": {"name": "Europe/Berlin", "source": "profile"}, "policy": POLICY, "decided_at": rfc3339(at),

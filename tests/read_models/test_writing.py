@@ -14,7 +14,7 @@ from referral_stream.core.instants import DAY, HOUR, MINUTE, parse_instant
 from referral_stream.core.opportunity import Opportunity
 from referral_stream.read_models import DecisionFilter, NotReadable, Reader
 from referral_stream.read_models.works import added_by
-from referral_stream.read_models.writing import OtherForm, Writer
+from referral_stream.read_models.writing import OtherForm, Writer, WriteRefused
 from tests.read_models.seeding import (
     Applying,
     a_decision,
@@ -246,6 +246,17 @@ async def test_a_reset_removes_the_read_models_and_no_other_key(client: Redis, p
     await Writer(client, prefix=prefix).reset()
     assert await everything(client, prefix) == {f"{prefix}:{{ledger}}:ready".encode(): b"1"}
     assert await client.get(f"another-{prefix}:{{read}}:meta") is not None
+
+
+async def test_while_a_reset_is_under_way_nothing_is_written(client: Redis, prefix: str, world: Applying) -> None:
+    await world.decisions(a_decision("ana", NOW))
+    await client.hset(f"{prefix}:{{read}}:meta", "form", 0)
+    before = await everything(client, prefix)
+    with pytest.raises(WriteRefused, match="being reset"):
+        await world.decisions(a_decision("bo", NOW))
+    assert await everything(client, prefix) == before
+    await world.writer.reset()
+    assert await everything(client, prefix) == {}
 
 
 async def test_another_form_is_neither_written_nor_read(client: Redis, prefix: str, reader: Reader) -> None:
