@@ -107,13 +107,13 @@ clean: ## Remove everything that was made here
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo)
 
 setup-test:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo rocksdb test triggers uvloop)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo rocksdb test triggers uvloop)
 
 setup-mutants:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo lint mutants rocksdb test triggers uvloop)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo lint mutants rocksdb test triggers uvloop)
 
 # What benchmarks compare with, in an environment of its own: Quix Streams refuses versions that are pinned here.
 build/peers/installed: pyproject.toml | setup-dev
@@ -122,7 +122,7 @@ build/peers/installed: pyproject.toml | setup-dev
 	@touch $@
 
 setup-dev:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py demo docs lint rocksdb test triggers uvloop)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo docs lint rocksdb test triggers uvloop)
 
 # A check prints one line when all is well, and everything it has to say when not.
 quietly = out=$$($(2) 2>&1) && echo "ok  $(1)" || { printf '%s\n' "$$out" "FAILED: $(1)"; exit 1; }

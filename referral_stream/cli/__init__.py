@@ -10,6 +10,7 @@ import click
 
 from referral_stream import __version__
 from referral_stream.cli.audit import audit
+from referral_stream.cli.console import console
 from referral_stream.cli.deadletters import deadletters
 from referral_stream.cli.decisions import decisions
 from referral_stream.cli.demo import demo
@@ -51,6 +52,7 @@ for _verb in (
     run,
     ingest_http,
     rewards,
+    console,
     topics,
     doctor,
     audit,

@@ -18,6 +18,7 @@ from referral_stream.core.zones import zone
 from referral_stream.demo.commands import python, typed
 from referral_stream.demo.display import Screen
 from referral_stream.demo.mail import example_worker
+from referral_stream.demo.pages import OpenConsole
 from referral_stream.demo.workers import Demo
 from referral_stream.demo.world import HOME
 
@@ -27,14 +28,16 @@ _LOOK_SECONDS: Final = 0.2
 _USAGE = "Paste a line of a recorded log, or let time pass: 20m, 3h, 2d."
 
 
-async def keep_up(demo: Demo, screen: Screen, bootstrap: str, redis_url: str) -> None:
+async def keep_up(
+    demo: Demo, screen: Screen, bootstrap: str, redis_url: str, console: OpenConsole | None = None
+) -> None:
     """Show what is decided, and do what standard input says, until SIGINT or SIGTERM."""
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, interrupted.set)
     await demo.listen()
-    screen.say(how_to_play(demo.clock.now(), screen.board.clock(), bootstrap, redis_url))
+    screen.say(how_to_play(demo.clock.now(), screen.board.clock(), bootstrap, redis_url, console))
     lines = _typed_lines(loop)
     while not interrupted.is_set():
         await demo.look(screen)
@@ -64,7 +67,7 @@ async def obey(line: str, demo: Demo, screen: Screen) -> None:
     screen.say(f"It is {screen.board.clock()}.", "dim")
 
 
-def how_to_play(now: int, clock: str, bootstrap: str, redis_url: str) -> str:
+def how_to_play(now: int, clock: str, bootstrap: str, redis_url: str, console: OpenConsole | None = None) -> str:
     """What to paste where, for a demo whose clock shows ``now`` (epoch ms), ``clock`` in words."""
     soon = to_datetime(now - now % MINUTE + 5 * MINUTE).astimezone(zone(HOME)).isoformat()
     score = {"response_id": "mine-1", "score": 10}
@@ -80,11 +83,22 @@ def how_to_play(now: int, clock: str, bootstrap: str, redis_url: str) -> str:
             "",
         )
     )
+    pages = (
+        ("The console needs the extra console: see docs/console.md.", "")
+        if console is None
+        else (
+            "See it in a browser: why each customer was asked or not, and what would",
+            "change it:",
+            f"  {console.url}   token: {console.token}",
+            "",
+        )
+    )
     return "\n".join(
         (
             "",
             f"Still running. It is {clock}, and time goes on from there.",
             "",
+            *pages,
             "Paste this line here, and Henk gives a top score after all:",
             f"  {line}",
             "and this one, and twenty minutes pass:",

@@ -16,6 +16,7 @@ from referral_stream.demo.commands import this_program
 from referral_stream.demo.display import DecisionBoard, Screen
 from referral_stream.demo.keep import keep_up
 from referral_stream.demo.mail import mail
+from referral_stream.demo.pages import console_beside
 from referral_stream.demo.workers import FETCH_WAIT_SECONDS, Demo, demo_settings, parsed, workers
 from referral_stream.demo.world import CAST, HOME, demo_world
 from referral_stream.local.broker import EmbeddedBroker
@@ -58,7 +59,8 @@ async def play(console: Console, output: Path, *, keep: bool = False) -> None:
                 (output / "policy.toml").write_bytes(policy_text())
                 _close(demo, screen, output, keep=keep)
                 if keep:
-                    await keep_up(demo, screen, broker.bootstrap, redis.url)
+                    async with console_beside(deployment) as console_:
+                        await keep_up(demo, screen, broker.bootstrap, redis.url, console_)
                     demo.save(output)
                     screen.say(f"Stopped. Everything is in {output}, for explain and replay.")
 

@@ -39,6 +39,16 @@ LINES: Final = (
         "look at who connects; raise the limits if they are all wanted",
     ),
     Fault(
+        "console_not_started",
+        "the console could not start; `cause` says why",
+        "what `cause` names",
+    ),
+    Fault(
+        "control_not_noted",
+        "the console wrote an event, and Redis could not keep who did it and why: the list shows it with less words, or not",
+        NOTHING,
+    ),
+    Fault(
         "customer_overfull",
         "a customer has more open objects of a kind, or more occasions to ask, than are kept: an id that "
         "stands for many, or a source that never says that something ended. They are not asked",

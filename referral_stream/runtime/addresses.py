@@ -1,4 +1,4 @@
-"""Whether a text is an address: of a host, or of a Redis."""
+"""What may be set as the address of a server: of Kafka, of Redis, of our own pages. Nothing here quotes a password."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
+_HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_LAST_PORT: Final = 65_535
 REDIS_FORM: Final = (
     "is not of the form redis://USER:PASSWORD@HOST:PORT/NUMBER; "
     "in user and password, write / ? # @ % as %2F %3F %23 %40 %25"
@@ -20,12 +22,27 @@ _REDIS_TLS_OPTIONS: Final = {
 """What may follow a ``?``. Anything else would override what the ledger depends on, or fail at the first call."""
 
 
-def is_address(host: str) -> bool:
+def has_port(brokers: tuple[str, ...]) -> tuple[str, ...]:
+    for broker in brokers:
+        host, _, port = broker.rpartition(":")
+        is_host = _is_address(host[1:-1]) if host.startswith("[") and host.endswith("]") else _HOST.match(host)
+        if not is_host or not _PORT.fullmatch(port) or not 1 <= int(port) <= _LAST_PORT:
+            raise ValueError(f"{broker!r} is not host:port, for example kafka-1.example.com:9092")
+    return brokers
+
+
+def _is_address(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:
         return False
     return True
+
+
+def may_be_listened_on(host: str) -> str:
+    if not (_HOST.match(host) or _is_address(host)):
+        raise ValueError("is not an address or the name of a host, for example 127.0.0.1 or 0.0.0.0")
+    return host
 
 
 def is_redis_url(url: str) -> bool:
@@ -41,5 +58,12 @@ def is_redis_url(url: str) -> bool:
     if parts.scheme == "unix":
         return bool(parts.path)
     host = parts.hostname or ""
-    is_host = not host or bool(HOST.match(host)) or is_address(host)
+    is_host = not host or bool(_HOST.match(host)) or _is_address(host)
     return is_host and port != 0 and bool(re.fullmatch(r"/?|/[0-9]{1,9}", parts.path))
+
+
+def is_public_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("begins with https:// and has no query, for example https://hooks.example.com")
+    return url.rstrip("/")

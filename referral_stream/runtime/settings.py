@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -33,7 +32,8 @@ from referral_stream.contracts.schema_words import schema_words
 from referral_stream.contracts.topics import SOURCES
 from referral_stream.core.instants import Instant
 from referral_stream.core.suggestions import did_you_mean, nearest
-from referral_stream.runtime.addresses import HOST, REDIS_FORM, is_address, is_redis_url
+from referral_stream.runtime.addresses import REDIS_FORM, has_port, is_public_url, is_redis_url, may_be_listened_on
+from referral_stream.runtime.console_settings import ConsoleOptions
 from referral_stream.runtime.payer_address import address_fault, secret_fault
 
 PREFIX = "REFERRAL_STREAM_"
@@ -63,10 +63,8 @@ class SettingsProblem(Exception):
 
 T = TypeVar("T", tuple[str, ...], dict[str, str])
 
-_PORT: Final = re.compile(r"[0-9]{1,5}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 NEAR_ENOUGH: Final = 0.6
-_LAST_PORT: Final = 65_535
 _OUT_OF_BOUNDS: Final = ("int_", "float_", "literal_error", "greater_than", "less_than")
 """The kinds of errors that are explained by what the setting may be."""
 
@@ -89,30 +87,8 @@ def _pairs(form: str) -> Callable[[Any], Any]:
     return parsed
 
 
-def _is_public_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise ValueError("begins with https:// and has no query, for example https://hooks.example.com")
-    return url.rstrip("/")
-
-
 def _millis(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdigit() else value
-
-
-def _has_port(brokers: tuple[str, ...]) -> tuple[str, ...]:
-    for broker in brokers:
-        host, _, port = broker.rpartition(":")
-        is_host = is_address(host[1:-1]) if host.startswith("[") and host.endswith("]") else HOST.match(host)
-        if not is_host or not _PORT.fullmatch(port) or not 1 <= int(port) <= _LAST_PORT:
-            raise ValueError(f"{broker!r} is not host:port, for example kafka-1.example.com:9092")
-    return brokers
-
-
-def _may_be_listened_on(host: str) -> str:
-    if not (HOST.match(host) or is_address(host)):
-        raise ValueError("is not an address or the name of a host, for example 127.0.0.1 or 0.0.0.0")
-    return host
 
 
 def _are_input_topics(names: T) -> T:
@@ -134,7 +110,7 @@ class KafkaSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kafka_brokers: Annotated[
-        tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(_has_port), Field(min_length=1)
+        tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(has_port), Field(min_length=1)
     ] = ("127.0.0.1:9092",)
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
@@ -187,7 +163,7 @@ class MemberSettings(KafkaSettings):
     group_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", validate_default=True)] = ""
     """Precedes groups, changelogs, transactional ids and keys in Redis; empty: made of ``topic_prefix``."""
     session_timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 10.0
-    status_host: Annotated[str, AfterValidator(_may_be_listened_on)] = "127.0.0.1"
+    status_host: Annotated[str, AfterValidator(may_be_listened_on)] = "127.0.0.1"
     status_port: Annotated[int, Field(ge=0, le=65_535)] = 6066
     """Where a worker answers ``/live``, ``/ready`` and ``/metrics``; 0: nowhere."""
 
@@ -310,11 +286,11 @@ class ReceiverSettings(KafkaSettings):
     ``mappings_file`` declares sources of the deployment's own, which have credentials as vendors do.
     """
 
-    http_host: Annotated[str, AfterValidator(_may_be_listened_on)] = "127.0.0.1"
+    http_host: Annotated[str, AfterValidator(may_be_listened_on)] = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     http_cert_file: Path | None = None
     http_key_file: Path | None = None
-    http_public_url: Annotated[str, AfterValidator(_is_public_url)] | None = None
+    http_public_url: Annotated[str, AfterValidator(is_public_url)] | None = None
     http_max_body_bytes: Annotated[int, Field(ge=1_024, le=1_000_000)] = 256_000
     http_max_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
     http_max_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
@@ -392,8 +368,12 @@ class RewardsSettings(MemberSettings):
             raise SettingsProblem(f"{PREFIX}REWARDS_CA_FILE cannot be used: {error}") from None
 
 
-_Kind = TypeVar("_Kind", Settings, ReceiverSettings, RewardsSettings)
-_KINDS = (Settings, ReceiverSettings, RewardsSettings)
+class ConsoleSettings(Settings, ConsoleOptions):
+    """What the console needs: all of a worker's, and its own."""
+
+
+_Kind = TypeVar("_Kind", Settings, ReceiverSettings, RewardsSettings, ConsoleSettings)
+_KINDS = (Settings, ReceiverSettings, RewardsSettings, ConsoleSettings)
 _NAMES = {name for kind in _KINDS for name in kind.model_fields} - {"webhook_secrets", "webhook_tokens"}
 _OF_THE_PAYER = ("REWARDS_URL", "REWARDS_SECRET", "REWARDS_PREVIOUS_SECRET")
 _SECRETS = (
@@ -427,6 +407,11 @@ def read_receiver_settings(environment: Mapping[str, str] | None = None, **overr
 def read_rewards_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> RewardsSettings:
     """The settings of the role ``rewards``, likewise."""
     return _read(RewardsSettings, environment, overrides)
+
+
+def read_console_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> ConsoleSettings:
+    """The console's settings, likewise."""
+    return _read(ConsoleSettings, environment, overrides)
 
 
 def payer_is_named(environment: Mapping[str, str] | None = None) -> bool:

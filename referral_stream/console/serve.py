@@ -1,0 +1,169 @@
+"""Running the console: ``referral-stream console``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+
+from referral_stream import __version__
+from referral_stream.console.app import make_app
+from referral_stream.console.parts import Console, Letters
+from referral_stream.console.security import Tokens
+from referral_stream.console.store import SharedStore
+from referral_stream.ledger.servers import client_of
+from referral_stream.receiver.writer import SourceWriter, WriterProblem
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.settings import PREFIX, ConsoleSettings, kafka_password_now
+
+if TYPE_CHECKING:
+    from referral_stream.ops.deadletters import DeadLetters, ListedLetter, ReplayOutcome
+
+logger = logging.getLogger(__name__)
+
+_REDIS_SECONDS: Final = 2.0
+_ACK_SECONDS: Final = 4.0
+_RECORD_BYTES: Final = 16_384
+_LEAVE_SECONDS: Final = 5
+_CONNECTIONS: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where the console listens."""
+
+    url: str
+    console: Console
+
+
+class CannotServe(Exception):
+    """Why the console cannot be started; one line."""
+
+
+def run_console(settings: ConsoleSettings, deployment: Deployment) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code: 0 after a graceful stop, 1 if it could not start.
+
+    What keeps it from starting is logged as one line. Raises SettingsProblem for a tokens file that cannot be used.
+    """
+    return asyncio.run(_run(settings, deployment))
+
+
+async def _run(settings: ConsoleSettings, deployment: Deployment) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own events say the same
+    try:
+        async with serving(settings, deployment) as served:
+            logger.info("listening", extra={"url": served.url, "version": __version__})
+            await stop.wait()
+            logger.info("draining")
+    except (CannotServe, WriterProblem) as problem:
+        logger.error("console_not_started", extra={"cause": str(problem)})  # noqa: TRY400 (for an operator: no traceback)
+        return 1
+    logger.info("stopped")
+    return 0
+
+
+@asynccontextmanager
+async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIterator[Served]:
+    """The console, from entry to exit. Raises CannotServe, WriterProblem, SettingsProblem."""
+    tokens = Tokens(settings.console_tokens_file)
+    client = client_of(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=_REDIS_SECONDS,
+        socket_connect_timeout=_REDIS_SECONDS,
+        **settings.redis_tls(),
+    )
+    reader = deployment.reader()
+    writer = SourceWriter(
+        settings.kafka_client(),
+        max_record_bytes=_RECORD_BYTES,
+        ack_seconds=_ACK_SECONDS,
+        client_now=lambda: settings.model_copy(update={"kafka_password": kafka_password_now(settings)}).kafka_client(),
+    )
+    console = Console(
+        settings=settings,
+        policy=deployment.policy,
+        clock=deployment.clock,
+        reader=reader,
+        store=SharedStore(client, settings.group_prefix),
+        writer=writer,
+        letters=_letters(deployment),
+        tokens=tokens,
+    )
+    try:
+        await writer.start([deployment.topics.responses])
+        async with listening(console) as port:
+            host = f"[{settings.console_host}]" if ":" in settings.console_host else settings.console_host
+            yield Served(settings.console_public_url or f"http://{host}:{port}", console)
+    finally:
+        await writer.stop()
+        await reader.aclose()
+        await client.aclose()
+
+
+def _letters(deployment: Deployment) -> Letters:
+    """Dead letters of the deployment. What reads them loads Faust, so it is loaded when it is needed."""
+
+    async def read() -> DeadLetters:
+        from referral_stream.ops import deadletters  # noqa: PLC0415
+
+        return await deadletters.read_dead_letters(deployment)
+
+    async def replay(letters: Sequence[ListedLetter]) -> ReplayOutcome:
+        from referral_stream.ops import deadletters  # noqa: PLC0415
+
+        return await deadletters.replay(deployment, letters)
+
+    return Letters(read, replay)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to those who run it, and does not end the process when a port is taken."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = asyncio.Event()
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise CannotServe("the port is taken, or may not be used") from None
+        self.listens.set()
+
+
+@asynccontextmanager
+async def listening(console: Console) -> AsyncIterator[int]:
+    settings = console.settings
+    config = uvicorn.Config(
+        make_app(console), host=settings.console_host, port=settings.console_port, log_config=None, access_log=False,
+        server_header=False, date_header=True, lifespan="on", timeout_graceful_shutdown=_LEAVE_SECONDS,
+        limit_concurrency=_CONNECTIONS, h11_max_incomplete_event_size=32_768, proxy_headers=False, ws="none",
+    )  # fmt: skip
+    server = _Server(config)
+    at = f"{settings.console_host}:{settings.console_port}"
+    running = asyncio.create_task(server._serve())  # noqa: SLF001 (`serve` would take over the process's signals)
+    listens = asyncio.create_task(server.listens.wait())
+    try:
+        await asyncio.wait({running, listens}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            error = running.exception()
+            raise CannotServe(
+                f"cannot listen on {at} ({error or 'it ended'}): see {PREFIX}CONSOLE_HOST and {PREFIX}CONSOLE_PORT"
+            )
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        listens.cancel()
+        console.stopping.set()
+        server.should_exit = True
+        with suppress(CannotServe):
+            await running
