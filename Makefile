@@ -87,8 +87,8 @@ check-release: ## See that tag, package and changelog name one version (TAG=v1.2
 # What the image installs; what is only developed with is not audited.
 PRODUCT := rocksdb triggers uvloop
 UV := uv==0.13.9
-constraints: setup-demo ## Write constraints.txt anew from the ranges of pyproject.toml (ARGS=--keep: at the same versions)
-	@rm -rf build/lock && $(BIN)/python -m venv build/lock
+constraints: ## Write constraints.txt anew from the ranges of pyproject.toml (ARGS=--keep: at the same versions)
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock
 	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check '$(UV)'
 	@PATH="$$PWD/build/lock/bin:$$PATH" build/lock/bin/python tools/lock.py --write $(ARGS)
 
@@ -110,7 +110,7 @@ setup-demo:
 	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo)
 
 setup-test:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo rocksdb test triggers uvloop)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo rocksdb statistics test triggers uvloop)
 
 setup-mutants:
 	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo lint mutants rocksdb test triggers uvloop)
@@ -122,7 +122,7 @@ build/peers/installed: pyproject.toml | setup-dev
 	@touch $@
 
 setup-dev:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo docs lint rocksdb test triggers uvloop)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo docs lint rocksdb statistics test triggers uvloop)
 
 # A check prints one line when all is well, and everything it has to say when not.
 quietly = out=$$($(2) 2>&1) && echo "ok  $(1)" || { printf '%s\n' "$$out" "FAILED: $(1)"; exit 1; }
