@@ -10,7 +10,7 @@ BIN := .venv/bin
 till_interrupted = trap 'interrupted=0' INT; $(1) || exit $${interrupted:-$$?}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nightly testing-page docs coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
+.PHONY: help demo test test-nightly testing-page docs dashboards coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
 	constraints audit-dependencies clean setup-demo setup-test setup-mutants setup-dev check-format check-lint check-types check-words check-imports \
 	check-schemas check-docs check-docker check-shell check-workflows check-changes check-release
 
@@ -37,6 +37,9 @@ coverage: setup-test ## Run the tests of the core, and see that they reach as mu
 SITE = $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs --doctree-dir build/doctrees . build/site
 docs: setup-dev ## Build the documentation as a site: build/site/docs/README.html
 	@$(SITE) && echo "build/site/docs/README.html"
+
+dashboards: setup-dev ## Write the Grafana dashboards anew (docs/grafana)
+	@$(BIN)/python tools/dashboards.py
 
 testing-page: setup-test ## Write the tables of docs/testing.md anew from the tests' marks
 	@$(BIN)/python -m tests.rules
@@ -139,6 +142,7 @@ check-words: setup-dev
 
 check-docs: setup-dev
 	@$(call quietly,docs,$(SITE))
+	@$(call quietly,dashboards,$(BIN)/python tools/dashboards.py --check)
 
 check-imports: setup-dev
 	@$(call quietly,imports,$(BIN)/lint-imports)
