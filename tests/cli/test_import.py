@@ -104,6 +104,17 @@ def test_what_could_not_be_used_is_in_a_file_without_a_word_of_it() -> None:
     assert not any(word in done.output for word in ("secret", "Please", "2024-13"))
 
 
+def test_where_all_of_it_can_be_used_no_file_of_an_earlier_time_says_otherwise() -> None:
+    kept = Path("customers.csv.refused.csv")
+    run(FINE + "a,secret,,,,\n", *AS_OF, "--output", "log.jsonl")
+    assert kept.exists()
+    run(FINE + "a,,,yes,,\n", *AS_OF, "--output", "log.jsonl")
+    assert not kept.exists()
+    kept.write_text("mine")
+    run(FINE + "a,,,yes,,\n", *AS_OF, "--output", "log.jsonl")
+    assert kept.read_text() == "mine"
+
+
 def test_an_opt_out_of_nobody_is_told_loudly() -> None:
     done = run(FINE + "a,,2024-01-01,,,\n,,,,,yes\n", *AS_OF, "--output", "log.jsonl")
     assert done.exit_code == 1

@@ -119,6 +119,8 @@ class _Check:
                 if found.rows % _ROWS == 0:
                     progress(table.bytes_read)
                 self._row(row, files)
+        if self._writer is None:
+            _forget(self._refused)
         found.columns = {c.name: found.columns.get(c.name, ColumnTally(c)) for c in self._plan.columns}
         found.problems += self._plan.problems()
         found.problems += self._unclear()
@@ -195,8 +197,20 @@ class _Check:
         if self._writer is None:
             file: IO[bytes] = files.enter_context(whole_file(self._refused))
             self._writer = file
-            _write_row(file, ("line", "column", "reason"))
+            _write_row(file, _HEADING)
         _write_row(self._writer, (str(line), column, reason))
+
+
+_HEADING: Final = ("line", "column", "reason")
+
+
+def _forget(refused: Path) -> None:
+    """What an earlier import could not use is no news of this one; a file of another kind stays."""
+    if refused.is_file():
+        with refused.open(encoding="utf-8", errors="replace") as file:
+            ours = file.readline().strip() == ",".join(_HEADING)
+        if ours:
+            refused.unlink()
 
 
 def _write_row(file: IO[bytes], cells: Sequence[str]) -> None:
