@@ -41,7 +41,7 @@ CHAPTERS = {
     "Sending events": ("docs/contracts", "docs/receiver", "docs/adapters", "docs/mapping", "docs/versions"),
     "Setting the policy": ("docs/policy",),
     "Sending messages, paying rewards": ("examples/messaging_worker/README", "docs/testing-kit", "docs/rewards"),
-    "Running it": ("docs/operations", "docs/audit", "docs/privacy", "SECURITY"),
+    "Running it": ("docs/operations", "docs/explain", "docs/audit", "docs/privacy", "SECURITY"),
     "Evidence": ("docs/reliability", "docs/benchmarks", "docs/testing"),
     "Reference": ("docs/specification/*", "GLOSSARY"),
     "Contribute": (
