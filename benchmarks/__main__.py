@@ -18,7 +18,7 @@ from typing import NamedTuple
 from faust_batches import Output
 from rich.console import Console
 
-from benchmarks import core, decode, latency, read_models, recovery, wakeups
+from benchmarks import console, core, decode, latency, read_models, recovery, wakeups
 from benchmarks.deployment import Rate, Services, canonical
 from benchmarks.hops import OTHERS, OURS, PEERS_PYTHON, Engine, both_hops, decide_hop, in_turns, ingest_hop
 from benchmarks.mix import Sourced, mix
@@ -189,7 +189,9 @@ class Bench:
 
     def read_models(self) -> Iterator[Figure]:
         """What the console reads: how fast it is written, what it weighs, how long a page takes."""
-        yield from read_models.measure(self._stack.enter_context(RedisServer()), self.size.read_models, self._say)
+        server = self._stack.enter_context(RedisServer())
+        yield from read_models.measure(server, self.size.read_models, self._say)
+        yield from console.measure(server, read_models.PREFIX, self.size.read_models.customers)
 
     def transport(self) -> Iterator[Figure]:
         """The batch transport with trivial processors: what the hops could reach with a core that costs nothing."""

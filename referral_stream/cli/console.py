@@ -16,12 +16,13 @@ def console(context: click.Context) -> None:
 
     Listens on 127.0.0.1:8090 by default. People come in with a token of REFERRAL_STREAM_CONSOLE_TOKENS_FILE, or by the
     word of a proxy in REFERRAL_STREAM_CONSOLE_TRUSTED_PROXIES; as viewers, who see everything, or operators, who may
-    also pause, approve and replay (docs/console.md). Reads what `referral-stream run projector` writes.
+    also pause, approve and replay (docs/console.md). What is shown is written by the role projector.
 
     Shuts down gracefully on SIGTERM: exit code 0; 1 if it could not start.
 
     \b
-    Example:
+    Examples:
+      referral-stream console token ada --role operator
       REFERRAL_STREAM_CONSOLE_TOKENS_FILE=tokens referral-stream console
     """
     if context.invoked_subcommand is None:

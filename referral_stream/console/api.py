@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from litestar import Request, get, post
-from litestar.exceptions import ClientException, NotFoundException, ValidationException
+from litestar.exceptions import NotFoundException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, HeaderParameter, JSONBody, QueryParameter
 
@@ -204,7 +204,7 @@ async def controls(request: ApiRequest) -> ControlsInForce:
     return ControlsInForce(*(tuple(map(_named, each)) for each in rows))
 
 
-@post("/api/controls", guards=[operators_only], status_code=202, raises=[ClientException, ValidationException])
+@post("/api/controls", guards=[operators_only], status_code=202, raises=[ValidationException])
 async def order(
     request: ApiRequest,
     data: JSONBody[ControlOrder],
@@ -220,7 +220,7 @@ async def order(
     try:
         action.check(console.policy)
     except NotPossible as problem:
-        raise ClientException(str(problem)) from None
+        raise ValidationException(str(problem)) from None
     word = f"{request.user.name}|{key}" if key else secrets.token_urlsafe(16)
     return WrittenEvent(await carry_out(console, action, word) or "")
 

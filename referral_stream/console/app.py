@@ -104,7 +104,7 @@ def _answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     if path.startswith((API, "/live/")):
         if status == 401:  # noqa: PLR2004
             headers["WWW-Authenticate"] = "Bearer"
-        body = {"status": status, "detail": detail}
+        body = {"status_code": status, "detail": detail}
         return Response(body, status_code=status, media_type=MediaType.JSON, headers=headers)
     if isinstance(error, NotAuthorizedException) and request.method in ("GET", "HEAD"):
         query = request.scope["query_string"].decode("latin-1")

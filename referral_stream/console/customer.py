@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -18,6 +19,7 @@ from referral_stream.contracts.state import UnreadableState, decode_customer
 from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Decision
 from referral_stream.core.events import ControlPaused, Event
+from referral_stream.core.instants import MINUTE
 from referral_stream.core.policy import Policy
 from referral_stream.explain.background import Background
 from referral_stream.explain.explaining import Explanation, explain
@@ -61,7 +63,7 @@ def customer_context(
     """What the page shows. ``given``: the parameters of its address."""
     now, policy = console.clock.now(), console.policy
     known = known_of(view, paused)
-    story = None if known is None else explain(known, policy, now)
+    story = None if known is None else explained(known, view, paused, policy, now)
     decision = next((each for each in view.decisions if each["decision_id"] == given.get("decision")), None)
     customers = story.zone.name if story is not None else _zone_of(view)
     local = zone.local(customers)
@@ -89,6 +91,23 @@ def customer_context(
         "account": (view.record or {}).get("account_id")
         or (view.decisions[0].get("account_id") if view.decisions else None),
     }
+
+
+_KEPT: Final = 256
+_explained: OrderedDict[tuple[Any, ...], Explanation] = OrderedDict()
+
+
+def explained(
+    known: Background, view: CustomerView, paused: Sequence[Control], policy: Policy, now: int
+) -> Explanation:
+    """The explanation, made at most once a minute for the same state: a customer who is held back takes some 50 ms."""
+    newest = tuple(each["decision_id"] for each in view.decisions)
+    key = (view.state, newest, tuple(paused), policy.hash, now // MINUTE)
+    found = _explained.get(key) or explain(known, policy, now)
+    _explained[key] = found
+    while len(_explained) > _KEPT:
+        _explained.popitem(last=False)
+    return found
 
 
 def _drawn(known: Background, story: Explanation, now: int, local: tzinfo, policy: Policy) -> Timeline:

@@ -187,7 +187,9 @@ async def customer_page(request: AnyRequest) -> Template:
     view, controls = await asyncio.gather(console.reader.customer(id_), console.reader.controls())
     if view is None:
         return page(request, "customer_none.html", here="customer", id=id_, status=404)
-    context = customer_context(console, view, controls.in_force, given, Clockwork.of(request))
+    zone = Clockwork.of(request)
+    # In a thread: an explanation may take 50 ms, and other pages need not wait for it.
+    context = await asyncio.to_thread(customer_context, console, view, controls.in_force, given, zone)
     return page(request, "customer.html", here="customer", asked_for=id_, **context)
 
 
@@ -201,7 +203,8 @@ async def works_page(request: AnyRequest) -> Template:
     by = request.query_params.get("by", "")
     names = sorted({label for metric in works.metrics for label in metric.labels})
     shown = [metric for metric in works.metrics if set(metric.labels) == ({by} if by in names else set())]
-    return page(request, "works.html", here="works", works=works, metrics=shown, by=by, names=names)
+    compared_ = await console.comparer.compared(works.customers)
+    return page(request, "works.html", here="works", works=works, metrics=shown, by=by, names=names, compared=compared_)
 
 
 # --------------------------------------------------------------------------------------------------------------- policy

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from litestar import Request
 
+from referral_stream.console.comparing import Comparer
 from referral_stream.console.controls import Previews
 from referral_stream.console.security import Door, Sessions, Tokens
 from referral_stream.console.store import SharedStore
@@ -49,6 +50,7 @@ class Console:
     writer: LogWriter
     letters: Letters
     tokens: Tokens
+    comparer: Comparer
     stopping: Event = field(default_factory=Event)
 
     @property

@@ -14,6 +14,7 @@ import uvicorn
 
 from referral_stream import __version__
 from referral_stream.console.app import make_app
+from referral_stream.console.comparing import Comparer
 from referral_stream.console.parts import Console, Letters
 from referral_stream.console.security import Tokens
 from referral_stream.console.store import SharedStore
@@ -89,15 +90,17 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
         ack_seconds=_ACK_SECONDS,
         client_now=lambda: settings.model_copy(update={"kafka_password": kafka_password_now(settings)}).kafka_client(),
     )
+    store, models = SharedStore(client, settings.group_prefix), deployment.writer()
     console = Console(
         settings=settings,
         policy=deployment.policy,
         clock=deployment.clock,
         reader=reader,
-        store=SharedStore(client, settings.group_prefix),
+        store=store,
         writer=writer,
         letters=_letters(deployment),
         tokens=tokens,
+        comparer=Comparer(store, models.bodies, deployment.policy),
     )
     try:
         await writer.start([deployment.topics.responses])
@@ -106,6 +109,7 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
             yield Served(settings.console_public_url or f"http://{host}:{port}", console)
     finally:
         await writer.stop()
+        await models.aclose()
         await reader.aclose()
         await client.aclose()
 

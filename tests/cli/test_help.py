@@ -55,7 +55,7 @@ def test_examples_are_commands_that_there_are_with_options_that_there_are(path: 
         words = shlex.split(line.partition("|")[0])
         words = words[words.index("referral-stream") + 1 :]
         command: click.Command = main
-        while isinstance(command, click.Group):
+        while isinstance(command, click.Group) and words:
             command = command.commands[words.pop(0)]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from httpx import ASGITransport, AsyncClient
@@ -19,7 +20,9 @@ from redis.asyncio import Redis
 from referral_stream.console.app import make_app
 from referral_stream.console.parts import Console
 from referral_stream.console.security import digest_of
-from tests.console.world import OPERATORS, VIEWERS, NotingWriter, console_over, seed_demo
+from referral_stream.console.serve import listening
+from tests.console.world import OPERATORS, VIEWERS, WEDNESDAY_NOON, NotingWriter, console_over, seed_demo
+from tests.read_models.seeding import a_held_reward, a_switch
 from tests.services.redis import RedisServer
 
 HERE = "http://127.0.0.1:8090"
@@ -101,3 +104,40 @@ async def logged_in(client: AsyncClient, token: str) -> AsyncClient:
     page = (await client.get("/controls")).text
     client.headers["X-CSRF-Token"] = page.partition('name="csrf" value="')[2].partition('"')[0]
     return client
+
+
+class Site(NamedTuple):
+    """A console that is being served, and what its test may change."""
+
+    url: str
+    console: Console
+    writer: NotingWriter
+    redis: RedisServer
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with RedisServer() as server:
+        writer = NotingWriter()
+        ready, stop = threading.Event(), threading.Event()
+        found: list[Site] = []
+
+        async def serve() -> None:
+            async with Redis.from_url(server.url) as client:
+                world = await seed_demo(client, "site")
+                await world.rewards(a_held_reward("cus-ana", WEDNESDAY_NOON))
+                await world.controls(a_switch(WEDNESDAY_NOON, scope="segment", name="enterprise"))
+            folder = tmp_path_factory.mktemp("site")
+            console = console_over(server.url, folder, prefix="site", writer=writer)
+            async with listening(console) as port:
+                found.append(Site(f"http://127.0.0.1:{port}", console, writer, server))
+                ready.set()
+                await asyncio.to_thread(stop.wait)
+            await console.reader.aclose()
+
+        thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+        thread.start()
+        assert ready.wait(60)
+        yield found[0]
+        stop.set()
+        thread.join(30)

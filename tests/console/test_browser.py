@@ -9,17 +9,15 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from referral_stream.console.parts import Console
-from referral_stream.console.serve import listening
-from tests.console.world import OPERATORS, VIEWERS, WEDNESDAY_NOON, NotingWriter, console_over, seed_demo
-from tests.read_models.seeding import Applying, a_decision, a_held_reward, a_switch
+from tests.console.conftest import Site
+from tests.console.world import OPERATORS, VIEWERS, WEDNESDAY_NOON
+from tests.read_models.seeding import Applying, a_decision
 from tests.services.process import wait_until
-from tests.services.redis import RedisServer
 from tests.services.required import services_are_required
 
 playwright = pytest.importorskip("playwright.sync_api", reason="NOT TESTED in a browser: playwright is not installed")
@@ -34,15 +32,6 @@ PAGES = {
 _HARMLESS = ("[DOM] Password forms should have",)
 
 
-class Site(NamedTuple):
-    """A console that is being served, and what its test may change."""
-
-    url: str
-    console: Console
-    writer: NotingWriter
-    redis: RedisServer
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
@@ -53,34 +42,6 @@ def browser() -> Iterator[Any]:
         found = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield found
         found.close()
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with RedisServer() as server:
-        writer = NotingWriter()
-        ready, stop = threading.Event(), threading.Event()
-        found: list[Site] = []
-
-        async def serve() -> None:
-            async with Redis.from_url(server.url) as client:
-                world = await seed_demo(client, "site")
-                await world.rewards(a_held_reward("cus-ana", WEDNESDAY_NOON))
-                await world.controls(a_switch(WEDNESDAY_NOON, scope="segment", name="enterprise"))
-            folder = tmp_path_factory.mktemp("site")
-            console = console_over(server.url, folder, prefix="site", writer=writer)
-            async with listening(console) as port:
-                found.append(Site(f"http://127.0.0.1:{port}", console, writer, server))
-                ready.set()
-                await asyncio.to_thread(stop.wait)
-            await console.reader.aclose()
-
-        thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
-        thread.start()
-        assert ready.wait(60)
-        yield found[0]
-        stop.set()
-        thread.join(30)
 
 
 @pytest.fixture

@@ -144,6 +144,15 @@ async def test_now_shows_what_is_going_on(viewer: Client) -> None:
     assert "decide 2 0" in page
 
 
+async def test_works_says_what_is_measured_and_what_is_not_yet(viewer: Client) -> None:
+    page = words((await viewer.get("/works")).text)
+    assert "not enough data yet" in page
+    assert "Does asking cause it, and does it harm?" in page
+    assert re.search(r"Uplift all asks .*(not yet|not measured)", page)
+    by_trigger = words((await viewer.get("/works?by=trigger")).text)
+    assert "nps promoter" in by_trigger or "nps_promoter" in by_trigger
+
+
 async def test_the_policy_is_said_in_words_and_compared_with_another(viewer: Client) -> None:
     page = words((await viewer.get("/policy")).text)
     assert "rewards.enabled true false Whether anything is granted" in page

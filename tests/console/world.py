@@ -16,6 +16,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from referral_stream.console.comparing import Comparer
 from referral_stream.console.parts import Console, Letters
 from referral_stream.console.security import Tokens, digest_of
 from referral_stream.console.serve import listening
@@ -31,6 +32,7 @@ from referral_stream.demo.world import START, demo_world
 from referral_stream.ops.deadletters import DeadLetters, ReplayOutcome
 from referral_stream.read_models import Reader
 from referral_stream.read_models.views import RoleState
+from referral_stream.read_models.writing import Writer
 from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.receiver.writer import NotWritten
 from referral_stream.replay.reading import Counts, FactLog, open_log
@@ -131,16 +133,18 @@ def console_over(
     async def replay(_letters: Any) -> ReplayOutcome:
         return ReplayOutcome()
 
+    store = SharedStore(client, prefix)
     found: ConsoleSettings = read_console_settings({}, **{**given, **settings})
     return Console(
         settings=found,
         policy=policy,
         clock=Clock(at, Clock().now()),
         reader=Reader(client, prefix=models or prefix),
-        store=SharedStore(client, prefix),
+        store=store,
         writer=writer or NotingWriter(),
         letters=Letters(read, replay),
         tokens=Tokens(found.console_tokens_file),
+        comparer=Comparer(store, Writer(client, prefix=models or prefix).bodies, policy),
     )
 
 
