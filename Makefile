@@ -10,9 +10,9 @@ BIN := .venv/bin
 till_interrupted = trap 'interrupted=0' INT; $(1) || exit $${interrupted:-$$?}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nightly testing-page coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
+.PHONY: help demo test test-nightly testing-page docs dashboards coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
 	constraints audit-dependencies clean setup-demo setup-test setup-mutants setup-dev check-format check-lint check-types check-words check-imports \
-	check-schemas check-docker check-shell check-workflows check-changes check-release
+	check-schemas check-docs check-docker check-shell check-workflows check-changes check-release
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,12 +26,20 @@ test: setup-test ## Run the tests; those that need Kafka or Redis say so when th
 test-nightly: setup-test ## Run the tests that take too long for every change
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m nightly $(ARGS)
 
-check: check-format check-lint check-types check-words check-imports check-schemas check-docker check-shell check-workflows ## Formatting, lint, types, words, import rules, schemas, Docker files
+check: check-format check-lint check-types check-words check-imports check-schemas check-docs check-docker check-shell check-workflows ## Formatting, lint, types, words, import rules, schemas, docs, Docker files
 
 # Whose coverage has a floor, and the tests that have to reach it.
 OF_THE_CORE := tests/core tests/fundamentals tests/golden tests/properties tests/replay
 coverage: setup-test ## Run the tests of the core, and see that they reach as much of it as they did (the floor: pyproject.toml)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov=referral_stream.core $(ARGS) $(OF_THE_CORE)
+
+# Every page has its place, every link leads somewhere, every example can be read: or it fails.
+SITE = $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs --doctree-dir build/doctrees . build/site
+docs: setup-dev ## Build the documentation as a site: build/site/docs/README.html
+	@$(SITE) && echo "build/site/docs/README.html"
+
+dashboards: setup-dev ## Write the Grafana dashboards anew (docs/grafana)
+	@$(BIN)/python tools/dashboards.py
 
 testing-page: setup-test ## Write the tables of docs/testing.md anew from the tests' marks
 	@$(BIN)/python -m tests.rules
@@ -114,7 +122,7 @@ build/peers/installed: pyproject.toml | setup-dev
 	@touch $@
 
 setup-dev:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo lint rocksdb test triggers uvloop)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo docs lint rocksdb test triggers uvloop)
 
 # A check prints one line when all is well, and everything it has to say when not.
 quietly = out=$$($(2) 2>&1) && echo "ok  $(1)" || { printf '%s\n' "$$out" "FAILED: $(1)"; exit 1; }
@@ -131,6 +139,10 @@ check-types: setup-dev
 check-words: setup-dev
 	@$(call quietly,words,$(BIN)/python tools/check_words.py)
 	@$(call quietly,spelling,$(BIN)/codespell)
+
+check-docs: setup-dev
+	@$(call quietly,docs,$(SITE))
+	@$(call quietly,dashboards,$(BIN)/python tools/dashboards.py --check)
 
 check-imports: setup-dev
 	@$(call quietly,imports,$(BIN)/lint-imports)

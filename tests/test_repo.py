@@ -219,7 +219,7 @@ def test_the_broker_of_the_tests_is_the_broker_of_compose() -> None:
 def test_every_image_is_pinned_to_a_full_version() -> None:
     from_lines = re.findall(r"^FROM (\S+)", (_ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     images = [*from_lines, *(service["image"] for service in _COMPOSE["services"].values())]
-    assert [image for image in images if not re.search(r":\d+\.\d+\.\d+(-[a-z-]+)?$", image)] == []
+    assert [image for image in images if not re.search(r":v?\d+\.\d+\.\d+(-[a-z-]+)?$", image)] == []
 
 
 def test_the_image_runs_the_oldest_python_we_promise() -> None:

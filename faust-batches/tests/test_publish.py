@@ -112,6 +112,48 @@ async def test_a_refused_batch_is_made_again_with_each_record_alone_and_then_wit
     assert publisher.limit("elsewhere") == 900_000
 
 
+async def refuse(publisher: Publisher, size: int = 500) -> None:
+    """The broker refuses a record of this size although it is alone in its batch."""
+    producer = LocalProducer(refusals=[MessageSizeTooLargeError()])
+    with pytest.raises(BatchRefused):
+        await publisher.acknowledged(await publisher.send(producer, [Output("out", b"x" * size)]))
+
+
+async def test_what_a_refusal_has_taught_is_over_when_the_settings_say_so() -> None:
+    """Lowered and raised again between two looks at the settings: they say the same both times."""
+    publisher = a_publisher()
+    publisher.told("out", 1_000_000)
+    await refuse(publisher)
+    assert publisher.limit("out") < 600
+    assert publisher.lowered == {"out"}, "it is looked at again soon"
+    publisher.told("out", 1_000_000)
+    assert publisher.limit("out") == 900_000
+    assert not publisher.lowered
+
+
+async def test_settings_that_refusals_contradict_again_and_again_count_no_more_until_they_change() -> None:
+    """A proxy in front of the brokers has a limit of its own."""
+    publisher = a_publisher()
+    publisher.told("out", 1_000_000)
+    believed = 0
+    for _ in range(20):
+        await refuse(publisher)
+        publisher.told("out", 1_000_000)
+        believed += publisher.limit("out") == 900_000
+    assert believed == 3
+    assert not publisher.lowered
+    publisher.told("out", 800_000)
+    assert publisher.limit("out") == 800_000
+
+
+async def test_a_topic_that_takes_less_from_the_start_is_not_looked_at_more_often() -> None:
+    publisher = a_publisher()
+    publisher.told("out", 1_000)
+    assert (publisher.limit("out"), publisher.lowered) == (1_000, set())
+    publisher.told("out", 800)
+    assert publisher.lowered == {"out"}
+
+
 @pytest.mark.parametrize(
     ("errors", "raised"),
     [

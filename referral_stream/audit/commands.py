@@ -59,8 +59,8 @@ class Evidence:
     withheld). ``asking``: opportunities with a command, even one published meanwhile. ``requests``: by command id,
     those that were granted; ``reservations``: by opportunity, those of commands. ``answered``: by what an answer or a
     referral names, a command or one of the ``followups`` of that customer. ``handed_over``: ids that were merged
-    away; ``back``: those among them that became customers again, at a circle. ``late_*``: partitions whose beginning
-    retention has taken.
+    away; ``back``: those among them that became customers again, at a circle. ``left_out``: customers of whom a record
+    was not applied because their state did not fit. ``late_*``: partitions whose beginning retention has taken.
     """
 
     commands: list[Command] = field(default_factory=list)
@@ -75,6 +75,7 @@ class Evidence:
     reported: dict[str, list[ReportedAsk]] = field(default_factory=lambda: defaultdict(list))
     answered: dict[str, list[Position]] = field(default_factory=lambda: defaultdict(list))
     followups: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    left_out: set[str] = field(default_factory=set)
     handed_over: dict[str, HandedOver] = field(default_factory=dict)
     back: set[str] = field(default_factory=set)
     late_decisions: Collection[int] = ()
@@ -102,7 +103,11 @@ class Evidence:
 
 
 def one_body(commands: Iterable[Command], tally: AuditCounts) -> None:
-    """At any isolation level, the same id has the same bytes."""
+    """At any isolation level, the same id has the same bytes.
+
+    A broker may refuse a state when the ask of the same transaction is written already. Then it is aborted, and what
+    the record leads to once it is tried again is something else: an aborted body of such a customer is not compared.
+    """
     known: dict[str, Command] = {}
     for command in commands:
         first = known.setdefault(command.command_id, command)

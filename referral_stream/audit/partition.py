@@ -237,6 +237,7 @@ class PartitionAudit:
         for record in scene.records(self._names.events, self._number):
             events += 1
             if note_of(record) is not None:
+                scene.evidence.left_out.add((record.key or b"").decode())
                 continue  # about a record whose dead letter says the same
             key = record.key or b""
             seen = self._seen.get(key)

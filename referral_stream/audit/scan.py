@@ -57,7 +57,9 @@ class Look:
         self._compare()
         for said in scene.after.all_said:
             scene.evidence.followups[said.customer].append(said.id)
-        checks.one_body([*bodies, *(self._read_uncommitted() if uncommitted else ())], scene.tally)
+        seen = self._read_uncommitted() if uncommitted else []
+        compared = (each for each in seen if each.customer_id not in scene.evidence.left_out)
+        checks.one_body([*bodies, *compared], scene.tally)
         if scene.fenced:
             checks.once(bodies, scene.tally)
         checks.inside_window(scene.evidence, scene.tally)

@@ -21,6 +21,7 @@ from referral_stream.core.effects import (
     ReferredContact,
 )
 from referral_stream.core.events import Event
+from referral_stream.core.fold_after import ask_meant, is_known
 from referral_stream.core.followups import Tally
 from referral_stream.core.ids import short
 from referral_stream.core.instants import DAY
@@ -255,20 +256,17 @@ def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
     before = turn.before
     if folded is None or before is None:
         return True
-    known = {ask.command_id: ask for ask in before.asks if ask.kind != "reason"}
-    changed = [
-        ask if (was := known.get(ask.command_id)) is None else _signalled(turn, event, before, was, ask)
-        for ask in turn.customer.asks
-    ]
+    known = {ask.command_id for ask in before.asks if ask.kind != "reason"}
+    changed = [_signalled(turn, event, before, ask) if ask.command_id in known else ask for ask in turn.customer.asks]
     if any(new is not old for new, old in zip(changed, turn.customer.asks, strict=True)):
         turn.customer.asks = tuple(changed)
     return True
 
 
-def _signalled(turn: Turn, event: Event, before: Customer, known: Ask, ask: Ask) -> Ask:
+def _signalled(turn: Turn, event: Event, before: Customer, ask: Ask) -> Ask:
     c, policy, end = turn.customer, turn.policy, ask.asked_at + SIGNAL_DAYS * DAY
-    if turn.now < end and not _counts_as_sent(known, ask, event) and (
-        (_forbids(turn, c, turn.now) and not _forbids(turn, before, turn.now))
+    if turn.now < end and not _answers(turn, event, ask) and (
+        any(now and not was for was, now in zip(_forbidding(turn, before), _forbidding(turn, c), strict=True))
         or _takes_back_survey(event, ask, before, c)
     ):  # fmt: skip
         ask = replace(ask, signal_at=event.time if ask.signal_at is None else min(ask.signal_at, event.time))
@@ -282,14 +280,17 @@ def _signalled(turn: Turn, event: Event, before: Customer, known: Ask, ask: Ask)
     return ask
 
 
-def _counts_as_sent(known: Ask, ask: Ask, event: Event) -> bool:
-    """Whether the event itself is how we know that it was sent."""
-    return known.sent_at is None and ask.sent_at == event.time
+def _answers(turn: Turn, event: Event, ask: Ask) -> bool:
+    """Whether the event answers that very ask: whoever does has had it, so nothing was sent in spite of it."""
+    if not isinstance(event.data, ev.AskAnswered) or not is_known(ask, turn.now):
+        return False
+    meant = ask_meant(turn.customer, event.data.command_id)
+    return meant is not None and meant.command_id == ask.command_id
 
 
-def _forbids(turn: Turn, c: Customer, now: int) -> bool:
-    """Whether gate 3, gate 5 or a stop holds the customer back."""
-    return "stop" in c.answers or gates.is_without_consent(c, turn.policy) or gates.is_troubled(c, now, turn.policy)
+def _forbidding(turn: Turn, c: Customer) -> tuple[bool, bool, bool]:
+    """Whether a stop, gate 3 and gate 5 hold the customer back, each by itself."""
+    return "stop" in c.answers, gates.is_without_consent(c, turn.policy), gates.is_troubled(c, turn.now, turn.policy)
 
 
 def _takes_back_survey(event: Event, ask: Ask, before: Customer, after: Customer) -> bool:

@@ -1,6 +1,7 @@
 """The ledger in Redis: the rules of :mod:`referral_stream.core.ledger`, shared by all workers, atomic, failing closed.
 
-Keys (``GEN`` is the generation, ``NUMBER-ANY``: every rebuild makes one, and one is live):
+Keys (``PREFIX`` is the deployment's group prefix; the id of its cluster follows the hash tag, as in
+``PREFIX:{ledger}:CLUSTER:ready``; ``GEN`` is the generation, ``NUMBER-ANY``: every rebuild makes one, and one is live):
 
 =====================================================  ======  =================================================
 ``PREFIX:{ledger}:ready``                              string  live generation, run and replication id, form of the keys
@@ -147,6 +148,8 @@ class RedisLedger:
     request is then answered ``reservation.unavailable``, and a confirmation or a pause retried until it succeeds.
 
     ``least``: the number of the newest generation that is known. A server that holds an older one answers nothing.
+    ``cluster``: the id of the Kafka cluster whose log this is the ledger of. It is in every key, so that deployments of
+    one name on two clusters may share a Redis: each has a ledger of its own.
     """
 
     def __init__(
@@ -154,10 +157,11 @@ class RedisLedger:
     ) -> None:
         self._client = client
         self._policy = policy
-        self._root = f"{prefix}:{{ledger}}:"
+        self._prefix = prefix
         self._timeout = timeout_seconds
         self._limits = orjson.dumps(_limits(policy))
         self.least = 0
+        self.cluster = ""
 
     @classmethod
     def connect(
@@ -307,6 +311,10 @@ class RedisLedger:
         while page.after is not None:
             looked_for = _looked_for(pause.data, pause.time, page.after, PAGE)
             page = _page((await self._call(generation, [looked_for]))[-1])
+
+    @property
+    def _root(self) -> str:
+        return f"{self._prefix}:{{ledger}}:{self.cluster}{':' if self.cluster else ''}"
 
     @property
     def _ready_key(self) -> str:

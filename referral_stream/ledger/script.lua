@@ -1,7 +1,7 @@
 -- The ledger's rules as one atomic script: the same as referral_stream/core/ledger/, where they are explained. grants.lua
 -- and applying.lua are appended to this file.
 --
--- KEYS[1]  the ready key, PREFIX:{ledger}:ready; every other key starts with PREFIX:{ledger}: and is derived here, so all
+-- KEYS[1]  the ready key, PREFIX:{ledger}:CLUSTER:ready; every other key starts with the same and is derived here, so all
 --          of them share one hash slot.
 -- ARGV[1]  the generation to build, NUMBER-ANY, or '' for the one that is live
 -- ARGV[2]  the limits, a JSON array: customer period, account gap, account quota, account period (ms), breaker on (0 or

@@ -27,7 +27,7 @@ from referral_stream.runtime.clock import CLOCK_TOLERANCE_MS, SYNCHRONISE, Clock
 from referral_stream.runtime.deployment import ROLES, Deployment
 from referral_stream.runtime.settings import PREFIX, SettingsProblem, payer_is_named, read_rewards_settings
 from referral_stream.runtime.state_folder import free_bytes, state_folder_problem
-from referral_stream.runtime.topic_log import partitions_of
+from referral_stream.runtime.topic_log import cluster_id, partitions_of
 from referral_stream.runtime.topics_admin import GroupSeen, TopicsProblem, check_topics, groups
 from referral_stream.runtime.transactions import (
     HeldBack,
@@ -361,7 +361,10 @@ async def _ledger(deployment: Deployment) -> AsyncIterator[CheckResult]:
         try:
             async for line in _redis(ledger):
                 yield line
+            ledger.cluster = await cluster_id(deployment.client())
             await ledger.stopped([])
+        except KafkaError:
+            return  # said where Kafka is looked at; which ledger is ours cannot be known
         except LedgerNotReady:
             yield CheckResult(
                 "ledger",

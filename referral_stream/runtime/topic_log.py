@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 from referral_stream.contracts.records import RawRecord
-from referral_stream.runtime.clients import close
+from referral_stream.runtime.clients import close, started
 from referral_stream.runtime.connection import why_no_connection
 
 STALL_SECONDS: Final = 30.0
@@ -26,6 +27,16 @@ _Value = TypeVar("_Value")
 
 class UnreadableTopic(ConnectionError):
     """The topic does not exist, or the broker does not let us read it; the message says which."""
+
+
+async def cluster_id(client: dict[str, Any]) -> str:
+    """What a cluster calls itself, whatever its addresses; empty if it is too old to say. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(**client)
+    try:
+        async with asyncio.timeout(STALL_SECONDS), started(admin):
+            return str((await admin.describe_cluster()).get("cluster_id") or "")
+    except TimeoutError:
+        raise KafkaTimeoutError("the brokers did not say which cluster they are") from None
 
 
 class TopicReader:

@@ -26,7 +26,7 @@ from referral_stream.core.events import Event
 from referral_stream.core.ledger.caps import LedgerOperation
 from referral_stream.runtime.clients import started
 from referral_stream.runtime.clock import Clock
-from referral_stream.runtime.topic_log import STALL_SECONDS, TopicReader, UnreadableTopic
+from referral_stream.runtime.topic_log import STALL_SECONDS, TopicReader, UnreadableTopic, cluster_id
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,10 @@ class Generations:
 
     def __init__(self, client: dict[str, Any], topics: Topics, clock: Clock) -> None:
         self._client, self._topics, self._clock = client, topics, clock
+
+    async def cluster(self) -> str:
+        """The id of the cluster that has this log. Raises KafkaError."""
+        return await cluster_id(self._client)
 
     async def newest(self) -> int:
         """The number of the newest generation that was announced; 0: none was."""

@@ -79,6 +79,7 @@ class Ledger(Protocol):
     """What the agent needs of a ledger: see :class:`referral_stream.ledger.client.RedisLedger`."""
 
     least: int
+    cluster: str
 
     async def apply(self, operations: Sequence[LedgerOperation]) -> Results: ...
 
@@ -97,6 +98,8 @@ class Ledger(Protocol):
 
 class Log(Protocol):
     """What the agent needs of the log: see :class:`referral_stream.stream.generations.Generations`."""
+
+    async def cluster(self) -> str: ...
 
     async def newest(self) -> int: ...
 
@@ -180,6 +183,7 @@ class LedgerAgent:
         """
         async with self._asking_the_log:
             if (assignment := self.assignment()) != self._known_for:
+                self.ledger.cluster = self.ledger.cluster or await self.log.cluster()
                 self._require(await self.log.newest())
                 self._known_for = assignment
 

@@ -1,4 +1,4 @@
-"""A contract test kit for messaging workers: run it against yours, on a broker of your choice.
+"""A contract test kit for messaging workers: run it against yours, on a broker of your choice::
 
     from referral_stream.testing import check_worker
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from referral_stream.audit.findings import AuditReport, Position
 from referral_stream.contracts.codec import encode_event, event_headers
 from referral_stream.contracts.deadletters import dead_letter
+from referral_stream.contracts.left_out import STATE_TOO_LARGE, LeftOut, note_headers
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import encode_wakeup
 from referral_stream.core import events as ev
@@ -466,6 +467,15 @@ def test_what_is_forged_is_named(
 def named(report: AuditReport, invariant: str) -> set[Position]:
     """The positions that are named for this invariant."""
     return {where for finding in report.findings if finding.invariant == invariant for where in finding.positions}
+
+
+def test_an_aborted_body_of_a_customer_whose_state_did_not_fit_is_another_matter(deployment: Deployment) -> None:
+    """The broker refused the state after the ask was written; the record was tried again, and led to another one."""
+    other_body_that_was_aborted(deployment)
+    ask = ask_of(deployment)
+    note = note_headers(LeftOut(3, "held", STATE_TOO_LARGE, ""), at("Thu 12:31"))
+    deployment.logs.append(NAMES.events, ask.key, None, note)
+    assert named(deployment.audit(uncommitted=True), "one_body_per_command") == set()
 
 
 # ---- boundaries of the cool-downs

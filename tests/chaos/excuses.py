@@ -182,7 +182,8 @@ class Oracle:
         letters: Iterable[RawRecord] = (),
     ) -> None:
         self._until = until
-        self._holds = _holds(letters)
+        self.holds = _holds(letters)
+        """By customer, since when they were on hold, and the id of the dead letter because of which."""
         self._silent = _silences(events, requests, answer_ms)
         number = {name: place for place, group in enumerate(groups) for name in group}
         self._facts: dict[int, list[Fact]] = defaultdict(list)
@@ -204,8 +205,14 @@ class Oracle:
         forbidden = tuple(self._forbidden(group, excuses, live))
         held = tuple(self._on_hold(expected, live))
         of_held = {excuse.command for excuse in held}
+        made = live.commands.asks
+        # In the place of one who is on hold, an account's other contact may be asked: one for each, and later.
+        since = min((excuse.decided for excuse in held), default=self._until)
+        others = [ask for ask, at in made.items() if ask.customer not in self.holds and at >= since]
+        instead = [ask for ask in others if ask not in expected.asks][: len(held)]
         expected = Commands(
-            {ask: at for ask, at in expected.asks.items() if ask in live.commands.asks or ask.command not in of_held},
+            {ask: at for ask, at in expected.asks.items() if ask in made or ask.command not in of_held}
+            | {ask: made[ask] for ask in instead},
             expected.cancelled | (of_held & live.commands.cancelled),
             expected.followed,
         )
@@ -216,8 +223,8 @@ class Oracle:
         back = live.commands.cancelled - expected.cancelled
         for ask, due in expected.asks.items():
             missing = ask not in live.commands.asks and not live.announces(ask)
-            if ask.customer in self._holds and (missing or ask.command in back):
-                at, letter = self._holds[ask.customer]
+            if ask.customer in self.holds and (missing or ask.command in back):
+                at, letter = self.holds[ask.customer]
                 yield Excuse(ask.customer, ask.command, due, at, (letter,), Held(at))
 
     def _forbidden(self, group: int, excuses: tuple[Excuse, ...], live: Live) -> Iterator[Ask]:
@@ -373,7 +380,6 @@ def _silences(
 
 
 def _holds(letters: Iterable[RawRecord]) -> Mapping[str, tuple[int, str]]:
-    """By customer, since when they were on hold, and the id of the dead letter because of which."""
     found: dict[str, tuple[int, str]] = {}
     for letter in letters:
         why = failure(letter)

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException
 
 from referral_stream.contracts.topics import SOURCES
 from tests.chaos.load import Load
-from tests.chaos.plan import Fault, Planned, lane_of
+from tests.chaos.plan import NAMED, Fault, Planned, lane_of
 from tests.chaos.poison import fat_customer, null_headers, poison
 from tests.chaos.world import World, last
 from tests.integration.live import Pipeline
@@ -249,9 +249,14 @@ class Chaos:
                 return topic
             case Fault.SMALL_RECORDS:
                 changelog = f"{pipeline.name}-decide-customers-changelog"
-                for value in (str(_SMALL_BYTES), None):
-                    _although_it_may_be_away(partial(kafka.set_topic, changelog, "max.message.bytes", value))
-                    last(rng, 4, 8)
+                before = _named(fault, pipeline.log())
+                _although_it_may_be_away(partial(kafka.set_topic, changelog, "max.message.bytes", str(_SMALL_BYTES)))
+                last(rng, 4, 8)
+                # Workers that are struck by something else just now write nothing there, and notice nothing.
+                with contextlib.suppress(TimeoutError):
+                    wait_until(lambda: _named(fault, pipeline.log()) > before, "a line names it", every=1.0)
+                _although_it_may_be_away(partial(kafka.set_topic, changelog, "max.message.bytes", None))
+                last(rng, 4, 8)
                 # What an operator does about customers who are on hold because of it; there may be none.
                 pipeline.run_command("deadletters", "replay", "--stage", "decide")
                 return changelog
@@ -262,6 +267,11 @@ class Chaos:
             case _:
                 poured = self._load.pour(fat_customer)
         return f"{poured:,} records"
+
+
+def _named(fault: Fault, log: str) -> int:
+    """In how many lines."""
+    return sum(log.count(f" {event} ") for event in NAMED[fault].events)
 
 
 def _although_it_may_be_away(change: Callable[[], object]) -> None:

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from referral_stream.audit.findings import AuditReport
 from referral_stream.audit.referee import audit
+from referral_stream.contracts.deadletters import replayed
 from referral_stream.core.instants import SECOND
 from referral_stream.policy_file.reading import parse_policy
 from referral_stream.runtime.settings import Settings
@@ -271,6 +272,9 @@ class _Soak:
         inflicted = sorted(self._chaos.inflicted, key=lambda each: each.began)
         ends, horizon = [*(each.began for each in inflicted[1:]), end_of_faults], time.monotonic()
         silences = [self._silence(each.began, end, horizon) for each, end in zip(inflicted, ends, strict=True)]
+        if any(each.fault is Fault.SMALL_RECORDS for each in inflicted):
+            # As an operator does once every worker knows that its records may be large again: within seconds.
+            self._pipeline.run_command("deadletters", "replay", "--stage", "decide")
         unfinished = self._come_to_rest(_TO_REST_SECONDS * _slowness(inflicted))
         until = self._pipeline.now()
         for worker in self._crew:
@@ -350,7 +354,7 @@ class _Soak:
             asks=pipeline.asks(),
             uncommitted=pipeline.read("referral-asks", "read_uncommitted"),
             decisions=pipeline.decisions(),
-            letters=pipeline.read("dead-letters"),
+            letters=[each for each in pipeline.read("dead-letters") if replayed(each) is None],
             followups=pipeline.read("referral-followups"),
             rewards=pipeline.read("referral-rewards"),
             kept=pipeline.read("referral-records"),

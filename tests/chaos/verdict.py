@@ -27,6 +27,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -132,7 +133,7 @@ class Judge:
         made, followed, replay = self._replayed
         live = on_topics(soak.followups, soak.rewards, soak.kept)
         told = names_by_customer([*soak.followups, *soak.rewards])
-        unlike = list(_unlike(compared, soak.groups, told))
+        unlike = list(_unlike(compared, soak.groups, told, self.oracle.holds.keys()))
         problems = {
             "events lost": _lost(soak),
             "asks lost": [_shown(ask) for group in compared for ask in group.lost],
@@ -144,7 +145,13 @@ class Judge:
             ],
             "cancellations that differ": [command for group in compared for command in group.cancellations],
             "commands twice for read_committed": _twice(each.record for each in commands),
-            "commands with two bodies": _two_bodies([*(each.record for each in soak.asks), *soak.uncommitted]),
+            "commands with two bodies": _two_bodies(
+                [
+                    *(each.record for each in soak.asks),
+                    # Refused with a state that did not fit, and tried again later: docs/audit.md.
+                    *(each for each in soak.uncommitted if (each.key or b"").decode() not in self.oracle.holds),
+                ]
+            ),
             "outputs that a replay does not make": [
                 *_differing(soak, made),
                 *differing(live, followed, "referral-rewards"),
@@ -206,14 +213,18 @@ def _shown(ask: Ask) -> str:
 
 
 def _unlike(
-    compared: Sequence[Compared], groups: Sequence[tuple[str, ...]], told: Mapping[str, set[str]]
+    compared: Sequence[Compared],
+    groups: Sequence[tuple[str, ...]],
+    told: Mapping[str, set[str]],
+    on_hold: AbstractSet[str],
 ) -> Iterator[str]:
     """What followed the asks of a group, and not those of the oracle, or the other way round.
 
-    Where an ask is excused, what follows it is another thing too: the replay judges it.
+    Where an ask is excused, or an event was left out until its letter was replayed, what follows is another thing too:
+    the replay judges it.
     """
     for group, names in zip(compared, groups, strict=False):
-        if group.excuses or not group.is_sound or any(map(must_not_be_asked, names)):
+        if group.excuses or not group.is_sound or on_hold & {*names} or any(map(must_not_be_asked, names)):
             continue
         mine = set().union(*(told.get(name, set()) for name in names))
         for each in sorted(mine ^ group.expected.followed):

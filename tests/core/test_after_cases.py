@@ -22,7 +22,21 @@ from referral_stream.core.events import Event
 from referral_stream.core.ids import followup_id, grant_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE
 from referral_stream.core.policy import Policy
-from tests.builders import Story, Told, a_customer, a_policy, acknowledged, answered, at, command_of, fact, nps, replay
+from tests.builders import (
+    Story,
+    Told,
+    a_customer,
+    a_policy,
+    acknowledged,
+    answered,
+    arriving,
+    at,
+    command_of,
+    consent,
+    fact,
+    nps,
+    replay,
+)
 from tests.rules import rule
 
 SENT = "Thu 12:51"
@@ -115,6 +129,21 @@ def test_an_answer_that_names_nothing_recalls_no_question_that_was_read_but_a_st
     ]
 
 
+# ---- reports
+
+
+@rule("A3.10")
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_report_that_is_overtaken_is_withdrawn_also_if_the_newer_one_cannot_be_said(reachable: bool) -> None:
+    """R141: nobody is told how it went the day before."""
+    channels = fact(ev.ProfileChanged(channels=ev.ReachableChannels(email=reachable, in_app=reachable)), "Fri 12:00")
+    course = (status("contacted", "Fri 10:00"), channels, status("converted", "Fri 13:00"))
+    story = after_the_ask(given("Thu 15:00"), *course, policy=a_policy(), until="Sat 12:00")
+    assert ("report_back", "status") in withdrawn(story)
+    assert kinds(story).count("report_back") == (2 if reachable else 1)
+    assert (last_record(story).followups["report_back"].get("unreachable", 0)) == (0 if reachable else 1)
+
+
 # ---- rewards
 
 
@@ -176,6 +205,19 @@ def test_a_persons_word_decides_what_is_held(verdict: Any, outcome: str) -> None
     word = fact(verdict(grant_id=grant_id("ana", "r-1"), by="owner"), "Fri 12:00")
     told = (own, given("Thu 15:00", email=hashed("b")), status("converted", "Fri 10:00"), word)
     assert rewards(after_the_ask(*told, until="next Mon 12:00")) == ["held", outcome]
+
+
+@rule("A0.13")
+@pytest.mark.parametrize(("rejected", "account"), [("Sat 12:00", None), (at("Sat 12:00") + 1, "acme")])
+def test_what_is_approved_and_denied_at_one_instant_was_never_asked_for(rejected: Any, account: str | None) -> None:
+    """R140: all records of an instant are known before a grant is asked for, under the account of then."""
+    own = fact(ev.ProfileChanged(email_hmac=hashed("b")), "Wed 10:00")
+    moved = fact(ev.ProfileChanged(account_id="acme"), "Fri 12:00")
+    approved = fact(ev.RewardApproved(grant_id=grant_id("ana", "r-1"), by="owner"), "Sat 12:00")
+    told = (own, given("Thu 15:00", email=hashed("b")), status("converted", "Fri 10:00"), moved, approved)
+    story = after_the_ask(*told, status("rejected", rejected), until="next Mon 12:00")
+    (ended,) = (effect for effect in story.effects() if isinstance(effect, RewardDenied | RewardReversed))
+    assert (type(ended), ended.account_id) == (RewardReversed if account else RewardDenied, account)
 
 
 @rule("A4.5")
@@ -260,6 +302,34 @@ def test_an_ask_that_goes_out_behind_a_complaint_was_made_despite_a_signal() -> 
     for said, despite in ((complaint, True), (late, None)):
         (ask,) = last_record(after_the_ask(said)).asks
         assert ask.despite_signal is despite
+
+
+@rule("A13.7")
+@pytest.mark.parametrize(("about", "despite"), [(command_of(), None), ("nobody's", True)])
+def test_a_stop_that_answers_the_ask_is_no_signal_against_it_and_any_other_is(about: str, despite: bool | None) -> None:
+    """R138: whoever answers an ask has had it, whatever else said so before."""
+    told = (answered("yes", "Thu 14:00", command_of()), answered("stop", "Thu 14:00", about))
+    (ask,) = last_record(replay(a_customer(), nps(9, "Thu 12:30"), *told, until="Fri 14:00")).asks
+    assert (ask.sent_at, ask.despite_signal) == (at("Thu 14:00"), despite)
+
+
+@rule("A6.13")
+def test_consent_that_was_withdrawn_before_it_was_sent_counts_also_after_a_stop() -> None:
+    """R139: each of gate 3, gate 5 and a stop begins by itself."""
+    withdrawn = arriving(consent(False, at(SENT) - MINUTE // 2), "Sat 10:00")
+    for told, despite in (((), None), ((withdrawn,), True)):
+        (ask,) = last_record(after_the_ask(answered("stop", "Fri 10:00", "nobody's"), *told)).asks
+        assert ask.despite_signal is despite
+
+
+@rule("A6.7")
+@pytest.mark.parametrize(("forgotten", "late"), [("Sat 15:00", None), (at("Sat 15:00") + 1, True)])
+def test_care_that_was_late_stays_late_when_the_contact_is_erased(forgotten: Any, late: bool | None) -> None:
+    """R137: by 15:00 on Saturday somebody should have; nobody can be late with what is no longer to be done."""
+    erased = fact(ev.ContactErased(referral_id="r-1"), forgotten)
+    story = after_the_ask(given("Thu 15:00"), erased, until="next Mon 12:00")
+    assert ("take_care", "contact_erased") in withdrawn(story)
+    assert last_record(story).referred_contacts[0].care_late is late
 
 
 # ---- two ids, one person

@@ -1,16 +1,21 @@
-"""``referral-stream export`` beside a running pipeline: its log replays as what was decided live."""
+"""``referral-stream export`` beside a running pipeline: its log replays as what was decided live.
+
+``explain`` without a log is tried here too: from the topics it tells the story that their log tells.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
 from tests.integration.live import Pipeline
 from tests.integration.scripted import a_promoter
+from tests.rules import rule
 from tests.services.kafka import KafkaServer
 from tests.services.redis import RedisServer
 
@@ -44,6 +49,30 @@ def test_what_was_decided_live_is_decided_again_from_the_log(pipeline: Pipeline,
     assert live == set((tmp_path / "out" / "decisions.jsonl").read_bytes().splitlines())
     told = pipeline.run_command("explain", "ana", "--log", str(log))
     assert told.returncode == 0, told.stderr
+
+
+@rule("11.26")
+def test_the_topics_tell_the_same_story_as_their_log(pipeline: Pipeline, tmp_path: Path) -> None:
+    live = explained(pipeline, "ana")
+    log = tmp_path / "ours.jsonl"
+    assert pipeline.run_command("export", "--output", str(log)).returncode == 0
+    replayed = explained(pipeline, "ana", "--log", str(log), "--at", live["at"])
+    assert live == replayed
+    assert live["timeline"]
+    assert live["opportunities"]
+
+
+def explained(pipeline: Pipeline, *arguments: str) -> dict[str, Any]:
+    done = pipeline.run_command("explain", *arguments, "--format", "json", "--language", "de")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_customer_nobody_knows_is_explained_by_an_error(pipeline: Pipeline) -> None:
+    done = pipeline.run_command("explain", "nobody\x1b")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert r"nothing is known about 'nobody\x1b'" in done.stderr
 
 
 def test_an_exported_changelog_is_a_snapshot(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -200,3 +200,19 @@ async def test_a_rebuild_leaves_a_live_ledger_alone(ledger: RedisLedger) -> None
     assert not await ledger.rebuild(history(a_request()))
 
     assert isinstance(await answer(ledger, a_request("command-2")), ReservationGranted)
+
+
+async def test_two_clusters_that_share_a_redis_and_a_name_have_a_ledger_each(redis_server: RedisServer) -> None:
+    """The numbers of their generations come from two logs: one would answer from what the other has recorded."""
+    async with (
+        RedisLedger.connect(redis_server.url, TIGHT, prefix="shared") as here,
+        RedisLedger.connect(redis_server.url, TIGHT, prefix="shared") as there,
+    ):
+        here.cluster, there.cluster = "6PBIwC7mR9mXyHEm9Ub1Jw", "Xq9nBrFmTDyHbGhUnXb6FA"
+        assert await here.rebuild(history(), 7)
+        assert not await there.ready()
+        assert await there.rebuild(history(), 1)
+        assert await answer(here, a_request("one", customer="ana")) == ReservationGranted(command_id="one")
+        # Asked by the other deployment, which may be another company's test system, she was not asked by this one.
+        assert await answer(there, a_request("two", customer="ana")) == ReservationGranted(command_id="two")
+        assert await here.ready()

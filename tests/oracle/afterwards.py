@@ -156,7 +156,8 @@ def usage_drops(customer: Customer, start: datetime, end: datetime) -> list[date
         at = start_of(day)
         if not start <= at < end or (was_up_again is not None and at < start_of(was_up_again) + timedelta(days=7)):
             continue
-        then = {kind: [e for e in events if e["arrived"] <= at] for kind, events in customer.known.items()}
+        then = signals.nothing_known()
+        then.update({kind: [e for e in events if e["arrived"] <= at] for kind, events in customer.known.items()})
         if not what_is_wrong(then, type(customer.usage)(), at):
             found.append(at)
     return found

@@ -54,6 +54,7 @@ def is_counted_only(known: Known, event: Event, now: datetime, policy: Policy) -
 
 
 def too_many(known: Known, kind: str, event: Event) -> None:
+    known.found.clear()
     known["overfull"].append(event | {"overfull": kind})
 
 
@@ -70,7 +71,7 @@ def clear(known: Known, event: Event, now: datetime, policy: Policy) -> bool:
     if kind in LIVES:
         _, field, (closing, body) = LIVES[kind]
         for name in open_objects(kind, known, now, policy):
-            known[closing].append(event | {"type": closing, "data": body | ({field: name} if name else {})})
+            known.add(event | {"type": closing, "data": body | ({field: name} if name else {})})
     for each in counted:
         each["overfull"] = None
     return True

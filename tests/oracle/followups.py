@@ -56,12 +56,10 @@ def request(
     referral: str | None = None,
     status: str | None = None,
     expires_at: datetime | None = None,
-    instead_of: tuple[Row, ...] = (),
 ) -> str:
     """Asks for a follow-up: `made`, or why not: `shadow`, `stopped`, `made before`, `unreachable` (which is counted).
 
-    `since`: the time of the event that it replies to. `due`: as the tables of the page give it. `instead_of`: what is
-    cancelled (`status`) if it is made.
+    `since`: the time of the event that it replies to. `due`: as the tables of the page give it.
     """
     about = ask["command_id"] if ask else f"{referral}/{status}" if status else referral
     earlier = [f for f in customer.followups if (f["kind"], f["about"]) == (kind, about)]
@@ -71,8 +69,6 @@ def request(
     if why_not is not None:
         customer.unreachable[kind] += int(why_not == "unreachable")
         return why_not
-    for followup in instead_of:
-        cancel(world, followup, "status", now)
     followup = {
         "id": uid("followup", customer.id, about, kind, len(earlier) + 1),
         "kind": kind,
@@ -144,7 +140,7 @@ def again(world: World, customer: Customer, followup: Row, now: datetime, **chan
 
 
 def cancel(world: World, followup: Row, reason: str, now: datetime) -> None:
-    followup["cancelled"] = reason
+    followup.update(cancelled=reason, cancelled_at=now)
     body = {
         "followup_id": followup["id"],
         "kind": followup["kind"],

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.oracle import past_asks, signals
@@ -10,7 +10,7 @@ from tests.oracle.bounds import overfull_causes
 from tests.oracle.local_time import local_date
 from tests.oracle.policy import Policy
 from tests.oracle.records import Event
-from tests.oracle.signals import DAY, Known, of
+from tests.oracle.signals import DAY, Known, from_events_alone, of
 from tests.oracle.trouble import (
     Cause,
     UsageJudgement,
@@ -64,6 +64,7 @@ def consent(s: Situation) -> list[Cause]:
     return not_consented(s.known, s.policy)
 
 
+@from_events_alone
 def not_consented(known: Known, policy: Policy) -> list[Cause]:
     said = signals.consents(known, policy)
     causes: list[Cause] = []
@@ -108,15 +109,21 @@ def trouble(s: Situation) -> list[Cause]:
 
 
 def what_is_wrong(known: Known, usage: UsageJudgement, now: datetime) -> list[Cause]:
+    by_events = [cause for cause in what_events_say_is_wrong(known) if cause[0] != "until" or now < cause[1]]  # type: ignore[operator]  # an instant
+    return [*overfull_causes(known), *by_events, *usage_causes(usage, now)]
+
+
+@from_events_alone
+def what_events_say_is_wrong(known: Known) -> list[Cause]:
+    """With what is over by now."""
+    now = datetime.min.replace(tzinfo=UTC)
     return [
-        *overfull_causes(known),
         *ticket_causes(known, now),
         *bad_word_causes(known, now),
         *detractor_causes(known, now),
         *money_causes(known, now),
         *cancellation_causes(known, now),
         *ended_causes(known, now),
-        *usage_causes(usage, now),
     ]
 
 

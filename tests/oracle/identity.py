@@ -29,6 +29,7 @@ def fold_in(world: World, customer: Customer, other: Customer) -> None:
     Neither is held any more because of what the other said: nobody is held by their own word.
     """
     for known in (customer.known, other.known):
+        known.found.clear()
         known["customer.held"] = [e for e in of(known, "customer.held") if world.home(e["because_of"]) is not customer]
     for kind, events in other.known.items():
         customer.known[kind] = sorted(customer.known[kind] + events, key=lambda event: event["arrived"])

@@ -30,12 +30,14 @@ from tests.oracle.world import Customer, Opportunity, Result, Row, World
 from tests.oracle.written import cancelled, command_of, dead_letter, requested, write_changes
 
 
-def decide(records: list[Record], until: datetime | None = None, policy: Policy | None = None) -> Result:
+def decide(
+    records: list[Record], until: datetime | None = None, policy: Policy | None = None, *, recording: bool = True
+) -> Result:
     """What the recorded log leads to, up to and including `until` (None: until nothing is pending).
 
-    `policy` overrides numbers of `tests.oracle.policy.DEFAULTS`.
+    `policy` overrides numbers of `tests.oracle.policy.DEFAULTS`; `recording`: whether records of customers are wanted.
     """
-    world = World(policy_with(policy))
+    world = World(policy_with(policy), recording)
     arrivals = [
         (now, position, record) for position, (now, record) in enumerate(zip(clock_of(records), records, strict=True))
     ]
@@ -95,7 +97,8 @@ def play_instant(world: World, now: datetime, records: list[tuple[int, Record]])
     dispatch(world, customers, now)
     for customer in customers:
         write_changes(world, customer, now)
-        write_record(world, customer, now)
+        if world.recording:
+            write_record(world, customer, now)
         schedule(world, customer, now)
 
 
@@ -140,7 +143,7 @@ def apply(world: World, name: str, event: Event, now: datetime) -> set[str]:
         return set()
     judge_earlier_days(customer, now)
     before = afterwards.judge_on_arrival(world, customer, event, now)
-    customer.known[event["type"]].append(event)
+    customer.known.add(event)
     bounds.is_counted_only(customer.known, event, now, world.policy)
     if event["type"] == "customer.overfull_cleared":
         clear(world, customer, event, now)
@@ -182,7 +185,7 @@ def merge(world: World, name: str, alias: str, event: Event, now: datetime) -> s
     if erasures := of(other.known, "customer.erasure_requested"):
         if min(e["arrived"] for e in erasures) < event["arrived"]:
             return identity.hold(world, customer.id, alias, now, apply)
-        customer.known["customer.erasure_requested"] += erasures
+        customer.known.add(*erasures)
         afterwards.forget(world, customer, now)
     else:
         end_by_merging(world, customer, other, now)

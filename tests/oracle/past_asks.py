@@ -9,13 +9,14 @@ from typing import Any
 
 from tests.oracle.policy import Policy
 from tests.oracle.records import Event
-from tests.oracle.signals import DAY, Known, of
+from tests.oracle.signals import DAY, Known, from_events_alone, of
 
 SENT = ("sent", "delivered", "opened")
 RELEASED = ("failed", "dropped_expired", "cancelled")
 Ask = dict[str, Any]
 
 
+@from_events_alone
 def statuses(known: Known, command_id: str, asked_at: datetime) -> set[str]:
     """What workers reported; a report that came before the command itself is none."""
     acks = [event for event in of(known, "ask.acknowledged") if event["arrived"] > asked_at]
@@ -23,18 +24,22 @@ def statuses(known: Known, command_id: str, asked_at: datetime) -> set[str]:
     return found | {"sent"} if answered(known, command_id) or named(known, command_id) else found
 
 
+@from_events_alone
 def answered(known: Known, command_id: str) -> bool:
     return any(event.get("ask") == command_id for event in of(known, "ask.answered"))
 
 
+@from_events_alone
 def named(known: Known, command_id: str) -> bool:
     return any(event.get("names") == command_id for event in of(known, "referral.given"))
 
 
+@from_events_alone
 def has_referral(known: Known, command_id: str) -> bool:
     return any(event.get("attributed_to") == command_id for event in of(known, "referral.given"))
 
 
+@from_events_alone
 def sent_by(known: Known, command_id: str, asked_at: datetime) -> Event | None:
     """What first said that it was sent: the first that was applied."""
     acks = [e for e in of(known, "ask.acknowledged") if e["arrived"] > asked_at and e["data"]["status"] in SENT]
@@ -82,6 +87,7 @@ def answer_ends(known: Known, asks: list[dict[str, Any]], now: datetime, policy:
     return [at + waits[said] for at, said in answers if said in waits] + silence_ends(known, asks, now, policy)
 
 
+@from_events_alone
 def told_to_stop(known: Known) -> bool:
     return any(event["data"]["answer"] == "stop" for event in of(known, "ask.answered"))
 

@@ -99,7 +99,7 @@ class People:
         ids, known = self.ids(customer, now), nothing_known()
         for event in self.said(now):
             if event["customer"] in ids or (event["link"] and self.reaches(event, ids, now)):
-                known[event["type"]].append(event)
+                known.add(event)
         return known
 
     def why_not(self, customer: str, now: datetime, channels: list[str]) -> list[str]:

@@ -103,12 +103,18 @@ DEFAULTS: Policy = {
 }
 
 
+class Unchanging(dict[str, Any]):
+    """The policy of a world: one that nobody changes, and that what is worked out may be kept by."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # by which it is, not by what it says
+
+
 def policy_with(overrides: Policy | None) -> Policy:
     """The defaults with these overrides; a dict in them (`window_seconds`) is merged key by key.
 
     Raises `KeyError` for a name that is none.
     """
-    policy = deepcopy(DEFAULTS)
+    policy = Unchanging(deepcopy(DEFAULTS))
     for name, value in (overrides or {}).items():
         if name not in policy:
             raise KeyError(name)

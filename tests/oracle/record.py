@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from tests.oracle import afterwards, answers, followups, past_asks, referrals, signals
@@ -125,13 +126,13 @@ def contacts_of(world: World, customer: Customer, now: datetime) -> list[Row]:
 
 
 def is_care_late(customer: Customer, referral: str, now: datetime) -> bool:
-    """Nobody had taken care of it by the time by which somebody should."""
+    """Nobody had taken care of it by the time by which somebody should; where it was no longer theirs to do, nobody is
+    late.
+    """
+    told = [e for e in signals.referral_statuses(customer.known, referral) if e["data"]["status"] != "refunded"]
     cares = [f for f in customer.followups if (f["kind"], f["referral"]) == ("take_care", referral)]
-    if not cares or cares[-1]["cancelled"] not in (None, "care_taken"):
-        return False
-    due_by = cares[-1]["due_by"]
-    told = [e for e in signals.referral_statuses(customer.known, referral) if e["arrived"] <= due_by]
-    return bool(now >= due_by and all(event["data"]["status"] == "refunded" for event in told))
+    due = [f["due_by"] for f in cares if f["cancelled"] is None or f["cancelled_at"] > f["due_by"]]
+    return any(now >= due_by and all(event["arrived"] > due_by for event in told) for due_by in due)
 
 
 def reward_of(customer: Customer, referral: str) -> str | None:
@@ -198,13 +199,17 @@ def is_regretted(customer: Customer, ask: Row) -> bool:
 
 
 def month_of(moment: datetime) -> str:
-    return moment.strftime("%Y-%m")
+    return f"{moment.year:04}-{moment.month:02}"
 
 
 def months_of(now: datetime) -> list[str]:
     """The month of `now` and the twelve before it."""
-    numbers = [now.year * 12 + now.month - 1 - n for n in range(13)]
-    return [f"{number // 12:04}-{number % 12 + 1:02}" for number in numbers]
+    return thirteen_months(now.year * 12 + now.month - 1)
+
+
+@cache
+def thirteen_months(last: int) -> list[str]:
+    return [f"{number // 12:04}-{number % 12 + 1:02}" for number in range(last, last - 13, -1)]
 
 
 def months_entries(customer: Customer, now: datetime) -> list[Row]:

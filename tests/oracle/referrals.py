@@ -146,10 +146,11 @@ def report(world: World, customer: Customer, referral: str, now: datetime) -> No
     if status is not None:
         grant = rewards.granted(customer, referral)
         variables = {"status": status["data"]["status"], **(rewards.told_of(grant) if grant else {})}
-        about = tuple(f for f in open_ones(customer, now, "report_back") if f["referral"] == referral)
+        overtaken = [f for f in open_ones(customer, now, "report_back") if f["referral"] == referral]
+        cancel_all(world, customer, {f["id"]: "status" for f in overtaken}, now)
         made = request(
             world, customer, "report_back", now, due=status["time"] + DAY, since=status["time"], variables=variables,
-            referral=referral, status=status["data"]["status"], instead_of=about,
+            referral=referral, status=status["data"]["status"],
         )  # fmt: skip
         if grant and made != "shadow":
             grant["told"] = True

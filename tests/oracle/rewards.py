@@ -91,7 +91,7 @@ def look_for_grant(world: World, customer: Customer, event: Event, now: datetime
     if grant["hints"]:
         hold(world, customer, grant, now)
     else:
-        become_due(world, customer, grant, now)
+        become_due(grant, now)
 
 
 def hints(world: World, customer: Customer, referral: str) -> list[str]:
@@ -124,9 +124,9 @@ def hold(world: World, customer: Customer, grant: Row, now: datetime) -> None:
     )  # fmt: skip
 
 
-def become_due(world: World, customer: Customer, grant: Row, now: datetime) -> None:
+def become_due(grant: Row, now: datetime) -> None:
+    """It is asked for once all that arrives at that instant is known."""
     grant.update(state="due", due_at=max(now, grant["not_before"]))
-    ask_if_due(world, customer, grant, now)
 
 
 def ask_if_due(world: World, customer: Customer, grant: Row, now: datetime) -> None:
@@ -153,7 +153,7 @@ def take_judgement(world: World, customer: Customer, event: Event, now: datetime
     if event["type"] == "reward.rejected":
         deny(world, customer, grant, "not_approved", now)
     elif grant["state"] == "held":
-        become_due(world, customer, grant, now)
+        become_due(grant, now)
 
 
 def time_passes(world: World, customer: Customer, now: datetime) -> None:

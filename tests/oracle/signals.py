@@ -1,15 +1,13 @@
 """What is true of a customer at an instant, worked out from the list of events known then, every time anew."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tests.oracle.local_time import local_date, zone
 from tests.oracle.policy import Policy
 from tests.oracle.records import CHANNELS, Event, is_favourable
-
-Known = dict[str, list[Event]]  # the events of one customer by type, in the order of their arrival
 
 DAY = timedelta(days=1)
 ACTIVITY = (
@@ -21,12 +19,50 @@ ACTIVITY = (
 ).split()
 
 
+class Known(dict[str, list[Event]]):
+    """The events of one customer by type, in the order of their arrival.
+
+    What follows from them alone is worked out once, until there are more: that is what was `found`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[tuple[Any, ...], Any] = {}
+
+    def __missing__(self, kind: str) -> list[Event]:
+        self[kind] = []
+        return self[kind]
+
+    def add(self, *events: Event) -> None:
+        self.found.clear()
+        for event in events:
+            self[event["type"]].append(event)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def from_events_alone(find: Callable[Concatenate[Known, P], T]) -> Callable[Concatenate[Known, P], T]:
+    """For what follows from the list of events alone (and what else is given): nobody may change what it returns."""
+
+    @wraps(find)
+    def found(known: Known, /, *args: P.args, **_: P.kwargs) -> T:
+        key = (find, *args)
+        if key not in known.found:
+            known.found[key] = find(known, *args)  # type: ignore[call-arg]  # by position only
+        worked_out: T = known.found[key]
+        return worked_out
+
+    return found
+
+
 def nothing_known() -> Known:
-    return defaultdict(list)
+    return Known()
 
 
 def of(known: Known, *types: str) -> list[Event]:
-    return [event for kind in types for event in known.get(kind, ())]
+    return list(known.get(types[0], ())) if len(types) == 1 else [e for kind in types for e in known.get(kind, ())]
 
 
 Stamp = tuple[datetime, bool, str, str]
@@ -38,13 +74,15 @@ def stamp(event: Event) -> Stamp:
 
 
 def newest(events: Iterable[Event]) -> Event | None:
-    return max(events, key=stamp, default=None)
+    of_them = list(events)
+    return max(of_them, key=stamp) if len(of_them) > 1 else of_them[0] if of_them else None
 
 
 def newest_of_each(events: Iterable[Event], field: str) -> dict[str, Event]:
     """The newest event per object; events without the field are one object."""
     found: dict[str, Event] = {}
-    for event in sorted(events, key=stamp):
+    of_them = list(events)
+    for event in sorted(of_them, key=stamp) if len(of_them) > 1 else of_them:
         found[event["data"].get(field, "")] = event
     return found
 
@@ -58,10 +96,12 @@ def said_last(events: Iterable[Event], field: str) -> Any:
 # Who the customer is
 
 
+@from_events_alone
 def signed_up_at(known: Known) -> datetime | None:
     return min((event["time"] for event in of(known, "customer.signed_up")), default=None)
 
 
+@from_events_alone
 def time_zone(known: Known, policy: Policy) -> tuple[list[str], str]:
     """The zones to honour (several only for an unknown zone under the strict policy) and where they come from."""
 
@@ -79,6 +119,7 @@ def time_zone(known: Known, policy: Policy) -> tuple[list[str], str]:
     return list(policy["strict_zones"]) or [policy["default_zone"]], "default"
 
 
+@from_events_alone
 def account(known: Known) -> str | None:
     """The newest word on it: a profile's `account_id`, or the `accountid` of any event."""
     profiles = [e for e in of(known, "customer.profile_changed") if "account_id" in e["data"]]
@@ -87,10 +128,12 @@ def account(known: Known) -> str | None:
     return str(max(told)[2]) if told else None
 
 
+@from_events_alone
 def profile_value(known: Known, field: str) -> Any:
     return said_last(of(known, "customer.profile_changed"), field)
 
 
+@from_events_alone
 def consents(known: Known, policy: Policy) -> dict[str, bool | None]:
     """Per channel: granted, withdrawn, or None where nobody said."""
     found = {}
@@ -105,11 +148,13 @@ def consents(known: Known, policy: Policy) -> dict[str, bool | None]:
     return found
 
 
+@from_events_alone
 def suppressed(known: Known) -> bool:
     last = newest(of(known, "customer.suppressed", "customer.unsuppressed"))
     return last is not None and last["type"] == "customer.suppressed"
 
 
+@from_events_alone
 def held_by_address(known: Known) -> bool:
     """Whether an opt-out of somebody with the same address holds them; only a word under an id of theirs lifts it."""
     last = newest(of(known, "customer.held"))
@@ -117,6 +162,7 @@ def held_by_address(known: Known) -> bool:
     return last is not None and not any(stamp(event) > stamp(last) for event in lifts)
 
 
+@from_events_alone
 def usable_channels(known: Known, policy: Policy) -> list[str]:
     """Reachable, consented, not suppressed, allowed by policy; in the order of the page."""
     if suppressed(known) or held_by_address(known):
@@ -149,11 +195,13 @@ def concern_open(known: Known) -> bool:
 # Referrals
 
 
+@from_events_alone
 def referral_given(known: Known, referral: str) -> list[Event]:
     """What was told of a referral, in the order in which it was applied."""
     return [event for event in of(known, "referral.given") if event["data"]["referral_id"] == referral]
 
 
+@from_events_alone
 def referral_statuses(known: Known, referral: str) -> list[Event]:
     return [event for event in of(known, "referral.status_changed") if event["data"]["referral_id"] == referral]
 
@@ -172,6 +220,7 @@ def at_the_bottom(event: Event) -> bool:
     return bool(10 * given <= 4 * event["data"]["scale_max"])
 
 
+@from_events_alone
 def responses(known: Known, kind: str = "nps.responded") -> dict[str, Event]:
     """Survey answers by response id, each in its newest revision."""
     return newest_of_each(of(known, kind), "response_id")
@@ -185,6 +234,7 @@ def survey_withdrawn(known: Known, opener: Event) -> bool:
     return revision["data"]["score"] < 9 if opener["type"] == "nps.responded" else not top_box(revision)
 
 
+@from_events_alone
 def above_average(known: Known) -> bool:
     return bool(said_last(of(known, "usage.compared"), "above_average"))
 
@@ -193,6 +243,7 @@ def days_of_use(known: Known, zone_name: str) -> int:
     return len({local_date(event["time"], zone_name) for event in of(known, "usage.recorded")})
 
 
+@from_events_alone
 def value_realised(known: Known, zone_name: str) -> bool:
     return bool(
         of(known, "milestone.reached", "goal.achieved", "saving.measured")
@@ -201,6 +252,7 @@ def value_realised(known: Known, zone_name: str) -> bool:
     )
 
 
+@from_events_alone
 def positive_feedback_given(known: Known) -> bool:
     return bool(
         of(known, "compliment.given", "testimonial.given")
@@ -211,6 +263,7 @@ def positive_feedback_given(known: Known) -> bool:
     )
 
 
+@from_events_alone
 def score(known: Known, now: datetime) -> dict[str, Any]:
     """`{value, raw, parts}`: what is good, never what is wrong."""
     signed_up = signed_up_at(known)
@@ -233,6 +286,7 @@ def score(known: Known, now: datetime) -> dict[str, Any]:
     return {"value": min(100, raw), "raw": raw, "parts": parts}
 
 
+@from_events_alone
 def activity(known: Known) -> list[Event]:
     """Also what was one too many, and only counted."""
     return [*of(known, *ACTIVITY), *(event for event in of(known, "overfull") if event["type"] in ACTIVITY)]
@@ -243,6 +297,7 @@ def open_trials(known: Known) -> list[str]:
     return [name for name, event in subscriptions.items() if event["type"] == "trial.started"]
 
 
+@from_events_alone
 def on_trial(known: Known) -> bool:
     if open_trials(known):
         return True

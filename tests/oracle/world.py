@@ -108,6 +108,7 @@ class Link:
 @dataclass
 class World:
     policy: Policy
+    recording: bool = True  # whether records of customers are written
     customers: dict[str, Customer] = field(default_factory=dict)
     links: dict[tuple[str, str], Link] = field(default_factory=dict)
     said_to_be: set[tuple[str, str]] = field(default_factory=set)  # (customer, alias) as they were told
@@ -127,7 +128,9 @@ class World:
 
     def home(self, name: str) -> Customer:
         """The customer of that id: who it was found to be, if it was merged."""
-        customer = self.customers.setdefault(name, Customer(name))
+        if name not in self.customers:
+            self.customers[name] = Customer(name)
+        customer = self.customers[name]
         while customer.merged_into is not None:
             customer = self.customers[customer.merged_into]
         return customer

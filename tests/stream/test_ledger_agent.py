@@ -40,6 +40,7 @@ class FlakyLedger:
     """Grants everything, and fails when it is asked for the second page of those to tell of a switch."""
 
     least = 0
+    cluster = ""
 
     def __init__(self) -> None:
         self.rules, self.failed = MemoryLedger(Policy()), False
@@ -73,6 +74,9 @@ class EmptyLog:
     """A log that nobody has written to yet."""
 
     number = 0
+
+    async def cluster(self) -> str:
+        return ""
 
     async def newest(self) -> int:
         return self.number

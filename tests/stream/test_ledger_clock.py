@@ -64,6 +64,7 @@ class NoLedger:
     """Must not be asked: what comes too late is answered without it."""
 
     least = 0
+    cluster = ""
 
     async def apply(self, operations: Sequence[LedgerOperation]) -> Results:
         assert not operations

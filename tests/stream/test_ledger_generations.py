@@ -77,6 +77,9 @@ class World:
 
     # -- as Generations
 
+    async def cluster(self) -> str:
+        return ""
+
     async def newest(self) -> int:
         await self.pause()
         return self.announced
@@ -105,6 +108,7 @@ class ReachedLedger:
 
     def __init__(self, world: World) -> None:
         self.world, self.server, self.least = world, world.leads_to, 0
+        self.cluster = ""
 
     def _ledger(self) -> MemoryLedger:
         if self.world.dice.random() < 0.02:

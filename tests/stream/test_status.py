@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -190,19 +191,37 @@ def test_the_page_of_operations_lists_every_metric_as_it_is() -> None:
     assert listed == [(family.name, family.kind, family.labels, family.meaning) for family in FAMILIES]
 
 
+def looks_at_what_exists(expression: str) -> None:
+    """A query of Prometheus names our metrics, and their labels."""
+    by_name = {f"referral_stream_{family.name}": family for family in (*REWARDS_FAMILIES, *PROJECTOR_FAMILIES, *FAMILIES)}
+    named = re.findall(r"(referral_stream_\w+?)(_bucket|_sum|_count)?(?=[\s\[){]|$)(?:\{(\w+)!?=)?", expression)
+    assert named, expression
+    for name, series, label in named:
+        family = by_name[name]
+        assert (family.kind == "histogram") == bool(series), expression
+        assert not label or label in family.labels, expression
+    grouped = {label.strip() for found in re.findall(r"by \(([^)]*)\)", expression) for label in found.split(",")}
+    assert grouped <= {*by_name[named[0][0]].labels, "instance", "le"}, expression
+
+
+def test_panels_of_the_dashboards_look_at_metrics_and_labels_that_exist() -> None:
+    boards = [json.loads(file.read_text()) for file in sorted((DOCS / "grafana").glob("*.json"))]
+    panels = [panel for board in boards for panel in board["panels"] if panel["type"] != "row"]
+    assert len(boards) == 2
+    assert len(panels) > 25
+    for panel in panels:
+        assert panel["title"]
+        assert panel["description"].endswith(".")
+        for target in panel["targets"]:
+            looks_at_what_exists(target["expr"])
+            legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+            grouped = set(", ".join(re.findall(r"by \(([^)]*)\)", target["expr"])).split(", ")) - {""}
+            assert legend == grouped - {"le"} or not grouped, panel["title"]
+
+
 def test_alerts_look_at_metrics_and_labels_that_exist() -> None:
     rules = YAML(typ="safe").load(DOCS / "alerts.yml")["groups"][0]["rules"]
-    by_name = {
-        f"referral_stream_{family.name}": family for family in (*REWARDS_FAMILIES, *PROJECTOR_FAMILIES, *FAMILIES)
-    }
     for rule in rules:
-        named = re.findall(r"(referral_stream_\w+?)(_bucket)?(?=[\s\[){])(?:\{(\w+)!?=)?", rule["expr"])
-        assert named, rule["alert"]
-        for name, bucket, label in named:
-            family = by_name[name]
-            assert (family.kind == "histogram") == bool(bucket), rule["alert"]
-            assert not label or label in family.labels, rule["alert"]
-        grouped = {label.strip() for found in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in found.split(",")}
-        assert grouped <= {*by_name[named[0][0]].labels, "instance", "le"}, rule["alert"]
+        looks_at_what_exists(rule["expr"])
         assert {"alert", "expr", "labels", "annotations"} <= rule.keys()
         assert rule["labels"]["severity"] in {"page", "ticket"}

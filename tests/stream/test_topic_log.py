@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
+from confluent_kafka.admin import AdminClient
 
 from referral_stream.contracts.codec import encode_effect
 from referral_stream.contracts.records import RawRecord
@@ -20,7 +21,7 @@ from referral_stream.ledger.rounds import holds
 from referral_stream.local.broker import PARTITIONS, EmbeddedBroker
 from referral_stream.runtime import topic_log
 from referral_stream.runtime.clock import Clock
-from referral_stream.runtime.topic_log import TopicReader
+from referral_stream.runtime.topic_log import TopicReader, cluster_id
 from referral_stream.stream.generations import Begun, Generations, NewerGeneration
 from tests.ledger.builders import T0, a_request
 
@@ -165,3 +166,10 @@ async def test_a_read_that_brings_nothing_may_be_tried_again_too(
     monkeypatch.setattr(topic_log, "STALL_SECONDS", 2.0)
     with pytest.raises(KafkaTimeoutError, match="cannot be read"):
         await anext(reading)
+
+
+async def test_a_cluster_says_who_it_is(broker: EmbeddedBroker) -> None:
+    """As another client hears it."""
+    found = AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10).cluster_id
+    assert found
+    assert await cluster_id({"bootstrap_servers": broker.bootstrap}) == found

@@ -108,7 +108,7 @@ class Making:
         for _ in range(random.choice((0, 1, 2))):
             self.disturb(self.start + random.randrange(40 * DAY))
         for _ in range(random.choice((2, 3, 3))):
-            self.react(decide(self.in_order(), None, policy))
+            self.react(decide(self.in_order(), None, policy, recording=False))
         if merges and len(self.people) > 1:
             first, second = random.sample(self.people, 2)
             self.add("customer.aliased", first, {"alias": second.id}, self.instant())

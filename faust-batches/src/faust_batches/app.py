@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, cast
 
 import faust
@@ -60,6 +62,7 @@ _HEARTBEATS_PER_SESSION: Final = 3
 _IDLE_MS: Final = 60_000  # less than a firewall remembers a connection that nobody uses: minutes
 _REQUEST_HEADROOM_BYTES: Final = 100_000
 _LIMITS_SECONDS: Final = 60.0
+_LOWERED_SECONDS: Final = 5.0
 """Between two looks at how large records may be; a refusal by a broker is followed by one at once."""
 
 PartitionsCallback = Callable[[frozenset[int]], None]
@@ -453,9 +456,13 @@ class BatchApp(faust.App):
             self.publisher.told(topic, int(limit))
 
     async def _watch_limits(self) -> None:
+        """Every minute; soon again after a limit was lowered, since whatever does not fit meanwhile is refused."""
+        looked = -math.inf
         while not self.should_stop:
-            await self._read_limits()
-            await self.sleep(_LIMITS_SECONDS)
+            if self.publisher.lowered or monotonic() - looked >= _LIMITS_SECONDS:
+                await self._read_limits()
+                looked = monotonic()
+            await self.sleep(_LOWERED_SECONDS)
 
     # -- life --------------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from faust_batches.topics import other_count
 
 logger = logging.getLogger(__name__)
 
+_CONTRADICTIONS: Final = 3
 _ENTRY_OVERHEAD: Final = record_bytes(None, None) + 100
 """What an entry's record needs beside key and value: the last one of a batch has a header with its source position."""
 
@@ -66,6 +67,11 @@ class Publisher:
         self._clock = clock or ClockWatch()
         self._limits: dict[str, int] = {}
         self._told: dict[str, int] = {}
+        self._refused: set[str] = set()
+        """Topics that refused a record by itself since their settings were read."""
+        self._contradicted: Counter[str] = Counter()
+        self.lowered: set[str] = set()
+        """Topics that took larger records before, while we were running: they may do so again."""
         self._alone: set[str] = set()
         self._round_robin = count()
         self._turns: WeakKeyDictionary[AIOKafkaProducer, defaultdict[TP, asyncio.Lock]] = WeakKeyDictionary()
@@ -81,15 +87,28 @@ class Publisher:
         return self.limit(changelog) - _ENTRY_OVERHEAD
 
     def told(self, topic: str, limit: int) -> None:
-        """Adopt what the topic takes, as its settings say now; what was learnt before counts until they change."""
-        if self._told.get(topic) == limit:
+        """Adopt what the topic takes, as its settings say now: what a refusal taught may be over.
+
+        Settings that refusals contradict again and again (a proxy may have a limit of its own) count no more until they
+        change.
+        """
+        is_first = topic not in self._told
+        if self._told.get(topic) != limit:
+            self._told[topic], self._contradicted[topic] = limit, 0
+        elif topic in self._refused:
+            self._contradicted[topic] += 1
+        self._refused.discard(topic)
+        if self._contradicted[topic] > _CONTRADICTIONS:
+            self.lowered.discard(topic)
             return
-        self._told[topic] = limit
         before, now = self.limit(topic), min(limit, self._max_record_bytes)
         self._limits[topic] = now
         if now < before:
+            if not is_first:
+                self.lowered.add(topic)
             logger.warning("record_limit_lowered", extra={"topic": topic, "limit": now})
         elif now > before:
+            self.lowered.discard(topic)
             logger.info("record_limit_raised", extra={"topic": topic, "limit": now})
 
     def admit(self, outputs: Sequence[Output]) -> Sequence[Output]:
@@ -231,6 +250,8 @@ class Publisher:
             logger.warning("one_record_per_batch", extra={"topic": topic, "refused_bytes": refused.size_bytes})
         elif refused.records == 1:
             self._limits[topic] = min(self.limit(topic), refused.size_bytes - 1)
+            self.lowered.add(topic)
+            self._refused.add(topic)
             logger.warning("record_limit_lowered", extra={"topic": topic, "limit": self._limits[topic]})
 
 
