@@ -31,8 +31,8 @@ def run(role: str, *, reset: bool) -> None:
         from referral_stream.projector.process import run_projector
 
         raise SystemExit(run_projector(deployment, reset=reset))
-    from referral_stream.projector.process import projector_beside
+    from referral_stream.projector.process import ProjectorBeside
     from referral_stream.stream.run import run_roles
 
     with private_files():
-        raise SystemExit(run_roles(deployment, role, beside=[projector_beside(deployment)] if role == "all" else []))
+        raise SystemExit(run_roles(deployment, role, beside=[ProjectorBeside(deployment)] if role == "all" else []))

@@ -6,12 +6,15 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, suppress
 from time import monotonic
+from types import TracebackType
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from referral_stream import __version__
 from referral_stream.projector.harm import HarmJudge, Pausing, judge_once
@@ -249,26 +252,42 @@ async def reset_read_models(deployment: Deployment) -> int:
 # ----------------------------------------------------------------------------------------- beside the roles that decide
 
 
-@asynccontextmanager
-async def projector_beside(deployment: Deployment) -> AsyncIterator[None]:
-    """A projector in this event loop, from entry to exit. Whatever fails in it ends nothing else: it begins again."""
-    task = asyncio.create_task(_again_and_again(deployment))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+class ProjectorBeside(Collector):
+    """A projector in the event loop of other roles, from entry to exit; its numbers, for their page.
 
+    Whatever fails in it ends nothing else: it begins again.
+    """
 
-async def _again_and_again(deployment: Deployment) -> None:
-    failures = 0
-    while True:
-        projector, began = Projector(deployment, alone=False), monotonic()
-        try:
-            await _start_and_run(projector)
-        except Exception as error:  # noqa: BLE001 (the roles beside it go on)
-            _end(projector, error)
-        finally:
-            await projector.close()
-        failures = 0 if monotonic() - began > AGAIN_SECONDS[-1] else failures + 1
-        await asyncio.sleep(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS)) - 1])
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._status: ProjectorStatus | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.create_task(self._again_and_again())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def collect(self) -> Iterator[Metric]:
+        """Nothing before the first start."""
+        if self._status is not None:
+            yield from self._status.collect()
+
+    async def _again_and_again(self) -> None:
+        failures = 0
+        while True:
+            projector, began = Projector(self._deployment, alone=False), monotonic()
+            self._status = projector.status
+            try:
+                await _start_and_run(projector)
+            except Exception as error:  # noqa: BLE001 (the roles beside it go on)
+                _end(projector, error)
+            finally:
+                await projector.close()
+            failures = 1 if monotonic() - began > AGAIN_SECONDS[-1] else failures + 1
+            await asyncio.sleep(AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS)) - 1])

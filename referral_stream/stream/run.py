@@ -7,12 +7,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Protocol
 
 from faust.exceptions import FaustError
 from faust_batches import NeedsOperator, TransportError, run_worker
 from faust_batches.broker_wait import BrokerWait
 from faust_batches.uvloop_patch import survive_closed_transports
 from mode import Service
+from prometheus_client.metrics_core import Metric
 
 from referral_stream.core.instants import rfc3339
 from referral_stream.ledger.client import LedgerError
@@ -28,7 +30,13 @@ from referral_stream.stream.status import StatusPage
 logger = logging.getLogger(__name__)
 
 
-def run_roles(deployment: Deployment, role: str, beside: Sequence[AbstractAsyncContextManager[None]] = ()) -> int:
+class Beside(AbstractAsyncContextManager[None], Protocol):
+    """What runs in the event loop of the roles from entry to exit, with numbers for their page."""
+
+    def collect(self) -> Iterable[Metric]: ...
+
+
+def run_roles(deployment: Deployment, role: str, beside: Sequence[Beside] = ()) -> int:
     """Run one role, or ``all`` of them side by side in this process, until a signal; the exit code.
 
     ``beside``: what else runs in its event loop meanwhile. What keeps it from starting is logged as one line.
@@ -44,7 +52,7 @@ def run_roles(deployment: Deployment, role: str, beside: Sequence[AbstractAsyncC
             survive_closed_transports()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until there is a loop to handle signals
     roles = build(deployment, ROLES if role == "all" else (role,))
-    status_page = [StatusPage(deployment, roles)] if settings.status_port else []
+    status_page = [StatusPage(deployment, roles, beside)] if settings.status_port else []
     spare_values()
     return run_worker(*(each.app for each in roles), beside=[*status_page, _life(deployment, role), *beside])
 

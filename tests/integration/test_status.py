@@ -107,6 +107,9 @@ def test_a_worker_tells_that_it_is_ready_and_what_it_has_done(pipeline: Pipeline
     assert told["decide"] == {"ready": True, "partitions": {pipeline.topic("customer-events"): PARTITIONS}}
     assert told["ledger"] == {"ready": True, "partitions": {pipeline.topic("ledger-requests"): PARTITIONS}}
     assert told["ingest"]["partitions"][pipeline.topic("billing")] == 2
+    wait_until(
+        lambda: page.numbers("referral_stream_projector_redis_available") == 1, "the projector works beside", seconds=60
+    )
 
     sent = a_promoter("ana", pipeline.now(), -2 * SECOND)  # has to settle, so the timer has to wake her
     pipeline.publish([*sent, Message("nps", b"\xff")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from time import monotonic
 from types import TracebackType
@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from aiohttp import web
 from faust_batches import NeedsOperator, app_status, refresh_ends
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.http_server import CannotListen, ConnectionLimits, listening
@@ -30,11 +31,13 @@ _LIMITS: Final = ConnectionLimits(connections=64, per_address=64)
 class StatusPage:
     """Answers from entry to exit, in the event loop of the roles' apps. Entry raises NeedsOperator for a taken port."""
 
-    def __init__(self, deployment: Deployment, roles: Sequence[Role]) -> None:
+    def __init__(self, deployment: Deployment, roles: Sequence[Role], beside: Iterable[Collector] = ()) -> None:
         settings = deployment.settings
         self._host, self._port = settings.status_host, settings.status_port
         self._roles = tuple(roles)
         self._registry = registry(deployment, roles)
+        for each in beside:
+            self._registry.register(each)
         self._ends_asked_at = float("-inf")
         self._open = AsyncExitStack()
 
