@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -58,6 +58,12 @@ class Held(NamedTuple):
     at: int
 
 
+class Otherwise(NamedTuple):
+    """Asked at ``at`` in another way: a fact came while the ledger was asked. The oracle asks it and hears at once."""
+
+    at: int
+
+
 Telling: TypeAlias = Early | Unanswered
 
 GIVEN: Final = ("asked", "soft")
@@ -73,7 +79,7 @@ class Excuse:
     due: int
     decided: int
     facts: tuple[str, ...]
-    why: Telling | Held
+    why: Telling | Held | Otherwise
 
     def __str__(self) -> str:
         told = ", ".join(self.facts)
@@ -210,9 +216,12 @@ class Oracle:
         since = min((excuse.decided for excuse in held), default=self._until)
         others = [ask for ask, at in made.items() if ask.customer not in self.holds and at >= since]
         instead = [ask for ask in others if ask not in expected.asks][: len(held)]
+        otherwise = dict(self._otherwise(group, expected, live))
+        of_others = {excuse.command for excuse in otherwise.values()}
+        held = (*held, *otherwise.values())
         expected = Commands(
-            {ask: at for ask, at in expected.asks.items() if ask in made or ask.command not in of_held}
-            | {ask: made[ask] for ask in instead},
+            {ask: at for ask, at in expected.asks.items() if ask in made or ask.command not in of_held | of_others}
+            | {ask: made[ask] for ask in (*instead, *otherwise)},
             expected.cancelled | (of_held & live.commands.cancelled),
             expected.followed,
         )
@@ -226,6 +235,15 @@ class Oracle:
             if ask.customer in self.holds and (missing or ask.command in back):
                 at, letter = self.holds[ask.customer]
                 yield Excuse(ask.customer, ask.command, due, at, (letter,), Held(at))
+
+    def _otherwise(self, group: int, expected: Commands, live: Live) -> Iterator[tuple[Ask, Excuse]]:
+        """Asks of the oracle that were made in another mode or on other channels, because of facts in between."""
+        made = {ask.command: (ask, at) for ask, at in live.commands.asks.items() if ask not in expected.asks}
+        for ask, due in expected.asks.items():
+            if ask.command in made and ask not in live.commands.asks:
+                instead, at = made[ask.command]
+                for excuse in self._by_facts(group, ask, due, [at]):
+                    yield instead, replace(excuse, why=Otherwise(at))
 
     def _forbidden(self, group: int, excuses: tuple[Excuse, ...], live: Live) -> Iterator[Ask]:
         for ask, due in self._told(group, excuses).asks.items():
@@ -252,7 +270,7 @@ class Oracle:
         return ()
 
     def _told(self, group: int, excuses: tuple[Excuse, ...]) -> Commands:
-        return self._commands(group, tuple(each.why for each in excuses if not isinstance(each.why, Held)))
+        return self._commands(group, tuple(each.why for each in excuses if not isinstance(each.why, (Held, Otherwise))))
 
     def _excuses(self, group: int, expected: Commands, live: Live) -> Iterator[Excuse]:
         """What might explain a difference, the first ask first."""

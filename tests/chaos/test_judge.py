@@ -5,7 +5,7 @@ No server: `held_up` makes the runs. The first seed is the one of a soak in whic
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
@@ -277,3 +277,26 @@ def test_a_dead_letter_that_holds_its_customer_excuses_what_they_were_not_asked_
     made_up = gone.effect.model_copy(update={"command_id": "another", "subject": "made up"})
     added = replace(on_hold, asks=[*on_hold.asks, replace(gone, effect=made_up)])
     assert judge.verdict(added).problems["asks nobody should have been asked"] != []
+
+
+def test_an_ask_that_was_made_in_another_way_is_excused_by_a_fact_in_between_and_by_nothing_else(
+    held: SoundRun,
+) -> None:
+    """On a slow machine a milestone came while the ledger was asked for a soft ask: it became a direct one."""
+    came = defaultdict(list)
+    for each in filter(is_fact, held.records.events):
+        came[(each.key or b"").decode()].append(int(each.header("now") or 0))
+    ask, later = next(
+        (ask, at)
+        for ask in held.asked
+        if isinstance(ask.effect, AskRequested) and ask.effect.mode == "direct"
+        for at in sorted(came[ask.effect.customer_id])
+        if at > ask.now
+    )
+    softly = replace(ask, effect=ask.effect.model_copy(update={"mode": "soft"}))
+    at_once = replace(held.records, asks=[*held.without(ask), softly])
+    assert held.judge.verdict(at_once).problems["asks lost"] != []
+    afterwards = replace(held.records, asks=[*held.without(ask), replace(softly, now=later)])
+    verdict = held.judge.verdict(afterwards)
+    assert verdict.problems["asks lost"] == verdict.problems["asks nobody should have been asked"] == []
+    assert verdict.counts["asks excused by a fact meanwhile"] == 1

@@ -47,6 +47,7 @@ from tests.chaos.excuses import (
     Excuse,
     Held,
     Oracle,
+    Otherwise,
     Unanswered,
     is_fact,
     lives,
@@ -193,6 +194,7 @@ class Judge:
             "grants": sum(granted(live).values()),
             "records": sum(value is not None for value in live.records.values()),
             "asks excused by a fact": sum(isinstance(each.why, Early) for each in excuses),
+            "asks excused by a fact meanwhile": sum(isinstance(each.why, Otherwise) for each in excuses),
             "asks excused by a hold": sum(isinstance(each.why, Held) for each in excuses),
             "asks excused by the ledger's silence": sum(isinstance(each.why, Unanswered) for each in excuses),
         }
