@@ -406,6 +406,7 @@ def test_a_form_with_a_field_twice_only_protects() -> None:
     toml = SOURCE + 'body = "form"\n' + RULE
     assert told(read(toml, b"event=exported&user=a")) == [("usage.recorded", "a")]
     assert refused(read(toml, b"event=exported&user=a&user=b")).cause == "undecodable"
+    assert refused(read(toml, b"event=exported&user=a&user=a")).cause == "undecodable"
     assert told(read(toml, b"event=unsubscribed&user=a&user=b")) == [("customer.suppressed", "a")]
     assert refused(read(SOURCE + RULE, b"event=exported&user=a")).cause == "undecodable"  # it does not say form
 
