@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -74,9 +73,7 @@ class Compared(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return rank, self.asked_at, self.moment.customer_id, self.moment.opportunity_id
 
 
-def compare(
-    a: Mapping[str, tuple[Moment, Fate]], b: Mapping[str, tuple[Moment, Fate]]
-) -> list[Compared]:
+def compare(a: Mapping[str, tuple[Moment, Fate]], b: Mapping[str, tuple[Moment, Fate]]) -> list[Compared]:
     """All moments of both, by opportunity id."""
     found = []
     for name in sorted(a.keys() | b.keys()):

@@ -14,6 +14,7 @@ from referral_stream.replay.virtual_run import Happened
 ASKED: Final = frozenset({"asked", "soft"})
 _NO_NEWS: Final = frozenset({"historical", "duplicate"})
 
+
 class Later(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the log says about an ask: whether it went out, the answer to it, what came of it, and trouble after it."""
 

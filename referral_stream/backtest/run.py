@@ -22,15 +22,15 @@ from referral_stream.backtest import shards
 from referral_stream.backtest.components import Components
 from referral_stream.backtest.difference import Compared, Totals, compare, totals
 from referral_stream.backtest.fates import Fates
+from referral_stream.backtest.search import Front, Point, Tried, front
 from referral_stream.backtest.shards import BlockFound, CutBlock, Digest
-from referral_stream.contracts.errors import UnreadableLog
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.effects import OpportunityOpened
 from referral_stream.core.instants import HOUR
 from referral_stream.core.ledger.breaker import BurstBreaker
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
-from referral_stream.replay.log_lines import Progress, log_lines
+from referral_stream.replay.log_lines import STDIN, Progress, log_lines
 from referral_stream.replay.reading import Clock, Counts, LogStartsLate, MixedLog, Span
 from referral_stream.replay.remarks import CUSTOMER_EVENTS
 from referral_stream.replay.sorting import MEMORY_BYTES
@@ -139,21 +139,23 @@ def backtest(
     reading: Progress | None = None,
     replaying: ShardProgress | None = None,
     rows: Callable[[Iterable[Compared]], None] | None = None,
-    folder: Path | None = None,
 ) -> Backtest:
     """Replay ``log`` under both policies, and compare.
 
-    ``rows`` is given every moment, shard by shard. ``partial``: take a log without its beginning, too. Temporary files,
-    about as large as the log, are in ``folder`` (default: the system's). Raises UnreadableLog (BadLine unless
+    ``rows`` is given every moment, shard by shard. ``partial``: take a log without its beginning, too. Temporary files
+    become about as large as the log. Raises UnreadableLog (BadLine unless
     ``skip_bad``, MixedLog, LogStartsLate unless ``partial``) and OSError.
     """
-    with TemporaryDirectory(prefix="backtest-", dir=folder) as temporary:
-        job = _Job(boundary, (_runnable(a), _runnable(b)), "stdin" if str(log) == "-" else str(log), Path(temporary), skip_bad)
+    with TemporaryDirectory(prefix="backtest-") as temporary:
+        job = _Job(boundary, (_runnable(a), _runnable(b)), _name(log), Path(temporary), skip_bad)
         with _pool(job, cores) as pool:
             found, blocks = read_log(log, job, pool, sort=sort, partial=partial, progress=reading)
             result = Backtest(found, Totals())
             openings: tuple[Counter[tuple[str, int]], Counter[tuple[str, int]]] = (Counter(), Counter())
-            tasks = [(shard, blocks.blocks, found.first, found.last, found.ours, rows is not None) for shard in range(blocks.shards)]
+            tasks = [
+                _Part(shard, blocks.blocks, found.first, found.last, found.ours, keep=rows is not None)
+                for shard in range(blocks.shards)
+            ]
             if replaying is not None:
                 replaying(0, len(tasks))
             for shard, each in enumerate(pool.in_order(_compare_shard, tasks), 1):
@@ -169,6 +171,63 @@ def backtest(
             for side, policy, counted in zip(("a", "b"), (a, b), openings, strict=True):
                 result.breaker[side] = trips(policy, counted)
     return result
+
+
+def search(
+    log: Path,
+    a: Policy,
+    tried: Sequence[Tried],
+    boundary: Boundary,
+    *,
+    cores: int = 1,
+    skip_bad: bool = False,
+    sort: bool = False,
+    partial: bool = False,
+    reading: Progress | None = None,
+    replaying: ShardProgress | None = None,
+) -> tuple[Log, Front]:
+    """Replay ``log`` under policy A and every policy that is tried. Arguments and errors as of :func:`backtest`."""
+    policies = tuple(map(_runnable, (a, *(each.policy for each in tried))))
+    with TemporaryDirectory(prefix="backtest-") as temporary:
+        job = _Job(boundary, policies, _name(log), Path(temporary), skip_bad)
+        with _pool(job, cores) as pool:
+            found, blocks = read_log(log, job, pool, sort=sort, partial=partial, progress=reading)
+            tasks = [
+                _Part(shard, blocks.blocks, found.first, found.last, found.ours, against)
+                for shard in range(blocks.shards)
+                for against in range(1, len(policies))
+            ]
+            sums = [Totals() for _ in tried]
+            for done, (part, each) in enumerate(zip(tasks, pool.in_order(_search_shard, tasks), strict=True), 1):
+                sums[part.against - 1].add(each)
+                if replaying is not None:
+                    replaying(done, len(tasks))
+    of_a = sums[0] if sums else Totals()
+    mine = Point((), of_a.asked.get("a", 0), of_a.regrets.get("a", 0))
+    points = [
+        Point(
+            each.numbers, sum_.asked.get("b", 0), sum_.regrets.get("b", 0),
+            *(sum_.kinds.get(kind, 0) for kind in ("gained", "lost", "moved")),
+        )
+        for each, sum_ in zip(tried, sums, strict=True)
+    ]  # fmt: skip
+    return found, front(mine, points)
+
+
+class _Part(NamedTuple):
+    """A shard, under policy A and the policy at the place ``against``."""
+
+    shard: int
+    blocks: int
+    first: int
+    last: int
+    by_time: bool
+    against: int = 1
+    keep: bool = False
+
+
+def _name(log: Path) -> str:
+    return "stdin" if log == STDIN else str(log)
 
 
 class Dealt(NamedTuple):
@@ -193,14 +252,16 @@ def read_log(
                 cuts.append(each)
                 yield each
 
-        for block in pool.in_order(_read_block, remembered()):
+        for guessed in pool.in_order(_read_block, remembered()):
             cut = cuts.popleft()
-            if block.begin != clock:  # it was read under a wrong clock
-                block = _read_again(job, cut._replace(begin=clock))
+            right = guessed.begin == clock  # else it was read under a wrong clock
+            block = guessed if right else _read_again(job, cut._replace(begin=clock))
             clock = block.end
             if ours is not None and block.ours is not None and block.ours != ours:
                 line = cut.block.lines[0][0]
-                raise MixedLog(job.file, line, f"{CUSTOMER_EVENTS} and source topics in one log, in or before this line")
+                raise MixedLog(
+                    job.file, line, f"{CUSTOMER_EVENTS} and source topics in one log, in or before this line"
+                )
             ours = block.ours if ours is None else ours
             shards.added(found.counts, block.counts)
             shards.joined(found.spans, block.spans)
@@ -233,7 +294,7 @@ def _runnable(policy: Policy) -> Policy:
     return Policy.model_validate(policy.model_dump() | {"shadow": False})
 
 
-# ------------------------------------------------------------------------------------------- what processes of a pool do
+# ------------------------------------------------------------------------------------------ what processes of a pool do
 
 
 def _read_block(cut: CutBlock) -> BlockFound:
@@ -245,18 +306,28 @@ def _deal(task: tuple[int, Sequence[int], int]) -> None:
     shards.deal(_told().folder, block, shard_of, many)
 
 
-def _compare_shard(task: tuple[int, int, int, int, bool, bool]) -> _ShardFound:
-    shard, blocks, first, last, by_time, keep = task
+def _lived_in(part: _Part) -> list[tuple[FactReplay, Fates]]:
     job = _told()
-    instants = shards.arrivals(job.folder, blocks, shard, by_time=by_time, memory_bytes=MEMORY_BYTES)
-    (one, of_a), (other, of_b) = lived(job.policies, instants)
+    instants = shards.arrivals(job.folder, part.blocks, part.shard, by_time=part.by_time, memory_bytes=MEMORY_BYTES)
+    return lived((job.policies[0], job.policies[part.against]), instants)
+
+
+def _search_shard(part: _Part) -> Totals:
+    (_, of_a), (_, of_b) = _lived_in(part)
+    found = totals(compare(of_a.all(), of_b.all()), part.last)
+    found.listed, found.examples = [], {}
+    return found
+
+
+def _compare_shard(part: _Part) -> _ShardFound:
+    (one, of_a), (other, of_b) = _lived_in(part)
     compared = compare(of_a.all(), of_b.all())
-    if keep:
-        _rows_file(job.folder, shard).write_bytes(_rows_encoder.encode(compared))
-    found = totals(compared, last)
+    if part.keep:
+        _rows_file(_told().folder, part.shard).write_bytes(_rows_encoder.encode(compared))
+    found = totals(compared, part.last)
     found.historical = of_a.historical
     customers = [c for c in one.customers.values() if c.merged_into is None]
-    before = sum(1 for c in customers if c.signed_up is None or c.signed_up < first)
+    before = sum(1 for c in customers if c.signed_up is None or c.signed_up < part.first)
     openings = tuple(replay.caps.openings for replay in (one, other) if isinstance(replay.caps, CountingLedger))
     return _ShardFound(found, len(customers), before, (openings[0], openings[1]))
 

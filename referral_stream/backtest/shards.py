@@ -58,7 +58,8 @@ class CutBlock(NamedTuple):
 
 class BlockFound(NamedTuple):
     """What a block holds. ``names``: of all that its facts are about, with how many facts of each; ``ties``: pairs of
-    places in it that belong together; ``first``, ``last``: the arrival of its first and last fact."""
+    places in it that belong together; ``first``, ``last``: the arrival of its first and last fact.
+    """
 
     number: int
     begin: Clock

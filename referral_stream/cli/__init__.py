@@ -10,6 +10,7 @@ import click
 
 from referral_stream import __version__
 from referral_stream.cli.audit import audit
+from referral_stream.cli.backtest import backtest
 from referral_stream.cli.deadletters import deadletters
 from referral_stream.cli.decisions import decisions
 from referral_stream.cli.demo import demo
@@ -54,6 +55,7 @@ for _verb in (
     audit,
     export,
     replay,
+    backtest,
     explain,
     record,
     decisions,
