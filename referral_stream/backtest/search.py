@@ -59,12 +59,12 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """``a``: policy A itself, no candidate. ``points``: all, as they were tried; ``best``: the front, by asks."""
+    """``a``: policy A itself, a candidate too. ``points``: all, as they were tried; ``best``: the front, by asks."""
 
     a: Point
     points: list[Point]
     best: list[Point]
-    chosen: Point | None
+    chosen: Point
     neighbours: list[Point]
 
 
@@ -116,14 +116,13 @@ def _made(values: Mapping[str, Any], names: list[str], combinations: Sequence[tu
 def front(a: Point, points: list[Point]) -> Front:
     """The best of the points, and which of them is chosen."""
     best: list[Point] = []
-    for point in sorted(points, key=lambda each: (-each.asks, each.regrets, each.numbers)):
+    for point in sorted([a, *points], key=lambda each: (-each.asks, each.regrets, each.numbers)):
         if not best or point.regrets < best[-1].regrets:
             best.append(point)
     best.reverse()
-    bearable = [point for point in best if point.regrets <= a.regrets]
-    chosen = bearable[-1] if bearable else best[0] if best else None
+    chosen = [point for point in best if point.regrets <= a.regrets][-1]
     others = [point for point in best if point is not chosen]
-    near = sorted(others, key=lambda each: (abs(each.asks - (chosen or a).asks), each.asks))[:NEIGHBOURS]
+    near = sorted(others, key=lambda each: (abs(each.asks - chosen.asks), each.asks))[:NEIGHBOURS]
     return Front(a, points, best, chosen, sorted(near, key=lambda each: each.asks))
 
 

@@ -40,15 +40,14 @@ def front_lines(front: Front, search: Search) -> Iterator[str]:
     """The result of a search."""
     a = f"A, which makes {front.a.asks:,} asks with {front.a.regrets:,} regrets"
     yield f"{len(front.points):,} policies were tried against {a}."
-    if front.chosen is None:
-        yield "None of them could be tried."
+    if front.chosen is front.a:
+        yield "None of them has as many asks with as few regrets: keep A."
     else:
-        more = front.chosen.regrets > front.a.regrets
-        yield f"{'Fewest regrets' if more else 'Most asks with no more regrets than A'}: {front.chosen.words}."
-        yield "The front: none has more asks with as few regrets."
-        yield from rows(
-            [("", "asks", "regrets", "policy"), *(_row(front, point) for point in front.best)], right=frozenset({1, 2})
-        )
+        yield f"Most asks with no more regrets than A: {front.chosen.words}."
+    yield "The front: none has more asks with as few regrets."
+    yield from rows(
+        [("", "asks", "regrets", "policy"), *(_row(front, point) for point in front.best)], right=frozenset({1, 2})
+    )
     for line in search.left_out:
         yield f"note: left out {line}"
 
