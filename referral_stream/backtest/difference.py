@@ -8,12 +8,12 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from referral_stream.backtest.fates import Fate, Moment
+from referral_stream.backtest.fates import Moment, MomentFate
 from referral_stream.core.instants import DAY, to_datetime
 from referral_stream.core.record import SIGNAL_DAYS
 from referral_stream.core.zones import zone
 
-Kind: TypeAlias = Literal["same", "moved", "gained", "lost", "neither"]
+AskChange: TypeAlias = Literal["same", "moved", "gained", "lost", "neither"]
 Side: TypeAlias = Literal["a", "b"]
 _Key = TypeVar("_Key")
 SIDES: Final[tuple[Side, Side]] = ("a", "b")
@@ -35,11 +35,11 @@ class Compared(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One moment under both policies; None: the policy opens nothing there."""
 
     moment: Moment
-    a: Fate | None
-    b: Fate | None
+    a: MomentFate | None
+    b: MomentFate | None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> AskChange:
         """After §9: matched by opportunity; asked is asked or soft."""
         a = self.a if self.a is not None and self.a.is_asked else None
         b = self.b if self.b is not None and self.b.is_asked else None
@@ -73,7 +73,7 @@ class Compared(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return rank, self.asked_at, self.moment.customer_id, self.moment.opportunity_id
 
 
-def compare(a: Mapping[str, tuple[Moment, Fate]], b: Mapping[str, tuple[Moment, Fate]]) -> list[Compared]:
+def compare(a: Mapping[str, tuple[Moment, MomentFate]], b: Mapping[str, tuple[Moment, MomentFate]]) -> list[Compared]:
     """All moments of both, by opportunity id."""
     found = []
     for name in sorted(a.keys() | b.keys()):
@@ -83,7 +83,7 @@ def compare(a: Mapping[str, tuple[Moment, Fate]], b: Mapping[str, tuple[Moment, 
     return found
 
 
-def _nobody() -> tuple[Moment, Fate]:
+def _nobody() -> tuple[Moment, MomentFate]:
     raise KeyError("a moment of neither")
 
 
@@ -109,7 +109,7 @@ class Totals(msgspec.Struct):
     flips: dict[tuple[str, str], int] = {}
     """Gate, ``gained`` or ``lost`` → asks that it made or cost."""
     observed: dict[tuple[str, str], int] = {}
-    """Kind, what the log says of A's ask: ``asks``, ``sent``, an answer, ``referral``, ``converted``, ``trouble``."""
+    """AskChange, what the log says of A's ask: ``asks``, ``sent``, an answer, ``referral``, ``converted``, ``trouble``."""
     unripe: dict[str, int] = {}
     """Side → asks so near the end of the log that trouble after them may not be in it."""
     historical: int = 0
@@ -145,7 +145,7 @@ class Totals(msgspec.Struct):
             if len(self.listed) >= 2 * LISTED:
                 self._cut()
 
-    def _asked(self, side: Side, moment: Moment, fate: Fate, end: int) -> None:
+    def _asked(self, side: Side, moment: Moment, fate: MomentFate, end: int) -> None:
         _add(self.asked, side)
         if fate.regret:
             _add(self.regrets, side)
@@ -160,7 +160,7 @@ class Totals(msgspec.Struct):
         local = to_datetime(fate.at).astimezone(zone(moment.zone))
         _add(self.hours, (side, local.weekday() * 24 + local.hour))
 
-    def _observed(self, kind: Kind, compared: Compared) -> None:
+    def _observed(self, kind: AskChange, compared: Compared) -> None:
         _add(self.observed, (kind, "asks"))
         later = None if compared.a is None else compared.a.later
         if later is None or not later.is_known:
@@ -210,7 +210,7 @@ def totals(compared: Iterable[Compared], end: int) -> Totals:
     return found
 
 
-def _why(other: Fate | None) -> str:
+def _why(other: MomentFate | None) -> str:
     """What made the difference: the gate that stands in the way of the other policy, else its outcome."""
     if other is None:
         return NOT_OPENED

@@ -30,7 +30,7 @@ class Later(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.sent or self.answer is not None or bool(self.referrals)
 
 
-class Fate(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class MomentFate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The end of one opportunity under one policy.
 
     ``at`` (epoch ms): of the ask, else of the last decision. ``blocking``: the gates that stood in the way.
@@ -115,13 +115,13 @@ class Fates:
         elif name not in self._asked:  # an ask that is taken back stays one
             self._last[name] = decision
 
-    def all(self) -> dict[str, tuple[Moment, Fate]]:
+    def all(self) -> dict[str, tuple[Moment, MomentFate]]:
         """By opportunity id."""
         return {
             name: (_moment(decision), self._fate(decision)) for name, decision in {**self._last, **self._asked}.items()
         }
 
-    def _fate(self, decision: Decision) -> Fate:
+    def _fate(self, decision: Decision) -> MomentFate:
         command = decision.command_id
         at, template = self._commands.get(command or "", (decision.decided_at, None))
         ask = None if command is None or decision.outcome not in ASKED else self._asks.get(command)
@@ -129,7 +129,7 @@ class Fates:
         if ask is not None:
             regret = ask.command_id in self._regretted
             later = Later(ask.sent_at is not None, ask.answer, ask.referrals, ask.converted, regret)
-        return Fate(
+        return MomentFate(
             outcome=decision.outcome,
             at=at,
             score=decision.score.value,
@@ -154,7 +154,7 @@ def _moment(decision: Decision) -> Moment:
     )
 
 
-def told(moment: Moment, fate: Fate) -> dict[str, Any]:
+def told(moment: Moment, fate: MomentFate) -> dict[str, Any]:
     """The decision as ``words.decisions`` read it: the ``data`` of a message, as far as words need it."""
     return {
         "outcome": fate.outcome,

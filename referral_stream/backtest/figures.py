@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from referral_stream.backtest.difference import NOT_OPENED, Compared, Totals
-from referral_stream.backtest.fates import Fate, Later, told
+from referral_stream.backtest.fates import Later, MomentFate, told
 from referral_stream.backtest.run import Backtest
 from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.policy import Policy
@@ -20,7 +20,7 @@ _TRIPS: Final = 3
 """Pauses of the burst breaker that are named."""
 
 
-class Setting(NamedTuple):
+class DifferingSetting(NamedTuple):
     """A setting on which the policies differ, as in ``caps.customer_days``."""
 
     name: str
@@ -28,7 +28,7 @@ class Setting(NamedTuple):
     b: str
 
 
-class Row(NamedTuple):
+class ChangedAsk(NamedTuple):
     """A changed ask, in words."""
 
     kind: str
@@ -49,7 +49,7 @@ class GateFlips(NamedTuple):
     words: str
     gained: int
     lost: int
-    examples: list[Row]
+    examples: list[ChangedAsk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Figures:
 
     sentence: str
     cost: str
-    settings: list[Setting]
+    settings: list[DifferingSetting]
     asked: tuple[int, int]
     regrets: tuple[int, int]
     gates: list[GateFlips]
@@ -93,12 +93,12 @@ OUTCOMES: Final = (
 )  # fmt: skip
 
 
-def differing(a: Policy, b: Policy) -> Iterator[Setting]:
+def differing(a: Policy, b: Policy) -> Iterator[DifferingSetting]:
     """Settings on which they differ, in the order of the policy file; name and version are no settings."""
     one, other = dict(_flat(a.model_dump(mode="json"))), dict(_flat(b.model_dump(mode="json")))
     for name in [*one, *(name for name in other if name not in one)]:
         if one.get(name) != other.get(name) and name not in ("name", "version"):
-            yield Setting(name, _setting(one, name), _setting(other, name))
+            yield DifferingSetting(name, _setting(one, name), _setting(other, name))
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -162,12 +162,12 @@ def outcome_told(name: str) -> str:
     return "no occasion" if name == NOT_OPENED else outcome_words(name)
 
 
-def row_of(compared: Compared) -> Row:
+def row_of(compared: Compared) -> ChangedAsk:
     moment = compared.moment
     of_a, of_b = compared.regrets
     regret = "both" if of_a and of_b else "B" if of_b else "A" if of_a else ""
     local = zone_of({"time_zone": {"name": moment.zone}})
-    return Row(
+    return ChangedAsk(
         kind=compared.kind,
         customer=moment.customer_id,
         account=moment.account_id or "",
@@ -180,7 +180,7 @@ def row_of(compared: Compared) -> Row:
     )
 
 
-def _in_words(compared: Compared, fate: Fate | None) -> str:
+def _in_words(compared: Compared, fate: MomentFate | None) -> str:
     if fate is None:
         return "no occasion"
     decision = told(compared.moment, fate)

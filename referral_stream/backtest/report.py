@@ -19,9 +19,9 @@ import jinja2
 from markupsafe import Markup, escape
 
 from referral_stream import __version__
-from referral_stream.backtest.difference import SHARES, SIDES, Kind, Side, Totals
-from referral_stream.backtest.figures import OUTCOMES, Row, figures, outcome_told, row_of
-from referral_stream.backtest.run import Backtest, Log
+from referral_stream.backtest.difference import SHARES, SIDES, AskChange, Side, Totals
+from referral_stream.backtest.figures import OUTCOMES, ChangedAsk, figures, outcome_told, row_of
+from referral_stream.backtest.run import Backtest, ReadLog
 from referral_stream.backtest.search import Front, Search
 from referral_stream.contracts.free_mail import VERSION as FREE_MAIL
 from referral_stream.core.instants import rfc3339
@@ -81,7 +81,7 @@ def render(found: Backtest, a: Policy, b: Policy) -> str:
     )
 
 
-def render_front(front: Front, search: Search, log: Log, a: Policy) -> str:
+def render_front(front: Front, search: Search, log: ReadLog, a: Policy) -> str:
     """The page of a search."""
     most = max([front.a.asks, *(point.asks for point in front.points)], default=0)
     worst = max([front.a.regrets, *(point.regrets for point in front.points)], default=0)
@@ -112,7 +112,7 @@ def _page(template: str, **values: Any) -> str:
     return environment.get_template(template).render(css=css, css_hash=css_hash, **values)
 
 
-_TITLES: Final[dict[Kind, str]] = {
+_TITLES: Final[dict[AskChange, str]] = {
     "gained": "Asks that B gains",
     "lost": "Asks that B loses",
     "moved": "Asks that B moves",
@@ -128,12 +128,12 @@ def _cell(totals: Totals, one: str, other: str) -> Cell:
     return Cell(count, href if count else "", one != other)
 
 
-def _listed(totals: Totals, kind: Kind) -> Iterator[Row]:
+def _listed(totals: Totals, kind: AskChange) -> Iterator[ChangedAsk]:
     return (row_of(each) for each in totals.listed if each.kind == kind)
 
 
 def _observed(totals: Totals) -> list[tuple[str, int, int, list[tuple[str, int]]]]:
-    """Kind, how many, of how many the log knows more, and what."""
+    """AskChange, how many, of how many the log knows more, and what."""
     found: list[tuple[str, int, int, list[tuple[str, int]]]] = []
     for kind, title in (("lost", "lost asks"), ("moved", "moved asks"), ("gained", "gained asks")):
         counts = {name: count for (of, name), count in totals.observed.items() if of == kind}
@@ -186,7 +186,7 @@ def _hours(totals: Totals, side: Side) -> list[list[int]]:
     return [[totals.hours.get((side, day * 24 + hour), 0) for hour in range(24)] for day in range(7)]
 
 
-def _run(log: Log, policies: Mapping[str, Policy]) -> list[tuple[str, str]]:
+def _run(log: ReadLog, policies: Mapping[str, Policy]) -> list[tuple[str, str]]:
     """What the result depends on."""
     return [
         *((f"Policy {side}", f"{each.name} version {each.version}, {each.hash}") for side, each in policies.items()),

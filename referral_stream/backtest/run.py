@@ -22,7 +22,7 @@ from referral_stream.backtest import shards
 from referral_stream.backtest.components import Components
 from referral_stream.backtest.difference import Compared, Totals, compare, totals
 from referral_stream.backtest.fates import Fates
-from referral_stream.backtest.search import Front, Point, Tried, front
+from referral_stream.backtest.search import Front, Point, TriedPolicy, front
 from referral_stream.backtest.shards import BlockFound, CutBlock, Digest
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.effects import OpportunityOpened
@@ -31,7 +31,7 @@ from referral_stream.core.ledger.breaker import BurstBreaker
 from referral_stream.core.ledger.caps import MemoryLedger
 from referral_stream.core.policy import Policy
 from referral_stream.replay.log_lines import STDIN, Progress, log_lines
-from referral_stream.replay.reading import Clock, Counts, LogStartsLate, MixedLog, Span
+from referral_stream.replay.reading import Counts, LogClock, LogStartsLate, MixedLog, Span
 from referral_stream.replay.remarks import CUSTOMER_EVENTS
 from referral_stream.replay.sorting import MEMORY_BYTES
 from referral_stream.replay.virtual_run import Arrival, FactReplay
@@ -56,7 +56,7 @@ class BreakerTrip(NamedTuple):
 
 
 @dataclass
-class Log:
+class ReadLog:
     """What was read: ``first`` and ``last`` are arrivals of facts (epoch ms), ``lines`` the digest of its lines."""
 
     counts: Counts = field(default_factory=Counts)
@@ -76,7 +76,7 @@ class Log:
 class Backtest:
     """Two policies on one log. ``customers``: of whom ``known_before`` were customers before it begins."""
 
-    log: Log
+    log: ReadLog
     totals: Totals
     customers: int = 0
     known_before: int = 0
@@ -176,7 +176,7 @@ def backtest(
 def search(
     log: Path,
     a: Policy,
-    tried: Sequence[Tried],
+    tried: Sequence[TriedPolicy],
     boundary: Boundary,
     *,
     cores: int = 1,
@@ -185,7 +185,7 @@ def search(
     partial: bool = False,
     reading: Progress | None = None,
     replaying: ShardProgress | None = None,
-) -> tuple[Log, Front]:
+) -> tuple[ReadLog, Front]:
     """Replay ``log`` under policy A and every policy that is tried. Arguments and errors as of :func:`backtest`."""
     policies = tuple(map(_runnable, (a, *(each.policy for each in tried))))
     with TemporaryDirectory(prefix="backtest-") as temporary:
@@ -239,11 +239,11 @@ class Dealt(NamedTuple):
 
 def read_log(
     log: Path, job: _Job, pool: Pool, *, sort: bool, partial: bool, progress: Progress | None = None
-) -> tuple[Log, Dealt]:
+) -> tuple[ReadLog, Dealt]:
     """Read a log and deal its facts to shards. Raises as :func:`backtest`."""
-    found, components, digest = Log(), Components(), Digest()
+    found, components, digest = ReadLog(), Components(), Digest()
     numbers: list[list[int]] = []
-    clock, ours = Clock(), None
+    clock, ours = LogClock(), None
     with log_lines(log, progress or (lambda _: None), sort=sort, prefix=job.boundary.prefix) as lines:
         cuts: deque[CutBlock] = deque()
 

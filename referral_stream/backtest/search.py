@@ -28,7 +28,7 @@ class SearchProblem(TomlProblem):
     """A search that cannot be made."""
 
 
-class Tried(NamedTuple):
+class TriedPolicy(NamedTuple):
     """A policy to try: what is set, by name, and the policy."""
 
     numbers: tuple[tuple[str, int | float], ...]
@@ -38,7 +38,7 @@ class Tried(NamedTuple):
 class Search(NamedTuple):
     """``left_out``: combinations that contradict themselves, each with why."""
 
-    tried: list[Tried]
+    tried: list[TriedPolicy]
     left_out: list[str]
 
 
@@ -106,7 +106,7 @@ def _made(values: Mapping[str, Any], names: list[str], combinations: Sequence[tu
         for name, value in numbers:
             changed = _with(changed, name.split("."), value)
         try:
-            found.tried.append(Tried(numbers, Policy.model_validate(changed)))
+            found.tried.append(TriedPolicy(numbers, Policy.model_validate(changed)))
         except ValidationError as error:
             told = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors(include_url=False))
             found.left_out.append(f"{Point(numbers, 0, 0).words}: {told}")

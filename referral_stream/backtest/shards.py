@@ -21,7 +21,7 @@ from referral_stream.backtest.components import ties_of
 from referral_stream.contracts.codec import decode_event, encode_event
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.replay.log_lines import Line
-from referral_stream.replay.reading import Block, Clock, Counts, ReadBlock, Span, clock_after
+from referral_stream.replay.reading import Block, Counts, LogClock, ReadBlock, Span, clock_after
 from referral_stream.replay.sorting import Row, in_order
 from referral_stream.replay.virtual_run import Arrival
 
@@ -52,7 +52,7 @@ class CutBlock(NamedTuple):
 
     number: int
     block: Block
-    begin: Clock
+    begin: LogClock
     """As the lines before it suggest."""
 
 
@@ -62,8 +62,8 @@ class BlockFound(NamedTuple):
     """
 
     number: int
-    begin: Clock
-    end: Clock
+    begin: LogClock
+    end: LogClock
     ours: bool | None
     names: list[str]
     facts: list[int]
@@ -100,15 +100,15 @@ def cut(lines: Iterable[Line], file: str, block_bytes: int = BLOCK_BYTES) -> Ite
         waiting.append(line)
         size += len(line[1])
         if held is not None and len(waiting) == BEHIND_LINES:
-            yield CutBlock(number, Block(held, waiting[:]), clock_after(lead, file) if number else Clock())
+            yield CutBlock(number, Block(held, waiting[:]), clock_after(lead, file) if number else LogClock())
             lead, held, number = held[-LEAD_LINES:], None, number + 1
         if held is None and size >= block_bytes:
             held, waiting, size = waiting, [], 0
     if held is not None:
-        yield CutBlock(number, Block(held, waiting), clock_after(lead, file) if number else Clock())
+        yield CutBlock(number, Block(held, waiting), clock_after(lead, file) if number else LogClock())
         lead, number = held[-LEAD_LINES:], number + 1
     if waiting or not number:
-        yield CutBlock(number, Block(waiting, []), clock_after(lead, file) if number else Clock())
+        yield CutBlock(number, Block(waiting, []), clock_after(lead, file) if number else LogClock())
 
 
 def read_block(cut_block: CutBlock, file: str, boundary: Boundary, folder: Path, *, skip_bad: bool) -> BlockFound:

@@ -12,7 +12,7 @@ import duckdb
 import orjson
 
 from referral_stream.backtest.difference import NOT_OPENED, Compared
-from referral_stream.backtest.fates import Fate
+from referral_stream.backtest.fates import MomentFate
 from referral_stream.core.instants import rfc3339
 
 _OF_A_SIDE: Final = {
@@ -93,7 +93,7 @@ def _row(compared: Compared) -> dict[str, Any]:
     }
 
 
-def _side(side: str, fate: Fate | None) -> dict[str, Any]:
+def _side(side: str, fate: MomentFate | None) -> dict[str, Any]:
     if fate is None:
         return {f"{side}_outcome": NOT_OPENED}
     return {

@@ -84,7 +84,7 @@ class RecordedLog(NamedTuple):
 OpenLog: TypeAlias = FactLog | RecordedLog
 
 
-class Clock(NamedTuple):
+class LogClock(NamedTuple):
     """Where the clock of a log of source topics stands between two lines (epoch ms).
 
     ``now``: the highest timestamp so far; ``before``: the last one, None at the beginning.
@@ -121,7 +121,7 @@ class ReadBlock:
         self,
         file: str,
         block: Block,
-        begin: Clock,
+        begin: LogClock,
         boundary: Boundary,
         counts: Counts,
         *,
@@ -137,8 +137,8 @@ class ReadBlock:
         self.spans: dict[tuple[str, int], Span] = {}
 
     @property
-    def clock(self) -> Clock:
-        return Clock(self._reader.now, self._reader.before)
+    def clock(self) -> LogClock:
+        return LogClock(self._reader.now, self._reader.before)
 
     @property
     def ours(self) -> bool | None:
@@ -167,14 +167,14 @@ class ReadBlock:
             yield record
 
 
-def clock_after(lines: Iterable[Line], file: str) -> Clock:
+def clock_after(lines: Iterable[Line], file: str) -> LogClock:
     """Where the clock stands after these lines, for all that they say: an older and higher timestamp is not known."""
     now, before = 0, None
     for number, line in lines:
         with suppress(UnreadableLog):
             before = parse_line(line, file=file, number=number).timestamp
             now = max(now, before)
-    return Clock(now, before)
+    return LogClock(now, before)
 
 
 @contextmanager

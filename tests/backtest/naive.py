@@ -46,7 +46,10 @@ def compared(log: Path, a: Policy, b: Policy) -> Naive:
 
 
 def _asks(log: Path, policy: Policy) -> tuple[dict[str, NaiveAsk], set[str], set[str]]:
-    asks, commands, regrets, moments = {}, {}, set(), set()
+    asks: dict[str, NaiveAsk] = {}
+    commands: dict[str, str] = {}
+    regrets: set[str] = set()
+    moments: set[str] = set()
     replay = FactReplay(policy, caps=CountingLedger(policy))
     with open_log(log, BOUNDARY, Counts(), lambda *_: None, facts_only=True) as opened:
         assert isinstance(opened, FactLog)

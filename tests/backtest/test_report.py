@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from referral_stream.backtest.difference import LISTED, Compared, Totals, totals
-from referral_stream.backtest.fates import Fate, Later, Moment
+from referral_stream.backtest.fates import Later, Moment, MomentFate
 from referral_stream.backtest.figures import differing, figures
 from referral_stream.backtest.report import render, render_front
-from referral_stream.backtest.run import Backtest, Log, backtest
+from referral_stream.backtest.run import Backtest, ReadLog, backtest
 from referral_stream.backtest.search import Point, Search, front
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import CapLimits, Policy
-from tests.builders import BERLIN, a_customer, at, nps, ticket_opened
+from tests.builders import a_customer, at, nps, ticket_opened
 from tests.replay.logs import BOUNDARY, fact_lines, write
 
 A, B = Policy(), Policy(name="eager", version=2, caps=CapLimits(customer_days=20))
@@ -65,16 +65,22 @@ def changed(many: int, customer: str = "cus-{n:06d}-of-a-usual-length") -> Backt
     for n in range(many):
         opens = at("Thu 12:30") + n * HOUR
         moment = Moment(
-            f"opportunity {n}", customer.format(n=n), f"acct-{n // 3:06d}", "renewal", opens, opens + 7 * DAY, BERLIN
+            f"opportunity {n}",
+            customer.format(n=n),
+            f"acct-{n // 3:06d}",
+            "renewal",
+            opens,
+            opens + 7 * DAY,
+            "Europe/Berlin",
         )
-        asked = Fate(
+        asked = MomentFate(
             "asked", opens + DAY, 80, "direct", "email", "renewal", (), opens, Later(True, "yes", 1, 0, n % 7 == 0)
         )
-        held = Fate("suppressed", opens + DAY, 80, None, None, None, (reason,), opens)
-        later = Fate("soft", opens + 2 * DAY, 60, "soft", "email", "renewal", (), opens)
+        held = MomentFate("suppressed", opens + DAY, 80, None, None, None, (reason,), opens)
+        later = MomentFate("soft", opens + 2 * DAY, 60, "soft", "email", "renewal", (), opens)
         rows.append(Compared(moment, *((held, asked), (asked, held), (asked, later))[n % 3]))
     end = at("Thu 12:30") + many * HOUR
-    return Backtest(Log(first=at("Thu 12:30"), last=end, digest="0" * 64), totals(rows, end), customers=many)
+    return Backtest(ReadLog(first=at("Thu 12:30"), last=end, digest="0" * 64), totals(rows, end), customers=many)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +190,7 @@ def test_policies_differ_in_settings_and_not_in_name_and_version() -> None:
 
 
 def test_two_policies_that_do_the_same_change_nothing() -> None:
-    told = figures(Backtest(Log(), Totals(kinds={"same": 2}, asked={"a": 2, "b": 2})), A, B)
+    told = figures(Backtest(ReadLog(), Totals(kinds={"same": 2}, asked={"a": 2, "b": 2})), A, B)
     assert told.sentence == "Of 2 moments B asks 2, as A does: nothing changes."
 
 
@@ -194,7 +200,7 @@ def test_a_search_shows_its_front_and_what_is_chosen() -> None:
         for n, asks, regrets in ((30, 90, 9), (60, 80, 4), (90, 70, 4))
     ]
     found = front(Point((), 75, 5), points)
-    page = Page(render_front(found, Search([], ["score.soft_at 90: too much"]), Log(), A))
+    page = Page(render_front(found, Search([], ["score.soft_at 90: too much"]), ReadLog(), A))
     assert "caps.customer_days 60: 80 asks, 4 regrets." in page.text
     assert "score.soft_at 90: too much" in page.text
     assert not page.named("script")

@@ -12,7 +12,7 @@ import pytest
 from referral_stream.backtest import run, shards
 from referral_stream.backtest.components import Components, ties_of
 from referral_stream.backtest.difference import Compared, Totals
-from referral_stream.backtest.fates import Fate, Moment
+from referral_stream.backtest.fates import Moment, MomentFate
 from referral_stream.backtest.report import render
 from referral_stream.backtest.run import Backtest, backtest
 from referral_stream.core import events as ev
@@ -156,7 +156,7 @@ def test_asked_alike_is_the_same_in_instant_mode_template_and_channel(
         "outcome": "asked", "at": 1, "score": 80, "mode": "direct", "channel": "email", "template": "renewal",
         "blocking": (), "settled": 0,
     }  # fmt: skip
-    one, other = (None if each is None else Fate(**asked | each) for each in (a, b))
+    one, other = (None if each is None else MomentFate(**asked | each) for each in (a, b))
     assert Compared(moment, one, other).kind == kind
 
 
@@ -288,7 +288,7 @@ def test_sums_may_be_added_in_any_order() -> None:
     def some(names: str) -> Totals:
         found = Totals()
         for name in names:
-            asked = Fate("asked", ord(name), 80, "direct", "email", "t", (), 0)
+            asked = MomentFate("asked", ord(name), 80, "direct", "email", "t", (), 0)
             found.take(Compared(Moment(name, name, None, "renewal", 0, DAY, "UTC"), None, asked), DAY)
         return found
 

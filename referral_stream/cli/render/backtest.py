@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from referral_stream.backtest.figures import Setting, figures
+from referral_stream.backtest.figures import DifferingSetting, figures
 from referral_stream.backtest.run import Backtest
 from referral_stream.backtest.search import Front, Point, Search
 from referral_stream.cli.render.terminal import rows
@@ -28,7 +28,7 @@ def as_lines(found: Backtest, a: Policy, b: Policy) -> Iterator[str]:
         yield f"note: {line}"
 
 
-def _settings(settings: Sequence[Setting]) -> str:
+def _settings(settings: Sequence[DifferingSetting]) -> str:
     if not settings:
         return "the policies have the same settings"
     listed = "; ".join(f"{each.name} {each.a} → {each.b}" for each in settings[:_SETTINGS])
