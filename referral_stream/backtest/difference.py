@@ -109,7 +109,7 @@ class Totals(msgspec.Struct):
     flips: dict[tuple[str, str], int] = {}
     """Gate, ``gained`` or ``lost`` → asks that it made or cost."""
     observed: dict[tuple[str, str], int] = {}
-    """AskChange, what the log says of A's ask: ``asks``, ``sent``, an answer, ``referral``, ``converted``, ``trouble``."""
+    """Change, what the log says of A's ask: ``asks``, ``sent``, an answer, ``referral``, ``converted``, ``trouble``."""
     unripe: dict[str, int] = {}
     """Side → asks so near the end of the log that trouble after them may not be in it."""
     historical: int = 0

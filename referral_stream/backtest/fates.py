@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
-from referral_stream.core.effects import AskRequested, Decision, Effect, RecordChanged, RecordedAsk
+from referral_stream.core.asks import Ask
+from referral_stream.core.customer import Customer
+from referral_stream.core.effects import AskRequested, Decision, Effect
 from referral_stream.core.instants import rfc3339
+from referral_stream.core.referrals import Referral
 from referral_stream.replay.virtual_run import Happened
 
 ASKED: Final = frozenset({"asked", "soft"})
@@ -84,8 +88,9 @@ class Fates:
         self._last: dict[str, Decision] = {}
         self._asked: dict[str, Decision] = {}
         self._commands: dict[str, tuple[int, str]] = {}
-        self._asks: dict[str, RecordedAsk] = {}
+        self._asks: dict[str, Ask] = {}
         self._regretted: set[str] = set()
+        self._referrals: dict[str, dict[str, Referral]] = {}
 
     def see(self, happened: Iterable[Happened]) -> None:
         for _, effect in happened:
@@ -97,13 +102,16 @@ class Fates:
                 self._decided(effect)
             case AskRequested():
                 self._commands[effect.command_id] = effect.not_before, effect.template
-            case RecordChanged():
-                for ask in effect.asks:
-                    self._asks[ask.command_id] = ask
-                    if ask.regret:
-                        self._regretted.add(ask.command_id)
             case _:
                 pass
+
+    def changed(self, customer: Customer) -> None:
+        """A customer's asks or referrals are not what they were: an ask outlives its place in the state."""
+        for ask in customer.asks:
+            self._asks[ask.command_id] = ask
+            if ask.regret:
+                self._regretted.add(ask.command_id)
+        self._referrals[customer.id] = customer.referrals
 
     def _decided(self, decision: Decision) -> None:
         if decision.outcome in _NO_NEWS:
@@ -117,18 +125,30 @@ class Fates:
 
     def all(self) -> dict[str, tuple[Moment, MomentFate]]:
         """By opportunity id."""
+        given: Counter[str] = Counter()
+        converted: Counter[str] = Counter()
+        for referral in (each for known in self._referrals.values() for each in known.values()):
+            if referral.ask is not None and referral.given is not None:
+                given[referral.ask] += 1
+                converted[referral.ask] += referral.status == "converted"
         return {
-            name: (_moment(decision), self._fate(decision)) for name, decision in {**self._last, **self._asked}.items()
+            name: (_moment(decision), self._fate(decision, given, converted))
+            for name, decision in {**self._last, **self._asked}.items()
         }
 
-    def _fate(self, decision: Decision) -> MomentFate:
+    def _fate(self, decision: Decision, given: Counter[str], converted: Counter[str]) -> MomentFate:
         command = decision.command_id
         at, template = self._commands.get(command or "", (decision.decided_at, None))
         ask = None if command is None or decision.outcome not in ASKED else self._asks.get(command)
         later = None
         if ask is not None:
-            regret = ask.command_id in self._regretted
-            later = Later(ask.sent_at is not None, ask.answer, ask.referrals, ask.converted, regret)
+            later = Later(
+                sent=ask.reached,
+                answer=None if ask.answer is None else ask.answer.value,
+                referrals=given[ask.command_id],
+                converted=converted[ask.command_id],
+                regret=ask.command_id in self._regretted,
+            )
         return MomentFate(
             outcome=decision.outcome,
             at=at,

@@ -334,7 +334,11 @@ def _compare_shard(part: _Part) -> _ShardFound:
 
 def lived(policies: Sequence[Policy], instants: Iterable[list[Arrival]]) -> list[tuple[FactReplay, Fates]]:
     """Replays of the same facts under these policies, side by side, until nothing is pending."""
-    found = [(FactReplay(policy, caps=CountingLedger(policy)), Fates()) for policy in policies]
+    found = []
+    for policy in policies:
+        fates = Fates()
+        replay = FactReplay(policy, caps=CountingLedger(policy), changed=fates.changed, recorded=False)
+        found.append((replay, fates))
     for instant in instants:
         for replay, fates in found:
             for happened in replay.read(instant):
