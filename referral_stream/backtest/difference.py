@@ -8,13 +8,15 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from referral_stream.backtest.fates import Moment, MomentFate
+from referral_stream.backtest.fates import OpportunityFate, OpportunityHead
 from referral_stream.core.instants import DAY, to_datetime
 from referral_stream.core.record import SIGNAL_DAYS
 from referral_stream.core.zones import zone
 
 AskChange: TypeAlias = Literal["same", "moved", "gained", "lost", "neither"]
 Side: TypeAlias = Literal["a", "b"]
+Fated: TypeAlias = Mapping[str, tuple[OpportunityHead, OpportunityFate]]
+"""By opportunity id."""
 _Key = TypeVar("_Key")
 SIDES: Final[tuple[Side, Side]] = ("a", "b")
 
@@ -34,9 +36,9 @@ LISTED: Final = 2_000
 class Compared(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One moment under both policies; None: the policy opens nothing there."""
 
-    moment: Moment
-    a: MomentFate | None
-    b: MomentFate | None
+    head: OpportunityHead
+    a: OpportunityFate | None
+    b: OpportunityFate | None
 
     @property
     def kind(self) -> AskChange:
@@ -58,7 +60,7 @@ class Compared(msgspec.Struct, frozen=True, array_like=True, gc=False):
         for fate in (self.b, self.a):
             if fate is not None and fate.is_asked:
                 return fate.at
-        return self.moment.opens
+        return self.head.opens
 
     @property
     def regrets(self) -> tuple[bool, bool]:
@@ -70,20 +72,20 @@ class Compared(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """Regrets of B alone first, then A's alone, then by time."""
         a, b = self.regrets
         rank = 0 if b and not a else 1 if a and not b else 2
-        return rank, self.asked_at, self.moment.customer_id, self.moment.opportunity_id
+        return rank, self.asked_at, self.head.customer_id, self.head.opportunity_id
 
 
-def compare(a: Mapping[str, tuple[Moment, MomentFate]], b: Mapping[str, tuple[Moment, MomentFate]]) -> list[Compared]:
+def compare(a: Fated, b: Fated) -> list[Compared]:
     """All moments of both, by opportunity id."""
     found = []
     for name in sorted(a.keys() | b.keys()):
         of_a, of_b = a.get(name), b.get(name)
-        moment = (of_b or of_a or _nobody())[0]
-        found.append(Compared(moment, None if of_a is None else of_a[1], None if of_b is None else of_b[1]))
+        head = (of_b or of_a or _nobody())[0]
+        found.append(Compared(head, None if of_a is None else of_a[1], None if of_b is None else of_b[1]))
     return found
 
 
-def _nobody() -> tuple[Moment, MomentFate]:
+def _nobody() -> tuple[OpportunityHead, OpportunityFate]:
     raise KeyError("a moment of neither")
 
 
@@ -126,7 +128,7 @@ class Totals(msgspec.Struct):
         _add(self.matrix, (NOT_OPENED if a is None else a.outcome, NOT_OPENED if b is None else b.outcome))
         for side, fate in zip(SIDES, (a, b), strict=True):
             if fate is not None and fate.is_asked:
-                self._asked(side, compared.moment, fate, end)
+                self._asked(side, compared.head, fate, end)
         of_a, of_b = compared.regrets
         if of_a and not of_b:
             _add(self.regrets, "a_alone")
@@ -145,19 +147,19 @@ class Totals(msgspec.Struct):
             if len(self.listed) >= 2 * LISTED:
                 self._cut()
 
-    def _asked(self, side: Side, moment: Moment, fate: MomentFate, end: int) -> None:
+    def _asked(self, side: Side, head: OpportunityHead, fate: OpportunityFate, end: int) -> None:
         _add(self.asked, side)
         if fate.regret:
             _add(self.regrets, side)
         if fate.at + SIGNAL_DAYS * DAY > end:
             _add(self.unripe, side)
-        _add(self.triggers, (side, moment.trigger))
+        _add(self.triggers, (side, head.trigger))
         _add(self.modes, (side, fate.mode or ""))
         _add(self.channels, (side, fate.channel or ""))
         _add(self.weeks, (side, _monday(fate.at).isoformat()))
-        window = max(1, moment.deadline - moment.opens)
-        _add(self.waited, (side, min(SHARES - 1, max(0, (fate.at - moment.opens) * SHARES // window))))
-        local = to_datetime(fate.at).astimezone(zone(moment.zone))
+        window = max(1, head.deadline - head.opens)
+        _add(self.waited, (side, min(SHARES - 1, max(0, (fate.at - head.opens) * SHARES // window))))
+        local = to_datetime(fate.at).astimezone(zone(head.zone))
         _add(self.hours, (side, local.weekday() * 24 + local.hour))
 
     def _observed(self, kind: AskChange, compared: Compared) -> None:
@@ -210,7 +212,7 @@ def totals(compared: Iterable[Compared], end: int) -> Totals:
     return found
 
 
-def _why(other: MomentFate | None) -> str:
+def _why(other: OpportunityFate | None) -> str:
     """What made the difference: the gate that stands in the way of the other policy, else its outcome."""
     if other is None:
         return NOT_OPENED

@@ -34,7 +34,7 @@ class Later(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.sent or self.answer is not None or bool(self.referrals)
 
 
-class MomentFate(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class OpportunityFate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The end of one opportunity under one policy.
 
     ``at`` (epoch ms): of the ask, else of the last decision. ``blocking``: the gates that stood in the way.
@@ -68,7 +68,7 @@ class MomentFate(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return next((gate for gate in gates if gate != "moment"), gates[0] if gates else None)
 
 
-class Moment(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class OpportunityHead(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is known of one opportunity whatever the policy; ``zone``: the customer's. Instants are epoch ms."""
 
     opportunity_id: str
@@ -123,7 +123,7 @@ class Fates:
         elif name not in self._asked:  # an ask that is taken back stays one
             self._last[name] = decision
 
-    def all(self) -> dict[str, tuple[Moment, MomentFate]]:
+    def all(self) -> dict[str, tuple[OpportunityHead, OpportunityFate]]:
         """By opportunity id."""
         given: Counter[str] = Counter()
         converted: Counter[str] = Counter()
@@ -136,7 +136,7 @@ class Fates:
             for name, decision in {**self._last, **self._asked}.items()
         }
 
-    def _fate(self, decision: Decision, given: Counter[str], converted: Counter[str]) -> MomentFate:
+    def _fate(self, decision: Decision, given: Counter[str], converted: Counter[str]) -> OpportunityFate:
         command = decision.command_id
         at, template = self._commands.get(command or "", (decision.decided_at, None))
         ask = None if command is None or decision.outcome not in ASKED else self._asks.get(command)
@@ -149,7 +149,7 @@ class Fates:
                 converted=converted[ask.command_id],
                 regret=ask.command_id in self._regretted,
             )
-        return MomentFate(
+        return OpportunityFate(
             outcome=decision.outcome,
             at=at,
             score=decision.score.value,
@@ -162,8 +162,8 @@ class Fates:
         )
 
 
-def _moment(decision: Decision) -> Moment:
-    return Moment(
+def _moment(decision: Decision) -> OpportunityHead:
+    return OpportunityHead(
         opportunity_id=decision.opportunity_id,
         customer_id=decision.customer_id,
         account_id=decision.account_id,
@@ -174,18 +174,18 @@ def _moment(decision: Decision) -> Moment:
     )
 
 
-def told(moment: Moment, fate: MomentFate) -> dict[str, Any]:
+def told(head: OpportunityHead, fate: OpportunityFate) -> dict[str, Any]:
     """The decision as ``words.decisions`` read it: the ``data`` of a message, as far as words need it."""
     return {
         "outcome": fate.outcome,
-        "trigger": moment.trigger,
+        "trigger": head.trigger,
         "mode": fate.mode,
         "channel": fate.channel,
         "score": {"value": fate.score},
         "decided_at": rfc3339(fate.at),
-        "window": {"opens": rfc3339(moment.opens), "deadline": rfc3339(moment.deadline)},
+        "window": {"opens": rfc3339(head.opens), "deadline": rfc3339(head.deadline)},
         "settled": None if fate.settled is None else rfc3339(fate.settled),
-        "time_zone": {"name": moment.zone},
+        "time_zone": {"name": head.zone},
         "reasons": [
             {"gate": gate, "answer": answer, "until": until, "saw": saw, "limit": limit}
             for gate, answer, until, saw, limit in fate.blocking

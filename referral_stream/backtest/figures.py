@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from referral_stream.backtest.difference import NOT_OPENED, Compared, Totals
-from referral_stream.backtest.fates import Later, MomentFate, told
+from referral_stream.backtest.fates import Later, OpportunityFate, told
 from referral_stream.backtest.run import Backtest
 from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.policy import Policy
@@ -163,16 +163,16 @@ def outcome_told(name: str) -> str:
 
 
 def row_of(compared: Compared) -> ChangedAsk:
-    moment = compared.moment
+    head = compared.head
     of_a, of_b = compared.regrets
     regret = "both" if of_a and of_b else "B" if of_b else "A" if of_a else ""
-    local = zone_of({"time_zone": {"name": moment.zone}})
+    local = zone_of({"time_zone": {"name": head.zone}})
     return ChangedAsk(
         kind=compared.kind,
-        customer=moment.customer_id,
-        account=moment.account_id or "",
-        trigger=happening(moment.trigger),
-        opened=clock_words(moment.opens, local),
+        customer=head.customer_id,
+        account=head.account_id or "",
+        trigger=happening(head.trigger),
+        opened=clock_words(head.opens, local),
         a=_in_words(compared, compared.a),
         b=_in_words(compared, compared.b),
         observed=_later(compared),
@@ -180,10 +180,10 @@ def row_of(compared: Compared) -> ChangedAsk:
     )
 
 
-def _in_words(compared: Compared, fate: MomentFate | None) -> str:
+def _in_words(compared: Compared, fate: OpportunityFate | None) -> str:
     if fate is None:
         return "no occasion"
-    decision = told(compared.moment, fate)
+    decision = told(compared.head, fate)
     if fate.is_asked:
         return f"asked {clock_words(fate.at, zone_of(decision))}: {why(decision)}"
     reasons = why(decision)

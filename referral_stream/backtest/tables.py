@@ -12,7 +12,7 @@ import duckdb
 import orjson
 
 from referral_stream.backtest.difference import NOT_OPENED, Compared
-from referral_stream.backtest.fates import MomentFate
+from referral_stream.backtest.fates import OpportunityFate
 from referral_stream.core.instants import rfc3339
 
 _OF_A_SIDE: Final = {
@@ -72,17 +72,17 @@ def tables(output: Path) -> Iterator[Tables]:
 
 
 def _row(compared: Compared) -> dict[str, Any]:
-    moment, a = compared.moment, compared.a
+    head, a = compared.head, compared.a
     later = None if a is None or not a.is_asked else a.later
     known = later is not None and later.is_known
     return {
-        "opportunity_id": moment.opportunity_id,
-        "customer_id": moment.customer_id,
-        "account_id": moment.account_id,
-        "trigger": moment.trigger,
-        "opens": _instant(moment.opens),
-        "deadline": _instant(moment.deadline),
-        "time_zone": moment.zone,
+        "opportunity_id": head.opportunity_id,
+        "customer_id": head.customer_id,
+        "account_id": head.account_id,
+        "trigger": head.trigger,
+        "opens": _instant(head.opens),
+        "deadline": _instant(head.deadline),
+        "time_zone": head.zone,
         "change": compared.kind,
         **_side("a", a),
         **_side("b", compared.b),
@@ -93,7 +93,7 @@ def _row(compared: Compared) -> dict[str, Any]:
     }
 
 
-def _side(side: str, fate: MomentFate | None) -> dict[str, Any]:
+def _side(side: str, fate: OpportunityFate | None) -> dict[str, Any]:
     if fate is None:
         return {f"{side}_outcome": NOT_OPENED}
     return {

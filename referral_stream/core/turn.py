@@ -28,7 +28,8 @@ class Turn:
     ``learned``: a record was new at this instant; ``repeated``: one was not. ``asks_before``,
     ``account_before``, ``email_before``, ``followups_before``, ``referrals_before``: as they were before the last
     record. ``recorded``: whether the customer's record is written where it has changed. ``start``: the state before
-    the instant; ``before``: before the last record, where an ask is out that it may speak against. ``traceparent``: of the record at hand.
+    the instant; ``before``: before the last record, where an ask is out that it may speak against. ``traceparent``: of
+    the record at hand.
     """
 
     __slots__ = (

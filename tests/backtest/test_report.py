@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from referral_stream.backtest.difference import LISTED, Compared, Totals, totals
-from referral_stream.backtest.fates import Later, Moment, MomentFate
+from referral_stream.backtest.fates import Later, OpportunityFate, OpportunityHead
 from referral_stream.backtest.figures import differing, figures
 from referral_stream.backtest.report import render, render_front
 from referral_stream.backtest.run import Backtest, ReadLog, backtest
@@ -64,7 +64,7 @@ def changed(many: int, customer: str = "cus-{n:06d}-of-a-usual-length") -> Backt
     rows = []
     for n in range(many):
         opens = at("Thu 12:30") + n * HOUR
-        moment = Moment(
+        moment = OpportunityHead(
             f"opportunity {n}",
             customer.format(n=n),
             f"acct-{n // 3:06d}",
@@ -73,11 +73,11 @@ def changed(many: int, customer: str = "cus-{n:06d}-of-a-usual-length") -> Backt
             opens + 7 * DAY,
             "Europe/Berlin",
         )
-        asked = MomentFate(
+        asked = OpportunityFate(
             "asked", opens + DAY, 80, "direct", "email", "renewal", (), opens, Later(True, "yes", 1, 0, n % 7 == 0)
         )
-        held = MomentFate("suppressed", opens + DAY, 80, None, None, None, (reason,), opens)
-        later = MomentFate("soft", opens + 2 * DAY, 60, "soft", "email", "renewal", (), opens)
+        held = OpportunityFate("suppressed", opens + DAY, 80, None, None, None, (reason,), opens)
+        later = OpportunityFate("soft", opens + 2 * DAY, 60, "soft", "email", "renewal", (), opens)
         rows.append(Compared(moment, *((held, asked), (asked, held), (asked, later))[n % 3]))
     end = at("Thu 12:30") + many * HOUR
     return Backtest(ReadLog(first=at("Thu 12:30"), last=end, digest="0" * 64), totals(rows, end), customers=many)

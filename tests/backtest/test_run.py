@@ -12,7 +12,7 @@ import pytest
 from referral_stream.backtest import run, shards
 from referral_stream.backtest.components import Components, ties_of
 from referral_stream.backtest.difference import Compared, Totals
-from referral_stream.backtest.fates import Moment, MomentFate
+from referral_stream.backtest.fates import OpportunityFate, OpportunityHead
 from referral_stream.backtest.report import render
 from referral_stream.backtest.run import Backtest, backtest
 from referral_stream.core import events as ev
@@ -77,7 +77,7 @@ def worlds() -> Iterator[tuple[str, list[Record]]]:
         yield f"afterwards {seed}", world(seed).records
 
 
-@rule("A9.1", "A9.2", "A9.4")
+@rule("9.14", "A9.1", "A9.2", "A9.4")
 @pytest.mark.usefixtures("small_shards")
 def test_shard_by_shard_it_is_the_comparison_of_two_replays_of_the_whole_log(tmp_path: Path) -> None:
     seen: set[str] = set()
@@ -85,12 +85,12 @@ def test_shard_by_shard_it_is_the_comparison_of_two_replays_of_the_whole_log(tmp
         log = written(tmp_path / "log.jsonl", records)
         expected = compared(log, A, OTHER)
         found, rows = rows_of(log, b=OTHER)
-        kinds = {row.moment.opportunity_id: row.kind for row in rows if row.kind != "neither"}
+        kinds = {row.head.opportunity_id: row.kind for row in rows if row.kind != "neither"}
         assert kinds == expected.kinds, name
         for side in (0, 1):
-            regretted = {row.moment.opportunity_id for row in rows if row.regrets[side]}
+            regretted = {row.head.opportunity_id for row in rows if row.regrets[side]}
             assert regretted == expected.regrets[side], name
-        assert {row.moment.opportunity_id for row in rows} == expected.moments, name
+        assert {row.head.opportunity_id for row in rows} == expected.moments, name
         assert found.totals.kinds == tally(row.kind for row in rows), name
         seen |= set(kinds.values())
     assert seen == {"same", "moved", "gained", "lost"}, "worlds without one of them prove nothing about it"
@@ -121,7 +121,7 @@ def test_a_clock_that_jumps_at_the_edge_of_a_block_jumps_for_all(tmp_path: Path)
     records[4]["timestamp"] = "2026-02-10T00:00:00.000Z"
     log = written(tmp_path / "log", records)
     found, rows = rows_of(log)
-    assert {r.moment.opportunity_id: r.kind for r in rows if r.kind != "neither"} == compared(log, A, B).kinds
+    assert {r.head.opportunity_id: r.kind for r in rows if r.kind != "neither"} == compared(log, A, B).kinds
     assert found.log.counts.remarks.late > 100
 
 
@@ -151,12 +151,12 @@ def test_neither_cores_nor_a_second_run_change_a_byte_of_the_page(tmp_path: Path
 def test_asked_alike_is_the_same_in_instant_mode_template_and_channel(
     a: dict[str, Any] | None, b: dict[str, Any] | None, kind: str
 ) -> None:
-    moment = Moment("o", "ana", None, "renewal", 0, DAY, "UTC")
+    moment = OpportunityHead("o", "ana", None, "renewal", 0, DAY, "UTC")
     asked: dict[str, Any] = {
         "outcome": "asked", "at": 1, "score": 80, "mode": "direct", "channel": "email", "template": "renewal",
         "blocking": (), "settled": 0,
     }  # fmt: skip
-    one, other = (None if each is None else MomentFate(**asked | each) for each in (a, b))
+    one, other = (None if each is None else OpportunityFate(**asked | each) for each in (a, b))
     assert Compared(moment, one, other).kind == kind
 
 
@@ -177,7 +177,7 @@ def happy_twice(*more: Told) -> tuple[Told, ...]:
 def test_an_answer_counts_where_its_command_exists_and_is_never_credited_to_another_ask(tmp_path: Path) -> None:
     log = write(tmp_path / "log", fact_lines(*happy_twice(answered("yes", "Thu 13:00", command_of()))))
     _, rows = rows_of(log)
-    first, second = sorted(rows, key=lambda row: row.moment.opens)
+    first, second = sorted(rows, key=lambda row: row.head.opens)
     assert first.kind == "same"
     assert [None if side is None or side.later is None else side.later.answer for side in (first.a, first.b)] == [
         "yes"
@@ -288,8 +288,8 @@ def test_sums_may_be_added_in_any_order() -> None:
     def some(names: str) -> Totals:
         found = Totals()
         for name in names:
-            asked = MomentFate("asked", ord(name), 80, "direct", "email", "t", (), 0)
-            found.take(Compared(Moment(name, name, None, "renewal", 0, DAY, "UTC"), None, asked), DAY)
+            asked = OpportunityFate("asked", ord(name), 80, "direct", "email", "t", (), 0)
+            found.take(Compared(OpportunityHead(name, name, None, "renewal", 0, DAY, "UTC"), None, asked), DAY)
         return found
 
     one, other = some("ab"), some("cd")
