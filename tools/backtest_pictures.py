@@ -28,7 +28,7 @@ from tests.worlds.years import Year  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 TODAY, TOMORROW = Policy(name="today"), Policy(name="a shorter wait", version=2, caps=CapLimits(customer_days=60))
-NUMBERS = b'[numbers]\n"caps.customer_days" = [30, 60, 90, 120]\n"score.soft_at" = [40, 50, 60]\n'
+NUMBERS = b'[numbers]\n"caps.customer_days" = [45, 60, 120]\n"score.soft_at" = [50, 60]\n'
 
 
 def lived(file: Path, customers: int, days: int) -> Path:
@@ -81,7 +81,7 @@ def take(pages: dict[str, Path]) -> None:
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        log = lived(Path(folder, "log.jsonl"), int(os.environ.get("CUSTOMERS", "300")), 365)
+        log = lived(Path(folder, "log.jsonl"), int(os.environ.get("CUSTOMERS", "120")), 365)
         pages = {name: Path(folder, f"{name}.html") for name in ("report", "front")}
         found = backtest(log, TODAY, TOMORROW, BOUNDARY)
         pages["report"].write_text(render(found, TODAY, TOMORROW), encoding="utf-8")

@@ -117,6 +117,10 @@ _job: _Job | None = None
 def _begin(job: _Job) -> None:
     global _job  # noqa: PLW0603 (a process of the pool does one job)
     _job = job
+
+
+def _begin_process(job: _Job) -> None:
+    _begin(job)
     spare_values()
 
 
@@ -407,7 +411,7 @@ def _pool(job: _Job, cores: int) -> Iterator[Pool]:
         yield Pool(None, 1)
         return
     context: Any = multiprocessing.get_context("spawn")  # of a process with threads, a copy may hang
-    with ProcessPoolExecutor(cores, mp_context=context, initializer=_begin, initargs=(job,)) as executor:
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=_begin_process, initargs=(job,)) as executor:
         try:
             yield Pool(executor, cores)
         except BaseException:

@@ -97,6 +97,8 @@ def backtest(
       referral-stream backtest --topic profile --topic nps --topic billing --against b.toml
       referral-stream backtest last-year.jsonl.gz --search numbers.toml --report front.html
     """
+    from referral_stream.runtime.gc_tuning import spare_values
+
     if (log is None) == (not topics):
         raise click.UsageError("name a LOG, or a topic with --topic")
     if (start or end) and not topics:
@@ -107,6 +109,7 @@ def backtest(
         raise click.UsageError("--out is for two policies, not for a search")
     a, b = policy_in(policy_file), policy_in(against_file) if against_file is not None else None
     boundary = boundary_of(a, mappings_file)
+    spare_values()
     how = _How(partial=partial, sort=sort, skip_bad=skip_bad, cores=cores or _cores())
     with private_files(), _source(log, topics, start, end) as source:
         if b is not None:

@@ -27,6 +27,7 @@ from referral_stream.contracts.records import NOW_HEADER, RawRecord
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.keys import parse_key
+from referral_stream.core.ledger.breaker import BREAKER
 from referral_stream.replay.log_lines import STDIN, Line, Progress, log_lines
 from referral_stream.replay.remarks import CUSTOMER_EVENTS, Remarks
 from referral_stream.replay.snapshot import Snapshot
@@ -383,10 +384,13 @@ class _Reader:
             yield Arrival(row.key[0], event, _positioned(row, event))
 
     def facts_as_they_come(self, records: Iterable[RawRecord]) -> Iterator[Arrival]:
-        """The facts of ``customer-events`` alone, in the order of the lines."""
+        """The facts of ``customer-events``, in the order of the lines, and the switches that customers were told of."""
         for record in records:
-            if note_of(record) is None and (decoded := self._decoded(record)) is not None and _is_fact(decoded.event):
-                yield decoded
+            if note_of(record) is None and (decoded := self._decoded(record)) is not None:
+                if _is_fact(decoded.event):
+                    yield decoded
+                elif (switch := _switch_told(decoded.event)) is not None:
+                    yield Arrival(decoded.now, switch)
 
     def _fact_rows(self, records: Iterable[RawRecord]) -> Iterator[Row]:
         for record in records:
@@ -413,6 +417,13 @@ class _Reader:
 def _is_fact(event: Event) -> bool:
     """Whether producers said it: not what entities passed on, and no switch, which the ledger passes on."""
     return event.type in FACT_TYPES and event.type not in WITHOUT_SUBJECT and not event.via
+
+
+def _switch_told(event: Event) -> Event | None:
+    """The operator's switch of which a customer is told here; the burst breaker's are its own."""
+    if event.type not in WITHOUT_SUBJECT or event.via or getattr(event.data, "by", None) == BREAKER:
+        return None
+    return msgspec.structs.replace(event, subject="")
 
 
 def _label(record: RawRecord) -> str:

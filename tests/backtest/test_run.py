@@ -168,6 +168,20 @@ def test_a_policy_in_shadow_is_compared_as_if_it_asked_and_a_pause_of_the_log_st
         assert found.totals.asked == asked
 
 
+@rule("A9.1")
+def test_a_pause_that_customer_events_tells_of_stops_both(tmp_path: Path) -> None:
+    told = (
+        a_customer(),
+        a_customer("bo"),
+        nps(9, "Thu 12:30"),
+        pause("Thu 12:55", "trigger", "nps_promoter"),
+        nps(9, "Thu 13:30", customer="bo"),
+    )
+    log = write(tmp_path / "log", recorded_lines(*told))
+    assert b"control.paused" in log.read_bytes()
+    assert backtest(log, A, B, BOUNDARY).totals.asked == {"a": 1, "b": 1}
+
+
 def happy_twice(*more: Told) -> tuple[Told, ...]:
     """Asked on Thursday; B asks again three weeks later."""
     return (a_customer(), nps(9, "Thu 12:30"), *more, nps(10, at("Thu 12:30") + 22 * DAY, response="later"))
