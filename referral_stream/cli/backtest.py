@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(short_help="See what another policy would have changed, and what it would have cost.")
+@click.command(short_help="Compare two policies on a recorded log.")
 @click.argument("log", type=LOG, required=False)
 @click.option("--policy", "policy_file", type=_FILE, help="Policy A. Default: the default policy.")
 @click.option("--against", "against_file", type=_FILE, help="Policy B.")
@@ -87,15 +87,15 @@ def backtest(
       "caps.customer_days" = [60, 75, 90]
       "score.soft_at" = { from = 40, to = 60, step = 5 }
       [search]
-      draws = 20        # so many at random, instead of all combinations
+      draws = 20        # so many at random; without it, all of them
       seed = 1
 
     \b
     Examples:
-      referral-stream backtest last-year.jsonl.gz --against shorter.toml --report shorter.html
-      referral-stream backtest last-year.jsonl.gz --policy a.toml --against b.toml --out tables
-      referral-stream backtest --topic profile --topic nps --topic billing --against b.toml
-      referral-stream backtest last-year.jsonl.gz --search numbers.toml --report front.html
+      referral-stream backtest year.jsonl --against b.toml --report b.html
+      referral-stream backtest year.jsonl --policy a.toml --against b.toml
+      referral-stream backtest --topic profile --topic nps --against b.toml
+      referral-stream backtest year.jsonl --search numbers.toml
     """
     from referral_stream.runtime.gc_tuning import spare_values
 
