@@ -238,7 +238,7 @@ def _unknown(found: Backtest, a: Policy, b: Policy) -> Iterator[str]:
             "after it: trouble that came later is not in it"
         )
     if log.ours:
-        yield "pauses: of a log of customer-events those are known of which a customer was told; they apply to both"
+        yield "pauses: of a log of customer-events those are known that reached a customer; they apply to both"
     if totals.historical:
         yield f"{totals.historical:,} occasions are history, and open nothing"
     for side, name in (("a", "A"), ("b", "B")):

@@ -47,7 +47,7 @@ class Tables:
         with duckdb.connect(config={"threads": 1, "temp_directory": str(rows.parent)}) as connection:
             kinds = ", ".join(f"'{name}': '{kind}'" for name, kind in COLUMNS.items())
             connection.execute(
-                f"CREATE TABLE moments AS SELECT * FROM read_json('{_quoted(rows)}', format='newline_delimited', "  # noqa: S608 (names of ours)
+                f"CREATE TABLE moments AS SELECT * FROM read_json('{_quoted(rows)}', format='newline_delimited', "  # noqa: S608 (our own names)
                 f"columns={{{kinds}}}) {_ORDER}"
             )
             safe = ", ".join(_safe(name) if kind == "VARCHAR" else f'"{name}"' for name, kind in COLUMNS.items())
@@ -56,7 +56,7 @@ class Tables:
                 ("moments.csv", safe, "true", "FORMAT csv, HEADER"),
                 ("changed.csv", safe, "change IN ('gained', 'lost', 'moved')", "FORMAT csv, HEADER"),
             ):
-                query = f"SELECT {columns} FROM moments WHERE {which} {_ORDER}"  # noqa: S608 (names of ours)
+                query = f"SELECT {columns} FROM moments WHERE {which} {_ORDER}"  # noqa: S608 (our own names)
                 connection.execute(f"COPY ({query}) TO '{_quoted(output / target)}' ({options})")
 
 

@@ -99,14 +99,7 @@ def backtest(
     """
     from referral_stream.runtime.gc_tuning import spare_values
 
-    if (log is None) == (not topics):
-        raise click.UsageError("name a LOG, or a topic with --topic")
-    if (start or end) and not topics:
-        raise click.UsageError("--from and --to are for --topic")
-    if (against_file is None) == (search_file is None):
-        raise click.UsageError("name policy B with --against, or what to try with --search")
-    if search_file is not None and output is not None:
-        raise click.UsageError("--out is for two policies, not for a search")
+    _check_usage(log, topics, start or end, against_file, search_file, output)
     a, b = policy_in(policy_file), policy_in(against_file) if against_file is not None else None
     boundary = boundary_of(a, mappings_file)
     spare_values()
@@ -116,6 +109,24 @@ def backtest(
             _compare(source, a, b, boundary, how, report, output)
         elif search_file is not None:
             _search(source, a, search_file, boundary, how, report)
+
+
+def _check_usage(
+    log: Path | None,
+    topics: tuple[str, ...],
+    interval: str | None,
+    against_file: Path | None,
+    search_file: Path | None,
+    output: Path | None,
+) -> None:
+    if (log is None) == (not topics):
+        raise click.UsageError("name a LOG, or a topic with --topic")
+    if interval and not topics:
+        raise click.UsageError("--from and --to are for --topic")
+    if (against_file is None) == (search_file is None):
+        raise click.UsageError("name policy B with --against, or what to try with --search")
+    if search_file is not None and output is not None:
+        raise click.UsageError("--out is for two policies, not for a search")
 
 
 class _How(NamedTuple):
