@@ -29,8 +29,10 @@ from pathlib import Path
 from referral_stream.backtest.run import backtest
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.policy import CapLimits, Policy
+from referral_stream.runtime.gc_tuning import spare_values
 
 if __name__ == "__main__":
+    spare_values()
     begun = time.monotonic()
     a, b = Policy(), Policy(caps=CapLimits(customer_days=60))
     found = backtest(Path(sys.argv[1]), a, b, Boundary(email_key=b"a key"), cores=int(sys.argv[2]))

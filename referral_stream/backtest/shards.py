@@ -30,8 +30,8 @@ LEAD_LINES = 50
 """Lines before a block by which its clock is guessed."""
 BEHIND_LINES = 5
 
-SHARD_EVENTS = 40_000
-"""So that the states of a shard's customers under both policies take some tens of megabytes."""
+SHARD_EVENTS = 10_000
+"""So that states under both policies take little memory, and the cores have work to the end."""
 
 EVERYBODY = -1
 """In the place of a name: a fact that concerns all."""
