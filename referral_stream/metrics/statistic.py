@@ -22,6 +22,9 @@ BROKEN = 1_000
 
 _LOG_RATIOS = tuple((j - 60) / 10 for j in range(121))
 _RATIOS = tuple(map(exp, _LOG_RATIOS))
+SMALLEST_RATIO, LARGEST_RATIO = _RATIOS[0], _RATIOS[-1]
+"""Of the grid: an interval that ends there is open."""
+
 _WEIGHTS = tuple(exp(-(each**2) / 2) for each in _LOG_RATIOS)
 _LOG_SUM = log(fsum(_WEIGHTS))
 _LOG_WEIGHTS = tuple(-(each**2) / 2 - _LOG_SUM for each in _LOG_RATIOS)

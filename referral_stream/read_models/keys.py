@@ -36,7 +36,7 @@ from typing import Final, Literal, TypeAlias
 
 from referral_stream.core.instants import DAY, HOUR, SECOND
 
-FORM: Final = 1
+FORM: Final = 2
 """Of keys and values. Read models of another one are made anew (``referral-stream run projector --reset``)."""
 
 RESETTING: Final = 0
