@@ -77,6 +77,7 @@ QUICK = Size(
     restarts=2,
     wakeups=wakeups.Size(pending=100_000, per_second=100, burst=5_000, events=20_000),
     read_models=read_models.Size(customers=50_000, decisions=20_000),
+    backtest_customers=1_000,
 )
 WIDTH = 130
 """Of the table where it goes to a file."""

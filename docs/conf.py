@@ -39,7 +39,7 @@ CHAPTERS = {
     "Begin": ("README", "docs/first-week", "examples/first_ask/README", "docs/pythons"),
     "Understand": ("docs/guarantees", "docs/opportunity", "docs/answers", "docs/architecture"),
     "Sending events": ("docs/contracts", "docs/receiver", "docs/adapters", "docs/mapping", "docs/versions"),
-    "Setting the policy": ("docs/policy", "docs/metrics"),
+    "Setting the policy": ("docs/policy", "docs/backtest", "docs/metrics"),
     "Sending messages, paying rewards": ("examples/messaging_worker/README", "docs/testing-kit", "docs/rewards"),
     "Running it": (
         "docs/operations",

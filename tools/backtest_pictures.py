@@ -9,9 +9,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -52,23 +57,25 @@ def take(pages: dict[str, Path]) -> None:
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 (only who draws needs it)
 
     shots = (
-        ("backtest", "report", 1280, 1000, "light", ""),
-        ("backtest-dark", "report", 1280, 1000, "dark", "#gates"),
-        ("backtest-narrow", "report", 420, 1000, "light", ""),
-        ("backtest-plots", "report", 1280, 1000, "light", "#time"),
-        ("backtest-search", "front", 1280, 900, "light", ""),
+        ("backtest", "report", 1280, 1000, False, ""),
+        ("backtest-dark", "report", 1280, 1000, True, "#gates"),
+        ("backtest-narrow", "report", 420, 1000, False, ""),
+        ("backtest-plots", "report", 1280, 1000, False, "#time"),
+        ("backtest-search", "front", 1280, 900, False, ""),
     )
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=["--no-sandbox"]
         )
-        for name, page, width, height, scheme, where in shots:
+        for name, page, width, height, is_dark, where in shots:
             context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+                viewport={"width": width, "height": height},
+                color_scheme="dark" if is_dark else "light",
+                reduced_motion="reduce",
             )
             tab = context.new_page()
             complaints: list[str] = []
-            tab.on("console", lambda message, to=complaints: to.append(message.text))
+            tab.on("console", partial(_note, complaints))
             tab.goto(f"{pages[page].as_uri()}{where}")
             wider = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             if complaints or wider > 0:
@@ -76,6 +83,10 @@ def take(pages: dict[str, Path]) -> None:
             tab.screenshot(path=PICTURES / f"{name}.png")
             context.close()
         browser.close()
+
+
+def _note(complaints: list[str], message: ConsoleMessage) -> None:
+    complaints.append(message.text)
 
 
 def main() -> None:
