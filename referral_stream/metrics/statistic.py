@@ -80,8 +80,11 @@ _Z = 1.959964
 
 
 def wilson(count: int, of: int) -> tuple[float, float]:
-    """The Wilson interval of a share, 95 %, as of one moment; ``of`` is at least 1."""
-    share, squared = count / of, _Z * _Z
+    """The Wilson interval of a share, 95 %, as of one moment; ``of`` is at least 1.
+
+    Above 1 a share is read as 1: sums that are read while they change may be a record apart.
+    """
+    share, squared = min(count / of, 1.0), _Z * _Z
     middle = share + squared / (2 * of)
     half = _Z * (share * (1 - share) / of + squared / (4 * of * of)) ** 0.5
     whole = 1 + squared / of
