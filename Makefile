@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 2
+# Of tests side by side: those with services wait about as much as they compute.
+JOBS ?= 3
 BIN := .venv/bin
 
 # A terminal's Ctrl-C reaches make too, which then ends as interrupted (130): it need not add that the recipe failed.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from referral_stream.cli import main
-from referral_stream.core.instants import DAY
+from referral_stream.core.instants import DAY, parse_instant
+from referral_stream.ops.export import Exported, Interval
+from referral_stream.runtime.deployment import Deployment
 from tests.builders import a_customer, at, nps
 from tests.replay.logs import fact_lines, recorded_lines, write
 
@@ -52,6 +55,24 @@ def test_a_search_prints_its_front(log: Path, tmp_path: Path) -> None:
     assert "3 policies were tried against A, which makes 1 asks with 0 regrets." in result.stdout
     assert "caps.customer_days 20" in result.stdout
     assert page.exists()
+
+
+def test_a_topic_takes_the_place_of_a_log(eager: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Sequence[str], Interval]] = []
+
+    async def export(
+        _: Deployment, names: Sequence[str], interval: Interval, write: Callable[[bytes], object], *__: object
+    ) -> list[Exported]:
+        seen.append((names, interval))
+        for line in fact_lines(*STORY):
+            write(line + b"\n")
+        return [Exported("product-usage", records=len(STORY))]
+
+    monkeypatch.setattr("referral_stream.ops.export.export", export)
+    result = run("--topic", "product-usage", "--from", "2026-06-01", "--against", eager, "--cores", "1")
+    assert result.exit_code == 0, result.output
+    assert "1 gained" in result.stdout
+    assert seen == [(("product-usage",), Interval(first=parse_instant("2026-06-01T00:00:00Z")[0]))]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from tests.read_models.seeding import (
     seed,
 )
 from tests.read_models.test_works import of_all
+from tests.rules import rule
 
 NOW = parse_instant("2026-09-10T12:30:00Z")[0]
 QUIET = [("moment", "until", NOW + HOUR)]
@@ -162,6 +163,7 @@ async def test_figures_are_sums_over_the_newest_record_of_every_customer(world: 
     assert [body["customer_id"] async for body in world.writer.bodies()] in (["ana", "bo"], ["bo", "ana"])
 
 
+@rule("I3.12")
 async def test_a_merged_id_points_to_the_survivor_with_what_is_known_under_both(
     world: Applying, reader: Reader
 ) -> None:
@@ -176,6 +178,7 @@ async def test_a_merged_id_points_to_the_survivor_with_what_is_known_under_both(
     assert [row.opportunity_id for row in (await reader.pending()).rows] == [opportunity("old").id]
 
 
+@rule("7.6")
 @pytest.mark.parametrize("merged", [False, True], ids=["one id", "two ids"])
 async def test_an_erasure_leaves_a_hash_and_nothing_comes_back(
     client: Redis, prefix: str, world: Applying, reader: Reader, *, merged: bool
