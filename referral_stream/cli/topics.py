@@ -54,6 +54,12 @@ def topics_check() -> None:
     raise SystemExit(1 if any(finding.problem for finding in findings) else 0)
 
 
+_PROJECTOR_WRITES = {
+    False: "note: without [harm] pause_at in the policy, the projector writes to no topic",
+    True: "note: for [harm] pause_at the projector writes to `responses`, where whoever may write throws every switch",
+}
+
+
 @topics.command("acls", short_help="Print kafka-acls commands for one role.")
 @click.argument("who", type=click.Choice(PRINCIPALS))
 @click.option("--user", required=True, help="The name it authenticates as: NAME in User:NAME.")
@@ -70,5 +76,7 @@ def topics_acls(who: str, user: str) -> None:
     from referral_stream.ops.rights import commands, rights
 
     of = this_deployment(email_key_needed=False)
+    if who == "projector":
+        click.echo(_PROJECTOR_WRITES[of.policy.harm.pause_at is not None], err=True)
     for command in commands(rights(of, who), user, ",".join(of.settings.kafka_brokers)):
         click.echo(command)

@@ -17,10 +17,13 @@ from referral_stream.metrics.comparing import Comparison, harm, observe
 from referral_stream.metrics.observed import period_of
 from referral_stream.metrics.records import Records
 
-HARM_BUDGET = "harm budget"
-"""Who paused a trigger when its asks did harm."""
+HARM_BUDGET = "harm_budget"
+"""Who paused a trigger when its asks did harm: a key, since no sentence goes past ingest (identity §5)."""
 
 SOURCE = "referral-stream/harm-budget"
+
+_KEY_CHARS = 64
+_MOST_ODDS = 999_999
 
 
 class Pause(NamedTuple):
@@ -32,7 +35,12 @@ class Pause(NamedTuple):
 
     @property
     def control(self) -> ControlPaused:
-        return ControlPaused(scope="trigger", name=self.trigger, by=HARM_BUDGET, why=_why(self.found))
+        return ControlPaused(scope="trigger", name=self.trigger, by=HARM_BUDGET, why=_key(self.found))
+
+    @property
+    def why(self) -> str:
+        """For people."""
+        return _why(self.found)
 
     def event(self) -> Event:
         """The control event. Its id is made of the trigger and its last resumption: sent again, it counts once."""
@@ -64,6 +72,14 @@ def pauses(records: Records, policy: Policy, resumed: Mapping[str, int] | None =
         if compared.verdict == "effect" and compared.evidence is not None and compared.evidence.low > 1:
             found.append(Pause(trigger, compared, since))
     return found
+
+
+def _key(found: Comparison) -> str:
+    """The evidence as a key: ``evidence_4918:asked_60_of_400:held_out_20_of_400``."""
+    asked, held_out = found.arms
+    odds = 0.0 if found.evidence is None else min(found.evidence.value, _MOST_ODDS)
+    told = f"asked_{asked.successes}_of_{asked.units}:held_out_{held_out.successes}_of_{held_out.units}"
+    return f"evidence_{odds:.0f}:{told}"[:_KEY_CHARS]
 
 
 def _why(found: Comparison) -> str:

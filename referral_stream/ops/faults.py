@@ -55,6 +55,12 @@ LINES: Final = (
         "fix the source, then `customer.overfull_cleared`; the event is at the position in the line",
     ),
     Fault(
+        "harm_not_judged",
+        "a broker did not answer while the projector judged whether asks do harm; judged again in 5 minutes",
+        "nothing, if a broker was away; if it goes on, look at `topics acls projector`: with `[harm] pause_at` it "
+        "writes to `responses`",
+    ),
+    Fault(
         "hold_stays",
         "an event that was replayed from its dead letter failed again; the customer stays on hold",
         "as `step_failed`",
@@ -97,6 +103,11 @@ LINES: Final = (
         "partitions_not_opened",
         "a broker failed while the rewards role, or the projector, asked how far it is; asked again",
         "nothing; if it goes on, look at the broker, or at `topics acls rewards` (or `projector`)",
+    ),
+    Fault(
+        "paused_for_harm",
+        "the harm budget has paused a trigger: trouble follows its asks more often than it comes to held-out accounts",
+        "look at why (`referral-stream metrics --by trigger`); only a person resumes it, and then only new asks count",
     ),
     Fault(
         "payer_failing",

@@ -72,7 +72,8 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
             others = (Right("group", deployment.group(role), "Describe") for role in (*ROLES, "rewards"))
             its_groups = (Right("group", deployment.group(principal), "Read"), *others)
             described = _topics("Describe", *deployment.topics.sources, deployment.topics.customer_events)
-            return (*its_groups, *on_topics, *_topics("Read", changelogs(decide)[0]), *described)
+            states = _topics("Read", changelogs(decide)[0])
+            return (*its_groups, *on_topics, *states, *described, *_of_the_harm_budget(deployment))
         case "receiver":
             return on_topics
         case "worker":
@@ -82,6 +83,12 @@ def rights(deployment: Deployment, principal: str) -> tuple[Right, ...]:
             on_all = (right for operation in _ON_ALL for right in _topics(operation, *every))
             every_group = Right("group", decide.removesuffix("decide"), "Describe", prefixed=True)
             return (*on_all, *_topics("Write", *writes), every_group)
+
+
+def _of_the_harm_budget(deployment: Deployment) -> Iterator[Right]:
+    """Who pauses triggers has to write where switches count; nobody else may, so only where the policy says so."""
+    if deployment.policy.harm.pause_at is not None:
+        yield from _topics("Write", deployment.topics.responses)
 
 
 _ON_ALL: Final[tuple[AclOperation, ...]] = ("Create", "DescribeConfigs", "Read")

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from referral_stream import __version__
-from referral_stream.projector.harm import HarmJudge, Pausing, judge_once
+from referral_stream.projector.harm import judge_once, knowing, sender
 from referral_stream.projector.projecting import ROLE, Projecting, TopicMadeAnew
 from referral_stream.projector.status import ProjectorPage, ProjectorStatus
 from referral_stream.projector.watching import seen_roles
@@ -54,19 +54,13 @@ class BrokersAwayAtStart(Exception):
 
 
 class Projector:
-    """The parts of the role; made in an event loop, run once.
+    """The parts of the role; made in an event loop, run once."""
 
-    ``judge`` and ``pause``: see ``harm``; without them nobody is paused.
-    """
-
-    def __init__(
-        self, deployment: Deployment, *, alone: bool, judge: HarmJudge | None = None, pause: Pausing | None = None
-    ) -> None:
+    def __init__(self, deployment: Deployment, *, alone: bool) -> None:
         self._deployment = deployment
         self._writer = deployment.writer()
         most = ALONE_RECORDS if alone else BESIDE_RECORDS
         self._projecting = Projecting(deployment, self._writer, most=most)
-        self._judge, self._pause = judge, pause
         self.status = ProjectorStatus(self._projecting, alone=alone)
 
     async def start(self) -> None:
@@ -112,8 +106,10 @@ class Projector:
     async def run(self) -> None:
         """Until it is cancelled, or one of its parts fails, which is raised."""
         work: list[Coroutine[Any, Any, Any]] = [
-            self._projecting.run(), self._look_always(), self._watch(), self._judge_always()
+            self._projecting.run(), self._look_always(), self._watch()
         ]  # fmt: skip
+        if self._deployment.policy.harm.pause_at is not None:
+            work.append(self._judge_always())
         tasks = [asyncio.create_task(each) for each in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -147,12 +143,20 @@ class Projector:
                 await self._writer.tell_roles(await seen_roles(self._deployment))
 
     async def _judge_always(self) -> None:
+        """Pause triggers whose asks do harm, while this is the worker that leads."""
+        policy, throttle = self._deployment.policy, LogThrottle(logger)
+        knows_all, send = knowing(self._deployment), sender(self._deployment)
         while True:
             await asyncio.sleep(JUDGE_SECONDS)
-            if self._judge is None or self._pause is None or not self._projecting.leads:
+            if not self._projecting.leads:
                 continue
-            with suppress(WriteRefused):  # said by whoever applies
-                await judge_once(self._writer, self._judge, self._pause)
+            try:
+                await judge_once(self._writer, policy, knows_all, send)
+                throttle.settled()
+            except WriteRefused:
+                continue  # said by whoever applies
+            except (KafkaError, TimeoutError, OSError) as error:
+                throttle.warn("harm_not_judged", type(error).__name__)
 
     async def _watch(self) -> None:
         """Wait for brokers that are away. Raises BrokersElsewhere if a new process would be answered meanwhile."""

@@ -32,7 +32,8 @@ def test_a_trigger_whose_asks_do_harm_is_paused_and_no_other() -> None:
     assert (pause.trigger, pause.control.scope, pause.control.name, pause.control.by) == (
         "nps_promoter", "trigger", "nps_promoter", HARM_BUDGET,
     )  # fmt: skip
-    assert pause.control.why == (
+    assert pause.control.why == "evidence_4918:asked_60_of_400:held_out_20_of_400"
+    assert pause.why == (
         "Asking does harm for nps_promoter: accounts that are asked have 3.0 times (between 1.5 and 6.7 times) as many "
         "cases of trouble as those held out (evidence of 4,918 to 1). "
         "Trouble within 14 days: 60 of 400 accounts asked, 20 of 400 held out."
@@ -90,7 +91,7 @@ def test_the_event_is_one_that_the_switches_know_and_the_same_until_it_is_resume
     event = decode_event(encode_event(pause.event()))
     assert isinstance(event.data, ControlPaused)
     assert Switch(event.data.scope, event.data.name or "").concerns("nps_promoter", None)
-    assert orjson.loads(encode_event(event))["data"]["by"] == "harm budget"
+    assert orjson.loads(encode_event(event))["data"]["by"] == "harm_budget"
     (again,) = pauses(HARMFUL, BUDGET)
     (later,) = pauses(HARMFUL, BUDGET, {"nps_promoter": LONG_AGO})
     assert again.event().id == event.id != later.event().id
