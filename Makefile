@@ -86,7 +86,7 @@ check-release: ## See that tag, package and changelog name one version (TAG=v1.2
 	@$(PYTHON) tools/check_release.py $(TAG)
 
 # What the image installs; what is only developed with is not audited.
-PRODUCT := rocksdb triggers uvloop
+PRODUCT := console rocksdb triggers uvloop
 UV := uv==0.13.9
 constraints: ## Write constraints.txt anew from the ranges of pyproject.toml (ARGS=--keep: at the same versions)
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock

@@ -122,6 +122,14 @@ def test_the_rewards_role_loads_neither_faust_nor_a_store() -> None:
     assert loaded.isdisjoint(FAUST | {"confluent_kafka", "redis", "rocksdict"})
 
 
+def test_the_console_loads_no_faust() -> None:
+    """But for dead letters, where somebody asks for them."""
+    pytest.importorskip("litestar")
+    loaded = _loaded(["referral_stream.console"])
+    assert {"aiokafka", "litestar", "redis", "uvicorn"} <= loaded
+    assert loaded.isdisjoint(FAUST | {"confluent_kafka", "faker", "rocksdict"})
+
+
 def test_what_every_process_shares_loads_no_faust() -> None:
     loaded = _loaded(["referral_stream.runtime"])
     assert "aiokafka" in loaded

@@ -155,7 +155,7 @@ def _gates(totals: Totals) -> list[GateFlips]:
 
 
 def _gate_words(gate: str) -> str:
-    return phrases().word("gate_names", gate) if gate in phrases().tables["gate_names"] else outcome_told(gate)
+    return phrases().word("gate_causes", gate) if gate in phrases().tables["gate_causes"] else outcome_told(gate)
 
 
 def outcome_told(name: str) -> str:

@@ -96,4 +96,8 @@ def next_steps(output: Path, *, keep: bool) -> list[tuple[str, str]]:
         ("What became of Ana's ask", f"{program} record cus-ana --log {world} --policy {policy}"),
         ("Every decision with all fourteen reasons", f"python3 -m json.tool --json-lines {decisions} | less"),
     ]
-    return steps if keep else [*steps, ("The same, to experiment with afterwards", f"{program} demo --keep")]
+    return (
+        steps
+        if keep
+        else [*steps, ("The same with pages to look at in a browser, and to experiment with", f"{program} demo --keep")]
+    )
