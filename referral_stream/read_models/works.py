@@ -28,7 +28,7 @@ BREAKDOWNS: Final[tuple[By, ...]] = ((), ("trigger",), ("segment",))
 _FINEST: Final[By] = ("trigger", "segment")
 """What can be added up is kept by this, and once."""
 
-Ask: TypeAlias = Callable[[Sequence[tuple[Any, ...]]], Awaitable[list[Any]]]
+RoundTrip: TypeAlias = Callable[[Sequence[tuple[Any, ...]]], Awaitable[list[Any]]]
 """Sends commands to Redis; the replies."""
 _Names: TypeAlias = tuple[str, str]
 """A key, as :meth:`Keys.values` has it ("": that of all sums), and a field of it."""
@@ -86,7 +86,7 @@ def _within(finest: Group, by: By) -> Group:
     return tuple(finest[_FINEST.index(dimension)] for dimension in by)
 
 
-async def works_of(ask: Ask, keys: Keys) -> Works:
+async def works_of(ask: RoundTrip, keys: Keys) -> Works:
     """The figures, over the 13 months up to the newest record."""
     found, newest = await ask([("HGETALL", keys.figures), ("ZRANGE", keys.recorded, -1, -1, "WITHSCORES")])
     as_of = _newest(newest)
