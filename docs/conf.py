@@ -36,12 +36,32 @@ html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 
 CHAPTERS = {
-    "Begin": ("README", "docs/first-week", "examples/first_ask/README", "docs/pythons"),
-    "Understand": ("docs/guarantees", "docs/opportunity", "docs/answers", "docs/architecture"),
-    "Sending events": ("docs/contracts", "docs/receiver", "docs/adapters", "docs/mapping", "docs/versions"),
-    "Setting the policy": ("docs/policy",),
-    "Sending messages, paying rewards": ("examples/messaging_worker/README", "docs/testing-kit", "docs/rewards"),
-    "Running it": ("docs/operations", "docs/explain", "docs/audit", "docs/privacy", "SECURITY"),
+    "Begin": ("docs/start", "README", "docs/first-week", "examples/first_ask/README", "docs/pythons"),
+    "Understand": ("docs/concepts", "docs/guarantees", "docs/opportunity", "docs/answers", "docs/architecture"),
+    "Sending events": (
+        "docs/producers",
+        "docs/contracts",
+        "docs/receiver",
+        "docs/adapters",
+        "docs/mapping",
+        "docs/versions",
+    ),
+    "Setting the policy": ("docs/policy", "docs/cookbook", "docs/metrics"),
+    "Sending messages, paying rewards": (
+        "docs/workers",
+        "examples/messaging_worker/README",
+        "docs/testing-kit",
+        "docs/rewards",
+    ),
+    "Running it": (
+        "docs/operations",
+        "docs/explain",
+        "docs/console",
+        "docs/read-models",
+        "docs/audit",
+        "docs/privacy",
+        "SECURITY",
+    ),
     "Evidence": ("docs/reliability", "docs/benchmarks", "docs/testing"),
     "Reference": ("docs/specification/*", "GLOSSARY"),
     "Contribute": (
