@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 from click.testing import CliRunner
 
 from referral_stream.cli import main
@@ -102,6 +103,21 @@ def _file(following: list[re.Match[str]]) -> str:
     found = _FILE.search(command)
     assert found is not None, f"no command after a toml block names its file: {command}"
     return (ROOT / found[0]).read_text()
+
+
+def known_options(line: str) -> set[str]:
+    """The options of the command in a line of a page."""
+    name, *words = line.split()
+    assert name == "referral-stream"
+    command: click.Command = main
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def options_of(line: str) -> set[str]:
+    """The options that the line uses."""
+    return {word for word in line.partition("#")[0].split() if word.startswith("-")}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 
 from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core.events import AskAcknowledged
-from tests.pages import PAGES, ROOT, made_anew, path_of
+from tests.pages import PAGES, ROOT, known_options, made_anew, options_of, path_of
 
 OUT = ROOT / "schemas" / "examples" / "out"
 NOW = datetime.fromisoformat("2026-06-19T10:05:00Z")
@@ -42,6 +42,16 @@ def test_the_logs_of_the_cookbook_are_what_their_script_writes() -> None:
 def test_the_picture_is_what_a_replay_says() -> None:
     picture = runpy.run_path(str(ROOT / "tools" / "concepts_picture.py"))
     assert picture["drawn"](picture["seen"]()) == picture["FILE"].read_text(encoding="utf-8"), "run make pages"
+
+
+@pytest.mark.parametrize("page", ["operations", "workers"])
+def test_the_commands_that_are_not_run_exist_with_their_options(page: str) -> None:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", path_of(page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    told = [line for kind, block in blocks if kind in {"", "sh"} for line in block.splitlines()]
+    lines = [line for line in told if line.startswith("referral-stream ")]
+    assert lines
+    unknown = [line for line in lines if not options_of(line) <= known_options(line)]
+    assert unknown == []
 
 
 # ---- the function of docs/workers.md

@@ -3,7 +3,7 @@
     python tools/concepts_picture.py          write it
     python tools/concepts_picture.py --check  exit with 1 if the committed one differs
 
-The log is examples/cookbook/one_opportunity.jsonl, the policy the default. Every instant is the replay's, but for quiet
+The log is examples/cookbook/one_opportunity.jsonl, the policy the default. Every instant is the replay's, except quiet
 hours and slot, which are the policy's numbers.
 """
 
