@@ -139,9 +139,9 @@ def ledger_role(deployment: Deployment) -> Role:
 def _tracing(deployment: Deployment) -> Tracing | None:
     if not deployment.settings.tracing:
         return None
-    from referral_stream.stream.tracing import Tracing as Traced  # noqa: PLC0415 (an extra: loaded where it is on)
+    from referral_stream.stream.tracing import OpenTelemetry  # noqa: PLC0415 (an extra: loaded where it is on)
 
-    return Traced(deployment.topics)
+    return OpenTelemetry(deployment.topics)
 
 
 def _refusal(topics: Topics, clock: Clock, stage: Any) -> Any:

@@ -6,7 +6,8 @@ of the event and of the command that results from it) has it as its header too, 
 anything else that we write has the context of the batch's span. Only headers are added, and nothing that decides reads
 them: neither states nor bodies know whether anybody traces (docs/decisions/0044-tracing.md).
 
-The API alone is used; which SDK records and exports is for whoever starts the process. The conventions still move:
+The API alone is used; which SDK records and exports is up to the one who starts the process. The conventions
+still move:
 every name of an attribute is here. No key, subject, payload or exception's message is in a span.
 """
 
@@ -73,7 +74,7 @@ class _Said(msgspec.Struct, gc=False):
 _said_in: Final = msgspec.json.Decoder(_Said).decode
 
 
-class Tracing:
+class OpenTelemetry:
     """What the transport asks where tracing is on (``faust_batches.lanes.Tracing``)."""
 
     def __init__(self, topics: Topics) -> None:

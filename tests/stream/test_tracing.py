@@ -25,7 +25,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.stream import tracing
 from referral_stream.stream.decide import Decide
 from referral_stream.stream.ingest import Ingest
-from referral_stream.stream.tracing import Tracing
+from referral_stream.stream.tracing import OpenTelemetry
 from tests.stream.records import Consumed, an_event
 from tests.stream.test_ingest import ARRIVAL, BOUNDARY, Stopped, cloud_event, unread
 
@@ -42,7 +42,7 @@ class Scene:
         provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
         monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
-        self.tracing = Tracing(Topics())
+        self.tracing = OpenTelemetry(Topics())
         self.publisher = Publisher(1 << 20, stamped=self.tracing.stamped)
         self.published: list[Output] = []
 
@@ -298,7 +298,7 @@ def test_without_an_sdk_a_line_says_that_nobody_records_spans(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
-    Tracing(Topics())
+    OpenTelemetry(Topics())
     assert [record.message for record in caplog.records] == ["tracing_without_sdk"]
 
 
