@@ -18,7 +18,7 @@ from typing import NamedTuple
 from faust_batches import Output
 from rich.console import Console
 
-from benchmarks import console, core, decode, latency, read_models, recovery, wakeups
+from benchmarks import backtest, console, core, decode, latency, read_models, recovery, wakeups
 from benchmarks.deployment import Rate, Services, canonical
 from benchmarks.hops import OTHERS, OURS, PEERS_PYTHON, Engine, both_hops, decide_hop, in_turns, ingest_hop
 from benchmarks.mix import Sourced, mix
@@ -48,6 +48,7 @@ class Size(NamedTuple):
     restarts: int
     wakeups: wakeups.Size
     read_models: read_models.Size
+    backtest_customers: int
 
 
 FULL = Size(
@@ -62,6 +63,7 @@ FULL = Size(
     restarts=5,
     wakeups=wakeups.Size(pending=1_000_000, per_second=300, burst=50_000, events=60_000),
     read_models=read_models.Size(customers=1_000_000, decisions=50_000),
+    backtest_customers=10_000,
 )
 QUICK = Size(
     events=60_000,
@@ -75,6 +77,7 @@ QUICK = Size(
     restarts=2,
     wakeups=wakeups.Size(pending=100_000, per_second=100, burst=5_000, events=20_000),
     read_models=read_models.Size(customers=50_000, decisions=20_000),
+    backtest_customers=1_000,
 )
 WIDTH = 130
 """Of the table where it goes to a file."""
@@ -111,6 +114,10 @@ class Bench:
     def decode(self) -> Iterator[Figure]:
         """What one core decodes: CloudEvents in both modes, and every vendor's payloads."""
         yield from decode.measure(self.size.core_events, self.size.core_customers, self.size.payloads)
+
+    def backtest(self) -> Iterator[Figure]:
+        """The simulator's year under two policies."""
+        yield from backtest.measure(self.size.backtest_customers, self._say)
 
     def pipeline(self) -> Iterator[Figure]:
         """The live pipeline: both hops in one process, and the ingest hop alone."""

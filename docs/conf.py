@@ -35,13 +35,21 @@ html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 
-CHAPTERS = {
+chapters = {
     "Begin": ("README", "docs/first-week", "examples/first_ask/README", "docs/pythons"),
     "Understand": ("docs/guarantees", "docs/opportunity", "docs/answers", "docs/architecture"),
     "Sending events": ("docs/contracts", "docs/receiver", "docs/adapters", "docs/mapping", "docs/versions"),
-    "Setting the policy": ("docs/policy",),
+    "Setting the policy": ("docs/policy", "docs/backtest", "docs/metrics"),
     "Sending messages, paying rewards": ("examples/messaging_worker/README", "docs/testing-kit", "docs/rewards"),
-    "Running it": ("docs/operations", "docs/explain", "docs/audit", "docs/privacy", "SECURITY"),
+    "Running it": (
+        "docs/operations",
+        "docs/console",
+        "docs/explain",
+        "docs/read-models",
+        "docs/audit",
+        "docs/privacy",
+        "SECURITY",
+    ),
     "Evidence": ("docs/reliability", "docs/benchmarks", "docs/testing"),
     "Reference": ("docs/specification/*", "GLOSSARY"),
     "Contribute": (
@@ -83,10 +91,10 @@ class Folders(SphinxTransform):
                 link.replace_self(link.children)
 
 
-def chapters(_app: Sphinx, page: str, source: list[str]) -> None:
+def table_of_contents(app: Sphinx, page: str, source: list[str]) -> None:
     """The first page gets the table of contents; on other hosts it has its own table, by what a reader wants."""
     if page == root_doc:
-        for chapter, pages in CHAPTERS.items():
+        for chapter, pages in app.config.chapters.items():
             rows = "\n".join(f"/{each}" for each in pages)
             source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {chapter}\n\n{rows}\n```\n"
 
@@ -94,6 +102,7 @@ def chapters(_app: Sphinx, page: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(Anchors)
     app.add_transform(Folders)
-    app.connect("source-read", chapters)
+    app.add_config_value("chapters", {}, "env")  # what the first page is made of: a change reads it anew
+    app.connect("source-read", table_of_contents)
     app.add_lexer("mermaid", TextLexer)  # a diagram elsewhere; here its text, which says the same
     return {"parallel_read_safe": True, "parallel_write_safe": True}

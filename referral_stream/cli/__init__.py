@@ -10,6 +10,7 @@ import click
 
 from referral_stream import __version__
 from referral_stream.cli.audit import audit
+from referral_stream.cli.backtest import backtest
 from referral_stream.cli.console import console
 from referral_stream.cli.deadletters import deadletters
 from referral_stream.cli.decisions import decisions
@@ -59,6 +60,7 @@ for _verb in (
     import_,
     export,
     replay,
+    backtest,
     explain,
     record,
     metrics,

@@ -73,6 +73,17 @@ def export(topics: tuple[str, ...], start: str | None, end: str | None, output: 
         say(f"written to {output}, for you alone")
 
 
+def exported_to(output: Path, topics: tuple[str, ...], start: str | None, end: str | None) -> None:
+    """A recorded log of these topics in a new file, for a verb that replays one; says on stderr what is in it."""
+    from referral_stream.cli.render.terminal import say
+
+    deployment = this_deployment(email_key_needed=False)
+    with output.open("wb") as file:
+        found = _exported(deployment, topics, _interval(start, end), file.write)
+    for line in _told(found):
+        say(line, indent=4, err=True)
+
+
 def _interval(start: str | None, end: str | None) -> Interval:
     from referral_stream.ops.export import Interval
 

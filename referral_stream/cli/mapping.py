@@ -84,7 +84,7 @@ def mapping_try(file: Path, payloads: tuple[BinaryIO, ...], topic: str | None, s
         if len(payloads) > 1:
             click.echo(f"{'' if number == 0 else chr(10)}{payload.name}")
         try:
-            trial = try_mappings(payload.read(), boundary, Clock().now(), topic=topic, source=source)
+            trial = try_mappings(payload.read().strip(), boundary, Clock().now(), topic=topic, source=source)
         except ValueError as error:
             hint = '; of a source with body = "form" a form is read too: --source' if source is None else ""
             raise Unusable(f"the payload is not JSON: {error}{hint}") from None

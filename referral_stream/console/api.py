@@ -74,7 +74,9 @@ class CustomerExplained(msgspec.Struct, frozen=True):
 
 
 class WorksFigures(msgspec.Struct, frozen=True):
-    as_of: int
+    as_of: int | None
+    since: str
+    until: str
     customers: int
     metrics: tuple[Metric, ...]
 
@@ -192,8 +194,8 @@ async def customer(
 async def works(request: ApiRequest) -> WorksFigures:
     """What asking does (after §7)."""
     console = console_of(request)
-    found = await console.reader.works(console.clock.now())
-    return WorksFigures(found.as_of, found.customers, found.metrics)
+    found = await console.reader.works()
+    return WorksFigures(found.as_of, found.since, found.until, found.customers, found.metrics)
 
 
 @get("/api/controls")

@@ -199,7 +199,7 @@ async def customer_page(request: AnyRequest) -> Template:
 @get("/works", include_in_schema=False)
 async def works_page(request: AnyRequest) -> Template:
     console = console_of(request)
-    works = await console.reader.works(console.clock.now())
+    works = await console.reader.works()
     by = request.query_params.get("by", "")
     names = sorted({label for metric in works.metrics for label in metric.labels})
     shown = [metric for metric in works.metrics if set(metric.labels) == ({by} if by in names else set())]

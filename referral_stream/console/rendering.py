@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, parse_instant, to_datetime
 from referral_stream.core.zones import is_zone, zone
-from referral_stream.words.decisions import happening, outcome_words
+from referral_stream.words.decisions import happening, outcome_words, saw_words
 from referral_stream.words.phrases import phrases
 
 ZONE_COOKIE, MINE_COOKIE = "zone", "tz"
@@ -131,8 +131,9 @@ def environment(static: Path, vendored: Mapping[str, Any]) -> Environment:
         auto_reload=False,
     )
     env.filters |= {
-        "away": away, "clock": clock, "duration": duration, "happening": happening, "number": number,
-        "outcome": outcome_words, "tone": tone, "words": words, "amount": amount, "instant": instant_of,
+        "amount": amount, "away": away, "clock": clock, "duration": duration, "happening": happening,
+        "instant": instant_of, "limit": lambda text: phrases().limit(text), "number": number,
+        "outcome": outcome_words, "saw": saw_words, "tone": tone, "words": words,
     }  # fmt: skip
     env.globals |= {"asset": _assets(static, vendored), "zones": ZONES}
     return env

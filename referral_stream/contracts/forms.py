@@ -37,7 +37,12 @@ def read_form(body: bytes) -> Form | None:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         steps = _known_steps(name) if len(name) <= _LONGEST_NAME else _steps(name)
-        is_sound = _put(fields, steps, value) and is_sound
+        if len(steps) > 1:
+            is_sound = _put(fields, steps, value) and is_sound
+        elif steps[0] in fields:
+            is_sound = False
+        else:
+            fields[steps[0]] = value
     return Form(fields, is_sound)
 
 

@@ -157,7 +157,7 @@ def write(turn: Turn) -> None:
     c, start = turn.customer, turn.start
     if c.drop is not start.drop:
         _see_drop(turn)
-    if not (c.months or c.asks or c.referrals):
+    if not (turn.recorded and (c.months or c.asks or c.referrals)):
         return
     eligible = next_eligible(c, turn.now, turn.policy) if c.asks else None
     if c.recorded:

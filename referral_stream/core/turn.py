@@ -27,18 +27,19 @@ class Turn:
 
     ``learned``: a record was new at this instant; ``repeated``: one was not. ``asks_before``,
     ``account_before``, ``email_before``, ``followups_before``, ``referrals_before``: as they were before the last
-    record. ``start``: the state before the instant; ``before``: before the last record, where an ask is out that it may
-    speak against. ``traceparent``: of the record at hand.
+    record. ``recorded``: whether the customer's record is written where it has changed. ``start``: the state before
+    the instant; ``before``: before the last record, where an ask is out that it may speak against. ``traceparent``: of
+    the record at hand.
     """
 
     __slots__ = (
         "_zone", "account_before", "appended", "asks_before", "before", "board", "customer", "effects", "email_before",
-        "followups_before", "learned", "letters", "now", "policy", "referrals_before", "repeated", "start",
+        "followups_before", "learned", "letters", "now", "policy", "recorded", "referrals_before", "repeated", "start",
         "traceparent",
     )  # fmt: skip
 
-    def __init__(self, policy: Policy, customer: Customer, now: int) -> None:
-        self.policy = policy
+    def __init__(self, policy: Policy, customer: Customer, now: int, *, recorded: bool = True) -> None:
+        self.policy, self.recorded = policy, recorded
         c: Customer = customer.copy()
         self.customer = c
         self.now = c.now = now = max(c.now, now)

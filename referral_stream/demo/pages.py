@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from referral_stream.projector.process import projector_beside
+from referral_stream.projector.process import ProjectorBeside
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import ConsoleSettings
 
@@ -42,7 +42,7 @@ async def console_beside(deployment: Deployment, port: int = PORT) -> AsyncItera
         file = Path(folder) / "tokens"
         file.write_text(f"you operator {sha256(token.encode()).hexdigest()}\n", encoding="utf-8")
         async with AsyncExitStack() as parts:
-            await parts.enter_async_context(projector_beside(deployment))
+            await parts.enter_async_context(ProjectorBeside(deployment))
             given = {**dict(deployment.settings), "console_tokens_file": file}
 
             async def served(at: int) -> Served:

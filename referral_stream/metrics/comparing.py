@@ -14,7 +14,7 @@ from referral_stream.core.instants import DAY, rfc3339
 from referral_stream.core.policy import Policy
 from referral_stream.metrics.observed import Period, SeenAsk, asks_of, day_of, referrals_of, unit_of
 from referral_stream.metrics.records import Records
-from referral_stream.metrics.statistic import BROKEN, EFFECT, RatioEvidence, evidence
+from referral_stream.metrics.statistic import BROKEN, EFFECT, LARGEST_RATIO, SMALLEST_RATIO, RatioEvidence, evidence
 
 ComparisonVerdict: TypeAlias = Literal["not_measured", "split_broken", "not_enough", "effect", "none_yet"]
 Compared: TypeAlias = Literal["uplift", "harm", "template"]
@@ -320,6 +320,10 @@ def _times(found: RatioEvidence) -> str:
 
 
 def _span(found: RatioEvidence) -> str:
+    if found.high >= LARGEST_RATIO:
+        return f"at least {_number(found.low)} times"
+    if found.low <= SMALLEST_RATIO:
+        return f"at most {_number(found.high)} times"
     return f"between {_number(found.low)} and {_number(found.high)} times"
 
 

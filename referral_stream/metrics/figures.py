@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -84,10 +84,19 @@ Figure: TypeAlias = Share | Mean | Percentile | Money | Unavailable
 _UNITS = {"days": 86_400_000, "seconds": 1_000}
 
 
-def percentile(durations: Sequence[int], percent: int, what: str, unit: str) -> Percentile:
-    """By nearest rank; ``durations`` (ms) are sorted."""
-    rank = -(-percent * len(durations) // 100)
-    return Percentile(percent, durations[rank - 1] if durations else None, len(durations), what, unit)
+def percentile(durations: Mapping[int, int], percent: int, what: str, unit: str) -> Percentile:
+    """By nearest rank; ``durations``: how often there is each (ms)."""
+    return Percentile(percent, nearest_rank(durations, percent), sum(durations.values()), what, unit)
+
+
+def nearest_rank(counts: Mapping[int, int], percent: int) -> int | None:
+    """The ``percent`` percentile of values that are there so often; None of none."""
+    left = -(-percent * sum(counts.values()) // 100)
+    for value in sorted(counts):
+        left -= counts[value]
+        if left <= 0:
+            return value
+    return None
 
 
 def not_enough(of: int) -> str:

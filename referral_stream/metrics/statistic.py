@@ -22,6 +22,9 @@ BROKEN = 1_000
 
 _LOG_RATIOS = tuple((j - 60) / 10 for j in range(121))
 _RATIOS = tuple(map(exp, _LOG_RATIOS))
+SMALLEST_RATIO, LARGEST_RATIO = _RATIOS[0], _RATIOS[-1]
+"""Of the grid: an interval that ends there is open."""
+
 _WEIGHTS = tuple(exp(-(each**2) / 2) for each in _LOG_RATIOS)
 _LOG_SUM = log(fsum(_WEIGHTS))
 _LOG_WEIGHTS = tuple(-(each**2) / 2 - _LOG_SUM for each in _LOG_RATIOS)
@@ -77,8 +80,11 @@ _Z = 1.959964
 
 
 def wilson(count: int, of: int) -> tuple[float, float]:
-    """The Wilson interval of a share, 95 %, as of one moment; ``of`` is at least 1."""
-    share, squared = count / of, _Z * _Z
+    """The Wilson interval of a share, 95 %, as of one moment; ``of`` is at least 1.
+
+    Above 1 a share is read as 1: sums that are read while they change may be a record apart.
+    """
+    share, squared = min(count / of, 1.0), _Z * _Z
     middle = share + squared / (2 * of)
     half = _Z * (share * (1 - share) / of + squared / (4 * of * of)) ** 0.5
     whole = 1 + squared / of

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from referral_stream.core.counting import month_of
-from referral_stream.core.instants import DAY, parse_instant
-from referral_stream.metrics.figures import Figure, Mean, Money, Share, Unavailable, percentile
+from referral_stream.core.instants import DAY, SECOND, parse_instant
+from referral_stream.metrics.figures import Figure, Mean, Money, Share, Unavailable, nearest_rank, percentile
 from referral_stream.metrics.observed import Period, SeenAsk, asks_of, referrals_of
 from referral_stream.metrics.records import RecordBody, Records
 
@@ -22,59 +21,88 @@ SILENT_DAYS = 14
 _TOP_GATES = 5
 
 Group: TypeAlias = tuple[str | None, ...]
+Addend: TypeAlias = tuple[str, str | int, str, Group, int]
+"""What a record adds: to which sum, under which detail, in which month ("": whatever the months), to which group, and
+how much. The detail is a gate, a word, a currency; of what ``WIDTHS`` has it is the value itself, in ms.
+"""
+
+ONCE: Final = frozenset({"customers", "eligible", "asked", "followups", "followups_late"})
+"""Of customers, not of occasions: a group's sum is not that of its parts, and is kept for each breakdown."""
+
+WIDTHS: Final = {"until_asked": 7 * DAY, "delay": SECOND, "sent": DAY, "unheard": DAY}
+"""Sums by value: durations, and instants of asks. Who keeps them by bucket of this width (ms) needs the values
+themselves of a few buckets only: those of :meth:`Sums.looked_at`.
+"""
+_PERCENTILES: Final = (("until_asked", 50), ("until_asked", 90), ("delay", 50), ("delay", 99))
 
 
-@dataclass
 class Sums:
-    """The sums of one group. Customers are counted once in it, whatever they did how often."""
+    """The sums of one group, as of an instant (epoch ms). Customers are counted once in it, whatever they did."""
 
-    eligible_customers: int = 0
-    asked_customers: int = 0
-    opened: int = 0
-    missed: int = 0
-    blocked: Counter[str] = field(default_factory=Counter)
-    asks: int = 0
-    delivered: int = 0
-    referring: int = 0
-    answers: Counter[str] = field(default_factory=Counter)
-    silent: int = 0
-    sent_long_ago: int = 0
-    given: int = 0
-    converted: int = 0
-    revenue: Counter[str] = field(default_factory=Counter)
-    deals: Counter[str] = field(default_factory=Counter)
-    until_asked: list[int] = field(default_factory=list)
-    delays: list[int] = field(default_factory=list)
-    followups: int = 0
-    followups_late: int = 0
+    def __init__(self, as_of: int = 0) -> None:
+        self._as_of = as_of
+        self._counts: Counter[tuple[str, str | int]] = Counter()
+        self.values: dict[str, Counter[int]] = {what: Counter() for what in WIDTHS}
+
+    def add(self, what: str, detail: str | int, count: int) -> None:
+        if what in WIDTHS:
+            self.values[what][int(detail)] += count
+        else:
+            self._counts[what, detail] += count
+
+    def looked_at(self) -> set[tuple[str, int]]:
+        """The sums and buckets within which figures depend on each value; of others the number is enough."""
+        edge = (self._as_of - SILENT_DAYS * DAY) // DAY
+        found = {("sent", edge), ("unheard", edge)}
+        for what, percent in _PERCENTILES:
+            value = nearest_rank(self.values[what], percent)
+            if value is not None:
+                found.add((what, value // WIDTHS[what]))
+        return found
+
+    def _of(self, what: str, detail: str = "") -> int:
+        return self._counts[what, detail]
+
+    def _details(self, what: str) -> dict[str, int]:
+        return {str(detail): count for (name, detail), count in self._counts.items() if name == what}
+
+    def _long_ago(self, what: str) -> int:
+        return sum(count for at, count in self.values[what].items() if at + SILENT_DAYS * DAY <= self._as_of)
+
+    @property
+    def customers(self) -> int:
+        return self._of("customers")
 
     def figures(self, by: tuple[Dimension, ...]) -> dict[str, Figure]:
         """Every figure by name, in the order in which people read them."""
+        of, opened, delivered = self._of, self._of("opened"), self._of("delivered")
         found: dict[str, Figure] = {
-            "ask_rate": Share(self.asked_customers, self.eligible_customers, "eligible customers"),
-            "conversion": Share(self.referring, self.delivered, "asks that were not taken back"),
-            "quality": Share(self.converted, self.given, "referrals given"),
-            "referrals_per_asked": Mean(self.given, self.asked_customers, "customers asked"),
+            "ask_rate": Share(of("asked"), of("eligible"), "eligible customers"),
+            "conversion": Share(of("referring"), delivered, "asks that were not taken back"),
+            "quality": Share(of("converted"), of("given"), "referrals given"),
+            "referrals_per_asked": Mean(of("given"), of("asked"), "customers asked"),
         }
-        for currency in sorted(self.revenue):
+        deals = self._details("deals")
+        for currency in sorted(deals):
             found[f"revenue_{currency}"] = Money(
-                self.revenue[currency], currency, self.deals[currency], "referrals converted with a deal"
+                of("revenue", currency), currency, deals[currency], "referrals converted with a deal"
             )
-        self.until_asked.sort()
-        self.delays.sort()
         for percent in (50, 90):
             found[f"time_to_ask_p{percent}"] = percentile(
-                self.until_asked, percent, "customers first asked then", "days"
+                self.values["until_asked"], percent, "customers first asked then", "days"
             )
         for percent in (50, 99):
-            found[f"punctuality_p{percent}"] = percentile(self.delays, percent, "asks", "seconds")
-        found["misses"] = Share(self.missed, self.opened, "occasions opened")
+            found[f"punctuality_p{percent}"] = percentile(self.values["delay"], percent, "asks", "seconds")
+        found["misses"] = Share(of("missed"), opened, "occasions opened")
         for word in ("yes", "maybe", "no", "stop", "unclear"):
-            found[f"answer_{word}"] = Share(self.answers[word], self.delivered, "asks that were not taken back")
-        found["silent"] = Share(self.silent, self.sent_long_ago, f"asks sent, {SILENT_DAYS} days old")
-        for gate, count in sorted(self.blocked.items(), key=lambda item: (-item[1], item[0]))[:_TOP_GATES]:
-            found[f"blocked_{gate}"] = Share(count, self.opened, "occasions opened")
-        found["followups_late"] = Share(self.followups_late, self.followups, "follow-ups, ever")
+            found[f"answer_{word}"] = Share(of("answer", word), delivered, "asks that were not taken back")
+        found["silent"] = Share(
+            self._long_ago("unheard"), self._long_ago("sent"), f"asks sent, {SILENT_DAYS} days old"
+        )  # fmt: skip
+        blocked = sorted(self._details("blocked").items(), key=lambda item: (-item[1], item[0]))
+        for gate, count in blocked[:_TOP_GATES]:
+            found[f"blocked_{gate}"] = Share(count, opened, "occasions opened")
+        found["followups_late"] = Share(of("followups_late"), of("followups"), "follow-ups, ever")
         return found | _unavailable(by)
 
 
@@ -93,100 +121,106 @@ def _unavailable(by: tuple[Dimension, ...]) -> dict[str, Figure]:
 
 def summed(records: Records, period: Period, by: tuple[Dimension, ...] = ()) -> dict[Group, Sums]:
     """The sums of every group, by its values; what is unknown is None, and comes last."""
-    groups: defaultdict[Group, Sums] = defaultdict(Sums)
     as_of = records.as_of or 0
+    groups: defaultdict[Group, Sums] = defaultdict(lambda: Sums(as_of))
     for record in records:
-        _OneRecord(record, period, by, groups, as_of).add()
+        for what, detail, month, group, count in added_by(record, by, period.until):
+            if not month or period.has(month):
+                groups[group].add(what, detail, count)
+    return in_order(groups)
+
+
+def in_order(groups: Mapping[Group, Sums]) -> dict[Group, Sums]:
+    """By the groups' values; None comes last."""
     return dict(sorted(groups.items(), key=lambda item: [(value is None, value or "") for value in item[0]]))
 
 
-class _OneRecord:
-    """Adds one record to the groups."""
+def added_by(record: RecordBody, by: tuple[Dimension, ...] = (), until: str | None = None) -> Iterator[Addend]:
+    """What one record adds to the sums, group by group; taken away again, nothing of it is left.
 
-    def __init__(
-        self,
-        record: RecordBody,
-        period: Period,
-        by: tuple[Dimension, ...],
-        groups: defaultdict[Group, Sums],
-        as_of: int,
-    ) -> None:
-        self.record, self.period, self.by, self.groups, self.as_of = record, period, by, groups, as_of
+    ``until``: the last month that is looked at. A customer counts once among the eligible and the asked of a group, in
+    the newest such month: they are in a period that ends there if that month is not before it.
+    """
+    for addend in _OneRecord(record, by, until).addends():
+        if addend[-1]:
+            yield addend
+
+
+class _OneRecord:
+    """What one record adds."""
+
+    def __init__(self, record: RecordBody, by: tuple[Dimension, ...], until: str | None) -> None:
+        self.record, self.by, self.until = record, by, until
         self.segment = record.get("segment")
 
-    def add(self) -> None:
-        asks = [ask for ask in asks_of(self.record) if self.period.has(ask.month)]
-        self._occasions()
+    def addends(self) -> Iterator[Addend]:
+        asks = list(asks_of(self.record))
+        if not self.by:
+            yield "customers", "", "", (), 1
+        if OF_OCCASIONS.issuperset(self.by):
+            yield from self._occasions()
         for ask in asks:
-            self._ask(ask)
-        self._referrals()
-        self._first_ask(asks)
+            if ask.emitted:
+                yield from self._ask(ask)
+        yield from self._referrals()
+        yield from self._first_ask(asks)
         if set(self.by) <= {"segment"}:
-            self._followups()
+            yield from self._followups()
 
-    def _group(self, values: Mapping[str, Any]) -> Sums:
+    def _group(self, values: Mapping[str, Any]) -> Group:
         known = {"segment": self.segment, **values}
-        return self.groups[tuple(known.get(dimension) for dimension in self.by)]
+        return tuple(known.get(dimension) for dimension in self.by)
 
-    def _occasions(self) -> None:
-        eligible: set[int] = set()
-        asked: set[int] = set()
-        if not OF_OCCASIONS.issuperset(self.by):
-            return
+    def _occasions(self) -> Iterator[Addend]:
+        newest: dict[tuple[str, Group], str] = {}
         for entry in self.record.get("months", ()):
-            if not self.period.has(entry["month"]):
+            month = entry["month"]
+            if self.until is not None and month > self.until:
                 continue
-            sums = self._group({"month": entry["month"], "trigger": entry["trigger"]})
-            sums.opened += entry.get("opened", 0)
-            sums.missed += entry.get("missed", 0)
-            sums.blocked.update(entry.get("blocked", {}))
-            if entry.get("eligible") and id(sums) not in eligible:
-                eligible.add(id(sums))
-                sums.eligible_customers += 1
-            if entry.get("asked") and id(sums) not in asked:
-                asked.add(id(sums))
-                sums.asked_customers += 1
+            group = self._group({"month": month, "trigger": entry["trigger"]})
+            yield "opened", "", month, group, entry.get("opened", 0)
+            yield "missed", "", month, group, entry.get("missed", 0)
+            for gate, count in entry.get("blocked", {}).items():
+                yield "blocked", gate, month, group, count
+            for what in ("eligible", "asked"):
+                if entry.get(what):
+                    newest[what, group] = max(month, newest.get((what, group), ""))
+        for (what, group), month in newest.items():
+            yield what, "", month, group, 1
 
-    def _ask(self, ask: SeenAsk) -> None:
-        if not ask.emitted:
-            return
-        sums = self._group(ask._asdict())
-        sums.asks += 1
-        sums.delays.append(ask.decided_at - ask.asked_at)
+    def _ask(self, ask: SeenAsk) -> Iterator[Addend]:
+        group, month = self._group(ask._asdict()), ask.month
+        yield "delay", ask.decided_at - ask.asked_at, month, group, 1
         if ask.delivered:
-            sums.delivered += 1
-            sums.referring += ask.referrals > 0
+            yield "delivered", "", month, group, 1
+            yield "referring", "", month, group, int(ask.referrals > 0)
             if ask.answer is not None:
-                sums.answers[ask.answer] += 1
-        if ask.is_sent and ask.asked_at + SILENT_DAYS * DAY <= self.as_of:
-            sums.sent_long_ago += 1
-            sums.silent += ask.answer is None and ask.referrals == 0
+                yield "answer", ask.answer, month, group, 1
+        if ask.is_sent:
+            yield "sent", ask.asked_at, month, group, 1
+            yield "unheard", ask.asked_at, month, group, int(ask.answer is None and ask.referrals == 0)
 
-    def _referrals(self) -> None:
+    def _referrals(self) -> Iterator[Addend]:
         for referral in referrals_of(self.record):
-            if not self.period.has(referral.month):
-                continue
             of_ask = {} if referral.ask is None else referral.ask._asdict()
-            sums = self._group({**of_ask, "month": referral.month})
-            sums.given += 1
+            group, month = self._group({**of_ask, "month": referral.month}), referral.month
+            yield "given", "", month, group, 1
             if referral.converted:
-                sums.converted += 1
+                yield "converted", "", month, group, 1
                 if referral.deal_minor is not None:
-                    sums.revenue[referral.currency] += referral.deal_minor
-                    sums.deals[referral.currency] += 1
+                    yield "revenue", referral.currency, month, group, referral.deal_minor
+                    yield "deals", referral.currency, month, group, 1
 
-    def _first_ask(self, asks: list[SeenAsk]) -> None:
+    def _first_ask(self, asks: list[SeenAsk]) -> Iterator[Addend]:
         history = self.record["referral_history"]
         if "first_asked_at" not in history or "signed_up_at" not in self.record:
             return
         first, signed_up = (parse_instant(text)[0] for text in (history["first_asked_at"], self.record["signed_up_at"]))
         known = next((ask for ask in asks if ask.asked_at == first and ask.emitted), None)
         values = {"month": month_of(first)} if known is None else known._asdict()
-        if self.period.has(values["month"]):
-            self._group(values).until_asked.append(first - signed_up)
+        yield "until_asked", first - signed_up, values["month"], self._group(values), 1
 
-    def _followups(self) -> None:
+    def _followups(self) -> Iterator[Addend]:
         for counts in self.record.get("followups", {}).values():
-            sums = self._group({})
-            sums.followups += counts.get("requested", 0)
-            sums.followups_late += counts.get("late", 0)
+            yield "followups", "", "", self._group({}), counts.get("requested", 0)
+            yield "followups_late", "", "", self._group({}), counts.get("late", 0)

@@ -45,7 +45,7 @@ LINES: Final = (
     ),
     Fault(
         "control_not_noted",
-        "the console wrote an event, and Redis could not keep who did it and why: the list shows it with less words, or not",
+        "the console wrote an event, and Redis could not keep who did it and why",
         NOTHING,
     ),
     Fault(

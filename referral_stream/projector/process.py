@@ -21,7 +21,6 @@ from referral_stream.projector.harm import HarmJudge, Pausing, judge_once
 from referral_stream.projector.projecting import ROLE, Projecting, TopicMadeAnew
 from referral_stream.projector.status import ProjectorPage, ProjectorStatus
 from referral_stream.projector.watching import seen_roles
-from referral_stream.read_models.works import works_of
 from referral_stream.read_models.writing import OtherForm, WriteRefused
 from referral_stream.runtime.clients import close
 from referral_stream.runtime.connection import connection_problem, no_connection, quiet_kafka
@@ -144,7 +143,7 @@ class Projector:
                 self.status.works = None
                 continue
             with suppress(WriteRefused):  # said by whoever applies
-                self.status.works = works_of(await self._writer.figures(), self._deployment.clock.now())
+                self.status.works = await self._writer.works()
                 await self._writer.tell_roles(await seen_roles(self._deployment))
 
     async def _judge_always(self) -> None:

@@ -69,9 +69,12 @@ local function is_over(kind, id, customer, at)
 end
 
 local function count(deltas)
-  for i = 1, #deltas, 2 do
-    if call("HINCRBY", root .. "figures", deltas[i], deltas[i + 1]) == 0 then
-      call("HDEL", root .. "figures", deltas[i])
+  for i = 1, #deltas, 3 do
+    local key = root .. "figures" .. (deltas[i] == "" and "" or ":" .. deltas[i])
+    if call("HINCRBY", key, deltas[i + 1], deltas[i + 2]) == 0 then
+      call("HDEL", key, deltas[i + 1])
+    elseif deltas[i] ~= "" then
+      call("EXPIRE", key, ttl)
     end
   end
 end
@@ -222,10 +225,13 @@ function apply.record(_, customer, _, at, body, deltas)
   local key = root .. "customer:" .. customer
   call("HSET", key, "record", string.format("%013d", at) .. body)
   call("EXPIRE", key, ttl)
+  call("ZADD", root .. "recorded", at, customer)
+  call("ZREMRANGEBYRANK", root .. "recorded", 0, -limits.recorded - 1)
   count(deltas)
 end
 
 function apply.unrecord(_, customer, _, deltas)
+  call("ZREM", root .. "recorded", customer)
   call("HDEL", root .. "customer:" .. customer, "record")
   count(deltas)
 end
@@ -276,6 +282,7 @@ end
 function apply.forget(_, customer, _, deltas, at)
   forget(customer, at)
   call("HDEL", root .. "customer:" .. customer, "record")
+  call("ZREM", root .. "recorded", customer)
   count(deltas)
 end
 

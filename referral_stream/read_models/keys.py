@@ -17,6 +17,8 @@
 ``PREFIX:{read}:controls``                    hash   switch → the newest word about it
 ``PREFIX:{read}:audit``                       list   who threw which switch, newest first; 1,000 stay
 ``PREFIX:{read}:figures``                     hash   sums over the newest record of every customer (after §7)
+``PREFIX:{read}:figures:SUM:BUCKET``          hash   the values themselves of a sum by value, within a bucket
+``PREFIX:{read}:recorded``                    zset   customers whose records are the newest, by the instant; 1,000 stay
 ``PREFIX:{read}:roles``                       hash   role → members, partitions and lag, as last seen
 ``PREFIX:{read}:gone``                        zset   hashes of ids that were erased, by the instant
 ``PREFIX:{read}:positions``                   hash   ``TOPIC|PARTITION`` → the offset that is applied next
@@ -34,7 +36,7 @@ from typing import Final, Literal, TypeAlias
 
 from referral_stream.core.instants import DAY, HOUR, SECOND
 
-FORM: Final = 1
+FORM: Final = 2
 """Of keys and values. Read models of another one are made anew (``referral-stream run projector --reset``)."""
 
 RESETTING: Final = 0
@@ -52,6 +54,8 @@ AFTER_KEPT: Final = 50
 LOG_KEPT: Final = 100_000
 """Decisions of the whole deployment that can be filtered: some 70 MB."""
 AUDIT_KEPT: Final = 1_000
+RECORDED_KEPT: Final = 1_000
+"""Of instants of records: enough to know the newest, whoever is erased."""
 HOURS_KEPT: Final = 14 * 24
 RETENTION_SECONDS: Final = 400 * DAY // SECOND
 """As the topics (``contracts.topics``): what is older could not be rebuilt."""
@@ -74,10 +78,15 @@ class Keys:
         self.controls: Final = f"{self.root}controls"
         self.audit: Final = f"{self.root}audit"
         self.figures: Final = f"{self.root}figures"
+        self.recorded: Final = f"{self.root}recorded"
         self.roles: Final = f"{self.root}roles"
         self.gone: Final = f"{self.root}gone"
         self.positions: Final = f"{self.root}positions"
         self.meta: Final = f"{self.root}meta"
+
+    def values(self, name: str) -> str:
+        """The values of a sum within a bucket, by the name that ``works`` gives it."""
+        return f"{self.figures}:{name}"
 
     def customer(self, customer: str) -> str:
         return f"{self.root}customer:{customer}"

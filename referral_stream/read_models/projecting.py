@@ -199,9 +199,13 @@ class Projection:
                 continue
             try:
                 text = bytes(_envelope(record.value).data)
-                found[customer] = Touched(customer, text, _object(text), _instant(_recorded(text).recorded_at))
+                new = Touched(customer, text, _object(text), _instant(_recorded(text).recorded_at))
             except _NOT_READ:
                 self.unreadable["referral-records"] += 1
+                continue
+            known = found.get(customer)
+            if known is None or known.body is None or known.at <= new.at:
+                found[customer] = new
         return found
 
     def states(self, records: Iterable[Projected]) -> tuple[list[Operation], dict[str, Touched]]:
@@ -227,10 +231,12 @@ class Projection:
         return kept, forgotten
 
 
-def replacing(touched: Touched, known: bytes | None) -> Operation:
-    """The operation that replaces a customer's record, of which ``known`` is there now."""
+def replacing(touched: Touched, known: bytes | None) -> Operation | None:
+    """The operation that replaces a customer's record, of which ``known`` is there now; None: that is newer."""
+    if touched.body is not None and known is not None and int(known[:INSTANT_DIGITS]) > touched.at:
+        return None
     n, old = (b"", None) if known is None else (known[:INSTANT_DIGITS], unpack(known[INSTANT_DIGITS:]))
-    deltas = [part for pair in difference(old, touched.body).items() for part in pair]
+    deltas = [part for (key, field), count in difference(old, touched.body).items() for part in (key, field, count)]
     if touched.forgotten is not None:
         return ("forget", touched.customer, n.decode(), deltas, touched.forgotten)
     if touched.text is None:

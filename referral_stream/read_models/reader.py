@@ -204,9 +204,9 @@ class Reader:
 
     # ------------------------------------------------------------------------------------------------------------ works
 
-    async def works(self, now: int) -> Works:
-        """What asking does, as of ``now`` (epoch ms)."""
-        return works_of(_counts((await self._all([("HGETALL", self._keys.figures)]))[0]), now)
+    async def works(self) -> Works:
+        """What asking does, as of the newest record."""
+        return await works_of(self._all, self._keys)
 
     # --------------------------------------------------------------------------------------------------------- plumbing
 

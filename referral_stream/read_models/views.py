@@ -218,10 +218,11 @@ class Controls:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure of after §7. ``count`` of ``of``; of a percentile ``of`` is the number of values.
+    """One figure of after §7, by the name that ``referral-stream metrics`` gives it. ``count`` of ``of``.
 
-    ``value``: to 4 decimals; a rate, or seconds, or minor units; None with fewer than 30 in the denominator (``text``
-    says so). ``low``, ``high``: Wilson's interval of a rate.
+    ``value``: to 4 decimals; a share, a mean, days or seconds (as the name says), or minor units; None with fewer than
+    30 in the denominator (``text`` says so). ``low``, ``high``: Wilson's interval of a share. ``labels``: of which
+    trigger or segment; empty: of all.
     """
 
     name: str
@@ -236,8 +237,13 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Works:
-    """What asking does: over the 13 months up to ``as_of`` (epoch ms), the newest record of every customer."""
+    """What asking does: over the newest record of every customer, the months from ``since`` to ``until`` (``2026-06``).
 
-    as_of: int
+    ``as_of``: when the newest of them was written (epoch ms); None: there is none.
+    """
+
+    as_of: int | None
+    since: str
+    until: str
     customers: int
     metrics: tuple[Metric, ...]

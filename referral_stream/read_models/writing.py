@@ -26,13 +26,15 @@ from referral_stream.read_models.keys import (
     HOURS_KEPT,
     INSTANT_DIGITS,
     LOG_KEPT,
+    RECORDED_KEPT,
     RESETTING,
     RETENTION_SECONDS,
     Keys,
 )
 from referral_stream.read_models.packing import unpack
 from referral_stream.read_models.projecting import Operation, Touched, replacing
-from referral_stream.read_models.views import Control, MessageBody, RoleState
+from referral_stream.read_models.views import Control, MessageBody, RoleState, Works
+from referral_stream.read_models.works import works_of
 
 _SCRIPT: Final = files(__package__).joinpath("apply.lua").read_bytes()
 _DIGEST: Final = sha1(_SCRIPT, usedforsecurity=False).hexdigest()
@@ -91,6 +93,7 @@ class Writer:
                 "decisions": DECISIONS_KEPT,
                 "after": AFTER_KEPT,
                 "audit": AUDIT_KEPT,
+                "recorded": RECORDED_KEPT,
                 "hours": HOURS_KEPT,
                 "log": log_kept,
                 "lapses": {kind: days * DAY for kind, days in LAPSES_DAYS.items()},
@@ -164,7 +167,8 @@ class Writer:
         if not touched:
             return []
         known = await self._all([("HGET", self._keys.customer(each.customer), "record") for each in touched])
-        return [replacing(each, found) for each, found in zip(touched, known, strict=True)]
+        pairs = zip(touched, known, strict=True)
+        return [done for each, found in pairs if (done := replacing(each, found))]
 
     async def tell_roles(self, roles: Sequence[RoleState]) -> None:
         """Write what was seen of the roles' groups."""
@@ -172,11 +176,9 @@ class Writer:
             fields = [part for each in roles for part in (each.role, _encode(_as_tuple(each)))]
             await self._call("HSET", self._keys.roles, *fields)
 
-    async def figures(self) -> dict[str, int]:
-        """The sums that ``works.works_of`` reads."""
-        found = await self._call("HGETALL", self._keys.figures)
-        pairs = found.items() if isinstance(found, dict) else zip(found[0::2], found[1::2], strict=True)
-        return {name.decode(): int(count) for name, count in pairs}
+    async def works(self) -> Works:
+        """What asking does, as of the newest record."""
+        return await works_of(self._all, self._keys)
 
     async def controls(self) -> list[Control]:
         """The newest word about each switch."""

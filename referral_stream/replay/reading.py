@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -27,6 +27,7 @@ from referral_stream.contracts.records import NOW_HEADER, RawRecord
 from referral_stream.core.events import FACT_TYPES, WITHOUT_SUBJECT, Event
 from referral_stream.core.instants import DAY
 from referral_stream.core.keys import parse_key
+from referral_stream.core.ledger.breaker import BREAKER
 from referral_stream.replay.log_lines import STDIN, Line, Progress, log_lines
 from referral_stream.replay.remarks import CUSTOMER_EVENTS, Remarks
 from referral_stream.replay.snapshot import Snapshot
@@ -82,6 +83,99 @@ class RecordedLog(NamedTuple):
 
 
 OpenLog: TypeAlias = FactLog | RecordedLog
+
+
+class LogClock(NamedTuple):
+    """Where the clock of a log of source topics stands between two lines (epoch ms).
+
+    ``now``: the highest timestamp so far; ``before``: the last one, None at the beginning.
+    """
+
+    now: int = 0
+    before: int | None = None
+
+
+class Block(NamedTuple):
+    """Lines of a log, to be read apart from the others. ``behind``: some of those that follow them."""
+
+    lines: list[Line]
+    behind: list[Line]
+
+
+class Span(NamedTuple):
+    """What a log holds of one partition: its first and last offset, whether lines name them, how many records."""
+
+    first: int
+    last: int
+    named: bool
+    records: int
+
+
+class ReadBlock:
+    """The facts of one block of a log, as :func:`open_log` reads the whole of it.
+
+    After the reading: ``clock`` is where the log's clock stands then, ``ours`` whether these are records of
+    ``customer-events`` (None without a record), ``spans`` what is there of each topic and partition.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        block: Block,
+        begin: LogClock,
+        boundary: Boundary,
+        counts: Counts,
+        *,
+        skip_bad: bool = False,
+        ours: bool | None = None,
+    ) -> None:
+        self._reader = _Reader(
+            Path(file), boundary, counts, lambda *_: None, None, skip_bad=skip_bad, may_start_late=True, snapshot=None
+        )
+        self._reader.ours, self._reader.now, self._reader.before = ours, *begin
+        counts.remarks.resume(begin.now)
+        self._block = block
+        self.spans: dict[tuple[str, int], Span] = {}
+
+    @property
+    def clock(self) -> LogClock:
+        return LogClock(self._reader.now, self._reader.before)
+
+    @property
+    def ours(self) -> bool | None:
+        return self._reader.ours
+
+    def facts(self) -> Iterator[Arrival]:
+        """In the order of the lines. Raises UnreadableLog: BadLine (unless ``skip_bad``), MixedLog."""
+        reader = self._reader
+        records = self._seen(reader.records(self._block.lines, self._block.behind))
+        first = next(records, None)
+        if first is None:
+            return
+        everything = chain((first,), records)
+        yield from reader.facts_as_they_come(everything) if reader.ours else reader.adapted(everything)
+
+    def _seen(self, records: Iterator[RawRecord]) -> Iterator[RawRecord]:
+        for record in records:
+            where = record.topic, record.partition
+            span = self.spans.get(where)
+            if span is None:
+                # A line without an offset uses its number as one.
+                named = record.offset != self._reader.counts.remarks.line - 1
+                self.spans[where] = Span(record.offset, record.offset, named, 1)
+            else:
+                self.spans[where] = Span(span.first, record.offset, span.named, span.records + 1)
+            yield record
+
+
+def clock_after(lines: Iterable[Line], file: str) -> LogClock:
+    """Where the clock stands after these lines, for all that they say: an older and higher timestamp is not known."""
+    now, before = 0, None
+    for number, line in lines:
+        with suppress(UnreadableLog):
+            before = parse_line(line, file=file, number=number).timestamp
+            now = max(now, before)
+    return LogClock(now, before)
 
 
 @contextmanager
@@ -170,10 +264,12 @@ class _Reader:
         self.ours: bool | None = None
         self.jumped = False
         """Whether the record read last lies alone, far ahead of its neighbours: its clock is wrong, not theirs."""
-        self._before: int | None = None
+        self.now = 0
+        self.before: int | None = None
         self._partitions: set[int] = set()
 
-    def records(self, lines: Iterable[Line]) -> Iterator[RawRecord]:
+    def records(self, lines: Iterable[Line], behind: Iterable[Line] = ()) -> Iterator[RawRecord]:
+        """``behind``: lines after them, by which the clock of the last one is judged."""
         parsed = self._parsed(lines)
         last = next(parsed, None)
         for following in parsed:
@@ -181,11 +277,11 @@ class _Reader:
                 yield self._read(*last, following[1].timestamp)
             last = following
         if last is not None:
-            yield self._read(*last, None)
+            yield self._read(*last, clock_after(islice(behind, 1), self.file).before)
 
     def _read(self, number: int, record: RawRecord, following: int | None) -> RawRecord:
         """``following``: the timestamp of the next record."""
-        before, at = self._before, record.timestamp
+        before, at = self.before, record.timestamp
         self.jumped = (
             not self.ours
             and before is not None
@@ -194,7 +290,7 @@ class _Reader:
             and at - following > CLOCK_JUMP
         )
         if not self.jumped:
-            self._before = at
+            self.before = at
         self.counts.remarks.read(record, number, self.boundary.prefix, jumped=self.jumped)
         self.counts.records += 1
         return record
@@ -250,10 +346,9 @@ class _Reader:
 
         A record with a clock of its own is taken at that of the others (semantics §11, Raw logs).
         """
-        now = 0
         for record in records:
-            taken = msgspec.structs.replace(record, timestamp=now) if self.jumped else record
-            now = max(now, taken.timestamp)
+            taken = msgspec.structs.replace(record, timestamp=self.now) if self.jumped else record
+            now = self.now = max(self.now, taken.timestamp)
             match adapt(taken, now, self.boundary):
                 case Accepted(events=events, letters=letters):
                     for element, refused in letters:
@@ -288,6 +383,15 @@ class _Reader:
             event = decode_event(row.content)
             yield Arrival(row.key[0], event, _positioned(row, event))
 
+    def facts_as_they_come(self, records: Iterable[RawRecord]) -> Iterator[Arrival]:
+        """The facts of ``customer-events``, in the order of the lines, and the switches that customers were told of."""
+        for record in records:
+            if note_of(record) is None and (decoded := self._decoded(record)) is not None:
+                if _is_fact(decoded.event):
+                    yield decoded
+                elif (switch := _switch_told(decoded.event)) is not None:
+                    yield Arrival(decoded.now, switch)
+
     def _fact_rows(self, records: Iterable[RawRecord]) -> Iterator[Row]:
         for record in records:
             if note_of(record) is not None:
@@ -313,6 +417,13 @@ class _Reader:
 def _is_fact(event: Event) -> bool:
     """Whether producers said it: not what entities passed on, and no switch, which the ledger passes on."""
     return event.type in FACT_TYPES and event.type not in WITHOUT_SUBJECT and not event.via
+
+
+def _switch_told(event: Event) -> Event | None:
+    """The operator's switch of which a customer is told here; the burst breaker's are its own."""
+    if event.type not in WITHOUT_SUBJECT or event.via or getattr(event.data, "by", None) == BREAKER:
+        return None
+    return msgspec.structs.replace(event, subject="")
 
 
 def _label(record: RawRecord) -> str:

@@ -92,6 +92,23 @@ class Remarks:
             if self.widest is None or newest - record.timestamp > self.widest.by:
                 self.widest = Jump(line, after, newest - record.timestamp)
 
+    def resume(self, newest: int) -> None:
+        """What is read now comes behind a record of that timestamp (epoch ms)."""
+        self._newest = newest, 0
+
+    def add(self, other: Remarks) -> None:
+        """Count what a reading of later lines found."""
+        self.late += other.late
+        if other.widest is not None and (self.widest is None or other.widest.by > self.widest.by):
+            self.widest = other.widest
+        self.clock_jumps += other.clock_jumps
+        self.first_clock_jump = self.first_clock_jump or other.first_clock_jump
+        for names, theirs in ((self.unknown_types, other.unknown_types), (self.unknown_topics, other.unknown_topics)):
+            for name, seen in theirs.items():
+                if name in names or len(names) < _MOST:
+                    names.setdefault(name, SeenName(seen.line)).count += seen.count
+        self.unusable.extend(other.unusable[: _MOST - len(self.unusable)])
+
     def unknown_type(self, name: str) -> None:
         """The record being read is of a type that the contract does not have."""
         _seen(self.unknown_types, name, self.line)

@@ -64,6 +64,9 @@ class Happened(NamedTuple):
 Lettered: TypeAlias = Callable[[RawRecord, NotApplied], None]
 """Is given what a step makes a dead letter for, with the record of the log from which it followed."""
 
+Changed: TypeAlias = Callable[[Customer], None]
+"""Is shown a customer's state whenever their asks or referrals have changed; must leave it alone."""
+
 Witness: TypeAlias = Callable[[Customer, Event, int], None]
 """Is shown each event of a customer, with the state before it and the instant; must leave the state alone."""
 
@@ -80,7 +83,7 @@ class FactReplay:
     """All customers and links of one log, from nothing or from ``customers``, ``links`` and a ledger (``caps``).
 
     ``customers`` and ``links`` may be looked at between two instants, ``now`` is the latest one; ``pauses`` are those
-    of the burst breaker, each with its instant.
+    of the burst breaker, each with its instant. ``recorded``: whether records are made (after §6), which takes time.
     """
 
     def __init__(
@@ -92,6 +95,8 @@ class FactReplay:
         links: Mapping[Link, LinkState] | None = None,
         witness: Witness | None = None,
         lettered: Lettered | None = None,
+        changed: Changed | None = None,
+        recorded: bool = True,
     ) -> None:
         self.policy = policy
         self.caps = caps or MemoryLedger(policy)
@@ -101,6 +106,7 @@ class FactReplay:
         self.pauses: list[tuple[int, ev.ControlPaused]] = []
         self._witness = witness
         self._lettered = lettered
+        self._changed, self._recorded = changed, recorded
         self._record: RawRecord | None = None
         self._appended: deque[Append] = deque()
         self._due = [(c.wake_at, name) for name, c in self.customers.items() if c.wake_at is not None]
@@ -172,7 +178,7 @@ class FactReplay:
         while self._next_customer_due() == now:
             name = heapq.heappop(self._due)[1]
             if name not in turns:
-                turns[name] = Turn(self.policy, self.customers[name], now)
+                turns[name] = Turn(self.policy, self.customers[name], now, recorded=self._recorded)
         happened: list[Happened] = []
         while turns:
             turns = self._answer(self._finish(turns, now, happened), now)
@@ -235,7 +241,7 @@ class FactReplay:
         turn = turns.get(name)
         if turn is None:
             customer = self.customers.get(name) or Customer(id=name)
-            turn = turns[name] = Turn(self.policy, customer, now)
+            turn = turns[name] = Turn(self.policy, customer, now, recorded=self._recorded)
         return turn
 
     def _finish(self, turns: dict[str, Turn], now: int, happened: list[Happened]) -> _ForTheLedger:
@@ -246,6 +252,10 @@ class FactReplay:
             self._appended.extend(appended)
             known = self.customers.get(name)
             self.customers[name] = customer
+            if self._changed is not None and (
+                known is None or customer.asks is not known.asks or customer.referrals is not known.referrals
+            ):
+                self._changed(customer)
             if wake_at is not None and (known is None or wake_at != known.wake_at):
                 heapq.heappush(self._due, (wake_at, name))
             for effect in effects:

@@ -6,9 +6,8 @@ of the event and of the command that results from it) has it as its header too, 
 anything else that we write has the context of the batch's span. Only headers are added, and nothing that decides reads
 them: neither states nor bodies know whether anybody traces (docs/decisions/0044-tracing.md).
 
-The API alone is used; which SDK records and exports is up to the one who starts the process. The conventions
-still move:
-every name of an attribute is here. No key, subject, payload or exception's message is in a span.
+The API alone is used; which SDK records and exports is up to the one who starts the process. The conventions move
+still, so every name of an attribute is here. No key, subject, payload or exception's message is in a span.
 """
 
 from __future__ import annotations

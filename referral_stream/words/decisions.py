@@ -91,6 +91,7 @@ def why(decision: Mapping[str, Any]) -> str:
         case "asked" | "soft" | "shadow":
             ways = [words.word("channels", decision["channel"])] if decision.get("channel") else []
             ways += [words.word("modes", decision["mode"])] if decision.get("mode") else []
+            ways += [words.say("because", "arm", arm=decision["arm"])] if decision.get("arm") else []
             return ", ".join([*ways, words.say("because", "score", score=decision["score"]["value"])])
         case "superseded" | "expired" | "expired_on_arrival" | "historical" | "duplicate" as outcome:
             return words.say("because", outcome, instant=_clock(deadline, local))

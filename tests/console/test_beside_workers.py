@@ -18,6 +18,7 @@ from referral_stream.local.broker import EmbeddedBroker
 from referral_stream.local.redis_server import EmbeddedRedis
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.topic_log import cluster_id
 
 PATIENCE_SECONDS = 60.0
 USUAL_SECONDS = 2.0
@@ -42,11 +43,12 @@ async def test_a_pause_reaches_the_workers_shows_in_the_list_and_is_taken_back(t
             deployment.ledger() as ledger,
         ):
             assert opened is not None
+            ledger.cluster = await cluster_id(deployment.client())
             bearer = {"Authorization": f"Bearer {opened.token}"}
             async with AsyncClient(base_url=opened.url, headers=bearer, timeout=30) as client:
 
                 async def projected() -> bool:
-                    return bool((await client.get("/ready")).status_code == 200 and await ledger.ready())
+                    return (await client.get("/ready")).status_code == 200
 
                 async def thrown(verb: str) -> str:
                     order = {"verb": verb, "scope": "trigger", "name": "renewal", "why": "the mails look odd"}
@@ -55,6 +57,8 @@ async def test_a_pause_reaches_the_workers_shows_in_the_list_and_is_taken_back(t
                     return str(answer.json()["event_id"])
 
                 async def stopped() -> bool:
+                    if not await ledger.ready():  # it is built with its first record
+                        return False
                     return (await ledger.stopped([a_request(deployment.clock.now())])) == [True]
 
                 async def released() -> bool:

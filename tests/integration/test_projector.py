@@ -110,7 +110,7 @@ def test_killed_between_a_batch_and_its_commit_it_counts_nothing_twice_and_loses
     pipeline.publish(a_morning(now, 300, 20))
     _, url = ready(pipeline)
     pipeline.await_until(lambda: count_logged(own_redis) == 640, "all decisions are applied", 60)
-    pipeline.await_until(lambda: ask(own_redis, pipeline, "works", now).customers == 320, "and all records", 30)
+    pipeline.await_until(lambda: ask(own_redis, pipeline, "works").customers == 320, "and all records", 30)
     pipeline.await_until(lambda: ask(own_redis, pipeline, "followups").total == 320, "and all follow-ups", 30)
     hours = ask(own_redis, pipeline, "hours", now, 24)
     assert sum(hour.outcomes["asked"] for hour in hours if hour.outcomes) == 320
@@ -134,7 +134,7 @@ def test_a_redis_that_is_emptied_or_away_gets_everything_again(pipeline: Pipelin
         return (
             count_logged(own_redis) == 2 * CUSTOMERS
             and all(each and each.state and each.record and len(each.after) == 2 for each in kept)
-            and ask(own_redis, pipeline, "works", now).customers == CUSTOMERS
+            and ask(own_redis, pipeline, "works").customers == CUSTOMERS
         )
 
     pipeline.await_until(is_whole, "all is applied", 40)

@@ -57,6 +57,8 @@ def arms_of(records: Records, policy: Policy) -> dict[str, Comparison]:
         ((20, 400), (60, 400), "effect", "Asking costs referrals: accounts that are asked give 0.33 times"),
         ((14, 400), (12, 400), "none_yet",
          "No effect of asking has been shown yet: accounts that are asked may give between 0.41 and 3.7 times as many"),
+        ((20, 400), (1, 400), "effect", "give 20 times (at least 1.8 times) as many referrals"),
+        ((1, 400), (20, 400), "effect", "give 0.05 times (at most 0.55 times) as many referrals"),
         ((4, 400), (3, 400), "not_enough",
          "not enough data yet (7 of about 20 referrals; some 8 weeks at this pace)"),
         ((0, 400), (0, 400), "not_enough", "not enough data yet (0 of about 20 referrals; too early to tell a pace)"),

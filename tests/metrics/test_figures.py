@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -102,8 +103,8 @@ def test_time_to_ask_and_punctuality_are_percentiles_by_nearest_rank() -> None:
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 2), (51, 3), (90, 4), (99, 4), (25, 1)])
 def test_the_nearest_rank(percent: int, expected: int) -> None:
-    assert percentile([1, 2, 3, 4], percent, "", "days").ms == expected
-    assert percentile([], percent, "", "days").ms is None
+    assert percentile(Counter([1, 2, 3, 4]), percent, "", "days").ms == expected
+    assert percentile({}, percent, "", "days").ms is None
 
 
 @rule("A7.3")

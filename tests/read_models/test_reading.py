@@ -86,7 +86,7 @@ async def test_pauses_in_force_and_who_threw_which_switch(reader: Reader) -> Non
 
 
 async def test_works_says_nothing_of_fewer_than_thirty(reader: Reader) -> None:
-    works = await reader.works(NOW)
+    works = await reader.works()
     found = {(metric.name, *metric.labels.values()): metric for metric in works.metrics}
     assert works.customers == 40
     assert (found["ask_rate",].value, found["ask_rate",].of) == (0.25, 40)

@@ -12,8 +12,8 @@ from referral_stream.core.customer import Customer
 from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import DAY, HOUR, MINUTE, parse_instant
 from referral_stream.core.opportunity import Opportunity
+from referral_stream.metrics.records import Records
 from referral_stream.read_models import DecisionFilter, NotReadable, Reader
-from referral_stream.read_models.works import added_by
 from referral_stream.read_models.writing import OtherForm, Writer, WriteRefused
 from tests.read_models.seeding import (
     Applying,
@@ -26,6 +26,7 @@ from tests.read_models.seeding import (
     cloud_event,
     seed,
 )
+from tests.read_models.test_works import of_all
 
 NOW = parse_instant("2026-09-10T12:30:00Z")[0]
 QUIET = [("moment", "until", NOW + HOUR)]
@@ -155,11 +156,9 @@ async def test_figures_are_sums_over_the_newest_record_of_every_customer(world: 
     await world.records(a_record("ana", NOW), newest["bo"], a_record("cy", NOW))
     await world.records(a_record("ana", NOW + 1), newest["ana"])
     await world.record_forgotten("cy", NOW + 3)
-    wanted: dict[str, int] = {}
-    for value in newest.values():
-        for name, count in added_by(orjson.loads(value)["data"]).items():
-            wanted[name] = wanted.get(name, 0) + count
-    assert await world.writer.figures() == wanted
+    both = Records((customer, orjson.loads(value)["data"]) for customer, value in newest.items())
+    found = await world.writer.works()
+    assert (found.customers, list(found.metrics)) == (2, of_all(both))
     assert [body["customer_id"] async for body in world.writer.bodies()] in (["ana", "bo"], ["bo", "ana"])
 
 
@@ -201,7 +200,7 @@ async def test_an_erasure_leaves_a_hash_and_nothing_comes_back(
     assert not any(word in repr(left) for word in ("ana", "'acc'", "survivor"))
     assert await reader.customer("ana") is None
     assert (await reader.decisions(DecisionFilter(customer="ana"))).rows == ()
-    assert await world.writer.figures() == {}
+    assert (await world.writer.works()).as_of is None
     await world.decisions(a_decision("ana", NOW + DAY))  # somebody new under that id
     assert await reader.customer("ana") is not None
 
@@ -223,9 +222,9 @@ async def test_what_lapses_has_a_limit_in_time_and_the_rest_in_number(client: Re
         if await client.ttl(key) < 0
     }
     assert unlimited == {
-        "log", "log:rows", "controls", "audit", "figures", "roles", "positions", "meta", "holding", "due:asks",
-        "due:asks:rows", "due:asks:gates", "due:approvals", "due:approvals:rows", "due:followups", "due:followups:rows",
-        "due:rewards", "due:rewards:rows",
+        "log", "log:rows", "controls", "audit", "figures", "recorded", "roles", "positions", "meta", "holding",
+        "due:asks", "due:asks:rows", "due:asks:gates", "due:approvals", "due:approvals:rows", "due:followups",
+        "due:followups:rows", "due:rewards", "due:rewards:rows",
     }  # fmt: skip
     assert await client.llen(f"{prefix}:{{read}}:audit") == 1_000
     assert await client.zcard(f"{prefix}:{{read}}:after:ana") == 50

@@ -193,7 +193,8 @@ def test_the_page_of_operations_lists_every_metric_as_it_is() -> None:
 
 def looks_at_what_exists(expression: str) -> None:
     """A query of Prometheus names our metrics, and their labels."""
-    by_name = {f"referral_stream_{family.name}": family for family in (*REWARDS_FAMILIES, *PROJECTOR_FAMILIES, *FAMILIES)}
+    families = (*REWARDS_FAMILIES, *PROJECTOR_FAMILIES, *FAMILIES)
+    by_name = {f"referral_stream_{family.name}": family for family in families}
     named = re.findall(r"(referral_stream_\w+?)(_bucket|_sum|_count)?(?=[\s\[){]|$)(?:\{(\w+)!?=)?", expression)
     assert named, expression
     for name, series, label in named:

@@ -98,6 +98,10 @@ def test_a_reason_is_told_in_plain_words_and_local_time(answer: dict[str, Any], 
     [
         (a_decision("asked", channel="email", mode="direct"), "by e-mail, a direct ask, score 75"),
         (a_decision("soft", channel="in_app", mode="soft"), "in the app, a soft mention, score 75"),
+        (
+            a_decision("asked", channel="email", mode="direct", arm="short/b"),
+            "by e-mail, a direct ask, wording short/b, score 75",
+        ),
         (a_decision("superseded"), "one ask at a time: another occasion to ask came first"),
         (
             a_decision("deferred", reason(*OPEN_TICKET), reason("moment", "settling", "until", SETTLED)),

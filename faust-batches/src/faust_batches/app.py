@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any, Final, cast
 
 import faust
@@ -34,6 +32,7 @@ from faust_batches.errors import ClockRefused, NeedsOperator, NotOwner, TopicsMi
 from faust_batches.fence import Fence
 from faust_batches.fetched import BatchMessage
 from faust_batches.lanes import CLOCK_SECONDS, Lanes, Step, Tracing
+from faust_batches.limits import RecordLimits
 from faust_batches.membership import Membership
 from faust_batches.meter import Meter
 from faust_batches.plain_producer import BatchProducer, PlainSender
@@ -47,13 +46,11 @@ from faust_batches.stateful import ChangesCallback, Stateful
 from faust_batches.stateless import Stateless
 from faust_batches.table import BatchTable
 from faust_batches.topics import (
-    MAX_MESSAGE_BYTES,
     BatchTopic,
     asking,
     check_group,
     check_topics,
     other_count,
-    topic_settings,
 )
 
 logger = logging.getLogger(__name__)
@@ -61,8 +58,6 @@ logger = logging.getLogger(__name__)
 _HEARTBEATS_PER_SESSION: Final = 3
 _IDLE_MS: Final = 60_000  # less than a firewall remembers a connection that nobody uses: minutes
 _REQUEST_HEADROOM_BYTES: Final = 100_000
-_LIMITS_SECONDS: Final = 60.0
-_LOWERED_SECONDS: Final = 5.0
 """Between two looks at how large records may be; a refusal by a broker is followed by one at once."""
 
 PartitionsCallback = Callable[[frozenset[int]], None]
@@ -80,6 +75,7 @@ class _StatefulRole:
     topic: str
     step: Stateful
     tables: dict[str, BatchTable]
+    limits: RecordLimits
     on_partitions_ready: PartitionsCallback | None
     on_partitions_lost: PartitionsCallback | None
 
@@ -120,7 +116,6 @@ class BatchApp(faust.App):
         self._periodics: list[_Periodic] = []
         self._companions: list[AbstractAsyncContextManager[Any]] = []
         self._sources: dict[str, int | None] = {}
-        self._limits_unread = ""
         self.ends: dict[TP, int] = {}
         """Where the source partitions ended when ``refresh_ends`` asked last."""
         self.expected: list[tuple[str, Callable[[], object | None]]] = []
@@ -179,6 +174,8 @@ class BatchApp(faust.App):
             self.tables.add(table)
         if config.fencing == "transactions":
             self._fence = Fence(config, self._producer_settings)
+        changelogs = [table.changelog_topic_name for table in declared.values()]
+        limits = RecordLimits(self.publisher, self._client_settings, changelogs)
         step = Stateful(
             processor,
             declared,
@@ -188,10 +185,10 @@ class BatchApp(faust.App):
             plain=self._plain,
             fence=self._fence,
             on_changes=on_changes,
-            read_limits=self._read_limits,
+            read_limits=limits.read,
             partitions=config.partitions,
         )
-        self._stateful = _StatefulRole(topic, step, declared, on_partitions_ready, on_partitions_lost)
+        self._stateful = _StatefulRole(topic, step, declared, limits, on_partitions_ready, on_partitions_lost)
         self._consume(topic, step, partitions=config.partitions)
 
     def _consume(self, topic: str, step: Step, *, partitions: int | None) -> None:
@@ -444,30 +441,6 @@ class BatchApp(faust.App):
         settings = self._producer_settings()
         return {name: settings[name] for name in settings if name in _CLIENT_SETTINGS}
 
-    async def _read_limits(self) -> None:
-        """Ask the brokers how large the records of our changelogs may be; what cannot be learnt stays as it is."""
-        changelogs = [table.changelog_topic_name for table in self._role.tables.values()]
-        try:
-            async with asking(self._client_settings()) as client:
-                limits = await topic_settings(client, changelogs, MAX_MESSAGE_BYTES)
-        except Exception as exc:  # noqa: BLE001  (a refusal by a broker will teach it)
-            if (cause := repr(exc)) != self._limits_unread:  # once: it may last
-                self._limits_unread = cause
-                logger.info("record_limits_unread", extra={"cause": cause})
-            return
-        self._limits_unread = ""
-        for topic, limit in limits.items():
-            self.publisher.told(topic, int(limit))
-
-    async def _watch_limits(self) -> None:
-        """Every minute; soon again after a limit was lowered, since whatever does not fit meanwhile is refused."""
-        looked = -math.inf
-        while not self.should_stop:
-            if self.publisher.lowered or monotonic() - looked >= _LIMITS_SECONDS:
-                await self._read_limits()
-                looked = monotonic()
-            await self.sleep(_LOWERED_SECONDS)
-
     # -- life --------------------------------------------------------------------------------------------------------
 
     def _new_transport(self) -> BatchTransport:
@@ -490,7 +463,7 @@ class BatchApp(faust.App):
         self.add_future(self._lasting(self.broker_watch.run(), "watch over the brokers"))
         self.add_future(self._lasting(self._watch_topics(), "watch over the topics"))
         if self._stateful is not None:
-            self.add_future(self._lasting(self._watch_limits(), "watch over the limits"))
+            self.add_future(self._lasting(self._stateful.limits.watch(), "watch over the limits"))
 
     async def _lasting(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Work that lasts as long as the app: mode ends a task that is cancelled without a word."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from referral_stream.cli.render.terminal import rows, say, visible
+from referral_stream.cli.render.terminal import rows, say
 from referral_stream.ops.importing.fields import FIELDS
 from referral_stream.ops.importing.process import Checked, ColumnTally
+from referral_stream.words.escaping import visible
 
 _MOST = 4
 """Meanings of a column's cells that are shown; more of them are no small set of words."""

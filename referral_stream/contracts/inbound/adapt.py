@@ -80,14 +80,15 @@ def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
 
 def _adapted(record: RawRecord, body: _Body) -> Adapted:
     value, structured = record.value, False
-    if record.headers:
+    is_mapped = type(body.bound) is MappedSource
+    if record.headers and not is_mapped:
         structured = (record.header(CONTENT_TYPE_HEADER) or "").lower().startswith(CLOUD_EVENT)
         if not structured and (attributes := binary_attributes(record)):
             return body.cloud_event(attributes, value)
     if value is None:
         return Skipped("tombstone")
     payload = body.read(value)
-    if type(body.bound) is MappedSource and type(payload) in (dict, list):
+    if isinstance(body.bound, MappedSource) and type(payload) in (dict, list):
         return body.of_source(body.bound, payload)
     if type(payload) is dict:
         if structured or "specversion" in payload:
@@ -126,7 +127,7 @@ class _Body:
     def read(self, value: bytes) -> Any:
         """JSON, or the form of a vendor that sends forms → Python; Refused if it cannot be read, not even leniently."""
         is_form = self.bound is not None and self.bound.form
-        if is_form and value.lstrip()[:1] not in _OPENS_JSON and (form := self._form(value)) is not None:
+        if is_form and value[:_AHEAD].lstrip()[:1] not in _OPENS_JSON and (form := self._form(value)) is not None:
             return form
         found = parsed(value)
         if type(found) is not Refused:
@@ -493,6 +494,8 @@ def _together(made: Iterable[_Notification]) -> _Notification:
     return _Notification(events, first, skipped or (made[0].skipped if made else Skipped("irrelevant")))
 
 
+_AHEAD = 100
+"""Bytes in which a body begins, after blanks; whatever begins later is tried as both."""
 _OPENS_JSON = (b"{", b"[", b'"')
 """How JSON begins that might hold what looks like a field of a form."""
 _OPT_OUTS = (Suppressed, ErasureRequested)

@@ -187,6 +187,7 @@ class Mappings:
     ``customer_paths``: per adapter, where the customer's id is looked for; ``questions``: per adapter, the scale of a
     survey's question (see ``contracts.inbound.Boundary``). ``by_topic``: sources whose records may come on a topic
     without saying whose they are; ``claimed_topics`` have rules for JSON objects that say so: they precede adapters.
+    ``topical``: adapters with rules that count on some topics alone.
     """
 
     rules: tuple[MappingRule, ...] = ()
@@ -196,6 +197,7 @@ class Mappings:
     by_adapter: Mapping[str, Mapping[Path | None, tuple[MappingRule, ...]]] = field(init=False)
     by_topic: Mapping[str, tuple[MappedSource, ...]] = field(init=False)
     claimed_topics: frozenset[str] = field(init=False)
+    topical: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         table: dict[str, dict[Path | None, tuple[MappingRule, ...]]] = {}
@@ -209,6 +211,7 @@ class Mappings:
         object.__setattr__(self, "by_adapter", table)
         object.__setattr__(self, "by_topic", by_topic)
         object.__setattr__(self, "claimed_topics", claimed)
+        object.__setattr__(self, "topical", frozenset(rule.adapter for rule in self.rules if rule.topics))
 
     def rules_of(self, adapter: str) -> tuple[MappingRule, ...]:
         """The rules that read an adapter's or a source's payloads, in file order."""
@@ -232,7 +235,9 @@ class Mappings:
         found: list[Mapped] = []
         number, is_any = 0, False
         for each, of_list in self.by_adapter.get(about.adapter, {}).items():
-            rules = tuple(rule for rule in of_list if rule.is_for(topic))
+            rules = of_list
+            if about.adapter in self.topical:
+                rules = tuple(rule for rule in of_list if rule.is_for(topic))
             if each is None:
                 if matching := tuple(rule for rule in rules if rule.matches(payload, about.root)):
                     found.append(mapped(matching, payload, about))

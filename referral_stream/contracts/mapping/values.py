@@ -264,8 +264,10 @@ class Time:
         if found is None or (isinstance(found, str) and not found.strip()):
             return ValueRead(None, path)
         for form in self.formats:
-            with suppress(ValueError, OverflowError, TypeError, IndexError):
+            try:
                 return ValueRead(self._placed(_in_format(found, form)), path, found)
+            except (ValueError, OverflowError, TypeError, IndexError):
+                continue
         if self.formats:
             return ValueRead(UNREADABLE_TIME, path, found, f"is not in the format {' or '.join(self.formats)}")
         stated = time_at({"it": found}, "it")

@@ -76,8 +76,13 @@ class BurstBreaker:
         ids.add(opened.opportunity_id)
         count = len(ids) - (openings.forgiven if openings.forgiven_hour == hour else 0)
         before = [len(openings.hours.get(hour - back, ())) for back in range(1, limits.hours + 1)]
-        limit = max(limits.floor, limits.factor * median(before))
+        limit = self.limit(limits, before)
         return paused_by_breaker(opened.trigger, hour, count, limit) if count > limit else None
+
+    @staticmethod
+    def limit(limits: Breaker, before: list[int]) -> float:
+        """More openings than this in an hour are a burst; ``before``: those of the hours it is compared with."""
+        return max(limits.floor, limits.factor * median(before))
 
     def forgive(self, trigger: str, now: int) -> None:
         """After a resumption the hour's count restarts, or the next opening would pause again."""

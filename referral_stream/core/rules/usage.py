@@ -38,7 +38,14 @@ def judge(c: Customer, through: int, policy: Policy) -> None:
 
 
 def _judge_day(c: Customer, day: int, policy: Policy) -> None:
-    recent = sum(u.count for d, u in c.usage.items() if day - RECENT_DAYS <= d < day)
+    since, recent, before = day - RECENT_DAYS, 0, 0
+    start = max(day - HISTORY_DAYS, c.first_use_day or 0)
+    for d, use in c.usage.items():  # one look at every day: a replay spends a good part of its time here
+        if d >= since:
+            if d < day:
+                recent += use.count
+        elif d >= start:
+            before += use.count
     drop = c.drop
     if drop is not None and drop.ended_day is None:
         if 100 * recent * drop.base_days >= policy.trouble.usage_recovered_percent * RECENT_DAYS * drop.base_sum:
@@ -47,11 +54,9 @@ def _judge_day(c: Customer, day: int, policy: Policy) -> None:
     first = c.first_use_day
     if first is None or first > day - 2 * RECENT_DAYS:
         return
-    start, end = max(day - HISTORY_DAYS, first), day - RECENT_DAYS
-    base = sum(u.count for d, u in c.usage.items() if start <= d < end)
     lost = policy.trouble.usage_drop_percent
-    if base > 0 and 100 * recent * (end - start) <= (100 - lost) * RECENT_DAYS * base:
-        c.drop = Drop(base, end - start, since_day=day)
+    if before > 0 and 100 * recent * (since - start) <= (100 - lost) * RECENT_DAYS * before:
+        c.drop = Drop(before, since - start, since_day=day)
 
 
 def forget(c: Customer, today: int, policy: Policy) -> None:
