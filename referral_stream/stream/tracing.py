@@ -26,7 +26,6 @@ from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from referral_stream import __version__
-from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.topics import Topics
 
 logger = logging.getLogger(__name__)
@@ -56,12 +55,12 @@ _LONGEST: Final = {_TRACEPARENT: 256, _TRACESTATE: 512}
 """In characters; W3C asks for 512 of a state. Longer ones are as good as none."""
 _MOST_OF_NAMES: Final = 200
 _STATES: Final = contexts.create_key("referral_stream.tracestates")
-"""In the context of a batch: the ``tracestate`` that came with a ``traceparent``."""
+"""In the context of a batch: the ``tracestate`` that came with each ``traceparent``, empty without one."""
 
 _w3c: Final = TraceContextTextMapPropagator()
 
 
-class _Said(msgspec.Struct, gc=False):
+class _Structured(msgspec.Struct, gc=False):
     """What is read of a structured CloudEvent."""
 
     specversion: str
@@ -70,7 +69,7 @@ class _Said(msgspec.Struct, gc=False):
     traceparent: str | None = None
 
 
-_said_in: Final = msgspec.json.Decoder(_Said).decode
+_said_in: Final = msgspec.json.Decoder(_Structured).decode
 
 
 class OpenTelemetry:
@@ -164,7 +163,7 @@ def _about(batch: Batch, group: str) -> dict[str, str | int]:
 
 
 def _links_of(records: Sequence[Record]) -> tuple[list[trace.Link], dict[str, str]]:
-    """A link for each record with a trace context; and the ``tracestate`` of each ``traceparent`` that has one.
+    """A link for each record with a trace context; and the ``tracestate`` of each ``traceparent``, empty without one.
 
     The attribute of the event counts where the record has no header: then nobody has traced its way through Kafka.
     """
@@ -181,17 +180,17 @@ def _links_of(records: Sequence[Record]) -> tuple[list[trace.Link], dict[str, st
         if said is not None:
             attributes |= {EVENT_ID: said.id[:_MOST_OF_NAMES], EVENT_TYPE: said.type[:_MOST_OF_NAMES]}
         links.append(trace.Link(created, attributes))
-        if created.trace_state:
-            states[carrier[_TRACEPARENT]] = created.trace_state.to_header()
+        states[carrier[_TRACEPARENT]] = created.trace_state.to_header()
     return links, states
 
 
 def _carrier(record: Record) -> dict[str, str]:
     """The headers of a record that carry a trace context, as text."""
-    if not record.headers:
-        return {}
-    raw = RawRecord.of(record)
-    return {name: text for name in _LONGEST if (text := raw.header(name)) is not None}
+    return {
+        name.lower(): value.decode("utf-8", "replace")
+        for name, value in record.headers
+        if value is not None and name.lower() in _LONGEST
+    }
 
 
 def _created_in(carrier: Mapping[str, str]) -> trace.SpanContext | None:
@@ -204,11 +203,13 @@ def _created_in(carrier: Mapping[str, str]) -> trace.SpanContext | None:
 
 
 def _carried_on(traceparent: str | None, states: Mapping[str, str]) -> Headers:
-    if traceparent is None or _created_in({_TRACEPARENT: traceparent}) is None:
+    if traceparent is None:
+        return ()
+    state = states.get(traceparent)
+    if state is None and _created_in({_TRACEPARENT: traceparent}) is None:
         return ()
     header = (_TRACEPARENT, traceparent.encode())
-    state = states.get(traceparent)
-    return (header,) if state is None else (header, (_TRACESTATE, state.encode()))
+    return (header, (_TRACESTATE, state.encode())) if state else (header,)
 
 
 def _headers_of(context: Context) -> Headers:
@@ -217,7 +218,7 @@ def _headers_of(context: Context) -> Headers:
     return tuple((name, text.encode()) for name, text in carrier.items())
 
 
-def _said(value: bytes | None) -> _Said | None:
+def _said(value: bytes | None) -> _Structured | None:
     """What a structured CloudEvent says; None for any other value."""
     if not value:
         return None
