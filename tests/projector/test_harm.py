@@ -26,13 +26,14 @@ from referral_stream.projector.harm import Positions, judge_once, knowing, sende
 from referral_stream.read_models.views import Control
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.topic_log import cluster_id
 from tests.builders import a_policy
 from tests.read_models.seeding import Applying, a_record, a_switch, an_ask
 from tests.rules import rule
 
 NOW = parse_instant("2026-09-10T12:30:00Z")[0]
 BUDGET = a_policy(holdout={"percent": 50}, harm={"pause_at": 20})
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 60.0
 
 
 def harmful(now: int, *triggers: str) -> Iterator[tuple[str, bytes]]:
@@ -56,7 +57,7 @@ class Broker:
         self.is_ahead = False
 
     async def knows_all(self, then: Positions, now: Positions, kept: int) -> bool:
-        assert then == now
+        assert then.items() <= now.items()
         assert kept == 240
         return not self.is_ahead
 
@@ -79,8 +80,8 @@ async def test_what_does_harm_is_paused_with_the_evidence(world: Applying) -> No
     broker = Broker()
     assert await broker.judge(world) == ["milestone", "renewal"]
     data = broker.sent[1].data
-    assert (data.scope, data.name, data.by) == ("trigger", "renewal", HARM_BUDGET)  # type: ignore[union-attr]
-    assert data.why.endswith(":asked_40_of_60:held_out_5_of_60")  # type: ignore[union-attr]
+    assert (data.scope, data.name, data.by) == ("trigger", "renewal", HARM_BUDGET)
+    assert data.why.endswith(":asked_40_of_60:held_out_5_of_60")
     assert await broker.judge(world, a_policy(holdout={"percent": 50})) == [], "off by default"
 
 
@@ -150,6 +151,7 @@ async def test_the_pause_reaches_the_workers_once_and_a_person_takes_it_back(
         deployment = Deployment(settings, BUDGET, Clock(), FETCH_WAIT_SECONDS)
         models, reader = deployment.writer(), deployment.reader()
         async with workers(deployment), deployment.ledger() as ledger:
+            ledger.cluster = await cluster_id(deployment.client())
 
             async def stopped() -> bool:
                 return await ledger.ready() and await ledger.stopped([a_request(deployment.clock.now())]) == [True]
