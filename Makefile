@@ -11,7 +11,7 @@ BIN := .venv/bin
 till_interrupted = trap 'interrupted=0' INT; $(1) || exit $${interrupted:-$$?}
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nightly testing-page docs dashboards coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
+.PHONY: help demo test test-nightly testing-page pages docs dashboards coverage mutants check bench soak soak-worlds soak-transport dist smoke changelog-draft changelog \
 	constraints audit-dependencies clean setup-demo setup-test setup-mutants setup-dev check-format check-lint check-types check-words check-imports \
 	check-schemas check-docs check-docker check-shell check-workflows check-changes check-release
 
@@ -41,6 +41,10 @@ docs: setup-dev ## Build the documentation as a site: build/site/docs/README.htm
 
 dashboards: setup-dev ## Write the Grafana dashboards anew (docs/grafana)
 	@$(BIN)/python tools/dashboards.py
+
+pages: setup-test ## Write what commands print into the pages that show it, and the picture of docs/concepts.md
+	@$(BIN)/python tools/concepts_picture.py
+	@$(BIN)/python -m tests.pages
 
 testing-page: setup-test ## Write the tables of docs/testing.md anew from the tests' marks
 	@$(BIN)/python -m tests.rules

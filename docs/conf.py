@@ -36,15 +36,27 @@ html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 
 chapters = {
-    "Begin": ("README", "docs/first-week", "examples/first_ask/README", "docs/pythons"),
-    "Understand": ("docs/guarantees", "docs/opportunity", "docs/answers", "docs/architecture"),
-    "Sending events": ("docs/contracts", "docs/receiver", "docs/adapters", "docs/mapping", "docs/versions"),
-    "Setting the policy": ("docs/policy", "docs/backtest", "docs/metrics"),
-    "Sending messages, paying rewards": ("examples/messaging_worker/README", "docs/testing-kit", "docs/rewards"),
+    "Begin": ("docs/start", "README", "docs/first-week", "examples/first_ask/README", "docs/pythons"),
+    "Understand": ("docs/concepts", "docs/guarantees", "docs/opportunity", "docs/answers", "docs/architecture"),
+    "Sending events": (
+        "docs/producers",
+        "docs/contracts",
+        "docs/receiver",
+        "docs/adapters",
+        "docs/mapping",
+        "docs/versions",
+    ),
+    "Setting the policy": ("docs/policy", "docs/cookbook", "docs/backtest", "docs/metrics"),
+    "Sending messages, paying rewards": (
+        "docs/workers",
+        "examples/messaging_worker/README",
+        "docs/testing-kit",
+        "docs/rewards",
+    ),
     "Running it": (
         "docs/operations",
-        "docs/console",
         "docs/explain",
+        "docs/console",
         "docs/read-models",
         "docs/audit",
         "docs/privacy",

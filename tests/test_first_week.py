@@ -10,10 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
-from referral_stream.cli import main
+from tests.pages import known_options, options_of
 
 _ROOT = Path(__file__).parents[1]
 _PAGE = (_ROOT / "docs" / "first-week.md").read_text()
@@ -82,10 +81,4 @@ def test_the_customers_of_the_example_are_what_its_script_writes() -> None:
 
 @pytest.mark.parametrize("line", LIVE)
 def test_the_commands_that_need_a_cluster_exist_with_their_options(line: str) -> None:
-    name, *words = line.split()
-    assert name == "referral-stream"
-    command: click.Command = main
-    while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
-    known = {option for parameter in command.params for option in parameter.opts}
-    assert {word for word in words if word.startswith("-")} <= known
+    assert options_of(line) <= known_options(line)

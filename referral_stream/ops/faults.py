@@ -259,6 +259,11 @@ LINES: Final = (
         "nothing; if it goes on, look at the broker",
     ),
     Fault(
+        "tracing_without_sdk",
+        "`TRACING=on`, and nothing in the process records spans: trace contexts are carried on, no span is exported",
+        "start the worker with `opentelemetry-instrument` ([Tracing](#tracing)), or unset `TRACING`",
+    ),
+    Fault(
         "unreadable_request",
         "a record of `ledger-requests` is no request; the ledger is rebuilt without it",
         "find out who else writes to that topic",

@@ -222,6 +222,8 @@ class Settings(MemberSettings):
     """After this, the broker ends what a dead worker left open, and readers go on."""
     start_wait_seconds: Annotated[float, Field(ge=1, le=3_600)] = 120.0
     """How long a worker that starts waits for brokers that are away."""
+    tracing: bool = False
+    """Whether workers make OpenTelemetry spans, and carry trace contexts on as headers."""
 
     def redis_tls(self) -> dict[str, str]:
         """TLS files of the connection to Redis, as redis-py names them; empty where none is set."""
@@ -270,6 +272,10 @@ class Settings(MemberSettings):
         if self.store == "rocksdb" and importlib.util.find_spec("rocksdict") is None:
             raise ValueError(
                 f"{PREFIX}STORE=rocksdb needs a library: {sys.executable} -m pip install 'rocksdict>=0.3.28,<0.4'"
+            )
+        if self.tracing and importlib.util.find_spec("opentelemetry") is None:
+            raise ValueError(
+                f"{PREFIX}TRACING=on needs a library: {sys.executable} -m pip install 'opentelemetry-api>=1.38,<2'"
             )
         if (self.redis_cert_file is None) != (self.redis_key_file is None):
             raise ValueError(f"{PREFIX}REDIS_CERT_FILE and {PREFIX}REDIS_KEY_FILE go together")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from faust_batches import BatchApp, Changes, Output, create_app
+from faust_batches.lanes import Tracing
 
 from referral_stream.contracts.deadletters import MAX_LETTER_BYTES, PAYLOAD_OMITTED_HEADER
 from referral_stream.contracts.records import RawRecord
@@ -50,6 +51,7 @@ def ingest_role(deployment: Deployment) -> Role:
     app = create_app(
         worker_config(deployment, "ingest", max_record_bytes=MAX_LETTER_BYTES),
         on_refused=_refusal(topics, clock, "ingest"),
+        tracing=_tracing(deployment),
     )
     ingest = Ingest(topics, deployment.boundary, clock)
     app.stateless(topics.sources, ingest)
@@ -64,7 +66,11 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None, backlog:
     """
     topics, clock = deployment.topics, deployment.clock
     wakeups = Wakeups() if wakeups is None else wakeups
-    app = create_app(worker_config(deployment, "decide"), on_refused=_refusal(topics, clock, "decide"))
+    app = create_app(
+        worker_config(deployment, "decide"),
+        on_refused=_refusal(topics, clock, "decide"),
+        tracing=_tracing(deployment),
+    )
     decide = Decide(topics, deployment.policy, app.entry_limit)
 
     def ready(partitions: frozenset[int]) -> None:
@@ -108,7 +114,11 @@ def decide_role(deployment: Deployment, wakeups: Wakeups | None = None, backlog:
 def ledger_role(deployment: Deployment) -> Role:
     """``ledger-requests`` → Redis → answers on ``customer-events``."""
     topics, clock, ledger = deployment.topics, deployment.clock, deployment.ledger()
-    app = create_app(worker_config(deployment, "ledger"), on_refused=_refusal(topics, clock, "ledger"))
+    app = create_app(
+        worker_config(deployment, "ledger"),
+        on_refused=_refusal(topics, clock, "ledger"),
+        tracing=_tracing(deployment),
+    )
     agent = LedgerAgent(
         topics,
         ledger,
@@ -124,6 +134,14 @@ def ledger_role(deployment: Deployment) -> Role:
     app.stateless([topics.ledger_requests], agent)
     app.periodic(LEDGER_CHECK_SECONDS, agent.rebuild)
     return Role("ledger", app, agent)
+
+
+def _tracing(deployment: Deployment) -> Tracing | None:
+    if not deployment.settings.tracing:
+        return None
+    from referral_stream.stream.tracing import OpenTelemetry  # noqa: PLC0415 (an extra: loaded where it is on)
+
+    return OpenTelemetry(deployment.topics)
 
 
 def _refusal(topics: Topics, clock: Clock, stage: Any) -> Any:

@@ -137,6 +137,8 @@ class Pipeline:
         self._producers: dict[Partitioner, Producer] = {}
         self.policy_file = home / "policy.toml"
         self.policy_file.write_text(policy)
+        self.environment: dict[str, str] = {}
+        """Variables of the workers that are no settings of ours."""
         self.settings = {
             "kafka_brokers": kafka.bootstrap,
             "redis_url": redis_url,
@@ -210,7 +212,7 @@ class Pipeline:
         ours = {f"REFERRAL_STREAM_{name.upper()}": value for name, value in (self.settings | settings).items() if value}
         root = Path(__file__).parents[2]
         code = {"PYTHONPATH": f"{root}:{root / 'faust-batches' / 'src'}"}  # of this checkout, whatever is installed
-        assigned = [f"{name}={value}" for name, value in (kept | ours | code).items()]
+        assigned = [f"{name}={value}" for name, value in (kept | ours | code | self.environment).items()]
         return ["env", "-i", *assigned, sys.executable, "-m", "referral_stream", *arguments]
 
     # -- what goes in

@@ -85,6 +85,14 @@ def test_all_faults_come_at_once() -> None:
     assert len(problem(PARTITIONS="0", KAFKA_BROKERS="x", NONSENSE="1").splitlines()) == 3
 
 
+def test_tracing_is_off_and_names_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not read_settings(KEY).tracing
+    assert read_settings(KEY | {f"{PREFIX}TRACING": "on"}).tracing
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert "TRACING=on needs a library: " in problem(TRACING="on")
+    assert "opentelemetry-api" in problem(TRACING="on")
+
+
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("from-a-file-0123456789\n")
     settings = read_settings({f"{PREFIX}EMAIL_KEY_FILE": str(tmp_path / "key")})

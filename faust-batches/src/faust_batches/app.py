@@ -31,7 +31,7 @@ from faust_batches.consumer import BatchConsumer
 from faust_batches.errors import ClockRefused, NeedsOperator, NotOwner, TopicsMismatch, WorkEnded
 from faust_batches.fence import Fence
 from faust_batches.fetched import BatchMessage
-from faust_batches.lanes import CLOCK_SECONDS, Lanes, Step
+from faust_batches.lanes import CLOCK_SECONDS, Lanes, Step, Tracing
 from faust_batches.limits import RecordLimits
 from faust_batches.membership import Membership
 from faust_batches.meter import Meter
@@ -89,14 +89,18 @@ class _Periodic:
 class BatchApp(faust.App):
     """Declare with ``stateless``, ``stateful`` and ``periodic``; run with ``run_worker`` or ``running``."""
 
-    def __init__(self, config: WorkerConfig, on_refused: Refusal | None = None) -> None:
+    def __init__(self, config: WorkerConfig, on_refused: Refusal | None = None, tracing: Tracing | None = None) -> None:
         self.config = config
         self.meter = Meter()
         self.membership = Membership(self, config, self.meter, self._request_rejoin)
         self.lanes = Lanes(config, self.meter, self.membership, lambda: self.batch_consumer)
         self.clock_watch = ClockWatch()
         fixed = dict.fromkeys(config.fixed_topics, config.partitions)
-        self.publisher = Publisher(config.max_record_bytes, on_refused, self.meter.published, self.clock_watch, fixed)
+        self._tracing = tracing
+        stamped = None if tracing is None else tracing.stamped
+        self.publisher = Publisher(
+            config.max_record_bytes, on_refused, self.meter.published, self.clock_watch, fixed, stamped
+        )
         self._positions = Positions(config, self.send)
         self._plain = PlainSender(self.publisher, self.meter, lambda: self.batch_producer)
         refused = lambda: require_let_in(self._client_settings())  # noqa: E731
@@ -188,7 +192,7 @@ class BatchApp(faust.App):
         self._consume(topic, step, partitions=config.partitions)
 
     def _consume(self, topic: str, step: Step, *, partitions: int | None) -> None:
-        self.lanes.add_topic(topic, step)
+        self.lanes.add_topic(topic, step if self._tracing is None else self._tracing.around(self.config.id, step))
         self._sources[topic] = partitions
         channel = BatchTopic(self, topics=[topic], partitions=partitions, key_type=bytes, value_type=bytes)
 
@@ -569,12 +573,13 @@ def _faust_settings(config: WorkerConfig) -> dict[str, Any]:
     }
 
 
-def create_app(config: WorkerConfig, *, on_refused: Refusal | None = None) -> BatchApp:
+def create_app(config: WorkerConfig, *, on_refused: Refusal | None = None, tracing: Tracing | None = None) -> BatchApp:
     """An app without agents. Nothing is connected, read or written before it is started.
 
     Args:
         config: all settings.
         on_refused: what to publish instead of an output that is too large for its topic, such as a dead letter.
             Without it, such outputs are left out with an error in the log.
+        tracing: what surrounds every step, and gives outputs the headers of a trace. Without it, nothing does.
     """
-    return BatchApp(config, on_refused)
+    return BatchApp(config, on_refused, tracing)

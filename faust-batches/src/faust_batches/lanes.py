@@ -18,12 +18,12 @@ from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, ProducerClosed
 from faust.types import TP
 
-from faust_batches.batch import Record, Rest
+from faust_batches.batch import Output, Record, Rest
 from faust_batches.config import WorkerConfig
 from faust_batches.errors import BatchRefused, ClockRefused, Fenced, NotOwner, WorkEnded
 from faust_batches.fetched import BatchMessage
@@ -59,6 +59,16 @@ Step = Callable[[Batch], Awaitable[Rest | None]]
 
 It is called again with the same batch after a retriable error.
 """
+
+
+class Tracing(Protocol):
+    """What an app that is traced asks: nothing else in the transport knows of traces."""
+
+    def around(self, group: str, step: Step, /) -> Step:
+        """The step of a topic that ``group`` consumes, as it is to be run."""
+
+    def stamped(self, outputs: Sequence[Output], /) -> Sequence[Output]:
+        """Outputs with the headers that carry a trace on, as they are about to be sent. They may have them already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -60,7 +60,9 @@ class Publisher:
         published: Counter[str] | None = None,
         clock: ClockWatch | None = None,
         fixed: Mapping[str, int] | None = None,
+        stamped: Callable[[Sequence[Output]], Sequence[Output]] | None = None,
     ) -> None:
+        self._stamped = stamped
         self._fixed: Mapping[str, int] = {} if fixed is None else fixed
         self._max_record_bytes = max_record_bytes
         self._on_refused = on_refused
@@ -114,8 +116,11 @@ class Publisher:
     def admit(self, outputs: Sequence[Output]) -> Sequence[Output]:
         """``outputs`` with those that are too large replaced by what ``on_refused`` makes of them, or left out.
 
-        So a single record can never stop the worker. Leaving out is an error in the log.
+        So a single record can never stop the worker. Leaving out is an error in the log. Where the app is traced, they
+        get their headers here.
         """
+        if self._stamped is not None:
+            outputs = self._stamped(outputs)
         if self._all_fit(outputs):
             return outputs
         admitted: list[Output] = []
