@@ -33,7 +33,7 @@ LISTED: Final = 2_000
 """Changed asks that a report lists, so that it stays under a megabyte; the tables hold all."""
 
 
-class Compared(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class BacktestCompared(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One moment under both policies; None: the policy opens nothing there."""
 
     head: OpportunityHead
@@ -75,13 +75,13 @@ class Compared(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return rank, self.asked_at, self.head.customer_id, self.head.opportunity_id
 
 
-def compare(a: Fated, b: Fated) -> list[Compared]:
+def compare(a: Fated, b: Fated) -> list[BacktestCompared]:
     """All moments of both, by opportunity id."""
     found = []
     for name in sorted(a.keys() | b.keys()):
         of_a, of_b = a.get(name), b.get(name)
         head = (of_b or of_a or _nobody())[0]
-        found.append(Compared(head, None if of_a is None else of_a[1], None if of_b is None else of_b[1]))
+        found.append(BacktestCompared(head, None if of_a is None else of_a[1], None if of_b is None else of_b[1]))
     return found
 
 
@@ -115,12 +115,12 @@ class Totals(msgspec.Struct):
     unripe: dict[str, int] = {}
     """Side → asks so near the end of the log that trouble after them may not be in it."""
     historical: int = 0
-    examples: dict[tuple[str, str], list[Compared]] = {}
+    examples: dict[tuple[str, str], list[BacktestCompared]] = {}
     """Gate, ``gained`` or ``lost`` → the earliest of them."""
-    listed: list[Compared] = []
+    listed: list[BacktestCompared] = []
     """The changed asks that come first."""
 
-    def take(self, compared: Compared, end: int) -> None:
+    def take(self, compared: BacktestCompared, end: int) -> None:
         """``end``: the last instant of the log (epoch ms)."""
         kind = compared.kind
         _add(self.kinds, kind)
@@ -162,7 +162,7 @@ class Totals(msgspec.Struct):
         local = to_datetime(fate.at).astimezone(zone(head.zone))
         _add(self.hours, (side, local.weekday() * 24 + local.hour))
 
-    def _observed(self, kind: AskChange, compared: Compared) -> None:
+    def _observed(self, kind: AskChange, compared: BacktestCompared) -> None:
         _add(self.observed, (kind, "asks"))
         later = None if compared.a is None else compared.a.later
         if later is None or not later.is_known:
@@ -203,7 +203,7 @@ _COUNTERS: Final = (
 )  # fmt: skip
 
 
-def totals(compared: Iterable[Compared], end: int) -> Totals:
+def totals(compared: Iterable[BacktestCompared], end: int) -> Totals:
     """The sums of these moments; see :meth:`Totals.take`."""
     found = Totals()
     for each in compared:
@@ -228,5 +228,5 @@ def _monday(at: int) -> date:
     return day - timedelta(days=day.weekday())
 
 
-def _order(compared: Compared) -> tuple[int, int, str, str]:
+def _order(compared: BacktestCompared) -> tuple[int, int, str, str]:
     return compared.order

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from referral_stream.backtest.difference import NOT_OPENED, Compared, Totals
+from referral_stream.backtest.difference import NOT_OPENED, BacktestCompared, Totals
 from referral_stream.backtest.fates import Later, OpportunityFate, told
 from referral_stream.backtest.run import Backtest
 from referral_stream.core.instants import DAY, rfc3339
@@ -53,7 +53,7 @@ class GateFlips(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class BacktestFigures:
     """What the page and the terminal say: see :func:`figures`."""
 
     sentence: str
@@ -67,14 +67,14 @@ class Figures:
     unknown: list[str]
 
 
-def figures(found: Backtest, a: Policy, b: Policy) -> Figures:
+def figures(found: Backtest, a: Policy, b: Policy) -> BacktestFigures:
     """The result in words and numbers."""
     totals = found.totals
     asked = totals.asked.get("a", 0), totals.asked.get("b", 0)
     regrets = totals.regrets.get("a", 0), totals.regrets.get("b", 0)
     names_a = {one for one, _ in totals.matrix}
     names_b = {other for _, other in totals.matrix}
-    return Figures(
+    return BacktestFigures(
         sentence=_sentence(totals, asked),
         cost=_cost(totals, asked, regrets),
         settings=list(differing(a, b)),
@@ -162,7 +162,7 @@ def outcome_told(name: str) -> str:
     return "no occasion" if name == NOT_OPENED else outcome_words(name)
 
 
-def row_of(compared: Compared) -> ChangedAsk:
+def row_of(compared: BacktestCompared) -> ChangedAsk:
     head = compared.head
     of_a, of_b = compared.regrets
     regret = "both" if of_a and of_b else "B" if of_b else "A" if of_a else ""
@@ -180,7 +180,7 @@ def row_of(compared: Compared) -> ChangedAsk:
     )
 
 
-def _in_words(compared: Compared, fate: OpportunityFate | None) -> str:
+def _in_words(compared: BacktestCompared, fate: OpportunityFate | None) -> str:
     if fate is None:
         return "no occasion"
     decision = told(compared.head, fate)
@@ -190,7 +190,7 @@ def _in_words(compared: Compared, fate: OpportunityFate | None) -> str:
     return f"{outcome_words(fate.outcome)}: {reasons}" if reasons else outcome_words(fate.outcome)
 
 
-def _later(compared: Compared) -> str:
+def _later(compared: BacktestCompared) -> str:
     """What the log says of A's ask. Of B's it says nothing that was not A's too."""
     later = None if compared.a is None or not compared.a.is_asked else compared.a.later
     if compared.kind == "gained":

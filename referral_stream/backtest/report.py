@@ -43,7 +43,7 @@ class Cell(NamedTuple):
     changed: bool
 
 
-class Bar(NamedTuple):
+class ReportBar(NamedTuple):
     """One place of a plot: A's and B's count."""
 
     label: str
@@ -155,7 +155,7 @@ _OBSERVED: Final[tuple[str, ...]] = (
 )
 
 
-def _weeks(totals: Totals) -> list[Bar]:
+def _weeks(totals: Totals) -> list[ReportBar]:
     mondays = sorted({monday for _, monday in totals.weeks})
     if not mondays:
         return []
@@ -168,13 +168,13 @@ def _weeks(totals: Totals) -> list[Bar]:
     return found
 
 
-def _by(counts: Mapping[tuple[str, str], int], words: Callable[[str], str]) -> list[Bar]:
+def _by(counts: Mapping[tuple[str, str], int], words: Callable[[str], str]) -> list[ReportBar]:
     found = [_bar(counts, name, words(name) if name else "–") for name in sorted({name for _, name in counts})]
     return sorted(found, key=lambda bar: (-bar.a - bar.b, bar.label))
 
 
-def _bar(counts: Mapping[tuple[str, Any], int], place: object, label: str) -> Bar:
-    return Bar(label, counts.get(("a", place), 0), counts.get(("b", place), 0))
+def _bar(counts: Mapping[tuple[str, Any], int], place: object, label: str) -> ReportBar:
+    return ReportBar(label, counts.get(("a", place), 0), counts.get(("b", place), 0))
 
 
 def _part_of_window(part: int) -> str:

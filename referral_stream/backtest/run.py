@@ -20,9 +20,9 @@ import msgspec
 
 from referral_stream.backtest import shards
 from referral_stream.backtest.components import Components
-from referral_stream.backtest.difference import Compared, Totals, compare, totals
+from referral_stream.backtest.difference import BacktestCompared, Totals, compare, totals
 from referral_stream.backtest.fates import Fates
-from referral_stream.backtest.search import Front, Point, TriedPolicy, front
+from referral_stream.backtest.search import Front, SearchPoint, TriedPolicy, front
 from referral_stream.backtest.shards import BlockFound, CutBlock, Digest
 from referral_stream.contracts.inbound.adapt import Boundary
 from referral_stream.core.effects import OpportunityOpened
@@ -142,7 +142,7 @@ def backtest(
     partial: bool = False,
     reading: Progress | None = None,
     replaying: ShardProgress | None = None,
-    rows: Callable[[Iterable[Compared]], None] | None = None,
+    rows: Callable[[Iterable[BacktestCompared]], None] | None = None,
 ) -> Backtest:
     """Replay ``log`` under both policies, and compare.
 
@@ -207,9 +207,9 @@ def search(
                 if replaying is not None:
                     replaying(done, len(tasks))
     of_a = sums[0] if sums else Totals()
-    mine = Point((), of_a.asked.get("a", 0), of_a.regrets.get("a", 0))
+    mine = SearchPoint((), of_a.asked.get("a", 0), of_a.regrets.get("a", 0))
     points = [
-        Point(
+        SearchPoint(
             each.numbers, sum_.asked.get("b", 0), sum_.regrets.get("b", 0),
             *(sum_.kinds.get(kind, 0) for kind in ("gained", "lost", "moved")),
         )
@@ -367,10 +367,10 @@ def trips(policy: Policy, openings: Counter[tuple[str, int]]) -> list[BreakerTri
 
 
 _rows_encoder: Final = msgspec.msgpack.Encoder()
-_rows_decode: Final = msgspec.msgpack.Decoder(list[Compared]).decode
+_rows_decode: Final = msgspec.msgpack.Decoder(list[BacktestCompared]).decode
 
 
-def _rows_of(folder: Path, shard: int) -> list[Compared]:
+def _rows_of(folder: Path, shard: int) -> list[BacktestCompared]:
     file = _rows_file(folder, shard)
     found = _rows_decode(file.read_bytes())
     file.unlink()

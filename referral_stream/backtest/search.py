@@ -42,7 +42,7 @@ class Search(NamedTuple):
     left_out: list[str]
 
 
-class Point(NamedTuple):
+class SearchPoint(NamedTuple):
     """A policy that was tried, and what became of it. ``numbers``: none for policy A itself."""
 
     numbers: tuple[tuple[str, int | float], ...]
@@ -61,11 +61,11 @@ class Point(NamedTuple):
 class Front:
     """``a``: policy A itself, a candidate too. ``points``: all, as they were tried; ``best``: the front, by asks."""
 
-    a: Point
-    points: list[Point]
-    best: list[Point]
-    chosen: Point
-    neighbours: list[Point]
+    a: SearchPoint
+    points: list[SearchPoint]
+    best: list[SearchPoint]
+    chosen: SearchPoint
+    neighbours: list[SearchPoint]
 
 
 def parse_search(content: bytes, base: Policy, file: str = "search.toml") -> Search:
@@ -109,13 +109,13 @@ def _made(values: Mapping[str, Any], names: list[str], combinations: Sequence[tu
             found.tried.append(TriedPolicy(numbers, Policy.model_validate(changed)))
         except ValidationError as error:
             told = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors(include_url=False))
-            found.left_out.append(f"{Point(numbers, 0, 0).words}: {told}")
+            found.left_out.append(f"{SearchPoint(numbers, 0, 0).words}: {told}")
     return found
 
 
-def front(a: Point, points: list[Point]) -> Front:
+def front(a: SearchPoint, points: list[SearchPoint]) -> Front:
     """The best of the points, and which of them is chosen."""
-    best: list[Point] = []
+    best: list[SearchPoint] = []
     for point in sorted([a, *points], key=lambda each: (-each.asks, each.regrets, each.numbers)):
         if not best or point.regrets < best[-1].regrets:
             best.append(point)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import duckdb
 import orjson
 
-from referral_stream.backtest.difference import NOT_OPENED, Compared
+from referral_stream.backtest.difference import NOT_OPENED, BacktestCompared
 from referral_stream.backtest.fates import OpportunityFate
 from referral_stream.core.instants import rfc3339
 
@@ -38,7 +38,7 @@ class Tables:
     def __init__(self, rows: Path) -> None:
         self._file = rows.open("wb")
 
-    def add(self, moments: Iterable[Compared]) -> None:
+    def add(self, moments: Iterable[BacktestCompared]) -> None:
         self._file.writelines(orjson.dumps(row) + b"\n" for row in map(_row, moments))
 
     def write(self, rows: Path, output: Path) -> None:
@@ -71,7 +71,7 @@ def tables(output: Path) -> Iterator[Tables]:
         found.write(rows, output)
 
 
-def _row(compared: Compared) -> dict[str, Any]:
+def _row(compared: BacktestCompared) -> dict[str, Any]:
     head, a = compared.head, compared.a
     later = None if a is None or not a.is_asked else a.later
     known = later is not None and later.is_known

@@ -19,8 +19,8 @@ from referral_stream.cli.options import (
 
 if TYPE_CHECKING:
     from referral_stream.ops.importing.columns import Column
-    from referral_stream.ops.importing.process import Checked, ImportRequest
-    from referral_stream.ops.importing.values import Moment
+    from referral_stream.ops.importing.process import ImportCheck, ImportRequest
+    from referral_stream.ops.importing.values import ReadInstant
     from referral_stream.runtime.deployment import Deployment
 
 
@@ -135,7 +135,7 @@ def import_(
     _tell_of_the_lost(checked)
 
 
-def _tell_of_the_lost(checked: Checked) -> None:
+def _tell_of_the_lost(checked: ImportCheck) -> None:
     """Ends the process with exit code 1 where rows protect somebody whom they do not name."""
     if checked.lost:
         count = len(checked.lost) + checked.lost_more
@@ -169,21 +169,21 @@ def _columns(named: tuple[str, ...], file: Path | None) -> list[Column]:
         raise click.BadParameter(str(error), param_hint="--column") from None
 
 
-def _as_of(text: str | None, deployment: Deployment | None) -> tuple[Moment, int]:
+def _as_of(text: str | None, deployment: Deployment | None) -> tuple[ReadInstant, int]:
     """(the time of the export, now)."""
-    from referral_stream.ops.importing.values import Moment
+    from referral_stream.ops.importing.values import ReadInstant
     from referral_stream.runtime.clock import Clock
 
     now = (deployment.clock if deployment is not None else Clock()).now()
     first, last = instant_of(text, "--as-of"), instant_of(text, "--as-of", end_of_day=True)
     if first is None or last is None:
-        return Moment(now, now), now
+        return ReadInstant(now, now), now
     if first > now:
         raise click.UsageError("--as-of lies in the future")
-    return Moment(first, last), now
+    return ReadInstant(first, last), now
 
 
-def _checked(request: ImportRequest, refused: Path, *, values: bool) -> Checked:
+def _checked(request: ImportRequest, refused: Path, *, values: bool) -> ImportCheck:
     from referral_stream.cli.render.progress import progress
     from referral_stream.ops.importing.process import check
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from referral_stream.backtest.difference import LISTED, Compared, Totals, totals
+from referral_stream.backtest.difference import LISTED, BacktestCompared, Totals, totals
 from referral_stream.backtest.fates import Later, OpportunityFate, OpportunityHead
 from referral_stream.backtest.figures import differing, figures
 from referral_stream.backtest.report import render, render_front
 from referral_stream.backtest.run import Backtest, ReadLog, backtest
-from referral_stream.backtest.search import Point, Search, front
+from referral_stream.backtest.search import Search, SearchPoint, front
 from referral_stream.core.instants import DAY, HOUR
 from referral_stream.core.policy import CapLimits, Policy
 from tests.builders import a_customer, at, nps, ticket_opened
@@ -78,7 +78,7 @@ def changed(many: int, customer: str = "cus-{n:06d}-of-a-usual-length") -> Backt
         )
         held = OpportunityFate("suppressed", opens + DAY, 80, None, None, None, (reason,), opens)
         later = OpportunityFate("soft", opens + 2 * DAY, 60, "soft", "email", "renewal", (), opens)
-        rows.append(Compared(moment, *((held, asked), (asked, held), (asked, later))[n % 3]))
+        rows.append(BacktestCompared(moment, *((held, asked), (asked, held), (asked, later))[n % 3]))
     end = at("Thu 12:30") + many * HOUR
     return Backtest(ReadLog(first=at("Thu 12:30"), last=end, digest="0" * 64), totals(rows, end), customers=many)
 
@@ -196,10 +196,10 @@ def test_two_policies_that_do_the_same_change_nothing() -> None:
 
 def test_a_search_shows_its_front_and_what_is_chosen() -> None:
     points = [
-        Point((("caps.customer_days", n),), asks, regrets)
+        SearchPoint((("caps.customer_days", n),), asks, regrets)
         for n, asks, regrets in ((30, 90, 9), (60, 80, 4), (90, 70, 4))
     ]
-    found = front(Point((), 75, 5), points)
+    found = front(SearchPoint((), 75, 5), points)
     page = Page(render_front(found, Search([], ["score.soft_at 90: too much"]), ReadLog(), A))
     assert "caps.customer_days 60: 80 asks, 4 regrets." in page.text
     assert "score.soft_at 90: too much" in page.text

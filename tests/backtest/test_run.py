@@ -11,7 +11,7 @@ import pytest
 
 from referral_stream.backtest import run, shards
 from referral_stream.backtest.components import Components, ties_of
-from referral_stream.backtest.difference import Compared, Totals
+from referral_stream.backtest.difference import BacktestCompared, Totals
 from referral_stream.backtest.fates import OpportunityFate, OpportunityHead
 from referral_stream.backtest.report import render
 from referral_stream.backtest.run import Backtest, backtest
@@ -58,8 +58,8 @@ def lived(customers: int, days: int) -> list[Record]:
     return records
 
 
-def rows_of(log: Path, a: Policy = A, b: Policy = B, **how: Any) -> tuple[Backtest, list[Compared]]:
-    rows: list[Compared] = []
+def rows_of(log: Path, a: Policy = A, b: Policy = B, **how: Any) -> tuple[Backtest, list[BacktestCompared]]:
+    rows: list[BacktestCompared] = []
     return backtest(log, a, b, BOUNDARY, rows=rows.extend, **how), rows
 
 
@@ -157,7 +157,7 @@ def test_asked_alike_is_the_same_in_instant_mode_template_and_channel(
         "blocking": (), "settled": 0,
     }  # fmt: skip
     one, other = (None if each is None else OpportunityFate(**asked | each) for each in (a, b))
-    assert Compared(moment, one, other).kind == kind
+    assert BacktestCompared(moment, one, other).kind == kind
 
 
 @rule("A9.1")
@@ -303,7 +303,7 @@ def test_sums_may_be_added_in_any_order() -> None:
         found = Totals()
         for name in names:
             asked = OpportunityFate("asked", ord(name), 80, "direct", "email", "t", (), 0)
-            found.take(Compared(OpportunityHead(name, name, None, "renewal", 0, DAY, "UTC"), None, asked), DAY)
+            found.take(BacktestCompared(OpportunityHead(name, name, None, "renewal", 0, DAY, "UTC"), None, asked), DAY)
         return found
 
     one, other = some("ab"), some("cd")

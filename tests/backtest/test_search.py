@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from referral_stream.backtest.run import backtest, search
-from referral_stream.backtest.search import MOST_POINTS, Point, SearchProblem, front, parse_search
+from referral_stream.backtest.search import MOST_POINTS, SearchPoint, SearchProblem, front, parse_search
 from referral_stream.core.policy import CapLimits, Policy
 from tests.backtest.naive import written
 from tests.backtest.test_run import A, lived
@@ -60,8 +60,8 @@ def test_a_search_that_cannot_be_made_says_why(text: str, said: str) -> None:
     assert said in str(problem.value)
 
 
-def point(asks: int, regrets: int) -> Point:
-    return Point((("n", 10 * asks + regrets),), asks, regrets)
+def point(asks: int, regrets: int) -> SearchPoint:
+    return SearchPoint((("n", 10 * asks + regrets),), asks, regrets)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def point(asks: int, regrets: int) -> Point:
 def test_chosen_is_the_most_asks_with_no_more_regrets_than_a(
     of_a: tuple[int, int], points: list[tuple[int, int]], best: list[tuple[int, int]], chosen: tuple[int, int]
 ) -> None:
-    found = front(Point((), *of_a), [point(*each) for each in points])
+    found = front(SearchPoint((), *of_a), [point(*each) for each in points])
     assert [(each.asks, each.regrets) for each in found.best] == best
     assert (found.chosen.asks, found.chosen.regrets) == chosen
     assert found.chosen not in found.neighbours

@@ -21,10 +21,10 @@ from referral_stream.ops.importing.fields import FIELDS, guessed, looks_protecti
 from referral_stream.ops.importing.history import RowFacts, cloud_events, told
 from referral_stream.ops.importing.process import HEADERS
 from referral_stream.ops.importing.table import reading
-from referral_stream.ops.importing.values import Ambiguous, Moment, moment, time_zone, truth
+from referral_stream.ops.importing.values import Ambiguous, ReadInstant, moment, time_zone, truth
 
 KEY = b"tests"
-EXPORTED = Moment(*(parse_instant(f"2026-06-30T{time}Z")[0] for time in ("00:00:00", "23:59:59.999")))
+EXPORTED = ReadInstant(*(parse_instant(f"2026-06-30T{time}Z")[0] for time in ("00:00:00", "23:59:59.999")))
 
 
 def row(cells: Mapping[str, str], *named: str) -> RowFacts:
@@ -37,9 +37,9 @@ def facts(cells: Mapping[str, str], *named: str) -> list[tuple[str, str, dict[st
     return [(said.type, rfc3339(said.time), said.data) for said in row(cells, *named).facts]
 
 
-def day(text: str) -> Moment:
+def day(text: str) -> ReadInstant:
     first = parse_instant(f"{text}T00:00:00Z")[0]
-    return Moment(first, first + DAY - 1)
+    return ReadInstant(first, first + DAY - 1)
 
 
 # ---- values
@@ -67,9 +67,9 @@ def day(text: str) -> Moment:
         ("1709546400000000", "2024-03-04T10:00:00Z"),
     ],
 )
-def test_dates_that_can_be_read_in_one_way_are_read(cell: str, means: Moment | str) -> None:
+def test_dates_that_can_be_read_in_one_way_are_read(cell: str, means: ReadInstant | str) -> None:
     if isinstance(means, str):
-        means = Moment(*[parse_instant(means)[0]] * 2)
+        means = ReadInstant(*[parse_instant(means)[0]] * 2)
     assert moment(cell) == means
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from referral_stream.backtest.figures import DifferingSetting, figures
 from referral_stream.backtest.run import Backtest
-from referral_stream.backtest.search import Front, Point, Search
+from referral_stream.backtest.search import Front, Search, SearchPoint
 from referral_stream.cli.render.terminal import rows
 from referral_stream.core.policy import Policy
 
@@ -52,6 +52,6 @@ def front_lines(front: Front, search: Search) -> Iterator[str]:
         yield f"note: left out {line}"
 
 
-def _row(front: Front, point: Point) -> tuple[str, ...]:
+def _row(front: Front, point: SearchPoint) -> tuple[str, ...]:
     mark = "→" if point is front.chosen else "·" if point in front.neighbours else ""
     return mark, f"{point.asks:,}", f"{point.regrets:,}", point.words

@@ -9,14 +9,14 @@ import click
 
 from referral_stream.cli.render.terminal import rows, say
 from referral_stream.ops.importing.fields import FIELDS
-from referral_stream.ops.importing.process import Checked, ColumnTally
+from referral_stream.ops.importing.process import ColumnTally, ImportCheck
 from referral_stream.words.escaping import visible
 
 _MOST = 4
 """Meanings of a column's cells that are shown; more of them are no small set of words."""
 
 
-def show_checked(checked: Checked, refused: Path, *, values: bool) -> None:
+def show_checked(checked: ImportCheck, refused: Path, *, values: bool) -> None:
     """The table of columns, then what the rows come to."""
     heading = ("column", "became", "filled", "read as", *(("values",) if values else ()))
     table = [heading, *(_column(tally, values=values) for tally in checked.columns.values())]
@@ -40,7 +40,7 @@ def show_checked(checked: Checked, refused: Path, *, values: bool) -> None:
         say(f"which, and why: {refused}", indent=4)
 
 
-def _held(checked: Checked) -> str:
+def _held(checked: ImportCheck) -> str:
     if not checked.held:
         return ""
     return f"; {checked.held:,} of them {'holds' if checked.held == 1 else 'hold'} somebody back for it"
@@ -67,7 +67,7 @@ def _meant(tally: ColumnTally) -> str:
     return ", ".join(f"{what} {count:,}" for what, count in counted) + (f", {more} more" if more > 0 else "")
 
 
-def _events(checked: Checked) -> str:
+def _events(checked: ImportCheck) -> str:
     if not checked.events:
         return "no events"
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(checked.events.items()))

@@ -106,7 +106,7 @@ def adapter_for(
     return Refused("unrecognised", _UNRECOGNISED)
 
 
-class Reader(NamedTuple):
+class PayloadReader(NamedTuple):
     """Who reads a payload, by the name that mappings know, and the notifications in it, each with its body.
 
     ``source``: where it is one of the mapping file's.
@@ -118,7 +118,7 @@ class Reader(NamedTuple):
     source: MappedSource | None = None
 
 
-def readers(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[Reader, ...]:
+def readers(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[PayloadReader, ...]:
     """Who reads a record's payload, as it was parsed: the first one for all it is, the others what mappings add.
 
     For CloudEvents of the contract's own types, and anything but a JSON object or list, that is nobody.
@@ -131,11 +131,11 @@ def readers(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[Reader
     if type(payload) is dict and "specversion" in payload:
         kind = payload.get("type")
         unknown = type(kind) is str and kind not in FACT_BODIES
-        return (Reader(language.CLOUD_EVENTS, (payload,), payload),) if unknown else ()
+        return (PayloadReader(language.CLOUD_EVENTS, (payload,), payload),) if unknown else ()
     found = adapter_for(payload, record, boundary)
     topic = topic_of(record, boundary)
     if not isinstance(found, Refused):
-        of_adapter = Reader(found[0].name, tuple(found[1]), payload)
+        of_adapter = PayloadReader(found[0].name, tuple(found[1]), payload)
         claimed = bound is None and topic in boundary.mappings.claimed_topics
         return (_reader(language.PLAIN_SOURCE, payload), of_adapter) if claimed else (of_adapter,)
     if bound is not None or found.cause not in OF_NOBODY:
@@ -144,6 +144,6 @@ def readers(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[Reader
     return tuple(_reader(source, payload) for source in others)
 
 
-def _reader(source: MappedSource, payload: Any) -> Reader:
+def _reader(source: MappedSource, payload: Any) -> PayloadReader:
     body = source.unpacked(payload)
-    return Reader(source.name, tuple(part for _, part in source.notifications(body)), body, source)
+    return PayloadReader(source.name, tuple(part for _, part in source.notifications(body)), body, source)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import is_placeholder
 from referral_stream.contracts.inbound.adapt import adapt
-from referral_stream.contracts.inbound.boundary import Boundary, Reader, readers
+from referral_stream.contracts.inbound.boundary import Boundary, PayloadReader, readers
 from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.mapping.language import MappingRule
 from referral_stream.contracts.mapping.paths import elements_at, value_at
@@ -93,7 +93,7 @@ def try_mappings(
     return MappingTrial(body, topic, source, found, unread, adapt(record, now, boundary))
 
 
-def _reader(reader: Reader, boundary: Boundary, topic: str) -> TriedReader:
+def _reader(reader: PayloadReader, boundary: Boundary, topic: str) -> TriedReader:
     rules = boundary.mappings.rules_of(reader.name)
     tried: list[Tried] = []
     for number, part in enumerate(reader.parts):

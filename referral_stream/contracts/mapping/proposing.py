@@ -18,8 +18,8 @@ from referral_stream.contracts.adapters import BY_NAME
 from referral_stream.contracts.mapping.language import CLOUD_EVENTS, PLAIN
 from referral_stream.contracts.mapping.paths import Path, shown
 from referral_stream.contracts.mapping.sampling import (
-    Field,
     NoSample,
+    SampledField,
     Samples,
     account_of,
     address_of,
@@ -151,15 +151,15 @@ class _Proposal:
         found = [field for fields in self.samples.notifications if (field := event_of(fields)) is not None]
         return Counter(field.path for field in found).most_common(1)[0][0] if found else None
 
-    def _kinds(self) -> list[tuple[str | None, tuple[Field, ...]]]:
+    def _kinds(self) -> list[tuple[str | None, tuple[SampledField, ...]]]:
         """The events of the samples, each with the fields of its first one."""
-        kinds: dict[str | None, tuple[Field, ...]] = {}
+        kinds: dict[str | None, tuple[SampledField, ...]] = {}
         for fields in self.samples.notifications:
             said = next((str(field.value) for field in fields if field.path == self.event), None)
             kinds.setdefault(said, fields)
         return list(kinds.items())[:_MOST_NAMES]
 
-    def _guess(self, said: str | None, fields: Sequence[Field]) -> Guess | None:
+    def _guess(self, said: str | None, fields: Sequence[SampledField]) -> Guess | None:
         """What an event seems to be: by its name, else by the score that it has."""
         if said is not None and says_opt_out(said):
             return _OPT_OUT
@@ -216,7 +216,7 @@ class _Proposal:
         yield from self._places(self.fields)
         yield '# signature = { header = "X-Signature", algorithm = "sha256", encoding = "hex" }   # if it signs'
 
-    def _places(self, fields: Sequence[Field]) -> Iterator[str]:
+    def _places(self, fields: Sequence[SampledField]) -> Iterator[str]:
         """Who, which and when; the same for all events of a source."""
         customer, address, account = customer_of(fields), address_of(fields), account_of(fields)
         if customer is not None:
@@ -246,12 +246,12 @@ class _Proposal:
         said = f"{{ path = {_quoted(shown(field.path))}, format = {_quoted(form)}{zone} }}"
         yield _aligned(f"time = {said}", "check: day and month, and the zone of the clock")
 
-    def _place(self, key: str, field: Field, comment: str) -> str:
+    def _place(self, key: str, field: SampledField, comment: str) -> str:
         self.read.add(field.path)
         example = _example(field.value)
         return _line(key, shown(field.path), f"{comment}{', ' if comment and example else ''}{example}")
 
-    def _rule(self, said: str | None, fields: Sequence[Field], guess: Guess | None) -> Iterator[str]:
+    def _rule(self, said: str | None, fields: Sequence[SampledField], guess: Guess | None) -> Iterator[str]:
         if guess is None:
             yield "# Not known. To map it, write a type and its data instead of ignore (docs/contracts.md lists them)."
         yield "[[mapping]]"
@@ -268,7 +268,7 @@ class _Proposal:
             yield from (line for line in self._places(within) if line.startswith(("subject", "link")))
         yield from self._data(guess, fields)
 
-    def _data(self, guess: Guess, fields: Sequence[Field]) -> Iterator[str]:
+    def _data(self, guess: Guess, fields: Sequence[SampledField]) -> Iterator[str]:
         model = FACT_TYPES[guess.type].model_fields
         for name, value in guess.written.items():
             yield _line(f"data.{name}", value, "check" if name == "scale_max" else "")
@@ -292,7 +292,7 @@ class _Proposal:
             else:
                 yield _aligned(f'data.{name} = {{ path = {_quoted(path)}, as = "str" }}', "check")
 
-    def _people(self, fields: Sequence[Field]) -> frozenset[Path]:
+    def _people(self, fields: Sequence[SampledField]) -> frozenset[Path]:
         """Fields that name the customer, and so no object of theirs."""
         found = (customer_of(fields), account_of(fields), address_of(fields))
         return frozenset(field.path for field in found if field is not None)
@@ -310,12 +310,12 @@ class _Proposal:
 
 
 def _field(
-    fields: Iterable[Field],
+    fields: Iterable[SampledField],
     wanted: Iterable[str],
     *,
     is_number: bool = False,
     avoid: frozenset[Path] = frozenset(),
-) -> Field | None:
+) -> SampledField | None:
     """The field whose path ends in the first of these words that any does."""
     known = [field for field in fields if field.path not in avoid and not is_address(field.value)]
     for each in wanted:

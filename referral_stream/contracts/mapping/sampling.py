@@ -25,7 +25,7 @@ _MOST: Final = 400
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
-class Field(NamedTuple):
+class SampledField(NamedTuple):
     """A value in a notification that is no object and no list. ``words``: those of its path, in lower case."""
 
     path: Path
@@ -44,7 +44,7 @@ class Samples(NamedTuple):
     is_form: bool
     json: tuple[Path, ...]
     each: Path | None
-    notifications: tuple[tuple[Field, ...], ...]
+    notifications: tuple[tuple[SampledField, ...], ...]
     is_cloud_event: bool
     adapters: tuple[str, ...] = ()
 
@@ -144,7 +144,7 @@ def _notifications(body: Any, each: Path | None) -> list[Any]:
     return body if isinstance(body, list) else [body]
 
 
-def _fields(part: Any) -> Iterator[Field]:
+def _fields(part: Any) -> Iterator[SampledField]:
     """Every field of a notification, those further up first; of a list of objects, its first."""
     ahead: list[tuple[Path, Any]] = [((), part)]
     seen = 0
@@ -156,7 +156,7 @@ def _fields(part: Any) -> Iterator[Field]:
         elif isinstance(value, list) and value and len(path) < _DEEPEST:
             ahead.append(((*path, "0"), value[0]))
         elif path and isinstance(value, (str, int, float)):
-            yield Field(path, value, tuple(word for step in path for word in words_of(str(step))))
+            yield SampledField(path, value, tuple(word for step in path for word in words_of(str(step))))
 
 
 def _can_be_written(path: Path) -> bool:
@@ -199,7 +199,7 @@ def is_address(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= _LONGEST_ADDRESS and _ADDRESS(value.strip()) is not None
 
 
-def event_of(fields: Iterable[Field]) -> Field | None:
+def event_of(fields: Iterable[SampledField]) -> SampledField | None:
     """Where a notification says what happened."""
     found = [
         each
@@ -212,26 +212,26 @@ def event_of(fields: Iterable[Field]) -> Field | None:
     return min(found, key=lambda each: (len(each.path), _EVENT_RANK[str(each.path[-1])]), default=None)
 
 
-def customer_of(fields: Iterable[Field]) -> Field | None:
+def customer_of(fields: Iterable[SampledField]) -> SampledField | None:
     return _best(fields, _CUSTOMER, lambda each: named(each.value) is not None and not is_address(each.value))
 
 
-def account_of(fields: Iterable[Field]) -> Field | None:
+def account_of(fields: Iterable[SampledField]) -> SampledField | None:
     return _best(fields, _ACCOUNT, lambda each: named(each.value) is not None and not is_address(each.value))
 
 
-def address_of(fields: Iterable[Field]) -> Field | None:
+def address_of(fields: Iterable[SampledField]) -> SampledField | None:
     found = [each for each in fields if is_address(each.value)]
     return min(found, key=lambda each: (not {"email", "mail"} & {*each.words}, len(each.path)), default=None)
 
 
-def id_of_event(fields: Iterable[Field]) -> Field | None:
+def id_of_event(fields: Iterable[SampledField]) -> SampledField | None:
     """The notification's own id; not that of an object within, unless it is called the event's."""
     own = (each for each in fields if len(each.path) == 1 or {"event", "notification", "message"} & {*each.words})
     return _best(own, _EVENT_ID, lambda each: named(each.value) is not None)
 
 
-def time_of(fields: Iterable[Field]) -> tuple[Field, str | None] | None:
+def time_of(fields: Iterable[SampledField]) -> tuple[SampledField, str | None] | None:
     """When it was, and the format of that time, where it needs one."""
     fields = tuple(fields)
     for form in (None, *FORMATS):
@@ -241,7 +241,7 @@ def time_of(fields: Iterable[Field]) -> tuple[Field, str | None] | None:
     return None
 
 
-def _is_time(field: Field, form: str | None) -> bool:
+def _is_time(field: SampledField, form: str | None) -> bool:
     if isinstance(field.value, bool) or (
         form is None and isinstance(field.value, (int, float)) and field.value < _NINETIES
     ):
@@ -254,7 +254,7 @@ _NINETIES: Final = 631_152_000
 """A smaller number is no time in seconds that anything was sent at."""
 
 
-def _best(fields: Iterable[Field], wanted: tuple[tuple[str, ...], ...], is_one: Any) -> Field | None:
+def _best(fields: Iterable[SampledField], wanted: tuple[tuple[str, ...], ...], is_one: Any) -> SampledField | None:
     """The field whose path ends in the first of these words that any ends in; of several the one furthest up."""
     known = tuple(fields)
     for words in wanted:

@@ -23,7 +23,7 @@ from referral_stream.core.ids import derived_id
 from referral_stream.core.instants import rfc3339
 from referral_stream.ops.importing.columns import Column, Plan
 from referral_stream.ops.importing.table import Cells
-from referral_stream.ops.importing.values import Ambiguous, Moment, is_blank, moment, time_zone, truth
+from referral_stream.ops.importing.values import Ambiguous, ReadInstant, is_blank, moment, time_zone, truth
 
 SOURCE: Final = "referral-stream/import"
 """Of every imported event, whatever the file is called: what is imported twice is the same event."""
@@ -91,7 +91,7 @@ class RowFacts:
 _STOPS: Final = frozenset({"customer.suppressed", "customer.erasure_requested"})
 
 
-def told(cells: Cells, plan: Plan, as_of: Moment, email_key: bytes) -> RowFacts:
+def told(cells: Cells, plan: Plan, as_of: ReadInstant, email_key: bytes) -> RowFacts:
     """What one row says by this plan, as of the day of its export."""
     row = _Row(cells, plan, as_of, email_key)
     row.read()
@@ -101,7 +101,7 @@ def told(cells: Cells, plan: Plan, as_of: Moment, email_key: bytes) -> RowFacts:
 class _Row:
     """One row being read; a column's own reading is ``_FIELD`` by its field."""
 
-    def __init__(self, cells: Cells, plan: Plan, as_of: Moment, email_key: bytes) -> None:
+    def __init__(self, cells: Cells, plan: Plan, as_of: ReadInstant, email_key: bytes) -> None:
         self.told = RowFacts()
         self.as_of, self._key = as_of, email_key
         self._cells: dict[str, list[tuple[Column, str]]] = {}
@@ -320,7 +320,7 @@ class _Row:
         self._fault(column.name, "no whole number from 0 to 10")
         return None
 
-    def _date(self, column: Column, cell: str) -> Moment | None:
+    def _date(self, column: Column, cell: str) -> ReadInstant | None:
         """A date that is not after the export; what cannot be read is a fault."""
         try:
             found = moment(cell, column.format, column.zone)
@@ -337,9 +337,9 @@ class _Row:
             self._fault(column.name, "a date after the export")
             return None
         self._mean(column, "a date")
-        return Moment(found.first, min(found.last, self.as_of.last))
+        return ReadInstant(found.first, min(found.last, self.as_of.last))
 
-    def _since(self, column: Column, cell: str) -> Moment | None:
+    def _since(self, column: Column, cell: str) -> ReadInstant | None:
         """Since when: its date, the export's for a yes, None for a no; what protects holds where it is unreadable."""
         protects = column.field is not None and column.field.protects
         found = truth(cell)

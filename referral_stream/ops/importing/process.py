@@ -20,7 +20,7 @@ from referral_stream.ops.importing.columns import Column, Plan
 from referral_stream.ops.importing.fields import IGNORE
 from referral_stream.ops.importing.history import RowFacts, Stops, cloud_events, told
 from referral_stream.ops.importing.table import TableRow, reading
-from referral_stream.ops.importing.values import Moment
+from referral_stream.ops.importing.values import ReadInstant
 from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.receiver.writer import NotWritten, SourceWriter, TooLarge, WriterProblem
 from referral_stream.runtime.deployment import Deployment
@@ -52,7 +52,7 @@ class ImportRequest(NamedTuple):
 
     file: Path
     columns: Sequence[Column]
-    as_of: Moment
+    as_of: ReadInstant
     email_key: bytes
     encoding: str | None = None
     skip_bad: bool = False
@@ -72,7 +72,7 @@ class ColumnTally:
 
 
 @dataclass(slots=True)
-class Checked:
+class ImportCheck:
     """What is in the file. ``problems``: why nothing may be written. ``lost``: lines that protect somebody unnamed."""
 
     rows: int = 0
@@ -93,7 +93,7 @@ Progress = Callable[[int], None]
 """Is called with how many bytes of the file lie behind."""
 
 
-def check(request: ImportRequest, refused: Path, progress: Progress, *, values: bool = False) -> Checked:
+def check(request: ImportRequest, refused: Path, progress: Progress, *, values: bool = False) -> ImportCheck:
     """Read all of it and write nothing, but ``refused``: line, column and reason of what cannot be used.
 
     That file is there only if there is something to say. Raises UnreadableLog and OSError.
@@ -105,11 +105,11 @@ class _Check:
     def __init__(self, request: ImportRequest, refused: Path, *, values: bool) -> None:
         self._request, self._refused, self._values = request, refused, values
         self._plan = request.plan()
-        self._found = Checked()
+        self._found = ImportCheck()
         self._first: dict[tuple[str, Stops], int] = {}
         self._writer: Any = None
 
-    def run(self, progress: Progress) -> Checked:
+    def run(self, progress: Progress) -> ImportCheck:
         found = self._found
         with ExitStack() as files, reading(self._request.file, self._request.encoding) as table:
             for name in table.columns or ():
@@ -291,4 +291,13 @@ async def _again(write: Callable[[], Awaitable[None]]) -> None:
             return
 
 
-__all__ = ["Checked", "ColumnTally", "ImportProblem", "ImportRequest", "UnreadableLog", "check", "to_log", "to_topic"]
+__all__ = [
+    "ColumnTally",
+    "ImportCheck",
+    "ImportProblem",
+    "ImportRequest",
+    "UnreadableLog",
+    "check",
+    "to_log",
+    "to_topic",
+]

@@ -33,7 +33,7 @@ class TableRow(NamedTuple):
 
 
 @dataclass(slots=True)
-class Table:
+class CustomerTable:
     """A file being read; ``columns`` are those of the header of a CSV, None for JSON lines, which have none."""
 
     file: Path
@@ -48,7 +48,7 @@ class Table:
 
 
 @contextmanager
-def reading(file: Path, encoding: str | None = None) -> Iterator[Table]:
+def reading(file: Path, encoding: str | None = None) -> Iterator[CustomerTable]:
     """The rows of a file, which may be of any length. Raises UnreadableLog (file and line) and OSError."""
     with file.open("rb") as raw:
         packed = raw.peek(2)[:2] == b"\x1f\x8b"
@@ -58,12 +58,12 @@ def reading(file: Path, encoding: str | None = None) -> Iterator[Table]:
             if not start:
                 raise UnreadableLog(str(file), 1, "is empty")
             if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{":
-                yield Table(file, None, _objects(content), raw)
+                yield CustomerTable(file, None, _objects(content), raw)
                 return
             found = encoding or next((name for bom, name in _BOMS if start.startswith(bom)), "utf-8")
             text = io.TextIOWrapper(content, found, newline="")
             columns, rows = _csv(text, file, found)
-            yield Table(file, columns, rows, raw)
+            yield CustomerTable(file, columns, rows, raw)
 
 
 def _objects(content: IO[bytes]) -> Iterator[TableRow]:

@@ -20,7 +20,7 @@ class Ambiguous(ValueError):
     """The day and the month of a date could be each other's."""
 
 
-class Moment(NamedTuple):
+class ReadInstant(NamedTuple):
     """When, epoch ms: a date without a time is all of its day, from its first millisecond to its last."""
 
     first: int
@@ -58,7 +58,7 @@ def truth(cell: str) -> bool | None:
 
 
 @lru_cache(maxsize=65_536)
-def moment(cell: str, form: str | None = None, zone: str | None = None) -> Moment:
+def moment(cell: str, form: str | None = None, zone: str | None = None) -> ReadInstant:
     """The instant, or day, of a cell; ``zone`` is that of a time without one, else UTC.
 
     Raises Ambiguous, or ValueError for what is no date from 2000 on.
@@ -75,7 +75,7 @@ def moment(cell: str, form: str | None = None, zone: str | None = None) -> Momen
     return found
 
 
-def _named(text: str, form: str, zone: str | None) -> Moment:
+def _named(text: str, form: str, zone: str | None) -> ReadInstant:
     match form:
         case "day-first" | "month-first":
             return _by_parts(text, zone, day_first=form == "day-first")
@@ -95,7 +95,7 @@ def _named(text: str, form: str, zone: str | None) -> Moment:
             return _aware(found, zone) if has_time else _day(found.date(), zone)
 
 
-def _guessed(text: str, zone: str | None) -> Moment:
+def _guessed(text: str, zone: str | None) -> ReadInstant:
     if (found := _PARTS(text)) is not None:
         first, second, year = int(found[1]), int(found[3]), found[4]
         if len(year) == 2 or (max(first, second) <= 12 and first != second):  # noqa: PLR2004 (digits; months)
@@ -122,7 +122,7 @@ def _guessed(text: str, zone: str | None) -> Moment:
     raise ValueError("no date")
 
 
-def _by_parts(text: str, zone: str | None, *, day_first: bool) -> Moment:
+def _by_parts(text: str, zone: str | None, *, day_first: bool) -> ReadInstant:
     found = _PARTS(text)
     if found is None:
         return _iso(text, zone)
@@ -136,7 +136,7 @@ def _by_parts(text: str, zone: str | None, *, day_first: bool) -> Moment:
     return _aware(datetime(year, month, day, hour, int(found[6]), int(found[7] or 0)), zone)  # noqa: DTZ001 (as above)
 
 
-def _iso(text: str, zone: str | None) -> Moment:
+def _iso(text: str, zone: str | None) -> ReadInstant:
     if (found := _ISO_DAY(text)) is not None:
         return _day(date(int(found[1]), int(found[3]), int(found[4])), zone)
     text = text.replace("/", "-")
@@ -151,17 +151,17 @@ def _iso(text: str, zone: str | None) -> Moment:
     return _exact(instant)
 
 
-def _exact(instant: int) -> Moment:
-    return Moment(instant, instant)
+def _exact(instant: int) -> ReadInstant:
+    return ReadInstant(instant, instant)
 
 
-def _aware(naive: datetime, zone: str | None) -> Moment:
+def _aware(naive: datetime, zone: str | None) -> ReadInstant:
     return _exact(from_datetime(naive.replace(tzinfo=UTC if zone is None else zones.zone(zone))))
 
 
-def _day(day: date, zone: str | None) -> Moment:
+def _day(day: date, zone: str | None) -> ReadInstant:
     first = _aware(datetime(day.year, day.month, day.day), zone).first  # noqa: DTZ001 (made aware)
-    return Moment(first, first + DAY - 1)
+    return ReadInstant(first, first + DAY - 1)
 
 
 def time_zone(cell: str) -> str | None:
