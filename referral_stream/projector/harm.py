@@ -53,7 +53,7 @@ class Judged(Protocol):
     async def positions(self) -> Mapping[tuple[str, int], int]: ...
 
 
-Positions: TypeAlias = Mapping[tuple[str, int], int]
+AppliedUpTo: TypeAlias = Mapping[tuple[str, int], int]
 """(topic, partition) → the offset that is applied next."""
 
 
@@ -63,7 +63,7 @@ class Knowing(Protocol):
     ``kept``: how many records there were. Raises KafkaError.
     """
 
-    async def __call__(self, then: Positions, now: Positions, kept: int) -> bool: ...
+    async def __call__(self, then: AppliedUpTo, now: AppliedUpTo, kept: int) -> bool: ...
 
 
 async def judge_once(judged: Judged, policy: Policy, knows_all: Knowing, send: Sending) -> list[str]:
@@ -150,7 +150,7 @@ def knowing(deployment: Deployment) -> Knowing:
     """Asks the broker what there is behind these positions."""
     names = deployment.topics
 
-    async def knows_all(then: Positions, now: Positions, kept: int) -> bool:
+    async def knows_all(then: AppliedUpTo, now: AppliedUpTo, kept: int) -> bool:
         consumer = AIOKafkaConsumer(
             **deployment.client(), enable_auto_commit=False, auto_offset_reset="none", isolation_level="read_committed"
         )
@@ -166,7 +166,7 @@ def knowing(deployment: Deployment) -> Knowing:
 
 
 async def _behind(
-    consumer: AIOKafkaConsumer, topic: str, positions: Positions
+    consumer: AIOKafkaConsumer, topic: str, positions: AppliedUpTo
 ) -> dict[TopicPartition, tuple[int, int]]:  # fmt: skip
     """Where something lies behind a position: (position, end) by partition."""
     partitions = [TopicPartition(topic, number) for number in sorted(await partitions_of(consumer, topic))]

@@ -68,7 +68,7 @@ def difference(old: MessageBody | None, new: MessageBody | None) -> dict[_Names,
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
-class _Kept(NamedTuple):
+class _KeptSum(NamedTuple):
     """A sum as it is kept: of a bucket where it is one by value."""
 
     what: str
@@ -115,7 +115,7 @@ def _coarse(found: Iterable[tuple[bytes, bytes]], period: Period, as_of: int) ->
         what, detail, month, by_name, *group = orjson.loads(field)
         if month and not period.has(month):
             continue
-        kept = _Kept(what, detail, month, named[by_name], tuple(group), int(count))
+        kept = _KeptSum(what, detail, month, named[by_name], tuple(group), int(count))
         for by in BREAKDOWNS:
             if (within := kept.group_in(by)) is not None:
                 sums[by][within].add(what, detail * WIDTHS[what] if what in WIDTHS else detail, kept.total)

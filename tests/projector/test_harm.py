@@ -22,7 +22,7 @@ from referral_stream.local.broker import EmbeddedBroker
 from referral_stream.local.redis_server import EmbeddedRedis
 from referral_stream.metrics.harm import HARM_BUDGET
 from referral_stream.projector import process
-from referral_stream.projector.harm import Positions, judge_once, knowing, sender
+from referral_stream.projector.harm import AppliedUpTo, judge_once, knowing, sender
 from referral_stream.read_models.views import Control
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.deployment import Deployment
@@ -56,7 +56,7 @@ class Broker:
         self.sent: list[Event] = []
         self.is_ahead = False
 
-    async def knows_all(self, then: Positions, now: Positions, kept: int) -> bool:
+    async def knows_all(self, then: AppliedUpTo, now: AppliedUpTo, kept: int) -> bool:
         assert then.items() <= now.items()
         assert kept == 250
         return not self.is_ahead
