@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from aiokafka.cluster import ClusterMetadata
-
 from faust_batches import topics
 from faust_batches.errors import TopicsMismatch
 from faust_batches.topics import check_topics
