@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from referral_stream.core.instants import DAY, HOUR, MINUTE, SECOND, parse_instant, to_datetime
 from referral_stream.core.zones import is_zone, zone
+from referral_stream.metrics.figures import title_of
 from referral_stream.words.decisions import happening, outcome_words, saw_words
 from referral_stream.words.phrases import phrases
 
@@ -133,7 +134,7 @@ def environment(static: Path, vendored: Mapping[str, Any]) -> Environment:
     env.filters |= {
         "amount": amount, "away": away, "clock": clock, "duration": duration, "happening": happening,
         "instant": instant_of, "limit": lambda text: phrases().limit(text), "number": number,
-        "outcome": outcome_words, "saw": saw_words, "tone": tone, "words": words,
+        "outcome": outcome_words, "saw": saw_words, "tone": tone, "words": words, "figure_title": title_of,
     }  # fmt: skip
     env.globals |= {"asset": _assets(static, vendored), "zones": ZONES}
     return env

@@ -101,3 +101,14 @@ def nearest_rank(counts: Mapping[int, int], percent: int) -> int | None:
 
 def not_enough(of: int) -> str:
     return f"not enough data yet ({of} of {ENOUGH})"
+
+
+def title_of(name: str) -> str:
+    """A figure's name for people: ``time_to_ask_p50`` → ``time to ask (median)``."""
+    words = (
+        name.replace("followups", "follow-ups")
+        .replace("_p50", " (median)")
+        .replace("_p9", " (percentile 9")
+        .replace("_", " ")
+    )
+    return f"{words})" if "(percentile" in words else words

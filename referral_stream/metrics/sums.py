@@ -141,22 +141,37 @@ def added_by(record: RecordBody, by: tuple[Dimension, ...] = (), until: str | No
     ``until``: the last month that is looked at. A customer counts once among the eligible and the asked of a group, in
     the newest such month: they are in a period that ends there if that month is not before it.
     """
-    for addend in _OneRecord(record, by, until).addends():
-        if addend[-1]:
-            yield addend
+    yield from summable_by(record, by)
+    yield from once_by(record, by, until)
+
+
+def summable_by(record: RecordBody, by: tuple[Dimension, ...]) -> Iterator[Addend]:
+    """All of it but ``ONCE``: a group's sum is that of its parts."""
+    return (addend for addend in _OneRecord(record, by).summable() if addend[-1])
+
+
+def once_by(record: RecordBody, by: tuple[Dimension, ...], until: str | None = None) -> Iterator[Addend]:
+    """``ONCE`` alone."""
+    return (addend for addend in _OneRecord(record, by).once(until) if addend[-1])
 
 
 class _OneRecord:
     """What one record adds."""
 
-    def __init__(self, record: RecordBody, by: tuple[Dimension, ...], until: str | None) -> None:
-        self.record, self.by, self.until = record, by, until
+    def __init__(self, record: RecordBody, by: tuple[Dimension, ...]) -> None:
+        self.record, self.by = record, by
         self.segment = record.get("segment")
 
-    def addends(self) -> Iterator[Addend]:
-        asks = list(asks_of(self.record))
+    def once(self, until: str | None) -> Iterator[Addend]:
         if not self.by:
             yield "customers", "", "", (), 1
+        if OF_OCCASIONS.issuperset(self.by):
+            yield from self._customers(until)
+        if set(self.by) <= {"segment"}:
+            yield from self._followups()
+
+    def summable(self) -> Iterator[Addend]:
+        asks = list(asks_of(self.record))
         if OF_OCCASIONS.issuperset(self.by):
             yield from self._occasions()
         for ask in asks:
@@ -164,24 +179,27 @@ class _OneRecord:
                 yield from self._ask(ask)
         yield from self._referrals()
         yield from self._first_ask(asks)
-        if set(self.by) <= {"segment"}:
-            yield from self._followups()
 
     def _group(self, values: Mapping[str, Any]) -> Group:
         known = {"segment": self.segment, **values}
         return tuple(known.get(dimension) for dimension in self.by)
 
     def _occasions(self) -> Iterator[Addend]:
-        newest: dict[tuple[str, Group], str] = {}
         for entry in self.record.get("months", ()):
             month = entry["month"]
-            if self.until is not None and month > self.until:
-                continue
             group = self._group({"month": month, "trigger": entry["trigger"]})
             yield "opened", "", month, group, entry.get("opened", 0)
             yield "missed", "", month, group, entry.get("missed", 0)
             for gate, count in entry.get("blocked", {}).items():
                 yield "blocked", gate, month, group, count
+
+    def _customers(self, until: str | None) -> Iterator[Addend]:
+        newest: dict[tuple[str, Group], str] = {}
+        for entry in self.record.get("months", ()):
+            month = entry["month"]
+            if until is not None and month > until:
+                continue
+            group = self._group({"month": month, "trigger": entry["trigger"]})
             for what in ("eligible", "asked"):
                 if entry.get(what):
                     newest[what, group] = max(month, newest.get((what, group), ""))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -34,6 +35,8 @@ MOST_UNREAD: Final = 100_000
 UNREAD_PART: Final = 20
 """One record in so many may be missing in a judgement."""
 _NEEDED: Final = ("customer_id", "account_id", "recorded_at", "ids")
+_REPEATED: Final = frozenset({"trigger", "template", "mode", "channel", "kind"})
+_OF_ASKS: Final = _REPEATED | {"command_id", "t0", "asked_at", "decided_at", "referrals", "regret"}
 _WAIT_MS: Final = 500
 
 Sending: TypeAlias = Callable[[Event], Awaitable[None]]
@@ -67,11 +70,10 @@ async def judge_once(judged: Judged, policy: Policy, knows_all: Knowing, send: S
     """The triggers for which a pause was sent. Raises WriteRefused and KafkaError: judge again later."""
     if policy.harm.pause_at is None:
         return []
-    records, then = Records(), await judged.positions()
-    async for body in judged.bodies():
-        records.take(body["customer_id"], _needed(body))
+    then = await judged.positions()
+    records, kept = await _gathered(judged)
     found = await asyncio.to_thread(pauses, records, policy, _resumed(await judged.controls()))
-    if not found or not await knows_all(then, await judged.positions(), len(records)):
+    if not found or not await knows_all(then, await judged.positions(), kept):
         return []
     switches = await judged.controls()
     paused = {each.name for each in switches if each.scope == "trigger" and each.paused}
@@ -91,10 +93,30 @@ def _resumed(switches: Sequence[Control]) -> dict[str, int]:
     return {each.name: each.at for each in switches if each.scope == "trigger" and each.name and not each.paused}
 
 
+async def _gathered(judged: Judged) -> tuple[Records, int]:
+    """The records that a judgement needs, and how many there are: of a million customers most were never asked."""
+    records, kept, newest = Records(), 0, None
+    async for body in judged.bodies():
+        kept += 1
+        needed = _needed(body)
+        if needed["asks"] or "ids" in needed:
+            records.take(body["customer_id"], needed)
+        if newest is None or newest["recorded_at"] < needed["recorded_at"]:
+            newest = needed  # as of when all is judged
+    if newest is not None:
+        records.take(newest["customer_id"], newest)
+    return records, kept
+
+
 def _needed(body: MessageBody) -> MessageBody:
-    """Of a record what is judged: a hundredth of it, mostly."""
-    kept = {name: body[name] for name in _NEEDED if name in body}
-    return kept | {"asks": body.get("asks", ())}
+    """Of a record what is judged, some 600 bytes for each ask: all are in memory at once."""
+    needed: MessageBody = {str(name): body[name] for name in _NEEDED if name in body}
+    needed["asks"] = [
+        {name: sys.intern(value) if name in _REPEATED else value for name, value in ask.items() if name in _OF_ASKS}
+        for ask in body.get("asks", ())
+        if ask["kind"] != "shadow"
+    ]
+    return needed
 
 
 def _tell(pause: Pause) -> None:

@@ -1,6 +1,6 @@
 """What asking does, from sums in Redis (after §7): the figures of ``metrics``, which every new record moves a little.
 
-Whoever replaces a record adds what the new one adds (``metrics.sums.added_by``), and takes away what the old one had
+Whoever replaces a record adds what the new one adds (``metrics.sums``), and takes away what the old one had
 added. Sums by value are kept twice: how many there are in each bucket beside all other sums, and the values themselves
 in a key for each bucket, of which a reader needs a few. So the figures are those that all records would give.
 """
@@ -17,7 +17,7 @@ import orjson
 from referral_stream.core.counting import first_month, month_of
 from referral_stream.metrics.figures import Figure, Mean, Money, Percentile, Share, Unavailable, not_enough
 from referral_stream.metrics.observed import Period
-from referral_stream.metrics.sums import ONCE, WIDTHS, Dimension, Group, Sums, added_by, in_order
+from referral_stream.metrics.sums import ONCE, WIDTHS, Dimension, Group, Sums, in_order, once_by, summable_by
 from referral_stream.read_models.keys import Keys
 from referral_stream.read_models.views import MessageBody, Metric, Works
 
@@ -28,7 +28,7 @@ BREAKDOWNS: Final[tuple[By, ...]] = ((), ("trigger",), ("segment",))
 _FINEST: Final[By] = ("trigger", "segment")
 """What can be added up is kept by this, and once."""
 
-Ask: TypeAlias = Callable[[Sequence[tuple[Any, ...]]], Awaitable[list[Any]]]
+RoundTrip: TypeAlias = Callable[[Sequence[tuple[Any, ...]]], Awaitable[list[Any]]]
 """Sends commands to Redis; the replies."""
 _Names: TypeAlias = tuple[str, str]
 """A key, as :meth:`Keys.values` has it ("": that of all sums), and a field of it."""
@@ -37,17 +37,20 @@ _Names: TypeAlias = tuple[str, str]
 def sums_of(record: MessageBody) -> Counter[_Names]:
     """What a record adds to each field of each key."""
     found: Counter[_Names] = Counter()
-    for by in (_FINEST, *BREAKDOWNS):
-        kept = ",".join(by)
-        for what, detail, month, group, count in added_by(record, by):
-            if (what in ONCE) == (by == _FINEST):
-                continue
-            if isinstance(detail, int):
-                bucket = detail // WIDTHS[what]
-                found[f"{what}:{bucket}", _field(month, *group, detail)] += count
-                detail = bucket  # noqa: PLW2901 (of which the sum itself knows no more)
-            found["", _field(what, detail, month, kept, *group)] += count
+    for what, detail, month, group, count in summable_by(record, _FINEST):
+        kept = detail
+        if isinstance(detail, int):
+            kept = detail // WIDTHS[what]  # the sum itself knows no more
+            found[f"{what}:{kept}", _field(month, *group, detail)] += count
+        found["", _field(what, kept, month, _name_of(_FINEST), *group)] += count
+    for by in BREAKDOWNS:
+        for what, detail, month, group, count in once_by(record, by):
+            found["", _field(what, detail, month, _name_of(by), *group)] += count
     return found
+
+
+def _name_of(by: By) -> str:
+    return ",".join(by)
 
 
 def _field(*parts: str | int | None) -> str:
@@ -86,7 +89,7 @@ def _within(finest: Group, by: By) -> Group:
     return tuple(finest[_FINEST.index(dimension)] for dimension in by)
 
 
-async def works_of(ask: Ask, keys: Keys) -> Works:
+async def works_of(ask: RoundTrip, keys: Keys) -> Works:
     """The figures, over the 13 months up to the newest record."""
     found, newest = await ask([("HGETALL", keys.figures), ("ZRANGE", keys.recorded, -1, -1, "WITHSCORES")])
     as_of = _newest(newest)
@@ -107,7 +110,7 @@ async def works_of(ask: Ask, keys: Keys) -> Works:
 def _coarse(found: Iterable[tuple[bytes, bytes]], period: Period, as_of: int) -> dict[By, defaultdict[Group, Sums]]:
     """The sums; those by value have the first value of the bucket in the place of each."""
     sums: dict[By, defaultdict[Group, Sums]] = {by: defaultdict(lambda: Sums(as_of)) for by in BREAKDOWNS}
-    named = {",".join(by): by for by in (_FINEST, *BREAKDOWNS)}
+    named = {_name_of(by): by for by in (_FINEST, *BREAKDOWNS)}
     for field, count in found:
         what, detail, month, by_name, *group = orjson.loads(field)
         if month and not period.has(month):
@@ -175,5 +178,7 @@ def metric(name: str, figure: Figure, labels: Mapping[str, str]) -> Metric | Non
             return Metric(name, figure.value, figure.count, figure.of, text, labels)
         case Share():
             low, high = figure.interval or (None, None)
-            text = not_enough(figure.of) if figure.value is None else f"{figure.value:.1%}"
+            text = not_enough(figure.of)
+            if figure.value is not None and low is not None and high is not None:
+                text = f"{figure.value:.1%} ({100 * low:.1f} to {100 * high:.1f} %)"
             return Metric(name, figure.value, figure.count, figure.of, text, labels, low, high)

@@ -147,6 +147,7 @@ async def test_now_shows_what_is_going_on(viewer: Client) -> None:
 async def test_works_says_what_is_measured_and_what_is_not_yet(viewer: Client) -> None:
     page = words((await viewer.get("/works")).text)
     assert "not enough data yet" in page
+    assert "time to ask (median) not enough data yet (" in page
     assert "Does asking cause it, and does it harm?" in page
     assert "Uplift all asks not enough data yet (0 of about 20 referrals" in page
     by_trigger = words((await viewer.get("/works?by=trigger")).text)

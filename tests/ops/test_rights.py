@@ -132,7 +132,17 @@ def test_the_command_prints_the_rights(principal: str) -> None:
     done = CliRunner(env=ENVIRONMENT).invoke(main, ["topics", "acls", principal, "--user", "somebody"])
     assert done.exit_code == 0
     brokers = ",".join(DEPLOYMENT.settings.kafka_brokers)
-    assert done.output.splitlines() == list(commands(rights(DEPLOYMENT, principal), "somebody", brokers))
+    assert done.stdout.splitlines() == list(commands(rights(DEPLOYMENT, principal), "somebody", brokers))
+
+
+def test_only_with_a_harm_budget_the_projector_writes_to_a_topic_and_is_said_to() -> None:
+    budget = Deployment(DEPLOYMENT.settings, Policy.model_validate({"harm": {"pause_at": 20}}), Clock())
+    written = [
+        {right.name for right in rights(of, "projector") if right.operation == "Write"} for of in (DEPLOYMENT, budget)
+    ]
+    assert written == [set(), {DEPLOYMENT.topics.responses}]
+    done = CliRunner(env=ENVIRONMENT).invoke(main, ["topics", "acls", "projector", "--user", "somebody"])
+    assert "without [harm] pause_at" in done.stderr
 
 
 def test_nobody_else_has_rights() -> None:

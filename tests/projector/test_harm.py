@@ -58,7 +58,7 @@ class Broker:
 
     async def knows_all(self, then: Positions, now: Positions, kept: int) -> bool:
         assert then.items() <= now.items()
-        assert kept == 240
+        assert kept == 250
         return not self.is_ahead
 
     async def send(self, event: Event) -> None:
@@ -71,7 +71,8 @@ class Broker:
 @pytest.fixture
 async def world(client: Redis, prefix: str) -> Applying:
     world = Applying(client, prefix=prefix, now=NOW)
-    await world.records(*(record for _, record in harmful(NOW, "renewal", "milestone")))
+    await world.records(*(record for _, record in harmful(NOW - HOUR, "renewal", "milestone")))
+    await world.records(*(a_record(f"never-asked-{n}", NOW) for n in range(10)))
     return world
 
 
@@ -80,6 +81,7 @@ async def test_what_does_harm_is_paused_with_the_evidence(world: Applying) -> No
     broker = Broker()
     assert await broker.judge(world) == ["milestone", "renewal"]
     data = broker.sent[1].data
+    assert broker.sent[1].time == NOW, "as of the newest record, whoever was asked"
     assert (data.scope, data.name, data.by) == ("trigger", "renewal", HARM_BUDGET)
     assert data.why.endswith(":asked_40_of_60:held_out_5_of_60")
     assert await broker.judge(world, a_policy(holdout={"percent": 50})) == [], "off by default"
@@ -191,6 +193,9 @@ async def test_the_pause_reaches_the_workers_once_and_a_person_takes_it_back(
                 await until(lambda: thrown(2))
                 assert await judge_once(models, BUDGET, knowing(deployment), sender(deployment)) == []
             assert await released()
+            applied = await models.positions()
+            assert await knowing(deployment)(applied, applied, 120)
+            assert not await knowing(deployment)({}, applied, 0), "as after a reset: records are not read yet"
         await models.aclose()
         await reader.aclose()
 

@@ -11,7 +11,7 @@ from referral_stream.cli.render.terminal import rows
 from referral_stream.core.instants import to_datetime
 from referral_stream.core.policy import Policy
 from referral_stream.metrics.comparing import Comparison
-from referral_stream.metrics.figures import Figure, Mean, Money, Percentile, Share, Unavailable, not_enough
+from referral_stream.metrics.figures import Figure, Mean, Money, Percentile, Share, Unavailable, not_enough, title_of
 from referral_stream.metrics.report import Figures, comparison_data, figure_data
 from referral_stream.words.afterwards import money
 from referral_stream.words.decisions import day_and_time
@@ -54,18 +54,8 @@ def _section(title: str, figures: list[tuple[str, Figure]]) -> Iterator[str]:
         return
     yield ""
     yield f"{title}:"
-    table = [(_name(name), *_cells(figure)) for name, figure in figures]
+    table = [(title_of(name), *_cells(figure)) for name, figure in figures]
     yield from (f"  {line}" for line in rows(table, right=frozenset({1})))
-
-
-def _name(name: str) -> str:
-    words = (
-        name.replace("followups", "follow-ups")
-        .replace("_p50", " (median)")
-        .replace("_p9", " (percentile 9")
-        .replace("_", " ")
-    )
-    return f"{words})" if "(percentile" in words else words
 
 
 def _cells(figure: Figure) -> tuple[str, str, str]:
@@ -109,7 +99,7 @@ def _groups(found: Figures) -> Iterator[str]:
     ]
     yield ""
     yield f"By {', '.join(found.by)}:"
-    table = [(*found.by, *(_name(name) for name in names))]
+    table = [(*found.by, *(title_of(name) for name in names))]
     for group, figures in found.groups.items():
         table.append((*(value or "none" for value in group), *(_in_table(figures[name]) for name in names)))
     yield from (f"  {line}" for line in rows(table))
