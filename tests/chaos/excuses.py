@@ -214,7 +214,8 @@ class Oracle:
         made = live.commands.asks
         # In the place of one who is on hold, an account's other contact may be asked: one for each, and later.
         since = min((excuse.decided for excuse in held), default=self._until)
-        others = [ask for ask, at in made.items() if ask.customer not in self.holds and at >= since]
+        missed = {excuse.customer for excuse in held}
+        others = [ask for ask, at in made.items() if ask.customer not in missed and at >= since]
         instead = [ask for ask in others if ask not in expected.asks][: len(held)]
         otherwise = dict(self._otherwise(group, expected, live))
         of_others = {excuse.command for excuse in otherwise.values()}

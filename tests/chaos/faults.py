@@ -287,18 +287,27 @@ def _although_it_may_be_away(change: Callable[[], object]) -> None:
 
 
 def flip_bytes(folder: Path, rng: random.Random) -> bool:
-    """Flip some bytes in the middle of a table's file, as a bad block does; whether there was one."""
+    """Flip some bytes in the middle of a table's file, as a bad block does; whether there was one.
+
+    Among others in one of the wake-ups, if there are any: a start reads those, so that the damage is noticed then. What
+    is damaged of a customer is noticed when it is read, or never.
+    """
     files = [file for file in sorted(folder.rglob("*.sst")) if file.stat().st_size > _FLIPPED]
-    if not files:
-        return False
-    with rng.choice(files).open("r+b") as file:
-        file.seek(0, 2)
+    read_at_start = [file for file in files if "wakeups" in file.parts]
+    for kind in (files, read_at_start):
+        if kind:
+            _flip(rng.choice(kind), rng)
+    return bool(read_at_start)
+
+
+def _flip(file: Path, rng: random.Random) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(0, 2)
         # In the first half are the entries; index, filter and footer are behind them.
-        file.seek(rng.randrange(max(1, file.tell() // 2 - _FLIPPED)))
-        piece = file.read(_FLIPPED)
-        file.seek(-len(piece), 1)
-        file.write(bytes(each ^ 0xFF for each in piece))
-    return True
+        opened.seek(rng.randrange(max(1, opened.tell() // 2 - _FLIPPED)))
+        piece = opened.read(_FLIPPED)
+        opened.seek(-len(piece), 1)
+        opened.write(bytes(each ^ 0xFF for each in piece))
 
 
 def crew(pipeline: Pipeline, home: Path, number: int) -> list[Worker]:

@@ -73,9 +73,10 @@ async def check_topics(client: AIOKafkaClient, expected: Mapping[str, int | None
 
     Raises:
         TopicsMismatch: with all that is missing or wrong in its message.
+        ConnectionError: no broker says which topics there are. What was heard of none is not missing.
     """
     deadline = monotonic() + _PATIENCE_SECONDS
-    await client.set_topics(expected)
+    answered = await client.set_topics(expected)
     while True:
         problems = [
             problem
@@ -85,7 +86,9 @@ async def check_topics(client: AIOKafkaClient, expected: Mapping[str, int | None
         if not problems or monotonic() > deadline:
             break
         await asyncio.sleep(_AGAIN_SECONDS)
-        await client.force_metadata_update()
+        answered = await client.force_metadata_update()
+    if problems and not answered:
+        raise ConnectionError("no Kafka broker says which topics there are")
     if problems:
         raise TopicsMismatch("; ".join(problems))
 
