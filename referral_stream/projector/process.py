@@ -133,7 +133,7 @@ class Projector:
 
     async def _look_always(self) -> None:
         """Tell the console what the brokers say of the roles, and the metrics what asking does."""
-        while True:
+        while not self.status.stopping:  # aiokafka may have swallowed a cancellation
             await asyncio.sleep(LOOK_SECONDS)
             if not self._projecting.leads:
                 self.status.works = None
@@ -146,7 +146,7 @@ class Projector:
         """Pause triggers whose asks do harm, while this is the worker that leads."""
         policy, throttle = self._deployment.policy, LogThrottle(logger)
         knows_all, send = knowing(self._deployment), sender(self._deployment)
-        while True:
+        while not self.status.stopping:  # aiokafka may have swallowed a cancellation
             await asyncio.sleep(JUDGE_SECONDS)
             if not self._projecting.leads:
                 continue

@@ -143,6 +143,7 @@ async def until(holds: Callable[[], Awaitable[Any]]) -> None:
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.timeout(240)
 @rule("A7.10")
 async def test_the_pause_reaches_the_workers_once_and_a_person_takes_it_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
