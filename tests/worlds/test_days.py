@@ -13,7 +13,7 @@ from tests.worlds.policies import POLICIES
 def test_a_seed_gives_the_same_world_on_every_machine() -> None:
     """What once differed is known by its seed (``tests/properties/test_against_oracle.py``)."""
     found = hashlib.sha256(b"\n".join(orjson.dumps([w.policy, w.records]) for w in map(world, range(100))))
-    assert found.hexdigest()[:16] == "ddf09df4ecd8e266"
+    assert found.hexdigest()[:16] == "52fbf44a5de8deb0"
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
