@@ -99,23 +99,25 @@ def referral_given(c: Customer, d: ev.ReferralGiven, s: Stamp) -> bool:
     known = known or _new(d.referral_id, name)
     newest = known.said is None or s > known.said
     contact = d.contact
-    found = (contact.ref_hmac, contact.email_hmac)
     changed = replace(
         known,
         given=s.time if known.given is None else known.given,
         dated=_earliest(known.dated, s.time),
         said=s if newest else known.said,
         consented=(contact.consented if newest else known.consented) and not known.contact_erased,
-        domain_hmac=(contact.domain_hmac or known.domain_hmac)
-        if newest
-        else (known.domain_hmac or contact.domain_hmac),
-        keys=tuple(dict.fromkeys((*known.keys, *(key for key in found if key is not None)))),
+        keys=_with(known.keys, contact.ref_hmac, contact.email_hmac),
+        domains=_with(known.domains, contact.domain_hmac),
     )
     named = None if d.command_id is None else ask_meant(c, d.command_id)
     if named is not None and is_known(named, c.now):
         put_ask(c, replace(named, answered=True, sent_at=s.time if named.sent_at is None else named.sent_at))
     c.referrals = {**c.referrals, name: changed}
     return newest
+
+
+def _with(known: tuple[str, ...], *found: str | None) -> tuple[str, ...]:
+    """All that was ever said of a contact: another word does not take back who it is."""
+    return tuple(dict.fromkeys((*known, *(each for each in found if each is not None))))
 
 
 def _new(referral_id: str, name: str) -> Referral:

@@ -44,7 +44,8 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     ``id``: the referral's, where the name under which it is kept is shorter. ``given``: the time of the first applied
     ``referral.given``, ``dated`` of the earliest, ``said`` the newest's stamp; None of them: only statuses are known.
-    ``keys``: HMACs of the contact, which are claimed; ``released``: they are no longer; ``owner``: the id under which
+    ``keys``: HMACs of the contact, which are claimed, ``domains`` those of their addresses, all that were ever said;
+    ``released``: they are claimed no longer; ``owner``: the id under which
     they were claimed, where that was merged away since. ``ask``: the command that it is due to, once that is drawn
     (``attributed``). ``reported``: of which statuses the customer heard; ``quiet_until``: until when a report may still
     tell of the reward. ``converted_at``: the earliest conversion's stamp; ``otherwise_at``: the newest of any other
@@ -62,7 +63,7 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
     said: Stamp | None = None
     consented: bool = False
     keys: tuple[str, ...] = ()
-    domain_hmac: str | None = None
+    domains: tuple[str, ...] = ()
     attributed: bool = False
     ask: str | None = None
     deal: Deal | None = None

@@ -242,7 +242,7 @@ def _cancellation(mine: Cancellation, other: Cancellation) -> Cancellation:
 
 REFERRAL: dict[str, Rule] = {
     "at": _greatest, "status": _mine, "conversion": _least, "id": _either, "given": _least, "dated": _least,
-    "said": _greatest, "consented": _mine, "keys": _set, "domain_hmac": _either,
+    "said": _greatest, "consented": _mine, "keys": _set, "domains": _set,
     "attributed": _either, "ask": _either, "deal": _newest, "reported": _set, "report": _newest,
     "converted_at": _least, "otherwise_at": _greatest, "taken": _either, "care_due": _least, "care_late": _either,
     "quiet_until": _greatest,

@@ -24,7 +24,7 @@ NAMES = {
 }  # fmt: skip
 """Bytes of the names in a table that is not of objects."""
 
-FEWER = {"referrals": 10, "followups": 20, "months": 24}
+FEWER = {"referrals": 6, "followups": 20, "months": 24}
 """Of what a person's own referrals lead to there may be more than fits, if every name is as long as can be: then the
 customer is on hold (``state_too_large``). So much of it fits beside everything else at its bound."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from referral_stream.core import events as ev
@@ -235,3 +236,15 @@ def test_a_contact_with_the_customers_own_address_is_a_hint() -> None:
     told = a_customer(), own, referral, status("converted", "Fri 10:00")
     story = replay(*told, policy=POLICY, until="Fri 10:00")
     assert [effect.hints for _, effect in story.happened if hasattr(effect, "hints")] == [("own_email", "same_domain")]
+
+
+@rule("R120", "7.11")
+def test_another_word_about_a_contact_does_not_take_back_whose_colleague_it_is() -> None:
+    own = fact(ev.ProfileChanged(email_hmac="e" * 64, domain_hmac="d" * 64), "Mon 10:00")
+    colleague, stranger = (ev.Contact(ref_hmac=x * 64, domain_hmac=y * 64, consented=True) for x, y in ("ad", "bc"))
+    told = (fact(ev.ReferralGiven(referral_id="ref-1", contact=one), "Thu 13:00") for one in (colleague, stranger))
+    first, second = told
+    again = replace(second, id="again", time=at("Thu 14:00"))
+    for given in ((first, again), (replace(first, id="later", time=at("Thu 15:00")), again)):
+        story = replay(*a_customer(), own, *given, status("converted", "Fri 10:00"), policy=POLICY, until="Fri 10:00")
+        assert [effect.hints for _, effect in story.happened if hasattr(effect, "hints")] == [("same_domain",)]

@@ -95,8 +95,7 @@ def _hints(turn: Turn, referral: Referral) -> tuple[Hint, ...]:
     if word(c.email_hmac) in referral.keys:
         hints.append("own_email")
     ask = asked_by(c, referral)
-    same_domain = referral.domain_hmac is not None and referral.domain_hmac == word(c.domain_hmac)
-    if same_domain and (ask is None or ask.mode != "same_company"):
+    if word(c.domain_hmac) in referral.domains and (ask is None or ask.mode != "same_company"):
         hints.append("same_domain")
     own = referral.given or 0
     near = sum(r.given is not None and abs(r.given - own) < DAY for r in c.referrals.values())
