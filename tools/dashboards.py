@@ -62,6 +62,11 @@ def _per_hour(metric: str, by: str, where: str = "") -> str:
     return f"sum by ({by}) (increase({OURS}{metric}{where}[1h]))"
 
 
+def _works(metrics: str) -> str:
+    """Figures of all customers, which the projector that leads tells."""
+    return f'max by (metric) ({OURS}works{{by="",metric=~"{metrics}"}})'
+
+
 def _quantile(which: float, metric: str, *by: str) -> str:
     labels = ", ".join(["le", *by])
     return f"histogram_quantile({which}, sum by ({labels}) (rate({OURS}{metric}_bucket[$__rate_interval])))"
@@ -267,6 +272,32 @@ BUSINESS: Final = Board(
             ),
             Chart(
                 "Rewards in an hour", "By what became of them.", {_per_hour("rewards_total", "outcome"): "{{outcome}}"}
+            ),
+        ),
+        "What comes of it": (
+            Chart(
+                "Answers",
+                "Share of the asks that were not taken back. No line until there are 30 of them.",
+                {_works("answer_(yes|maybe|no|stop)"): "{{metric}}"},
+                unit="percentunit",
+            ),
+            Chart(
+                "From occasion to referral",
+                "ask_rate: of eligible customers; conversion: of asks; quality: referrals that became customers.",
+                {_works("ask_rate|conversion|quality"): "{{metric}}"},
+                unit="percentunit",
+            ),
+            Chart(
+                "Referrals from an ask, by trigger",
+                "Which trigger works? Two lines that differ prove nothing: `referral-stream metrics` compares them.",
+                {f'max by (value) ({OURS}works{{by="trigger",metric="conversion"}})': "{{value}}"},
+                unit="percentunit",
+            ),
+            Chart(
+                "Occasions missed",
+                "Share of those that only waited for a good moment, until none was left in their window.",
+                {_works("misses"): "{{metric}}"},
+                unit="percentunit",
             ),
         ),
         "Events": (

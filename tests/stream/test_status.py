@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from referral_stream.stream.wakeups import Wakeups
 from tests.stream.records import Consumed
 
 DOCS = Path(__file__).parents[2] / "docs"
+PROMTOOL = shutil.which("promtool")
 WELL = AppStatus(
     failure="",
     stopping=False,
@@ -218,6 +221,27 @@ def test_panels_of_the_dashboards_look_at_metrics_and_labels_that_exist() -> Non
             legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
             grouped = set(", ".join(re.findall(r"by \(([^)]*)\)", target["expr"])).split(", ")) - {""}
             assert legend == grouped - {"le"} or not grouped, panel["title"]
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+def test_prometheus_takes_the_alerts_its_configuration_and_the_queries_of_the_dashboards(tmp_path: Path) -> None:
+    assert PROMTOOL is not None
+    alerts, queries, config = DOCS / "alerts.yml", tmp_path / "queries.yml", tmp_path / "prometheus.yml"
+    expressions = [
+        target["expr"].replace("$__rate_interval", "5m")
+        for file in sorted((DOCS / "grafana").glob("*.json"))
+        for panel in json.loads(file.read_text())["panels"]
+        for target in panel.get("targets", ())
+    ]
+    rules = [{"record": f"query:{number}", "expr": expr} for number, expr in enumerate(expressions)]
+    queries.write_text(json.dumps({"groups": [{"name": "queries", "rules": rules}]}))  # JSON is YAML
+    ours = (DOCS.parent / "docker" / "observe" / "prometheus.yml").read_text()
+    config.write_text(ours.replace("/etc/prometheus/alerts.yml", str(alerts)))
+    for what, file in (("rules", alerts), ("rules", queries), ("config", config)):
+        command = [PROMTOOL, "check", what, "--lint=all", "--lint-fatal", str(file)]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert told.returncode == 0, told.stdout + told.stderr
+    assert len(rules) > 30
 
 
 def test_alerts_look_at_metrics_and_labels_that_exist() -> None:
