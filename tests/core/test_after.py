@@ -238,7 +238,7 @@ def test_a_contact_with_the_customers_own_address_is_a_hint() -> None:
     assert [effect.hints for _, effect in story.happened if hasattr(effect, "hints")] == [("own_email", "same_domain")]
 
 
-@rule("R120", "7.11")
+@rule("7.11")
 def test_another_word_about_a_contact_does_not_take_back_whose_colleague_it_is() -> None:
     own = fact(ev.ProfileChanged(email_hmac="e" * 64, domain_hmac="d" * 64), "Mon 10:00")
     colleague, stranger = (ev.Contact(ref_hmac=x * 64, domain_hmac=y * 64, consented=True) for x, y in ("ad", "bc"))

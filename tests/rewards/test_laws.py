@@ -121,9 +121,19 @@ def test_what_was_paid_and_committed_is_never_paid_again(
 ) -> None:
     world = World(log)
     settled: set[int] = set()
+    since_start = 0
     for what, how in steps:
         before = len(world.paid)
         world.step(what, how)
         assert not settled & {order.offset for order in world.paid[before:]}
-        if what == "commit":
-            settled = {order.offset for order in world.paid}
+        if what == "commit":  # of what one paid who died before a commit, the next one knows nothing
+            settled |= {order.offset for order in world.paid[since_start:]}
+        elif what == "crash":
+            since_start = len(world.paid)
+
+
+def test_who_dies_before_a_commit_leaves_the_payer_an_order_to_know_again() -> None:
+    world = World(["ana"])
+    for what, how in (("read", 1), ("try", True), ("crash", None), ("read", 1), ("commit", None), ("try", True)):
+        world.step(what, how)
+    assert [order.key for order in world.paid] == [world.paid[0].key] * 2
