@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,72 +14,133 @@ from referral_stream.cli.options import (
     SKIP_BAD,
     SORT,
     boundary_of,
+    instant_of,
     policy_in,
     reading_log,
+    this_deployment,
 )
+
+if TYPE_CHECKING:
+    from referral_stream.replay.written import DecisionFilters
 
 
 @click.command(short_help="Print decisions so that people can read them.")
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--customer", metavar="ID", help="Only decisions about this customer.")
 @click.option("--trigger", metavar="NAME", help="Only decisions about this trigger, such as nps_promoter.")
 @click.option("--outcome", metavar="NAME", help="Only decisions of this outcome, such as asked or suppressed.")
 @click.option("--json", "as_data", is_flag=True, help="Print a JSON array, indented, the important fields first.")
+@click.option("--from", "start", metavar="T", help="From the topic: from this date or time on. Default: all.")
+@click.option("--follow", is_flag=True, help="From the topic: go on with those that are made from now on.")
 @POLICY
 @MAPPINGS
 @SORT
 @SKIP_BAD
 def decisions(
-    source: Path,
+    source: Path | None,
     customer: str | None,
     trigger: str | None,
     outcome: str | None,
+    start: str | None,
     policy_file: Path | None,
     mappings_file: Path | None,
     *,
     as_data: bool,
+    follow: bool,
     sort: bool,
     skip_bad: bool,
 ) -> None:
-    """Print the decisions in SOURCE, one line each: when, who, and what was decided why.
+    """Print decisions, one line each: when, who, and what was decided why.
 
-    SOURCE is the output folder of a replay or of the demo, its decisions.jsonl, or a recorded log, which is replayed
-    for it. Times are the customer's own. Exit code 1 if there is no such decision.
+    They come from the topic referral-decisions, with the settings of the workers, unless there is a SOURCE: the output
+    folder of a replay or of the demo, its decisions.jsonl, or a recorded log, which is replayed for it. Times are the
+    customer's own. Exit code 1 if there is no such decision.
 
     \b
-    Example:
+    Examples:
+      referral-stream decisions --from 2026-06-01 --outcome suppressed
+      referral-stream decisions --follow
       referral-stream decisions demo-output --customer cus-deniz
     """
-    from tempfile import TemporaryDirectory
-
     from referral_stream.cli.render.decisions import as_json, as_line
     from referral_stream.cli.render.terminal import say
-    from referral_stream.replay.files import replay_file
-    from referral_stream.replay.written import DecisionFilters, is_recorded_log, written_decisions
+    from referral_stream.replay.written import DecisionFilters
 
+    if source is None and any((policy_file, mappings_file, sort, skip_bad)):
+        raise click.UsageError("--policy, --mappings, --sort and --skip-bad are for a recorded log: name one")
+    if source is not None and (start is not None or follow):
+        raise click.UsageError("--from and --follow are for the topic: leave SOURCE out")
+    if follow and as_data:
+        raise click.UsageError("--follow has no end, and a JSON array needs one: leave --json out")
     filters = DecisionFilters(customer=customer, trigger=trigger, outcome=outcome)
-    with TemporaryDirectory() as folder, reading_log(source) as advance:
-        if source.is_file() and is_recorded_log(source):
-            policy = policy_in(policy_file)
-            boundary = boundary_of(policy, mappings_file)
-            replay_file(
-                source,
-                Path(folder),
-                policy,
-                boundary,
-                skip_bad=skip_bad,
-                sort=sort,
-                progress=advance,
-            )
-            source = Path(folder)
-        found = 0
-        for decision in written_decisions(source, filters):
-            found += 1
-            if as_data:
-                click.echo(f"{'[' if found == 1 else ','}\n{as_json(decision)}", nl=False)
-            else:
-                say(as_line(decision), indent=4)
+    found = 0
+
+    def show(decision: Mapping[str, Any]) -> None:
+        nonlocal found
+        found += 1
+        if as_data:
+            click.echo(f"{'[' if found == 1 else ','}\n{as_json(decision)}", nl=False)
+        else:
+            say(as_line(decision), indent=4)
+
+    if source is None:
+        _from_topic(filters, instant_of(start, "--from"), show, follow=follow)
+    else:
+        _from_files(source, filters, show, policy_file, mappings_file, sort=sort, skip_bad=skip_bad)
     if as_data:
         click.echo("\n]" if found else "[]")
     if not found:
         raise click.ClickException("no such decision")
+
+
+def _from_topic(
+    filters: DecisionFilters, since: int | None, show: Callable[[Mapping[str, Any]], None], *, follow: bool
+) -> None:
+    import asyncio
+    from contextlib import nullcontext
+
+    from referral_stream.cli.render.progress import progress
+    from referral_stream.ops.decisions import topic_decisions
+    from referral_stream.runtime.connection import quiet_kafka
+    from referral_stream.runtime.topic_log import UnreadableTopic
+
+    deployment = this_deployment(email_key_needed=False)
+
+    async def read() -> None:
+        with nullcontext(lambda _: None) if follow else progress("reading decisions") as advance:
+            async for decision in topic_decisions(deployment, filters, since=since, follow=follow, read=advance):
+                show(decision)
+
+    try:
+        with quiet_kafka():
+            asyncio.run(read())
+    except UnreadableTopic as problem:
+        raise click.ClickException(str(problem)) from None
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+
+
+def _from_files(
+    source: Path,
+    filters: DecisionFilters,
+    show: Callable[[Mapping[str, Any]], None],
+    policy_file: Path | None,
+    mappings_file: Path | None,
+    *,
+    sort: bool,
+    skip_bad: bool,
+) -> None:
+    from tempfile import TemporaryDirectory
+
+    from referral_stream.replay.files import replay_file
+    from referral_stream.replay.written import is_recorded_log, written_decisions
+
+    with TemporaryDirectory() as folder, reading_log(source) as advance:
+        if source.is_file() and is_recorded_log(source):
+            policy = policy_in(policy_file)
+            boundary = boundary_of(policy, mappings_file)
+            replay_file(source, Path(folder), policy, boundary, skip_bad=skip_bad, sort=sort, progress=advance)
+            source = Path(folder)
+        for decision in written_decisions(source, filters):
+            show(decision)

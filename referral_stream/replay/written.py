@@ -12,6 +12,7 @@ from referral_stream.contracts.json_reading import NotJson, parse_json
 from referral_stream.replay.log_lines import log_lines
 
 DECISIONS = "decisions.jsonl"
+DECISION_MADE = "referral.decision.made"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ def written_decisions(source: Path, filters: DecisionFilters) -> Iterator[Mappin
     with log_lines(file) as lines:
         for number, line in lines:
             event = _parsed(line, file, number)
-            if event.get("type") != "referral.decision.made":
+            if event.get("type") != DECISION_MADE:
                 raise UnreadableLog(str(file), number, "not a decision")
             if filters.mean(event["data"]):
                 yield event

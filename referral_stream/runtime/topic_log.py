@@ -135,6 +135,16 @@ class TopicReader:
             else:
                 empty.add(tp)
 
+    async def following(self) -> AsyncIterator[list[RawRecord]]:
+        """What comes from our position on, for ever."""
+        while True:
+            try:
+                records = await self.more()
+            except KafkaError as error:
+                raise self._unreadable(error) from error
+            if records:
+                yield records
+
     def _unreadable(self, error: Exception) -> UnreadableTopic:
         return UnreadableTopic(f"{self._topic} cannot be read: {str(error) or type(error).__name__}")
 

@@ -133,6 +133,7 @@ class Pipeline:
         self._client = kafka.client_settings(user) if user else kafka.client_settings()
         self._start, self._started_at = start, _real_now()
         self._workers: list[ServerProcess] = []
+        self._commands: list[ServerProcess] = []
         self._readers: list[Topic] = []
         self._producers: dict[Partitioner, Producer] = {}
         self.policy_file = home / "policy.toml"
@@ -160,9 +161,9 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._workers:
-            if worker.running:
-                worker.kill9()
+        for process in (*self._workers, *self._commands):
+            if process.running:
+                process.kill9()
         for reader in self._readers:
             reader.close()
 
@@ -191,6 +192,13 @@ class Pipeline:
         """``referral-stream`` with these arguments, to its end."""
         command = self._command(*arguments, **settings)
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=self.home)
+
+    def begin_command(self, *arguments: str, **settings: str) -> ServerProcess:
+        """The same in the background, until this context is left; ``log`` has what it prints."""
+        log = self.home / f"command-{len(self._commands)}.log"
+        begun = ServerProcess(f"referral-stream {arguments[0]}", self._command(*arguments, **settings), log)
+        self._commands.append(begun)
+        return begun
 
     def start(self, role: str = "all", **settings: str) -> ServerProcess:
         """Start a worker; it reads from its topics some seconds later."""

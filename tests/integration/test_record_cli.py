@@ -1,9 +1,10 @@
-"""``referral-stream record`` beside a running pipeline: names come and go with the contact's consent."""
+"""``record`` and ``decisions`` beside a running pipeline."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -65,6 +66,25 @@ def test_a_name_is_shown_while_the_contact_consents_and_the_record_until_the_era
     wait_until(lambda: record() == "", "there is no record any more", seconds=60)
     assert "no record of 'ana': " in shown["newest"]
     assert pipeline.run_command("record", "ana").returncode == 1
+
+
+@rule("8.1")
+def test_decisions_are_printed_from_their_topic_and_on_request_as_they_are_made(pipeline: Pipeline) -> None:
+    follower = pipeline.begin_command("decisions", "--follow")
+    say(pipeline, "nps", "nps.responded", score=10, response_id="r-1")
+
+    def decided(*options: str) -> str:
+        return pipeline.run_command("decisions", *options).stdout
+
+    wait_until(lambda: "ana" in decided(), "the first decision", seconds=90)
+    today = datetime.fromtimestamp(pipeline.now() / 1000, UTC).date()
+    assert decided("--customer", "ana", "--from", str(today)) == decided()
+    assert decided("--customer", "ben") == decided("--from", str(today + timedelta(days=2))) == ""
+    assert {each["data"]["customer_id"] for each in json.loads(decided("--json"))} == {"ana"}
+
+    say(pipeline, "nps", "nps.responded", score=2, response_id="r-1")
+    wait_until(lambda: len(decided().splitlines()) > 1, "the last decision", seconds=60)
+    wait_until(lambda: follower.log.read_text() == decided(), "the follower prints all of them", seconds=60)
 
 
 def test_without_a_broker_it_says_where_and_ends_with_1(pipeline: Pipeline) -> None:

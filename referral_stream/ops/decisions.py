@@ -1,0 +1,69 @@
+"""The decisions on their topic, in the order of time: those that are there, and on request those that follow."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final
+
+from referral_stream.contracts.json_reading import NotJson, parse_json
+from referral_stream.contracts.records import RawRecord
+from referral_stream.core.instants import MINUTE, parse_instant
+from referral_stream.replay.written import DECISION_MADE, DecisionFilters
+from referral_stream.runtime.deployment import Deployment
+from referral_stream.runtime.topic_log import TopicReader
+
+Read = Callable[[int], None]
+"""Is called with how many records have been read so far."""
+
+_TOLD_EVERY: Final = 2_000
+_CLOCKS_APART: Final = MINUTE
+"""How far the broker's clock may be ahead of a worker's: beyond half of it nobody decides."""
+
+
+async def topic_decisions(
+    deployment: Deployment, filters: DecisionFilters, *, since: int | None, follow: bool, read: Read
+) -> AsyncIterator[Mapping[str, Any]]:
+    """The decisions meant, as CloudEvents; ``since``: of that instant (epoch ms) and later; all by default.
+
+    ``follow``: then those that are made from now on, for ever. Raises UnreadableTopic.
+    """
+    seen = 0
+
+    def decision(record: RawRecord) -> tuple[int, Mapping[str, Any]] | None:
+        nonlocal seen
+        seen += 1
+        if seen % _TOLD_EVERY == 0:
+            read(seen)
+        event = _event(record)
+        try:
+            if event is None or not filters.mean(event["data"]):
+                return None
+            at = parse_instant(event["data"]["decided_at"])[0]
+        except (KeyError, ValueError):
+            return None
+        return None if since is not None and at < since else (at, event)
+
+    from_about = None if since is None else since - _CLOCKS_APART
+    async with TopicReader(deployment.client(), deployment.topics.referral_decisions, since=from_about) as reader:
+        async for event in reader.present_by_instant(decision):
+            yield event
+        read(seen)
+        if not follow:
+            return
+        async for records in reader.following():
+            for record in records:
+                if (found := decision(record)) is not None:
+                    yield found[1]
+
+
+def _event(record: RawRecord) -> dict[str, Any] | None:
+    """None for a tombstone, and for what nobody could have meant."""
+    if not record.value:
+        return None
+    try:
+        event = parse_json(record.value)
+    except NotJson:
+        return None
+    if not isinstance(event, dict) or event.get("type") != DECISION_MADE or not isinstance(event.get("data"), dict):
+        return None
+    return event
