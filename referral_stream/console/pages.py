@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
-from litestar.exceptions import ValidationException
+from litestar.exceptions import NotFoundException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware.rate_limit import RateLimitConfig
 from litestar.response import Redirect, ServerSentEvent, Template
@@ -21,10 +21,11 @@ from referral_stream.console.filters import FILTERS, GATES, OUTCOMES, RANGES, de
 from referral_stream.console.now import now_context, until_changed
 from referral_stream.console.orders import audit_of, carry_out, done_by, said_of
 from referral_stream.console.parts import Console, console_of
-from referral_stream.console.policies import compared, described
+from referral_stream.console.policies import changes, compared, described, keep, versions
 from referral_stream.console.rendering import ZONE_COOKIE, ZONES, Clockwork
 from referral_stream.console.security import OPEN, Visitor, operators_only
 from referral_stream.policy_file.reading import PolicyProblem
+from referral_stream.policy_file.settings import settings_of
 from referral_stream.runtime.topics_admin import TopicsProblem
 
 AnyRequest = Request[Any, Any, Any]
@@ -212,11 +213,21 @@ async def works_page(request: AnyRequest) -> Template:
 
 @get("/policy", include_in_schema=False)
 async def policy_page(request: AnyRequest) -> Template:
-    console = console_of(request)
     every = request.query_params.get("show") == "all"
-    sections = described(console.policy, everything=every)
-    return page(request, "policy.html", here="policy", policy=console.policy, sections=sections, every=every,
-                text="", differences=None, problem=None)  # fmt: skip
+    return await _policy_page(request, every=every, text="", differences=None, problem=None)
+
+
+async def _policy_page(request: AnyRequest, *, every: bool, **said: Any) -> Template:
+    console = console_of(request)
+    await keep(console.store, console.policy, console.clock.now())
+    known = [each for each in await versions(console.store) if each.hash != console.policy.hash]
+    asked = request.query_params.get("before")
+    before = next((each for each in known if each.hash == asked), None)
+    if asked is not None and before is None:
+        raise NotFoundException
+    since = None if before is None else changes(settings_of(console.policy), before.settings)
+    return page(request, "policy.html", here="policy", policy=console.policy, every=every, versions=known,
+                sections=described(console.policy, everything=every), before=before, since=since, **said)  # fmt: skip
 
 
 _COMPARISONS: Final = RateLimitConfig(
@@ -235,9 +246,7 @@ async def compare_policy(request: AnyRequest) -> Template:
         differences = compared(console.policy, text)
     except PolicyProblem as found:
         problem = str(found)
-    sections = described(console.policy, everything=False)
-    return page(request, "policy.html", here="policy", policy=console.policy, sections=sections, every=False,
-                text=text, differences=differences, problem=problem)  # fmt: skip
+    return await _policy_page(request, every=False, text=text, differences=differences, problem=problem)
 
 
 # ------------------------------------------------------------------------------------------------------------- controls

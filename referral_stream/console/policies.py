@@ -1,11 +1,14 @@
-"""The policy in words and numbers, and what another one would change."""
+"""The policy in words and numbers, the versions that were in force before it, and what another one would change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+import msgspec
+
+from referral_stream.console.store import SharedStore
 from referral_stream.core.policy import Policy
 from referral_stream.policy_file.reading import parse_policy
 from referral_stream.policy_file.settings import NONE, Setting, settings_of
@@ -30,6 +33,28 @@ class PolicyChange:
     meaning: str
 
 
+class KeptPolicy(msgspec.Struct, frozen=True):
+    """A policy that a console was started with. ``since``: when the first of them was (epoch ms)."""
+
+    name: str
+    version: int
+    hash: str
+    since: int
+    settings: tuple[Setting, ...]
+
+
+async def keep(store: SharedStore, policy: Policy, now: int) -> None:
+    """Keep what the policy in force says, for when there is another. Raises NotReadable."""
+    kept = KeptPolicy(policy.name, policy.version, policy.hash, now, tuple(settings_of(policy)))
+    await store.keep_policy(policy.hash, msgspec.json.encode(kept))
+
+
+async def versions(store: SharedStore) -> list[KeptPolicy]:
+    """All that are kept, the newest first. Raises NotReadable."""
+    found = [msgspec.json.decode(entry, type=KeptPolicy) for entry in await store.policies()]
+    return sorted(found, key=lambda each: (-each.since, each.hash))
+
+
 def described(policy: Policy, *, everything: bool) -> tuple[PolicySection, ...]:
     """All settings by section, or only those that differ from the default."""
     wanted = [each for each in settings_of(policy) if everything or each.differs]
@@ -41,11 +66,15 @@ def described(policy: Policy, *, everything: bool) -> tuple[PolicySection, ...]:
 
 def compared(here: Policy, text: str) -> tuple[PolicyChange, ...]:
     """What a policy file would change, in its own order. Raises PolicyProblem for one that cannot be used."""
-    return tuple(_changes(here, parse_policy(text.encode(), "the text")))
+    return changes(settings_of(here), settings_of(parse_policy(text.encode(), "the text")))
 
 
-def _changes(here: Policy, there: Policy) -> Iterator[PolicyChange]:
-    ours, theirs = ({each.key: each for each in settings_of(policy)} for policy in (here, there))
+def changes(here: Iterable[Setting], there: Iterable[Setting]) -> tuple[PolicyChange, ...]:
+    """What is otherwise there, in the order of there."""
+    return tuple(_changes({each.key: each for each in here}, {each.key: each for each in there}))
+
+
+def _changes(ours: dict[str, Setting], theirs: dict[str, Setting]) -> Iterator[PolicyChange]:
     for key in {**theirs, **ours}:
         mine, other = ours.get(key), theirs.get(key)
         known = mine or other

@@ -16,9 +16,11 @@ from referral_stream import __version__
 from referral_stream.console.app import make_app
 from referral_stream.console.comparing import Comparer
 from referral_stream.console.parts import Console, Letters
+from referral_stream.console.policies import keep
 from referral_stream.console.security import Tokens
 from referral_stream.console.store import SharedStore
 from referral_stream.ledger.servers import client_of
+from referral_stream.read_models import NotReadable
 from referral_stream.receiver.writer import SourceWriter, WriterProblem
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import PREFIX, ConsoleSettings, kafka_password_now
@@ -104,6 +106,8 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
     )
     try:
         await writer.start([deployment.topics.responses])
+        with suppress(NotReadable):  # without Redis the page of the policy keeps it later
+            await keep(store, deployment.policy, deployment.clock.now())
         async with listening(console) as port:
             host = f"[{settings.console_host}]" if ":" in settings.console_host else settings.console_host
             yield Served(settings.console_public_url or f"http://{host}:{port}", console)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from referral_stream.read_models import NotReadable
 
 NOTES_KEPT: Final = 1_000
+POLICIES_KEPT: Final = 200
 
 
 class SharedStore(Store):
@@ -22,6 +23,7 @@ class SharedStore(Store):
 
     def __init__(self, client: Redis, prefix: str) -> None:
         self._client, self._notes = client, f"{prefix}:console:notes"
+        self._policies = f"{prefix}:console:policies"
         self._kept: Final = RedisStore(client, namespace=f"{prefix}:console")
 
     async def note(self, entry: bytes) -> None:
@@ -36,6 +38,21 @@ class SharedStore(Store):
         """All entries, the newest first."""
         with _in_our_words():
             return cast("list[bytes]", await self._client.lrange(self._notes, 0, -1))
+
+    async def keep_policy(self, hash_: str, entry: bytes) -> None:
+        """Keep what a policy says, unless it is known by this hash; POLICIES_KEPT stay, the present one among them."""
+        with _in_our_words():
+            if not await self._client.hsetnx(self._policies, hash_, entry):
+                return
+            known = cast("list[bytes]", await self._client.hkeys(self._policies))
+            if len(known) > POLICIES_KEPT:  # none leads a list so long; which of them goes is of no matter
+                others = sorted(key for key in known if key != hash_.encode())
+                await self._client.hdel(self._policies, *others[: len(known) - POLICIES_KEPT])
+
+    async def policies(self) -> list[bytes]:
+        """What was kept of policies, in no order."""
+        with _in_our_words():
+            return cast("list[bytes]", await self._client.hvals(self._policies))
 
     async def set(self, key: str, value: str | bytes, expires_in: int | timedelta | None = None) -> None:
         with _in_our_words():

@@ -10,7 +10,11 @@ import pytest
 from httpx import AsyncClient as Client
 from redis.asyncio import Redis
 
+from referral_stream.console.policies import keep, versions
+from referral_stream.console.store import POLICIES_KEPT
 from referral_stream.core.customer import Customer
+from referral_stream.core.instants import DAY
+from referral_stream.core.policy import CapLimits, Policy
 from tests.console.conftest import browser, logged_in
 from tests.console.world import OPERATORS, WEDNESDAY_NOON, console_over
 from tests.read_models.seeding import Applying, a_decision
@@ -164,6 +168,35 @@ async def test_the_policy_is_said_in_words_and_compared_with_another(viewer: Cli
     page = (await viewer.post("/policy", data={"policy": "[caps]\ncustomer_dais = 60\n"})).text
     assert "customer_days" in page
     assert 'role="alert"' in page
+
+
+async def test_versions_of_the_policy_before_are_kept_and_compared_with_the_one_in_force(
+    redis_server: RedisServer, tmp_path: Path, prefix: str
+) -> None:
+    console = console_over(redis_server.url, tmp_path, prefix=prefix)
+    earlier = Policy(name="spring", version=3, caps=CapLimits(customer_days=60))
+    for policy, at in ((earlier, WEDNESDAY_NOON - 30 * DAY), (earlier, WEDNESDAY_NOON - DAY)):
+        await keep(console.store, policy, at)  # a second console with the same one is no other version
+    async with browser(console) as client:
+        page = words((await client.get("/policy", headers=BEARER)).text)
+        assert "spring 3 Mon 17 Aug 10:00" in page
+        page = words((await client.get(f"/policy?before={earlier.hash}", headers=BEARER)).text)
+        assert "Since spring, version 3" in page
+        assert "caps.customer_days 60 90 days" in page
+        assert (await client.get("/policy?before=nonsense", headers=BEARER)).status_code == 404
+    await console.reader.aclose()
+
+
+async def test_of_versions_of_the_policy_a_bounded_number_is_kept_and_the_present_one(
+    redis_server: RedisServer, tmp_path: Path, prefix: str
+) -> None:
+    store = console_over(redis_server.url, tmp_path, prefix=prefix).store
+    policies = [Policy(version=version) for version in range(1, POLICIES_KEPT + 3)]
+    for at, policy in enumerate(policies):
+        await keep(store, policy, at)
+    known = [each.hash for each in await versions(store)]
+    assert len(known) == POLICIES_KEPT
+    assert known[0] == policies[-1].hash
 
 
 @pytest.mark.parametrize(
