@@ -245,7 +245,7 @@ REFERRAL: dict[str, Rule] = {
     "said": _greatest, "consented": _mine, "keys": _set, "domains": _set,
     "attributed": _either, "ask": _either, "deal": _newest, "reported": _set, "report": _newest,
     "converted_at": _least, "otherwise_at": _greatest, "taken": _either, "care_due": _least, "care_late": _either,
-    "quiet_until": _greatest,
+    "care_consented": _either, "quiet_until": _greatest,
     "released": _both, "contact_erased": _either, "spent": _either, "grant": _grant, "replied": _greatest,
     "conversion_counts": _either, "owner": _mine,
 }  # fmt: skip

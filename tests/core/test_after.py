@@ -248,3 +248,27 @@ def test_another_word_about_a_contact_does_not_take_back_whose_colleague_it_is()
     for given in ((first, again), (replace(first, id="later", time=at("Thu 15:00")), again)):
         story = replay(*a_customer(), own, *given, status("converted", "Fri 10:00"), policy=POLICY, until="Fri 10:00")
         assert [effect.hints for _, effect in story.happened if hasattr(effect, "hints")] == [("same_domain",)]
+
+
+@rule("A3.6")
+def test_who_takes_care_hears_of_a_withdrawn_consent_if_they_heard_of_one_and_only_then() -> None:
+    def given(consented: bool, time: str) -> Event:
+        contact = ev.Contact(ref_hmac="a" * 64, consented=consented)
+        return replace(fact(ev.ReferralGiven(referral_id="ref-1", contact=contact), time), id=time)
+
+    def told(*consents: bool) -> list[str]:
+        story = replay(
+            *a_customer(),
+            *(given(each, f"Thu {hour}:00") for hour, each in enumerate(consents, 12)),
+            policy=POLICY,
+            until="Thu 20:00",
+        )
+        return [
+            effect.variables["consented"] if isinstance(effect, FollowupRequested) else effect.reason
+            for _, effect in story.happened
+            if isinstance(effect, FollowupRequested | FollowupCancelled) and effect.kind == "take_care"
+        ]
+
+    assert told(True, False) == ["true", "contact_erased", "false"]
+    assert told(False, True, False) == ["false"], "the owner writes to the customer anyway"
+    assert told(True, False, True, False) == ["true", "contact_erased", "false"]

@@ -36,20 +36,22 @@ def judge_on_arrival(world: World, customer: Customer, event: Event, now: dateti
         event["counts"] = any(g["id"] == body["grant_id"] for g in customer.grants)
     elif kind == "reward.settled":
         event["counts"] = any((g["id"], g["state"]) == (body["grant_id"], "granted") for g in customer.grants)
-    return what_blocks(world, customer, now)
+    return what_blocks(world, customer, event["time"], now)
 
 
-def what_blocks(world: World, customer: Customer, now: datetime) -> Turn:
+def what_blocks(world: World, customer: Customer, then: datetime, now: datetime) -> Turn:
+    """`trouble then`: as of the time of the event, which regret asks for (R129)."""
     return {
         "consent": bool(not_consented(customer.known, world.policy)),
         "trouble": bool(what_is_wrong(customer.known, customer.usage, now)),
+        "trouble then": bool(what_is_wrong(customer.known, customer.usage, then)),
         "stop": past_asks.told_to_stop(customer.known),
     }
 
 
 def note_turns(world: World, customer: Customer, event: Event, before: Turn, now: datetime) -> None:
     """What made gate 3, 5 or a stop block, and what took back a survey answer: a signal against an ask of ours."""
-    for gate, blocks in what_blocks(world, customer, now).items():
+    for gate, blocks in what_blocks(world, customer, event["time"], now).items():
         if blocks and not before[gate]:
             customer.turns.append({"gate": gate, "time": event["time"], "arrived": now, "event": event})
     for ask in customer.asks:

@@ -176,7 +176,8 @@ def asks_of(customer: Customer, now: datetime) -> list[Row]:
 def is_despite_signal(customer: Customer, ask: Row, sent_at: datetime | None) -> bool:
     """Whether it was sent although something had happened by then that speaks against it."""
     end = ask["asked_at"] + 14 * DAY
-    against = [(turn["time"], turn["arrived"], turn["event"]) for turn in customer.turns]
+    against = [(turn["time"], turn["arrived"], turn["event"]) for turn in customer.turns
+               if turn["gate"] != "trouble then"]  # fmt: skip
     if ask["survey"]:
         against.append((ask["survey"]["time"], ask["survey"]["arrived"], ask["survey"]))
     times = [
@@ -191,7 +192,7 @@ def is_despite_signal(customer: Customer, ask: Row, sent_at: datetime | None) ->
 def is_regretted(customer: Customer, ask: Row) -> bool:
     """Whether, within two weeks, something happened by which gate 5 would have closed."""
     start, end = ask["asked_at"], ask["asked_at"] + 14 * DAY
-    troubles = [turn["time"] for turn in customer.turns if turn["gate"] == "trouble"]
+    troubles = [turn["time"] for turn in customer.turns if turn["gate"] == "trouble then"]
     return any(start <= at < end for at in troubles) or bool(afterwards.usage_drops(customer, start, end))
 
 

@@ -210,6 +210,13 @@ def test_the_answer_that_says_it_was_sent_is_no_signal() -> None:
     assert (found["sent_at"], "despite_signal" in found) == (shown(ELEVEN), False)
 
 
+@rule("A9.4")
+def test_what_is_learned_when_it_no_longer_holds_anybody_back_is_regretted_all_the_same() -> None:
+    late = fact("complaint.made", ASKED + 8 * DAY, arrives=ASKED + 100 * DAY)
+    found = record(unasked_ada(nps(T), late, until=ASKED + 100 * DAY))["asks"][0]
+    assert (found["regret"], "despite_signal" in found) == (True, False)
+
+
 @pytest.mark.parametrize(("after", "regretted"), [(MS, True), (14 * DAY - MS, True), (14 * DAY, False)])
 @rule("A9.4")
 def test_what_goes_wrong_within_two_weeks_is_regretted(after: timedelta, regretted: bool) -> None:

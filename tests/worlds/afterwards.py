@@ -413,3 +413,18 @@ class Making:
 
 DUE = ("not_before", "due_by", "expires_at", "lapses_at")
 """The fields of what is written that say when something else is due."""
+
+
+def stirred(made: World) -> list[Record]:
+    """The records of a world in another order, some of them repeated: all in the places in time that there were."""
+    random, records = Random(f"stir {made.seed}"), [dict(record) for record in made.records]
+    for _ in range(max(1, len(records) // 10)):
+        first = random.randrange(len(records))
+        again = random.randrange(first, len(records))
+        records.insert(again + 1, {**records[first], "timestamp": records[again]["timestamp"]})
+    for _ in range(max(1, len(records) // 5)):
+        first = random.randrange(len(records))
+        other = min(len(records) - 1, first + random.randrange(1, 12))
+        one, two = records[first], records[other]
+        one["topic"], two["topic"], one["value"], two["value"] = two["topic"], one["topic"], two["value"], one["value"]
+    return records

@@ -127,13 +127,12 @@ def _take_care(turn: Turn, name: str, referral: Referral, at: int, due: int) -> 
     ask = asked_by(turn.customer, referral)
     need = Need("take_care", referral.id or name, at, due, variables, lasts=14 * DAY, ask=ask, subject=name)
     if telling.request(turn, need) == "yes":
-        put(turn, name, replace(referral, care_due=due))
+        put(turn, name, replace(referral, care_due=due, care_consented=referral.consented))
 
 
 def _care_again(turn: Turn, name: str, referral: Referral) -> None:
-    """The contact's consent was withdrawn: whoever takes care must know."""
-    before = turn.referrals_before.get(name)
-    if before is None or not before.consented or referral.consented:
+    """The contact's consent was withdrawn: whoever takes care must know, if they were told of one."""
+    if referral.consented or not referral.care_consented:
         return
     gone = telling.cancel(turn, _of(turn, name, "take_care"), "contact_erased")
     if gone:
