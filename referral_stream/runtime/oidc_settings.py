@@ -18,6 +18,10 @@ from referral_stream.runtime.addresses import is_loopback
 
 _DOMAIN: Final = re.compile(r"@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
+_SELF_CHOSEN: Final = frozenset({
+    "name", "given_name", "family_name", "middle_name", "nickname", "profile", "picture", "website",
+})  # fmt: skip
+"""Claims that providers let people fill in as they like: with one of them anyone could be anyone."""
 _ISSUER: Final = "REFERRAL_STREAM_CONSOLE_OIDC_ISSUER"
 
 
@@ -54,7 +58,15 @@ def _claims(given: tuple[str, ...]) -> tuple[str, ...]:
         claim, sign, value = each.partition("=")
         if not (claim and sign and value) or each.startswith("@"):
             raise ValueError(f"{each!r}: write claim=value, for example groups=referrals")
+        if claim == "email":  # which counts only where it is verified
+            raise ValueError("write the address alone, in REFERRAL_STREAM_CONSOLE_OIDC_ALLOWED or _CONSOLE_OPERATORS")
     return given
+
+
+def _names(claim: str) -> str:
+    if claim in _SELF_CHOSEN:
+        raise ValueError(f"people choose their {claim!r} themselves; take email, sub, or what your provider assigns")
+    return claim
 
 
 class OidcOptions(BaseModel):
@@ -72,7 +84,7 @@ class OidcOptions(BaseModel):
     console_oidc_scopes: Annotated[tuple[str, ...], BeforeValidator(several), AfterValidator(_scopes)] = (
         "openid", "email", "profile",
     )  # fmt: skip
-    console_oidc_name_claim: Annotated[str, Field(min_length=1, max_length=200)] = "email"
+    console_oidc_name_claim: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_names)] = "email"
     console_oidc_allowed: Annotated[tuple[str, ...], BeforeValidator(several), AfterValidator(_allowed)] = ()
     console_oidc_operators: Annotated[tuple[str, ...], BeforeValidator(several), AfterValidator(_claims)] = ()
 
