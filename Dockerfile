@@ -5,7 +5,7 @@ WORKDIR /build
 # builds has an environment of its own, and does not reach the image.
 COPY constraints.txt ./
 COPY tools/lock.py tools/
-RUN python tools/lock.py build >/tmp/build.txt && python tools/lock.py console rocksdb triggers uvloop >/tmp/run.txt \
+RUN python tools/lock.py build >/tmp/build.txt && python tools/lock.py console oidc rocksdb triggers uvloop >/tmp/run.txt \
     && python -m venv /opt/build && /opt/build/bin/pip install --require-hashes --no-deps --requirement /tmp/build.txt \
     && python -m venv /opt/referral-stream \
     && /opt/referral-stream/bin/pip install --require-hashes --no-deps --requirement /tmp/run.txt

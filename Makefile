@@ -90,7 +90,7 @@ check-release: ## See that tag, package and changelog name one version (TAG=v1.2
 	@$(PYTHON) tools/check_release.py $(TAG)
 
 # What the image installs; what is only developed with is not audited.
-PRODUCT := console rocksdb triggers uvloop
+PRODUCT := console oidc rocksdb triggers uvloop
 UV := uv==0.13.9
 constraints: ## Write constraints.txt anew from the ranges of pyproject.toml (ARGS=--keep: at the same versions)
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
@@ -115,10 +115,10 @@ setup-demo:
 	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo)
 
 setup-test:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo rocksdb statistics test triggers uvloop)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo oidc rocksdb statistics test triggers uvloop)
 
 setup-mutants:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo lint mutants rocksdb test triggers uvloop)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo lint mutants oidc rocksdb test triggers uvloop)
 
 # What benchmarks compare with, in an environment of its own: Quix Streams refuses versions that are pinned here.
 build/peers/installed: pyproject.toml | setup-dev
@@ -127,7 +127,7 @@ build/peers/installed: pyproject.toml | setup-dev
 	@touch $@
 
 setup-dev:
-	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo docs lint rocksdb statistics test triggers uvloop)
+	@$(call till_interrupted,$(PYTHON) tools/bootstrap.py console demo docs lint oidc rocksdb statistics test triggers uvloop)
 
 # A check prints one line when all is well, and everything it has to say when not.
 quietly = out=$$($(2) 2>&1) && echo "ok  $(1)" || { printf '%s\n' "$$out" "FAILED: $(1)"; exit 1; }

@@ -74,7 +74,7 @@ def test_what_a_message_tells_to_install_is_what_the_extras_ask_for() -> None:
     told = {name for source in sources for name in re.findall(r"pip install '?([^'\"]+)", source)}
     told = {name for name in told if not name.startswith("{")}  # those are filled in from what is installed
     extras = _PROJECT["project"]["optional-dependencies"]
-    assert told >= {*extras["rocksdb"], *extras["triggers"]}
+    assert told >= {*extras["oidc"], *extras["rocksdb"], *extras["triggers"]}
     known = _requirements()
     assert told <= {each for extra in extras.values() for each in extra} | {each.name for each in known}
     assert not any("referral-stream[" in source for source in sources)

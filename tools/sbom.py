@@ -18,7 +18,7 @@ from typing import Any
 
 from lock import LOCK, ROOT, entries, locked
 
-PRODUCT = {"console", "rocksdb", "triggers", "uvloop"}
+PRODUCT = {"console", "oidc", "rocksdb", "triggers", "uvloop"}
 _MAX_NAME = 64
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)")
 

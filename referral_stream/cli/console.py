@@ -14,9 +14,10 @@ from referral_stream.cli.options import Unusable, missing_package, policy_in
 def console(context: click.Context) -> None:
     """Serve pages about what is going on, why a customer was not asked, and what would change it; and its controls.
 
-    Listens on 127.0.0.1:8090 by default. People come in with a token of REFERRAL_STREAM_CONSOLE_TOKENS_FILE, or by the
-    word of a proxy in REFERRAL_STREAM_CONSOLE_TRUSTED_PROXIES; as viewers, who see everything, or operators, who may
-    also pause, approve and replay (docs/console.md). What is shown is written by the role projector.
+    Listens on 127.0.0.1:8090 by default. People come in with a token of REFERRAL_STREAM_CONSOLE_TOKENS_FILE, by a login
+    at the OpenID provider REFERRAL_STREAM_CONSOLE_OIDC_ISSUER, or by the word of a proxy in
+    REFERRAL_STREAM_CONSOLE_TRUSTED_PROXIES; as viewers, who see everything, or operators, who may also pause, approve
+    and replay (docs/console.md). What is shown is written by the role projector.
 
     Shuts down gracefully on SIGTERM: exit code 0; 1 if it could not start.
 

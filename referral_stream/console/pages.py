@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from litestar import Request, Response, get, post
-from litestar.datastructures import Cookie
 from litestar.exceptions import NotFoundException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware.rate_limit import RateLimitConfig
@@ -18,6 +17,7 @@ from litestar.response.sse import ServerSentEventMessage
 from referral_stream.console.controls import SEGMENTS, ControlAction, NotPossible
 from referral_stream.console.customer import customer_context
 from referral_stream.console.filters import FILTERS, GATES, OUTCOMES, RANGES, decision_filter
+from referral_stream.console.login import LOGIN, within
 from referral_stream.console.now import now_context, until_changed
 from referral_stream.console.orders import audit_of, carry_out, done_by, said_of
 from referral_stream.console.parts import Console, console_of
@@ -29,7 +29,6 @@ from referral_stream.policy_file.settings import settings_of
 from referral_stream.runtime.topics_admin import TopicsProblem
 
 AnyRequest = Request[Any, Any, Any]
-_ATTEMPTS_A_MINUTE: Final = 10
 _COMPARISONS_A_MINUTE: Final = 60
 _YEAR: Final = 365 * 86_400
 _LETTERS_SHOWN: Final = 200
@@ -43,59 +42,7 @@ def page(request: AnyRequest, name: str, *, here: str, status: int = 200, **cont
     return Template(name, context={**common, **context}, status_code=status)
 
 
-# ----------------------------------------------------------------------------------------------------- coming and going
-
-
-def _address(request: AnyRequest) -> str:
-    """Whose attempts are counted together; behind a trusted proxy what that says last."""
-    address = request.client.host if request.client else "?"
-    if console_of(request).door.is_trusted(address):
-        address = request.headers.get("x-forwarded-for", address).rpartition(",")[2].strip() or address
-    return address
-
-
-async def _is_an_attempt(request: AnyRequest) -> bool:
-    return request.method == "POST"
-
-
-_ATTEMPTS: Final = RateLimitConfig(
-    rate_limit=("minute", _ATTEMPTS_A_MINUTE), store="attempts", identifier_for_request=_address,
-    check_throttle_handler=_is_an_attempt, set_rate_limit_headers=False,
-)  # fmt: skip
-
-
-@get("/login", opt={OPEN: True}, include_in_schema=False)
-async def login_page(request: AnyRequest) -> Template:
-    onward = _within(request.query_params.get("next", ""))
-    return Template("login.html", context={"next": onward, "wrong": False})
-
-
-@post("/login", opt={OPEN: True}, include_in_schema=False, middleware=[_ATTEMPTS.middleware], status_code=200)
-async def login(request: AnyRequest) -> Response[Any]:
-    form, console = await request.form(), console_of(request)
-    found = console.tokens.of(str(form.get("token") or "").strip())
-    onward = _within(str(form.get("next") or ""))
-    if found is None:
-        return Template("login.html", context={"next": onward, "wrong": True}, status_code=403)
-    id_ = await console.sessions.begin(found[0])
-    response = Redirect(onward or "/", status_code=303)
-    response.set_cookie(
-        Cookie(
-            key=console.door.cookie, value=id_, path="/", httponly=True, samesite="lax",
-            secure=console.settings.is_secure, max_age=int(console.settings.console_session_hours * 3_600),
-        )
-    )  # fmt: skip
-    return response
-
-
-@post("/logout", include_in_schema=False, status_code=303)
-async def logout(request: AnyRequest) -> Redirect:
-    console = console_of(request)
-    if id_ := request.cookies.get(console.door.cookie):
-        await console.sessions.end(id_)
-    response = Redirect("/login", status_code=303)
-    response.delete_cookie(console.door.cookie, path="/")
-    return response
+# ----------------------------------------------------------------------------------------------------- times and health
 
 
 @post("/zone", include_in_schema=False, status_code=303)
@@ -103,18 +50,11 @@ async def choose_zone(request: AnyRequest) -> Redirect:
     """In whose zone times are shown, from now on in this browser."""
     form = await request.form()
     choice = str(form.get("zone") or "")
-    response = Redirect(_within(str(form.get("next") or "")) or "/", status_code=303)
+    response = Redirect(within(str(form.get("next") or "")) or "/", status_code=303)
     if choice in ZONES:
         secure = console_of(request).settings.is_secure
         response.set_cookie(key=ZONE_COOKIE, value=choice, max_age=_YEAR, path="/", samesite="lax", secure=secure)
     return response
-
-
-def _within(address: str) -> str:
-    """An address of our own; empty for any other, to which nobody is sent on."""
-    parts = urlsplit(address)
-    is_ours = address.startswith("/") and not address.startswith(("//", "/\\")) and not parts.netloc
-    return address if is_ours and "\\" not in address and address.isprintable() else ""
 
 
 @get("/live", opt={OPEN: True}, include_in_schema=False)
@@ -355,6 +295,6 @@ async def dead_letters_page(request: AnyRequest) -> Template:
 
 
 PAGES: Final[tuple[HTTPRouteHandler, ...]] = (
-    login_page, login, logout, choose_zone, live, ready, now_page, now_stream, decisions_page, customer_page,
+    *LOGIN, choose_zone, live, ready, now_page, now_stream, decisions_page, customer_page,
     works_page, policy_page, compare_policy, controls_page, preview, confirm, dead_letters_page,
 )  # fmt: skip

@@ -20,7 +20,8 @@ from referral_stream.receiver.cloud_events import SourceRecord
 from referral_stream.runtime.clock import Clock
 from referral_stream.runtime.settings import ConsoleSettings
 
-if TYPE_CHECKING:  # they load Faust, which the pages do without
+if TYPE_CHECKING:  # the first loads what only an extra brings, the others Faust, which the pages do without
+    from referral_stream.console.provider import Provider
     from referral_stream.ops.deadletters import DeadLetters, ListedLetter, ReplayOutcome
 
 
@@ -40,7 +41,10 @@ class Letters:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What the handlers work with. ``stopping`` is set when the process ends: live pages let go then."""
+    """What the handlers work with. ``stopping`` is set when the process ends: live pages let go then.
+
+    ``provider`` is there where the settings name one.
+    """
 
     settings: ConsoleSettings
     policy: Policy
@@ -51,6 +55,7 @@ class Console:
     letters: Letters
     tokens: Tokens
     comparer: Comparer
+    provider: Provider | None = None
     stopping: Event = field(default_factory=Event)
 
     @property

@@ -1,9 +1,10 @@
 """Who comes in, what they may do, and whether a request is theirs.
 
-A person is known by a token (as a bearer, or exchanged for a session when they log in) or by the word of a proxy that
-the settings trust. Tokens are random and long, so a plain SHA-256 of one is kept, which nobody can turn round. The id
-of a session is made here at each login and never taken from a browser; Redis holds its digest alone, so who reads Redis
-cannot take a session over. Whoever loses the line in the tokens file loses the session at the next request.
+A person is known by a token (as a bearer, or exchanged for a session when they log in), by the word of an OpenID
+provider, for which they get a session, or by the word of a proxy that the settings trust. Tokens are random and long,
+so a plain SHA-256 of one is kept, which nobody can turn round. The id of a session is made here at each login and never
+taken from a browser; Redis holds its digest alone, so who reads Redis cannot take a session over. Whoever loses the
+line in the tokens file, or is no longer allowed by the settings, loses the session at the next request.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,9 +27,9 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 from litestar.stores.base import Store
 from litestar.types import ASGIApp
 
+from referral_stream.console.people import Person, Role, role_of
 from referral_stream.runtime.settings import PREFIX, ConsoleSettings, SettingsProblem
 
-Role = Literal["viewer", "operator"]
 ROLES: Final = ("viewer", "operator")
 COOKIE: Final = "referral_stream_console"
 SECURE_COOKIE: Final = f"__Host-{COOKIE}"
@@ -132,9 +133,12 @@ class Tokens:
         self._known, self._seen = known, (about.st_mtime_ns, about.st_size)
 
 
-class _Session(msgspec.Struct):
-    token: str
+class KeptSession(msgspec.Struct):
+    """What a session was begun with: the digest of a token, or a person for whom a provider vouched."""
+
     csrf: str
+    token: str = ""
+    person: Person | None = None
 
 
 class Sessions:
@@ -143,18 +147,16 @@ class Sessions:
     def __init__(self, store: Store, seconds: int) -> None:
         self._store, self._seconds = store, seconds
 
-    async def begin(self, token: str) -> str:
-        """A session for the token of this digest; returns its id."""
-        id_ = secrets.token_urlsafe(_TOKEN_BYTES)
-        session = _Session(token, secrets.token_urlsafe(_TOKEN_BYTES))
+    async def begin(self, of: str | Person) -> str:
+        """A session for the token of this digest, or for a person; returns its id."""
+        id_, csrf = secrets.token_urlsafe(_TOKEN_BYTES), secrets.token_urlsafe(_TOKEN_BYTES)
+        session = KeptSession(csrf, token=of) if isinstance(of, str) else KeptSession(csrf, person=of)
         await self._store.set(f"session:{digest_of(id_)}", msgspec.json.encode(session), expires_in=self._seconds)
         return id_
 
-    async def find(self, id_: str) -> tuple[str, str] | None:
-        """The digest of the token it was begun with, and what its forms repeat."""
+    async def find(self, id_: str) -> KeptSession | None:
         found = await self._store.get(f"session:{digest_of(id_)}")
-        session = None if found is None else msgspec.json.decode(found, type=_Session)
-        return None if session is None else (session.token, session.csrf)
+        return None if found is None else msgspec.json.decode(found, type=KeptSession)
 
     async def end(self, id_: str) -> None:
         await self._store.delete(f"session:{digest_of(id_)}")
@@ -188,10 +190,15 @@ class Door:
             role: Role = "operator" if name in self.settings.console_operators else "viewer"
             return Visitor(name, role, await self.sessions.csrf_of(name))
         if (id_ := connection.cookies.get(self.cookie)) and (session := await self.sessions.find(id_)):
-            digest, csrf = session
-            known = self.tokens.of_digest(digest)
-            return None if known is None else Visitor(known.name, known.role, csrf)
+            return self._of(session)
         return None
+
+    def _of(self, session: KeptSession) -> Visitor | None:
+        if (person := session.person) is not None:
+            role = role_of(person, self.settings)
+            return None if role is None else Visitor(person.name, role, session.csrf)
+        known = self.tokens.of_digest(session.token)
+        return None if known is None else Visitor(known.name, known.role, session.csrf)
 
     def _proxied(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
         name = connection.headers.get(self.settings.console_user_header, "").strip()

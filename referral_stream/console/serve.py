@@ -26,6 +26,7 @@ from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.settings import PREFIX, ConsoleSettings, kafka_password_now
 
 if TYPE_CHECKING:
+    from referral_stream.console.provider import Provider
     from referral_stream.ops.deadletters import DeadLetters, ListedLetter, ReplayOutcome
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ async def _run(settings: ConsoleSettings, deployment: Deployment) -> int:
 @asynccontextmanager
 async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIterator[Served]:
     """The console, from entry to exit. Raises CannotServe, WriterProblem, SettingsProblem."""
-    tokens = Tokens(settings.console_tokens_file)
+    tokens, provider = Tokens(settings.console_tokens_file), provider_of(settings)
     client = client_of(
         settings.redis_url.get_secret_value(),
         socket_timeout=_REDIS_SECONDS,
@@ -103,7 +104,9 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
         letters=_letters(deployment),
         tokens=tokens,
         comparer=Comparer(store, models.bodies, deployment.policy),
+        provider=provider,
     )
+    looking = asyncio.create_task(provider.look()) if provider else None  # who has a token need not wait for it
     try:
         await writer.start([deployment.topics.responses])
         with suppress(NotReadable):  # without Redis the page of the policy keeps it later
@@ -112,10 +115,21 @@ async def serving(settings: ConsoleSettings, deployment: Deployment) -> AsyncIte
             host = f"[{settings.console_host}]" if ":" in settings.console_host else settings.console_host
             yield Served(settings.console_public_url or f"http://{host}:{port}", console)
     finally:
+        if looking:
+            looking.cancel()
         await writer.stop()
         await models.aclose()
         await reader.aclose()
         await client.aclose()
+
+
+def provider_of(settings: ConsoleSettings) -> Provider | None:
+    """The provider of the settings. What speaks with it is loaded only where they name one: it needs an extra."""
+    if settings.console_oidc_issuer is None:
+        return None
+    from referral_stream.console.provider import Provider  # noqa: PLC0415
+
+    return Provider(settings)
 
 
 def _letters(deployment: Deployment) -> Letters:

@@ -54,6 +54,15 @@ class SharedStore(Store):
         with _in_our_words():
             return cast("list[bytes]", await self._client.hvals(self._policies))
 
+    async def take(self, key: str) -> bytes | None:
+        """What is kept, once: two who ask at the same time do not both get it."""
+        with _in_our_words():
+            pipe = self._client.pipeline(transaction=True)
+            pipe.get(f"{self._kept.namespace}:{key}")
+            pipe.delete(f"{self._kept.namespace}:{key}")
+            found, _ = await pipe.execute()
+            return cast("bytes | None", found)
+
     async def set(self, key: str, value: str | bytes, expires_in: int | timedelta | None = None) -> None:
         with _in_our_words():
             await self._kept.set(key, value, expires_in)

@@ -84,6 +84,11 @@ LINES: Final = (
         "bring Redis back; whatever is still inside its window is asked then",
     ),
     Fault(
+        "login_provider_away",
+        "the console cannot use the OpenID provider of its settings; who has a token can log in, and sessions go on",
+        "what `cause` names: the provider, `CONSOLE_OIDC_ISSUER`, or what the provider knows of this console",
+    ),
+    Fault(
         "no_broker_answers",
         "no broker answers the rewards role, or the projector: everything waits",
         "bring the brokers back; exit code 75 follows where a new process would be answered",

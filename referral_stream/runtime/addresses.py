@@ -39,6 +39,14 @@ def _is_address(host: str) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Whether this is the machine itself: what is sent there is seen by nobody else."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def may_be_listened_on(host: str) -> str:
     if not (_HOST.match(host) or _is_address(host)):
         raise ValueError("is not an address or the name of a host, for example 127.0.0.1 or 0.0.0.0")

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from referral_stream.runtime.addresses import is_public_url, may_be_listened_on
+from referral_stream.runtime.addresses import is_loopback, is_public_url, may_be_listened_on
+from referral_stream.runtime.oidc_settings import OidcOptions, several
 
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-def _several(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -35,12 +32,12 @@ def _a_header(name: str) -> str:
     return name
 
 
-class ConsoleOptions(BaseModel):
+class ConsoleOptions(OidcOptions):
     """The console's own settings, beside those of a worker.
 
-    A person comes in with a token of ``console_tokens_file``, or by the word of a proxy in front: the name in
-    ``console_user_header``, from an address in ``console_trusted_proxies`` alone. Whom the proxy names is a viewer, and
-    an operator only where ``console_operators`` has the name.
+    A person comes in with a token of ``console_tokens_file``, by the word of an OpenID provider, or by that of a proxy
+    in front: the name in ``console_user_header``, from an address in ``console_trusted_proxies`` alone. Whom provider
+    or proxy name is a viewer, and an operator only where ``console_operators`` has the name, or the provider a claim.
     """
 
     console_host: Annotated[str, AfterValidator(may_be_listened_on)] = "127.0.0.1"
@@ -48,9 +45,9 @@ class ConsoleOptions(BaseModel):
     console_public_url: Annotated[str, AfterValidator(is_public_url)] | None = None
     console_tokens_file: Path | None = None
     console_session_hours: Annotated[float, Field(gt=0, le=168)] = 12.0
-    console_trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_several), AfterValidator(_networks)] = ()
+    console_trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(several), AfterValidator(_networks)] = ()
     console_user_header: Annotated[str, AfterValidator(_a_header)] = "X-Forwarded-User"
-    console_operators: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    console_operators: Annotated[tuple[str, ...], BeforeValidator(several)] = ()
 
     @model_validator(mode="after")
     def _private(self) -> Self:
@@ -60,10 +57,16 @@ class ConsoleOptions(BaseModel):
                 "REFERRAL_STREAM_CONSOLE_HOST: beyond this machine, sessions travel over TLS alone: end TLS in front "
                 "and set REFERRAL_STREAM_CONSOLE_PUBLIC_URL to its https:// address"
             )
-        if self.console_tokens_file is None and not self.console_trusted_proxies:
+        if self.console_tokens_file is None and not self.console_trusted_proxies and not self.console_oidc_issuer:
             raise ValueError(
                 "REFERRAL_STREAM_CONSOLE_TOKENS_FILE: nobody could log in: make a token with "
-                "`referral-stream console token NAME`, or set REFERRAL_STREAM_CONSOLE_TRUSTED_PROXIES"
+                "`referral-stream console token NAME`, or set REFERRAL_STREAM_CONSOLE_OIDC_ISSUER or "
+                "REFERRAL_STREAM_CONSOLE_TRUSTED_PROXIES"
+            )
+        if self.console_oidc_issuer and not (self.is_secure or is_loopback(urlsplit(url).hostname or "")):
+            raise ValueError(
+                "REFERRAL_STREAM_CONSOLE_PUBLIC_URL: the provider sends people back there: set it to the https:// "
+                "address that browsers call, or to http://127.0.0.1:PORT to try it on this machine"
             )
         return self
 
@@ -82,12 +85,3 @@ class ConsoleOptions(BaseModel):
     def is_secure(self) -> bool:
         """Whether browsers come over TLS."""
         return (self.console_public_url or "").startswith("https://")
-
-
-def is_loopback(host: str) -> bool:
-    if host in _LOOPBACK:
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

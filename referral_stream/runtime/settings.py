@@ -389,6 +389,7 @@ _SECRETS = (
     "EMAIL_KEY",
     "HTTP_EVENTS_TOKEN",
     "HTTP_CONTROL_TOKEN",
+    "CONSOLE_OIDC_CLIENT_SECRET",
     *_OF_THE_PAYER,
 )
 _PER_VENDOR = {"webhook_secrets": f"{PREFIX}WEBHOOK_SECRET_", "webhook_tokens": f"{PREFIX}WEBHOOK_TOKEN_"}

@@ -6,8 +6,10 @@ Pages are looked at wide and narrow, light and dark, by mouse and by keyboard al
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from referral_stream.console.serve import listening
 from tests.console.conftest import Site
-from tests.console.world import OPERATORS, VIEWERS, WEDNESDAY_NOON
+from tests.console.world import OPERATORS, VIEWERS, WEDNESDAY_NOON, console_over
 from tests.read_models.seeding import Applying, a_decision
-from tests.services.process import wait_until
+from tests.services.process import free_port, wait_until
 from tests.services.required import services_are_required
 
 playwright = pytest.importorskip("playwright.sync_api", reason="NOT TESTED in a browser: playwright is not installed")
@@ -120,6 +123,61 @@ def test_every_page_fits_is_accessible_and_obeys_the_content_policy(
             )
             assert [each for each in found if each[0] in ("serious", "critical")] == []
     expected(complaints, "the server responded with a status of 404")
+
+
+@pytest.fixture(scope="module")
+def signing_on(site: Site) -> Iterator[str]:
+    """The address of a console over the same world, with a provider whom the browser takes for another site."""
+    pytest.importorskip("joserfc", reason="NOT TESTED at an OpenID provider: joserfc is not installed")
+    from referral_stream.console.serve import provider_of
+    from tests.console.openid import CLIENT, SECRET, OpenIdProvider
+
+    ready, stop, url = threading.Event(), threading.Event(), f"http://127.0.0.1:{(port := free_port())}"
+
+    async def serve() -> None:
+        async with OpenIdProvider().served("localhost") as provider:
+            with tempfile.TemporaryDirectory() as folder:
+                console = console_over(
+                    site.redis.url, Path(folder), prefix="site", console_port=port, console_public_url=url,
+                    console_oidc_issuer=provider.issuer, console_oidc_client_id=CLIENT,
+                    console_oidc_client_secret=SECRET, console_oidc_allowed="@example.com",
+                    console_operators="ada@example.com",
+                )  # fmt: skip
+                async with listening(replace(console, provider=provider_of(console.settings))):
+                    ready.set()
+                    await asyncio.to_thread(stop.wait)
+                await console.reader.aclose()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+    thread.start()
+    assert ready.wait(60)
+    yield url
+    stop.set()
+    thread.join(30)
+
+
+def test_somebody_logs_in_at_a_provider_and_out_again(browser: Any, signing_on: str) -> None:
+    """The provider is another site: the browser has to bring our cookies although it is sent back from there."""
+    complaints: list[str] = []
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.goto(f"{signing_on}/decisions?outcome=suppressed")
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert (
+        page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => v.id))") == []
+    )
+    page.click("text=Log in with localhost")
+    page.wait_for_url(f"{signing_on}/decisions?outcome=suppressed")
+    assert "ada@example.com · operator" in page.inner_text(".who")
+    page.click("text=Log out")
+    page.wait_for_url(f"{signing_on}/login?left=1")
+    assert "not at localhost" in page.inner_text("[role=status]")
+    page.goto(signing_on)
+    page.wait_for_url(f"{signing_on}/login")
+    context.close()
+    assert [each for each in complaints if not any(harmless in each for harmless in _HARMLESS)] == []
 
 
 def test_why_a_customer_was_not_asked_takes_three_clicks_from_the_login(browser: Any, site: Site) -> None:
