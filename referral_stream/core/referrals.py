@@ -46,11 +46,13 @@ class Referral(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``referral.given``, ``dated`` of the earliest, ``said`` the newest's stamp; None of them: only statuses are known.
     ``keys``: HMACs of the contact, which are claimed, ``domains`` those of their addresses, all that were ever said;
     ``released``: they are claimed no longer; ``owner``: the id under which they were claimed, where that was merged
-    away since. ``ask``: the command that it is due to, once that is drawn (``attributed``). ``reported``: of which statuses the customer heard; ``quiet_until``: until when a report may still
-    tell of the reward. ``converted_at``: the earliest conversion's stamp; ``otherwise_at``: the newest of any other
-    status. ``taken``: somebody took care of it; ``care_due``: by when that is due, ``care_late``: it was not done by
-    then, ``care_consented``: whoever is to do it was told that the contact has consented. ``spent``: its one conversion that may be rewarded has been; ``conversion_counts``: one came before it was
-    given, and may be rewarded (False: it is history). ``replied``: the newest answer about it, where no ask led to it.
+    away since. ``ask``: the command that it is due to, once that is drawn (``attributed``). ``reported``: of which
+    statuses the customer heard; ``quiet_until``: until when a report may still tell of the reward. ``converted_at``:
+    the earliest conversion's stamp; ``otherwise_at``: the newest of any other status. ``taken``: somebody took care of
+    it; ``care_due``: by when that is due, ``care_late``: it was not done by then, ``care_consented``: whoever is to do
+    it was told that the contact has consented. ``spent``: its one conversion that may be rewarded has been;
+    ``conversion_counts``: one came before it was given, and may be rewarded (False: it is history). ``replied``: the
+    newest answer about it, where no ask led to it.
     """
 
     at: Stamp | None = None
