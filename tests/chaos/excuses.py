@@ -26,7 +26,7 @@ from referral_stream.contracts.deadletters import failure
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.events import FACT_TYPES, OPERATORS, WITHOUT_SUBJECT
-from referral_stream.core.instants import rfc3339, to_datetime
+from referral_stream.core.instants import parse_instant, rfc3339, to_datetime
 from tests.chaos.afterwards import SOAK_ORACLE_POLICY
 from tests.chaos.followed import names_of
 from tests.chaos.identities import must_not_be_asked
@@ -90,12 +90,14 @@ class Excuse:
 class Commands:
     """What was asked, with the instant of each ask, and the ids of the commands that were taken back for good.
 
-    ``followed``: what the oracle makes follow them.
+    ``followed``: what the oracle makes follow them; ``held_out``: by opportunity who was due, and not asked for the
+    comparison's sake, and when.
     """
 
     asks: Mapping[Ask, int]
     cancelled: frozenset[str]
     followed: frozenset[str] = frozenset()
+    held_out: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     def differs(self, other: Commands) -> int:
         return len(self.asks.keys() ^ other.asks.keys()) + len(self.cancelled ^ other.cancelled)
@@ -209,7 +211,7 @@ class Oracle:
             expected = self._told(group, excuses)
             due = {ask: min(at, due.get(ask, at)) for ask, at in expected.asks.items()}
         forbidden = tuple(self._forbidden(group, excuses, live))
-        held = tuple(self._on_hold(expected, live))
+        held = (*self._on_hold(expected, live), *self._not_held_out(expected, live))
         of_held = {excuse.command for excuse in held}
         made = live.commands.asks
         # In the place of one who is on hold, an account's other contact may be asked: one for each, and later.
@@ -236,6 +238,15 @@ class Oracle:
             if ask.customer in self.holds and (missing or ask.command in back):
                 at, letter = self.holds[ask.customer]
                 yield Excuse(ask.customer, ask.command, due, at, (letter,), Held(at))
+
+    def _not_held_out(self, expected: Commands, live: Live) -> Iterator[Excuse]:
+        """For who would have been held out, and used up what they share, had they not been on hold."""
+        for opportunity, (customer, due) in expected.held_out.items():
+            decisions = [each.effect for each in live.decisions.get(opportunity, ())]
+            seen = any(isinstance(each, Decision) and each.outcome == "holdout" for each in decisions)
+            if customer in self.holds and not seen:
+                at, letter = self.holds[customer]
+                yield Excuse(customer, f"holdout of {opportunity}", due, at, (letter,), Held(at))
 
     def _otherwise(self, group: int, expected: Commands, live: Live) -> Iterator[tuple[Ask, Excuse]]:
         """Asks of the oracle that were made in another mode or on other channels, because of facts in between."""
@@ -310,7 +321,12 @@ class Oracle:
         rows = result.asks
         asks = dict(ask_of_row(row) for row in rows if row["type"] == "referral.ask.requested")
         cancelled = {row["data"]["command_id"] for row in rows if row["type"] == "referral.ask.cancelled"}
-        return Commands(asks, frozenset(cancelled), names_of([*result.followups, *result.rewards]))
+        held_out = {
+            row["data"]["opportunity_id"]: (row["data"]["customer_id"], parse_instant(row["data"]["decided_at"])[0])
+            for row in result.decisions
+            if row["data"]["outcome"] == "holdout"
+        }
+        return Commands(asks, frozenset(cancelled), names_of([*result.followups, *result.rewards]), held_out)
 
 
 def lives(groups: Sequence[tuple[str, ...]], asks: Iterable[Said], decisions: Iterable[Said]) -> list[Live]:

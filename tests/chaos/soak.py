@@ -107,14 +107,15 @@ class Soaked:
     def excused_exits(self) -> list[Exit]:
         """A worker may end at such a fault, and leave it to its supervisor; it says why, or its log is a problem.
 
-        If it is told to stop just then, it may not come to its end in time either: exit code 70.
+        If it is told to stop just then, it may not come to its end in time either, exit code 70, or have had its reason
+        before it was told.
         """
         outages = [(each, _MAY_END[each.fault]) for each in self.inflicted if each.fault in _MAY_END]
         return [
             exit_
             for exit_ in self.exits
             if any(
-                exit_.code in ({70} if exit_.expected else may_end.codes)
+                exit_.code in (may_end.codes | {70} if exit_.expected else may_end.codes)
                 and fault.began <= exit_.at <= fault.ended + may_end.seconds
                 for fault, may_end in outages
             )

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
+import orjson
 import pytest
 from msgspec.structs import replace as replace_struct
 
 from referral_stream.contracts.deadletters import dead_letter
 from referral_stream.contracts.records import RawRecord
-from referral_stream.core.effects import AskRequested, Decision
+from referral_stream.core.effects import AskCancelled, AskRequested, Decision
 from referral_stream.core.ids import derived_id
 from referral_stream.policy_file.reading import parse_policy
 from tests.chaos.excuses import Compared, Early, Live, Unanswered, announces, is_fact, lives
@@ -277,6 +278,71 @@ def test_a_dead_letter_that_holds_its_customer_excuses_what_they_were_not_asked_
     made_up = gone.effect.model_copy(update={"command_id": "another", "subject": "made up"})
     added = replace(on_hold, asks=[*on_hold.asks, replace(gone, effect=made_up)])
     assert judge.verdict(added).problems["asks nobody should have been asked"] != []
+
+
+def test_who_is_asked_in_the_place_of_one_on_hold_who_would_have_been_held_out_is_excused_and_nobody_else(
+    held: SoundRun,
+) -> None:
+    """Two people with one address: the ledger gives their one ask to whoever comes, if the other is away."""
+    drawn = next(
+        each
+        for each in held.records.decisions
+        if isinstance(each.effect, Decision)
+        and each.effect.outcome == "holdout"
+        and not must_not_be_asked(each.effect.customer_id)
+    )
+    away = drawn.effect.customer_id
+    place = next(n for n, group in enumerate(held.records.groups) if away in group)
+    groups = [(*group, "the other") if n == place else group for n, group in enumerate(held.records.groups)]
+    some = held.asked[0]
+    instead = replace(some, now=drawn.now + 1, effect=some.effect.model_copy(update={"customer_id": "the other"}))
+    decisions = [each for each in held.records.decisions if each is not drawn]
+    seen = replace(held.records, groups=groups, decisions=decisions, asks=[*held.records.asks, instead])
+    record = replace_struct(held.records.events[0], key=away.encode())
+    letter = dead_letter(record, error="state_too_large: for a test", stage="decide", occurred_at=drawn.now)
+    written = replace_struct(record, topic="dead-letters", value=letter.value, headers=letter.headers)
+
+    def unexpected(records: SoakRecords) -> list[str]:
+        judge = Judge(records, parse_policy(SOAK_POLICY.encode()))
+        return judge.verdict(records).problems["asks nobody should have been asked"]
+
+    assert unexpected(seen) != []
+    assert unexpected(replace(seen, letters=[written])) == []
+    assert unexpected(replace(seen, letters=[written], decisions=held.records.decisions)) != []
+
+
+def test_an_ask_taken_back_for_a_hold_that_was_undone_may_be_taken_back_for_another_reason(held: SoundRun) -> None:
+    back = next(each for each in held.records.asks if isinstance(each.effect, AskCancelled))
+
+    def written(reason: str) -> RawRecord:
+        body = parsed(back.record)
+        data = {**body["data"], "gate": "trouble", "reason": reason}
+        return replace_struct(back.record, offset=back.record.offset + 1, value=orjson.dumps({**body, "data": data}))
+
+    def problems(reason: str) -> list[str]:
+        undone = replace(held.records, uncommitted=[*held.records.uncommitted, written(reason)])
+        return held.judge.verdict(undone).problems["commands with two bodies"]
+
+    assert problems("an event of this customer could not be applied") == []
+    assert problems("ticket 4711 is open") != []
+
+
+def test_a_reward_that_a_refund_forbids_while_the_ledger_is_silent_is_excused_and_no_other(held: SoundRun) -> None:
+    granted = first_of(held.records.rewards, "referral.reward.granted")
+    gone = replace(held.records, rewards=without(held.records.rewards, granted))
+    asked = next(
+        each
+        for each in held.records.requests
+        if parsed(each).get("type") == "grant.requested" and grant_of(each) == grant_of(granted)
+    )
+    again = replace(gone, requests=[*gone.requests, replace_struct(asked, offset=asked.offset + 100_000)])
+
+    def told(records: SoakRecords) -> bool:
+        problems = held.judge.verdict(records).problems["grants lost"]
+        return any("only the oracle has" in line and grant_of(granted) in line for line in problems)
+
+    assert (told(gone), told(again)) == (True, False)
+    assert held.judge.verdict(again).problems["grants lost"] != [], "the replay of the log still knows of it"
 
 
 def test_an_ask_that_was_made_in_another_way_is_excused_by_a_fact_in_between_and_by_nothing_else(
