@@ -114,7 +114,8 @@ def instants(world: World, customer: Customer) -> list[datetime]:
     """When something may be due, or true, without an event."""
     if of(customer.known, "customer.erasure_requested"):
         return []
-    found = [referrals.reported_at(world, e) for e in of(customer.known, "referral.status_changed")]
+    statuses = of(customer.known, "referral.status_changed")
+    found = [referrals.reported_at(world, e) for e in statuses if referrals.may_be_reported(world, e)]
     found += [g["lapses_at"] for g in customer.grants if g["state"] == "held"]
     found += [g["due_at"] for g in customer.grants if g["state"] == "due"]
     if any(g["customer"] != customer.id for g in customer.grants):

@@ -47,6 +47,8 @@ WORLDS = int(os.environ.get("TESTS_WORLDS", "200"))
 AT_ONCE = 20
 
 STIRRED_ONCE = {
+    1548: "what is said again is said in the order in which it was said first",
+    1825: "a status that nobody is told of is no instant at which anything is looked at",
     3840: "what is learned when its wait is over is regretted all the same",
     4277: "who takes care hears of a withdrawn consent if they heard of one",
 }

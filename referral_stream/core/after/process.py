@@ -98,7 +98,8 @@ def withdraw(turn: Turn) -> None:
         return
     withdrawn = {channel for channel, flag in c.consent.items() if not flag.value}
     gone = telling.cancel(turn, (f for f in open_ if withdrawn.intersection(f.channels)), "channel")
-    for followup in sorted(gone, key=lambda f: (KINDS.index(f.kind), f.requested_at)):
+    made = {f.id: place for place, f in enumerate(c.followups)}
+    for followup in sorted(gone, key=lambda f: (KINDS.index(f.kind), made[f.id])):
         say_again(turn, followup)
 
 
