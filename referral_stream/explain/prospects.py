@@ -376,8 +376,8 @@ class _World:
     def _last(self, start: int, limit: int, end: int, changes: list[Change], *, asked_at: int | None = None) -> int:
         """An instant in ``[start, limit)``, as late as can be, up to which the changes bring an ask (at ``asked_at``).
 
-        Halving the interval finds it; what lies before it is looked at in some places, and if one of them says
-        otherwise, nothing is claimed beyond that.
+        Nearly always it is the last one of all, or that of the ask; else halving the interval finds it. What lies
+        before it is looked at in some places, and if one of them says otherwise, nothing is claimed beyond that.
         """
 
         def helps(instant: int) -> bool:
@@ -385,6 +385,10 @@ class _World:
             return ask is not None and asked_at in (None, ask.decided_at)
 
         low, high = start, limit
+        likely_last = (limit - 1,) if asked_at is None else (limit - 1, asked_at)
+        for instant in likely_last:
+            if start <= instant < limit and helps(instant) and (instant + 1 == limit or not helps(instant + 1)):
+                low = high = instant
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if helps(middle) else (low, middle)
@@ -398,7 +402,7 @@ class _World:
 
     def trial(self, at: int = 0, changes: Sequence[Change] = (), until: int | None = None) -> _Trial:
         """What becomes of the customer if these changes happen at that instant, to the end of all open windows."""
-        replay = FactReplay(self.policy, caps=deepcopy(self.caps), customers=self.customers)
+        replay = FactReplay(self.policy, caps=deepcopy(self.caps), customers=self.customers, recorded=False)
         arrivals = [Arrival(at, self._event(change, at, n)) for n, change in enumerate(changes)]
         asks: dict[str | None, Decision] = {}
         last: dict[str, Decision] = {}
