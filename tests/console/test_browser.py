@@ -304,6 +304,19 @@ def test_the_first_page_is_live_and_rests_while_it_is_hidden(page: Any, site: Si
     page.wait_for_url("**/customer?id=cus-ana")
 
 
+def test_the_first_page_is_live_also_where_a_script_is_slow_to_come(page: Any, site: Site) -> None:
+    """And says so only then."""
+    waiting: list[Any] = []
+    page.route("**/hx-sse.min.js*", lambda route: waiting.append(route))  # noqa: PLW0108 (it sets an attribute on it)
+    page.goto(site.url, wait_until="commit")
+    wait_until(lambda: page.wait_for_timeout(50) or waiting, "the script is fetched")
+    page.wait_for_selector("text=cus-deniz")
+    page.wait_for_timeout(500)
+    assert "as it was when loaded" in page.inner_text("#live")
+    waiting[0].continue_()
+    page.wait_for_selector("#live:has-text('live')")
+
+
 def _ticked(page: Any, fetched: list[str]) -> bool:
     page.wait_for_timeout(50)
     return any("/stream/" in url for url in fetched)
