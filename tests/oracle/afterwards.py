@@ -120,7 +120,8 @@ def instants(world: World, customer: Customer) -> list[datetime]:
     found += [g["due_at"] for g in customer.grants if g["state"] == "due"]
     if any(g["customer"] != customer.id for g in customer.grants):
         found += [g["asked_at"] + rewards.A_YEAR for g in customer.grants if g["state"] == "granted"]
-    found += [f["due_by"] for f in customer.followups if f["kind"] == "take_care"]  # it may be late from then on
+    cares = (f for f in customer.followups if f["kind"] == "take_care" and f["cancelled"] != "contact_erased")
+    found += [f["due_by"] for f in cares]  # it may be late from then on
     silent = timedelta(days=world.policy["silence_after_days"])
     return found + [ask["asked_at"] + silent for ask in customer.asks]
 

@@ -49,6 +49,7 @@ AT_ONCE = 20
 STIRRED_ONCE = {
     1548: "what is said again is said in the order in which it was said first",
     1825: "a status that nobody is told of is no instant at which anything is looked at",
+    2228: "nobody is late with a care that nobody is to take any more",
     3840: "what is learned when its wait is over is regretted all the same",
     4277: "who takes care hears of a withdrawn consent if they heard of one",
 }
