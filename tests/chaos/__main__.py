@@ -54,6 +54,7 @@ def main() -> int:
             workers=asked.workers,
             per_second=asked.rate,
             tell=tell,
+            evidence=asked.output / "broker",
         )
         table.write(soaked, asked.output)
         is_sound = not any(soaked.problems.values())

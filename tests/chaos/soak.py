@@ -46,9 +46,12 @@ class MayEnd:
     seconds: float
 
 
+_STUCK_SECONDS: Final = 25.0
+"""A worker that has to end and does not come to it is ended after so long."""
+
 _MAY_END: Final = {
     # How long after a broker answers again workers may still find none: one node takes a while to lead all topics.
-    Fault.BROKER: MayEnd(frozenset({70, 75}), 15.0),
+    Fault.BROKER: MayEnd(frozenset({70, 75}), 15.0 + _STUCK_SECONDS),
     Fault.BROKER_MOVES: MayEnd(frozenset({70, 75}), 120.0),
     Fault.DAMAGE: MayEnd(frozenset({1}), 120.0),
     Fault.SMALL_RECORDS: MayEnd(frozenset({1}), 0.0),
@@ -116,7 +119,7 @@ class Soaked:
             for exit_ in self.exits
             if any(
                 exit_.code in (may_end.codes | {70} if exit_.expected else may_end.codes)
-                and fault.began <= exit_.at <= fault.ended + may_end.seconds
+                and fault.began <= exit_.at <= fault.ended + may_end.seconds * self.slowness
                 for fault, may_end in outages
             )
         ]
@@ -183,10 +186,14 @@ def run(
     workers: int = 3,
     per_second: float = 10.0,
     tell: Tell = lambda _: None,
+    evidence: Path | None = None,
 ) -> Soaked:
     """Services of its own, `workers` of every kind, `per_second` new stories, faults for `seconds`.
 
     `numbers`: which faults, and how many of each would be in twenty minutes.
+
+    `evidence`: where the broker's files go if something was committed twice. What a broker made of a transaction in
+    which it was killed is in its own log alone, which says where the marks lie and whose they are (`kafka-dump-log`).
 
     The same seed is the same load and the same faults, though not at the same instants of each other; where the
     pipeline does not keep up, less of that load.
@@ -203,7 +210,10 @@ def run(
     ):
         pipeline.create_topics()
         planned = plan(random.Random(seed), seconds, numbers)
-        return _Soak(pipeline, world, planned, seed, seconds, workers, per_second, tell).run()
+        soaked = _Soak(pipeline, world, planned, seed, seconds, workers, per_second, tell).run()
+        if evidence is not None and any(soaked.problems[each] for each in TWICE):
+            world.kafka.keep_files(evidence)
+        return soaked
 
 
 def _slowness(inflicted: list[Inflicted]) -> float:
@@ -232,6 +242,9 @@ def unnamed(inflicted: list[Inflicted], log: str) -> Iterator[str]:
         if not any(each.began - 1 <= at <= until for event in named.events for at in said[event]):
             yield f"{each.fault} ({each.victim}): none of {', '.join(sorted(named.events))}"
 
+
+TWICE: Final = ("commands twice for read_committed", "grants twice")
+"""What a transaction rules out."""
 
 _SETTINGS: Final = {"session_timeout_seconds": str(SESSION_SECONDS)}
 

@@ -286,6 +286,12 @@ class KafkaServer:
         self.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
+    def keep_files(self, folder: Path) -> None:
+        """Copy what the broker has on disk, and its log."""
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.home / "data", folder, ignore=shutil.ignore_patterns("*index", "*.snapshot"))
+        shutil.copy(self.log, folder)
+
     def __enter__(self) -> Self:
         try:
             return self.start()
