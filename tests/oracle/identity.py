@@ -146,7 +146,7 @@ def hold(
 def holding(customer: str, because_of: str, now: datetime, since: datetime) -> Event:
     return {
         "type": "customer.held",
-        "id": f"held because of {because_of} at {now.isoformat()}",
+        "id": f"held because of {because_of} since {since.isoformat()} at {now.isoformat()}",
         "because_of": because_of,
         "source": "link",
         "customer": customer,

@@ -107,7 +107,8 @@ def concerned(world: World, scope: Scope, now: datetime) -> list[str]:
         if scope not in scopes_of(world, r["trigger"], r["segment"]):
             continue
         known = world.home(r["customer"]).known
-        if past_asks.was_sent(known, r["id"], r["at"]) or was_released(world, r):
+        heard = was_released(world, r) and not past_asks.fails_now(known, r["id"], now)  # at the end of the instant
+        if past_asks.was_sent(known, r["id"], r["at"]) or heard:
             continue
         if now < r["at"] + 8 * DAY:
             found.add(r["customer"])

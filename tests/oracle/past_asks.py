@@ -58,6 +58,12 @@ def was_released(known: Known, command_id: str, asked_at: datetime) -> bool:
     return bool(found & set(RELEASED)) and not found & set(SENT)
 
 
+def fails_now(known: Known, command_id: str, now: datetime) -> bool:
+    acks = [e for e in of(known, "ask.acknowledged") if e["data"]["command_id"] == command_id]
+    failures = [e for e in acks if e["data"]["status"] in RELEASED]
+    return bool(failures) and all(e["arrived"] == now for e in failures)
+
+
 def counted_asks(known: Known, asks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that hold their place in the caps, oldest first."""
     return [ask for ask in asks if not was_released(known, ask["command_id"], ask["asked_at"])]
