@@ -8,7 +8,6 @@ that was left without being sent counts only what speaks against asking.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
@@ -37,6 +36,8 @@ from referral_stream.contracts.adapters.surveys import (
     configured,
     is_loyalty,
     is_satisfaction,
+    is_turned_round,
+    is_unwilling,
     unsent,
 )
 from referral_stream.contracts.outcomes import Skipped, Webhook
@@ -45,11 +46,6 @@ _EVENTS = ("form_response", _PARTIAL := "form_response_partial")
 _NPS_STEPS = 11
 _SCALED = ("nps", "opinion_scale", "rating", "long_text")
 """Types of questions whose answers may be understood without the deployment's help."""
-_UNWILLING = re.compile(
-    r"\b(?:not|un\w+|never|worst|bad|poor|terrible|awful|hate|least|hardly|nie|niemals|nicht|kein\w*|schlecht\w*|wenig"
-    r"|pas|jamais|peu|mauvais\w*|no|nunca|jamás|poco|improbable|niet|nooit|onwaarschijnlijk)\b"
-)
-"""Words of the label at a scale's bad end."""
 
 
 def recognises(payload: Payload) -> bool:
@@ -124,9 +120,9 @@ def _scale(kind: Any, reference: str | None, field: Payload) -> Scale:
 
 
 def _is_reversed(field: Payload) -> bool:
-    """Whether the labels of a scale say that its high end is the bad one."""
-    left, right = (str(at(field, f"properties.labels.{side}") or "").casefold() for side in ("left", "right"))
-    return _UNWILLING.search(right) is not None and _UNWILLING.search(left) is None
+    """Whether the labels of a scale say that its high end is the bad one, or its question asks for the opposite."""
+    left, right = (is_unwilling(at(field, f"properties.labels.{side}")) for side in ("left", "right"))
+    return (right and not left) or is_turned_round(field.get("title"))
 
 
 def _is_nought_to_ten(field: Payload) -> bool:
