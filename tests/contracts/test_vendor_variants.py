@@ -172,7 +172,8 @@ DETRACTOR = {"id": 3, "body": "Detractor"}
 
 
 def surveymonkey(text: Any = "3", **more: Any) -> dict[str, Any]:
-    response = {"id": "r", "survey_id": "s", "response_status": "completed", "date_modified": WHEN, "custom_variables": {"customer_id": "ana"}}
+    response = {"id": "r", "survey_id": "s", "response_status": "completed", "date_modified": WHEN}
+    response |= {"custom_variables": {"customer_id": "ana"}}
     return response | {"pages": [{"questions": [{"id": "q1", "answers": [{"simple_text": text}]}]}]} | more
 
 

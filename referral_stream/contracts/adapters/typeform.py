@@ -19,14 +19,13 @@ from referral_stream.contracts.adapters.reading import (
     at,
     id_at,
     id_of,
-    is_one_of,
     list_at,
     object_at,
     profile,
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import with_opt_out
 from referral_stream.contracts.adapters.surveys import (
     COMMENT,
     IGNORE,
@@ -40,17 +39,20 @@ from referral_stream.contracts.adapters.surveys import (
     is_unwilling,
     unsent,
 )
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _EVENTS = ("form_response", _PARTIAL := "form_response_partial")
+_ADDRESSES = ("email", "user_email", "customer_email", "e_mail", "mail")
+"""Hidden fields that hold the respondent's address."""
 _NPS_STEPS = 11
 _SCALED = ("nps", "opinion_scale", "rating", "long_text")
 """Types of questions whose answers may be understood without the deployment's help."""
 
 
 def recognises(payload: Payload) -> bool:
-    """A ``form_response`` that is named so twice."""
-    return is_one_of(payload.get("event_type"), _EVENTS) and isinstance(payload.get("form_response"), dict)
+    """A ``form_response`` beside the name of an event."""
+    return isinstance(payload.get("event_type"), str) and isinstance(payload.get("form_response"), dict)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
@@ -58,19 +60,19 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind = str(payload.get("event_type"))
     response = object_at(payload, "form_response")
     answers = [given for given in list_at(response, "answers") if isinstance(given, dict)]
-    facts = _answered(response, answers, reading)
+    facts = _answered(response, answers, reading) if kind in _EVENTS else unlisted(kind)
     if kind == _PARTIAL:
         facts = unsent(facts)
-    facts += opted_out(response.get("hidden"))
+    facts = with_opt_out(facts, response.get("hidden"), _chosen(answers))
     if not facts:
-        return Skipped("no_score", kind)
-    address = at(response, "hidden.email")
+        return Skipped("no_score" if kind in _EVENTS else "irrelevant", kind[:200])
+    address = next((found for name in _ADDRESSES if (found := at(response, f"hidden.{name}"))), None)
     return about_whom(
         payload,
         reading,
         (*facts, *profile(**reading.address_hmacs(address))),
         (("email", address), *(("email", given.get("email")) for given in answers if given.get("type") == "email")),
-        kind=kind,
+        kind=kind[:200],
         id=id_at(payload, "event_id"),
         time=time_at(response, "submitted_at", "landed_at"),
     )
@@ -94,6 +96,12 @@ def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Fa
         else:
             filled.add(reference, scale, _value(given), is_configured=True)
     return filled.facts()
+
+
+def _chosen(answers: list[Payload]) -> Payload:
+    """What was chosen, yes or no or by label, under the references that the team gave its questions."""
+    chosen = ((at(given, "field.ref"), given.get("boolean"), at(given, "choice.label")) for given in answers)
+    return {ref: label if yes is None else yes for ref, yes, label in chosen if isinstance(ref, str)}
 
 
 def _value(given: Payload) -> Any:
