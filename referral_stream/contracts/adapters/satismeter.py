@@ -84,7 +84,8 @@ def _answered(response: Payload, reading: Reading) -> Facts:
         question = id_at(answer, "id") if isinstance(answer, dict) else None
         said = configured(reading.questions, question)
         filled.add(question, said or _scale(answer), at(answer, "value"), is_configured=said is not None)
-    if not any(map(_is_loyalty, answers)) and not filled.has_nps and str(response.get("category")).casefold() in _CATEGORIES:
+    is_named = filled.has_nps or any(map(_is_loyalty, answers))
+    if not is_named and str(response.get("category")).casefold() in _CATEGORIES:
         filled.add("rating", NPS, response.get("rating"))
     filled.add("feedback", COMMENT, response.get("feedback"))
     return filled.facts()
