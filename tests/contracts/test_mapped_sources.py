@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.mapping.parsing import build_mappings, parse_mappings
+from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, parse_mappings
 from referral_stream.contracts.mapping.values import Time
 from referral_stream.contracts.outcomes import Accepted, Adapted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
@@ -483,3 +483,11 @@ def test_what_is_not_the_word_of_consent_withdraws_it(said: object) -> None:
     )
     event = accepted(read(toml, {"user": "cus-1", "fields": [{"name": "Mailing", "value": said}]}))[0]
     assert (event.type, event.data.granted) == ("customer.consent_changed", False)
+
+
+@pytest.mark.parametrize("name", ["not", "not_in", "regex", "gte"])
+def test_a_condition_that_there_is_not_is_a_fault_and_no_field(name: str) -> None:
+    rule_of = '[[mapping]]\nwhen = {{ adapter = "acme", {} = "x" }}\ntype = "usage.recorded"\n'
+    with pytest.raises(MappingProblem, match="no condition; there are in, exists"):
+        boundary(SOURCE + rule_of.format(f"event.{name}"))
+    assert boundary(SOURCE + rule_of.format(f'"event.{name}"'))
