@@ -55,7 +55,8 @@ _TURNED = re.compile(
 """How a question asks that is NPS by its type, and counts the other way."""
 _UNWILLING = re.compile(
     r"\b(?:not|un\w+|never|worst|bad|poor|terrible|awful|hate|least|hardly|nie|niemals|nicht|kein\w*|schlecht\w*|wenig"
-    r"|pas|jamais|peu|mauvais\w*|no|nunca|jamás|poco|improbable|niet|nooit|onwaarschijnlijk)\b"
+    r"|pas|jamais|peu|mauvais\w*|no|nunca|jamás|poco|improbable|niet|nooit|onwaarschijnlijk|ontevreden"
+    r"|dis\w+|insatisf\w*|mécontent\w*|difficult\w*|difícil|frustrat\w*|angry)\b"
 )
 """Words of the label at a scale's bad end."""
 _LABELLED = re.compile(r"\(?([0-9]{1,4})\)?(?: ?[-–—:=|,;.(/]| stars?\b)[^0-9]*|[^0-9]*[-–—:=|(] ?([0-9]{1,4})\)?")
