@@ -490,4 +490,4 @@ def test_a_condition_that_there_is_not_is_a_fault_and_no_field(name: str) -> Non
     rule_of = '[[mapping]]\nwhen = {{ adapter = "acme", {} = "x" }}\ntype = "usage.recorded"\n'
     with pytest.raises(MappingProblem, match="no condition; there are in, exists"):
         boundary(SOURCE + rule_of.format(f"event.{name}"))
-    assert boundary(SOURCE + rule_of.format(f'"event.{name}"'))
+    assert boundary(SOURCE + rule_of.format(f'"event.{name}"')).mappings is not None

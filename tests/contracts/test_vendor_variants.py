@@ -172,7 +172,7 @@ DETRACTOR = {"id": 3, "body": "Detractor"}
 
 
 def surveymonkey(text: Any = "3", **more: Any) -> dict[str, Any]:
-    response = {"id": "r", "survey_id": "s", "response_status": "completed", "date_modified": WHEN}
+    response: dict[str, Any] = {"id": "r", "survey_id": "s", "response_status": "completed", "date_modified": WHEN}
     response |= {"custom_variables": {"customer_id": "ana"}}
     return response | {"pages": [{"questions": [{"id": "q1", "answers": [{"simple_text": text}]}]}]} | more
 
