@@ -60,7 +60,7 @@ def mapping_try(file: Path, payloads: tuple[BinaryIO, ...], topic: str | None, s
     Shows each step: who reads it, which conditions hold, which values are read from where, the events. If FILE is about
     one source of its own, that is where the payload comes from, unless --source or --topic says otherwise.
 
-    Exit code 0 if each becomes events, 1 if not, 2 for a file or a payload that cannot be used.
+    Exit code 0 if each becomes events and no dead letter, 1 if not, 2 for a file or a payload that cannot be used.
 
     \b
     Example:
@@ -90,7 +90,8 @@ def mapping_try(file: Path, payloads: tuple[BinaryIO, ...], topic: str | None, s
             raise Unusable(f"the payload is not JSON: {error}{hint}") from None
         for line in trial_lines(trial):
             click.echo(line)
-        is_all = is_all and isinstance(trial.adapted, Accepted) and bool(trial.adapted.events)
+        adapted = trial.adapted
+        is_all = is_all and isinstance(adapted, Accepted) and bool(adapted.events) and not adapted.letters
     raise SystemExit(0 if is_all else 1)
 
 

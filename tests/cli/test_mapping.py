@@ -316,3 +316,29 @@ def test_paths_and_questions_of_the_file_count_in_a_trial(tmp_path: Path) -> Non
     assert (event, told["subject"]) == ("event csat.responded", "acme")
     assert told["data"] == {"response_id": "r-1:joy", "score": 4.0, "scale_max": 5.0}
     assert linked["data"] == {"kind": "formbricks_contact", "value": "c"}
+
+
+def test_a_dead_letter_beside_events_ends_with_1(tmp_path: Path) -> None:
+    toml = (
+        '[source.acme]\ntopic = "nps"\nsubject = "$.user"\nlink.email = "$.mail"\n'
+        '[[mapping]]\nwhen = { adapter = "acme", event = "answered" }\ntype = "nps.responded"\n'
+        'data.response_id = "$.id"\ndata.score = "$.score"\n'
+    )
+    sent = {"event": "answered", "user": "cus-1", "mail": "ana@customer.com", "id": "r-1"}
+    result = attempt(tmp_path, sent, toml)
+    assert "dead letter: invalid: score: Field required" in result.output
+    assert "event customer.linked" in result.output
+    assert result.exit_code == 1
+    assert attempt(tmp_path, sent | {"score": 2}, toml).exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["account_deleted", "contact.removed", "person anonymized", "data.deletion"])
+def test_who_may_be_gone_is_left_in_peace_by_a_proposal(kind: str) -> None:
+    text = proposal([("sample", orjson.dumps({"event": kind, "user_id": "u-1"}))])
+    assert 'type = "customer.suppressed"' in text
+    assert "customer.erasure_requested" in text
+
+
+def test_a_time_without_a_zone_is_proposed_with_one_to_check() -> None:
+    text = proposal([("sample", b'{"event": "exported", "user_id": "u-1", "changed_at": "2026-06-16 09:28:20"}')])
+    assert 'time = { path = "$.changed_at", zone = "UTC" }' in text

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from referral_stream.contracts.addresses import email_hmac
 from referral_stream.contracts.inbound.adapt import Boundary, adapt
-from referral_stream.contracts.mapping.parsing import build_mappings, parse_mappings
+from referral_stream.contracts.mapping.parsing import MappingProblem, build_mappings, parse_mappings
 from referral_stream.contracts.mapping.values import Time
 from referral_stream.contracts.outcomes import Accepted, Adapted, Refused, Skipped
 from referral_stream.contracts.records import Headers, RawRecord
@@ -442,3 +442,52 @@ def test_no_payload_raises_and_an_unsubscribe_is_never_dropped(payload: Any, eac
 @given(value=scalars, form=st.sampled_from([(), ("seconds",), ("%d.%m.%Y",), ("rfc2822",), ("rfc3339", "nanoseconds")]))
 def test_no_time_raises(value: Any, form: tuple[str, ...]) -> None:
     assert Time((("at",),), form, "Europe/Berlin").read({"at": value}, None) is not None
+
+
+def test_numbered_fields_of_a_form_are_a_list() -> None:
+    body = urlencode({
+        "event": "answered", "user": "cus-1", "answers[0][key]": "why", "answers[0][value]": "slow",
+        "answers[10][key]": "other", "answers[10][value]": "1", "answers[2][key]": "likely", "answers[2][value]": "2",
+    }).encode()  # fmt: skip
+    nps = 'type = "nps.responded"\ndata.response_id = "r"\n'
+    selected = SOURCE.replace("[source.acme]\n", '[source.acme]\nbody = "form"\n') + (
+        f'[[mapping]]\nwhen = {{ adapter = "acme", event = "answered" }}\n{nps}'
+        'data.score = { path = "$.answers[key=likely].value", as = "int" }\n'
+    )
+    assert only(read(selected, body)).data.score == 2
+    each = (
+        '[source.acme]\ntopic = "nps"\nbody = "form"\neach = "$.answers"\nsubject = "$root.user"\nid = "$root.event"\n'
+        f'[[mapping]]\nwhen = {{ adapter = "acme", key = "likely" }}\n{nps}'
+        'data.score = { path = "$.value", as = "int" }\n'
+    )
+    event = accepted(read(each, body))[0]
+    assert (event.data.score, event.id) == (2, "answered|1")
+
+
+def test_an_event_s_id_holds_no_address() -> None:
+    toml = SOURCE + 'id = { join = ["$.event", "$.mail", "$.at"] }\n' + RULE
+    sent = {"event": "exported", "user": "cus-1", "mail": ANA, "at": 1_781_593_200}
+    first, again = (accepted(read(toml, sent))[0].id for _ in range(2))
+    other = accepted(read(toml, sent | {"mail": "ben@customer.com"}))[0].id
+    assert first == again != other
+    assert "@" not in first
+    assert first.startswith("exported:")
+
+
+@pytest.mark.parametrize("said", ["no, thanks", "NO", "", 0, False, "maybe"])
+def test_what_is_not_the_word_of_consent_withdraws_it(said: object) -> None:
+    toml = SOURCE + (
+        '[[mapping]]\nwhen = { adapter = "acme", "fields[name=Mailing].value" = { exists = true } }\n'
+        'type = "customer.consent_changed"\ndata.purpose = "referral_ask"\ndata.channel = "all"\n'
+        'data.granted = { path = "$.fields[name=Mailing].value", table = { yes = true, "*" = false } }\n'
+    )
+    event = accepted(read(toml, {"user": "cus-1", "fields": [{"name": "Mailing", "value": said}]}))[0]
+    assert (event.type, event.data.granted) == ("customer.consent_changed", False)
+
+
+@pytest.mark.parametrize("name", ["not", "not_in", "regex", "gte"])
+def test_a_condition_that_there_is_not_is_a_fault_and_no_field(name: str) -> None:
+    rule_of = '[[mapping]]\nwhen = {{ adapter = "acme", {} = "x" }}\ntype = "usage.recorded"\n'
+    with pytest.raises(MappingProblem, match="no condition; there are in, exists"):
+        boundary(SOURCE + rule_of.format(f"event.{name}"))
+    assert boundary(SOURCE + rule_of.format(f'"event.{name}"')).mappings is not None

@@ -586,6 +586,8 @@ def test_a_surveymonkey_survey_that_was_open_to_all_names_nobody() -> None:
     body["pages"] = [{"questions": [{"id": "q", "answers": [{"text": "3"}]}]}]
     assert refused(read(body, boundary=ASKED)).cause == "unusable_id"
     body["pages"] = [{"questions": [{"id": "q", "answers": [{"text": "10"}]}]}]
+    assert skipped(read(body, boundary=ASKED)).reason == "no_score"
+    body["response_status"] = "completed"
     assert skipped(read(body, boundary=ASKED)).reason == "no_customer"
 
 

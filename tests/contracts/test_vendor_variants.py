@@ -172,7 +172,8 @@ DETRACTOR = {"id": 3, "body": "Detractor"}
 
 
 def surveymonkey(text: Any = "3", **more: Any) -> dict[str, Any]:
-    response = {"id": "r", "survey_id": "s", "date_modified": WHEN, "custom_variables": {"customer_id": "ana"}}
+    response: dict[str, Any] = {"id": "r", "survey_id": "s", "response_status": "completed", "date_modified": WHEN}
+    response |= {"custom_variables": {"customer_id": "ana"}}
     return response | {"pages": [{"questions": [{"id": "q1", "answers": [{"simple_text": text}]}]}]} | more
 
 
@@ -576,6 +577,9 @@ def test_of_several_numbers_the_one_that_is_named_counts(payload: Any, expected:
         ("How likely are you to recommend us to a friend?", True),
         ("What is the likelihood that you recommend us?", True),
         ("Wie wahrscheinlich ist es, dass Sie uns weiterempfehlen?", True),
+        ("How likely or unlikely are you to recommend us?", True),
+        ("How likely are you to recommend us? 0 = not likely, 10 = very likely", True),
+        ("Would you recommend us (0: not at all likely)?", True),
         ("How unlikely are you to recommend us?", False),
         ("Would you not recommend us?", False),
         ("Why wouldn't you recommend us?", False),

@@ -23,7 +23,7 @@ from referral_stream.contracts.adapters.reading import (
     profile,
     time_at,
 )
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import with_opt_out
 from referral_stream.contracts.adapters.surveys import score_of
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
@@ -53,7 +53,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     return about_whom(
         payload,
         reading,
-        (*facts, *opted_out(told.get("person_properties")), *profile(**reading.address_hmacs(address))),
+        (*with_opt_out(facts, told), *profile(**reading.address_hmacs(address))),
         (("email", address), ("delighted_person", id_at(told, *expandable("person"), "person_id"))),
         kind=kind[:200],
         id=id_at(payload, "event_id"),

@@ -18,13 +18,14 @@ from referral_stream.contracts.adapters.reading import (
     expandable,
     id_at,
     is_one_of,
+    list_at,
     listed,
     object_at,
     profile,
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import is_true, with_opt_out
 from referral_stream.contracts.adapters.surveys import (
     COMMENT,
     IGNORE,
@@ -36,28 +37,35 @@ from referral_stream.contracts.adapters.surveys import (
     is_reason,
     unsent,
 )
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _EVENTS = frozenset({"responseCreated", "responseUpdated", "responseFinished"})
+_TEST = "testEndpoint"
+_WHOLE = "responseFinished"
 
 
 def recognises(payload: Payload) -> bool:
-    """One of its three events, about a response."""
-    return is_one_of(payload.get("event"), _EVENTS) and isinstance(payload.get("data"), dict)
+    """One of its three events, about a response; beside a webhook's id, any event. A test holds its name alone."""
+    event = payload.get("event")
+    is_named = is_one_of(event, _EVENTS) or ("webhookId" in payload and isinstance(event, str))
+    return event == _TEST or (is_named and isinstance(payload.get("data"), dict))
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One webhook."""
     kind = str(payload.get("event"))
+    if kind == _TEST:
+        return Skipped("test_mode", "a test of the endpoint")
     response = object_at(payload, "data")
-    traits = response.get("contactAttributes")
-    facts = _answered(response, reading)
-    if response.get("finished") is False:
+    facts = _answered(response, reading) if kind in _EVENTS else unlisted(kind)
+    if kind in _EVENTS and not is_true(response.get("finished", kind == _WHOLE)):
         facts = unsent(facts)
-    facts += opted_out({"of the contact": traits}, at(response, "contact.attributes"), response.get("data"))
+    tags = [at(each, "name") or at(each, "tag.name") for each in list_at(response, "tags")]
+    facts = with_opt_out(facts, {name: response.get(name) for name in _RECORDS}, {"tags": tags})
     if not facts:
-        return Skipped("no_score", kind)
-    address = at(response, "contactAttributes.email") or at(response, "contact.attributes.email")
+        return Skipped("no_score" if kind in _EVENTS else "irrelevant", kind[:200])
+    address = next((found for path in _ADDRESSES if (found := at(response, path))), None)
     updated = time_at(response, "updatedAt", "createdAt")
     # The webhook has no id of its own: a response, its event and its revision make one.
     names = (id_at(response, "id"), kind, None if updated is None else str(updated))
@@ -69,10 +77,18 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
             ("email", address),
             ("formbricks_contact", id_at(response, *expandable("contact"), "contactId", *expandable("person"))),
         ),
-        kind=kind,
+        kind=kind[:200],
         id=":".join(name for name in names if name) if all(names) else None,
         time=updated,
     )
+
+
+_RECORDS = ("contact", "contactAttributes", "person", "personAttributes", "data")
+"""What a response holds of its respondent; before there were contacts, they were called persons."""
+_ADDRESSES = (
+    "contactAttributes.email", "contact.attributes.email", "personAttributes.email", "person.attributes.email",
+    "data.email",
+)  # fmt: skip
 
 
 def _answered(response: Payload, reading: Reading) -> Facts:
@@ -95,8 +111,8 @@ ADAPTER = Adapter(
     marks=("data",),
     recognises=recognises,
     customer_paths=(
-        "data.contact.userId", "data.contactAttributes.userId", "data.person.userId", "data.data.userId",
-        "data.data.user_id",
+        "data.contact.userId", "data.contactAttributes.userId", "data.person.userId", "data.personAttributes.userId",
+        "data.person.attributes.userId", "data.data.userId", "data.data.user_id",
     ),
     read=read,
     split=listed,

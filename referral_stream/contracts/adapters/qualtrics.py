@@ -19,6 +19,7 @@ from referral_stream.contracts.adapters.reading import (
     Payload,
     Reading,
     id_at,
+    is_one_of,
     made_id,
     object_at,
     profile,
@@ -38,6 +39,7 @@ _AS_ANSWERED = 16 | 32
 """Bits that change nothing: it came from the offline app, or from a project about employees. With any other (4 is
 imported, 8 spam, more are unknown) nobody vouches for when and by whom it was given.
 """
+_TRIAL_CHANNELS = ("preview", "test")
 _GROUP = "_NPS_GROUP"
 _OBJECT_ID = re.compile(r"[A-Z]{2,4}_[A-Za-z0-9]+")
 
@@ -92,7 +94,7 @@ def _message(text: Any) -> Payload:
 def _fetched(payload: Payload, reading: Reading) -> Webhook | Skipped:
     values = object_at(payload, "result.values")
     status = whole_number(values.get("status"))
-    if status is not None and status & _TRIAL:
+    if (status is not None and status & _TRIAL) or is_one_of(values.get("distributionChannel"), _TRIAL_CHANNELS):
         return Skipped("test_mode", "response of a preview or a test")
     facts = _answered(payload, values, reading)
     if status is None or status & ~_AS_ANSWERED or not is_true(values.get("finished")):

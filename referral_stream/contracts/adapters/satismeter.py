@@ -34,6 +34,7 @@ from referral_stream.contracts.adapters.surveys import (
     Scale,
     asked_by_survey,
     configured,
+    is_turned_round,
     unsent,
 )
 from referral_stream.contracts.opt_outs import unlisted
@@ -54,7 +55,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     facts = _answered(response, reading) if event in _EVENTS else unlisted(event)
     if event in _EVENTS and not _is_whole(event, response):
         facts = unsent(facts) or (asked_by_survey("satismeter") if event == "dismissed" else ())
-    facts = with_opt_out(facts, payload.get("traits"), at(response, "user.traits"))
+    facts = with_opt_out(facts, payload.get("traits"), response.get("user"))
     if not facts:
         return Skipped("no_score" if event in _EVENTS else "irrelevant", event[:200])
     address = at(response, "user.email")
@@ -72,23 +73,30 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 def _is_whole(event: str, response: Payload) -> bool:
     """Whether it was answered to its end, by somebody whom SatisMeter still knows."""
     left = (response.get("pending"), response.get("dismissed"), at(response, "user.deleted"))
-    return event == "completed" and response.get("completed") is not False and not any(map(is_true, left))
+    completed = response.get("completed")
+    return event == "completed" and (completed is None or is_true(completed)) and not any(map(is_true, left))
 
 
 def _answered(response: Payload, reading: Reading) -> Facts:
     filled = Response(id_at(response, "id"))
-    for answer in list_at(response, "answers"):
+    answers = list_at(response, "answers")
+    for answer in answers:
         question = id_at(answer, "id") if isinstance(answer, dict) else None
         said = configured(reading.questions, question)
         filled.add(question, said or _scale(answer), at(answer, "value"), is_configured=said is not None)
-    if not filled.has_nps and str(response.get("category")).casefold() in _CATEGORIES:
+    is_named = filled.has_nps or any(map(_is_loyalty, answers))
+    if not is_named and str(response.get("category")).casefold() in _CATEGORIES:
         filled.add("rating", NPS, response.get("rating"))
     filled.add("feedback", COMMENT, response.get("feedback"))
     return filled.facts()
 
 
 def _scale(answer: Any) -> Scale:
-    return NPS if (text_at(answer, "metric") or "").casefold() == "nps" else IGNORE
+    return NPS if _is_loyalty(answer) and not is_turned_round(at(answer, "label")) else IGNORE
+
+
+def _is_loyalty(answer: Any) -> bool:
+    return (text_at(answer, "metric") or "").casefold() == "nps"
 
 
 ADAPTER = Adapter(

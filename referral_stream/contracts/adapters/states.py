@@ -18,6 +18,7 @@ from referral_stream.contracts.opt_outs import REASON, says_opt_out
 from referral_stream.contracts.outcomes import Fact
 
 _FALSE = frozenset({"", "false", "no", "n", "f", "off", "0", "0.0", "null", "none", "nil", "undefined", "never", "nan"})
+_DENIED = frozenset({"false", "no", "0", "n", "denied", "declined", "refused", "rejected", "withdrawn", "revoked"})
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _RUN_TOGETHER = re.compile(r"opt(?:ed)?out|unsubscri(?:be|bed|ption)|donot(?:contact|e?mail|bulkemail|market)")
 """The same in a name that shows no words (``donotbulkemail``)."""
@@ -190,7 +191,7 @@ def _is_set(value: Any) -> bool:
 def _is_denied(value: Any) -> bool:
     """Explicitly false; a missing value is no answer."""
     return (type(value) in (bool, int) and not value) or (
-        isinstance(value, str) and value.strip().casefold() in {"false", "no", "0", "n"}
+        isinstance(value, str) and value.strip().casefold() in _DENIED
     )
 
 

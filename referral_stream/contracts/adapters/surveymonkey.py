@@ -1,12 +1,14 @@
 """SurveyMonkey: callbacks, which name a response without its content; and fetched responses.
 
-A callback carries no score, so nothing follows from it. A response fetched from ``…/responses/ID/details`` and put on
-the topic is read, by the deployment's ``questions``. One that is not completed counts only what speaks against asking;
-a preview counts nothing.
+A callback carries no score, so nothing follows from it. A response fetched from ``…/responses/ID/details?simple=true``
+(or several, from ``…/responses/bulk``) and put on the topic is read, by the deployment's ``questions``. One that is not
+completed, or that somebody else entered or edited, counts only what speaks against asking; a preview counts nothing.
+The weight of a choice is no score: those of NPS are -100, 0 and 100.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import Named, about_whom
@@ -18,6 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     at,
     id_at,
     list_at,
+    listed,
     profile,
     text_at,
     time_at,
@@ -26,6 +29,12 @@ from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.adapters.surveys import IGNORE, Response, configured, unsent
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
+
+
+def responses(body: Any) -> Sequence[Any]:
+    """The responses of a page of them, or one alone."""
+    several = at(body, "data")
+    return several if isinstance(several, list) else listed(body)
 
 
 def recognises(payload: Payload) -> bool:
@@ -40,12 +49,13 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One callback or response."""
     if "pages" not in payload:
         return _called_back(payload, reading)
-    if text_at(payload, "collection_mode") in _PREVIEWS:
+    mode = (text_at(payload, "collection_mode") or _BY_RESPONDENT).casefold()
+    if mode in _PREVIEWS:
         return Skipped("test_mode", "response of a preview")
     facts = _answered(payload, reading)
-    if payload.get("response_status", "completed") != "completed":
+    if payload.get("response_status") != "completed" or mode != _BY_RESPONDENT:
         facts = unsent(facts)
-    facts += opted_out(payload.get("custom_variables"))
+    facts += opted_out(payload.get("custom_variables"), payload.get("metadata"))
     if not facts:
         return Skipped("no_score", "response")
     modified = time_at(payload, "date_modified", "date_created")
@@ -63,6 +73,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 _PREVIEWS = ("preview", "survey_preview")
+_BY_RESPONDENT = "default"
+"""How a response came in that its respondent gave; others were entered (``data_entry``) or changed (``edit``)."""
 
 
 def _called_back(payload: Payload, reading: Reading) -> Webhook | Skipped:
@@ -92,21 +104,22 @@ def _answered(payload: Payload, reading: Reading) -> Facts:
         for question in list_at(page, "questions"):
             reference = id_at(question, "id")
             scale = configured(reading.questions, reference)
-            filled.add(reference, scale or IGNORE, _value(question), is_configured=scale is not None)
+            for given in list_at(question, "answers"):
+                filled.add(reference, scale or IGNORE, _value(given), is_configured=scale is not None)
     return filled.facts()
 
 
-def _value(question: Any) -> Any:
-    """What was answered: the text of the first answer, as typed or (``simple=true``) as spelled out."""
-    first = at(question, "answers.0")
-    return at(first, "simple_text") or at(first, "text")
+def _value(given: Any) -> Any:
+    """What was answered: as spelled out (``simple=true``) or as typed."""
+    return at(given, "simple_text") or at(given, "text")
 
 
 ADAPTER = Adapter(
     name="surveymonkey",
-    marks=("object_id", "pages"),
+    marks=("object_id", "pages", "data"),
     recognises=recognises,
     customer_paths=("custom_variables.customer_id", "custom_variables.user_id", "custom_value"),
     read=read,
+    split=responses,
     has_questions=True,
 )

@@ -33,12 +33,34 @@ IGNORE = Scale("ignore")
 _NAMED = {"nps": NPS, "comment": COMMENT, "ignore": IGNORE}
 
 _CSAT = re.compile(r"csat/([1-9][0-9]{0,3})")
-_LOYALTY = re.compile(r"(?:\b|_)nps(?:\b|_)|net.?promoter|recommend|weiterempfehl|recommand|recomend")
+_LOYALTY = re.compile(
+    r"(?:\b|_)nps(?:score|rating|question)?[0-9]{0,2}(?:\b|_)"
+    r"|net.?promoter|recommend|weiterempfehl|recommand|recomend"
+)
 _OPPOSITE = re.compile(
     r"(?<![^\W_])(?:not|never|unlikely|dont|why|nicht|kein\w*|unwahrscheinlich\w*|warum|weshalb|pas|jamais|pourquoi"
     r"|nunca|jamás|por qu[eé])(?![^\W_])|n['’]t\b|^\W*(?:what|which|was|quoi)\b(?!.*(?:likel|probab|wahrsch))"
 )
 """Words of a question that turn its answer round, or ask for no number."""
+_ASIDE = re.compile(
+    r"\([^()]*\)|\[[^\[\]]*\]|\b[0-9]+ ?(?:=|:|is|means|bedeutet|ist)[^,;.?!]*|\bnot at all(?: likely)?\b"
+    r"|\b(?:gar|überhaupt) nicht(?: wahrscheinlich)?\b|\bpas du tout(?: probable)?\b|\b(?:or|oder) (?:un|not )\w*"
+)
+"""What explains a scale within a question: ``(0 = not at all likely)``, ``likely or unlikely``."""
+_TURNED = re.compile(
+    r"\b(?:un|im)(?:likely|probable)\b|\bunwahrscheinlich|(?:\b(?:not|never)|n['’]t) (?:to )?recommend"
+    r"|\b(?:nicht|niemals|nie) (?:weiter)?(?:zu ?)?empf|\bne (?:\w+ )?(?:pas |jamais )?recommand"
+    r"|\b(?:no|nunca) (?:nos )?recom"
+)
+"""How a question asks that is NPS by its type, and counts the other way."""
+_UNWILLING = re.compile(
+    r"\b(?:not|un\w+|never|worst|bad|poor|terrible|awful|hate|least|hardly|nie|niemals|nicht|kein\w*|schlecht\w*|wenig"
+    r"|pas|jamais|peu|mauvais\w*|no|nunca|jamás|poco|improbable|niet|nooit|onwaarschijnlijk|ontevreden"
+    r"|dis\w+|insatisf\w*|mécontent\w*|difficult\w*|difícil|frustrat\w*|angry)\b"
+)
+"""Words of the label at a scale's bad end."""
+_LABELLED = re.compile(r"\(?([0-9]{1,4})\)?(?: ?[-–—:=|,;.(/]| stars?\b)[^0-9]*|[^0-9]*[-–—:=|(] ?([0-9]{1,4})\)?")
+"""A step of a scale by number and label, in either order, with one number: ``Not at all likely - 0``."""
 _SATISFACTION = re.compile(r"(?:\b|_)c[_-]?sat(?:\b|_)|satisf|zufrieden")
 _DECIMAL = re.compile(r"[0-9]{1,4}\.[0-9]{1,9}")
 _REASON = re.compile(r"(?:\b|_)(?:comment|reason|why|feedback|warum|kommentar|pourquoi|motivo|porqu[eê])")
@@ -72,7 +94,18 @@ def is_loyalty(*references: Any) -> bool:
 
 
 def _says_loyalty(text: str) -> bool:
-    return _LOYALTY.search(text) is not None and _OPPOSITE.search(text) is None
+    return _LOYALTY.search(text) is not None and _OPPOSITE.search(_ASIDE.sub(" ", text)) is None
+
+
+def is_turned_round(*wordings: Any) -> bool:
+    """Whether a question that is NPS by its type asks for the opposite, so that nobody knows what its answer means."""
+    asked = (_ASIDE.sub(" ", text[:500].casefold()) for text in wordings if isinstance(text, str))
+    return any(_TURNED.search(text) for text in asked)
+
+
+def is_unwilling(label: Any) -> bool:
+    """Whether a label stands at the bad end of a scale."""
+    return isinstance(label, str) and _UNWILLING.search(label[:500].casefold()) is not None
 
 
 def is_satisfaction(reference: Any) -> bool:
@@ -93,6 +126,22 @@ def score_of(value: Any) -> int | float | None:
     return value if number is None and type(value) is float else number
 
 
+def labelled_score(scale: Scale, value: Any) -> int | None:
+    """The score of a step that was chosen by its label (``Not at all likely - 0``), on a scale that is known.
+
+    None if there is no number, or more than one, or if a high one has the label of the bad end.
+    """
+    step = _LABELLED.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= _LABEL else None
+    if step is None:
+        return None
+    score = int(step[1] or step[2])
+    return None if _is_high(scale, score) and is_unwilling(value) else score
+
+
+_LABEL = 100
+"""Characters of a step's label; longer text is prose."""
+
+
 def asked_by_survey(vendor: str) -> Facts:
     """A survey was put to somebody: something else has just been asked of them."""
     return (Fact("advocacy.asked", {"kind": "survey", "by": vendor}),)
@@ -107,10 +156,12 @@ def unsent(facts: Facts) -> Facts:
 
 
 def _is_favourable(fact: Fact) -> bool:
-    score = fact.data["score"]
-    if fact.type == "nps.responded":
-        return bool(score >= PROMOTER)
-    return bool(10 * score >= 8 * fact.data["scale_max"])
+    scale = NPS if fact.type == "nps.responded" else Scale("csat", fact.data["scale_max"])
+    return _is_high(scale, fact.data["score"])
+
+
+def _is_high(scale: Scale, score: float) -> bool:
+    return score >= PROMOTER if scale.kind == "nps" else 10 * score >= 8 * scale.maximum
 
 
 class Response:
@@ -125,20 +176,25 @@ class Response:
     def add(
         self, question: str | None, scale: Scale, value: Any, comment: Any = None, *, is_configured: bool = False
     ) -> None:
-        """An answer; without a score on its scale it adds nothing. Of several answers to one question the first counts.
+        """An answer; without a score on its scale it adds nothing. Of several to one question the lowest counts.
 
         NPS is one per response: what the deployment names before what looks like it, and of several the lowest.
-        Satisfaction may be asked about several things.
+        Satisfaction may be asked about several things. A question that the deployment names may be answered by label.
         """
         own = comment if isinstance(comment, str) and comment else None
         if scale.kind == "comment":
             if self.comment is None and isinstance(value, str) and value:
                 self.comment = value
-        elif scale.kind != "ignore" and (score := score_of(value)) is not None:
+        elif scale.kind != "ignore":
+            score = score_of(value)
+            if score is None and is_configured:
+                score = labelled_score(scale, value)
+            if score is None:
+                return
             if scale.kind == "nps":
                 self._add_nps(scale, score, own, is_configured=is_configured)
-            else:
-                self._scored.setdefault(f":{question}", (scale, score, own))
+            elif (known := self._scored.get(f":{question}")) is None or score < known[1]:
+                self._scored[f":{question}"] = (scale, score, own)
 
     @property
     def has_nps(self) -> bool:

@@ -20,8 +20,9 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import opted_out
-from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured
+from referral_stream.contracts.adapters.states import with_opt_out
+from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured, is_turned_round
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _EVENTS = ("questionAnswered", "surveyCompleted", "surveyAnswered")
@@ -30,20 +31,21 @@ _NPS_MAX = 10
 
 
 def recognises(payload: Payload) -> bool:
-    """An ``event`` object that holds one of its events by name."""
+    """An ``event`` object that holds one of its events by name; beside a message's id, any event."""
     return _kind(payload) is not None
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One webhook; customer paths begin inside its event (``respondent.id``)."""
     kind = _kind(payload) or ""
-    event = object_at(payload, f"event.{kind}")
+    event: Payload = payload["event"][kind]
     answers = list_at(event, "answers") or list_at(event, "questions") or [event]
     traits = _traits(event)
     event = event | {"respondent": object_at(event, "respondent") | {"attributes": traits}}
-    facts = _answered(event, [given for given in answers if isinstance(given, dict)], reading) + opted_out(traits)
+    answers = [given for given in answers if isinstance(given, dict)]
+    facts = with_opt_out(_answered(event, answers, reading) if kind in _EVENTS else unlisted(kind), event["respondent"])
     if not facts:
-        return Skipped("no_score", kind)
+        return Skipped("no_score" if kind in _EVENTS else "irrelevant", kind[:200])
     return about_whom(
         event,
         reading,
@@ -52,9 +54,9 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
             ("email", traits.get("email")),
             ("survicate_uuid", at(event, "respondent.uuid")),
             ("survicate_respondent", at(event, "respondent.id")),
-            *(("email", at(given, "fields.email")) for given in answers if isinstance(given, dict)),
+            *(("email", at(given, "fields.email")) for given in answers),
         ),
-        kind=kind,
+        kind=kind[:200],
         id=id_at(payload, "messageId"),
         time=time_at(event, "timestamp"),
     )
@@ -71,7 +73,8 @@ def _kind(payload: Payload) -> str | None:
     event = payload.get("event")
     if not isinstance(event, dict):
         return None
-    return next((kind for kind in _EVENTS if isinstance(event.get(kind), dict)), None)
+    names = (*_EVENTS, *event) if "messageId" in payload else _EVENTS
+    return next((kind for kind in names if isinstance(event.get(kind), dict)), None)
 
 
 def _answered(event: Payload, answers: list[Payload], reading: Reading) -> Facts:
@@ -79,7 +82,7 @@ def _answered(event: Payload, answers: list[Payload], reading: Reading) -> Facts
     for given in answers:
         question, choice = id_at(given, "question.id"), object_at(given, "choice")
         named = configured(reading.questions, question)
-        scale = named or _guessed(choice)
+        scale = named or _guessed(given, choice)
         value = choice.get("id") if scale == NPS and _is_label(choice) else choice.get("body")
         if not choice:
             value = given.get("text")
@@ -98,9 +101,10 @@ def _is_label(choice: Payload) -> bool:
     return isinstance(body, str) and body.casefold() in _LABELS
 
 
-def _guessed(choice: Payload) -> Scale:
+def _guessed(given: Payload, choice: Payload) -> Scale:
     score = whole_number(choice.get("id"))
-    return NPS if _is_label(choice) and score is not None and 0 <= score <= _NPS_MAX else IGNORE
+    is_loyalty = _is_label(choice) and score is not None and 0 <= score <= _NPS_MAX
+    return NPS if is_loyalty and not is_turned_round(at(given, "question.body")) else IGNORE
 
 
 ADAPTER = Adapter(

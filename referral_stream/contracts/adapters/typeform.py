@@ -8,7 +8,6 @@ that was left without being sent counts only what speaks against asking.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
@@ -20,14 +19,13 @@ from referral_stream.contracts.adapters.reading import (
     at,
     id_at,
     id_of,
-    is_one_of,
     list_at,
     object_at,
     profile,
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import with_opt_out
 from referral_stream.contracts.adapters.surveys import (
     COMMENT,
     IGNORE,
@@ -37,24 +35,24 @@ from referral_stream.contracts.adapters.surveys import (
     configured,
     is_loyalty,
     is_satisfaction,
+    is_turned_round,
+    is_unwilling,
     unsent,
 )
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _EVENTS = ("form_response", _PARTIAL := "form_response_partial")
+_ADDRESSES = ("email", "user_email", "customer_email", "e_mail", "mail")
+"""Hidden fields that hold the respondent's address."""
 _NPS_STEPS = 11
 _SCALED = ("nps", "opinion_scale", "rating", "long_text")
 """Types of questions whose answers may be understood without the deployment's help."""
-_UNWILLING = re.compile(
-    r"\b(?:not|un\w+|never|worst|bad|poor|terrible|awful|hate|least|hardly|nie|niemals|nicht|kein\w*|schlecht\w*|wenig"
-    r"|pas|jamais|peu|mauvais\w*|no|nunca|jamás|poco|improbable|niet|nooit|onwaarschijnlijk)\b"
-)
-"""Words of the label at a scale's bad end."""
 
 
 def recognises(payload: Payload) -> bool:
-    """A ``form_response`` that is named so twice."""
-    return is_one_of(payload.get("event_type"), _EVENTS) and isinstance(payload.get("form_response"), dict)
+    """A ``form_response`` beside the name of an event."""
+    return isinstance(payload.get("event_type"), str) and isinstance(payload.get("form_response"), dict)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
@@ -62,19 +60,19 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind = str(payload.get("event_type"))
     response = object_at(payload, "form_response")
     answers = [given for given in list_at(response, "answers") if isinstance(given, dict)]
-    facts = _answered(response, answers, reading)
+    facts = _answered(response, answers, reading) if kind in _EVENTS else unlisted(kind)
     if kind == _PARTIAL:
         facts = unsent(facts)
-    facts += opted_out(response.get("hidden"))
+    facts = with_opt_out(facts, response.get("hidden"), _chosen(answers))
     if not facts:
-        return Skipped("no_score", kind)
-    address = at(response, "hidden.email")
+        return Skipped("no_score" if kind in _EVENTS else "irrelevant", kind[:200])
+    address = next((found for name in _ADDRESSES if (found := at(response, f"hidden.{name}"))), None)
     return about_whom(
         payload,
         reading,
         (*facts, *profile(**reading.address_hmacs(address))),
         (("email", address), *(("email", given.get("email")) for given in answers if given.get("type") == "email")),
-        kind=kind,
+        kind=kind[:200],
         id=id_at(payload, "event_id"),
         time=time_at(response, "submitted_at", "landed_at"),
     )
@@ -98,6 +96,12 @@ def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Fa
         else:
             filled.add(reference, scale, _value(given), is_configured=True)
     return filled.facts()
+
+
+def _chosen(answers: list[Payload]) -> Payload:
+    """What was chosen, yes or no or by label, under the references that the team gave its questions."""
+    chosen = ((at(given, "field.ref"), given.get("boolean"), at(given, "choice.label")) for given in answers)
+    return {ref: label if yes is None else yes for ref, yes, label in chosen if isinstance(ref, str)}
 
 
 def _value(given: Payload) -> Any:
@@ -124,9 +128,9 @@ def _scale(kind: Any, reference: str | None, field: Payload) -> Scale:
 
 
 def _is_reversed(field: Payload) -> bool:
-    """Whether the labels of a scale say that its high end is the bad one."""
-    left, right = (str(at(field, f"properties.labels.{side}") or "").casefold() for side in ("left", "right"))
-    return _UNWILLING.search(right) is not None and _UNWILLING.search(left) is None
+    """Whether the labels of a scale say that its high end is the bad one, or its question asks for the opposite."""
+    left, right = (is_unwilling(at(field, f"properties.labels.{side}")) for side in ("left", "right"))
+    return (right and not left) or is_turned_round(field.get("title"))
 
 
 def _is_nought_to_ten(field: Payload) -> bool:

@@ -50,7 +50,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
             facts = asked_by_survey("wootric")
         case _:
             facts = unlisted(event)
-    facts = with_opt_out(facts, told.get("end_user_properties"))
+    facts = with_opt_out(facts, told)
     if not facts:
         is_answer = kind == "response" and event in _ANSWERED
         return Skipped("no_score" if is_answer else "irrelevant", f"{kind} {event}"[:200])

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from referral_stream.contracts.adapters.identities import links_of
 from referral_stream.contracts.adapters.reading import Facts, Reading
+from referral_stream.contracts.addresses import ref_hmac
 from referral_stream.contracts.json_reading import NotJson, read_json
 from referral_stream.contracts.mapping.opted_out import said_by
 from referral_stream.contracts.mapping.paths import Path, elements_at, shown, value_at
@@ -58,7 +59,7 @@ class Places:
         if self.subject is not None:
             found["subject"] = self.subject.id(payload, root, reading, of_somebody=True)
         if self.id is not None:
-            found["id"] = self.id.id(payload, root, reading)
+            found["id"] = _without_address(self.id.id(payload, root, reading), reading)
         if self.account is not None:
             found["account"] = self.account.id(payload, root, reading)
         if self.time is not None:
@@ -70,6 +71,14 @@ class Places:
         if not self.link:
             return ()
         return links_of(reading, ((kind, first_at(paths, payload, root)[1]) for kind, paths in self.link.items()))
+
+
+def _without_address(read: ValueRead, reading: Reading) -> ValueRead:
+    """An event's id, with a hash in the place of each address in it: ids are kept for good, addresses are not."""
+    if not isinstance(read.made, str) or "@" not in read.made:
+        return read
+    parts = (ref_hmac(part, reading.email_key) if "@" in part else part for part in read.made.split(":"))
+    return read._replace(made=":".join(parts))
 
 
 NOWHERE: Final = Places()

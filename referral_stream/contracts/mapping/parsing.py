@@ -41,6 +41,10 @@ TYPES: Final = {name: model for name, model in FACT_TYPES.items() if name not in
 
 _KEYS: Final = ("name", "when", "each", "type", "ignore", "data", *PLACES)
 _OPERATORS: Final = frozenset({"in", "exists", *BOUNDS})
+_NO_OPERATORS: Final = frozenset({
+    "not", "not_in", "ne", "eq", "equals", "gt", "gte", "lt", "lte", "regex", "matches", "contains", "starts_with",
+})  # fmt: skip
+"""How conditions are called elsewhere; as names of fields they would hold for no payload, and nobody would see why."""
 
 _WANTED: Final[Mapping[type[BaseModel], tuple[str, ...]]] = {Contact: ("ref",)}
 """Fields that a producer has to give, though the canonical form is without them."""
@@ -175,6 +179,12 @@ class _RuleTable(Table):
             place = f"{within}.{key}"
             if before and (meant := nearest(key, _OPERATORS, VERY_NEAR)) is not None and key not in _OPERATORS:
                 self.fault(place, f"did you mean {meant!r}? For a field of that name, write the whole path in quotes")
+                continue
+            if before and key in _NO_OPERATORS:
+                there_are = ", ".join(("in", "exists", *BOUNDS))
+                self.fault(
+                    place, f"no condition; there are {there_are}. For a field of that name, quote the whole path"
+                )
                 continue
             try:
                 path = (*before, *parse_path(key, whole=not before))

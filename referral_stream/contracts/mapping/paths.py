@@ -54,10 +54,18 @@ def value_at(payload: Any, path: Path, root: Any = None) -> Any:
 
 
 def _selected(payload: Any, step: Selected) -> Any:
-    if isinstance(payload, list):
-        for each in payload:
-            if isinstance(each, dict) and text_of(each.get(step.name)) == step.text:
-                return each
+    for each in _listed(payload) or ():
+        if isinstance(each, dict) and text_of(each.get(step.name)) == step.text:
+            return each
+    return None
+
+
+def _listed(value: Any) -> list[Any] | None:
+    """A list, also as a form writes it (``answers[0][key]=…``): an object whose names are all numbers; else None."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and value and all(name.isdecimal() and len(name) <= _MAX_INDEX_DIGITS for name in value):
+        return [value[name] for name in sorted(value, key=int)]
     return None
 
 
@@ -69,8 +77,8 @@ def elements_at(payload: Any, path: Path) -> Iterator[Any]:
                 yield from elements_at(element, path[number + 1 :])
             return
     found = value_at(payload, path)
-    if isinstance(found, list):
-        yield from found
+    if (listed := _listed(found)) is not None:
+        yield from listed
     elif isinstance(found, dict):
         yield found
 

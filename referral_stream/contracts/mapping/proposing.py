@@ -32,6 +32,7 @@ from referral_stream.contracts.mapping.sampling import (
     words_of,
 )
 from referral_stream.contracts.mapping.source_tables import RESERVED, is_source_name
+from referral_stream.contracts.mapping.values import Time
 from referral_stream.contracts.opt_outs import says_opt_out
 from referral_stream.contracts.topics import SOURCES as SOURCE_TOPICS
 from referral_stream.core.events import FACT_TYPES
@@ -81,10 +82,11 @@ _CSAT = Guess(
     check="the scale's maximum",
 )
 
+_SOMEBODY: Final = "(user|customer|contact|account|person|profile|member|subscriber|respondent|data)"
 _GUESSES: Final[tuple[tuple[re.Pattern[str], Guess], ...]] = tuple(
     (re.compile(pattern), guess)
     for pattern, guess in (
-        (r"\b(eras|gdpr|forget|delete (user|customer|contact)|(user|customer|contact) (deleted|deletion))",
+        (rf"\b(eras|gdpr|forg[eo]t|anonymi|(delete|remove) {_SOMEBODY}|{_SOMEBODY} (deleted|deletion|removed|removal))",
          Guess("customer.suppressed", "profile", {}, {"reason": "deleted"},
                'if it asks for the deletion of all data: type = "customer.erasure_requested", without data.reason')),
         (r"\bcsat\b|satisfaction", _CSAT),
@@ -121,7 +123,9 @@ def proposal(payloads: Sequence[tuple[str, bytes]], name: str = "acme", topic: s
 
     ``topic``: without prefix; None: what the payloads seem to be about.
     """
-    if not is_source_name(name) or name in (*RESERVED, *BY_NAME, CLOUD_EVENTS, PLAIN, *SOURCE_TOPICS):
+    if name in (*RESERVED, *BY_NAME, CLOUD_EVENTS, PLAIN, *SOURCE_TOPICS):
+        raise NoProposal(f"{name!r} is no name for a source: something else is called so; for example my_{name}")
+    if not is_source_name(name):
         raise NoProposal(f"{name!r} is no name for a source: small letters, digits and _, for example acme_surveys")
     if topic is not None and topic not in SOURCE_TOPICS:
         raise NoProposal(f"no input topic {topic!r}; {did_you_mean(topic, SOURCE_TOPICS)}")
@@ -238,10 +242,14 @@ class _Proposal:
             yield "# time = ...   # none found: the arrival counts"
             return
         field, form = when
-        if form is None:
+        if form is None and not isinstance(Time((field.path,)).read_value(field.path, field.value).made, str):
             yield self._place("time", field, "")
             return
         self.read.add(field.path)
+        if form is None:
+            said = f'{{ path = {_quoted(shown(field.path))}, zone = "UTC" }}'
+            yield _aligned(f"time = {said}", "check: the zone of the clock; it names none")
+            return
         zone = "" if any(code in form for code in ("%z", "%Z")) else ', zone = "UTC"'
         said = f"{{ path = {_quoted(shown(field.path))}, format = {_quoted(form)}{zone} }}"
         yield _aligned(f"time = {said}", "check: day and month, and the zone of the clock")

@@ -181,7 +181,8 @@ _EVENT_ID: Final = (("event", "id"), ("message", "id"), ("notification", "id"), 
 _TIME: Final = (
     ("occurred", "at"), ("event", "time"), ("timestamp",), ("time",), ("occurred",), ("happened", "at"), ("sent", "at"),
     ("submitted", "at"), ("completed", "at"), ("responded", "at"), ("updated", "at"), ("created", "at"), ("date",),
-    ("created",), ("completed", "date"), ("ts",), ("datetime",),
+    ("changed", "at"), ("modified", "at"), ("submitted",), ("created",), ("completed", "date"), ("ts",), ("datetime",),
+    ("at",),
 )  # fmt: skip
 _LONGEST_ADDRESS: Final = 320
 _LONGEST_NAME: Final = 100
