@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
+from referral_stream.core.currencies import CURRENCIES
 from referral_stream.core.sections import (
     ActiveSince,
     Choice,
@@ -19,6 +19,7 @@ from referral_stream.core.sections import (
     Unit,
     none_for_no,
 )
+from referral_stream.core.suggestions import nearest
 
 ReportableStatus: TypeAlias = Literal["contacted", "qualified", "converted", "rejected", "refunded"]
 RewardKind: TypeAlias = Literal[
@@ -27,7 +28,6 @@ RewardKind: TypeAlias = Literal[
 WITH_AMOUNT: frozenset[RewardKind] = frozenset({"cash", "credit", "gift_card", "donation"})
 """The kinds that are worth an amount of money; the others are worth none."""
 
-_CURRENCY = re.compile(r"[A-Z]{3}").fullmatch
 
 Grants: TypeAlias = Annotated[int, Field(ge=0, le=10_000), Unit("grants")]
 Weight: TypeAlias = Annotated[float, Field(ge=0, le=1_000_000)]
@@ -75,8 +75,12 @@ class Programme(Section):
         has_amount = self.kind in WITH_AMOUNT
         if has_amount and self.amount_minor is None:
             yield Contradiction(("amount_minor", "kind"), f"{self.kind} needs an amount")
-        if has_amount and (self.currency is None or not _CURRENCY(self.currency)):
-            yield Contradiction(("currency", "kind"), f"{self.kind} needs a currency by its ISO 4217 code, as in EUR")
+        if has_amount and self.currency not in CURRENCIES:
+            given = (self.currency or "").upper()
+            near = given if given in CURRENCIES else nearest(given, sorted(CURRENCIES))
+            meant = f"; did you mean {near}?" if near else ""
+            needs = f"{self.kind} needs a currency by its ISO 4217 code, as in EUR{meant}"
+            yield Contradiction(("currency", "kind"), needs)
         if not has_amount and (self.amount_minor is not None or self.currency is not None):
             yield Contradiction(("amount_minor", "currency", "kind"), f"{self.kind} has no amount and no currency")
 

@@ -272,3 +272,12 @@ def test_who_takes_care_hears_of_a_withdrawn_consent_if_they_heard_of_one_and_on
     assert told(True, False) == ["true", "contact_erased", "false"]
     assert told(False, True, False) == ["false"], "the owner writes to the customer anyway"
     assert told(True, False, True, False) == ["true", "contact_erased", "false"]
+
+
+@rule("A11.1")
+@pytest.mark.parametrize(("currency", "meant"), [("EUQ", "EUR"), ("eur", "EUR"), ("XXX", None), ("", None)])
+def test_a_reward_is_promised_in_a_currency_that_there_is(currency: str, meant: str | None) -> None:
+    with pytest.raises(ValidationError, match="ISO 4217") as refused:
+        Programme(kind="credit", amount_minor=5, currency=currency)
+    assert ("did you mean" in str(refused.value)) == (meant is not None)
+    assert meant is None or f"did you mean {meant}?" in str(refused.value)
