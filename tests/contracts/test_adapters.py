@@ -168,7 +168,7 @@ UPDATED = "customer.subscription.updated"
         ),
         (
             stripe(UPDATED, subscription(cancel_at_period_end=True, cancel_at=5), {"cancel_at": None}),
-            [],
+            [("cancellation.scheduled", SUB)],
         ),
         (
             stripe(UPDATED, subscription(items=items(1000, 5)), {"items": items(1000, 3), "quantity": 3}),
@@ -355,7 +355,7 @@ def test_an_invoice_without_a_subscription_renews_none() -> None:
             "updated",
             {"pause_collection": None, "cancel_at_period_end": True},
             {"pause_collection": {"behavior": "void"}},
-            None,
+            "cancellation.scheduled",
         ),
         ("collection_paused", {"pause_collection": {"behavior": "void"}}, None, "cancellation.scheduled"),
         ("collection_resumed", {"pause_collection": None}, None, "cancellation.reverted"),
