@@ -9,7 +9,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from referral_stream.contracts.adapters.billing import BillingRow, by_state, nothing, path, plain, row, rows, where
+from referral_stream.contracts.adapters.billing import (
+    BillingRow,
+    by_state,
+    moment,
+    nothing,
+    path,
+    plain,
+    row,
+    rows,
+    where,
+)
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -17,7 +27,6 @@ from referral_stream.contracts.adapters.reading import (
     Payload,
     Reading,
     at,
-    epoch_millis,
     id_at,
     list_at,
     object_at,
@@ -94,7 +103,7 @@ _STARTED, _TRIAL = _life("subscription.started"), _life("trial.started")
 
 def _ended_in_trial(payload: Payload) -> bool:
     ends = (at(payload, f"content.subscription.{name}") for name in ("cancelled_at", "trial_end"))
-    ended, trial_end = map(epoch_millis, ends)
+    ended, trial_end = map(moment, ends)
     return ended is not None and trial_end is not None and ended <= trial_end
 
 
@@ -272,6 +281,7 @@ _EVENTS: dict[str, BillingRow] = {
     "invoice_generated": _OWED,
     "invoice_generated_with_backdating": _OWED,
     "invoice_updated": _OWED,
+    "dunning_updated": _OWED,
     "invoice_deleted": _PAID,
     "payment_succeeded": _payment,
     "payment_failed": _failure,

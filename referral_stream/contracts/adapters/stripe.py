@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from referral_stream.contracts.adapters.billing import moment
 from referral_stream.contracts.adapters.identities import Named, about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -17,7 +18,6 @@ from referral_stream.contracts.adapters.reading import (
     Payload,
     Reading,
     at,
-    epoch_millis,
     expandable,
     id_at,
     list_at,
@@ -45,7 +45,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One event."""
     kind = str(payload.get("type"))
     modes = (each.get("livemode") for each in (payload, _resource(payload)))
-    if not all(mode is None or is_true(mode) for mode in modes):
+    if not all(mode is None or is_true(mode) for mode in modes) or is_true(_resource(payload).get("test_clock")):
         return Skipped("test_mode", kind)
     if is_true(payload.get("account")):
         account = id_at(payload, *expandable("account"))
@@ -180,10 +180,13 @@ _SUBSCRIPTIONS = expandable(
 
 def _ends_trial(invoice: Payload) -> bool:
     expanded = object_at(invoice, "subscription") or object_at(invoice, "parent.subscription_details.subscription")
-    trial_end = epoch_millis(expanded.get("trial_end"))
-    starts = [epoch_millis(at(line, "period.start")) for line in list_at(invoice, "lines.data")]
+    trial_end = expanded.get("trial_end")
+    starts = [moment(at(line, "period.start")) for line in list_at(invoice, "lines.data")]
     begins = max((start for start in starts if start is not None), default=None)
-    return trial_end is not None and begins is not None and begins <= trial_end
+    if trial_end is None or begins is None:
+        return False
+    over = moment(trial_end)
+    return over is None or begins <= over
 
 
 def _unpaid(payload: Payload, _: Reading) -> Facts:
@@ -324,7 +327,7 @@ def _unsubscribed(payload: Payload, _: Reading) -> Facts:
     """Ended; within its trial, the trial ended without becoming a subscription."""
     gone = _resource(payload)
     subscription = {"subscription_id": id_at(gone, "id")}
-    ended, trial_end = epoch_millis(gone.get("ended_at")), epoch_millis(gone.get("trial_end"))
+    ended, trial_end = moment(gone.get("ended_at")), moment(gone.get("trial_end"))
     if ended is not None and trial_end is not None and ended <= trial_end:
         return (Fact("trial.ended", subscription | {"converted": False}),)
     return (Fact("subscription.ended", subscription),)
@@ -334,7 +337,7 @@ def _paused(payload: Payload, _: Reading) -> Facts:
     """A subscription pauses when its trial ends and nobody can be charged; any other one is no longer paid for."""
     paused = _resource(payload)
     subscription = {"subscription_id": id_at(paused, "id")}
-    trial_end, now = epoch_millis(paused.get("trial_end")), epoch_millis(payload.get("created"))
+    trial_end, now = moment(paused.get("trial_end")), moment(payload.get("created"))
     if trial_end is not None and now is not None and now > trial_end + DAY:
         return (Fact("subscription.ended", subscription),)
     return (Fact("trial.ended", subscription | {"converted": False}),)
