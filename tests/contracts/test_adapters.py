@@ -232,6 +232,32 @@ def test_stripe_test_mode_never_reaches_a_customer() -> None:
     assert skipped(read(sample("stripe.invoice_paid.cycle") | {"livemode": False})).reason == "test_mode"
 
 
+def test_a_stripe_event_counts_in_the_envelope_of_a_bus_as_well() -> None:
+    def on_the_bus(event: dict[str, Any]) -> dict[str, Any]:
+        return {"detail-type": event["type"], "source": "aws.partner/stripe.com/ed_1", "account": "1", "detail": event}
+
+    deleted = stripe("customer.deleted", {"object": "customer", "id": "cus_9"})
+    assert only(read(on_the_bus(deleted))).type == "customer.erasure_requested"
+    assert skipped(read(on_the_bus(deleted | {"livemode": False}))).reason == "test_mode"
+    assert skipped(read(on_the_bus(deleted | {"account": "acct_1"}))).reason == "other_account"
+    assert refused(read(on_the_bus(deleted) | {"source": "aws.partner/else"})).cause == "unrecognised"
+
+
+@pytest.mark.parametrize(
+    ("payload", "link"),
+    [
+        (
+            stripe("charge.refunded", {"object": "charge", "id": "ch_1", "customer": None, "receipt_email": "a@b.de"}),
+            "email",
+        ),
+        (stripe("charge.refunded", {"object": "charge", "id": "ch_1", "customer": None}), "stripe_charge"),
+    ],
+)
+def test_a_guests_refund_goes_by_the_address(payload: dict[str, Any], link: str) -> None:
+    event = only(read(payload))
+    assert (event.type, event.link and event.link.kind) == ("charge.refunded", link)
+
+
 NOBODY = {"customer": None}
 CHARGED = {"charge": "ch_1", "payment_intent": "pi_1", **NOBODY}
 

@@ -53,11 +53,13 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     facts = _FACTS[kind](payload, reading) if kind in _FACTS else unlisted(kind)
     named = _with_customer(payload)
     customer = id_at(named, *_BILLED)
+    links, guest = _links(kind, named), () if reading.customer(named) else _guest(named)
+    is_payment = _resource(named).get("object") in ("charge", "payment_intent")
     return about_whom(
         named,
         reading,
         (*facts, *_promotions(payload), *opted_out(*(at(payload, f"data.object.{place}") for place in _NOTES))),
-        (("stripe_customer", customer), *_links(kind, named), *(() if reading.customer(named) else _guest(named))),
+        (("stripe_customer", customer), *((*guest, *links) if is_payment else (*links, *guest))),
         kind=kind,
         id=id_at(payload, "id"),
         time=time_at(payload, "created"),
@@ -70,7 +72,12 @@ _NOTES = (
 )  # fmt: skip
 """Where a resource has what a team noted of it, of its customer, or of its subscription."""
 _BILLED = expandable("data.object.customer", "data.object.charge.customer", "data.object.payment_intent.customer")
-_CUSTOMERS = (*_BILLED, *expandable("data.object.customer_account"))
+_CUSTOMERS = (
+    *_BILLED,
+    *expandable("data.object.customer_account"),
+    "data.object.charge.customer_account",
+    "data.object.payment_intent.customer_account",
+)
 """Where a resource names its customer, as an id or expanded. Where a business keeps its customers as accounts, the
 account is one.
 """
@@ -102,7 +109,10 @@ def _links(kind: str, payload: Payload) -> Named:
 
 
 def _guest(payload: Payload) -> Named:
-    """The address of somebody who is no customer yet; what a customer types at a payment may be anybody's."""
+    """The address of somebody who is no customer yet; what a customer types at a payment may be anybody's.
+
+    Of a payment itself it is all that there is: nobody will ever be named for a charge without a customer.
+    """
     places = ("customer_email", "receipt_email", "billing_details.email")
     return tuple(("email", at(_resource(payload), place)) for place in places)
 
@@ -139,8 +149,8 @@ def _resource(payload: Payload) -> Payload:
 
 def _with_customer(payload: Payload) -> Payload:
     """The payload with the customer where every other resource names it: a customer is its own."""
-    resource = _resource(payload)
-    if resource.get("object") != "customer":
+    resource, kind = _resource(payload), payload.get("type")
+    if resource.get("object", _object_of(str(kind))) != "customer":
         return payload
     return payload | {"data": {"object": resource | {"customer": resource.get("id")}}}
 
@@ -161,7 +171,7 @@ def _paid(payload: Payload, _: Reading) -> Facts:
     paid = Fact("invoice.paid", {"invoice_id": id_at(invoice, "id")})
     amounts = (whole_number(invoice.get("total")), whole_number(invoice.get("amount_paid", invoice.get("total"))))
     subscription = id_at(invoice, *_SUBSCRIPTIONS)
-    is_cycle = invoice.get("billing_reason") == "subscription_cycle"
+    is_cycle = invoice.get("billing_reason") == "subscription_cycle" and invoice.get("status") in (None, "paid")
     is_paid = all(amount is not None and amount > 0 for amount in amounts)
     if not (is_cycle and is_paid) or subscription is None or _ends_trial(invoice):
         return (paid,)
@@ -477,9 +487,16 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
 """``invoice.paid`` and ``invoice.payment_succeeded`` come in pairs; an invoice renews once, whichever is first."""
 
 
+def _from_bus(body: Any) -> tuple[Any, ...]:
+    """The event of an envelope of Amazon EventBridge, whose ``account`` is none of Stripe's; else the body."""
+    is_bus = isinstance(body, dict) and str(body.get("source")).startswith("aws.partner/stripe.com")
+    return (object_at(body, "detail"),) if is_bus else (body,)
+
+
 ADAPTER = Adapter(
     name="stripe",
-    marks=("object",),
+    marks=("object", "detail"),
+    split=_from_bus,
     recognises=recognises,
     customer_paths=_CUSTOMERS,
     read=read,
