@@ -243,6 +243,12 @@ def test_a_stripe_event_counts_in_the_envelope_of_a_bus_as_well() -> None:
     assert refused(read(on_the_bus(deleted) | {"source": "aws.partner/else"})).cause == "unrecognised"
 
 
+def test_a_thin_event_of_a_dispute_is_kept_as_a_letter() -> None:
+    thin = {"id": "evt_1", "object": "v2.core.event", "type": "v1.charge.dispute.created", "livemode": True}
+    of_nobody = thin | {"related_object": {"id": "dp_1", "type": "dispute"}}
+    assert refused(read(of_nobody)).cause == "unusable_id"
+
+
 @pytest.mark.parametrize(
     ("payload", "link"),
     [

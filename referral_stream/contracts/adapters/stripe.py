@@ -36,13 +36,16 @@ def recognises(payload: Payload) -> bool:
     """An object that calls itself an event: with a resource inside, or a thin one, which only names it."""
     if not isinstance(payload.get("type"), str):
         return False
-    return payload.get("object") == "v2.core.event" or (
+    return payload.get("object") == _THIN or (
         payload.get("object") == "event" and isinstance(at(payload, "data.object"), dict)
     )
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One event."""
+    is_thin = payload.get("object") == _THIN
+    if is_thin:
+        payload = _filled(payload)
     kind = str(payload.get("type"))
     modes = (each.get("livemode") for each in (payload, _resource(payload)))
     if not all(mode is None or is_true(mode) for mode in modes) or is_true(_resource(payload).get("test_clock")):
@@ -50,11 +53,17 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if is_true(payload.get("account")):
         account = id_at(payload, *expandable("account"))
         return Skipped("other_account", f"{kind}: of the connected account {account}"[:200])
-    facts = _FACTS[kind](payload, reading) if kind in _FACTS else unlisted(kind)
+    is_known = kind in (_OF_THIN if is_thin else _FACTS)
+    facts = _FACTS[kind](payload, reading) if is_known else unlisted(kind)
     named = _with_customer(payload)
     customer = id_at(named, *_BILLED)
     links, guest = _links(kind, named), () if reading.customer(named) else _guest(named)
-    is_payment = _resource(named).get("object") in ("charge", "payment_intent")
+    if is_thin:
+        links = (
+            *links,
+            *((f"stripe_{each}", id_at(named, "data.object.id")) for each in _TAUGHT if _is_a(each, named)),
+        )
+    is_payment = _is_a("charge", named) or _is_a("payment_intent", named)
     return about_whom(
         named,
         reading,
@@ -64,6 +73,29 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         id=id_at(payload, "id"),
         time=time_at(payload, "created"),
     )
+
+
+_THIN = "v2.core.event"
+_OF_THIN = frozenset({
+    "customer.created", "customer.deleted", "customer.subscription.deleted", "customer.subscription.paused",
+    "customer.subscription.collection_paused", "invoice.payment_failed", "invoice.payment_action_required",
+    "invoice.marked_uncollectible", "invoice.overdue", "invoice.paid", "invoice.voided", "charge.refunded",
+    "charge.dispute.created", "radar.early_fraud_warning.created",
+})  # fmt: skip
+"""What an event says by its name alone, whatever became of the resource that it does not bring along."""
+
+
+_TAUGHT = ("subscription", "invoice")
+"""Resources by which a team may say whose a thin event is; charges everybody learns from the events of payments."""
+
+
+def _filled(thin: Payload) -> Payload:
+    """A thin event as one with a resource, of which only the id is known; in a ``context`` it is another account's."""
+    related = object_at(thin, "related_object")
+    resource = {"id": related.get("id"), "object": related.get("type")}
+    kind = str(thin.get("type")).removeprefix("v1.")
+    account = thin.get("account") or thin.get("context")
+    return thin | {"type": kind, "account": account, "data": {"object": resource}}
 
 
 _NOTES = (
@@ -132,13 +164,13 @@ def _payment(
     )
 
 
-def _is_session(payload: Payload) -> bool:
-    return _resource(payload).get("object") == "checkout.session"
+def _is_a(kind: str, payload: Payload) -> bool:
+    return bool(_resource(payload).get("object") == kind)
 
 
 def _promotions(payload: Payload) -> Facts:
     """Who declined promotional mail at a checkout, completed or not, does not want to be asked by mail."""
-    if not _is_session(payload) or at(payload, "data.object.consent.promotions") != "opt_out":
+    if not _is_a("checkout.session", payload) or at(payload, "data.object.consent.promotions") != "opt_out":
         return ()
     return (Fact("customer.consent_changed", {"purpose": "referral_ask", "channel": "email", "granted": False}),)
 
