@@ -287,7 +287,7 @@ def _status_changed(before: Any, now: Any, subscription: dict[str, Any]) -> Fact
             return (Fact("subscription.started", subscription),)
         case "active" | "past_due" | "unpaid", "paused":
             return (Fact("subscription.ended", subscription),)
-        case "active" | "past_due", "trialing":  # given more time to try: nobody is asked meanwhile
+        case "active" | "past_due" | "unpaid", "trialing":  # given more time to try: nobody is asked meanwhile
             return (Fact("trial.started", subscription),)
         case _, "canceled":
             return (Fact("subscription.ended", subscription),)
