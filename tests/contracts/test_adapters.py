@@ -168,7 +168,7 @@ UPDATED = "customer.subscription.updated"
         ),
         (
             stripe(UPDATED, subscription(cancel_at_period_end=True, cancel_at=5), {"cancel_at": None}),
-            [],
+            [("cancellation.scheduled", SUB)],
         ),
         (
             stripe(UPDATED, subscription(items=items(1000, 5)), {"items": items(1000, 3), "quantity": 3}),
@@ -230,6 +230,38 @@ def test_a_stripe_customer_is_its_own_customer() -> None:
 
 def test_stripe_test_mode_never_reaches_a_customer() -> None:
     assert skipped(read(sample("stripe.invoice_paid.cycle") | {"livemode": False})).reason == "test_mode"
+
+
+def test_a_stripe_event_counts_in_the_envelope_of_a_bus_as_well() -> None:
+    def on_the_bus(event: dict[str, Any]) -> dict[str, Any]:
+        return {"detail-type": event["type"], "source": "aws.partner/stripe.com/ed_1", "account": "1", "detail": event}
+
+    deleted = stripe("customer.deleted", {"object": "customer", "id": "cus_9"})
+    assert only(read(on_the_bus(deleted))).type == "customer.erasure_requested"
+    assert skipped(read(on_the_bus(deleted | {"livemode": False}))).reason == "test_mode"
+    assert skipped(read(on_the_bus(deleted | {"account": "acct_1"}))).reason == "other_account"
+    assert refused(read(on_the_bus(deleted) | {"source": "aws.partner/else"})).cause == "unrecognised"
+
+
+def test_a_thin_event_of_a_dispute_is_kept_as_a_letter() -> None:
+    thin = {"id": "evt_1", "object": "v2.core.event", "type": "v1.charge.dispute.created", "livemode": True}
+    of_nobody = thin | {"related_object": {"id": "dp_1", "type": "dispute"}}
+    assert refused(read(of_nobody)).cause == "unusable_id"
+
+
+@pytest.mark.parametrize(
+    ("payload", "link"),
+    [
+        (
+            stripe("charge.refunded", {"object": "charge", "id": "ch_1", "customer": None, "receipt_email": "a@b.de"}),
+            "email",
+        ),
+        (stripe("charge.refunded", {"object": "charge", "id": "ch_1", "customer": None}), "stripe_charge"),
+    ],
+)
+def test_a_guests_refund_goes_by_the_address(payload: dict[str, Any], link: str) -> None:
+    event = only(read(payload))
+    assert (event.type, event.link and event.link.kind) == ("charge.refunded", link)
 
 
 NOBODY = {"customer": None}
@@ -355,7 +387,7 @@ def test_an_invoice_without_a_subscription_renews_none() -> None:
             "updated",
             {"pause_collection": None, "cancel_at_period_end": True},
             {"pause_collection": {"behavior": "void"}},
-            None,
+            "cancellation.scheduled",
         ),
         ("collection_paused", {"pause_collection": {"behavior": "void"}}, None, "cancellation.scheduled"),
         ("collection_resumed", {"pause_collection": None}, None, "cancellation.reverted"),

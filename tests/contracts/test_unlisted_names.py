@@ -221,7 +221,7 @@ HOLDING = {
     "customer.suppressed", "customer.erasure_requested", "ticket.opened", "ticket.reopened", "ticket.solved",
     "charge.disputed", "charge.refunded", "invoice.payment_failed", "cancellation.scheduled", "cancellation.considered",
     "subscription.ended", "trial.started", "trial.ended", "advocacy.asked", "task.started", "dispute.closed",
-    "cancellation.reverted",
+    "cancellation.reverted", "complaint.made",
 }  # fmt: skip
 """What holds back, or ends what held back: nobody is asked because of these alone."""
 NEUTRAL = {

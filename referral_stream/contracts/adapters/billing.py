@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from referral_stream.contracts.adapters.reading import Facts, Payload, at, id_at
+from referral_stream.contracts.adapters.reading import Facts, Payload, at, epoch_millis, id_at, whole_number
 from referral_stream.contracts.outcomes import Fact
 
 BillingRow: TypeAlias = Callable[[Payload], Facts]
 """What an event becomes."""
+
+
+def moment(value: Any) -> int | None:
+    """A count since 1970, also one sent as text, as an instant; None for anything else."""
+    return epoch_millis(whole_number(value) if isinstance(value, str) else value)
 
 
 def path(where: str) -> Callable[[Payload], Any]:

@@ -27,8 +27,8 @@ from referral_stream.contracts.adapters.states import with_opt_out
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
-_SIMULATED = "ntfsimevt_"
-"""How the ids of the simulator's events begin; it sends them to real endpoints, signed like real ones."""
+_SIMULATED = "ntfsim"
+"""How the ids begin that the simulator makes; it sends them to real endpoints, signed like real ones."""
 
 
 def recognises(payload: Payload) -> bool:
@@ -40,7 +40,7 @@ def recognises(payload: Payload) -> bool:
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One notification."""
     kind = str(payload.get("event_type"))
-    if str(payload.get("event_id")).startswith(_SIMULATED):
+    if any(str(payload.get(name)).startswith(_SIMULATED) for name in ("event_id", "notification_id")):
         return Skipped("test_mode", kind)
     is_customer = kind.startswith("customer.")
     named = _with_customer(payload) if is_customer else payload
@@ -75,20 +75,7 @@ def _life(kind: str, **more: Any) -> BillingRow:
 
 _SCHEDULED, _REVERTED = _life("cancellation.scheduled"), _life("cancellation.reverted")
 _STARTED, _TRIAL = _life("subscription.started"), _life("trial.started")
-_LEAVING = by_state(
-    _status,
-    {"paused": _SCHEDULED},
-    by_state(path("data.scheduled_change.action"), {"cancel": _SCHEDULED, "pause": _SCHEDULED}),
-)
-_OWED = by_state(
-    _status,
-    {
-        "past_due": row("invoice.payment_failed", "invoice_id", "data.id"),
-        "active": row("invoice.paid", "invoice_id", "data.id"),
-    },
-)
-"""What is owed for a subscription, under its own id: whoever is told of no transactions learns it here."""
-_BEGUN = rows(by_state(_status, {"trialing": _TRIAL, "active": _STARTED, "past_due": _STARTED}), _OWED, _LEAVING)
+_PAID, _UNPAID = row("invoice.paid", "invoice_id", "data.id"), row("invoice.payment_failed", "invoice_id", "data.id")
 
 
 def _was_tried(payload: Payload) -> bool:
@@ -99,14 +86,26 @@ def _was_never_billed(payload: Payload) -> bool:
     return at(payload, "data.first_billed_at") is None and _was_tried(payload)
 
 
+_ENDED = where(_was_never_billed, _life("trial.ended", converted=False), _life("subscription.ended"))
+_LEAVING = by_state(
+    _status,
+    {"paused": _SCHEDULED, "canceled": _ENDED},
+    by_state(path("data.scheduled_change.action"), {"cancel": _SCHEDULED, "pause": _SCHEDULED}),
+)
+_OWED = by_state(_status, {"past_due": _UNPAID, "active": _PAID})
+"""What is owed for a subscription, under its own id: whoever is told of no transactions learns it here."""
+_BEGUN = rows(by_state(_status, {"trialing": _TRIAL, "active": _STARTED, "past_due": _STARTED}), _OWED, _LEAVING)
+
+
 def _back(payload: Payload) -> Facts:
     """No longer paused; somebody who is leaving all the same has not come back."""
     return (*_OWED(payload), *(_LEAVING(payload) or _REVERTED(payload)))
 
 
 def _renews(payload: Payload) -> bool:
-    """Paid for another period; not by a price with a trial, whose first payment looks the same."""
-    tried = any(at(item, "price.trial_period") is not None for item in list_at(payload, "data.items"))
+    """Paid for another period; not by a price with a trial, whose first payment looks the same, nor by none at all."""
+    items = list_at(payload, "data.items")
+    tried = not items or any(at(item, "price.trial_period") is not None for item in items)
     total = whole_number(at(payload, "data.details.totals.grand_total"))
     is_recurring = at(payload, "data.origin") == "subscription_recurring" and at(payload, "data.subscription_id")
     return bool(is_recurring) and _status(payload) == "completed" and total is not None and total > 0 and not tried
@@ -117,7 +116,9 @@ def _again(payload: Payload) -> Facts:
     return (Fact("subscription.renewed", ids),)
 
 
-_PAID, _UNPAID = row("invoice.paid", "invoice_id", "data.id"), row("invoice.payment_failed", "invoice_id", "data.id")
+_TRANSACTION = by_state(_status, {"past_due": _UNPAID, "paid": _PAID, "completed": _PAID, "canceled": _PAID})
+_BILL = ("data.transaction_id", "data.id")
+"""Where an invoice, which Paddle once sent beside its transaction, says what is owed."""
 
 
 def _adjusted(kind: str, **more: Any) -> BillingRow:
@@ -133,10 +134,13 @@ _ADJUSTMENT = by_state(
         "chargeback_warning": by_state(_status, {"reversed": _WON}, _adjusted("charge.disputed")),
         "chargeback_reverse": _WON,
         "chargeback_warning_reverse": _WON,
+        "credit": nothing,
+        "credit_reverse": nothing,
     },
+    row("complaint.made", "reference", "data.id"),
 )
 """A refund that waits for approval counts: somebody asked for their money. A chargeback is one that is lost, unless it
-is reversed; only its warning is still open. A credit is no trouble.
+is reversed; only its warning is still open. A credit is no trouble, anything unknown is one for a while.
 """
 
 
@@ -149,15 +153,18 @@ _EVENTS: dict[str, BillingRow] = {
     "subscription.trialing": rows(_TRIAL, _LEAVING),
     "subscription.activated": rows(where(_was_tried, _life("trial.ended", converted=True)), _BEGUN),
     "subscription.updated": rows(_OWED, _LEAVING),
-    "subscription.past_due": rows(_OWED, _LEAVING),
+    "subscription.past_due": rows(_UNPAID, _LEAVING),
     "subscription.paused": _SCHEDULED,
     "subscription.resumed": _back,
-    "subscription.canceled": where(
-        _was_never_billed, _life("trial.ended", converted=False), _life("subscription.ended")
-    ),
+    "subscription.canceled": _ENDED,
     "transaction.paid": _PAID,
     "transaction.completed": rows(where(_renews, _again), _PAID),
     "transaction.canceled": _PAID,
+    "transaction.updated": _TRANSACTION,
+    "transaction.revised": _TRANSACTION,
+    "invoice.overdue": row("invoice.payment_failed", "invoice_id", *_BILL),
+    "invoice.paid": row("invoice.paid", "invoice_id", *_BILL),
+    "invoice.canceled": row("invoice.paid", "invoice_id", *_BILL),
     "transaction.payment_failed": _UNPAID,
     "transaction.past_due": _UNPAID,
     "adjustment.created": _ADJUSTMENT,

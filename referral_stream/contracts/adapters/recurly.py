@@ -6,7 +6,7 @@ was paid, and for what, is nowhere, so nothing here ever speaks for asking.
 
 from __future__ import annotations
 
-from referral_stream.contracts.adapters.billing import BillingRow, nothing, plain, row
+from referral_stream.contracts.adapters.billing import BillingRow, nothing, plain, row, rows
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import Adapter, Payload, Reading, id_at, time_at
 from referral_stream.contracts.opt_outs import unlisted
@@ -41,11 +41,14 @@ _LINKS = {
     "invoice": "recurly_invoice",
     "dunning_event": "recurly_invoice",
     "payment": "recurly_payment",
+    "external_subscription": "recurly_external_subscription",
 }
 """What an object's id stands for. A dunning event has its invoice's."""
 
 _SCHEDULED, _REVERTED = (row(f"cancellation.{what}", "subscription_id", "id") for what in ("scheduled", "reverted"))
+_ENDED, _STARTED = (row(f"subscription.{what}", "subscription_id", "id") for what in ("ended", "started"))
 _OWED = row("invoice.payment_failed", "invoice_id", "id")
+_REFUNDED = row("charge.refunded", "charge_id", "id")
 
 _EVENTS: dict[str, BillingRow] = {
     "account.created": plain("customer.signed_up"),
@@ -53,9 +56,10 @@ _EVENTS: dict[str, BillingRow] = {
     "account.closed": plain("cancellation.scheduled"),
     "subscription.canceled": _SCHEDULED,
     "subscription.reactivated": _REVERTED,
-    "subscription.expired": row("subscription.ended", "subscription_id", "id"),
-    "subscription.renewed": row("subscription.started", "subscription_id", "id"),
+    "subscription.expired": _ENDED,
+    "subscription.renewed": _STARTED,
     "subscription.pause.scheduled": _SCHEDULED,
+    "subscription.pause.modified": _SCHEDULED,
     "subscription.paused": _SCHEDULED,
     "subscription.renewal.skipped": _SCHEDULED,
     "subscription.pause.canceled": _REVERTED,
@@ -63,10 +67,18 @@ _EVENTS: dict[str, BillingRow] = {
     "subscription.mandate.inactive": row("cancellation.considered", "subscription_id", "id"),
     "charge_invoice.past_due": _OWED,
     "charge_invoice.failed": _OWED,
+    "charge_invoice.reopened": _OWED,
     "charge_invoice.paid": row("invoice.paid", "invoice_id", "id"),
     "invoice.past_due": _OWED,
     "dunning_event.created": _OWED,
-    "payment.refunded": row("charge.refunded", "charge_id", "id"),
+    "payment.refunded": _REFUNDED,
+    "payment.voided": _REFUNDED,
+    "external_subscription.canceled": _SCHEDULED,
+    "external_subscription.paused": _SCHEDULED,
+    "external_subscription.past_due": _OWED,
+    "external_subscription.expired": _ENDED,
+    "external_subscription.revoked": _ENDED,
+    "external_subscription.renewed": rows(_STARTED, row("invoice.paid", "invoice_id", "id")),
 }
 """Canceled is what will not renew, expired what has ended. A renewal is a new term, paid or not: it only shows that the
 subscription goes on. A new subscription may be a trial, or begin later, and says nothing.

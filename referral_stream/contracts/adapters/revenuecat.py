@@ -6,6 +6,7 @@ RevenueCat's that stands for a device. All ids that a person ever had come with 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from referral_stream.contracts.adapters.billing import BillingRow, by_state, path, plain, row, rows, where
@@ -48,12 +49,13 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     named = payload | {"event": object_at(payload, "event") | {"app_user_id": own[0] if own else None}}
     facts = _EVENTS[kind](payload) if kind in _EVENTS else unlisted(kind)
     aliases = tuple(Fact("customer.aliased", {"alias": each}) for each in own[1:] if kind != _TRANSFER)
-    attributes = object_at(payload, "event.subscriber_attributes")
+    held = object_at(payload, "event.subscriber_attributes")
+    attributes = {name: each.get("value") if isinstance(each, dict) else each for name, each in held.items()}
     return about_whom(
         named,
         reading,
-        (*with_opt_out(facts, {name: at(held, "value") for name, held in attributes.items()}), *aliases),
-        (*(("revenuecat_user", each) for each in (*own, *ids)), ("email", at(attributes.get("$email"), "value"))),
+        (*with_opt_out(facts, attributes), *aliases),
+        (*(("revenuecat_user", each) for each in (*own, *ids)), ("email", attributes.get("$email"))),
         kind=kind,
         id=id_at(payload, "event.id"),
         time=time_at(payload, "event.event_timestamp_ms"),
@@ -94,11 +96,21 @@ def _converts(payload: Payload) -> bool:
 
 def _renews(payload: Payload) -> bool:
     """Paid for again, at the full price and by themselves; a trial's first payment is called a renewal as well."""
-    price = at(payload, "event.price")
-    is_paid = isinstance(price, int | float) and not isinstance(price, bool) and price > 0
-    is_theirs = at(payload, "event.is_family_share") is not True
+    is_theirs = at(payload, "event.is_family_share") in (None, False)
     is_again = at(payload, "event.is_trial_conversion") is False
-    return is_paid and is_theirs and is_again and _period(payload) == "NORMAL"
+    is_real = str(at(payload, "event.environment")).casefold() == "production"
+    return _price(payload) > 0 and is_theirs and is_again and is_real and _period(payload) == "NORMAL"
+
+
+def _price(payload: Payload) -> float:
+    """What was paid, below zero what was given back; 0 if it is no number."""
+    price = at(payload, "event.price")
+    if isinstance(price, str) and _NUMBER.fullmatch(price):
+        return float(price)
+    return price if isinstance(price, int | float) and not isinstance(price, bool) else 0
+
+
+_NUMBER = re.compile(r"-?[0-9]{1,15}(?:[.][0-9]{1,15})?")
 
 
 def _again(payload: Payload) -> Facts:
@@ -108,8 +120,7 @@ def _again(payload: Payload) -> Facts:
 
 def _is_refund(payload: Payload) -> bool:
     """What gives money back says so by its sign; of a purchase that never renews nothing else can be canceled."""
-    price = at(payload, "event.price")
-    return (isinstance(price, int | float) and price < 0) or at(payload, "event.expiration_at_ms") is None
+    return _price(payload) < 0 or at(payload, "event.expiration_at_ms") is None
 
 
 def _lost(payload: Payload) -> Facts:

@@ -8,8 +8,9 @@ and no customer: whatever names both teaches whose charge it is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+from referral_stream.contracts.adapters.billing import moment
 from referral_stream.contracts.adapters.identities import Named, about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -17,17 +18,15 @@ from referral_stream.contracts.adapters.reading import (
     Payload,
     Reading,
     at,
-    epoch_millis,
     expandable,
     id_at,
-    id_of,
     list_at,
     object_at,
     profile,
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import is_true, opted_out
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import DAY
@@ -37,34 +36,80 @@ def recognises(payload: Payload) -> bool:
     """An object that calls itself an event: with a resource inside, or a thin one, which only names it."""
     if not isinstance(payload.get("type"), str):
         return False
-    return payload.get("object") == "v2.core.event" or (
+    return payload.get("object") == _THIN or (
         payload.get("object") == "event" and isinstance(at(payload, "data.object"), dict)
     )
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One event."""
+    is_thin = payload.get("object") == _THIN
+    if is_thin:
+        payload = _filled(payload)
     kind = str(payload.get("type"))
-    if payload.get("livemode") is False or _resource(payload).get("livemode") is False:
+    modes = (each.get("livemode") for each in (payload, _resource(payload)))
+    if not all(mode is None or is_true(mode) for mode in modes) or is_true(_resource(payload).get("test_clock")):
         return Skipped("test_mode", kind)
-    if (account := id_of(payload.get("account"))) is not None:
+    if is_true(payload.get("account")):
+        account = id_at(payload, *expandable("account"))
         return Skipped("other_account", f"{kind}: of the connected account {account}"[:200])
-    facts = _FACTS[kind](payload, reading) if kind in _FACTS else unlisted(kind)
+    is_known = kind in (_OF_THIN if is_thin else _FACTS)
+    facts = _FACTS[kind](payload, reading) if is_known else unlisted(kind)
     named = _with_customer(payload)
     customer = id_at(named, *_BILLED)
+    links, guest = _links(kind, named), () if reading.customer(named) else _guest(named)
+    if is_thin:
+        links = (
+            *links,
+            *((f"stripe_{each}", id_at(named, "data.object.id")) for each in _TAUGHT if _is_a(each, named)),
+        )
+    is_payment = _is_a("charge", named) or _is_a("payment_intent", named)
     return about_whom(
         named,
         reading,
-        (*facts, *_promotions(payload), *opted_out(at(payload, "data.object.metadata"))),
-        (("stripe_customer", customer), *_links(kind, named), *(() if reading.customer(named) else _guest(named))),
+        (*facts, *_promotions(payload), *opted_out(*(at(payload, f"data.object.{place}") for place in _NOTES))),
+        (("stripe_customer", customer), *((*guest, *links) if is_payment else (*links, *guest))),
         kind=kind,
         id=id_at(payload, "id"),
         time=time_at(payload, "created"),
     )
 
 
+_THIN = "v2.core.event"
+_OF_THIN = frozenset({
+    "customer.created", "customer.deleted", "customer.subscription.deleted", "customer.subscription.paused",
+    "customer.subscription.collection_paused", "invoice.payment_failed", "invoice.payment_action_required",
+    "invoice.marked_uncollectible", "invoice.overdue", "invoice.paid", "invoice.voided", "charge.refunded",
+    "charge.dispute.created", "radar.early_fraud_warning.created",
+})  # fmt: skip
+"""What an event says by its name alone, whatever became of the resource that it does not bring along."""
+
+
+_TAUGHT = ("subscription", "invoice")
+"""Resources by which a team may say whose a thin event is; charges everybody learns from the events of payments."""
+
+
+def _filled(thin: Payload) -> Payload:
+    """A thin event as one with a resource, of which only the id is known; in a ``context`` it is another account's."""
+    related = object_at(thin, "related_object")
+    resource = {"id": related.get("id"), "object": related.get("type")}
+    kind = str(thin.get("type")).removeprefix("v1.")
+    account = thin.get("account") or thin.get("context")
+    return thin | {"type": kind, "account": account, "data": {"object": resource}}
+
+
+_NOTES = (
+    "metadata", "customer.metadata", "subscription.metadata", "subscription_details.metadata",
+    "parent.subscription_details.metadata",
+)  # fmt: skip
+"""Where a resource has what a team noted of it, of its customer, or of its subscription."""
 _BILLED = expandable("data.object.customer", "data.object.charge.customer", "data.object.payment_intent.customer")
-_CUSTOMERS = (*_BILLED, *expandable("data.object.customer_account"))
+_CUSTOMERS = (
+    *_BILLED,
+    *expandable("data.object.customer_account"),
+    "data.object.charge.customer_account",
+    "data.object.payment_intent.customer_account",
+)
 """Where a resource names its customer, as an id or expanded. Where a business keeps its customers as accounts, the
 account is one.
 """
@@ -82,7 +127,7 @@ def _links(kind: str, payload: Payload) -> Named:
         case "invoice":
             paid = [object_at(each, "payment") for each in list_at(resource, "payments.data")]
             return (*account, *_payment(resource), *(link for each in paid for link in _payment(each)))
-        case "dispute" | "refund":
+        case "dispute" | "refund" | "radar.early_fraud_warning" | "early_fraud_warning":
             return (*account, *_payment(resource))
         case "checkout.session":
             return (
@@ -96,7 +141,10 @@ def _links(kind: str, payload: Payload) -> Named:
 
 
 def _guest(payload: Payload) -> Named:
-    """The address of somebody who is no customer yet; what a customer types at a payment may be anybody's."""
+    """The address of somebody who is no customer yet; what a customer types at a payment may be anybody's.
+
+    Of a payment itself it is all that there is: nobody will ever be named for a charge without a customer.
+    """
     places = ("customer_email", "receipt_email", "billing_details.email")
     return tuple(("email", at(_resource(payload), place)) for place in places)
 
@@ -116,13 +164,13 @@ def _payment(
     )
 
 
-def _is_session(payload: Payload) -> bool:
-    return _resource(payload).get("object") == "checkout.session"
+def _is_a(kind: str, payload: Payload) -> bool:
+    return bool(_resource(payload).get("object") == kind)
 
 
 def _promotions(payload: Payload) -> Facts:
     """Who declined promotional mail at a checkout, completed or not, does not want to be asked by mail."""
-    if not _is_session(payload) or at(payload, "data.object.consent.promotions") != "opt_out":
+    if not _is_a("checkout.session", payload) or at(payload, "data.object.consent.promotions") != "opt_out":
         return ()
     return (Fact("customer.consent_changed", {"purpose": "referral_ask", "channel": "email", "granted": False}),)
 
@@ -133,8 +181,8 @@ def _resource(payload: Payload) -> Payload:
 
 def _with_customer(payload: Payload) -> Payload:
     """The payload with the customer where every other resource names it: a customer is its own."""
-    resource = _resource(payload)
-    if resource.get("object") != "customer":
+    resource, kind = _resource(payload), payload.get("type")
+    if resource.get("object", _object_of(str(kind))) != "customer":
         return payload
     return payload | {"data": {"object": resource | {"customer": resource.get("id")}}}
 
@@ -149,13 +197,15 @@ def _paid(payload: Payload, _: Reading) -> Facts:
     """A paid invoice; that of a billing cycle renews. The first one does not, nor does one of nothing or of a credit.
 
     The invoice that ends a trial is of a cycle too, but is the first paid one; only an expanded subscription shows it.
+    For one that a balance settled, such as a credit that was given, the customer paid nothing.
     """
     invoice = _resource(payload)
     paid = Fact("invoice.paid", {"invoice_id": id_at(invoice, "id")})
-    total = whole_number(invoice.get("total"))
+    amounts = (whole_number(invoice.get("total")), whole_number(invoice.get("amount_paid", invoice.get("total"))))
     subscription = id_at(invoice, *_SUBSCRIPTIONS)
-    is_cycle = invoice.get("billing_reason") == "subscription_cycle" and total is not None and total > 0
-    if not is_cycle or subscription is None or _ends_trial(invoice):
+    is_cycle = invoice.get("billing_reason") == "subscription_cycle" and invoice.get("status") in (None, "paid")
+    is_paid = all(amount is not None and amount > 0 for amount in amounts)
+    if not (is_cycle and is_paid) or subscription is None or _ends_trial(invoice):
         return (paid,)
     renewed = Fact("subscription.renewed", {"subscription_id": subscription, "invoice_id": id_at(invoice, "id")})
     return (renewed, paid)
@@ -172,14 +222,23 @@ _SUBSCRIPTIONS = expandable(
 
 def _ends_trial(invoice: Payload) -> bool:
     expanded = object_at(invoice, "subscription") or object_at(invoice, "parent.subscription_details.subscription")
-    trial_end = epoch_millis(expanded.get("trial_end"))
-    starts = [epoch_millis(at(line, "period.start")) for line in list_at(invoice, "lines.data")]
+    trial_end = expanded.get("trial_end")
+    starts = [moment(at(line, "period.start")) for line in list_at(invoice, "lines.data")]
     begins = max((start for start in starts if start is not None), default=None)
-    return trial_end is not None and begins is not None and begins <= trial_end
+    if trial_end is None or begins is None:
+        return False
+    over = moment(trial_end)
+    return over is None or begins <= over
 
 
 def _unpaid(payload: Payload, _: Reading) -> Facts:
     return (Fact("invoice.payment_failed", {"invoice_id": id_at(_resource(payload), "id")}),)
+
+
+def _declined(payload: Payload, _: Reading) -> Facts:
+    """A payment that failed counts where it was one of an invoice: a card that is mistyped at a checkout does not."""
+    invoice = id_at(_resource(payload), *expandable("invoice"))
+    return () if invoice is None else (Fact("invoice.payment_failed", {"invoice_id": invoice}),)
 
 
 def _voided(payload: Payload, _: Reading) -> Facts:
@@ -188,12 +247,13 @@ def _voided(payload: Payload, _: Reading) -> Facts:
 
 
 def _subscribed(payload: Payload, _: Reading) -> Facts:
-    subscription = {"subscription_id": id_at(_resource(payload), "id")}
-    match _resource(payload).get("status"):
+    now = _resource(payload)
+    subscription = {"subscription_id": id_at(now, "id")}
+    match now.get("status"):
         case "trialing":
-            return (Fact("trial.started", subscription),)
+            return (Fact("trial.started", subscription), *_end_changed({}, now, subscription))
         case "active":
-            return (Fact("subscription.started", subscription),)
+            return (Fact("subscription.started", subscription), *_end_changed({}, now, subscription))
         case _:  # incomplete: nothing begins until the first payment, which comes as an update
             return ()
 
@@ -204,6 +264,7 @@ def _changed(payload: Payload, _: Reading) -> Facts:
     subscription = {"subscription_id": id_at(now, "id")}
     return (
         _status_changed(before.get("status"), now.get("status"), subscription)
+        + _owes(before.get("status"), now)
         + _end_changed(before, now, subscription)
         + _size_changed(payload, before, now)
     )
@@ -226,52 +287,77 @@ def _status_changed(before: Any, now: Any, subscription: dict[str, Any]) -> Fact
             return (Fact("subscription.started", subscription),)
         case "active" | "past_due" | "unpaid", "paused":
             return (Fact("subscription.ended", subscription),)
-        case "active" | "past_due", "trialing":  # given more time to try: nobody is asked meanwhile
+        case "active" | "past_due" | "unpaid", "trialing":  # given more time to try: nobody is asked meanwhile
             return (Fact("trial.started", subscription),)
         case _, "canceled":
             return (Fact("subscription.ended", subscription),)
-        case _:  # past due and back: the invoices say so
+        case _:  # past due (see ``_owes``) and back: the invoices say so
             return ()
 
 
-def _end_changed(before: Payload, now: Payload, subscription: dict[str, Any]) -> Facts:
-    was, is_ = _is_ending(before), _is_ending(now)
-    if was == is_ or now.get("status") == "canceled":
+def _owes(before: Any, now: Payload) -> Facts:
+    """Past due is a subscription whose newest invoice was not paid: who misses that one's event learns it here.
+
+    Nothing is lifted here: marking the invoice uncollectible makes the subscription active again, too.
+    """
+    owing, invoice = ("past_due", "unpaid"), id_at(now, *expandable("latest_invoice"))
+    if invoice is None or before in owing or now.get("status") not in owing:
         return ()
-    return (Fact("cancellation.scheduled" if is_ else "cancellation.reverted", subscription),)
+    return (Fact("invoice.payment_failed", {"invoice_id": invoice}),)
+
+
+def _end_changed(before: Payload, now: Payload, subscription: dict[str, Any]) -> Facts:
+    """An end that is scheduled counts whenever it is seen, the end of one only where it was there before."""
+    if now.get("status") in ("canceled", "incomplete_expired"):
+        return ()
+    if _is_ending(now):
+        return (Fact("cancellation.scheduled", subscription),)
+    return (Fact("cancellation.reverted", subscription),) if _is_ending(before) else ()
 
 
 def _is_ending(subscription: Payload) -> bool:
     """Whether its end is scheduled, or nothing is collected for it: who pauses may not come back."""
-    return any(subscription.get(name) for name in ("cancel_at_period_end", "cancel_at", "pause_collection"))
+    return any(is_true(subscription.get(name)) for name in ("cancel_at_period_end", "cancel_at", "pause_collection"))
 
 
 def _size_changed(payload: Payload, before: Payload, now: Payload) -> Facts:
-    """More seats or a dearer plan, at the same interval and currency: an expansion, worth the difference."""
+    """More seats or a dearer plan, at the same interval and currency: an expansion, worth the difference.
+
+    As many of the same products at a higher price is what the seller did: prices were raised.
+    """
     old, new = _recurring(before), _recurring(now)
-    if old is None or new is None or old[1:] != new[1:] or new[0] <= old[0] or now.get("status") != "active":
+    if old is None or new is None or now.get("status") != "active":
         return ()
-    deal = {"deal_id": id_at(payload, "id"), "amount_minor": new[0] - old[0], "currency": new[1]}
+    if old.terms != new.terms or new.total <= old.total or (new.products == old.products and new.seats <= old.seats):
+        return ()
+    deal = {"deal_id": id_at(payload, "id"), "amount_minor": new.total - old.total, "currency": new.terms[0]}
     return (Fact("subscription.expanded", deal),)
 
 
-def _recurring(subscription: Payload) -> tuple[int, Any, Any, Any] | None:
-    """(minor units per period, currency, interval, count) over all items; None if unknown."""
+class _Recurring(NamedTuple):
+    """What a subscription is for: minor units per period, (currency, interval, count), how many, and what of."""
+
+    total: int
+    terms: tuple[str, ...]
+    seats: int
+    products: frozenset[str]
+
+
+def _recurring(subscription: Payload) -> _Recurring | None:
+    """Over all items; None if unknown."""
     items = at(subscription, "items.data")
     if not isinstance(items, list) or not items:
         return None
-    total, terms = 0, set()
+    total, seats, terms, products = 0, 0, set(), set()
     for item in items:
         price = object_at(item, "price") or object_at(item, "plan")  # before 2020, items had plans only
         amount, quantity = price.get("unit_amount", price.get("amount")), at(item, "quantity")
         if type(amount) is not int or type(quantity) is not int:
             return None
-        total += amount * quantity
+        total, seats = total + amount * quantity, seats + quantity
         terms.add(tuple(map(str, (price.get("currency"), *_rhythm(price)))))
-    if len(terms) != 1:
-        return None
-    currency, interval, count = terms.pop()
-    return total, currency, interval, count
+        products.add(id_at(price, *expandable("product"), "id") or "")
+    return _Recurring(total, terms.pop(), seats, frozenset(products)) if len(terms) == 1 else None
 
 
 def _rhythm(price: Payload) -> tuple[Any, Any]:
@@ -283,7 +369,7 @@ def _unsubscribed(payload: Payload, _: Reading) -> Facts:
     """Ended; within its trial, the trial ended without becoming a subscription."""
     gone = _resource(payload)
     subscription = {"subscription_id": id_at(gone, "id")}
-    ended, trial_end = epoch_millis(gone.get("ended_at")), epoch_millis(gone.get("trial_end"))
+    ended, trial_end = moment(gone.get("ended_at")), moment(gone.get("trial_end"))
     if ended is not None and trial_end is not None and ended <= trial_end:
         return (Fact("trial.ended", subscription | {"converted": False}),)
     return (Fact("subscription.ended", subscription),)
@@ -293,7 +379,7 @@ def _paused(payload: Payload, _: Reading) -> Facts:
     """A subscription pauses when its trial ends and nobody can be charged; any other one is no longer paid for."""
     paused = _resource(payload)
     subscription = {"subscription_id": id_at(paused, "id")}
-    trial_end, now = epoch_millis(paused.get("trial_end")), epoch_millis(payload.get("created"))
+    trial_end, now = moment(paused.get("trial_end")), moment(payload.get("created"))
     if trial_end is not None and now is not None and now > trial_end + DAY:
         return (Fact("subscription.ended", subscription),)
     return (Fact("trial.ended", subscription | {"converted": False}),)
@@ -342,13 +428,38 @@ def _dispute_closed(payload: Payload, _: Reading) -> Facts:
 
 
 _WON = ("won", "warning_closed")
-_DECIDED = (*_WON, "lost", "prevented")
+_DECIDED = (*_WON, "lost", "prevented", "charge_refunded")
 
 
 def _dispute_changed(payload: Payload, reading: Reading) -> Facts:
     """A dispute as it is now: whoever missed its beginning or its end learns it here."""
     closed = _resource(payload).get("status") in _DECIDED
     return _dispute_closed(payload, reading) if closed else _disputed(payload, reading)
+
+
+def _warned(payload: Payload, _: Reading) -> Facts:
+    """The card's bank believes, mostly because somebody told it so, that its holder did not want this payment."""
+    return (Fact("complaint.made", {"reference": id_at(_resource(payload), "id")}),)
+
+
+def _credited(payload: Payload, _: Reading) -> Facts:
+    """A credit note: money that goes back, also past Stripe, or a product that somebody was not content with."""
+    note = _resource(payload)
+    facts: Facts = ()
+    if note.get("reason") == "product_unsatisfactory":
+        facts = (Fact("complaint.made", {"reference": id_at(note, "id")}),)
+    if any(is_true(note.get(name)) for name in ("refund", "refunds", "out_of_band_amount")):
+        facts = (*facts, Fact("charge.refunded", {"charge_id": id_at(note, *expandable("refund"), "id")}))
+    return facts
+
+
+def _planned(payload: Payload, _: Reading) -> Facts:
+    """A schedule that ends its subscription; whether one goes on after all is the subscription's to say."""
+    schedule = _resource(payload)
+    if schedule.get("end_behavior") != "cancel" or schedule.get("status") in ("completed", "canceled", "released"):
+        return ()
+    subscription = id_at(schedule, *expandable("subscription"))
+    return () if subscription is None else (Fact("cancellation.scheduled", {"subscription_id": subscription}),)
 
 
 def _erased(_: Payload, __: Reading) -> Facts:
@@ -375,7 +486,15 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
     "invoice.payment_failed": _unpaid,
     "invoice.marked_uncollectible": _unpaid,
     "invoice.overdue": _unpaid,
+    "invoice.payment_action_required": _unpaid,
     "invoice.voided": _voided,
+    "invoice.deleted": _voided,
+    "charge.failed": _declined,
+    "payment_intent.payment_failed": _declined,
+    "credit_note.created": _credited,
+    "subscription_schedule.created": _planned,
+    "subscription_schedule.updated": _planned,
+    "subscription_schedule.expiring": _planned,
     "customer.subscription.created": _subscribed,
     "customer.subscription.updated": _changed,
     "customer.subscription.deleted": _unsubscribed,
@@ -392,6 +511,7 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
     "charge.dispute.funds_withdrawn": _dispute_changed,
     "charge.dispute.funds_reinstated": _dispute_changed,
     "charge.dispute.closed": _dispute_closed,
+    "radar.early_fraud_warning.created": _warned,
     "customer.created": _customer_created,
     "customer.updated": _customer_changed,
     "customer.deleted": _erased,
@@ -399,9 +519,16 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
 """``invoice.paid`` and ``invoice.payment_succeeded`` come in pairs; an invoice renews once, whichever is first."""
 
 
+def _from_bus(body: Any) -> tuple[Any, ...]:
+    """The event of an envelope of Amazon EventBridge, whose ``account`` is none of Stripe's; else the body."""
+    is_bus = isinstance(body, dict) and str(body.get("source")).startswith("aws.partner/stripe.com")
+    return (object_at(body, "detail"),) if is_bus else (body,)
+
+
 ADAPTER = Adapter(
     name="stripe",
-    marks=("object",),
+    marks=("object", "detail"),
+    split=_from_bus,
     recognises=recognises,
     customer_paths=_CUSTOMERS,
     read=read,
