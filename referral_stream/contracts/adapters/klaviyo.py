@@ -80,8 +80,8 @@ def recognises(payload: Payload) -> bool:
 
 
 def split(body: Any) -> Sequence[Any]:
-    """The events of a batch."""
-    batch = body.get("data") if isinstance(body, dict) and isinstance(body.get("meta"), dict) else None
+    """The events of a batch, also where a relay passes on the list alone."""
+    batch = body.get("data") if isinstance(body, dict) and "topic" not in body else body
     return batch if isinstance(batch, list) else (body,)
 
 
