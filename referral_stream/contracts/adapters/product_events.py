@@ -6,9 +6,11 @@ like a click. So it is no usage; a mapping says which names are.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from referral_stream.contracts.adapters.reading import Facts, at
+from referral_stream.contracts.adapters.surveys import unsent
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact
 
@@ -37,6 +39,23 @@ def happened(name: str, properties: Any) -> Facts:
         if data.keys() >= set(needed):
             return (Fact(kind, data),)
     return unlisted(name)
+
+
+def by_people(facts: Facts, *agents: Any) -> Facts:
+    """The facts; of what a program did that calls itself one (crawlers, monitors of a site), only what protects."""
+    if not any(isinstance(agent, str) and _PROGRAM.search(agent[:500]) for agent in agents):
+        return facts
+    return tuple(
+        fact for fact in facts if fact.type not in _DONE and not (fact.type in _SCORED and not unsent((fact,)))
+    )
+
+
+_PROGRAM = re.compile(r"\bbot\b|[a-z]bot\b|crawler|spider|headless|pingdom|statuscake|lighthouse", re.IGNORECASE)
+_DONE = frozenset({
+    "usage.recorded", "email.opened", "email.clicked", "interaction.recorded", "task.ended", "task.started",
+    *(kind for kind, _, _ in _NAMED.values()),
+})  # fmt: skip
+_SCORED = frozenset({"nps.responded", "csat.responded"})
 
 
 def used(name: str) -> Facts:
