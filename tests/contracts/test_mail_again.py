@@ -152,3 +152,116 @@ def test_gainsights_answer_counts_on_the_scale_that_it_states() -> None:
     answer = {"surveyType": "NPS", "survey": {"score": 2, "questionType": "RATING"}}
     assert said(call("Spring survey", answer), "rudderstack") == ["nps.responded ana"]
     assert said(call("Spring survey", answer | {"surveyType": "CES"}), "rudderstack") == ["irrelevant"]
+
+
+# ----------------------------------------------------------------------------------------- Customer.io, Braze, SendGrid
+
+
+def customerio(about: str, metric: str, /, data: Any = None, **more: Any) -> dict[str, Any]:
+    whole = {"event_id": "e-1", "object_type": about, "metric": metric, "timestamp": SECONDS}
+    return whole | {"data": {"identifiers": {"id": "ana"}} | (data or {})} | more
+
+
+def without(payload: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in payload.items() if name not in names}
+
+
+@rule("I1.3", "R72")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        without(customerio("customer", "unsubscribed"), "timestamp"),
+        without(customerio("email", "unsubscribed"), "event_id"),
+        without(customerio("email", "unsubscribed"), "event_id", "timestamp"),
+        customerio("Email", "Unsubscribed"),
+        customerio("email", "failed", {"failure_message": "recipient has unsubscribed"}),
+        customerio("sms", "undeliverable", {"reason": "opted_out"}),
+        customerio("email", "recipientOptedOut"),
+    ],
+)
+def test_an_opt_out_at_customerio_counts_without_what_it_does_not_need(payload: Any) -> None:
+    assert said(payload) == [LEFT]
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        customerio("email", "opened", {"proxied": True}),
+        customerio("email", "Clicked", {"prefetched": "true"}),
+        customerio("email", "failed", {"failure_message": "template error"}),
+        customerio("push", "opened"),
+    ],
+)
+def test_what_nobody_read_at_customerio_is_no_moment(payload: Any) -> None:
+    assert said(payload) == ["irrelevant"]
+
+
+def braze(kind: str, /, properties: Any = None, **more: Any) -> dict[str, Any]:
+    user = {"user_id": "b-1", "external_user_id": "ana"}
+    return {"id": "e-1", "event_type": f"users.{kind}", "time": SECONDS, "user": user, "properties": properties} | more
+
+
+@rule("I1.3", "R72")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (braze("messages.email.Unsubscribe", {"email_address": ADDRESS}, user=None),
+         ["customer.suppressed link:email"]),
+        (braze("UserDeleteRequest", user=None, external_user_id="ana"), ["customer.erasure_requested ana"]),
+        (without(braze("messages.email.MarkAsSpam", user_id="b-1"), "user", "properties"),
+         ["customer.suppressed link:braze_user"]),
+        (without(braze("behaviors.subscription.GlobalStateChange", external_user_id="ana", user_id="b-1",
+                       subscription_status="Unsubscribed"), "user", "properties"), [LEFT]),
+        (braze("behaviors.subscription.GlobalStateChange", {"subscription_status": "Opted-In"}), []),
+        (braze("messages.sms.InboundReceive", {"message_body": " Stop. "}), [LEFT]),
+        (braze("messages.sms.InboundReceive", {"message_body": "Stop by on Monday?"}), []),
+        ({"event_type": "users.created", "data": {"id": 1}}, ["unrecognised"]),
+    ],
+)  # fmt: skip
+def test_brazes_events_count_in_the_form_of_its_files_too(payload: Any, expected: list[str]) -> None:
+    assert said(payload) == expected
+
+
+def sendgrid(name: str, /, **more: Any) -> dict[str, Any]:
+    marks = {"sg_event_id": "s-1", "sg_message_id": "m-1"}
+    return {"email": ADDRESS, "timestamp": SECONDS, "event": name, "customer_id": "ana"} | marks | more
+
+
+@rule("I1.3")
+def test_sendgrids_opt_outs_count_without_its_ids_or_their_time() -> None:
+    left = sendgrid("group_unsubscribe")
+    for payload in (without(left, "sg_event_id", "sg_message_id"), without(left, "timestamp"), left):
+        assert said([payload]) == said([payload, None]) == [LEFT]
+    assert said([{"event": "unsubscribe", "email": ADDRESS}]) == ["unrecognised"]
+
+
+@rule("R67")
+@pytest.mark.parametrize(
+    ("about", "left"),
+    [
+        ({"type": "blocked"}, False), ({"type": "blocked", "bounce_classification": "Reputation"}, False),
+        ({"type": "blocked", "bounce_classification": "Invalid Address"}, True), ({"type": "bounce"}, True), ({}, True),
+    ],
+)  # fmt: skip
+def test_a_bounce_of_an_address_behind_which_nobody_is_does_not_pass(about: dict[str, Any], left: bool) -> None:
+    assert (LEFT in said(sendgrid("bounce", **about))) is left
+
+
+# ----------------------------------------------------------------------------------------------------------- Dittofeed
+
+
+@rule("I1.10", "I2.7")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (call("DFSubscriptionChange", {"subscriptionId": "s", "action": "Subscribe"}), "irrelevant"),
+        (call("DFSubscriptionChange", {"subscriptionId": "s"}), LEFT),
+        (call("DFSubscriptionChange", {"subscriptionId": "s", "action": "Pause"}), LEFT),
+        (call("DFEmailBounced", {"email": ADDRESS}, userId=None, anonymousId="9d1f"), "customer.suppressed link:email"),
+        (call("DFEmailMarkedSpam", {"email": ADDRESS}, userId=""), "customer.suppressed link:email"),
+        (call("DFEmailDelivered", {"email": ADDRESS}), "irrelevant"),
+    ],
+)
+def test_a_change_at_dittofeed_that_says_nothing_else_is_a_leaving(payload: Any, expected: str) -> None:
+    assert said(payload, "dittofeed") == [expected]
