@@ -233,7 +233,7 @@ def test_sendgrids_opt_outs_count_without_its_ids_or_their_time() -> None:
     left = sendgrid("group_unsubscribe")
     for payload in (without(left, "sg_event_id", "sg_message_id"), without(left, "timestamp"), left):
         assert said([payload]) == said([payload, None]) == [LEFT]
-    assert said([{"event": "unsubscribe", "email": ADDRESS}]) == ["unrecognised"]
+    assert said([{"event": "unsubscribe", "email": ADDRESS}]) == ["not_an_object"]
 
 
 @rule("R67")
@@ -265,3 +265,69 @@ def test_a_bounce_of_an_address_behind_which_nobody_is_does_not_pass(about: dict
 )
 def test_a_change_at_dittofeed_that_says_nothing_else_is_a_leaving(payload: Any, expected: str) -> None:
     assert said(payload, "dittofeed") == [expected]
+
+
+# -------------------------------------------------------------------------------------------------- PostHog, Amplitude
+
+
+def posthog(event: str, /, properties: Any = None, **more: Any) -> dict[str, Any]:
+    when = {"uuid": "u-1", "timestamp": "2026-06-16T07:00:00Z"}
+    return {"event": event, "distinct_id": "ana", "properties": properties or {}} | when | more
+
+
+SURVEY = {"$survey_id": "s", "$survey_name": "NPS", "$survey_response": "10"}
+
+
+@rule("I1.10", "R72")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (posthog("onboarding_completed"), "onboarding.completed ana"),
+        (posthog("onboarding_completed", {"$is_identified": "false"}), "no_customer"),
+        (posthog("onboarding_completed", {"$is_identified": None}), "onboarding.completed ana"),
+        (posthog("onboarding_completed", {"$browser_type": "bot"}), "irrelevant"),
+        (posthog("onboarding_completed", {"$raw_user_agent": "AhrefsSiteAudit crawler"}), "irrelevant"),
+        (posthog("survey sent", SURVEY), "nps.responded ana"),
+        (posthog("survey sent", SURVEY | {"$survey_completed": "false"}), "no_score"),
+        (posthog("survey sent", SURVEY | {"$browser_type": "bot"}), "no_score"),
+        (posthog("survey sent", SURVEY | {"$survey_completed": "false", "$survey_response": 3}), "nps.responded ana"),
+        (posthog("user opted out", {"$browser_type": "bot"}), LEFT),
+        (posthog("cancellation_considered"), "cancellation.considered ana"),
+        (posthog("user unsubscribed", {"$is_identified": "False", "email": ADDRESS}), "customer.suppressed link:email"),
+    ],
+)
+def test_what_posthog_says_as_text_is_read_as_such(payload: Any, expected: str) -> None:
+    assert said(payload) == [expected]
+
+
+@rule("I1.10")
+def test_a_backfill_at_posthog_is_one_as_text_too() -> None:
+    for flag, historical in ((True, True), ("true", True), ("false", False), (None, False)):
+        adapted = read({"api_key": "k", "historical_migration": flag, "batch": [posthog("onboarding_completed")]})
+        assert isinstance(adapted, Accepted)
+        assert adapted.events[0].historical is historical
+
+
+def amplitude(event: str, /, **more: Any) -> dict[str, Any]:
+    return {"event_type": event, "user_id": "ana", "event_time": "2026-06-16 07:00:00.000000", "uuid": "u-1"} | more
+
+
+@rule("I1.3", "I2.7")
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (amplitude("Unsubscribed"), [LEFT]),
+        (amplitude("Unsubscribed", event_properties=None, user_properties=None), [LEFT]),
+        (amplitude("Unsubscribed", user_id=None, user_properties={"Email": ADDRESS}),
+         ["customer.suppressed link:email"]),
+        (amplitude("Unsubscribed", user_id=None, event_properties={"email": ADDRESS}),
+         ["customer.suppressed link:email"]),
+        ({"api_key": "k", "events": [amplitude("Unsubscribed"), None]}, [LEFT]),
+        (amplitude("Goal Achieved", event_properties={"goal": "g"}, user_agent="Googlebot/2.1"), ["irrelevant"]),
+        (amplitude("Invited", event_properties={"email": ADDRESS}), ["irrelevant"]),
+    ],
+)  # fmt: skip
+def test_an_opt_out_at_amplitude_needs_no_properties(payload: Any, expected: list[str]) -> None:
+    sources = ("amplitude", None) if "events" in payload or "event_properties" in payload else ("amplitude",)
+    for source in sources:
+        assert [line for line in said(payload, source) if line != KNOWN] == expected

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from referral_stream.contracts.adapters.reading import Facts, at
+from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.adapters.surveys import unsent
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact
@@ -26,6 +27,9 @@ _NAMED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "dashboard viewed": ("dashboard.viewed", ("metrics_positive",), ("name",)),
     "task started": ("task.started", ("task_id",), ()),
     "task ended": ("task.ended", ("task_id",), ()),
+    "frustration shown": ("frustration.shown", (), ("reference",)),
+    "cancellation considered": ("cancellation.considered", (), ("subscription_id",)),
+    "cancellation scheduled": ("cancellation.scheduled", (), ("subscription_id",)),
 }
 """Name → (type, the properties it needs, those it may have)."""
 
@@ -52,10 +56,24 @@ def by_people(facts: Facts, *agents: Any) -> Facts:
 
 _PROGRAM = re.compile(r"\bbot\b|[a-z]bot\b|crawler|spider|headless|pingdom|statuscake|lighthouse", re.IGNORECASE)
 _DONE = frozenset({
-    "usage.recorded", "email.opened", "email.clicked", "interaction.recorded", "task.ended", "task.started",
-    *(kind for kind, _, _ in _NAMED.values()),
+    "usage.recorded", "email.opened", "email.clicked", "interaction.recorded", "onboarding.completed",
+    "milestone.reached", "goal.achieved", "workflow.completed", "achievement.unlocked", "dashboard.viewed",
 })  # fmt: skip
 _SCORED = frozenset({"nps.responded", "csat.responded"})
+
+
+def readers(facts: Facts, properties: Any) -> list[tuple[str, Any]]:
+    """The addresses in an event's properties, as links: those of its person where the event is an opt-out.
+
+    What else happens to an address may be about another person (an invitation).
+    """
+    left = [*facts, *opted_out({"record": properties})]
+    if not any(fact.type in ("customer.suppressed", "customer.erasure_requested") for fact in left):
+        return []
+    return [("email", found) for name in _READERS if isinstance(found := at(properties, name), str) and "@" in found]
+
+
+_READERS = ("email", "email_address", "emailAddress", "Email", "$email", "recipient")
 
 
 def used(name: str) -> Facts:

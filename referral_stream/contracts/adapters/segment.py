@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
-from referral_stream.contracts.adapters.product_events import MAX_FEATURE, by_people, happened, plain, used
+from referral_stream.contracts.adapters.product_events import MAX_FEATURE, by_people, happened, plain, readers, used
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -25,7 +25,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     time_at,
 )
-from referral_stream.contracts.adapters.states import by_machine, opted_out, with_opt_out
+from referral_stream.contracts.adapters.states import by_machine, with_opt_out
 from referral_stream.contracts.adapters.surveys import score_of
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
@@ -123,20 +123,12 @@ def _traits(payload: Payload) -> Any:
 
 
 def _addresses(payload: Payload, facts: Facts) -> list[tuple[str, Any]]:
-    """The person's addresses. They come first: several tools name their reader by nothing else.
-
-    What an event happened to may have an address too (whoever was invited); only that of an opt-out is its person's.
-    """
+    """The person's addresses. They come first: several tools name their reader by nothing else."""
     own = [at(_traits(payload), "email"), at(payload, "context.traits.email")]
     own += [at(each, "key") for each in _subscriptions(payload) if str(at(each, "type")).casefold() == "email"]
     own += [at(each, "id") for each in _externals(payload) if str(at(each, "type")).casefold() == "email"]
-    left = [*facts, *opted_out({"record": payload.get("properties")})]
-    if any(fact.type in ("customer.suppressed", "customer.erasure_requested") for fact in left):
-        own += [at(payload, f"properties.{name}") for name in _READERS]
-    return [("email", each) for each in own if isinstance(each, str) and "@" in each]
-
-
-_READERS = ("email", "email_address", "emailAddress", "recipient")
+    found = [("email", each) for each in own if isinstance(each, str) and "@" in each]
+    return [*found, *readers(facts, payload.get("properties"))]
 
 
 def _externals(payload: Payload) -> list[Any]:
