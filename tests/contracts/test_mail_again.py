@@ -331,3 +331,39 @@ def test_an_opt_out_at_amplitude_needs_no_properties(payload: Any, expected: lis
     sources = ("amplitude", None) if "events" in payload or "event_properties" in payload else ("amplitude",)
     for source in sources:
         assert [line for line in said(payload, source) if line != KNOWN] == expected
+
+
+# ------------------------------------------------------------------------------- what is said in rarer words or places
+
+
+@rule("I1.10", "R69")
+@pytest.mark.parametrize("event", ["survey dismissed", "survey abandoned", "survey sent"])
+def test_of_a_survey_that_was_left_only_what_speaks_against_asking_counts(event: str) -> None:
+    left = SURVEY | {"$survey_partially_completed": True}
+    assert said(posthog(event, left | {"$survey_response": "2"})) == ["nps.responded ana"]
+    assert said(posthog(event, left)) == ["no_score" if event == "survey sent" else "irrelevant"]
+
+
+@rule("I1.10", "I1.11")
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("emailUnSubscribe", True), ("Email Complained", True), ("marked_as_junk", True), ("Do Not Email", True),
+        ("consent_withdrawn", True), ("Account Deletion Requested", True), ("gdpr-delete-request", True),
+        ("Request Data Erasure", True), ("User Deleted", False), ("Request Deleted", False),
+        ("Project Delete Requested", False), ("Consent Given", False),
+    ],
+)  # fmt: skip
+def test_an_event_by_which_a_person_wants_to_be_left_is_one_in_other_words_too(name: str, left: bool) -> None:
+    for payload in (call(name), posthog(name), amplitude(name, user_properties={})):
+        assert said(payload) == [LEFT if left else "irrelevant"]
+
+
+@rule("R71")
+def test_what_could_not_be_sent_as_its_reader_had_left_is_an_opt_out_that_was_missed() -> None:
+    reason = "Attempt to send to unsubscribed recipient"
+    for kind in ("messages.sms.Rejection", "messages.whatsapp.Failure", "messages.email.Abort"):
+        assert said(braze(kind, {"error": reason})) == [LEFT]
+        assert said(braze(kind, {"error": "Unknown carrier"})) == []
+    assert said(klaviyo("failed_to_deliver_sms", None, reason="opted out")) == [LEFT]
+    assert said(klaviyo("failed_to_deliver_sms", None, reason="no carrier")) == ["irrelevant"]

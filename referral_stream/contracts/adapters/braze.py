@@ -7,6 +7,7 @@ message that was answered.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,6 +65,9 @@ _ANSWERS = (
     "messages.line.InboundReceive",
 )
 """What somebody wrote to us; Braze says if that changed their subscription."""
+_FAILED = re.compile(r"\.(?:Rejection|DeliveryFailure|Failure|Abort)$")
+_REASONS = ("error", "bounce_reason", "abort_log", "provider_error_title")
+"""Why something was not sent, in words: that its reader has unsubscribed, for one."""
 _CUSTOM = "behaviors.CustomEvent"
 _DELETED = "UserDeleteRequest"
 _EMAIL = "email"
@@ -118,6 +122,8 @@ def _facts(kind: str, properties: Payload) -> Facts:
     if kind in _ANSWERS:
         is_stop = _lower(properties, "message_body").strip(" .!") in _STOP
         return told(LEFT) if is_stop or says_opt_out(_lower(properties, "action")) else ()
+    if _FAILED.search(kind) and any(says_opt_out(_lower(properties, name)) for name in _REASONS):
+        return told(LEFT)
     return meant(kind, _TYPES, properties, id_at(properties, "dispatch_id"))
 
 

@@ -143,7 +143,9 @@ def _facts(event: str, payload: Payload, properties: Payload, distinct: str | No
     match event:
         case "survey sent":
             answered = _answered(payload, properties, reading)
-            return answered if is_true(properties.get("$survey_completed", True)) else unsent(answered)
+            is_whole = is_true(properties.get("$survey_completed", True))
+            is_partial = is_true(properties.get("$survey_partially_completed"))
+            return answered if is_whole and not is_partial else unsent(answered)
         case "$identify" | "$set":
             known = profile(**reading.address_hmacs(_address(payload, properties)))
             return (*known, *_same(properties, "$anon_distinct_id"))
@@ -155,8 +157,8 @@ def _facts(event: str, payload: Payload, properties: Payload, distinct: str | No
             return _same(properties, "alias")
         case "survey shown":  # it takes part in nothing, but somebody has just been asked something
             return asked_by_survey("posthog")
-        case "survey dismissed" | "survey abandoned":
-            return ()
+        case "survey dismissed" | "survey abandoned":  # with the answers that were given until then
+            return unsent(_answered(payload, properties, reading))
         case _ if event.startswith("$"):
             return unlisted(event)
         case _:

@@ -12,7 +12,7 @@ from typing import Any
 from referral_stream.contracts.adapters.reading import Facts, at
 from referral_stream.contracts.adapters.states import opted_out
 from referral_stream.contracts.adapters.surveys import unsent
-from referral_stream.contracts.opt_outs import unlisted
+from referral_stream.contracts.opt_outs import REASON, unlisted
 from referral_stream.contracts.outcomes import Fact
 
 MAX_FEATURE = 200
@@ -42,7 +42,26 @@ def happened(name: str, properties: Any) -> Facts:
         data = {key: value for key in (*needed, *optional) if (value := at(properties, key)) is not None}
         if data.keys() >= set(needed):
             return (Fact(kind, data),)
-    return unlisted(name)
+    return unlisted(name) or (_LEFT if _says_so(plain(name)) else ())
+
+
+def _says_so(name: str) -> bool:
+    """Whether a person, and no tool, says by a custom event that they want to be left in peace, or forgotten."""
+    if name in _NAMES_OF_LEAVING:
+        return True
+    words = set(name.split())
+    return not (words.isdisjoint(_ERASE) or words.isdisjoint(_ASKED) or words.isdisjoint(_ERASED))
+
+
+_LEFT: Facts = (Fact("customer.suppressed", {"reason": REASON}, guessed=True),)
+_NAMES_OF_LEAVING = frozenset({
+    "email complained", "complained", "email marked as junk", "marked as junk", "do not email", "consent revoked",
+    "consent withdrawn", "emailunsubscribe",
+})  # fmt: skip
+"""In no form that the words of an opt-out have; the last is how Iterable writes ``emailUnSubscribe``."""
+_ERASE = frozenset({"delete", "deletion", "erase", "erasure"})
+_ERASED = frozenset({"account", "data", "gdpr", "me", "personal", "privacy", "profile", "user"})
+_ASKED = frozenset({"request", "requested", "requests"})
 
 
 def by_people(facts: Facts, *agents: Any) -> Facts:
