@@ -367,3 +367,48 @@ def test_what_could_not_be_sent_as_its_reader_had_left_is_an_opt_out_that_was_mi
         assert said(braze(kind, {"error": "Unknown carrier"})) == []
     assert said(klaviyo("failed_to_deliver_sms", None, reason="opted out")) == [LEFT]
     assert said(klaviyo("failed_to_deliver_sms", None, reason="no carrier")) == ["irrelevant"]
+
+
+@rule("I1.10")
+@pytest.mark.parametrize("mark", [{"test": True}, {"is_test": "true"}, {"isTestSend": 1}, {"testMode": "Yes"}])
+def test_what_somebody_only_tried_is_no_news(mark: dict[str, Any]) -> None:
+    for payload in (
+        call("Goal Achieved", {"goal": "g"} | mark),
+        call("Signed In", None, context=mark),
+        call("Email Opened", mark),
+        posthog("goal_achieved", {"goal": "g"} | mark),
+        amplitude("Goal Achieved", event_properties={"goal": "g"} | mark),
+        customerio("email", "opened", mark),
+        klaviyo("clicked_email", None, **mark),
+        sendgrid("open", customer_id=None, **mark),
+    ):
+        assert said(payload) == ["irrelevant"]
+    assert said(call("Unsubscribed", mark)) == [LEFT]
+    assert said(call("Signed In", {"preview": "How to …"})) == ["usage.recorded ana"]
+
+
+@rule("I1.10")
+def test_a_click_on_the_way_out_is_neither_interest_nor_leaving() -> None:
+    way_out = "https://mail.firm-of-ana.com/unsubscribe/9d1f"
+    for payload in (
+        call("Email Link Clicked", {"link_url": way_out}),
+        call("DFEmailClicked", {"url": way_out}),
+        customerio("email", "clicked", {"href": way_out}),
+        klaviyo("clicked_email", None, URL=way_out),
+        sendgrid("click", customer_id=None, url=way_out),
+    ):
+        assert said(payload) == ["irrelevant"]
+    assert said(customerio("email", "clicked", {"href": "https://firm-of-ana.com/news"})) == ["email.clicked ana"]
+
+
+@rule("I1.11")
+@pytest.mark.parametrize(("name", "left"), [("Unsubscribes", True), ("Opted out", True), ("Power users", False)])
+def test_a_cohort_of_those_who_left_says_so_in_the_plural_too(name: str, left: bool) -> None:
+    of_mixpanel = {
+        "mixpanel_cohort_name": name,
+        "mixpanel_cohort_id": "2",
+        "members": [{"mixpanel_distinct_id": "ana"}],
+    }
+    of_amplitude = {"cohort_name": name, "cohort_id": "c", "in_cohort": True, "users": [{"user_id": "ana"}]}
+    for payload in ({"action": "add_members", "parameters": of_mixpanel}, of_amplitude):
+        assert said(payload) == [LEFT if left else "irrelevant"]

@@ -24,7 +24,7 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     time_at,
 )
-from referral_stream.contracts.adapters.states import is_true, with_opt_out
+from referral_stream.contracts.adapters.states import is_true, opted_out, with_opt_out
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
@@ -62,9 +62,10 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     name = text_at(payload, "cohort_name" if is_member else "event_type") or ("cohort" if is_member else "$identify")
     facts: Facts
     if is_member:
-        facts = unlisted(name) if is_true(payload.get("in_cohort")) else ()
+        facts = (unlisted(name) or opted_out({"tag": name})) if is_true(payload.get("in_cohort")) else ()
     else:
-        facts = by_people(happened(name, payload.get("event_properties")), payload.get("user_agent"))
+        told = payload.get("event_properties")
+        facts = by_people(happened(name, told), payload.get("user_agent"), about=(told,))
     address = _address(payload)
     who = id_at(payload, *_USERS)
     return about_whom(

@@ -11,6 +11,7 @@ from typing import Any
 
 from referral_stream.contracts.adapters import segment
 from referral_stream.contracts.adapters.identities import about_whom
+from referral_stream.contracts.adapters.mail import is_way_out
 from referral_stream.contracts.adapters.product_events import MAX_FEATURE
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -48,7 +49,7 @@ def _facts(event: str, payload: Payload) -> Facts:
     match event:
         case "DFSubscriptionChange":
             return () if _is_renewed(payload) else _LEFT
-        case "DFEmailOpened" | "DFEmailClicked" if by_machine(payload.get("properties")):
+        case "DFEmailOpened" | "DFEmailClicked" if _is_nobodys(payload.get("properties")):
             return ()
         case "DFEmailOpened" | "DFEmailClicked":
             mail = {"message_id": id_at(payload, "properties.messageId")}
@@ -70,6 +71,10 @@ def _addresses(payload: Payload) -> list[tuple[str, Any]]:
     """The address that the mail went to, and that of the user."""
     places = ("properties.email", "properties.variant.to", "properties.to", "context.traits.email")
     return [("email", found) for place in places if isinstance(found := at(payload, place), str) and "@" in found]
+
+
+def _is_nobodys(properties: Any) -> bool:
+    return by_machine(properties) or is_way_out(properties)
 
 
 def _is_renewed(payload: Payload) -> bool:

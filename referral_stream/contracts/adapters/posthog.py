@@ -87,7 +87,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     properties = object_at(payload, "properties")
     distinct = id_at(payload, "distinct_id", "properties.distinct_id", "properties.$distinct_id")
     told = _facts(event, payload, properties, distinct, reading)
-    facts = by_people(with_opt_out(told, *_records(payload, properties)), *(properties.get(name) for name in _AGENTS))
+    agents = (properties.get(name) for name in _AGENTS)
+    facts = by_people(with_opt_out(told, *_records(payload, properties)), *agents, about=(properties,))
     if event == "survey sent" and not facts:
         return Skipped("no_score", event)
     # The group's own record is written under an id that stands for the group.

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from referral_stream.contracts.adapters.reading import Facts, at
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import is_test, opted_out
 from referral_stream.contracts.adapters.surveys import unsent
 from referral_stream.contracts.opt_outs import REASON, unlisted
 from referral_stream.contracts.outcomes import Fact
@@ -64,9 +64,12 @@ _ERASED = frozenset({"account", "data", "gdpr", "me", "personal", "privacy", "pr
 _ASKED = frozenset({"request", "requested", "requests"})
 
 
-def by_people(facts: Facts, *agents: Any) -> Facts:
-    """The facts; of what a program did that calls itself one (crawlers, monitors of a site), only what protects."""
-    if not any(isinstance(agent, str) and _PROGRAM.search(agent[:500]) for agent in agents):
+def by_people(facts: Facts, *agents: Any, about: tuple[Any, ...] = ()) -> Facts:
+    """The facts; of what a program did that calls itself one (crawlers, monitors of a site), or of a trial, only what
+    protects. ``about``: the records that may say that it was a trial.
+    """
+    is_program = any(isinstance(agent, str) and _PROGRAM.search(agent[:500]) for agent in agents)
+    if not is_program and not any(map(is_test, about)):
         return facts
     return tuple(
         fact for fact in facts if fact.type not in _DONE and not (fact.type in _SCORED and not unsent((fact,)))

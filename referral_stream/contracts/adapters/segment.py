@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
+from referral_stream.contracts.adapters.mail import is_way_out
 from referral_stream.contracts.adapters.product_events import MAX_FEATURE, by_people, happened, plain, readers, used
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -62,7 +63,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     kind = (text_at(payload, "event") or call) if call == "track" else call
     said = _facts(call, payload, reading)
     facts = with_opt_out(said, *_records(payload))
-    facts = by_people(facts, at(payload, "context.userAgent"), at(payload, "context.user_agent"))
+    facts = by_people(facts, *(at(payload, path) for path in _AGENTS), about=_tried(payload))
     return about_whom(
         payload,
         reading,
@@ -74,6 +75,13 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         account=_account(payload),
         timezone=text_at(payload, "context.timezone"),
     )
+
+
+_AGENTS = ("context.userAgent", "context.user_agent")
+
+
+def _tried(payload: Payload) -> tuple[Any, ...]:
+    return payload.get("properties"), payload.get("context")
 
 
 def _facts(call: str, payload: Payload, reading: Reading) -> Facts:
@@ -273,7 +281,9 @@ def _suppressed(reason: str) -> Callable[[Payload, Reading], Facts]:
 
 def _mail(kind: str) -> Callable[[Payload, Reading], Facts]:
     def read_it(payload: Payload, _: Reading) -> Facts:
-        if by_machine(payload.get("properties")):
+        properties = payload.get("properties")
+        agents = {"user_agent": next((found for path in _AGENTS if (found := at(payload, path))), None)}
+        if by_machine(properties) or by_machine(agents) or is_way_out(properties):
             return ()
         return (Fact(kind, {"message_id": id_at(payload, "properties.email_id")}),)
 

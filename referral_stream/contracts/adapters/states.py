@@ -92,7 +92,22 @@ def by_machine(record: Any) -> bool:
     """Whether an open or a click was a machine's: one of its fields that speak of machines or prefetching is true, or
     one of whoever opened it names a program.
     """
-    return any(_is_machine(name, value) for name, value in _fields(record, _DEEPEST))
+    return is_test(record) or any(_is_machine(name, value) for name, value in _fields(record, _DEEPEST))
+
+
+def is_test(record: Any) -> bool:
+    """Whether a record says of itself that somebody only tried something."""
+    if not isinstance(record, dict):
+        return False
+    return any("".join(_words(name)) in _TRIALS and _is_yes(value) for name, value in record.items())
+
+
+_TRIALS = frozenset({"test", "istest", "testmode", "testsend", "istestsend", "testevent", "istestevent", "preview"})
+
+
+def _is_yes(value: Any) -> bool:
+    """Clearly true: ``preview`` may be a text."""
+    return value is True or (type(value) in (int, str) and str(value).strip().casefold() in {"1", "true", "yes"})
 
 
 def _is_machine(name: str, value: Any) -> bool:
