@@ -217,6 +217,9 @@ def braze(kind: str, /, properties: Any = None, **more: Any) -> dict[str, Any]:
         (braze("messages.sms.InboundReceive", {"message_body": " Stop. "}), [LEFT]),
         (braze("messages.sms.InboundReceive", {"message_body": "Stop by on Monday?"}), []),
         ({"event_type": "users.created", "data": {"id": 1}}, ["unrecognised"]),
+        ({"event_type": "users.deleted", "user_id": 1, "properties": {}}, ["unrecognised"]),
+        ({"events": [without(braze("UserDeleteRequest", external_user_id="ana", user_id="b-1"), "user"), None]},
+         ["customer.erasure_requested ana"]),
     ],
 )  # fmt: skip
 def test_brazes_events_count_in_the_form_of_its_files_too(payload: Any, expected: list[str]) -> None:

@@ -31,6 +31,8 @@ from referral_stream.contracts.outcomes import Skipped, Webhook
 _USERS = ("user_id", "device_id", "amplitude_id")
 _OF_EVENTS = ("event_properties", "user_properties", "event_time", "insert_id", "$insert_id", "time")
 """What an event has beside its type and its user, though it may be empty."""
+_BRAZE = "users."
+"""How the types of Braze's events begin, which have a time too: they need properties in Amplitude's words."""
 _COHORT = ("cohort_id", "cohort_name", "in_cohort", "computed_time", "message_id")
 _ACCOUNT_GROUPS = ("company", "organization", "account", "workspace", "customer")
 
@@ -41,8 +43,9 @@ def recognises(payload: Payload) -> bool:
         return True
     if not any(name in payload for name in _USERS):
         return False
-    if isinstance(payload.get("event_type"), str):
-        return any(name in payload for name in _OF_EVENTS)
+    kind = payload.get("event_type")
+    if isinstance(kind, str):
+        return any(name in payload for name in _OF_EVENTS[: None if not kind.startswith(_BRAZE) else 2])
     return isinstance(payload.get("user_properties"), dict)
 
 

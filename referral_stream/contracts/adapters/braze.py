@@ -73,6 +73,8 @@ _DELETED = "UserDeleteRequest"
 _EMAIL = "email"
 _IDS = ("user_id", "external_user_id")
 """What names a user, where an event is flat as it is in Braze's exports to files."""
+_FAMILIES = ("users.messages.", "users.behaviors.", "users.campaigns.", "users.canvas.", "users.User")
+"""How types begin that are Braze's for sure."""
 _STOP = frozenset({"stop", "stop all", "stopall", "end", "quit", "cancel", "unsubscribe", "opt out", "optout"})
 """Words by which somebody who is sent text messages leaves, whatever Braze makes of them."""
 
@@ -82,8 +84,10 @@ def recognises(payload: Payload) -> bool:
     kind = payload.get("event_type")
     if not (isinstance(kind, str) and kind.startswith(_USERS)):
         return False
-    parts = (payload.get("user"), payload.get("properties"))
-    return any(isinstance(part, dict) for part in parts) or any(name in payload for name in _IDS)
+    if isinstance(payload.get("user"), dict):
+        return True
+    is_flat = isinstance(payload.get("properties"), dict) or any(name in payload for name in _IDS)
+    return is_flat and kind.startswith(_FAMILIES)
 
 
 def split(body: Any) -> Sequence[Any]:
