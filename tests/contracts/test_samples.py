@@ -173,7 +173,7 @@ NAMES: dict[str, Iterable[str]] = {
     },
     "klaviyo": {*klaviyo._TOPICS, klaviyo._PREFERENCES, *klaviyo._PASSING, *klaviyo._ADDRESSES},
     "sendgrid": {*sendgrid._EVENTS, *sendgrid._PASSING, *sendgrid._OURS},
-    "customerio": {*customerio._METRICS, customerio._UNDELIVERABLE, *customerio._PREFERENCES},
+    "customerio": {*customerio._METRICS, *customerio._UNSENT, *customerio._PREFERENCES},
 }  # fmt: skip
 """The names of events, and of what decides within one, that each adapter tells apart."""
 

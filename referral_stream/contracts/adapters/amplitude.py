@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
-from referral_stream.contracts.adapters.product_events import MAX_FEATURE, happened
+from referral_stream.contracts.adapters.product_events import MAX_FEATURE, by_people, happened, readers
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -24,11 +24,15 @@ from referral_stream.contracts.adapters.reading import (
     text_at,
     time_at,
 )
-from referral_stream.contracts.adapters.states import is_true, with_opt_out
+from referral_stream.contracts.adapters.states import is_true, opted_out, with_opt_out
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _USERS = ("user_id", "device_id", "amplitude_id")
+_OF_EVENTS = ("event_properties", "user_properties", "event_time", "insert_id", "$insert_id", "time")
+"""What an event has beside its type and its user, though it may be empty."""
+_BRAZE = "users."
+"""How the types of Braze's events begin, which have a time too: they need properties in Amplitude's words."""
 _COHORT = ("cohort_id", "cohort_name", "in_cohort", "computed_time", "message_id")
 _ACCOUNT_GROUPS = ("company", "organization", "account", "workspace", "customer")
 
@@ -37,14 +41,18 @@ def recognises(payload: Payload) -> bool:
     """An event or a user with properties in Amplitude's words, or a cohort's member."""
     if _is_of_cohort(payload):
         return True
-    held = (
-        ("event_properties", "user_properties") if isinstance(payload.get("event_type"), str) else ("user_properties",)
-    )
-    return any(isinstance(payload.get(name), dict) for name in held) and any(name in payload for name in _USERS)
+    if not any(name in payload for name in _USERS):
+        return False
+    kind = payload.get("event_type")
+    if isinstance(kind, str):
+        return any(name in payload for name in _OF_EVENTS[: None if not kind.startswith(_BRAZE) else 2])
+    return isinstance(payload.get("user_properties"), dict)
 
 
 def split(body: Any) -> Sequence[Any]:
     """The members of a cohort, each with what is said of the cohort; or the events of a template that sends several."""
+    if isinstance(body, dict) and isinstance(body.get("events"), list) and "event_type" not in body:
+        return listed(body["events"])
     if not isinstance(body, dict) or not isinstance(users := body.get("users"), list) or not _is_of_cohort(body):
         return listed(body)
     shared = {name: body[name] for name in _COHORT if name in body}
@@ -57,16 +65,21 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     name = text_at(payload, "cohort_name" if is_member else "event_type") or ("cohort" if is_member else "$identify")
     facts: Facts
     if is_member:
-        facts = unlisted(name) if is_true(payload.get("in_cohort")) else ()
+        facts = (unlisted(name) or opted_out({"tag": name})) if is_true(payload.get("in_cohort")) else ()
     else:
-        facts = happened(name, payload.get("event_properties"))
+        told = payload.get("event_properties")
+        facts = by_people(happened(name, told), payload.get("user_agent"), about=(told,))
     address = _address(payload)
     who = id_at(payload, *_USERS)
     return about_whom(
         payload,
         reading,
         (*with_opt_out(facts, *_records(payload)), *profile(**reading.address_hmacs(address))),
-        (("email", address), ("amplitude_user", payload.get("amplitude_id"))),
+        (
+            ("email", address),
+            *readers(facts, payload.get("event_properties")),
+            ("amplitude_user", payload.get("amplitude_id")),
+        ),
         kind=name[:MAX_FEATURE],
         id=made_id(id_at(payload, "message_id"), who)
         if is_member
@@ -87,13 +100,14 @@ def _records(payload: Payload) -> tuple[Any, ...]:
 
 
 def _address(payload: Payload) -> Any:
-    places = ("user_properties.email", "user_properties.$set.email", "email")
+    names = ("email", "Email", "$email", "email_address")
+    places = (*(f"{held}.{name}" for held in ("user_properties", "user_properties.$set") for name in names), "email")
     return next((found for place in places if (found := at(payload, place)) is not None), None)
 
 
 ADAPTER = Adapter(
     name="amplitude",
-    marks=("event_properties", "user_properties", "in_cohort"),
+    marks=("event_properties", "user_properties", "in_cohort", "events"),
     recognises=recognises,
     customer_paths=("user_id",),
     read=read,

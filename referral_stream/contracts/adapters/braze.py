@@ -7,6 +7,7 @@ message that was answered.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ _TYPES: dict[str, Meaning] = {
     "UserOrphan": NOTHING,
 }
 _SUBSCRIPTIONS = ("behaviors.subscription.GlobalStateChange", "behaviors.subscriptiongroup.StateChange")
-_WANTED = frozenset({"subscribed", "opted in", "opted_in"})
+_WANTED = frozenset({"subscribed", "opted in", "opted_in", "opted-in", "optedin"})
 """Subscriptions that go on; of one that is anything else, its owner has left."""
 _ANSWERS = (
     "messages.sms.InboundReceive",
@@ -64,15 +65,29 @@ _ANSWERS = (
     "messages.line.InboundReceive",
 )
 """What somebody wrote to us; Braze says if that changed their subscription."""
+_FAILED = re.compile(r"\.(?:Rejection|DeliveryFailure|Failure|Abort)$")
+_REASONS = ("error", "bounce_reason", "abort_log", "provider_error_title")
+"""Why something was not sent, in words: that its reader has unsubscribed, for one."""
 _CUSTOM = "behaviors.CustomEvent"
 _DELETED = "UserDeleteRequest"
 _EMAIL = "email"
+_IDS = ("user_id", "external_user_id")
+"""What names a user, where an event is flat as it is in Braze's exports to files."""
+_FAMILIES = ("users.messages.", "users.behaviors.", "users.campaigns.", "users.canvas.", "users.User")
+"""How types begin that are Braze's for sure."""
+_STOP = frozenset({"stop", "stop all", "stopall", "end", "quit", "cancel", "unsubscribe", "opt out", "optout"})
+"""Words by which somebody who is sent text messages leaves, whatever Braze makes of them."""
 
 
 def recognises(payload: Payload) -> bool:
-    """A type of Braze's about a user."""
+    """A type of Braze's about a user; their ids may stand beside it, or nothing but the address that was written to."""
     kind = payload.get("event_type")
-    return isinstance(kind, str) and kind.startswith(_USERS) and isinstance(payload.get("user"), dict)
+    if not (isinstance(kind, str) and kind.startswith(_USERS)):
+        return False
+    if isinstance(payload.get("user"), dict):
+        return True
+    is_flat = isinstance(payload.get("properties"), dict) or any(name in payload for name in _IDS)
+    return is_flat and kind.startswith(_FAMILIES)
 
 
 def split(body: Any) -> Sequence[Any]:
@@ -84,7 +99,9 @@ def split(body: Any) -> Sequence[Any]:
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One event."""
     kind = str(payload.get("event_type"))
-    properties = object_at(payload, "properties")
+    if not isinstance(payload.get("user"), dict):
+        payload = payload | {"user": payload}
+    properties = object_at(payload, "properties") if isinstance(payload.get("properties"), dict) else payload
     of_channel = properties.get("channel_identifier") if properties.get("channel") == _EMAIL else None
     address = properties.get("email_address") or of_channel
     return about_whom(
@@ -107,7 +124,10 @@ def _facts(kind: str, properties: Payload) -> Facts:
     if kind in _SUBSCRIPTIONS:
         return () if _lower(properties, "subscription_status") in _WANTED else told(LEFT)
     if kind in _ANSWERS:
-        return told(LEFT) if says_opt_out(_lower(properties, "action")) else ()
+        is_stop = _lower(properties, "message_body").strip(" .!") in _STOP
+        return told(LEFT) if is_stop or says_opt_out(_lower(properties, "action")) else ()
+    if _FAILED.search(kind) and any(says_opt_out(_lower(properties, name)) for name in _REASONS):
+        return told(LEFT)
     return meant(kind, _TYPES, properties, id_at(properties, "dispatch_id"))
 
 

@@ -23,7 +23,17 @@ from referral_stream.contracts.adapters.mail import (
     meant,
     told,
 )
-from referral_stream.contracts.adapters.reading import Adapter, Facts, Payload, Reading, at, id_at, profile, time_at
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    at,
+    id_at,
+    is_one_of,
+    profile,
+    time_at,
+)
 from referral_stream.contracts.opt_outs import says_opt_out
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
@@ -44,18 +54,22 @@ _METRICS: dict[str, Meaning] = {
     "delivered": NOTHING,
     "deferred": NOTHING,
     "converted": NOTHING,
-    "failed": NOTHING,
 }
-_UNDELIVERABLE = "undeliverable"
+_UNSENT = ("undeliverable", "failed")
 """Not sent, for a reason that may be its reader's or ours."""
 _PREFERENCES = ("subscription_preferences_changed", "cio_subscription_preferences_changed")
 
 
 def recognises(payload: Payload) -> bool:
-    """An event's id and time, and its metric, next to a ``data`` object; or the name that older webhooks have."""
-    if not (isinstance(payload.get("data"), dict) and "event_id" in payload and "timestamp" in payload):
+    """An object of theirs and its metric next to a ``data`` object, or the name that older webhooks have; then with the
+    event's id or time.
+    """
+    if not isinstance(payload.get("data"), dict):
         return False
-    return isinstance(payload.get("metric"), str) or _legacy(payload) is not None
+    is_event = "event_id" in payload or "timestamp" in payload
+    if isinstance(payload.get("metric"), str):
+        return is_event or is_one_of(payload.get("object_type"), _OBJECTS)
+    return is_event and _legacy(payload) is not None
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
@@ -90,15 +104,21 @@ def _kind(payload: Payload) -> tuple[str, str]:
     metric = payload.get("metric")
     if isinstance(metric, str):
         about = payload.get("object_type")
-        return (about if isinstance(about, str) else ""), metric
+        return (about.casefold() if isinstance(about, str) else ""), _listed(metric)
     return _legacy(payload) or ("", "")
+
+
+def _listed(metric: str) -> str:
+    """A metric of the table in the spelling of the table; any other as it is, as its words are read."""
+    folded = metric.casefold()
+    return folded if folded in _METRICS or folded in _UNSENT or folded in _PREFERENCES else metric
 
 
 def _facts(about: str, metric: str, payload: Payload) -> Facts:
     data = payload.get("data")
     if metric in _PREFERENCES:
         return told(LEFT) if _left_any(at(data, "content")) else ()
-    if metric == _UNDELIVERABLE:
+    if metric in _UNSENT:
         reasons = (at(data, name) for name in ("reason", "failure_message"))
         is_theirs = any(isinstance(reason, str) and says_opt_out(reason) for reason in reasons)
         return told(BOUNCED) if is_theirs else ()

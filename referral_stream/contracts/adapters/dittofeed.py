@@ -7,8 +7,11 @@ write to, says the same. Renewed consent comes from consent events.
 
 from __future__ import annotations
 
+from typing import Any
+
 from referral_stream.contracts.adapters import segment
 from referral_stream.contracts.adapters.identities import about_whom
+from referral_stream.contracts.adapters.mail import is_way_out
 from referral_stream.contracts.adapters.product_events import MAX_FEATURE
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -21,7 +24,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
 )
 from referral_stream.contracts.adapters.states import by_machine
-from referral_stream.contracts.opt_outs import says_opt_out, unlisted
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 
@@ -30,11 +33,12 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     event = text_at(payload, "event")
     if event is None or not event.startswith(segment.DITTOFEED):
         return segment.read(payload, reading)
+    facts = _facts(event, payload)
     return about_whom(
         payload,
         reading,
-        _facts(event, payload),
-        (("segment_anonymous", payload.get("anonymousId")),),
+        facts,
+        (*(_addresses(payload) if facts else ()), ("segment_anonymous", payload.get("anonymousId"))),
         kind=event[:MAX_FEATURE],
         id=id_at(payload, "messageId"),
         time=time_at(payload, "timestamp"),
@@ -44,9 +48,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 def _facts(event: str, payload: Payload) -> Facts:
     match event:
         case "DFSubscriptionChange":
-            changes = (at(payload, f"properties.{name}") for name in ("action", "subscriptionChange"))
-            return _LEFT if any(isinstance(change, str) and says_opt_out(change) for change in changes) else ()
-        case "DFEmailOpened" | "DFEmailClicked" if by_machine(payload.get("properties")):
+            return () if _is_renewed(payload) else _LEFT
+        case "DFEmailOpened" | "DFEmailClicked" if _is_nobodys(payload.get("properties")):
             return ()
         case "DFEmailOpened" | "DFEmailClicked":
             mail = {"message_id": id_at(payload, "properties.messageId")}
@@ -62,6 +65,23 @@ def _facts(event: str, payload: Payload) -> Facts:
             return ()
         case _:
             return unlisted(event)
+
+
+def _addresses(payload: Payload) -> list[tuple[str, Any]]:
+    """The address that the mail went to, and that of the user."""
+    places = ("properties.email", "properties.variant.to", "properties.to", "context.traits.email")
+    return [("email", found) for place in places if isinstance(found := at(payload, place), str) and "@" in found]
+
+
+def _is_nobodys(properties: Any) -> bool:
+    return by_machine(properties) or is_way_out(properties)
+
+
+def _is_renewed(payload: Payload) -> bool:
+    """Whether somebody joined a list; of a change that says nothing else, they have left."""
+    stated = (at(payload, f"properties.{name}") for name in ("action", "subscriptionChange"))
+    changes = [change.strip().casefold() for change in stated if isinstance(change, str)]
+    return bool(changes) and all(change in ("subscribe", "subscribed") for change in changes)
 
 
 _MACHINES = frozenset({

@@ -35,7 +35,8 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
 )
 from referral_stream.contracts.adapters.states import opted_out, with_opt_out
-from referral_stream.contracts.outcomes import Skipped, Webhook
+from referral_stream.contracts.opt_outs import says_opt_out
+from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _TOPIC = "event:"
 _OWN = "event:klaviyo."
@@ -67,6 +68,7 @@ _TOPICS: dict[str, Meaning] = {
     "submitted_rating": NOTHING,
 }
 _PREFERENCES = "updated_email_preferences"
+_UNSENT = "failed_to_deliver_"
 _PASSING = ("soft", "soft bounce")
 """Types of a bounce that passes."""
 _ADDRESSES = ("email_address", "email", "$email", "Recipient Email Address")
@@ -80,8 +82,8 @@ def recognises(payload: Payload) -> bool:
 
 
 def split(body: Any) -> Sequence[Any]:
-    """The events of a batch."""
-    batch = body.get("data") if isinstance(body, dict) and isinstance(body.get("meta"), dict) else None
+    """The events of a batch, also where a relay passes on the list alone."""
+    batch = body.get("data") if isinstance(body, dict) and "topic" not in body else body
     return batch if isinstance(batch, list) else (body,)
 
 
@@ -123,6 +125,8 @@ def _facts(topic: str, told: Payload) -> Facts:
     name = topic.removeprefix(_OWN) if topic.startswith(_OWN) else topic
     if name == _PREFERENCES:
         return opted_out(told)
+    if name.startswith(_UNSENT) and any(isinstance(why, str) and says_opt_out(why) for why in told.values()):
+        return (Fact("customer.suppressed", {"reason": LEFT}),)
     if name == "bounced_email" and is_one_of(str(told.get("Bounce Type")).casefold(), _PASSING):
         return ()
     return meant(name, _TOPICS, told, id_at(told, "$message"))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
-from referral_stream.contracts.adapters.reading import Facts
+from referral_stream.contracts.adapters.reading import Facts, at
 from referral_stream.contracts.adapters.states import by_machine
-from referral_stream.contracts.opt_outs import unlisted
+from referral_stream.contracts.opt_outs import says_opt_out, unlisted
 from referral_stream.contracts.outcomes import Fact
 
 Meaning: TypeAlias = Literal["unsubscribe", "spam_report", "bounce", "email.opened", "email.clicked", "nothing"]
@@ -39,5 +39,13 @@ def told(meaning: Meaning, record: Any = None, message: str | None = None) -> Fa
         return ()
     if meaning in (OPENED, CLICKED):
         mail = {} if message is None else {"message_id": message}
-        return () if by_machine(record) else (Fact(meaning, mail),)
+        return () if by_machine(record) or is_way_out(record) else (Fact(meaning, mail),)
     return (Fact("customer.suppressed", {"reason": meaning}),)
+
+
+def is_way_out(record: Any) -> bool:
+    """Whether the link that was clicked leads to leaving: no interest, and as scanners try it, no leaving yet."""
+    return any(isinstance(link := at(record, name), str) and says_opt_out(link) for name in _LINKS)
+
+
+_LINKS = ("url", "URL", "href", "link", "link_url", "linkUrl", "link_alias")

@@ -23,7 +23,7 @@ from referral_stream.contracts.adapters.reading import (
     profile,
     text_at,
 )
-from referral_stream.contracts.adapters.states import with_opt_out
+from referral_stream.contracts.adapters.states import opted_out, with_opt_out
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
@@ -50,7 +50,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One member; customer paths begin inside it (``mixpanel_distinct_id``)."""
     member, cohort = _known(object_at(payload, "member")), object_at(payload, "cohort")
     action, name = str(payload.get("action")), text_at(cohort, "mixpanel_cohort_name")
-    facts: Facts = () if action == _LEFT else unlisted(name)
+    facts: Facts = () if action == _LEFT else unlisted(name) or opted_out({"tag": name})
     address = member.get("email") or member.get("$email")
     own = {field.removeprefix("$"): value for field, value in member.items()}
     return about_whom(

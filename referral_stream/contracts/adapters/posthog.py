@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
-from referral_stream.contracts.adapters.product_events import MAX_FEATURE, happened
+from referral_stream.contracts.adapters.product_events import MAX_FEATURE, by_people, happened, readers
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -27,7 +27,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import with_opt_out
+from referral_stream.contracts.adapters.states import is_true, with_opt_out
 from referral_stream.contracts.adapters.surveys import (
     COMMENT,
     NPS,
@@ -86,25 +86,35 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     event = text_at(payload, "event") or ""
     properties = object_at(payload, "properties")
     distinct = id_at(payload, "distinct_id", "properties.distinct_id", "properties.$distinct_id")
-    facts = _facts(event, payload, properties, distinct, reading)
-    facts = with_opt_out(facts, *_records(payload, properties))
+    told = _facts(event, payload, properties, distinct, reading)
+    agents = (properties.get(name) for name in _AGENTS)
+    facts = by_people(with_opt_out(told, *_records(payload, properties)), *agents, about=(properties,))
     if event == "survey sent" and not facts:
         return Skipped("no_score", event)
     # The group's own record is written under an id that stands for the group.
     is_nobody = distinct is None or distinct.casefold() in _NOBODY
-    is_anonymous = is_nobody or properties.get("$is_identified") is False
+    identified = properties.get("$is_identified")
+    is_anonymous = is_nobody or not (identified is None or is_true(identified))
     return about_whom(
         payload | {"distinct_id": None if is_anonymous else distinct},
         reading,
         facts,
-        _named(payload, properties, None if is_nobody else distinct, is_anonymous=is_anonymous),
+        [
+            ("email", _address(payload, properties)),
+            *readers(told, properties),
+            *_named(payload, properties, None if is_nobody else distinct, is_anonymous=is_anonymous),
+        ],
         kind=event[:MAX_FEATURE],
         id=id_at(payload, "uuid", "properties.$insert_id"),
         time=time_at(payload, "timestamp", "properties.timestamp"),
         account=_account(properties),
         timezone=text_at(properties, "$timezone"),
-        historical=payload.get("historical_migration") is True,
+        historical=is_true(payload.get("historical_migration")),
     )
+
+
+_AGENTS = ("$raw_user_agent", "$user_agent", "$useragent", "$browser_type")
+"""What says that a program was there; PostHog's own type of browser is then ``bot``."""
 
 
 def _records(payload: Payload, properties: Payload) -> tuple[Any, ...]:
@@ -117,7 +127,6 @@ def _named(payload: Payload, properties: Payload, distinct: str | None, *, is_an
     """Who else the person is. The device is left out: several people use one."""
     anonymous = at(properties, "$anon_distinct_id")
     return [
-        ("email", _address(payload, properties)),
         ("posthog_anonymous" if is_anonymous else "posthog_distinct", distinct),
         ("posthog_anonymous", None if str(anonymous).casefold() in _NOBODY else anonymous),
         ("posthog_person", at(payload, "person.id") or at(payload, "person.uuid")),
@@ -135,7 +144,9 @@ def _facts(event: str, payload: Payload, properties: Payload, distinct: str | No
     match event:
         case "survey sent":
             answered = _answered(payload, properties, reading)
-            return unsent(answered) if properties.get("$survey_completed") is False else answered
+            is_whole = is_true(properties.get("$survey_completed", True))
+            is_partial = is_true(properties.get("$survey_partially_completed"))
+            return answered if is_whole and not is_partial else unsent(answered)
         case "$identify" | "$set":
             known = profile(**reading.address_hmacs(_address(payload, properties)))
             return (*known, *_same(properties, "$anon_distinct_id"))
@@ -147,8 +158,8 @@ def _facts(event: str, payload: Payload, properties: Payload, distinct: str | No
             return _same(properties, "alias")
         case "survey shown":  # it takes part in nothing, but somebody has just been asked something
             return asked_by_survey("posthog")
-        case "survey dismissed" | "survey abandoned":
-            return ()
+        case "survey dismissed" | "survey abandoned":  # with the answers that were given until then
+            return unsent(_answered(payload, properties, reading))
         case _ if event.startswith("$"):
             return unlisted(event)
         case _:

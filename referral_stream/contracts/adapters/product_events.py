@@ -6,10 +6,13 @@ like a click. So it is no usage; a mapping says which names are.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from referral_stream.contracts.adapters.reading import Facts, at
-from referral_stream.contracts.opt_outs import unlisted
+from referral_stream.contracts.adapters.states import is_test, opted_out
+from referral_stream.contracts.adapters.surveys import unsent
+from referral_stream.contracts.opt_outs import REASON, unlisted
 from referral_stream.contracts.outcomes import Fact
 
 MAX_FEATURE = 200
@@ -24,6 +27,9 @@ _NAMED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "dashboard viewed": ("dashboard.viewed", ("metrics_positive",), ("name",)),
     "task started": ("task.started", ("task_id",), ()),
     "task ended": ("task.ended", ("task_id",), ()),
+    "frustration shown": ("frustration.shown", (), ("reference",)),
+    "cancellation considered": ("cancellation.considered", (), ("subscription_id",)),
+    "cancellation scheduled": ("cancellation.scheduled", (), ("subscription_id",)),
 }
 """Name → (type, the properties it needs, those it may have)."""
 
@@ -36,7 +42,60 @@ def happened(name: str, properties: Any) -> Facts:
         data = {key: value for key in (*needed, *optional) if (value := at(properties, key)) is not None}
         if data.keys() >= set(needed):
             return (Fact(kind, data),)
-    return unlisted(name)
+    return unlisted(name) or (_LEFT if _says_so(plain(name)) else ())
+
+
+def _says_so(name: str) -> bool:
+    """Whether a person, and no tool, says by a custom event that they want to be left in peace, or forgotten."""
+    if name in _NAMES_OF_LEAVING:
+        return True
+    words = set(name.split())
+    return not (words.isdisjoint(_ERASE) or words.isdisjoint(_ASKED) or words.isdisjoint(_ERASED))
+
+
+_LEFT: Facts = (Fact("customer.suppressed", {"reason": REASON}, guessed=True),)
+_NAMES_OF_LEAVING = frozenset({
+    "email complained", "complained", "email marked as junk", "marked as junk", "do not email", "consent revoked",
+    "consent withdrawn", "emailunsubscribe",
+})  # fmt: skip
+"""In no form that the words of an opt-out have; the last is how Iterable writes ``emailUnSubscribe``."""
+_ERASE = frozenset({"delete", "deletion", "erase", "erasure"})
+_ERASED = frozenset({"account", "data", "gdpr", "me", "personal", "privacy", "profile", "user"})
+_ASKED = frozenset({"request", "requested", "requests"})
+
+
+def by_people(facts: Facts, *agents: Any, about: tuple[Any, ...] = ()) -> Facts:
+    """The facts; of what a program did that calls itself one (crawlers, monitors of a site), or of a trial, only what
+    protects. ``about``: the records that may say that it was a trial.
+    """
+    is_program = any(isinstance(agent, str) and _PROGRAM.search(agent[:500]) for agent in agents)
+    if not is_program and not any(map(is_test, about)):
+        return facts
+    return tuple(
+        fact for fact in facts if fact.type not in _DONE and not (fact.type in _SCORED and not unsent((fact,)))
+    )
+
+
+_PROGRAM = re.compile(r"\bbot\b|[a-z]bot\b|crawler|spider|headless|pingdom|statuscake|lighthouse", re.IGNORECASE)
+_DONE = frozenset({
+    "usage.recorded", "email.opened", "email.clicked", "interaction.recorded", "onboarding.completed",
+    "milestone.reached", "goal.achieved", "workflow.completed", "achievement.unlocked", "dashboard.viewed",
+})  # fmt: skip
+_SCORED = frozenset({"nps.responded", "csat.responded"})
+
+
+def readers(facts: Facts, properties: Any) -> list[tuple[str, Any]]:
+    """The addresses in an event's properties, as links: those of its person where the event is an opt-out.
+
+    What else happens to an address may be about another person (an invitation).
+    """
+    left = [*facts, *opted_out({"record": properties})]
+    if not any(fact.type in ("customer.suppressed", "customer.erasure_requested") for fact in left):
+        return []
+    return [("email", found) for name in _READERS if isinstance(found := at(properties, name), str) and "@" in found]
+
+
+_READERS = ("email", "email_address", "emailAddress", "Email", "$email", "recipient")
 
 
 def used(name: str) -> Facts:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
-from referral_stream.contracts.adapters.product_events import MAX_FEATURE, happened, plain, used
+from referral_stream.contracts.adapters.mail import is_way_out
+from referral_stream.contracts.adapters.product_events import MAX_FEATURE, by_people, happened, plain, readers, used
 from referral_stream.contracts.adapters.reading import (
     Adapter,
     Facts,
@@ -19,6 +20,7 @@ from referral_stream.contracts.adapters.reading import (
     at,
     id_at,
     list_at,
+    object_at,
     profile,
     since_at,
     text_at,
@@ -59,19 +61,27 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One call."""
     call = _call(payload)
     kind = (text_at(payload, "event") or call) if call == "track" else call
-    facts = _facts(call, payload, reading)
-    facts = with_opt_out(facts, *_records(payload))
+    said = _facts(call, payload, reading)
+    facts = with_opt_out(said, *_records(payload))
+    facts = by_people(facts, *(at(payload, path) for path in _AGENTS), about=_tried(payload))
     return about_whom(
         payload,
         reading,
         facts,
-        _named(payload),
+        [*_addresses(payload, said), *_named(payload)],
         kind=kind[:MAX_FEATURE],
         id=id_at(payload, "messageId", "message_id"),
         time=time_at(payload, *_TIMES),
         account=_account(payload),
         timezone=text_at(payload, "context.timezone"),
     )
+
+
+_AGENTS = ("context.userAgent", "context.user_agent")
+
+
+def _tried(payload: Payload) -> tuple[Any, ...]:
+    return payload.get("properties"), payload.get("context")
 
 
 def _facts(call: str, payload: Payload, reading: Reading) -> Facts:
@@ -92,8 +102,27 @@ def _facts(call: str, payload: Payload, reading: Reading) -> Facts:
 
 def _records(payload: Payload) -> tuple[Any, ...]:
     """Where a call holds state: about its person, and of what happened."""
-    where = ("context.traits", "properties", "context.messaging_subscriptions")
-    return ({"record": _traits(payload)}, *({"record": at(payload, path)} for path in where))
+    traits = ({"record": each} for each in (_traits(payload), at(payload, "context.traits"), payload.get("properties")))
+    return (*traits, *_subscriptions(payload), _consent(payload))
+
+
+def _consent(payload: Payload) -> Payload:
+    """What somebody consents to, without marketing as such: there that means cookies."""
+    chosen = dict(object_at(payload, "context.consent.categoryPreferences"))
+    for path in _DENIED:
+        chosen |= dict.fromkeys((each for each in list_at(payload, path)[:_MANY] if isinstance(each, str)), False)
+    return {name: value for name, value in chosen.items() if name.casefold() != "marketing"}
+
+
+_MANY = 50
+"""Items of a list that are looked through."""
+_DENIED = ("context.consentManagement.deniedConsentIds", "context.consent_management.denied_consent_ids")
+"""Where RudderStack keeps the names of what somebody does not consent to."""
+
+
+def _subscriptions(payload: Payload) -> list[Any]:
+    """What Engage knows of each of somebody's addresses."""
+    return list_at(payload, "context.messaging_subscriptions")[:_MANY]
 
 
 def _traits(payload: Payload) -> Any:
@@ -101,16 +130,29 @@ def _traits(payload: Payload) -> Any:
     return payload.get("traits") if _call(payload) == "identify" else None
 
 
+def _addresses(payload: Payload, facts: Facts) -> list[tuple[str, Any]]:
+    """The person's addresses. They come first: several tools name their reader by nothing else."""
+    own = [at(_traits(payload), "email"), at(payload, "context.traits.email")]
+    own += [at(each, "key") for each in _subscriptions(payload) if str(at(each, "type")).casefold() == "email"]
+    own += [at(each, "id") for each in _externals(payload) if str(at(each, "type")).casefold() == "email"]
+    found = [("email", each) for each in own if isinstance(each, str) and "@" in each]
+    return [*found, *readers(facts, payload.get("properties"))]
+
+
+def _externals(payload: Payload) -> list[Any]:
+    """Further ids: Segment's ``externalIds``, RudderStack's ``externalId``."""
+    return [each for name in ("externalIds", "externalId") for each in list_at(payload, f"context.{name}")[:_MANY]]
+
+
 def _named(payload: Payload) -> list[tuple[str, Any]]:
-    """Who else the person is. An address comes first: several tools name their reader by nothing else."""
+    """Who else the person is."""
     traits = at(payload, "context.traits")
     return [
-        ("email", at(_traits(payload), "email")),
-        ("email", at(traits, "email")),
         ("segment_user", payload.get("userId")),
         ("segment_user", payload.get("user_id")),
         ("segment_anonymous", payload.get("anonymousId")),
         ("segment_anonymous", payload.get("anonymous_id")),
+        *(("segment_user", at(each, "id")) for each in _externals(payload) if at(each, "type") == "user_id"),
         ("delighted_person", at(traits, "delighted_person_id")),
     ]
 
@@ -158,11 +200,13 @@ def _scored(payload: Payload, *, is_nps: bool = False) -> Facts:
     Other scales are each tool's own, and stated by none.
     """
     properties = at(payload, "properties")
+    if isinstance(survey := at(properties, "survey"), dict):  # Gainsight PX
+        properties = properties | survey
     answers = [each for each in list_at(properties, "answers") if str(at(each, "metric")).casefold() == "nps"]
     if answers:
         scores = [score for answer in answers if (score := _score(answer)) is not None]
     else:
-        stated = (at(properties, name) for name in ("metric_type", "survey_type", "survey_kind", "question_type"))
+        stated = (at(properties, name) for name in _KINDS)
         if not (is_nps or any(str(kind).casefold() == "nps" for kind in stated)):
             return ()
         scores = [] if (score := _score(properties)) is None else [score]
@@ -173,6 +217,10 @@ def _scored(payload: Payload, *, is_nps: bool = False) -> Facts:
     comment = text_at(properties, "text") or text_at(properties, "comment")
     words = {} if comment is None else {"comment": comment}
     return (Fact("nps.responded", {"response_id": response, "score": score, **words}),)
+
+
+_KINDS = ("metric_type", "survey_type", "survey_kind", "question_type", "metricType", "surveyType", "scoreType")
+"""Where the tools say on which scale it is."""
 
 
 def _score(answer: Any) -> int | float | None:
@@ -233,7 +281,9 @@ def _suppressed(reason: str) -> Callable[[Payload, Reading], Facts]:
 
 def _mail(kind: str) -> Callable[[Payload, Reading], Facts]:
     def read_it(payload: Payload, _: Reading) -> Facts:
-        if by_machine(payload.get("properties")):
+        properties = payload.get("properties")
+        agents = {"user_agent": next((found for path in _AGENTS if (found := at(payload, path))), None)}
+        if by_machine(properties) or by_machine(agents) or is_way_out(properties):
             return ()
         return (Fact(kind, {"message_id": id_at(payload, "properties.email_id")}),)
 

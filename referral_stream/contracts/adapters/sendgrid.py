@@ -40,14 +40,20 @@ _EVENTS: dict[str, Meaning] = {
 }
 _PASSING = ("blocked", "expired")
 """Types of bounces that say nothing of the address: the server would not take this mail, or was not there for days."""
+_NO_ADDRESS = "invalid address"
+"""The class of bounces, also of those that are said to pass, of an address behind which there is nobody."""
 _OURS = ("spam content", "invalid smtpapi header", "recipient list over package quota")
 """How reasons begin for which a mail was dropped that are not its reader's."""
 _MARKS = ("sg_event_id", "sg_message_id", "smtp-id")
 
 
 def recognises(payload: Payload) -> bool:
-    """An event's name and time, next to one of SendGrid's own ids."""
-    return isinstance(payload.get("event"), str) and "timestamp" in payload and any(name in payload for name in _MARKS)
+    """An event's name and time, next to one of SendGrid's ids; of its own names either is enough beside an address."""
+    name = payload.get("event")
+    if not isinstance(name, str):
+        return False
+    has_time, is_marked = "timestamp" in payload, any(mark in payload for mark in _MARKS)
+    return (has_time and is_marked) or (name in _EVENTS and "email" in payload and (has_time or is_marked))
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
@@ -66,7 +72,8 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 def _facts(kind: str, payload: Payload) -> Facts:
     if kind == "bounce" and _lower(payload.get("type")) in _PASSING:
-        return ()
+        is_none = _lower(payload.get("bounce_classification")) == _NO_ADDRESS
+        return told(BOUNCED) if is_none else ()
     if kind == "dropped" and _lower(payload.get("reason")).startswith(_OURS):
         return ()
     if kind == "dropped" and "spam report" in _lower(payload.get("reason")):

@@ -35,18 +35,37 @@ _SUBSCRIPTIONS = frozenset({
 """Words of a field whose text says whether somebody is subscribed."""
 _COMPLAINED = frozenset({"complained", "complaints", "suppressions", "unsubscribes", "optouts"})
 """More words of such fields, and of their texts."""
-_LEAVE = frozenset({"consent", "consents", "consented", "permission", "accepts", "accepted"})
+_LEAVE = frozenset({
+    "consent", "consents", "consented", "permission", "accepts", "accepted", "agreed", "agrees", "subscribe",
+    "subscribed", "subscriber", "subscription",
+})  # fmt: skip
 """Words of a field that says whether somebody may be written to, beside one of mail."""
+_MAY = frozenset({"can", "may", "allow", "allows", "allowed", "accept", "receive", "receives", "wants"})
+_AROUND = frozenset({"be", "by", "contact", "contacted", "for", "from", "has", "is", "of", "to", "us", "via", "we"})
+"""Words of such a field that has nothing else: ``can_send_emails`` is what our product lets somebody do."""
 _MAIL = frozenset({"email", "emails", "mail", "mails", "mailing", "marketing", "newsletter", "newsletters"})
+_WANTED_MAIL = frozenset({"marketing", "newsletter", "newsletters", "mailing", "mailings", "promotional", "promotions"})
+"""Of a name that has nothing but these and words of mail, no means that it is not wanted."""
+_COOKIES = frozenset({
+    "ad", "ads", "advertising", "analytics", "cookie", "cookies", "functional", "performance", "statistics", "storage",
+    "tracking",
+})  # fmt: skip
+"""Words of consent to something else than being written to."""
+_REVOKED = frozenset({"denied", "declined", "withdrawn", "revoked", "rejected", "refused"})
+"""What a field says of consent that was not given, or is given no longer."""
 _READ = 512
 """Characters of a name that are examined."""
 _MAX_STATUS = 40
 """Characters of a status; longer text is prose."""
 _DEEPEST = 4
 """How far into a record its objects and lists are looked through."""
-_MACHINE = frozenset({"machine", "prefetch", "prefetched", "proxy", "bot", "apple", "mpp"})
-_MACHINES = re.compile(r"proxy|\bbot\b|[a-z]bot\b|prefetch|\bmachine\b", re.IGNORECASE)
-"""What a program calls itself that opens mail before its reader does (``GoogleImageProxy``)."""
+_MACHINE = frozenset({"machine", "prefetch", "prefetched", "proxy", "proxied", "bot", "apple", "mpp"})
+_MACHINES = re.compile(
+    r"proxy|\bbot\b|[a-z]bot\b|prefetch|\bmachine\b|crawler|spider|headless|scanner|barracuda|mimecast|proofpoint"
+    r"|^(?:curl|wget|python|java|go-http-client|okhttp)\b",
+    re.IGNORECASE,
+)
+"""What a program calls itself that opens mail before its reader does (``GoogleImageProxy``), or tries its links."""
 _PROGRAMS = frozenset({"agent", "useragent", "client", "opener", "type", "source", "by"})
 """Words of a field whose text says who or what opened it."""
 
@@ -74,7 +93,22 @@ def by_machine(record: Any) -> bool:
     """Whether an open or a click was a machine's: one of its fields that speak of machines or prefetching is true, or
     one of whoever opened it names a program.
     """
-    return any(_is_machine(name, value) for name, value in _fields(record, _DEEPEST))
+    return is_test(record) or any(_is_machine(name, value) for name, value in _fields(record, _DEEPEST))
+
+
+def is_test(record: Any) -> bool:
+    """Whether a record says of itself that somebody only tried something."""
+    if not isinstance(record, dict):
+        return False
+    return any("".join(_words(name)) in _TRIALS and _is_yes(value) for name, value in record.items())
+
+
+_TRIALS = frozenset({"test", "istest", "testmode", "testsend", "istestsend", "testevent", "istestevent", "preview"})
+
+
+def _is_yes(value: Any) -> bool:
+    """Clearly true: ``preview`` may be a text."""
+    return value is True or (type(value) in (int, str) and str(value).strip().casefold() in {"1", "true", "yes"})
 
 
 def _is_machine(name: str, value: Any) -> bool:
@@ -120,6 +154,7 @@ class _Meaning(NamedTuple):
     opt_out: bool
     subscription: bool
     leave: bool
+    consent: bool = False
 
 
 @lru_cache(maxsize=16_384)
@@ -129,7 +164,9 @@ def _meaning(name: str) -> _Meaning | None:
     if says_opt_out(name) or _says_leave(words):
         return _Meaning(opt_out=True, subscription=False, leave=False) if _NO_STATE.isdisjoint(words) else None
     subscription, leave = not _SUBSCRIPTIONS.isdisjoint(words), _asks_for_leave(words)
-    return _Meaning(opt_out=False, subscription=subscription, leave=leave) if subscription or leave else None
+    consent = leave or ("consent" in words and _COOKIES.isdisjoint(words))
+    found = _Meaning(opt_out=False, subscription=subscription, leave=leave, consent=consent)
+    return found if subscription or leave or consent else None
 
 
 def _may_hold(value: Any, depth: int) -> bool:
@@ -165,6 +202,8 @@ def _holds(name: str, value: Any) -> bool:
         texts = value if isinstance(value, list) else [value]
         if any(isinstance(text, str) and len(text) <= _MAX_STATUS and _is_left(text) for text in texts):
             return True
+    if meaning.consent and isinstance(value, str) and value.strip().casefold() in _REVOKED:
+        return True
     return meaning.leave and _is_denied(value)
 
 
@@ -196,10 +235,21 @@ def _is_denied(value: Any) -> bool:
 
 
 def _asks_for_leave(words: list[str]) -> bool:
-    """``email_opt_in``, ``optedIn``, ``subscribed_to_newsletter``; a bare ``subscribed`` may be about a paid plan."""
+    """``email_opt_in``, ``optedIn``, ``subscribed_to_newsletter``, ``can_receive_email_marketing``, ``newsletter``; a
+    bare ``subscribed`` may be about a paid plan.
+    """
+    if "double" in words:  # how somebody opted in, not whether
+        return False
     pairs = set(pairwise(words))
     opted_in = "optin" in words or not pairs.isdisjoint({("opt", "in"), ("opted", "in")})
-    return opted_in or (not _MAIL.isdisjoint(words) and ("subscribed" in words or not _LEAVE.isdisjoint(words)))
+    of_mail, is_state = not _MAIL.isdisjoint(words), _NO_STATE.isdisjoint(words)
+    asked = of_mail and not _LEAVE.isdisjoint(words) and is_state
+    may = of_mail and not _MAY.isdisjoint(words) and _PLAIN.issuperset(words)
+    wanted = not _WANTED_MAIL.isdisjoint(words) and _PLAIN.issuperset(words)
+    return opted_in or asked or may or wanted
+
+
+_PLAIN = _MAIL | _WANTED_MAIL | _LEAVE | _MAY | _AROUND
 
 
 def _words(name: str) -> list[str]:

@@ -1,0 +1,53 @@
+"""Fields that say whether somebody may be written to, and who opens their mail, as the tools that send it name them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from referral_stream.contracts.adapters.states import by_machine, opted_out
+from tests.rules import rule
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"can_receive_email_marketing": False}, {"canEmail": "no"}, {"can_contact_by_email": "false"},
+        {"marketing_emails": False}, {"newsletter": "No"}, {"Promotional Emails": False}, {"marketing": 0},
+        {"newsletter_subscription": False}, {"email_subscribe": 0}, {"allow_marketing": False},
+        {"email_consent": "Revoked"}, {"consent": "DENIED"}, {"marketing_consent": " withdrawn "},
+        {"gdpr_consent_status": "declined"}, {"email": {"marketing": {"can_receive_email_marketing": False}}},
+    ],
+)  # fmt: skip
+def test_leave_that_is_not_given_is_an_opt_out(record: dict[str, Any]) -> None:
+    assert opted_out(record)
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"double_optin": False}, {"double_opt_in": False}, {"can_receive_sms_marketing": False},
+        {"can_send_emails": False}, {"allow_email_change": False}, {"email": False}, {"emails": 0},
+        {"newsletters_subscribed_count": 0}, {"newsletter": None}, {"newsletter": ""}, {"marketing_emails": True},
+        {"Advertising": False}, {"analytics_consent": "denied"}, {"consent": "granted"}, {"order_status": "declined"},
+        {"consent": {"ad_storage": "denied"}},
+    ],
+)  # fmt: skip
+def test_what_nobody_refused_is_no_opt_out(record: dict[str, Any]) -> None:
+    assert not opted_out(record)
+
+
+@rule("I1.10")
+@pytest.mark.parametrize(
+    ("record", "machine"),
+    [
+        ({"proxied": True}, True), ({"proxied": "false"}, False), ({"user_agent": "Barracuda Sentinel (EE)"}, True),
+        ({"useragent": "python-requests/2.32"}, True), ({"userAgent": "Mozilla/5.0 HeadlessChrome/120.0"}, True),
+        ({"user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Mobile/15E148"}, False),
+    ],
+)  # fmt: skip
+def test_who_tries_links_before_their_reader_is_a_machine(record: dict[str, Any], machine: bool) -> None:
+    assert by_machine(record) is machine
