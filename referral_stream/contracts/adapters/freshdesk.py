@@ -12,7 +12,7 @@ from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import Adapter, Facts, Payload, Reading, id_at, object_at, text_at
-from referral_stream.contracts.adapters.states import with_opt_out
+from referral_stream.contracts.adapters.states import tagged, with_opt_out
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _KEY = "freshdesk_webhook"
@@ -48,8 +48,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 def _of_a_person(ticket: Payload) -> dict[str, Any]:
     found = {name: value for name, value in ticket.items() if name.startswith(_OF_A_PERSON)}
-    tags = found.get("ticket_tags")
-    return found | {"ticket_tags": tags.split(",")[:100]} if isinstance(tags, str) else found
+    return found | tagged(found.get("ticket_tags"))
 
 
 def _facts(ticket: Payload) -> Facts:

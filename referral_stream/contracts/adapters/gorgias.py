@@ -24,7 +24,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import is_true, with_opt_out
+from referral_stream.contracts.adapters.states import is_true, tagged, with_opt_out
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _OVER = "closed"
@@ -54,12 +54,16 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         reading,
         (
             *with_opt_out(
-                (*_stands(ticket), *_rated(ticket)), customer.get("data"), customer.get("meta"), _tags(ticket)
+                (*_stands(ticket), *_rated(ticket)),
+                customer.get("data"),
+                customer.get("meta"),
+                tagged(ticket.get("tags")),
             ),
             *profile(**reading.address_hmacs(address)),
         ),
         (
             ("email", address),
+            *(("email", at(channel, "address")) for channel in list_at(customer, "channels")[:50]),
             ("gorgias_customer", customer.get("id")),
             ("gorgias_customer", ticket.get("customer_id")),
         ),
@@ -76,12 +80,6 @@ def _time(ticket: Payload) -> int | str | None:
 
 def _is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip().casefold() in _NOTHING)
-
-
-def _tags(ticket: Payload) -> dict[str, Any]:
-    """What the team wrote on the ticket: names, alone or in objects."""
-    tags = ticket.get("tags")
-    return {"tags": [at(each, "name") or each for each in list_at(ticket, "tags")] or tags}
 
 
 def _stands(ticket: Payload) -> Facts:

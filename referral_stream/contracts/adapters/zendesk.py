@@ -25,7 +25,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import tagged, with_opt_out
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import parse_instant
@@ -105,7 +105,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if is_former:
         facts, own = _taken_away(payload), own and f"{own}:former"
     else:
-        facts = _facts(kind, payload)
+        facts = with_opt_out(_facts(kind, payload), *_state(payload))
     return about_whom(
         payload | {"detail": ticket},
         reading,
@@ -159,10 +159,12 @@ def _other_user(event: Payload) -> Payload:
 
 
 def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skipped:
-    """A user: who it is, and with whom it was merged. Whichever of two is said to remain, both are one customer."""
+    """A user: who it is, and with whom it was merged. Whichever of two is said to remain, both are one customer.
+
+    An agent is no customer, and may have been one, or have asked for something: what protects counts all the same.
+    """
     user = object_at(payload, "detail")
-    if (text_at(user, "role") or _END_USER).casefold().replace("_", "-") != _END_USER:
-        return Skipped("irrelevant", f"{kind}: of an agent")
+    is_agent = (text_at(user, "role") or _END_USER).casefold().replace("_", "-") != _END_USER
     facts: Facts = ()
     match kind:
         case "user.merged":
@@ -170,12 +172,18 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
             facts = () if alias in (None, id_at(user, "id")) else (Fact("customer.aliased", {"alias": alias}),)
         case "user.deleted":
             facts = (Fact("customer.erasure_requested", {}),)
-        case "user.created" | "user.external_id_changed" | "user.identity_changed" | "user.identity_created":
+        case _ if kind in _WHO_IT_IS:
             pass
         case _:
-            if not (facts := opted_out(*_user_state(payload)) or unlisted(kind)):
-                return Skipped("irrelevant", kind)
-    known = () if kind == "user.deleted" else profile(**reading.address_hmacs(user.get("email")))
+            facts = unlisted(kind)
+    facts = with_opt_out(facts, *_state(payload), user.get("user_fields"))
+    if is_agent:
+        facts = tuple(fact for fact in facts if fact.is_opt_out)
+        if not facts:
+            return Skipped("irrelevant", f"{kind}: of an agent")
+    if not facts and kind not in _WHO_IT_IS:
+        return Skipped("irrelevant", kind)
+    known = () if is_agent or kind == "user.deleted" else profile(**reading.address_hmacs(user.get("email")))
     return about_whom(
         payload | {"detail": user | {"requester_id": user.get("id")}},
         reading,
@@ -184,6 +192,7 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
             ("zendesk_user", user.get("id")),
             ("zendesk_external_id", user.get("external_id")),
             ("email", user.get("email")),
+            *(("email", address) for address in _identities(payload)),
         ),
         kind=kind,
         id=id_at(payload, "id"),
@@ -191,12 +200,38 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
     )
 
 
-def _user_state(payload: Payload) -> tuple[Payload, ...]:
-    """What a custom field, or a tag, now says of a user."""
+_WHO_IT_IS = (
+    "user.merged",
+    "user.created",
+    "user.external_id_changed",
+    "user.identity_changed",
+    "user.identity_created",
+)
+
+
+def _identities(payload: Payload) -> tuple[Any, ...]:
+    """The address that a user has besides the main one, and the one it was before: mail goes to both of them."""
+    if ".identity_" not in _kind(payload):
+        return ()
+    event = object_at(payload, "event")
+    named = (event.get("identity"), event.get("current"), event.get("previous"), event)
+    return tuple(at(each, "value") if isinstance(each, dict) else each for each in named)
+
+
+def _state(payload: Payload) -> tuple[Payload, ...]:
+    """What the tags of a ticket or user say, and a custom field that changed."""
     event = object_at(payload, "event")
     field = object_at(event, "field") or object_at(event, "custom_field")
-    tags = at(event, "added.tags") or event.get("tags_added")
-    return {"name": text_at(field, "title") or "", "value": event.get("current")}, {"tags": tags}
+    title = text_at(field, "title") or text_at(field, "raw_title") or text_at(field, "key") or ""
+    current = event.get("current")
+    added = at(event, "added.tags") or event.get("tags_added")
+    own = {"name": title, "value": current}
+    return (
+        own,
+        tagged(added),
+        tagged(current if isinstance(current, list) else None),
+        tagged(at(payload, "detail.tags")),
+    )
 
 
 def _taken_away(payload: Payload) -> Facts:
@@ -219,7 +254,8 @@ def _facts(kind: str, payload: Payload) -> Facts:
         # Agents log what is already done; such a ticket was never trouble.
         return () if status in _DONE else (Fact("ticket.opened", ticket | _priority(payload)),)
     if kind == "ticket.status_changed":
-        return _status_changed(_upper(payload, "event.previous"), _upper(payload, "event.current"), ticket)
+        current = _upper(payload, "event.current") or _upper(payload, "detail.status")
+        return _status_changed(_upper(payload, "event.previous"), current, ticket)
     if kind == "ticket.csat_received":
         return _rated(payload, ticket)
     if kind == _HANDED_ON:
@@ -239,11 +275,13 @@ _LISTED = _IRRELEVANT | {"ticket.priority_changed"}
 
 def _rated(payload: Payload, ticket: dict[str, Any]) -> Facts:
     """Good or bad; on the newer scale of 1 to 5 the answer too, after what it says of the ticket."""
-    said = _upper(payload, "event.satisfaction_score.score")
+    given = at(payload, "event.satisfaction_score")
+    given = given.get("score") if isinstance(given, dict) else given
+    said = given.strip().upper() if isinstance(given, str) else ""
     rating = next((verdict for name, verdict in _RATINGS.items() if said.startswith(name)), None)
     if rating is not None:
         return (Fact("ticket.rated", ticket | {"rating": rating}),)
-    score = whole_number(at(payload, "event.satisfaction_score.score"))
+    score = whole_number(given)
     if score is None:
         return ()
     own = ticket["ticket_id"]
