@@ -20,7 +20,6 @@ from referral_stream.contracts.adapters.reading import (
     Payload,
     Reading,
     at,
-    epoch_millis,
     expandable,
     id_at,
     is_one_of,
@@ -32,7 +31,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import by_machine, is_true, opted_out
+from referral_stream.contracts.adapters.states import by_machine, is_true, opted_out, tagged
 from referral_stream.contracts.adapters.surveys import NPS, Response, configured, is_loyalty
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
@@ -81,15 +80,17 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     topic = str(payload.get("topic"))
     number = payload.get(_CONTACT)
     notice = _unwrapped(object_at(payload, "data.item"), number if type(number) is int else None)
+    if not notice.contact and topic.startswith(_OF_PEOPLE) and "type" not in notice.item:
+        notice = Notice(notice.item, _person(notice.item) or {})  # what is deleted comes with little more than its id
     if topic.startswith(_OUTBOUND):
         facts = _reached(notice, reading)
     else:
         facts = _FACTS[topic](notice, reading) if topic in _FACTS else unlisted(topic)
     if number is not None:
         facts = tuple(fact for fact in facts if not _is_praise(fact))
-    if not any(fact.is_opt_out for fact in facts) and (held := _state(notice.contact)):
-        facts = (*held, *(fact for fact in facts if not fact.guessed))
     contact = notice.contact
+    if not any(fact.is_opt_out for fact in facts) and (held := _state(contact) or _tags(topic, notice)):
+        facts = (*held, *(fact for fact in facts if not fact.guessed))
     return about_whom(
         payload | {"contact": contact},
         reading,
@@ -98,6 +99,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
             ("intercom_contact", contact.get("id")),
             ("intercom_external", contact.get("external_id")),
             ("email", contact.get("email")),
+            *_of_the_merged(notice, facts),
         ],
         kind=topic[:200],
         id=id_at(payload, "id"),
@@ -106,6 +108,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 _OUTBOUND = "content_stat."
+_OF_PEOPLE = ("contact.", "user.", "lead.", "visitor.")
 
 
 def _state(contact: Payload) -> Facts:
@@ -115,7 +118,23 @@ def _state(contact: Payload) -> Facts:
             return (Fact("customer.suppressed", {"reason": reason}),)
     if _has_any(contact.get("opted_out_subscription_types")):
         return _LEFT
-    return opted_out(contact.get("custom_attributes"))
+    return opted_out(contact.get("custom_attributes"), tagged(_listed(contact.get("tags"))))
+
+
+def _tags(topic: str, notice: Notice) -> Facts:
+    """An opt-out that the team wrote on the conversation or ticket, or just wrote on the person."""
+    item = notice.item
+    given = [] if topic.endswith(_UNTAGGED) else [item.get("tag")]
+    return opted_out(tagged([*given, *_listed(at(item, "tags_added")), *_listed(item.get("tags"))]))
+
+
+_UNTAGGED = ".tag.deleted"
+
+
+def _listed(tags: Any) -> list[Any]:
+    """The tags of a person, conversation or ticket, which versions keep under different names."""
+    found = next((each for name in ("data", "tags") if isinstance(each := at(tags, name), list)), tags)
+    return found if isinstance(found, list) else []
 
 
 def _has_any(listed: Any) -> bool:
@@ -208,8 +227,9 @@ def _opened(notice: Notice, _: Reading) -> Facts:
 
 def _reopened(notice: Notice, _: Reading) -> Facts:
     """Open again, or still: someone who writes waits for an answer."""
-    is_open = notice.item.get("open") is not False and not _is_internal(notice)
-    return (Fact("ticket.reopened", _thing(notice)),) if is_open else ()
+    item = notice.item
+    is_open = item.get("open") is not False or str(item.get("state")).casefold() == "snoozed"
+    return (Fact("ticket.reopened", _thing(notice)),) if is_open and not _is_internal(notice) else ()
 
 
 def _prioritised(notice: Notice, reading: Reading) -> Facts:
@@ -227,12 +247,17 @@ def _gone(notice: Notice, reading: Reading) -> Facts:
 
 
 def _state_changed(notice: Notice, reading: Reading) -> Facts:
-    """Resolved, or reopened; the steps between are internal."""
-    state = str(at(notice.item, "ticket_state.category") or notice.item.get("ticket_state"))
-    if state == "resolved":
+    """Resolved, or reopened; the steps between are internal. What came before may not be said: then it is open."""
+    state = str(at(notice.item, "ticket_state.category") or notice.item.get("ticket_state")).casefold()
+    if state == _RESOLVED:
         return _solved(notice, reading)
-    changes = [part for part in list_at(notice.item, "ticket_parts.ticket_parts") if at(part, "previous_ticket_state")]
-    return _reopened(notice, reading) if changes and at(changes[-1], "previous_ticket_state") == "resolved" else ()
+    changes = [part for part in list_at(notice.item, "ticket_parts.ticket_parts") if at(part, _BEFORE)]
+    before = at(changes[-1], _BEFORE) if changes else notice.item.get(_BEFORE)
+    return _reopened(notice, reading) if before is None or str(before).casefold() == _RESOLVED else ()
+
+
+_RESOLVED = "resolved"
+_BEFORE = "previous_ticket_state"
 
 
 def _rated(notice: Notice, _: Reading) -> Facts:
@@ -290,11 +315,28 @@ def _deleted(_: Notice, __: Reading) -> Facts:
 
 
 def _merged(notice: Notice, _: Reading) -> Facts:
-    """Two users are one by the team's word. A lead is whoever wrote in the messenger, and says itself who it is."""
+    """Two users are one by the team's word. A lead is whoever wrote in the messenger, and says itself who it is.
+
+    What the one that is gone had opted out of, the other one has.
+    """
     gone = object_at(notice.item, "merged_from")
     alias = id_at(gone, "id")
-    users = all("user" in (one.get("role"), one.get("type")) for one in (gone, notice.item))
-    return () if alias is None else (Fact("customer.aliased", {"alias": alias}, browser=not users),)
+    left = _state(gone)
+    if alias is None:
+        return left
+    return (*left, Fact("customer.aliased", {"alias": alias}, browser=not _are_users(gone, notice.item)))
+
+
+def _are_users(*people: Payload) -> bool:
+    return all("user" in (one.get("role"), one.get("type")) for one in people)
+
+
+def _of_the_merged(notice: Notice, facts: Facts) -> list[tuple[str, Any]]:
+    """The other names of a user who was merged into this one."""
+    gone = object_at(notice.item, "merged_from")
+    if not (_are_users(gone, notice.item) and any(fact.type == "customer.aliased" for fact in facts)):
+        return []
+    return [("intercom_external", gone.get("external_id")), ("email", gone.get("email"))]
 
 
 def _attached(notice: Notice, reading: Reading) -> Facts:
@@ -306,7 +348,7 @@ def _event(notice: Notice, _: Reading) -> Facts:
     name = text_at(notice.item, "event_name")
     if name is None:
         return ()
-    time = epoch_millis(whole_number(notice.item.get("created_at")))
+    time = time_at(notice.item, "created_at")
     facts = (*opted_out(notice.item.get("metadata")), *happened(name, notice.item.get("metadata")))
     return tuple(replace(fact, time=time) for fact in facts[:1])
 
