@@ -347,7 +347,7 @@ FIVE = {"ticket_id": "5"}
         (conversation("closed", closedAt="2026-06-16T07:05:00Z"), [("ticket.solved", FIVE)]),
         (conversation("spam"), [("ticket.solved", FIVE)]),
         (conversation("active", isDraft=True), []),
-        (conversation("new"), []),
+        (conversation("new"), [("ticket.opened", FIVE)]),
         (
             survey(value="9", category="detractor"),
             [("nps.responded", {"response_id": SURVEY, "score": 9})],
