@@ -11,17 +11,27 @@ import re
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
-from referral_stream.contracts.adapters.reading import Adapter, Facts, Payload, Reading, id_at, object_at, text_at
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    id_at,
+    id_of,
+    object_at,
+    text_at,
+)
 from referral_stream.contracts.adapters.states import tagged, with_opt_out
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _KEY = "freshdesk_webhook"
-_OVER = ("resolved", "closed")
 _CODES_OVER = ("4", "5")
 """Resolved and closed, whatever the account calls them."""
+_OVER = ("resolved", "closed")
 _CHANGED = re.compile(r"\bstatus\W{1,6}from\W{1,6}([0-9]{1,6})\W{1,6}to\W{1,6}([0-9]{1,6})\b")
 """``{status:{from:2,to:5}}``: what the rule ran for."""
 _PRIORITIES = {"low": "low", "medium": "normal", "high": "high", "urgent": "urgent"}
+_NUMBERED = dict(zip("1234", _PRIORITIES.values(), strict=True))
 _ADDRESSES = ("ticket_contact_email", "ticket_requester_email", "requester_email")
 _OF_A_PERSON = ("ticket_contact_", "ticket_requester_", "requester_", "ticket_cf_", "ticket_tags")
 """How the names of fields begin that may hold an opt-out."""
@@ -56,15 +66,21 @@ def _facts(ticket: Payload) -> Facts:
     if not any(name in ticket for name in ("ticket_id", "ticket_status", "triggered_event")):
         return ()
     named = {"ticket_id": id_at(ticket, "ticket_id")}
-    status = (text_at(ticket, "ticket_status") or "").strip().casefold()
+    status = _named(ticket.get("ticket_status"))
     changed = _CHANGED.search((text_at(ticket, "triggered_event") or "")[:500])
     before, now = changed.groups() if changed else ("", "")
-    if now in _CODES_OVER or (not now and status in _OVER):
+    if now in _CODES_OVER or (not now and status in (*_OVER, *_CODES_OVER)):
         return (Fact("ticket.solved", named),)
     if before in _CODES_OVER:
         return (Fact("ticket.reopened", named),)
-    priority = _PRIORITIES.get((text_at(ticket, "ticket_priority") or "").strip().casefold())
+    called = _named(ticket.get("ticket_priority"))
+    priority = _PRIORITIES.get(called) or _NUMBERED.get(called)
     return (Fact("ticket.opened", named if priority is None else named | {"priority": priority}),)
+
+
+def _named(value: Any) -> str:
+    """A status or priority by its name, or by its number."""
+    return value.strip().casefold() if isinstance(value, str) else id_of(value) or ""
 
 
 ADAPTER = Adapter(

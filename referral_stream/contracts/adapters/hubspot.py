@@ -291,7 +291,7 @@ def _associated(payload: Payload, sides: dict[str, str | None]) -> Facts:
         return ()
     if "ticket" in sides:
         return (Fact("ticket.opened", {"ticket_id": sides["ticket"]}, _SOMETIME),)
-    is_primary = payload.get("isPrimaryAssociation") is not False
+    is_primary = is_true(payload.get("isPrimaryAssociation", True))
     return profile(account_id=sides["company"]) if is_primary and "company" in sides else ()
 
 
@@ -348,7 +348,8 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
         facts = tuple(fact for name, value in values.items() for fact in _contact_property(name, value, known, reading))
         facts = (*facts, *_aliases(list_at(payload, "merged-vids"), own))
     revised = time_at(flat, "updatedAt", "properties.hs_lastmodifieddate", "properties.lastmodifieddate")
-    submitted = time_at(flat, "properties.hs_submission_timestamp") if is_submission else None
+    submitted = time_at(flat, "properties.hs_submission_timestamp", "properties.hs_createdate", "createdAt")
+    submitted = submitted if is_submission else None
     return about_whom(
         flat | {"contactId": contact},
         reading,

@@ -17,6 +17,7 @@ from referral_stream.contracts.adapters.reading import (
     Payload,
     Reading,
     at,
+    expandable,
     id_at,
     id_of,
     object_at,
@@ -168,7 +169,7 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
     facts: Facts = ()
     match kind:
         case "user.merged":
-            alias = id_at(payload, "event.user.id")
+            alias = id_at(payload, *expandable("event.user"))
             facts = () if alias in (None, id_at(user, "id")) else (Fact("customer.aliased", {"alias": alias}),)
         case "user.deleted":
             facts = (Fact("customer.erasure_requested", {}),)
@@ -218,10 +219,14 @@ def _identities(payload: Payload) -> tuple[Any, ...]:
     return tuple(at(each, "value") if isinstance(each, dict) else each for each in named)
 
 
+_FIELDS = ("field", "custom_field", "custom_ticket_field", "custom_user_field")
+"""Where an event names the field that changed."""
+
+
 def _state(payload: Payload) -> tuple[Payload, ...]:
     """What the tags of a ticket or user say, and a custom field that changed."""
     event = object_at(payload, "event")
-    field = object_at(event, "field") or object_at(event, "custom_field")
+    field = next((found for name in _FIELDS if (found := object_at(event, name))), {})
     title = text_at(field, "title") or text_at(field, "raw_title") or text_at(field, "key") or ""
     current = event.get("current")
     added = at(event, "added.tags") or event.get("tags_added")
