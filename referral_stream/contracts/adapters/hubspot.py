@@ -7,7 +7,8 @@ are always text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -50,9 +51,19 @@ def recognises(payload: Payload) -> bool:
     """A change with its subscription, or a CRM record with HubSpot's own properties."""
     if isinstance(payload.get("subscriptionType"), str):
         return "objectId" in payload or "fromObjectId" in payload or "primaryObjectId" in payload
-    return isinstance(payload.get("properties"), dict) and (
-        "vid" in payload or any(name in payload["properties"] for name in ("hs_object_id", "hs_survey_type"))
-    )
+    properties = payload.get("properties")
+    if not isinstance(properties, dict):
+        return False
+    return "vid" in payload or any(name in _OWN or name.startswith("hs_email_optout") for name in properties)
+
+
+_OWN = ("hs_object_id", "hs_survey_type")
+
+
+def split(body: Any) -> Sequence[Any]:
+    """The changes of an array, the records of a page of them, or one alone."""
+    is_page = isinstance(body, dict) and "properties" not in body and isinstance(body.get("results"), list)
+    return body["results"] if is_page else listed(body)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
@@ -267,6 +278,7 @@ def _merged(payload: Payload) -> Facts:
 
 def _gone(payload: Payload) -> list[Any]:
     merged = payload.get("mergedObjectIds")
+    merged = re.split(r"[;,]", merged) if isinstance(merged, str) else merged
     return [payload.get("primaryObjectId"), *(merged if isinstance(merged, list) else [merged])]
 
 
@@ -356,6 +368,7 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
         _once(facts),
         [
             ("hubspot_contact", contact),
+            ("email", None if is_submission else values.get("email")),
             *(("email", address) for address in str(values.get("hs_additional_emails") or "").split(";")),
             *(("email", address) for address in _identities(payload)),
             ("email", values.get("hs_respondent_email")),
@@ -424,10 +437,10 @@ _BAD_GROUPS = frozenset({"detractor", "unhappy", "difficult", "dissatisfied", "u
 
 ADAPTER = Adapter(
     name="hubspot",
-    marks=("subscriptionType", "properties"),
+    marks=("subscriptionType", "properties", "results"),
     recognises=recognises,
     customer_paths=("contactId",),
     read=read,
-    split=listed,
+    split=split,
     has_questions=True,
 )

@@ -32,7 +32,7 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.states import by_machine, is_true, opted_out, tagged
-from referral_stream.contracts.adapters.surveys import NPS, Response, configured, is_loyalty
+from referral_stream.contracts.adapters.surveys import NPS, Response, configured, is_loyalty, is_satisfaction
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
@@ -282,8 +282,17 @@ def _rated(notice: Notice, _: Reading) -> Facts:
 
 
 def _signed_up(notice: Notice, reading: Reading) -> Facts:
-    since = since_at(notice.contact, "signed_up_at", "remote_created_at", "created_at")
+    """A lead or visitor signed up just now; that we knew them before makes nobody a customer of long standing."""
+    since = since_at(notice.contact, *_SIGNED_UP)
     return (Fact("customer.signed_up", {}, since), *_profile(notice, reading))
+
+
+def _created(notice: Notice, reading: Reading) -> Facts:
+    since = since_at(notice.contact, *_SIGNED_UP, "created_at")
+    return (Fact("customer.signed_up", {}, since), *_profile(notice, reading))
+
+
+_SIGNED_UP = ("signed_up_at", "remote_created_at")
 
 
 def _profile(notice: Notice, reading: Reading) -> Facts:
@@ -357,11 +366,13 @@ def _reached(notice: Notice, reading: Reading) -> Facts:
     """What came of a mail, message or survey; that it was sent or shown is our doing, and a bounce for now passes."""
     stat = object_at(notice.item, "content_stat") or notice.item
     mail = {"message_id": id_at(stat, "content_id")}
+    around = {name: value for name, value in notice.item.items() if name not in ("contact", "content_stat")}
+    is_read = not (by_machine(stat) or by_machine(around))
     is_mail = str(stat.get("content_type") or notice.item.get("type") or "email").casefold().endswith("email")
     match stat.get("stat_type"):
-        case "open" if is_mail and not by_machine(stat):
+        case "open" if is_mail and is_read:
             return (Fact("email.opened", mail),)
-        case "click" if is_mail and not by_machine(stat):
+        case "click" if is_mail and is_read:
             return (Fact("email.clicked", mail),)
         case "hard_bounce":
             return (Fact("customer.suppressed", {"reason": "bounce"}),)
@@ -387,7 +398,13 @@ def _answered(stat: Payload, notice: Notice, reading: Reading) -> Facts:
     response = Response(id_at(stat, "receipt_id", "id"))
     if scale is not None:
         response.add(question, scale, answer.get("response"))
+    elif is_satisfaction(answer.get("question_text")) and whole_number(answer.get("response")) in _LOWEST:
+        return (Fact("frustration.shown", {}),)
     return response.facts()
+
+
+_LOWEST = (0, 1)
+"""Where every scale of satisfaction begins."""
 
 
 _FACTS: dict[str, Callable[[Notice, Reading], Facts]] = {
@@ -406,9 +423,9 @@ _FACTS: dict[str, Callable[[Notice, Reading], Facts]] = {
     "ticket.closed": _solved,
     "ticket.rating.provided": _rated,
     "contact.signed_up": _signed_up,
-    "contact.user.created": _signed_up,
+    "contact.user.created": _created,
     "contact.lead.signed_up": _signed_up,
-    "user.created": _signed_up,
+    "user.created": _created,
     "visitor.signed_up": _signed_up,
     "contact.email.updated": _profile,
     "contact.user.updated": _profile,
