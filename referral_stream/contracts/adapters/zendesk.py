@@ -87,26 +87,28 @@ def recognises(payload: Payload) -> bool:
 def split(body: Any) -> Sequence[Any]:
     """The event; a ticket that changed hands concerns two people."""
     if isinstance(body, dict) and recognises(body) and _kind(payload := _as_webhook(body)) == _HANDED_ON:
-        return (body, body | {_FORMER: True}) if id_of(at(payload, "event.previous")) else (body,)
+        return (body, body | {_FORMER: True}) if id_at(payload, *expandable("event.previous")) else (body,)
     return (body,)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One event."""
     is_former = payload.get(_FORMER) is True
-    payload = _as_webhook(payload)
+    payload = _with_id(_as_webhook(payload))
     kind, own = _kind(payload), id_at(payload, "id")
     if kind.startswith("user."):
         return _about_user(kind, payload, reading)
     detail = object_at(payload, "detail")
     ticket = {name: value for name, value in detail.items() if name != "external_id"}  # that is the ticket's own
     if kind == _HANDED_ON:
-        previous, current = at(payload, "event.previous"), at(payload, "event.current")
+        previous, current = (id_at(payload, *expandable(f"event.{name}")) for name in ("previous", "current"))
         ticket["requester_id"] = previous if is_former else current or detail.get("requester_id")
     if is_former:
         facts, own = _taken_away(payload), own and f"{own}:former"
     else:
-        facts = with_opt_out(_facts(kind, payload), *_state(payload))
+        facts = _facts(kind, payload)
+        if kind.startswith("ticket."):
+            facts = with_opt_out(facts, *_state(payload))
     return about_whom(
         payload | {"detail": ticket},
         reading,
@@ -120,6 +122,18 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 def _kind(payload: Payload) -> str:
     return str(payload.get("type")).removeprefix(_PREFIX)[1:]
+
+
+def _with_id(payload: Payload) -> Payload:
+    """The event, with the id that its subject names (``zen:user:1``) where the detail has none."""
+    detail = object_at(payload, "detail")
+    kind, _, own = (text_at(payload, "subject") or "").rpartition(":")
+    if kind not in _SUBJECTS or id_of(detail.get("id")):
+        return payload
+    return payload | {"detail": detail | {"id": own}}
+
+
+_SUBJECTS = ("zen:user", "zen:ticket")
 
 
 def _on_bus(payload: Payload) -> Payload:
@@ -169,7 +183,7 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
     facts: Facts = ()
     match kind:
         case "user.merged":
-            alias = id_at(payload, *expandable("event.user"))
+            alias = id_at(payload, *expandable("event.user"), *expandable("event.merged_user", "event.target_user"))
             facts = () if alias in (None, id_at(user, "id")) else (Fact("customer.aliased", {"alias": alias}),)
         case "user.deleted":
             facts = (Fact("customer.erasure_requested", {}),)
@@ -280,10 +294,12 @@ _LISTED = _IRRELEVANT | {"ticket.priority_changed"}
 
 def _rated(payload: Payload, ticket: dict[str, Any]) -> Facts:
     """Good or bad; on the newer scale of 1 to 5 the answer too, after what it says of the ticket."""
-    given = at(payload, "event.satisfaction_score")
-    given = given.get("score") if isinstance(given, dict) else given
+    given = _score(at(payload, "event.satisfaction_score"))
     said = given.strip().upper() if isinstance(given, str) else ""
     rating = next((verdict for name, verdict in _RATINGS.items() if said.startswith(name)), None)
+    if rating is None and not said:
+        others = (str(_score(at(payload, place))).upper() for place in _ELSEWHERE)
+        rating = "negative" if any(other.startswith("BAD") for other in others) else None
     if rating is not None:
         return (Fact("ticket.rated", ticket | {"rating": rating}),)
     score = whole_number(given)
@@ -296,6 +312,14 @@ def _rated(payload: Payload, ticket: dict[str, Any]) -> Facts:
         data["comment"] = comment
     verdict = (Fact("ticket.rated", ticket | {"rating": _VERDICTS[score]}),) if score in _VERDICTS and own else ()
     return (*verdict, Fact("csat.responded", data))
+
+
+def _score(given: Any) -> Any:
+    return given.get("score") if isinstance(given, dict) else given
+
+
+_ELSEWHERE = ("event.satisfaction_rating", "event.current", "detail.satisfaction_rating", "detail.satisfaction_score")
+"""Where a rating might be kept too: there, only a bad one is believed."""
 
 
 def _status_changed(previous: str, current: str, ticket: dict[str, Any]) -> Facts:
