@@ -80,15 +80,16 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     topic = str(payload.get("topic"))
     number = payload.get(_CONTACT)
     notice = _unwrapped(object_at(payload, "data.item"), number if type(number) is int else None)
-    if not notice.contact and topic.startswith(_OF_PEOPLE) and "type" not in notice.item:
-        notice = Notice(notice.item, _person(notice.item) or {})  # what is deleted comes with little more than its id
+    if topic.startswith(_OF_PEOPLE) and not any(isinstance(notice.item.get(name), dict) for name in _PEOPLE):
+        # what is deleted comes with little more than its id, and not always with its type
+        notice = Notice(notice.item, _person(notice.item) or notice.contact)
     if topic.startswith(_OUTBOUND):
         facts = _reached(notice, reading)
     else:
         facts = _FACTS[topic](notice, reading) if topic in _FACTS else unlisted(topic)
     if number is not None:
         facts = tuple(fact for fact in facts if not _is_praise(fact))
-    contact = notice.contact
+    contact = _known(notice)
     if not any(fact.is_opt_out for fact in facts) and (held := _state(contact) or _tags(topic, notice)):
         facts = (*held, *(fact for fact in facts if not fact.guessed))
     return about_whom(
@@ -190,6 +191,13 @@ def _person(given: Any) -> Payload | None:
     if not id_at(given, "id", "external_id", "user_id", "email"):
         return None
     return given | {"external_id": id_at(given, "external_id", "user_id")}
+
+
+def _known(notice: Notice) -> Payload:
+    """The contact, with the address that a conversation names for them only as its author; a lead typed it in."""
+    contact, author = notice.contact, object_at(notice.item, "source.author")
+    is_author = author.get("type") == "user" and id_at(author, "id") == id_at(contact, "id")
+    return contact | {"email": author.get("email")} if is_author and not contact.get("email") else contact
 
 
 def _contact(item: Payload, thing: Payload) -> Payload:
