@@ -26,6 +26,7 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.states import is_true, opted_out, tagged
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.contracts.records import EVENT_HEADER
 
@@ -64,7 +65,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         kind, facts = "conversation", _conversation(payload)
         names = _TOUCHED if _status(payload) in _OVER else _TOUCHED[1:]
     else:
-        kind, facts, names = "customer", (), ("updatedAt", "modifiedAt", "createdAt")
+        kind, facts, names = "customer", unlisted(event), ("updatedAt", "modifiedAt", "createdAt")
     left = opted_out(
         *_properties(customer), *_properties(payload if kind == "customer" else {}), *_state(payload, customer)
     )
@@ -88,6 +89,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
             ("email", first),
             *(("email", other) for other in others),
             *((("helpscout_conversation", own),) if is_open else ()),
+            *(_rated_conversation(payload, customer) if _is_low(facts) else ()),
         ),
         kind=kind,
         # A record is sent again whenever it changes: its id and its state together are one event.
@@ -144,9 +146,10 @@ _TOUCHED = ("closedAt", "userUpdatedAt", "userModifiedAt", "modifiedAt", "update
 
 def _is_rating(payload: Payload) -> bool:
     about_what = ("ticketId", "conversationId", "threadId")
-    return (
-        isinstance(payload.get("rating"), str) and "customer" in payload and any(name in payload for name in about_what)
-    )
+    if not isinstance(payload.get("rating"), str):
+        return False
+    is_one = "customer" in payload and any(name in payload for name in about_what)
+    return is_one or _event(payload) == "satisfaction.ratings"
 
 
 def _is_survey(payload: Payload) -> bool:
@@ -162,7 +165,8 @@ def _is_conversation(payload: Payload) -> bool:
 
 
 def _is_customer(payload: Payload) -> bool:
-    return "firstName" in payload and "photoType" in payload and "id" in payload
+    is_one = "firstName" in payload and "photoType" in payload
+    return "id" in payload and (is_one or _event(payload).startswith("customer."))
 
 
 def _customer(payload: Payload) -> Payload:
@@ -180,12 +184,25 @@ def _addresses(customer: Payload) -> list[Any]:
     return [address for address in found if isinstance(address, str) and address]
 
 
+def _is_low(facts: Facts) -> bool:
+    return any(fact.type == "csat.responded" and fact.data["score"] < _RATINGS["great"] for fact in facts)
+
+
+def _rated_conversation(payload: Payload, customer: Payload) -> tuple[tuple[str, Any], ...]:
+    """Whom a low rating without its customer is by: whose conversation it was."""
+    named = id_at(customer, "id") or _addresses(customer)
+    return () if named or not _is_rating(payload) else (("helpscout_conversation", id_at(payload, *_RATED)),)
+
+
+_RATED = ("conversationId", "ticketId")
+
+
 def _rated(payload: Payload) -> Facts:
     """The ticket's rating comes first: it is what lifts the wait after a solved ticket."""
-    score = _RATINGS.get(str(payload.get("rating")).casefold())
+    score = _RATINGS.get(str(payload.get("rating")).strip().casefold())
     if score is None:
         return ()
-    ticket = id_at(payload, "conversationId", "ticketId")
+    ticket = id_at(payload, *_RATED)
     data: dict[str, Any] = {"response_id": id_at(payload, "id"), "score": score, "scale_max": 3}
     data |= {"comment": text_at(payload, "comments"), "ticket_id": ticket}
     answered = Fact("csat.responded", {name: value for name, value in data.items() if value is not None})
