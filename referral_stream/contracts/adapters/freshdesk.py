@@ -66,10 +66,10 @@ def _facts(ticket: Payload) -> Facts:
     if not any(name in ticket for name in ("ticket_id", "ticket_status", "triggered_event")):
         return ()
     named = {"ticket_id": id_at(ticket, "ticket_id")}
-    status = _named(ticket.get("ticket_status"))
+    status = (text_at(ticket, "ticket_status") or "").strip().casefold()
     changed = _CHANGED.search((text_at(ticket, "triggered_event") or "")[:500])
     before, now = changed.groups() if changed else ("", "")
-    if now in _CODES_OVER or (not now and status in (*_OVER, *_CODES_OVER)):
+    if now in _CODES_OVER or (not now and status in _OVER):
         return (Fact("ticket.solved", named),)
     if before in _CODES_OVER:
         return (Fact("ticket.reopened", named),)
@@ -79,7 +79,7 @@ def _facts(ticket: Payload) -> Facts:
 
 
 def _named(value: Any) -> str:
-    """A status or priority by its name, or by its number."""
+    """A priority by its name, or by its number."""
     return value.strip().casefold() if isinstance(value, str) else id_of(value) or ""
 
 
