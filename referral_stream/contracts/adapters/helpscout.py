@@ -165,8 +165,13 @@ def _is_conversation(payload: Payload) -> bool:
 
 
 def _is_customer(payload: Payload) -> bool:
-    is_one = "firstName" in payload and "photoType" in payload
-    return "id" in payload and (is_one or _event(payload).startswith("customer."))
+    event, is_one = _event(payload), "firstName" in payload and "photoType" in payload
+    if event.startswith("customer."):
+        is_one = bool(unlisted(event)) or any(name in payload for name in _OF_A_CUSTOMER)
+    return "id" in payload and is_one
+
+
+_OF_A_CUSTOMER = ("firstName", "emails", "_embedded", "properties")
 
 
 def _customer(payload: Payload) -> Payload:
