@@ -161,7 +161,7 @@ NAMES: dict[str, Iterable[str]] = {
     "satismeter": {*satismeter._EVENTS, *satismeter._CATEGORIES, *compared(satismeter._is_loyalty)},
     "wootric": {*wootric._OBJECTS, *wootric._ANSWERED, *compared(wootric.read, wootric._answered)},
     "helpscout": {
-        *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._UNDER_WAY, *helpscout._CATEGORIES,
+        *helpscout._RATINGS, *helpscout._FACES, *helpscout._OVER, *helpscout._CATEGORIES,
         *helpscout._DELETED,
     },
     "dittofeed": {*compared(dittofeed._facts), *dittofeed._MACHINES},

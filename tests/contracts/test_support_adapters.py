@@ -107,7 +107,9 @@ def rated(score: int, rating: str | None) -> Said:
         (notification("ticket.state.updated", ticket_state="resolved"), [("ticket.solved", TICKET)]),
         (notification("ticket.state.updated", **state("in_progress", "resolved")), [("ticket.reopened", TICKET)]),
         (notification("ticket.state.updated", **state("in_progress", "submitted")), []),
-        (notification("ticket.state.updated", **state("in_progress")), []),
+        (notification("ticket.state.updated", **state("in_progress")), [("ticket.reopened", TICKET)]),
+        (notification("ticket.state.updated", **state("resolved") | {"open": False}), [("ticket.solved", TICKET)]),
+        (notification("conversation.user.replied", open=False, state="snoozed"), [("ticket.reopened", TICKET)]),
         (notification("ticket.contact.replied", open=True), [("ticket.reopened", TICKET)]),
         (notification("ticket.resolved"), [("ticket.solved", TICKET)]),
         (notification("ticket.closed"), [("ticket.solved", TICKET)]),
@@ -345,7 +347,7 @@ FIVE = {"ticket_id": "5"}
         (conversation("closed", closedAt="2026-06-16T07:05:00Z"), [("ticket.solved", FIVE)]),
         (conversation("spam"), [("ticket.solved", FIVE)]),
         (conversation("active", isDraft=True), []),
-        (conversation("new"), []),
+        (conversation("new"), [("ticket.opened", FIVE)]),
         (
             survey(value="9", category="detractor"),
             [("nps.responded", {"response_id": SURVEY, "score": 9})],
@@ -384,10 +386,31 @@ def test_a_helpscout_body_that_tells_too_little_is_skipped_with_the_reason(paylo
     assert skipped(read(payload)).reason == reason
 
 
-@pytest.mark.parametrize("said", ["Okay", "Not Good"])
-def test_a_helpscout_rating_of_nobody_is_a_dead_letter_unless_it_is_praise(said: str) -> None:
-    assert refused(read(rating(said, customer={}))).cause == "unusable_id"
-    assert skipped(read(rating("Great", customer={}))).reason == "no_customer"
+@pytest.mark.parametrize("word", ["Okay", "Not Good", " bad "])
+def test_a_low_helpscout_rating_of_nobody_is_that_of_the_conversations_customer(word: str) -> None:
+    nobody: tuple[Any, ...] = ({}, None)
+    for customer in nobody:
+        answered = facts(rating(word, customer=customer))
+        assert {(event.subject, event.link) for event in answered} == {("", ("helpscout_conversation", "5"))}
+        assert skipped(read(rating("Great", customer=customer))).reason == "no_customer"
+    assert refused(read(rating(word, customer={}, ticketId=None, threadId=3))).cause == "unusable_id"
+
+
+@pytest.mark.parametrize(
+    ("event", "body", "expected"),
+    [
+        ("satisfaction.ratings", {"id": 1, "rating": "Bad", "threadId": 3}, "unusable_id"),
+        ("customer.updated", {"id": 9, "properties": {"unsubscribed": "yes"}}, "customer.suppressed"),
+        ("customer.unsubscribed", {"id": 9}, "customer.suppressed"),
+        ("convo.status", {"id": 5, "customer": {"id": 9}}, "ticket.opened"),
+    ],
+)
+def test_a_helpscout_body_is_known_by_the_name_of_its_event(event: str, body: dict[str, Any], expected: str) -> None:
+    adapted = read(body, headers=(("referral-source", b"helpscout"), ("referral-event", event.encode())))
+    if expected == "unusable_id":
+        assert refused(adapted).cause == expected
+    else:
+        assert accepted(adapted)[0].type == expected
 
 
 def test_a_conversation_sent_again_unchanged_is_the_same_event() -> None:

@@ -11,17 +11,27 @@ import re
 from typing import Any
 
 from referral_stream.contracts.adapters.identities import about_whom
-from referral_stream.contracts.adapters.reading import Adapter, Facts, Payload, Reading, id_at, object_at, text_at
-from referral_stream.contracts.adapters.states import with_opt_out
+from referral_stream.contracts.adapters.reading import (
+    Adapter,
+    Facts,
+    Payload,
+    Reading,
+    id_at,
+    id_of,
+    object_at,
+    text_at,
+)
+from referral_stream.contracts.adapters.states import tagged, with_opt_out
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _KEY = "freshdesk_webhook"
-_OVER = ("resolved", "closed")
 _CODES_OVER = ("4", "5")
 """Resolved and closed, whatever the account calls them."""
+_OVER = ("resolved", "closed")
 _CHANGED = re.compile(r"\bstatus\W{1,6}from\W{1,6}([0-9]{1,6})\W{1,6}to\W{1,6}([0-9]{1,6})\b")
 """``{status:{from:2,to:5}}``: what the rule ran for."""
 _PRIORITIES = {"low": "low", "medium": "normal", "high": "high", "urgent": "urgent"}
+_NUMBERED = dict(zip("1234", _PRIORITIES.values(), strict=True))
 _ADDRESSES = ("ticket_contact_email", "ticket_requester_email", "requester_email")
 _OF_A_PERSON = ("ticket_contact_", "ticket_requester_", "requester_", "ticket_cf_", "ticket_tags")
 """How the names of fields begin that may hold an opt-out."""
@@ -48,8 +58,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 def _of_a_person(ticket: Payload) -> dict[str, Any]:
     found = {name: value for name, value in ticket.items() if name.startswith(_OF_A_PERSON)}
-    tags = found.get("ticket_tags")
-    return found | {"ticket_tags": tags.split(",")[:100]} if isinstance(tags, str) else found
+    return found | tagged(found.get("ticket_tags"))
 
 
 def _facts(ticket: Payload) -> Facts:
@@ -64,8 +73,14 @@ def _facts(ticket: Payload) -> Facts:
         return (Fact("ticket.solved", named),)
     if before in _CODES_OVER:
         return (Fact("ticket.reopened", named),)
-    priority = _PRIORITIES.get((text_at(ticket, "ticket_priority") or "").strip().casefold())
+    called = _named(ticket.get("ticket_priority"))
+    priority = _PRIORITIES.get(called) or _NUMBERED.get(called)
     return (Fact("ticket.opened", named if priority is None else named | {"priority": priority}),)
+
+
+def _named(value: Any) -> str:
+    """A priority by its name, or by its number."""
+    return value.strip().casefold() if isinstance(value, str) else id_of(value) or ""
 
 
 ADAPTER = Adapter(

@@ -20,11 +20,12 @@ from referral_stream.contracts.adapters.reading import (
     list_at,
     object_at,
     profile,
+    since_at,
     text_at,
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import is_true, with_opt_out
+from referral_stream.contracts.adapters.states import tagged, with_opt_out
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _OVER = "closed"
@@ -33,6 +34,7 @@ _TIMES = ("updated_datetime", "closed_datetime", "created_datetime")
 _VERDICTS = {1: "negative", 2: "negative", 4: "positive", 5: "positive"}
 _LOW = (1, 2, 3)
 _SCALE_MAX = 5
+_YES = frozenset({"true", "1", "yes"})
 _NOTHING = frozenset({"", "none", "null"})
 """What a template writes for a value that is not there."""
 
@@ -54,12 +56,16 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         reading,
         (
             *with_opt_out(
-                (*_stands(ticket), *_rated(ticket)), customer.get("data"), customer.get("meta"), _tags(ticket)
+                (*_stands(ticket), *_rated(ticket)),
+                customer.get("data"),
+                customer.get("meta"),
+                tagged(ticket.get("tags")),
             ),
             *profile(**reading.address_hmacs(address)),
         ),
         (
             ("email", address),
+            *(("email", at(channel, "address")) for channel in list_at(customer, "channels")[:50]),
             ("gorgias_customer", customer.get("id")),
             ("gorgias_customer", ticket.get("customer_id")),
         ),
@@ -78,17 +84,12 @@ def _is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip().casefold() in _NOTHING)
 
 
-def _tags(ticket: Payload) -> dict[str, Any]:
-    """What the team wrote on the ticket: names, alone or in objects."""
-    tags = ticket.get("tags")
-    return {"tags": [at(each, "name") or each for each in list_at(ticket, "tags")] or tags}
-
-
 def _stands(ticket: Payload) -> Facts:
-    """Open unless it is closed, discarded as spam, or in the trash."""
+    """Open unless it is closed, discarded as spam, or in the trash: a template that was not filled says none of it."""
     named = {"ticket_id": id_at(ticket, "id")}
     status = (text_at(ticket, "status") or "").strip().casefold()
-    is_discarded = is_true(ticket.get("spam")) or not _is_nothing(ticket.get("trashed_datetime"))
+    is_spam = str(ticket.get("spam")).strip().casefold() in _YES
+    is_discarded = is_spam or since_at(ticket, "trashed_datetime") is not None
     if status == _OVER or is_discarded:
         return (Fact("ticket.solved", named),)
     priority = (text_at(ticket, "priority") or "").strip().casefold()

@@ -25,7 +25,8 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import is_true, opted_out, tagged
+from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.contracts.records import EVENT_HEADER
 
@@ -34,7 +35,6 @@ _VERDICTS = {3: "positive", 1: "negative"}
 _FACES = {"happy": (3, 3), "neutral": (2, 3), "sad": (1, 3), "thumbs up": (1, 1), "thumbs down": (0, 1)}
 """A survey's named answers: (score, scale's maximum). An emoji the team chose itself is not understood."""
 _OVER = ("closed", "spam")
-_UNDER_WAY = ("active", "open", "pending")
 _CATEGORIES = ("promoter", "passive", "detractor")
 
 
@@ -65,19 +65,23 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         kind, facts = "conversation", _conversation(payload)
         names = _TOUCHED if _status(payload) in _OVER else _TOUCHED[1:]
     else:
-        kind, facts, names = "customer", (), ("updatedAt", "modifiedAt", "createdAt")
-    if not facts and kind != "customer":
+        kind, facts, names = "customer", unlisted(event), ("updatedAt", "modifiedAt", "createdAt")
+    left = opted_out(
+        *_properties(customer), *_properties(payload if kind == "customer" else {}), *_state(payload, customer)
+    )
+    if not facts and not left and kind != "customer":
         return Skipped("irrelevant", kind)
     first, *others = _addresses(customer) or [None]
     time = time_at(payload, *names)
     own = id_at(payload, "id")
-    is_open = kind == "conversation" and facts[0].type != "ticket.solved"  # it may be deleted before it is closed
+    # an open one may be deleted before it is closed
+    is_open = kind == "conversation" and any(fact.type != "ticket.solved" for fact in facts)
     return about_whom(
         payload | {"customer": customer},
         reading,
         (
+            *left,
             *facts,
-            *opted_out(*_properties(customer), *_properties(payload if kind == "customer" else {})),
             *profile(**reading.address_hmacs(first)),
         ),
         (
@@ -85,6 +89,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
             ("email", first),
             *(("email", other) for other in others),
             *((("helpscout_conversation", own),) if is_open else ()),
+            *(_rated_conversation(payload, customer) if _is_low(facts) else ()),
         ),
         kind=kind,
         # A record is sent again whenever it changes: its id and its state together are one event.
@@ -130,14 +135,21 @@ def _properties(customer: Payload) -> tuple[Any, ...]:
     return customer.get("properties"), at(customer, "_embedded.properties")
 
 
+def _state(payload: Payload, customer: Payload) -> tuple[Any, ...]:
+    """What the tags and fields of a conversation say, and the tags of its customer."""
+    tags = (payload.get("tags"), at(payload, "_embedded.tags"), customer.get("tags"))
+    return payload.get("customFields"), *(tagged(each) for each in tags)
+
+
 _TOUCHED = ("closedAt", "userUpdatedAt", "userModifiedAt", "modifiedAt", "updatedAt", "createdAt")
 
 
 def _is_rating(payload: Payload) -> bool:
     about_what = ("ticketId", "conversationId", "threadId")
-    return (
-        isinstance(payload.get("rating"), str) and "customer" in payload and any(name in payload for name in about_what)
-    )
+    if not isinstance(payload.get("rating"), str):
+        return False
+    is_one = "customer" in payload and any(name in payload for name in about_what)
+    return is_one or _event(payload) == "satisfaction.ratings"
 
 
 def _is_survey(payload: Payload) -> bool:
@@ -145,15 +157,21 @@ def _is_survey(payload: Payload) -> bool:
 
 
 def _is_conversation(payload: Payload) -> bool:
-    return (
-        isinstance(payload.get("status"), str)
-        and ("mailbox" in payload or "mailboxId" in payload)
-        and ("customer" in payload or "primaryCustomer" in payload)
-    )
+    """By its shape, or by the name of an event about conversations, all of which hold one."""
+    if "customer" not in payload and "primaryCustomer" not in payload:
+        return False
+    is_one = isinstance(payload.get("status"), str) and ("mailbox" in payload or "mailboxId" in payload)
+    return is_one or _event(payload).startswith("convo.")
 
 
 def _is_customer(payload: Payload) -> bool:
-    return "firstName" in payload and "photoType" in payload and "id" in payload
+    event, is_one = _event(payload), "firstName" in payload and "photoType" in payload
+    if event.startswith("customer."):
+        is_one = bool(unlisted(event)) or any(name in payload for name in _OF_A_CUSTOMER)
+    return "id" in payload and is_one
+
+
+_OF_A_CUSTOMER = ("firstName", "emails", "_embedded", "properties")
 
 
 def _customer(payload: Payload) -> Payload:
@@ -171,12 +189,25 @@ def _addresses(customer: Payload) -> list[Any]:
     return [address for address in found if isinstance(address, str) and address]
 
 
+def _is_low(facts: Facts) -> bool:
+    return any(fact.type == "csat.responded" and fact.data["score"] < _RATINGS["great"] for fact in facts)
+
+
+def _rated_conversation(payload: Payload, customer: Payload) -> tuple[tuple[str, Any], ...]:
+    """Whom a low rating without its customer is by: whose conversation it was."""
+    named = id_at(customer, "id") or _addresses(customer)
+    return () if named or not _is_rating(payload) else (("helpscout_conversation", id_at(payload, *_RATED)),)
+
+
+_RATED = ("conversationId", "ticketId")
+
+
 def _rated(payload: Payload) -> Facts:
     """The ticket's rating comes first: it is what lifts the wait after a solved ticket."""
-    score = _RATINGS.get(str(payload.get("rating")).casefold())
+    score = _RATINGS.get(str(payload.get("rating")).strip().casefold())
     if score is None:
         return ()
-    ticket = id_at(payload, "conversationId", "ticketId")
+    ticket = id_at(payload, *_RATED)
     data: dict[str, Any] = {"response_id": id_at(payload, "id"), "score": score, "scale_max": 3}
     data |= {"comment": text_at(payload, "comments"), "ticket_id": ticket}
     answered = Fact("csat.responded", {name: value for name, value in data.items() if value is not None})
@@ -193,9 +224,12 @@ def _surveyed(payload: Payload) -> Facts:
     data: dict[str, Any] = {"response_id": ":".join(name for name in names if name) if all(names) else None}
     if comment := text_at(response, "comment"):
         data["comment"] = comment
-    if str(response.get("category")).casefold() in _CATEGORIES:
+    category = str(response.get("category")).casefold()
+    if category in _CATEGORIES:
         score = whole_number(response.get("value"))
-        return () if score is None else (Fact("nps.responded", data | {"score": score}),)
+        if score is None:  # without it, what it is filed under is believed where it is bad
+            return (Fact("frustration.shown", {}),) if category == _CATEGORIES[-1] else ()
+        return (Fact("nps.responded", data | {"score": score}),)
     face = _FACES.get(str(response.get("name")).casefold())
     if face is None:
         return ()
@@ -203,15 +237,13 @@ def _surveyed(payload: Payload) -> Facts:
 
 
 def _conversation(payload: Payload) -> Facts:
-    """A conversation's status, as a ticket's. An open one touched again after it began was reopened."""
+    """A conversation's status, as a ticket's: open unless it is over. One touched again after it began was reopened."""
     ticket = {"ticket_id": id_at(payload, "id")}
     status = _status(payload)
-    if payload.get("isDraft") is True or payload.get("state") == "draft":
+    if is_true(payload.get("isDraft")) or payload.get("state") == "draft":
         return ()
     if status in _OVER or payload.get("state") == "deleted":
         return (Fact("ticket.solved", ticket),)
-    if status not in _UNDER_WAY:
-        return ()
     began = text_at(payload, "createdAt")
     touched = next((text for name in _TOUCHED[1:] if (text := text_at(payload, name))), None)
     return (Fact("ticket.opened" if touched == began else "ticket.reopened", ticket),)

@@ -7,8 +7,11 @@ are always text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from msgspec.structs import replace
 
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
@@ -23,6 +26,7 @@ from referral_stream.contracts.adapters.reading import (
     listed,
     object_at,
     profile,
+    since_at,
     text_at,
     time_at,
     whole_number,
@@ -32,11 +36,14 @@ from referral_stream.contracts.adapters.surveys import COMMENT, IGNORE, NPS, Res
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core import zones
+from referral_stream.core.events import PROMOTER
 from referral_stream.core.instants import parse_instant
 
 _OBJECTS = {"0-1": "contact", "0-2": "company", "0-3": "deal", "0-5": "ticket", "0-19": "feedback_submission"}
 """Object types as the generic subscriptions (``object.*``) number them."""
 _TICKET_CLOSED = "4"
+_TICKET_STAGES = frozenset({"1", "2", "3"})
+"""New, waiting on the contact, waiting on us: the open stages of HubSpot's own pipeline."""
 _PRIORITIES = frozenset({"low", "medium", "high", "urgent"})
 
 
@@ -44,9 +51,19 @@ def recognises(payload: Payload) -> bool:
     """A change with its subscription, or a CRM record with HubSpot's own properties."""
     if isinstance(payload.get("subscriptionType"), str):
         return "objectId" in payload or "fromObjectId" in payload or "primaryObjectId" in payload
-    return isinstance(payload.get("properties"), dict) and (
-        "vid" in payload or any(name in payload["properties"] for name in ("hs_object_id", "hs_survey_type"))
-    )
+    properties = payload.get("properties")
+    if not isinstance(properties, dict):
+        return False
+    return "vid" in payload or any(name in _OWN or name.startswith("hs_email_optout") for name in properties)
+
+
+_OWN = ("hs_object_id", "hs_survey_type")
+
+
+def split(body: Any) -> Sequence[Any]:
+    """The changes of an array, the records of a page of them, or one alone."""
+    is_page = isinstance(body, dict) and "properties" not in body and isinstance(body.get("results"), list)
+    return body["results"] if is_page else listed(body)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
@@ -58,7 +75,7 @@ def _change(payload: Payload, reading: Reading) -> Webhook | Skipped:
     subscription = str(payload["subscriptionType"])
     kind, _, change = subscription.partition(".")
     if kind == "object":
-        kind = _OBJECTS.get(str(payload.get("objectTypeId")), "object")
+        kind = _object(payload, change)
     if change == "associationChange":
         sides = _sides(payload)
     elif change == "merge":
@@ -69,15 +86,30 @@ def _change(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if change == "merge" and kind == "ticket":
         ticket = id_at(payload, "primaryObjectId")  # whose it is, is known of the old one
     contact = sides.get("contact") or id_at(payload, "contactId")
+    facts = _changed(kind, change, payload, sides, reading)
+    if _is_old(payload):
+        facts = tuple(fact for fact in facts if not _is_good_news(fact))
     return about_whom(
         payload | {"contactId": contact},
         reading,
-        _changed(kind, change, payload, sides, reading),
+        facts,
         [("hubspot_contact", contact), ("hubspot_ticket", ticket), *_more_addresses(kind, payload)],
         kind=subscription[:200],
         id=_change_id(payload),
         time=time_at(payload, "occurredAt"),
     )
+
+
+def _object(payload: Payload, change: str) -> str:
+    """The kind of an object, by the number or name of its type; without one, what only contacts have is a contact's."""
+    stated = payload.get("objectTypeId") or payload.get("objectType")
+    if stated is not None:
+        return _OBJECTS.get(str(stated)) or _NAMED.get(str(stated).casefold().removesuffix("s"), "object")
+    own = str(payload.get("propertyName")).startswith("hs_email_")
+    return "contact" if own or change == "privacyDeletion" else "object"
+
+
+_NAMED = {name: name for name in _OBJECTS.values()}
 
 
 def _more_addresses(kind: str, payload: Payload) -> list[tuple[str, str]]:
@@ -134,6 +166,26 @@ def _changed(kind: str, change: str, payload: Payload, sides: dict[str, str | No
             return unlisted(str(payload["subscriptionType"]))
 
 
+def _is_old(payload: Payload) -> bool:
+    """Whether a value was only carried over, or is HubSpot's own test: nobody has just done it."""
+    source = str(payload.get("changeSource")).upper()
+    return source in _CARRIED_OVER or source.startswith(("MERGE", "RESTORE"))
+
+
+_CARRIED_OVER = frozenset({
+    "ACCEPTANCE_TEST", "BATCH_UPDATE", "CLONE_OBJECTS", "CRM_UI_BULK_ACTION", "DATA_ENRICHMENT", "DATASET", "IMPORT",
+    "INTERNAL_PROCESSING", "MIGRATION", "PIPELINE_SETTINGS", "PORTAL_OBJECT_SYNC", "PROPERTY_RESTORE",
+    "PROPERTY_SETTINGS", "RECYCLING_BIN", "WAL_INCREMENTAL",
+})  # fmt: skip
+"""Sources of a change by which old values get into a contact or deal."""
+
+
+def _is_good_news(fact: Fact) -> bool:
+    if fact.type == "nps.responded":
+        return bool(fact.data["score"] >= PROMOTER)
+    return fact.type == "subscription.expanded"
+
+
 def _won(payload: Payload) -> Facts:
     """Won, in every pipeline; ``closedwon`` is the stage of HubSpot's own."""
     name, value = payload.get("propertyName"), payload.get("propertyValue")
@@ -159,13 +211,48 @@ def _contact_property(name: str, value: Any, payload: Payload, reading: Reading)
         case "hs_merged_object_ids":
             contact = id_at(payload, "objectId", "contactId")
             return _aliases(str(value or "").split(";"), contact)
-        case "hs_feedback_last_nps_rating" if (score := whole_number(value)) is not None:
-            contact = id_at(payload, "objectId", "contactId")
-            when = time_at(payload, "occurredAt", "properties.hs_feedback_last_survey_date", "updatedAt")
-            response = None if contact is None or when is None else f"nps:{contact}:{when}"[:512]
-            return (Fact("nps.responded", {"response_id": response, "score": score}),)
+        case "hs_calculated_merged_vids":
+            vids = (each.partition(":")[0] for each in str(value or "").split(";"))
+            return _aliases(vids, id_at(payload, "objectId", "contactId"))
+        case _ if name in _NPS and (score := whole_number(value)) is not None:
+            return _last_nps(score, payload)
+        case _ if name in _RATINGS:
+            when = time_at(payload, "occurredAt", f"properties.{name.replace('rating', 'date')}")
+            return tuple(replace(fact, time=when) for fact in _displeased(value))
         case _:
             return opted_out({name: value})
+
+
+_NPS = ("hs_feedback_last_nps_rating", "hs_feedback_last_nps_rating_number")
+_RATINGS = frozenset({
+    "hs_feedback_last_csat_survey_rating", "hs_feedback_last_ces_survey_rating", "hs_feedback_last_ces_rating",
+    "hs_last_csat_rating",
+})  # fmt: skip
+"""The last answer to a survey whose scale is the team's own."""
+_LOWEST = (0, 1)
+"""Where every scale begins."""
+
+
+def _last_nps(score: int, payload: Payload) -> Facts:
+    """The last answer that a contact (or, about a ticket, somebody) gave.
+
+    A record holds it for years, so a good one counts only with the date of the answer.
+    """
+    own = id_at(payload, "objectId", "contactId")
+    answered = time_at(payload, "occurredAt", f"properties.{_ANSWERED}")
+    when = answered or time_at(payload, "updatedAt")
+    response = None if own is None or when is None else f"nps:{own}:{when}"[:512]
+    fact = Fact("nps.responded", {"response_id": response, "score": score}, answered)
+    return () if answered is None and _is_good_news(fact) else (fact,)
+
+
+_ANSWERED = "hs_feedback_last_survey_date"
+
+
+def _displeased(value: Any, reference: str | None = None) -> Facts:
+    """The lowest answer is a bad one on every scale; of any other, only the scale says what it means."""
+    named = {} if reference is None else {"reference": reference}
+    return (Fact("frustration.shown", named),) if score_of(value) in _LOWEST else ()
 
 
 _UNDELIVERABLE = (
@@ -191,6 +278,7 @@ def _merged(payload: Payload) -> Facts:
 
 def _gone(payload: Payload) -> list[Any]:
     merged = payload.get("mergedObjectIds")
+    merged = re.split(r"[;,]", merged) if isinstance(merged, str) else merged
     return [payload.get("primaryObjectId"), *(merged if isinstance(merged, list) else [merged])]
 
 
@@ -215,7 +303,7 @@ def _associated(payload: Payload, sides: dict[str, str | None]) -> Facts:
         return ()
     if "ticket" in sides:
         return (Fact("ticket.opened", {"ticket_id": sides["ticket"]}, _SOMETIME),)
-    is_primary = payload.get("isPrimaryAssociation") is not False
+    is_primary = is_true(payload.get("isPrimaryAssociation", True))
     return profile(account_id=sides["company"]) if is_primary and "company" in sides else ()
 
 
@@ -224,14 +312,25 @@ _SOMETIME = parse_instant("2000-01-01T00:00:00Z")[0]
 
 
 def _ticket_property(payload: Payload) -> Facts:
-    """Closed is stage 4 of HubSpot's own pipeline, and a closing date in every pipeline."""
+    """Closed is stage 4 of HubSpot's own pipeline, and a closing date in every pipeline.
+
+    What a ticket says of surveys is the contact's own answer as well, so only a bad one counts here.
+    """
     ticket = {"ticket_id": id_at(payload, "objectId")}
     value = payload.get("propertyValue")
     match payload.get("propertyName"):
         case "hs_pipeline_stage" if str(value) == _TICKET_CLOSED:
             return (Fact("ticket.solved", ticket),)
+        case "hs_pipeline_stage" if str(value) in _TICKET_STAGES:
+            return (Fact("ticket.reopened", ticket),)
         case "closed_date":
-            return (Fact("ticket.solved" if value else "ticket.reopened", ticket),)
+            return (Fact("ticket.reopened" if since_at(payload, "propertyValue") is None else "ticket.solved", ticket),)
+        case "hs_ticket_reopened_at" if is_true(value):
+            return (Fact("ticket.reopened", ticket),)
+        case str(name) if name in _NPS and (score := whole_number(value)) is not None:
+            return tuple(fact for fact in _last_nps(score, payload) if not _is_good_news(fact))
+        case str(name) if name in _RATINGS and _displeased(value):
+            return (Fact("ticket.rated", ticket | {"rating": "negative"}),)
         case "hs_ticket_priority" if isinstance(value, str) and (priority := value.casefold()) in _PRIORITIES:
             named = {"priority": "normal" if priority == "medium" else priority}
             return (Fact("ticket.opened", ticket | named),)
@@ -261,20 +360,33 @@ def _record(payload: Payload, reading: Reading) -> Webhook | Skipped:
         facts = tuple(fact for name, value in values.items() for fact in _contact_property(name, value, known, reading))
         facts = (*facts, *_aliases(list_at(payload, "merged-vids"), own))
     revised = time_at(flat, "updatedAt", "properties.hs_lastmodifieddate", "properties.lastmodifieddate")
-    submitted = time_at(flat, "properties.hs_submission_timestamp") if is_submission else None
+    submitted = time_at(flat, "properties.hs_submission_timestamp", "properties.hs_createdate", "createdAt")
+    submitted = submitted if is_submission else None
     return about_whom(
         flat | {"contactId": contact},
         reading,
         _once(facts),
         [
             ("hubspot_contact", contact),
+            ("email", None if is_submission else values.get("email")),
             *(("email", address) for address in str(values.get("hs_additional_emails") or "").split(";")),
+            *(("email", address) for address in _identities(payload)),
             ("email", values.get("hs_respondent_email")),
         ],
         kind="feedback submission" if is_submission else "contact",
         id=f"record:{own}:{revised or submitted}"[:512] if own is not None and (revised or submitted) else None,
         time=submitted or revised,  # records are also touched for HubSpot's own reasons, long after the answer
     )
+
+
+def _identities(payload: Payload) -> list[Any]:
+    """The addresses in a record of the older API, which keeps all of them in one place."""
+    return [
+        identity.get("value")
+        for profile in list_at(payload, "identity-profiles")[:50]
+        for identity in list_at(profile, "identities")[:50]
+        if isinstance(identity, dict) and identity.get("type") == "EMAIL"
+    ]
 
 
 def _is_contact(payload: Payload, values: Payload) -> bool:
@@ -313,15 +425,22 @@ def _submitted(payload: Payload, values: Payload, reading: Reading) -> Facts:
     )
     response.add(None, COMMENT, values.get("hs_content"))
     response.add(survey, scale, score)
-    return response.facts()
+    if (facts := response.facts()) or scale is not by_type:
+        return facts
+    is_bad = str(values.get("hs_response_group")).casefold() in _BAD_GROUPS
+    return _displeased(_LOWEST[0] if is_bad else score, response.id)
+
+
+_BAD_GROUPS = frozenset({"detractor", "unhappy", "difficult", "dissatisfied", "unsatisfied", "negative"})
+"""What HubSpot files a bad answer under; that it is good, only the number says."""
 
 
 ADAPTER = Adapter(
     name="hubspot",
-    marks=("subscriptionType", "properties"),
+    marks=("subscriptionType", "properties", "results"),
     recognises=recognises,
     customer_paths=("contactId",),
     read=read,
-    split=listed,
+    split=split,
     has_questions=True,
 )

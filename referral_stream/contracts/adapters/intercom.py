@@ -20,7 +20,6 @@ from referral_stream.contracts.adapters.reading import (
     Payload,
     Reading,
     at,
-    epoch_millis,
     expandable,
     id_at,
     is_one_of,
@@ -32,8 +31,8 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import by_machine, is_true, opted_out
-from referral_stream.contracts.adapters.surveys import NPS, Response, configured, is_loyalty
+from referral_stream.contracts.adapters.states import by_machine, is_true, opted_out, tagged
+from referral_stream.contracts.adapters.surveys import NPS, Response, configured, is_loyalty, is_satisfaction
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
@@ -81,15 +80,18 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     topic = str(payload.get("topic"))
     number = payload.get(_CONTACT)
     notice = _unwrapped(object_at(payload, "data.item"), number if type(number) is int else None)
+    if topic.startswith(_OF_PEOPLE) and not any(isinstance(notice.item.get(name), dict) for name in _PEOPLE):
+        # what is deleted comes with little more than its id, and not always with its type
+        notice = Notice(notice.item, _person(notice.item) or notice.contact)
     if topic.startswith(_OUTBOUND):
         facts = _reached(notice, reading)
     else:
         facts = _FACTS[topic](notice, reading) if topic in _FACTS else unlisted(topic)
     if number is not None:
         facts = tuple(fact for fact in facts if not _is_praise(fact))
-    if not any(fact.is_opt_out for fact in facts) and (held := _state(notice.contact)):
+    contact = _known(notice)
+    if not any(fact.is_opt_out for fact in facts) and (held := _state(contact) or _tags(topic, notice)):
         facts = (*held, *(fact for fact in facts if not fact.guessed))
-    contact = notice.contact
     return about_whom(
         payload | {"contact": contact},
         reading,
@@ -98,6 +100,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
             ("intercom_contact", contact.get("id")),
             ("intercom_external", contact.get("external_id")),
             ("email", contact.get("email")),
+            *_of_the_merged(notice, facts),
         ],
         kind=topic[:200],
         id=id_at(payload, "id"),
@@ -106,6 +109,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 _OUTBOUND = "content_stat."
+_OF_PEOPLE = ("contact.", "user.", "lead.", "visitor.")
 
 
 def _state(contact: Payload) -> Facts:
@@ -115,7 +119,23 @@ def _state(contact: Payload) -> Facts:
             return (Fact("customer.suppressed", {"reason": reason}),)
     if _has_any(contact.get("opted_out_subscription_types")):
         return _LEFT
-    return opted_out(contact.get("custom_attributes"))
+    return opted_out(contact.get("custom_attributes"), tagged(_listed(contact.get("tags"))))
+
+
+def _tags(topic: str, notice: Notice) -> Facts:
+    """An opt-out that the team wrote on the conversation or ticket, or just wrote on the person."""
+    item = notice.item
+    given = [] if topic.endswith(_UNTAGGED) else [item.get("tag")]
+    return opted_out(tagged([*given, *_listed(at(item, "tags_added")), *_listed(item.get("tags"))]))
+
+
+_UNTAGGED = ".tag.deleted"
+
+
+def _listed(tags: Any) -> list[Any]:
+    """The tags of a person, conversation or ticket, which versions keep under different names."""
+    found = next((each for name in ("data", "tags") if isinstance(each := at(tags, name), list)), tags)
+    return found if isinstance(found, list) else []
 
 
 def _has_any(listed: Any) -> bool:
@@ -173,6 +193,13 @@ def _person(given: Any) -> Payload | None:
     return given | {"external_id": id_at(given, "external_id", "user_id")}
 
 
+def _known(notice: Notice) -> Payload:
+    """The contact, with the address that a conversation names for them only as its author; a lead typed it in."""
+    contact, author = notice.contact, object_at(notice.item, "source.author")
+    is_author = author.get("type") == "user" and id_at(author, "id") == id_at(contact, "id")
+    return contact | {"email": author.get("email")} if is_author and not contact.get("email") else contact
+
+
 def _contact(item: Payload, thing: Payload) -> Payload:
     people = (
         item.get("contact"),
@@ -208,8 +235,9 @@ def _opened(notice: Notice, _: Reading) -> Facts:
 
 def _reopened(notice: Notice, _: Reading) -> Facts:
     """Open again, or still: someone who writes waits for an answer."""
-    is_open = notice.item.get("open") is not False and not _is_internal(notice)
-    return (Fact("ticket.reopened", _thing(notice)),) if is_open else ()
+    item = notice.item
+    is_open = item.get("open") is not False or str(item.get("state")).casefold() == "snoozed"
+    return (Fact("ticket.reopened", _thing(notice)),) if is_open and not _is_internal(notice) else ()
 
 
 def _prioritised(notice: Notice, reading: Reading) -> Facts:
@@ -227,12 +255,17 @@ def _gone(notice: Notice, reading: Reading) -> Facts:
 
 
 def _state_changed(notice: Notice, reading: Reading) -> Facts:
-    """Resolved, or reopened; the steps between are internal."""
-    state = str(at(notice.item, "ticket_state.category") or notice.item.get("ticket_state"))
-    if state == "resolved":
+    """Resolved, or reopened; the steps between are internal. What came before may not be said: then it is open."""
+    state = str(at(notice.item, "ticket_state.category") or notice.item.get("ticket_state")).casefold()
+    if state == _RESOLVED:
         return _solved(notice, reading)
-    changes = [part for part in list_at(notice.item, "ticket_parts.ticket_parts") if at(part, "previous_ticket_state")]
-    return _reopened(notice, reading) if changes and at(changes[-1], "previous_ticket_state") == "resolved" else ()
+    changes = [part for part in list_at(notice.item, "ticket_parts.ticket_parts") if at(part, _BEFORE)]
+    before = at(changes[-1], _BEFORE) if changes else notice.item.get(_BEFORE)
+    return _reopened(notice, reading) if before is None or str(before).casefold() == _RESOLVED else ()
+
+
+_RESOLVED = "resolved"
+_BEFORE = "previous_ticket_state"
 
 
 def _rated(notice: Notice, _: Reading) -> Facts:
@@ -257,8 +290,17 @@ def _rated(notice: Notice, _: Reading) -> Facts:
 
 
 def _signed_up(notice: Notice, reading: Reading) -> Facts:
-    since = since_at(notice.contact, "signed_up_at", "remote_created_at", "created_at")
+    """A lead or visitor signed up just now; that we knew them before makes nobody a customer of long standing."""
+    since = since_at(notice.contact, *_SIGNED_UP)
     return (Fact("customer.signed_up", {}, since), *_profile(notice, reading))
+
+
+def _created(notice: Notice, reading: Reading) -> Facts:
+    since = since_at(notice.contact, *_SIGNED_UP, "created_at")
+    return (Fact("customer.signed_up", {}, since), *_profile(notice, reading))
+
+
+_SIGNED_UP = ("signed_up_at", "remote_created_at")
 
 
 def _profile(notice: Notice, reading: Reading) -> Facts:
@@ -290,11 +332,28 @@ def _deleted(_: Notice, __: Reading) -> Facts:
 
 
 def _merged(notice: Notice, _: Reading) -> Facts:
-    """Two users are one by the team's word. A lead is whoever wrote in the messenger, and says itself who it is."""
+    """Two users are one by the team's word. A lead is whoever wrote in the messenger, and says itself who it is.
+
+    What the one that is gone had opted out of, the other one has.
+    """
     gone = object_at(notice.item, "merged_from")
     alias = id_at(gone, "id")
-    users = all("user" in (one.get("role"), one.get("type")) for one in (gone, notice.item))
-    return () if alias is None else (Fact("customer.aliased", {"alias": alias}, browser=not users),)
+    left = _state(gone)
+    if alias is None:
+        return left
+    return (*left, Fact("customer.aliased", {"alias": alias}, browser=not _are_users(gone, notice.item)))
+
+
+def _are_users(*people: Payload) -> bool:
+    return all("user" in (one.get("role"), one.get("type")) for one in people)
+
+
+def _of_the_merged(notice: Notice, facts: Facts) -> list[tuple[str, Any]]:
+    """The other names of a user who was merged into this one."""
+    gone = object_at(notice.item, "merged_from")
+    if not (_are_users(gone, notice.item) and any(fact.type == "customer.aliased" for fact in facts)):
+        return []
+    return [("intercom_external", gone.get("external_id")), ("email", gone.get("email"))]
 
 
 def _attached(notice: Notice, reading: Reading) -> Facts:
@@ -306,7 +365,7 @@ def _event(notice: Notice, _: Reading) -> Facts:
     name = text_at(notice.item, "event_name")
     if name is None:
         return ()
-    time = epoch_millis(whole_number(notice.item.get("created_at")))
+    time = time_at(notice.item, "created_at")
     facts = (*opted_out(notice.item.get("metadata")), *happened(name, notice.item.get("metadata")))
     return tuple(replace(fact, time=time) for fact in facts[:1])
 
@@ -315,11 +374,13 @@ def _reached(notice: Notice, reading: Reading) -> Facts:
     """What came of a mail, message or survey; that it was sent or shown is our doing, and a bounce for now passes."""
     stat = object_at(notice.item, "content_stat") or notice.item
     mail = {"message_id": id_at(stat, "content_id")}
+    around = {name: value for name, value in notice.item.items() if name not in ("contact", "content_stat")}
+    is_read = not (by_machine(stat) or by_machine(around))
     is_mail = str(stat.get("content_type") or notice.item.get("type") or "email").casefold().endswith("email")
     match stat.get("stat_type"):
-        case "open" if is_mail and not by_machine(stat):
+        case "open" if is_mail and is_read:
             return (Fact("email.opened", mail),)
-        case "click" if is_mail and not by_machine(stat):
+        case "click" if is_mail and is_read:
             return (Fact("email.clicked", mail),)
         case "hard_bounce":
             return (Fact("customer.suppressed", {"reason": "bounce"}),)
@@ -345,7 +406,13 @@ def _answered(stat: Payload, notice: Notice, reading: Reading) -> Facts:
     response = Response(id_at(stat, "receipt_id", "id"))
     if scale is not None:
         response.add(question, scale, answer.get("response"))
+    elif is_satisfaction(answer.get("question_text")) and whole_number(answer.get("response")) in _LOWEST:
+        return (Fact("frustration.shown", {}),)
     return response.facts()
+
+
+_LOWEST = (0, 1)
+"""Where every scale of satisfaction begins."""
 
 
 _FACTS: dict[str, Callable[[Notice, Reading], Facts]] = {
@@ -364,9 +431,9 @@ _FACTS: dict[str, Callable[[Notice, Reading], Facts]] = {
     "ticket.closed": _solved,
     "ticket.rating.provided": _rated,
     "contact.signed_up": _signed_up,
-    "contact.user.created": _signed_up,
+    "contact.user.created": _created,
     "contact.lead.signed_up": _signed_up,
-    "user.created": _signed_up,
+    "user.created": _created,
     "visitor.signed_up": _signed_up,
     "contact.email.updated": _profile,
     "contact.user.updated": _profile,

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from referral_stream.contracts.adapters.reading import Facts
+from referral_stream.contracts.adapters.reading import Facts, at
 from referral_stream.contracts.opt_outs import REASON, says_opt_out
 from referral_stream.contracts.outcomes import Fact
 
@@ -87,6 +87,19 @@ def with_opt_out(facts: Facts, *records: Any) -> Facts:
         return facts
     held = opted_out(*records)
     return (*held, *(fact for fact in facts if not fact.guessed)) if held else facts
+
+
+def tagged(tags: Any) -> dict[str, Any]:
+    """What a team wrote on a ticket or a person, as a record: names, alone or in objects, or one text with commas."""
+    listed = tags.split(",") if isinstance(tags, str) else tags if isinstance(tags, list) else []
+    return {"tags": [_tag(each) for each in listed[:_MAX_TAGS]]}
+
+
+def _tag(tag: Any) -> Any:
+    return next((text for key in ("name", "tag") if isinstance(text := at(tag, key), str)), tag)
+
+
+_MAX_TAGS = 100
 
 
 def by_machine(record: Any) -> bool:

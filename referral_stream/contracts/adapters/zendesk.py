@@ -17,6 +17,7 @@ from referral_stream.contracts.adapters.reading import (
     Payload,
     Reading,
     at,
+    expandable,
     id_at,
     id_of,
     object_at,
@@ -25,7 +26,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.adapters.states import opted_out
+from referral_stream.contracts.adapters.states import tagged, with_opt_out
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import parse_instant
@@ -86,26 +87,28 @@ def recognises(payload: Payload) -> bool:
 def split(body: Any) -> Sequence[Any]:
     """The event; a ticket that changed hands concerns two people."""
     if isinstance(body, dict) and recognises(body) and _kind(payload := _as_webhook(body)) == _HANDED_ON:
-        return (body, body | {_FORMER: True}) if id_of(at(payload, "event.previous")) else (body,)
+        return (body, body | {_FORMER: True}) if id_at(payload, *expandable("event.previous")) else (body,)
     return (body,)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One event."""
     is_former = payload.get(_FORMER) is True
-    payload = _as_webhook(payload)
+    payload = _with_id(_as_webhook(payload))
     kind, own = _kind(payload), id_at(payload, "id")
     if kind.startswith("user."):
         return _about_user(kind, payload, reading)
     detail = object_at(payload, "detail")
     ticket = {name: value for name, value in detail.items() if name != "external_id"}  # that is the ticket's own
     if kind == _HANDED_ON:
-        previous, current = at(payload, "event.previous"), at(payload, "event.current")
+        previous, current = (id_at(payload, *expandable(f"event.{name}")) for name in ("previous", "current"))
         ticket["requester_id"] = previous if is_former else current or detail.get("requester_id")
     if is_former:
         facts, own = _taken_away(payload), own and f"{own}:former"
     else:
         facts = _facts(kind, payload)
+        if kind.startswith("ticket."):
+            facts = with_opt_out(facts, *_state(payload))
     return about_whom(
         payload | {"detail": ticket},
         reading,
@@ -119,6 +122,18 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 def _kind(payload: Payload) -> str:
     return str(payload.get("type")).removeprefix(_PREFIX)[1:]
+
+
+def _with_id(payload: Payload) -> Payload:
+    """The event, with the id that its subject names (``zen:user:1``) where the detail has none."""
+    detail = object_at(payload, "detail")
+    kind, _, own = (text_at(payload, "subject") or "").rpartition(":")
+    if kind not in _SUBJECTS or id_of(detail.get("id")):
+        return payload
+    return payload | {"detail": detail | {"id": own}}
+
+
+_SUBJECTS = ("zen:user", "zen:ticket")
 
 
 def _on_bus(payload: Payload) -> Payload:
@@ -159,23 +174,31 @@ def _other_user(event: Payload) -> Payload:
 
 
 def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skipped:
-    """A user: who it is, and with whom it was merged. Whichever of two is said to remain, both are one customer."""
+    """A user: who it is, and with whom it was merged. Whichever of two is said to remain, both are one customer.
+
+    An agent is no customer, and may have been one, or have asked for something: what protects counts all the same.
+    """
     user = object_at(payload, "detail")
-    if (text_at(user, "role") or _END_USER).casefold().replace("_", "-") != _END_USER:
-        return Skipped("irrelevant", f"{kind}: of an agent")
+    is_agent = (text_at(user, "role") or _END_USER).casefold().replace("_", "-") != _END_USER
     facts: Facts = ()
     match kind:
         case "user.merged":
-            alias = id_at(payload, "event.user.id")
+            alias = id_at(payload, *expandable("event.user"), *expandable("event.merged_user", "event.target_user"))
             facts = () if alias in (None, id_at(user, "id")) else (Fact("customer.aliased", {"alias": alias}),)
         case "user.deleted":
             facts = (Fact("customer.erasure_requested", {}),)
-        case "user.created" | "user.external_id_changed" | "user.identity_changed" | "user.identity_created":
+        case _ if kind in _WHO_IT_IS:
             pass
         case _:
-            if not (facts := opted_out(*_user_state(payload)) or unlisted(kind)):
-                return Skipped("irrelevant", kind)
-    known = () if kind == "user.deleted" else profile(**reading.address_hmacs(user.get("email")))
+            facts = unlisted(kind)
+    facts = with_opt_out(facts, *_state(payload), user.get("user_fields"))
+    if is_agent:
+        facts = tuple(fact for fact in facts if fact.is_opt_out)
+        if not facts:
+            return Skipped("irrelevant", f"{kind}: of an agent")
+    if not facts and kind not in _WHO_IT_IS:
+        return Skipped("irrelevant", kind)
+    known = () if is_agent or kind == "user.deleted" else profile(**reading.address_hmacs(user.get("email")))
     return about_whom(
         payload | {"detail": user | {"requester_id": user.get("id")}},
         reading,
@@ -184,6 +207,7 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
             ("zendesk_user", user.get("id")),
             ("zendesk_external_id", user.get("external_id")),
             ("email", user.get("email")),
+            *(("email", address) for address in _identities(payload)),
         ),
         kind=kind,
         id=id_at(payload, "id"),
@@ -191,12 +215,42 @@ def _about_user(kind: str, payload: Payload, reading: Reading) -> Webhook | Skip
     )
 
 
-def _user_state(payload: Payload) -> tuple[Payload, ...]:
-    """What a custom field, or a tag, now says of a user."""
+_WHO_IT_IS = (
+    "user.merged",
+    "user.created",
+    "user.external_id_changed",
+    "user.identity_changed",
+    "user.identity_created",
+)
+
+
+def _identities(payload: Payload) -> tuple[Any, ...]:
+    """The address that a user has besides the main one, and the one it was before: mail goes to both of them."""
+    if ".identity_" not in _kind(payload):
+        return ()
     event = object_at(payload, "event")
-    field = object_at(event, "field") or object_at(event, "custom_field")
-    tags = at(event, "added.tags") or event.get("tags_added")
-    return {"name": text_at(field, "title") or "", "value": event.get("current")}, {"tags": tags}
+    named = (event.get("identity"), event.get("current"), event.get("previous"), event)
+    return tuple(at(each, "value") if isinstance(each, dict) else each for each in named)
+
+
+_FIELDS = ("field", "custom_field", "custom_ticket_field", "custom_user_field")
+"""Where an event names the field that changed."""
+
+
+def _state(payload: Payload) -> tuple[Payload, ...]:
+    """What the tags of a ticket or user say, and a custom field that changed."""
+    event = object_at(payload, "event")
+    field = next((found for name in _FIELDS if (found := object_at(event, name))), {})
+    title = text_at(field, "title") or text_at(field, "raw_title") or text_at(field, "key") or ""
+    current = event.get("current")
+    added = at(event, "added.tags") or event.get("tags_added")
+    own = {"name": title, "value": current}
+    return (
+        own,
+        tagged(added),
+        tagged(current if isinstance(current, list) else None),
+        tagged(at(payload, "detail.tags")),
+    )
 
 
 def _taken_away(payload: Payload) -> Facts:
@@ -219,7 +273,8 @@ def _facts(kind: str, payload: Payload) -> Facts:
         # Agents log what is already done; such a ticket was never trouble.
         return () if status in _DONE else (Fact("ticket.opened", ticket | _priority(payload)),)
     if kind == "ticket.status_changed":
-        return _status_changed(_upper(payload, "event.previous"), _upper(payload, "event.current"), ticket)
+        current = _upper(payload, "event.current") or _upper(payload, "detail.status")
+        return _status_changed(_upper(payload, "event.previous"), current, ticket)
     if kind == "ticket.csat_received":
         return _rated(payload, ticket)
     if kind == _HANDED_ON:
@@ -239,11 +294,15 @@ _LISTED = _IRRELEVANT | {"ticket.priority_changed"}
 
 def _rated(payload: Payload, ticket: dict[str, Any]) -> Facts:
     """Good or bad; on the newer scale of 1 to 5 the answer too, after what it says of the ticket."""
-    said = _upper(payload, "event.satisfaction_score.score")
+    given = _score(at(payload, "event.satisfaction_score"))
+    said = given.strip().upper() if isinstance(given, str) else ""
     rating = next((verdict for name, verdict in _RATINGS.items() if said.startswith(name)), None)
+    if rating is None and not said:
+        others = (str(_score(at(payload, place))).upper() for place in _ELSEWHERE)
+        rating = "negative" if any(other.startswith("BAD") for other in others) else None
     if rating is not None:
         return (Fact("ticket.rated", ticket | {"rating": rating}),)
-    score = whole_number(at(payload, "event.satisfaction_score.score"))
+    score = whole_number(given)
     if score is None:
         return ()
     own = ticket["ticket_id"]
@@ -253,6 +312,14 @@ def _rated(payload: Payload, ticket: dict[str, Any]) -> Facts:
         data["comment"] = comment
     verdict = (Fact("ticket.rated", ticket | {"rating": _VERDICTS[score]}),) if score in _VERDICTS and own else ()
     return (*verdict, Fact("csat.responded", data))
+
+
+def _score(given: Any) -> Any:
+    return given.get("score") if isinstance(given, dict) else given
+
+
+_ELSEWHERE = ("event.satisfaction_rating", "event.current", "detail.satisfaction_rating", "detail.satisfaction_score")
+"""Where a rating might be kept too: there, only a bad one is believed."""
 
 
 def _status_changed(previous: str, current: str, ticket: dict[str, Any]) -> Facts:
