@@ -218,7 +218,7 @@ def test_worker_is_live_but_not_ready_while_redis_is_frozen(
     wait_until(page.ready, "the ledger is ready again", seconds=60)
     wait_until(lambda: page.numbers("referral_stream_lag_records") == 0, "the backlog is dealt with", seconds=120)
     assert page.numbers("referral_stream_batch_records_sum") == BACKLOG
-    # Beside full lanes a batch of each has been taken apart, of which the heap keeps some; of a backlog it keeps nothing.
+    # Beside full lanes a batch of each has been taken apart, and the heap keeps some of that; of a backlog, nothing.
     assert resident(worker) - before < 4 * most / 3 < backlog
     pipeline.stop()
 
