@@ -389,6 +389,7 @@ class _World:
         for instant in likely_last:
             if start <= instant < limit and helps(instant) and (instant + 1 == limit or not helps(instant + 1)):
                 low = high = instant
+                break
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if helps(middle) else (low, middle)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from referral_stream.contracts.json_reading import NotJson, parse_json
 from referral_stream.contracts.records import RawRecord
 from referral_stream.core.instants import MINUTE, parse_instant
+from referral_stream.ops.record import Progress, cloud_event_of
 from referral_stream.replay.written import DECISION_MADE, DecisionFilters
 from referral_stream.runtime.deployment import Deployment
 from referral_stream.runtime.topic_log import TopicReader
-
-Read = Callable[[int], None]
-"""Is called with how many records have been read so far."""
 
 _TOLD_EVERY: Final = 2_000
 _CLOCKS_APART: Final = MINUTE
@@ -21,7 +18,7 @@ _CLOCKS_APART: Final = MINUTE
 
 
 async def topic_decisions(
-    deployment: Deployment, filters: DecisionFilters, *, since: int | None, follow: bool, read: Read
+    deployment: Deployment, filters: DecisionFilters, *, since: int | None, follow: bool, read: Progress
 ) -> AsyncIterator[Mapping[str, Any]]:
     """The decisions meant, as CloudEvents; ``since``: of that instant (epoch ms) and later; all by default.
 
@@ -34,9 +31,9 @@ async def topic_decisions(
         seen += 1
         if seen % _TOLD_EVERY == 0:
             read(seen)
-        event = _event(record)
+        event = cloud_event_of(record)
         try:
-            if event is None or not filters.mean(event["data"]):
+            if event is None or event.get("type") != DECISION_MADE or not filters.mean(event["data"]):
                 return None
             at = parse_instant(event["data"]["decided_at"])[0]
         except (KeyError, ValueError):
@@ -54,16 +51,3 @@ async def topic_decisions(
             for record in records:
                 if (found := decision(record)) is not None:
                     yield found[1]
-
-
-def _event(record: RawRecord) -> dict[str, Any] | None:
-    """None for a tombstone, and for what nobody could have meant."""
-    if not record.value:
-        return None
-    try:
-        event = parse_json(record.value)
-    except NotJson:
-        return None
-    if not isinstance(event, dict) or event.get("type") != DECISION_MADE or not isinstance(event.get("data"), dict):
-        return None
-    return event

@@ -62,13 +62,18 @@ def with_names(record: RecordData, told: dict[str, dict[str, Any] | None]) -> Re
     return {**record, "referred_contacts": [joined(contact) for contact in record.get("referred_contacts", ())]}
 
 
-def data_of(record: RawRecord) -> dict[str, Any] | None:
-    """The data of a CloudEvent; None for a tombstone, and for what nobody could have meant."""
+def cloud_event_of(record: RawRecord) -> dict[str, Any] | None:
+    """The CloudEvent; None for a tombstone, and for what nobody could have meant."""
     if not record.value:
         return None
     try:
         event = parse_json(record.value)
     except NotJson:
         return None
-    data = event.get("data") if isinstance(event, dict) else None
-    return data if isinstance(data, dict) else None
+    return event if isinstance(event, dict) and isinstance(event.get("data"), dict) else None
+
+
+def data_of(record: RawRecord) -> dict[str, Any] | None:
+    """Its data."""
+    event = cloud_event_of(record)
+    return None if event is None else event["data"]

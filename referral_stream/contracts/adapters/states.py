@@ -18,7 +18,9 @@ from referral_stream.contracts.opt_outs import REASON, says_opt_out
 from referral_stream.contracts.outcomes import Fact
 
 _FALSE = frozenset({"", "false", "no", "n", "f", "off", "0", "0.0", "null", "none", "nil", "undefined", "never", "nan"})
-_DENIED = frozenset({"false", "no", "0", "n", "denied", "declined", "refused", "rejected", "withdrawn", "revoked"})
+_REVOKED = frozenset({"denied", "declined", "refused", "rejected", "withdrawn", "revoked"})
+"""What a field says of consent that was not given, or is given no longer."""
+_DENIED = _REVOKED | {"false", "no", "0", "n"}
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _RUN_TOGETHER = re.compile(r"opt(?:ed)?out|unsubscri(?:be|bed|ption)|donot(?:contact|e?mail|bulkemail|market)")
 """The same in a name that shows no words (``donotbulkemail``)."""
@@ -51,8 +53,6 @@ _COOKIES = frozenset({
     "tracking",
 })  # fmt: skip
 """Words of consent to something else than being written to."""
-_REVOKED = frozenset({"denied", "declined", "withdrawn", "revoked", "rejected", "refused"})
-"""What a field says of consent that was not given, or is given no longer."""
 _READ = 512
 """Characters of a name that are examined."""
 _MAX_STATUS = 40

@@ -520,7 +520,10 @@ _FACTS: dict[str, Callable[[Payload, Reading], Facts]] = {
 
 
 def _from_bus(body: Any) -> tuple[Any, ...]:
-    """The event of an envelope of Amazon EventBridge, whose ``account`` is none of Stripe's; else the body."""
+    """The event inside an Amazon EventBridge envelope; any other body as it is.
+
+    The envelope's own ``account`` is an AWS account, not a Stripe one.
+    """
     is_bus = isinstance(body, dict) and str(body.get("source")).startswith("aws.partner/stripe.com")
     return (object_at(body, "detail"),) if is_bus else (body,)
 
