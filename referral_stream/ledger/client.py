@@ -36,7 +36,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha1
@@ -93,6 +93,7 @@ from referral_stream.core.ledger.switches import Page, Stopping, Switch, denied_
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.redis_answers import ANSWERS, code_of, meaning
 from referral_stream.ledger.servers import client_of
+from referral_stream.ledger.unsettled import Unsettled, Waiting
 
 # Enough to make the round trip negligible, few enough that the script blocks the server for only some 15 ms.
 OPERATIONS_PER_CALL: Final = 500
@@ -280,37 +281,55 @@ class RedisLedger:
         highest number wins. Raises LedgerUnavailable when Redis fails or restarts meanwhile; then begin again.
         """
         generation = f"{number}-{uuid4().hex[:8]}"
+        unsettled, count = Unsettled(), 0
         try:
             await self._call(generation, [("begin",)])
             part: list[tuple[object, ...]] = []
-            count = 0
             async for operation in records:
                 if isinstance(operation, GrantRequested):
                     continue  # what it was given stands in the log
+                unsettled.follow(operation)
                 part.append(_recalled(operation))
                 pause = (
                     operation if isinstance(operation, Event) and isinstance(operation.data, ControlPaused) else None
                 )
                 if len(part) == OPERATIONS_PER_CALL or pause is not None:
                     count += len(part)
-                    await self._call(generation, part)
+                    await self._recall(generation, part, unsettled)
                     part = []
                 if pause is not None:
-                    await self._wait_again(generation, pause)
-            replies = await self._call(generation, [*part, ("publish",)])
+                    paused = Switch(pause.data.scope, pause.data.name or "")
+                    await self._wait_again(generation, paused, pause.time, unsettled)
+            count += len(part)
+            await self._recall(generation, part, unsettled)
+            await self._wait(generation, unsettled.left())
+            replies = await self._call(generation, [("publish",)])
         except _Superseded:
             await self._sweep([generation])
             return False
-        _log.info("ledger_rebuilt", extra={"records": count + len(part), "generation": number})
+        _log.info("ledger_rebuilt", extra={"records": count, "generation": number})
         await self._sweep(replies[-1][1])
         return True
 
-    async def _wait_again(self, generation: str, pause: Event) -> None:
-        """Those who were told of a pause wait for its end."""
+    async def _recall(self, generation: str, part: Sequence[tuple[object, ...]], unsettled: Unsettled) -> None:
+        """Some of the history; a pause that the breaker sets has those who wait for its end too."""
+        _, *replies = await self._call(generation, part) if part else [""]
+        for operation, reply in zip(part, replies, strict=True):
+            if reply[0] == "tripped":
+                _, _, trigger, now = operation
+                await self._wait_again(generation, Switch("trigger", str(trigger)), cast("int", now), unsettled)
+
+    async def _wait_again(self, generation: str, paused: Switch, now: int, unsettled: Unsettled) -> None:
+        """Those who were told of a pause wait for its end, and those whom it may have stopped."""
         page = Page((), "")
         while page.after is not None:
-            looked_for = _looked_for(pause.data, pause.time, page.after, PAGE)
-            page = _page((await self._call(generation, [looked_for]))[-1])
+            page = _page((await self._call(generation, [("concerned", *paused, now, page.after, PAGE)]))[-1])
+        await self._wait(generation, unsettled.paused(paused, now))
+
+    async def _wait(self, generation: str, waiting: Iterator[Waiting]) -> None:
+        """Let these wait, besides those who do."""
+        while some := list(itertools.islice(waiting, OPERATIONS_PER_CALL)):
+            await self._call(generation, [("wait", *switch, customer) for switch, customer in some])
 
     @property
     def _root(self) -> str:

@@ -258,6 +258,12 @@ function operation.recall(customer, segment, trigger, due)
   return {'done'}
 end
 
+-- A customer to be told when a switch is thrown back, besides those whom it stopped.
+function operation.wait(scope, name, customer)
+  wait(switch(scope, name), customer)
+  return {'done'}
+end
+
 function operation.confirm(command, customer, account, now)
   local reservation = key('reservation', command)
   local held = redis.call('HMGET', reservation, 'state', 'asked', 'customer')
