@@ -94,7 +94,7 @@ class Bench:
     @cached_property
     def services(self) -> Services:
         self._say("starting Kafka and Redis")
-        kafka = self._stack.enter_context(KafkaServer(heap="1g"))
+        kafka = self._stack.enter_context(KafkaServer(heap="1g", java=()))
         return Services(kafka, self._stack.enter_context(RedisServer()).url)
 
     @cached_property

@@ -158,7 +158,7 @@ def main() -> None:
     arguments = parser.parse_args()
     uvloop.install()
     with ExitStack() as stack:
-        brokers = arguments.brokers or stack.enter_context(KafkaServer()).bootstrap
+        brokers = arguments.brokers or stack.enter_context(KafkaServer(java=())).bootstrap
         source = f"bench-{uuid4().hex[:8]}"
         create_topics(brokers, {source: PARTITIONS})
         load(brokers, source, arguments.records, arguments.customers)

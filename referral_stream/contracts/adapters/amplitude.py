@@ -107,7 +107,7 @@ def _address(payload: Payload) -> Any:
 
 ADAPTER = Adapter(
     name="amplitude",
-    marks=("event_properties", "user_properties", "in_cohort", "events"),
+    marks=("event_type", "user_properties", "in_cohort", "events"),
     recognises=recognises,
     customer_paths=("user_id",),
     read=read,

@@ -108,7 +108,7 @@ def _guessed(question: str, value: Any) -> Scale:
 
 ADAPTER = Adapter(
     name="formbricks",
-    marks=("data",),
+    marks=("event",),
     recognises=recognises,
     customer_paths=(
         "data.contact.userId", "data.contactAttributes.userId", "data.person.userId", "data.personAttributes.userId",
