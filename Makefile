@@ -24,8 +24,8 @@ demo: setup-demo ## Watch a small world being asked, or left in peace: no servic
 test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name" JOBS=1)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-nightly: setup-test ## Run the tests that take too long for every change
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m nightly $(ARGS)
+test-nightly: setup-test ## Run the tests that take too long for every change, and examples nobody has seen before
+	@TESTS_ANEW=1 $(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "nightly or hypothesis" $(ARGS)
 
 check: check-format check-lint check-types check-words check-imports check-schemas check-docs check-docker check-shell check-workflows ## Formatting, lint, types, words, import rules, schemas, docs, Docker files
 
@@ -63,7 +63,7 @@ soak-worlds: setup-test ## 200,000 random worlds against the oracle, and merged 
 		tests/properties/test_merged_worlds.py tests/properties/test_persons.py
 
 soak-transport: setup-test ## Long torture of the transport alone (SECONDS=60)
-	@TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 -m '' tests/integration/test_transport_torture.py
+	@TESTS_ANEW=1 TESTS_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -q --timeout 0 -m '' tests/integration/test_transport_torture.py
 
 dist: setup-dev ## Build wheel and sdist into dist/, and a list of what they need (CycloneDX)
 	@rm -rf dist && $(BIN)/hatchling build && $(BIN)/python tools/sbom.py dist

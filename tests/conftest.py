@@ -8,10 +8,13 @@ from typing import NoReturn
 
 import pytest
 
+from tests import night
 from tests.services.kafka import KafkaServer
 from tests.services.process import ServiceUnavailable
 from tests.services.redis import RedisServer
 from tests.services.required import REQUIRE_SERVICES, services_are_required
+
+night.examples()
 
 _missing: dict[str, str] = {}
 _SERVED = tuple(Path(__file__).parent / room for room in ("chaos", "integration", "local"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import time
 from collections.abc import Callable
@@ -25,9 +24,10 @@ from tests.chaos.plan import LIGHT, NAMED, PER_TWENTY_MINUTES, Fault, Planned, p
 from tests.chaos.soak import Soaked, run, unnamed
 from tests.chaos.verdict import SoakRecords
 from tests.integration.live import Said
+from tests.night import seed
 from tests.services.process import ServerProcess, wait_until
 
-SEED = int(os.environ.get("TESTS_SOAK_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
+SEED = seed("TESTS_SOAK_SEED", by_day=743_596)
 SECONDS = 30.0
 TIMEOUT = SECONDS + 1_800
 """Start, rest and judgement take so long on a machine that is several times as slow; nothing is measured by it."""

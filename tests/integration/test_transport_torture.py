@@ -27,12 +27,12 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from tests.integration.transport_worker import PARTITIONS, SESSION_SECONDS, command_id, is_pending, step
-from tests.night import by_night
+from tests.night import by_night, seed
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 
 LONG_SECONDS = float(os.environ.get("TESTS_TORTURE_SECONDS", "0"))
-SEED = int(os.environ.get("TESTS_TORTURE_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
+SEED = seed("TESTS_TORTURE_SEED", by_day=1)
 LOAD_SECONDS = LONG_SECONDS or 18
 EVENTS_PER_SECOND = 5_000
 CUSTOMERS = 5_000
