@@ -93,7 +93,7 @@ from referral_stream.core.ledger.switches import Page, Stopping, Switch, denied_
 from referral_stream.core.policy import Policy
 from referral_stream.ledger.redis_answers import ANSWERS, code_of, meaning
 from referral_stream.ledger.servers import client_of
-from referral_stream.ledger.unsettled import Unsettled, Waiting
+from referral_stream.ledger.unsettled import ToBeTold, Unsettled
 
 # Enough to make the round trip negligible, few enough that the script blocks the server for only some 15 ms.
 OPERATIONS_PER_CALL: Final = 500
@@ -326,7 +326,7 @@ class RedisLedger:
             page = _page((await self._call(generation, [("concerned", *paused, now, page.after, PAGE)]))[-1])
         await self._wait(generation, unsettled.paused(paused, now))
 
-    async def _wait(self, generation: str, waiting: Iterator[Waiting]) -> None:
+    async def _wait(self, generation: str, waiting: Iterator[ToBeTold]) -> None:
         """Let these wait, besides those who do."""
         while some := list(itertools.islice(waiting, OPERATIONS_PER_CALL)):
             await self._call(generation, [("wait", *switch, customer) for switch, customer in some])

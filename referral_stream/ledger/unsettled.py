@@ -21,7 +21,7 @@ from referral_stream.core.ledger.switches import Switch
 BEHIND: Final = HOUR
 """A ledger that is further behind than this with the end of a pause tells it to those alone whom the pause stopped."""
 
-Waiting: TypeAlias = tuple[Switch, str]
+ToBeTold: TypeAlias = tuple[Switch, str]
 """A switch, and a customer who is to be told when it is thrown back."""
 
 
@@ -50,13 +50,13 @@ class Unsettled:
             case _:
                 pass
 
-    def paused(self, switch: Switch, at: int) -> Iterator[Waiting]:
+    def paused(self, switch: Switch, at: int) -> Iterator[ToBeTold]:
         """A pause begins: it may have stopped what was requested before it, and answered after it."""
         for each in self._requests.values():
             if each.valid_until >= at and switch.concerns(each.trigger, each.segment):
                 yield switch, each.customer_id
 
-    def left(self) -> Iterator[Waiting]:
+    def left(self) -> Iterator[ToBeTold]:
         """The history is over: these may have been stopped by a pause whose end the ledger had not read yet."""
         for switch, at in self._ends.items():
             if at >= self._newest - BEHIND:
