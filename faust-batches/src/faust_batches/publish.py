@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -17,6 +18,7 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.types import TP
@@ -171,7 +173,9 @@ class Publisher:
             if partition is None:
                 among = partitions.get(topic)
                 if among is None:
-                    among = partitions[topic] = self._among(topic, len(await producer.partitions_for(topic)))
+                    with _named(topic):
+                        found = await producer.partitions_for(topic)
+                    among = partitions[topic] = self._among(topic, len(found))
                 partition = next(self._round_robin) % among if key is None else partition_of(key, among)
             filling = groups.get((topic, partition))
             if filling is None:
@@ -214,7 +218,8 @@ class Publisher:
         async with turns[tp]:
             for builder in filling.full():
                 records, size = builder.record_count(), builder.size()
-                future = await producer.send_batch(builder, tp.topic, partition=tp.partition)
+                with _named(tp.topic):
+                    future = await producer.send_batch(builder, tp.topic, partition=tp.partition)
                 future.add_done_callback(_mark_retrieved)
                 sent.append(Sent(tp, records, size, future))
                 self._published[tp.topic] += records
@@ -302,6 +307,15 @@ class _Filling:
         """The batches, closed, the last one too."""
         self._end()
         return self._builders
+
+
+@contextmanager
+def _named(topic: str) -> Iterator[None]:
+    """Has the error of a topic that is gone say which one it is."""
+    try:
+        yield
+    except UnknownTopicOrPartitionError as exc:
+        raise UnknownTopicOrPartitionError(f"{topic} is not there") from exc
 
 
 def _mark_retrieved(future: asyncio.Future[Any]) -> None:
