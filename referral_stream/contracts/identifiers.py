@@ -25,6 +25,9 @@ _EXACT: Final = 2**53
 def usable_id(value: Any) -> str | None:
     """The id in its one spelling: NFC, stripped, numbers as digits. None for what no id can be."""
     if type(value) is str:
+        if value.isascii():  # nearly all of them
+            value = value.strip()
+            return value if 0 < len(value) <= MAX_BYTES and value.isprintable() else None
         text = value
     elif type(value) is int:
         text = str(value) if abs(value) < 10**MAX_BYTES else ""
@@ -46,13 +49,9 @@ def usable_id(value: Any) -> str | None:
 def is_placeholder(text: str, more: frozenset[str] = frozenset()) -> bool:
     """Whether a usable id stands for none; ``more`` in lower case."""
     word = text.lower()
-    return (
-        word in PLACEHOLDERS
-        or word in more
-        or "{{" in word
-        or "${" in word
-        or (word.startswith("xxx") and not word.strip("x"))
-    )
+    if word in PLACEHOLDERS or word in more:
+        return True
+    return ("{" in word and ("{{" in word or "${" in word)) or (word[:3] == "xxx" and not word.strip("x"))
 
 
 def named(value: Any, more: frozenset[str] = frozenset()) -> str | None:

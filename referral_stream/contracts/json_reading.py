@@ -29,8 +29,11 @@ class NotJson(ValueError):
 
 def read_json(text: bytes) -> Any:
     """JSON → Python. Raises NotJson."""
-    value = parse_json(text)
-    if text.count(b"[") + text.count(b"{") > DEEPEST and not _can_be_written(value):
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise _not_json(error) from None
+    if len(text) > DEEPEST and text.count(b"[") + text.count(b"{") > DEEPEST and not _can_be_written(value):
         raise NotJson(f"nested more than {DEEPEST} deep", too_deep=True)
     return value
 
@@ -40,7 +43,11 @@ def parse_json(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise NotJson(f"{error.msg} at character {error.pos}", too_deep="depth" in error.msg) from None
+        raise _not_json(error) from None
+
+
+def _not_json(error: orjson.JSONDecodeError) -> NotJson:
+    return NotJson(f"{error.msg} at character {error.pos}", too_deep="depth" in error.msg)
 
 
 def _can_be_written(value: Any) -> bool:

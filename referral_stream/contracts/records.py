@@ -75,9 +75,9 @@ class RawRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
         Bytes that are not UTF-8 are replaced.
         """
-        wanted = name.lower()
+        wanted, size = name.lower(), len(name)
         for found, value in reversed(self.headers):
-            if value is not None and found.lower() == wanted:
+            if len(found) == size and value is not None and found.lower() == wanted:
                 return value.decode("utf-8", "replace")
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from referral_stream.contracts.adapters.reading import Facts, Payload, Reading, about, id_of
+from referral_stream.contracts.adapters.reading import Facts, Payload, Reading, id_of
 from referral_stream.contracts.addresses import hmac_in
 from referral_stream.contracts.identifiers import is_placeholder
 from referral_stream.contracts.outcomes import Skipped, Webhook
@@ -33,8 +33,7 @@ def links_of(reading: Reading, named: Iterable[tuple[str, Any]]) -> tuple[Link, 
     """
     found: dict[Link, None] = {}
     for kind, value in named:
-        text = id_of(value)
-        if text is None or is_placeholder(text, reading.placeholders):
+        if value is None or (text := id_of(value)) is None or is_placeholder(text, reading.placeholders):
             continue
         if kind == "email" or "@" in text:
             hashed = reading.email_hmac(text) or hmac_in(text)
@@ -46,10 +45,20 @@ def links_of(reading: Reading, named: Iterable[tuple[str, Any]]) -> tuple[Link, 
 
 
 def about_whom(
-    payload: Payload, reading: Reading, facts: Facts, named: Iterable[tuple[str, Any]], **rest: Any
+    payload: Payload,
+    reading: Reading,
+    facts: Facts,
+    named: Iterable[tuple[str, Any]],
+    *,
+    kind: str,
+    id: str | None,
+    time: int | str | None,
+    account: str | None = None,
+    timezone: str | None = None,
+    historical: bool = False,
 ) -> Webhook | Skipped:
-    """As ``about``, of whom the payload names: the customer if a path holds one, else who goes by the first of
-    ``named``.
+    """The webhook of ``kind`` (the vendor's name), unless it holds nothing: of the customer if a path holds one, else
+    of who goes by the first of ``named``.
 
     ``named``: (kind of link, value) of every other id, the surest first. An address that the facts hold is not taught
     twice.
@@ -57,11 +66,17 @@ def about_whom(
     subject = reading.customer(payload)
     links = links_of(reading, named)
     if subject is None:
-        kept = tuple(fact for fact in facts if fact.type not in _OF_SOMEBODY_KNOWN)
-        webhook = about(payload, reading, kept, link=links[0] if links else None, **rest)
-        if facts and isinstance(webhook, Skipped):
-            return Skipped("no_customer", rest["kind"], webhook.found)
-        return webhook
-    told = {fact.data.get("email_hmac") for fact in facts}
-    links = tuple(link for link in links if link.value != subject and link.value not in told)
-    return about(payload, reading, facts, links=links, **rest)
+        kept = tuple([fact for fact in facts if fact.type not in _OF_SOMEBODY_KNOWN])
+        webhook = Webhook(
+            facts=kept, id=id, time=time, account=account, timezone=timezone, historical=historical,
+            link=links[0] if links else None,
+        )  # fmt: skip
+        return webhook if kept else Skipped("no_customer" if facts else "irrelevant", kind, webhook)
+    if links:
+        told = {fact.data.get("email_hmac") for fact in facts}
+        links = tuple([link for link in links if link.value != subject and link.value not in told])
+    webhook = Webhook(
+        subject=subject, facts=facts, id=id, time=time, account=account, timezone=timezone, historical=historical,
+        links=links,
+    )  # fmt: skip
+    return webhook if facts or links else Skipped("irrelevant", kind, webhook)

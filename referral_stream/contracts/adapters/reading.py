@@ -10,9 +10,8 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from referral_stream.contracts.addresses import address_hmacs, email_hmac
-from referral_stream.contracts.identifiers import is_placeholder, usable_id
+from referral_stream.contracts.identifiers import is_placeholder, named, usable_id
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
-from referral_stream.core.events import Link
 from referral_stream.core.instants import SECOND, parse_instant
 
 Payload: TypeAlias = dict[str, Any]
@@ -46,9 +45,9 @@ class Reading:
     def customer(self, payload: Payload) -> str | None:
         """The customer's id, from the first path that holds one; a placeholder is none."""
         for path in self.customer_paths:
-            found = id_of(at(payload, path))
-            if found is not None and not is_placeholder(found, self.placeholders):
-                return found
+            found = at(payload, path)
+            if found is not None and (customer := named(found, self.placeholders)) is not None:
+                return customer
         return None
 
     def email_hmac(self, address: Any) -> str | None:
@@ -109,6 +108,8 @@ def at(payload: Any, path: str) -> Any:
     for name in _steps(path):
         if type(payload) is dict:
             payload = payload.get(name)
+        elif payload is None:
+            return None
         elif type(payload) is list and name.isdecimal() and int(name) < len(payload):
             payload = payload[int(name)]
         else:
@@ -138,8 +139,8 @@ def id_at(payload: Payload, *paths: str) -> str | None:
     """The first usable id among the paths (see :func:`id_of`); a placeholder only where there is nothing else."""
     placeholder = None
     for path in paths:
-        found = id_of(at(payload, path))
-        if found is None:
+        value = at(payload, path)
+        if value is None or (found := usable_id(value)) is None:
             continue
         if not is_placeholder(found):
             return found
@@ -147,9 +148,8 @@ def id_at(payload: Payload, *paths: str) -> str | None:
     return placeholder
 
 
-def id_of(value: Any) -> str | None:
-    """The value as an id in its one spelling (identity §2); None for what is none, such as an object."""
-    return usable_id(value)
+id_of = usable_id
+"""The value as an id in its one spelling (identity §2); None for what is none, such as an object."""
 
 
 def made_id(*parts: str | None) -> str | None:
@@ -246,30 +246,3 @@ def profile(**known: Any) -> Facts:
     """What is known about a customer's profile; no fact if nothing is."""
     data = {name: value for name, value in known.items() if value is not None}
     return (Fact("customer.profile_changed", data),) if data else ()
-
-
-def about(
-    payload: Payload,
-    reading: Reading,
-    facts: Facts,
-    *,
-    kind: str,
-    id: str | None,
-    time: int | str | None,
-    account: str | None = None,
-    timezone: str | None = None,
-    historical: bool = False,
-    link: Link | None = None,
-    links: tuple[Link, ...] = (),
-) -> Webhook | Skipped:
-    """The webhook of ``kind`` (the vendor's name), unless it holds nothing.
-
-    ``link`` says who is meant if the payload names no customer; ``links`` are what else it names for the customer.
-    """
-    webhook = Webhook(
-        subject=reading.customer(payload), facts=facts, id=id, time=time, account=account, timezone=timezone,
-        historical=historical, link=link, links=links,
-    )  # fmt: skip
-    if not facts and (webhook.subject is None or not links):
-        return Skipped("irrelevant", kind, webhook)
-    return webhook

@@ -72,19 +72,20 @@ _PROGRAMS = frozenset({"agent", "useragent", "client", "opener", "type", "source
 
 def opted_out(*records: Any) -> Facts:
     """A suppression (reason ``recognised``) if one of the records (objects) holds an opt-out, else nothing."""
-    held = any(
-        _holds(name, value)
-        for record in records
-        if _may_hold(record, _DEEPEST)
-        for name, value in _fields(record, _DEEPEST)
-    )
-    return (Fact("customer.suppressed", {"reason": REASON}),) if held else ()
+    for record in records:
+        kind = type(record)
+        if (kind is dict or kind is list) and record and _may_hold(record, _DEEPEST):
+            for name, value in _fields(record, _DEEPEST):
+                if _holds(name, value):
+                    return (Fact("customer.suppressed", {"reason": REASON}),)
+    return ()
 
 
 def with_opt_out(facts: Facts, *records: Any) -> Facts:
     """The facts, and the opt-out that one of the records holds; where the facts say it already, they are enough."""
-    if any(fact.type != "customer.consent_changed" and fact.is_opt_out for fact in facts):
-        return facts
+    for fact in facts:
+        if fact.type != "customer.consent_changed" and fact.is_opt_out:
+            return facts
     held = opted_out(*records)
     return (*held, *(fact for fact in facts if not fact.guessed)) if held else facts
 
@@ -106,14 +107,27 @@ def by_machine(record: Any) -> bool:
     """Whether an open or a click was a machine's: one of its fields that speak of machines or prefetching is true, or
     one of whoever opened it names a program.
     """
-    return is_test(record) or any(_is_machine(name, value) for name, value in _fields(record, _DEEPEST))
+    if is_test(record):
+        return True
+    for name, value in _fields(record, _DEEPEST):  # noqa: SIM110 (a generator would take half of the time)
+        if _is_machine(name, value):
+            return True
+    return False
 
 
 def is_test(record: Any) -> bool:
     """Whether a record says of itself that somebody only tried something."""
     if not isinstance(record, dict):
         return False
-    return any("".join(_words(name)) in _TRIALS and _is_yes(value) for name, value in record.items())
+    for name, value in record.items():  # noqa: SIM110 (a generator would take half of the time)
+        if _is_of_trial(name[:_LONGEST_WORDS]) and _is_yes(value):
+            return True
+    return False
+
+
+@lru_cache(maxsize=16_384)
+def _is_of_trial(name: str) -> bool:
+    return "".join(_words(name)) in _TRIALS
 
 
 _TRIALS = frozenset({"test", "istest", "testmode", "testsend", "istestsend", "testevent", "istestevent", "preview"})
@@ -125,10 +139,17 @@ def _is_yes(value: Any) -> bool:
 
 
 def _is_machine(name: str, value: Any) -> bool:
-    words = _words(name)
-    if not _MACHINE.isdisjoint(words):
+    is_machine, is_program = _opener(name[:_LONGEST_WORDS])
+    if is_machine:
         return not isinstance(value, (dict, list)) and is_true(value)
-    return isinstance(value, str) and not _PROGRAMS.isdisjoint(words) and _MACHINES.search(value[:500]) is not None
+    return is_program and isinstance(value, str) and _MACHINES.search(value[:500]) is not None
+
+
+@lru_cache(maxsize=16_384)
+def _opener(name: str) -> tuple[bool, bool]:
+    """Whether a field speaks of machines, and whether its text says who or what opened the mail."""
+    words = _words(name)
+    return not _MACHINE.isdisjoint(words), not _PROGRAMS.isdisjoint(words)
 
 
 def is_true(value: Any) -> bool:
@@ -182,17 +203,21 @@ def _meaning(name: str) -> _Meaning | None:
     return found if subscription or leave or consent else None
 
 
-def _may_hold(value: Any, depth: int) -> bool:
-    """Whether any name in a record says what matters here: nearly all records come in a few shapes, without one."""
-    if depth == 0:
-        return False
+def _may_hold(value: dict[str, Any] | list[Any], depth: int) -> bool:
+    """Whether any name in a record, or in a list of them, says what matters here.
+
+    Nearly all records come in a few shapes, without one.
+    """
     if isinstance(value, dict):
-        if _is_telling(tuple(value)) if sum(map(len, value)) <= _SHAPE else True:
+        if len("".join(value)) > _SHAPE or _is_telling(tuple(value)):
             return True
         value = value.values()
-    elif not isinstance(value, list):
-        return False
-    return any(_may_hold(inner, depth - 1) for inner in value if isinstance(inner, (dict, list)))
+    if depth > 1:
+        for inner in value:
+            kind = type(inner)
+            if (kind is dict or kind is list) and inner and _may_hold(inner, depth - 1):
+                return True
+    return False
 
 
 _SHAPE = 1_000
@@ -266,4 +291,8 @@ _PLAIN = _MAIL | _WANTED_MAIL | _LEAVE | _MAY | _AROUND
 
 
 def _words(name: str) -> list[str]:
-    return [part.lower() for part in _PARTS.findall(name[:200])]
+    return [part.lower() for part in _PARTS.findall(name[:_LONGEST_WORDS])]
+
+
+_LONGEST_WORDS = 200
+"""Characters of a name in which words are looked for."""

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from referral_stream.contracts.adapters import Adapter, Reading, candidates
@@ -100,7 +101,7 @@ def _adapted(record: RawRecord, body: _Body) -> Adapted:
     return body.vendors(payload)
 
 
-class _Notification(NamedTuple):
+class _Notification(msgspec.Struct, frozen=True):
     """What one notification becomes. Where there are no events, ``skipped`` says why, unless it is refused."""
 
     events: Sequence[Event] = ()
@@ -191,7 +192,7 @@ class _Body:
     def _canonical(self, given: Attributes, record: RawRecord, reading: Reading) -> Event | Refused | Skipped:
         """The canonical event; a consenting contact's name is set aside for the topic of its own."""
         event = canonical_event(given, record, self.now, reading)
-        if given.kind == ReferralGiven.type and isinstance(event, Event):
+        if given.kind == _REFERRAL and isinstance(event, Event):
             told = contact_told(event, given.data, self.now)
             self.contacts += () if told is None else (told,)
         return event
@@ -249,7 +250,7 @@ class _Body:
                 events = self._events(each.webhook, name, source.name, self.record, within=each.nth)
                 if events.refused is not None and each.is_element and (place := each.nth or nth) is not None:
                     cause, detail = events.refused.cause, events.refused.detail
-                    events = events._replace(refused=Refused(cause, f"[{place}] {detail}"))
+                    events = replace(events, refused=Refused(cause, f"[{place}] {detail}"))
                 made.append(events)
             if not found:
                 made.append(_Notification(skipped=Skipped("irrelevant", f"no mapping of {source.name} matches")))
@@ -264,7 +265,7 @@ class _Body:
 
     def vendors(self, body: dict[str, Any] | list[Any]) -> Adapted:
         """A vendor's body. Every notification in it stands by itself: what cannot be used is a letter of its own."""
-        found = adapter_for(body, self.record, self.boundary)
+        found = adapter_for(body, self.record, self.bound)
         mappings = self.boundary.mappings
         if isinstance(found, Refused):
             if found.cause not in OF_NOBODY or self._is_bound:
@@ -288,12 +289,12 @@ class _Body:
         """What mappings for all JSON of a topic make of a body, beside what they leave of its adapter's reading."""
         also = _together(of_adapter)
         if any(isinstance(event.data, _OPT_OUTS) for event in claimed.events):
-            also = also._replace(refused=None)  # the mappings know better who is meant
+            also = replace(also, refused=None)  # the mappings know better who is meant
         return self._alone(_together((also, claimed)))
 
     def _by_vendor(self, adapter: Adapter, parts: Sequence[Any]) -> Adapted:
-        if len(parts) == 1:
-            return self._alone(self._notification(adapter, parts[0], self.record))
+        if len(parts) == 1:  # it is the vendor's: there would be no parts without one that is
+            return self._alone(self._read(adapter, parts[0], self.record))
         events: list[Event] = []
         letters: list[ElementLetter] = []
         skipped = Skipped("irrelevant")
@@ -329,6 +330,10 @@ class _Body:
                 refused = Refused("unrecognised", f"not the shape of {adapter.name}")
                 return _Notification(refused=None if is_claimed else refused)
             adapter = other
+        return self._read(adapter, part, record, is_claimed=is_claimed)
+
+    def _read(self, adapter: Adapter, part: Any, record: RawRecord, *, is_claimed: bool = False) -> _Notification:
+        """A notification that the adapter recognises."""
         boundary, reading = self.boundary, self.boundary.readings[adapter.name]
         own = adapter.read(part, reading)
         found: Sequence[Mapped] = ()
@@ -353,7 +358,8 @@ class _Body:
         nth: str | None = None,
     ) -> _Notification:
         if isinstance(webhook, Webhook):
-            webhook = _trusted(webhook, adapter, reading)
+            if not reading.trust_browser_aliases:
+                webhook = _trusted(webhook, adapter)
         return self._events(webhook, adapter.name, adapter.name, record, browser=adapter.browser, within=nth)
 
     def _events(
@@ -381,21 +387,24 @@ class _Body:
         historical = webhook.historical or self.is_history
         traceparent = trace_of(webhook.traceparent, record)
         is_alone = len(webhook.facts) == 1
-        facts = (*webhook.facts, *_taught(webhook))
+        facts = webhook.facts
+        if webhook.links and webhook.subject is not None:  # what else the payload names for its customer
+            facts += tuple([Fact("customer.linked", {"kind": kind, "value": value}) for kind, value in webhook.links])
         link = None if webhook.link is None else link_of(*webhook.link, reading)
         events: list[Event] = []
         refused, skipped = None, Skipped("irrelevant")
         counts: dict[str, int] = {}
         for fact in facts:
-            counts[fact.type] = nth = counts.get(fact.type, 0) + 1
-            if not is_allowed(fact.type, record, self.topic):
+            kind = fact.type
+            counts[kind] = nth = counts.get(kind, 0) + 1
+            if not is_allowed(kind, record, self.topic):
                 refused = refused or NOT_AUTHORISED
                 continue
             given = Attributes(
-                kind=fact.type,
+                kind=kind,
                 data=fact.data,
                 time=webhook.time if fact.time is None else fact.time,
-                id=base if is_alone and fact is facts[0] else f"{base}#{fact.type}{'' if nth == 1 else f'#{nth}'}",
+                id=base if is_alone and fact is facts[0] else f"{base}#{kind}" if nth == 1 else f"{base}#{kind}#{nth}",
                 source=source,
                 subject=webhook.subject,
                 link=link,
@@ -423,12 +432,6 @@ class _Body:
         return self.topic in self.boundary.backfill_topics or (bool(self.record.headers) and self.record.historical)
 
 
-def _taught(webhook: Webhook) -> Facts:
-    """What else the payload names for its customer."""
-    links = webhook.links if webhook.subject is not None else ()
-    return tuple(Fact("customer.linked", {"kind": kind, "value": value}) for kind, value in links)
-
-
 def _explained(refused: Refused, fact: Fact) -> Refused:
     """Why a fact is refused, with the mapping's own words for fields that it could not read."""
     if not fact.faults:
@@ -445,6 +448,8 @@ def _is_nearly_ours(body: dict[str, Any]) -> bool:
 
 def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:
     """The same id twice in one body is the same event sent twice, if it is about the same person."""
+    if len(events) == 1:
+        return tuple(events)
     found: dict[tuple[str, str, Link | None], Event] = {}
     for event in events:
         found.setdefault((event.id, event.subject, event.link), event)
@@ -458,11 +463,11 @@ def _says_address(data: Data) -> bool:
     )
 
 
-def _trusted(webhook: Webhook, adapter: Adapter, reading: Reading) -> Webhook | Skipped:
-    """The webhook without aliases that anybody's browser could have sent, unless the deployment believes these."""
-    if reading.trust_browser_aliases or not any(fact.type == Aliased.type for fact in webhook.facts):
+def _trusted(webhook: Webhook, adapter: Adapter) -> Webhook | Skipped:
+    """The webhook without aliases that anybody's browser could have sent."""
+    if _ALIAS not in [fact.type for fact in webhook.facts]:
         return webhook
-    facts = tuple(fact for fact in webhook.facts if fact.type != Aliased.type or not (adapter.browser or fact.browser))
+    facts = tuple(fact for fact in webhook.facts if fact.type != _ALIAS or not (adapter.browser or fact.browser))
     if not facts and webhook.facts and not webhook.links:
         return Skipped("untrusted_alias", adapter.name)
     return replace(webhook, facts=facts)
@@ -499,3 +504,5 @@ _AHEAD = 100
 _OPENS_JSON = (b"{", b"[", b'"')
 """How JSON begins that might hold what looks like a field of a form."""
 _OPT_OUTS = (Suppressed, ErasureRequested)
+_ALIAS = Aliased.type
+_REFERRAL = ReferralGiven.type

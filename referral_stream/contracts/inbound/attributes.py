@@ -89,7 +89,7 @@ def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Rea
     found = _body(given, reading)
     if isinstance(found, Refused):
         return found
-    body, flags = found.body, (*given.flags, DROPPED) if found.dropped and DROPPED not in given.flags else given.flags
+    body, flags = found.body, _flagged(given.flags, DROPPED) if found.dropped else given.flags
     favourable = is_favourable(body)
     when = event_time(given.time, record, now, favourable=favourable)
     if isinstance(when, Refused):
@@ -127,34 +127,54 @@ def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
     kind, data, spoilt, dropped = given.kind, given.data, given.spoilt, False
     if type(data) is not dict:
         data, spoilt = {}, spoilt or Refused("invalid", "data: must be a JSON object")
-    if _CORRECTIONS.get(kind) is _without_words:
-        data = _themed(data)
-    elif kind == AskAnswered.type:
-        data = _answered(data)
-        if "answer" not in data:
-            return spoilt or Refused("invalid", "answer: neither it nor the text says anything")
-    elif kind == Linked.type and data.get("kind") == EMAIL:
-        data = data | {"value": hashed_address(data.get("value"), reading)}
-    elif kind == ProfileChanged.type and type(address := data.get("email_hmac")) is str and "@" in address:
-        data = data | _NO_ADDRESS | reading.address_hmacs(address)
-    elif kind == ReferralGiven.type and "contact" in data:
-        contact = canonical_contact(data["contact"], reading)
-        if isinstance(contact, Refused):
-            return spoilt or contact
-        data, dropped = data | {"contact": contact.contact}, contact.dropped
+    if kind in _PREPARED:
+        prepared = _prepared(kind, data, reading)
+        if isinstance(prepared, Refused):
+            return spoilt or prepared
+        data, dropped = prepared
     found = read_body(kind, data, given.id)
     if isinstance(found, Refused):
-        return Refused("unusable_id", found.detail) if kind in (Aliased.type, Linked.type) else spoilt or found
+        return Refused("unusable_id", found.detail) if kind in _NAMING else spoilt or found
     body = found.body
     if spoilt is not None and is_favourable(body):
         return spoilt
-    if type(body) is Linked and _bad_link(Link(body.kind, body.value), reading):
-        return Refused("unusable_id", "value: names nothing")
-    if type(body) is Aliased and is_placeholder(body.alias, reading.placeholders):
-        return Refused("unusable_id", "alias: names nobody")
-    return found._replace(dropped=True) if dropped else found
+    if kind in _NAMING:
+        if type(body) is Linked and _bad_link(Link(body.kind, body.value), reading):
+            return Refused("unusable_id", "value: names nothing")
+        if type(body) is Aliased and is_placeholder(body.alias, reading.placeholders):
+            return Refused("unusable_id", "alias: names nobody")
+    return BodyRead(body, dropped=True) if dropped else found
 
 
+def _prepared(kind: str, data: dict[str, Any], reading: Reading) -> tuple[dict[str, Any], bool] | Refused:
+    """The data of a type that may hold words, an address or a contact, without them; and whether any was dropped."""
+    if kind in _COMMENTED:
+        data = _themed(data)
+    elif kind == _ASK_ANSWERED:
+        data = _answered(data)
+        if "answer" not in data:
+            return Refused("invalid", "answer: neither it nor the text says anything")
+    elif kind == _LINKED:
+        if data.get("kind") == EMAIL:
+            data = data | {"value": hashed_address(data.get("value"), reading)}
+    elif kind == _PROFILE:
+        if type(address := data.get("email_hmac")) is str and "@" in address:
+            data = data | _NO_ADDRESS | reading.address_hmacs(address)
+    elif "contact" in data:
+        contact = canonical_contact(data["contact"], reading)
+        if isinstance(contact, Refused):
+            return contact
+        return data | {"contact": contact.contact}, contact.dropped
+    return data, False
+
+
+_ASK_ANSWERED: Final = AskAnswered.type
+_LINKED: Final = Linked.type
+_PROFILE: Final = ProfileChanged.type
+_NAMING: Final = frozenset({Aliased.type, _LINKED})
+"""Types that say that two ids, or an id and something else, are one person's."""
+_COMMENTED: Final = frozenset(fact.type for fact in FACTS if issubclass(fact, Commented))
+_PREPARED: Final = _COMMENTED | {_ASK_ANSWERED, _LINKED, _PROFILE, ReferralGiven.type}
 _NO_ADDRESS: Final = {"email_hmac": None, "domain_hmac": None}
 
 
@@ -322,7 +342,7 @@ def _with_keys_alone(body: Data) -> dict[str, Any]:
 
 
 _CORRECTIONS: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
-    **{fact.type: _without_words for fact in FACTS if issubclass(fact, Commented)},
+    **dict.fromkeys(_COMMENTED, _without_words),
     **dict.fromkeys(KEYS, _with_keys_alone),
     ProfileChanged.type: _with_a_known_zone,
 }

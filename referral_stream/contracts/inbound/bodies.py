@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, get_args
 
+import msgspec
 from pydantic import ValidationError
 
 from referral_stream.contracts.addresses import hmac_in
@@ -27,7 +28,7 @@ OBJECTS: Final = frozenset({
 """Fields that name the object of a trouble: without a usable one, it is a complaint."""
 
 
-class BodyRead(NamedTuple):
+class BodyRead(msgspec.Struct, gc=False):
     """A body, and whether any field of it was dropped."""
 
     body: Data

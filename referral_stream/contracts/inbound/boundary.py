@@ -76,6 +76,8 @@ def topic_of(record: RawRecord, boundary: Boundary) -> str:
 
 def bound_to(record: RawRecord, boundary: Boundary) -> Adapter | MappedSource | None:
     """The vendor, or the source of the mapping file, that header or topic name, whose record it then is alone."""
+    if not record.headers and not boundary.adapters:
+        return None
     name = record.header(SOURCE_HEADER) if record.headers else None
     name = boundary.adapters.get(topic_of(record, boundary)) if name is None else name.strip().lower()
     return None if name is None else BY_NAME.get(name) or boundary.mappings.sources.get(name)
@@ -87,10 +89,9 @@ _UNRECOGNISED = "neither a CloudEvent nor a webhook of a vendor we know"
 
 
 def adapter_for(
-    body: dict[str, Any] | list[Any], record: RawRecord, boundary: Boundary
+    body: dict[str, Any] | list[Any], record: RawRecord, bound: Adapter | MappedSource | None
 ) -> tuple[Adapter, Sequence[Any]] | Refused:
-    """Whose webhook it is, and the notifications in it."""
-    bound = bound_to(record, boundary)
+    """Whose webhook it is, and the notifications in it; ``bound``: whom header or topic name."""
     if bound is None and record.headers and record.header(SOURCE_HEADER) is not None:
         return Refused("unknown_adapter", f"header {SOURCE_HEADER} names no adapter, and no source of the mapping file")
     if isinstance(bound, Adapter):
@@ -132,7 +133,7 @@ def readers(payload: Any, record: RawRecord, boundary: Boundary) -> tuple[Payloa
         kind = payload.get("type")
         unknown = type(kind) is str and kind not in FACT_BODIES
         return (PayloadReader(language.CLOUD_EVENTS, (payload,), payload),) if unknown else ()
-    found = adapter_for(payload, record, boundary)
+    found = adapter_for(payload, record, bound)
     topic = topic_of(record, boundary)
     if not isinstance(found, Refused):
         of_adapter = PayloadReader(found[0].name, tuple(found[1]), payload)

@@ -58,10 +58,11 @@ def cloud_attributes(
         spoilt = spoilt or Refused("invalid", "specversion: must be 1.0")
     if isinstance(data, Refused):
         data, spoilt = {}, spoilt or data
-    id_, source = _short_text(get("id")), _short_text(get("source"))
-    for name, text in (("id", id_), ("source", source)):
-        if text is None and get(name) is not None:
-            spoilt = spoilt or Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
+    id_, source = get("id"), get("source")
+    if type(id_) is not str or not 0 < len(id_) <= MAX_ID:
+        id_, spoilt = _short_text("id", id_, spoilt)
+    if type(source) is not str or not 0 < len(source) <= MAX_ID:
+        source, spoilt = _short_text("source", source, spoilt)
     if data is None:
         data = {}
     named = get("dataschema")
@@ -89,10 +90,14 @@ def cloud_attributes(
     )
 
 
-def _short_text(given: Any) -> str | None:
-    """An attribute that identifies an event; None if it cannot."""
+def _short_text(name: str, given: Any, spoilt: Refused | None) -> tuple[str | None, Refused | None]:
+    """An attribute that identifies an event, where it is no short text; what cannot identify one spoils it."""
     text = str(given) if type(given) is int else given
-    return text if type(text) is str and 0 < len(text) <= MAX_ID else None
+    if type(text) is str and 0 < len(text) <= MAX_ID:
+        return text, spoilt
+    if given is not None:
+        spoilt = spoilt or Refused("invalid", f"{name}: must be text of 1 to {MAX_ID} characters")
+    return None, spoilt
 
 
 def _link(text: str, reading: Reading) -> Link | None:

@@ -164,6 +164,7 @@ _READ = 4_000
 """Characters examined: a reason to like us comes early, and a pasted novel must cost no more than a comment."""
 
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?;\n])")
+_SENTENCE_END = re.compile(r"[.!?;\n]")
 
 
 @lru_cache(maxsize=1)
@@ -173,21 +174,37 @@ def theme_of(comment: str) -> str | None:
     Only the last result is cached: the answers of one survey response share its comment.
     """
     hits: dict[str, int] = {}
-    for sentence in _SENTENCE_ENDS.split(_fold(comment[:_READ])):
-        if sentence.rstrip().endswith("?") or _TAKES_BACK.search(_PRAISES.sub("|", _words(sentence))):
+    folded = _fold(comment[:_READ])
+    for sentence in _SENTENCE_ENDS.split(folded) if _SENTENCE_END.search(folded) else (folded,):
+        if sentence.rstrip().endswith("?"):
             continue
+        words = _words(sentence)
+        begun = {*words, *[word[:_BEGINNING] for word in words]}
+        has_praise = not _PRAISES_BEGIN.isdisjoint(begun)
+        if not _TAKING_BACK_BEGINS.isdisjoint(begun):
+            text = " ".join(words)
+            if _TAKES_BACK.search(_PRAISES.sub("|", text) if has_praise else text):
+                continue
+        if _RULES_BEGIN.isdisjoint(begun):
+            continue
+        speaks_against = not _SPEAKING_AGAINST_BEGINS.isdisjoint(begun)
         for clause in sentence.split(","):
-            text = _PRAISES.sub("|", _words(clause))
+            text = " ".join(_words(clause))
+            if has_praise:
+                text = _PRAISES.sub("|", text)
             found = list(_PATTERN.finditer(text))
-            if found and not _SPEAKS_AGAINST.search(_without_phrases(text, found)):
+            if found and not (speaks_against and _SPEAKS_AGAINST.search(_without_phrases(text, found))):
                 for match in found:
                     theme = _GROUPS[match.lastindex or 0]
                     hits[theme] = hits.get(theme, 0) + 1
-    return max(THEMES, key=lambda theme: hits.get(theme, 0)) if hits else None
+    if len(hits) > 1:
+        return max(THEMES, key=lambda theme: hits.get(theme, 0))
+    return next(iter(hits), None)
 
 
-def _words(text: str) -> str:
-    return " ".join(_WORD.findall(text))
+def _words(text: str) -> list[str]:
+    """The words of a folded text; in one of ASCII, twice as fast."""
+    return text.translate(_APART).split() if text.isascii() else _WORD.findall(text)
 
 
 def _without_phrases(text: str, found: list[re.Match[str]]) -> str:
@@ -233,9 +250,24 @@ def _any_of(entries: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(alternatives)})\b")
 
 
+def _begin(entries: Iterable[str]) -> frozenset[str]:
+    """The first words of the entries, of those with any ending their first letters.
+
+    In a text that has none of them, as a word or as the beginning of one, no entry has to be looked for.
+    """
+    first = (entry.split(" ")[0] for entry in entries)
+    return frozenset(word[:_BEGINNING] if word.endswith("*") else word for word in first)
+
+
+_BEGINNING = 4
+"""Letters; no entry that takes any ending has fewer."""
+_APART = {code: chr(code) if chr(code).isalnum() else " " for code in range(128)}
 _WORD = re.compile(r"[^\W_]+")
 _CONTRACTED = re.compile(r"n['’]t\b")
 _PATTERN, _GROUPS = _compiled()
-_PRAISES = _any_of(PRAISE)
-_SPEAKS_AGAINST = _any_of((*NEGATIONS, *BLAME, *COMPARATIVES))
-_TAKES_BACK = _any_of((*CONTRASTS, *WISHES))
+_RULES_BEGIN = _begin(entry for entries in RULES.values() for entry in entries)
+_PRAISES, _PRAISES_BEGIN = _any_of(PRAISE), _begin(PRAISE)
+_AGAINST = (*NEGATIONS, *BLAME, *COMPARATIVES)
+_SPEAKS_AGAINST, _SPEAKING_AGAINST_BEGINS = _any_of(_AGAINST), _begin(_AGAINST)
+_BACK = (*CONTRASTS, *WISHES)
+_TAKES_BACK, _TAKING_BACK_BEGINS = _any_of(_BACK), _begin(_BACK)
