@@ -14,8 +14,10 @@ NOBODY: Final = frozenset({"noreply", "no-reply", "none", "test"})
 """Local parts of addresses behind which there is nobody."""
 _NOWHERE = re.compile(r"(?:.+\.)?example\..+|(?:.+\.)?(?:invalid|test|local)")
 """Domains where nobody is (RFC 2606, RFC 6762)."""
+_NOWHERE_ENDS: Final = ("invalid", "test", "local")
 _GMAIL: Final = frozenset({"gmail.com", "googlemail.com"})
 _HMAC = re.compile(r"[0-9a-fA-F]{64}")
+_HMAC_SIZE: Final = 64
 _NAMED = re.compile(r"[^<>]*<([^<>]*)>")
 """An address with the name of its owner: ``Ana <ana@firm.com>``."""
 _MAILTO: Final = "mailto:"
@@ -33,16 +35,21 @@ def normal_address(email: str) -> str | None:
     domain = _idna(domain.strip().rstrip("."))
     if domain in _GMAIL:
         local, domain = local.replace(".", ""), "gmail.com"
-    if not (at and local and domain) or local in NOBODY or _NOWHERE.fullmatch(domain):
+    if not (at and local and domain) or local in NOBODY or _is_nowhere(domain):
         return None
     return f"{local}@{domain}"
+
+
+def _is_nowhere(domain: str) -> bool:
+    may_be = "example." in domain or domain.endswith(_NOWHERE_ENDS)  # quickly said, of nearly every domain
+    return may_be and _NOWHERE.fullmatch(domain) is not None
 
 
 def _alone(text: str) -> str:
     """The address in what may be a header's or a link's way to write it."""
     if not text.isascii():
         text = "".join(c for c in text if unicodedata.category(c) != "Cf").strip()
-    if (named := _NAMED.fullmatch(text)) is not None:
+    if "<" in text and (named := _NAMED.fullmatch(text)) is not None:
         text = named[1].strip()
     return text.removeprefix(_MAILTO).partition("?")[0].strip() if text.startswith(_MAILTO) else text
 
@@ -93,4 +100,4 @@ def _hmac(text: str, key: bytes) -> str:
 
 def hmac_in(value: object) -> str | None:
     """An HMAC that was computed before, hex in any case, as we write it; None for anything else."""
-    return value.lower() if isinstance(value, str) and _HMAC.fullmatch(value) else None
+    return value.lower() if isinstance(value, str) and len(value) == _HMAC_SIZE and _HMAC.fullmatch(value) else None

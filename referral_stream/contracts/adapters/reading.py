@@ -90,10 +90,14 @@ class Adapter:
 
         The others among them each stand by themselves: they are not this vendor's.
         """
+        recognises = self.recognises
         if self.split is None:
-            return (body,) if isinstance(body, dict) and self.recognises(body) else ()
+            return (body,) if isinstance(body, dict) and recognises(body) else ()
         parts = self.split(body)
-        return parts if any(isinstance(part, dict) and self.recognises(part) for part in parts) else ()
+        for part in parts:
+            if isinstance(part, dict) and recognises(part):
+                return parts
+        return ()
 
 
 def listed(body: Any) -> Sequence[Any]:
@@ -211,7 +215,7 @@ def time_at(payload: Payload, *paths: str) -> int | str | None:
     for path in paths:
         value = at(payload, path)
         if isinstance(value, str) and value and not value.isspace():
-            count = whole_number(value)
+            count = None if ":" in value else whole_number(value)
             return value if count is None else epoch_millis(count)
         instant = epoch_millis(value)
         if instant is not None:

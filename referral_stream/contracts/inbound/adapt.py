@@ -61,6 +61,7 @@ from referral_stream.core.events import (
     ProfileChanged,
     ReferralGiven,
     Suppressed,
+    is_operators,
 )
 from referral_stream.core.links import EMAIL
 
@@ -160,7 +161,7 @@ class _Body:
         kind = attributes.get("type")
         if type(kind) is not str or not kind:
             return Refused("invalid", "type: must be text")
-        if not is_allowed(kind, record, topic):
+        if kind not in _ANYBODYS and not is_allowed(kind, record, topic):
             return NOT_AUTHORISED
         if kind not in FACT_BODIES:
             found = self._mapped_cloud_event(attributes, body)
@@ -397,7 +398,7 @@ class _Body:
         for fact in facts:
             kind = fact.type
             counts[kind] = nth = counts.get(kind, 0) + 1
-            if not is_allowed(kind, record, self.topic):
+            if kind not in _ANYBODYS and not is_allowed(kind, record, self.topic):
                 refused = refused or NOT_AUTHORISED
                 continue
             given = Attributes(
@@ -504,5 +505,7 @@ _AHEAD = 100
 _OPENS_JSON = (b"{", b"[", b'"')
 """How JSON begins that might hold what looks like a field of a form."""
 _OPT_OUTS = (Suppressed, ErasureRequested)
+_ANYBODYS = frozenset(kind for kind in FACT_BODIES if not is_operators(kind))
+"""Types of the contract that count wherever they come from."""
 _ALIAS = Aliased.type
 _REFERRAL = ReferralGiven.type
