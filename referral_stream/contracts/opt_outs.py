@@ -23,6 +23,8 @@ WORDS: Final = frozenset({
 PHRASES: Final = (("opt", "out"), ("opt", "outed"), ("opted", "out"), ("do", "not", "contact"))
 """Words in a row."""
 
+_PARTS: Final = ("unsub", "opt", "spam", "complaint", "bounce", "suppress", "dnc", "contact")
+"""One of which is in each of the words, and in each of the phrases."""
 _READ: Final = 512
 """Characters of a name that are examined."""
 _CHUNK = re.compile(r"[^\W\d_]+")
@@ -40,6 +42,13 @@ def unlisted(name: str | None) -> tuple[Fact, ...]:
 @lru_cache(maxsize=4_096)
 def says_opt_out(name: str) -> bool:
     """Whether a name, split at non-letters and changes of case, has one of the words or phrases."""
+    if name.isascii():  # most names say nothing of the kind, which is quickly seen
+        lower = name.lower()
+        for part in _PARTS:
+            if part in lower:
+                break
+        else:
+            return False
     chunks = _CHUNK.findall(unicodedata.normalize("NFKC", name[:_READ]))
     for words in ([c.lower() for c in chunks], [w.lower() for c in chunks for w in _CASED.split(c)]):
         if not WORDS.isdisjoint(words):

@@ -68,14 +68,27 @@ def by_people(facts: Facts, *agents: Any, about: tuple[Any, ...] = ()) -> Facts:
     """The facts; of what a program did that calls itself one (crawlers, monitors of a site), or of a trial, only what
     protects. ``about``: the records that may say that it was a trial.
     """
-    is_program = any(isinstance(agent, str) and _PROGRAM.search(agent[:500]) for agent in agents)
-    if not is_program and not any(map(is_test, about)):
+    if not facts or not (any(map(_is_program, agents)) or any(map(is_test, about))):
         return facts
     return tuple(
         fact for fact in facts if fact.type not in _DONE and not (fact.type in _SCORED and not unsent((fact,)))
     )
 
 
+def _is_program(agent: Any) -> bool:
+    if not isinstance(agent, str):
+        return False
+    if agent.isascii():  # what nearly every browser is called is quickly seen to be none
+        lower = agent.lower()
+        for word in _PROGRAM_WORDS:
+            if word in lower:
+                break
+        else:
+            return False
+    return _PROGRAM.search(agent[:500]) is not None
+
+
+_PROGRAM_WORDS = ("bot", "crawler", "spider", "headless", "pingdom", "statuscake", "lighthouse")
 _PROGRAM = re.compile(r"\bbot\b|[a-z]bot\b|crawler|spider|headless|pingdom|statuscake|lighthouse", re.IGNORECASE)
 _DONE = frozenset({
     "usage.recorded", "email.opened", "email.clicked", "interaction.recorded", "onboarding.completed",

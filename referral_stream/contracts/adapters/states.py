@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from referral_stream.contracts.adapters.reading import Facts, at
+from referral_stream.contracts.adapters.reading import Facts
 from referral_stream.contracts.opt_outs import REASON, says_opt_out
 from referral_stream.contracts.outcomes import Fact
 
@@ -66,6 +66,12 @@ _MACHINES = re.compile(
     re.IGNORECASE,
 )
 """What a program calls itself that opens mail before its reader does (``GoogleImageProxy``), or tries its links."""
+_MACHINE_WORDS = (
+    "proxy", "bot", "prefetch", "machine", "crawler", "spider", "headless", "scanner", "barracuda", "mimecast",
+    "proofpoint",
+)  # fmt: skip
+_CLIENTS = ("curl", "wget", "python", "java", "go-http-client", "okhttp")
+"""What is in every such name, in lower case, and how others begin."""
 _PROGRAMS = frozenset({"agent", "useragent", "client", "opener", "type", "source", "by"})
 """Words of a field whose text says who or what opened it."""
 
@@ -73,11 +79,8 @@ _PROGRAMS = frozenset({"agent", "useragent", "client", "opener", "type", "source
 def opted_out(*records: Any) -> Facts:
     """A suppression (reason ``recognised``) if one of the records (objects) holds an opt-out, else nothing."""
     for record in records:
-        kind = type(record)
-        if (kind is dict or kind is list) and record and _may_hold(record, _DEEPEST):
-            for name, value in _fields(record, _DEEPEST):
-                if _holds(name, value):
-                    return (Fact("customer.suppressed", {"reason": REASON}),)
+        if record and isinstance(record, (dict, list)) and _is_held(record, _DEEPEST):
+            return (Fact("customer.suppressed", {"reason": REASON}),)
     return ()
 
 
@@ -93,11 +96,13 @@ def with_opt_out(facts: Facts, *records: Any) -> Facts:
 def tagged(tags: Any) -> dict[str, Any]:
     """What a team wrote on a ticket or a person, as a record: names, alone or in objects, or one text with commas."""
     listed = tags.split(",") if isinstance(tags, str) else tags if isinstance(tags, list) else []
-    return {"tags": [_tag(each) for each in listed[:_MAX_TAGS]]}
+    return {"tags": [_tag(each) for each in listed[:_MAX_TAGS]]} if listed else {}
 
 
 def _tag(tag: Any) -> Any:
-    return next((text for key in ("name", "tag") if isinstance(text := at(tag, key), str)), tag)
+    if not isinstance(tag, dict):
+        return tag
+    return next((text for key in ("name", "tag") if isinstance(text := tag.get(key), str)), tag)
 
 
 _MAX_TAGS = 100
@@ -107,10 +112,19 @@ def by_machine(record: Any) -> bool:
     """Whether an open or a click was a machine's: one of its fields that speak of machines or prefetching is true, or
     one of whoever opened it names a program.
     """
-    if is_test(record):
+    return isinstance(record, (dict, list)) and (is_test(record) or _is_by_machine(record, _DEEPEST))
+
+
+def _is_by_machine(value: dict[str, Any] | list[Any], depth: int) -> bool:
+    """Whether a field says so, also of the objects within."""
+    if isinstance(value, list):
+        return any(_is_by_machine(each, depth - 1) for each in value if depth > 1 and isinstance(each, (dict, list)))
+    names = tuple(value)
+    is_telling = len("".join(names)) > _SHAPE or _tells_opener(names)
+    if is_telling and any(_is_machine(name, each) for name, each in _own_fields(value)):
         return True
-    for name, value in _fields(record, _DEEPEST):  # noqa: SIM110 (a generator would take half of the time)
-        if _is_machine(name, value):
+    for name, each in value.items():
+        if isinstance(each, (dict, list)) and depth > 1 and name[:1] != "$" and _is_by_machine(each, depth - 1):
             return True
     return False
 
@@ -142,7 +156,19 @@ def _is_machine(name: str, value: Any) -> bool:
     is_machine, is_program = _opener(name[:_LONGEST_WORDS])
     if is_machine:
         return not isinstance(value, (dict, list)) and is_true(value)
-    return is_program and isinstance(value, str) and _MACHINES.search(value[:500]) is not None
+    return is_program and isinstance(value, str) and _is_machines(value[:500])
+
+
+def _is_machines(name: str) -> bool:
+    if name.isascii():  # what nearly every browser is called is quickly seen to be none
+        lower = name.lower()
+        if not lower.startswith(_CLIENTS):
+            for word in _MACHINE_WORDS:
+                if word in lower:
+                    break
+            else:
+                return False
+    return _MACHINES.search(name) is not None
 
 
 @lru_cache(maxsize=16_384)
@@ -152,6 +178,12 @@ def _opener(name: str) -> tuple[bool, bool]:
     return not _MACHINE.isdisjoint(words), not _PROGRAMS.isdisjoint(words)
 
 
+@lru_cache(maxsize=4_096)
+def _tells_opener(names: tuple[str, ...]) -> bool:
+    """Whether one of an object's names is such, or may be a property's with its name elsewhere."""
+    return "value" in names or any(any(_opener(name[:_LONGEST_WORDS])) for name in names)
+
+
 def is_true(value: Any) -> bool:
     """Whether a field is set: anything but false, zero, nothing, and the words for them."""
     if isinstance(value, str):
@@ -159,23 +191,11 @@ def is_true(value: Any) -> bool:
     return bool(value)
 
 
-def _fields(value: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    """Every field, also of the objects within; PostHog's own properties (``$…``) are no team's."""
-    ahead = [(value, depth)]
-    while ahead:
-        current, left = ahead.pop()
-        if left == 0:
-            continue
-        if isinstance(current, dict):
-            if "value" in current:  # a property as an object of its own
-                yield from ((text, current["value"]) for key in _NAMES if isinstance(text := current.get(key), str))
-            for name, inner in current.items():
-                if not name.startswith("$"):
-                    yield name, inner
-                    if isinstance(inner, (dict, list)):
-                        ahead.append((inner, left - 1))
-        elif isinstance(current, list):
-            ahead += ((inner, left - 1) for inner in current if isinstance(inner, (dict, list)))
+def _own_fields(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields of an object; PostHog's own properties (``$…``) are no team's."""
+    if "value" in value:  # a property as an object of its own
+        yield from ((text, value["value"]) for key in _NAMES if isinstance(text := value.get(key), str))
+    yield from ((name, each) for name, each in value.items() if not name.startswith("$"))
 
 
 _NAMES = ("slug", "key", "name", "title")
@@ -203,20 +223,20 @@ def _meaning(name: str) -> _Meaning | None:
     return found if subscription or leave or consent else None
 
 
-def _may_hold(value: dict[str, Any] | list[Any], depth: int) -> bool:
-    """Whether any name in a record, or in a list of them, says what matters here.
+def _is_held(value: dict[str, Any] | list[Any], depth: int) -> bool:
+    """Whether a record, or one of the objects within, holds an opt-out.
 
-    Nearly all records come in a few shapes, without one.
+    Nearly all objects come in a few shapes, and hold no name that says what matters here: only the others are read.
     """
-    if isinstance(value, dict):
-        if len("".join(value)) > _SHAPE or _is_telling(tuple(value)):
+    if isinstance(value, list):
+        return any(_is_held(each, depth - 1) for each in value if depth > 1 and isinstance(each, (dict, list)))
+    names = tuple(value)
+    is_telling = len("".join(names)) > _SHAPE or _is_telling(names)
+    if is_telling and any(_holds(name, each) for name, each in _own_fields(value)):
+        return True
+    for name, each in value.items():
+        if isinstance(each, (dict, list)) and depth > 1 and name[:1] != "$" and _is_held(each, depth - 1):
             return True
-        value = value.values()
-    if depth > 1:
-        for inner in value:
-            kind = type(inner)
-            if (kind is dict or kind is list) and inner and _may_hold(inner, depth - 1):
-                return True
     return False
 
 
@@ -253,7 +273,12 @@ def _says_leave(words: list[str]) -> bool:
 
 
 def _is_left(text: str) -> bool:
-    return says_opt_out(text) or not _COMPLAINED.isdisjoint(_words(text))
+    return says_opt_out(text) or (_is_told_of(text.lower()) and not _COMPLAINED.isdisjoint(_words(text)))
+
+
+def _is_told_of(lower: str) -> bool:
+    """Whether a text has any of these words in it; it may be within another one."""
+    return "complain" in lower or "suppressions" in lower or "unsubscribes" in lower or "optouts" in lower
 
 
 def _is_set(value: Any) -> bool:

@@ -53,6 +53,17 @@ _TURNED = re.compile(
     r"|\b(?:no|nunca) (?:nos )?recom"
 )
 """How a question asks that is NPS by its type, and counts the other way."""
+_DIGIT = re.compile(r"[0-9]")
+_IN_OPPOSITE = (
+    "not", "never", "unlikely", "dont", "why", "nicht", "kein", "unwahrscheinlich", "warum", "weshalb", "pas", "jamais",
+    "pourquoi", "nunca", "jamás", "por qu", "n't", "n’t", "what", "which", "was", "quoi",
+)  # fmt: skip
+_IN_ASIDE = ("(", "[", "not at all", "nicht", "pas du tout", "or un", "or not ", "oder un", "oder not ")
+_IN_EXPLANATION = ("=", ":", "is", "means", "bedeutet")
+_IN_TURNED = (
+    "unlikely", "unprobable", "imlikely", "improbable", "unwahrscheinlich", "recommend", "empf", "recommand", "recom",
+)  # fmt: skip
+"""What is in every text in which those patterns find anything; in an aside with a digit, what explains it."""
 _UNWILLING = re.compile(
     r"\b(?:not|un\w+|never|worst|bad|poor|terrible|awful|hate|least|hardly|nie|niemals|nicht|kein\w*|schlecht\w*|wenig"
     r"|pas|jamais|peu|mauvais\w*|no|nunca|jamás|poco|improbable|niet|nooit|onwaarschijnlijk|ontevreden"
@@ -94,13 +105,33 @@ def is_loyalty(*references: Any) -> bool:
 
 
 def _says_loyalty(text: str) -> bool:
-    return _LOYALTY.search(text) is not None and _OPPOSITE.search(_ASIDE.sub(" ", text)) is None
+    if "recommend" not in text and _LOYALTY.search(text) is None:
+        return False
+    asked = _without_asides(text)
+    return not (_may_match(asked, _IN_OPPOSITE) and _OPPOSITE.search(asked))
+
+
+def _without_asides(text: str) -> str:
+    """The question without what explains its scale; most have nothing of the kind, which is quickly seen."""
+    may_have = _may_match(text, _IN_ASIDE) or (_DIGIT.search(text) is not None and _may_match(text, _IN_EXPLANATION))
+    return _ASIDE.sub(" ", text) if may_have else text
+
+
+def _may_match(text: str, parts: tuple[str, ...]) -> bool:
+    """Whether one of the parts, of which a pattern needs one, is in the text: a fraction of what the pattern takes."""
+    for part in parts:  # noqa: SIM110 (a generator would take half of the time)
+        if part in text:
+            return True
+    return False
 
 
 def is_turned_round(*wordings: Any) -> bool:
     """Whether a question that is NPS by its type asks for the opposite, so that nobody knows what its answer means."""
-    asked = (_ASIDE.sub(" ", text[:500].casefold()) for text in wordings if isinstance(text, str))
-    return any(_TURNED.search(text) for text in asked)
+    return any(isinstance(text, str) and _asks_opposite(text[:500].casefold()) for text in wordings)
+
+
+def _asks_opposite(text: str) -> bool:
+    return _may_match(text, _IN_TURNED) and _TURNED.search(_without_asides(text)) is not None
 
 
 def is_unwilling(label: Any) -> bool:

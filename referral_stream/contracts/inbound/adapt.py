@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from referral_stream.contracts.adapters import Adapter, Reading, candidates
-from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, Facts, text_at
+from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
@@ -358,9 +358,8 @@ class _Body:
         record: RawRecord,
         nth: str | None = None,
     ) -> _Notification:
-        if isinstance(webhook, Webhook):
-            if not reading.trust_browser_aliases:
-                webhook = _trusted(webhook, adapter)
+        if isinstance(webhook, Webhook) and not reading.trust_browser_aliases:
+            webhook = _trusted(webhook, adapter)
         return self._events(webhook, adapter.name, adapter.name, record, browser=adapter.browser, within=nth)
 
     def _events(
