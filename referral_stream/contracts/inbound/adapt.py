@@ -17,12 +17,14 @@ from referral_stream.contracts.adapters.reading import UNREADABLE_TIME, text_at
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import named
 from referral_stream.contracts.inbound.attributes import (
+    LINKED,
     MAX_ID,
     NOT_AUTHORISED,
     Attributes,
     canonical_event,
     is_allowed,
     link_of,
+    linked_event,
     own_id,
     trace_of,
 )
@@ -53,7 +55,6 @@ from referral_stream.core.effects import ContactTold
 from referral_stream.core.events import (
     BROWSER,
     Aliased,
-    Data,
     ErasureRequested,
     Event,
     Link,
@@ -63,6 +64,7 @@ from referral_stream.core.events import (
     Suppressed,
     is_operators,
 )
+from referral_stream.core.instants import parse_instant
 from referral_stream.core.links import EMAIL
 
 __all__ = ["MAX_RECORD_BYTES", "Boundary", "adapt"]
@@ -384,13 +386,26 @@ class _Body:
         if base is not None and not 0 < len(base) <= MAX_ID:
             base, spoilt = None, spoilt or Refused("invalid", f"id: must be text of 1 to {MAX_ID} characters")
         base = own_id(base, record) if within is None else f"{own_id(base, record)}|{within}"
-        historical = webhook.historical or self.is_history
-        traceparent = trace_of(webhook.traceparent, record)
-        is_alone = len(webhook.facts) == 1
-        facts = webhook.facts
-        if webhook.links and webhook.subject is not None:  # what else the payload names for its customer
-            facts += tuple([Fact("customer.linked", {"kind": kind, "value": value}) for kind, value in webhook.links])
-        link = None if webhook.link is None else link_of(*webhook.link, reading)
+        facts, links = webhook.facts, () if webhook.subject is None else webhook.links
+        time = webhook.time
+        if type(time) is str and len(facts) + len(links) > 1:
+            time = _read_once(time)
+        given = Attributes(
+            kind="",
+            data=None,
+            time=time,
+            id=base,
+            source=source,
+            subject=webhook.subject,
+            link=None if webhook.link is None else link_of(*webhook.link, reading),
+            account=webhook.account,
+            timezone=webhook.timezone,
+            traceparent=trace_of(webhook.traceparent, record),
+            historical=webhook.historical or self.is_history,
+            origin=origin,
+            spoilt=spoilt,
+            flags=self.flags,
+        )
         events: list[Event] = []
         refused, skipped = None, Skipped("irrelevant")
         counts: dict[str, int] = {}
@@ -400,28 +415,26 @@ class _Body:
             if kind not in _ANYBODYS and not is_allowed(kind, record, self.topic):
                 refused = refused or NOT_AUTHORISED
                 continue
-            given = Attributes(
-                kind=kind,
-                data=fact.data,
-                time=webhook.time if fact.time is None else fact.time,
-                id=base if is_alone and fact is facts[0] else f"{base}#{kind}" if nth == 1 else f"{base}#{kind}#{nth}",
-                source=source,
-                subject=webhook.subject,
-                link=link,
-                account=webhook.account,
-                timezone=webhook.timezone,
-                traceparent=traceparent,
-                historical=historical,
-                origin=origin,
-                spoilt=spoilt,
-                flags=self.flags,
-            )
+            given.kind, given.data, given.time = kind, fact.data, time if fact.time is None else fact.time
+            given.id = base if len(facts) == 1 else f"{base}#{kind}" if nth == 1 else f"{base}#{kind}#{nth}"
             event = self._canonical(given, record, reading)
             if isinstance(event, Event):
-                typed = (browser or fact.browser) and _says_address(event.data)
-                events.append(replace(event, flags=(*event.flags, BROWSER)) if typed else event)
+                events.append(_typed(event) if browser or fact.browser else event)
             elif isinstance(event, Refused):
                 refused = refused or _explained(event, fact)
+            elif skipped.reason == "irrelevant":
+                skipped = event
+        given.kind, given.time = LINKED, time
+        nth = counts.get(LINKED, 0)
+        for kind, value in links:  # what else the payload names for its customer
+            nth += 1
+            given.data = {"kind": kind, "value": value}
+            given.id = f"{base}#{LINKED}" if nth == 1 else f"{base}#{LINKED}#{nth}"
+            event = linked_event(given, record, self.now, reading)
+            if isinstance(event, Event):
+                events.append(_typed(event) if browser else event)
+            elif isinstance(event, Refused):
+                refused = refused or event
             elif skipped.reason == "irrelevant":
                 skipped = event
         return _Notification(events, refused, skipped)
@@ -456,11 +469,22 @@ def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:
     return tuple(found.values())
 
 
-def _says_address(data: Data) -> bool:
-    """Whether it says that an e-mail address is the customer's."""
-    return (isinstance(data, ProfileChanged) and data.email_hmac is not None) or (
+def _read_once(time: str) -> int | str:
+    """A time that several events share; as it is where there is more to say of it than when it was."""
+    try:
+        instant, is_naive = parse_instant(time)
+    except (ValueError, OverflowError):
+        return time
+    return time if is_naive else instant
+
+
+def _typed(event: Event) -> Event:
+    """What anybody's browser said; marked so if it says that an e-mail address is the customer's."""
+    data = event.data
+    says_address = (isinstance(data, ProfileChanged) and data.email_hmac is not None) or (
         isinstance(data, Linked) and data.kind == EMAIL
     )
+    return replace(event, flags=(*event.flags, BROWSER)) if says_address else event
 
 
 def _trusted(webhook: Webhook, adapter: Adapter) -> Webhook | Skipped:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from pydantic import ValidationError
 
 from referral_stream.contracts.adapters import Reading
 from referral_stream.contracts.addresses import hmac_in
@@ -87,14 +88,29 @@ class Attributes(msgspec.Struct, gc=False):
 def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
     """The event; why there is none is said by the first thing that is wrong with it: body, time, customer."""
     found = _body(given, reading)
-    if isinstance(found, Refused):
-        return found
+    return found if isinstance(found, Refused) else _with_body(found, given, record, now, reading)
+
+
+def linked_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
+    """Likewise of what else names the customer: the data is a link in its one spelling, and needs no reading."""
+    try:
+        found = BodyRead(FACT_BODIES[LINKED](given.data))
+    except ValidationError:
+        return canonical_event(given, record, now, reading)
+    return _with_body(found, given, record, now, reading)
+
+
+def _with_body(
+    found: BodyRead, given: Attributes, record: RawRecord, now: int, reading: Reading
+) -> Event | Refused | Skipped:
     body, flags = found.body, _flagged(given.flags, DROPPED) if found.dropped else given.flags
-    favourable = is_favourable(body)
+    kind, favourable = body.type, is_favourable(body)
     when = event_time(given.time, record, now, favourable=favourable)
     if isinstance(when, Refused):
         return when
-    flags = when[1] + flags
+    instant, said = when
+    if said:
+        flags = said + flags
     subject, link = _who(given, body, reading)
     if subject is None and link is None:
         return _nobody(given, favourable=favourable)
@@ -105,13 +121,14 @@ def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Rea
     if account is not None:
         account = named(account, reading.placeholders)
         flags = _flagged(flags, DROPPED) if account is None else flags
-    body, flags = _corrected(body, flags)
+    if kind in _CORRECTIONS:
+        body, flags = _corrected(body, flags)
     return Event(
         id=given.id,
         source=given.source,
-        type=body.type,  # a trouble whose object is unknown is a complaint
+        type=kind,  # a trouble whose object is unknown is a complaint
         subject=subject or "",
-        time=when[0],
+        time=instant,
         data=body,
         account=account,
         timezone=timezone,
@@ -154,7 +171,7 @@ def _prepared(kind: str, data: dict[str, Any], reading: Reading) -> tuple[dict[s
         data = _answered(data)
         if "answer" not in data:
             return Refused("invalid", "answer: neither it nor the text says anything")
-    elif kind == _LINKED:
+    elif kind == LINKED:
         if data.get("kind") == EMAIL:
             data = data | {"value": hashed_address(data.get("value"), reading)}
     elif kind == _PROFILE:
@@ -169,19 +186,19 @@ def _prepared(kind: str, data: dict[str, Any], reading: Reading) -> tuple[dict[s
 
 
 _ASK_ANSWERED: Final = AskAnswered.type
-_LINKED: Final = Linked.type
+LINKED: Final = Linked.type
 _PROFILE: Final = ProfileChanged.type
-_NAMING: Final = frozenset({Aliased.type, _LINKED})
+_NAMING: Final = frozenset({Aliased.type, LINKED})
 """Types that say that two ids, or an id and something else, are one person's."""
 _COMMENTED: Final = frozenset(fact.type for fact in FACTS if issubclass(fact, Commented))
-_PREPARED: Final = _COMMENTED | {_ASK_ANSWERED, _LINKED, _PROFILE, ReferralGiven.type}
+_PREPARED: Final = _COMMENTED | {_ASK_ANSWERED, LINKED, _PROFILE, ReferralGiven.type}
 _NO_ADDRESS: Final = {"email_hmac": None, "domain_hmac": None}
 
 
 def _corrected(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...]]:
     """The body without words and names, and the flags that say what was left out."""
-    correct = _CORRECTIONS.get(body.type)
-    if correct is None or not (corrected := correct(body)):
+    corrected = _CORRECTIONS[body.type](body)
+    if not corrected:
         return body, flags
     # Validated once more: that costs less than a copy of the body.
     kept = body.model_dump(exclude=set(corrected), exclude_unset=True)
