@@ -46,6 +46,22 @@ def usable_id(value: Any) -> str | None:
     return text.encode("utf-8", "replace").decode() if any("\ud800" <= c <= "\udfff" for c in text) else text
 
 
+def real_id(value: Any, more: frozenset[str] = frozenset()) -> str | None:
+    """The id of somebody or something: usable, and no placeholder."""
+    if type(value) is str and value.isascii():  # as the two functions below say it, at once
+        text = value.strip()
+        if not 0 < len(text) <= MAX_BYTES or not text.isprintable():
+            return None
+    elif (found := usable_id(value)) is not None:
+        text = found
+    else:
+        return None
+    word = text.lower()
+    if word in PLACEHOLDERS or word in more or "{" in word or word[:3] == "xxx":
+        return None if is_placeholder(text, more) else text
+    return text
+
+
 def is_placeholder(text: str, more: frozenset[str] = frozenset()) -> bool:
     """Whether a usable id stands for none; ``more`` in lower case."""
     word = text.lower()
@@ -55,15 +71,13 @@ def is_placeholder(text: str, more: frozenset[str] = frozenset()) -> bool:
 
 
 def named(value: Any, more: frozenset[str] = frozenset()) -> str | None:
-    """The id of somebody or something: usable, and no placeholder."""
+    """As ``real_id``, of customers and accounts."""
     if type(value) is str and len(value) <= 4 * MAX_BYTES:
         return _named(value, more)
-    text = usable_id(value)
-    return None if text is None or is_placeholder(text, more) else text
+    return real_id(value, more)
 
 
 @lru_cache(maxsize=16_384)
 def _named(text: str, more: frozenset[str]) -> str | None:
     """Customers come again and again."""
-    usable = usable_id(text)
-    return None if usable is None or is_placeholder(usable, more) else usable
+    return real_id(text, more)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from referral_stream.contracts.adapters.reading import Facts, Payload, Reading, id_of
+from referral_stream.contracts.adapters.reading import Facts, Payload, Reading
 from referral_stream.contracts.addresses import hmac_in
-from referral_stream.contracts.identifiers import is_placeholder
+from referral_stream.contracts.identifiers import real_id
 from referral_stream.contracts.outcomes import Skipped, Webhook
 from referral_stream.core.events import Link
 
@@ -33,7 +33,7 @@ def links_of(reading: Reading, named: Iterable[tuple[str, Any]]) -> tuple[Link, 
     """
     found: dict[Link, None] = {}
     for kind, value in named:
-        if value is None or (text := id_of(value)) is None or is_placeholder(text, reading.placeholders):
+        if value is None or (text := real_id(value, reading.placeholders)) is None:
             continue
         if kind == "email" or "@" in text:
             hashed = reading.email_hmac(text) or hmac_in(text)
@@ -73,8 +73,9 @@ def about_whom(
         )  # fmt: skip
         return webhook if kept else Skipped("no_customer" if facts else "irrelevant", kind, webhook)
     if links:
-        told = {fact.data.get("email_hmac") for fact in facts}
-        links = tuple([link for link in links if link.value != subject and link.value not in told])
+        told = {subject, *[fact.data.get("email_hmac") for fact in facts]}
+        if not told.isdisjoint([link.value for link in links]):
+            links = tuple([link for link in links if link.value not in told])
     webhook = Webhook(
         subject=subject, facts=facts, id=id, time=time, account=account, timezone=timezone, historical=historical,
         links=links,

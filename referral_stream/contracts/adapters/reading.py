@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from referral_stream.contracts.addresses import address_hmacs, email_hmac
-from referral_stream.contracts.identifiers import is_placeholder, named, usable_id
+from referral_stream.contracts.identifiers import named, real_id, usable_id
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import SECOND, parse_instant
 
@@ -45,7 +45,7 @@ class Reading:
     def customer(self, payload: Payload) -> str | None:
         """The customer's id, from the first path that holds one; a placeholder is none."""
         for path in self.customer_paths:
-            found = at(payload, path)
+            found = payload.get(path) if "." not in path else at(payload, path)
             if found is not None and (customer := named(found, self.placeholders)) is not None:
                 return customer
         return None
@@ -129,7 +129,7 @@ def _steps(path: str) -> tuple[str, ...]:
 
 def object_at(payload: Any, path: str) -> Payload:
     """The object at a path; an empty one where there is none."""
-    value = at(payload, path)
+    value = payload.get(path) if type(payload) is dict and "." not in path else at(payload, path)
     return value if isinstance(value, dict) else {}
 
 
@@ -143,12 +143,11 @@ def id_at(payload: Payload, *paths: str) -> str | None:
     """The first usable id among the paths (see :func:`id_of`); a placeholder only where there is nothing else."""
     placeholder = None
     for path in paths:
-        value = at(payload, path)
-        if value is None or (found := usable_id(value)) is None:
-            continue
-        if not is_placeholder(found):
-            return found
-        placeholder = placeholder or found
+        value = payload.get(path) if type(payload) is dict and "." not in path else at(payload, path)
+        if value is not None:
+            if (found := real_id(value)) is not None:
+                return found
+            placeholder = placeholder or usable_id(value)
     return placeholder
 
 
@@ -174,7 +173,7 @@ def is_one_of(value: Any, texts: Collection[str]) -> bool:
 
 def text_at(payload: Payload, path: str) -> str | None:
     """The text at a path; None where there is none, or something else."""
-    value = at(payload, path)
+    value = payload.get(path) if type(payload) is dict and "." not in path else at(payload, path)
     return value if isinstance(value, str) and value else None
 
 

@@ -34,7 +34,6 @@ from referral_stream.contracts.inbound.boundary import (
     Boundary,
     adapter_for,
     bound_to,
-    topic_of,
 )
 from referral_stream.contracts.inbound.contacts import contact_told
 from referral_stream.contracts.inbound.envelope import (
@@ -73,7 +72,7 @@ __all__ = ["MAX_RECORD_BYTES", "Boundary", "adapt"]
 def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     """One record of a source topic, arrived at ``now`` (epoch ms) → its events, or why there are none. Never raises."""
     value = record.value
-    body = _Body(record, now, boundary, topic_of(record, boundary))
+    body = _Body(record, now, boundary, record.topic.removeprefix(boundary.prefix))
     if value is not None and len(value) > boundary.max_record_bytes:
         body.spoilt = Refused("too_large", f"{len(value)} bytes, the limit is {boundary.max_record_bytes}")
     found = _adapted(record, body)
@@ -116,14 +115,16 @@ class _Body:
     """One record on its way through the boundary.
 
     ``spoilt`` is what was wrong with its bytes: what speaks for asking is refused for it, what protects is not.
-    ``contacts``: what ``referral-contacts`` is to be told, as the events are made.
+    ``contacts``: what ``referral-contacts`` is to be told, as the events are made. ``is_history``: whether it is marked
+    as history, or its topic carries nothing else.
     """
 
-    __slots__ = ("bound", "boundary", "contacts", "flags", "now", "record", "spoilt", "topic")
+    __slots__ = ("bound", "boundary", "contacts", "flags", "is_history", "now", "record", "spoilt", "topic")
 
     def __init__(self, record: RawRecord, now: int, boundary: Boundary, topic: str) -> None:
         self.record, self.now, self.boundary, self.topic = record, now, boundary, topic
         self.bound = bound_to(record, boundary)
+        self.is_history = topic in boundary.backfill_topics or (bool(record.headers) and record.historical)
         self.spoilt: Refused | None = None
         self.flags: tuple[str, ...] = ()
         self.contacts: list[ContactTold] = []
@@ -361,7 +362,10 @@ class _Body:
         nth: str | None = None,
     ) -> _Notification:
         if isinstance(webhook, Webhook) and not reading.trust_browser_aliases:
-            webhook = _trusted(webhook, adapter)
+            for fact in webhook.facts:
+                if fact.type == _ALIAS:
+                    webhook = _trusted(webhook, adapter)
+                    break
         return self._events(webhook, adapter.name, adapter.name, record, browser=adapter.browser, within=nth)
 
     def _events(
@@ -400,7 +404,7 @@ class _Body:
             link=None if webhook.link is None else link_of(*webhook.link, reading),
             account=webhook.account,
             timezone=webhook.timezone,
-            traceparent=trace_of(webhook.traceparent, record),
+            traceparent=trace_of(webhook.traceparent, record) if record.headers or webhook.traceparent else None,
             historical=webhook.historical or self.is_history,
             origin=origin,
             spoilt=spoilt,
@@ -417,7 +421,10 @@ class _Body:
                 continue
             given.kind, given.data, given.time = kind, fact.data, time if fact.time is None else fact.time
             given.id = base if len(facts) == 1 else f"{base}#{kind}" if nth == 1 else f"{base}#{kind}#{nth}"
-            event = self._canonical(given, record, reading)
+            if kind == _REFERRAL:
+                event = self._canonical(given, record, reading)
+            else:
+                event = canonical_event(given, record, self.now, reading)
             if isinstance(event, Event):
                 events.append(_typed(event) if browser or fact.browser else event)
             elif isinstance(event, Refused):
@@ -438,11 +445,6 @@ class _Body:
             elif skipped.reason == "irrelevant":
                 skipped = event
         return _Notification(events, refused, skipped)
-
-    @property
-    def is_history(self) -> bool:
-        """Whether a record is marked as history, or its topic carries nothing else."""
-        return self.topic in self.boundary.backfill_topics or (bool(self.record.headers) and self.record.historical)
 
 
 def _explained(refused: Refused, fact: Fact) -> Refused:
@@ -489,8 +491,6 @@ def _typed(event: Event) -> Event:
 
 def _trusted(webhook: Webhook, adapter: Adapter) -> Webhook | Skipped:
     """The webhook without aliases that anybody's browser could have sent."""
-    if _ALIAS not in [fact.type for fact in webhook.facts]:
-        return webhook
     facts = tuple(fact for fact in webhook.facts if fact.type != _ALIAS or not (adapter.browser or fact.browser))
     if not facts and webhook.facts and not webhook.links:
         return Skipped("untrusted_alias", adapter.name)

@@ -27,6 +27,7 @@ from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core import zones
 from referral_stream.core.events import (
     FACTS,
+    FAVOURABLE,
     MAX_TEXT,
     WITHOUT_SUBJECT,
     Aliased,
@@ -87,7 +88,10 @@ class Attributes(msgspec.Struct, gc=False):
 
 def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
     """The event; why there is none is said by the first thing that is wrong with it: body, time, customer."""
-    found = _body(given, reading)
+    if given.kind in _AS_GIVEN and given.spoilt is None and type(given.data) is dict:
+        found = read_body(given.kind, given.data, given.id)
+    else:
+        found = _body(given, reading)
     return found if isinstance(found, Refused) else _with_body(found, given, record, now, reading)
 
 
@@ -104,7 +108,9 @@ def _with_body(
     found: BodyRead, given: Attributes, record: RawRecord, now: int, reading: Reading
 ) -> Event | Refused | Skipped:
     body, flags = found.body, _flagged(given.flags, DROPPED) if found.dropped else given.flags
-    kind, favourable = body.type, is_favourable(body)
+    kind = body.type
+    judged = FAVOURABLE.get(kind)
+    favourable = judged is not None and judged(body)
     when = event_time(given.time, record, now, favourable=favourable)
     if isinstance(when, Refused):
         return when
@@ -192,6 +198,8 @@ _NAMING: Final = frozenset({Aliased.type, LINKED})
 """Types that say that two ids, or an id and something else, are one person's."""
 _COMMENTED: Final = frozenset(fact.type for fact in FACTS if issubclass(fact, Commented))
 _PREPARED: Final = _COMMENTED | {_ASK_ANSWERED, LINKED, _PROFILE, ReferralGiven.type}
+_AS_GIVEN: Final = frozenset(FACT_BODIES) - _PREPARED - _NAMING
+"""All other types."""
 _NO_ADDRESS: Final = {"email_hmac": None, "domain_hmac": None}
 
 
