@@ -8,8 +8,7 @@ itself), and whoever missed the event sees them there. The names are read as tho
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from functools import _lru_cache_wrapper, lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -118,14 +117,16 @@ def by_machine(record: Any) -> bool:
 def _is_by_machine(value: dict[str, Any] | list[Any], depth: int) -> bool:
     """Whether a field says so, also of the objects within."""
     if isinstance(value, list):
-        return any(_is_by_machine(each, depth - 1) for each in value if depth > 1 and isinstance(each, (dict, list)))
-    names = tuple(value)
-    is_telling = len("".join(names)) > _SHAPE or _tells_opener(names)
-    if is_telling and any(_is_machine(name, each) for name, each in _own_fields(value)):
-        return True
-    for name, each in value.items():
-        if isinstance(each, (dict, list)) and depth > 1 and name[:1] != "$" and _is_by_machine(each, depth - 1):
+        return depth > 1 and any(_is_by_machine(each, depth - 1) for each in value if isinstance(each, (dict, list)))
+    for name in _of_shape(_openers, value):
+        if _is_machine(name, value[name]):
             return True
+    if "value" in value and any(_is_machine(name, value["value"]) for name in _named_elsewhere(value)):
+        return True
+    if depth > 1:
+        for name, each in value.items():
+            if isinstance(each, (dict, list)) and name[:1] != "$" and _is_by_machine(each, depth - 1):
+                return True
     return False
 
 
@@ -179,9 +180,9 @@ def _opener(name: str) -> tuple[bool, bool]:
 
 
 @lru_cache(maxsize=4_096)
-def _tells_opener(names: tuple[str, ...]) -> bool:
-    """Whether one of an object's names is such, or may be a property's with its name elsewhere."""
-    return "value" in names or any(any(_opener(name[:_LONGEST_WORDS])) for name in names)
+def _openers(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Of an object's names those that are such; PostHog's own (``$…``) are no team's."""
+    return tuple(name for name in names if not name.startswith("$") and any(_opener(name[:_LONGEST_WORDS])))
 
 
 def is_true(value: Any) -> bool:
@@ -191,11 +192,19 @@ def is_true(value: Any) -> bool:
     return bool(value)
 
 
-def _own_fields(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The fields of an object; PostHog's own properties (``$…``) are no team's."""
-    if "value" in value:  # a property as an object of its own
-        yield from ((text, value["value"]) for key in _NAMES if isinstance(text := value.get(key), str))
-    yield from ((name, each) for name, each in value.items() if not name.startswith("$"))
+def _of_shape(telling: _lru_cache_wrapper[tuple[str, ...]], value: dict[str, Any]) -> tuple[str, ...]:
+    """What a function says of an object's names: nearly all objects come in a few shapes, which it remembers."""
+    names = tuple(value)
+    return telling(names) if len("".join(names)) <= _SHAPE else telling.__wrapped__(names)
+
+
+_SHAPE = 1_000
+"""Characters of the names of an object that is remembered."""
+
+
+def _named_elsewhere(value: dict[str, Any]) -> list[str]:
+    """What a property is called that is an object of its own, with its value in it."""
+    return [name for key in _NAMES if isinstance(name := value.get(key), str)]
 
 
 _NAMES = ("slug", "key", "name", "title")
@@ -224,30 +233,25 @@ def _meaning(name: str) -> _Meaning | None:
 
 
 def _is_held(value: dict[str, Any] | list[Any], depth: int) -> bool:
-    """Whether a record, or one of the objects within, holds an opt-out.
-
-    Nearly all objects come in a few shapes, and hold no name that says what matters here: only the others are read.
-    """
+    """Whether a record, or one of the objects within, holds an opt-out."""
     if isinstance(value, list):
-        return any(_is_held(each, depth - 1) for each in value if depth > 1 and isinstance(each, (dict, list)))
-    names = tuple(value)
-    is_telling = len("".join(names)) > _SHAPE or _is_telling(names)
-    if is_telling and any(_holds(name, each) for name, each in _own_fields(value)):
-        return True
-    for name, each in value.items():
-        if isinstance(each, (dict, list)) and depth > 1 and name[:1] != "$" and _is_held(each, depth - 1):
+        return depth > 1 and any(_is_held(each, depth - 1) for each in value if isinstance(each, (dict, list)))
+    for name in _of_shape(_telling, value):
+        if _holds(name, value[name]):
             return True
+    if "value" in value and any(_holds(name, value["value"]) for name in _named_elsewhere(value)):
+        return True
+    if depth > 1:
+        for name, each in value.items():
+            if isinstance(each, (dict, list)) and name[:1] != "$" and _is_held(each, depth - 1):
+                return True
     return False
 
 
-_SHAPE = 1_000
-"""Characters of the names of an object that is remembered."""
-
-
 @lru_cache(maxsize=4_096)
-def _is_telling(names: tuple[str, ...]) -> bool:
-    """Whether one of an object's names says what its value means, or may be a property's with its name elsewhere."""
-    return "value" in names or any(_meaning(name[:_READ]) is not None for name in names if not name.startswith("$"))
+def _telling(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Of an object's names those that say what their value means; PostHog's own (``$…``) are no team's."""
+    return tuple(name for name in names if not name.startswith("$") and _meaning(name[:_READ]) is not None)
 
 
 def _holds(name: str, value: Any) -> bool:
@@ -257,9 +261,9 @@ def _holds(name: str, value: Any) -> bool:
     if meaning.opt_out:
         return _is_set(value)
     if meaning.subscription:
-        texts = value if isinstance(value, list) else [value]
-        if any(isinstance(text, str) and len(text) <= _MAX_STATUS and _is_left(text) for text in texts):
-            return True
+        for text in value if isinstance(value, list) else (value,):
+            if isinstance(text, str) and len(text) <= _MAX_STATUS and _is_left(text):
+                return True
     if meaning.consent and isinstance(value, str) and value.strip().casefold() in _REVOKED:
         return True
     return meaning.leave and _is_denied(value)
