@@ -84,10 +84,14 @@ _MARKED: dict[str, frozenset[str]] = {
 """Name in a body → the adapters it marks."""
 
 
+_SPLITTING = tuple(adapter for adapter in REGISTRY if adapter.split is not None)
+"""Those that may find something in a body that is no object."""
+
+
 def candidates(body: Any) -> tuple[Adapter, ...]:
     """The adapters that may recognise a JSON body, by the names in it: no other one does."""
     if type(body) is not dict:
-        return REGISTRY
+        return _SPLITTING
     return _marked_by(tuple([name for name in body if name in _MARKED]))
 
 

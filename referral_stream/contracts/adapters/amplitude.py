@@ -16,7 +16,6 @@ from referral_stream.contracts.adapters.reading import (
     Facts,
     Payload,
     Reading,
-    at,
     id_at,
     listed,
     made_id,
@@ -28,24 +27,27 @@ from referral_stream.contracts.adapters.states import is_true, opted_out, with_o
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
-_USERS = ("user_id", "device_id", "amplitude_id")
-_OF_EVENTS = ("event_properties", "user_properties", "event_time", "insert_id", "$insert_id", "time")
+_IDS = ("user_id", "device_id", "amplitude_id")
+_USERS = frozenset(_IDS)
+_PROPERTIES = frozenset({"event_properties", "user_properties"})
+_OF_EVENTS = _PROPERTIES | {"event_time", "insert_id", "$insert_id", "time"}
 """What an event has beside its type and its user, though it may be empty."""
 _BRAZE = "users."
 """How the types of Braze's events begin, which have a time too: they need properties in Amplitude's words."""
 _COHORT = ("cohort_id", "cohort_name", "in_cohort", "computed_time", "message_id")
 _ACCOUNT_GROUPS = ("company", "organization", "account", "workspace", "customer")
+_ACCOUNTS = tuple(f"groups.{group}{first}" for group in _ACCOUNT_GROUPS for first in ("", ".0"))
 
 
 def recognises(payload: Payload) -> bool:
     """An event or a user with properties in Amplitude's words, or a cohort's member."""
     if _is_of_cohort(payload):
         return True
-    if not any(name in payload for name in _USERS):
+    if _USERS.isdisjoint(payload):
         return False
     kind = payload.get("event_type")
     if isinstance(kind, str):
-        return any(name in payload for name in _OF_EVENTS[: None if not kind.startswith(_BRAZE) else 2])
+        return not (_PROPERTIES if kind.startswith(_BRAZE) else _OF_EVENTS).isdisjoint(payload)
     return isinstance(payload.get("user_properties"), dict)
 
 
@@ -70,7 +72,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         told = payload.get("event_properties")
         facts = by_people(happened(name, told), payload.get("user_agent"), about=(told,))
     address = _address(payload)
-    who = id_at(payload, *_USERS)
+    who = id_at(payload, *_IDS)
     return about_whom(
         payload,
         reading,
@@ -85,7 +87,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         if is_member
         else id_at(payload, "uuid", "$insert_id", "insert_id"),
         time=time_at(payload, "computed_time") if is_member else time_at(payload, "event_time", "time"),
-        account=id_at(payload, *(f"groups.{group}{first}" for group in _ACCOUNT_GROUPS for first in ("", ".0"))),
+        account=id_at(payload, *_ACCOUNTS) if payload.get("groups") else None,
     )
 
 
@@ -95,14 +97,23 @@ def _is_of_cohort(payload: Payload) -> bool:
 
 def _records(payload: Payload) -> tuple[Any, ...]:
     """Where state is held: of a user, also as the Identify API sets it, and of an event."""
-    places = ("user_properties", "user_properties.$set", "user_properties.$setOnce", "event_properties")
-    return tuple({"record": at(payload, place)} for place in places)
+    own = payload.get("user_properties")
+    set_now, set_once = (own.get("$set"), own.get("$setOnce")) if isinstance(own, dict) else (None, None)
+    return tuple([{"record": each} for each in (own, set_now, set_once, payload.get("event_properties")) if each])
 
 
 def _address(payload: Payload) -> Any:
-    names = ("email", "Email", "$email", "email_address")
-    places = (*(f"{held}.{name}" for held in ("user_properties", "user_properties.$set") for name in names), "email")
-    return next((found for place in places if (found := at(payload, place)) is not None), None)
+    own = payload.get("user_properties")
+    if isinstance(own, dict):
+        for held in (own, own.get("$set")):
+            if isinstance(held, dict):
+                for name in _ADDRESSES:
+                    if (found := held.get(name)) is not None:
+                        return found
+    return payload.get("email")
+
+
+_ADDRESSES = ("email", "Email", "$email", "email_address")
 
 
 ADAPTER = Adapter(

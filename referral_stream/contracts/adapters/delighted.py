@@ -54,13 +54,14 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         payload,
         reading,
         (*with_opt_out(facts, told), *profile(**reading.address_hmacs(address))),
-        (("email", address), ("delighted_person", id_at(told, *expandable("person"), "person_id"))),
+        (("email", address), ("delighted_person", id_at(told, *_PEOPLE))),
         kind=kind[:200],
         id=id_at(payload, "event_id"),
         time=time_at(told, *([name for name in _TIMES if told.get(name)] or _TIMES)),
     )
 
 
+_PEOPLE = (*expandable("person"), "person_id")
 _TIMES = ("updated_at", "unsubscribed_at", "created_at")
 
 

@@ -31,6 +31,7 @@ from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 _OVER = "closed"
 _PRIORITIES = frozenset({"low", "normal", "high", "urgent"})
 _TIMES = ("updated_datetime", "closed_datetime", "created_datetime")
+_A_TIME = frozenset(_TIMES)
 _VERDICTS = {1: "negative", 2: "negative", 4: "positive", 5: "positive"}
 _LOW = (1, 2, 3)
 _SCALE_MAX = 5
@@ -42,7 +43,7 @@ _NOTHING = frozenset({"", "none", "null"})
 def recognises(payload: Payload) -> bool:
     """A ticket with its id and status, and a time under Gorgias' name for it."""
     ticket = payload.get("ticket")
-    return isinstance(ticket, dict) and "id" in ticket and "status" in ticket and any(name in ticket for name in _TIMES)
+    return isinstance(ticket, dict) and "id" in ticket and "status" in ticket and not _A_TIME.isdisjoint(ticket)
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
@@ -65,7 +66,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         ),
         (
             ("email", address),
-            *(("email", at(channel, "address")) for channel in list_at(customer, "channels")[:50]),
+            *[("email", at(channel, "address")) for channel in list_at(customer, "channels")[:50]],
             ("gorgias_customer", customer.get("id")),
             ("gorgias_customer", ticket.get("customer_id")),
         ),
@@ -77,7 +78,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 
 def _time(ticket: Payload) -> int | str | None:
-    return time_at(ticket, *(name for name in _TIMES if not _is_nothing(ticket.get(name))))
+    return time_at(ticket, *[name for name in _TIMES if not _is_nothing(ticket.get(name))])
 
 
 def _is_nothing(value: Any) -> bool:

@@ -7,7 +7,7 @@ deployment whose contacts all have its own id sets ``contact.external_id``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -134,8 +134,9 @@ _UNTAGGED = ".tag.deleted"
 
 def _listed(tags: Any) -> list[Any]:
     """The tags of a person, conversation or ticket, which versions keep under different names."""
-    found = next((each for name in ("data", "tags") if isinstance(each := at(tags, name), list)), tags)
-    return found if isinstance(found, list) else []
+    if isinstance(tags, dict):
+        tags = next((each for name in ("data", "tags") if isinstance(each := tags.get(name), list)), None)
+    return tags if isinstance(tags, list) else []
 
 
 def _has_any(listed: Any) -> bool:
@@ -173,7 +174,9 @@ def _participants(item: Payload) -> list[Payload]:
         return []
     thing = object_at(item, "ticket") or object_at(item, "conversation") or item
     listed = (person for place in _LISTS for person in list_at(thing, place))
-    people = [person for each in (thing.get("user"), *listed) if (person := _person(each)) is not None]
+    people = [person for each in (thing.get("user"), *listed) if each and (person := _person(each)) is not None]
+    if not people[1:]:
+        return people
     found: dict[str | None, Payload] = {}
     for person in people:
         found.setdefault(id_at(person, "id", "external_id", "email"), person)
@@ -201,20 +204,25 @@ def _known(notice: Notice) -> Payload:
 
 
 def _contact(item: Payload, thing: Payload) -> Payload:
-    people = (
-        item.get("contact"),
-        item if is_one_of(item.get("type"), _PEOPLE) else None,
-        thing.get("user"),
-        at(thing, "contacts.contacts.0"),
-        at(thing, "contacts.data.0"),
-        at(thing, "contacts.0"),
-        at(thing, "customers.0"),
-        at(thing, "conversation_rating.contact"),
-        at(thing, "conversation_rating.customer"),
-        at(thing, "source.author"),
-        {"id": item.get("intercom_user_id"), "user_id": item.get("user_id"), "email": item.get("email")},
-    )
-    return next((person for each in people if (person := _person(each)) is not None), {})
+    for each in _mentioned(item, thing):
+        if each is not None and (person := _person(each)) is not None:
+            return person
+    return {}
+
+
+def _mentioned(item: Payload, thing: Payload) -> Iterator[Any]:
+    yield item.get("contact")
+    yield item if is_one_of(item.get("type"), _PEOPLE) else None
+    yield thing.get("user")
+    for place in _PLACES:
+        yield at(thing, place)
+    yield {"id": item.get("intercom_user_id"), "user_id": item.get("user_id"), "email": item.get("email")}
+
+
+_PLACES = (
+    "contacts.contacts.0", "contacts.data.0", "contacts.0", "customers.0", "conversation_rating.contact",
+    "conversation_rating.customer", "source.author",
+)  # fmt: skip
 
 
 def _thing(notice: Notice) -> dict[str, Any]:
@@ -351,7 +359,7 @@ def _are_users(*people: Payload) -> bool:
 def _of_the_merged(notice: Notice, facts: Facts) -> list[tuple[str, Any]]:
     """The other names of a user who was merged into this one."""
     gone = object_at(notice.item, "merged_from")
-    if not (_are_users(gone, notice.item) and any(fact.type == "customer.aliased" for fact in facts)):
+    if not (gone and _are_users(gone, notice.item) and any(fact.type == "customer.aliased" for fact in facts)):
         return []
     return [("intercom_external", gone.get("external_id")), ("email", gone.get("email"))]
 

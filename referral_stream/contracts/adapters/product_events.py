@@ -36,13 +36,14 @@ _NAMED: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 
 def happened(name: str, properties: Any) -> Facts:
     """The fact of a custom event: one of our names with the properties it needs, an opt-out by its words, else none."""
-    found = _NAMED.get(plain(name))
+    words = plain(name)
+    found = _NAMED.get(words)
     if found is not None:
         kind, needed, optional = found
         data = {key: value for key in (*needed, *optional) if (value := at(properties, key)) is not None}
         if data.keys() >= set(needed):
             return (Fact(kind, data),)
-    return unlisted(name) or (_LEFT if _says_so(plain(name)) else ())
+    return unlisted(name) or (_LEFT if _says_so(words) else ())
 
 
 def _says_so(name: str) -> bool:
@@ -102,10 +103,14 @@ def readers(facts: Facts, properties: Any) -> list[tuple[str, Any]]:
 
     What else happens to an address may be about another person (an invitation).
     """
-    left = [*facts, *opted_out({"record": properties})]
-    if not any(fact.type in ("customer.suppressed", "customer.erasure_requested") for fact in left):
+    if not isinstance(properties, dict):
         return []
-    return [("email", found) for name in _READERS if isinstance(found := at(properties, name), str) and "@" in found]
+    found = [("email", each) for name in _READERS if isinstance(each := properties.get(name), str) and "@" in each]
+    return found if found and (_says_left(facts) or opted_out({"record": properties})) else []
+
+
+def _says_left(facts: Facts) -> bool:
+    return any(fact.type in ("customer.suppressed", "customer.erasure_requested") for fact in facts)
 
 
 _READERS = ("email", "email_address", "emailAddress", "Email", "$email", "recipient")

@@ -161,6 +161,7 @@ def made_id(*parts: str | None) -> str | None:
     return ":".join(known) if len(known) == len(parts) else None
 
 
+@cache
 def expandable(*paths: str) -> tuple[str, ...]:
     """The paths where a vendor's documentation says that there is an id, or the object that has it."""
     return tuple(each for path in paths for each in (path, f"{path}.id"))

@@ -8,8 +8,6 @@ put to somebody a moment ago.
 
 from __future__ import annotations
 
-from typing import Any
-
 from referral_stream.contracts.adapters.identities import about_whom
 from referral_stream.contracts.adapters.reading import (
     Adapter,
@@ -22,16 +20,13 @@ from referral_stream.contracts.adapters.reading import (
     made_id,
     object_at,
     profile,
-    text_at,
     time_at,
 )
 from referral_stream.contracts.adapters.states import is_true, with_opt_out
 from referral_stream.contracts.adapters.surveys import (
     COMMENT,
-    IGNORE,
     NPS,
     Response,
-    Scale,
     asked_by_survey,
     configured,
     is_turned_round,
@@ -46,24 +41,28 @@ _CATEGORIES = frozenset({"promoter", "passive", "detractor"})
 
 def recognises(payload: Payload) -> bool:
     """The name of an event beside a response and its user."""
-    return isinstance(payload.get("event"), str) and isinstance(at(payload, "response.user"), dict)
+    response = payload.get("response")
+    return (
+        isinstance(response, dict) and isinstance(payload.get("event"), str) and isinstance(response.get("user"), dict)
+    )
 
 
 def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     """One webhook."""
     event, response = str(payload.get("event")), object_at(payload, "response")
+    user = object_at(response, "user")
     facts = _answered(response, reading) if event in _EVENTS else unlisted(event)
     if event in _EVENTS and not _is_whole(event, response):
         facts = unsent(facts) or (asked_by_survey("satismeter") if event == "dismissed" else ())
-    facts = with_opt_out(facts, payload.get("traits"), response.get("user"))
+    facts = with_opt_out(facts, payload.get("traits"), user)
     if not facts:
         return Skipped("no_score" if event in _EVENTS else "irrelevant", event[:200])
-    address = at(response, "user.email")
+    address = user.get("email")
     return about_whom(
         payload,
         reading,
         (*facts, *profile(**reading.address_hmacs(address))),
-        (("email", address), ("satismeter_user", at(response, "user.id"))),
+        (("email", address), ("satismeter_user", user.get("id"))),
         kind=event[:200],
         id=made_id(id_at(response, "id"), event),
         time=time_at(response, "created"),
@@ -80,23 +79,22 @@ def _is_whole(event: str, response: Payload) -> bool:
 def _answered(response: Payload, reading: Reading) -> Facts:
     filled = Response(id_at(response, "id"))
     answers = list_at(response, "answers")
+    is_named = False
     for answer in answers:
-        question = id_at(answer, "id") if isinstance(answer, dict) else None
+        if not isinstance(answer, dict):
+            continue
+        is_loyalty = str(answer.get("metric")).casefold() == "nps"
+        is_named = is_named or is_loyalty
+        question = id_at(answer, "id") if reading.questions else None
         said = configured(reading.questions, question)
-        filled.add(question, said or _scale(answer), at(answer, "value"), is_configured=said is not None)
-    is_named = filled.has_nps or any(map(_is_loyalty, answers))
-    if not is_named and str(response.get("category")).casefold() in _CATEGORIES:
+        if said is not None:
+            filled.add(question, said, answer.get("value"), is_configured=True)
+        elif is_loyalty and not is_turned_round(answer.get("label")):
+            filled.add(question, NPS, answer.get("value"))
+    if not (is_named or filled.has_nps) and str(response.get("category")).casefold() in _CATEGORIES:
         filled.add("rating", NPS, response.get("rating"))
     filled.add("feedback", COMMENT, response.get("feedback"))
     return filled.facts()
-
-
-def _scale(answer: Any) -> Scale:
-    return NPS if _is_loyalty(answer) and not is_turned_round(at(answer, "label")) else IGNORE
-
-
-def _is_loyalty(answer: Any) -> bool:
-    return (text_at(answer, "metric") or "").casefold() == "nps"
 
 
 ADAPTER = Adapter(

@@ -33,13 +33,13 @@ from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 _CALLS = frozenset({"track", "identify", "group", "page", "screen", "alias", "delete"})
 DITTOFEED = "DF"
 """What Dittofeed's own event names begin with."""
-_USERS = ("userId", "user_id", "anonymousId", "anonymous_id")
+_USERS = frozenset({"userId", "user_id", "anonymousId", "anonymous_id"})
 _TIMES = ("timestamp", "originalTimestamp", "original_timestamp", "sentAt", "sent_at")
 
 
 def is_call(payload: Payload) -> bool:
     """A call of the spec about a person, named or anonymous."""
-    return _call(payload) in _CALLS and any(name in payload for name in _USERS)
+    return not _USERS.isdisjoint(payload) and _call(payload) in _CALLS
 
 
 def recognises(payload: Payload) -> bool:
@@ -62,26 +62,27 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     call = _call(payload)
     kind = (text_at(payload, "event") or call) if call == "track" else call
     said = _facts(call, payload, reading)
-    facts = with_opt_out(said, *_records(payload))
-    facts = by_people(facts, *(at(payload, path) for path in _AGENTS), about=_tried(payload))
+    context = object_at(payload, "context")
+    own = payload.get("traits") if call == "identify" else None  # a group's traits are those of the company
+    facts = with_opt_out(said, *_records(payload, own, context))
+    facts = by_people(
+        facts, *[context.get(name) for name in _AGENTS], about=(payload.get("properties"), payload.get("context"))
+    )
+    externals = _externals(context)
     return about_whom(
         payload,
         reading,
         facts,
-        [*_addresses(payload, said), *_named(payload)],
+        [*_addresses(payload, said, own, context, externals), *_named(payload, context, externals)],
         kind=kind[:MAX_FEATURE],
         id=id_at(payload, "messageId", "message_id"),
         time=time_at(payload, *_TIMES),
         account=_account(payload),
-        timezone=text_at(payload, "context.timezone"),
+        timezone=text_at(context, "timezone"),
     )
 
 
-_AGENTS = ("context.userAgent", "context.user_agent")
-
-
-def _tried(payload: Payload) -> tuple[Any, ...]:
-    return payload.get("properties"), payload.get("context")
+_AGENTS = ("userAgent", "user_agent")
 
 
 def _facts(call: str, payload: Payload, reading: Reading) -> Facts:
@@ -100,60 +101,59 @@ def _facts(call: str, payload: Payload, reading: Reading) -> Facts:
             return ()
 
 
-def _records(payload: Payload) -> tuple[Any, ...]:
+def _records(payload: Payload, own: Any, context: Payload) -> tuple[Any, ...]:
     """Where a call holds state: about its person, and of what happened."""
-    traits = ({"record": each} for each in (_traits(payload), at(payload, "context.traits"), payload.get("properties")))
-    return (*traits, *_subscriptions(payload), _consent(payload))
+    traits = [{"record": each} for each in (own, context.get("traits"), payload.get("properties")) if each]
+    return (*traits, *_subscriptions(context), _consent(context))
 
 
-def _consent(payload: Payload) -> Payload:
+def _consent(context: Payload) -> Payload:
     """What somebody consents to, without marketing as such: there that means cookies."""
-    chosen = dict(object_at(payload, "context.consent.categoryPreferences"))
+    if _OF_CONSENT.isdisjoint(context):
+        return {}
+    chosen = dict(object_at(context, "consent.categoryPreferences"))
     for path in _DENIED:
-        chosen |= dict.fromkeys((each for each in list_at(payload, path)[:_MANY] if isinstance(each, str)), False)
+        chosen |= dict.fromkeys((each for each in list_at(context, path)[:_MANY] if isinstance(each, str)), False)
     return {name: value for name, value in chosen.items() if name.casefold() != "marketing"}
 
 
 _MANY = 50
 """Items of a list that are looked through."""
-_DENIED = ("context.consentManagement.deniedConsentIds", "context.consent_management.denied_consent_ids")
+_OF_CONSENT = frozenset({"consent", "consentManagement", "consent_management"})
+_DENIED = ("consentManagement.deniedConsentIds", "consent_management.denied_consent_ids")
 """Where RudderStack keeps the names of what somebody does not consent to."""
 
 
-def _subscriptions(payload: Payload) -> list[Any]:
+def _subscriptions(context: Payload) -> list[Any]:
     """What Engage knows of each of somebody's addresses."""
-    return list_at(payload, "context.messaging_subscriptions")[:_MANY]
+    return list_at(context, "messaging_subscriptions")[:_MANY]
 
 
-def _traits(payload: Payload) -> Any:
-    """What a call says of its person; a group's traits are those of the company."""
-    return payload.get("traits") if _call(payload) == "identify" else None
-
-
-def _addresses(payload: Payload, facts: Facts) -> list[tuple[str, Any]]:
+def _addresses(
+    payload: Payload, facts: Facts, own: Any, context: Payload, externals: list[Any]
+) -> list[tuple[str, Any]]:
     """The person's addresses. They come first: several tools name their reader by nothing else."""
-    own = [at(_traits(payload), "email"), at(payload, "context.traits.email")]
-    own += [at(each, "key") for each in _subscriptions(payload) if str(at(each, "type")).casefold() == "email"]
-    own += [at(each, "id") for each in _externals(payload) if str(at(each, "type")).casefold() == "email"]
-    found = [("email", each) for each in own if isinstance(each, str) and "@" in each]
+    said = [at(own, "email"), at(context.get("traits"), "email")]
+    said += [at(each, "key") for each in _subscriptions(context) if str(at(each, "type")).casefold() == "email"]
+    said += [at(each, "id") for each in externals if str(at(each, "type")).casefold() == "email"]
+    found = [("email", each) for each in said if isinstance(each, str) and "@" in each]
     return [*found, *readers(facts, payload.get("properties"))]
 
 
-def _externals(payload: Payload) -> list[Any]:
+def _externals(context: Payload) -> list[Any]:
     """Further ids: Segment's ``externalIds``, RudderStack's ``externalId``."""
-    return [each for name in ("externalIds", "externalId") for each in list_at(payload, f"context.{name}")[:_MANY]]
+    return [each for name in ("externalIds", "externalId") for each in list_at(context, name)[:_MANY]]
 
 
-def _named(payload: Payload) -> list[tuple[str, Any]]:
+def _named(payload: Payload, context: Payload, externals: list[Any]) -> list[tuple[str, Any]]:
     """Who else the person is."""
-    traits = at(payload, "context.traits")
     return [
         ("segment_user", payload.get("userId")),
         ("segment_user", payload.get("user_id")),
         ("segment_anonymous", payload.get("anonymousId")),
         ("segment_anonymous", payload.get("anonymous_id")),
-        *(("segment_user", at(each, "id")) for each in _externals(payload) if at(each, "type") == "user_id"),
-        ("delighted_person", at(traits, "delighted_person_id")),
+        *[("segment_user", at(each, "id")) for each in externals if at(each, "type") == "user_id"],
+        ("delighted_person", at(context.get("traits"), "delighted_person_id")),
     ]
 
 
@@ -199,15 +199,15 @@ def _scored(payload: Payload, *, is_nps: bool = False) -> Facts:
 
     Other scales are each tool's own, and stated by none.
     """
-    properties = at(payload, "properties")
-    if isinstance(survey := at(properties, "survey"), dict):  # Gainsight PX
+    properties = object_at(payload, "properties")
+    if isinstance(survey := properties.get("survey"), dict):  # Gainsight PX
         properties = properties | survey
     answers = [each for each in list_at(properties, "answers") if str(at(each, "metric")).casefold() == "nps"]
     if answers:
         scores = [score for answer in answers if (score := _score(answer)) is not None]
     else:
-        stated = (at(properties, name) for name in _KINDS)
-        if not (is_nps or any(str(kind).casefold() == "nps" for kind in stated)):
+        stated = [str(properties[name]).casefold() for name in _KINDS if name in properties]
+        if not (is_nps or "nps" in stated):
             return ()
         scores = [] if (score := _score(properties)) is None else [score]
     if not scores:
@@ -282,7 +282,8 @@ def _suppressed(reason: str) -> Callable[[Payload, Reading], Facts]:
 def _mail(kind: str) -> Callable[[Payload, Reading], Facts]:
     def read_it(payload: Payload, _: Reading) -> Facts:
         properties = payload.get("properties")
-        agents = {"user_agent": next((found for path in _AGENTS if (found := at(payload, path))), None)}
+        context = object_at(payload, "context")
+        agents = {"user_agent": next((found for name in _AGENTS if (found := context.get(name))), None)}
         if by_machine(properties) or by_machine(agents) or is_way_out(properties):
             return ()
         return (Fact(kind, {"message_id": id_at(payload, "properties.email_id")}),)

@@ -47,8 +47,9 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     if is_thin:
         payload = _filled(payload)
     kind = str(payload.get("type"))
-    modes = (each.get("livemode") for each in (payload, _resource(payload)))
-    if not all(mode is None or is_true(mode) for mode in modes) or is_true(_resource(payload).get("test_clock")):
+    resource = _resource(payload)
+    modes = [mode for each in (payload, resource) if (mode := each.get("livemode")) is not None]
+    if not all(map(is_true, modes)) or is_true(resource.get("test_clock")):
         return Skipped("test_mode", kind)
     if is_true(payload.get("account")):
         account = id_at(payload, *expandable("account"))
@@ -63,11 +64,11 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
             *links,
             *((f"stripe_{each}", id_at(named, "data.object.id")) for each in _TAUGHT if _is_a(each, named)),
         )
-    is_payment = _is_a("charge", named) or _is_a("payment_intent", named)
+    is_payment = _resource(named).get("object") in ("charge", "payment_intent")
     return about_whom(
         named,
         reading,
-        (*facts, *_promotions(payload), *opted_out(*(at(payload, f"data.object.{place}") for place in _NOTES))),
+        (*facts, *_promotions(payload), *opted_out(*[at(resource, place) for place in _NOTES])),
         (("stripe_customer", customer), *((*guest, *links) if is_payment else (*links, *guest))),
         kind=kind,
         id=id_at(payload, "id"),
@@ -145,8 +146,9 @@ def _guest(payload: Payload) -> Named:
 
     Of a payment itself it is all that there is: nobody will ever be named for a charge without a customer.
     """
+    resource = _resource(payload)
     places = ("customer_email", "receipt_email", "billing_details.email")
-    return tuple(("email", at(_resource(payload), place)) for place in places)
+    return tuple([("email", at(resource, place)) for place in places])
 
 
 def _object_of(kind: str) -> str:

@@ -32,6 +32,7 @@ from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import parse_instant
 
 _PREFIX = "zen:event-type"
+_PREFIXES = (f"{_PREFIX}:", f"{_PREFIX}/")
 """Followed by a colon, in some of the vendor's names by a slash."""
 _DONE = frozenset({"SOLVED", "CLOSED"})
 _PRIORITIES = frozenset({"low", "normal", "high", "urgent"})
@@ -81,7 +82,7 @@ _FORMER = "of the former requester"
 def recognises(payload: Payload) -> bool:
     """A ``type`` in Zendesk's own namespace, or an event in one of the bus's envelopes."""
     kind = payload.get("type")
-    return (isinstance(kind, str) and kind.startswith((f"{_PREFIX}:", f"{_PREFIX}/"))) or bool(_on_bus(payload))
+    return (isinstance(kind, str) and kind.startswith(_PREFIXES)) or bool(_on_bus(payload))
 
 
 def split(body: Any) -> Sequence[Any]:
@@ -139,10 +140,12 @@ _SUBJECTS = ("zen:user", "zen:ticket")
 def _on_bus(payload: Payload) -> Payload:
     """The event of EventBridge's envelope or of a flow's input; empty when there is none."""
     for envelope in ("detail", "input"):
-        for name, about_what in (("ticket_event", "ticket"), ("user_event", "user")):
-            event = object_at(payload, f"{envelope}.{name}")
-            if isinstance(event.get(about_what), dict):
-                return event
+        held = payload.get(envelope)
+        if isinstance(held, dict):
+            for name, about_what in (("ticket_event", "ticket"), ("user_event", "user")):
+                event = held.get(name)
+                if isinstance(event, dict) and isinstance(event.get(about_what), dict):
+                    return event
     return {}
 
 
@@ -240,7 +243,10 @@ _FIELDS = ("field", "custom_field", "custom_ticket_field", "custom_user_field")
 def _state(payload: Payload) -> tuple[Payload, ...]:
     """What the tags of a ticket or user say, and a custom field that changed."""
     event = object_at(payload, "event")
-    field = next((found for name in _FIELDS if (found := object_at(event, name))), {})
+    field: Payload = {}
+    for name in _FIELDS:
+        if name in event and (field := object_at(event, name)):
+            break
     title = text_at(field, "title") or text_at(field, "raw_title") or text_at(field, "key") or ""
     current = event.get("current")
     added = at(event, "added.tags") or event.get("tags_added")
