@@ -95,7 +95,7 @@ _known_name, _known_steps = lru_cache(maxsize=4_096)(_unquoted), lru_cache(maxsi
 
 def _put(fields: dict[str, Any], steps: Sequence[str], value: str) -> bool:
     """Add a value where its name says; False, and nothing is changed, where there is another one already."""
-    *ahead, last = steps
+    ahead, last = steps[:-1], steps[-1]
     if last == "" and ahead:
         return _append(fields, ahead, value)
     inner = _inner(fields, ahead)
@@ -106,7 +106,7 @@ def _put(fields: dict[str, Any], steps: Sequence[str], value: str) -> bool:
 
 
 def _append(fields: dict[str, Any], steps: Sequence[str], value: str) -> bool:
-    *ahead, last = steps
+    ahead, last = steps[:-1], steps[-1]
     inner = _inner(fields, ahead)
     values = None if inner is None else inner.setdefault(last, [])
     if not isinstance(values, list):

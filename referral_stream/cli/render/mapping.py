@@ -91,7 +91,7 @@ def _condition(checked: Checked) -> str:
 
 
 def _value(name: str, read: ValueRead) -> str:
-    made, path, found, problem = read
+    made, path, found, problem = read.made, read.path, read.found, read.problem
     if path is None:
         return f"nothing: {problem}" if problem else f"{_made(name, made)} (as written)"
     where = shown(path)

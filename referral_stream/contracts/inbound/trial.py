@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from referral_stream.contracts.forms import read_form
 from referral_stream.contracts.identifiers import is_placeholder
 from referral_stream.contracts.inbound.adapt import adapt
@@ -139,7 +141,7 @@ def _values(rule: MappingRule, element: Any, root: Any, boundary: Boundary) -> I
 
 def _placed(read: ValueRead, taken: Taken | Time) -> ValueRead:
     """With the place where something was looked for, if nothing was found."""
-    return read if read.path is not None or not taken.paths else read._replace(path=taken.paths[0])
+    return read if read.path is not None or not taken.paths else replace(read, path=taken.paths[0])
 
 
 def _fields(

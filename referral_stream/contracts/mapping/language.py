@@ -70,7 +70,7 @@ class Places:
         """The links that have a value."""
         if not self.link:
             return ()
-        return links_of(reading, ((kind, first_at(paths, payload, root)[1]) for kind, paths in self.link.items()))
+        return links_of(reading, [(kind, first_at(paths, payload, root)[1]) for kind, paths in self.link.items()])
 
 
 def _without_address(read: ValueRead, reading: Reading) -> ValueRead:
@@ -78,7 +78,7 @@ def _without_address(read: ValueRead, reading: Reading) -> ValueRead:
     if not isinstance(read.made, str) or "@" not in read.made:
         return read
     parts = (ref_hmac(part, reading.email_key) if "@" in part else part for part in read.made.split(":"))
-    return read._replace(made=":".join(parts))
+    return replace(read, made=":".join(parts))
 
 
 NOWHERE: Final = Places()
@@ -154,7 +154,8 @@ class MappedSource:
         """Who, when and which of a notification, and the opt-out in it: what an adapter would say of a stranger."""
         found = {name: read.made for name, read in self.places.read(payload, root, reading).items()}
         webhook = Webhook(facts=said_by(payload, self.event), **found)
-        return _linked(webhook, self.places.links(payload, root, reading))
+        links = self.places.links(payload, root, reading)
+        return _linked(webhook, links) if links else webhook
 
 
 def _unpacked(body: Any, path: Path) -> Any:
@@ -248,13 +249,13 @@ class Mappings:
             if about.adapter in self.topical:
                 rules = tuple(rule for rule in of_list if rule.is_for(topic))
             if each is None:
-                if matching := tuple(rule for rule in rules if rule.matches(payload, about.root)):
+                if matching := [rule for rule in rules if rule.matches(payload, about.root)]:
                     found.append(mapped(matching, payload, about))
                     is_any = True
                 continue
             for element in elements_at(payload, each) if rules else ():
                 of_element = about.of_element(element, number)
-                if matching := tuple(rule for rule in rules if rule.matches(element, about.root)):
+                if matching := [rule for rule in rules if rule.matches(element, about.root)]:
                     found.append(mapped(matching, element, of_element))
                     is_any = True
                 elif left := left_over(rules, element, of_element):
@@ -327,7 +328,7 @@ def mapped(rules: Iterable[MappingRule], payload: Any, about: About) -> Mapped:
     account's stays skipped.
     """
     rules = tuple(rules)
-    names = tuple(rule.name for rule in rules)
+    names = tuple([rule.name for rule in rules])
     own, root, reading = about.own, about.root, about.reading
     if isinstance(own, Skipped) and own.reason in ("test_mode", "other_account"):
         return Mapped(own, names, is_element=about.is_element)
@@ -347,11 +348,14 @@ def mapped(rules: Iterable[MappingRule], payload: Any, about: About) -> Mapped:
                 if name == "id" and rule.places.id is not None and not rule.places.id.is_of_root:
                     nth = None
         links += rule.places.links(payload, root, reading)
-    said = {fact.type for fact in facts if fact.is_opt_out}
-    kept = tuple(fact for fact in kept if fact.type not in said)
+    if kept:
+        said = {fact.type for fact in facts if fact.is_opt_out}
+        kept = tuple(fact for fact in kept if fact.type not in said)
     if not facts and not kept:
         return Mapped(Skipped("irrelevant", f"mapping {', '.join(names)}"), names, is_element=about.is_element)
-    webhook = _linked(replace(found, facts=(*kept, *facts), **where), links)
+    webhook = replace(found, facts=(*kept, *facts), **where)
+    if links or webhook.links or webhook.link is not None:
+        webhook = _linked(webhook, links)
     return Mapped(webhook, names, nth, about.is_element)
 
 
@@ -362,6 +366,8 @@ def _customer(reading: Reading, payload: Any) -> str | None:
 def _fact(rule: MappingRule, payload: Any, about: About, time: ValueRead | None) -> Fact:
     faults: dict[str, str] = {}
     data = _object(rule.data, payload, about.root, about.reading, faults)
+    if not faults and (time is None or not time.problem):
+        return Fact(rule.type or "", data)
     why = {field: f"mapping {rule.name}: data.{field}: {problem}" for field, problem in faults.items()}
     if time is not None and time.problem and time.path is not None:
         why["time"] = f"mapping {rule.name}: time: {shown(time.path)} {time.problem}"
@@ -370,7 +376,7 @@ def _fact(rule: MappingRule, payload: Any, about: About, time: ValueRead | None)
 
 def opt_outs(own: Webhook) -> Facts:
     """What no mapping takes away from an adapter's reading: who wants to be left in peace is."""
-    kept = tuple(fact for fact in own.facts if fact.is_opt_out)
+    kept = [fact for fact in own.facts if fact.is_opt_out]
     return tuple(fact if fact.time is not None else replace(fact, time=own.time) for fact in kept)
 
 
@@ -398,11 +404,12 @@ def _object(
     made: dict[str, Any] = {}
     for name, template in fields.items():
         if isinstance(template, Taken):
-            value, path, found, problem = template.read(payload, root, reading)
-            if problem and path is not None:
-                faults[within + name] = problem
-            elif template.cast == "email_hmac" and name in _ADDRESSES and path is not None:
-                made |= reading.address_hmacs(found)
+            read = template.read(payload, root, reading)
+            value = read.made
+            if read.problem and read.path is not None:
+                faults[within + name] = read.problem
+            elif template.cast == "email_hmac" and name in _ADDRESSES and read.path is not None:
+                made |= reading.address_hmacs(read.found)
         elif isinstance(template, Mapping):
             value = _object(template, payload, root, reading, faults, f"{within}{name}.") or None
         else:

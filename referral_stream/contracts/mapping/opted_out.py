@@ -21,6 +21,9 @@ def said_by(payload: Any, event: tuple[Path, ...]) -> Facts:
 
     ``event``: where it says what happened. What only that name says is a mapping's to correct; state is not.
     """
-    names = (value_at(payload, path) for path in event or _BY_NAME)
-    facts = next((said for name in names if isinstance(name, str) and (said := unlisted(name))), ())
+    facts: Facts = ()
+    for path in event or _BY_NAME:
+        name = value_at(payload, path)
+        if isinstance(name, str) and (facts := unlisted(name)):
+            break
     return with_opt_out(facts, payload)

@@ -38,7 +38,7 @@ def value_at(payload: Any, path: Path, root: Any = None) -> Any:
     """The value at a path of objects and arrays; None where the path ends early."""
     for step in path:
         if type(step) is str:
-            if isinstance(payload, dict):
+            if type(payload) is dict:
                 payload = payload.get(step)
             elif isinstance(payload, list) and step.isdecimal() and len(step) <= _MAX_INDEX_DIGITS:
                 payload = payload[int(step)] if int(step) < len(payload) else None

@@ -12,7 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+import msgspec
 
 from referral_stream.contracts.adapters.reading import (
     UNREADABLE_TIME,
@@ -21,7 +23,7 @@ from referral_stream.contracts.adapters.reading import (
     time_at,
     whole_number,
 )
-from referral_stream.contracts.identifiers import is_placeholder
+from referral_stream.contracts.identifiers import real_id
 from referral_stream.contracts.mapping.paths import Path, PathMark, text_of, value_at
 from referral_stream.core import zones
 from referral_stream.core.instants import from_datetime, parse_instant
@@ -41,7 +43,7 @@ OTHERWISE: Final = "*"
 """In a table: every value that it does not list."""
 
 
-class ValueRead(NamedTuple):
+class ValueRead(msgspec.Struct, frozen=True):
     """A value as a rule read it: what it became, where it stood, what stood there, and why it is unreadable."""
 
     made: Any
@@ -145,9 +147,9 @@ class Taken:
             found = value_at(payload, path, root)
             if found is None:
                 continue
-            made = id_of(found)
-            if made is not None and not is_placeholder(made, reading.placeholders):
+            if (made := real_id(found, reading.placeholders)) is not None:
                 return ValueRead(made, path, found)
+            made = id_of(found)
             problem = "is no id" if made is None else "only holds the place of an id"
             seen = seen if seen.problem else ValueRead(None, path, found, problem)
             if made is not None and reserve.made is None and not of_somebody:
