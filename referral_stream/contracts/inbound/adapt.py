@@ -83,8 +83,7 @@ def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
 
 def _adapted(record: RawRecord, body: _Body) -> Adapted:
     value, structured = record.value, False
-    is_mapped = type(body.bound) is MappedSource
-    if record.headers and not is_mapped:
+    if record.headers and type(body.bound) is not MappedSource:
         structured = (record.header(CONTENT_TYPE_HEADER) or "").lower().startswith(CLOUD_EVENT)
         if not structured and (attributes := binary_attributes(record)):
             return body.cloud_event(attributes, value)
@@ -115,15 +114,19 @@ class _Body:
     """One record on its way through the boundary.
 
     ``spoilt`` is what was wrong with its bytes: what speaks for asking is refused for it, what protects is not.
-    ``contacts``: what ``referral-contacts`` is to be told, as the events are made. ``is_history``: whether it is marked
-    as history, or its topic carries nothing else.
+    ``contacts``: what ``referral-contacts`` is to be told, as the events are made. ``is_bound``: whether it is one
+    vendor's alone to read; ``is_history``: whether it is marked as history, or its topic carries nothing else.
     """
 
-    __slots__ = ("bound", "boundary", "contacts", "flags", "is_history", "now", "record", "spoilt", "topic")
+    __slots__ = (
+        "bound", "boundary", "contacts", "flags", "is_bound", "is_history", "now", "record", "spoilt", "topic",
+    )  # fmt: skip
 
     def __init__(self, record: RawRecord, now: int, boundary: Boundary, topic: str) -> None:
         self.record, self.now, self.boundary, self.topic = record, now, boundary, topic
-        self.bound = bound_to(record, boundary)
+        is_named = bool(record.headers) and record.header(SOURCE_HEADER) is not None
+        self.is_bound = is_named or topic in boundary.adapters
+        self.bound = bound_to(record, boundary) if self.is_bound else None
         self.is_history = topic in boundary.backfill_topics or (bool(record.headers) and record.historical)
         self.spoilt: Refused | None = None
         self.flags: tuple[str, ...] = ()
@@ -131,7 +134,8 @@ class _Body:
 
     def read(self, value: bytes) -> Any:
         """JSON, or the form of a vendor that sends forms → Python; Refused if it cannot be read, not even leniently."""
-        is_form = self.bound is not None and self.bound.form
+        bound = self.bound
+        is_form = bound is not None and bound.form
         if is_form and value[:_AHEAD].lstrip()[:1] not in _OPENS_JSON and (form := self._form(value)) is not None:
             return form
         found = parsed(value)
@@ -158,13 +162,12 @@ class _Body:
 
         The type is looked at first: an event of an unknown type is ignored, whatever else is wrong with it.
         """
-        record, boundary, topic = self.record, self.boundary, self.topic
-        if topic in boundary.adapters or (record.headers and record.header(SOURCE_HEADER) is not None):
+        if self.is_bound:
             return Refused("unexpected_cloudevent", "only this vendor's own payloads count here")
         kind = attributes.get("type")
         if type(kind) is not str or not kind:
             return Refused("invalid", "type: must be text")
-        if kind not in _ANYBODYS and not is_allowed(kind, record, topic):
+        if kind not in _ANYBODYS and not is_allowed(kind, self.record, self.topic):
             return NOT_AUTHORISED
         if kind not in FACT_BODIES:
             found = self._mapped_cloud_event(attributes, body)
@@ -191,12 +194,14 @@ class _Body:
             spoilt=self.spoilt,
             flags=self.flags,
         )
-        return self._canonical(given, self.record, reading)
+        if kind == _REFERRAL:
+            return self._of_referral(given, self.record, reading)
+        return canonical_event(given, self.record, self.now, reading)
 
-    def _canonical(self, given: Attributes, record: RawRecord, reading: Reading) -> Event | Refused | Skipped:
-        """The canonical event; a consenting contact's name is set aside for the topic of its own."""
+    def _of_referral(self, given: Attributes, record: RawRecord, reading: Reading) -> Event | Refused | Skipped:
+        """The canonical event of a referral; a consenting contact's name is set aside for the topic of its own."""
         event = canonical_event(given, record, self.now, reading)
-        if given.kind == _REFERRAL and isinstance(event, Event):
+        if isinstance(event, Event):
             told = contact_told(event, given.data, self.now)
             self.contacts += () if told is None else (told,)
         return event
@@ -272,7 +277,7 @@ class _Body:
         found = adapter_for(body, self.record, self.bound)
         mappings = self.boundary.mappings
         if isinstance(found, Refused):
-            if found.cause not in OF_NOBODY or self._is_bound:
+            if found.cause not in OF_NOBODY or self.is_bound:
                 return found
             for source in (*mappings.by_topic.get(self.topic, ()), language.PLAIN_SOURCE):
                 made = self._by_source(source, source.unpacked(body), if_matched=True)
@@ -280,7 +285,7 @@ class _Body:
                     return self._alone(made)
             return self.cloud_event(body, None) if type(body) is dict and _is_nearly_ours(body) else found
         claimed = None
-        if self.topic in mappings.claimed_topics and not self._is_bound:
+        if self.topic in mappings.claimed_topics and not self.is_bound:
             claimed = self._by_source(language.PLAIN_SOURCE, body, if_matched=True)
         if claimed is not None:
             adapter, parts = found
@@ -311,14 +316,6 @@ class _Body:
                 skipped = made.skipped
         return Accepted(_each_once(events), tuple(letters)) if events or letters else skipped
 
-    @property
-    def _is_bound(self) -> bool:
-        """Whether the record is one vendor's alone to read."""
-        record = self.record
-        return self.topic in self.boundary.adapters or (
-            bool(record.headers) and record.header(SOURCE_HEADER) is not None
-        )
-
     def _notification(
         self, adapter: Adapter, part: Any, record: RawRecord, *, is_claimed: bool = False
     ) -> _Notification:
@@ -328,7 +325,7 @@ class _Body:
         whether a mapping for all of its topic's JSON says what it means: then opt-outs are all that counts of its own.
         """
         if type(part) is not dict or not adapter.recognises(part):
-            others = () if self._is_bound or type(part) is not dict else candidates(part)
+            others = () if self.is_bound or type(part) is not dict else candidates(part)
             other = next((each for each in others if each.recognises(part)), None)
             if other is None:
                 refused = Refused("unrecognised", f"not the shape of {adapter.name}")
@@ -422,7 +419,7 @@ class _Body:
             given.kind, given.data, given.time = kind, fact.data, time if fact.time is None else fact.time
             given.id = base if len(facts) == 1 else f"{base}#{kind}" if nth == 1 else f"{base}#{kind}#{nth}"
             if kind == _REFERRAL:
-                event = self._canonical(given, record, reading)
+                event = self._of_referral(given, record, reading)
             else:
                 event = canonical_event(given, record, self.now, reading)
             if isinstance(event, Event):

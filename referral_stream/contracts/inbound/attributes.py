@@ -220,11 +220,12 @@ def _corrected(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...
 
 def _who(given: Attributes, body: Data, reading: Reading) -> tuple[str | None, Link | None]:
     """The customer, and what else says who is meant; no id counts that stands for nobody."""
-    if body.type in WITHOUT_SUBJECT:
+    kind = body.type
+    if kind in WITHOUT_SUBJECT:
         return "", None
     subject = named(given.subject, reading.placeholders)
     link = given.link
-    if subject is None and link is None and body.type == "referral.status_changed":
+    if subject is None and link is None and kind == "referral.status_changed":
         link = Link("referral", body.referral_id)  # type: ignore[attr-defined]  # the type says which body it is
     return subject, None if link is None or _bad_link(link, reading) else link
 

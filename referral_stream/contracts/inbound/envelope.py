@@ -72,7 +72,7 @@ def cloud_attributes(
             spoilt = spoilt or current
         else:
             data = current
-    link, time = get("link"), get("time")
+    link, time, traceparent = get("link"), get("time"), get("traceparent")
     return Attributes(
         kind=kind,
         data=data,
@@ -82,7 +82,7 @@ def cloud_attributes(
         subject=get("subject"),
         account=get("accountid"),
         timezone=get("timezone"),
-        traceparent=trace_of(get("traceparent"), record),
+        traceparent=trace_of(traceparent, record) if traceparent is not None or record.headers else None,
         historical=historical,
         link=_link(link, reading) if type(link) is str else None,
         spoilt=spoilt,
