@@ -132,8 +132,8 @@ def _change_id(payload: Payload) -> str | None:
     event = id_at(payload, "eventId")
     if event is None:
         return None
-    parts = (id_at(payload, name) for name in _IDENTIFYING)
-    return ":".join((event, *(part for part in parts if part)))[:512]
+    parts = [part for name in _IDENTIFYING if name in payload and (part := id_at(payload, name))]
+    return ":".join((event, *parts))[:512]
 
 
 _IDENTIFYING = ("objectId", "fromObjectId", "toObjectId", "primaryObjectId", "propertyName", "occurredAt")

@@ -87,7 +87,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
     properties = object_at(payload, "properties")
     distinct = id_at(payload, "distinct_id", "properties.distinct_id", "properties.$distinct_id")
     told = _facts(event, payload, properties, distinct, reading)
-    agents = (properties.get(name) for name in _AGENTS)
+    agents = [properties.get(name) for name in _AGENTS]
     facts = by_people(with_opt_out(told, *_records(payload, properties)), *agents, about=(properties,))
     if event == "survey sent" and not facts:
         return Skipped("no_score", event)
@@ -119,13 +119,20 @@ _AGENTS = ("$raw_user_agent", "$user_agent", "$useragent", "$browser_type")
 
 def _records(payload: Payload, properties: Payload) -> tuple[Any, ...]:
     """Where an event holds state: what it sets of the person, the person's own properties, and the event's."""
-    paths = ("$set", "$set_once", "person.properties")
-    return (*(at(payload, path) for path in paths), at(properties, "$set"), at(properties, "$set_once"), properties)
+    person = at(payload, "person.properties")
+    changed = (
+        payload.get("$set"),
+        payload.get("$set_once"),
+        person,
+        properties.get("$set"),
+        properties.get("$set_once"),
+    )
+    return (*changed, properties)
 
 
 def _named(payload: Payload, properties: Payload, distinct: str | None, *, is_anonymous: bool) -> list[tuple[str, Any]]:
     """Who else the person is. The device is left out: several people use one."""
-    anonymous = at(properties, "$anon_distinct_id")
+    anonymous = properties.get("$anon_distinct_id")
     return [
         ("posthog_anonymous" if is_anonymous else "posthog_distinct", distinct),
         ("posthog_anonymous", None if str(anonymous).casefold() in _NOBODY else anonymous),
@@ -136,6 +143,8 @@ def _named(payload: Payload, properties: Payload, distinct: str | None, *, is_an
 def _account(properties: Payload) -> str | None:
     """The account among the groups: by its usual names, or the only group there is."""
     groups = object_at(properties, "$groups")
+    if not groups:
+        return None
     named = id_at(groups, *_ACCOUNT_GROUPS)
     return named if named is not None or len(groups) != 1 else id_at({"only": next(iter(groups.values()))}, "only")
 
@@ -174,12 +183,11 @@ def _same(properties: Payload, where: str) -> Facts:
 
 
 def _address(payload: Payload, properties: Payload) -> Any:
-    return (
-        at(properties, "$set.email")
-        or at(payload, "$set.email")
-        or at(properties, "$set_once.email")
-        or at(payload, "person.properties.email")
-    )
+    person = at(payload, "person.properties")
+    for held in (properties.get("$set"), payload.get("$set"), properties.get("$set_once"), person):
+        if isinstance(held, dict) and (found := held.get("email")):
+            return found
+    return None
 
 
 def _answered(payload: Payload, properties: Payload, reading: Reading) -> Facts:

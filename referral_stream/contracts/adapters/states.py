@@ -86,10 +86,13 @@ def opted_out(*records: Any) -> Facts:
 def with_opt_out(facts: Facts, *records: Any) -> Facts:
     """The facts, and the opt-out that one of the records holds; where the facts say it already, they are enough."""
     for fact in facts:
-        if fact.type != "customer.consent_changed" and fact.is_opt_out:
+        if fact.type in _LEFT and not fact.guessed:
             return facts
     held = opted_out(*records)
     return (*held, *(fact for fact in facts if not fact.guessed)) if held else facts
+
+
+_LEFT = frozenset({"customer.suppressed", "customer.erasure_requested"})
 
 
 def tagged(tags: Any) -> dict[str, Any]:
