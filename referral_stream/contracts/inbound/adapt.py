@@ -266,9 +266,11 @@ class _Body:
         return _together(made) if made else None
 
     def _alone(self, made: _Notification) -> Adapted:
-        if made.events and made.refused:
-            return Accepted(_each_once(made.events), (ElementLetter(self.record, made.refused),))
-        return Accepted(_each_once(made.events)) if made.events else made.refused or made.skipped
+        events, refused = made.events, made.refused
+        if not events:
+            return refused or made.skipped
+        once = tuple(events) if len(events) == 1 else _each_once(events)
+        return Accepted(once, (ElementLetter(self.record, refused),)) if refused else Accepted(once)
 
     # -------------------------------------------------------------------------------------------------------- vendors
 
@@ -292,7 +294,10 @@ class _Body:
             return self._claimed(
                 claimed, [self._notification(adapter, each, self.record, is_claimed=True) for each in parts]
             )
-        return self._by_vendor(*found)
+        adapter, parts = found
+        if len(parts) == 1:  # it is the vendor's: there would be no parts without one that is
+            return self._alone(self._read(adapter, parts[0], self.record))
+        return self._by_vendor(adapter, parts)
 
     def _claimed(self, claimed: _Notification, of_adapter: Sequence[_Notification]) -> Adapted:
         """What mappings for all JSON of a topic make of a body, beside what they leave of its adapter's reading."""
@@ -302,8 +307,6 @@ class _Body:
         return self._alone(_together((also, claimed)))
 
     def _by_vendor(self, adapter: Adapter, parts: Sequence[Any]) -> Adapted:
-        if len(parts) == 1:  # it is the vendor's: there would be no parts without one that is
-            return self._alone(self._read(adapter, parts[0], self.record))
         events: list[Event] = []
         letters: list[ElementLetter] = []
         skipped = Skipped("irrelevant")
@@ -460,8 +463,6 @@ def _is_nearly_ours(body: dict[str, Any]) -> bool:
 
 def _each_once(events: Sequence[Event]) -> tuple[Event, ...]:
     """The same id twice in one body is the same event sent twice, if it is about the same person."""
-    if len(events) == 1:
-        return tuple(events)
     found: dict[tuple[str, str, Link | None], Event] = {}
     for event in events:
         found.setdefault((event.id, event.subject, event.link), event)

@@ -86,38 +86,39 @@ class Attributes(msgspec.Struct, gc=False):
     flags: tuple[str, ...] = ()
 
 
-def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
-    """The event; why there is none is said by the first thing that is wrong with it: body, time, customer."""
-    if given.kind in _AS_GIVEN and given.spoilt is None and type(given.data) is dict:
-        found = read_body(given.kind, given.data, given.id)
-    else:
-        found = _body(given, reading)
-    return found if isinstance(found, Refused) else _with_body(found, given, record, now, reading)
-
-
-def linked_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
-    """Likewise of what else names the customer: the data is a link in its one spelling, and needs no reading."""
-    try:
-        found = BodyRead(FACT_BODIES[LINKED](given.data))
-    except ValidationError:
-        return canonical_event(given, record, now, reading)
-    return _with_body(found, given, record, now, reading)
-
-
-def _with_body(
-    found: BodyRead, given: Attributes, record: RawRecord, now: int, reading: Reading
+def canonical_event(
+    given: Attributes, record: RawRecord, now: int, reading: Reading, found: BodyRead | None = None
 ) -> Event | Refused | Skipped:
-    body, flags = found.body, _flagged(given.flags, DROPPED) if found.dropped else given.flags
+    """The event; why there is none is said by the first thing that is wrong with it: body, time, customer.
+
+    ``found``: its body, where that is known.
+    """
+    if found is None:
+        if given.kind in _AS_GIVEN and given.spoilt is None and type(given.data) is dict:
+            read = read_body(given.kind, given.data, given.id)
+        else:
+            read = _body(given, reading)
+        if isinstance(read, Refused):
+            return read
+        found = read
+    body, flags, time = found.body, given.flags, given.time
+    if found.dropped:
+        flags = _flagged(flags, DROPPED)
     kind = body.type
     judged = FAVOURABLE.get(kind)
     favourable = judged is not None and judged(body)
-    when = event_time(given.time, record, now, favourable=favourable)
-    if isinstance(when, Refused):
-        return when
-    instant, said = when
-    if said:
-        flags = said + flags
-    subject, link = _who(given, body, reading)
+    if type(time) is int and BEFORE <= time <= now:
+        instant = time
+    else:
+        when = event_time(time, record, now, favourable=favourable)
+        if isinstance(when, Refused):
+            return when
+        instant, flags = when[0], when[1] + flags
+    link = given.link
+    if link is None and kind not in _WITHOUT_SUBJECT:
+        subject = named(given.subject, reading.placeholders)
+    else:
+        subject, link = _who(given, body, reading)
     if subject is None and link is None:
         return _nobody(given, favourable=favourable)
     timezone = given.timezone
@@ -144,6 +145,15 @@ def _with_body(
         link=None if subject is not None else link,
         origin=given.origin,
     )
+
+
+def linked_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
+    """Likewise of what else names the customer: the data is a link in its one spelling, and needs no reading."""
+    try:
+        found = BodyRead(FACT_BODIES[LINKED](given.data))
+    except ValidationError:
+        found = None
+    return canonical_event(given, record, now, reading, found)
 
 
 def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
@@ -228,6 +238,10 @@ def _who(given: Attributes, body: Data, reading: Reading) -> tuple[str | None, L
     if subject is None and link is None and kind == "referral.status_changed":
         link = Link("referral", body.referral_id)  # type: ignore[attr-defined]  # the type says which body it is
     return subject, None if link is None or _bad_link(link, reading) else link
+
+
+_WITHOUT_SUBJECT: Final = frozenset({*WITHOUT_SUBJECT, "referral.status_changed"})
+"""Types that may do without a customer's id."""
 
 
 def _nobody(given: Attributes, *, favourable: bool) -> Refused | Skipped:
