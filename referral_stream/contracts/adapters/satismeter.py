@@ -83,7 +83,7 @@ def _answered(response: Payload, reading: Reading) -> Facts:
     for answer in answers:
         if not isinstance(answer, dict):
             continue
-        is_loyalty = str(answer.get("metric")).casefold() == "nps"
+        is_loyalty = _is_loyalty(answer)
         is_named = is_named or is_loyalty
         question = id_at(answer, "id") if reading.questions else None
         said = configured(reading.questions, question)
@@ -95,6 +95,10 @@ def _answered(response: Payload, reading: Reading) -> Facts:
         filled.add("rating", NPS, response.get("rating"))
     filled.add("feedback", COMMENT, response.get("feedback"))
     return filled.facts()
+
+
+def _is_loyalty(answer: Payload) -> bool:
+    return str(answer.get("metric")).casefold() == "nps"
 
 
 ADAPTER = Adapter(

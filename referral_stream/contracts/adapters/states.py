@@ -8,7 +8,8 @@ itself), and whoever missed the event sees them there. The names are read as tho
 from __future__ import annotations
 
 import re
-from functools import _lru_cache_wrapper, lru_cache
+from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -195,10 +196,15 @@ def is_true(value: Any) -> bool:
     return bool(value)
 
 
-def _of_shape(telling: _lru_cache_wrapper[tuple[str, ...]], value: dict[str, Any]) -> tuple[str, ...]:
-    """What a function says of an object's names: nearly all objects come in a few shapes, which it remembers."""
+def _of_shape(telling: Callable[[tuple[str, ...]], tuple[str, ...]], value: dict[str, Any]) -> tuple[str, ...]:
+    """Of an object's names those that matter: nearly all objects come in a few shapes, which ``telling`` remembers.
+
+    Of a large one all, but PostHog's own.
+    """
     names = tuple(value)
-    return telling(names) if len("".join(names)) <= _SHAPE else telling.__wrapped__(names)
+    if len("".join(names)) <= _SHAPE:
+        return telling(names)
+    return tuple(name for name in names if not name.startswith("$"))
 
 
 _SHAPE = 1_000
