@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 from referral_stream.contracts.records import RawRecord
 from referral_stream.contracts.state import decode_state
@@ -116,8 +118,8 @@ def assert_same_asks(scripted_run: ScriptedRun) -> None:
     """Every ask the oracle computes and no other, each once, none before it was due, each decision explained."""
     asked, expected = scripted_run.asked(), scripted_run.expected_asks()
     assert len(requested(scripted_run.asks)) == len(asked)
-    assert _told_of(asked.keys() - expected.keys(), scripted_run) == []
-    assert _told_of(expected.keys() - asked.keys(), scripted_run) == []
+    if differing := asked.keys() ^ expected.keys():
+        pytest.fail("\n".join(_told_of(differing, asked.keys(), scripted_run)), pytrace=False)
     assert [ask for ask, due in expected.items() if asked[ask] < due] == []
     explained = {
         each.effect.decision_id: each.effect for each in scripted_run.decisions if isinstance(each.effect, Decision)
@@ -129,17 +131,19 @@ def assert_same_asks(scripted_run: ScriptedRun) -> None:
             assert [(r.gate, r.answer) for r in why.reasons if r.answer != "pass"] == []
 
 
-def _told_of(asks: Iterable[Ask], scripted_run: ScriptedRun) -> list[tuple[Ask, list[str]]]:
-    """These asks, each with what was said to its customer and what the oracle says of them, in the order of time."""
+def _told_of(asks: Iterable[Ask], asked: Collection[Ask], scripted_run: ScriptedRun) -> list[str]:
+    """These asks, each with what was decided of its customer live, and by the oracle."""
     found = []
     for ask in asks:
-        live = [f"live {each.now} {each.effect}" for each in scripted_run.decisions if ask.customer in str(each.effect)]
-        expected = [
-            f"oracle {row['time']} {row['data']}"
+        found.append(f"{'asked, and not expected' if ask in asked else 'expected, and not asked'}: {ask}")
+        found += [
+            f"  live {each.now} {each.effect}" for each in scripted_run.decisions if ask.customer in str(each.effect)
+        ]
+        found += [
+            f"  oracle {row['time']} {row['data']}"
             for row in scripted_run.expected.decisions
             if row["data"]["customer_id"] == ask.customer
         ]
-        found.append((ask, live + expected))
     return found
 
 

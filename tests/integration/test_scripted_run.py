@@ -13,10 +13,10 @@ from tests.integration.scripted import CUSTOMERS, Phase, stories
 from tests.integration.scripted_run import ScriptedRun, assert_same_asks, assert_state_is_exact
 from tests.oracle.gates import GATES
 
-PUNCTUAL = 2 * SECOND
-"""Half of the asks, on any machine; ``make bench ARGS=latency`` measures them all, on a quiet one."""
-AT_ALL = 20 * SECOND
-"""The last ask of a due instant, on a machine that runs other tests beside this one and is slow besides."""
+PUNCTUAL = 5 * SECOND
+"""Half of the asks, on a slow machine that runs other tests besides. On a quiet one: ``make bench ARGS=latency``."""
+AT_ALL = 60 * SECOND
+"""The last of them, there."""
 
 
 def test_the_script_has_what_it_is_for() -> None:
