@@ -55,6 +55,11 @@ STIRRED_ONCE = {
 }
 """Seeds of worlds on which the engine and the oracle differed once they were stirred, and on what."""
 
+PLAIN_ONCE = {
+    10490: "a second silence changes when the customer may be asked again, by no event",
+}
+"""Likewise, as they came."""
+
 FOLLOWUPS = (FollowupRequested, FollowupCancelled)
 REWARDS = (RewardHeld, RewardGranted, RewardDenied, RewardReversed)
 NOT_COMPARED = frozenset({"policy", "traceparent", "ids"})
@@ -171,6 +176,14 @@ def test_what_differed_once_in_another_order_is_decided_alike(seed: int) -> None
     made = world(seed)
     if apart(made, records := stirred(made)):
         _fail(made, records)
+
+
+@rule("A6.14")
+@pytest.mark.parametrize("seed", PLAIN_ONCE, ids=list(PLAIN_ONCE.values()))
+def test_what_differed_once_is_decided_alike(seed: int) -> None:
+    made = world(seed)
+    if apart(made, made.records):
+        _fail(made, made.records)
 
 
 def _fail(made: World, records: list[Record]) -> NoReturn:

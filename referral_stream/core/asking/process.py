@@ -145,10 +145,11 @@ def _due(turn: Turn) -> list[int]:
             due.append(o.denial.until)
     if c.awaiting is not None:
         due.append(c.awaiting.give_up)
-    if any(ask.may_be_cancelled(turn.now) for ask in c.asks):
+    may_be_cancelled = any(ask.may_be_cancelled(turn.now) for ask in c.asks)
+    if may_be_cancelled or len(c.asks) > 1:  # a second silence also changes what the record says
         due += gates.silences(c, turn.policy)
-        if c.usage:
-            due.append(usage.midnight_after(turn.now))  # a drop in usage is seen at midnight, by no event
+    if may_be_cancelled and c.usage:
+        due.append(usage.midnight_after(turn.now))  # a drop in usage is seen at midnight, by no event
     due += [referral.conversion.opens_at for referral in c.referrals.values() if referral.conversion is not None]
     return due
 
