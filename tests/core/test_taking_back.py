@@ -327,10 +327,13 @@ def test_only_within_a_caps_period(later: int, account: str | None, email: str |
     assert [(e.account_id, e.email_hmac) for e in amended] == ([(account, email)] if account else [])
 
 
-def test_what_failed_is_not_amended() -> None:
+@rule("11.16")
+def test_what_failed_is_amended_too_for_an_answer_may_say_that_it_was_sent() -> None:
     by_hand = after_the_ask()
     by_hand.at(LATER, acknowledged("failed", LATER, command_of()))
-    assert by_hand.at("Thu 14:00", ev.ProfileChanged(account_id="acme")) == []
+    (amended,) = by_hand.at("Thu 14:00", ev.ProfileChanged(account_id="acme"))
+    assert isinstance(amended, ReservationAmended)
+    assert (amended.command_id, amended.account_id) == (command_of(), "acme")
 
 
 def test_a_question_and_its_ask_are_amended_as_the_one_reservation_that_they_are() -> None:

@@ -57,6 +57,7 @@ STIRRED_ONCE = {
 
 PLAIN_ONCE = {
     10490: "a second silence changes when the customer may be asked again, by no event",
+    17474: "an address learned while an ask has failed counts for it when an answer shows that it was sent",
 }
 """Likewise, as they came."""
 

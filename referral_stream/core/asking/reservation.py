@@ -208,8 +208,9 @@ def _amend(turn: Turn, asks: Iterable[Ask], account: str | None, email: str | No
     c, caps = turn.customer, turn.policy.caps
     if c.awaiting is not None:
         c.awaiting = replace(c.awaiting, amended=True)
-    # A question for the reason has no reservation of its own: it goes out under that of the ask.
-    for ask in {ask.opportunity.id: ask for ask in asks if ask.counts}.values():
+    # A question for the reason has no reservation of its own: it goes out under that of the ask. One that failed or was
+    # taken back may count again: an answer to it says that it was sent.
+    for ask in {ask.opportunity.id: ask for ask in asks}.values():
         age = turn.now - ask.asked_at
         in_account = account if age < max(caps.account_gap_days, caps.account_days) * DAY else None
         in_email = email if age < caps.customer_days * DAY else None
