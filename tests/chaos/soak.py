@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -240,7 +240,8 @@ def unnamed(inflicted: list[Inflicted], log: str) -> Iterator[str]:
             continue
         until = each.ended + slowness * _NAMED_SECONDS
         if not any(each.began - 1 <= at <= until for event in named.events for at in said[event]):
-            yield f"{each.fault} ({each.victim}): none of {', '.join(sorted(named.events))}"
+            at = datetime.fromtimestamp(each.began + offset, UTC).isoformat(timespec="seconds")
+            yield f"{each.fault} ({each.victim}) at {at}: none of {', '.join(sorted(named.events))}"
 
 
 TWICE: Final = ("commands twice for read_committed", "grants twice")

@@ -135,7 +135,7 @@ class Judge:
 
         They were refused with a state that did not fit, and tried again when the limit was another one (docs/audit.md).
         """
-        held = {each.key for each in uncommitted if _HOLD in (each.value or b"")}
+        held = {each.key for each in uncommitted if _is_for_a_hold(each)}
         held |= {name.encode() for name in self.oracle.holds}
         return [each for each in uncommitted if each.key not in held]
 
@@ -381,10 +381,16 @@ def _without_answer(requests: Iterable[RawRecord]) -> set[str]:
 
 
 def _two_bodies(asks: Iterable[RawRecord]) -> list[str]:
+    """Where a hold took an ask back, with no room for a state that remembers it, another reason may do so again."""
     bodies: dict[str, dict[bytes, str]] = defaultdict(dict)
     for record in asks:
-        bodies[_id(record)].setdefault(record.value or b"", _place(record))
+        if not _is_for_a_hold(record):
+            bodies[_id(record)].setdefault(record.value or b"", _place(record))
     return [f"{name} at {', '.join(found.values())}" for name, found in bodies.items() if len(found) > 1]
+
+
+def _is_for_a_hold(record: RawRecord) -> bool:
+    return _HOLD in (record.value or b"")
 
 
 def _place(record: RawRecord) -> str:
