@@ -289,14 +289,14 @@ def _although_it_may_be_away(change: Callable[[], object]) -> None:
 def flip_bytes(folder: Path, rng: random.Random) -> bool:
     """Flip some bytes in the middle of a table's file, as a bad block does; whether there was one.
 
-    Among others in one of the wake-ups, if there are any: a start reads those, so that the damage is noticed then. What
-    is damaged of a customer is noticed when it is read, or never.
+    Besides in all of the wake-ups, if there are any: a start reads those of the partitions that it is given, which need
+    not be those that it had, so that the damage is noticed then. What is damaged of a customer is noticed when it is
+    read, or never.
     """
     files = [file for file in sorted(folder.rglob("*.sst")) if file.stat().st_size > _FLIPPED]
     read_at_start = [file for file in files if "wakeups" in file.parts]
-    for kind in (files, read_at_start):
-        if kind:
-            _flip(rng.choice(kind), rng)
+    for file in sorted({*read_at_start, *([rng.choice(files)] if files else [])}):
+        _flip(file, rng)
     return bool(read_at_start)
 
 
