@@ -385,31 +385,12 @@ class _Body:
         """
         if isinstance(webhook, Skipped):
             return _Notification(skipped=webhook)
-        reading, spoilt = self.boundary.readings[origin], self.spoilt
-        base = webhook.id
-        if base is not None and not 0 < len(base) <= MAX_ID:
-            base, spoilt = None, spoilt or Refused("invalid", f"id: must be text of 1 to {MAX_ID} characters")
-        base = own_id(base, record) if within is None else f"{own_id(base, record)}|{within}"
+        reading = self.boundary.readings[origin]
         facts, links = webhook.facts, () if webhook.subject is None else webhook.links
-        time = webhook.time
+        given = self._shared(webhook, source, origin, record, within)
+        base, time = given.id, given.time
         if type(time) is str and len(facts) + len(links) > 1:
             time = _read_once(time)
-        given = Attributes(
-            kind="",
-            data=None,
-            time=time,
-            id=base,
-            source=source,
-            subject=webhook.subject,
-            link=None if webhook.link is None else link_of(*webhook.link, reading),
-            account=webhook.account,
-            timezone=webhook.timezone,
-            traceparent=trace_of(webhook.traceparent, record) if record.headers or webhook.traceparent else None,
-            historical=webhook.historical or self.is_history,
-            origin=origin,
-            spoilt=spoilt,
-            flags=self.flags,
-        )
         events: list[Event] = []
         refused, skipped = None, Skipped("irrelevant")
         counts: dict[str, int] = {}
@@ -445,6 +426,28 @@ class _Body:
             elif skipped.reason == "irrelevant":
                 skipped = event
         return _Notification(events, refused, skipped)
+
+    def _shared(self, webhook: Webhook, source: str, origin: str, record: RawRecord, within: str | None) -> Attributes:
+        """What the events of a notification have in common; their ids begin with its id."""
+        id_, spoilt = webhook.id, self.spoilt
+        if id_ is not None and not 0 < len(id_) <= MAX_ID:
+            id_, spoilt = None, spoilt or Refused("invalid", f"id: must be text of 1 to {MAX_ID} characters")
+        return Attributes(
+            kind="",
+            data=None,
+            time=webhook.time,
+            id=own_id(id_, record) if within is None else f"{own_id(id_, record)}|{within}",
+            source=source,
+            subject=webhook.subject,
+            link=None if webhook.link is None else link_of(*webhook.link, self.boundary.readings[origin]),
+            account=webhook.account,
+            timezone=webhook.timezone,
+            traceparent=trace_of(webhook.traceparent, record) if record.headers or webhook.traceparent else None,
+            historical=webhook.historical or self.is_history,
+            origin=origin,
+            spoilt=spoilt,
+            flags=self.flags,
+        )
 
 
 def _explained(refused: Refused, fact: Fact) -> Refused:
