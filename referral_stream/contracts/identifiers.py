@@ -48,18 +48,8 @@ def usable_id(value: Any) -> str | None:
 
 def real_id(value: Any, more: frozenset[str] = frozenset()) -> str | None:
     """The id of somebody or something: usable, and no placeholder."""
-    if type(value) is str and value.isascii():  # as the two functions below say it, at once
-        text = value.strip()
-        if not 0 < len(text) <= MAX_BYTES or not text.isprintable():
-            return None
-    elif (found := usable_id(value)) is not None:
-        text = found
-    else:
-        return None
-    word = text.lower()
-    if word in PLACEHOLDERS or word in more or "{" in word or word[:3] == "xxx":
-        return None if is_placeholder(text, more) else text
-    return text
+    text = usable_id(value)
+    return None if text is None or is_placeholder(text, more) else text
 
 
 def is_placeholder(text: str, more: frozenset[str] = frozenset()) -> bool:
@@ -71,7 +61,7 @@ def is_placeholder(text: str, more: frozenset[str] = frozenset()) -> bool:
 
 
 def named(value: Any, more: frozenset[str] = frozenset()) -> str | None:
-    """As ``real_id``, of customers and accounts."""
+    """As :func:`real_id`, of customers and accounts, who come again and again."""
     if type(value) is str and len(value) <= 4 * MAX_BYTES:
         return _named(value, more)
     return real_id(value, more)
@@ -79,5 +69,4 @@ def named(value: Any, more: frozenset[str] = frozenset()) -> str | None:
 
 @lru_cache(maxsize=16_384)
 def _named(text: str, more: frozenset[str]) -> str | None:
-    """Customers come again and again."""
     return real_id(text, more)

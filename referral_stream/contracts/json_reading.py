@@ -29,10 +29,7 @@ class NotJson(ValueError):
 
 def read_json(text: bytes) -> Any:
     """JSON → Python. Raises NotJson."""
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise _not_json(error) from None
+    value = parse_json(text)
     if len(text) > DEEPEST and text.count(b"[") + text.count(b"{") > DEEPEST and not _can_be_written(value):
         raise NotJson(f"nested more than {DEEPEST} deep", too_deep=True)
     return value
@@ -43,11 +40,7 @@ def parse_json(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise _not_json(error) from None
-
-
-def _not_json(error: orjson.JSONDecodeError) -> NotJson:
-    return NotJson(f"{error.msg} at character {error.pos}", too_deep="depth" in error.msg)
+        raise NotJson(f"{error.msg} at character {error.pos}", too_deep="depth" in error.msg) from None
 
 
 def _can_be_written(value: Any) -> bool:

@@ -120,14 +120,10 @@ _AGENTS = ("$raw_user_agent", "$user_agent", "$useragent", "$browser_type")
 def _records(payload: Payload, properties: Payload) -> tuple[Any, ...]:
     """Where an event holds state: what it sets of the person, the person's own properties, and the event's."""
     person = at(payload, "person.properties")
-    changed = (
-        payload.get("$set"),
-        payload.get("$set_once"),
-        person,
-        properties.get("$set"),
-        properties.get("$set_once"),
-    )
-    return (*changed, properties)
+    return (
+        payload.get("$set"), payload.get("$set_once"), person, properties.get("$set"), properties.get("$set_once"),
+        properties,
+    )  # fmt: skip
 
 
 def _named(payload: Payload, properties: Payload, distinct: str | None, *, is_anonymous: bool) -> list[tuple[str, Any]]:

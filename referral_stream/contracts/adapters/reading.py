@@ -45,7 +45,7 @@ class Reading:
     def customer(self, payload: Payload) -> str | None:
         """The customer's id, from the first path that holds one; a placeholder is none."""
         for path in self.customer_paths:
-            found = payload.get(path) if "." not in path else at(payload, path)
+            found = at(payload, path)
             if found is not None and (customer := named(found, self.placeholders)) is not None:
                 return customer
         return None
@@ -129,7 +129,7 @@ def _steps(path: str) -> tuple[str, ...]:
 
 def object_at(payload: Any, path: str) -> Payload:
     """The object at a path; an empty one where there is none."""
-    value = payload.get(path) if type(payload) is dict and "." not in path else at(payload, path)
+    value = at(payload, path)
     return value if isinstance(value, dict) else {}
 
 
@@ -143,7 +143,7 @@ def id_at(payload: Payload, *paths: str) -> str | None:
     """The first usable id among the paths (see :func:`id_of`); a placeholder only where there is nothing else."""
     placeholder = None
     for path in paths:
-        value = payload.get(path) if type(payload) is dict and "." not in path else at(payload, path)
+        value = at(payload, path)
         if value is not None:
             if (found := real_id(value)) is not None:
                 return found
@@ -174,7 +174,7 @@ def is_one_of(value: Any, texts: Collection[str]) -> bool:
 
 def text_at(payload: Payload, path: str) -> str | None:
     """The text at a path; None where there is none, or something else."""
-    value = payload.get(path) if type(payload) is dict and "." not in path else at(payload, path)
+    value = at(payload, path)
     return value if isinstance(value, str) and value else None
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from referral_stream.contracts.adapters.reading import Facts
 from referral_stream.contracts.opt_outs import REASON, says_opt_out
@@ -79,7 +79,7 @@ _PROGRAMS = frozenset({"agent", "useragent", "client", "opener", "type", "source
 def opted_out(*records: Any) -> Facts:
     """A suppression (reason ``recognised``) if one of the records (objects) holds an opt-out, else nothing."""
     for record in records:
-        if record and isinstance(record, (dict, list)) and _is_held(record, _DEEPEST):
+        if record and isinstance(record, (dict, list)) and _any_field(record, _telling, _holds):
             return (Fact("customer.suppressed", {"reason": REASON}),)
     return ()
 
@@ -115,23 +115,7 @@ def by_machine(record: Any) -> bool:
     """Whether an open or a click was a machine's: one of its fields that speak of machines or prefetching is true, or
     one of whoever opened it names a program.
     """
-    return isinstance(record, (dict, list)) and (is_test(record) or _is_by_machine(record, _DEEPEST))
-
-
-def _is_by_machine(value: dict[str, Any] | list[Any], depth: int) -> bool:
-    """Whether a field says so, also of the objects within."""
-    if isinstance(value, list):
-        return depth > 1 and any(_is_by_machine(each, depth - 1) for each in value if isinstance(each, (dict, list)))
-    for name in _of_shape(_openers, value):
-        if _is_machine(name, value[name]):
-            return True
-    if "value" in value and any(_is_machine(name, value["value"]) for name in _named_elsewhere(value)):
-        return True
-    if depth > 1:
-        for name, each in value.items():
-            if isinstance(each, (dict, list)) and name[:1] != "$" and _is_by_machine(each, depth - 1):
-                return True
-    return False
+    return isinstance(record, (dict, list)) and (is_test(record) or _any_field(record, _openers, _is_machine))
 
 
 def is_test(record: Any) -> bool:
@@ -196,11 +180,32 @@ def is_true(value: Any) -> bool:
     return bool(value)
 
 
-def _of_shape(telling: Callable[[tuple[str, ...]], tuple[str, ...]], value: dict[str, Any]) -> tuple[str, ...]:
-    """Of an object's names those that matter: nearly all objects come in a few shapes, which ``telling`` remembers.
+_Telling: TypeAlias = Callable[[tuple[str, ...]], tuple[str, ...]]
+"""Of an object's names those that matter."""
 
-    Of a large one all, but PostHog's own.
-    """
+
+def _any_field(
+    value: dict[str, Any] | list[Any], telling: _Telling, says: Callable[[str, Any], bool], depth: int = _DEEPEST
+) -> bool:
+    """Whether a field of a record, or of one of the objects within, says so; PostHog's own (``$…``) are no team's."""
+    if isinstance(value, list):
+        return depth > 1 and any(
+            _any_field(each, telling, says, depth - 1) for each in value if isinstance(each, (dict, list))
+        )
+    for name in _of_shape(telling, value):
+        if says(name, value[name]):
+            return True
+    if "value" in value and any(says(name, value["value"]) for name in _named_elsewhere(value)):
+        return True
+    if depth > 1:
+        for name, each in value.items():
+            if isinstance(each, (dict, list)) and name[:1] != "$" and _any_field(each, telling, says, depth - 1):
+                return True
+    return False
+
+
+def _of_shape(telling: _Telling, value: dict[str, Any]) -> tuple[str, ...]:
+    """Nearly all objects come in a few shapes, which ``telling`` remembers; of a large one all names but PostHog's."""
     names = tuple(value)
     if len("".join(names)) <= _SHAPE:
         return telling(names)
@@ -239,22 +244,6 @@ def _meaning(name: str) -> _Meaning | None:
     consent = leave or ("consent" in words and _COOKIES.isdisjoint(words))
     found = _Meaning(opt_out=False, subscription=subscription, leave=leave, consent=consent)
     return found if subscription or leave or consent else None
-
-
-def _is_held(value: dict[str, Any] | list[Any], depth: int) -> bool:
-    """Whether a record, or one of the objects within, holds an opt-out."""
-    if isinstance(value, list):
-        return depth > 1 and any(_is_held(each, depth - 1) for each in value if isinstance(each, (dict, list)))
-    for name in _of_shape(_telling, value):
-        if _holds(name, value[name]):
-            return True
-    if "value" in value and any(_holds(name, value["value"]) for name in _named_elsewhere(value)):
-        return True
-    if depth > 1:
-        for name, each in value.items():
-            if isinstance(each, (dict, list)) and name[:1] != "$" and _is_held(each, depth - 1):
-                return True
-    return False
 
 
 @lru_cache(maxsize=4_096)

@@ -34,6 +34,7 @@ from referral_stream.contracts.inbound.boundary import (
     Boundary,
     adapter_for,
     bound_to,
+    topic_of,
 )
 from referral_stream.contracts.inbound.contacts import contact_told
 from referral_stream.contracts.inbound.envelope import (
@@ -61,7 +62,6 @@ from referral_stream.core.events import (
     ProfileChanged,
     ReferralGiven,
     Suppressed,
-    is_operators,
 )
 from referral_stream.core.instants import parse_instant
 from referral_stream.core.links import EMAIL
@@ -72,7 +72,7 @@ __all__ = ["MAX_RECORD_BYTES", "Boundary", "adapt"]
 def adapt(record: RawRecord, now: int, boundary: Boundary) -> Adapted:
     """One record of a source topic, arrived at ``now`` (epoch ms) → its events, or why there are none. Never raises."""
     value = record.value
-    body = _Body(record, now, boundary, record.topic.removeprefix(boundary.prefix))
+    body = _Body(record, now, boundary, topic_of(record, boundary))
     if value is not None and len(value) > boundary.max_record_bytes:
         body.spoilt = Refused("too_large", f"{len(value)} bytes, the limit is {boundary.max_record_bytes}")
     found = _adapted(record, body)
@@ -167,7 +167,7 @@ class _Body:
         kind = attributes.get("type")
         if type(kind) is not str or not kind:
             return Refused("invalid", "type: must be text")
-        if kind not in _ANYBODYS and not is_allowed(kind, self.record, self.topic):
+        if not is_allowed(kind, self.record, self.topic):
             return NOT_AUTHORISED
         if kind not in FACT_BODIES:
             found = self._mapped_cloud_event(attributes, body)
@@ -391,38 +391,29 @@ class _Body:
         base, time = given.id, given.time
         if type(time) is str and len(facts) + len(links) > 1:
             time = _read_once(time)
+        taught = [Fact(LINKED, {"kind": kind, "value": value}) for kind, value in links]
         events: list[Event] = []
         refused, skipped = None, Skipped("irrelevant")
         counts: dict[str, int] = {}
-        for fact in facts:
+        for place, fact in enumerate((*facts, *taught)):
             kind = fact.type
             counts[kind] = nth = counts.get(kind, 0) + 1
-            if kind not in _ANYBODYS and not is_allowed(kind, record, self.topic):
+            if not is_allowed(kind, record, self.topic):
                 refused = refused or NOT_AUTHORISED
                 continue
             given.kind, given.data, given.time = kind, fact.data, time if fact.time is None else fact.time
-            given.id = base if len(facts) == 1 else f"{base}#{kind}" if nth == 1 else f"{base}#{kind}#{nth}"
+            is_alone = place == 0 and len(facts) == 1
+            given.id = base if is_alone else f"{base}#{kind}{'' if nth == 1 else f'#{nth}'}"
             if kind == _REFERRAL:
                 event = self._of_referral(given, record, reading)
+            elif place >= len(facts):
+                event = linked_event(given, record, self.now, reading)
             else:
                 event = canonical_event(given, record, self.now, reading)
             if isinstance(event, Event):
                 events.append(_typed(event) if browser or fact.browser else event)
             elif isinstance(event, Refused):
                 refused = refused or _explained(event, fact)
-            elif skipped.reason == "irrelevant":
-                skipped = event
-        given.kind, given.time = LINKED, time
-        nth = counts.get(LINKED, 0)
-        for kind, value in links:  # what else the payload names for its customer
-            nth += 1
-            given.data = {"kind": kind, "value": value}
-            given.id = f"{base}#{LINKED}" if nth == 1 else f"{base}#{LINKED}#{nth}"
-            event = linked_event(given, record, self.now, reading)
-            if isinstance(event, Event):
-                events.append(_typed(event) if browser else event)
-            elif isinstance(event, Refused):
-                refused = refused or event
             elif skipped.reason == "irrelevant":
                 skipped = event
         return _Notification(events, refused, skipped)
@@ -529,7 +520,5 @@ _AHEAD = 100
 _OPENS_JSON = (b"{", b"[", b'"')
 """How JSON begins that might hold what looks like a field of a form."""
 _OPT_OUTS = (Suppressed, ErasureRequested)
-_ANYBODYS = frozenset(kind for kind in FACT_BODIES if not is_operators(kind))
-"""Types of the contract that count wherever they come from."""
 _ALIAS = Aliased.type
 _REFERRAL = ReferralGiven.type

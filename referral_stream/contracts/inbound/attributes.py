@@ -27,7 +27,6 @@ from referral_stream.contracts.validation import FACT_BODIES
 from referral_stream.core import zones
 from referral_stream.core.events import (
     FACTS,
-    FAVOURABLE,
     MAX_TEXT,
     WITHOUT_SUBJECT,
     Aliased,
@@ -93,32 +92,16 @@ def canonical_event(
 
     ``found``: its body, where that is known.
     """
-    if found is None:
-        if given.kind in _AS_GIVEN and given.spoilt is None and type(given.data) is dict:
-            read = read_body(given.kind, given.data, given.id)
-        else:
-            read = _body(given, reading)
-        if isinstance(read, Refused):
-            return read
-        found = read
-    body, flags, time = found.body, given.flags, given.time
-    if found.dropped:
-        flags = _flagged(flags, DROPPED)
-    kind = body.type
-    judged = FAVOURABLE.get(kind)
-    favourable = judged is not None and judged(body)
-    if type(time) is int and BEFORE <= time <= now:
-        instant = time
-    else:
-        when = event_time(time, record, now, favourable=favourable)
-        if isinstance(when, Refused):
-            return when
-        instant, flags = when[0], when[1] + flags
-    link = given.link
-    if link is None and kind not in _WITHOUT_SUBJECT:
-        subject = named(given.subject, reading.placeholders)
-    else:
-        subject, link = _who(given, body, reading)
+    read = found or _body(given, reading)
+    if isinstance(read, Refused):
+        return read
+    body, flags = read.body, _flagged(given.flags, DROPPED) if read.dropped else given.flags
+    favourable = is_favourable(body)
+    when = event_time(given.time, record, now, favourable=favourable)
+    if isinstance(when, Refused):
+        return when
+    flags = when[1] + flags
+    subject, link = _who(given, body, reading)
     if subject is None and link is None:
         return _nobody(given, favourable=favourable)
     timezone = given.timezone
@@ -128,14 +111,13 @@ def canonical_event(
     if account is not None:
         account = named(account, reading.placeholders)
         flags = _flagged(flags, DROPPED) if account is None else flags
-    if kind in _CORRECTIONS:
-        body, flags = _corrected(body, flags)
+    body, flags = _corrected(body, flags)
     return Event(
         id=given.id,
         source=given.source,
-        type=kind,  # a trouble whose object is unknown is a complaint
+        type=body.type,  # a trouble whose object is unknown is a complaint
         subject=subject or "",
-        time=instant,
+        time=when[0],
         data=body,
         account=account,
         timezone=timezone,
@@ -208,15 +190,13 @@ _NAMING: Final = frozenset({Aliased.type, LINKED})
 """Types that say that two ids, or an id and something else, are one person's."""
 _COMMENTED: Final = frozenset(fact.type for fact in FACTS if issubclass(fact, Commented))
 _PREPARED: Final = _COMMENTED | {_ASK_ANSWERED, LINKED, _PROFILE, ReferralGiven.type}
-_AS_GIVEN: Final = frozenset(FACT_BODIES) - _PREPARED - _NAMING
-"""All other types."""
 _NO_ADDRESS: Final = {"email_hmac": None, "domain_hmac": None}
 
 
 def _corrected(body: Data, flags: tuple[str, ...]) -> tuple[Data, tuple[str, ...]]:
     """The body without words and names, and the flags that say what was left out."""
-    corrected = _CORRECTIONS[body.type](body)
-    if not corrected:
+    correct = _CORRECTIONS.get(body.type)
+    if correct is None or not (corrected := correct(body)):
         return body, flags
     # Validated once more: that costs less than a copy of the body.
     kept = body.model_dump(exclude=set(corrected), exclude_unset=True)
@@ -238,10 +218,6 @@ def _who(given: Attributes, body: Data, reading: Reading) -> tuple[str | None, L
     if subject is None and link is None and kind == "referral.status_changed":
         link = Link("referral", body.referral_id)  # type: ignore[attr-defined]  # the type says which body it is
     return subject, None if link is None or _bad_link(link, reading) else link
-
-
-_WITHOUT_SUBJECT: Final = frozenset({*WITHOUT_SUBJECT, "referral.status_changed"})
-"""Types that may do without a customer's id."""
 
 
 def _nobody(given: Attributes, *, favourable: bool) -> Refused | Skipped:

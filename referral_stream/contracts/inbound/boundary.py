@@ -76,8 +76,6 @@ def topic_of(record: RawRecord, boundary: Boundary) -> str:
 
 def bound_to(record: RawRecord, boundary: Boundary) -> Adapter | MappedSource | None:
     """The vendor, or the source of the mapping file, that header or topic name, whose record it then is alone."""
-    if not record.headers and not boundary.adapters:
-        return None
     name = record.header(SOURCE_HEADER) if record.headers else None
     name = boundary.adapters.get(topic_of(record, boundary)) if name is None else name.strip().lower()
     return None if name is None else BY_NAME.get(name) or boundary.mappings.sources.get(name)

@@ -58,11 +58,8 @@ def cloud_attributes(
         spoilt = spoilt or Refused("invalid", "specversion: must be 1.0")
     if isinstance(data, Refused):
         data, spoilt = {}, spoilt or data
-    id_, source = get("id"), get("source")
-    if type(id_) is not str or not 0 < len(id_) <= MAX_ID:
-        id_, spoilt = _short_text("id", id_, spoilt)
-    if type(source) is not str or not 0 < len(source) <= MAX_ID:
-        source, spoilt = _short_text("source", source, spoilt)
+    id_, spoilt = _short_text("id", get("id"), spoilt)
+    source, spoilt = _short_text("source", get("source"), spoilt)
     if data is None:
         data = {}
     named = get("dataschema")
@@ -91,7 +88,7 @@ def cloud_attributes(
 
 
 def _short_text(name: str, given: Any, spoilt: Refused | None) -> tuple[str | None, Refused | None]:
-    """An attribute that identifies an event, where it is no short text; what cannot identify one spoils it."""
+    """An attribute that identifies an event, None if there is none; what cannot identify one spoils it."""
     text = str(given) if type(given) is int else given
     if type(text) is str and 0 < len(text) <= MAX_ID:
         return text, spoilt
