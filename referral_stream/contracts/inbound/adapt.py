@@ -24,7 +24,6 @@ from referral_stream.contracts.inbound.attributes import (
     canonical_event,
     is_allowed,
     link_of,
-    linked_event,
     own_id,
     trace_of,
 )
@@ -406,8 +405,6 @@ class _Body:
             given.id = base if is_alone else f"{base}#{kind}{'' if nth == 1 else f'#{nth}'}"
             if kind == _REFERRAL:
                 event = self._of_referral(given, record, reading)
-            elif place >= len(facts):
-                event = linked_event(given, record, self.now, reading)
             else:
                 event = canonical_event(given, record, self.now, reading)
             if isinstance(event, Event):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from pydantic import ValidationError
 
 from referral_stream.contracts.adapters import Reading
 from referral_stream.contracts.addresses import hmac_in
@@ -85,14 +84,9 @@ class Attributes(msgspec.Struct, gc=False):
     flags: tuple[str, ...] = ()
 
 
-def canonical_event(
-    given: Attributes, record: RawRecord, now: int, reading: Reading, found: BodyRead | None = None
-) -> Event | Refused | Skipped:
-    """The event; why there is none is said by the first thing that is wrong with it: body, time, customer.
-
-    ``found``: its body, where that is known.
-    """
-    read = found or _body(given, reading)
+def canonical_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
+    """The event; why there is none is said by the first thing that is wrong with it: body, time, customer."""
+    read = _body(given, reading)
     if isinstance(read, Refused):
         return read
     body, flags = read.body, _flagged(given.flags, DROPPED) if read.dropped else given.flags
@@ -127,15 +121,6 @@ def canonical_event(
         link=None if subject is not None else link,
         origin=given.origin,
     )
-
-
-def linked_event(given: Attributes, record: RawRecord, now: int, reading: Reading) -> Event | Refused | Skipped:
-    """Likewise of what else names the customer: the data is a link in its one spelling, and needs no reading."""
-    try:
-        found = BodyRead(FACT_BODIES[LINKED](given.data))
-    except ValidationError:
-        found = None
-    return canonical_event(given, record, now, reading, found)
 
 
 def _body(given: Attributes, reading: Reading) -> BodyRead | Refused:
