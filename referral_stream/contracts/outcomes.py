@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -60,6 +60,10 @@ class ElementLetter(NamedTuple):
 Adapted: TypeAlias = Accepted | Skipped | Refused
 
 
+LEAVING: Final = frozenset({"customer.suppressed", "customer.erasure_requested"})
+"""Types by which somebody is to be left in peace, or forgotten."""
+
+
 class Fact(msgspec.Struct, frozen=True):
     """One thing a vendor's webhook says, not yet validated; ``time`` only where it differs from the webhook's own.
 
@@ -80,7 +84,7 @@ class Fact(msgspec.Struct, frozen=True):
         """Whether somebody wants to be left in peace, or forgotten, by more than the words of a name."""
         if self.type == "customer.consent_changed":
             return self.data.get("granted") is not True
-        return self.type in ("customer.suppressed", "customer.erasure_requested") and not self.guessed
+        return self.type in LEAVING and not self.guessed
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):

@@ -290,16 +290,13 @@ class RedisLedger:
                     continue  # what it was given stands in the log
                 unsettled.follow(operation)
                 part.append(_recalled(operation))
-                pause = (
-                    operation if isinstance(operation, Event) and isinstance(operation.data, ControlPaused) else None
-                )
+                pause = _pause(operation)
                 if len(part) == OPERATIONS_PER_CALL or pause is not None:
                     count += len(part)
                     await self._recall(generation, part, unsettled)
                     part = []
                 if pause is not None:
-                    paused = Switch(pause.data.scope, pause.data.name or "")
-                    await self._wait_again(generation, paused, pause.time, unsettled)
+                    await self._wait_again(generation, *pause, unsettled)
             count += len(part)
             await self._recall(generation, part, unsettled)
             await self._wait(generation, unsettled.left())
@@ -313,7 +310,9 @@ class RedisLedger:
 
     async def _recall(self, generation: str, part: Sequence[tuple[object, ...]], unsettled: Unsettled) -> None:
         """Some of the history; a pause that the breaker sets has those who wait for its end too."""
-        _, *replies = await self._call(generation, part) if part else [""]
+        if not part:
+            return
+        _, *replies = await self._call(generation, part)
         for operation, reply in zip(part, replies, strict=True):
             if reply[0] == "tripped":
                 _, _, trigger, now = operation
@@ -503,6 +502,15 @@ def _recalled(operation: LedgerOperation) -> tuple[object, ...]:
     if isinstance(operation, ReservationRequested):
         return "recall", operation.customer_id, operation.segment or "", operation.trigger, operation.due
     return _encoded(operation)
+
+
+def _pause(operation: LedgerOperation) -> tuple[Switch, int] | None:
+    """What a person's pause stops, and from when; None for anything else."""
+    match operation:
+        case Event(data=ControlPaused(scope=scope, name=name), time=time):
+            return Switch(scope, name or ""), time
+        case _:
+            return None
 
 
 def _looked_for(thrown: Thrown, now: int, after: str, size: int) -> tuple[object, ...]:

@@ -114,7 +114,8 @@ class SourceWriter:
             if isinstance(error, MessageSizeTooLargeError):
                 self._remember(records, sent)
                 raise TooLarge from None
-            raise NotWritten(type(error).__name__) from None
+            topics = ", ".join(sorted({record.topic for record in records}))
+            raise NotWritten(f"{type(error).__name__}: {topics}") from None
         else:
             self._silent_since = None
         finally:

@@ -56,4 +56,4 @@ class Settlements:
         try:
             await self.producer.send_and_wait(self._topic, value, order.customer.encode())
         except (KafkaError, TimeoutError) as error:
-            raise NotSettled(type(error).__name__) from None
+            raise NotSettled(f"{type(error).__name__}: {self._topic}") from None

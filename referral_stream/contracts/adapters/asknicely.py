@@ -14,7 +14,6 @@ from referral_stream.contracts.adapters.reading import (
     Reading,
     at,
     id_at,
-    id_of,
     made_id,
     profile,
     text_at,
@@ -22,6 +21,7 @@ from referral_stream.contracts.adapters.reading import (
 )
 from referral_stream.contracts.adapters.states import with_opt_out
 from referral_stream.contracts.adapters.surveys import IGNORE, NPS, Response, Scale, configured
+from referral_stream.contracts.identifiers import usable_id
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
 _TYPES = {"nps": NPS, "5star": Scale("csat", 5), "csat": Scale("csat")}
@@ -46,7 +46,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
         (*facts, *profile(**reading.address_hmacs(address))),
         (("email", address), ("asknicely_person", at(person, "id"))),
         kind="answer",
-        id=made_id(id_at(payload, "question.id"), id_of(payload.get("count"))),
+        id=made_id(id_at(payload, "question.id"), usable_id(payload.get("count"))),
         time=time_at(payload, "question.responded"),
     )
 

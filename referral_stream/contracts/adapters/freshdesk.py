@@ -17,11 +17,11 @@ from referral_stream.contracts.adapters.reading import (
     Payload,
     Reading,
     id_at,
-    id_of,
     object_at,
     text_at,
 )
 from referral_stream.contracts.adapters.states import tagged, with_opt_out
+from referral_stream.contracts.identifiers import usable_id
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
 _KEY = "freshdesk_webhook"
@@ -80,7 +80,7 @@ def _facts(ticket: Payload) -> Facts:
 
 def _named(value: Any) -> str:
     """A priority by its name, or by its number."""
-    return value.strip().casefold() if isinstance(value, str) else id_of(value) or ""
+    return value.strip().casefold() if isinstance(value, str) else usable_id(value) or ""
 
 
 ADAPTER = Adapter(

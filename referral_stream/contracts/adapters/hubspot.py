@@ -21,7 +21,6 @@ from referral_stream.contracts.adapters.reading import (
     Reading,
     expandable,
     id_at,
-    id_of,
     list_at,
     listed,
     object_at,
@@ -33,6 +32,7 @@ from referral_stream.contracts.adapters.reading import (
 )
 from referral_stream.contracts.adapters.states import is_true, opted_out
 from referral_stream.contracts.adapters.surveys import COMMENT, IGNORE, NPS, Response, configured, score_of
+from referral_stream.contracts.identifiers import usable_id
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core import zones
@@ -283,14 +283,14 @@ def _gone(payload: Payload) -> list[Any]:
 
 
 def _aliases(gone: Iterable[Any], remaining: str | None) -> Facts:
-    aliases = dict.fromkeys(filter(None, map(id_of, gone)))
+    aliases = dict.fromkeys(filter(None, map(usable_id, gone)))
     return tuple(Fact("customer.aliased", {"alias": alias}) for alias in aliases if alias != remaining)
 
 
 def _tickets_merged(payload: Payload) -> Facts:
     """The ticket that remains stands for those merged into it, which nobody closes any more."""
     remaining = id_at(payload, "newObjectId", "primaryObjectId")
-    solved = [ticket for ticket in dict.fromkeys(filter(None, map(id_of, _gone(payload)))) if ticket != remaining]
+    solved = [ticket for ticket in dict.fromkeys(filter(None, map(usable_id, _gone(payload)))) if ticket != remaining]
     opened = () if remaining is None else (Fact("ticket.opened", {"ticket_id": remaining}),)
     return (*opened, *(Fact("ticket.solved", {"ticket_id": ticket}) for ticket in solved))
 

@@ -13,7 +13,7 @@ from referral_stream.contracts.adapters.reading import Facts, at
 from referral_stream.contracts.adapters.states import is_test, opted_out
 from referral_stream.contracts.adapters.surveys import unsent
 from referral_stream.contracts.opt_outs import REASON, unlisted
-from referral_stream.contracts.outcomes import Fact
+from referral_stream.contracts.outcomes import LEAVING, Fact
 
 MAX_FEATURE = 200
 """Characters of an event's name that are kept: a name built from data must not grow without end."""
@@ -106,11 +106,9 @@ def readers(facts: Facts, properties: Any) -> list[tuple[str, Any]]:
     if not isinstance(properties, dict):
         return []
     found = [("email", each) for name in _READERS if isinstance(each := properties.get(name), str) and "@" in each]
-    return found if found and (_says_left(facts) or opted_out({"record": properties})) else []
-
-
-def _says_left(facts: Facts) -> bool:
-    return any(fact.type in ("customer.suppressed", "customer.erasure_requested") for fact in facts)
+    if not found:
+        return []
+    return found if any(fact.type in LEAVING for fact in facts) or opted_out({"record": properties}) else []
 
 
 _READERS = ("email", "email_address", "emailAddress", "Email", "$email", "recipient")

@@ -140,7 +140,7 @@ def list_at(payload: Any, path: str) -> list[Any]:
 
 
 def id_at(payload: Payload, *paths: str) -> str | None:
-    """The first usable id among the paths (see :func:`id_of`); a placeholder only where there is nothing else."""
+    """The first usable id among the paths (identity §2); a placeholder only where there is nothing else."""
     placeholder = None
     for path in paths:
         value = at(payload, path)
@@ -149,10 +149,6 @@ def id_at(payload: Payload, *paths: str) -> str | None:
                 return found
             placeholder = placeholder or usable_id(value)
     return placeholder
-
-
-id_of = usable_id
-"""The value as an id in its one spelling (identity §2); None for what is none, such as an object."""
 
 
 def made_id(*parts: str | None) -> str | None:

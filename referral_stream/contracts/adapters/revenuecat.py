@@ -18,13 +18,12 @@ from referral_stream.contracts.adapters.reading import (
     Reading,
     at,
     id_at,
-    id_of,
     list_at,
     object_at,
     time_at,
 )
 from referral_stream.contracts.adapters.states import with_opt_out
-from referral_stream.contracts.identifiers import is_placeholder
+from referral_stream.contracts.identifiers import is_placeholder, usable_id
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 
@@ -68,12 +67,12 @@ _TRANSFER = "TRANSFER"
 def _ids(payload: Payload) -> tuple[str, ...]:
     """Every id of whom it is about, each once, the last seen one first; of a transfer, who loses something by it."""
     if at(payload, "event.type") == _TRANSFER:
-        gained = {id_of(each) for each in list_at(payload, "event.transferred_to")}
-        named = [each for each in list_at(payload, "event.transferred_from") if id_of(each) not in gained]
+        gained = {usable_id(each) for each in list_at(payload, "event.transferred_to")}
+        named = [each for each in list_at(payload, "event.transferred_from") if usable_id(each) not in gained]
     else:
         first = (at(payload, f"event.{name}") for name in ("app_user_id", "original_app_user_id"))
         named = [*first, *list_at(payload, "event.aliases")]
-    found = (id_of(each) for each in named)
+    found = (usable_id(each) for each in named)
     return tuple(dict.fromkeys(each for each in found if each is not None and not is_placeholder(each)))
 
 

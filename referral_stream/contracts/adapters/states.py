@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from referral_stream.contracts.adapters.reading import Facts
 from referral_stream.contracts.opt_outs import REASON, says_opt_out
-from referral_stream.contracts.outcomes import Fact
+from referral_stream.contracts.outcomes import LEAVING, Fact
 
 _FALSE = frozenset({"", "false", "no", "n", "f", "off", "0", "0.0", "null", "none", "nil", "undefined", "never", "nan"})
 _REVOKED = frozenset({"denied", "declined", "refused", "rejected", "withdrawn", "revoked"})
@@ -87,13 +87,10 @@ def opted_out(*records: Any) -> Facts:
 def with_opt_out(facts: Facts, *records: Any) -> Facts:
     """The facts, and the opt-out that one of the records holds; where the facts say it already, they are enough."""
     for fact in facts:
-        if fact.type in _LEFT and not fact.guessed:
+        if fact.type in LEAVING and not fact.guessed:
             return facts
     held = opted_out(*records)
     return (*held, *(fact for fact in facts if not fact.guessed)) if held else facts
-
-
-_LEFT = frozenset({"customer.suppressed", "customer.erasure_requested"})
 
 
 def tagged(tags: Any) -> dict[str, Any]:

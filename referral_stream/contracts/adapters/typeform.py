@@ -18,7 +18,6 @@ from referral_stream.contracts.adapters.reading import (
     Reading,
     at,
     id_at,
-    id_of,
     list_at,
     object_at,
     profile,
@@ -39,6 +38,7 @@ from referral_stream.contracts.adapters.surveys import (
     is_unwilling,
     unsent,
 )
+from referral_stream.contracts.identifiers import usable_id
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Skipped, Webhook
 
@@ -80,7 +80,7 @@ def read(payload: Payload, reading: Reading) -> Webhook | Skipped:
 
 def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Facts:
     fields = {
-        id_of(field.get("id")): field for field in list_at(response, "definition.fields") if isinstance(field, dict)
+        usable_id(field.get("id")): field for field in list_at(response, "definition.fields") if isinstance(field, dict)
     }
     questions = [asked if type(asked := given.get("field")) is dict else {} for given in answers]
     kinds = [asked.get("type") for asked in questions]
@@ -88,8 +88,8 @@ def _answered(response: Payload, answers: list[Payload], reading: Reading) -> Fa
     for given, asked, kind in zip(answers, questions, kinds, strict=True):
         if kind not in _SCALED and not reading.questions:
             continue
-        field_id = id_of(asked.get("id"))
-        reference = id_of(asked.get("ref")) or field_id
+        field_id = usable_id(asked.get("id"))
+        reference = usable_id(asked.get("ref")) or field_id
         scale = configured(reading.questions, reference, field_id) if reading.questions else None
         if scale is None:
             filled.add(reference, _scale(kind, reference, fields.get(field_id, {})), _value(given))

@@ -19,7 +19,6 @@ from referral_stream.contracts.adapters.reading import (
     at,
     expandable,
     id_at,
-    id_of,
     object_at,
     profile,
     text_at,
@@ -27,6 +26,7 @@ from referral_stream.contracts.adapters.reading import (
     whole_number,
 )
 from referral_stream.contracts.adapters.states import tagged, with_opt_out
+from referral_stream.contracts.identifiers import usable_id
 from referral_stream.contracts.opt_outs import unlisted
 from referral_stream.contracts.outcomes import Fact, Skipped, Webhook
 from referral_stream.core.instants import parse_instant
@@ -129,7 +129,7 @@ def _with_id(payload: Payload) -> Payload:
     """The event, with the id that its subject names (``zen:user:1``) where the detail has none."""
     detail = object_at(payload, "detail")
     kind, _, own = (text_at(payload, "subject") or "").rpartition(":")
-    if kind not in _SUBJECTS or id_of(detail.get("id")):
+    if kind not in _SUBJECTS or usable_id(detail.get("id")):
         return payload
     return payload | {"detail": detail | {"id": own}}
 

@@ -19,11 +19,10 @@ import msgspec
 from referral_stream.contracts.adapters.reading import (
     UNREADABLE_TIME,
     Reading,
-    id_of,
     time_at,
     whole_number,
 )
-from referral_stream.contracts.identifiers import real_id
+from referral_stream.contracts.identifiers import real_id, usable_id
 from referral_stream.contracts.mapping.paths import Path, PathMark, text_of, value_at
 from referral_stream.core import zones
 from referral_stream.core.instants import from_datetime, parse_instant
@@ -149,7 +148,7 @@ class Taken:
                 continue
             if (made := real_id(found, reading.placeholders)) is not None:
                 return ValueRead(made, path, found)
-            made = id_of(found)
+            made = usable_id(found)
             problem = "is no id" if made is None else "only holds the place of an id"
             seen = seen if seen.problem else ValueRead(None, path, found, problem)
             if made is not None and reserve.made is None and not of_somebody:
@@ -180,7 +179,7 @@ def first_at(paths: tuple[Path, ...], payload: Any, root: Any) -> tuple[Path | N
 
 
 def _joined(parts: tuple[Path | str, ...], payload: Any, root: Any) -> ValueRead:
-    texts = [part if isinstance(part, str) else id_of(value_at(payload, part, root)) for part in parts]
+    texts = [part if isinstance(part, str) else usable_id(value_at(payload, part, root)) for part in parts]
     known = [text for text in texts if text]
     return (
         ValueRead(":".join(known)) if len(known) == len(texts) else ValueRead(None, problem="a part of it is missing")
