@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from referral_stream.receiver import writer
 from referral_stream.receiver.cloud_events import SourceRecord
@@ -61,3 +62,16 @@ async def test_a_producer_that_nobody_answers_is_replaced(
     await made.stop()
     assert [producer.stopped for producer in Producer.made] == [True, True]
     assert "producer_replaced" in [record.message for record in caplog.records]
+
+
+async def test_a_topic_that_takes_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(Producer):
+        async def send(self, *_: object, **__: object) -> asyncio.Future[None]:
+            raise UnknownTopicOrPartitionError
+
+    monkeypatch.setattr(writer, "AIOKafkaProducer", Gone)
+    made = SourceWriter({"sasl_plain_password": ""}, max_record_bytes=1_000, ack_seconds=1.0)
+    made._producer = await made._started()
+    with pytest.raises(NotWritten, match=r"^UnknownTopicOrPartitionError: nps$"):
+        await made.write([RECORD])
+    await made.stop()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiokafka.errors import UnknownTopicOrPartitionError
 from standardwebhooks import Webhook
 
 from referral_stream.contracts.outcomes import Accepted
@@ -16,7 +17,7 @@ from referral_stream.core.events import RewardSettled
 from referral_stream.core.instants import SECOND
 from referral_stream.receiver.signatures import SCHEMES, SignatureVerdict, Signed
 from referral_stream.rewards.orders import UnreadableReward, order_of
-from referral_stream.rewards.settlements import settlement
+from referral_stream.rewards.settlements import NotSettled, Settlements, settlement
 from referral_stream.rewards.signing import Signer
 from tests.contracts.building import read
 from tests.rewards.paying import AT, OLD_SECRET, SECRET, an_order, denied, granted, reversed_
@@ -100,3 +101,13 @@ def test_a_settlement_is_an_event_that_ingest_takes_and_counts_once() -> None:
     assert isinstance(taken, Accepted), taken
     (event,) = taken.events
     assert event.data == RewardSettled(grant_id=an_order("ana").grant_id, status="failed", reference="no-7")
+
+
+async def test_a_topic_that_takes_no_settlement_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def send_and_wait(*_: object) -> None:
+        raise UnknownTopicOrPartitionError
+
+    made = Settlements({"bootstrap_servers": "127.0.0.1:1"}, "responses", lambda: AT)
+    monkeypatch.setattr(made.producer, "send_and_wait", send_and_wait)
+    with pytest.raises(NotSettled, match=r"^UnknownTopicOrPartitionError: responses$"):
+        await made.write(an_order(), None)
