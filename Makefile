@@ -21,6 +21,9 @@ help: ## Show what there is to do
 demo: setup-demo ## Watch a small world being asked, or left in peace: no services, no Docker
 	@$(call till_interrupted,$(BIN)/referral-stream demo $(ARGS))
 
+# Tests start hundreds of processes: what these import is compiled once, also where the environment forbids it.
+test test-nightly: export PYTHONDONTWRITEBYTECODE =
+
 test: setup-test ## Run the tests; those that need Kafka or Redis say so when they cannot (ARGS="-k name" JOBS=1)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -17,6 +17,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from tests.night import by_night
+
 _ROOT = Path(__file__).parents[1]
 _QUIET = "setup interrupted; the next run starts where it has to"
 
@@ -91,15 +93,16 @@ def _with_its_interpreter_gone(venv: Path) -> None:
         link.symlink_to("/an/interpreter/that/was/removed")
 
 
-def test_what_was_left_half_made_is_made_again_and_what_is_whole_is_left_alone(project: Path) -> None:
+@pytest.mark.parametrize("damage", [_without_stamp, by_night(_without_pip), by_night(_with_its_interpreter_gone)])
+def test_what_was_left_half_made_is_made_again_and_what_is_whole_is_left_alone(
+    project: Path, damage: Callable[[Path], None]
+) -> None:
     assert "installed" in set_up(project)
     assert set_up(project) == ""
-    damages: tuple[Callable[[Path], None], ...] = (_without_stamp, _without_pip, _with_its_interpreter_gone)
-    for damage in damages:
-        damage(project / ".venv")
-        assert "making it again" in set_up(project), damage.__name__
-        assert works(project)
-        assert set_up(project) == ""
+    damage(project / ".venv")
+    assert "making it again" in set_up(project)
+    assert works(project)
+    assert set_up(project) == ""
 
 
 def test_ctrl_c_says_one_quiet_line_and_the_next_run_works(project: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.live import Pipeline, requested
 from tests.integration.scripted import a_promoter
+from tests.night import nightly
 from tests.services.kafka import KafkaServer
 from tests.services.process import wait_until
 from tests.services.redis import RedisServer
@@ -47,6 +48,7 @@ def test_a_restarted_static_member_goes_on_before_its_old_session_ends(
     pipeline.stop()
 
 
+@nightly
 def test_one_of_two_workers_of_one_name_exits_with_a_line_that_says_why(pipeline: Pipeline) -> None:
     rivals = [pipeline.start("decide"), pipeline.start("decide")]
     wait_until(lambda: not all(rival.running for rival in rivals), "one of them has given up", seconds=90, every=0.2)

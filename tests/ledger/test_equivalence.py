@@ -41,6 +41,7 @@ from tests.ledger.builders import (
     its_release,
     told,
 )
+from tests.night import by_night
 from tests.rules import rule
 from tests.services.redis import RedisServer
 
@@ -177,7 +178,7 @@ def _an_operation(dice: Random, kind: str, number: int, now: int) -> LedgerOpera
             return an_opening(f"{number}", trigger=dice.choice(TRIGGERS), now=now)
 
 
-@pytest.fixture(scope="module", params=["redis", "embedded", "pure Python"])
+@pytest.fixture(scope="module", params=["redis", "embedded", by_night("pure Python")])
 def server(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """The URL of a real server, or None for the one inside this process."""
     with ExitStack() as stack:
