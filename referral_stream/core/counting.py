@@ -38,7 +38,12 @@ def month_of(instant: int) -> str:
 
 def first_month(now: int) -> str:
     """The earliest month that a record written at ``now`` counts."""
-    year, month = map(int, month_of(now).split("-"))
+    return _first_month_of_day(now // 86_400_000)
+
+
+@lru_cache(maxsize=1_024)
+def _first_month_of_day(day: int) -> str:
+    year, month = map(int, _month_of_day(day).split("-"))
     months = year * 12 + month - 1 - (MONTHS - 1)
     return f"{months // 12:04}-{months % 12 + 1:02}"
 

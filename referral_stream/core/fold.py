@@ -26,7 +26,7 @@ from referral_stream.core.customer import (
 )
 from referral_stream.core.events import Event
 from referral_stream.core.ids import hash64, short
-from referral_stream.core.instants import DAY, utc_day
+from referral_stream.core.instants import DAY
 from referral_stream.core.keys import through_link
 from referral_stream.core.newest import latest, latest_stamp, may_be_forgotten, newer, put
 from referral_stream.core.policy import Policy
@@ -45,12 +45,12 @@ def identity(e: Event) -> int:
 
 def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
     """Whether this event (origin, source, id) arrived within the last days; remembers it if not, forgets older ones."""
-    key, forgotten = identity(e), now - policy.dedup_days * DAY
-    arrived = c.seen.get(key)
+    known, key, forgotten = c.seen, identity(e), now - policy.dedup_days * DAY
+    arrived = known.get(key)
     if arrived is not None and arrived > forgotten:
         return True
-    seen = c.seen.copy()
-    for old, at in c.seen.items():  # oldest first: arrival stamps of one customer never go back
+    seen = known.copy()
+    for old, at in known.items():  # oldest first: arrival stamps of one customer never go back
         if at > forgotten:
             break
         del seen[old]
@@ -63,19 +63,19 @@ def seen_before(c: Customer, e: Event, now: int, policy: Policy) -> bool:
 
 def fold(c: Customer, e: Event) -> bool:
     """Fold one fact into the working copy ``c``. False if a newer event of the same object had come before it."""
-    stamp = Stamp.of(e)
-    if e.type in ev.ACTIVITY:
-        if c.last_activity is None or e.time > c.last_activity:
-            c.last_activity = e.time
-        if c.first_activity is None or e.time < c.first_activity:
-            c.first_activity = e.time
-    folding = _FOLDS.get(e.type)
+    stamp, type_, time = Stamp.of(e), e.type, e.time
+    if type_ in ev.ACTIVITY:
+        if c.last_activity is None or time > c.last_activity:
+            c.last_activity = time
+        if c.first_activity is None or time < c.first_activity:
+            c.first_activity = time
+    folding = _FOLDS.get(type_)
     newest = folding is None or folding(c, e.data, stamp) is not False
-    if e.type == _PROFILE and e.data.email_hmac is not None:
+    if type_ == _PROFILE and e.data.email_hmac is not None:
         _address(c, Word(stamp, e.data.email_hmac), e.data.domain_hmac, from_browser=ev.BROWSER in e.flags)
-    elif e.type == _HELD and e.subject not in (c.id, *c.ids):
+    elif type_ == _HELD and e.subject not in (c.id, *c.ids):
         hold(c, e.subject, stamp)
-    elif e.type == _UNSUPPRESSED and not through_link(e):
+    elif type_ == _UNSUPPRESSED and not through_link(e):
         c.lifted = latest_stamp(c.lifted, stamp)
     if e.timezone is not None:
         c.event_zone = newer(c.event_zone, stamp, Word(stamp, e.timezone))
@@ -192,9 +192,8 @@ def _saving(c: Customer, _: ev.Data, __: Stamp) -> None:
 
 
 def _usage(c: Customer, d: ev.UsageRecorded, s: Stamp) -> None:
-    day = utc_day(s.time)
-    known = c.usage.get(day)
-    c.usage = {**c.usage, day: used(known, d.count, s.time)}
+    day, known = s.time // DAY, c.usage
+    c.usage = {**known, day: used(known.get(day), d.count, s.time)}
     if c.first_use_day is None or day < c.first_use_day:
         c.first_use_day = day
 

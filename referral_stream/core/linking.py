@@ -16,7 +16,7 @@ from referral_stream.core.events import Event, Link
 from referral_stream.core.keys import link_key, through_link
 from referral_stream.core.links import EMAIL, REFERRAL, held_event, taught_event
 from referral_stream.core.stamps import Stamp
-from referral_stream.core.turn import Folded, Process, Turn
+from referral_stream.core.turn import Folded, Process, Turn, never
 
 MOST_EMAILS = 200
 """Addresses that a customer remembers; beyond them the one known longest goes, never the present one."""
@@ -151,7 +151,7 @@ LINKING = Process(
     name="linking",
     takes=frozenset({ev.Linked.type, ev.ProfileChanged.type, ev.ReferralGiven.type, *ev.STOPS} - {ev.Held.type}),
     on_record=_on_record,
-    under_way=lambda _: False,
+    under_way=never,
     on_deadline=_nothing,
     on_due=_nothing,
     due=lambda _: (),

@@ -26,7 +26,7 @@ from referral_stream.core.ids import derived_id, hash64
 from referral_stream.core.keys import customer_key, parse_key
 from referral_stream.core.rules.assessment import Board
 from referral_stream.core.stamps import Stamp
-from referral_stream.core.turn import Folded, Process, Turn
+from referral_stream.core.turn import Folded, Process, Turn, never
 from referral_stream.core.uniting import MOST_ABSORBED, MOST_IDS, revised_downwards, unite
 
 SOURCE = "referral-stream"
@@ -300,7 +300,7 @@ MERGING = Process(
     name="merging",
     takes=frozenset({ev.Aliased.type, ev.MergeRequested.type, ev.MergeDelivered.type}),
     on_record=_on_record,
-    under_way=lambda _: False,
+    under_way=never,
     on_deadline=_nothing,
     on_due=_nothing,
     due=lambda _: (),

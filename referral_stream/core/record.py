@@ -28,7 +28,7 @@ from referral_stream.core.instants import DAY
 from referral_stream.core.policy import Policy
 from referral_stream.core.referrals import Referral
 from referral_stream.core.rules import gates
-from referral_stream.core.turn import Folded, Process, Turn
+from referral_stream.core.turn import Folded, Process, Turn, never
 
 SIGNAL_DAYS = 14
 """How long after an ask what goes wrong speaks against it."""
@@ -334,7 +334,7 @@ RECORD = Process(
     name="record",
     takes=frozenset(ev.CLOSING),
     on_record=_on_record,
-    under_way=lambda _: False,
+    under_way=never,
     on_deadline=_nothing,
     on_due=_nothing,
     due=lambda _: (),

@@ -27,7 +27,7 @@ from referral_stream.core.policy import Policy
 from referral_stream.core.record import RECORD
 from referral_stream.core.rules import usage
 from referral_stream.core.stamps import Stamp
-from referral_stream.core.turn import LATE, NEWEST, UNKNOWN, Folded, Process, Turn
+from referral_stream.core.turn import LATE, NEWEST, UNKNOWN, Folded, Process, Turn, never
 
 PROCESSES: tuple[Process, ...] = (merging.MERGING, LINKING, AFTER, ASKING, RECORD)
 """In the order in which they act within an instant."""
@@ -45,6 +45,14 @@ def takers(processes: tuple[Process, ...]) -> dict[str, tuple[Process, ...]]:
 
 
 _TAKEN_BY = takers(PROCESSES)
+
+
+def in_time(processes: tuple[Process, ...]) -> tuple[Process, ...]:
+    """Those that time alone may concern."""
+    return tuple(process for process in processes if process.under_way is not never)
+
+
+_IN_TIME = in_time(PROCESSES)
 
 
 class Advanced(NamedTuple):
@@ -140,7 +148,7 @@ def finish(turn: Turn) -> Advanced:
         turn.board.current = False
     if c.erased_at is not None:
         return _erased(turn)
-    for process in PROCESSES:
+    for process in _IN_TIME:
         if process.under_way(c):
             return _end_of_instant(turn)
     c.wake_at = None  # nothing is under way: most customers, nearly always
@@ -150,7 +158,7 @@ def finish(turn: Turn) -> Advanced:
 
 def _end_of_instant(turn: Turn) -> Advanced:
     c = turn.customer
-    active = [process for process in PROCESSES if process.under_way(c)]
+    active = [process for process in _IN_TIME if process.under_way(c)]
     for process in active:
         process.on_deadline(turn)
     for process in active:

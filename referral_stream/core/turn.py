@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from referral_stream.core.asks import Ask
 from referral_stream.core.composing import EffectBuilder
@@ -19,8 +22,10 @@ from referral_stream.core.rules import propensity, usage, windows
 from referral_stream.core.rules.assessment import Board
 from referral_stream.core.zones import Zone
 
+_NOT_YET: Any = None
 
-class Turn:
+
+class Turn(msgspec.Struct, gc=False):
     """One customer's instant in the making. Works on its own copy of the state; ``effects`` grow in order.
 
     ``appended``: what goes back to ``customer-events``, for other entities. ``letters``: dead letters of the record.
@@ -32,35 +37,33 @@ class Turn:
     the record at hand.
     """
 
-    __slots__ = (
-        "_zone", "account_before", "appended", "asks_before", "before", "board", "customer", "effects", "email_before",
-        "followups_before", "learned", "letters", "now", "policy", "recorded", "referrals_before", "repeated", "start",
-        "traceparent",
-    )  # fmt: skip
+    policy: Policy
+    customer: Customer
+    now: int
+    recorded: bool = True
+    start: Customer = _NOT_YET
+    effects: list[Effect] = []
+    appended: list[Append] = []
+    letters: list[Letter] = []
+    board: Board = msgspec.field(default_factory=Board)
+    before: Customer | None = None
+    traceparent: str | None = None
+    asks_before: tuple[Ask, ...] = ()
+    followups_before: tuple[FollowUp, ...] = ()
+    referrals_before: dict[str, Referral] = {}
+    account_before: str | None = None
+    email_before: str | None = None
+    learned: bool = False
+    repeated: bool = False
+    _zone: Zone | None = None
 
-    def __init__(self, policy: Policy, customer: Customer, now: int, *, recorded: bool = True) -> None:
-        self.policy, self.recorded = policy, recorded
-        c: Customer = customer.copy()
-        self.customer = c
-        self.now = c.now = now = max(c.now, now)
-        self.effects: list[Effect] = []
-        self.appended: list[Append] = []
-        self.letters: list[Letter] = []
-        self.board = Board()
-        self.start = customer
-        self.before: Customer | None = None
-        self.traceparent: str | None = None
-        self.asks_before: tuple[Ask, ...] = ()
-        self.followups_before: tuple[FollowUp, ...] = ()
-        self.referrals_before: dict[str, Referral] = {}
-        self.account_before: str | None = None
-        self.email_before: str | None = None
-        self.learned = False
-        self.repeated = False
-        self._zone: Zone | None = None
+    def __post_init__(self) -> None:
+        self.start = self.customer
+        c = self.customer = self.start.copy()
+        self.now = c.now = now = max(c.now, self.now)
         if c.judged_day < (day := (now - 1) // DAY):
-            usage.judge(c, day, policy)
-            forget(c, now, policy)
+            usage.judge(c, day, self.policy)
+            forget(c, now, self.policy)
 
     @property
     def zone(self) -> Zone:
@@ -95,6 +98,11 @@ class Folded:
 
 
 NEWEST, LATE, UNKNOWN = Folded(newest=True), Folded(newest=False), Folded(newest=False, unknown=True)
+
+
+def never(_: Customer) -> bool:
+    """Of a process for which nothing is ever under way: it acts on records alone."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     processes = (ASKING, thanks(calls))
     monkeypatch.setattr(core_step, "PROCESSES", processes)
     monkeypatch.setattr(core_step, "_TAKEN_BY", core_step.takers(processes))
+    monkeypatch.setattr(core_step, "_IN_TIME", core_step.in_time(processes))
     return calls
 
 

@@ -121,7 +121,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:  # nobody listens there: neither do we
+        except (OSError, asyncio.CancelledError):  # nobody listens there, or we end: neither do we
             _reset(writer)
             return
         connection = _Connection(writer, to_server)

@@ -127,6 +127,12 @@ def _passed(gate: Gate, policy: Policy) -> Verdict:
 
 def _answered(passed: Verdict, causes: list[GateCause]) -> Verdict:
     """The answer that these causes give; ``passed`` is the one without any."""
+    if len(causes) == 1:  # nearly always
+        saw, instant, event, _ = causes[0]
+        if event is not None:
+            return Verdict(passed.gate, "until_event", None, event, saw, passed.limit)
+        answer: GateAnswer = "never" if instant is None else "until"
+        return Verdict(passed.gate, answer, instant, None, saw, passed.limit)
     saw = "; ".join(cause.saw for cause in causes)
     events = [cause.until_event for cause in causes if cause.until_event is not None]
     instants = [cause.until for cause in causes if cause.until is not None and cause.until_event is None]
@@ -281,25 +287,32 @@ def _troubles(c: Customer, now: int, policy: Policy) -> list[GateCause]:
             causes += _wait(now, ticket.at.time, days, f"ticket {name} solved")
         if ticket.rated is not None and ticket.rating == "negative":
             causes += _wait(now, ticket.rated.time, rules.complaint_days, f"ticket {name} rated negative")
-    causes += _wait(now, c.complained_at, rules.complaint_days, "complaint or frustration")
-    bad = (said.at.time for table in (c.csats, c.reviews) for said in table.values() if said.low)
-    causes += _wait(now, max(bad, default=None), rules.complaint_days, "bad review or survey answer")
-    causes += _detractor(c, now, policy)
+    if c.complained_at is not None:
+        causes += _wait(now, c.complained_at, rules.complaint_days, "complaint or frustration")
+    if c.csats or c.reviews:
+        bad = (said.at.time for table in (c.csats, c.reviews) for said in table.values() if said.low)
+        causes += _wait(now, max(bad, default=None), rules.complaint_days, "bad review or survey answer")
+    if c.responses:
+        causes += _detractor(c, now, policy)
     for name, invoice in sorted(c.invoices.items()):
         if invoice.failed:
             causes.append(GateCause(f"payment of invoice {name} failed", until_event="invoice.paid"))
         elif invoice.ever_failed:
             causes += _wait(now, invoice.at.time, rules.payment_recovered_days, f"late invoice {name} paid")
-    causes += _wait(now, c.refunded_at, rules.refund_days, "refund")
+    if c.refunded_at is not None:
+        causes += _wait(now, c.refunded_at, rules.refund_days, "refund")
     for name, dispute in sorted(c.disputes.items()):
         if dispute.status == "open":
             causes.append(GateCause(f"charge {name} is disputed", until_event="dispute.closed"))
         elif dispute.status == "lost":
             since = dispute.at.time if dispute.disputed_at is None else dispute.disputed_at
             causes += _wait(now, since, rules.dispute_days, f"charge {name} disputed and lost")
-    causes += _cancellation(c, now, policy)
-    causes += _ended(c, now, policy)
-    causes += _usage_drop(c, now, policy)
+    if c.cancellations:
+        causes += _cancellation(c, now, policy)
+    if c.subscriptions:
+        causes += _ended(c, now, policy)
+    if c.drop is not None:
+        causes += _usage_drop(c, now, policy)
     if c.forgotten:
         causes += _forgotten(c, now, policy)
     return causes
@@ -329,8 +342,6 @@ def _forgotten(c: Customer, now: int, policy: Policy) -> list[GateCause]:
 
 def _detractor(c: Customer, now: int, policy: Policy) -> list[GateCause]:
     """The latest detractor that no later promoter overrides."""
-    if not c.responses:
-        return []
     praise = max((r.at for r in c.responses.values() if r.promoter), default=None)
     times = [r.at.time for r in c.responses.values() if r.score < PASSIVE and (praise is None or praise < r.at)]
     earlier = c.forgotten.get("responses.low")
@@ -370,10 +381,7 @@ def _renewed_after(instant: int, subscription: str, c: Customer) -> int | None:
 
 
 def _ended(c: Customer, now: int, policy: Policy) -> list[GateCause]:
-    events = c.subscriptions
-    if not events:
-        return []
-    lived = subscriptions.lives(events)
+    lived = subscriptions.lives(c.subscriptions)
     if lived.ended:
         return [GateCause("subscription ended", until_event="subscription.started")]
     return _wait(now, lived.back, policy.trouble.resubscribed_days, "subscribed again")
@@ -401,9 +409,11 @@ def _propensity(v: View) -> list[GateCause]:
 
 def _answers(v: View) -> list[GateCause]:
     c, now, rules = v.customer, v.now, v.policy.answers
-    causes = [GateCause('answered "stop"')] if "stop" in c.answers else []
-    causes += _wait(now, c.answers.get("no"), rules.no_days, 'answered "no"')
-    causes += _wait(now, c.answers.get("maybe"), rules.maybe_days, 'answered "maybe"')
+    causes = []
+    if c.answers:
+        causes = [GateCause('answered "stop"')] if "stop" in c.answers else []
+        causes += _wait(now, c.answers.get("no"), rules.no_days, 'answered "no"')
+        causes += _wait(now, c.answers.get("maybe"), rules.maybe_days, 'answered "maybe"')
     causes += _wait(now, second_silence(c, now, v.policy), rules.two_silences_days, "second ask without an answer")
     return causes
 
@@ -446,8 +456,9 @@ def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
 
 def own_asks(v: View) -> list[GateCause]:
     """Gate 8 as far as the customer's own history answers it."""
-    last, days = _last_ask(v.customer, v.policy, but=v.opportunity.id), v.policy.caps.customer_days
-    elsewhere = _wait(v.now, v.customer.asked_elsewhere, days, "asked for a referral by others")
+    c, days = v.customer, v.policy.caps.customer_days
+    last = _last_ask(c, v.policy, but=v.opportunity.id) if c.asks else None
+    elsewhere = _wait(v.now, c.asked_elsewhere, days, "asked for a referral by others") if c.advocacy else []
     return elsewhere if last is None else _counted(v, last, days) + elsewhere
 
 

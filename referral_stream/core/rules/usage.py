@@ -38,21 +38,22 @@ def judge(c: Customer, through: int, policy: Policy) -> None:
 
 
 def _judge_day(c: Customer, day: int, policy: Policy) -> None:
-    since, recent, before = day - RECENT_DAYS, 0, 0
-    start = max(day - HISTORY_DAYS, c.first_use_day or 0)
+    drop, first, since = c.drop, c.first_use_day, day - RECENT_DAYS
+    goes_on = drop is not None and drop.ended_day is None
+    if not goes_on and (first is None or first > since - RECENT_DAYS):
+        return  # too young to have a baseline
+    start, recent, before = day - HISTORY_DAYS, 0, 0
+    if first is not None and first > start:
+        start = first
     for d, use in c.usage.items():  # one look at every day: a replay spends a good part of its time here
         if d >= since:
             if d < day:
                 recent += use.count
         elif d >= start:
             before += use.count
-    drop = c.drop
-    if drop is not None and drop.ended_day is None:
+    if drop is not None and goes_on:
         if 100 * recent * drop.base_days >= policy.trouble.usage_recovered_percent * RECENT_DAYS * drop.base_sum:
             c.drop = msgspec.structs.replace(drop, ended_day=day)
-        return
-    first = c.first_use_day
-    if first is None or first > day - 2 * RECENT_DAYS:
         return
     lost = policy.trouble.usage_drop_percent
     if before > 0 and 100 * recent * (since - start) <= (100 - lost) * RECENT_DAYS * before:
