@@ -31,13 +31,14 @@ def forget(c: Customer, now: int, policy: Policy) -> None:
         c.followups = _answerable(c, now)
     if c.months:
         first = counting.first_month(now)
-        if any(key < first for key in c.months):
+        if min(c.months) < first:
             c.months = {key: month for key, month in c.months.items() if key >= first}
-    if c.advocacy:
+    if c.advocacy and min(c.advocacy)[0] < now - (policy.caps.advocacy_days + SPARE_DAYS) * DAY:
         c.advocacy = tuple(ask for ask in c.advocacy if ask[0] >= now - advocacy_kept_days(policy, ask[1]) * DAY)
     if c.tasks:
         oldest = now - policy.moments.critical_task_seconds * SECOND - SPARE_DAYS * DAY
-        c.tasks = {name: task for name, task in c.tasks.items() if task.at.time >= oldest}
+        if any(task.at.time < oldest for task in c.tasks.values()):
+            c.tasks = {name: task for name, task in c.tasks.items() if task.at.time >= oldest}
     if c.subscriptions:
         c.subscriptions = _without_old_renewals(c.subscriptions, now - renewals_kept_days(policy) * DAY)
 
@@ -88,6 +89,8 @@ def _without_old_renewals(known: tuple[SubscriptionEvent, ...], oldest: int) -> 
     What such a renewal ends or begins is over by ``oldest``, whichever of them did it: so is it if a late event
     finds its place before them.
     """
+    if known[0].at.time >= oldest:  # they are in the order of time
+        return known
     newest = {life.subscription: life for life in known if life.kind == "renewed" and life.at.time < oldest}
     kept = tuple(
         life for life in known if life.kind != "renewed" or life.at.time >= oldest or life is newest[life.subscription]

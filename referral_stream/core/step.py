@@ -148,17 +148,16 @@ def finish(turn: Turn) -> Advanced:
         turn.board.current = False
     if c.erased_at is not None:
         return _erased(turn)
-    for process in _IN_TIME:
-        if process.under_way(c):
-            return _end_of_instant(turn)
+    active = [process for process in _IN_TIME if process.under_way(turn)]
+    if active:
+        return _end_of_instant(turn, active)
     c.wake_at = None  # nothing is under way: most customers, nearly always
     record.write(turn)
     return Advanced(c, turn.effects, None, turn.appended, turn.letters)
 
 
-def _end_of_instant(turn: Turn) -> Advanced:
+def _end_of_instant(turn: Turn, active: list[Process]) -> Advanced:
     c = turn.customer
-    active = [process for process in _IN_TIME if process.under_way(c)]
     for process in active:
         process.on_deadline(turn)
     for process in active:

@@ -100,7 +100,7 @@ class Folded:
 NEWEST, LATE, UNKNOWN = Folded(newest=True), Folded(newest=False), Folded(newest=False, unknown=True)
 
 
-def never(_: Customer) -> bool:
+def never(_: Turn) -> bool:
     """Of a process for which nothing is ever under way: it acts on records alone."""
     return False
 
@@ -117,8 +117,8 @@ class Process:
 
     Returns whether it was new to this process; a fact always is.
     """
-    under_way: Callable[[Customer], bool]
-    """Whether anything is under way, mostly False: then time alone changes nothing."""
+    under_way: Callable[[Turn], bool]
+    """Whether anything is under way, mostly False: then the end of this instant and time alone change nothing."""
     on_deadline: Callable[[Turn], None]
     """The end of the instant, first half: close what is over. Every deadline comes before anything speaks."""
     on_due: Callable[[Turn], None]

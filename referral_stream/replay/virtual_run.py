@@ -146,8 +146,10 @@ class FactReplay:
             yield self._at(due, [])
 
     def _next_due(self) -> int | None:
-        instants = (self._next_customer_due(), self._next_link_due())
-        return min((instant for instant in instants if instant is not None), default=None)
+        customer, link = self._next_customer_due(), self._next_link_due()
+        if customer is None or link is None:
+            return link if customer is None else customer
+        return min(customer, link)
 
     def _next_link_due(self) -> int | None:
         while self._links_due:
@@ -182,7 +184,8 @@ class FactReplay:
         happened: list[Happened] = []
         while turns:
             turns = self._answer(self._finish(turns, now, happened), now)
-        happened.sort(key=lambda item: item.effect.customer_id)  # stable: an ask comes before what it supersedes
+        if happened:
+            happened.sort(key=lambda item: item.effect.customer_id)  # stable: an ask comes before what it supersedes
         return happened
 
     def _take(self, event: Event, now: int, turns: dict[str, Turn]) -> None:
@@ -285,10 +288,10 @@ class FactReplay:
         turns: dict[str, Turn] = {}
         for pause in round_.pauses:
             self._tell(pause, now, turns)
-        for request, answer in self.caps.answer_round(round_.requests):
+        for request, answer in self.caps.answer_round(round_.requests) if round_.requests else ():
             event = _answer_event(answer, request.command_id, request.customer_id, now)
             self._apply(self._turn(request.customer_id, now, turns), event)
-        for asked in granting_order(round_.grants):
+        for asked in granting_order(round_.grants) if round_.grants else ():
             if (given := self.caps.reward(asked)) is not None:
                 event = _answer_event(given, asked.grant_id, asked.customer_id, now)
                 self._apply(self._turn(asked.customer_id, now, turns), event)

@@ -49,7 +49,7 @@ def thanks(calls: list[str]) -> Process:
         name="thanks",
         takes=frozenset({ev.AdviceAsked.type}),
         on_record=on_record,
-        under_way=lambda c: c.last_activity is not None,
+        under_way=lambda turn: turn.customer.last_activity is not None,
         on_deadline=lambda _: calls.append("deadline"),
         on_due=on_due,
         due=due,

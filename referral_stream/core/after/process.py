@@ -8,7 +8,7 @@ from typing import Final, get_args
 from referral_stream.core import events as ev
 from referral_stream.core.after import answers, grants, referrals, telling
 from referral_stream.core.after.telling import Need
-from referral_stream.core.customer import LONGEST_NAME, Customer
+from referral_stream.core.customer import LONGEST_NAME
 from referral_stream.core.effects import FollowupKind
 from referral_stream.core.events import Event
 from referral_stream.core.followups import FollowUp
@@ -137,8 +137,9 @@ def _variables(followup: FollowUp, trigger: str | None, referral: Referral | Non
             return {}
 
 
-def _under_way(c: Customer) -> bool:
-    return bool(c.referrals or c.followups)
+def _under_way(turn: Turn) -> bool:
+    c = turn.customer
+    return bool(c.referrals) or any(f.is_open(turn.now) for f in c.followups)
 
 
 def _on_due(turn: Turn) -> None:

@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 from referral_stream.core import events as ev
 from referral_stream.core.asking import judging, opening, recording, reservation, withdrawal
-from referral_stream.core.customer import Customer
 from referral_stream.core.effects import Outcome
 from referral_stream.core.events import Event
 from referral_stream.core.rules import gates, moments, triggers, usage
@@ -103,8 +102,13 @@ def _follow(turn: Turn, event: Event, folded: Folded, still: set[str]) -> None:
             pass
 
 
-def _under_way(c: Customer) -> bool:
-    return bool(c.live or c.asks or c.referrals or c.awaiting)
+def _under_way(turn: Turn) -> bool:
+    c = turn.customer
+    if c.live or c.awaiting is not None:
+        return True
+    if c.asks and (_may_be_cancelled(turn) or any(at > turn.now for at in _asks_due(turn))):
+        return True
+    return any(referral.conversion is not None for referral in c.referrals.values())
 
 
 def _on_deadline(turn: Turn) -> None:
@@ -145,12 +149,23 @@ def _due(turn: Turn) -> list[int]:
             due.append(o.denial.until)
     if c.awaiting is not None:
         due.append(c.awaiting.give_up)
-    may_be_cancelled = any(ask.may_be_cancelled(turn.now) for ask in c.asks)
-    if may_be_cancelled or len(c.asks) > 1:  # a second silence also changes what the record says
-        due += gates.silences(c, turn.policy)
+    if c.asks:
+        due += _asks_due(turn)
+    due += [referral.conversion.opens_at for referral in c.referrals.values() if referral.conversion is not None]
+    return due
+
+
+def _may_be_cancelled(turn: Turn) -> bool:
+    return any(ask.may_be_cancelled(turn.now) for ask in turn.customer.asks)
+
+
+def _asks_due(turn: Turn) -> list[int]:
+    """What time alone changes about asks that are out; for those that nobody can take back any more mostly nothing."""
+    c, may_be_cancelled = turn.customer, _may_be_cancelled(turn)
+    # A second silence also changes what the record says.
+    due = gates.silences(c, turn.policy) if may_be_cancelled or len(c.asks) > 1 else []
     if may_be_cancelled and c.usage:
         due.append(usage.midnight_after(turn.now))  # a drop in usage is seen at midnight, by no event
-    due += [referral.conversion.opens_at for referral in c.referrals.values() if referral.conversion is not None]
     return due
 
 

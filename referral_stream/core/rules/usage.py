@@ -68,7 +68,7 @@ def forget(c: Customer, today: int, policy: Policy) -> None:
             return
         c.used_for_long = True
     oldest = today - HISTORY_DAYS
-    if any(day < oldest for day in c.usage):
+    if c.usage and min(c.usage) < oldest:
         c.usage = {day: UsageDay(u.count, 0, 0) for day, u in c.usage.items() if day >= oldest}
 
 
