@@ -82,31 +82,31 @@ def step(policy: Policy, customer: Customer, inputs: Iterable[Event], now: int) 
 
 def take(turn: Turn, event: Event) -> None:
     """Apply one record: fold a fact into the state, then let each process that takes its type act on it."""
-    if merging.done_elsewhere(turn, event):
+    c, type_ = turn.customer, event.type
+    if (event.via or c.merged_into is not None or c.erased_at is not None) and merging.done_elsewhere(turn, event):
         return
-    c = turn.customer
     turn.board.current = False
     folded, news = None, False
-    if event.type not in _NO_FACTS:
-        news = not seen_before(c, event, turn.now, turn.policy)
-        if not news:
+    if type_ not in _NO_FACTS:
+        if seen_before(c, event, turn.now, turn.policy):
             turn.repeated = True
             told_again(turn, event)
             return
+        news = True
         turn.traceparent = event.traceparent
         turn.followups_before, turn.referrals_before = c.followups, c.referrals
         if c.asks or c.awaiting is not None:
             turn.asks_before, turn.account_before, turn.email_before = c.asks, c.account_id, word(c.email_hmac)
         turn.before = c.copy() if c.asks and record.may_be_signalled(c, event, turn.now) else None
         folded = _fold(turn, event)
-        if event.timezone is not None or event.type == _PROFILE_CHANGED:
+        if event.timezone is not None or type_ == _PROFILE_CHANGED:
             turn.forget_zone()
-    elif event.type == ev.DeadletterReplayed.type:
+    elif type_ == ev.DeadletterReplayed.type:
         if event.subject == c.id:
             c.quarantined = False
         else:  # it was an event of another id of the customer
             c.holds = tuple(id_ for id_ in c.holds if id_ != event.subject)
-    for process in _TAKEN_BY[event.type]:
+    for process in _TAKEN_BY[type_]:
         news = process.on_record(turn, event, folded) or news
     if news:
         turn.learned = True
@@ -148,16 +148,17 @@ def finish(turn: Turn) -> Advanced:
         turn.board.current = False
     if c.erased_at is not None:
         return _erased(turn)
-    active = [process for process in _IN_TIME if process.under_way(turn)]
-    if active:
-        return _end_of_instant(turn, active)
+    for process in _IN_TIME:
+        if process.under_way(turn):
+            return _end_of_instant(turn)
     c.wake_at = None  # nothing is under way: most customers, nearly always
     record.write(turn)
     return Advanced(c, turn.effects, None, turn.appended, turn.letters)
 
 
-def _end_of_instant(turn: Turn, active: list[Process]) -> Advanced:
+def _end_of_instant(turn: Turn) -> Advanced:
     c = turn.customer
+    active = [process for process in _IN_TIME if process.under_way(turn)]
     for process in active:
         process.on_deadline(turn)
     for process in active:

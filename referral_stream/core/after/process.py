@@ -139,7 +139,9 @@ def _variables(followup: FollowUp, trigger: str | None, referral: Referral | Non
 
 def _under_way(turn: Turn) -> bool:
     c = turn.customer
-    return bool(c.referrals) or any(f.is_open(turn.now) for f in c.followups)
+    if c.followups and any(f.is_open(turn.now) for f in c.followups):
+        return True
+    return bool(c.referrals)
 
 
 def _on_due(turn: Turn) -> None:

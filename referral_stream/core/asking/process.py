@@ -24,6 +24,8 @@ InternalNotice: TypeAlias = (
 )
 """Records from the ledger, an operator or another id, which are not facts about the customer."""
 
+_ADVOCACY = ev.AdvocacyAsked.type
+
 _CONSEQUENTIAL = frozenset(
     data.type
     for data in (
@@ -45,7 +47,7 @@ def _on_record(turn: Turn, event: Event, folded: Folded | None) -> bool:
     c = turn.customer
     if c.asks or c.awaiting is not None:
         reservation.amend(turn)
-    if event.type == ev.AdvocacyAsked.type and event.data.kind == "referral":
+    if event.type == _ADVOCACY and event.data.kind == "referral":
         reservation.asked_elsewhere(turn, event.time)
     occasions: tuple[Occasion, ...] = ()
     if folded.newest:
@@ -108,7 +110,7 @@ def _under_way(turn: Turn) -> bool:
         return True
     if c.asks and (_may_be_cancelled(turn) or any(at > turn.now for at in _asks_due(turn))):
         return True
-    return any(referral.conversion is not None for referral in c.referrals.values())
+    return bool(c.referrals) and any(referral.conversion is not None for referral in c.referrals.values())
 
 
 def _on_deadline(turn: Turn) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from referral_stream.core import zones
 from referral_stream.core.asks import MOST_ASKS, Ask
-from referral_stream.core.customer import Customer
+from referral_stream.core.customer import Customer, Drop
 from referral_stream.core.effects import GateAnswer, GateName, Reason, Score
 from referral_stream.core.events import CHANNELS, PASSIVE
 from referral_stream.core.instants import DAY, rfc3339
@@ -312,7 +312,7 @@ def _troubles(c: Customer, now: int, policy: Policy) -> list[GateCause]:
     if c.subscriptions:
         causes += _ended(c, now, policy)
     if c.drop is not None:
-        causes += _usage_drop(c, now, policy)
+        causes += _usage_drop(c.drop, now, policy)
     if c.forgotten:
         causes += _forgotten(c, now, policy)
     return causes
@@ -387,10 +387,7 @@ def _ended(c: Customer, now: int, policy: Policy) -> list[GateCause]:
     return _wait(now, lived.back, policy.trouble.resubscribed_days, "subscribed again")
 
 
-def _usage_drop(c: Customer, now: int, policy: Policy) -> list[GateCause]:
-    drop = c.drop
-    if drop is None:
-        return []
+def _usage_drop(drop: Drop, now: int, policy: Policy) -> list[GateCause]:
     if drop.ended_day is None:
         return [GateCause("usage fell against its own baseline", until_event="usage.recorded")]
     return _wait(now, drop.ended_day * DAY, policy.trouble.usage_recovered_days, "usage recovered")
@@ -442,16 +439,14 @@ def answers_end(c: Customer, now: int, policy: Policy) -> int | None:
     """The latest end of gate 7's waits, for ``next_eligible_at``."""
     rules = policy.answers
     silence = second_silence(c, now, policy)
-    ends = [
-        since + days * DAY
-        for since, days in (
-            (c.answers.get("no"), rules.no_days),
-            (c.answers.get("maybe"), rules.maybe_days),
-            (silence, rules.two_silences_days),
-        )
-        if since is not None
-    ]
-    return max(ends, default=None)
+    if silence is None and not c.answers:
+        return None
+    waits = (
+        (c.answers.get("no"), rules.no_days),
+        (c.answers.get("maybe"), rules.maybe_days),
+        (silence, rules.two_silences_days),
+    )
+    return max((since + days * DAY for since, days in waits if since is not None), default=None)
 
 
 def own_asks(v: View) -> list[GateCause]:
@@ -474,17 +469,11 @@ def _overasking(v: View) -> list[GateCause]:
 
 def _counted(v: View, last: Ask, days: int) -> list[GateCause]:
     """The wait after an ask, or after what counts as one and is not to be told as one."""
-    if last.cancelled and not last.reached:
-        return _wait(v.now, last.asked_at, days, "taken back, asked")
-    match last.kind:
-        case "holdout":
-            return _wait(v.now, last.asked_at, days, "held out")
-        case "shadow":
-            return _wait(v.now, last.asked_at, days, "shadow ask")
-        case "reason":
-            return _wait(v.now, last.asked_at, days, "reason asked")
-        case _:
-            return _wait(v.now, last.asked_at, days, "asked")
+    taken_back = last.cancelled and not last.reached
+    return _wait(v.now, last.asked_at, days, "taken back, asked" if taken_back else _COUNTED.get(last.kind, "asked"))
+
+
+_COUNTED = {"holdout": "held out", "shadow": "shadow ask", "reason": "reason asked"}
 
 
 def last_asked(c: Customer, policy: Policy) -> int | None:
@@ -495,11 +484,12 @@ def last_asked(c: Customer, policy: Policy) -> int | None:
 
 def _last_ask(c: Customer, policy: Policy, *, but: str | None = None) -> Ask | None:
     """``but``: an opportunity that its own ask does not hold back."""
-    return max(
-        (a for a in c.asks if a.counts and (a.kind != "shadow" or policy.shadow) and a.opportunity.id != but),
-        key=lambda ask: ask.asked_at,
-        default=None,
-    )
+    last = None
+    for a in c.asks:  # at most a few, but at every step
+        later = last is None or a.asked_at > last.asked_at
+        if later and a.counts and (a.kind != "shadow" or policy.shadow) and a.opportunity.id != but:
+            last = a
+    return last
 
 
 def _account(v: View) -> list[GateCause]:
